@@ -1,0 +1,1 @@
+"""Messages, topics and HTTP shapes that cross service boundaries."""

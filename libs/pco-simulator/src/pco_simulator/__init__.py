@@ -1,0 +1,1 @@
+"""A stateful Planning Center for development and tests."""

@@ -1,0 +1,1 @@
+"""How a service of this product runs: settings, database, Kafka, jobs, health, telemetry, auth."""

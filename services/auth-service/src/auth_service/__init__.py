@@ -1,0 +1,1 @@
+"""Connections to Planning Center: consent, grants, leases, disconnect."""

@@ -1,0 +1,1 @@
+"""Platform events and their links to Planning Center Calendar."""

@@ -1,0 +1,1 @@
+"""Conflicts between the two sides and the decisions people take on them."""

@@ -1,0 +1,1 @@
+"""The directory and its two-way sync with Planning Center People."""

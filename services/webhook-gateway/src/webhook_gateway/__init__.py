@@ -1,0 +1,1 @@
+"""The one public door: platform API, live updates, console."""
