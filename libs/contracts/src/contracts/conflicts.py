@@ -1,0 +1,31 @@
+"""Conflicts as messages and answers carry them."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from contracts.base import Model, Timestamp
+
+Choice = Literal["ours", "theirs", "both"]
+"""`both`: keep the two values different until one of them changes again."""
+
+
+class ConflictField(Model):
+    """One field whose two sides were changed to different values. Values are JSON, shown as they are."""
+
+    field: str
+    base: Any = Field(default=None, description="The last agreed value; null if there was none.")
+    ours: Any = None
+    theirs: Any = None
+    ours_changed_at: Timestamp | None = None
+    theirs_changed_at: Timestamp | None = None
+
+
+class ConflictRecord(Model):
+    """Which record the conflict is about."""
+
+    kind: str = Field(description="`member` or `family`.")
+    id: str
+    name: str
+    pco_id: str
+    family_ids: tuple[str, ...] = ()

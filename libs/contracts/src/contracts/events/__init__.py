@@ -1,0 +1,1 @@
+"""One module per topic and major version."""

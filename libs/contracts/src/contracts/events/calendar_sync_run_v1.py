@@ -1,0 +1,22 @@
+"""`calendar.sync-run.v1`: runs of the Calendar sync, live."""
+
+from contracts.base import Event
+from contracts.sync_runs import Run
+
+
+class SyncRunFact(Event):
+    """The full state of one run. `version` is the run's."""
+
+    run: Run
+
+
+class SyncRunStarted(SyncRunFact):
+    """A run was started."""
+
+
+class SyncRunProgressed(SyncRunFact):
+    """A run went on, began to wait, or was answered."""
+
+
+class SyncRunFinished(SyncRunFact):
+    """A run ended: done, stopped or failed."""

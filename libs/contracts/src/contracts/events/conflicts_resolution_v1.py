@@ -1,0 +1,27 @@
+"""`conflicts.resolution.v1`: what people decided."""
+
+from pydantic import Field
+
+from contracts.base import Event, Timestamp
+from contracts.conflicts import Choice
+
+
+class ConflictResolved(Event):
+    """A person (or a rule a person made) decided. people-sync applies it to both sides.
+
+    `version` counts the conflict's states at conflict-service; `decided_on` is the version of the people-sync fact
+    that the person saw: if the conflict has moved on since, the decision is not applied.
+    """
+
+    conflict_id: str
+    record_id: str
+    decision_id: str
+    decided_on: int = Field(ge=1)
+    choices: dict[str, Choice] = Field(description="By field.")
+    decided_by: str = Field(description="The platform user's id.")
+    rule_id: str | None = None
+    decided_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return self.record_id

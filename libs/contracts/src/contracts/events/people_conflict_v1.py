@@ -1,0 +1,39 @@
+"""`people.conflict.v1`: conflicts as people-sync finds, closes and settles them."""
+
+from pydantic import Field
+
+from contracts.base import Event, Timestamp
+from contracts.conflicts import ConflictField, ConflictRecord
+
+
+class ConflictFact(Event):
+    """The full state of one conflict; `version` counts its states. One record has at most one open conflict."""
+
+    conflict_id: str
+    record: ConflictRecord
+    fields: tuple[ConflictField, ...] = Field(description="Only the fields that collide.")
+    occurred_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return self.record.id
+
+
+class ConflictDetected(ConflictFact):
+    """Both sides changed to different values; nothing was overwritten. Also sent when the values move again."""
+
+
+class ConflictConverged(ConflictFact):
+    """The two sides became equal without a decision: *agreed elsewhere*."""
+
+
+class ResolutionApplied(ConflictFact):
+    """A decision was applied to both sides."""
+
+    decision_id: str
+
+
+class ResolutionOvertaken(ConflictFact):
+    """A side moved before the decision could be applied; the conflict is open again with fresh values."""
+
+    decision_id: str

@@ -1,0 +1,48 @@
+"""`people.record.v1` (compacted): the directory as the platform sees it."""
+
+from contracts.base import Event, Timestamp
+from contracts.people import Family, Member
+
+
+class MemberChanged(Event):
+    """A member was added or changed; the full record."""
+
+    member: Member
+    changed_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return self.member.id
+
+
+class MemberRemoved(Event):
+    """A member was deleted here. A tombstone for the same key follows."""
+
+    member_id: str
+    removed_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return self.member_id
+
+
+class FamilyChanged(Event):
+    """A family was added or changed; the full record with its members' ids."""
+
+    family: Family
+    changed_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return self.family.id
+
+
+class FamilyRemoved(Event):
+    """A family was deleted here. A tombstone for the same key follows."""
+
+    family_id: str
+    removed_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return self.family_id

@@ -1,0 +1,18 @@
+"""`webhooks.outcome.v1`: what became of a delivery."""
+
+from pydantic import Field
+
+from contracts.base import Event, Timestamp
+
+
+class WebhookApplied(Event):
+    """The owner has read the resource again and acted on it."""
+
+    delivery_id: str
+    outcome: str = Field(description="`changed`, `unchanged`, `conflict`, `held`, `ignored` ...")
+    by: str = Field(description="The service that applied it.")
+    applied_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return self.delivery_id

@@ -1,0 +1,30 @@
+"""Who acts, as one service tells another in a signed JWT (EdDSA, `kid` = the signing service's name).
+
+User identity: signed by webhook-gateway for one request, `aud` = the service asked, claims as in `UserIdentity`.
+Service identity: signed by the service itself, `aud` = the service asked, `sub` = its name, no other claim.
+"""
+
+from typing import Final, Literal
+
+from contracts.base import Model
+
+Role = Literal["admin", "staff"]
+
+IDENTITY_LIFETIME_SECONDS: Final = 60
+IDENTITY_ALGORITHM: Final = "EdDSA"
+
+
+class UserIdentity(Model):
+    """A signed-in person of one organization. Services take the organization from here and nowhere else."""
+
+    user_id: str
+    name: str
+    email: str | None = None
+    organization_id: str
+    organization_name: str
+    roles: tuple[Role, ...]
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this person may connect, sync, resolve and disconnect."""
+        return "admin" in self.roles

@@ -1,0 +1,69 @@
+"""The directory's records, as messages and answers carry them."""
+
+from datetime import date
+
+from pydantic import Field
+
+from contracts.base import Model, Timestamp
+
+
+class Address(Model):
+    """One postal address. Empty parts are empty strings."""
+
+    street_line_1: str = Field(default="", max_length=200)
+    street_line_2: str = Field(default="", max_length=200)
+    city: str = Field(default="", max_length=100)
+    state: str = Field(default="", max_length=100)
+    zip: str = Field(default="", max_length=30)
+    country_code: str = Field(default="", max_length=2, description="ISO 3166-1 alpha-2.")
+
+
+class MemberValues(Model):
+    """What a person can edit of a member, and what is kept equal with Planning Center.
+
+    Each field is compared and merged as one value, the address too.
+    """
+
+    first_name: str = Field(min_length=1, max_length=100)
+    last_name: str = Field(min_length=1, max_length=100)
+    birthdate: date | None = None
+    gender: str | None = Field(default=None, max_length=30, description="Planning Center knows `Male`, `Female`.")
+    child: bool = False
+    email: str | None = Field(default=None, max_length=254)
+    phone: str | None = Field(default=None, max_length=50, description="As typed; compared as E.164.")
+    address: Address | None = None
+
+
+class PlanningCenterLink(Model):
+    """How a record is tied to its counterpart in Planning Center."""
+
+    pco_id: str
+    state: str = Field(description="`linked`, or `gone` when it no longer exists in Planning Center.")
+    gone_at: Timestamp | None = None
+
+
+class Member(MemberValues):
+    """A member or child of the church."""
+
+    id: str
+    external_id: str | None = Field(default=None, description="The platform's own id of this member.")
+    active: bool = True
+    family_ids: tuple[str, ...] = ()
+    link: PlanningCenterLink | None = None
+    version: int = Field(ge=1)
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class Family(Model):
+    """A family: a household in Planning Center."""
+
+    id: str
+    external_id: str | None = None
+    name: str
+    member_ids: tuple[str, ...] = ()
+    primary_contact_id: str | None = None
+    link: PlanningCenterLink | None = None
+    version: int = Field(ge=1)
+    created_at: Timestamp
+    updated_at: Timestamp

@@ -1,0 +1,54 @@
+"""A sync run as messages and answers carry it; people and calendar share the shape."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contracts.base import Model, Timestamp
+
+RunState = Literal["queued", "running", "waiting", "stopping", "done", "stopped", "failed"]
+"""`waiting` asks a person (see `question`) or for a reconnect; `stopped` was stopped safely by a person."""
+
+
+class RunProgress(Model):
+    """Where a run stands; every number counts things really done."""
+
+    phase: str = Field(description="`pull`, `compare`, `apply`, `push` or `finish`.")
+    done: int = Field(ge=0)
+    total: int | None = Field(default=None, ge=0, description="None while it is not known.")
+    noun: str = Field(description="What is counted: `people`, `records`, `changes`.")
+    requests: int = Field(ge=0, description="Requests sent to Planning Center so far.")
+    rate_per_second: float | None = None
+    eta_seconds_low: int | None = None
+    eta_seconds_high: int | None = None
+    waiting_for: str | None = Field(default=None, description="A plain sentence, when the run waits.")
+
+
+class RunQuestion(Model):
+    """What a waiting run needs from an administrator."""
+
+    kind: str = Field(description="`first_match` or `threshold`.")
+    counts: dict[str, int] = Field(description="By outcome, what would happen.")
+    examples: tuple[dict[str, str | None], ...] = Field(
+        default=(), description="Each with `name`, `field`, `here`, `planning_center`."
+    )
+    answers: tuple[str, ...]
+
+
+class Run(Model):
+    """One sync run."""
+
+    id: str
+    kind: str = Field(description="`full` or `incremental`.")
+    state: RunState
+    trigger: str = Field(description="`person`, `schedule`, `connection` ...")
+    started_by: str | None = Field(default=None, description="The platform user's id, when a person started it.")
+    started_by_name: str | None = None
+    progress: RunProgress
+    question: RunQuestion | None = None
+    counts: dict[str, int] = Field(default_factory=dict, description="By outcome; each has a list behind it.")
+    message: str | None = Field(default=None, description="What happened, in a plain sentence.")
+    version: int = Field(ge=1)
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
