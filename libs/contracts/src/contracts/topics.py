@@ -94,9 +94,7 @@ TOPICS: dict[str, Topic] = {
         Topic(
             "webhooks.subscription.v1",
             key="organization",
-            events=_events(
-                webhooks_subscription_v1, "SubscriptionsActive", "SubscriptionsRemoved", "DeliveryGapFound"
-            ),
+            events=_events(webhooks_subscription_v1, "SubscriptionsActive", "SubscriptionsRemoved", "DeliveryGapFound"),
             producers=(WEBHOOK_GATEWAY,),
             consumers=(AUTH_SERVICE, PEOPLE_SYNC, CALENDAR_SYNC),
         ),
@@ -117,9 +115,7 @@ TOPICS: dict[str, Topic] = {
         Topic(
             "people.record.v1",
             key="record",
-            events=_events(
-                people_record_v1, "MemberChanged", "MemberRemoved", "FamilyChanged", "FamilyRemoved"
-            ),
+            events=_events(people_record_v1, "MemberChanged", "MemberRemoved", "FamilyChanged", "FamilyRemoved"),
             producers=(PEOPLE_SYNC,),
             consumers=(PLATFORM,),
             broadcast=(WEBHOOK_GATEWAY,),
@@ -163,9 +159,7 @@ TOPICS: dict[str, Topic] = {
         Topic(
             "calendar.event.v1",
             key="event",
-            events=_events(
-                calendar_event_v1, "EventChanged", "EventLinked", "EventUnlinked", "EventRemoved"
-            ),
+            events=_events(calendar_event_v1, "EventChanged", "EventLinked", "EventUnlinked", "EventRemoved"),
             producers=(CALENDAR_SYNC,),
             consumers=(PLATFORM,),
             broadcast=(WEBHOOK_GATEWAY,),

@@ -1,0 +1,34 @@
+"""conflict-service: open conflicts, counted and listed."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contracts.base import Model, Timestamp
+from contracts.conflicts import ConflictField, ConflictRecord
+from contracts.http.common import PageQuery
+
+
+class Conflict(Model):
+    """One conflict with its differing fields."""
+
+    id: str
+    record: ConflictRecord
+    fields: tuple[ConflictField, ...]
+    state: Literal["open", "resolved", "agreed_elsewhere"]
+    version: int
+    opened_at: Timestamp
+    updated_at: Timestamp
+
+
+class ConflictQuery(PageQuery):
+    """Filters of the conflicts' list."""
+
+    state: Literal["open", "resolved", "agreed_elsewhere"] = "open"
+    family_id: str | None = Field(default=None, max_length=60)
+
+
+class ConflictCount(Model):
+    """How many conflicts wait for a person."""
+
+    open: int

@@ -1,0 +1,308 @@
+"""people-sync: the directory, runs, held matches and settings."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, EmailStr, Field
+
+from contracts.base import Model, Timestamp
+from contracts.http.common import FieldError, Intent, PageQuery
+from contracts.people import Address, Family, Member, MemberValues
+from contracts.sync_runs import Run, RunState
+
+
+def _without_control_characters(value: str) -> str:
+    if any(ord(character) < 32 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_without_control_characters)]
+Name = Annotated[Text, Field(min_length=1, max_length=100)]
+ExternalId = Annotated[Text, Field(min_length=1, max_length=200)]
+PcoId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
+
+
+class AddressInput(Intent):
+    """A postal address; the country is an ISO 3166-1 alpha-2 code, empty means the church's own."""
+
+    street_line_1: Annotated[Text, Field(max_length=200)] = ""
+    street_line_2: Annotated[Text, Field(max_length=200)] = ""
+    city: Annotated[Text, Field(max_length=100)] = ""
+    state: Annotated[Text, Field(max_length=100)] = ""
+    zip: Annotated[Text, Field(max_length=30)] = ""
+    country_code: str = Field(default="", pattern=r"^([A-Z]{2})?$")
+
+
+class MemberInput(Intent):
+    """A new member or child."""
+
+    first_name: Name
+    last_name: Name
+    birthdate: date | None = None
+    gender: Literal["Male", "Female"] | None = None
+    child: bool = False
+    email: EmailStr | None = None
+    phone: Annotated[Text, Field(max_length=50)] | None = None
+    address: AddressInput | None = None
+    external_id: ExternalId | None = None
+
+
+class MemberPatch(Intent):
+    """Only the fields sent are changed; null clears. `version` is the one that the person saw."""
+
+    version: int | None = Field(default=None, ge=1)
+    first_name: Name | None = None
+    last_name: Name | None = None
+    birthdate: date | None = None
+    gender: Literal["Male", "Female"] | None = None
+    child: bool | None = None
+    email: EmailStr | None = None
+    phone: Annotated[Text, Field(max_length=50)] | None = None
+    address: AddressInput | None = None
+
+
+class FamilyInput(Intent):
+    """A new family."""
+
+    name: Annotated[Text, Field(min_length=1, max_length=200)]
+    member_ids: tuple[str, ...] = Field(default=(), max_length=100)
+    primary_contact_id: str | None = None
+    external_id: ExternalId | None = None
+
+
+class FamilyPatch(Intent):
+    """Only the fields sent are changed."""
+
+    version: int | None = Field(default=None, ge=1)
+    name: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
+    member_ids: tuple[str, ...] | None = Field(default=None, max_length=100)
+    primary_contact_id: str | None = None
+
+
+class BulkMember(MemberInput):
+    """A member that the platform already has, by its own id; a known Planning Center id is accepted with it."""
+
+    external_id: ExternalId
+    pco_id: PcoId | None = None
+
+
+class BulkFamily(Intent):
+    """A family that the platform already has; its members by the platform's own ids."""
+
+    external_id: ExternalId
+    name: Annotated[Text, Field(min_length=1, max_length=200)]
+    member_external_ids: tuple[ExternalId, ...] = Field(default=(), max_length=100)
+    primary_contact_external_id: ExternalId | None = None
+    pco_id: PcoId | None = None
+
+
+class BulkUpsert(Intent):
+    """Members first, then families. The same call twice has the effect of once."""
+
+    members: tuple[dict[str, Any], ...] = Field(
+        default=(), max_length=1000, description="Each as `BulkMember`; a bad one is refused alone."
+    )
+    families: tuple[dict[str, Any], ...] = Field(
+        default=(), max_length=1000, description="Each as `BulkFamily`; a bad one is refused alone."
+    )
+
+
+class BulkRejected(Model):
+    """One record that was not taken."""
+
+    kind: Literal["member", "family"]
+    position: int = Field(ge=0)
+    external_id: str | None
+    errors: tuple[FieldError, ...]
+
+
+class BulkResult(Model):
+    """Counts by outcome, and what was refused and why."""
+
+    created: int
+    updated: int
+    unchanged: int
+    rejected: tuple[BulkRejected, ...]
+
+
+class MemberQuery(PageQuery):
+    """Filters of the members' list."""
+
+    q: str | None = Field(default=None, max_length=100, description="Part of the name or e-mail.")
+    child: bool | None = None
+    state: Literal["linked", "local", "gone", "held", "inactive"] | None = None
+
+
+class FamilyQuery(PageQuery):
+    """Filters of the families' list."""
+
+    q: str | None = Field(default=None, max_length=100, description="Part of the name.")
+
+
+class HistoryEntry(Model):
+    """One change of one field of a record: never deleted."""
+
+    id: str
+    field: str
+    old: Any = None
+    new: Any = None
+    by: str = Field(description="`person`, `planning_center`, `rule` or `platform`.")
+    by_name: str | None = None
+    rule: str | None = None
+    run_id: str | None = None
+    changed_at: Timestamp
+    can_undo: bool
+
+
+class StartRun(Intent):
+    """Sync Now."""
+
+    kind: Literal["full", "incremental"] = "full"
+
+
+class AnswerRun(Intent):
+    """The answer to a waiting run's question."""
+
+    question: Literal["first_match", "threshold"]
+    answer: Literal["planning_center", "ask", "ours", "continue", "stop"]
+
+
+class RunQuery(PageQuery):
+    """Filters of the run history."""
+
+    state: RunState | None = None
+
+
+class RunItemQuery(PageQuery):
+    """The list behind one number of a run."""
+
+    outcome: str | None = Field(default=None, max_length=60)
+
+
+class RunItem(Model):
+    """One record of a run and what became of it."""
+
+    record_kind: str
+    record_id: str | None
+    pco_id: str | None
+    name: str
+    outcome: str
+    cause: str | None = Field(default=None, description="Groups rejected records.")
+    sentence: str | None = Field(default=None, description="What happened, in words.")
+
+
+class RejectionGroup(Model):
+    """Records that Planning Center refused for the same cause."""
+
+    cause: str
+    sentence: str
+    count: int
+    examples: tuple[RunItem, ...]
+
+
+class PeopleStatus(Model):
+    """What the People card shows beside the connection."""
+
+    members: int
+    families: int
+    linked_members: int
+    linked_families: int
+    held: int
+    gone: int
+    rejected: int
+    run: Run | None = Field(default=None, description="The run in progress.")
+    last_run: Run | None = Field(default=None, description="The last run that ended.")
+    next_run_at: Timestamp | None = None
+
+
+class HeldCandidate(Model):
+    """A local member who may be the same person."""
+
+    member: Member
+    reasons: tuple[str, ...] = Field(description="In words.")
+
+
+class HeldMatch(Model):
+    """A person in Planning Center that waits for an answer; neither overwritten nor duplicated meanwhile."""
+
+    id: str
+    pco_id: str
+    theirs: MemberValues
+    candidates: tuple[HeldCandidate, ...]
+    reasons: tuple[str, ...]
+    state: Literal["open", "later", "same", "different"]
+    version: int
+    created_at: Timestamp
+
+
+class HeldQuery(PageQuery):
+    """Filters of the held matches."""
+
+    state: Literal["open", "later", "same", "different"] | None = None
+
+
+class AnswerHeld(Intent):
+    """`same` needs the member."""
+
+    answer: Literal["same", "different", "later"]
+    member_id: str | None = None
+    version: int | None = Field(default=None, ge=1)
+
+
+class PeopleSettings(Model):
+    """What an administrator chose for the People sync."""
+
+    first_match: Literal["planning_center", "ask", "ours"] | None = Field(
+        default=None, description="None until the first run asked."
+    )
+    merge_different_fields: bool = False
+    threshold_percent: int = Field(default=25, ge=1, le=100)
+    threshold_minimum: int = Field(default=50, ge=1, le=100_000)
+    schedule_hours: int = Field(default=4, ge=1, le=168)
+    inactivate_deleted: bool = False
+
+
+class PeopleSettingsPatch(Intent):
+    """Only the fields sent are changed."""
+
+    first_match: Literal["planning_center", "ask", "ours"] | None = None
+    merge_different_fields: bool | None = None
+    threshold_percent: int | None = Field(default=None, ge=1, le=100)
+    threshold_minimum: int | None = Field(default=None, ge=1, le=100_000)
+    schedule_hours: int | None = Field(default=None, ge=1, le=168)
+    inactivate_deleted: bool | None = None
+
+
+__all__ = [
+    "Address",
+    "AddressInput",
+    "AnswerHeld",
+    "AnswerRun",
+    "BulkFamily",
+    "BulkMember",
+    "BulkRejected",
+    "BulkResult",
+    "BulkUpsert",
+    "Family",
+    "FamilyInput",
+    "FamilyPatch",
+    "FamilyQuery",
+    "HeldCandidate",
+    "HeldMatch",
+    "HeldQuery",
+    "HistoryEntry",
+    "Member",
+    "MemberInput",
+    "MemberPatch",
+    "MemberQuery",
+    "PeopleSettings",
+    "PeopleSettingsPatch",
+    "PeopleStatus",
+    "RejectionGroup",
+    "Run",
+    "RunItem",
+    "RunItemQuery",
+    "RunQuery",
+    "StartRun",
+]
