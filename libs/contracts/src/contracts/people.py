@@ -10,27 +10,27 @@ from contracts.base import Model, Timestamp
 class Address(Model):
     """One postal address. Empty parts are empty strings."""
 
-    street_line_1: str = Field(default="", max_length=200)
-    street_line_2: str = Field(default="", max_length=200)
-    city: str = Field(default="", max_length=100)
-    state: str = Field(default="", max_length=100)
-    zip: str = Field(default="", max_length=30)
-    country_code: str = Field(default="", max_length=2, description="ISO 3166-1 alpha-2.")
+    street_line_1: str = ""
+    street_line_2: str = ""
+    city: str = ""
+    state: str = ""
+    zip: str = ""
+    country_code: str = Field(default="", description="ISO 3166-1 alpha-2.")
 
 
 class MemberValues(Model):
     """What a person can edit of a member, and what is kept equal with Planning Center.
 
-    Each field is compared and merged as one value, the address too.
+    Each field is compared and merged as one value, the address too. Names can be empty where Planning Center has none.
     """
 
-    first_name: str = Field(min_length=1, max_length=100)
-    last_name: str = Field(min_length=1, max_length=100)
+    first_name: str
+    last_name: str
     birthdate: date | None = None
-    gender: str | None = Field(default=None, max_length=30, description="Planning Center knows `Male`, `Female`.")
+    gender: str | None = Field(default=None, description="Planning Center knows `Male`, `Female`.")
     child: bool = False
-    email: str | None = Field(default=None, max_length=254)
-    phone: str | None = Field(default=None, max_length=50, description="As typed; compared as E.164.")
+    email: str | None = None
+    phone: str | None = Field(default=None, description="As typed; compared as E.164.")
     address: Address | None = None
 
 
