@@ -1,0 +1,73 @@
+"""PostgreSQL: engine, sessions, and the one transaction of a request.
+
+Nobody but the boundary commits: `transaction` here for a request, the inbox for a message, a job's own
+`async with job.sessions.begin()` for one of its steps.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy import MetaData, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from starlette.requests import HTTPConnection
+
+from servicekit.settings import ServiceSettings
+from servicekit.tables import INBOX, JOB, NAMING_CONVENTION, OUTBOX
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
+def service_metadata(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> MetaData:
+    """The MetaData of a service's declarative base, with servicekit's own tables that the service uses."""
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    for table, wanted in ((OUTBOX, outbox), (INBOX, inbox), (JOB, jobs)):
+        if wanted:
+            table.to_metadata(metadata)
+    return metadata
+
+
+def make_engine(settings: ServiceSettings) -> AsyncEngine:
+    """An engine that connects on first use, so that it can be made while PostgreSQL is away."""
+    return create_async_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.database_pool_size,
+        max_overflow=5,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": 5,
+            "server_settings": {"application_name": settings.service_name, "timezone": "UTC"},
+        },
+    )
+
+
+def make_sessions(engine: AsyncEngine) -> Sessions:
+    """Sessions whose objects stay readable after the commit."""
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+async def transaction(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+    """One transaction per request: committed before the answer is sent, rolled back on any error."""
+    sessions: Sessions = connection.app.state.runtime.sessions
+    async with sessions.begin() as session:
+        yield session
+
+
+# scope="function": without it FastAPI would commit after the answer has gone out, and an answer could lie.
+Session = Annotated[AsyncSession, Depends(transaction, scope="function")]
+"""The request's session. Do not commit it."""
+
+
+async def ping(engine: AsyncEngine) -> None:
+    """Raise if PostgreSQL does not answer."""
+    async with engine.connect() as connection:
+        await connection.execute(text("select 1"))
+
+
+def resources(request: Request) -> Any:
+    """The service's own resources, as `create_service(resources=...)` made them.
+
+    A service types it once: `Wired = Annotated[Resources, Depends(resources)]`.
+    """
+    return request.app.state.resources

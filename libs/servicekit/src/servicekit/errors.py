@@ -1,0 +1,152 @@
+"""The errors of a service, what a caller sees of them, and what a retry loop does with them.
+
+    Exception
+    ├── ServiceError(HTTPException)   an answer to a caller: a problem document (RFC 9457)
+    │   ├── Malformed 400             not JSON, or not what the route reads
+    │   ├── Unauthorized 401          no token, or one that proves nothing
+    │   ├── Forbidden 403             known, but not allowed
+    │   ├── NotFound 404              not there, or not this organization's: the caller cannot tell which
+    │   ├── Conflict 409              the state does not allow it now
+    │   ├── TooLarge 413
+    │   ├── Invalid 422               readable, but not acceptable; `errors` names the fields
+    │   └── Unavailable 503           try again after `retry_after` seconds
+    ├── TransientError                worth trying again: messages and jobs are retried with backoff
+    └── PermanentError                never worth trying again: dead letter, or the job fails with this text
+
+`is_outage` names a third kind that nobody raises by hand: PostgreSQL or the network is away. Work waits for it and
+loses nothing; it is never counted as an attempt.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+# SQLSTATE classes: connection exception, insufficient resources, operator intervention (restart, shutdown).
+_OUTAGE_SQLSTATES = ("08", "53", "57P")
+# Serialization failure, deadlock, lock not available: the same transaction may succeed when it is run again.
+_RETRYABLE_SQLSTATES = ("40001", "40P01", "55P03")
+
+
+class ServiceError(HTTPException):
+    """An answer to a caller. `detail` says what to do; it never holds another organization's data."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    slug: ClassVar[str] = "internal-error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        slug: str | None = None,
+        title: str | None = None,
+        headers: dict[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(self.status.value, detail, headers)
+        self.type = slug or self.slug
+        """Last part of the problem's `type`, stable for programs to read: `/problems/<type>`."""
+        self.title = title or self.status.phrase
+        self.extra = extra
+        """Further members of the problem document, JSON values only."""
+
+
+class Malformed(ServiceError):
+    """400: the request cannot be read."""
+
+    status = HTTPStatus.BAD_REQUEST
+    slug = "malformed-request"
+
+
+class Unauthorized(ServiceError):
+    """401: nobody is known to be asking."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    slug = "unauthorized"
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"}, **extra)
+
+
+class Forbidden(ServiceError):
+    """403: whoever asks is known and may not."""
+
+    status = HTTPStatus.FORBIDDEN
+    slug = "forbidden"
+
+
+class NotFound(ServiceError):
+    """404: no such thing in the caller's organization."""
+
+    status = HTTPStatus.NOT_FOUND
+    slug = "not-found"
+
+
+class Conflict(ServiceError):
+    """409: not possible in the present state; `detail` says which state and what would change it."""
+
+    status = HTTPStatus.CONFLICT
+    slug = "conflict"
+
+
+class TooLarge(ServiceError):
+    """413: more than the route takes."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    slug = "too-large"
+
+
+class Invalid(ServiceError):
+    """422: `errors` is a list of `{"field": "a.b.0", "message": "what is wrong"}`."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    slug = "invalid"
+
+    def __init__(self, detail: str, *, errors: list[dict[str, str]] | None = None, **extra: Any) -> None:
+        super().__init__(detail, errors=errors or [], **extra)
+
+
+class Unavailable(ServiceError):
+    """503: something this answer needs is away for the moment. `retry_after` in seconds."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "unavailable"
+
+    def __init__(self, detail: str, *, retry_after: int = 5, **extra: Any) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)}, **extra)
+
+
+class TransientError(Exception):
+    """Trying the same thing again later may succeed. Raise or subclass it in messaging and job code."""
+
+
+class PermanentError(Exception):
+    """Trying again cannot help. Its text is shown to operators, and to admins as a job's error."""
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's code of a SQLAlchemy error, empty if it has none."""
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether PostgreSQL or a network peer is away, as opposed to an answer we do not like."""
+    if isinstance(error, DBAPIError):
+        return (
+            error.connection_invalidated
+            or sqlstate(error).startswith(_OUTAGE_SQLSTATES)
+            or (isinstance(error, OperationalError | InterfaceError) and not sqlstate(error))
+        )
+    return isinstance(error, OSError | asyncio.TimeoutError | PoolTimeoutError)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed when it is done again in a moment."""
+    return (
+        isinstance(error, TransientError | Unavailable)
+        or sqlstate(error) in _RETRYABLE_SQLSTATES
+        or is_outage(error)
+    )

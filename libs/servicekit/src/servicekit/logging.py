@@ -1,0 +1,82 @@
+"""Logs: one structlog chain for structlog and stdlib, JSON or console, ids only and never personal data."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import orjson
+import structlog
+from structlog.types import EventDict, Processor
+
+from servicekit.settings import ServiceSettings
+
+PRIVATE_KEYS: Final = frozenset(
+    {
+        "access_token", "address", "addresses", "assertion", "authorization", "birthdate", "body", "city", "client_secret",
+        "code", "code_verifier", "cookie", "email", "emails", "first_name", "given_name", "last_name", "name", "nickname",
+        "password", "payload", "phone", "phone_number", "phone_numbers", "phones", "refresh_token", "secret", "street",
+        "token", "zip",
+    }
+)  # fmt: skip
+REDACTED: Final = "[redacted]"
+
+
+def redact(_: Any, __: str, event: EventDict) -> EventDict:
+    """Replace the values of known private keys, at any depth. A processor of the chain."""
+    return {key: _redacted(key, value) for key, value in event.items()}
+
+
+def _redacted(key: str, value: Any) -> Any:
+    if key.lower() in PRIVATE_KEYS:
+        return REDACTED
+    if isinstance(value, MutableMapping):
+        return {inner: _redacted(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted("", item) for item in value]
+    return value
+
+
+def _exception_type_only(_: Any, __: str, event: EventDict) -> EventDict:
+    """SQLAlchemy and pydantic put values into their messages: of those errors only the type is logged."""
+    return event
+
+
+def setup_logging(settings: ServiceSettings) -> None:
+    """Route every log line of the process through one chain to stdout."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
+    ]
+    if settings.log_format == "json":
+        final: list[Processor] = [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
+        ]
+    else:
+        final = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level)
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers = []
+    # One line per request is ours (servicekit.http); httpx would log full URLs with their queries.
+    logging.getLogger("uvicorn.access").disabled = True
+    for name in ("httpx", "httpcore", "aiokafka", "faststream"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,56 @@
+"""LISTEN/NOTIFY as a doorbell: it shortens the wait for work, it never carries the work. Polling is the truth."""
+
+import asyncio
+from contextlib import suppress
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+
+class Wake:
+    """A flag that a loop waits for between polls."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Ring."""
+        self._event.set()
+
+    def clear(self) -> None:
+        """Forget earlier rings: call before looking for work, so that none is missed after."""
+        self._event.clear()
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the first ring, or after `seconds`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), seconds)
+
+
+class Listener:
+    """One connection that listens on the channels of a service and rings its wakes."""
+
+    def __init__(self, database_url: str) -> None:
+        self._dsn = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._wakes: dict[str, list[Wake]] = {}
+
+    def wake(self, channel: str) -> Wake:
+        """A wake that rings at every NOTIFY on `channel`."""
+        wake = Wake()
+        self._wakes.setdefault(channel, []).append(wake)
+        return wake
+
+    async def listen(self) -> None:
+        """Listen until the connection is lost (ConnectionError) or the task is cancelled."""
+        lost = asyncio.Event()
+        connection = await asyncpg.connect(self._dsn, timeout=5)
+        try:
+            connection.add_termination_listener(lambda _: lost.set())
+            for channel, wakes in self._wakes.items():
+                await connection.add_listener(channel, lambda *_, wakes=wakes: [wake.set() for wake in wakes])
+                for wake in wakes:
+                    wake.set()  # something may have been notified while nobody listened
+            await lost.wait()
+        finally:
+            connection.terminate()
+        raise ConnectionError("the LISTEN connection to PostgreSQL was lost")

@@ -1,0 +1,141 @@
+"""The outbox: an event is a row in the transaction that made it true, and a relay carries rows to Kafka in order.
+
+`append` is the only writer of message metadata (CloudEvents names in headers), `servicekit.kafka` the only reader.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from sqlalchemy import Row, delete, func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from contracts.base import Event
+from contracts.topics import topic_of
+from servicekit.context import current_flow
+from servicekit.ids import uuid7
+from servicekit.notify import Wake
+from servicekit.producer import Producer, Record
+from servicekit.tables import OUTBOX
+from servicekit.telemetry import METRICS
+
+CHANNEL = "outbox"
+MAX_EVENTS = 1000
+_RELAY_LOCK = 0x0_0B0C  # any constant: one relay at a time per database
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+# Keys in ascending order, so that two transactions can never wait for each other inside one call.
+_LOCK_KEYS = text("SELECT count(pg_advisory_xact_lock(lock)) FROM unnest(CAST(:locks AS bigint[])) AS lock")
+
+
+async def append(session: AsyncSession, event: Event, *, tombstone: bool = False) -> None:
+    """Publish `event` if and only if this session's transaction commits. See `append_all`.
+
+    tombstone: follow the event with an empty message of its key, which lets a compacted topic forget the key.
+    """
+    await append_all(session, [event], tombstone=tombstone)
+
+
+async def append_all(session: AsyncSession, events: Sequence[Event], *, tombstone: bool = False) -> None:
+    """Publish `events` in this order if and only if this session's transaction commits. Two round trips for all.
+
+    Per key the order at Kafka is the order of commits: the transaction holds an advisory lock on every (topic, key)
+    from here to its end. So call it once per transaction, after the aggregates' rows are written or locked, and as
+    late as possible; two calls with different keys in opposite orders can deadlock (PostgreSQL then ends one of the
+    two, a transient error). At most 1,000 events, because every key costs an entry in PostgreSQL's lock table.
+    """
+    if not events:
+        return
+    if len(events) > MAX_EVENTS:
+        raise ValueError(f"{len(events)} events in one transaction; split the work so that it has {MAX_EVENTS} or less")
+    source = f"/{session.info['service_name']}"
+    rows: list[dict[str, Any]] = []
+    for event in events:
+        row = _row(event, source)
+        rows.append(row)
+        if tombstone:
+            rows.append(row | {"value": None, "headers": row["headers"] | {"ce_id": str(uuid7())}})
+    locks = sorted({_lock(row["topic"], row["key"]) for row in rows})
+    await session.execute(_LOCK_KEYS, {"locks": locks})
+    await session.execute(insert(OUTBOX), rows)
+    await session.execute(select(func.pg_notify(CHANNEL, "")))
+
+
+def _lock(topic: str, key: str) -> int:
+    return int.from_bytes(blake2b(f"{topic}\0{key}".encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _row(event: Event, source: str) -> dict[str, Any]:
+    flow = current_flow()
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": str(uuid7()),
+        "ce_type": type(event).__name__,
+        "ce_source": source,
+        "ce_time": datetime.now(UTC).isoformat(),
+        "ce_correlationid": flow.correlation_id,
+        "content-type": "application/json",
+    }
+    if flow.causation_id:
+        headers["ce_causationid"] = flow.causation_id
+    _PROPAGATOR.inject(headers)  # adds traceparent, if a trace is being recorded
+    return {
+        "topic": topic_of(type(event)).name,
+        "key": event.key,
+        "value": event.model_dump_json().encode(),
+        "headers": headers,
+    }
+
+
+class Relay:
+    """Carries outbox rows to Kafka, oldest first. Any number may run; one at a time works per database.
+
+    A crash between Kafka's confirmation and the commit of the deletion repeats the batch, in order: inboxes absorb it.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, producer: Producer, wake: Wake, *, batch: int = 200, poll_seconds: float = 1.0
+    ) -> None:
+        self._engine = engine
+        self._producer = producer
+        self._wake = wake
+        self._batch = batch
+        self._poll_seconds = poll_seconds
+        self._tracer = trace.get_tracer(__name__)
+
+    async def step(self) -> None:
+        """Relay what there is, then sleep until something is appended or the poll interval is over."""
+        self._wake.clear()
+        if await self.relay_batch() < self._batch:
+            METRICS.outbox_age_seconds.set(0)
+            await self._wake.wait(self._poll_seconds)
+
+    async def relay_batch(self) -> int:
+        """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is at work."""
+        async with self._engine.begin() as connection:
+            if not await connection.scalar(select(func.pg_try_advisory_xact_lock(_RELAY_LOCK))):
+                return 0
+            rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id).limit(self._batch))).all()
+            if not rows:
+                return 0
+            METRICS.outbox_age_seconds.set(time.time() - rows[0].created_at.timestamp())
+            await self._producer.send([self._record(row) for row in rows])
+            await connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_([row.id for row in rows])))
+        METRICS.outbox_relayed_total.inc(len(rows))
+        return len(rows)
+
+    def _record(self, row: Row[Any]) -> Record:
+        headers: dict[str, str] = dict(row.headers)
+        # The span hangs on the trace that appended the row, which may be in another process and long over.
+        with self._tracer.start_as_current_span(
+            f"send {row.topic}", context=_PROPAGATOR.extract(headers), kind=trace.SpanKind.PRODUCER
+        ):
+            _PROPAGATOR.inject(headers)
+        return Record(
+            row.topic, row.key.encode(), row.value, [(name, value.encode()) for name, value in headers.items()]
+        )
+

@@ -1,0 +1,38 @@
+"""Everything that lives as long as the process does, made once in `servicekit.app` and visible here."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from servicekit.clock import Clock
+from servicekit.db import Sessions
+from servicekit.notify import Listener
+from servicekit.producer import Producer
+from servicekit.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from servicekit.health import Health
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The singletons of a process."""
+
+    settings: ServiceSettings
+    """The service's own settings class; narrow it with `isinstance` or keep it in the service's Resources."""
+    engine: AsyncEngine
+    """The service's database."""
+    sessions: Sessions
+    """`async with sessions.begin() as session:` is one transaction."""
+    listener: Listener
+    """`listener.wake(channel)` rings at NOTIFY."""
+    dead_letters: Producer
+    """Carries rejected messages to their dead-letter topics. Events go through the outbox, never through this."""
+    http: httpx.AsyncClient
+    """For calls between services (the gateway's routing, access leases). Traced; 10 seconds; never for the vendor."""
+    clock: Clock
+    """The wall clock; a fake in tests."""
+    health: "Health"
+    """Beats and probes behind `/livez` and `/readyz`."""

@@ -1,0 +1,90 @@
+"""The tables servicekit keeps in a service's own database: outbox, inbox, job.
+
+`service_metadata` copies them into the service's metadata; `servicekit.migrations` creates them.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+_metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+_now = func.clock_timestamp()
+
+OUTBOX = Table(
+    "outbox",
+    _metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("value", LargeBinary, comment="null is a tombstone"),
+    Column("headers", JSONB, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+INBOX = Table(
+    "inbox",
+    _metadata,
+    Column("consumer", Text, primary_key=True, comment="the Kafka group"),
+    Column("event_id", Text, primary_key=True, comment="ce_id"),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=_now, index=True),
+)
+
+OPEN_STATES = ("queued", "running", "waiting")
+_open = text("state IN ('queued', 'running', 'waiting')")
+
+JOB = Table(
+    "job",
+    _metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("organization_id", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("state", Text, nullable=False, server_default="queued"),
+    Column("run_after", DateTime(timezone=True), server_default=_now, comment="null waits for a person"),
+    Column("lease_owner", Text),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("fence", BigInteger, nullable=False, server_default="0", comment="grows with every claim"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="failures since the last progress"),
+    Column("checkpoint", JSONB),
+    Column("stop_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("error", Text),
+    Column("correlation_id", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint(
+        "state IN ('queued', 'running', 'waiting', 'done', 'failed', 'cancelled')",
+        name="state",
+    ),
+    # A half-set lease cannot be stored.
+    CheckConstraint(
+        "(state = 'running') = (lease_owner IS NOT NULL) AND (state = 'running') = (lease_until IS NOT NULL)",
+        name="lease",
+    ),
+    Index("uq_job_open", "kind", "organization_id", unique=True, postgresql_where=_open),
+    Index("ix_job_claim", "kind", "updated_at", postgresql_where=_open),
+)

@@ -1,0 +1,103 @@
+"""Metrics by a typed list of names, traces through OpenTelemetry.
+
+Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is recorded and nothing is instrumented: traces then cost nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanProcessor
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from servicekit.settings import ServiceSettings
+
+REGISTRY = CollectorRegistry()
+"""What `/metrics` serves. A service's own metrics register here too."""
+
+Name = Literal[
+    # Seconds the oldest row has waited in the outbox; 0 when it is empty.
+    "servicekit_outbox_age_seconds",
+    # Rows confirmed by Kafka.
+    "servicekit_outbox_relayed_total",
+    # Messages by group, topic and outcome: handled, duplicate, ignored, retried, waited, dead_letter, dropped.
+    "servicekit_messages_total",
+    # Seconds a message took from the start of its first attempt to its outcome, by group.
+    "servicekit_message_seconds",
+    # 1 while a group has stopped itself because it rejected too much: an alert.
+    "servicekit_consumer_stopped",
+    # Jobs by kind and outcome: done, waiting, failed, cancelled, retried, lease_lost, released.
+    "servicekit_jobs_total",
+    # Restarts of supervised loops by name.
+    "servicekit_loop_restarts_total",
+    # Requests by method, route template and status.
+    "servicekit_http_seconds",
+]
+
+
+def _counter(name: Name, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=REGISTRY)
+
+
+def _gauge(name: Name, text: str, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, registry=REGISTRY)
+
+
+def _histogram(name: Name, text: str, *labels: str) -> Histogram:
+    return Histogram(name, text, labels, registry=REGISTRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Everything servicekit counts."""
+
+    outbox_age_seconds: Gauge = field(
+        default_factory=lambda: _gauge("servicekit_outbox_age_seconds", "Age of the oldest outbox row")
+    )
+    outbox_relayed_total: Counter = field(
+        default_factory=lambda: _counter("servicekit_outbox_relayed_total", "Outbox rows confirmed by Kafka")
+    )
+    messages_total: Counter = field(
+        default_factory=lambda: _counter(
+            "servicekit_messages_total", "Messages by outcome", "group", "topic", "outcome"
+        )
+    )
+    message_seconds: Histogram = field(
+        default_factory=lambda: _histogram("servicekit_message_seconds", "Time to outcome", "group")
+    )
+    consumer_stopped: Gauge = field(
+        default_factory=lambda: _gauge("servicekit_consumer_stopped", "Stopped by its rejections", "group")
+    )
+    jobs_total: Counter = field(
+        default_factory=lambda: _counter("servicekit_jobs_total", "Jobs by outcome", "kind", "outcome")
+    )
+    loop_restarts_total: Counter = field(
+        default_factory=lambda: _counter("servicekit_loop_restarts_total", "Restarts of loops", "loop")
+    )
+    http_seconds: Histogram = field(
+        default_factory=lambda: _histogram("servicekit_http_seconds", "Requests", "method", "route", "status")
+    )
+
+
+METRICS = Metrics()
+
+
+def setup_tracing(settings: ServiceSettings, processor: SpanProcessor | None = None) -> bool:
+    """Record traces if an exporter is set (or a `processor` is given). Returns whether they are recorded."""
+    if processor is None:
+        if not settings.otel_exporter_otlp_endpoint:
+            return False
+        # The exporter costs memory and start time: only those pay who use it.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+        endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + "/v1/traces"
+        processor = BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint))
+    resource = Resource.create(
+        {"service.name": settings.service_name, "deployment.environment.name": settings.environment}
+    )
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(processor)
+    trace.set_tracer_provider(provider)
+    return True
