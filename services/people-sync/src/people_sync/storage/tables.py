@@ -1,0 +1,356 @@
+"""The tables of people-sync. Row access is always by (organization_id, id)."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import Text
+
+from servicekit.db import service_metadata
+
+
+class Base(DeclarativeBase):
+    """The declarative base; its metadata also holds servicekit's outbox, inbox and job tables."""
+
+    metadata = service_metadata(jobs=True)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        list[str]: ARRAY(Text),
+        bytes: LargeBinary,
+    }
+
+
+class Member(Base):
+    """A member or child. A deleted one stays as a row, so that no pull creates it again."""
+
+    __tablename__ = "member"
+    __table_args__ = (
+        Index(
+            "uq_member_external",
+            "organization_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id IS NOT NULL"),
+        ),
+        Index("ix_member_name", "organization_id", "name_key", "id"),
+        Index("ix_member_email", "organization_id", "email_key", postgresql_where=text("email_key IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    organization_id: Mapped[str]
+    external_id: Mapped[str | None]
+    first_name: Mapped[str]
+    last_name: Mapped[str]
+    birthdate: Mapped[date | None]
+    gender: Mapped[str | None]
+    child: Mapped[bool]
+    email: Mapped[str | None]
+    phone: Mapped[str | None]
+    address: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    name_key: Mapped[str]
+    """`domain.canonical.name_key`: folded full name, for matching and for the order of lists."""
+    email_key: Mapped[str | None]
+    """Folded e-mail, for matching."""
+    active: Mapped[bool] = mapped_column(server_default=text("true"), default=True)
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    deleted_at: Mapped[datetime | None]
+
+
+class Family(Base):
+    """A family: a household in Planning Center."""
+
+    __tablename__ = "family"
+    __table_args__ = (
+        Index(
+            "uq_family_external",
+            "organization_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id IS NOT NULL"),
+        ),
+        Index("ix_family_name", "organization_id", "name_key", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    organization_id: Mapped[str]
+    external_id: Mapped[str | None]
+    name: Mapped[str]
+    name_key: Mapped[str]
+    primary_contact_id: Mapped[UUID | None]
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    deleted_at: Mapped[datetime | None]
+
+
+class FamilyMember(Base):
+    """Who belongs to which family; a person may be in several."""
+
+    __tablename__ = "family_member"
+    __table_args__ = (Index("ix_family_member_member", "member_id"),)
+
+    family_id: Mapped[UUID] = mapped_column(ForeignKey("family.id"), primary_key=True)
+    member_id: Mapped[UUID] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    organization_id: Mapped[str]
+
+
+class Link(Base):
+    """A record here, its counterpart in Planning Center, and the values both last agreed on.
+
+    Links belong to one Planning Center organization: they survive a disconnect, are found again when the same
+    organization is connected, and lie unused when another one is.
+    """
+
+    __tablename__ = "link"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "pco_organization_id", "kind", "pco_id"),
+        UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
+        Index("ix_link_record", "record_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    kind: Mapped[str]
+    """`member` or `family`."""
+    record_id: Mapped[UUID]
+    pco_id: Mapped[str]
+    state: Mapped[str] = mapped_column(default="linked")
+    """`linked`; `supplied` by the platform and not compared yet; `gone` in Planning Center."""
+    agreed: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Last agreed values by field; a field that was never agreed on is absent."""
+    kept_different: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """By field `[ours, theirs]`: a decision to leave both as they are until one of them changes."""
+    contacts: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Planning Center's ids of the contacts that our one e-mail, phone and address map to, by field."""
+    remote_hash: Mapped[bytes | None]
+    """Of the remote record as it was when last compared: an equal hash means nothing to compare."""
+    compared_version: Mapped[int] = mapped_column(default=0)
+    """The record's `version` when last compared."""
+    written_at: Mapped[datetime | None]
+    """Our last write to Planning Center: within the staleness horizon a read may show the value from before."""
+    written_before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """The remote values before that write, by field."""
+    gone_at: Mapped[datetime | None]
+    create_again: Mapped[bool] = mapped_column(default=False)
+    """An administrator asked to create a record again that is gone in Planning Center."""
+
+
+class History(Base):
+    """Every change of a field here, with who or what changed it. Never deleted."""
+
+    __tablename__ = "history"
+    __table_args__ = (Index("ix_history_record", "record_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    organization_id: Mapped[str]
+    kind: Mapped[str]
+    record_id: Mapped[UUID]
+    field: Mapped[str]
+    old: Mapped[Any] = mapped_column(JSONB)
+    new: Mapped[Any] = mapped_column(JSONB)
+    by: Mapped[str]
+    """`person`, `planning_center`, `rule` or `platform`."""
+    by_user_id: Mapped[str | None]
+    by_name: Mapped[str | None]
+    rule: Mapped[str | None]
+    run_id: Mapped[UUID | None]
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Settings(Base):
+    """An organization's choices; absent columns mean the defaults of `contracts.http.people.PeopleSettings`."""
+
+    __tablename__ = "settings"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    first_match: Mapped[str | None]
+    merge_different_fields: Mapped[bool] = mapped_column(default=False)
+    threshold_percent: Mapped[int] = mapped_column(default=25)
+    threshold_minimum: Mapped[int] = mapped_column(default=50)
+    schedule_hours: Mapped[int] = mapped_column(default=4)
+    inactivate_deleted: Mapped[bool] = mapped_column(default=False)
+
+
+class Connection(Base):
+    """What auth-service said last about the People connection, and where the organization's sync stands."""
+
+    __tablename__ = "connection"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    pco_organization_id: Mapped[str]
+    state: Mapped[str]
+    generation: Mapped[int]
+    version: Mapped[int]
+    """Of the last fact applied."""
+    pco_person_id: Mapped[str]
+    country_code: Mapped[str | None]
+    """The Planning Center organization's, as read by the last run; the default of phone numbers and addresses."""
+    full_sync_at: Mapped[datetime | None]
+    """When the last complete pull began; None until there was one."""
+    cursor: Mapped[datetime | None]
+    """Incremental runs read what changed since then, less the staleness horizon."""
+    next_run_at: Mapped[datetime | None]
+
+
+class Run(Base):
+    """A sync run. Its id is also the id of the job that carries it out."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("ix_run_organization", "organization_id", "created_at", "id"),
+        Index(
+            "uq_run_in_progress",
+            "organization_id",
+            unique=True,
+            postgresql_where=text("state IN ('queued', 'running', 'waiting', 'stopping')"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    kind: Mapped[str]
+    state: Mapped[str]
+    trigger: Mapped[str]
+    started_by: Mapped[str | None]
+    started_by_name: Mapped[str | None]
+    phase: Mapped[str] = mapped_column(default="pull")
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int | None]
+    requests: Mapped[int] = mapped_column(default=0)
+    counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    question: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """By question, what an administrator answered."""
+    waiting_for: Mapped[str | None]
+    message: Mapped[str | None]
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    phase_started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Staged(Base):
+    """A record as a run read it from Planning Center. `snapshot` is absent when nothing had changed."""
+
+    __tablename__ = "staged"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    pco_id: Mapped[str] = mapped_column(primary_key=True)
+    snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    remote_hash: Mapped[bytes | None]
+    read_at: Mapped[datetime]
+
+
+class Change(Base):
+    """One record of a run: what is to be done on each side, and what became of it."""
+
+    __tablename__ = "change"
+    __table_args__ = (
+        Index("ix_change_run_outcome", "run_id", "outcome", "id"),
+        Index("ix_change_todo", "run_id", "kind", "id", postgresql_where=text("here = 'planned' OR there = 'planned'")),
+        UniqueConstraint("run_id", "kind", "record_id"),
+        UniqueConstraint("run_id", "kind", "pco_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    organization_id: Mapped[str]
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    record_id: Mapped[UUID | None]
+    pco_id: Mapped[str | None]
+    name: Mapped[str]
+    here: Mapped[str] = mapped_column(default="none")
+    """What this side still needs: `none`, `planned`, `done`."""
+    there: Mapped[str] = mapped_column(default="none")
+    """What Planning Center still needs: `none`, `planned`, `done`, `later` (inconclusive, the next run goes on)."""
+    outcome: Mapped[str]
+    """What the run's numbers count, as planned and then as done."""
+    cause: Mapped[str | None]
+    sentence: Mapped[str | None]
+
+
+class Creation(Base):
+    """An intent to create something in Planning Center, committed before the request (crash safety)."""
+
+    __tablename__ = "creation"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
+        UniqueConstraint("marker"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    kind: Mapped[str]
+    """`member` and `family` for the record itself; `email`, `phone`, `address` for a member's contact."""
+    record_id: Mapped[UUID]
+    marker: Mapped[int | None] = mapped_column(BigInteger)
+    """Goes into the new person's `remote_id`, so that it can be found if the answer is lost."""
+    state: Mapped[str]
+    """`intended`, `sent` (the outcome is unknown until the answer is stored), `created`, `held` for a person."""
+    sent_at: Mapped[datetime | None]
+    look_after: Mapped[datetime | None]
+    """A successor looks the marker up only after this instant: lease, timeout and staleness horizon are over."""
+    pco_id: Mapped[str | None]
+
+
+class HeldMatch(Base):
+    """A person in Planning Center who may or may not be somebody here."""
+
+    __tablename__ = "held_match"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "pco_organization_id", "pco_id"),
+        Index("ix_held_match_candidates", "candidate_ids", postgresql_using="gin"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    pco_id: Mapped[str]
+    theirs: Mapped[dict[str, Any]]
+    candidates: Mapped[list[Any]]
+    """`[{"member_id": ..., "reasons": [...]}]`"""
+    candidate_ids: Mapped[list[str]]
+    reasons: Mapped[list[Any]]
+    state: Mapped[str]
+    """`open`, `later`, `same`, `different`."""
+    different_from: Mapped[list[str]] = mapped_column(default=list)
+    """Members an administrator said this is not."""
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    answered_by: Mapped[str | None]
+    answered_at: Mapped[datetime | None]
+
+
+class Conflict(Base):
+    """A conflict as people-sync found it; conflict-service keeps what people decide about it."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (
+        Index("uq_conflict_open", "organization_id", "record_id", unique=True, postgresql_where=text("state = 'open'")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    organization_id: Mapped[str]
+    kind: Mapped[str]
+    record_id: Mapped[UUID]
+    pco_id: Mapped[str]
+    fields: Mapped[list[Any]]
+    """As `contracts.conflicts.ConflictField`."""
+    state: Mapped[str]
+    """`open`, `converged`, `resolved`."""
+    version: Mapped[int] = mapped_column(default=1)
+    opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
