@@ -244,12 +244,19 @@ class Staged(Base):
     """A record as a run read it from Planning Center. `snapshot` is absent when nothing had changed."""
 
     __tablename__ = "staged"
+    __table_args__ = (
+        Index("ix_staged_email", "run_id", "email_key", postgresql_where=text("email_key IS NOT NULL")),
+        Index("ix_staged_name", "run_id", "name_key", postgresql_where=text("name_key IS NOT NULL")),
+    )
 
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     pco_id: Mapped[str] = mapped_column(primary_key=True)
     snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     remote_hash: Mapped[bytes | None]
+    email_key: Mapped[str | None]
+    """Of a person: to see how many share an e-mail."""
+    name_key: Mapped[str | None]
     read_at: Mapped[datetime]
 
 
