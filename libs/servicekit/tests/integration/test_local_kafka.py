@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
 from servicekit.local import LocalKafka, LocalStackError
 from servicekit.local.process import is_alive, wait_until
 

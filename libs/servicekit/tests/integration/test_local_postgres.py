@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
+
 from servicekit.local import LocalPostgres, LocalStackError
 from servicekit.local.process import is_alive, wait_until
 
@@ -65,7 +66,9 @@ async def test_a_killed_launcher_leaves_nothing_that_hinders_the_next(tmp_path: 
         "import sys, time; from servicekit.local import LocalPostgres; p = LocalPostgres(sys.argv[1]); p.start();"
         "print(p.create_role_and_database('auth-service'), p.pid, flush=True); time.sleep(600)"
     )
-    launcher = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "pg")], stdout=subprocess.PIPE, text=True)
+    launcher = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", script, str(tmp_path / "pg")], stdout=subprocess.PIPE, text=True
+    )
     assert launcher.stdout is not None
     url, pid = launcher.stdout.readline().split()
     await count_rows(url, add=True)
