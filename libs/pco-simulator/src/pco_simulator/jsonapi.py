@@ -1,0 +1,504 @@
+"""Planning Center's dialect of JSON:API: queries, filters, orders, pages, errors.
+
+Recorded behaviour that surprises, all of it kept: unknown `where`, `order`, `include` and `fields` keys are
+ignored with 200; filters on a relationship are documented and ignored; `per_page` is clamped to 100 but the
+links keep what was asked; `per_page=0` gives an empty page whose `next` points at itself.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import quote_plus
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from pco_simulator.exchange import HTML, JSON, ApiResponse
+from pco_simulator.rows import Order, Row, View, fold, order_entry, type_of_value
+
+FIRST_VERSION = "2018-08-01"
+
+
+class Refused(Exception):  # noqa: N818 - it is the vendor's answer, not a fault of ours
+    """A call the vendor answers with an error document."""
+
+    def __init__(self, status: int, *errors: Mapping[str, Any]) -> None:
+        super().__init__("; ".join(str(error.get("detail") or error.get("title")) for error in errors))
+        self.status = status
+        self.errors = errors
+
+    def response(self) -> ApiResponse:
+        """The error as the vendor sends it."""
+        return ApiResponse(self.status, orjson.dumps({"errors": list(self.errors)}), JSON)
+
+
+def not_found() -> Refused:
+    """JSON 404."""
+    return Refused(
+        404,
+        {"status": "404", "title": "Not Found", "detail": "The resource you requested could not be found"},
+    )
+
+
+def forbidden() -> Refused:
+    """403, also for POST to a path that cannot create (planningcenter/developers#512)."""
+    return Refused(
+        403, {"status": "403", "title": "Forbidden", "detail": "You do not have access to this resource"}
+    )
+
+
+def unauthorized() -> Refused:
+    """401 of a person whom this product does not know."""
+    return Refused(
+        401,
+        {
+            "status": "401",
+            "title": "Unauthorized",
+            "detail": "This authenticated user does not have a record in this application.",
+        },
+    )
+
+
+def bad_request(code: str, detail: str = "Your request could not be processed") -> Refused:
+    """400 with the vendor's code."""
+    return Refused(400, {"status": "400", "title": "Bad Request", "code": code, "detail": detail})
+
+
+def forbidden_attribute(name: str) -> Refused:
+    """422 for an attribute or relationship that cannot be written."""
+    return Refused(
+        422, {"status": "422", "title": "Forbidden Attribute", "detail": f"{name} cannot be assigned"}
+    )
+
+
+def invalid(resource: str, parameter: str, detail: str) -> Refused:
+    """422 for a value that fails a validation."""
+    return Refused(
+        422,
+        {
+            "status": "422",
+            "title": "Validation Error",
+            "detail": detail,
+            "source": {"parameter": parameter},
+            "meta": {"resource": resource},
+        },
+    )
+
+
+def resource_not_found(parameter: str, id_: Any) -> Refused:
+    """422 for a relationship that names a record which does not exist."""
+    return Refused(
+        422,
+        {
+            "status": "422",
+            "title": "Attribute Resource Not Found",
+            "code": "attribute_resource_not_found",
+            "detail": f"{parameter} {id_} could not be found",
+            "source": {"parameter": parameter},
+        },
+    )
+
+
+_HTML_404 = b"""<!DOCTYPE html>
+<html>
+  <head><title>404</title></head>
+  <body><h1>404</h1><p>There is nothing to see here.</p></body>
+</html>
+"""
+
+
+def html_not_found() -> ApiResponse:
+    """What a method the vendor's router does not know gets: a page, no JSON."""
+    return ApiResponse(404, _HTML_404, HTML)
+
+
+def resolve_version(requested: str | None, default: str, known: Sequence[str]) -> str:
+    """The newest known version not later than the date asked for.
+
+    `LATEST` exists; a date before 2018-08-01 and anything that is no date is refused with 400
+    (vendor documentation "versioning").
+    """
+    wanted = (requested or "").strip() or default
+    if wanted.upper() == "LATEST":
+        return known[-1]
+    try:
+        wanted = date.fromisoformat(wanted).isoformat()
+    except ValueError:
+        wanted = ""
+    found = [version for version in known if version <= wanted]
+    if not found:
+        raise bad_request(
+            "unsupported_version_error", f"The version {requested!r} is not supported by this API."
+        )
+    return found[-1]
+
+
+_WHERE = re.compile(r"where\[([^\]]+)\](?:\[([^\]]+)\])?$")
+_FIELDS = re.compile(r"fields\[([^\]]+)\]$")
+_RANGES = ("gt", "gte", "lt", "lte")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The query string of a read, understood but not yet judged."""
+
+    pairs: tuple[tuple[str, str], ...]
+    where: tuple[tuple[str, str | None, str], ...]
+    """(field, operator or None, value); filters on relationships look like an unknown operator."""
+    order: tuple[tuple[str, bool], ...]
+    include: tuple[tuple[str, tuple[str, ...]], ...]
+    """First level with the second levels asked of it."""
+    fields: Mapping[str, frozenset[str]]
+    filters: tuple[str, ...]
+    per_page: int
+    asked_per_page: str | None
+    offset: int
+
+    @classmethod
+    def parse(cls, pairs: Iterable[tuple[str, str]]) -> "Query":
+        """Repeated keys: the last wins, as in Rails."""
+        known = dict(pairs)
+        where: list[tuple[str, str | None, str]] = []
+        fields: dict[str, frozenset[str]] = {}
+        for key, value in known.items():
+            if found := _WHERE.match(key):
+                where.append((found[1], found[2], value))
+            elif found := _FIELDS.match(key):
+                fields[found[1]] = frozenset(_words(value))
+        include: dict[str, dict[str, None]] = {}
+        for path in _words(known.get("include", "")):
+            first, *rest = path.split(".")
+            nested = include.setdefault(first, {})
+            if rest:
+                nested[rest[0]] = None
+        return cls(
+            pairs=tuple(sorted(known.items())),
+            where=tuple(where),
+            order=tuple((key.lstrip("-"), key.startswith("-")) for key in _words(known.get("order", ""))),
+            include=tuple((first, tuple(nested)) for first, nested in include.items()),
+            fields=fields,
+            filters=tuple(_words(known.get("filter", ""))),
+            per_page=min(_whole(known.get("per_page"), 25), 100),
+            asked_per_page=known.get("per_page"),
+            offset=_whole(known.get("offset"), 0),
+        )
+
+    def link(self, url: str, **changed: int) -> str:
+        """`url` with this query: keys sorted, values escaped, brackets of keys as they are."""
+        pairs = dict(self.pairs)
+        pairs.update({key: str(value) for key, value in changed.items()})
+        if not pairs:
+            return url
+        return url + "?" + "&".join(f"{_key(k)}={quote_plus(v, safe='*')}" for k, v in sorted(pairs.items()))
+
+
+def _key(text: str) -> str:
+    return quote_plus(text, safe="*[]")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _whole(text: str | None, default: int) -> int:
+    try:
+        value = int(text) if text is not None else default
+    except ValueError:
+        return default
+    return max(value, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One applied filter. `op`: `eq`, `gt`, `gte`, `lt`, `lte`, `starts`, `ends`, `contains`, `never`, or `search`
+    (then `value` is the needle and `field` names the search)."""
+
+    field: str
+    op: str
+    value: Any = None
+
+
+NEVER = Condition("", "never")
+
+_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+
+
+def condition_of(
+    name: str, op: str | None, text: str, kind: type_of_value, zone: ZoneInfo
+) -> list[Condition]:
+    """What one `where[...]` means for a field of this kind; a value that cannot be coerced matches nothing.
+
+    Ranges exist on dates and times alone (vendor documentation "dates-times"); on other fields, and with an
+    operator nobody knows, the whole filter is ignored (unconfirmed, the harsher reading).
+    """
+    if op is not None and (op not in _RANGES or kind not in ("date", "date_time")):
+        return []
+    if kind == "string":
+        return [_text_condition(name, text)]
+    if kind == "boolean":
+        known = _BOOLEANS.get(text.strip().lower())
+        return [NEVER if known is None else Condition(name, "eq", known)]
+    if kind in ("integer", "primary_key"):
+        return [Condition(name, "eq", int(text)) if re.fullmatch(r"\s*-?\d+\s*", text) else NEVER]
+    if kind == "date":
+        day = parse_date(text[:10])
+        return [NEVER if day is None else Condition(name, op or "eq", day)]
+    return _time_conditions(name, op, text, zone)
+
+
+def _text_condition(name: str, text: str) -> Condition:
+    bare = fold(text.removeprefix("%").removesuffix("%"))
+    starts, ends = not text.startswith("%"), not (len(text) > 1 and text.endswith("%"))
+    if starts and ends:
+        return Condition(name, "eq", bare)
+    return Condition(name, "starts" if starts else "ends" if ends else "contains", bare)
+
+
+def parse_date(text: str) -> str | None:
+    """`YYYY-MM-DD` of a date that exists, else None."""
+    found = re.fullmatch(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})\s*", text)
+    if not found:
+        return None
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3])).isoformat()
+    except ValueError:
+        return None
+
+
+def parse_time(text: str, zone: ZoneInfo) -> datetime | None:
+    """UTC, or None. A time without a zone is the organization's local time (unconfirmed, the harsher reading)."""
+    try:
+        known = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    if known.tzinfo is None:
+        known = known.replace(tzinfo=zone)
+    try:
+        return known.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+def stamp(at: datetime) -> str:
+    """UTC in whole seconds, as the vendor writes times; such texts sort as times do."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _time_conditions(name: str, op: str | None, text: str, zone: ZoneInfo) -> list[Condition]:
+    day = parse_date(text)
+    if day is not None:
+        begin = datetime.fromisoformat(day).replace(tzinfo=zone)
+        end = (datetime.fromisoformat(day) + timedelta(days=1)).replace(tzinfo=zone)
+        first, after = stamp(begin), stamp(end)
+        return {
+            None: [Condition(name, "gte", first), Condition(name, "lt", after)],
+            "gt": [Condition(name, "gte", after)],
+            "gte": [Condition(name, "gte", first)],
+            "lt": [Condition(name, "lt", first)],
+            "lte": [Condition(name, "lt", after)],
+        }[op]
+    at = parse_time(text, zone)
+    if at is None:
+        return [NEVER]
+    if at.microsecond:
+        # Rows have whole seconds: between two of them "at least" is "after", "before" is "at most".
+        op = {None: "never", "gte": "gt", "lt": "lte"}.get(op, op)
+    return [Condition(name, op or "eq", stamp(at))]
+
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "gt": lambda a, b: a > b,
+    "gte": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "lte": lambda a, b: a <= b,
+    "starts": lambda a, b: fold(a).startswith(b),
+    "ends": lambda a, b: fold(a).endswith(b),
+    "contains": lambda a, b: b in fold(a),
+}
+
+Derived = Mapping[str, Callable[[View, Row], Any]]
+Searches = Mapping[str, Callable[[View, str], Callable[[Row], bool]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a collection draws from: all rows of a type, or the rows one record has."""
+
+    type: str
+    kinds: Mapping[str, type_of_value]
+    derived: Derived = field(default_factory=dict)
+    searches: Searches = field(default_factory=dict)
+
+
+def _tests(view: View, source: Source, conditions: Sequence[Condition]) -> list[Callable[[Row], bool]]:
+    tests: list[Callable[[Row], bool]] = []
+    for condition in conditions:
+        if condition.op == "search":
+            tests.append(source.searches[condition.field](view, condition.value))
+        else:
+            tests.append(_test(view, source, condition))
+    return tests
+
+
+def _test(view: View, source: Source, condition: Condition) -> Callable[[Row], bool]:
+    name, wanted = condition.field, condition.value
+    if condition.op == "never":
+        return lambda _row: False
+    if name == "id":
+        return lambda row: row.id == wanted
+    derive = source.derived.get(name)
+    read: Callable[[Row], Any] = (
+        (lambda row: derive(view, row)) if derive is not None else (lambda row: row.get(name))
+    )
+    if condition.op == "eq":
+        if isinstance(wanted, str):
+            return lambda row: (value := read(row)) is not None and fold(str(value)) == fold(wanted)
+        return lambda row: read(row) == wanted
+    compare = _COMPARE[condition.op]
+    return lambda row: (value := read(row)) is not None and compare(value, wanted)
+
+
+def select(
+    view: View, source: Source, conditions: Sequence[Condition], order: Order, among: Sequence[Row] | None
+) -> Sequence[int]:
+    """Ids of the matching rows in order. `among` limits it to the rows of one record."""
+    plain = all(name not in source.derived for name, _ in order)
+    if among is None and plain:
+        found = _by_index(view, source, conditions, order)
+        if found is not None:
+            return found
+    rows = among if among is not None else _candidates(view, source, conditions)
+    tests = _tests(view, source, conditions)
+    if rows is None:
+        if plain:
+            entries = view.entries(source.type, order)
+            get = view.get
+            return [
+                entry[-1]
+                for entry in entries
+                if (row := get(source.type, entry[-1])) is not None and all(test(row) for test in tests)
+            ]
+        rows = list(view.all(source.type))
+    kept = [row for row in rows if all(test(row) for test in tests)]
+    return [entry[-1] for entry in sorted(_entry(view, source, row, order) for row in kept)]
+
+
+def _entry(view: View, source: Source, row: Row, order: Order) -> tuple[Any, ...]:
+    attrs = {name: source.derived[name](view, row) for name, _ in order if name in source.derived}
+    return order_entry(Row(row.id, {**row.attrs, **attrs}) if attrs else row, order, source.kinds)
+
+
+class _Ids(Sequence[int]):
+    """A slice of a sorted index, read as ids without copying it."""
+
+    def __init__(self, entries: list[tuple[Any, ...]], begin: int, end: int) -> None:
+        self._entries, self._begin, self._end = entries, begin, max(begin, end)
+
+    def __len__(self) -> int:
+        return self._end - self._begin
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            begin, end, _ = at.indices(len(self))
+            return [entry[-1] for entry in self._entries[self._begin + begin : self._begin + max(begin, end)]]
+        return self._entries[self._begin + at][-1]
+
+
+def _by_index(
+    view: View, source: Source, conditions: Sequence[Condition], order: Order
+) -> Sequence[int] | None:
+    if not conditions:
+        entries = view.entries(source.type, order)
+        return _Ids(entries, 0, len(entries))
+    if len(order) == 1 and not order[0][1] and _is_range(source, conditions, order[0][0]):
+        entries = view.entries(source.type, order)
+        return _Ids(entries, *_bounds(entries, conditions))
+    return None
+
+
+def _is_range(source: Source, conditions: Sequence[Condition], name: str) -> bool:
+    return source.kinds.get(name) in ("date", "date_time") and all(
+        condition.field == name and condition.op in (*_RANGES, "eq") for condition in conditions
+    )
+
+
+def _bounds(entries: list[tuple[Any, ...]], conditions: Sequence[Condition]) -> tuple[int, int]:
+    begin, end = bisect_left(entries, (1,)), len(entries)
+    for condition in conditions:
+        left = bisect_left(entries, (1, condition.value))
+        right = bisect_right(entries, (1, condition.value, float("inf")))
+        if condition.op in ("gt", "gte", "eq"):
+            begin = max(begin, right if condition.op == "gt" else left)
+        if condition.op in ("lt", "lte", "eq"):
+            end = min(end, left if condition.op == "lt" else right)
+    return begin, end
+
+
+def _candidates(view: View, source: Source, conditions: Sequence[Condition]) -> list[Row] | None:
+    """Few rows that may match, found by an index; None when all have to be looked at."""
+    for condition in conditions:
+        if condition.op == "eq" and condition.field == "id":
+            row = view.get(source.type, condition.value)
+            return [] if row is None else [row]
+        if condition.op == "eq" and condition.field not in source.derived:
+            ids = view.exact(source.type, condition.field, condition.value)
+            if ids is not None:
+                return [row for i in ids if (row := view.get(source.type, i)) is not None]
+    for name in ("updated_at", "created_at"):
+        ranged = [condition for condition in conditions if condition.field == name]
+        if ranged and _is_range(source, ranged, name):
+            entries = view.entries(source.type, ((name, False),))
+            begin, end = _bounds(entries, ranged)
+            if end - begin < len(entries) // 4:
+                return [
+                    row for e in entries[begin:end] if (row := view.get(source.type, e[-1])) is not None
+                ]
+    return None
+
+
+def page_links(query: Query, url: str, total: int, count: int) -> tuple[dict[str, str], dict[str, Any]]:
+    """`links` of a collection, and `meta.next`/`meta.prev` to go with them."""
+    links = {"self": query.link(url)}
+    meta: dict[str, Any] = {}
+    if query.offset + count < total:
+        following = query.offset + query.per_page
+        links["next"] = query.link(url, offset=following, per_page=_asked(query))
+        meta["next"] = {"offset": following}
+    if query.offset > 0:
+        before = max(query.offset - query.per_page, 0)
+        links["prev"] = query.link(url, offset=before, per_page=_asked(query))
+        meta["prev"] = {"offset": before}
+    return links, meta
+
+
+def _asked(query: Query) -> int:
+    return _whole(query.asked_per_page, 25)
+
+
+def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Attributes and relationships of a write; `Refused` as the vendor refuses malformed bodies."""
+    try:
+        document = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError:
+        raise bad_request("invalid_json") from None
+    if not isinstance(document, dict) or "data" not in document:
+        raise bad_request(
+            "invalid_resource_payload", "The payload given does not contain a 'data' key."
+        ) from None
+    data = document["data"]
+    attributes = data.get("attributes") if isinstance(data, dict) else None
+    relationships = data.get("relationships") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(attributes or {}, dict):
+        raise _invalid_payload("'data' and its 'attributes' must be objects")
+    if not isinstance(relationships or {}, dict):
+        raise _invalid_payload("'relationships' must be an object")
+    return dict(attributes or {}), dict(relationships or {})
+
+
+def _invalid_payload(detail: str) -> Refused:
+    return Refused(
+        422, {"status": "422", "title": "Invalid Payload", "code": "invalid_payload", "detail": detail}
+    )
