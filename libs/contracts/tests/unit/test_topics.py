@@ -1,0 +1,67 @@
+"""The registry agrees with itself, and every schema and example has its place."""
+
+import json
+import re
+
+import pytest
+
+from contracts.base import Event
+from contracts.schemas import EXAMPLES, SCHEMAS, breaks, schema_of, snapshots
+from contracts.topics import TOPICS, Topic, provisions, topic_of
+from contracts.values import PLATFORM, SERVICES
+
+MESSAGES = [(topic, event) for topic in TOPICS.values() for event in topic.events]
+IDS = [f"{topic.name}:{event.__name__}" for topic, event in MESSAGES]
+
+
+@pytest.mark.parametrize("topic", TOPICS.values(), ids=list(TOPICS))
+def test_a_topic_is_well_formed(topic: Topic) -> None:
+    assert re.fullmatch(r"[a-z]+\.[a-z-]+\.v[1-9]", topic.name)
+    assert topic.producers
+    assert set(topic.producers) <= set(SERVICES)
+    assert set(topic.consumers) <= {*SERVICES, PLATFORM}
+    assert set(topic.broadcast) <= set(SERVICES)
+    assert topic.consumers or topic.broadcast, "nobody reads it"
+    assert topic.partitions >= 1
+    assert len({event.__name__ for event in topic.events}) == len(topic.events)
+    assert all(topic_of(event) is topic for event in topic.events)
+
+
+def test_every_consumed_topic_has_a_dead_letter_topic() -> None:
+    names = {provision.name for provision in provisions()}
+    for topic in TOPICS.values() -> None:
+        for consumer in set(topic.consumers) - {PLATFORM}:
+            assert topic.dead_letter(consumer) in names
+
+
+@pytest.mark.parametrize(("topic", "event"), MESSAGES, ids=IDS)
+def test_the_last_snapshot_is_the_schema_of_today(topic: Topic, event: type[Event]) -> None:
+    existing = snapshots(topic, event)
+    assert existing, "no snapshot: run `make contracts`"
+    assert json.loads(existing[-1].read_text()) == schema_of(event), "the schema changed: run `make contracts`"
+
+
+@pytest.mark.parametrize(("topic", "event"), MESSAGES, ids=IDS)
+def test_every_earlier_snapshot_is_compatible_both_ways(topic: Topic, event: type[Event]) -> None:
+    existing = snapshots(topic, event)
+    assert [path.stem for path in existing] == [f"{number:04}" for number in range(1, len(existing) + 1)]
+    for path in existing:
+        problems = breaks(json.loads(path.read_text()), schema_of(event))
+        assert not problems, "\n".join(map(str, problems))
+
+
+@pytest.mark.parametrize(("topic", "event"), MESSAGES, ids=IDS)
+def test_every_example_parses_today(topic: Topic, event: type[Event]) -> None:
+    examples = sorted((EXAMPLES / topic.name / event.__name__).glob("*.json"))
+    assert examples, "every message needs an example"
+    for path in examples:
+        message = event.model_validate_json(path.read_text())
+        assert isinstance(message, Event)
+        assert message.key
+        assert event.model_validate_json(message.model_dump_json()) == message
+
+
+def test_there_are_no_orphans() -> None:
+    expected = {f"{topic.name}/{event.__name__}" for topic, event in MESSAGES}
+    for root in (SCHEMAS, EXAMPLES):
+        assert {str(path.parent.relative_to(root)) for path in root.rglob("*.json")} == expected
