@@ -29,7 +29,7 @@ def test_a_topic_is_well_formed(topic: Topic) -> None:
 
 def test_every_consumed_topic_has_a_dead_letter_topic() -> None:
     names = {provision.name for provision in provisions()}
-    for topic in TOPICS.values() -> None:
+    for topic in TOPICS.values():
         for consumer in set(topic.consumers) - {PLATFORM}:
             assert topic.dead_letter(consumer) in names
 
