@@ -7,7 +7,7 @@ Nobody but the boundary commits: `transaction` here for a request, the inbox for
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from starlette.requests import HTTPConnection
@@ -35,6 +35,7 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
         max_overflow=5,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,  # the text of an error goes to the log, values must not
         connect_args={
             "timeout": 5,
             "server_settings": {"application_name": settings.service_name, "timezone": "UTC"},
@@ -42,9 +43,9 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
     )
 
 
-def make_sessions(engine: AsyncEngine) -> Sessions:
-    """Sessions whose objects stay readable after the commit."""
-    return async_sessionmaker(engine, expire_on_commit=False)
+def make_sessions(engine: AsyncEngine, service_name: str) -> Sessions:
+    """Sessions whose objects stay readable after the commit. The name becomes the source of appended events."""
+    return async_sessionmaker(engine, expire_on_commit=False, info={"service_name": service_name})
 
 
 async def transaction(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
@@ -65,9 +66,9 @@ async def ping(engine: AsyncEngine) -> None:
         await connection.execute(text("select 1"))
 
 
-def resources(request: Request) -> Any:
+def resources(connection: HTTPConnection) -> Any:
     """The service's own resources, as `create_service(resources=...)` made them.
 
     A service types it once: `Wired = Annotated[Resources, Depends(resources)]`.
     """
-    return request.app.state.resources
+    return connection.app.state.resources

@@ -146,7 +146,5 @@ def is_outage(error: BaseException) -> bool:
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed when it is done again in a moment."""
     return (
-        isinstance(error, TransientError | Unavailable)
-        or sqlstate(error) in _RETRYABLE_SQLSTATES
-        or is_outage(error)
+        isinstance(error, TransientError | Unavailable) or sqlstate(error) in _RETRYABLE_SQLSTATES or is_outage(error)
     )

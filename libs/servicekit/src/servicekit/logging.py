@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, Final
 
@@ -12,14 +13,10 @@ from structlog.types import EventDict, Processor
 from servicekit.settings import ServiceSettings
 
 PRIVATE_KEYS: Final = frozenset(
-    {
-        "access_token", "address", "addresses", "assertion", "authorization", "birthdate", "body", "city", "client_secret",
-        "code", "code_verifier", "cookie", "email", "emails", "first_name", "given_name", "last_name", "name", "nickname",
-        "password", "payload", "phone", "phone_number", "phone_numbers", "phones", "refresh_token", "secret", "street",
-        "token", "zip",
-    }
-)  # fmt: skip
+    ["access_token", "address", "addresses", "assertion", "authorization", "birthdate", "body", "city", "client_secret", "code", "code_verifier", "cookie", "email", "emails", "first_name", "given_name", "last_name", "name", "nickname", "password", "payload", "phone", "phone_number", "phone_numbers", "phones", "refresh_token", "secret", "street", "token", "zip"]
+)
 REDACTED: Final = "[redacted]"
+_QUOTING_MODULES: Final = frozenset({"asyncpg", "fastapi", "pydantic", "pydantic_core", "sqlalchemy"})
 
 
 def redact(_: Any, __: str, event: EventDict) -> EventDict:
@@ -37,8 +34,25 @@ def _redacted(key: str, value: Any) -> Any:
     return value
 
 
-def _exception_type_only(_: Any, __: str, event: EventDict) -> EventDict:
-    """SQLAlchemy and pydantic put values into their messages: of those errors only the type is logged."""
+def safe_traceback(error: BaseException) -> str:
+    """A traceback in which errors that quote data (SQL parameters, validated input) are named without their text."""
+    parts: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(parts) < 5:
+        kind = type(current)
+        text = "" if kind.__module__.partition(".")[0] in _QUOTING_MODULES else f": {current}"
+        parts.append("".join(traceback.format_tb(current.__traceback__)) + f"{kind.__qualname__}{text}")
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\n-- caused by --\n".join(parts)
+
+
+def _format_exception(_: Any, __: str, event: EventDict) -> EventDict:
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["exception"] = safe_traceback(error)
     return event
 
 
@@ -50,10 +64,10 @@ def setup_logging(settings: ServiceSettings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact,
+        _format_exception,
     ]
     if settings.log_format == "json":
         final: list[Processor] = [
-            structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
         ]
     else:

@@ -138,4 +138,3 @@ class Relay:
         return Record(
             row.topic, row.key.encode(), row.value, [(name, value.encode()) for name, value in headers.items()]
         )
-

@@ -44,9 +44,7 @@ class Producer:
                 async with asyncio.timeout(self._timeout_seconds):
                     producer = await self._started()
                     confirmations = [
-                        await producer.send(
-                            record.topic, record.value, key=record.key, headers=list(record.headers)
-                        )
+                        await producer.send(record.topic, record.value, key=record.key, headers=list(record.headers))
                         for record in records
                     ]
                     await asyncio.gather(*confirmations)

@@ -1,0 +1,138 @@
+"""Who is asking: short signed tokens (JWT, Ed25519) between services. See contracts.identity for the claims.
+
+Every service knows every service's public key by `kid` = the service's name. A user's identity is believed from
+webhook-gateway alone, a service's identity from that service alone, and both only when addressed to this service.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Collection
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Depends
+from joserfc import jwt
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import KeySet, OKPKey
+from pydantic import ValidationError
+from starlette.requests import HTTPConnection
+
+from contracts.identity import IDENTITY_ALGORITHM, IDENTITY_LIFETIME_SECONDS, UserIdentity
+from contracts.values import WEBHOOK_GATEWAY
+from servicekit.errors import Forbidden, Unauthorized
+from servicekit.settings import ServiceSettings
+
+LEEWAY_SECONDS = 5
+"""What clocks of two of our machines may differ by."""
+
+# RFC 9864 prefers the name "Ed25519"; the name in use is the contract's, and both are the same signature.
+warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
+
+
+def sign(
+    settings: ServiceSettings,
+    audience: str,
+    claims: dict[str, Any],
+    *,
+    lifetime: int = IDENTITY_LIFETIME_SECONDS,
+) -> str:
+    """A token signed by this service for the service `audience`, valid for `lifetime` seconds."""
+    key = OKPKey.import_key(orjson.loads(settings.signing_key.get_secret_value()))
+    now = int(time.time())
+    header = {"alg": IDENTITY_ALGORITHM, "typ": "JWT", "kid": settings.service_name}
+    issued = {"iss": settings.service_name, "aud": audience, "iat": now, "nbf": now, "exp": now + lifetime}
+    return jwt.encode(header, claims | issued, key, algorithms=[IDENTITY_ALGORITHM])
+
+
+def sign_user(settings: ServiceSettings, audience: str, identity: UserIdentity) -> str:
+    """What webhook-gateway sends along for a signed-in user: `Authorization: Bearer <this>`."""
+    return sign(settings, audience, {"sub": identity.user_id, **identity.model_dump(mode="json")})
+
+
+def sign_service(settings: ServiceSettings, audience: str) -> str:
+    """What a service sends when it asks in its own name: `Authorization: Bearer <this>`."""
+    return sign(settings, audience, {"sub": settings.service_name})
+
+
+class Verifier:
+    """Checks tokens that are addressed to one service."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._audience = settings.service_name
+        keys = KeySet.import_key_set(orjson.loads(settings.trusted_keys)).keys
+        self._keys = {key.kid: key for key in keys if key.kid}
+
+    def verify(self, token: str, *, signers: Collection[str]) -> dict[str, Any]:
+        """The claims. Unauthorized if anything at all is not as agreed; the reason goes to nobody but the log."""
+
+        def key_of(guest: Any) -> Any:
+            kid = guest.headers().get("kid")
+            if kid not in signers or kid not in self._keys:
+                raise Unauthorized("The token is not signed by a service that may ask here.")
+            return self._keys[kid]
+
+        try:
+            decoded = jwt.decode(token, key_of, algorithms=[IDENTITY_ALGORITHM])
+            signer = decoded.header["kid"]
+            registry = jwt.JWTClaimsRegistry(
+                leeway=LEEWAY_SECONDS,
+                iss={"essential": True, "value": signer},
+                aud={"essential": True, "value": self._audience},
+                sub={"essential": True},
+                iat={"essential": True},
+                exp={"essential": True},
+            )
+            registry.validate(decoded.claims)
+            if decoded.claims["exp"] - decoded.claims["iat"] > IDENTITY_LIFETIME_SECONDS:
+                raise Unauthorized(f"The token lives longer than {IDENTITY_LIFETIME_SECONDS} seconds.")
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Unauthorized("The token is missing, expired or not for this service: sign in again.") from error
+        return dict(decoded.claims)
+
+
+def bearer(connection: HTTPConnection) -> str:
+    """The token of the Authorization header. Unauthorized if there is none."""
+    scheme, _, token = connection.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("Send an `Authorization: Bearer` header.")
+    return token.strip()
+
+
+def internal_identity(connection: HTTPConnection) -> UserIdentity:
+    """The user that webhook-gateway signed for. The organization comes from here and nowhere else."""
+    verifier: Verifier = connection.app.state.verifier
+    claims = verifier.verify(bearer(connection), signers={WEBHOOK_GATEWAY})
+    try:
+        return UserIdentity.model_validate(claims)
+    except ValidationError as error:
+        raise Unauthorized("The token does not say who is asking.") from error
+
+
+User = Annotated[UserIdentity, Depends(internal_identity)]
+"""A signed-in user, admin or staff."""
+
+
+def _admin(user: User) -> UserIdentity:
+    if not user.is_admin:
+        raise Forbidden("Only an admin of the organization may do this: ask one of them.")
+    return user
+
+
+Admin = Annotated[UserIdentity, Depends(_admin)]
+"""A signed-in admin; 403 for staff."""
+
+
+def service_identity(allowed: Collection[str]) -> Callable[[HTTPConnection], str]:
+    """A dependency for calls between services: the name of the asking service, which must be one of `allowed`.
+
+    Caller = Annotated[str, Depends(service_identity({PEOPLE_SYNC, CALENDAR_SYNC}))]
+    """
+
+    def dependency(connection: HTTPConnection) -> str:
+        verifier: Verifier = connection.app.state.verifier
+        claims = verifier.verify(bearer(connection), signers=allowed)
+        if claims["sub"] != claims["iss"]:
+            raise Unauthorized("A service can ask in its own name only.")
+        return str(claims["iss"])
+
+    return dependency

@@ -1,0 +1,154 @@
+"""Retry, then dead letter, then stop: what happens to a message that a handler does not take.
+
+    PostgreSQL or a peer away (`is_outage`)  → wait, then the same message again, for as long as it takes
+    a passing failure (`is_transient`)       → again with backoff, five attempts, then dead letter
+    anything else                            → dead letter at once
+    too many dead letters                    → the group stops consuming, `/readyz` says so, nothing more is rejected
+
+Dead letters break the order of a key; versions in the events make that harmless. They are worked on with
+`python -m servicekit.dead_letters`.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord
+from faststream import BaseMiddleware
+from faststream.exceptions import IgnoredException, NackMessage
+from faststream.message import StreamMessage
+
+from servicekit.errors import is_outage, is_transient
+from servicekit.producer import Producer, Record
+from servicekit.telemetry import METRICS
+
+ATTEMPTS = 5
+FIRST_DELAY_SECONDS = 0.1
+OUTAGE_DELAY_SECONDS = 1.0
+MOST_IN_A_ROW = 20
+MOST_OF_THE_LAST = (50, 100)
+
+log = structlog.get_logger(__name__)
+
+
+class Rejections:
+    """Counts what a group rejects, and decides when a human must look before more is rejected."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.stopped = False
+        self._last: deque[bool] = deque(maxlen=MOST_OF_THE_LAST[1])
+        self._in_a_row = 0
+
+    def allow(self) -> bool:
+        """Whether one more message may be rejected. From the first False on, the group is stopped."""
+        if self._in_a_row >= MOST_IN_A_ROW or sum(self._last) >= MOST_OF_THE_LAST[0]:
+            self.stopped = True
+        return not self.stopped
+
+    def count(self, *, rejected: bool) -> None:
+        """Take note of a message's outcome."""
+        self._last.append(rejected)
+        self._in_a_row = self._in_a_row + 1 if rejected else 0
+
+
+class Guard:
+    """What one subscription of this process knows between messages; shared by its middlewares and health checks."""
+
+    def __init__(self, group: str, topic: str, dead_letter_topic: str | None, producer: Producer) -> None:
+        self.rejections = Rejections(group)
+        self.group = group
+        self.topic = topic
+        self.busy_since: float | None = None
+        """Monotonic time at which the message in work was begun; None between messages."""
+        self.waiting = False
+        """Whether an outage is being waited for."""
+        self._dead_letter_topic = dead_letter_topic
+        self._producer = producer
+
+    def outcome(self, outcome: str) -> None:
+        """Count a message."""
+        METRICS.messages_total.labels(self.group, self.topic, outcome).inc()
+
+    async def reject(self, record: ConsumerRecord[Any, Any], error: Exception, attempts: int) -> None:
+        """Send the message, byte for byte, to its dead-letter topic; a broadcast has none and drops it.
+
+        Headers tell where it came from and the error's type; never its text, which may quote personal data.
+        """
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        if self._dead_letter_topic is None:
+            self.outcome("dropped")
+            log.error("broadcast message dropped", group=self.group, attempts=attempts, **where, exc_info=error)
+            return
+        if not self.rejections.allow():
+            METRICS.consumer_stopped.labels(self.group).set(1)
+            log.critical("group stopped: it rejects too much", group=self.group, **where, exc_info=error)
+            raise NackMessage
+        origin = {f"dlq_{name}": str(value) for name, value in where.items()} | {
+            "dlq_group": self.group,
+            "dlq_error": type(error).__qualname__,
+            "dlq_attempts": str(attempts),
+            "dlq_time": datetime.now(UTC).isoformat(),
+        }
+        headers = [*record.headers, *((name, value.encode()) for name, value in origin.items())]
+        await self._producer.send([Record(self._dead_letter_topic, record.key, record.value, headers)])
+        self.rejections.count(rejected=True)
+        self.outcome("dead_letter")
+        log.error("message rejected", group=self.group, attempts=attempts, **where, exc_info=error)
+
+
+class RetryThenDeadLetter(BaseMiddleware):
+    """Outside the inbox, so each attempt is a transaction of its own."""
+
+    def __init__(self, msg: Any, /, *, context: Any, guards: dict[Any, Guard]) -> None:
+        super().__init__(msg, context=context)
+        self._guards = guards
+
+    async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
+        """Run the handler until the message has an outcome."""
+        guard = self._guards[self.context.get("handler_")]
+        guard.busy_since = started = time.monotonic()
+        try:
+            return await self._attempt(guard, call_next, msg)
+        finally:
+            guard.busy_since = None
+            METRICS.message_seconds.labels(guard.group).observe(time.monotonic() - started)
+
+    async def _attempt(self, guard: Guard, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
+        if guard.rejections.stopped:
+            await asyncio.sleep(OUTAGE_DELAY_SECONDS)  # the supervisor is about to stop this subscriber
+            raise NackMessage
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                result = await call_next(msg)
+            except IgnoredException:  # AckMessage, NackMessage and their like: decisions, not failures
+                raise
+            except Exception as error:
+                if is_outage(error):
+                    await self._wait_out(guard, error)
+                if not is_transient(error) or attempt == ATTEMPTS:
+                    # A failing publish is not swallowed: the message is seen again.
+                    await guard.reject(msg.raw_message, error, attempt)
+                    return None
+                guard.outcome("retried")
+                await asyncio.sleep(FIRST_DELAY_SECONDS * 3 ** (attempt - 1))
+            else:
+                if guard.waiting:
+                    guard.waiting = False
+                    log.info("messages are taken again", group=guard.group)
+                guard.rejections.count(rejected=False)
+                return result
+        raise AssertionError("unreachable")
+
+    async def _wait_out(self, guard: Guard, error: Exception) -> None:
+        """Give the message back after a while. A long wait inside would make the member leave its group."""
+        guard.outcome("waited")
+        if not guard.waiting:
+            guard.waiting = True
+            log.warning("messages wait for an outage to end", group=guard.group, exc_info=error)
+        await asyncio.sleep(OUTAGE_DELAY_SECONDS)
+        raise NackMessage

@@ -1,0 +1,211 @@
+"""The edge of HTTP: size limits, unreadable text, correlation, one log line per request, problem documents."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from servicekit.context import current_flow, flow
+from servicekit.errors import Conflict, Invalid, Malformed, ServiceError, TooLarge, Unavailable, is_transient, sqlstate
+from servicekit.telemetry import METRICS
+
+DEFAULT_BODY_LIMIT: Final = 1024 * 1024
+CORRELATION_HEADER: Final = "X-Correlation-ID"
+_ACCEPTABLE_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE_TEXT: Final = "Text must not contain NUL characters or halves of surrogate pairs."
+_CANNOT_STORE_TEXT: Final = ("22021", "22P05")  # character not in repertoire, untranslatable character
+
+log = structlog.get_logger(__name__)
+
+
+def problem(error: ServiceError, path: str) -> JSONResponse:
+    """A problem document (RFC 9457). `type` is relative: `/problems/<slug>`."""
+    document = {
+        "type": f"/problems/{error.type}",
+        "title": error.title,
+        "status": error.status_code,
+        "detail": error.detail,
+        "instance": path,
+        **error.extra,
+    }
+    return JSONResponse(document, error.status_code, error.headers, media_type="application/problem+json")
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Turn everything that can go wrong into a problem document."""
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error, ServiceError):
+            return problem(error, request.url.path)
+        return _plain(request, error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        problems = error.errors()
+        if any(item["type"] == "json_invalid" for item in problems):
+            return problem(Malformed("The body is not valid JSON."), request.url.path)
+        # Only places and messages: the input may be personal, and may be unencodable.
+        errors = [
+            {"field": ".".join(str(part) for part in item["loc"]), "message": _encodable(item["msg"])}
+            for item in problems
+        ]
+        return problem(
+            Invalid("Correct the fields named in `errors` and send it again.", errors=errors), request.url.path
+        )
+
+    @app.exception_handler(SQLAlchemyError)
+    async def _database(request: Request, error: SQLAlchemyError) -> JSONResponse:
+        if is_transient(error):
+            log.warning("database away or busy", exc_info=error)
+            return problem(Unavailable("The database does not answer: try again in a few seconds."), request.url.path)
+        if sqlstate(error) in _CANNOT_STORE_TEXT:
+            return problem(Invalid(_UNSTORABLE_TEXT), request.url.path)
+        if sqlstate(error) == "23505":
+            log.error("unique key broken", exc_info=error)
+            return problem(Conflict("Somebody else did the same at the same time: read again."), request.url.path)
+        return _unexpected(request, error)
+
+    @app.exception_handler(UnicodeEncodeError)
+    async def _unencodable(request: Request, _: UnicodeEncodeError) -> JSONResponse:
+        return problem(Invalid(_UNSTORABLE_TEXT), request.url.path)
+
+    @app.exception_handler(OSError)
+    async def _away(request: Request, error: OSError) -> JSONResponse:
+        log.warning("a peer is away", exc_info=error)
+        return problem(
+            Unavailable("Something this answer needs is away: try again in a few seconds."), request.url.path
+        )
+
+
+def _plain(request: Request, status: int, detail: str, headers: dict[str, str]) -> JSONResponse:
+    details = {404: "There is nothing at this address.", 405: f"{request.method} is not possible at this address."}
+    slugs = {400: "malformed-request", 404: "not-found", 405: "method-not-allowed"}
+    error = ServiceError(details.get(status, detail), slug=slugs.get(status, f"http-{status}"), headers=headers)
+    error.status_code = status
+    error.title = HTTPException(status).detail
+    return problem(error, request.url.path)
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error", exc_info=error)
+    return problem(
+        ServiceError(
+            "Something went wrong here. Try again; if it stays, report the correlation id.",
+            title="Unexpected error",
+            correlation_id=current_flow().correlation_id,
+        ),
+        request.url.path,
+    )
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+class Edge:
+    """The outermost ASGI layer. `limits`: path prefix → bytes, for routes that take more than 1 MiB."""
+
+    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int]) -> None:
+        self._app = app
+        self._limits = sorted(limits.items(), key=lambda item: -len(item[0]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        asked = request.headers.get(CORRELATION_HEADER, "")
+        with flow(asked if _ACCEPTABLE_ID.fullmatch(asked) else None) as bound:
+            started = time.monotonic()
+            status = 500
+            begun = False
+
+            async def send_tagged(message: Message) -> None:
+                nonlocal status, begun
+                if message["type"] == "http.response.start":
+                    begun = True
+                    status = message["status"]
+                    MutableHeaders(scope=message)[CORRELATION_HEADER] = bound.correlation_id
+                await send(message)
+
+            try:
+                replay = await self._read(request, receive)
+                await self._app(scope, replay, send_tagged)
+            except ServiceError as error:
+                await problem(error, request.url.path)(scope, receive, send_tagged)
+            except Exception as error:
+                if begun:
+                    raise
+                await _unexpected(request, error)(scope, receive, send_tagged)
+            finally:
+                self._note(scope, status, time.monotonic() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        METRICS.http_seconds.labels(scope["method"], route, str(status)).observe(seconds)
+        if route not in {"/livez", "/readyz", "/metrics"}:
+            log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+
+    async def _read(self, request: Request, receive: Receive) -> Receive:
+        """Read the body up to its limit before anything is done with it, and hand it on."""
+        if "\x00" in request.url.path or "%00" in request.url.query or _UNSTORABLE.search(request.url.path):
+            raise Invalid(_UNSTORABLE_TEXT)
+        path = request.url.path
+        limit = next((size for prefix, size in self._limits if path.startswith(prefix)), DEFAULT_BODY_LIMIT)
+        declared = Headers(scope=request.scope).get("content-length", "0")
+        if declared.isdigit() and int(declared) > limit:
+            raise TooLarge(f"The body may have {limit} bytes: send less at a time.", limit=limit)
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return _once(message, receive)
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > limit:
+                raise TooLarge(f"The body may have {limit} bytes: send less at a time.", limit=limit)
+        if _SUSPECT_ESCAPE.search(body) and _has_unstorable_text(bytes(body)):
+            raise Invalid(_UNSTORABLE_TEXT)
+        return _once({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
+
+
+def _once(message: Message, receive: Receive) -> Receive:
+    pending: list[Message] = [message]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay
+
+
+def _has_unstorable_text(body: bytes) -> bool:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return False  # not JSON: whoever parses it will say so
+    remaining: list[Any] = [document]
+    while remaining:
+        value = remaining.pop()
+        if isinstance(value, str) and _UNSTORABLE.search(value):
+            return True
+        if isinstance(value, dict):
+            remaining.extend(value.keys())
+            remaining.extend(value.values())
+        elif isinstance(value, list):
+            remaining.extend(value)
+    return False

@@ -1,0 +1,34 @@
+"""The inbox: a message's id commits together with its effect, so a message that comes twice has one effect."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from servicekit.db import Sessions
+from servicekit.tables import INBOX
+
+KEPT = timedelta(days=30)
+"""How long an id is remembered: at least as long as a dead letter may wait for its replay."""
+
+
+async def claim(session: AsyncSession, *, consumer: str, event_id: str) -> bool:
+    """Whether this transaction is the first to take the message; False means its effect is there already.
+
+    Two members of a group that have the same message during a rebalance wait for each other here: the second one's
+    insert blocks until the first one's transaction has ended.
+    """
+    statement = (
+        insert(INBOX).values(consumer=consumer, event_id=event_id).on_conflict_do_nothing().returning(INBOX.c.event_id)
+    )
+    return await session.scalar(statement) is not None
+
+
+async def forget_old(sessions: Sessions) -> int:
+    """Delete ids older than `KEPT`. Returns how many."""
+    async with sessions.begin() as session:
+        result = await session.execute(
+            delete(INBOX).where(INBOX.c.received_at < func.now() - KEPT).returning(INBOX.c.event_id)
+        )
+        return len(result.all())

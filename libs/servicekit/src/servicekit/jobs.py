@@ -1,0 +1,140 @@
+"""Long work as rows: claimed under a lease, guarded by a fence, continued at its checkpoint by whoever comes next.
+
+A job is open (queued, running, waiting) or over (done, failed, cancelled); one open job per kind and organization.
+The lease says who works now and is renewed in the background by the database's clock. The fence grows with every
+claim: a worker that was paused past its lease finds the fence moved, and cannot commit anything.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from servicekit.context import current_flow
+from servicekit.errors import NotFound, PermanentError
+from servicekit.ids import uuid7
+from servicekit.tables import JOB, OPEN_STATES
+
+CHANNEL = "job"
+State = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
+Run = Callable[[Any, Any], Awaitable[None]]
+"""`async def run(job: JobContext, resources: Resources) -> None`; returning means done."""
+
+_now = func.clock_timestamp()
+
+
+class LeaseLost(Exception):
+    """Somebody else works on this job now, or may. Stop at once, write nothing, ask the vendor nothing."""
+
+
+class StopRequested(Exception):
+    """Raised by `JobContext.stop_if_requested`: the job ends as cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands in its row."""
+
+    id: UUID
+    kind: str
+    organization_id: str
+    payload: dict[str, Any]
+    state: State
+    checkpoint: dict[str, Any] | None
+    stop_requested: bool
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+async def enqueue(
+    session: AsyncSession, kind: str, organization_id: str, payload: dict[str, Any] | None = None
+) -> tuple[UUID, bool]:
+    """Queue a job, or join the one that is open. Returns its id and whether it is new.
+
+    The partial unique index decides between two that press at once: the later insert waits for the earlier
+    transaction and then finds its row.
+    """
+    for _ in range(5):
+        created = await session.scalar(
+            insert(JOB)
+            .values(
+                id=uuid7(),
+                kind=kind,
+                organization_id=organization_id,
+                payload=payload or {},
+                correlation_id=current_flow().correlation_id,
+            )
+            .on_conflict_do_nothing(
+                index_elements=[JOB.c.kind, JOB.c.organization_id],
+                index_where=text("state IN ('queued', 'running', 'waiting')"),
+            )
+            .returning(JOB.c.id)
+        )
+        if created is not None:
+            await _ring(session)
+            return created, True
+        existing = await session.scalar(
+            select(JOB.c.id).where(
+                JOB.c.kind == kind, JOB.c.organization_id == organization_id, JOB.c.state.in_(OPEN_STATES)
+            )
+        )
+        if existing is not None:
+            return existing, False
+        # The open job ended between the two statements: try to be the next one.
+    raise AssertionError(f"job {kind} of {organization_id}: neither created nor found")
+
+
+async def get(session: AsyncSession, job_id: UUID, organization_id: str) -> Job:
+    """The job. NotFound if it is not this organization's."""
+    row = (
+        await session.execute(select(JOB).where(JOB.c.id == job_id, JOB.c.organization_id == organization_id))
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such job.")
+    return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})
+
+
+async def request_stop(session: AsyncSession, job_id: UUID) -> State | None:
+    """*Stop safely*: a job that is not running is cancelled now, a running one is told to stop at its next step.
+
+    Returns the state after it; None if the job is over or does not exist.
+    """
+    state = await session.scalar(
+        update(JOB)
+        .where(JOB.c.id == job_id, JOB.c.state.in_(OPEN_STATES))
+        .values(
+            stop_requested=True,
+            state=text("CASE state WHEN 'running' THEN 'running' ELSE 'cancelled' END"),
+            finished_at=text("CASE state WHEN 'running' THEN NULL ELSE clock_timestamp() END"),
+            updated_at=_now,
+        )
+        .returning(JOB.c.state)
+    )
+    await _ring(session)
+    return state  # type: ignore[no-any-return]
+
+
+async def resume(session: AsyncSession, job_id: UUID, *, checkpoint: dict[str, Any] | None = None) -> bool:
+    """Queue a waiting job again, with a new checkpoint if one is given. False if it was not waiting."""
+    values: dict[str, Any] = {"state": "queued", "run_after": _now, "updated_at": _now}
+    if checkpoint is not None:
+        values["checkpoint"] = checkpoint
+    found = await session.scalar(
+        update(JOB).where(JOB.c.id == job_id, JOB.c.state == "waiting").values(values).returning(JOB.c.id)
+    )
+    await _ring(session)
+    return found is not None
+
+
+async def _ring(session: AsyncSession) -> None:
+    await session.execute(select(func.pg_notify(CHANNEL, "")))
+
+
+class JobFailed(PermanentError):
+    """Raise it in a job for an end that a person should read: the text becomes the job's `error`."""

@@ -1,0 +1,339 @@
+"""Kafka in: subscriptions as data, and the only place where FastStream's classes are constructed.
+
+Every default of FastStream that loses messages is set here: acknowledgement after the handler, `earliest`, one group
+per subscription, no topics made on the way, headers that cannot be decoded, retries and dead letters.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+from uuid import uuid4
+
+import structlog
+from aiokafka import ConsumerRecord
+from aiokafka.client import AIOKafkaClient
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
+from faststream.kafka.subscriber.usecase import LogicSubscriber
+from faststream.message import StreamMessage
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.base import Event
+from contracts.topics import TOPICS, Topic
+from servicekit.context import flow
+from servicekit.dead_letter import Guard, RetryThenDeadLetter
+from servicekit.errors import PermanentError
+from servicekit.health import NotReady
+from servicekit.inbox import claim
+from servicekit.runtime import Runtime
+
+Handler = Callable[[Any, AsyncSession, Any], Awaitable[None]]
+"""`async def on_x(event: X, session: AsyncSession, resources: Resources)`: one transaction, committed for it."""
+TombstoneHandler = Callable[[str, AsyncSession, Any], Awaitable[None]]
+"""`async def on_forgotten(key: str, session: AsyncSession, resources: Resources)`."""
+BroadcastHandler = Callable[[Any, "EventHeaders", Any], Awaitable[None]]
+"""`async def on_fact(event: Event, headers: EventHeaders, resources: Resources)`."""
+
+STALLED_SECONDS = 60.0
+_UNREADABLE = "servicekit-unreadable-headers"
+
+log = structlog.get_logger(__name__)
+
+
+class BadMessage(PermanentError):
+    """A message that breaks the agreement: no CloudEvents headers, a type the topic does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventHeaders:
+    """A message's metadata, from its CloudEvents headers."""
+
+    id: str
+    type: str
+    source: str
+    time: str
+    """ISO 8601"""
+    correlation_id: str | None
+    causation_id: str | None
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str]) -> "EventHeaders":
+        """BadMessage if a required one is missing, or if one could not be decoded."""
+        if unreadable := headers.get(_UNREADABLE):
+            raise BadMessage(f"headers without a UTF-8 value: {unreadable}")
+        missing = [name for name in ("ce_id", "ce_type", "ce_source", "ce_time") if not headers.get(name)]
+        if missing:
+            raise BadMessage(f"headers missing: {', '.join(missing)}")
+        return cls(
+            id=headers["ce_id"],
+            type=headers["ce_type"],
+            source=headers["ce_source"],
+            time=headers["ce_time"],
+            correlation_id=headers.get("ce_correlationid"),
+            causation_id=headers.get("ce_causationid"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A group that takes one topic. Make it with `subscribe` or `subscribe_broadcast`."""
+
+    topic: Topic
+    service: str
+    group: str
+    handlers: Mapping[type[Event], Handler | BroadcastHandler]
+    on_tombstone: TombstoneHandler | None = None
+    broadcast: bool = False
+
+
+def subscribe(
+    topic: str,
+    *,
+    group: str,
+    handlers: Mapping[type[Event], Handler],
+    on_tombstone: TombstoneHandler | None = None,
+) -> Subscription:
+    """A shared group `<service>.<purpose>`, from earliest: every message has its effect once in the whole service.
+
+    A type of the topic that is not in `handlers` is skipped; a type the topic does not know is a dead letter.
+    ValueError, when the module is imported, for what the registry does not agree to.
+    """
+    known = _topic(topic, handlers)
+    service = group.partition(".")[0]
+    if "." not in group or service not in known.consumers:
+        raise ValueError(f"{group} is not <service>.<purpose> of a consumer of {topic}: {', '.join(known.consumers)}")
+    return Subscription(known, service, group, handlers, on_tombstone)
+
+
+def subscribe_broadcast(topic: str, *, service: str, handlers: Mapping[type[Event], BroadcastHandler]) -> Subscription:
+    """A group of its own for every process, from latest: each replica sees each fact from now on.
+
+    No transaction, no inbox and no dead letters: a message that fails is logged, counted and dropped.
+    """
+    known = _topic(topic, handlers)
+    if service not in known.broadcast:
+        raise ValueError(f"{service} has no broadcast subscription of {topic} in the registry")
+    return Subscription(known, service, f"{service}.live.{uuid4()}", handlers, broadcast=True)
+
+
+def _topic(name: str, handlers: Mapping[type[Event], Any]) -> Topic:
+    if name not in TOPICS:
+        raise ValueError(f"{name} is not in the registry of topics")
+    if strangers := [event.__name__ for event in handlers if event not in TOPICS[name].events]:
+        raise ValueError(f"{name} does not carry {', '.join(strangers)}")
+    return TOPICS[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    headers: EventHeaders
+    key: str
+    event: Event | None
+    """None is a tombstone."""
+
+
+async def _parse(
+    record: ConsumerRecord[Any, Any],
+    original: Callable[[ConsumerRecord[Any, Any]], Awaitable[StreamMessage[Any]]],
+) -> StreamMessage[Any]:
+    # FastStream decodes all headers before any middleware; one null value would lose the message silently.
+    good, bad = [], []
+    for name, value in record.headers:
+        (good if _readable(value) else bad).append((name, value))
+    if not bad:
+        return await original(record)
+    message = await original(dataclasses.replace(record, headers=tuple(good)))
+    message.raw_message = record
+    message.headers[_UNREADABLE] = ", ".join(name for name, _ in bad)
+    return message
+
+
+def _readable(value: bytes | None) -> bool:
+    try:
+        return value is not None and value.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _decoder(topic: Topic) -> Callable[[StreamMessage[Any]], Awaitable[_Received]]:
+    async def decode(message: StreamMessage[Any]) -> _Received:
+        headers = EventHeaders.parse(message.headers)
+        record = message.raw_message
+        model = topic.event_type(headers.type)
+        if model is None:
+            raise BadMessage(f"{topic.name} does not know the type {headers.type}")
+        if not record.value and not topic.compacted:
+            raise BadMessage(f"{topic.name} is not compacted and has no empty messages")
+        event = model.model_validate_json(record.value) if record.value else None
+        return _Received(headers, (record.key or b"").decode(), event)
+
+    return decode
+
+
+def make_broker(
+    runtime: Runtime, resources: Any, subscriptions: Sequence[Subscription], guards: Mapping[str, Guard]
+) -> KafkaBroker:
+    """A broker, not started, with one subscriber per subscription. `guards` by group."""
+    settings = runtime.settings
+    guard_of: dict[Any, Guard] = {}
+    broker = KafkaBroker(
+        settings.kafka_bootstrap_servers.split(","),
+        client_id=settings.service_name,
+        consumer_only=True,  # what is published goes through the outbox or the dead-letter producer
+        allow_auto_create_topics=False,
+        graceful_timeout=10.0,
+        apply_types=False,
+        logger=logging.getLogger("faststream"),
+        middlewares=[
+            KafkaTelemetryMiddleware(),
+            cast("Any", partial(RetryThenDeadLetter, guards=guard_of)),
+        ],
+    )
+    for subscription in subscriptions:
+        subscriber = broker.subscriber(
+            subscription.topic.name,
+            group_id=subscription.group,
+            # Said here and not on the broker: a broker's policy does not reach routers that are included later.
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            auto_offset_reset="latest" if subscription.broadcast else "earliest",
+            parser=_parse,
+            decoder=_decoder(subscription.topic),
+            no_reply=True,
+        )
+        guard_of[subscriber] = guards[subscription.group]
+        subscriber(_handler(subscription, guards[subscription.group], runtime, resources))
+    return broker
+
+
+def _handler(
+    subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any
+) -> Callable[[Any], Awaitable[None]]:
+    take = _broadcast if subscription.broadcast else _take
+
+    async def handle(received: Any) -> None:
+        await take(subscription, guard, runtime, resources, received)
+
+    return handle
+
+
+async def _take(
+    subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any, received: _Received
+) -> None:
+    handler = subscription.handlers.get(type(received.event)) if received.event else subscription.on_tombstone
+    if handler is None:
+        guard.outcome("ignored")
+        return
+    with flow(received.headers.correlation_id, received.headers.id):
+        async with runtime.sessions.begin() as session:
+            if not await claim(session, consumer=subscription.group, event_id=received.headers.id):
+                guard.outcome("duplicate")
+                return
+            await cast("Any", handler)(received.event or received.key, session, resources)
+        guard.outcome("handled")
+
+
+async def _broadcast(
+    subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any, received: _Received
+) -> None:
+    handler = subscription.handlers.get(type(received.event)) if received.event else None
+    if handler is None:
+        guard.outcome("ignored")
+        return
+    with flow(received.headers.correlation_id, received.headers.id):
+        await cast("Any", handler)(received.event, received.headers, resources)
+    guard.outcome("handled")
+
+
+class ConsumerStalled(Exception):
+    """A consumer fetches nothing though nothing tells it to (aio-libs/aiokafka#1154); a new one is made."""
+
+
+class Consumers:
+    """All subscriptions of a process, as one supervised step: connect, watch, and begin anew after any trouble."""
+
+    NAME = "consumers"
+
+    def __init__(self, runtime: Runtime, resources: Any, subscriptions: Sequence[Subscription]) -> None:
+        self._runtime = runtime
+        self._resources = resources
+        self._subscriptions = subscriptions
+        self.guards = {
+            subscription.group: Guard(
+                subscription.group,
+                subscription.topic.name,
+                None if subscription.broadcast else subscription.topic.dead_letter(subscription.service),
+                runtime.dead_letters,
+            )
+            for subscription in subscriptions
+        }
+        self._broker: KafkaBroker | None = None
+        self._idle_since: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Consume until something goes wrong (raises) or the task is cancelled."""
+        broker = make_broker(self._runtime, self._resources, self._subscriptions, self.guards)
+        self._idle_since = {}
+        try:
+            await broker.start()
+            self._broker = broker
+            while True:
+                await self._watch()
+                self._runtime.health.beat(self.NAME)
+                await asyncio.sleep(1)
+        finally:
+            self._broker = None
+            await broker.stop()
+
+    async def _watch(self) -> None:
+        for subscriber, guard in self._running():
+            if guard.rejections.stopped:
+                await subscriber.stop()
+                continue
+            idle = guard.busy_since is None and not _fetching(subscriber)
+            now = time.monotonic()
+            since = self._idle_since.setdefault(guard.group, now) if idle else now
+            if not idle:
+                self._idle_since.pop(guard.group, None)
+            if now - since > STALLED_SECONDS:
+                raise ConsumerStalled(f"{guard.group} has fetched nothing for {STALLED_SECONDS:g} s")
+
+    def _running(self) -> Iterator[tuple[LogicSubscriber[Any], Guard]]:
+        for subscriber in cast("list[LogicSubscriber[Any]]", self._broker.subscribers if self._broker else []):
+            if subscriber.consumer is not None:
+                yield subscriber, self.guards[str(subscriber.group_id)]
+
+    async def check(self) -> None:
+        """A probe: NotReady while a group is not at work."""
+        for guard in self.guards.values():
+            if guard.rejections.stopped:
+                raise NotReady(
+                    f"{guard.group} stopped: too many messages rejected. Mend the cause, restart the service, "
+                    "then replay with python -m servicekit.dead_letters"
+                )
+        assigned = {guard.group for subscriber, guard in self._running() if subscriber.consumer.assignment()}
+        if waiting := self.guards.keys() - assigned:
+            raise NotReady(f"no partitions assigned yet: {', '.join(sorted(waiting))}")
+
+
+def _fetching(subscriber: LogicSubscriber[Any]) -> bool:
+    """Whether any assigned partition was polled within the last seconds; empty polls count, at two per second."""
+    consumer = subscriber.consumer
+    if consumer is None:
+        return False
+    polls = [consumer.last_poll_timestamp(partition) or 0 for partition in consumer.assignment()]
+    return bool(polls) and time.time() * 1000 - max(polls) < 10_000
+
+
+async def ping(bootstrap_servers: str) -> None:
+    """Raise if Kafka does not answer. A new connection every time: nothing that could be stuck."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, client_id="probe", request_timeout_ms=2000)
+    try:
+        await client.bootstrap()
+    finally:
+        await client.close()
