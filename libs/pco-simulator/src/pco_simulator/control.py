@@ -1,0 +1,368 @@
+"""The control API under `/_sim/`: settings, fault scripts, journal, truth, mutations, tokens, applications.
+
+Described by its own OpenAPI: `/_sim/openapi.json`, `/_sim/docs`. It asks for no credentials.
+"""
+
+import re
+import secrets
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import FastAPI, HTTPException, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pco_simulator.faults import ChangeSettings, Fault, FaultState, Mutation, Script
+from pco_simulator.journal import Entry
+from pco_simulator.settings import Settings
+from pco_simulator.simulator import Simulator
+from pco_simulator.tokens import Client, Grant, PersonalAccessToken, Token
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewClient(_Model):
+    """An OAuth application; what is left out is made up."""
+
+    id: str | None = None
+    secret: str | None = None
+    public: bool = False
+    """Without a secret: must use PKCE."""
+    redirect_uris: Annotated[list[str], Field(min_length=1)]
+    name: str = "Example application"
+
+
+class NewPersonalAccessToken(_Model):
+    """A personal access token of somebody who can log in; what is left out is made up."""
+
+    organization_id: str
+    person_id: str
+    id: str | None = None
+    secret: str | None = None
+    name: str = "Test client"
+
+
+class EndGrants(_Model):
+    """Which tokens to end, of which grants."""
+
+    op: Literal["revoke", "expire"] = "revoke"
+    which: Literal["access", "refresh", "both"] = "both"
+    organization_id: str | None = None
+    person_id: str | None = None
+    client_id: str | None = None
+
+
+class GrantState(_Model):
+    """A consent and how its tokens stand; token values are not shown."""
+
+    id: str
+    client_id: str
+    organization_id: str
+    person_id: str
+    scopes: list[str]
+    created_at: float
+    live_access_tokens: int
+    live_refresh_tokens: int
+
+
+class Done(_Model):
+    """How many things were concerned."""
+
+    count: int
+
+
+def control_api(simulator: Simulator) -> FastAPI:
+    """The control API over one simulator."""
+    api = FastAPI(
+        title="Planning Center simulator: control API",
+        version="1",
+        description=__doc__ or "",
+        openapi_url="/_sim/openapi.json",
+        docs_url="/_sim/docs",
+        redoc_url=None,
+    )
+    _add_settings(api, simulator)
+    _add_faults(api, simulator)
+    _add_journal(api, simulator)
+    _add_world(api, simulator)
+    _add_tokens(api, simulator)
+    return api
+
+
+def _add_settings(api: FastAPI, simulator: Simulator) -> None:
+    @api.get("/_sim/health", tags=["settings"])
+    async def health() -> dict[str, str]:
+        """Answers as soon as requests are served."""
+        return {"status": "ok"}
+
+    @api.get("/_sim/settings", tags=["settings"])
+    async def get_settings() -> Settings:
+        """The settings as they are."""
+        return simulator.settings
+
+    @api.patch("/_sim/settings", tags=["settings"])
+    async def change_settings(values: dict[str, Any]) -> Settings:
+        """Change some settings, all or none. The fields of `Settings` are the names."""
+        return _checked_change(simulator, values)
+
+    @api.post("/_sim/settings/reset", tags=["settings"])
+    async def reset_settings() -> Settings:
+        """Every setting back to its default, and every rate-limit window empty."""
+        simulator.pacer.reset()
+        return simulator.change_settings(Settings().model_dump())
+
+    @api.post("/_sim/rate-windows/reset", tags=["settings"], status_code=204)
+    async def reset_windows() -> None:
+        """Forget how many requests were sent."""
+        simulator.pacer.reset()
+
+
+def _checked_change(simulator: Simulator, values: dict[str, Any]) -> Settings:
+    try:
+        return simulator.change_settings(values)
+    except ValidationError as error:
+        raise HTTPException(422, orjson.loads(error.json(include_url=False, include_context=False))) from error
+
+
+def _add_faults(api: FastAPI, simulator: Simulator) -> None:
+    def script(fault_id: str) -> Script:
+        found = simulator.faults.get(fault_id)
+        if found is None:
+            raise HTTPException(404, f"There is no fault script {fault_id}.")
+        return found
+
+    @api.get("/_sim/faults", tags=["faults"])
+    async def list_faults() -> list[FaultState]:
+        """All scripts with their counts, in the order added."""
+        return [each.state() for each in simulator.faults.all()]
+
+    @api.post("/_sim/faults", tags=["faults"], status_code=201)
+    async def add_fault(fault: Fault) -> FaultState:
+        """Put a script to work."""
+        if isinstance(fault.action, ChangeSettings):
+            _check_settings(simulator, fault.action.values)
+        _check_expressions(fault)
+        return simulator.faults.add(fault).state()
+
+    @api.get("/_sim/faults/{fault_id}", tags=["faults"])
+    async def get_fault(fault_id: str) -> FaultState:
+        """One script with its counts."""
+        return script(fault_id).state()
+
+    @api.post("/_sim/faults/{fault_id}/release", tags=["faults"])
+    async def release(fault_id: str) -> Done:
+        """Let go of the requests that hang in a `hold`; later ones hang again."""
+        return Done(count=script(fault_id).release())
+
+    @api.delete("/_sim/faults/{fault_id}", tags=["faults"], status_code=204)
+    async def remove_fault(fault_id: str) -> None:
+        """Stop a script; what hangs in it goes on."""
+        script(fault_id)
+        simulator.faults.remove(fault_id)
+
+    @api.delete("/_sim/faults", tags=["faults"], status_code=204)
+    async def clear_faults() -> None:
+        """Stop all scripts."""
+        simulator.faults.clear()
+
+
+def _check_settings(simulator: Simulator, values: dict[str, Any]) -> None:
+    try:
+        Settings.model_validate({**simulator.settings.model_dump(), **values})
+    except ValidationError as error:
+        raise HTTPException(422, orjson.loads(error.json(include_url=False, include_context=False))) from error
+
+
+def _check_expressions(fault: Fault) -> None:
+    for expression in (fault.match.path, fault.match.query):
+        _check_expression(expression)
+
+
+def _check_expression(expression: str | None) -> None:
+    if expression is None:
+        return
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise HTTPException(422, f"{expression!r} is no regular expression: {error}") from error
+
+
+def _add_journal(api: FastAPI, simulator: Simulator) -> None:
+    @api.get("/_sim/journal", tags=["journal"])
+    async def journal(
+        after: Annotated[int, Query(ge=0)] = 0,
+        method: str | None = None,
+        path: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=100_000)] = 1_000,
+    ) -> list[Entry]:
+        """The newest kept requests with a sequence number above `after`, oldest first.
+
+        `path` is a regular expression. Writes are kept longer than reads; counters cover everything.
+        """
+        _check_expression(path)
+        return simulator.journal.entries(after=after, method=method, path=path, limit=limit)
+
+    @api.get("/_sim/journal/kinds", tags=["journal"])
+    async def kinds() -> dict[str, int]:
+        """Requests since the mark per kind, such as `POST /people/v2/people/{id}/emails`."""
+        return simulator.journal.kinds()
+
+    @api.get("/_sim/journal/summary", tags=["journal"])
+    async def summary() -> dict[str, int | dict[str, int]]:
+        """`last_seq`, `marked_at`, `requests` and `statuses` since the mark."""
+        return simulator.journal.summary()
+
+    @api.post("/_sim/journal/mark", tags=["journal"])
+    async def mark() -> dict[str, int]:
+        """Start the counters afresh; `seq` is the last request before the mark (use it as `after`)."""
+        return {"seq": simulator.journal.mark()}
+
+
+def _add_world(api: FastAPI, simulator: Simulator) -> None:
+    world = simulator.world
+
+    def known(organization_id: str) -> str:
+        if organization_id not in world.organizations:
+            raise HTTPException(404, f"There is no organization {organization_id}.")
+        return organization_id
+
+    @api.get("/_sim/organizations", tags=["world"])
+    async def organizations() -> list[dict[str, Any]]:
+        """The churches, each with those who can log in."""
+        return [
+            {
+                "id": church.id,
+                "name": church.name,
+                "subdomain": church.subdomain,
+                "time_zone": church.time_zone,
+                "country_code": church.country_code,
+                "logins": [
+                    {
+                        "person_id": login.person_id,
+                        "name": login.name,
+                        "email": login.email,
+                        "people_permissions": login.people_permissions,
+                        "organization_administrator": login.organization_administrator,
+                        "products": sorted(login.products),
+                    }
+                    for login in world.logins
+                    if login.organization_id == church.id
+                ],
+            }
+            for church in world.organizations.values()
+        ]
+
+    @api.get("/_sim/organizations/{organization_id}/truth", tags=["world"])
+    async def truth(organization_id: str) -> dict[str, int]:
+        """Counts per kind as they are now, whatever lag the API shows."""
+        return world.truth(known(organization_id))
+
+    @api.get("/_sim/organizations/{organization_id}/dump", tags=["world"])
+    async def dump(organization_id: str) -> StreamingResponse:
+        """Every row as it is now, one JSON object per line: `{"type", "id", "attributes", ...}`."""
+        known(organization_id)
+        # Collected at once: the church must not change between two lines.
+        rows = [orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in world.dump(organization_id)]
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(rows), 1_000):
+                yield b"".join(rows[start : start + 1_000])
+
+        return StreamingResponse(chunks(), media_type="application/x-ndjson")
+
+    @api.post("/_sim/organizations/{organization_id}/mutations", tags=["world"], status_code=201)
+    async def mutate(organization_id: str, mutations: list[Mutation]) -> list[dict[str, str]]:
+        """People at Planning Center change something; gives `{"op", "type", "id"}` per mutation, in order.
+
+        Those before a refused one have happened.
+        """
+        known(organization_id)
+        try:
+            return [simulator.mutator.apply(each, organization_id) for each in mutations]
+        except KeyError as error:
+            raise HTTPException(404, f"Not found: {error.args[0] if error.args else error}") from error
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+
+
+def _add_tokens(api: FastAPI, simulator: Simulator) -> None:
+    store = simulator.store
+
+    @api.get("/_sim/clients", tags=["tokens"])
+    async def clients() -> list[Client]:
+        """The OAuth applications, secrets included: nothing here is real."""
+        return list(store.clients.values())
+
+    @api.post("/_sim/clients", tags=["tokens"], status_code=201)
+    async def register(new: NewClient) -> Client:
+        """Register an application, or replace the one with this id."""
+        secret = None if new.public else new.secret or f"pco_app_{secrets.token_hex(32)}"
+        client = Client(new.id or secrets.token_hex(32), secret, new.redirect_uris, new.name)
+        store.register_client(client)
+        return client
+
+    @api.get("/_sim/personal-access-tokens", tags=["tokens"])
+    async def personal_access_tokens() -> list[PersonalAccessToken]:
+        """All of them: one per login from the start."""
+        return list(store.personal_access_tokens.values())
+
+    @api.post("/_sim/personal-access-tokens", tags=["tokens"], status_code=201)
+    async def add_personal_access_token(new: NewPersonalAccessToken) -> PersonalAccessToken:
+        """Another personal access token; all of a person share one rate limit."""
+        if simulator.world.login(new.organization_id, new.person_id) is None:
+            raise HTTPException(422, f"Person {new.person_id} of {new.organization_id} has no login.")
+        token = PersonalAccessToken(
+            new.id or secrets.token_hex(32),
+            new.secret or f"pco_pat_{secrets.token_hex(32)}",
+            new.organization_id,
+            new.person_id,
+            new.name,
+        )
+        store.add_personal_access_token(token)
+        return token
+
+    @api.get("/_sim/grants", tags=["tokens"])
+    async def grants() -> list[GrantState]:
+        """All consents, ended ones included."""
+        return [_grant_state(grant, store.tokens_of(grant.id)) for grant in store.grants.values()]
+
+    @api.post("/_sim/grants/end", tags=["tokens"])
+    async def end(which: EndGrants) -> Done:
+        """Revoke or expire the live tokens of the grants that match; gives how many tokens."""
+        tokens = [
+            token
+            for grant in store.grants.values()
+            if _concerns(which, grant)
+            for token in store.tokens_of(grant.id)
+            if which.which in {"both", token.kind} and token.state() == "live"
+        ]
+        if which.op == "revoke":
+            store.revoke(tokens)
+        else:
+            store.expire(tokens)
+        return Done(count=len(tokens))
+
+
+def _concerns(which: EndGrants, grant: Grant) -> bool:
+    return (
+        which.organization_id in {None, grant.organization_id}
+        and which.person_id in {None, grant.person_id}
+        and which.client_id in {None, grant.client_id}
+    )
+
+
+def _grant_state(grant: Grant, tokens: list[Token]) -> GrantState:
+    live = [token.kind for token in tokens if token.state() == "live"]
+    return GrantState(
+        id=grant.id,
+        client_id=grant.client_id,
+        organization_id=grant.organization_id,
+        person_id=grant.person_id,
+        scopes=grant.scopes,
+        created_at=grant.created_at,
+        live_access_tokens=live.count("access"),
+        live_refresh_tokens=live.count("refresh"),
+    )

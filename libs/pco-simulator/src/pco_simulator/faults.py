@@ -1,0 +1,315 @@
+"""Fault scripts: which request is hit, and what happens to it.
+
+A script matches requests to the API and to OAuth (never the control API or the pages). Its matches are counted
+from 1 in the order of arrival; `nth`, `every` and `probability` choose among them and `times` bounds how often
+it acts. Several scripts may hit one request: they act in the order in which they were added.
+"""
+
+import asyncio
+import random
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from pco_simulator.exchange import Caller
+
+When = Literal["before", "after"]
+"""Relative to the work: a write has happened `after`, and has not `before`."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Match(_Model):
+    """Which requests. What is not given matches everything."""
+
+    method: str | None = None
+    """One method, or several with `|` between them."""
+    path: str | None = None
+    """Regular expression searched in the decoded path."""
+    query: str | None = None
+    """Regular expression searched in the decoded query (`where[updated_at][gte]=...&offset=25`)."""
+    organization_id: str | None = None
+    person_id: str | None = None
+    client_id: str | None = None
+    nth: Annotated[int, Field(ge=1)] | None = None
+    """Only the n-th match."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Leave the first matches alone; `every` counts from there."""
+    every: Annotated[int, Field(ge=1)] = 1
+    """Each k-th match."""
+    probability: Annotated[float, Field(ge=0, le=1)] = 1
+    seed: int = 0
+    """Of the random choice."""
+    times: Annotated[int, Field(ge=1)] | None = None
+    """Act at most so often."""
+
+
+class Latency(_Model):
+    """Wait before the work is done."""
+
+    kind: Literal["latency"] = "latency"
+    ms: Annotated[int, Field(ge=0)]
+    jitter_ms: Annotated[int, Field(ge=0)] = 0
+    when: When = "before"
+
+
+class Respond(_Model):
+    """Answer with this status: in place of the work, or (`after`) once it is done."""
+
+    kind: Literal["respond"] = "respond"
+    status: Annotated[int, Field(ge=200, le=599)]
+    body: Literal["errors", "empty", "html"] = "errors"
+    """`errors`: a JSON:API errors document; `html`: the page of a proxy that gave up."""
+    title: str | None = None
+    detail: str | None = None
+    code: str | None = None
+    retry_after: int | None = None
+    when: When = "before"
+
+
+class TooManyRequests(_Model):
+    """A 429 with the recorded body, whatever the count is. It counts like any refused call."""
+
+    kind: Literal["too_many_requests"] = "too_many_requests"
+    retry_after: Annotated[int, Field(ge=0)] = 1
+
+
+class Truncate(_Model):
+    """Do the work and send only the first part of the answer."""
+
+    kind: Literal["truncate"] = "truncate"
+    keep: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of the body that is sent."""
+    mode: Literal["connection", "length"] = "connection"
+    """`connection`: the connection breaks in the middle of the announced length; `length`: the length is that of
+    the part sent, so only the JSON is broken."""
+
+
+class Reset(_Model):
+    """Reset the connection (RST), before the work or after it: then the write happened and its answer is lost."""
+
+    kind: Literal["reset"] = "reset"
+    when: When = "before"
+
+
+class Hold(_Model):
+    """Hang until released. A client that goes away meanwhile loses the request (`before`) or its answer (`after`)."""
+
+    kind: Literal["hold"] = "hold"
+    when: When = "before"
+
+
+class ChangeSettings(_Model):
+    """Change live settings before the request is judged, e.g. `{"rate_limit": 10}`."""
+
+    kind: Literal["settings"] = "settings"
+    values: dict[str, Any]
+
+
+class EndToken(_Model):
+    """Revoke or expire tokens of the grant that the request was sent with, before it is judged."""
+
+    kind: Literal["end_token"] = "end_token"
+    op: Literal["revoke", "expire"] = "revoke"
+    which: Literal["access", "refresh", "both"] = "both"
+
+
+class Mutation(_Model):
+    """What somebody at Planning Center does.
+
+    Ids may be `$1`, `$2`, ...: groups of the script's `path` expression; `random` is some person of the church;
+    `last` is the person created last by a mutation.
+    """
+
+    op: Literal["create", "edit", "delete", "merge"]
+    type: str = "Person"
+    id: str = "random"
+    """The row that is edited or deleted; with `merge` the person kept; with `create` of a contact its person."""
+    remove_id: str = "random"
+    """With `merge`: the person that goes."""
+    attributes: dict[str, Any] = Field(default_factory=dict)
+    organization_id: str | None = None
+    """Default: the caller's organization."""
+
+
+class Mutate(_Model):
+    """Somebody else changes the church right before or right after the request is served."""
+
+    kind: Literal["mutate"] = "mutate"
+    when: When = "before"
+    mutations: Annotated[list[Mutation], Field(min_length=1)]
+
+
+Action = Annotated[
+    Latency | Respond | TooManyRequests | Truncate | Reset | Hold | ChangeSettings | EndToken | Mutate,
+    Field(discriminator="kind"),
+]
+ACTION: TypeAdapter[Action] = TypeAdapter(Action)
+
+
+class Fault(_Model):
+    """A script: a match and what happens then."""
+
+    match: Match = Field(default_factory=Match)
+    action: Action
+
+
+class FaultState(Fault):
+    """A script as it stands."""
+
+    id: str
+    matched: int
+    acted: int
+    holding: int
+    """Requests that hang in it now."""
+
+
+class Script:
+    """One fault script at work."""
+
+    def __init__(self, id_: str, fault: Fault) -> None:
+        self.id = id_
+        self.fault = fault
+        self.matched = 0
+        self.acted = 0
+        self.holding = 0
+        match = fault.match
+        self._methods = frozenset(match.method.upper().split("|")) if match.method else None
+        self._path = re.compile(match.path) if match.path else None
+        self._query = re.compile(match.query) if match.query else None
+        self._random = random.Random(match.seed)  # noqa: S311 - which requests fail, not a secret
+        self._released = asyncio.Event()
+
+    def state(self) -> FaultState:
+        """As shown by the control API."""
+        return FaultState(
+            id=self.id,
+            match=self.fault.match,
+            action=self.fault.action,
+            matched=self.matched,
+            acted=self.acted,
+            holding=self.holding,
+        )
+
+    def hits(self, method: str, path: str, query: str, caller: Caller | None) -> "Hit | None":
+        """Count the request if it matches; gives the hit if the script acts on it."""
+        match = self.fault.match
+        if self._methods is not None and method not in self._methods:
+            return None
+        found = self._path.search(path) if self._path else None
+        if self._path is not None and found is None:
+            return None
+        if self._query is not None and self._query.search(query) is None:
+            return None
+        if not _is_caller(match, caller):
+            return None
+        self.matched += 1
+        if not self._chosen():
+            return None
+        self.acted += 1
+        return Hit(self, tuple(group or "" for group in found.groups()) if found else ())
+
+    def _chosen(self) -> bool:
+        match = self.fault.match
+        if match.times is not None and self.acted >= match.times:
+            return False
+        if match.nth is not None and self.matched != match.nth:
+            return False
+        turn = self.matched - match.skip
+        if turn < 1 or turn % match.every:
+            return False
+        return match.probability >= 1 or self._random.random() < match.probability
+
+    def release(self) -> int:
+        """Let go of what hangs; gives how many requests. Later ones hang again."""
+        held = self.holding
+        self._released.set()
+        self._released = asyncio.Event()
+        return held
+
+    async def hold(self, gone: "asyncio.Future[None]") -> bool:
+        """Hang until released (True) or the client is gone (False)."""
+        self.holding += 1
+        released = asyncio.ensure_future(self._released.wait())
+        both: set[asyncio.Future[Any]] = {released, gone}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            return released.done()
+        finally:
+            released.cancel()
+            self.holding -= 1
+
+
+class Hit:
+    """A script that acts on one request."""
+
+    def __init__(self, script: Script, groups: tuple[str, ...]) -> None:
+        self.script = script
+        self.groups = groups
+        """Groups of the path expression: what `$1` stands for."""
+
+    @property
+    def action(self) -> Action:
+        """What happens."""
+        return self.script.fault.action
+
+    @property
+    def label(self) -> str:
+        """For the journal: `reset:after`."""
+        when = getattr(self.action, "when", None)
+        return f"{self.action.kind}:{when}" if when else self.action.kind
+
+
+def _is_caller(match: Match, caller: Caller | None) -> bool:
+    wanted = (match.organization_id, match.person_id, match.client_id)
+    if wanted == (None, None, None):
+        return True
+    if caller is None:
+        return False
+    have = (caller.organization_id, caller.person_id, caller.client_id)
+    return all(want is None or want == has for want, has in zip(wanted, have, strict=True))
+
+
+class Faults:
+    """All scripts."""
+
+    def __init__(self) -> None:
+        self._scripts: dict[str, Script] = {}
+        self._number = 0
+
+    def add(self, fault: Fault) -> Script:
+        """Put a script to work."""
+        self._number += 1
+        script = Script(str(self._number), fault)
+        self._scripts[script.id] = script
+        return script
+
+    def get(self, id_: str) -> Script | None:
+        """A script by id."""
+        return self._scripts.get(id_)
+
+    def all(self) -> list[Script]:
+        """In the order added."""
+        return list(self._scripts.values())
+
+    def remove(self, id_: str) -> bool:
+        """Stop a script; what hangs in it goes on."""
+        script = self._scripts.pop(id_, None)
+        if script is not None:
+            script.release()
+        return script is not None
+
+    def clear(self) -> None:
+        """Stop all scripts."""
+        for id_ in list(self._scripts):
+            self.remove(id_)
+
+    def hits(self, method: str, path: str, query: str, caller: Caller | None) -> list[Hit]:
+        """The scripts that act on a request that has just arrived."""
+        if not self._scripts:
+            return []
+        hits = (script.hits(method, path, query, caller) for script in self._scripts.values())
+        return [hit for hit in hits if hit is not None]

@@ -1,0 +1,123 @@
+"""What people at Planning Center do while a client works: scripted mutations and a tireless editor."""
+
+import random
+from typing import Any
+
+from pco_simulator.faults import Mutation
+from pco_simulator.world import Mutation as Change
+from pco_simulator.world import World
+
+_OF_A_PERSON = frozenset({"Email", "PhoneNumber", "Address", "HouseholdMembership"})
+
+
+class _Ids:
+    """Ids that can be drawn at random while rows come and go."""
+
+    def __init__(self) -> None:
+        self._order: list[str] = []
+        self._position: dict[str, int] = {}
+
+    def add(self, id_: str) -> None:
+        if id_ not in self._position:
+            self._position[id_] = len(self._order)
+            self._order.append(id_)
+
+    def remove(self, id_: str) -> None:
+        position = self._position.pop(id_, None)
+        if position is None:
+            return
+        last = self._order.pop()
+        if last != id_:
+            self._order[position] = last
+            self._position[last] = position
+
+    def draw(self, chance: random.Random) -> str:
+        if not self._order:
+            raise KeyError("nobody is left in this church")
+        return chance.choice(self._order)
+
+
+class Mutator:
+    """Changes churches by the rules the API has, as `person`."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self._world = world
+        self._chance = random.Random(seed)  # noqa: S311 - who gets edited, not a secret
+        self._people: dict[str, _Ids] = {}
+        self._last_created: dict[str, str] = {}
+        self._edits = 0
+        world.mutations.append(self._follow)
+
+    def apply(self, mutation: Mutation, organization_id: str, groups: tuple[str, ...] = ()) -> dict[str, str]:
+        """Do it; gives `{"op", "type", "id"}` of the row concerned.
+
+        `KeyError` when the row or person is unknown, `ValueError` when the attributes are refused.
+        """
+        organization_id = mutation.organization_id or organization_id
+        if organization_id not in self._world.organizations:
+            raise KeyError(f"organization {organization_id}")
+        attributes: dict[str, Any] = mutation.attributes
+        id_ = "" if _needs_no_id(mutation) else self._resolve(mutation.id, organization_id, groups)
+        match mutation.op:
+            case "create" if mutation.type == "Person":
+                id_ = self._world.create_person(organization_id, attributes)
+                self._last_created[organization_id] = id_
+            case "create" if mutation.type in _OF_A_PERSON:
+                id_ = self._world.create(organization_id, mutation.type, attributes, person_id=id_)
+            case "create":
+                raise ValueError(f"a {mutation.type} cannot be created here; use the API")
+            case "edit":
+                self._world.edit(organization_id, mutation.type, id_, attributes)
+            case "delete":
+                self._world.delete(organization_id, mutation.type, id_)
+            case "merge":
+                remove_id = self._resolve(mutation.remove_id, organization_id, groups, other_than=id_)
+                id_ = self._world.merge_people(organization_id, id_, remove_id)
+                return {"op": "merge", "type": "PersonMerger", "id": id_}
+        return {"op": mutation.op, "type": mutation.type, "id": id_}
+
+    def edit_somebody(self, attribute: str) -> None:
+        """One random person of each church gets a new value."""
+        self._edits += 1
+        for organization_id in self._world.organizations:
+            id_ = self._random_person(organization_id)
+            self._world.edit_person(organization_id, id_, {attribute: f"Edit {self._edits}"})
+
+    def _resolve(self, id_: str, organization_id: str, groups: tuple[str, ...], other_than: str | None = None) -> str:
+        if id_ == "random":
+            drawn = self._random_person(organization_id)
+            while drawn == other_than:
+                drawn = self._random_person(organization_id)
+            return drawn
+        if id_ == "last":
+            return self._last_created[organization_id]
+        if id_.startswith("$"):
+            try:
+                return groups[int(id_[1:]) - 1]
+            except (IndexError, ValueError) as error:
+                raise ValueError(f"{id_} names no group of the script's path expression") from error
+        return id_
+
+    def _random_person(self, organization_id: str) -> str:
+        """Somebody without a login: losing those would end the grants of the test itself."""
+        ids = self._people.get(organization_id)
+        if ids is None:
+            ids = self._people[organization_id] = _Ids()
+            users = {login.person_id for login in self._world.logins if login.organization_id == organization_id}
+            for row_id in self._world.church(organization_id).tables["Person"].rows:
+                if str(row_id) not in users:
+                    ids.add(str(row_id))
+        return ids.draw(self._chance)
+
+    def _follow(self, change: Change) -> None:
+        ids = self._people.get(change.organization_id)
+        if ids is None or change.type != "Person":
+            return
+        if change.kind == "created":
+            ids.add(change.id)
+        elif change.kind == "destroyed":
+            ids.remove(change.id)
+
+
+def _needs_no_id(mutation: Mutation) -> bool:
+    return mutation.op == "create" and mutation.type not in _OF_A_PERSON

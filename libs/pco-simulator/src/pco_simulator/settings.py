@@ -1,0 +1,73 @@
+"""What can be changed while the simulator runs: pace, delays, token lifetimes, and which of two worlds holds.
+
+Where public sources do not settle how Planning Center behaves, the default is the world that is harder on a
+client; the other one is a setting away.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Live settings. Not kept across restarts: give them again with `--set name=value`."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    latency_ms: Count = 0
+    """Added to every API and OAuth answer, half before and half after the work is done."""
+    latency_jitter_ms: Count = 0
+    """Up to this much more, evenly distributed."""
+
+    rate_limit: Count = 100
+    """Requests per person in a sliding window of `rate_period_seconds`; 0 is no limit."""
+    rate_period_seconds: Annotated[int, Field(ge=1)] = 20
+    rate_period_style: Literal["recorded", "number", "words"] = "recorded"
+    """The form of `X-PCO-API-Request-Rate-Period`: `20`, `20 seconds`, or as recorded by pypco's cassettes:
+    a number from a product, words from the edge in front of the products (unknown paths, refusals)."""
+    deep_offset: Count = 30_000
+    """Lists with a larger `offset` are held to `deep_offset_limit`."""
+    deep_offset_limit: Count = 75
+    """75 by the vendor's page; 10 was seen in March 2026 (planningcenter/developers#1449). 0: as `rate_limit`."""
+
+    require_user_agent: bool = True
+    """A missing or generic `User-Agent` gets a bare 403 from the API."""
+    error_hints: bool = False
+    """Whether a 401 or 403 of the edge carries the vendor's hint (`BABOON`, `PELICAN`, ...) as `code` in a JSON
+    body; recorded answers have an empty one."""
+
+    access_token_seconds: Seconds = 7200
+    refresh_token_seconds: Seconds = 90 * 86_400
+    """Counted from the issue of the access token beside it, not from the last use."""
+    authorization_code_seconds: Seconds = 600
+    refresh_ends_access_token: bool = True
+    """Whether a refresh also ends the access token issued with the refresh token that was used."""
+    revoke_ends_both_tokens: bool = False
+    """Whether revoking one token of a pair ends the other as well."""
+    second_consent_ends_first_grant: bool = False
+    """Whether a person's second consent to the same application ends the earlier grant."""
+
+    clock_offset_seconds: float = 0
+    """The vendor's clock minus the real one, in everything it stamps. Lifetimes of tokens do not jump with it."""
+    lists_lag_ms: Count = 0
+    filters_lag_ms: Count = 0
+    singles_lag_ms: Count = 0
+    contacts_touch_person: bool = False
+    """Whether a change of an email, phone number or address moves `Person.updated_at`."""
+    household_roles: bool = False
+    """Whether memberships have a `household_role`."""
+    default_version: str = "2025-11-10"
+    """People version for a request without `X-PCO-API-Version` (the application's console setting)."""
+
+    background_edits_per_second: Annotated[float, Field(ge=0, le=1000)] = 0
+    """A second person editing all the while: random people of every church get a new value in
+    `background_edit_attribute`."""
+    background_edit_attribute: str = "middle_name"
+
+    journal_requests: Count = 2_000
+    """How many of the last requests are kept in full; counters are kept for all."""
+    journal_writes: Count = 20_000
+    """How many of the last writes (POST, PATCH, PUT, DELETE) are kept in full."""

@@ -1,0 +1,108 @@
+"""The parts of one running simulator, wired once."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pco_simulator.faults import Faults
+from pco_simulator.journal import Journal
+from pco_simulator.mutations import Mutator
+from pco_simulator.pacing import Pacer
+from pco_simulator.settings import Settings
+from pco_simulator.tokens import TokenStore
+from pco_simulator.world import Clock, World
+
+_TICK_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class Simulator:
+    """Every part that lives as long as the process."""
+
+    world: World
+    """Churches and their rows."""
+    store: TokenStore
+    """Applications, consents, tokens."""
+    settings: Settings
+    """Live; change them with `change_settings`, never by assignment."""
+    faults: Faults
+    """Fault scripts."""
+    journal: Journal
+    """What was served."""
+    pacer: Pacer
+    """Requests per person in the window."""
+    mutator: Mutator
+    """People at Planning Center who change things meanwhile."""
+    public_url: str | None
+    """Scheme and host that browsers and id tokens see; None: taken from each request."""
+    _settings_changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def open(
+        cls,
+        state_dir: Path | None,
+        *,
+        people: int,
+        seed: int,
+        churches: int,
+        settings: Mapping[str, Any],
+        public_url: str | None,
+    ) -> "Simulator":
+        """Load the state or seed it."""
+        if state_dir is not None:
+            state_dir.mkdir(parents=True, exist_ok=True)
+        world = World.open(state_dir, people=people, seed=seed, clock=Clock(), churches=churches)
+        live = Settings()
+        simulator = cls(
+            world=world,
+            store=TokenStore(state_dir, world, seed),
+            settings=live,
+            faults=Faults(),
+            journal=Journal(live.journal_requests, live.journal_writes),
+            pacer=Pacer(live),
+            mutator=Mutator(world, seed),
+            public_url=public_url,
+        )
+        simulator.change_settings(settings)
+        return simulator
+
+    def change_settings(self, values: Mapping[str, Any]) -> Settings:
+        """Change some settings, all or none; `pydantic.ValidationError` names what is wrong."""
+        changed = Settings.model_validate({**self.settings.model_dump(), **values})
+        for name in Settings.model_fields:
+            setattr(self.settings, name, getattr(changed, name))
+        self.world.clock.offset = timedelta(seconds=changed.clock_offset_seconds)
+        self.world.lag.lists_ms = changed.lists_lag_ms
+        self.world.lag.filters_ms = changed.filters_lag_ms
+        self.world.lag.singles_ms = changed.singles_lag_ms
+        self.world.contacts_touch_person = changed.contacts_touch_person
+        self.world.household_roles = changed.household_roles
+        self.world.default_version = changed.default_version
+        self.journal.resize(changed.journal_requests, changed.journal_writes)
+        self._settings_changed.set()
+        return self.settings
+
+    async def edit_in_the_background(self) -> None:
+        """Edit random people at the rate of the settings until cancelled."""
+        due = 0.0
+        while True:
+            rate = self.settings.background_edits_per_second
+            if not rate:
+                due = 0.0
+                self._settings_changed.clear()
+                await self._settings_changed.wait()
+                continue
+            await asyncio.sleep(_TICK_SECONDS)
+            due += rate * _TICK_SECONDS
+            while due >= 1:
+                due -= 1
+                self.mutator.edit_somebody(self.settings.background_edit_attribute)
+
+    def close(self) -> None:
+        """Let go of what hangs and close the files."""
+        self.faults.clear()
+        self.store.close()
+        self.world.close()

@@ -1,0 +1,341 @@
+"""The simulator for tests of other packages: a real process, reached over HTTP.
+
+with SimulatorProcess(people=200) as simulator:
+    simulator.control.change_settings(rate_limit=10, rate_period_seconds=1)
+    simulator.control.add_fault({"kind": "reset", "when": "after"}, method="POST", nth=1)
+"""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import orjson
+
+USER_AGENT = "pco-simulator-tests (https://example.org)"
+_READY_SECONDS = 120.0
+
+
+class SimulatorError(RuntimeError):
+    """The process did not start, or the control API refused something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An id and its secret: a personal access token or an OAuth application."""
+
+    id: str
+    secret: str
+
+
+class Control:
+    """The control API, typed. Every method raises `SimulatorError` with the API's own words when refused."""
+
+    def __init__(self, base_url: str) -> None:
+        self.client = httpx.Client(base_url=f"{base_url}/_sim", timeout=60)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """Any call of the control API; gives the JSON answer, None when there is none."""
+        response = self.client.request(method, path, **options)
+        if response.is_error:
+            raise SimulatorError(f"{method} {path}: {response.status_code} {response.text}")
+        return orjson.loads(response.content) if response.content else None
+
+    # -- settings -------------------------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as they are; the names are the fields of `pco_simulator.settings.Settings`."""
+        settings: dict[str, Any] = self.call("GET", "/settings")
+        return settings
+
+    def change_settings(self, **values: Any) -> dict[str, Any]:
+        """Change some settings, all or none."""
+        settings: dict[str, Any] = self.call("PATCH", "/settings", json=values)
+        return settings
+
+    def reset(self) -> None:
+        """Default settings, empty rate windows, no fault scripts, counters at zero."""
+        self.call("DELETE", "/faults")
+        self.call("POST", "/settings/reset")
+        self.mark()
+
+    # -- fault scripts --------------------------------------------------------------------------------------
+
+    def add_fault(self, action: Mapping[str, Any], **match: Any) -> str:
+        """Add a script; gives its id. See `pco_simulator.faults` for actions and what `match` may hold."""
+        fault_id: str = self.call("POST", "/faults", json={"match": match, "action": dict(action)})["id"]
+        return fault_id
+
+    def fault(self, fault_id: str) -> dict[str, Any]:
+        """A script as it stands: `matched`, `acted`, `holding`."""
+        state: dict[str, Any] = self.call("GET", f"/faults/{fault_id}")
+        return state
+
+    def release(self, fault_id: str) -> int:
+        """Let go of what hangs in a `hold`; gives how many requests."""
+        count: int = self.call("POST", f"/faults/{fault_id}/release")["count"]
+        return count
+
+    def remove_fault(self, fault_id: str) -> None:
+        """Stop a script."""
+        self.call("DELETE", f"/faults/{fault_id}")
+
+    def clear_faults(self) -> None:
+        """Stop all scripts."""
+        self.call("DELETE", "/faults")
+
+    # -- journal --------------------------------------------------------------------------------------------
+
+    def journal(self, **query: Any) -> list[dict[str, Any]]:
+        """Kept requests, oldest first; `after`, `method`, `path` (regular expression), `limit`."""
+        entries: list[dict[str, Any]] = self.call("GET", "/journal", params=query)
+        return entries
+
+    def kinds(self) -> dict[str, int]:
+        """Requests since the mark per kind: `POST /people/v2/people/{id}/emails`."""
+        kinds: dict[str, int] = self.call("GET", "/journal/kinds")
+        return kinds
+
+    def summary(self) -> dict[str, Any]:
+        """`last_seq`, `marked_at`, `requests`, `statuses` since the mark."""
+        summary: dict[str, Any] = self.call("GET", "/journal/summary")
+        return summary
+
+    def mark(self) -> int:
+        """Start the counters afresh; gives the sequence number to use as `after`."""
+        seq: int = self.call("POST", "/journal/mark")["seq"]
+        return seq
+
+    # -- the churches ---------------------------------------------------------------------------------------
+
+    def organizations(self) -> list[dict[str, Any]]:
+        """The churches with their logins."""
+        organizations: list[dict[str, Any]] = self.call("GET", "/organizations")
+        return organizations
+
+    def truth(self, organization_id: str) -> dict[str, int]:
+        """Counts per kind as they are now."""
+        truth: dict[str, int] = self.call("GET", f"/organizations/{organization_id}/truth")
+        return truth
+
+    def dump(self, organization_id: str) -> list[dict[str, Any]]:
+        """Every row as it is now."""
+        response = self.client.get(f"/organizations/{organization_id}/dump")
+        if response.is_error:
+            raise SimulatorError(f"dump: {response.status_code} {response.text}")
+        return [orjson.loads(line) for line in response.content.splitlines()]
+
+    def mutate(self, organization_id: str, *mutations: Mapping[str, Any]) -> list[dict[str, str]]:
+        """People at Planning Center change something; see `pco_simulator.faults.Mutation`."""
+        path = f"/organizations/{organization_id}/mutations"
+        done: list[dict[str, str]] = self.call("POST", path, json=[dict(mutation) for mutation in mutations])
+        return done
+
+    def create_person(self, organization_id: str, **attributes: Any) -> str:
+        """Somebody creates a person; gives the id."""
+        return self.mutate(organization_id, {"op": "create", "attributes": attributes})[0]["id"]
+
+    def edit_person(self, organization_id: str, person_id: str, **attributes: Any) -> None:
+        """Somebody edits a person."""
+        self.mutate(organization_id, {"op": "edit", "id": person_id, "attributes": attributes})
+
+    def delete_person(self, organization_id: str, person_id: str) -> None:
+        """Somebody deletes a person."""
+        self.mutate(organization_id, {"op": "delete", "id": person_id})
+
+    def merge_people(self, organization_id: str, keep_id: str, remove_id: str) -> str:
+        """Somebody merges two people; gives the merger's id."""
+        merge = {"op": "merge", "id": keep_id, "remove_id": remove_id}
+        return self.mutate(organization_id, merge)[0]["id"]
+
+    # -- tokens ---------------------------------------------------------------------------------------------
+
+    def register_client(self, *redirect_uris: str, **options: Any) -> Credentials:
+        """Register an OAuth application; `id`, `secret`, `public`, `name`."""
+        client = self.call("POST", "/clients", json={"redirect_uris": redirect_uris, **options})
+        return Credentials(client["id"], client["secret"] or "")
+
+    def personal_access_token(self, organization_id: str, *, people_permissions: str | None = "Manager") -> Credentials:
+        """The first token of a login of this church that has this People permission."""
+        for organization in self.organizations():
+            for login in organization["logins"]:
+                if organization["id"] == organization_id and login["people_permissions"] == people_permissions:
+                    return self._token_of(organization_id, login["person_id"])
+        raise SimulatorError(f"no login of {organization_id} has People permission {people_permissions}")
+
+    def _token_of(self, organization_id: str, person_id: str) -> Credentials:
+        for token in self.call("GET", "/personal-access-tokens"):
+            if (token["organization_id"], token["person_id"]) == (organization_id, person_id):
+                return Credentials(token["id"], token["secret"])
+        raise SimulatorError(f"person {person_id} of {organization_id} has no personal access token")
+
+    def grants(self) -> list[dict[str, Any]]:
+        """All consents with the number of their live tokens."""
+        grants: list[dict[str, Any]] = self.call("GET", "/grants")
+        return grants
+
+    def end_tokens(self, **which: Any) -> int:
+        """Revoke or expire tokens: `op`, `which`, `organization_id`, `person_id`, `client_id`; gives how many."""
+        count: int = self.call("POST", "/grants/end", json=which)["count"]
+        return count
+
+
+class SimulatorProcess:
+    """`python -m pco_simulator` on a free port. Settings given here hold again after `restart`."""
+
+    def __init__(
+        self,
+        *,
+        people: int = 100,
+        seed: int = 1,
+        churches: int = 2,
+        state: Path | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        oauth_clients: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self._arguments = [f"--people={people}", f"--seed={seed}", f"--churches={churches}", f"--host={host}"]
+        if state is not None:
+            self._arguments.append(f"--state={state}")
+        for client in oauth_clients:
+            self._arguments += ["--oauth-client", client]
+        for name, value in (settings or {}).items():
+            self._arguments += ["--set", f"{name}={orjson.dumps(value).decode()}"]
+        self._arguments += arguments
+        self._port = port
+        self._process: subprocess.Popen[str] | None = None
+        self._control: Control | None = None
+        self.base_url = ""
+        """Scheme, host and port, without a trailing slash."""
+        self.personal_access_token = Credentials("", "")
+        """Of the first church's administrator."""
+        self.oauth_client = Credentials("", "")
+        """Of the example application."""
+        self.redirect_uri = ""
+        """The first one of the example application."""
+
+    @property
+    def control(self) -> Control:
+        """The control API of the running process."""
+        if self._control is None:
+            raise SimulatorError("the simulator is not running; call start()")
+        return self._control
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        if self._process is None:
+            raise SimulatorError("the simulator is not running; call start()")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start the process and wait for its ready line."""
+        command = [sys.executable, "-m", "pco_simulator", f"--port={self._port}", *self._arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
+        ready = self._ready_line(self._process)
+        _, self.base_url, *pairs = ready.split()
+        values = dict(pair.split("=", 1) for pair in pairs)
+        self.personal_access_token = Credentials(*values["personal_access_token"].split(":", 1))
+        self.oauth_client = Credentials(*values["oauth_client"].split(":", 1))
+        self.redirect_uri = values["redirect_uri"]
+        self._port = int(self.base_url.rsplit(":", 1)[1])
+        self._control = Control(self.base_url)
+        return self
+
+    def stop(self) -> int:
+        """SIGTERM; gives the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """SIGKILL; gives the exit status."""
+        return self._end(signal.SIGKILL)
+
+    def restart(self, *, kill: bool = False) -> Self:
+        """End the process (`kill`: by SIGKILL) and start it again on the same port."""
+        self._end(signal.SIGKILL if kill else signal.SIGTERM)
+        return self.start()
+
+    def api(self, credentials: Credentials | None = None) -> httpx.Client:
+        """A client of the API with Basic auth (default: the first church's administrator)."""
+        used = credentials or self.personal_access_token
+        return httpx.Client(
+            base_url=self.base_url,
+            auth=(used.id, used.secret),
+            headers={"User-Agent": USER_AGENT},
+            timeout=60,
+        )
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self.stop()
+
+    def _end(self, how: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            raise SimulatorError("the simulator is not running")
+        self.control.close()
+        self._control = None
+        process.send_signal(how)
+        try:
+            status = process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+        return status
+
+    def _ready_line(self, process: subprocess.Popen[str]) -> str:
+        output = _Output(process)
+        if not output.ready.wait(_READY_SECONDS):
+            process.kill()
+            raise SimulatorError(f"the simulator was not ready within {_READY_SECONDS} s:\n{output.text}")
+        if not output.ready_line:
+            raise SimulatorError(f"the simulator ended with {process.wait()}:\n{output.text}")
+        return output.ready_line
+
+
+class _Output:
+    """Reads what a process says, so that it never waits for a reader; keeps the last lines."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.ready = threading.Event()
+        """The ready line was read, or the process has ended without one."""
+        self.ready_line = ""
+        self._lines: deque[str] = deque(maxlen=200)
+        threading.Thread(target=self._read, args=(process,), daemon=True).start()
+
+    @property
+    def text(self) -> str:
+        """The last lines."""
+        return "".join(self._lines)
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        if process.stdout is None:
+            raise SimulatorError("the process has no output to read")
+        with process.stdout as lines:
+            for line in lines:
+                self._lines.append(line)
+                if line.startswith("Ready: "):
+                    self.ready_line = line
+                    self.ready.set()
+        self.ready.set()
