@@ -1,0 +1,136 @@
+"""The platform's tokens: a JWT of its identity provider, verified against the provider's published keys."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import httpx
+import structlog
+from fastapi import Depends
+from joserfc import jws, jwt
+from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.jwk import ECKey, JWKRegistry, RSAKey
+from starlette.requests import HTTPConnection
+
+from contracts.identity import UserIdentity
+from servicekit.auth import bearer
+from servicekit.errors import Unauthorized, Unavailable
+from webhook_gateway.domain.claims import identity_of
+
+log = structlog.get_logger(__name__)
+
+# Fixed here and never read from the token: no symmetric algorithm, no "none".
+ALGORITHMS = ["RS256", "ES256"]
+LEEWAY_SECONDS = 5
+MAX_TOKEN_CHARACTERS = 16_000
+NOT_VALID = "This sign-in is not valid here: sign in again."
+Key = RSAKey | ECKey
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent the token, and until when it proves that."""
+
+    identity: UserIdentity
+    expires_at: float
+    """Unix seconds."""
+
+
+class ProviderKeys:
+    """The identity provider's public keys by `kid`, read again when they are old or one is unknown.
+
+    While the provider is away the keys that were read last stay in use; without any, callers get 503.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, url: str, *, every: float = 600, at_most_every: float = 5) -> None:
+        self._http = http
+        self._url = url
+        self._every = every
+        self._at_most_every = at_most_every
+        self._keys: dict[str, Key] = {}
+        self._read_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def key(self, kid: str) -> Key | None:
+        """The key, None if the provider does not publish it. Unavailable if no keys could be read at all."""
+        now = time.monotonic()
+        if kid not in self._keys or now - self._read_at > self._every:
+            async with self._lock:
+                if now - self._tried_at > self._at_most_every:
+                    self._tried_at = now
+                    await self._read()
+        if not self._keys:
+            raise Unavailable(
+                "Sign-ins can't be checked right now: the identity provider does not answer. "
+                "Nothing was changed. Try again in a few seconds.",
+                retry_after=5,
+            )
+        return self._keys.get(kid)
+
+    async def _read(self) -> None:
+        try:
+            answer = await self._http.get(self._url, timeout=5)
+            answer.raise_for_status()
+            listed = answer.json()["keys"]
+            keys = {key.kid: key for key in map(_public_key, listed) if key is not None and key.kid}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("the identity provider's keys could not be read", error=type(error).__name__)
+            return
+        self._keys = keys
+        self._read_at = time.monotonic()
+
+
+def _public_key(listed: dict[str, Any]) -> Key | None:
+    """A key that may verify signatures; None for kinds that are no use here (encryption, symmetric, unknown)."""
+    if listed.get("kty") not in {"RSA", "EC"} or listed.get("use", "sig") != "sig":
+        return None
+    if "d" in listed or listed.get("crv", "P-256") != "P-256":
+        return None
+    try:
+        key = JWKRegistry.import_key(listed)
+    except (JoseError, ValueError):
+        return None
+    return key if isinstance(key, RSAKey | ECKey) else None
+
+
+class TokenVerifier:
+    """Tells who sent a token, or raises Unauthorized; the reason in full goes to nobody."""
+
+    def __init__(self, keys: ProviderKeys, *, issuer: str, audience: str) -> None:
+        self._keys = keys
+        self._claims = jwt.JWTClaimsRegistry(
+            leeway=LEEWAY_SECONDS,
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
+            sub={"essential": True},
+            exp={"essential": True},
+        )
+
+    async def verify(self, token: str) -> Caller:
+        """The caller. Unauthorized if the token is not what this provider issues for this API, or has expired."""
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise Unauthorized(NOT_VALID)
+        try:
+            header = jws.extract_compact(token.encode("ascii")).headers()
+            kid = header.get("kid")
+            key = await self._keys.key(kid) if isinstance(kid, str) and header.get("alg") in ALGORITHMS else None
+            if key is None:
+                raise Unauthorized(NOT_VALID)
+            claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
+            self._claims.validate(claims)
+            return Caller(identity_of(claims), float(claims["exp"]))
+        except ExpiredTokenError as error:
+            raise Unauthorized("Your session has ended: sign in again.", slug="session-ended") from error
+        except (JoseError, ValueError, TypeError) as error:
+            raise Unauthorized(NOT_VALID) from error
+
+
+async def _caller(connection: HTTPConnection) -> Caller:
+    verifier: TokenVerifier = connection.app.state.resources.tokens
+    return await verifier.verify(bearer(connection))
+
+
+Signed = Annotated[Caller, Depends(_caller)]
+"""Whoever is signed in; 401 without a valid token."""

@@ -1,0 +1,107 @@
+"""The console's files: plain HTML, CSS and ES modules from this package, under `/`, with strict headers."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PAGES: Final = (
+    "/",
+    "/integrations",
+    "/people",
+    "/people/{record}",
+    "/families",
+    "/families/{record}",
+    "/held",
+    "/runs",
+    "/runs/{record}",
+    "/settings",
+    "/conflicts",
+    "/events",
+    "/activity",
+    # Where Planning Center sends the browser back to, and where the identity provider does.
+    "/oauth/callback",
+    "/signed-in",
+)
+"""Addresses that answer with the shell; `app.js` finds the page."""
+SHELL: Final = "index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file, read once."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def read_assets() -> dict[str, Asset]:
+    """Every file of the console by its path below `/`."""
+    return dict(_walk(files("webhook_gateway") / "console", ""))
+
+
+def _walk(folder: Traversable, below: str) -> list[tuple[str, Asset]]:
+    found: list[tuple[str, Asset]] = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found += _walk(entry, f"{below}{entry.name}/")
+        elif media_type := TYPES.get("." + entry.name.rpartition(".")[2]):
+            content = entry.read_bytes()
+            etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+            found.append((f"{below}{entry.name}", Asset(content, media_type, etag)))
+    return found
+
+
+def security_headers(issuer: str) -> dict[str, str]:
+    """Nothing inline, nothing from another origin; the console speaks to this API and to the issuer alone."""
+    parts = urlsplit(issuer)
+    policy = (
+        "default-src 'self'",
+        f"connect-src 'self' {parts.scheme}://{parts.netloc}",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "object-src 'none'",
+    )
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    }
+
+
+def make_router(issuer: str) -> APIRouter:
+    """One route per file, one per page."""
+    router = APIRouter(include_in_schema=False)
+    assets = read_assets()
+    strict = security_headers(issuer)
+
+    def serve(path: str, asset: Asset) -> None:
+        async def answer(request: Request) -> Response:
+            # Asked every time, answered 304: a new version of the console is never mixed with an old one.
+            headers = strict | {"ETag": asset.etag, "Cache-Control": "no-cache"}
+            if asset.etag in request.headers.get("if-none-match", ""):
+                return Response(status_code=304, headers=headers)
+            return Response(asset.content, media_type=asset.media_type, headers=headers)
+
+        router.add_api_route(path, answer, methods=["GET", "HEAD"], name=f"console {path}")
+
+    for name, asset in assets.items():
+        if name != SHELL:
+            serve(f"/{name}", asset)
+    for page in PAGES:
+        serve(page, assets[SHELL])
+    return router

@@ -1,0 +1,90 @@
+"""What the gateway answers by itself: who is signed in, how to sign in, and the live stream."""
+
+import time
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from contracts.http.common import Problem
+from contracts.http.gateway import ConsoleSettings, LiveFact, Me
+from servicekit.errors import Forbidden
+from webhook_gateway.api.bearer import Caller, Signed
+from webhook_gateway.resources import Wired
+from webhook_gateway.usecases.live import HELLO, Hub
+
+SEND_TIMEOUT_SECONDS = 20
+
+router = APIRouter(prefix="/api/v1")
+
+
+@router.get("/me", summary="Who is signed in", tags=["Sign-in"], responses={401: {"model": Problem}})
+async def me(caller: Signed) -> Me:
+    """The signed-in person, as the gateway understood the token."""
+    return Me(user=caller.identity)
+
+
+@router.get("/console-settings", summary="How the console signs in", tags=["Sign-in"])
+async def console_settings(wired: Wired) -> ConsoleSettings:
+    """Public: what the console needs to sign a person in."""
+    return await wired.provider.console_settings()
+
+
+@router.get(
+    "/live",
+    summary="Changes as they happen (server-sent events)",
+    tags=["Live"],
+    response_class=EventSourceResponse,
+    responses={
+        200: {
+            "description": (
+                "`event: hello` first, and again whenever facts may have been missed: `data.reread` lists the paths "
+                "to read again. Then one event per fact: `event:` is the topic, `data:` a LiveFact. "
+                "`event: expired` when the token has expired. Comments keep the stream open."
+            ),
+            "content": {"text/event-stream": {"schema": LiveFact.model_json_schema()}},
+        },
+        401: {"model": Problem},
+        403: {"model": Problem},
+    },
+)
+async def live(caller: Signed, wired: Wired) -> EventSourceResponse:
+    """Facts of the caller's organization. Nothing is repeated: read again after `hello`."""
+    if not caller.identity.roles:
+        raise Forbidden("Your sign-in has no role in this product: ask an administrator for one.")
+    return EventSourceResponse(
+        _stream(wired.live, caller),
+        ping=wired.settings.live_heartbeat_seconds,
+        # A client that takes nothing for this long is gone; without the limit it would be kept for ever.
+        send_timeout=SEND_TIMEOUT_SECONDS,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _stream(hub: Hub, caller: Caller) -> AsyncIterator[ServerSentEvent]:
+    with hub.client(caller.identity.organization_id) as client:
+        # Registered before the greeting: what happens while the client reads again is not missed.
+        yield ServerSentEvent(HELLO, event="hello")
+        while True:
+            try:
+                event = await client.next(within=caller.expires_at - time.time())
+            except TimeoutError:
+                yield ServerSentEvent("{}", event="expired")
+                return
+            if event is None:
+                return
+            name, data = event
+            yield ServerSentEvent(data, event=name)
+
+
+def make_documents(document: dict[str, object]) -> APIRouter:
+    """The OpenAPI document; there is no page for it, which would load its scripts from elsewhere."""
+    documents = APIRouter(include_in_schema=False)
+    answer = JSONResponse(document)
+
+    @documents.get("/api/v1/openapi.json")
+    async def openapi(request: Request) -> JSONResponse:  # noqa: ARG001
+        return answer
+
+    return documents

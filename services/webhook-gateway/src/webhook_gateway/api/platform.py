@@ -1,0 +1,132 @@
+"""The platform API: every call of `contracts.routes` goes to the service that owns it, and adds no rule."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from contracts.routes import ROUTES, Route
+from servicekit.auth import sign_user
+from servicekit.context import current_flow
+from servicekit.errors import NotFound, ServiceError, Unavailable
+from servicekit.http import CORRELATION_HEADER
+from webhook_gateway.api.bearer import Signed
+from webhook_gateway.domain.owners import RETRY_AFTER_SECONDS, Absence, sentence
+from webhook_gateway.errors import OwnerTooSlow
+from webhook_gateway.resources import Wired
+
+log = structlog.get_logger(__name__)
+
+ATTEMPT_COOKIE: Final = "pco_attempt"
+"""Binds an authorization attempt to the browser that began it; the only cookie that passes, both ways."""
+REQUEST_HEADERS: Final = (
+    "accept",
+    "accept-language",
+    "content-type",
+    "if-match",
+    "if-none-match",
+    "traceparent",
+    "tracestate",
+)
+RESPONSE_HEADERS: Final = (
+    "cache-control",
+    "content-language",
+    "content-type",
+    "etag",
+    "location",
+    "retry-after",
+    "www-authenticate",
+)
+WRITE_TIMEOUT_FACTOR = 3
+
+Endpoint = Callable[[Request, Signed, Wired], Awaitable[Response]]
+
+
+def make_router() -> APIRouter:
+    """One route for each entry of the table. They are documented by `api.openapi`."""
+    router = APIRouter(include_in_schema=False)
+    for route in ROUTES:
+        router.add_api_route(route.path, _forward(route), methods=[route.method], name=f"{route.method} {route.path}")
+    return router
+
+
+def _forward(route: Route) -> Endpoint:
+    async def forward(request: Request, caller: Signed, wired: Wired) -> Response:
+        settings = wired.settings
+        reads = route.method == "GET"
+        headers = {name: request.headers[name] for name in REQUEST_HEADERS if name in request.headers}
+        headers["authorization"] = f"Bearer {sign_user(settings, route.owner, caller.identity)}"
+        headers[CORRELATION_HEADER] = current_flow().correlation_id
+        # Bodies pass as they are; an owner's compression would have to be undone here.
+        headers["accept-encoding"] = "identity"
+        if attempt := request.cookies.get(ATTEMPT_COOKIE):
+            headers["cookie"] = f"{ATTEMPT_COOKIE}={attempt}"
+        outgoing = wired.http.build_request(
+            route.method,
+            settings.owner_urls[route.owner] + _path(route, request.path_params),
+            # Not parsed: the owner judges it.
+            params=request.url.query.encode() or None,
+            content=None if reads else await request.body(),
+            headers=headers,
+            timeout=settings.owner_timeout_seconds * (1 if reads else WRITE_TIMEOUT_FACTOR),
+        )
+        answer = await _send(wired.http, outgoing, route.owner, reads=reads)
+        return _passed_on(answer)
+
+    return forward
+
+
+def _path(route: Route, values: Mapping[str, str]) -> str:
+    """The path as the table has it. A dot segment names nothing, and must not lead to another path of the owner."""
+    if any(value in {".", ".."} for value in values.values()):
+        raise NotFound("There is nothing at this address.")
+    return route.path.format(**{name: quote(value, safe="") for name, value in values.items()})
+
+
+async def _send(http: httpx.AsyncClient, outgoing: httpx.Request, owner: str, *, reads: bool) -> httpx.Response:
+    try:
+        try:
+            return await http.send(outgoing)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            # A pooled connection that the owner closed at that moment. Only a read is certain to be harmless twice.
+            if not reads:
+                raise
+            return await http.send(outgoing)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise _absent(Absence(owner, reads, reached=False), error) from error
+    except httpx.TimeoutException as error:
+        raise _absent(Absence(owner, reads, reached=True, slow=True), error) from error
+    except httpx.TransportError as error:
+        raise _absent(Absence(owner, reads, reached=True), error) from error
+
+
+def _absent(absence: Absence, error: httpx.TransportError) -> ServiceError:
+    log.warning("owner did not answer", owner=absence.owner, error=type(error).__name__)
+    if absence.slow:
+        return OwnerTooSlow(sentence(absence), owner=absence.owner)
+    return Unavailable(sentence(absence), retry_after=RETRY_AFTER_SECONDS, owner=absence.owner)
+
+
+def _passed_on(answer: httpx.Response) -> Response:
+    response = Response(answer.content, answer.status_code)
+    for name in RESPONSE_HEADERS:
+        if name in answer.headers:
+            response.headers[name] = answer.headers[name]
+    # Answers hold personal data: only the browser that asked may keep them, and it asks again.
+    response.headers.setdefault("cache-control", "private, no-cache")
+    for line in answer.headers.get_list("set-cookie"):
+        if _cookie_name(line) == ATTEMPT_COOKIE:
+            response.headers.append("set-cookie", line)
+    return response
+
+
+def _cookie_name(line: str) -> str | None:
+    try:
+        return next(iter(SimpleCookie(line)), None)
+    except CookieError:
+        return None

@@ -1,0 +1,64 @@
+"""How the console signs in, from the identity provider's own discovery document."""
+
+import asyncio
+import time
+
+import httpx
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from contracts.http.gateway import ConsoleSettings
+from servicekit.errors import Unavailable
+from webhook_gateway.config import Settings
+
+log = structlog.get_logger(__name__)
+
+KEEP_SECONDS = 600
+
+
+class _Discovery(BaseModel):
+    """OpenID Connect Discovery 1.0, section 3: the part that a public client needs."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    end_session_endpoint: str | None = None
+
+
+class Provider:
+    """Reads the document when it is first asked for, and again after ten minutes."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: Settings) -> None:
+        self._http = http
+        self._settings = settings
+        self._known: ConsoleSettings | None = None
+        self._read_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def console_settings(self) -> ConsoleSettings:
+        """Unavailable while the provider has never answered."""
+        async with self._lock:
+            if self._known is None or time.monotonic() - self._read_at > KEEP_SECONDS:
+                await self._read()
+        if self._known is None:
+            raise Unavailable(
+                "Nobody can sign in right now: the identity provider does not answer. Nothing was lost. "
+                "Try again in a few seconds.",
+                retry_after=5,
+            )
+        return self._known
+
+    async def _read(self) -> None:
+        issuer = self._settings.identity_issuer
+        try:
+            answer = await self._http.get(self._settings.discovery_url, timeout=5)
+            answer.raise_for_status()
+            found = _Discovery.model_validate_json(answer.content)
+        except (httpx.HTTPError, ValidationError) as error:
+            log.warning("the identity provider's discovery document could not be read", error=type(error).__name__)
+            return
+        if found.issuer.rstrip("/") != issuer.rstrip("/"):
+            log.error("the discovery document speaks of another issuer", found=found.issuer, wanted=issuer)
+            return
+        self._known = ConsoleSettings(client_id=self._settings.console_client_id, **found.model_dump())
+        self._read_at = time.monotonic()

@@ -1,0 +1,65 @@
+"""Settings of webhook-gateway, from environment variables."""
+
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
+from servicekit.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """The owners behind the door, and the identity provider that people sign in at."""
+
+    service_name: ClassVar[str] = WEBHOOK_GATEWAY
+
+    auth_service_url: str
+    people_sync_url: str
+    conflict_service_url: str
+    calendar_sync_url: str
+    owner_timeout_seconds: float = Field(default=10, gt=0, le=120)
+    """How long a read may take; what changes something may take three times as long."""
+
+    identity_issuer: str
+    """`iss` of the platform's tokens, and the address that browsers sign in at."""
+    identity_jwks_url: str
+    identity_audience: str
+    identity_discovery_url: str = ""
+    """Where this process reads the issuer's discovery document; by default below the issuer's own address."""
+    console_client_id: str
+    """The console as a public client (authorization code with PKCE) at the identity provider."""
+
+    live_queue: int = Field(default=500, ge=1)
+    """Facts that may wait for one live client; a slower one is disconnected and reads again."""
+    live_heartbeat_seconds: float = Field(default=15, gt=0)
+
+    @field_validator(
+        "auth_service_url",
+        "people_sync_url",
+        "conflict_service_url",
+        "calendar_sync_url",
+        "identity_issuer",
+        "identity_jwks_url",
+    )
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an address that begins with http:// or https://")
+        return value.rstrip("/") if parts.path in {"", "/"} else value
+
+    @property
+    def owner_urls(self) -> dict[str, str]:
+        """Base address by owner, as `contracts.routes` names them."""
+        return {
+            AUTH_SERVICE: self.auth_service_url,
+            PEOPLE_SYNC: self.people_sync_url,
+            CONFLICT_SERVICE: self.conflict_service_url,
+            CALENDAR_SYNC: self.calendar_sync_url,
+        }
+
+    @property
+    def discovery_url(self) -> str:
+        """The issuer's discovery document (OpenID Connect Discovery 1.0, section 4)."""
+        return self.identity_discovery_url or f"{self.identity_issuer.rstrip('/')}/.well-known/openid-configuration"

@@ -1,0 +1,40 @@
+"""What a caller reads while the owner of a part is away: what happened, what stays, what to do."""
+
+from dataclasses import dataclass
+
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
+
+PARTS = {
+    AUTH_SERVICE: "Connections to Planning Center",
+    PEOPLE_SYNC: "Members and families",
+    CONFLICT_SERVICE: "Conflicts",
+    CALENDAR_SYNC: "Events",
+}
+RETRY_AFTER_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """How an owner failed to answer."""
+
+    owner: str
+    reads: bool
+    """The call only reads."""
+    reached: bool
+    """The owner had the request, or may have had it, before it went silent."""
+    slow: bool = False
+
+
+def sentence(absence: Absence) -> str:
+    """The problem's detail. A change that may have been made is never called lost or made."""
+    part = PARTS[absence.owner]
+    again = "Try again in a few seconds."
+    if absence.reads:
+        took = "take too long to answer" if absence.slow else "can't be read right now"
+        return f"{part} {took}. Nothing was lost. {again}"
+    if not absence.reached:
+        return f"{part} can't be changed right now. Nothing was changed. {again}"
+    return (
+        f"{part} did not answer in time. Your change may or may not have been made: "
+        "look at it again before you repeat it."
+    )

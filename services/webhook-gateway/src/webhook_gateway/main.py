@@ -1,0 +1,36 @@
+"""Wiring of webhook-gateway."""
+
+import logging
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from contracts.routes import ROUTES
+from servicekit.app import create_service
+from servicekit.http import DEFAULT_BODY_LIMIT
+from webhook_gateway.api import console, openapi, own, platform
+from webhook_gateway.config import Settings
+from webhook_gateway.messaging import connections, live
+from webhook_gateway.resources import make_resources
+from webhook_gateway.storage.tables import Base
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway as an ASGI app."""
+    # At DEBUG it would log every event it sends, and those are people's data.
+    logging.getLogger("sse_starlette").setLevel(logging.INFO)
+    document = openapi.make_document(own.router, version=version("webhook-gateway"))
+    return create_service(
+        settings,
+        title="Planning Center integration",
+        metadata=Base.metadata,
+        routers=[
+            own.router,
+            own.make_documents(document),
+            platform.make_router(),
+            console.make_router(settings.identity_issuer),
+        ],
+        subscribers=[*connections.SUBSCRIPTIONS, *live.subscriptions()],
+        resources=make_resources,
+        body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},
+    )

@@ -1,0 +1,48 @@
+"""What lives as long as the process does, made once and visible here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+import httpx
+from fastapi import Depends
+
+from servicekit.db import resources
+from servicekit.runtime import Runtime
+from webhook_gateway.api.bearer import ProviderKeys, TokenVerifier
+from webhook_gateway.api.provider import Provider
+from webhook_gateway.config import Settings
+from webhook_gateway.usecases.live import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The gateway's own singletons."""
+
+    settings: Settings
+    http: httpx.AsyncClient
+    """Pooled: to the owners and to the identity provider."""
+    tokens: TokenVerifier
+    """The platform's tokens."""
+    provider: Provider
+    """The identity provider, as the console needs to know it."""
+    live: Hub
+    """The live streams of this process."""
+
+
+@asynccontextmanager
+async def make_resources(runtime: Runtime) -> AsyncIterator[Resources]:
+    """Nothing here waits for anything: the door opens while its surroundings are away."""
+    settings = cast("Settings", runtime.settings)
+    keys = ProviderKeys(runtime.http, settings.identity_jwks_url)
+    yield Resources(
+        settings=settings,
+        http=runtime.http,
+        tokens=TokenVerifier(keys, issuer=settings.identity_issuer, audience=settings.identity_audience),
+        provider=Provider(runtime.http, settings),
+        live=Hub(settings.live_queue),
+    )
+
+
+Wired = Annotated[Resources, Depends(resources)]

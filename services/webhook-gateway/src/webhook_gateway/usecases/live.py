@@ -1,0 +1,95 @@
+"""Live updates: facts from Kafka go to the browsers of the organization they belong to.
+
+Every process has all facts (broadcast subscriptions) and its own clients. Nothing is repeated: a client that connects,
+or was too slow, is told to read again.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import orjson
+
+from contracts.base import Event
+from contracts.http.gateway import LiveFact
+from contracts.topics import topic_of
+
+REREAD: Final = (
+    "/api/v1/connections",
+    "/api/v1/people/status",
+    "/api/v1/people/runs",
+    "/api/v1/people/members",
+    "/api/v1/people/families",
+    "/api/v1/people/held-matches",
+    "/api/v1/conflicts",
+    "/api/v1/conflicts/count",
+    "/api/v1/calendar/settings",
+)
+"""What the facts of the live stream are about: the reads to repeat after a gap."""
+HELLO: Final = orjson.dumps({"reread": REREAD}).decode()
+
+
+class Client:
+    """One open stream. A queue that is full means that the client cannot keep up: its stream ends."""
+
+    def __init__(self, organization_id: str, size: int) -> None:
+        self.organization_id = organization_id
+        self._queue: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(size)
+        self.overrun = False
+
+    def offer(self, name: str, data: str) -> None:
+        """Queue one event; ends the stream instead if there is no room."""
+        if self.overrun:
+            return
+        try:
+            self._queue.put_nowait((name, data))
+        except asyncio.QueueFull:
+            self.overrun = True
+            while not self._queue.empty():  # what waits is of no use any more: it would only hold memory
+                self._queue.get_nowait()
+            self._queue.put_nowait(None)
+
+    async def next(self, *, within: float) -> tuple[str, str] | None:
+        """Name and data of the next event; None once the client is overrun. TimeoutError after `within` seconds."""
+        async with asyncio.timeout(within):
+            return await self._queue.get()
+
+
+class Hub:
+    """All open streams of this process."""
+
+    def __init__(self, queue_size: int) -> None:
+        self._queue_size = queue_size
+        self._clients: dict[str, set[Client]] = {}
+
+    @contextmanager
+    def client(self, organization_id: str) -> Iterator[Client]:
+        """Open a stream for one organization; closed on the way out."""
+        client = Client(organization_id, self._queue_size)
+        self._clients.setdefault(organization_id, set()).add(client)
+        try:
+            yield client
+        finally:
+            clients = self._clients[organization_id]
+            clients.discard(client)
+            if not clients:
+                del self._clients[organization_id]
+
+    def publish(self, fact: Event) -> None:
+        """Hand a fact to the clients of its organization and to nobody else."""
+        clients = self._clients.get(fact.organization_id)
+        if not clients:
+            return
+        data = LiveFact(type=type(fact).__name__, body=fact.model_dump(mode="json")).model_dump_json()
+        for client in clients:
+            client.offer(topic_of(type(fact)).name, data)
+
+    def reread(self) -> None:
+        """Tell every client to read again: facts may have passed this process by."""
+        for clients in self._clients.values():
+            for client in clients:
+                client.offer("hello", HELLO)
+
+    def __len__(self) -> int:
+        return sum(len(clients) for clients in self._clients.values())
