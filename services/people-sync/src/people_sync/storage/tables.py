@@ -245,8 +245,7 @@ class Staged(Base):
 
     __tablename__ = "staged"
     __table_args__ = (
-        Index("ix_staged_email", "run_id", "email_key", postgresql_where=text("email_key IS NOT NULL")),
-        Index("ix_staged_name", "run_id", "name_key", postgresql_where=text("name_key IS NOT NULL")),
+        Index("ix_staged_email", "email_keys", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
     )
 
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -254,7 +253,7 @@ class Staged(Base):
     pco_id: Mapped[str] = mapped_column(primary_key=True)
     snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     remote_hash: Mapped[bytes | None]
-    email_key: Mapped[str | None]
+    email_keys: Mapped[list[str]] = mapped_column(default=list)
     """Of a person: to see how many share an e-mail."""
     name_key: Mapped[str | None]
     read_at: Mapped[datetime]

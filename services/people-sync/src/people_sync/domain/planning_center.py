@@ -1,0 +1,243 @@
+"""Planning Center's people and households as the sync sees them: plain values out of JSON:API attributes.
+
+A church's one e-mail, phone and address here map to the primary ones there. Nothing or several can be primary
+(planningcenter/developers#460): the lowest id of the primaries is taken, and without a primary the lowest id at all.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Final
+
+from people_sync.domain.canonical import email_key, same
+from people_sync.domain.matching import Theirs
+from people_sync.domain.values import (
+    ADDRESS_PARTS,
+    Address,
+    PersonValues,
+    as_dict,
+    from_json,
+    partial_from_json,
+    to_json,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """An e-mail, phone number or address of a person in Planning Center."""
+
+    id: str
+    primary: bool
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePerson:
+    """One person in Planning Center: what is kept equal, and where its parts are."""
+
+    pco_id: str
+    values: PersonValues
+    given_name: str | None = None
+    nickname: str | None = None
+    active: bool = True
+    remote_id: int | None = None
+    contacts: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the contacts that our one e-mail, phone and address map to, by our field."""
+    household_ids: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    """All of them: matching looks at every one."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict that `from_snapshot` reads back."""
+        return {
+            "pco_id": self.pco_id,
+            "values": to_json(self.values),
+            "given_name": self.given_name,
+            "nickname": self.nickname,
+            "active": self.active,
+            "remote_id": self.remote_id,
+            "contacts": dict(self.contacts),
+            "household_ids": list(self.household_ids),
+            "emails": list(self.emails),
+        }
+
+    @property
+    def hash(self) -> bytes:
+        """Equal for equal content; `updated_at` is no part of it, since it moves without a change and vice versa."""
+        return blake2b(
+            repr((self.values, self.active, sorted(self.contacts.items()))).encode(), digest_size=16
+        ).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteHousehold:
+    """One household in Planning Center."""
+
+    pco_id: str
+    name: str
+    person_ids: tuple[str, ...]
+    primary_contact_id: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict that `household_from_snapshot` reads back."""
+        return {
+            "pco_id": self.pco_id,
+            "name": self.name,
+            "person_ids": list(self.person_ids),
+            "primary_contact_id": self.primary_contact_id,
+        }
+
+    @property
+    def hash(self) -> bytes:
+        """Equal for equal content."""
+        content = (self.name, sorted(self.person_ids), self.primary_contact_id)
+        return blake2b(repr(content).encode(), digest_size=16).digest()
+
+
+def person_from_snapshot(snapshot: Mapping[str, Any]) -> RemotePerson:
+    """What `RemotePerson.to_json` wrote."""
+    return RemotePerson(
+        pco_id=snapshot["pco_id"],
+        values=from_json(snapshot["values"]),
+        given_name=snapshot["given_name"],
+        nickname=snapshot["nickname"],
+        active=snapshot["active"],
+        remote_id=snapshot["remote_id"],
+        contacts=snapshot["contacts"],
+        household_ids=tuple(snapshot["household_ids"]),
+        emails=tuple(snapshot["emails"]),
+    )
+
+
+def household_from_snapshot(snapshot: Mapping[str, Any]) -> RemoteHousehold:
+    """What `RemoteHousehold.to_json` wrote."""
+    return RemoteHousehold(
+        pco_id=snapshot["pco_id"],
+        name=snapshot["name"],
+        person_ids=tuple(snapshot["person_ids"]),
+        primary_contact_id=snapshot["primary_contact_id"],
+    )
+
+
+def main_contact(contacts: Iterable[Contact]) -> Contact | None:
+    """The contact that ours maps to."""
+    return min(contacts, key=lambda contact: (not contact.primary, int(contact.id)), default=None)
+
+
+def remote_person(
+    pco_id: str,
+    attributes: Mapping[str, Any],
+    emails: Iterable[Contact] = (),
+    phones: Iterable[Contact] = (),
+    addresses: Iterable[Contact] = (),
+    household_ids: Iterable[str] = (),
+) -> RemotePerson:
+    """A person as read from the People API (version 2026-06-04), with the contacts that came with it."""
+    emails = list(emails)
+    email, phone, address = main_contact(emails), main_contact(phones), main_contact(addresses)
+    found = {"email": email, "phone": phone, "address": address}
+    return RemotePerson(
+        pco_id=pco_id,
+        values=PersonValues(
+            first_name=attributes.get("first_name") or "",
+            last_name=attributes.get("last_name") or "",
+            birthdate=_date(attributes.get("birthdate")),
+            gender=attributes.get("gender") or None,
+            child=bool(attributes.get("child")),
+            email=(email.attributes.get("address") or None) if email else None,
+            phone=(phone.attributes.get("number") or None) if phone else None,
+            address=address_of(address.attributes) if address else None,
+        ),
+        given_name=attributes.get("given_name"),
+        nickname=attributes.get("nickname"),
+        active=attributes.get("status") != "inactive",
+        remote_id=attributes.get("remote_id"),
+        contacts={name: contact.id for name, contact in found.items() if contact},
+        household_ids=tuple(sorted(household_ids, key=int)),
+        emails=tuple(contact.attributes["address"] for contact in emails if contact.attributes.get("address")),
+    )
+
+
+def address_of(attributes: Mapping[str, Any]) -> Address | None:
+    """Planning Center's address as ours; None when every part is empty."""
+    parts = {name: attributes.get(name) or "" for name in ADDRESS_PARTS}
+    if not any(value for name, value in parts.items() if name != "country_code"):
+        return None
+    return Address(**parts)
+
+
+def person_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What to send of our fields in a Person's attributes (contacts are resources of their own)."""
+    sent: dict[str, Any] = {}
+    for name in ("first_name", "last_name", "gender", "child"):
+        if name in values:
+            sent[name] = values[name]
+    if "birthdate" in values:
+        birthdate: date | None = values["birthdate"]
+        sent["birthdate"] = birthdate.isoformat() if birthdate else None
+    return sent
+
+
+def contact_attributes(name: str, value: Any) -> dict[str, Any]:
+    """What to send of our e-mail, phone or address."""
+    if name == "email":
+        return {"address": value}
+    if name == "phone":
+        return {"number": value}
+    address: Address = value
+    # An empty country is the church's own, which Planning Center fills in.
+    return {part: getattr(address, part) for part in ADDRESS_PARTS if part != "country_code" or address.country_code}
+
+
+NEW_CONTACT: Final[Mapping[str, dict[str, Any]]] = {
+    "email": {"location": "Home", "primary": True},
+    "phone": {"location": "Mobile", "primary": True},
+    "address": {"location": "Home", "primary": True},
+}
+"""Sent with a new contact. A phone without `location` is refused (planningcenter/developers#493)."""
+
+CONTACT_PATHS: Final[Mapping[str, str]] = {"email": "emails", "phone": "phone_numbers", "address": "addresses"}
+CONTACT_TYPES: Final[Mapping[str, str]] = {"email": "Email", "phone": "PhoneNumber", "address": "Address"}
+
+
+def to_match(person: RemotePerson) -> Theirs:
+    """The person as matching looks at it."""
+    return Theirs(
+        pco_id=person.pco_id,
+        first_name=person.values.first_name,
+        last_name=person.values.last_name,
+        given_name=person.given_name or "",
+        nickname=person.nickname or "",
+        birthdate=person.values.birthdate,
+        child=person.values.child,
+        emails=person.emails,
+    )
+
+
+def email_keys(person: RemotePerson) -> list[str]:
+    """All of the person's e-mails as they are looked up."""
+    return sorted({key for email in person.emails if (key := email_key(email))})
+
+
+def is_inconclusive(
+    written_before: Mapping[str, Any] | None,
+    written_at: datetime | None,
+    values: PersonValues,
+    read_at: datetime,
+    horizon: timedelta,
+    country: str,
+) -> bool:
+    """Whether a read may be stale: it shows, within the staleness horizon of our own write, a value from before it.
+
+    Reads after writes lag for seconds to minutes; deciding on such a read would undo our own write, or take it for
+    an edit of the church.
+    """
+    if written_at is None or not written_before or read_at - written_at >= horizon:
+        return False
+    seen = as_dict(values)
+    return any(same(name, seen[name], value, country) for name, value in partial_from_json(written_before).items())
+
+
+def _date(value: Any) -> date | None:
+    return date.fromisoformat(value) if value else None

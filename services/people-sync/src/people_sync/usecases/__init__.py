@@ -1,0 +1,1 @@
+"""What people-sync does, one module per thing."""

@@ -1,0 +1,45 @@
+"""Access leases: auth-service lends a token, this process holds it in memory."""
+
+import httpx
+
+from contracts.http.auth import LEASE_PATH, AccessLease, LeaseRequest
+from contracts.values import AUTH_SERVICE, PEOPLE
+from pco_client.client import Lease, Secret
+from pco_client.errors import LeaseUnavailable
+from people_sync.config import Settings
+from people_sync.errors import NotConnected
+from servicekit.auth import sign_service
+
+
+class Leases:
+    """The lease source of one organization (`pco_client.client.LeaseSource`)."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: Settings, organization_id: str) -> None:
+        self._http = http
+        self._settings = settings
+        self._organization_id = organization_id
+
+    async def lease(self, failed_generation: int | None) -> Lease:
+        """NotConnected when there is no grant to lend from, LeaseUnavailable when auth-service can't answer now."""
+        request = LeaseRequest(
+            organization_id=self._organization_id, product=PEOPLE, failed_generation=failed_generation
+        )
+        try:
+            answer = await self._http.post(
+                f"{self._settings.auth_service_url}{LEASE_PATH}",
+                json=request.model_dump(),
+                headers={"Authorization": f"Bearer {sign_service(self._settings, AUTH_SERVICE)}"},
+            )
+        except httpx.TransportError as error:
+            raise LeaseUnavailable("auth-service cannot be reached") from error
+        if answer.status_code in {404, 409}:
+            raise NotConnected
+        if answer.status_code != 200:
+            raise LeaseUnavailable(f"auth-service answered {answer.status_code}")
+        granted = AccessLease.model_validate_json(answer.content)
+        return Lease(
+            token=Secret(granted.access_token),
+            expires_at=granted.expires_at,
+            generation=granted.token_generation,
+            pco_user_id=f"{granted.pco_organization_id}/{granted.pco_person_id}",
+        )
