@@ -1,0 +1,488 @@
+"""Requests to Planning Center: leases, pace, retries and the table of errors around `httpx.AsyncClient`."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
+
+import httpx
+import orjson
+import stamina
+
+from pco_client import jsonapi
+from pco_client.errors import (
+    LeaseUnavailable,
+    PlanningCenterError,
+    Reason,
+    Unauthorized,
+    Unavailable,
+    UnexpectedAnswer,
+    error_for,
+)
+from pco_client.jsonapi import Document, Page
+from pco_client.pacer import DEEP_OFFSET, LimitClass, Pacer, Pacers, Priority, _retry_after
+from pco_client.query import Query, check_honoured
+from pco_client.versions import PROCESSED_AS_HEADER, VERSION_HEADER, VERSIONS, product_of
+
+# httpx writes every URL at INFO, and ours carry names and addresses in the query.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+Guard = Callable[[], Awaitable[None]]
+"""Awaited right before each send; raises (anything) to forbid it. What it raises reaches the caller as it is."""
+
+
+class Secret:
+    """A token that shows itself only when asked."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An access token on loan from whoever keeps the grant."""
+
+    token: Secret
+    expires_at: datetime
+    """UTC, by the clock of this machine."""
+    generation: int
+    """Grows with every new token of the connection; names the one that failed when a lease is asked for again."""
+    pco_user_id: str
+    """The person in Planning Center whose limit the requests count against."""
+
+
+class LeaseSource(Protocol):
+    """Where tokens come from."""
+
+    async def lease(self, failed_generation: int | None) -> Lease:
+        """A lease that is not of `failed_generation`, when given: the vendor refused that one with 401.
+
+        May raise `LeaseUnavailable` (ask later) or errors of its own (the connection is gone), which reach the caller.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One request that went out, for metrics. No query, no body, no token; `path` may hold record ids."""
+
+    product: str
+    method: str
+    path: str
+    status: int | None
+    """`None` when no answer came."""
+    seconds: float
+    """From send to the end of the answer (or its loss)."""
+    priority: Priority
+
+
+Observer = Callable[[Observation], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `exchange` bounds one request from its send to the last byte of the answer."""
+
+    connect: float = 10.0
+    exchange: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a GET without a usable answer is sent, and the backoff between (seconds, exponential with jitter)."""
+
+    attempts: int = 5
+    wait_initial: float = 0.5
+    wait_max: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success."""
+
+    status: int
+    body: Any
+    """Decoded JSON, `None` without a body (204)."""
+    request_id: str | None
+    processed_as: str | None
+    """The API version that the vendor says it used."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    priority: Priority = Priority.BULK
+    timeout: float | None = None
+    deadline: float | None = None
+    guard: Guard | None = None
+
+
+class _Leases:
+    """Holds one lease in memory and renews it, one caller asking for all."""
+
+    _AHEAD: Final = timedelta(seconds=60)
+    _ASK_AGAIN: Final = timedelta(seconds=5)
+
+    def __init__(self, source: LeaseSource) -> None:
+        self._source = source
+        self._lease: Lease | None = None
+        self._failed: int | None = None
+        self._asked = datetime.min.replace(tzinfo=UTC)
+        self._lock = asyncio.Lock()
+
+    async def current(self) -> Lease:
+        held = self._fresh()
+        if held is not None:
+            return held
+        async with self._lock:
+            held = self._fresh()
+            if held is not None:
+                return held
+            try:
+                self._lease = await self._source.lease(self._failed)
+            except LeaseUnavailable:
+                if self._lease is None or self._lease.expires_at <= datetime.now(UTC):
+                    raise
+            self._asked = datetime.now(UTC)
+            return self._lease
+
+    def _fresh(self) -> Lease | None:
+        """The held lease, unless it is about to end and nobody has asked for another just now."""
+        now = datetime.now(UTC)
+        if self._lease is None or self._lease.expires_at <= now:
+            return None
+        due = self._lease.expires_at - now < self._AHEAD and now - self._asked > self._ASK_AGAIN
+        return None if due else self._lease
+
+    def refused(self, generation: int) -> None:
+        """The vendor answered 401 to this generation; others may have brought a newer one meanwhile."""
+        if self._lease is not None and self._lease.generation == generation:
+            self._failed = generation
+            self._lease = None
+
+
+class PlanningCenter:
+    """Planning Center for one organization and product grant; an async context manager.
+
+    GETs are repeated (bounded, with backoff) when no usable answer came. POST, PATCH and DELETE are sent again only
+    after a 429 or a 401, which the vendor refused for sure; everything else that leaves their outcome open is raised as
+    `Unavailable(outcome_unknown=True)`.
+
+    Every method raises `PlanningCenterError` (see `errors`), `ValueError` for a path or query that cannot be meant,
+    and whatever the lease source or the guard raises.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        user_agent: str,
+        lease: LeaseSource,
+        pacers: Pacers,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        pool_size: int = 64,
+        transport: httpx.AsyncBaseTransport | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """`user_agent` needs name and contact: the vendor answers a generic one with a bare 403. `pool_size` is the
+        number of connections; `transport` replaces the network in tests."""
+        self._timeouts = timeouts or Timeouts()
+        self._retries = retries or Retries()
+        self._leases = _Leases(lease)
+        self._pacers = pacers
+        self._observer = observer
+        self._options = _Options()
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"User-Agent": user_agent, "Accept": "application/json"},
+            timeout=httpx.Timeout(self._timeouts.exchange, connect=self._timeouts.connect, pool=None),
+            limits=httpx.Limits(max_connections=pool_size, max_keepalive_connections=pool_size),
+            follow_redirects=False,
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    def using(
+        self,
+        *,
+        priority: Priority | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        guard: Guard | None = None,
+    ) -> "PlanningCenter":
+        """The same client with other options; connections, lease and pace are shared. What is not given stays.
+
+        - `timeout`: seconds for one exchange, from send to answer; after it a write's outcome is unknown.
+        - `deadline`: seconds for a whole call, waiting for a slot and repeats included. When it passes before anything
+          was sent, the `Unavailable` raised says `outcome_unknown=False`.
+        - `guard`: awaited right before each send (the caller's check that it still holds its job).
+        """
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        old = self._options
+        view._options = _Options(
+            priority=old.priority if priority is None else priority,
+            timeout=old.timeout if timeout is None else timeout,
+            deadline=old.deadline if deadline is None else deadline,
+            guard=old.guard if guard is None else guard,
+        )
+        return view
+
+    async def pacer(self) -> Pacer:
+        """The pacer of the connected PCO user (asks for a lease when none is held)."""
+        return self._pacers.of((await self._leases.current()).pco_user_id)
+
+    async def get(self, path: str, query: Query | None = None) -> Document:
+        """One record. An include the vendor does not know raises `QueryNotSupported`."""
+        query = query or Query()
+        answer = await self.request("GET", path, query=query)
+        document = _parsed(jsonapi.document, answer, "GET", path)
+        if query.include and "can_include" in document.meta:
+            check_honoured(Query(include=query.include), document.meta, path=path)
+        return document
+
+    async def list(self, path: str, query: Query | None = None) -> Page:
+        """One page of a collection; `where`, `order`, `include` and `filter` are checked against the answer's meta."""
+        query = query or Query()
+        answer = await self.request("GET", path, query=query)
+        page = _parsed(jsonapi.page, answer, "GET", path)
+        check_honoured(query, page.meta, path=path)
+        return page
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        return await self.request("POST", path, body=body)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> Document:
+        """POST, and the record made."""
+        answer = await self.post(path, body)
+        return _parsed(jsonapi.document, answer, "POST", path)
+
+    async def patch(self, path: str, body: Mapping[str, Any]) -> Document:
+        """PATCH, and the record as it is now."""
+        answer = await self.request("PATCH", path, body=body)
+        return _parsed(jsonapi.document, answer, "PATCH", path)
+
+    async def delete(self, path: str) -> None:
+        await self.request("DELETE", path)
+
+    async def request(
+        self, method: str, path: str, *, query: Query | None = None, body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """One call of any kind; the typed methods above are made of it."""
+        call = _Call(method, path, product_of(path), query or Query(), None if body is None else orjson.dumps(body))
+        if self._options.deadline is None:
+            return await self._repeated(call)
+        try:
+            async with asyncio.timeout(self._options.deadline) as limit:
+                return await self._repeated(call)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Unavailable(
+                "the deadline of the call has passed",
+                reason=Reason.DEADLINE,
+                outcome_unknown=call.is_write and call.under_way,
+                method=method,
+                path=path,
+            ) from None
+
+    async def _repeated(self, call: "_Call") -> Answer:
+        if call.is_write:
+            return await self._once(call)
+        async for attempt in stamina.retry_context(
+            on=_backoff,
+            attempts=self._retries.attempts,
+            timeout=None,
+            wait_initial=self._retries.wait_initial,
+            wait_max=self._retries.wait_max,
+            wait_jitter=self._retries.wait_initial,
+        ):
+            with attempt:
+                return await self._once(call)
+        raise AssertionError("stamina ends with an answer or an error")
+
+    async def _once(self, call: "_Call") -> Answer:
+        """Until an answer that is neither 429 nor the first 401."""
+        ticket: tuple[Pacer, int] | None = None
+        asked_again = False
+        while True:
+            pacer = await self.pacer()
+            if ticket is None or ticket[0] is not pacer:
+                ticket = (pacer, pacer.ticket())
+            async with pacer.slot(self._options.priority, call.limit_class, ticket[1]) as slot:
+                lease = await self._leases.current()
+                if lease.pco_user_id != pacer.user:
+                    continue  # reconnected by another person while this waited: another limit
+                if self._options.guard is not None:
+                    await self._options.guard()
+                slot.sending()
+                response = await self._send(call, lease)
+                slot.answered(response.status_code, response.headers)
+            call.under_way = False
+            if response.status_code == 429:
+                continue
+            if response.is_success:
+                return self._accepted(call, response)
+            error = _refusal(call, response)
+            if isinstance(error, Unauthorized) and error.renewable and not asked_again:
+                asked_again = True
+                self._leases.refused(lease.generation)
+                continue
+            raise error
+
+    async def _send(self, call: "_Call", lease: Lease) -> httpx.Response:
+        headers = {
+            "Authorization": f"Bearer {lease.token.reveal()}",
+            VERSION_HEADER: VERSIONS[call.product],
+        }
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        started = asyncio.get_running_loop().time()
+        status: int | None = None
+        timeout = self._options.timeout or self._timeouts.exchange
+        call.under_way = True
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                response = await self._http.request(
+                    call.method,
+                    call.path,
+                    params=httpx.QueryParams(call.query.parameters()),
+                    content=call.body,
+                    headers=headers,
+                )
+            status = response.status_code
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+            call.under_way = False
+            raise call.lost(Reason.CONNECTION, "no connection to Planning Center", sent=False) from error
+        except httpx.TimeoutException as error:
+            raise call.lost(Reason.TIMEOUT, "no answer in time", sent=True) from error
+        except httpx.TransportError as error:
+            raise call.lost(Reason.CONNECTION, "the connection broke before the answer was complete") from error
+        except httpx.DecodingError as error:
+            raise call.lost(Reason.TRUNCATED, "the answer cannot be decoded") from error
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise call.lost(Reason.TIMEOUT, "no answer in time") from error
+        else:
+            return response
+        finally:
+            if self._observer is not None:
+                seconds = asyncio.get_running_loop().time() - started
+                self._observer(
+                    Observation(call.product, call.method, call.path, status, seconds, self._options.priority)
+                )
+
+    @staticmethod
+    def _accepted(call: "_Call", response: httpx.Response) -> Answer:
+        content = response.content
+        body: Any = None
+        if content.strip():
+            try:
+                body = orjson.loads(content)
+            except orjson.JSONDecodeError as error:
+                html = content.lstrip()[:1] == b"<"
+                raise call.lost(
+                    Reason.HTML if html else Reason.TRUNCATED,
+                    "HTML in place of an answer" if html else "the answer is cut off",
+                    status=response.status_code,
+                ) from error
+        elif response.status_code != 204 and not (call.is_write and call.method == "DELETE"):
+            raise call.lost(Reason.TRUNCATED, "the answer is empty", status=response.status_code)
+        processed_as = response.headers.get(PROCESSED_AS_HEADER)
+        # Only reads: a write has happened, and its writer has read before it.
+        if not call.is_write and processed_as is not None and processed_as != VERSIONS[call.product]:
+            raise UnexpectedAnswer(
+                f"asked for version {VERSIONS[call.product]} of {call.product}, answered as {processed_as}",
+                **call.place,
+            )
+        return Answer(response.status_code, body, response.headers.get("X-Request-Id"), processed_as)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One logical call and how far it got."""
+
+    method: str
+    path: str
+    product: str
+    query: Query
+    body: bytes | None
+    under_way: bool = False
+    """A request has left and its answer has not come."""
+
+    @property
+    def is_write(self) -> bool:
+        return self.method != "GET"
+
+    @property
+    def limit_class(self) -> LimitClass:
+        return LimitClass.DEEP if (self.query.offset or 0) > DEEP_OFFSET else LimitClass.NORMAL
+
+    @property
+    def place(self) -> dict[str, Any]:
+        return {"method": self.method, "path": self.path}
+
+    def lost(self, reason: Reason, message: str, *, sent: bool = True, status: int | None = None) -> Unavailable:
+        return Unavailable(message, reason=reason, outcome_unknown=self.is_write and sent, status=status, **self.place)
+
+
+def _refusal(call: _Call, response: httpx.Response) -> PlanningCenterError:
+    return error_for(
+        call.method,
+        call.path,
+        response.status_code,
+        response.content,
+        request_id=response.headers.get("X-Request-Id"),
+        retry_after=_retry_after(response.headers.get("Retry-After")),
+    )
+
+
+def _backoff(error: Exception) -> bool | float:
+    """stamina's hook: repeat what is unavailable, after the vendor's own `Retry-After` when it gave one."""
+    if not isinstance(error, Unavailable):
+        return False
+    return True if error.retry_after is None else error.retry_after
+
+
+_T = TypeVar("_T", Document, Page)
+
+
+def _parsed(parse: Callable[[Any], _T], answer: Answer, method: str, path: str) -> _T:
+    """The document in an answer; what is wrong with it names the call."""
+    try:
+        return parse(answer.body)
+    except UnexpectedAnswer as error:
+        if method != "GET":
+            raise Unavailable(
+                f"the write was accepted, but {error}",
+                reason=Reason.TRUNCATED,
+                outcome_unknown=True,
+                method=method,
+                path=path,
+                status=answer.status,
+                request_id=answer.request_id,
+            ) from error
+        raise UnexpectedAnswer(
+            str(error), method=method, path=path, status=answer.status, request_id=answer.request_id
+        ) from error

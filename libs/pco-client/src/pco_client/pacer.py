@@ -1,0 +1,423 @@
+"""The pace: how many requests may be sent, led by the vendor's own headers.
+
+Planning Center limits a *user* (all applications and processes of that user together) to some number of requests in a
+sliding period, and says in every answer what the limit is, how long the period, and how many requests it has counted,
+refused ones included. That count is the only state our processes share, so the pacer keeps a ledger of it:
+
+- **Own requests** occupy a slot from the moment they are sent until one period after their *answer*. The vendor counted
+  them somewhere between the two, so a slot is never used again too early: alone, this process never causes a 429.
+- **Foreign requests** (other processes, other products, other applications of this user) are what the reported count
+  holds beyond our own. They are taken to have come evenly since the last look and leave the ledger one period later;
+  every answer corrects the estimate in both directions.
+- What is left, `limit − own − foreign`, may be sent at once: bursts are allowed and waiting is not spread out. No
+  constant of ours limits anything, and a limit that moves is obeyed from the answer that carries it.
+
+Until something is known (at the start, after 429, after a period of silence) one request is in flight; each answer then
+allows one more, which doubles what is in flight per round trip.
+
+**Sharing.** A process that sees foreign requests keeps to `max(limit/2, limit − 2·foreign − 1)` of its own, so that the
+others always find room to double; two saturating processes meet near half each, and a light user costs us little more
+than it uses. While foreign requests keep appearing, the number in flight falls to what sustains that share at the
+observed latency, so that two processes that start together do not overshoot by more than a few requests.
+
+**Priority.** A waiting interactive request always goes before bulk, and is not held back by the share or by the number
+in flight. While people are at work, bulk also leaves as many slots free as interactive requests were made in the period
+(a quarter of the limit at most). When nobody is there, nothing is kept back.
+
+**Limit classes.** Requests with an offset beyond 30,000 get a smaller limit (75, seen as low as 10 in
+planningcenter/developers#1449). The limit is therefore kept per class, and one deep answer does not throttle the normal
+requests. Whether the count in a deep answer covers all requests or the deep ones alone is not documented: it may raise
+the estimate of foreign requests but never lower it, and a deep request is sent only when *everything* in the ledger
+fits under the deep limit.
+
+Times are the event loop's (`loop.time()`), so tests run on a loop with a virtual clock.
+"""
+
+import asyncio
+import heapq
+import itertools
+import math
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import IntEnum
+from typing import Final, Protocol
+
+LIMIT_HEADER: Final = "X-PCO-API-Request-Rate-Limit"
+PERIOD_HEADER: Final = "X-PCO-API-Request-Rate-Period"
+COUNT_HEADER: Final = "X-PCO-API-Request-Rate-Count"
+
+_MARGIN: Final = 0.02
+"""Seconds added to a slot's end against clock granularity on either side."""
+_DEFAULT_MAX_IN_FLIGHT: Final = 64
+
+
+class Priority(IntEnum):
+    """Who waits for an answer."""
+
+    INTERACTIVE = 0
+    """A person at a screen."""
+    BULK = 1
+
+
+class LimitClass(IntEnum):
+    """Which of the vendor's limits a request falls under."""
+
+    NORMAL = 0
+    DEEP = 1
+    """Offset beyond 30,000."""
+
+
+DEEP_OFFSET: Final = 30_000
+"""The last offset that is not deep."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacerState:
+    """What the pacer knows, for an honest progress line ("Planning Center allows 100 requests in 20 s; 12 s to go")."""
+
+    limit: int | None
+    """Requests per period, `None` until the first answer that says so."""
+    period: float | None
+    """Seconds."""
+    used: int
+    """Slots taken in the sliding period, our own and foreign."""
+    foreign: int
+    """Of these, the estimate of others' requests."""
+    in_flight: int
+    waiting_interactive: int
+    waiting_bulk: int
+    seconds_until_next_slot: float
+    """0 when a bulk request could be sent now; an estimate while others share the limit."""
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """The permission to send one request. Call `sending()` right before the request leaves, `answered()` when it is
+    back; a slot left without `sending()` counts as never used."""
+
+    pacer: "Pacer"
+    priority: Priority
+    limit_class: LimitClass
+    sent: float
+    answered_at: float | None = None
+    used: bool = False
+
+    def sending(self) -> None:
+        self.sent = self.pacer.now()
+        self.used = True
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """Takes the answer's rate headers into the ledger. `headers` must be case-insensitive."""
+        self.pacer.learn(self, status, headers)
+
+
+@dataclass(slots=True, eq=False)
+class _Foreign:
+    seen: float
+    until: float
+
+
+@dataclass(slots=True)
+class _Class:
+    limit: int | None = None
+    limit_said: float = -math.inf
+    """When the request was sent whose answer said the limit; an older answer does not overrule a newer one."""
+    paused_until: float = -math.inf
+
+
+@dataclass(order=True, slots=True)
+class _Waiter:
+    priority: Priority
+    ticket: int
+    limit_class: LimitClass = field(compare=False)
+    granted: "asyncio.Future[Slot]" = field(compare=False)
+
+
+class PacerObserver(Protocol):
+    """Told of what metrics need; must not raise or block."""
+
+    def limited(self, user: str, retry_after: float) -> None:
+        """The vendor refused with 429."""
+
+    def granted(self, user: str, priority: Priority, waited: float) -> None:
+        """A request was let go after waiting this many seconds."""
+
+
+class Pacer:
+    """The pace of one PCO user in this process. Belongs to one event loop."""
+
+    def __init__(
+        self, user: str, *, max_in_flight: int = _DEFAULT_MAX_IN_FLIGHT, observer: PacerObserver | None = None
+    ) -> None:
+        self.user = user
+        self._max_in_flight = max_in_flight
+        self._observer = observer
+        self._classes = {c: _Class() for c in LimitClass}
+        self._period: float | None = None
+        self._own: list[Slot] = []
+        self._foreign: list[_Foreign] = []
+        self._looked = -math.inf
+        self._in_flight = 0
+        self._window = 1.0
+        self._heard = False
+        self._silent_429s = 0
+        self._waiters: list[_Waiter] = []
+        self._tickets = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def ticket(self) -> int:
+        """A place in the queue: a request that was refused takes the slot of its first try, before younger ones."""
+        return next(self._tickets)
+
+    @asynccontextmanager
+    async def slot(
+        self,
+        priority: Priority = Priority.BULK,
+        limit_class: LimitClass = LimitClass.NORMAL,
+        ticket: int | None = None,
+    ) -> AsyncIterator[Slot]:
+        """Waits until a request may be sent and holds its slot while it is under way."""
+        asked = self.now()
+        slot = await self._admit(priority, limit_class, self.ticket() if ticket is None else ticket)
+        if self._observer:
+            self._observer.granted(self.user, priority, self.now() - asked)
+        try:
+            yield slot
+        finally:
+            if slot.answered_at is None:
+                self._release(slot)
+
+    def state(self) -> PacerState:
+        now = self.now()
+        self._prune(now)
+        normal = self._classes[LimitClass.NORMAL]
+        foreign = self._foreign_now(now)
+        return PacerState(
+            limit=normal.limit,
+            period=self._period,
+            used=self._own_now(now) + foreign,
+            foreign=foreign,
+            in_flight=self._in_flight,
+            waiting_interactive=sum(w.priority is Priority.INTERACTIVE for w in self._waiters if not w.granted.done()),
+            waiting_bulk=sum(w.priority is Priority.BULK for w in self._waiters if not w.granted.done()),
+            seconds_until_next_slot=self._seconds_until_next(now),
+        )
+
+    # --- the ledger
+
+    def _own_now(self, now: float, priority: Priority | None = None) -> int:
+        return sum(1 for s in self._own if self._occupies(s, now) and (priority is None or s.priority is priority))
+
+    def _occupies(self, slot: Slot, now: float) -> bool:
+        return slot.answered_at is None or slot.answered_at + (self._period or 0.0) + _MARGIN > now
+
+    def _foreign_now(self, now: float) -> int:
+        return sum(1 for f in self._foreign if f.until > now)
+
+    def _prune(self, now: float) -> None:
+        keep = 2 * (self._period or 0.0) + 60
+        self._own = [s for s in self._own if s.answered_at is None or s.answered_at + keep > now]
+        self._foreign = [f for f in self._foreign if f.until > now]
+
+    def learn(self, slot: Slot, status: int, headers: Mapping[str, str]) -> None:
+        """Takes one answer into the ledger; called once per slot, through `Slot.answered`."""
+        now = self.now()
+        slot.answered_at = now
+        self._in_flight -= 1
+        period = _leading_number(headers.get(PERIOD_HEADER))
+        if period:
+            self._period = period
+        limit = _leading_number(headers.get(LIMIT_HEADER))
+        kind = self._classes[slot.limit_class]
+        if limit is not None and slot.sent >= kind.limit_said:
+            kind.limit, kind.limit_said = int(limit), slot.sent
+        count = _leading_number(headers.get(COUNT_HEADER))
+        grew = count is not None and self._compare(slot, int(count), now)
+        if status == 429:
+            self._refused(kind, headers, now)
+        else:
+            self._heard = True
+            self._silent_429s = 0
+            self._window = max(self._sustaining(now - slot.sent), self._window / 2) if grew else self._window + 1
+        self._prune(now)
+        self._dispatch()
+
+    def _compare(self, slot: Slot, count: int, now: float) -> bool:
+        """Holds the vendor's count against the ledger; true when foreign requests were found that it did not hold."""
+        if self._period is None:
+            return False
+        # The vendor counted this request at some moment between `sent` and now, hence two bounds of our own share.
+        possibly = sum(1 for s in self._own if s.answered_at is None or s.answered_at > slot.sent - self._period)
+        surely = 1 + sum(
+            1
+            for s in self._own
+            if s is not slot
+            and s.answered_at is not None
+            and s.answered_at <= slot.sent
+            and s.sent > now - self._period
+        )
+        held = self._foreign_now(now)
+        unseen = count - possibly - held
+        if unseen > 0:
+            since = max(self._looked, now - self._period)
+            step = (now - since) / unseen
+            self._foreign.extend(
+                _Foreign(seen=now, until=since + step * (i + 1) + self._period + _MARGIN) for i in range(unseen)
+            )
+        elif slot.limit_class is LimitClass.NORMAL and held > (most := max(0, count - surely)):
+            outdated = sorted((f for f in self._foreign if f.seen <= slot.sent), key=lambda f: f.until)
+            gone = set(map(id, outdated[: held - most]))
+            self._foreign = [f for f in self._foreign if id(f) not in gone]
+        self._looked = now
+        return unseen > 0
+
+    def _sustaining(self, latency: float) -> float:
+        """How many requests in flight keep up half of the limit at this latency (Little's law)."""
+        limit = self._classes[LimitClass.NORMAL].limit
+        return 1.0 if not limit or not self._period else 1.0 + limit / 2 * latency / self._period
+
+    def _refused(self, kind: _Class, headers: Mapping[str, str], now: float) -> None:
+        wait = _retry_after(headers.get("Retry-After"))
+        if wait is None:
+            # The vendor always sends the header; a proxy may not. Then wait a period, or longer each time.
+            wait = self._period or min(2.0**self._silent_429s, 60.0)
+            self._silent_429s += 1
+        kind.paused_until = max(kind.paused_until, now + wait + _MARGIN)
+        self._heard = False
+        self._window = 1.0
+        if self._observer:
+            self._observer.limited(self.user, wait)
+
+    # --- the queue
+
+    async def _admit(self, priority: Priority, limit_class: LimitClass, ticket: int) -> Slot:
+        waiter = _Waiter(priority, ticket, limit_class, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._waiters, waiter)
+        self._dispatch()
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            if waiter.granted.done() and not waiter.granted.cancelled():
+                self._release(waiter.granted.result())
+            raise
+
+    def _release(self, slot: Slot) -> None:
+        """Ends a slot without an answer: unused ones go back, lost ones count as if answered now."""
+        self._in_flight -= 1
+        if slot.used:
+            slot.answered_at = self.now()
+        else:
+            self._own.remove(slot)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Lets go whoever may go, best first, and sets the timer for the next one."""
+        now = self.now()
+        while self._waiters:
+            head = self._waiters[0]
+            if head.granted.done():
+                heapq.heappop(self._waiters)
+                continue
+            if not self._may_go(head.priority, head.limit_class, now):
+                break
+            heapq.heappop(self._waiters)
+            slot = Slot(self, head.priority, head.limit_class, sent=now)
+            self._own.append(slot)
+            self._in_flight += 1
+            head.granted.set_result(slot)
+        self._set_timer(now)
+
+    def _may_go(self, priority: Priority, limit_class: LimitClass, now: float) -> bool:
+        if now < self._classes[limit_class].paused_until:
+            return False
+        own = self._own_now(now)
+        if own == 0:
+            self._window, self._heard = 1.0, False
+        if not self._heard and self._in_flight > 0:
+            return False
+        foreign = self._foreign_now(now)
+        limit = self._limit(limit_class)
+        if own + foreign >= limit:
+            return False
+        if priority is Priority.INTERACTIVE:
+            return True
+        if self._in_flight >= min(self._window, self._max_in_flight):
+            return False
+        reserve = min(self._own_now(now, Priority.INTERACTIVE), limit // 4) if limit < math.inf else 0
+        return own < self._share(limit, foreign) and own + foreign + reserve < limit
+
+    def _limit(self, limit_class: LimitClass) -> float:
+        """The limit of a class; a class not heard of yet borrows the normal one."""
+        known = self._classes[limit_class].limit
+        if known is None:
+            known = self._classes[LimitClass.NORMAL].limit
+        # A limit of 0 would be for ever: one request at a time finds out when it ends.
+        return math.inf if known is None else max(1, known)
+
+    @staticmethod
+    def _share(limit: float, foreign: int) -> float:
+        return limit if foreign == 0 else max(limit / 2, limit - 2 * foreign - 1)
+
+    def _seconds_until_next(self, now: float) -> float:
+        if self._may_go(Priority.BULK, LimitClass.NORMAL, now):
+            return 0.0
+        return max(0.0, min(self._turning_points(now), default=now) - now)
+
+    def _turning_points(self, now: float) -> list[float]:
+        """The moments at which something changes by time alone."""
+        period = self._period or 0.0
+        points = [f.until for f in self._foreign]
+        points += [s.answered_at + period + _MARGIN for s in self._own if s.answered_at is not None]
+        points += [kind.paused_until for kind in self._classes.values()]
+        return [point for point in points if point > now]
+
+    def _set_timer(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        points = self._turning_points(now) if self._waiters else []
+        if points:
+            self._timer = asyncio.get_running_loop().call_at(min(points), self._dispatch)
+
+
+class Pacers:
+    """All pacers of a process, one per PCO user: clients of the same user share one."""
+
+    def __init__(self, *, max_in_flight: int = _DEFAULT_MAX_IN_FLIGHT, observer: PacerObserver | None = None) -> None:
+        self._max_in_flight = max_in_flight
+        self._observer = observer
+        self._pacers: dict[str, Pacer] = {}
+
+    def of(self, pco_user_id: str) -> Pacer:
+        """The pacer of a PCO user, made when first asked for. `max_in_flight` bounds bulk requests under way at once
+        (the size of the transport pool), nothing else."""
+        if pco_user_id not in self._pacers:
+            self._pacers[pco_user_id] = Pacer(pco_user_id, max_in_flight=self._max_in_flight, observer=self._observer)
+        return self._pacers[pco_user_id]
+
+
+def _leading_number(value: str | None) -> float | None:
+    """`20` and `20 seconds` are both seen for the period."""
+    found = re.match(r"\s*(\d+(?:\.\d+)?)", value or "")
+    return float(found.group(1)) if found else None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, or an HTTP date; `None` when absent or unreadable."""
+    if value is None:
+        return None
+    number = _leading_number(value)
+    if number is not None:
+        return number
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (when.astimezone(UTC) - datetime.now(UTC)).total_seconds())
