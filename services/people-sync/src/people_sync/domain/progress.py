@@ -1,0 +1,44 @@
+"""How long a run still takes, as a range that does not promise more than is known."""
+
+import math
+from dataclasses import dataclass
+
+_FASTER = 1.25
+_SLOWER = 0.75
+"""The observed rate may move by a quarter either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the vendor's headers last said."""
+
+    limit: int
+    """Requests per period."""
+    period_seconds: float
+    wait_seconds: float = 0.0
+    """Until the next request may go out."""
+
+    @property
+    def per_second(self) -> float:
+        """The most requests that the vendor lets through."""
+        return self.limit / self.period_seconds
+
+
+def eta(requests_left: int, *, requests_done: int, elapsed_seconds: float, pace: Pace | None) -> tuple[int, int] | None:
+    """Whole seconds (low, high) until `requests_left` are through; None while nothing is known.
+
+    `requests_done` in `elapsed_seconds` is the observed rate, best over the last minute or so.
+    """
+    if requests_left <= 0:
+        return (0, 0)
+    wait = pace.wait_seconds if pace else 0.0
+    allowed = pace.per_second if pace else math.inf
+    observed = requests_done / elapsed_seconds if requests_done > 0 and elapsed_seconds > 0 else None
+    if observed is None:
+        if pace is None:
+            return None
+        # Nothing observed yet: at best as fast as allowed, and latency often halves that.
+        fast, slow = allowed, allowed / 2
+    else:
+        fast, slow = min(allowed, observed * _FASTER), min(allowed, observed * _SLOWER)
+    return (math.floor(wait + requests_left / fast), math.ceil(wait + requests_left / slow))

@@ -1,0 +1,117 @@
+"""What a run says about its records, in plain words."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+CREATED_HERE: Final = "created_here"
+CREATED_THERE: Final = "created_there"
+UPDATED_HERE: Final = "updated_here"
+UPDATED_THERE: Final = "updated_there"
+UPDATED_BOTH: Final = "updated_both"
+LINKED: Final = "linked"
+UNCHANGED: Final = "unchanged"
+CONFLICT: Final = "conflict"
+HELD: Final = "held"
+GONE: Final = "gone"
+MERGED: Final = "merged"
+REJECTED: Final = "rejected"
+LATER: Final = "later"
+INACTIVATED_THERE: Final = "inactivated_there"
+
+OUTCOMES: Final[dict[str, str]] = {
+    CREATED_HERE: "Added here from Planning Center.",
+    CREATED_THERE: "Added in Planning Center.",
+    UPDATED_HERE: "Changed here, as in Planning Center.",
+    UPDATED_THERE: "Changed in Planning Center, as here.",
+    UPDATED_BOTH: "Changed on both sides, each as the other.",
+    LINKED: "Found on both sides and linked; the values were already equal.",
+    UNCHANGED: "Equal on both sides.",
+    CONFLICT: "Changed on both sides to different values. Nothing was overwritten: please decide.",
+    HELD: "May be somebody who is already here. Nothing was changed: please decide in Held matches.",
+    GONE: "No longer in Planning Center. Kept here, and not created there again unless an admin asks.",
+    MERGED: "Merged with another person in Planning Center; the link follows to the one who was kept.",
+    REJECTED: "Planning Center refused this record. It is tried again on the next run.",
+    LATER: "Planning Center did not show the newest state yet. The next run goes on with this record.",
+    INACTIVATED_THERE: "Deleted here, so made inactive in Planning Center, as the settings say.",
+}
+"""By outcome, the sentence for one record when nothing more exact is known."""
+
+FIELD_NAMES: Final[dict[str, str]] = {
+    "first_name": "first name",
+    "last_name": "last name",
+    "birthdate": "birthdate",
+    "gender": "gender",
+    "child": "child or adult",
+    "email": "e-mail",
+    "address": "e-mail",
+    "phone": "phone number",
+    "number": "phone number",
+    "street_line_1": "street",
+    "street_line_2": "street",
+    "city": "city",
+    "state": "state",
+    "zip": "postal code",
+    "country_code": "country",
+    "name": "family name",
+    "people": "family members",
+    "primary_contact": "primary contact",
+    "primary_contact_id": "primary contact",
+    "remote_id": "remote id",
+}
+"""Our fields and Planning Center's parameters, as people call them. Its `address` is an e-mail's attribute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One entry of a vendor's error answer."""
+
+    parameter: str | None
+    title: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why Planning Center refused a record."""
+
+    cause: str
+    """Groups records that were refused for the same reason: holds no value of the record."""
+    sentence: str
+
+
+def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejection:
+    """The first refusal in words. `about`: our field (`email`, `phone`, `address`) whose contact was sent, if any."""
+    first = next(iter(refusals), None)
+    if first is None:
+        return Rejection("unknown", "Planning Center refused this record without saying why.")
+    parameter = (first.parameter or "").rsplit("/", 1)[-1] or about or ""
+    # An e-mail's own attribute is called `address` too.
+    name = "address" if about == "address" == parameter else FIELD_NAMES.get(parameter, parameter.replace("_", " "))
+    detail = _without_values((first.detail or first.title or "not acceptable").strip().rstrip("."))
+    cause = f"{about or parameter or 'record'}:{re.sub(r'[^a-z0-9]+', '-', detail.casefold()).strip('-')}"
+    what = f"the {name}" if name else "this record"
+    return Rejection(cause, f"Planning Center refused {what}: {detail}. Correct it here; the next run tries again.")
+
+
+def _without_values(detail: str) -> str:
+    """The vendor quotes what was sent: a cause that holds a value would be a group of its own."""
+    return re.sub(r"\"[^\"]*\"|'[^']*'(?![a-z])|\S+@\S+", "the value sent", detail)
+
+
+def waiting_for_limit(seconds: float) -> str:
+    """While the vendor's request limit is used up."""
+    whole = max(1, round(seconds))
+    return f"Waiting {whole} second{'s' if whole != 1 else ''}: Planning Center's request limit is used up."
+
+
+WAITING_FOR_FIRST_MATCH: Final = (
+    "Waiting for an admin to choose which values count where both sides have one and nothing was agreed yet."
+)
+WAITING_FOR_THRESHOLD: Final = (
+    "Waiting for an admin: this run would change more records than the limit in the settings. Nothing was written."
+)
+WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
+WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The run goes on by itself."
+WAITING_FOR_READS: Final = "Waiting until Planning Center shows what was written, before anything else is decided."
