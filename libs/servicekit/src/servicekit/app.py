@@ -65,75 +65,21 @@ def create_service(
     body_limits: path prefix → bytes, for routes that take more than 1 MiB.
     HTTP answers at once, also while PostgreSQL or Kafka is away: `/readyz` tells, and everything recovers by itself.
     """
-    engine = db.make_engine(settings)
-    listener = Listener(settings.database_url.get_secret_value())
-    state_of_health = health.Health()
-    runtime = Runtime(
-        settings=settings,
-        engine=engine,
-        sessions=db.make_sessions(engine, settings.service_name),
-        listener=listener,
-        dead_letters=Producer(settings.kafka_bootstrap_servers, client_id=f"{settings.service_name}.dlq"),
-        http=httpx.AsyncClient(timeout=10.0),
-        clock=clock or SystemClock(),
-        health=state_of_health,
-    )
+    runtime = _make_runtime(settings, clock or SystemClock())
+    process = _Process(runtime, metadata, subscribers, loops, workers)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        supervisor = Supervisor(state_of_health)
-        relay_producer = Producer(settings.kafka_bootstrap_servers, client_id=f"{settings.service_name}.outbox")
         try:
             async with resources(runtime) as own:
                 app.state.resources = own
                 try:
-                    _start(supervisor, runtime, own, relay_producer)
-                    log.info("service started", service=settings.service_name)
+                    process.start(own)
                     yield
                 finally:
-                    # HTTP has ended; the relay goes last so that what was just committed still leaves.
-                    await supervisor.stop(*work)
-                    await supervisor.stop()
+                    await process.stop()
         finally:
-            await relay_producer.close()
-            await runtime.dead_letters.close()
-            await runtime.http.aclose()
-            await engine.dispose()
-            log.info("service stopped", service=settings.service_name)
-
-    work: list[str] = []
-
-    def _start(supervisor: Supervisor, runtime: Runtime, own: Any, relay_producer: Producer) -> None:
-        state_of_health.probe("postgres", partial(db.ping, engine))
-        state_of_health.probe("kafka", partial(kafka.ping, settings.kafka_bootstrap_servers))
-        if "outbox" in metadata.tables:
-            relay = outbox.Relay(engine, relay_producer, listener.wake(outbox.CHANNEL))
-            supervisor.start("relay", relay.step)
-        if subscribers:
-            consumers = Consumers(runtime, own, subscribers)
-            state_of_health.probe("subscribers", consumers.check)
-            work.append(Consumers.NAME)
-            supervisor.start(Consumers.NAME, consumers.run)
-        for worker in workers:
-            for number in range(worker.concurrency):
-                name = f"{worker.kind}.{number}"
-                claimer = Claimer(
-                    worker,
-                    runtime.sessions,
-                    own,
-                    listener.wake(JOB_CHANNEL),
-                    partial(state_of_health.beat, name),
-                )
-                work.append(name)
-                supervisor.start(name, claimer.step)
-        for loop in loops:
-            work.append(loop.name)
-            supervisor.start(
-                loop.name, partial(loop.run, runtime, own), every=loop.every, longest_round=loop.longest_round
-            )
-        if "inbox" in metadata.tables:
-            supervisor.start("inbox cleanup", partial(_clean_inbox, runtime), every=3600)
-        supervisor.start("listener", listener.listen, longest_round=float("inf"))
+            await process.close()
 
     app = FastAPI(title=title or settings.service_name, lifespan=lifespan, separate_input_output_schemas=False)
     app.state.runtime = runtime
@@ -148,8 +94,80 @@ def create_service(
     if setup_tracing(settings, span_processor):
         FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
         HTTPXClientInstrumentor.instrument_client(runtime.http)
-        SQLAlchemyInstrumentor().instrument(engine=engine.sync_engine)
+        SQLAlchemyInstrumentor().instrument(engine=runtime.engine.sync_engine)
     return app
+
+
+def _make_runtime(settings: ServiceSettings, clock: Clock) -> Runtime:
+    engine = db.make_engine(settings)
+    return Runtime(
+        settings=settings,
+        engine=engine,
+        sessions=db.make_sessions(engine, settings.service_name),
+        listener=Listener(settings.database_url.get_secret_value()),
+        dead_letters=Producer(settings.kafka_bootstrap_servers, client_id=f"{settings.service_name}.dlq"),
+        http=httpx.AsyncClient(timeout=10.0),
+        clock=clock,
+        health=health.Health(),
+    )
+
+
+class _Process:
+    """What runs beside HTTP, in the order in which it starts and stops."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        metadata: MetaData,
+        subscribers: Sequence[Subscription],
+        loops: Sequence[Loop],
+        workers: Sequence[JobWorker],
+    ) -> None:
+        self._runtime = runtime
+        self._tables = set(metadata.tables)
+        self._subscribers = subscribers
+        self._loops = loops
+        self._workers = workers
+        # The relay goes last, so that what the work committed on its way out still leaves.
+        self._work = Supervisor(runtime.health)
+        self._relay = Supervisor(runtime.health)
+        settings = runtime.settings
+        self._events = Producer(settings.kafka_bootstrap_servers, client_id=f"{settings.service_name}.outbox")
+
+    def start(self, resources: Any) -> None:
+        runtime, health_ = self._runtime, self._runtime.health
+        health_.probe("postgres", partial(db.ping, runtime.engine))
+        health_.probe("kafka", partial(kafka.ping, runtime.settings.kafka_bootstrap_servers))
+        if "outbox" in self._tables:
+            relay = outbox.Relay(runtime.engine, self._events, runtime.listener.wake(outbox.CHANNEL))
+            self._relay.start("relay", relay.step)
+        if self._subscribers:
+            consumers = Consumers(runtime, resources, self._subscribers)
+            health_.probe("subscribers", consumers.check)
+            self._work.start("consumers", consumers.run)
+        for worker in self._workers:
+            for number in range(worker.concurrency):
+                name = f"{worker.kind}.{number}"
+                wake, beat = runtime.listener.wake(JOB_CHANNEL), partial(health_.beat, name)
+                self._work.start(name, Claimer(worker, runtime.sessions, resources, wake, beat).step)
+        for loop in self._loops:
+            step = partial(loop.run, runtime, resources)
+            self._work.start(loop.name, step, every=loop.every, longest_round=loop.longest_round)
+        if "inbox" in self._tables:
+            self._work.start("inbox cleanup", partial(_clean_inbox, runtime), every=3600)
+        self._work.start("listener", runtime.listener.listen, longest_round=float("inf"))
+        log.info("service started", service=runtime.settings.service_name)
+
+    async def stop(self) -> None:
+        await self._work.stop()
+        await self._relay.stop()
+
+    async def close(self) -> None:
+        await self._events.close()
+        await self._runtime.dead_letters.close()
+        await self._runtime.http.aclose()
+        await self._runtime.engine.dispose()
+        log.info("service stopped", service=self._runtime.settings.service_name)
 
 
 async def _clean_inbox(runtime: Runtime) -> None:

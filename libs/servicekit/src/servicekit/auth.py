@@ -36,7 +36,10 @@ def sign(
     *,
     lifetime: int = IDENTITY_LIFETIME_SECONDS,
 ) -> str:
-    """A token signed by this service for the service `audience`, valid for `lifetime` seconds."""
+    """A token signed by this service for the service `audience`, valid for `lifetime` seconds.
+
+    `claims` are the token's own, beside iss, aud, iat, nbf and exp.
+    """
     key = OKPKey.import_key(orjson.loads(settings.signing_key.get_secret_value()))
     now = int(time.time())
     header = {"alg": IDENTITY_ALGORITHM, "typ": "JWT", "kid": settings.service_name}

@@ -127,7 +127,7 @@ class RetryThenDeadLetter(BaseMiddleware):
                 result = await call_next(msg)
             except IgnoredException:  # AckMessage, NackMessage and their like: decisions, not failures
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - sorted below; none is swallowed
                 if is_outage(error):
                     await self._wait_out(guard, error)
                 if not is_transient(error) or attempt == ATTEMPTS:

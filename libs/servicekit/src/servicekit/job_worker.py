@@ -101,7 +101,7 @@ class JobContext:
             raise StopRequested
 
     async def _update(self, session: AsyncSession, **values: Any) -> Row[Any]:
-        row = (
+        row: Row[Any] | None = (
             await session.execute(
                 update(JOB)
                 .where(JOB.c.id == self.id, JOB.c.fence == self.fence, JOB.c.state == "running")
@@ -121,9 +121,10 @@ class JobContext:
         self._deadline = asked + self.lease_seconds
         self.stop_requested = row.stop_requested
 
-    async def keep(self) -> None:
+    async def keep(self, beat: Callable[[], None]) -> None:
         """Renew until cancelled. LeaseLost when the job is another's or the lease has run out."""
         while not self._over:
+            beat()
             await asyncio.sleep(self.lease_seconds / 3)
             try:
                 if not self._over:
@@ -216,7 +217,7 @@ class Claimer:
     async def _outcome(self, job: JobContext) -> str:
         """Run the job beside its lease; whichever ends first decides."""
         run = asyncio.ensure_future(self._worker.run(job, self._resources))
-        keep = asyncio.create_task(self._keep(job))
+        keep = asyncio.create_task(job.keep(self._beat))
         try:
             await asyncio.wait({run, keep}, return_when=asyncio.FIRST_COMPLETED)
             if not run.done() and keep.exception():
@@ -238,10 +239,6 @@ class Claimer:
         finally:
             await _cancelled(run)
             await _cancelled(keep)
-
-    async def _keep(self, job: JobContext) -> None:
-        self._beat()
-        await job.keep()
 
     async def _failure(self, job: JobContext, error: Exception) -> str:
         log.error("job broke", job=str(job.id), kind=job.kind, exc_info=error)

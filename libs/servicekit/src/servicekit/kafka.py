@@ -143,7 +143,8 @@ async def _parse(
     original: Callable[[ConsumerRecord[Any, Any]], Awaitable[StreamMessage[Any]]],
 ) -> StreamMessage[Any]:
     # FastStream decodes all headers before any middleware; one null value would lose the message silently.
-    good, bad = [], []
+    good: list[tuple[str, bytes]] = []
+    bad: list[tuple[str, bytes | None]] = []
     for name, value in record.headers:
         (good if _readable(value) else bad).append((name, value))
     if not bad:
@@ -189,7 +190,7 @@ def make_broker(
         allow_auto_create_topics=False,
         graceful_timeout=10.0,
         apply_types=False,
-        logger=logging.getLogger("faststream"),
+        logger=logging.getLogger("servicekit.faststream"),
         middlewares=[
             KafkaTelemetryMiddleware(),
             cast("Any", partial(RetryThenDeadLetter, guards=guard_of)),
@@ -214,10 +215,11 @@ def make_broker(
 def _handler(
     subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any
 ) -> Callable[[Any], Awaitable[None]]:
-    take = _broadcast if subscription.broadcast else _take
-
     async def handle(received: Any) -> None:
-        await take(subscription, guard, runtime, resources, received)
+        if subscription.broadcast:
+            await _broadcast(subscription, guard, resources, received)
+        else:
+            await _take(subscription, guard, runtime, resources, received)
 
     return handle
 
@@ -238,9 +240,7 @@ async def _take(
         guard.outcome("handled")
 
 
-async def _broadcast(
-    subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any, received: _Received
-) -> None:
+async def _broadcast(subscription: Subscription, guard: Guard, resources: Any, received: _Received) -> None:
     handler = subscription.handlers.get(type(received.event)) if received.event else None
     if handler is None:
         guard.outcome("ignored")
@@ -316,7 +316,11 @@ class Consumers:
                     f"{guard.group} stopped: too many messages rejected. Mend the cause, restart the service, "
                     "then replay with python -m servicekit.dead_letters"
                 )
-        assigned = {guard.group for subscriber, guard in self._running() if subscriber.consumer.assignment()}
+        assigned = {
+            guard.group
+            for subscriber, guard in self._running()
+            if subscriber.consumer and subscriber.consumer.assignment()
+        }
         if waiting := self.guards.keys() - assigned:
             raise NotReady(f"no partitions assigned yet: {', '.join(sorted(waiting))}")
 

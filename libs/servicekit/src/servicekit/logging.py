@@ -12,9 +12,12 @@ from structlog.types import EventDict, Processor
 
 from servicekit.settings import ServiceSettings
 
-PRIVATE_KEYS: Final = frozenset(
-    ["access_token", "address", "addresses", "assertion", "authorization", "birthdate", "body", "city", "client_secret", "code", "code_verifier", "cookie", "email", "emails", "first_name", "given_name", "last_name", "name", "nickname", "password", "payload", "phone", "phone_number", "phone_numbers", "phones", "refresh_token", "secret", "street", "token", "zip"]
-)
+_PRIVATE = """
+access_token address addresses assertion authorization birthdate body city client_secret code code_verifier cookie email
+emails first_name given_name last_name name nickname password payload phone phone_number phone_numbers phones
+refresh_token secret street token zip
+"""
+PRIVATE_KEYS: Final = frozenset(_PRIVATE.split())
 REDACTED: Final = "[redacted]"
 _QUOTING_MODULES: Final = frozenset({"asyncpg", "fastapi", "pydantic", "pydantic_core", "sqlalchemy"})
 
@@ -46,7 +49,8 @@ def safe_traceback(error: BaseException) -> str:
     return "\n-- caused by --\n".join(parts)
 
 
-def _format_exception(_: Any, __: str, event: EventDict) -> EventDict:
+def format_exception(_: Any, __: str, event: EventDict) -> EventDict:
+    """Render `exc_info` by `safe_traceback`. A processor of the chain."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()
@@ -64,7 +68,7 @@ def setup_logging(settings: ServiceSettings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact,
-        _format_exception,
+        format_exception,
     ]
     if settings.log_format == "json":
         final: list[Processor] = [
@@ -92,5 +96,7 @@ def setup_logging(settings: ServiceSettings) -> None:
         logging.getLogger(name).handlers = []
     # One line per request is ours (servicekit.http); httpx would log full URLs with their queries.
     logging.getLogger("uvicorn.access").disabled = True
-    for name in ("httpx", "httpcore", "aiokafka", "faststream"):
+    for name in ("httpx", "httpcore", "aiokafka"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Its warning at every start, that topics are provisioned elsewhere, is what we want.
+    logging.getLogger("servicekit.faststream").setLevel(logging.ERROR)

@@ -49,12 +49,12 @@ class Supervisor:
         self._health.expect_beats(name, within=every + longest_round + LONGEST_DELAY_SECONDS)
         self._tasks[name] = asyncio.create_task(self._run(name, step, every), name=name)
 
-    async def stop(self, *names: str) -> None:
-        """Cancel these loops, or all, and wait until they have ended."""
-        tasks = [self._tasks.pop(name) for name in (names or tuple(self._tasks)) if name in self._tasks]
-        for task in tasks:
+    async def stop(self) -> None:
+        """Cancel all and wait until they have ended."""
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._tasks.clear()
 
     async def _run(self, name: str, step: Callable[[], Awaitable[None]], every: float) -> None:
         failures = 0
@@ -63,12 +63,12 @@ class Supervisor:
             self._health.beat(name)
             try:
                 await step()
-            except Exception as error:
+            except Exception:
                 failures += 1
                 METRICS.loop_restarts_total.labels(name).inc()
                 if failures == 1:
                     broken_since = time.monotonic()
-                    log.error("loop broke", loop=name, exc_info=error)
+                    log.exception("loop broke", loop=name)
                 await asyncio.sleep(min(FIRST_DELAY_SECONDS * 2 ** (failures - 1), LONGEST_DELAY_SECONDS))
                 continue
             if failures:

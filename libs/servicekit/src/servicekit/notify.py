@@ -47,10 +47,14 @@ class Listener:
         try:
             connection.add_termination_listener(lambda _: lost.set())
             for channel, wakes in self._wakes.items():
-                await connection.add_listener(channel, lambda *_, wakes=wakes: [wake.set() for wake in wakes])
+                await connection.add_listener(channel, self._ring)
                 for wake in wakes:
                     wake.set()  # something may have been notified while nobody listened
             await lost.wait()
         finally:
             connection.terminate()
         raise ConnectionError("the LISTEN connection to PostgreSQL was lost")
+
+    def _ring(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
+        for wake in self._wakes[channel]:
+            wake.set()

@@ -52,10 +52,10 @@ async def append_all(session: AsyncSession, events: Sequence[Event], *, tombston
         return
     if len(events) > MAX_EVENTS:
         raise ValueError(f"{len(events)} events in one transaction; split the work so that it has {MAX_EVENTS} or less")
-    source = f"/{session.info['service_name']}"
+    service: str = session.info["service_name"]
     rows: list[dict[str, Any]] = []
     for event in events:
-        row = _row(event, source)
+        row = _row(event, service)
         rows.append(row)
         if tombstone:
             rows.append(row | {"value": None, "headers": row["headers"] | {"ce_id": str(uuid7())}})
@@ -69,13 +69,16 @@ def _lock(topic: str, key: str) -> int:
     return int.from_bytes(blake2b(f"{topic}\0{key}".encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def _row(event: Event, source: str) -> dict[str, Any]:
+def _row(event: Event, service: str) -> dict[str, Any]:
     flow = current_flow()
+    topic = topic_of(type(event))
+    if service not in topic.producers:
+        raise ValueError(f"the registry does not let {service} publish to {topic.name}")
     headers = {
         "ce_specversion": "1.0",
         "ce_id": str(uuid7()),
         "ce_type": type(event).__name__,
-        "ce_source": source,
+        "ce_source": f"/{service}",
         "ce_time": datetime.now(UTC).isoformat(),
         "ce_correlationid": flow.correlation_id,
         "content-type": "application/json",
@@ -84,7 +87,7 @@ def _row(event: Event, source: str) -> dict[str, Any]:
         headers["ce_causationid"] = flow.causation_id
     _PROPAGATOR.inject(headers)  # adds traceparent, if a trace is being recorded
     return {
-        "topic": topic_of(type(event)).name,
+        "topic": topic.name,
         "key": event.key,
         "value": event.model_dump_json().encode(),
         "headers": headers,

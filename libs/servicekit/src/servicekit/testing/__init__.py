@@ -1,0 +1,12 @@
+"""What tests of services need: real servers, fresh databases, keys and tokens, a running app, patience.
+
+The pytest fixtures are in `servicekit.testing.plugin` and are there wherever servicekit is installed.
+"""
+
+from servicekit.testing.databases import Databases
+from servicekit.testing.keys import KeyRing
+from servicekit.testing.serving import serve
+from servicekit.testing.time import FakeClock, eventually
+from servicekit.testing.wiring import assert_migrated, assert_wiring
+
+__all__ = ["Databases", "FakeClock", "KeyRing", "assert_migrated", "assert_wiring", "eventually", "serve"]

@@ -1,0 +1,70 @@
+"""Fresh databases with a service's migrations applied: one template per service, a copy per test or session."""
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+from servicekit.migrations import migrate
+
+
+class Databases:
+    """Databases on one server. `admin_url` is a superuser's (or any role's that may create databases)."""
+
+    def __init__(self, admin_url: str) -> None:
+        self._admin_url = make_url(admin_url).set(drivername="postgresql+asyncpg")
+        self._templates: dict[str, str] = {}
+        self._made: list[str] = []
+        self._lock = asyncio.Lock()
+
+    async def create(self, package: str) -> str:
+        """A new database of a service, such as `auth_service`. Returns its URL (`postgresql+asyncpg://`)."""
+        async with self._lock:
+            if package not in self._templates:
+                template = await self._new(f"template_{package}")
+                await migrate(self._url(template), package)
+                self._templates[package] = template
+            return self._url(await self._new(package, template=self._templates[package]))
+
+    async def truncate(self, url: str) -> None:
+        """Empty all tables but Alembic's, for a clean start of the next test."""
+        connection = await asyncpg.connect(_dsn(url))
+        try:
+            names = await connection.fetch(
+                "SELECT quote_ident(tablename) AS name FROM pg_tables "
+                "WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            )
+            if names:
+                await connection.execute(f"TRUNCATE {', '.join(row['name'] for row in names)} CASCADE")
+        finally:
+            await connection.close()
+
+    async def drop_all(self) -> None:
+        """Drop everything that was made here."""
+        for name in self._made:
+            await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    async def empty(self) -> str:
+        """A new database with nothing in it."""
+        return self._url(await self._new("empty"))
+
+    async def _new(self, name: str, *, template: str = "template0") -> str:
+        unique = f"{name}_{uuid4().hex[:12]}"
+        self._made.append(unique)
+        await self._execute(f'CREATE DATABASE "{unique}" TEMPLATE "{template}"')
+        return unique
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(_dsn(self._admin_url.render_as_string(hide_password=False)))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def _url(self, name: str) -> str:
+        return self._admin_url.set(database=name).render_as_string(hide_password=False)
+
+
+def _dsn(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

@@ -1,0 +1,98 @@
+"""Fixtures for every test of the repository, loaded by pytest through servicekit's entry point.
+
+Session: `postgres_server` (admin URL), `kafka_server` (bootstrap servers, topics provisioned), `databases`, `keys`.
+Per test, for tests that kill servers: `own_postgres`, `own_kafka`.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+import structlog
+
+from servicekit.logging import format_exception, redact
+from servicekit.testing import servers
+
+if TYPE_CHECKING:
+    from servicekit.local import LocalKafka, LocalPostgres
+    from servicekit.testing.databases import Databases
+    from servicekit.testing.keys import KeyRing
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Log lines go where pytest captures them, and joserfc's advice on the name of an algorithm goes nowhere."""
+    config.addinivalue_line("filterwarnings", "ignore:EdDSA is deprecated")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            redact,
+            format_exception,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+def pytest_report_header() -> list[str]:
+    """Say in the heading of the run what the tests run on."""
+    return [f"postgres: {servers.choice('DATABASE_URL')}, kafka: {servers.choice('KAFKA_BOOTSTRAP_SERVERS')}"]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL for the session; the URL of a role that may create databases."""
+    with servers.postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """A real Kafka for the session with the registry's topics; its bootstrap servers.
+
+    Topics and groups are shared by all tests of the session: use an organization of its own in every test.
+    """
+    from servicekit.provision import provision  # noqa: PLC0415
+
+    with servers.kafka(tmp_path_factory.mktemp("kafka")) as bootstrap_servers:
+        await provision(bootstrap_servers)
+        yield bootstrap_servers
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def databases(postgres_server: str) -> "AsyncIterator[Databases]":
+    """`await databases.create("auth_service")` → the URL of a fresh database with its migrations applied."""
+    from servicekit.testing.databases import Databases  # noqa: PLC0415
+
+    made = Databases(postgres_server)
+    yield made
+    await made.drop_all()
+
+
+@pytest.fixture(scope="session")
+def keys() -> "KeyRing":
+    """Keys of all services: settings and tokens."""
+    from servicekit.testing.keys import KeyRing  # noqa: PLC0415
+
+    return KeyRing()
+
+
+@pytest.fixture
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[LocalPostgres]":
+    """A local PostgreSQL of the test's own, that it may `kill()` and `start()`."""
+    from servicekit.local import LocalPostgres  # noqa: PLC0415
+
+    with LocalPostgres(tmp_path_factory.mktemp("own-postgres")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> "AsyncIterator[LocalKafka]":
+    """A local Kafka of the test's own with the registry's topics, that it may `kill()` and `start()`."""
+    from servicekit.local import LocalKafka  # noqa: PLC0415
+    from servicekit.provision import provision  # noqa: PLC0415
+
+    with LocalKafka(tmp_path_factory.mktemp("own-kafka")) as server:
+        await provision(server.bootstrap_servers)
+        yield server

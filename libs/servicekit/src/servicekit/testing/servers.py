@@ -1,0 +1,66 @@
+"""Which PostgreSQL and Kafka a test run uses: the environment's, else containers, else local ones from packages."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+POSTGRES_IMAGE = "postgres:18"
+KAFKA_IMAGE = "apache/kafka:4.3.1"
+
+
+@cache
+def container_engine() -> bool:
+    """Whether a Docker-compatible engine answers."""
+    import docker  # noqa: PLC0415 - comes with testcontainers, which only development has
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    try:
+        docker.from_env(timeout=5).ping()
+    except (DockerException, OSError):
+        return False
+    return True
+
+
+def choice(variable: str) -> str:
+    """`environment`, `testcontainers` or `local`."""
+    if os.environ.get(variable):
+        return "environment"
+    return "testcontainers" if container_engine() else "local"
+
+
+@contextmanager
+def postgres(directory: Path) -> Iterator[str]:
+    """A PostgreSQL server; yields the URL of a role that may create databases."""
+    match choice("DATABASE_URL"):
+        case "environment":
+            yield os.environ["DATABASE_URL"]
+        case "testcontainers":
+            from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415
+
+            with PostgresContainer(POSTGRES_IMAGE, driver="asyncpg") as container:
+                yield container.get_connection_url()
+        case _:
+            from servicekit.local import LocalPostgres  # noqa: PLC0415
+
+            with LocalPostgres(directory) as server:
+                yield server.url()
+
+
+@contextmanager
+def kafka(directory: Path) -> Iterator[str]:
+    """A Kafka broker; yields its bootstrap servers."""
+    match choice("KAFKA_BOOTSTRAP_SERVERS"):
+        case "environment":
+            yield os.environ["KAFKA_BOOTSTRAP_SERVERS"]
+        case "testcontainers":
+            from testcontainers.community.kafka import KafkaContainer  # noqa: PLC0415
+
+            with KafkaContainer(KAFKA_IMAGE).with_kraft() as container:
+                yield container.get_bootstrap_server()
+        case _:
+            from servicekit.local import LocalKafka  # noqa: PLC0415
+
+            with LocalKafka(directory) as server:
+                yield server.bootstrap_servers

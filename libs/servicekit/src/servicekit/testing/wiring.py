@@ -1,0 +1,63 @@
+"""Does a service do what the registry and its migrations say."""
+
+from collections.abc import Collection
+from typing import Any, cast
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from fastapi import FastAPI
+from faststream import AckPolicy
+from sqlalchemy import Connection, MetaData
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from contracts.topics import TOPICS
+from servicekit.kafka import Consumers, Subscription, make_broker
+
+
+def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) -> None:
+    """The app subscribes to exactly the topics the registry gives it, each in a way that loses nothing.
+
+    not_yet: topics of the registry that the service has no subscriber for so far; naming one that it has is an error.
+    """
+    subscriptions: tuple[Subscription, ...] = app.state.subscribers
+    shared = [s.topic.name for s in subscriptions if not s.broadcast]
+    broadcast = [s.topic.name for s in subscriptions if s.broadcast]
+    expected_shared = {name for name, topic in TOPICS.items() if service in topic.consumers} - set(not_yet)
+    expected_broadcast = {name for name, topic in TOPICS.items() if service in topic.broadcast} - set(not_yet)
+    assert set(shared) == expected_shared, f"subscribed {sorted(shared)}, registry {sorted(expected_shared)}"
+    assert set(broadcast) == expected_broadcast, f"live {sorted(broadcast)}, registry {sorted(expected_broadcast)}"
+    groups = [s.group for s in subscriptions]
+    assert len(groups) == len(set(groups)), f"a group of its own for every subscription: {groups}"
+    assert {s.service for s in subscriptions} <= {service}
+    assert not any(s.topic.producers and service in s.topic.producers and not s.broadcast for s in subscriptions)
+    tables = app.state.metadata.tables
+    assert "inbox" in tables or not shared, "a shared subscription needs the inbox table"
+    produces = [name for name, topic in TOPICS.items() if service in topic.producers]
+    assert "outbox" in tables or not produces, f"the outbox table is missing for {produces}"
+
+    consumers = Consumers(app.state.runtime, None, subscriptions)
+    broker = make_broker(app.state.runtime, None, subscriptions, consumers.guards)
+    by_group = {s.group: s for s in subscriptions}
+    for subscriber in cast("list[Any]", broker.subscribers):
+        subscription = by_group.pop(subscriber.group_id)
+        offset_reset = "latest" if subscription.broadcast else "earliest"
+        assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
+        assert subscriber._connection_args["auto_offset_reset"] == offset_reset  # noqa: SLF001
+        assert subscriber._connection_args["enable_auto_commit"] is False  # noqa: SLF001
+        assert subscriber.topic_names == [subscription.topic.name]
+    assert not by_group, f"no subscriber for {sorted(by_group)}"
+
+
+async def assert_migrated(database_url: str, metadata: MetaData) -> None:
+    """The migrations made exactly what the tables in code say."""
+
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    engine = create_async_engine(database_url)
+    try:
+        async with engine.connect() as connection:
+            found = await connection.run_sync(differences)
+    finally:
+        await engine.dispose()
+    assert not found, f"write a migration for: {found}"

@@ -1,0 +1,27 @@
+"""All tables of the sample service."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from servicekit.migrations import create_servicekit_tables
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    create_servicekit_tables(jobs=True)
+    op.create_table(
+        "note",
+        sa.Column("organization_id", sa.String, primary_key=True),
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("text", sa.String, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+    )
+    op.create_table(
+        "effect",
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("detail", sa.String, nullable=False),
+        sa.Column("pid", sa.Integer, nullable=False),
+    )

@@ -1,0 +1,214 @@
+"""The whole sample service in one module; a real one has folders."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from pydantic import BaseModel
+from sqlalchemy import func, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing
+from contracts.events.webhooks_outcome_v1 import WebhookApplied
+from servicekit import jobs
+from servicekit.app import create_service
+from servicekit.auth import Admin, User, service_identity
+from servicekit.db import Session, resources, service_metadata
+from servicekit.errors import NotFound
+from servicekit.job_worker import JobContext, JobWorker
+from servicekit.kafka import subscribe
+from servicekit.outbox import append
+from servicekit.runtime import Runtime
+from servicekit.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """The service's own settings would stand here."""
+
+    service_name = "people-sync"
+    lease_seconds: float = 3.0
+    step_seconds: float = 0.05
+
+
+class Base(DeclarativeBase):
+    """Declarative base with servicekit's tables."""
+
+    metadata = service_metadata(jobs=True)
+
+
+class Note(Base):
+    """Something with a version."""
+
+    __tablename__ = "note"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    version: Mapped[int]
+
+
+class Effect(Base):
+    """One row per effect a handler or a job step had: tests count them."""
+
+    __tablename__ = "effect"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str]
+    detail: Mapped[str]
+    pid: Mapped[int]
+
+
+@dataclass(slots=True)
+class Resources:
+    """What lives as long as the process."""
+
+    settings: Settings
+    """Narrowed settings."""
+    failures: list[Exception] = field(default_factory=list)
+    """Raised by the subscriber, one per attempt, before it works."""
+    paused: bool = False
+    """The job sleeps in the middle of its step."""
+
+
+@asynccontextmanager
+async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
+    """One per process."""
+    assert isinstance(runtime.settings, Settings)
+    yield Resources(runtime.settings)
+
+
+Wired = Annotated[Resources, Depends(resources)]
+router = APIRouter()
+
+
+class NoteBody(BaseModel):
+    """A note as callers see it."""
+
+    text: str
+    extra: Any = None
+
+
+async def put_note_row(session: AsyncSession, organization_id: str, note_id: str, value: str) -> int:
+    """Write a note and tell about it. Returns its version."""
+    statement = insert(Note).values(organization_id=organization_id, id=note_id, text=value, version=1)
+    version = await session.scalar(
+        statement.on_conflict_do_update(
+            index_elements=[Note.organization_id, Note.id], set_={"text": value, "version": Note.version + 1}
+        ).returning(Note.version)
+    )
+    assert version is not None
+    await append(session, note_event(organization_id, note_id, version))
+    return version
+
+
+def note_event(organization_id: str, note_id: str, version: int) -> WebhookApplied:
+    """An event of a topic that people-sync may publish; its key is the note."""
+    return WebhookApplied(
+        organization_id=organization_id,
+        version=version,
+        delivery_id=note_id,
+        outcome="changed",
+        by="people-sync",
+        applied_at=datetime.now(UTC),
+    )
+
+
+@router.put("/notes/{note_id}")
+async def put_note(note_id: str, body: NoteBody, user: User, session: Session) -> dict[str, int]:
+    """Write a note."""
+    return {"version": await put_note_row(session, user.organization_id, note_id, body.text)}
+
+
+@router.put("/notes/{note_id}/broken")
+async def put_note_broken(note_id: str, body: NoteBody, user: User, session: Session) -> None:
+    """Write a note, then fail."""
+    await put_note_row(session, user.organization_id, note_id, body.text)
+    raise RuntimeError("a secret: anna@example.org")
+
+
+@router.put("/notes/{note_id}/deferred")
+async def put_note_deferred(note_id: str, body: NoteBody, user: User, session: Session) -> dict[str, int]:
+    """Write what only the commit will refuse (a deferred foreign key)."""
+    await session.execute(text("INSERT INTO child (note) VALUES (:note)"), {"note": note_id})
+    return {"version": 1}
+
+
+@router.get("/notes/{note_id}")
+async def get_note(note_id: str, user: User, session: Session) -> dict[str, Any]:
+    """Read a note."""
+    note = await session.get(Note, (user.organization_id, note_id))
+    if note is None:
+        raise NotFound("There is no such note.")
+    return {"text": note.text, "version": note.version}
+
+
+@router.post("/runs", status_code=202)
+async def start_run(user: Admin, session: Session) -> dict[str, Any]:
+    """Start a run or join the one in progress."""
+    job_id, created = await jobs.enqueue(session, "run", user.organization_id, {"pages": 10})
+    return {"id": str(job_id), "created": created}
+
+
+@router.get("/lease")
+async def lease(caller: Annotated[str, Depends(service_identity({"auth-service", "calendar-sync"}))]) -> dict[str, str]:
+    """For services only."""
+    return {"caller": caller}
+
+
+async def on_authorized(event: ConnectionAuthorized, session: AsyncSession, wired: Resources) -> None:
+    """Note that a church has connected."""
+    if wired.failures:
+        raise wired.failures.pop(0)
+    await effect(session, "authorized", f"{event.organization_id}:{event.version}")
+
+
+async def on_closing(event: ConnectionClosing, session: AsyncSession, wired: Resources) -> None:
+    """Poison: never works."""
+    await effect(session, "closing", event.organization_id)
+    raise ValueError(f"cannot take {event.pco_organization_name}")
+
+
+connections = subscribe(
+    "auth.connection.v1",
+    group="people-sync.connections",
+    handlers={ConnectionAuthorized: on_authorized, ConnectionClosing: on_closing},
+)
+
+
+async def effect(session: AsyncSession, name: str, detail: str) -> None:
+    """Leave a row."""
+    session.add(Effect(name=name, detail=detail, pid=func.pg_backend_pid()))
+    await session.flush()
+
+
+async def run_pages(job: JobContext, wired: Resources) -> None:
+    """Pages, one transaction each."""
+    page = (job.data or {"page": 0})["page"]
+    while page < job.payload["pages"]:
+        job.stop_if_requested()
+        job.check()
+        await asyncio.sleep(wired.settings.step_seconds)
+        async with job.sessions.begin() as session:
+            await effect(session, "page", f"{job.id}:{page}:{job.fence}")
+            page += 1
+            await job.checkpoint(session, {"page": page})
+
+
+def create_app(settings: Settings, **more: Any) -> FastAPI:
+    """Wiring, nothing else."""
+    return create_service(
+        settings,
+        metadata=Base.metadata,
+        routers=[router],
+        subscribers=[connections],
+        workers=[JobWorker("run", run_pages, concurrency=1, lease_seconds=settings.lease_seconds)],
+        resources=open_resources,
+        body_limits={"/notes/big": 3 * 1024 * 1024},
+        **more,
+    )
