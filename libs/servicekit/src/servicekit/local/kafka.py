@@ -63,12 +63,13 @@ class LocalKafka:
         self._lock = DirectoryLock(self.directory)
         self._memory = RememberedFile(self.directory / "kafka.json")
         self._process: subprocess.Popen[bytes] | None = None
+        self._prepared = False
 
     # -- life ----------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the broker and return when it takes requests; nothing happens if it runs."""
-        if self.running:
+    def prepare(self) -> None:
+        """Decide on the address without starting yet, so that others can be told; ``start`` does it too."""
+        if self._prepared:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(f"The Kafka in {self.directory} is in use by another process: stop that first.")
@@ -77,9 +78,20 @@ class LocalKafka:
             port = choose_port(self._wanted_port, self._memory.integer("port"), "Kafka")
             controller = choose_port(0, self._memory.integer("controller_port"), "Kafka's controller")
             self._memory.write({**self._memory.read(), "port": port, "controller_port": controller})
-            self._launch(port, controller)
         except BaseException:
             self._lock.release()
+            raise
+        self._prepared = True
+
+    def start(self) -> None:
+        """Start the broker and return when it takes requests; nothing happens if it runs."""
+        if self.running:
+            return
+        self.prepare()
+        try:
+            self._launch()
+        except BaseException:
+            self._let_go()
             raise
 
     def stop(self) -> None:
@@ -87,7 +99,7 @@ class LocalKafka:
         if self._process is not None:
             stop_process(self._process, signal.SIGTERM, within=20)
             self._process = None
-        self._lock.release()
+        self._let_go()
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -95,7 +107,7 @@ class LocalKafka:
             self._process.kill()
             self._process.wait()
             self._process = None
-        self._lock.release()
+        self._let_go()
 
     def restart(self) -> None:
         """Stop and start on the same port."""
@@ -138,12 +150,16 @@ class LocalKafka:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _launch(self, port: int, controller: int) -> None:
+    def _let_go(self) -> None:
+        self._prepared = False
+        self._lock.release()
+
+    def _launch(self) -> None:
         cache = self._cache if self._cache is not None else default_cache()
         class_path = kafka_class_path(cache)
         java = _java()
         properties = self.directory / "server.properties"
-        properties.write_text("".join(f"{k}={v}\n" for k, v in self._properties(port, controller).items()))
+        properties.write_text("".join(f"{k}={v}\n" for k, v in self._properties().items()))
         if not (self._data / "meta.properties").exists():
             self._format(java, class_path, properties)
         archive = cache / f"kafka-{KAFKA_VERSION}" / "classes.jsa"
@@ -167,7 +183,8 @@ class LocalKafka:
             log.seek(since)
             return log.read()
 
-    def _properties(self, port: int, controller: int) -> dict[str, str]:
+    def _properties(self) -> dict[str, str]:
+        port, controller = self.port, self._memory.integer("controller_port")
         return {
             "process.roles": "broker,controller",
             "node.id": "1",

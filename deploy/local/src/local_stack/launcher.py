@@ -1,0 +1,139 @@
+"""Starts the whole product and keeps it running until Ctrl-C: ``python -m local_stack``."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from contracts.values import WEBHOOK_GATEWAY
+from local_stack.identity_provider import PEOPLE
+from local_stack.stack import IDENTITY_PROVIDER, SERVICES, SIMULATOR, Stack
+from servicekit.local import LocalStackError
+
+_WIDTH = max(map(len, (*SERVICES, IDENTITY_PROVIDER, SIMULATOR)))
+_COLOURS = (32, 33, 34, 35, 36, 92, 93, 94, 95, 96)
+
+
+class Output:
+    """Lines of several processes, each with its label in front; colour only on a terminal."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def __call__(self, label: str, text: str) -> None:
+        """Print one line; a terminal or pipe that is gone is no reason to end."""
+        shown = f"{label:<{_WIDTH}} |"
+        if self._colour:
+            shown = f"\x1b[{_COLOURS[zlib.crc32(label.encode()) % len(_COLOURS)]}m{shown}\x1b[0m"
+        self.plain(f"{shown} {text}")
+
+    def plain(self, text: str) -> None:
+        """Print one line without a label."""
+        with self._lock:
+            try:
+                sys.stdout.write(text + "\n")
+                sys.stdout.flush()
+            except (BrokenPipeError, ValueError):
+                return
+
+
+class StopRequestedError(BaseException):
+    """Ctrl-C or SIGTERM; not an Exception, so that nothing takes it for a failure."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until stopped; returns the exit status."""
+    options = _parse(arguments)
+    output = Output()
+    stack = Stack(
+        options.state,
+        port=options.port,
+        simulator_port=options.simulator_port,
+        people=options.people,
+        seed=options.seed,
+        replicas=dict(options.replicas),
+        supervised=True,
+        say=output,
+    )
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            raise StopRequestedError
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    began = time.monotonic()
+    try:
+        output("stack", "starting PostgreSQL, Kafka, the simulator, the identity provider and five services")
+        stack.start()
+        output.plain(_welcome(stack, time.monotonic() - began))
+        _wait_for_ever()
+    except StopRequestedError:
+        output("stack", "stopping; everything stays as it is until `make clean-run`")
+        stack.stop()
+        output("stack", "stopped")
+        return 0
+    except LocalStackError as error:
+        output.plain(f"\n{error}")
+        return 1
+
+
+def _wait_for_ever() -> NoReturn:
+    while True:
+        signal.pause()
+
+
+def _welcome(stack: Stack, seconds: float) -> str:
+    people = "\n".join(
+        f"    {person.name:<16}{person.role} of {person.organization_name}" for person in PEOPLE.values()
+    )
+    return f"""
+Ready after {seconds:.1f} s.
+
+  Console           {stack.url(WEBHOOK_GATEWAY)}/
+  API               {stack.url(WEBHOOK_GATEWAY)}/api/v1  (OpenAPI: {stack.url(WEBHOOK_GATEWAY)}/api/v1/docs)
+  Planning Center   {stack.url(SIMULATOR)}/  (the simulator; control: {stack.url(SIMULATOR)}/_sim/docs)
+  Logs              {stack.state / "logs"}
+
+  Sign in as, without a password:
+{people}
+
+  For scripts: curl -d grant_type=password -d username=ada {stack.url(IDENTITY_PROVIDER)}/token
+  Ctrl-C stops everything; the data stays until `make clean-run`.
+"""
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m local_stack", description=__doc__)
+    parser.add_argument("--state", type=Path, default=Path(".state"), help="folder that keeps everything")
+    parser.add_argument("--port", type=_port, default=8080, help="console and API")
+    parser.add_argument("--simulator-port", type=_port, default=8090)
+    parser.add_argument("--people", type=int, default=1000, help="people of the simulator's first church")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same church")
+    parser.add_argument(
+        "--replicas", type=_replicas, action="append", default=[], metavar="SERVICE=N", help="repeatable"
+    )
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return port
+
+
+def _replicas(text: str) -> tuple[str, int]:
+    service, _, count = text.partition("=")
+    if service not in SERVICES or not count.isdecimal() or int(count) < 1:
+        raise argparse.ArgumentTypeError(f"expected SERVICE=N with a service of {', '.join(SERVICES)}")
+    return service, int(count)

@@ -1,0 +1,428 @@
+"""The stack as an object: ``make run`` and the end-to-end tests start the same processes through it.
+
+    with Stack(tmp_path, replicas={"people-sync": 2}) as stack:
+        token = stack.token("ada")
+        stack.process("people-sync", 0).kill()
+        stack.kafka.kill(); stack.kafka.start()
+        httpx.get(stack.url("webhook-gateway") + "/api/v1/connections")
+
+All calls block; from a coroutine use ``asyncio.to_thread``.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import DEVNULL, STDOUT, run
+from types import TracebackType
+from typing import Any, Final, Self
+
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
+from local_stack.credentials import load_credentials
+from local_stack.identity_provider import AUDIENCE, CONSOLE_CLIENT
+from local_stack.processes import ProcessBook, Say, StackProcess
+from servicekit.local import LocalKafka, LocalPostgres, LocalStackError
+from servicekit.local.process import DirectoryLock, RememberedFile, choose_port, port_is_free
+
+SERVICES: Final = (AUTH_SERVICE, PEOPLE_SYNC, CONFLICT_SERVICE, CALENDAR_SYNC, WEBHOOK_GATEWAY)
+SIMULATOR: Final = "simulator"
+IDENTITY_PROVIDER: Final = "identity-provider"
+_PROXY: Final = "proxy"
+_HOST: Final = "localhost"
+"""What browsers use; one name for all, because cookies and origins belong to a name."""
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def quiet(label: str, text: str) -> None:
+    """Prints nothing: the logs have it."""
+
+
+@dataclass(slots=True)
+class _Replica:
+    port: int
+    process: StackProcess
+
+
+@dataclass(slots=True)
+class _Ports:
+    """Ports by name: the ones asked for, else the ones of the last start, else free ones."""
+
+    memory: RememberedFile
+    chosen: dict[str, int] = field(default_factory=dict)
+
+    def choose(self, name: str, wanted: int = 0) -> int:
+        while True:
+            port = choose_port(wanted, self.memory.integer(name), name)
+            if port not in self.chosen.values():
+                break
+        self.chosen[name] = port
+        self.memory.write({**self.memory.read(), name: port})
+        return port
+
+
+class Stack:
+    """Everything on one machine, kept in ``state``.
+
+    ``port`` and ``simulator_port``: 0 chooses a free one and remembers it. ``replicas`` by service; more than
+    one stand behind a round-robin proxy. ``environment`` adds or replaces variables by service, ``"*"`` for
+    all. ``simulator_settings`` are its live settings (``{"rate_limit": 0}``). ``supervised`` restarts what
+    crashes, as ``make run`` does; tests that decide themselves when something comes back leave it out.
+    """
+
+    def __init__(
+        self,
+        state: Path | str,
+        *,
+        port: int = 0,
+        simulator_port: int = 0,
+        people: int = 1000,
+        seed: int = 1,
+        replicas: Mapping[str, int] | None = None,
+        environment: Mapping[str, Mapping[str, str]] | None = None,
+        simulator_settings: Mapping[str, object] | None = None,
+        services: Sequence[str] = SERVICES,
+        supervised: bool = False,
+        cache: Path | None = None,
+        say: Say = quiet,
+    ) -> None:
+        self.state = Path(state).resolve()
+        self.services = tuple(services)
+        self.postgres = LocalPostgres(self.state / "postgres")
+        self.kafka = LocalKafka(self.state / "kafka", cache=cache)
+        self._wanted_ports = {WEBHOOK_GATEWAY: port, SIMULATOR: simulator_port}
+        self._people = people
+        self._seed = seed
+        self._replica_counts = dict(replicas or {})
+        self._overrides = {name: dict(values) for name, values in (environment or {}).items()}
+        self._simulator_settings = dict(simulator_settings or {})
+        self._supervised = supervised
+        self._say = say
+        self._lock = DirectoryLock(self.state)
+        self._book = ProcessBook(self.state / "processes.json")
+        self._ports = _Ports(RememberedFile(self.state / "ports.json"))
+        self._replicas: dict[str, list[_Replica]] = {}
+        self._cancelled = threading.Event()
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start everything and return when every process is ready.
+
+        Raises LocalStackError with one sentence if something cannot be started; what runs is stopped then.
+        """
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.state / "logs").mkdir(exist_ok=True)
+        self._lock.acquire(f"The stack in {self.state} is running already: stop that one first.")
+        try:
+            self._cancelled.clear()
+            for label in self._book.end_leftovers():
+                self._say("stack", f"ended {label}, left by a launcher that was killed")
+            self._prepare()
+            self._start_in_parallel()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop in order: the door, the services, the vendor and the provider, Kafka, PostgreSQL."""
+        self._cancelled.set()
+        with self._together() as each:
+            for name in (_PROXY, WEBHOOK_GATEWAY):
+                each(*(replica.process.stop for replica in self._replicas.get(name, [])))
+        with self._together() as each:
+            for name in self.services:
+                each(*(replica.process.stop for replica in self._replicas.get(name, [])))
+        with self._together() as each:
+            for name in (SIMULATOR, IDENTITY_PROVIDER):
+                each(*(replica.process.stop for replica in self._replicas.get(name, [])))
+            each(self.kafka.stop, self.postgres.stop)
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- use -----------------------------------------------------------------------------------
+
+    def process(self, name: str, index: int = 0) -> StackProcess:
+        """A process by service (or ``"simulator"``, ``"identity-provider"``) and replica."""
+        return self._replicas[name][index].process
+
+    def processes(self) -> Iterator[StackProcess]:
+        """All processes but PostgreSQL and Kafka, which are ``postgres`` and ``kafka``."""
+        for replicas in self._replicas.values():
+            for replica in replicas:
+                yield replica.process
+
+    def url(self, name: str = WEBHOOK_GATEWAY) -> str:
+        """Base address of a service (through the proxy if there are replicas), without a trailing slash."""
+        return f"http://{_HOST}:{self._ports.chosen[name]}"
+
+    def replica_url(self, name: str, index: int) -> str:
+        """Base address of one replica, past the proxy."""
+        return f"http://127.0.0.1:{self._replicas[name][index].port}"
+
+    def database_url(self, service: str, *, driver: str = "postgresql+asyncpg") -> str:
+        """The database of ``service`` as its own role."""
+        name = service.replace("-", "_")
+        return self.postgres.url(name, role=name, driver=driver)
+
+    def token(self, username: str = "ada", *, lifetime: int = 3600) -> str:
+        """An access token of the identity provider; a negative ``lifetime`` (seconds) makes an expired one."""
+        form = {"grant_type": "password", "username": username, "lifetime": str(lifetime)}
+        asked = urllib.request.Request(
+            self.url(IDENTITY_PROVIDER) + "/token", data=urllib.parse.urlencode(form).encode(), method="POST"
+        )
+        with _direct.open(asked, timeout=10) as answer:
+            return str(json.load(answer)["access_token"])
+
+    def wait_ready(self, name: str, index: int = 0, *, within: float = 60) -> None:
+        """Return when a replica answers its readiness probe; LocalStackError if it does not in time."""
+        replica = self._replicas[name][index]
+        probe = f"http://127.0.0.1:{replica.port}{_PROBES.get(name, '/readyz')}"
+        deadline = time.monotonic() + within
+        while not _answers(probe):
+            if self._cancelled.is_set():
+                raise LocalStackError("The start was stopped.")
+            ended = not replica.process.running and (not self._supervised or replica.process.starts > 2)
+            if ended or time.monotonic() > deadline:
+                what = "ended" if ended else f"is not ready after {within:.0f} s"
+                raise LocalStackError(
+                    f"{replica.process.label} {what}; {replica.process.log} says why:\n{replica.process.last_lines()}"
+                )
+            time.sleep(0.05)
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The variables a process of ``service`` runs with, its port excepted."""
+        credentials = load_credentials(self.state / "credentials.json", SERVICES)
+        common = {
+            "DATABASE_URL": self.database_url(service),
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "HTTP_HOST": "127.0.0.1",
+            "LOG_FORMAT": "console",
+            "SIGNING_KEY": credentials.signing_key(service),
+            "TRUSTED_KEYS": credentials.trusted_keys,
+            "ENVIRONMENT": "development",
+        }
+        planning_center = {
+            "PCO_BASE_URL": self.url(SIMULATOR),
+            "PCO_USER_AGENT": "church-platform local stack (developers@platform.example)",
+        }
+        urls = {f"{name.replace('-', '_').upper()}_URL": self._inside(name) for name in SERVICES}
+        own: dict[str, dict[str, str]] = {
+            AUTH_SERVICE: {
+                **planning_center,
+                "PCO_CLIENT_ID": credentials.pco_client_id,
+                "PCO_CLIENT_SECRET": credentials.pco_client_secret,
+                "PCO_REDIRECT_URI": f"{self.url()}/oauth/callback",
+                "TOKEN_ENCRYPTION_KEYS": credentials.token_encryption_key,
+            },
+            PEOPLE_SYNC: {
+                **planning_center,
+                "AUTH_SERVICE_URL": self._inside(AUTH_SERVICE),
+                # The simulator shows a write at once unless it is told to lag.
+                "PCO_STALENESS_HORIZON_SECONDS": "10",
+            },
+            CALENDAR_SYNC: {**planning_center, "AUTH_SERVICE_URL": self._inside(AUTH_SERVICE)},
+            WEBHOOK_GATEWAY: {
+                **urls,
+                **planning_center,
+                "PUBLIC_URL": self.url(),
+                "IDENTITY_ISSUER": self.url(IDENTITY_PROVIDER),
+                "IDENTITY_JWKS_URL": f"{self._inside(IDENTITY_PROVIDER)}/jwks.json",
+                "IDENTITY_AUDIENCE": AUDIENCE,
+                "CONSOLE_CLIENT_ID": CONSOLE_CLIENT,
+            },
+        }
+        return {
+            **_inherited(),
+            **common,
+            **own.get(service, {}),
+            **self._overrides.get("*", {}),
+            **self._overrides.get(service, {}),
+        }
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _inside(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._ports.chosen[name]}"
+
+    def _prepare(self) -> None:
+        """Choose every port before anything runs, so that a taken one is found at once."""
+        self._ports.chosen.clear()
+        self._replicas.clear()
+        for name, what in ((WEBHOOK_GATEWAY, "PORT"), (SIMULATOR, "SIMULATOR_PORT")):
+            wanted = self._wanted_ports[name]
+            if wanted and not port_is_free(wanted):
+                raise LocalStackError(
+                    f"Port {wanted} is taken by another program: stop that or choose another one "
+                    f"(make run {what}={wanted + 1})."
+                )
+        for name in (SIMULATOR, IDENTITY_PROVIDER, *SERVICES):
+            self._ports.choose(name, self._wanted_ports.get(name, 0))
+
+    def _start_in_parallel(self) -> None:
+        # Services need Kafka's address, not Kafka: they come up without it and say that they wait.
+        self.kafka.prepare()
+        with ThreadPoolExecutor(max_workers=16, thread_name_prefix="start") as pool:
+            try:
+                others = [
+                    pool.submit(start)
+                    for start in (self._start_simulator, self._start_identity_provider, self._start_kafka)
+                ]
+                self._start_postgres()
+                services = [pool.submit(self._start_service, name) for name in self.services]
+                _raise_first([*others, *services])
+                if any(len(self._replicas[name]) > 1 for name in self.services):
+                    self._start_proxy()
+                _raise_first(
+                    [
+                        pool.submit(self.wait_ready, name, index)
+                        for name, replicas in self._replicas.items()
+                        for index in range(len(replicas))
+                    ]
+                )
+            except BaseException:
+                self._cancelled.set()
+                raise
+
+    def _start_postgres(self) -> None:
+        self.postgres.start()
+        for service in self.services:
+            self.postgres.create_role_and_database(service)
+
+    def _start_kafka(self) -> None:
+        self.kafka.start()
+        environment = {**_inherited(), "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers}
+        self._run_to_end("topics", [sys.executable, "-m", "servicekit.provision"], environment)
+
+    def _start_simulator(self) -> None:
+        credentials = load_credentials(self.state / "credentials.json", SERVICES)
+        callbacks = f"{self.url()}/oauth/callback"
+        settings = [f"{name}={json.dumps(value)}" for name, value in self._simulator_settings.items()]
+        self._start_process(
+            SIMULATOR,
+            [
+                *(sys.executable, "-m", "pco_simulator", "--port", str(self._ports.chosen[SIMULATOR])),
+                *("--people", str(self._people), "--seed", str(self._seed)),
+                *("--state", str(self.state / "simulator"), "--public-url", self.url(SIMULATOR)),
+                *("--oauth-client", f"{credentials.pco_client_id}:{credentials.pco_client_secret}:{callbacks}"),
+                *(word for setting in settings for word in ("--set", setting)),
+            ],
+            _inherited(),
+            [self._ports.chosen[SIMULATOR]],
+        )
+
+    def _start_identity_provider(self) -> None:
+        port = self._ports.chosen[IDENTITY_PROVIDER]
+        self._start_process(
+            IDENTITY_PROVIDER,
+            [
+                *(sys.executable, "-m", "local_stack.identity_provider", "--port", str(port)),
+                *("--state", str(self.state), "--issuer", self.url(IDENTITY_PROVIDER)),
+                *("--console-origin", self.url()),
+            ],
+            _inherited(),
+            [port],
+        )
+
+    def _start_service(self, service: str) -> None:
+        module = service.replace("-", "_")
+        environment = self.environment(service)
+        self._run_to_end(f"{service}.migrate", [sys.executable, "-m", module, "migrate"], environment)
+        count = self._replica_counts.get(service, 1)
+        if count == 1:
+            ports = [self._ports.chosen[service]]
+        else:
+            ports = [self._ports.choose(f"{service}.{index}") for index in range(count)]
+        self._start_process(service, [sys.executable, "-m", module], environment, ports)
+
+    def _start_proxy(self) -> None:
+        routes = [
+            f"{self._ports.chosen[name]}={','.join(str(replica.port) for replica in self._replicas[name])}"
+            for name in self.services
+            if len(self._replicas[name]) > 1
+        ]
+        argv = [sys.executable, "-m", "local_stack.proxy", *(word for route in routes for word in ("--route", route))]
+        listen = int(routes[0].partition("=")[0])
+        self._start_process(_PROXY, argv, _inherited(), [listen])
+
+    def _start_process(
+        self, name: str, argv: Sequence[str], environment: Mapping[str, str], ports: Sequence[int]
+    ) -> None:
+        if self._cancelled.is_set():
+            return
+        replicas = []
+        for index, port in enumerate(ports):
+            label = name if len(ports) == 1 else f"{name}.{index}"
+            process = StackProcess(
+                label,
+                argv,
+                environment={**environment, "HTTP_PORT": str(port)},
+                log=self.state / "logs" / f"{label}.log",
+                book=self._book,
+                say=self._say,
+                supervised=self._supervised,
+            )
+            replicas.append(_Replica(port, process))
+        self._replicas[name] = replicas
+        for replica in replicas:
+            replica.process.start()
+
+    def _run_to_end(self, label: str, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Run a one-shot program; LocalStackError with the end of its output if it fails."""
+        if self._cancelled.is_set():
+            return
+        log = self.state / "logs" / f"{label}.log"
+        with log.open("w") as output:
+            done = run(argv, env=environment, stdin=DEVNULL, stdout=output, stderr=STDOUT, check=False)
+        if done.returncode:
+            last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+            raise LocalStackError(f"{' '.join(argv[1:])} failed; {log} says why:\n{last}")
+
+    @contextmanager
+    def _together(self) -> Iterator[Callable[..., None]]:
+        """Run what is handed in side by side and wait for all."""
+        with ThreadPoolExecutor(max_workers=16, thread_name_prefix="stop") as pool:
+            futures: list[Future[Any]] = []
+            yield lambda *calls: futures.extend(pool.submit(call) for call in calls)
+            _raise_first(futures)
+
+
+_PROBES: Final = {SIMULATOR: "/_sim/openapi.json", IDENTITY_PROVIDER: "/livez", _PROXY: "/readyz"}
+
+
+def _raise_first(futures: Sequence[Future[Any]]) -> None:
+    """Wait until all are done or one failed; its error is raised."""
+    for future in as_completed(futures):
+        future.result()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with _direct.open(url, timeout=2) as answer:
+            return bool(answer.status < 300)
+    except (OSError, urllib.error.HTTPError):
+        return False
+
+
+def _inherited() -> dict[str, str]:
+    """Our own environment for a child: unbuffered output, and no proxy between processes of one machine."""
+    loopback = f"{_HOST},127.0.0.1"
+    around = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), loopback)))
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_PROXY": around, "no_proxy": around}
