@@ -1,6 +1,8 @@
 """`python -m pco_simulator`: a Planning Center on this machine."""
 
 import argparse
+import errno
+import socket
 import sys
 from pathlib import Path
 
@@ -95,12 +97,34 @@ def _announce(simulator: Simulator, first: Client, host: str, port: int) -> None
     )
 
 
+def _listener(host: str, port: int) -> socket.socket:
+    """Bound before the church is seeded, so that a taken port is known at once; `OSError` when it is."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     arguments = _arguments()
     if arguments.reset and arguments.state is not None:
         for file in arguments.state.glob(_STATE_FILES):
             file.unlink()
+    try:
+        listener = _listener(arguments.host, arguments.port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.stderr.write(f"Port {arguments.port} of {arguments.host} is taken; choose another with --port.\n")
+        return 1
     try:
         simulator = Simulator.open(
             arguments.state,
@@ -124,11 +148,9 @@ def main() -> int:
         simulator.store.register_client(client)
     server = Server(
         Edge(simulator),
-        host=arguments.host,
-        port=arguments.port,
         on_ready=lambda port: _announce(simulator, default, arguments.host, port),
     )
-    uvloop.run(server.serve())
+    uvloop.run(server.serve(sockets=[listener]))
     return 0
 
 

@@ -48,7 +48,7 @@ class Pacer:
             return Verdict(count, limit, period, None)
         # One more fits as soon as all but `limit - 1` of the present ones have left the window.
         free_at = window[count - limit] + period
-        return Verdict(count, limit, period, max(1, math.ceil(free_at - now)))
+        return Verdict(count, limit, period, max(1, math.ceil(round(free_at - now, 6))))
 
     def reset(self) -> None:
         """Forget every window."""

@@ -1,5 +1,6 @@
 """uvicorn, with what the simulator needs of it: access to connections and a ready line."""
 
+import socket
 from collections.abc import Callable
 from types import FrameType
 
@@ -21,12 +22,10 @@ class Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Tells when it accepts connections; hanging requests do not delay its end."""
 
-    def __init__(self, edge: Edge, *, host: str, port: int, on_ready: Callable[[int], None]) -> None:
+    def __init__(self, edge: Edge, *, on_ready: Callable[[int], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 edge,
-                host=host,
-                port=port,
                 http=Protocol,
                 loop="uvloop",
                 ws="none",
@@ -42,16 +41,16 @@ class Server(uvicorn.Server):
         self._edge = edge
         self._on_ready = on_ready
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Bind, then say so."""
-        await super().startup(sockets)  # type: ignore[arg-type]
+        await super().startup(sockets)
         if self.started:
             self._on_ready(self.servers[0].sockets[0].getsockname()[1])
 
-    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let go of what hangs, then close."""
         self._edge.release()
-        await super().shutdown(sockets)  # type: ignore[arg-type]
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler
         """SIGTERM and SIGINT end the process with status 0; uvicorn would raise the signal again."""

@@ -1,0 +1,117 @@
+"""Journal, truth, mutations and the control API's own description."""
+
+import httpx
+import pytest
+
+from pco_simulator.testing import Control, SimulatorError, SimulatorProcess
+
+PEOPLE = "/people/v2/people"
+
+
+def test_journal_counts_kinds_and_keeps_writes(api: httpx.Client, control: Control, church: str) -> None:
+    seq = control.mark()
+    made = api.post(PEOPLE, json={"data": {"type": "Person", "attributes": {"first_name": "Jo", "last_name": "L"}}})
+    person_id = made.json()["data"]["id"]
+    email = {"data": {"type": "Email", "attributes": {"address": "jo@example.org", "location": "Home"}}}
+    api.post(f"{PEOPLE}/{person_id}/emails", json=email)
+    api.get(f"{PEOPLE}/{person_id}", params={"include": "emails"})
+    api.delete(f"{PEOPLE}/{person_id}")
+    assert control.kinds() == {
+        f"POST {PEOPLE}": 1,
+        f"POST {PEOPLE}/{{id}}/emails": 1,
+        f"GET {PEOPLE}/{{id}}": 1,
+        f"DELETE {PEOPLE}/{{id}}": 1,
+    }
+    assert control.summary()["statuses"] == {"200": 1, "201": 2, "204": 1}
+    create, contact, read, delete = control.journal(after=seq)
+    assert create["seq"] < contact["seq"] < read["seq"] < delete["seq"]
+    assert create["created_id"] == person_id
+    assert (create["organization_id"], create["status"]) == (church, 201)
+    assert "jo@example.org" in contact["body"]
+    assert (read["query"], read["body"]) == ("include=emails", None)
+    assert [entry["method"] for entry in control.journal(after=seq, method="delete")] == ["DELETE"]
+    assert [entry["kind"] for entry in control.journal(after=seq, path="emails$")] == [f"POST {PEOPLE}/{{id}}/emails"]
+
+
+def test_journal_stays_small_and_writes_stay_longer(api: httpx.Client, control: Control) -> None:
+    control.change_settings(journal_requests=5, rate_limit=0)
+    seq = control.mark()
+    made = api.post(PEOPLE, json={"data": {"type": "Person", "attributes": {"first_name": "A", "last_name": "B"}}})
+    for _ in range(20):
+        api.get(PEOPLE, params={"per_page": "1"})
+    api.delete(f"{PEOPLE}/{made.json()['data']['id']}")
+    kept = control.journal(after=seq)
+    assert [entry["method"] for entry in kept] == ["POST", *["GET"] * 4, "DELETE"]
+    assert control.kinds()[f"GET {PEOPLE}"] == 20
+
+
+def test_people_at_planning_center_change_things(api: httpx.Client, control: Control, church: str) -> None:
+    before = control.truth(church)
+    keep = control.create_person(church, first_name="Mia", last_name="Merge")
+    gone = control.create_person(church, first_name="Max", last_name="Merge")
+    email = {"op": "create", "type": "Email", "id": gone, "attributes": {"address": "max@example.org"}}
+    email_id = control.mutate(church, email)[0]["id"]
+    control.edit_person(church, keep, nickname="Mimi")
+    control.merge_people(church, keep, gone)
+    assert api.get(f"{PEOPLE}/{gone}").status_code == 404
+    kept = api.get(f"{PEOPLE}/{keep}", params={"include": "emails"}).json()
+    assert kept["data"]["attributes"]["nickname"] == "Mimi"
+    assert [row["id"] for row in kept["included"]] == [email_id]
+    after = control.truth(church)
+    assert after["people"] == before["people"] + 1
+    assert after["person_mergers"] == before["person_mergers"] + 1
+    control.delete_person(church, keep)
+    assert control.truth(church)["people"] == before["people"]
+
+
+def test_random_people_never_include_those_who_can_log_in(control: Control) -> None:
+    church = control.organizations()[1]
+    logins = {login["person_id"] for login in church["logins"]}
+    edit = {"op": "edit", "id": "random", "attributes": {"membership": "Drawn"}}
+    drawn = {done["id"] for done in control.mutate(church["id"], *[edit] * 200)}
+    assert drawn
+    assert not drawn & logins
+
+
+def test_dump_agrees_with_truth(control: Control, church: str) -> None:
+    rows = control.dump(church)
+    truth = control.truth(church)
+    assert sum(row["type"] == "Person" for row in rows) == truth["people"]
+    assert sum(row["type"] == "Email" for row in rows) == truth["emails"]
+
+
+@pytest.mark.parametrize(
+    ("mutation", "status"),
+    [
+        ({"op": "delete", "id": "999999999"}, "404"),
+        ({"op": "edit", "id": "nobody", "attributes": {}}, "404"),
+        ({"op": "edit", "id": "random", "attributes": {"grade": 40}}, "422"),
+        ({"op": "create", "type": "Unicorn"}, "422"),
+    ],
+)
+def test_refused_mutations_say_why(control: Control, church: str, mutation: dict[str, object], status: str) -> None:
+    with pytest.raises(SimulatorError, match=status):
+        control.mutate(church, mutation)
+
+
+def test_unknown_church_is_404(control: Control) -> None:
+    with pytest.raises(SimulatorError, match="There is no organization 1"):
+        control.truth("1")
+
+
+def test_control_api_describes_itself(simulator: SimulatorProcess, control: Control) -> None:
+    document = control.call("GET", "/openapi.json")
+    assert {"/_sim/journal", "/_sim/faults", "/_sim/settings", "/_sim/journal/kinds"} <= set(document["paths"])
+    assert "latency_ms" in document["components"]["schemas"]["Settings"]["properties"]
+    assert httpx.get(f"{simulator.base_url}/_sim/docs").status_code == 200
+
+
+def test_lag_and_skew_are_settings(api: httpx.Client, control: Control, church: str) -> None:
+    control.change_settings(singles_lag_ms=60_000, clock_offset_seconds=-86_400)
+    person_id = control.create_person(church, first_name="Late", last_name="Comer")
+    assert api.get(f"{PEOPLE}/{person_id}").status_code == 404
+    control.change_settings(singles_lag_ms=0)
+    created_at = api.get(f"{PEOPLE}/{person_id}").json()["data"]["attributes"]["created_at"]
+    stamps = {entry["at"][:10] for entry in control.journal(limit=1)}
+    assert created_at[:10] in stamps
+    control.delete_person(church, person_id)

@@ -1,0 +1,236 @@
+"""Each kind of fault, and how requests are chosen."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from pco_simulator.testing import USER_AGENT, Control, SimulatorError, SimulatorProcess
+
+PEOPLE = "/people/v2/people"
+PERSON = {"data": {"type": "Person", "attributes": {"first_name": "Ada", "last_name": "Fault"}}}
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.01)
+
+
+def statuses(api: httpx.Client, count: int) -> list[int]:
+    return [api.get(PEOPLE, params={"per_page": "1"}).status_code for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ({"nth": 2}, [200, 500, 200, 200, 200, 200]),
+        ({"every": 2}, [200, 500, 200, 500, 200, 500]),
+        ({"every": 2, "skip": 1}, [200, 200, 500, 200, 500, 200]),
+        ({"times": 2}, [500, 500, 200, 200, 200, 200]),
+        ({"method": "POST"}, [200] * 6),
+        ({"method": "GET|POST", "path": "^/people/v2/people$", "query": "per_page=1$"}, [500] * 6),
+        ({"query": "offset="}, [200] * 6),
+        ({"probability": 0.0}, [200] * 6),
+        ({"organization_id": "1"}, [200] * 6),
+    ],
+)
+def test_which_requests_are_hit(
+    api: httpx.Client, control: Control, match: dict[str, object], expected: list[int]
+) -> None:
+    fault = control.add_fault({"kind": "respond", "status": 500}, **match)
+    assert statuses(api, 6) == expected
+    assert control.fault(fault)["acted"] == expected.count(500)
+
+
+def test_chance_is_repeatable_by_seed(api: httpx.Client, control: Control) -> None:
+    def run() -> list[int]:
+        fault = control.add_fault({"kind": "respond", "status": 503}, probability=0.5, seed=3)
+        seen = statuses(api, 20)
+        control.remove_fault(fault)
+        return seen
+
+    first = run()
+    assert set(first) == {200, 503}
+    assert run() == first
+
+
+def test_latency(api: httpx.Client, control: Control) -> None:
+    control.add_fault({"kind": "latency", "ms": 150}, nth=1)
+    began = time.monotonic()
+    statuses(api, 1)
+    assert time.monotonic() - began >= 0.15
+    control.change_settings(latency_ms=120)
+    began = time.monotonic()
+    statuses(api, 1)
+    assert time.monotonic() - began >= 0.12
+
+
+def test_answers_in_each_form(api: httpx.Client, control: Control) -> None:
+    control.add_fault({"kind": "respond", "status": 503, "retry_after": 7}, nth=1)
+    control.add_fault({"kind": "respond", "status": 502, "body": "html"}, nth=2)
+    control.add_fault({"kind": "respond", "status": 500, "body": "empty"}, nth=3)
+    control.add_fault({"kind": "too_many_requests", "retry_after": 5}, nth=4)
+    first, second, third, fourth = (api.get(PEOPLE) for _ in range(4))
+    assert first.json()["errors"][0]["status"] == "503"
+    assert first.headers["retry-after"] == "7"
+    assert second.headers["content-type"].startswith("text/html")
+    assert "<html>" in second.text
+    assert (third.status_code, third.content) == (500, b"")
+    assert (fourth.status_code, fourth.headers["retry-after"]) == (429, "5")
+    assert fourth.json()["errors"][0]["detail"] == "Rate limit exceeded: 1 of 100 requests per 20 seconds"
+
+
+def test_truncated_body(api: httpx.Client, control: Control) -> None:
+    control.add_fault({"kind": "truncate"}, nth=1)
+    control.add_fault({"kind": "truncate", "mode": "length"}, nth=2)
+    with pytest.raises(httpx.RemoteProtocolError, match=r"incomplete|without sending complete"):
+        api.get(PEOPLE)
+    answer = api.get(PEOPLE)
+    assert answer.status_code == 200
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
+        answer.json()
+    assert api.get(PEOPLE).json()["data"]
+
+
+@pytest.mark.parametrize(("when", "created"), [("before", 0), ("after", 1)])
+def test_reset_before_and_after_the_write(
+    api: httpx.Client, control: Control, church: str, when: str, created: int
+) -> None:
+    people = control.truth(church)["people"]
+    control.add_fault({"kind": "reset", "when": when}, method="POST", nth=1)
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        api.post(PEOPLE, json=PERSON)
+    assert control.truth(church)["people"] == people + created
+    entry = control.journal(method="POST")[-1]
+    assert entry["faults"] == [f"reset:{when}"]
+    assert (entry["created_id"] is not None) == bool(created)
+    assert api.get(PEOPLE).status_code == 200
+
+
+@pytest.mark.parametrize(("when", "created"), [("before", 0), ("after", 1)])
+def test_hold_until_the_client_is_gone(
+    simulator: SimulatorProcess, control: Control, church: str, when: str, created: int
+) -> None:
+    people = control.truth(church)["people"]
+    fault = control.add_fault({"kind": "hold", "when": when}, method="POST", nth=1)
+    with simulator.api() as impatient, pytest.raises(httpx.ReadTimeout):
+        impatient.post(PEOPLE, json=PERSON, timeout=0.3)
+    eventually(lambda: control.fault(fault)["holding"] == 0)
+    eventually(lambda: bool(control.journal(method="POST")))
+    assert control.truth(church)["people"] == people + created
+
+
+def test_hold_until_released(api: httpx.Client, control: Control) -> None:
+    fault = control.add_fault({"kind": "hold"}, path="people$", nth=1)
+    answers: list[int] = []
+    waiting = threading.Thread(target=lambda: answers.extend(statuses(api, 1)))
+    waiting.start()
+    eventually(lambda: control.fault(fault)["holding"] == 1)
+    assert answers == []
+    assert control.release(fault) == 1
+    waiting.join(timeout=10)
+    assert answers == [200]
+
+
+def test_limit_falls_on_the_third_request(api: httpx.Client, control: Control) -> None:
+    control.add_fault({"kind": "settings", "values": {"rate_limit": 2}}, nth=3)
+    assert statuses(api, 3) == [200, 200, 429]
+
+
+def test_a_record_vanishes_and_one_appears_while_paging(api: httpx.Client, control: Control, church: str) -> None:
+    before = control.truth(church)["people"]
+    ids = [row["id"] for row in api.get(PEOPLE, params={"per_page": "5"}).json()["data"]]
+    victim = next(id_ for id_ in ids if id_ not in {x["person_id"] for x in control.organizations()[0]["logins"]})
+    control.add_fault({"kind": "mutate", "mutations": [{"op": "delete", "id": victim}]}, query="offset=10", nth=1)
+    control.add_fault(
+        {
+            "kind": "mutate",
+            "when": "after",
+            "mutations": [
+                {"op": "create", "attributes": {"first_name": "New", "last_name": "Comer"}},
+                {"op": "create", "type": "Email", "id": "last", "attributes": {"address": "n@example.org"}},
+            ],
+        },
+        query="offset=20",
+        nth=1,
+    )
+    pages = [api.get(PEOPLE, params={"per_page": "10", "offset": str(offset)}).json() for offset in range(0, 40, 10)]
+    totals = [page["meta"]["total_count"] for page in pages]
+    assert totals == [before, before - 1, before - 1, before]
+    seen = [row["id"] for page in pages for row in page["data"]]
+    assert len(seen) == len(set(seen)) == 40
+    assert control.journal(path="people$")[-1]["faults"] == []
+
+
+def test_somebody_edits_the_very_person_that_is_written(api: httpx.Client, control: Control) -> None:
+    person_id = api.get(PEOPLE, params={"per_page": "1", "offset": "50"}).json()["data"][0]["id"]
+    edit = {"op": "edit", "id": "$1", "attributes": {"nickname": "Overtaken"}}
+    control.add_fault({"kind": "mutate", "mutations": [edit]}, method="PATCH", path=r"/people/(\d+)$", nth=1)
+    change = {"data": {"type": "Person", "id": person_id, "attributes": {"middle_name": "Ours"}}}
+    answer = api.patch(f"{PEOPLE}/{person_id}", json=change)
+    assert answer.json()["data"]["attributes"]["middle_name"] == "Ours"
+    assert answer.json()["data"]["attributes"]["nickname"] == "Overtaken"
+
+
+def test_mutation_that_fails_is_told_in_the_journal(api: httpx.Client, control: Control) -> None:
+    control.add_fault({"kind": "mutate", "mutations": [{"op": "delete", "id": "999999999"}]}, nth=1)
+    assert statuses(api, 1) == [200]
+    assert "mutation failed" in control.journal(path="people$")[-1]["faults"][1]
+
+
+def test_background_editor_never_rests(control: Control, church: str) -> None:
+    control.change_settings(background_edits_per_second=100, background_edit_attribute="nickname")
+
+    def edited() -> int:
+        rows = [row for row in control.dump(church) if row["type"] == "Person"]
+        return sum(str(row["attributes"].get("nickname", "")).startswith("Edit ") for row in rows)
+
+    eventually(lambda: edited() > 5)
+    control.change_settings(background_edits_per_second=0)
+
+
+def test_bad_scripts_are_refused_with_a_reason(control: Control) -> None:
+    for action, match in (
+        ({"kind": "explode"}, {}),
+        ({"kind": "settings", "values": {"rate_limit": -1}}, {}),
+        ({"kind": "reset"}, {"path": "("}),
+        ({"kind": "reset"}, {"colour": "red"}),
+    ):
+        with pytest.raises(SimulatorError, match="422"):
+            control.add_fault(action, **match)
+    with pytest.raises(SimulatorError, match=r"422.*rate_limit"):
+        control.change_settings(rate_limit=-1)
+    with pytest.raises(SimulatorError, match=r"422.*no_such_setting"):
+        control.change_settings(no_such_setting=1)
+
+
+def test_oauth_can_fail_too(simulator: SimulatorProcess, control: Control) -> None:
+    control.add_fault({"kind": "reset", "when": "after"}, path="^/oauth/token$", nth=1)
+    used = simulator.oauth_client
+    form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": used.id, "client_secret": used.secret}
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        httpx.post(f"{simulator.base_url}/oauth/token", data=form)
+    assert httpx.post(f"{simulator.base_url}/oauth/token", data=form).status_code == 400
+    assert all(entry["body"] is None for entry in control.journal(path="/oauth/token"))
+
+
+def test_many_at_once_are_served_while_some_hang(simulator: SimulatorProcess, control: Control) -> None:
+    control.change_settings(rate_limit=0)
+    fault = control.add_fault({"kind": "hold"}, query="hang", times=3)
+    token = simulator.personal_access_token
+
+    def get(query: str) -> int:
+        url = f"{simulator.base_url}{PEOPLE}?per_page=1&{query}"
+        return httpx.get(url, auth=(token.id, token.secret), headers={"User-Agent": USER_AGENT}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        hanging = [pool.submit(get, "hang=1") for _ in range(3)]
+        eventually(lambda: control.fault(fault)["holding"] == 3)
+        assert set(pool.map(get, ["go=1"] * 30)) == {200}
+        control.release(fault)
+        assert [each.result(timeout=10) for each in hanging] == [200] * 3

@@ -1,0 +1,74 @@
+"""The pages that stand for Planning Center's own screens."""
+
+import re
+
+import httpx
+import pytest
+
+from pco_simulator.testing import Control, SimulatorProcess
+
+
+@pytest.fixture
+def browser(simulator: SimulatorProcess) -> httpx.Client:
+    return httpx.Client(base_url=simulator.base_url, follow_redirects=True)
+
+
+def test_a_human_finds_creates_edits_and_deletes(browser: httpx.Client, control: Control, church: str) -> None:
+    front = browser.get("/")
+    assert "This is a simulator" in front.text
+    assert f'href="/churches/{church}"' in front.text
+    form = {"first_name": "Paula", "last_name": "Zzpage", "email": "paula@zz.example"}
+    page = browser.post(f"/churches/{church}/people", data=form)
+    assert "The person was created." in page.text
+    here = page.url.path
+    person_id = here.rsplit("/", 1)[1]
+
+    found = browser.get(f"/churches/{church}", params={"q": "zzpage"})
+    assert re.findall(r'href="(/churches/[^"]+/people/\d+)"', found.text) == [here]
+
+    saved = browser.post(here, data={"first_name": "Paula", "last_name": "Zzpage", "nickname": "Pau", "child": "on"})
+    assert "The person was saved." in saved.text
+    email_id = re.search(r"/contacts/Email/(\d+)", saved.text)
+    assert email_id is not None
+    email = f"{here}/contacts/Email/{email_id[1]}"
+    browser.post(email, data={"address": "new@zz.example", "location": "Work", "primary": "on", "do": "save"})
+    browser.post(f"{here}/contacts", data={"type": "PhoneNumber", "number": "555 123 4567", "location": "Mobile"})
+    browser.post(f"{here}/contacts", data={"type": "Address", "city": "Springfield", "location": "Home"})
+    browser.post(f"{here}/households", data={"do": "create", "name": "Zzpage household"})
+    page = browser.get(here)
+    assert "Zzpage household" in page.text
+    rows = control.dump(church)
+    mine = [row for row in rows if row["attributes"].get("person_id") == int(person_id)]
+    assert {row["type"] for row in mine} == {"Email", "PhoneNumber", "Address", "HouseholdMembership"}
+    assert [row["attributes"]["address"] for row in mine if row["type"] == "Email"] == ["new@zz.example"]
+
+    refused = browser.post(here, data={"first_name": "Paula", "last_name": "Zzpage", "grade": "77"})
+    assert 'role="alert"' in refused.text
+
+    browser.post(f"{here}/delete")
+    gone = browser.get(here)
+    assert gone.status_code == 404
+    assert "Nobody here" in gone.text
+
+
+def test_a_human_merges_and_moves_between_households(browser: httpx.Client, control: Control, church: str) -> None:
+    keep = control.create_person(church, first_name="Keep", last_name="Me")
+    gone = control.create_person(church, first_name="Drop", last_name="Me")
+    here = f"/churches/{church}/people/{keep}"
+    page = browser.post(f"{here}/merge", data={"remove_id": gone})
+    assert "The people were merged." in page.text
+    household = next(row["id"] for row in control.dump(church) if row["type"] == "Household")
+    page = browser.post(f"{here}/households", data={"do": "join", "household_id": household})
+    assert "joined" in page.text
+    membership = re.search(r'name="membership_id" value="(\d+)"', page.text)
+    assert membership is not None
+    page = browser.post(
+        f"{here}/households", data={"do": "leave", "household_id": household, "membership_id": membership[1]}
+    )
+    assert "left the household" in page.text
+    control.delete_person(church, keep)
+
+
+def test_unknown_church_and_person(browser: httpx.Client, church: str) -> None:
+    assert browser.get("/churches/1").status_code == 404
+    assert browser.get(f"/churches/{church}/people/999999999").status_code == 404
