@@ -1,0 +1,128 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+PORT ?= 8080
+SIMULATOR_PORT ?= 8090
+PEOPLE ?= 1000
+STATE ?= .state
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+REPORTS := .cache/reports
+DISTRIBUTIONS := libs/contracts libs/servicekit libs/pco-client libs/pco-simulator \
+	$(sort $(wildcard services/*)) deploy/local
+CONSOLE := services/webhook-gateway
+
+PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
+
+##@ Use
+
+help: ## what can be done here
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## put everything into .venv (the other targets do it by themselves)
+
+run: $(INSTALLED) ## start everything: make run PORT=8080 SIMULATOR_PORT=8090 PEOPLE=1000
+	@$(BIN)/python -m local_stack --state $(STATE) --port $(PORT) --simulator-port $(SIMULATOR_PORT) --people $(PEOPLE)
+
+clean-run: $(INSTALLED) ## forget everything that `make run` kept
+	@$(BIN)/python -m local_stack --state $(STATE) --forget
+
+##@ Check
+
+test: $(INSTALLED) ## everything this machine can check, and what it could not
+	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
+	@$(MAKE) --no-print-directory lint types imports console unit integration e2e browser
+	@$(BIN)/python -m local_stack.report $(REPORTS)
+
+lint: $(INSTALLED) ## ruff: rules and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
+
+# One run for each distribution: the same names of test files occur in several.
+types: $(INSTALLED) ## mypy --strict, one distribution after the other
+	@set -e; for folder in $(DISTRIBUTIONS) tests/e2e bench; do \
+		found=$$(find $$folder -name '*.py' -not -path '*/node_modules/*' | head -n 1); \
+		if [ -n "$$found" ]; then \
+			paths=$$folder; \
+			if [ -d $$folder/src ]; then \
+				paths=$$folder/src; if [ -d $$folder/tests ]; then paths="$$paths $$folder/tests"; fi; fi; \
+			echo "mypy $$paths"; $(BIN)/mypy --no-error-summary $$paths; \
+		fi; \
+	done
+
+imports: $(INSTALLED) ## which package may import which
+	@$(BIN)/lint-imports --no-logo
+
+console: ## tsc --checkJs and eslint for the console, where npm is there
+	@if ! command -v npm >/dev/null; then \
+		$(call skip,console,npm is not installed, so the console's JavaScript was not checked); \
+	else \
+		cd $(CONSOLE) && npm install --no-package-lock --no-audit --no-fund --loglevel=error && npm run --silent check; \
+	fi
+
+unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
+	@mkdir -p $(REPORTS)
+	@$(PYTEST) --ignore-glob='*/tests/integration' libs services deploy/local
+
+integration: $(INSTALLED) ## on real PostgreSQL, real Kafka and the simulator
+	@mkdir -p $(REPORTS)
+	@$(PYTEST) $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
+
+e2e: $(INSTALLED) ## the stories, with all services as processes
+	@mkdir -p $(REPORTS)
+	@$(PYTEST) tests/e2e -m "not browser and not containers"
+
+# Chromium from Debian's packages; on other systems any `chromium` in the path will do.
+browser: $(INSTALLED) ## the stories in Chromium
+	@mkdir -p $(REPORTS)
+	@if ! command -v chromium >/dev/null && [ "$${CI:-}" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Chromium is missing: apt-get install chromium"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	fi
+	@if ! command -v chromium >/dev/null; then \
+		$(call skip,browser,Chromium is not installed: run \`apt-get install chromium\` as root first); \
+	else \
+		$(PYTEST) tests/e2e -m browser; \
+	fi
+
+containers: $(INSTALLED) ## docker compose: the People story in containers (needs an engine)
+	@mkdir -p $(REPORTS)
+	@$(PYTEST) tests/e2e -m containers
+
+bench: $(INSTALLED) ## measurements against floors and peers, one table
+	@$(BIN)/python -m bench
+
+##@ Change
+
+format: $(INSTALLED) ## let ruff mend what it can
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+contracts: $(INSTALLED) ## write schema snapshots of changed messages and check them both ways
+	@$(BIN)/python -m contracts.snapshots
+
+constraints: $(INSTALLED) ## pin what is installed now
+	@$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+# -- inside ------------------------------------------------------------------------------------
+
+define skip
+mkdir -p $(REPORTS); echo "SKIPPED $(1): $(2)"; echo "$(1): $(2)" > $(REPORTS)/$(1).skipped
+endef
+
+$(INSTALLED): constraints.txt pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml) deploy/local/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or later is needed as '$(PYTHON)': install it, or name it with make PYTHON=python3.12 ..."; exit 1; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { \
+		echo "Python's venv module is incomplete: on Debian and Ubuntu run 'apt-get install python3-venv'."; exit 1; }
+	@echo "Installing into .venv (a minute or two the first time)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation \
+		$(foreach folder,$(DISTRIBUTIONS),--editable $(folder))
+	@touch $@
+
+.PHONY: help install run clean-run test lint types imports console unit integration e2e browser containers bench \
+	format contracts constraints
