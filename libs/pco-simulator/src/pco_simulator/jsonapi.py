@@ -22,7 +22,7 @@ from pco_simulator.rows import Order, Row, View, fold, order_entry, type_of_valu
 FIRST_VERSION = "2018-08-01"
 
 
-class Refused(Exception):  # noqa: N818 - it is the vendor's answer, not a fault of ours
+class Refused(Exception):
     """A call the vendor answers with an error document."""
 
     def __init__(self, status: int, *errors: Mapping[str, Any]) -> None:
@@ -45,9 +45,7 @@ def not_found() -> Refused:
 
 def forbidden() -> Refused:
     """403, also for POST to a path that cannot create (planningcenter/developers#512)."""
-    return Refused(
-        403, {"status": "403", "title": "Forbidden", "detail": "You do not have access to this resource"}
-    )
+    return Refused(403, {"status": "403", "title": "Forbidden", "detail": "You do not have access to this resource"})
 
 
 def unauthorized() -> Refused:
@@ -69,9 +67,7 @@ def bad_request(code: str, detail: str = "Your request could not be processed") 
 
 def forbidden_attribute(name: str) -> Refused:
     """422 for an attribute or relationship that cannot be written."""
-    return Refused(
-        422, {"status": "422", "title": "Forbidden Attribute", "detail": f"{name} cannot be assigned"}
-    )
+    return Refused(422, {"status": "422", "title": "Forbidden Attribute", "detail": f"{name} cannot be assigned"})
 
 
 def invalid(resource: str, parameter: str, detail: str) -> Refused:
@@ -130,9 +126,7 @@ def resolve_version(requested: str | None, default: str, known: Sequence[str]) -
         wanted = ""
     found = [version for version in known if version <= wanted]
     if not found:
-        raise bad_request(
-            "unsupported_version_error", f"The version {requested!r} is not supported by this API."
-        )
+        raise bad_request("unsupported_version_error", f"The version {requested!r} is not supported by this API.")
     return found[-1]
 
 
@@ -154,7 +148,7 @@ class Query:
     fields: Mapping[str, frozenset[str]]
     filters: tuple[str, ...]
     per_page: int
-    asked_per_page: str | None
+    """Clamped; the links repeat what was asked."""
     offset: int
 
     @classmethod
@@ -182,7 +176,6 @@ class Query:
             fields=fields,
             filters=tuple(_words(known.get("filter", ""))),
             per_page=min(_whole(known.get("per_page"), 25), 100),
-            asked_per_page=known.get("per_page"),
             offset=_whole(known.get("offset"), 0),
         )
 
@@ -213,8 +206,8 @@ def _whole(text: str | None, default: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One applied filter. `op`: `eq`, `gt`, `gte`, `lt`, `lte`, `starts`, `ends`, `contains`, `never`, or `search`
-    (then `value` is the needle and `field` names the search)."""
+    """One applied filter. `op`: `eq`, `gt`, `gte`, `lt`, `lte`, `starts`, `ends`, `contains`, `present`, `never`, or
+    `search` (then `value` is the needle and `field` names the search)."""
 
     field: str
     op: str
@@ -226,9 +219,7 @@ NEVER = Condition("", "never")
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
-def condition_of(
-    name: str, op: str | None, text: str, kind: type_of_value, zone: ZoneInfo
-) -> list[Condition]:
+def condition_of(name: str, op: str | None, text: str, kind: type_of_value, zone: ZoneInfo) -> list[Condition]:
     """What one `where[...]` means for a field of this kind; a value that cannot be coerced matches nothing.
 
     Ranges exist on dates and times alone (vendor documentation "dates-times"); on other fields, and with an
@@ -347,12 +338,12 @@ def _test(view: View, source: Source, condition: Condition) -> Callable[[Row], b
     name, wanted = condition.field, condition.value
     if condition.op == "never":
         return lambda _row: False
+    if condition.op == "present":
+        return lambda row: row.get(name) is not None
     if name == "id":
         return lambda row: row.id == wanted
     derive = source.derived.get(name)
-    read: Callable[[Row], Any] = (
-        (lambda row: derive(view, row)) if derive is not None else (lambda row: row.get(name))
-    )
+    read: Callable[[Row], Any] = (lambda row: derive(view, row)) if derive is not None else (lambda row: row.get(name))
     if condition.op == "eq":
         if isinstance(wanted, str):
             return lambda row: (value := read(row)) is not None and fold(str(value)) == fold(wanted)
@@ -407,9 +398,7 @@ class _Ids(Sequence[int]):
         return self._entries[self._begin + at][-1]
 
 
-def _by_index(
-    view: View, source: Source, conditions: Sequence[Condition], order: Order
-) -> Sequence[int] | None:
+def _by_index(view: View, source: Source, conditions: Sequence[Condition], order: Order) -> Sequence[int] | None:
     if not conditions:
         entries = view.entries(source.type, order)
         return _Ids(entries, 0, len(entries))
@@ -453,9 +442,7 @@ def _candidates(view: View, source: Source, conditions: Sequence[Condition]) -> 
             entries = view.entries(source.type, ((name, False),))
             begin, end = _bounds(entries, ranged)
             if end - begin < len(entries) // 4:
-                return [
-                    row for e in entries[begin:end] if (row := view.get(source.type, e[-1])) is not None
-                ]
+                return [row for e in entries[begin:end] if (row := view.get(source.type, e[-1])) is not None]
     return None
 
 
@@ -465,17 +452,13 @@ def page_links(query: Query, url: str, total: int, count: int) -> tuple[dict[str
     meta: dict[str, Any] = {}
     if query.offset + count < total:
         following = query.offset + query.per_page
-        links["next"] = query.link(url, offset=following, per_page=_asked(query))
+        links["next"] = query.link(url, offset=following)
         meta["next"] = {"offset": following}
     if query.offset > 0:
         before = max(query.offset - query.per_page, 0)
-        links["prev"] = query.link(url, offset=before, per_page=_asked(query))
+        links["prev"] = query.link(url, offset=before)
         meta["prev"] = {"offset": before}
     return links, meta
-
-
-def _asked(query: Query) -> int:
-    return _whole(query.asked_per_page, 25)
 
 
 def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -485,9 +468,7 @@ def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     except orjson.JSONDecodeError:
         raise bad_request("invalid_json") from None
     if not isinstance(document, dict) or "data" not in document:
-        raise bad_request(
-            "invalid_resource_payload", "The payload given does not contain a 'data' key."
-        ) from None
+        raise bad_request("invalid_resource_payload", "The payload given does not contain a 'data' key.") from None
     data = document["data"]
     attributes = data.get("attributes") if isinstance(data, dict) else None
     relationships = data.get("relationships") if isinstance(data, dict) else None
@@ -499,6 +480,4 @@ def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _invalid_payload(detail: str) -> Refused:
-    return Refused(
-        422, {"status": "422", "title": "Invalid Payload", "code": "invalid_payload", "detail": detail}
-    )
+    return Refused(422, {"status": "422", "title": "Invalid Payload", "code": "invalid_payload", "detail": detail})

@@ -55,18 +55,14 @@ class Store:
         """The value, or None."""
         if self._db is None:
             return None
-        found = self._db.execute(
-            "SELECT body FROM documents WHERE bucket = ? AND key = ?", (bucket, key)
-        ).fetchone()
+        found = self._db.execute("SELECT body FROM documents WHERE bucket = ? AND key = ?", (bucket, key)).fetchone()
         return None if found is None else orjson.loads(found[0])
 
     def items(self, bucket: str) -> Iterator[tuple[str, Any]]:
         """All values of a bucket, by key as text."""
         if self._db is None:
             return
-        for key, body in self._db.execute(
-            "SELECT key, body FROM documents WHERE bucket = ? ORDER BY key", (bucket,)
-        ):
+        for key, body in self._db.execute("SELECT key, body FROM documents WHERE bucket = ? ORDER BY key", (bucket,)):
             yield key, orjson.loads(body)
 
     def clear(self) -> None:

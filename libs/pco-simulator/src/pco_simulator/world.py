@@ -167,9 +167,7 @@ class Change:
         table.forget_changes(elapsed - self.world.lag.largest if self._elapsed is not None else elapsed)
 
     def _note(self, type_: str, id_: int, kind: Literal["created", "updated", "destroyed"]) -> None:
-        self.mutations.append(
-            Mutation(self.church.organization.id, type_, str(id_), kind, self.at, self.by)
-        )
+        self.mutations.append(Mutation(self.church.organization.id, type_, str(id_), kind, self.at, self.by))
 
 
 def _kept(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,9 +196,7 @@ class World:
         self._next_ids: dict[str, int] = {}
 
     @classmethod
-    def open(
-        cls, state_dir: Path | None, *, people: int, seed: int, clock: Clock, churches: int = 2
-    ) -> "World":
+    def open(cls, state_dir: Path | None, *, people: int, seed: int, clock: Clock, churches: int = 2) -> "World":
         """Load the state kept in `state_dir` if it has this shape, else seed it.
 
         `people`: of the first church; the others are small. Seeding depends on `people`, `seed` and `churches`
@@ -247,8 +243,7 @@ class World:
         """
         from pco_simulator.people.resources import KINDS, new_tables  # noqa: PLC0415
 
-        church = Church(organization, new_tables())
-        self._churches[organization.id] = church
+        church = self._found(organization, new_tables())
         for type_ in KINDS:
             table = church.tables[type_]
             chunk: list[tuple[int, dict[str, Any]]] = []
@@ -268,13 +263,18 @@ class World:
         self.store.put("organizations", f"{len(self._churches):06}", asdict(organization))
         self.store.commit()
 
+    def _found(self, organization: Organization, tables: dict[str, Table]) -> Church:
+        church = Church(organization, tables)
+        tables["Organization"].put(Row(int(organization.id), _kept(asdict(organization))))
+        self._churches[organization.id] = church
+        return church
+
     def _load(self) -> None:
         from pco_simulator.people.resources import KINDS, new_tables  # noqa: PLC0415
 
         for _, known in self.store.items("organizations"):
             organization = Organization(**known)
-            church = Church(organization, new_tables())
-            self._churches[organization.id] = church
+            church = self._found(organization, new_tables())
             for type_ in KINDS:
                 table = church.tables[type_]
                 bucket = f"{organization.id}:{type_}"
@@ -387,6 +387,8 @@ class World:
                 household = tables["Household"].rows.get(memberships.rows[id_].attrs["household_id"])
                 if household is not None:
                     household.cache = None
+            for id_ in tables["Household"].children["primary_contact_id"].get(row.id, ()):
+                tables["Household"].rows[id_].cache = None
         elif type_ == "HouseholdMembership":
             household = tables["Household"].rows.get(row.attrs["household_id"])
             if household is not None:
@@ -424,9 +426,7 @@ class World:
                 rules.create_membership(change, household, {"person_id": row.id, "pending": False}, {})
         return str(row.id)
 
-    def create(
-        self, organization_id: str, type_: str, attributes: Mapping[str, Any], *, person_id: str
-    ) -> str:
+    def create(self, organization_id: str, type_: str, attributes: Mapping[str, Any], *, person_id: str) -> str:
         """A human gives a person an `Email`, `PhoneNumber` or `Address`, or (type `HouseholdMembership`, with
         `household_id` among the attributes) makes them a member of a household; gives the new id."""
         from pco_simulator.people import rules  # noqa: PLC0415
