@@ -1,0 +1,81 @@
+"""The platform API's calls about connections; see contracts.routes."""
+
+import re
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Cookie, Response
+
+from auth_service.resources import Wired
+from auth_service.usecases import cards, connect, disconnect
+from contracts.http.auth import (
+    AuthorizationCompleted,
+    AuthorizationStarted,
+    CompleteAuthorization,
+    Connections,
+    DisconnectReceipt,
+    ForgetOrganization,
+    Product,
+)
+from servicekit.auth import Admin, User
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/connections", tags=["connections"])
+
+COOKIE: Final = "pco_attempt"
+"""Binds an attempt to the browser that began it; its path is this router's prefix."""
+_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+
+BrowserCookie = Annotated[str | None, Cookie(alias=COOKIE)]
+
+
+@router.get("")
+async def get_cards(user: User, session: Session) -> Connections:
+    """Both cards."""
+    return await cards.cards(session, user.organization_id)
+
+
+@router.post("/{product}/authorize", status_code=201)
+async def authorize(
+    product: Product, user: Admin, session: Session, wired: Wired, response: Response, browser: BrowserCookie = None
+) -> AuthorizationStarted:
+    """Begin to connect."""
+    known = browser if browser and _SECRET.fullmatch(browser) else None
+    begun = await wired.connecting.begin(session, user, product, known)
+    response.set_cookie(
+        COOKIE,
+        begun.browser,
+        max_age=wired.settings.attempt_lifetime_seconds,
+        path=router.prefix,
+        httponly=True,
+        samesite="lax",
+        secure=wired.settings.secure_cookie,
+    )
+    return begun.answer
+
+
+@router.post("/complete")
+async def complete(
+    answer: CompleteAuthorization, user: Admin, wired: Wired, browser: BrowserCookie = None
+) -> AuthorizationCompleted:
+    """Finish connecting. Opens its own transactions: Planning Center is asked between them."""
+    return await wired.connecting.complete(user, answer, browser)
+
+
+@router.post("/{product}/disconnect", status_code=202)
+async def start_disconnect(product: Product, user: Admin, session: Session, wired: Wired) -> DisconnectReceipt:
+    """Disconnect, or join the disconnect in progress."""
+    return await wired.disconnecting.begin(session, user, product)
+
+
+@router.get("/{product}/receipt")
+async def get_receipt(product: Product, user: User, session: Session) -> DisconnectReceipt:
+    """The receipt of the disconnect in progress, else of the last one."""
+    return await disconnect.receipt(session, user.organization_id, product)
+
+
+@router.post("/forget-organization")
+async def forget_organization(answer: ForgetOrganization, user: Admin, session: Session) -> Connections:
+    """Allow another Planning Center organization."""
+    await connect.forget_organization(session, user, answer)
+    await session.flush()
+    return await cards.cards(session, user.organization_id)

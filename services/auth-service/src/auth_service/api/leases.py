@@ -1,0 +1,21 @@
+"""The access lease: for our own services alone, never routed by the gateway."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from auth_service.domain.lease import LEASE_RIGHTS
+from auth_service.resources import Wired
+from contracts.http.auth import LEASE_PATH, AccessLease, LeaseRequest
+from servicekit.auth import service_identity
+
+router = APIRouter(tags=["leases"])
+
+Caller = Annotated[str, Depends(service_identity(LEASE_RIGHTS.keys()))]
+
+
+@router.post(LEASE_PATH)
+async def lease(request: LeaseRequest, caller: Caller, wired: Wired, response: Response) -> AccessLease:
+    """Lend a token. Opens its own transactions: Planning Center may have to be asked between them."""
+    response.headers["Cache-Control"] = "no-store"
+    return await wired.leases.lease(caller, request)

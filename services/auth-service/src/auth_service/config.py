@@ -1,0 +1,91 @@
+"""What auth-service reads from its environment."""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from cryptography.fernet import Fernet
+from pydantic import Field, SecretStr, field_validator
+
+from contracts.values import AUTH_SERVICE
+from servicekit.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """See `ServiceSettings` for what every service reads."""
+
+    service_name: ClassVar[str] = AUTH_SERVICE
+
+    pco_base_url: str = "https://api.planningcenteronline.com"
+    """Where this service asks Planning Center, without a trailing slash."""
+    pco_browser_url: str = ""
+    """Where a browser finds Planning Center's consent page, if that differs (containers)."""
+    pco_client_id: str
+    pco_client_secret: SecretStr
+    pco_redirect_uri: str
+    """Registered at Planning Center: the page that posts `code` and `state` to /api/v1/connections/complete."""
+    pco_user_agent: str = "church-platform-sync (operations@example.org)"
+    """Planning Center wants a name and a contact, and answers a generic one with a bare 403."""
+    pco_request_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+    """For one request to Planning Center."""
+
+    token_encryption_keys: SecretStr
+    """Fernet keys with commas between them. The first one encrypts, all of them decrypt."""
+
+    refresh_margin_seconds: int = Field(default=300, ge=0)
+    """A lease is never handed out for less than this, as long as Planning Center answers."""
+    refresh_token_lifetime_days: int = Field(default=90, ge=1)
+    """Counted from the issue of the access token beside it, not from the last use (planningcenter/developers#879)."""
+    keep_alive_days: int = Field(default=30, ge=1)
+    """A grant that nobody used for so long is refreshed, long before its refresh token dies."""
+    grant_care_every_seconds: float = Field(default=300, gt=0)
+    """How often idle grants are looked for, and unused ones ended."""
+    attempt_lifetime_seconds: int = Field(default=600, ge=1)
+    """How long a consent may take."""
+    subscriptions_removed_within_seconds: float = Field(default=60, ge=0)
+    """How long a disconnect waits for webhook-gateway."""
+    disconnect_poll_seconds: float = Field(default=1.0, gt=0)
+
+    @field_validator("token_encryption_keys")
+    @classmethod
+    def _fernet_keys(cls, value: SecretStr) -> SecretStr:
+        keys = [key.strip() for key in value.get_secret_value().split(",") if key.strip()]
+        if not keys:
+            raise ValueError("at least one Fernet key is needed")
+        for key in keys:
+            Fernet(key)  # raises ValueError: 32 url-safe base64-encoded bytes
+        return value
+
+    @field_validator("pco_base_url", "pco_browser_url")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @property
+    def encryption_keys(self) -> list[str]:
+        """Fernet keys, the current one first."""
+        return [key.strip() for key in self.token_encryption_keys.get_secret_value().split(",") if key.strip()]
+
+    @property
+    def secure_cookie(self) -> bool:
+        """Whether the browser talks to us over TLS."""
+        return self.pco_redirect_uri.startswith("https:")
+
+    @property
+    def attempt_lifetime(self) -> timedelta:
+        """How long a consent may take."""
+        return timedelta(seconds=self.attempt_lifetime_seconds)
+
+    @property
+    def refresh_margin(self) -> timedelta:
+        """What a lease must have left."""
+        return timedelta(seconds=self.refresh_margin_seconds)
+
+    @property
+    def refresh_token_lifetime(self) -> timedelta:
+        """From the issue of a pair of tokens to the death of its refresh token."""
+        return timedelta(days=self.refresh_token_lifetime_days)
+
+    @property
+    def keep_alive(self) -> timedelta:
+        """The age at which an idle pair of tokens is renewed."""
+        return timedelta(days=self.keep_alive_days)

@@ -1,0 +1,132 @@
+"""The receipt of a disconnect: one line per step, each a sentence for a church's administrator."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from contracts.http.auth import Product
+
+Step = Literal["subscriptions", "refresh_token", "access_token", "schedules", "records"]
+Outcome = Literal["done", "not_needed", "pending", "failed", "shared"]
+STEPS: Final[tuple[Step, ...]] = get_args(Step)
+"""In the order of the receipt."""
+
+NAMES: Final[Mapping[str, str]] = {"people": "Planning Center People", "calendar": "Planning Center Calendar"}
+LEFTOVERS: Final = "https://api.planningcenteronline.com/access_tokens"
+"""Where a person at Planning Center sees which applications may act for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing done, or not."""
+
+    outcome: Outcome
+    sentence: str
+
+
+Lines = dict[Step, Line]
+
+
+def begun() -> Lines:
+    """The receipt as a disconnect begins."""
+    return {
+        "subscriptions": Line("pending", "Asking Planning Center to stop telling us about changes."),
+        "refresh_token": Line("pending", "Our lasting access will be ended."),
+        "access_token": Line("pending", "Our present access will be ended."),
+        "schedules": Line("pending", "No new sync starts; scheduled ones will be stopped."),
+        "records": Line("pending", "Nothing is deleted."),
+    }
+
+
+def subscriptions_removed(removed: int, left_behind: Sequence[str]) -> Line:
+    """What webhook-gateway reported."""
+    if left_behind:
+        count = len(left_behind)
+        notices = f"{count} change notice{'s' if count > 1 else ''}"
+        return Line(
+            "failed",
+            f"{notices} could not be removed at Planning Center: {', '.join(left_behind)}. What they send is refused "
+            "here, and Planning Center then switches them off by itself.",
+        )
+    if removed == 0:
+        return Line("not_needed", "Planning Center had no change notices of ours to remove.")
+    return Line("done", f"{removed} change notice{'s' if removed > 1 else ''} removed at Planning Center.")
+
+
+def subscriptions_given_up() -> Line:
+    """Nobody reported in time."""
+    return Line(
+        "failed",
+        "Removing our change notices at Planning Center took longer than a minute and was given up. What they send "
+        "is refused here, and Planning Center then switches them off by itself.",
+    )
+
+
+def shared_with(other: Product) -> Mapping[Step, Line]:
+    """Both token lines, when the other product goes on using the same authorization."""
+    return {
+        "refresh_token": Line(
+            "shared",
+            f"Both products use one authorization. Its use for this product has stopped; it ends with {NAMES[other]}.",
+        ),
+        "access_token": Line("shared", f"The present access goes on for {NAMES[other]} alone."),
+    }
+
+
+def already_ended(*, interrupted: bool) -> Mapping[Step, Line]:
+    """Both token lines, when Planning Center had ended the grant before.
+
+    interrupted: the answer to a renewal was lost, so Planning Center may have given an access that nobody holds.
+    """
+    if interrupted:
+        line = (
+            "Planning Center no longer accepts {}. Renewing it was interrupted once, so Planning Center may still "
+            "count an access that nobody holds. To be sure, remove our application at " + LEFTOVERS + "."
+        )
+        return {
+            "refresh_token": Line("failed", line.format("our lasting access")),
+            "access_token": Line("failed", line.format("our present access")),
+        }
+    return {
+        "refresh_token": Line("not_needed", "Planning Center had already ended our lasting access."),
+        "access_token": Line("not_needed", "Planning Center had already ended our present access."),
+    }
+
+
+def revoked(*, refresh_token_active: bool, access_token_active: bool) -> Mapping[Step, Line]:
+    """Both token lines, from what Planning Center says about the tokens after they were revoked."""
+    return {
+        "refresh_token": _revoked("Our lasting access", active=refresh_token_active),
+        "access_token": _revoked("Our present access", active=access_token_active),
+    }
+
+
+def _revoked(what: str, *, active: bool) -> Line:
+    if active:
+        return Line(
+            "failed",
+            f"{what} was given back, but Planning Center still calls it valid. We no longer hold it. To be sure, "
+            f"remove our application at {LEFTOVERS}.",
+        )
+    return Line("done", f"{what} was ended, and Planning Center confirms it.")
+
+
+def revocation_failed() -> Mapping[Step, Line]:
+    """Both token lines, when Planning Center could not be reached."""
+    line = "Planning Center could not be reached to end {}. We no longer hold it. To be sure, remove our application at"
+    return {
+        "refresh_token": Line("failed", f"{line.format('our lasting access')} {LEFTOVERS}."),
+        "access_token": Line("failed", f"{line.format('our present access')} {LEFTOVERS}."),
+    }
+
+
+def stopped(product: Product) -> Mapping[Step, Line]:
+    """The last two lines."""
+    if product == "people":
+        records = "Your members, families and links stay. Reconnecting the same church finds every link again."
+    else:
+        records = "Your events and links stay. Reconnecting the same church finds every link again."
+    return {
+        "schedules": Line("done", "No sync starts any more, neither by schedule nor by hand."),
+        "records": Line("done", records),
+    }

@@ -1,0 +1,144 @@
+"""The tables of auth-service. Row access is always by organization.
+
+Four rows tell the whole story of a church: which Planning Center organization it belongs to (`pco_binding`, outlives
+a disconnect), each product's `connection`, the `oauth_grant` a connection uses (two connections may share one), and
+the `disconnect` in progress or last finished. `authorization_attempt` is a consent on its way.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, Sequence, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from servicekit.db import service_metadata
+from servicekit.ids import uuid7
+
+
+class Base(DeclarativeBase):
+    """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
+
+    metadata = service_metadata()
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        bytes: LargeBinary,
+    }
+
+
+# One sequence for all grants: a product that moves to another grant still sees its token generation grow.
+TOKEN_GENERATION = Sequence("token_generation", metadata=Base.metadata)
+
+
+class PcoBinding(Base):
+    """The Planning Center organization a church's links belong to. Kept after a disconnect until it is forgotten."""
+
+    __tablename__ = "pco_binding"
+    __table_args__ = (
+        # Two churches that connect the same Planning Center organization at once: one of them is refused here.
+        Index(
+            "uq_pco_binding_in_use",
+            "pco_organization_id",
+            unique=True,
+            postgresql_where=text("in_use"),
+        ),
+    )
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    pco_organization_id: Mapped[str]
+    pco_organization_name: Mapped[str]
+    in_use: Mapped[bool]
+    """Whether any product is connected, closing or waits for a reconnect."""
+    one_grant: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Planning Center ended this church's first grant at the second consent: the next one asks for both products."""
+
+
+class OAuthGrant(Base):
+    """One consent at Planning Center with the tokens it gives now."""
+
+    __tablename__ = "oauth_grant"
+    __table_args__ = (Index("ix_oauth_grant_issued", "issued_at", postgresql_where=text("ended_at IS NULL")),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    organization_id: Mapped[str] = mapped_column(index=True)
+    pco_person_id: Mapped[str]
+    scope: Mapped[str]
+    access_token: Mapped[bytes]
+    """Encrypted, as is `refresh_token`."""
+    refresh_token: Mapped[bytes]
+    token_generation: Mapped[int] = mapped_column(BigInteger)
+    granted_at: Mapped[datetime]
+    issued_at: Mapped[datetime]
+    """Our clock, just before the request that gave this pair."""
+    expires_at: Mapped[datetime]
+    refresh_expires_at: Mapped[datetime]
+    refresh_started_at: Mapped[datetime | None]
+    """Set before Planning Center is asked, cleared with the new pair: still set means that an answer was lost."""
+    ended_at: Mapped[datetime | None]
+    """Planning Center no longer accepts the refresh token."""
+
+
+class Connection(Base):
+    """A church's authorization of one product. The row stays for ever: `version` and `generation` never restart."""
+
+    __tablename__ = "connection"
+    __table_args__ = (
+        CheckConstraint("product IN ('people', 'calendar')", name="product"),
+        CheckConstraint("state IN ('connected', 'reconnect_required', 'closing', 'disconnected')", name="state"),
+        CheckConstraint("state NOT IN ('connected', 'reconnect_required') OR grant_id IS NOT NULL", name="grant"),
+    )
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    product: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    version: Mapped[int]
+    generation: Mapped[int]
+    grant_id: Mapped[UUID | None] = mapped_column(ForeignKey("oauth_grant.id"), index=True)
+    pco_organization_id: Mapped[str]
+    pco_organization_name: Mapped[str]
+    pco_person_id: Mapped[str]
+    pco_person_name: Mapped[str]
+    connected_by_id: Mapped[str]
+    connected_by_name: Mapped[str]
+    connected_at: Mapped[datetime]
+    reason: Mapped[str | None]
+    """A slug, while a reconnect is required."""
+
+
+class AuthorizationAttempt(Base):
+    """A consent on its way: single use, bound to a person of ours and to the browser that began."""
+
+    __tablename__ = "authorization_attempt"
+
+    state_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    product: Mapped[str]
+    organization_id: Mapped[str]
+    user_id: Mapped[str]
+    browser_hash: Mapped[bytes]
+    code_verifier: Mapped[bytes]
+    """Encrypted."""
+    scope: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    used_at: Mapped[datetime | None]
+
+
+class Disconnect(Base):
+    """A disconnect and its receipt; one per connection generation. The row is the timer: it survives any process."""
+
+    __tablename__ = "disconnect"
+    __table_args__ = (Index("ix_disconnect_due", "due_at", postgresql_where=text("finished_at IS NULL")),)
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    product: Mapped[str] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(primary_key=True)
+    pco_organization_name: Mapped[str]
+    requested_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    """When the next step is taken at the latest, by the database's clock."""
+    attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    lines: Mapped[dict[str, Any]]
+    """step -> {outcome, sentence}, in the order of the receipt (`domain.receipt.STEPS`)."""
+    finished_at: Mapped[datetime | None]

@@ -1,0 +1,376 @@
+"""Connecting a product: consent begun, answer taken, grant stored.
+
+The answer is taken in steps, each a transaction of its own, because Planning Center is asked between them: the
+attempt is used up first (whatever becomes of it), the connection is stored last. A consent that is not taken in the
+end is given back to Planning Center, so that nothing of it remains there or here.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.config import Settings
+from auth_service.domain.consent import (
+    Attempt,
+    AttemptProblem,
+    attempt_problem,
+    people_role_problem,
+    products_granted,
+    scope_to_ask,
+)
+from auth_service.domain.receipt import NAMES
+from auth_service.errors import AuthorizationRefused, GrantRefused, PlanningCenterAway, StateForbids, VendorAway
+from auth_service.planning_center import Identity, PlanningCenter, Tokens, new_code_verifier
+from auth_service.storage import queries
+from auth_service.storage.tables import AuthorizationAttempt, Connection, OAuthGrant, PcoBinding
+from auth_service.storage.vault import Vault
+from auth_service.usecases.cards import card, other_product
+from auth_service.usecases.facts import move
+from auth_service.usecases.refresh import Refresher
+from contracts.events.auth_connection_v1 import ConnectionAuthorized
+from contracts.http.auth import (
+    AuthorizationCompleted,
+    AuthorizationStarted,
+    CompleteAuthorization,
+    ForgetOrganization,
+    Product,
+)
+from contracts.identity import UserIdentity
+from servicekit import outbox
+from servicekit.clock import Clock
+from servicekit.db import Sessions
+from servicekit.errors import Invalid
+
+log = structlog.get_logger(__name__)
+
+_START_AGAIN: Final = "Nothing was stored. Start again from the Integrations page."
+_PROBLEMS: Final = {
+    AttemptProblem.UNKNOWN: f"This answer from Planning Center belongs to no sign-in of yours. {_START_AGAIN}",
+    AttemptProblem.USED: "This sign-in was completed or cancelled before. Nothing was changed; look at the card, and "
+    "start again from the Integrations page if it is not connected.",
+    AttemptProblem.EXPIRED: f"The sign-in took longer than ten minutes. {_START_AGAIN}",
+    AttemptProblem.OTHER_BROWSER: f"This sign-in was begun in another browser. {_START_AGAIN}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt, and the secret that binds it to the browser."""
+
+    answer: AuthorizationStarted
+    browser: str
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+class Connecting:
+    """The consent flow."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        vendor: PlanningCenter,
+        vault: Vault,
+        refresher: Refresher,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._vendor = vendor
+        self._vault = vault
+        self._refresher = refresher
+        self._clock = clock
+
+    async def begin(self, session: AsyncSession, user: UserIdentity, product: Product, browser: str | None) -> Begun:
+        """Where to send the browser. `browser` is the secret of an earlier attempt: both of them then stay good."""
+        church = await queries.church(session, user.organization_id)
+        connection = church.connections.get(product)
+        if connection and connection.state == "connected":
+            raise StateForbids(f"{NAMES[product]} is connected already. Disconnect it first.", slug="connected")
+        if connection and connection.state == "closing":
+            raise StateForbids(_closing(product), slug="closing")
+        state, verifier, browser = secrets.token_urlsafe(32), new_code_verifier(), browser or secrets.token_urlsafe(32)
+        scope = scope_to_ask(product, one_grant=church.binding is not None and church.binding.one_grant)
+        now = self._clock.now()
+        session.add(
+            AuthorizationAttempt(
+                state_hash=_hash(state),
+                product=product,
+                organization_id=user.organization_id,
+                user_id=user.user_id,
+                browser_hash=_hash(browser),
+                code_verifier=self._vault.seal(verifier),
+                scope=scope,
+                created_at=now,
+            )
+        )
+        url = self._vendor.authorize_url(scope=scope, state=state, code_verifier=verifier)
+        return Begun(AuthorizationStarted(authorize_url=url, expires_at=now + self._settings.attempt_lifetime), browser)
+
+    async def complete(
+        self, user: UserIdentity, answer: CompleteAuthorization, browser: str | None
+    ) -> AuthorizationCompleted:
+        """Take what Planning Center sent back. AuthorizationRefused or VendorAway: nothing is stored."""
+        attempt = await self._use_up(user, answer, browser)
+        product = _product(attempt)
+        if answer.error is not None or answer.code is None:
+            raise _cancelled(answer.error)
+        tokens = await self._exchange(answer.code, self._vault.open(attempt.code_verifier))
+        try:
+            identity = await self._identify(tokens, product)
+            async with self._sessions.begin() as session:
+                reconnected = await self._store(session, user, product, tokens, identity)
+        except BaseException:
+            await self._give_back(tokens)
+            raise
+        await self._look_at_earlier_grant(user.organization_id, product)
+        async with self._sessions.begin() as session:
+            church = await queries.church(session, user.organization_id)
+        return AuthorizationCompleted(card=card(church, product), reconnected=reconnected)
+
+    async def _use_up(
+        self, user: UserIdentity, answer: CompleteAuthorization, browser: str | None
+    ) -> AuthorizationAttempt:
+        now = self._clock.now()
+        async with self._sessions.begin() as session:
+            row = await session.get(AuthorizationAttempt, _hash(answer.state), with_for_update=True)
+            problem = attempt_problem(
+                _attempt(row) if row else None,
+                organization_id=user.organization_id,
+                user_id=user.user_id,
+                browser_hash=_hash(browser) if browser else None,
+                now=now,
+                lifetime=self._settings.attempt_lifetime,
+            )
+            if problem is not None or row is None:
+                problem = problem or AttemptProblem.UNKNOWN
+                raise AuthorizationRefused(_PROBLEMS[problem], slug=problem.value)
+            row.used_at = now
+            return row
+
+    async def _exchange(self, code: str, verifier: str) -> Tokens:
+        try:
+            return await self._vendor.exchange(code, verifier)
+        except GrantRefused as error:
+            raise AuthorizationRefused(
+                f"Planning Center did not accept the sign-in. {_START_AGAIN}", slug="authorization-refused"
+            ) from error
+        except PlanningCenterAway as error:
+            raise _away() from error
+
+    async def _identify(self, tokens: Tokens, product: Product) -> Identity:
+        """Who consented; refused if the scope or the person's role is not enough."""
+        granted = products_granted(tokens.scope)
+        if product not in granted:
+            raise AuthorizationRefused(
+                f"Planning Center did not grant access to {NAMES[product]}. {_START_AGAIN}", slug="scope-missing"
+            )
+        try:
+            identity = await self._vendor.identity(tokens.access_token)
+            if "people" in granted:
+                role = await self._vendor.people_permissions(tokens.access_token)
+                if sentence := people_role_problem(role, identity.person_name):
+                    raise AuthorizationRefused(sentence, slug="role-missing")
+        except GrantRefused as error:
+            raise AuthorizationRefused(
+                f"Planning Center took the sign-in back at once. {_START_AGAIN}", slug="authorization-refused"
+            ) from error
+        except PlanningCenterAway as error:
+            raise _away() from error
+        return identity
+
+    async def _store(
+        self, session: AsyncSession, user: UserIdentity, product: Product, tokens: Tokens, identity: Identity
+    ) -> bool:
+        """Bind, store the grant, move the connections that use it. Whether the product was connected there before."""
+        await queries.lock_organization(session, user.organization_id)
+        church = await queries.church(session, user.organization_id)
+        if (own := church.connections.get(product)) and own.state == "closing":
+            raise StateForbids(_closing(product), slug="closing")
+        await self._bind(session, church, user, identity)
+        grant = OAuthGrant(
+            organization_id=user.organization_id,
+            pco_person_id=identity.person_id,
+            scope=tokens.scope,
+            access_token=self._vault.seal(tokens.access_token),
+            refresh_token=self._vault.seal(tokens.refresh_token),
+            token_generation=await queries.next_token_generation(session),
+            granted_at=self._clock.now(),
+            issued_at=tokens.issued_at,
+            expires_at=tokens.expires_at,
+            refresh_expires_at=tokens.issued_at + self._settings.refresh_token_lifetime,
+        )
+        session.add(grant)
+        await session.flush()
+        reconnected = own is not None and own.pco_organization_id == identity.organization_id
+        facts = [
+            self._authorize(session, church, name, user, identity, grant)
+            for name in self._covered(church, product, tokens)
+        ]
+        await outbox.append_all(session, facts)
+        return reconnected
+
+    def _covered(self, church: queries.Church, product: Product, tokens: Tokens) -> list[Product]:
+        """The product asked for, and the other one if one grant serves both and it is in use."""
+        other = other_product(product)
+        connection = church.connections.get(other)
+        shares = (
+            church.binding is not None
+            and church.binding.one_grant
+            and other in products_granted(tokens.scope)
+            and connection is not None
+            and connection.state in {"connected", "reconnect_required"}
+        )
+        return [product, other] if shares else [product]
+
+    async def _bind(
+        self, session: AsyncSession, church: queries.Church, user: UserIdentity, identity: Identity
+    ) -> None:
+        binding = church.binding
+        if binding is not None and binding.pco_organization_id != identity.organization_id:
+            raise _other_organization(binding, identity)
+        if binding is None:
+            binding = PcoBinding(organization_id=user.organization_id, pco_organization_id=identity.organization_id)
+            session.add(binding)
+        binding.pco_organization_name = identity.organization_name
+        binding.in_use = True
+        try:
+            await session.flush()
+        except IntegrityError as error:
+            # uq_pco_binding_in_use: another church has it. Which one is nobody's business.
+            raise AuthorizationRefused(
+                f"{identity.organization_name} at Planning Center is connected to another organization here. Nothing "
+                "was stored. If that should not be so, ask the support of this platform.",
+                slug="organization-taken",
+            ) from error
+
+    def _authorize(
+        self,
+        session: AsyncSession,
+        church: queries.Church,
+        product: Product,
+        user: UserIdentity,
+        identity: Identity,
+        grant: OAuthGrant,
+    ) -> ConnectionAuthorized:
+        now = self._clock.now()
+        connection = church.connections.get(product)
+        if connection is None:
+            connection = Connection(
+                organization_id=user.organization_id, product=product, state="disconnected", version=0, generation=0
+            )
+            session.add(connection)
+        connection.generation += 1
+        connection.grant_id = grant.id
+        connection.pco_organization_id = identity.organization_id
+        connection.pco_organization_name = identity.organization_name
+        connection.pco_person_id = identity.person_id
+        connection.pco_person_name = identity.person_name
+        connection.connected_by_id = user.user_id
+        connection.connected_by_name = user.name
+        connection.connected_at = now
+        return move(connection, "connected", ConnectionAuthorized, now)
+
+    async def _give_back(self, tokens: Tokens) -> None:
+        """A consent that was not taken ends at Planning Center too, if it can be reached."""
+        try:
+            await self._vendor.revoke(tokens.refresh_token, "refresh_token")
+            await self._vendor.revoke(tokens.access_token, "access_token")
+        except PlanningCenterAway as error:
+            log.warning("a consent that was not taken could not be given back", cause=str(error))
+
+    async def _look_at_earlier_grant(self, organization_id: str, product: Product) -> None:
+        """Ask whether this consent ended the other product's grant: if so, its card says so now and not in two hours.
+
+        Unconfirmed at Planning Center, and both answers are lived with. A refresh is the only question that tells for
+        certain; an answer that does not come is got by the next lease.
+        """
+        async with self._sessions.begin() as session:
+            church = await queries.church(session, organization_id)
+            own, other = (church.connections.get(name) for name in (product, other_product(product)))
+            if own is None or other is None or other.grant_id is None or other.grant_id == own.grant_id:
+                return
+            earlier = await queries.grant(session, other.grant_id)
+        if earlier is None or earlier.ended_at or earlier.pco_person_id != own.pco_person_id:
+            return
+        try:
+            await self._refresher.refresh(earlier.id, earlier.token_generation)
+        except (PlanningCenterAway, OSError) as error:
+            log.info("the earlier grant was not looked at", cause=str(error))
+
+
+async def forget_organization(session: AsyncSession, user: UserIdentity, answer: ForgetOrganization) -> None:
+    """Let another Planning Center organization be connected, once nothing is connected any more."""
+    await queries.lock_organization(session, user.organization_id)
+    church = await queries.church(session, user.organization_id)
+    if church.binding is None:
+        raise StateForbids("No Planning Center organization is remembered here.", slug="not-connected")
+    if any(connection.state != "disconnected" for connection in church.connections.values()):
+        raise StateForbids("Disconnect both products first. The links are kept until then.", slug="connected")
+    if answer.confirmation != church.binding.pco_organization_name:
+        raise Invalid(
+            "Type the name exactly as it is shown. Nothing was changed.",
+            errors=[{"field": "confirmation", "message": "is not the name of the Planning Center organization"}],
+        )
+    await session.delete(church.binding)
+
+
+async def forget_old_attempts(sessions: Sessions, clock: Clock, settings: Settings) -> None:
+    """Attempts are kept a while past their end, so that a late answer is told what happened to it."""
+    async with sessions.begin() as session:
+        await session.execute(
+            delete(AuthorizationAttempt).where(
+                AuthorizationAttempt.created_at < clock.now() - 144 * settings.attempt_lifetime
+            )
+        )
+
+
+def _attempt(row: AuthorizationAttempt) -> Attempt:
+    return Attempt(row.organization_id, row.user_id, row.browser_hash, row.created_at, used=row.used_at is not None)
+
+
+def _product(attempt: AuthorizationAttempt) -> Product:
+    return "people" if attempt.product == "people" else "calendar"
+
+
+def _closing(product: Product) -> str:
+    return f"{NAMES[product]} is being disconnected, which takes up to a minute. Connect it again after that."
+
+
+def _cancelled(error: str | None) -> AuthorizationRefused:
+    if error == "access_denied":
+        return AuthorizationRefused(
+            "The sign-in was cancelled at Planning Center. Nothing was stored. Connect again whenever you like.",
+            slug="authorization-cancelled",
+        )
+    return AuthorizationRefused(
+        f"Planning Center ended the sign-in without granting access. {_START_AGAIN}", slug="authorization-refused"
+    )
+
+
+def _away() -> VendorAway:
+    return VendorAway(f"Planning Center did not answer in time. {_START_AGAIN}", retry_after=30)
+
+
+def _other_organization(binding: PcoBinding, identity: Identity) -> AuthorizationRefused:
+    ours, theirs = binding.pco_organization_name, identity.organization_name
+    if binding.in_use:
+        return AuthorizationRefused(
+            f"You signed in to {theirs}, but the other product is connected to {ours}. Both have to belong to the same "
+            f"Planning Center organization. Nothing was stored. Connect again and choose {ours}.",
+            slug="organization-mismatch",
+        )
+    return AuthorizationRefused(
+        f"You signed in to {theirs}, but the links kept here belong to {ours}. Nothing was stored. Connect again and "
+        f"choose {ours}, or first reset the links on the Integrations page.",
+        slug="organization-mismatch",
+    )

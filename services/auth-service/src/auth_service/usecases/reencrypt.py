@@ -1,0 +1,49 @@
+"""`python -m auth_service reencrypt`: every stored secret under the current key, so that old keys can go."""
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.config import Settings
+from auth_service.storage.tables import AuthorizationAttempt, OAuthGrant
+from auth_service.storage.vault import Vault
+from servicekit.db import Sessions, make_engine, make_sessions
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200
+
+
+async def reencrypt(settings: Settings) -> None:
+    """Rows are locked while they are rewritten, so that a refresh at the same moment is not undone."""
+    engine: AsyncEngine = make_engine(settings)
+    try:
+        sessions, vault = make_sessions(engine, settings.service_name), Vault(settings.encryption_keys)
+        grants = await _grants(sessions, vault)
+        attempts = await _attempts(sessions, vault)
+    finally:
+        await engine.dispose()
+    log.info("secrets are under the current key", grants=grants, attempts=attempts)
+
+
+async def _grants(sessions: Sessions, vault: Vault) -> int:
+    done, last = 0, None
+    while True:
+        async with sessions.begin() as session:
+            query = select(OAuthGrant).order_by(OAuthGrant.id).limit(BATCH).with_for_update()
+            rows = (await session.scalars(query if last is None else query.where(OAuthGrant.id > last))).all()
+            for row in rows:
+                row.access_token = vault.reseal(row.access_token)
+                row.refresh_token = vault.reseal(row.refresh_token)
+        done += len(rows)
+        if len(rows) < BATCH:
+            return done
+        last = rows[-1].id
+
+
+async def _attempts(sessions: Sessions, vault: Vault) -> int:
+    async with sessions.begin() as session:
+        rows = (await session.scalars(select(AuthorizationAttempt).with_for_update())).all()
+        for row in rows:
+            row.code_verifier = vault.reseal(row.code_verifier)
+        return len(rows)
