@@ -128,3 +128,34 @@ def test_who_am_i_needs_no_scope(api: httpx.Client, church: str) -> None:
     answer = api.get("/current/v2/me", params={"include": "organization"})
     assert answer.status_code == 200
     assert answer.json()["included"][0]["id"] == church
+
+
+@pytest.mark.parametrize(("style", "served", "refused"), [("recorded", "20", "20 seconds"), ("number", "20", "20")])
+def test_period_comes_in_the_forms_that_were_recorded(
+    api: httpx.Client, control: Control, style: str, served: str, refused: str
+) -> None:
+    control.change_settings(rate_limit=1, rate_period_style=style)
+    periods = [api.get(PEOPLE).headers["x-pco-api-request-rate-period"] for _ in range(2)]
+    assert periods == [served, refused]
+
+
+def test_permissions_are_those_of_the_person_at_call_time(
+    simulator: SimulatorProcess, control: Control, church: str
+) -> None:
+    body = {"data": {"type": "Person", "attributes": {"first_name": "No", "last_name": "Way"}}}
+    with simulator.api(control.personal_access_token(church, people_permissions="Viewer")) as viewer:
+        assert viewer.get(PEOPLE).status_code == 200
+        assert viewer.post(PEOPLE, json=body).status_code == 403
+    with simulator.api(control.personal_access_token(church, people_permissions=None)) as outsider:
+        assert outsider.get(PEOPLE).status_code in {401, 403}
+        assert outsider.get("/current/v2/me").status_code == 200
+
+
+def test_credentials_end_with_the_person(simulator: SimulatorProcess, control: Control) -> None:
+    church = control.organizations()[1]
+    token = control.personal_access_token(church["id"], people_permissions="Viewer")
+    person_id = next(each["person_id"] for each in church["logins"] if each["people_permissions"] == "Viewer")
+    with simulator.api(token) as viewer:
+        assert viewer.get(PEOPLE).status_code == 200
+        control.delete_person(church["id"], person_id)
+        assert viewer.get(PEOPLE).status_code == 401

@@ -299,3 +299,22 @@ def test_chooser_offers_every_church_and_remembers(application: Application, con
     page = application.browser.get("/oauth/authorize", params={**application.request, "prompt": ""}).text
     assert re.findall(r'name="login" value="([^"]+)"', page) == [login]
     assert "Sign in as somebody else" in page
+
+
+@pytest.mark.parametrize(
+    ("op", "refreshed"), [("revoke", 400), ("expire", 400)], ids=["revoked mid-run", "expired mid-run"]
+)
+def test_tokens_die_in_the_middle_of_a_run(application: Application, control: Control, op: str, refreshed: int) -> None:
+    control.add_fault({"kind": "end_token", "op": op}, path="^/people/v2/people$", nth=2)
+    tokens = application.connect()
+    assert [application.call(tokens["access_token"]).status_code for _ in range(3)] == [200, 401, 401]
+    assert application.refresh(tokens["refresh_token"]).status_code == refreshed
+    assert [grant["live_access_tokens"] for grant in control.grants()][-1] == 0
+
+
+def test_hints_stand_in_the_body_when_switched_on(application: Application, control: Control) -> None:
+    control.change_settings(error_hints=True)
+    tokens = application.connect(scope="calendar")
+    assert application.call(tokens["access_token"]).json()["errors"][0]["code"] == "PELICAN"
+    control.end_tokens(op="revoke", client_id=application.credentials.id)
+    assert application.call(tokens["access_token"]).json()["errors"][0]["code"] == "CAPUCHIN"
