@@ -60,7 +60,9 @@ console: ## tsc --checkJs and eslint for the console, where npm is there
 	@if ! command -v npm >/dev/null; then \
 		$(call skip,console,npm is not installed, so the console's JavaScript was not checked); \
 	else \
-		cd $(CONSOLE) && npm install --no-package-lock --no-audit --no-fund --loglevel=error && npm run --silent check; \
+		cd $(CONSOLE) && { [ node_modules -nt package.json ] \
+			|| { npm install --no-package-lock --no-audit --no-fund --loglevel=error && touch node_modules; }; } \
+			&& npm run --silent check; \
 	fi
 
 unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
@@ -101,7 +103,7 @@ format: $(INSTALLED) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
 contracts: $(INSTALLED) ## write schema snapshots of changed messages and check them both ways
-	@$(BIN)/python -m contracts.snapshots
+	@$(BIN)/python -m contracts.schemas
 
 constraints: $(INSTALLED) ## pin what is installed now
 	@$(BIN)/pip freeze --exclude-editable > constraints.txt

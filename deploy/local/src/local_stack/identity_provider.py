@@ -52,9 +52,9 @@ class Person:
 PEOPLE: Final = {
     person.username: person
     for person in (
-        Person("ada", "Ada Moreno", "ada@harbor.example", "org-harbor", "Harbor Church", "admin"),
-        Person("sam", "Sam Whitfield", "sam@harbor.example", "org-harbor", "Harbor Church", "staff"),
-        Person("olga", "Olga Brandt", "olga@hillside.example", "org-hillside", "Hillside Church", "admin"),
+        Person("ada", "Ada Moreno", "ada@riverbend.example", "riverbend", "Riverbend Community Church", "admin"),
+        Person("sam", "Sam Whitfield", "sam@riverbend.example", "riverbend", "Riverbend Community Church", "staff"),
+        Person("olga", "Olga Brandt", "olga@hillside.example", "hillside", "Hillside Chapel", "admin"),
     )
 }
 _ROLE_IN_WORDS = {"admin": "Administrator", "staff": "Staff"}

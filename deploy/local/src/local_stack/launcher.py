@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from contracts.values import WEBHOOK_GATEWAY
 from local_stack.identity_provider import PEOPLE
-from local_stack.stack import IDENTITY_PROVIDER, SERVICES, SIMULATOR, Stack
+from local_stack.stack import IDENTITY_PROVIDER, SERVICES, SIMULATOR, Stack, forget
 from servicekit.local import LocalStackError
 
 _WIDTH = max(map(len, (*SERVICES, IDENTITY_PROVIDER, SIMULATOR)))
@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until stopped; returns the exit status."""
     options = _parse(arguments)
     output = Output()
+    if options.forget:
+        return _forget(options.state, output)
     stack = Stack(
         options.state,
         port=options.port,
@@ -85,6 +87,16 @@ def main(arguments: list[str] | None = None) -> int:
     except LocalStackError as error:
         output.plain(f"\n{error}")
         return 1
+
+
+def _forget(state: Path, output: Output) -> int:
+    try:
+        forget(state)
+    except LocalStackError as error:
+        output.plain(str(error))
+        return 1
+    output.plain("Nothing is left of earlier runs.")
+    return 0
 
 
 def _wait_for_ever() -> NoReturn:
@@ -122,6 +134,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--replicas", type=_replicas, action="append", default=[], metavar="SERVICE=N", help="repeatable"
     )
+    parser.add_argument("--forget", action="store_true", help="delete what earlier runs kept, and end")
     return parser.parse_args(arguments)
 
 

@@ -49,7 +49,7 @@ class ProcessBook:
 class StackProcess:
     """A program that is started, watched and, with ``supervised``, restarted when it ends unasked.
 
-    Its output goes line by line to ``log`` and to ``say``.
+    Its output goes to ``log`` and, with ``echo``, line by line to ``say``.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class StackProcess:
         book: ProcessBook,
         say: Say,
         supervised: bool,
+        echo: bool = True,
     ) -> None:
         self.label = label
         self.argv = list(argv)
@@ -72,6 +73,7 @@ class StackProcess:
         self._book = book
         self._say = say
         self._supervised = supervised
+        self._echo = echo
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -163,6 +165,8 @@ class StackProcess:
                 return
             if time.monotonic() - began > _STABLE_SECONDS:
                 pause = _FIRST_PAUSE
+            if not self._echo:
+                self._say(self.label, self.last_lines())
             self._say(self.label, f"{describe_status(status)}; starting it again in {pause:g} s")
             if self._stopping.wait(pause):
                 return
@@ -178,7 +182,8 @@ class StackProcess:
         with self.log.open("ab", buffering=0) as log, process.stdout as output:
             for line in output:
                 log.write(line)
-                self._say(self.label, line.decode(errors="replace").rstrip())
+                if self._echo:
+                    self._say(self.label, line.decode(errors="replace").rstrip())
 
 
 def describe_status(status: int) -> str:

@@ -11,6 +11,7 @@ All calls block; from a coroutine use ``asyncio.to_thread``.
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -378,6 +379,7 @@ class Stack:
                 book=self._book,
                 say=self._say,
                 supervised=self._supervised,
+                echo=name in self.services,
             )
             replicas.append(_Replica(port, process))
         self._replicas[name] = replicas
@@ -402,6 +404,22 @@ class Stack:
             futures: list[Future[Any]] = []
             yield lambda *calls: futures.extend(pool.submit(call) for call in calls)
             _raise_first(futures)
+
+
+def forget(state: Path) -> None:
+    """Delete the state directory of a stack; LocalStackError if it is running."""
+    state = state.resolve()
+    if not state.exists():
+        return
+    lock = DirectoryLock(state)
+    lock.acquire(f"The stack in {state} is running: stop it first.")
+    try:
+        ProcessBook(state / "processes.json").end_leftovers()
+        LocalKafka(state / "kafka").delete()
+        LocalPostgres(state / "postgres").delete()
+        shutil.rmtree(state)
+    finally:
+        lock.release()
 
 
 _PROBES: Final = {SIMULATOR: "/_sim/openapi.json", IDENTITY_PROVIDER: "/livez", _PROXY: "/readyz"}

@@ -72,7 +72,7 @@ class LocalKafka:
         if self._prepared:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(f"The Kafka in {self.directory} is in use by another process: stop that first.")
+        self._lock.acquire(self._in_use())
         try:
             self._end_what_was_left()
             port = choose_port(self._wanted_port, self._memory.integer("port"), "Kafka")
@@ -113,6 +113,18 @@ class LocalKafka:
         """Stop and start on the same port."""
         self.stop()
         self.start()
+
+    def delete(self) -> None:
+        """Delete the directory with all data; LocalStackError while another process uses it."""
+        if not self.directory.exists():
+            return
+        self.stop()
+        self._lock.acquire(self._in_use())
+        try:
+            self._end_what_was_left()
+            shutil.rmtree(self.directory)
+        finally:
+            self._lock.release()
 
     @property
     def running(self) -> bool:
@@ -224,6 +236,9 @@ class LocalKafka:
             status = spawn(command, stdout=log, cwd=self.directory).wait()
         if status:
             raise LocalStackError(f"Kafka could not format its storage; {self.log} says why.")
+
+    def _in_use(self) -> str:
+        return f"The Kafka in {self.directory} is in use by another process: stop that first."
 
     def _end_what_was_left(self) -> None:
         """A broker whose launcher was killed."""

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -63,7 +64,7 @@ class LocalPostgres:
         if self.running:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(f"The PostgreSQL in {self.directory} is in use by another process: stop that first.")
+        self._lock.acquire(self._in_use())
         try:
             user = _account_to_run_as(self.directory)
             self._end_what_was_left()
@@ -95,6 +96,18 @@ class LocalPostgres:
         """Stop and start on the same port."""
         self.stop()
         self.start()
+
+    def delete(self) -> None:
+        """Delete the directory with all data; LocalStackError while another process uses it."""
+        if not self.directory.exists():
+            return
+        self.stop()
+        self._lock.acquire(self._in_use())
+        try:
+            self._end_what_was_left()
+            shutil.rmtree(self.directory)
+        finally:
+            self._lock.release()
 
     @property
     def running(self) -> bool:
@@ -230,6 +243,9 @@ class LocalPostgres:
             and lines[0].strip() == str(self._process.pid)
             and lines[7].strip() == "ready"
         )
+
+    def _in_use(self) -> str:
+        return f"The PostgreSQL in {self.directory} is in use by another process: stop that first."
 
     def _end_what_was_left(self) -> None:
         """A server whose launcher was killed, or the pid file of one that was killed itself."""
