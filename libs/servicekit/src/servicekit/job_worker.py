@@ -100,6 +100,11 @@ class JobContext:
         if self.stop_requested:
             raise StopRequested
 
+    @property
+    def over(self) -> bool:
+        """Whether `wait` or `finish` has been called: the lease is given up."""
+        return self._over
+
     async def _update(self, session: AsyncSession, **values: Any) -> Row[Any]:
         row: Row[Any] | None = (
             await session.execute(
@@ -123,14 +128,15 @@ class JobContext:
 
     async def keep(self, beat: Callable[[], None]) -> None:
         """Renew until cancelled. LeaseLost when the job is another's or the lease has run out."""
-        while not self._over:
+        while True:
             beat()
             await asyncio.sleep(self.lease_seconds / 3)
+            if self.over:
+                return
             try:
-                if not self._over:
-                    await self.renew()
+                await self.renew()
             except LeaseLost:
-                if self._over:
+                if self.over:
                     return
                 raise
             except Exception as error:
@@ -252,7 +258,7 @@ class Claimer:
         )
 
     async def _end(self, job: JobContext, state: State, error: str | None = None) -> str:
-        if job._over:  # noqa: SLF001 - ended or waiting by its own transaction
+        if job.over:
             return "over"
         return await self._write(lambda session: job.finish(session, state, error), state)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 POSTGRES_IMAGE = "postgres:18"
@@ -13,12 +14,13 @@ KAFKA_IMAGE = "apache/kafka:4.3.1"
 @cache
 def container_engine() -> bool:
     """Whether a Docker-compatible engine answers."""
-    import docker  # noqa: PLC0415 - comes with testcontainers, which only development has
-    from docker.errors import DockerException  # noqa: PLC0415
-
+    try:
+        docker = import_module("docker")  # comes with testcontainers, which only development has
+    except ModuleNotFoundError:
+        return False
     try:
         docker.from_env(timeout=5).ping()
-    except (DockerException, OSError):
+    except (docker.errors.DockerException, OSError):
         return False
     return True
 

@@ -11,9 +11,9 @@ from typing import Any
 async def eventually(
     predicate: Callable[[], Any], *, within: float = 5.0, every: float = 0.05, because: str = ""
 ) -> Any:
-    """The first truthy value of `predicate`, a plain or async function. AssertionError with its last value after `within` seconds.
+    """The first truthy value of `predicate`, a plain or async function.
 
-    An AssertionError inside the predicate counts as not yet.
+    AssertionError with its last value after `within` seconds. An AssertionError inside the predicate counts as not yet.
     """
     deadline = time.monotonic() + within
     last: object = None

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from pydantic import BaseModel
-from sqlalchemy import func, text
+from sqlalchemy import ForeignKey, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -51,6 +51,24 @@ class Note(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     text: Mapped[str]
     version: Mapped[int]
+
+
+class Parent(Base):
+    """What a child must have."""
+
+    __tablename__ = "parent"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Child(Base):
+    """Its parent is looked for at the commit, not before: a commit can fail."""
+
+    __tablename__ = "child"
+
+    id: Mapped[str] = mapped_column(
+        ForeignKey(Parent.id, deferrable=True, initially="DEFERRED"), primary_key=True
+    )
 
 
 class Effect(Base):
@@ -96,6 +114,7 @@ class NoteBody(BaseModel):
 
 async def put_note_row(session: AsyncSession, organization_id: str, note_id: str, value: str) -> int:
     """Write a note and tell about it. Returns its version."""
+    version: int | None
     statement = insert(Note).values(organization_id=organization_id, id=note_id, text=value, version=1)
     version = await session.scalar(
         statement.on_conflict_do_update(
@@ -134,8 +153,9 @@ async def put_note_broken(note_id: str, body: NoteBody, user: User, session: Ses
 
 @router.put("/notes/{note_id}/deferred")
 async def put_note_deferred(note_id: str, body: NoteBody, user: User, session: Session) -> dict[str, int]:
-    """Write what only the commit will refuse (a deferred foreign key)."""
-    await session.execute(text("INSERT INTO child (note) VALUES (:note)"), {"note": note_id})
+    """Write what only the commit will refuse."""
+    session.add(Child(id=note_id))
+    await session.flush()
     return {"version": 1}
 
 

@@ -25,3 +25,13 @@ def upgrade() -> None:
         sa.Column("detail", sa.String, nullable=False),
         sa.Column("pid", sa.Integer, nullable=False),
     )
+    op.create_table("parent", sa.Column("id", sa.String, primary_key=True))
+    op.create_table(
+        "child",
+        sa.Column(
+            "id",
+            sa.String,
+            sa.ForeignKey("parent.id", deferrable=True, initially="DEFERRED"),
+            primary_key=True,
+        ),
+    )

@@ -1,0 +1,192 @@
+"""The edge of HTTP: who may ask, what is refused and how, and that an answer is never ahead of its commit."""
+
+import base64
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from joserfc.jwk import OKPKey
+from sqlalchemy import text
+
+from servicekit.testing import KeyRing, assert_migrated, assert_wiring
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+SERVICE = "people-sync"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(keys: KeyRing) -> dict[str, str]:
+    return keys.user_headers(SERVICE, organization_id="org-http")
+
+
+def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document["type"] == f"/problems/{slug}"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document["instance"] == answer.request.url.path
+    return document
+
+
+async def test_wiring_and_migrations(app: FastAPI) -> None:
+    from sample_service.main import Base  # noqa: PLC0415
+
+    others = {"webhooks.delivery.v1", "webhooks.subscription.v1", "conflicts.resolution.v1"}
+    assert_wiring(app, SERVICE, not_yet=others)
+    with pytest.raises(AssertionError):
+        assert_wiring(app, SERVICE)
+    with pytest.raises(AssertionError):
+        assert_wiring(app, SERVICE, not_yet={*others, "auth.connection.v1"})
+    await assert_migrated(app.state.runtime.settings.database_url.get_secret_value(), Base.metadata)
+
+
+async def test_a_signed_in_user_writes_and_reads(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
+    answer = await client.put("/notes/a", json={"text": "one"}, headers=admin | {"X-Correlation-ID": "abcdef-123"})
+    assert answer.json() == {"version": 1}
+    assert answer.headers["X-Correlation-ID"] == "abcdef-123"
+    assert (await client.get("/notes/a", headers=admin)).json() == {"text": "one", "version": 1}
+
+
+async def test_the_organization_comes_from_the_token_alone(
+    client: httpx.AsyncClient, keys: KeyRing, admin: dict[str, str]
+) -> None:
+    await client.put("/notes/b", json={"text": "ours"}, headers=admin)
+    answer = await client.get("/notes/b", headers=keys.user_headers(SERVICE, organization_id="other"))
+    assert_problem(answer, 404, "not-found")
+    assert "ours" not in answer.text
+
+
+async def test_tokens_that_prove_nothing(client: httpx.AsyncClient, keys: KeyRing) -> None:
+    def encoded(part: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+    now = int(time.time())
+    good = keys.user_token(SERVICE)
+    header, payload, signature = good.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    stranger = KeyRing()  # the same names, other keys
+    forged_public = OKPKey.generate_key("Ed25519").as_dict(private=False)
+    embedded = encoded({"alg": "EdDSA", "jwk": forged_public, "kid": "webhook-gateway"})
+    tokens = {
+        "expired": keys.user_token(SERVICE, iat=now - 120, nbf=now - 120, exp=now - 60),
+        "not yet": keys.user_token(SERVICE, nbf=now + 60),
+        "too long": keys.user_token(SERVICE, exp=now + 3600),
+        "no end": ".".join([header, encoded({k: v for k, v in claims.items() if k != "exp"}), signature]),
+        "other audience": keys.user_token("conflict-service"),
+        "wrong key": stranger.user_token(SERVICE),
+        "other issuer": keys.user_token(SERVICE, iss="auth-service"),
+        "another service's key": keys.service_token("auth-service", SERVICE),
+        "alg none": f"{encoded({'alg': 'none', 'kid': 'webhook-gateway'})}.{payload}.",
+        "alg none, signed": f"{encoded({'alg': 'none', 'kid': 'webhook-gateway'})}.{payload}.{signature}",
+        "HS256 with the public key": f"{encoded({'alg': 'HS256', 'kid': 'webhook-gateway'})}.{payload}.{signature}",
+        "key in the header": f"{embedded}.{payload}.{signature}",
+        "no kid": f"{encoded({'alg': 'EdDSA'})}.{payload}.{signature}",
+        "changed claims": f"{header}.{encoded(claims | {'organization_id': 'other'})}.{signature}",
+        "nonsense": "nonsense",
+        "not text": "\xff\xfe",
+    }
+    assert (await client.get("/notes/none", headers={"Authorization": f"Bearer {good}"})).status_code == 404
+    for name, token in tokens.items():
+        answer = await client.get("/notes/a", headers={b"Authorization": b"Bearer " + token.encode("latin-1")})
+        assert answer.status_code == 401, f"{name}: {answer.status_code} {answer.text}"
+        assert_problem(answer, 401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert_problem(await client.get("/notes/a"), 401, "unauthorized")
+    assert_problem(await client.get("/notes/a", headers={"Authorization": f"Basic {good}"}), 401, "unauthorized")
+
+
+async def test_a_little_clock_skew_is_allowed(client: httpx.AsyncClient, keys: KeyRing) -> None:
+    now = int(time.time())
+    token = keys.user_token(SERVICE, iat=now + 3, nbf=now + 3, exp=now + 63)
+    assert (await client.get("/notes/none", headers={"Authorization": f"Bearer {token}"})).status_code == 404
+
+
+async def test_staff_may_not_do_an_admins_work(client: httpx.AsyncClient, keys: KeyRing) -> None:
+    answer = await client.post("/runs", headers=keys.user_headers(SERVICE, roles=("staff",)))
+    assert_problem(answer, 403, "forbidden")
+
+
+async def test_services_ask_in_their_own_name(client: httpx.AsyncClient, keys: KeyRing) -> None:
+    def ask(token: str) -> Any:
+        return client.get("/lease", headers={"Authorization": f"Bearer {token}"})
+
+    assert (await ask(keys.service_token("auth-service", SERVICE))).json() == {"caller": "auth-service"}
+    assert_problem(await ask(keys.service_token("conflict-service", SERVICE)), 401, "unauthorized")
+    assert_problem(await ask(keys.service_token("auth-service", SERVICE, sub="calendar-sync")), 401, "unauthorized")
+    assert_problem(await ask(keys.user_token(SERVICE)), 401, "unauthorized")
+
+
+async def test_bodies_that_are_refused(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
+    async def put(content: bytes, path: str = "/notes/c") -> httpx.Response:
+        return await client.put(path, content=content, headers=admin | {"Content-Type": "application/json"})
+
+    assert_problem(await put(b'{"text": '), 400, "malformed-request")
+    assert_problem(await put(b"\xff\xfe"), 400, "malformed-request")
+    assert_problem(await put(b"[" * 100_000), 400, "malformed-request")
+    document = assert_problem(await put(b'{"text": 5}'), 422, "invalid")
+    assert document["errors"] == [{"field": "body.text", "message": "Input should be a valid string"}]
+    assert_problem(await put(b""), 422, "invalid")
+    for text_ in (rb'{"text": "a\u0000b"}', rb'{"text": "\ud800"}', rb'{"text": "a", "extra": {"\u0000": 1}}'):
+        assert_problem(await put(text_), 422, "invalid")
+    assert (await put(rb'{"text": "\ud83d\ude00 \\u0000 stays"}')).status_code == 200
+    assert_problem(await put(b"{}", path="/notes/%00"), 422, "invalid")
+    assert (await put(b'{"text": "a"}', path="/notes/%ff")).status_code < 500
+
+
+async def test_oversized_bodies(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
+    admin = admin | {"Content-Type": "application/json"}
+    big = json.dumps({"text": "x" * 1024 * 1024}).encode()
+    assert_problem(await client.put("/notes/d", content=big, headers=admin), 413, "too-large")
+
+    async def unannounced() -> Any:
+        for _ in range(20):
+            yield b"x" * 100_000
+
+    assert_problem(await client.put("/notes/d", content=unannounced(), headers=admin), 413, "too-large")
+    assert (await client.put("/notes/big", content=big, headers=admin)).status_code == 200  # has a limit of its own
+    assert_problem(await client.put("/notes/big", content=big * 3, headers=admin), 413, "too-large")
+
+
+async def test_addresses_that_do_not_exist(client: httpx.AsyncClient) -> None:
+    assert_problem(await client.get("/nowhere"), 404, "not-found")
+    answer = await client.delete("/notes/a")
+    assert_problem(answer, 405, "method-not-allowed")
+    assert "PUT" in answer.headers["Allow"] or "GET" in answer.headers["Allow"]
+
+
+async def test_an_unexpected_error_tells_nothing_and_keeps_nothing(
+    client: httpx.AsyncClient, app: FastAPI, admin: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await client.put("/notes/e/broken", json={"text": "x"}, headers=admin)
+    document = assert_problem(answer, 500, "internal-error")
+    assert "anna" not in answer.text
+    assert document["correlation_id"] == answer.headers["X-Correlation-ID"]
+    assert document["correlation_id"] in caplog.text
+    assert (await client.get("/notes/e", headers=admin)).status_code == 404
+    async with app.state.runtime.sessions() as session:
+        count = "SELECT count(*) FROM outbox WHERE key = 'e'"
+        assert await session.scalar(text(count)) == 0
+
+
+async def test_an_answer_is_never_ahead_of_its_commit(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
+    """A deferred constraint fails in the commit itself; an answer sent before it would say 200."""
+    answer = await client.put("/notes/orphan/deferred", json={"text": "x"}, headers=admin)
+    assert_problem(answer, 500, "internal-error")
+    for number in range(50):  # what an answer has promised, the next connection sees
+        await client.put(f"/notes/f{number}", json={"text": "x"}, headers=admin)
+        assert (await client.get(f"/notes/f{number}", headers=admin)).status_code == 200
+
+
+async def test_health_and_metrics(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/livez")).json() == {"status": "ok", "silent": {}}
+    assert (await client.get("/readyz")).json() == {"status": "ok", "failing": {}}
+    metrics = (await client.get("/metrics")).text
+    assert 'servicekit_http_seconds_count{method="GET",route="/livez",status="200"}' in metrics
+    assert "servicekit_outbox_age_seconds" in metrics

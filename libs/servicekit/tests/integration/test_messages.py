@@ -1,0 +1,254 @@
+"""Messages have their effect once; what cannot be taken is rejected once, and too much of it stops the group."""
+
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing, ConnectionFact
+from servicekit.errors import TransientError
+from servicekit.producer import Headers, Producer, Record
+from servicekit.testing import eventually, serve
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+TOPIC = "auth.connection.v1"
+GROUP = "people-sync.connections"
+DEAD_LETTERS = f"{TOPIC}.people-sync.dlq"
+
+
+@pytest.fixture
+def organization() -> str:
+    return f"org-{uuid.uuid4().hex[:8]}"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def producer(kafka_server: str) -> AsyncIterator[Producer]:
+    made = Producer(kafka_server, client_id="test")
+    yield made
+    await made.close()
+
+
+def fact(organization_id: str, version: int = 1, kind: type[ConnectionFact] = ConnectionAuthorized) -> ConnectionFact:
+    return kind(
+        organization_id=organization_id,
+        version=version,
+        product="people",
+        generation=1,
+        state="connected",
+        pco_organization_id="1",
+        pco_organization_name="Grace",
+        pco_person_id="2",
+        occurred_at=datetime.now(UTC),
+    )
+
+
+def record(event: ConnectionFact, *more: tuple[str, bytes | None], value: bytes | None = None, **headers: str) -> Record:
+    ce = {
+        "ce_id": str(uuid.uuid4()),
+        "ce_type": type(event).__name__,
+        "ce_source": "/auth-service",
+        "ce_time": datetime.now(UTC).isoformat(),
+        "ce_correlationid": "flow-of-the-test",
+        "content-type": "application/json",
+    } | headers
+    encoded: Headers = [*((name, text_.encode()) for name, text_ in ce.items() if text_), *more]
+    return Record(TOPIC, event.key.encode(), event.model_dump_json().encode() if value is None else value, encoded)
+
+
+async def effects(app: FastAPI, organization: str) -> list[str]:
+    async with app.state.runtime.sessions() as session:
+        rows = await session.execute(
+            text("SELECT name || ' ' || detail FROM effect WHERE detail LIKE :like ORDER BY number"),
+            {"like": f"{organization}%"},
+        )
+        return list(rows.scalars())
+
+
+async def dead_letters(bootstrap_servers: str, organization: str) -> list[Any]:
+    """What is in the dead-letter topic for an organization, read to its present end."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        partition = TopicPartition(DEAD_LETTERS, 0)
+        consumer.assign([partition])
+        await consumer.seek_to_beginning()
+        end = (await consumer.end_offsets([partition]))[partition]
+        found: list[Any] = []
+        while await consumer.position(partition) < end:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found.extend(r for r in records if r.key == organization.encode())
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def lag(bootstrap_servers: str) -> int:
+    """Messages of the topic that the group has not committed."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    await consumer.start()
+    try:
+        committed = await admin.list_consumer_group_offsets(GROUP)
+        ends = await consumer.end_offsets([TopicPartition(TOPIC, number) for number in range(12)])
+        return sum(end - max(committed[p].offset if p in committed else 0, 0) for p, end in ends.items())
+    finally:
+        await consumer.stop()
+        await admin.close()
+
+
+async def test_a_message_that_comes_twice_has_one_effect(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, organization: str
+) -> None:
+    first, second = record(fact(organization, 1)), record(fact(organization, 2))
+    await producer.send([first, first, second, first, second])
+    await producer.send([first, record(fact(organization, 3))])
+    expected = [f"authorized {organization}:{version}" for version in (1, 2, 3)]
+
+    async def arrived() -> bool:
+        return await effects(app, organization) == expected
+
+    await eventually(arrived, within=15)
+
+
+async def test_two_replicas_share_the_work(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, organization: str
+) -> None:
+    from sample_service.main import create_app  # noqa: PLC0415
+
+    replica = create_app(app.state.runtime.settings)
+    async with serve(replica):
+        await producer.send([record(fact(f"{organization}-{n}", 1)) for n in range(60)])
+
+        async def all_once() -> bool:
+            found = await effects(app, organization)
+            return len(found) == len(set(found)) == 60
+
+        await eventually(all_once, within=20)
+
+
+async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, kafka_server: str, organization: str
+) -> None:
+    good = fact(organization)
+    bad = {
+        "null header": record(good, ("x-null", None)),
+        "undecodable header": record(good, ("x-bytes", b"\xff\xfe")),
+        "unknown type": record(good, ce_type="ConnectionExploded"),
+        "broken JSON": record(good, value=b'{"organization_id": '),
+        "not the schema": record(good, value=b'{"organization_id": "x", "version": 0}'),
+        "empty on a topic that is not compacted": record(good, value=b""),
+        "no id": record(good, ce_id=""),
+        "poison": record(fact(organization, 1, ConnectionClosing)),
+    }
+    await producer.send([*bad.values(), record(fact(organization, 9))])
+
+    async def moved_on() -> bool:
+        return await effects(app, organization) == [f"authorized {organization}:9"]
+
+    await eventually(moved_on, within=15, because="the poison's own effect is rolled back, the next message is taken")
+
+    async def committed() -> bool:
+        return await lag(kafka_server) == 0
+
+    await eventually(committed, within=15)
+    rejected = await dead_letters(kafka_server, organization)
+    assert [r.value or b"" for r in rejected] == [b.value or b"" for b in bad.values()], "byte for byte, in order, once"
+    for message, original, name in zip(rejected, bad.values(), bad, strict=True):
+        assert list(message.headers)[: len(original.headers)] == list(original.headers), name
+        added = {key: value.decode() for key, value in message.headers[len(original.headers) :]}
+        assert added["dlq_topic"] == TOPIC
+        assert added["dlq_group"] == GROUP
+        assert added["dlq_attempts"] == "1"
+        assert int(added["dlq_partition"]) >= 0
+        assert int(added["dlq_offset"]) >= 0
+        assert "Grace" not in str(added), "no text of an error in headers"
+    kinds = [dict(message.headers)["dlq_error"].decode() for message in rejected]
+    assert kinds == ["BadMessage"] * 3 + ["ValidationError"] * 2 + ["BadMessage"] * 2 + ["ValueError"]
+
+
+async def test_a_type_that_the_service_does_not_handle_is_skipped(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, kafka_server: str, organization: str
+) -> None:
+    from contracts.events.auth_connection_v1 import ConnectionRevoked  # noqa: PLC0415
+
+    await producer.send([record(fact(organization, 1, ConnectionRevoked)), record(fact(organization, 2))])
+
+    async def arrived() -> bool:
+        return await effects(app, organization) == [f"authorized {organization}:2"]
+
+    await eventually(arrived, within=15)
+    assert await dead_letters(kafka_server, organization) == []
+
+
+async def test_a_passing_failure_is_retried_and_a_lasting_one_rejected(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, kafka_server: str, organization: str
+) -> None:
+    app.state.resources.failures.extend(TransientError("again") for _ in range(3))
+    await producer.send([record(fact(organization, 1))])
+
+    async def arrived() -> bool:
+        return await effects(app, organization) == [f"authorized {organization}:1"]
+
+    await eventually(arrived, within=15)
+    assert await dead_letters(kafka_server, organization) == []
+
+    app.state.resources.failures.extend(TransientError("again") for _ in range(5))
+    await producer.send([record(fact(organization, 2))])
+
+    async def rejected() -> Any:
+        return await dead_letters(kafka_server, organization)
+
+    (message,) = await eventually(rejected, within=30)
+    assert dict(message.headers)["dlq_attempts"] == b"5"
+
+
+async def test_an_outage_is_waited_for_and_rejects_nothing(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, kafka_server: str, organization: str
+) -> None:
+    app.state.resources.failures.extend(ConnectionRefusedError("a peer is away") for _ in range(7))
+    await producer.send([record(fact(organization, 1))])
+
+    async def arrived() -> bool:
+        return await effects(app, organization) == [f"authorized {organization}:1"]
+
+    await eventually(arrived, within=30)
+    assert await dead_letters(kafka_server, organization) == []
+
+
+async def test_a_group_that_rejects_too_much_stops(
+    app: FastAPI, producer: Producer, kafka_server: str, organization: str
+) -> None:
+    from sample_service.main import create_app  # noqa: PLC0415
+
+    async with serve(app) as client:
+        await producer.send([record(fact(organization, n + 1, ConnectionClosing)) for n in range(30)])
+
+        async def stopped() -> bool:
+            answer = await client.get("/readyz")
+            return answer.status_code == 503 and "too many messages rejected" in answer.text
+
+        await eventually(stopped, within=30)
+        assert (await client.get("/livez")).status_code == 200, "a restart would not help"
+        assert f'servicekit_consumer_stopped{{group="{GROUP}"}} 1.0' in (await client.get("/metrics")).text
+
+        async def consumer_is_gone() -> bool:
+            return await lag(kafka_server) == 10
+
+        await eventually(consumer_is_gone, within=10)
+    assert len(await dead_letters(kafka_server, organization)) == 20, "the rest stays in the topic"
+    async with serve(create_app(app.state.runtime.settings)):  # mended and restarted: it goes on where it stopped
+
+        async def caught_up() -> bool:
+            return await lag(kafka_server) == 0
+
+        await eventually(caught_up, within=30)
+    assert len(await dead_letters(kafka_server, organization)) == 30

@@ -1,0 +1,224 @@
+"""The outbox keeps the order of commits per key and loses nothing, whatever dies on the way."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from sample_service.main import note_event
+from sqlalchemy import event, func, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from contracts.events.conflicts_conflict_v1 import ConflictOpened
+from servicekit.context import flow
+from servicekit.db import Sessions, make_sessions
+from servicekit.notify import Listener, Wake
+from servicekit.outbox import CHANNEL, Relay, append, append_all
+from servicekit.producer import KafkaUnavailable, Producer, Record
+from servicekit.tables import OUTBOX
+from servicekit.testing import Databases, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+TOPIC = "webhooks.outcome.v1"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def url(databases: Databases) -> str:
+    return await databases.create("sample_service")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    made = create_async_engine(url, pool_size=20)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+def sessions(engine: AsyncEngine) -> Sessions:
+    return make_sessions(engine, "people-sync")
+
+
+class CrashingProducer(Producer):
+    """Dies before, in the middle of, or after sending: what a crash of the process leaves behind."""
+
+    def __init__(self, bootstrap_servers: str, chance: float, seed: int) -> None:
+        super().__init__(bootstrap_servers, client_id="crashing")
+        self._chance = chance
+        self._random = random.Random(seed)
+        self.crashes = 0
+
+    async def send(self, records: Sequence[Record]) -> None:
+        if self._random.random() > self._chance:
+            await super().send(records)
+            return
+        self.crashes += 1
+        await super().send(records[: self._random.randint(0, len(records))])
+        raise KafkaUnavailable("injected")
+
+
+async def read(bootstrap_servers: str, organization_id: str, count: int) -> list[Any]:
+    """All messages of an organization, once at least `count` different ones are there."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(TOPIC, number) for number in range(12)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        found: list[Any] = []
+
+        async def enough() -> bool:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found.extend(r for r in records if r.value and organization_id.encode() in r.value)
+            return len({dict(r.headers)["ce_id"] for r in found}) >= count
+
+        await eventually(enough, within=20)
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def test_order_per_key_under_concurrent_writers_two_relays_and_crashes(
+    engine: AsyncEngine, sessions: Sessions, kafka_server: str
+) -> None:
+    keys, writers, rounds = [f"ordered-{n}" for n in range(5)], 8, 10
+    await _counters(engine, keys)
+
+    async def write(seed: int) -> None:
+        choose = random.Random(seed)
+        for _ in range(rounds):
+            async with sessions.begin() as session:
+                chosen = sorted(choose.sample(keys, choose.randint(1, 3)))
+                events = []
+                for key in chosen:  # the aggregate's row first: its version is the order that must be kept
+                    version = await session.scalar(
+                        text("UPDATE note SET version = version + 1 WHERE id = :key RETURNING version"), {"key": key}
+                    )
+                    events.append(note_event("org-ordered", key, version))
+                choose.shuffle(events)
+                await append_all(session, events)
+                await asyncio.sleep(choose.random() / 200)
+
+    producers = [CrashingProducer(kafka_server, 0.3, seed) for seed in (1, 2)]
+    relays = [Relay(engine, producer, Wake(), batch=7, poll_seconds=0.02) for producer in producers]
+
+    async def relay(one: Relay) -> None:
+        while True:
+            try:
+                await one.step()
+            except KafkaUnavailable:
+                await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(relay(one)) for one in relays]
+    try:
+        await asyncio.gather(*(write(seed) for seed in range(writers)))
+        async with engine.connect() as connection:
+            written = {
+                row.id: row.version - 1
+                for row in await connection.execute(text("SELECT id, version FROM note WHERE id LIKE 'ordered-%'"))
+            }
+        await eventually(lambda: _is_empty(engine), within=30)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for producer in producers:
+            await producer.close()
+
+    assert all(producer.crashes for producer in producers)
+    messages = await read(kafka_server, "org-ordered", sum(written.values()))
+    seen: dict[str, list[int]] = defaultdict(list)
+    ids: set[bytes] = set()
+    repeats = 0
+    for message in messages:  # partitions may interleave; per key the order of the log is kept
+        identity = dict(message.headers)["ce_id"]
+        if identity in ids:
+            repeats += 1
+            continue
+        ids.add(identity)
+        version = int(message.value.split(b'"version":')[1].split(b",")[0])
+        seen[message.key.decode()].append(version)
+    assert {key: len(versions) for key, versions in seen.items()} == written
+    for key, versions in seen.items():
+        assert versions == list(range(2, written[key] + 2)), key
+    assert repeats > 0, "no crash repeated anything: the test proves nothing"
+
+
+async def _counters(engine: AsyncEngine, keys: list[str]) -> None:
+    async with engine.begin() as connection:
+        for key in keys:
+            await connection.execute(
+                text("INSERT INTO note (organization_id, id, text, version) VALUES ('org', :key, '', 1)"), {"key": key}
+            )
+
+
+async def _is_empty(engine: AsyncEngine) -> bool:
+    async with engine.connect() as connection:
+        return await connection.scalar(select(func.count()).select_from(OUTBOX)) == 0
+
+
+async def test_five_hundred_events_in_three_round_trips(engine: AsyncEngine, sessions: Sessions) -> None:
+    statements: list[str] = []
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    async with sessions.begin() as session:
+        await append_all(session, [note_event("org-many", f"many-{n}", 1) for n in range(500)])
+    assert len(statements) <= 3, statements
+    async with engine.connect() as connection:
+        rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
+    assert [row.key for row in rows] == [f"many-{n}" for n in range(500)], "the order of the list is the order of ids"
+    with pytest.raises(ValueError, match="1001 events"):
+        async with sessions.begin() as session:
+            await append_all(session, [note_event("org-many", "x", n + 1) for n in range(1001)])
+
+
+async def test_metadata_and_tombstone(engine: AsyncEngine, sessions: Sessions) -> None:
+    with flow("correlation-1", "cause-1"):
+        async with sessions.begin() as session:
+            await append(session, note_event("org-meta", "key-1", 3), tombstone=True)
+    async with engine.connect() as connection:
+        fact, tombstone = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
+    assert fact.topic == TOPIC
+    assert fact.key == tombstone.key == "key-1"
+    assert tombstone.value is None
+    assert fact.headers["ce_id"] != tombstone.headers["ce_id"]
+    assert {name: fact.headers[name] for name in fact.headers if name not in ("ce_id", "ce_time")} == {
+        "ce_specversion": "1.0",
+        "ce_type": "WebhookApplied",
+        "ce_source": "/people-sync",
+        "ce_correlationid": "correlation-1",
+        "ce_causationid": "cause-1",
+        "content-type": "application/json",
+    }
+
+
+async def test_only_the_registrys_producer_may_append(sessions: Sessions) -> None:
+    event_ = ConflictOpened.model_construct(organization_id="o", version=1, conflict_id="c")
+    with pytest.raises(ValueError, match=r"let people-sync publish to conflicts\.conflict\.v1"):
+        async with sessions.begin() as session:
+            await append(session, event_)
+
+
+async def test_nothing_leaves_a_transaction_that_is_rolled_back(engine: AsyncEngine, sessions: Sessions) -> None:
+    async with sessions() as session:
+        await append(session, note_event("org-back", "k", 1))
+        await session.rollback()
+    assert await _is_empty(engine)
+
+
+async def test_a_notify_rings_the_relay(sessions: Sessions, url: str) -> None:
+    listener = Listener(url)
+    wake = listener.wake(CHANNEL)
+    task = asyncio.create_task(listener.listen())
+    try:
+        await asyncio.wait_for(wake._event.wait(), 5)  # rung once when the connection stands
+        wake.clear()
+        async with sessions.begin() as session:
+            await append(session, note_event("org-ring", "k", 1))
+        await asyncio.wait_for(wake._event.wait(), 5)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
