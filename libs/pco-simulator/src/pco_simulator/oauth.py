@@ -124,10 +124,11 @@ class OAuth:
         except _RedirectError as error:
             return error.response
         current = self._current_login(request)
-        if asked.prompt == "none":
+        prompts = set(asked.prompt.split())
+        if "none" in prompts:
             error_code = "consent_required" if current else "login_required"
             return asked.back(error=error_code, error_description="The user has to be asked.")
-        choose = asked.prompt in {"select_account", "login"} or current is None
+        choose = bool(prompts & {"select_account", "login"}) or current is None
         logins = self._world.logins if choose else [login for login in (current,) if login]
         churches = [
             (organization, [login for login in logins if login.organization_id == organization.id])

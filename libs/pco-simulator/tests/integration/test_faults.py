@@ -144,7 +144,7 @@ def test_limit_falls_on_the_third_request(api: httpx.Client, control: Control) -
 
 def test_a_record_vanishes_and_one_appears_while_paging(api: httpx.Client, control: Control, church: str) -> None:
     before = control.truth(church)["people"]
-    ids = [row["id"] for row in api.get(PEOPLE, params={"per_page": "5"}).json()["data"]]
+    ids = [row["id"] for row in api.get(PEOPLE, params={"per_page": "10"}).json()["data"]]
     victim = next(id_ for id_ in ids if id_ not in {x["person_id"] for x in control.organizations()[0]["logins"]})
     control.add_fault({"kind": "mutate", "mutations": [{"op": "delete", "id": victim}]}, query="offset=10", nth=1)
     control.add_fault(
