@@ -2,19 +2,25 @@
 
 import time
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from contracts.http.common import Problem
 from contracts.http.gateway import ConsoleSettings, LiveFact, Me
-from servicekit.errors import Forbidden
+from servicekit.errors import Forbidden, Invalid
 from webhook_gateway.api.bearer import Caller, Signed
 from webhook_gateway.resources import Wired
-from webhook_gateway.usecases.live import HELLO, Hub
+from webhook_gateway.usecases.live import HELLO, LIVE_TOPICS, Hub
 
 SEND_TIMEOUT_SECONDS = 20
+
+Topics = Annotated[
+    str | None,
+    Query(description="Topics to hear, with commas; all by default. A full sync changes records by the ten thousand."),
+]
 
 router = APIRouter(prefix="/api/v1")
 
@@ -49,12 +55,18 @@ async def console_settings(wired: Wired) -> ConsoleSettings:
         403: {"model": Problem},
     },
 )
-async def live(caller: Signed, wired: Wired) -> EventSourceResponse:
+async def live(caller: Signed, wired: Wired, topics: Topics = None) -> EventSourceResponse:
     """Facts of the caller's organization. Nothing is repeated: read again after `hello`."""
+    wanted = frozenset(topics.split(",")) if topics else LIVE_TOPICS
+    if unknown := sorted(wanted - LIVE_TOPICS):
+        raise Invalid(
+            f"The live stream has no such topics. It has: {', '.join(sorted(LIVE_TOPICS))}.",
+            errors=[{"field": "topics", "message": f"unknown: {', '.join(unknown)}"}],
+        )
     if not caller.identity.roles:
         raise Forbidden("Your sign-in has no role in this product: ask an administrator for one.")
     return EventSourceResponse(
-        _stream(wired.live, caller),
+        _stream(wired.live, caller, wanted),
         ping=wired.settings.live_heartbeat_seconds,
         # A client that takes nothing for this long is gone; without the limit it would be kept for ever.
         send_timeout=SEND_TIMEOUT_SECONDS,
@@ -62,8 +74,8 @@ async def live(caller: Signed, wired: Wired) -> EventSourceResponse:
     )
 
 
-async def _stream(hub: Hub, caller: Caller) -> AsyncIterator[ServerSentEvent]:
-    with hub.client(caller.identity.organization_id) as client:
+async def _stream(hub: Hub, caller: Caller, topics: frozenset[str]) -> AsyncIterator[ServerSentEvent]:
+    with hub.client(caller.identity.organization_id, topics) as client:
         # Registered before the greeting: what happens while the client reads again is not missed.
         yield ServerSentEvent(HELLO, event="hello")
         while True:

@@ -13,7 +13,8 @@ import orjson
 
 from contracts.base import Event
 from contracts.http.gateway import LiveFact
-from contracts.topics import topic_of
+from contracts.topics import TOPICS, topic_of
+from contracts.values import WEBHOOK_GATEWAY
 
 REREAD: Final = (
     "/api/v1/connections",
@@ -27,14 +28,15 @@ REREAD: Final = (
     "/api/v1/calendar/settings",
 )
 """What the facts of the live stream are about: the reads to repeat after a gap."""
+LIVE_TOPICS: Final = frozenset(topic.name for topic in TOPICS.values() if WEBHOOK_GATEWAY in topic.broadcast)
 HELLO: Final = orjson.dumps({"reread": REREAD}).decode()
 
 
 class Client:
     """One open stream. A queue that is full means that the client cannot keep up: its stream ends."""
 
-    def __init__(self, organization_id: str, size: int) -> None:
-        self.organization_id = organization_id
+    def __init__(self, topics: frozenset[str], size: int) -> None:
+        self.topics = topics
         self._queue: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(size)
         self.overrun = False
 
@@ -64,9 +66,9 @@ class Hub:
         self._clients: dict[str, set[Client]] = {}
 
     @contextmanager
-    def client(self, organization_id: str) -> Iterator[Client]:
-        """Open a stream for one organization; closed on the way out."""
-        client = Client(organization_id, self._queue_size)
+    def client(self, organization_id: str, topics: frozenset[str] = LIVE_TOPICS) -> Iterator[Client]:
+        """Open a stream of these topics for one organization; closed on the way out."""
+        client = Client(topics, self._queue_size)
         self._clients.setdefault(organization_id, set()).add(client)
         try:
             yield client
@@ -81,9 +83,13 @@ class Hub:
         clients = self._clients.get(fact.organization_id)
         if not clients:
             return
+        topic = topic_of(type(fact)).name
+        takers = [client for client in clients if topic in client.topics]
+        if not takers:
+            return
         data = LiveFact(type=type(fact).__name__, body=fact.model_dump(mode="json")).model_dump_json()
-        for client in clients:
-            client.offer(topic_of(type(fact)).name, data)
+        for client in takers:
+            client.offer(topic, data)
 
     def reread(self) -> None:
         """Tell every client to read again: facts may have passed this process by."""

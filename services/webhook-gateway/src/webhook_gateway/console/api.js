@@ -1,0 +1,87 @@
+// The public API: fetch with the person's token, and problem documents as errors.
+
+import { Problem, problemOf } from "./parts/problem.js";
+import * as session from "./session.js";
+
+/** @typedef {Record<string, string | number | boolean | null | undefined>} Query */
+
+const BASE = "/api/v1";
+
+/** @type {() => Promise<void>} */
+let signInAgain = () => Promise.reject(new Problem("Sign in first.", { status: 401 }));
+
+/**
+ * What to do when the session has ended: resolves once the person is signed in again.
+ * @param {() => Promise<void>} ask
+ */
+export function onSessionEnd(ask) {
+  signInAgain = ask;
+}
+
+/**
+ * @param {string} method
+ * @param {string} path below `/api/v1`
+ * @param {{ query?: Query, body?: unknown, signal?: AbortSignal }} [options]
+ * @returns {Promise<any>}
+ */
+async function call(method, path, { query = {}, body, signal } = {}) {
+  const answer = await send(path + search(query), {
+    method,
+    signal,
+    headers: body === undefined ? {} : { "Content-Type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  return answer.status === 204 ? null : answer.json();
+}
+
+/**
+ * A signed request; a session that has ended is renewed by the person, then the request is sent again.
+ * @param {string} path
+ * @param {RequestInit} request
+ * @returns {Promise<Response>}
+ */
+export async function send(path, request) {
+  for (;;) {
+    const signed = session.current();
+    if (signed) {
+      const headers = { ...request.headers, Authorization: `Bearer ${signed.token}` };
+      const answer = await reach(BASE + path, { ...request, headers });
+      if (answer.ok) return answer;
+      if (answer.status !== 401) throw await problemOf(answer);
+    }
+    await signInAgain();
+  }
+}
+
+/**
+ * @param {string} address
+ * @param {RequestInit} request
+ */
+async function reach(address, request) {
+  try {
+    return await fetch(address, request);
+  } catch (error) {
+    if (request.signal?.aborted) throw error;
+    throw new Problem("The server can't be reached right now. What was saved stays as it is. Trying again helps.", {
+      retryAfter: 5,
+    });
+  }
+}
+
+/** @param {Query} query */
+export function search(query) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : "";
+}
+
+/** @type {(path: string, query?: Query, signal?: AbortSignal) => Promise<any>} */
+export const get = (path, query, signal) => call("GET", path, { query, signal });
+/** @type {(path: string, body?: unknown) => Promise<any>} */
+export const post = (path, body) => call("POST", path, { body });
+/** @type {(path: string, body: unknown) => Promise<any>} */
+export const patch = (path, body) => call("PATCH", path, { body });
+/** @type {(path: string) => Promise<any>} */
+export const remove = (path) => call("DELETE", path);
+
+/** @type {(strings: TemplateStringsArray, ...ids: string[]) => string} */
+export const at = (strings, ...ids) => String.raw({ raw: strings }, ...ids.map(encodeURIComponent));

@@ -1,0 +1,288 @@
+// The console: frame, addresses and the session. Each page is a module of its own, read when it is first opened.
+
+import { get, onSessionEnd, search } from "./api.js";
+import * as live from "./live.js";
+import { action, ask, icon, notice, run } from "./parts/look.js";
+import { announce, h, update } from "./parts/dom.js";
+import { sentenceOf } from "./parts/problem.js";
+import { number } from "./parts/words.js";
+import * as session from "./session.js";
+
+/** @typedef {import("./types.d.ts").UserIdentity} UserIdentity */
+/**
+ * What a page gets.
+ * @typedef {{
+ *   main: HTMLElement,
+ *   id: string,
+ *   query: URLSearchParams,
+ *   signal: AbortSignal,
+ *   user: UserIdentity,
+ *   admin: boolean,
+ *   go: (address: string, options?: { replace?: boolean }) => void,
+ *   here: (changes: import("./api.js").Query) => string,
+ *   note: (changes: import("./api.js").Query) => void,
+ *   keep: (unsaved: () => boolean) => void,
+ * }} Context `note` puts something into the address without opening it; `keep` guards input that is not saved
+ */
+/** @typedef {{ show: (context: Context) => Promise<unknown> | unknown }} Page */
+
+/** @type {[pattern: RegExp, entry: string, title: string, read: () => Promise<Page>][]} */
+const PAGES = [
+  [/^\/(?:integrations)?$/, "/integrations", "Integrations", () => import("./pages/integrations.js")],
+  [/^\/runs$/, "/integrations", "Sync history", () => import("./pages/runs.js")],
+  [/^\/runs\/([^/]+)$/, "/integrations", "Sync run", () => import("./pages/run.js")],
+  [/^\/settings$/, "/integrations", "Settings", () => import("./pages/settings.js")],
+  [/^\/people$/, "/people", "People", () => import("./pages/people.js")],
+  [/^\/people\/([^/]+)$/, "/people", "Person", () => import("./pages/member.js")],
+  [/^\/held$/, "/people", "Held matches", () => import("./pages/held.js")],
+  [/^\/families$/, "/families", "Families", () => import("./pages/families.js")],
+  [/^\/families\/([^/]+)$/, "/families", "Family", () => import("./pages/family.js")],
+  [/^\/conflicts$/, "/conflicts", "Conflicts", () => import("./pages/conflicts.js")],
+  [/^\/events$/, "/events", "Events", () => import("./pages/events.js")],
+  [/^\/activity$/, "/activity", "Activity", () => import("./pages/activity.js")],
+];
+const RAIL = [
+  ["/integrations", "Integrations", "plug"],
+  ["/people", "People", "person"],
+  ["/families", "Families", "family"],
+  ["/conflicts", "Conflicts", "split"],
+  ["/events", "Events", "calendar"],
+  ["/activity", "Activity", "list"],
+];
+const PRODUCT = "Planning Center sync";
+
+const frame = /** @type {HTMLElement} */ (document.getElementById("frame"));
+const main = h("main", { id: "main", tabindex: "-1" });
+const nav = h("nav", { class: "rail", "aria-label": "Main" });
+/** @type {UserIdentity} */
+let user;
+let conflicts = 0;
+let entry = "";
+let leaving = new AbortController();
+let unsaved = () => false;
+
+/** @param {string} address */
+async function open(address, focus = true) {
+  const { pathname, searchParams: query } = new URL(address, location.origin);
+  leaving.abort();
+  leaving = new AbortController();
+  unsaved = () => false;
+  const { signal } = leaving;
+  const found = PAGES.find(([pattern]) => pattern.test(pathname));
+  entry = found?.[1] ?? "";
+  showRail();
+  main.replaceChildren();
+  if (!found) {
+    main.append(
+      h("h1", { tabindex: "-1" }, "There is no such page"),
+      h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
+    );
+    return;
+  }
+  const [pattern, , title, read] = found;
+  document.title = `${title} · ${PRODUCT}`;
+  const id = decodeURIComponent(pattern.exec(pathname)?.[1] ?? "");
+  /** @param {import("./api.js").Query} changes */
+  const here = (changes) => pathname + search({ ...Object.fromEntries(query), ...changes });
+  try {
+    const page = await read();
+    if (signal.aborted) return;
+    await page.show({
+      main,
+      id,
+      query,
+      signal,
+      user,
+      admin: user.roles.includes("admin"),
+      go,
+      here,
+      note: (changes) => {
+        for (const [name, value] of Object.entries(changes)) {
+          if (value === null || value === undefined || value === "") query.delete(name);
+          else query.set(name, String(value));
+        }
+        if (!signal.aborted) history.replaceState(history.state, "", here({}));
+      },
+      keep: (ask) => (unsaved = ask),
+    });
+  } catch (error) {
+    if (signal.aborted) return;
+    main.append(
+      notice("bad", h("p", {}, sentenceOf(error)), action("Reload this page", () => open(location.href))),
+    );
+  }
+  if (signal.aborted) return;
+  if (focus) main.querySelector("h1")?.focus({ preventScroll: true });
+  announce(`${main.querySelector("h1")?.textContent ?? title}`);
+  scrollTo(0, history.state?.scroll ?? 0);
+}
+
+/** @param {string} address */
+function go(address, { replace = false } = {}) {
+  if (unsaved() && !confirm("What you typed is not saved. Leave without saving it?")) return;
+  if (!replace) history.replaceState({ scroll: scrollY }, "");
+  history[replace ? "replaceState" : "pushState"]({}, "", address);
+  void open(address);
+}
+
+function showRail() {
+  const links = RAIL.map(([address, name, image]) =>
+    h(
+      "li",
+      {},
+      h(
+        "a",
+        { href: address, "aria-current": address === entry && "page" },
+        icon(String(image)),
+        h("span", {}, name),
+        address === "/conflicts" && conflicts > 0
+          ? h("span", { class: "badge" }, number(conflicts), h("span", { class: "hidden-visually" }, " open"))
+          : null,
+      ),
+    ),
+  );
+  update(nav, h("ul", { role: "list" }, ...links));
+}
+
+async function countConflicts() {
+  try {
+    conflicts = (await get("/conflicts/count")).open;
+    showRail();
+  } catch {
+    // The Conflicts page says what is wrong; a badge that cannot be read is left as it was.
+  }
+}
+
+/** @type {Promise<void> | undefined} */
+let asking;
+
+/** The session has ended: ask in place, and resolve once the person is signed in again. */
+function signInAgain() {
+  asking ??= (async () => {
+    while (!session.current()) {
+      await ask("Sign in again", (dialog) => {
+        dialog.oncancel = (event) => event.preventDefault();
+        return [
+          h("p", {}, "Your session has ended. This page stays as it is, with everything you typed."),
+          h(
+            "div",
+            { class: "dialog-actions" },
+            action(
+              "Sign in",
+              async () => {
+                await session.signInAgain();
+                dialog.close();
+              },
+              { class: "primary" },
+            ),
+          ),
+        ];
+      });
+    }
+  })().finally(() => (asking = undefined));
+  return asking;
+}
+
+function showFrame() {
+  const connection = h("p", { class: "small quiet", role: "status", hidden: true }, "Live updates are off; reconnecting.");
+  frame.replaceChildren(
+    h(
+      "header",
+      { class: "top" },
+      h("a", { class: "brand", href: "/integrations" }, h("img", { src: "/style/icon.svg", alt: "" }), PRODUCT),
+      h("span", { class: "church" }, user.organization_name),
+      connection,
+      h(
+        "button",
+        { type: "button", class: "person row", popovertarget: "person-menu", "aria-label": `Signed in as ${user.name}` },
+        icon("person"),
+        h("span", {}, user.name),
+      ),
+      h(
+        "div",
+        { id: "person-menu", class: "menu", popover: "auto" },
+        h("strong", {}, user.name),
+        user.email && h("span", { class: "quiet small" }, user.email),
+        h("span", { class: "quiet small" }, user.roles.includes("admin") ? "Administrator" : "Staff"),
+        h("button", { type: "button", onclick: () => session.signOut() }, "Sign out"),
+      ),
+    ),
+    h("div", { class: "columns" }, nav, main),
+  );
+  return (/** @type {boolean} */ connected) => (connection.hidden = connected);
+}
+
+/** @param {string} [sentence] */
+function showWelcome(sentence) {
+  document.title = `Sign in · ${PRODUCT}`;
+  const row = h("div", { class: "row" });
+  row.append(
+    h("button", { type: "button", class: "primary", onclick: () => run(row, session.signIn) }, "Sign in"),
+  );
+  frame.replaceChildren(
+    h(
+      "main",
+      { id: "main", class: "welcome" },
+      h(
+        "div",
+        { class: "card" },
+        h("h1", {}, PRODUCT),
+        sentence ? notice("warn", h("p", {}, sentence)) : null,
+        h("p", {}, "Keep your church's members and families the same here and in Planning Center. Sign in to go on."),
+        row,
+      ),
+    ),
+  );
+}
+
+/** @param {MouseEvent} event */
+function follow(event) {
+  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
+  if (!(link instanceof HTMLAnchorElement) || link.origin !== location.origin || link.target) return;
+  if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  if (link.hash && link.pathname === location.pathname) return;
+  event.preventDefault();
+  go(link.href);
+}
+
+async function start() {
+  if (session.returning()) {
+    try {
+      const back = await session.finish();
+      if (back === null) {
+        frame.replaceChildren(h("main", { class: "welcome" }, h("p", {}, "You are signed in. Close this window.")));
+        return;
+      }
+      history.replaceState({}, "", back);
+    } catch (error) {
+      return showWelcome(sentenceOf(error));
+    }
+  }
+  if (location.pathname === "/oauth/callback") {
+    // The address holds a one-time code: it goes from the address at once, before anything else is done.
+    sessionStorage.setItem("connecting", location.search);
+    history.replaceState({}, "", "/integrations");
+  }
+  if (!session.current()) {
+    return showWelcome(session.hadSession() ? "Your session has ended. Sign in again to go on." : undefined);
+  }
+  onSessionEnd(signInAgain);
+  try {
+    user = (await get("/me")).user;
+  } catch (error) {
+    return showWelcome(sentenceOf(error));
+  }
+  const connected = showFrame();
+  history.scrollRestoration = "manual";
+  document.addEventListener("click", follow);
+  addEventListener("popstate", () => void open(location.href));
+  addEventListener("beforeunload", (event) => {
+    if (unsaved()) event.preventDefault();
+  });
+  void countConflicts();
+  live.follow("/conflicts/count", countConflicts, new AbortController().signal);
+  void live.start(connected);
+  await open(location.href, false);
+}
+
+void start();

@@ -1,0 +1,113 @@
+// Live updates: one stream of facts, reconnecting by itself; what a gap may have hidden is read again.
+
+import { send } from "./api.js";
+
+/** @typedef {{ type: string, body: any }} Fact */
+/** @typedef {{ path: string, read: (fact: Fact | null) => void }} Listener */
+
+/** Which reads a topic's facts are about. @type {Record<string, string[]>} */
+const ABOUT = {
+  "auth.connection.v1": ["/connections"],
+  "people.sync-run.v1": ["/people/status", "/people/runs", "/people/held-matches"],
+  "people.record.v1": ["/people/members", "/people/families", "/people/status"],
+  "conflicts.conflict.v1": ["/conflicts", "/conflicts/count"],
+  "calendar.event.v1": [],
+  "calendar.sync-run.v1": [],
+};
+const RECORDS = "people.record.v1";
+const LONGEST_WAIT = 30_000;
+
+/** @type {Set<Listener>} */
+const listeners = new Set();
+/** @type {AbortController | undefined} */
+let stream;
+let withRecords = false;
+/** @type {(connected: boolean) => void} */
+let tell = () => {};
+
+/**
+ * Be told when something changed that `path` answers with; null stands for "read it again, anything may have".
+ * @param {string} path below `/api/v1`
+ * @param {(fact: Fact | null) => void} read
+ * @param {AbortSignal} signal
+ */
+export function follow(path, read, signal) {
+  const listener = { path, read };
+  listeners.add(listener);
+  signal.addEventListener("abort", () => listeners.delete(listener));
+  if (stream && !withRecords && needsRecords()) restart();
+}
+
+// A full sync of a large church changes records by the ten thousand: only pages that show records ask for them.
+const needsRecords = () => [...listeners].some(({ path }) => path === "/people/members" || path === "/people/families");
+
+/**
+ * Begin, and go on for as long as the page is open.
+ * @param {(connected: boolean) => void} onConnected
+ */
+export async function start(onConnected) {
+  tell = onConnected;
+  let wait = 500;
+  for (;;) {
+    stream = new AbortController();
+    withRecords = needsRecords();
+    const topics = Object.keys(ABOUT).filter((topic) => topic !== RECORDS || withRecords);
+    try {
+      const answer = await send(`/live?topics=${topics.join(",")}`, { signal: stream.signal });
+      wait = 500;
+      tell(true);
+      for await (const [name, data] of events(/** @type {ReadableStream<Uint8Array>} */ (answer.body))) {
+        if (name === "expired") break;
+        take(name, data);
+      }
+    } catch {
+      // Away for the moment: the lists say so themselves, and everything is read again after the next greeting.
+    }
+    if (!stream.signal.aborted) {
+      tell(false);
+      await new Promise((resolve) => setTimeout(resolve, wait * (0.75 + Math.random() / 2)));
+      wait = Math.min(wait * 2, LONGEST_WAIT);
+    }
+  }
+}
+
+function restart() {
+  stream?.abort();
+}
+
+/**
+ * @param {string} name
+ * @param {any} data
+ */
+function take(name, data) {
+  const greeting = name === "hello";
+  if (name === RECORDS && !needsRecords()) return restart();
+  /** @type {string[]} */
+  const paths = greeting ? data.reread.map((/** @type {string} */ path) => path.replace("/api/v1", "")) : ABOUT[name];
+  for (const { path, read } of [...listeners]) if (paths?.includes(path)) read(greeting ? null : data);
+}
+
+/**
+ * Server-sent events: name and parsed data.
+ * @param {ReadableStream<Uint8Array>} body
+ * @returns {AsyncGenerator<[string, any]>}
+ */
+async function* events(body) {
+  const reader = body.pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split(/\r?\n\r?\n/);
+    rest = blocks.pop() ?? "";
+    for (const block of blocks) {
+      let name = "message";
+      let data = "";
+      for (const line of block.split(/\r?\n/)) {
+        if (line.startsWith("event:")) name = line.slice(6).trim();
+        else if (line.startsWith("data:")) data += line.slice(5).trim();
+      }
+      if (data) yield [name, JSON.parse(data)];
+    }
+  }
+}

@@ -1,0 +1,223 @@
+// One family: its name, members and primary contact.
+
+import { at, get, patch, post, remove } from "../api.js";
+import { announce, h, update } from "../parts/dom.js";
+import { action, confirm, field, heading, run as work, when } from "../parts/look.js";
+import { linkStatus } from "../parts/member.js";
+import { part } from "../parts/part.js";
+import { sentenceOf } from "../parts/problem.js";
+import { count, fullName } from "../parts/words.js";
+
+/** @typedef {import("../types.d.ts").Family} Family */
+/** @typedef {import("../types.d.ts").Member} Member */
+/** @typedef {import("../app.js").Context} Context */
+/** @typedef {{ family: Family, members: Member[] }} Known */
+
+/** @param {Context} context */
+export async function show(context) {
+  if (context.id === "new") return edit(context, null);
+  if (context.query.has("edit") && context.admin) return edit(context, await read(context));
+  return view(context);
+}
+
+/**
+ * @param {Context} context
+ * @returns {Promise<Known>}
+ */
+async function read({ id, signal }) {
+  /** @type {Family} */
+  const family = await get(at`/people/families/${id}`, undefined, signal);
+  const members = await Promise.all(family.member_ids.map((member) => get(at`/people/members/${member}`, undefined, signal)));
+  return { family, members };
+}
+
+/** @param {Context} context */
+function view(context) {
+  const { id, main, signal, admin } = context;
+  const title = heading("Family", h("a", { href: "/families" }, "All families"));
+  const record = part({
+    signal,
+    load: () => read(context),
+    follows: ["/people/families"],
+    onFact: (fact, /** @type {Known} */ value) => {
+      const changed = fact.body.family?.id === id && fact.body.version > value.family.version;
+      const renamed = value.members.some((member) => fact.body.member?.id === member.id);
+      return changed || renamed ? undefined : value;
+    },
+    render: (/** @type {Known} */ { family, members }) => {
+      const name = family.name || "No name";
+      document.title = `${name} · Families`;
+      /** @type {HTMLElement} */ (title.querySelector("h1")).textContent = name;
+      return [
+        h(
+          "section",
+          { class: "card", "aria-label": "Members" },
+          h("div", { class: "row spread" }, linkStatus(family), h("span", { class: "quiet small" }, "Changed ", when(family.updated_at))),
+          h("h2", {}, count(members.length, "member")),
+          h(
+            "ul",
+            { class: "plain-list" },
+            ...members.map((member) =>
+              h(
+                "li",
+                { key: member.id, class: "row" },
+                h("a", { href: at`/people/${member.id}` }, fullName(member)),
+                h("span", { class: "quiet small" }, [member.child ? "Child" : "Adult", member.id === family.primary_contact_id && "primary contact"].filter(Boolean).join(", ")),
+              ),
+            ),
+          ),
+          admin
+            ? h(
+                "div",
+                { class: "row" },
+                action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary" }),
+                action("Delete", () => erase(family)),
+              )
+            : null,
+        ),
+      ];
+    },
+  });
+
+  /** @param {Family} family */
+  async function erase(family) {
+    const done = await confirm({
+      title: `Delete ${family.name}?`,
+      text: h(
+        "ul",
+        { class: "bullets" },
+        h("li", {}, "The family is removed here. Its members stay."),
+        h("li", {}, family.link ? "In Planning Center the household stays as it is." : "Planning Center does not have this family."),
+      ),
+      verb: `Delete ${family.name}`,
+      work: () => remove(at`/people/families/${family.id}`),
+    });
+    if (!done) return;
+    announce(`${family.name} was deleted.`);
+    context.go("/families");
+  }
+
+  main.append(title, record.element);
+}
+
+/**
+ * @param {Context} context
+ * @param {Known | null} known
+ */
+function edit(context, known) {
+  const { main, signal } = context;
+  const family = known?.family;
+  const back = family ? at`/families/${family.id}` : "/families";
+  /** @type {Map<string, Member>} */
+  const chosen = new Map(known?.members.map((member) => [member.id, member]));
+  let contact = family?.primary_contact_id ?? null;
+  let touched = false;
+  let saved = false;
+  const members = h("ul", { class: "plain-list" });
+  const found = h("ul", { class: "plain-list", role: "status" });
+  const search = h("input", {
+    type: "search",
+    id: "f-find",
+    placeholder: "Name or email",
+    maxlength: 100,
+    oninput: () => void find(),
+    // Enter looks for a person here; it must not save the family.
+    onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && event.preventDefault(),
+  });
+
+  function showMembers() {
+    update(
+      members,
+      chosen.size === 0 ? h("li", { class: "quiet" }, "Nobody yet. Find people below.") : null,
+      ...[...chosen.values()].map((member) =>
+        h(
+          "li",
+          { key: member.id, class: "row" },
+          h("span", {}, fullName(member)),
+          h("span", { class: "quiet small" }, member.child ? "Child" : "Adult"),
+          h(
+            "span",
+            { class: "row" },
+            h("input", { type: "radio", name: "contact", id: `contact-${member.id}`, checked: member.id === contact, onchange: () => {
+              contact = member.id;
+              touched = true;
+            } }),
+            h("label", { for: `contact-${member.id}` }, "Primary contact", h("span", { class: "hidden-visually" }, `: ${fullName(member)}`)),
+          ),
+          action("Remove", () => {
+            chosen.delete(member.id);
+            if (contact === member.id) contact = null;
+            touched = true;
+            showMembers();
+            search.focus();
+          }, { class: "link", name: `Remove ${fullName(member)}` }),
+        ),
+      ),
+    );
+  }
+
+  async function find() {
+    const text = search.value.trim();
+    if (text.length < 2) return update(found);
+    try {
+      const page = await get("/people/members", { q: text, limit: 8 }, signal);
+      if (search.value.trim() !== text) return;
+      const others = page.items.filter((/** @type {Member} */ member) => !chosen.has(member.id));
+      update(
+        found,
+        others.length === 0 ? h("li", { class: "quiet" }, "Nobody else matches.") : null,
+        ...others.map((/** @type {Member} */ member) =>
+          h(
+            "li",
+            { key: member.id, class: "row" },
+            action(`Add ${fullName(member)}`, () => {
+              chosen.set(member.id, member);
+              touched = true;
+              search.value = "";
+              update(found);
+              showMembers();
+              search.focus();
+            }),
+            h("span", { class: "quiet small" }, [member.child ? "Child" : "Adult", member.email].filter(Boolean).join(", ")),
+          ),
+        ),
+      );
+    } catch (error) {
+      if (!signal.aborted) update(found, h("li", {}, sentenceOf(error)));
+    }
+  }
+
+  const form = h(
+    "form",
+    {
+      class: "card",
+      oninput: (/** @type {Event} */ event) => {
+        if (event.target !== search) touched = true;
+      },
+      onsubmit: (/** @type {SubmitEvent} */ event) => {
+        event.preventDefault();
+        void work(form, async () => {
+          const values = {
+            name: String(new FormData(form).get("name")).trim(),
+            member_ids: [...chosen.keys()],
+            primary_contact_id: contact,
+          };
+          const stored = family
+            ? await patch(at`/people/families/${family.id}`, { ...values, version: family.version })
+            : await post("/people/families", values);
+          saved = true;
+          announce("Saved.");
+          context.go(at`/families/${stored.id}`, { replace: true });
+        });
+      },
+    },
+    field("Family name", "name", { value: family?.name, required: true, maxlength: 200 }),
+    h("fieldset", { class: "stack tight" }, h("legend", {}, "Members"), members),
+    h("div", { class: "field" }, h("label", { for: "f-find" }, "Find people to add"), search),
+    found,
+    h("div", { class: "row" }, h("button", { class: "primary" }, family ? "Save" : "Add this family"), h("a", { href: back }, "Cancel")),
+  );
+  context.keep(() => touched && !saved);
+  showMembers();
+  main.append(heading(family ? `Edit ${family.name}` : "Add a family", h("a", { href: "/families" }, "All families")), form);
+}

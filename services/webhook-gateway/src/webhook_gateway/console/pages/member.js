@@ -1,0 +1,254 @@
+// One member: values, edit, history with undo, delete.
+
+import { at, get, patch, post, remove } from "../api.js";
+import { follow } from "../live.js";
+import { announce, h } from "../parts/dom.js";
+import { list } from "../parts/list.js";
+import { action, confirm, heading, notice, run as work, when } from "../parts/look.js";
+import { differing, linkStatus, memberFields, readMember, valuesOf } from "../parts/member.js";
+import { part } from "../parts/part.js";
+import { fieldName, fullName, sentenceCase, shown } from "../parts/words.js";
+
+/** @typedef {import("../types.d.ts").Member} Member */
+/** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
+/** @typedef {import("../app.js").Context} Context */
+
+/** @param {Context} context */
+export async function show(context) {
+  if (context.id === "new") return add(context);
+  if (context.query.has("edit") && context.admin) return edit(context);
+  return view(context);
+}
+
+/**
+ * @param {Context} context
+ * @param {Member | null} member
+ * @param {string} verb
+ * @param {(form: HTMLFormElement) => Promise<unknown>} save
+ * @param {string} back
+ */
+function memberForm(context, member, verb, save, back) {
+  const form = h(
+    "form",
+    {
+      class: "card",
+      onsubmit: (/** @type {SubmitEvent} */ event) => {
+        event.preventDefault();
+        void work(form, async () => {
+          await save(form);
+        });
+      },
+    },
+    ...memberFields(member),
+    h("div", { class: "row" }, h("button", { class: "primary" }, verb), h("a", { href: back }, "Cancel")),
+  );
+  const untouched = JSON.stringify(readMember(form));
+  context.keep(() => !saved && JSON.stringify(readMember(form)) !== untouched);
+  let saved = false;
+  return {
+    form,
+    done: () => (saved = true),
+  };
+}
+
+/** @param {Context} context */
+function add(context) {
+  const made = memberForm(
+    context,
+    null,
+    "Add this person",
+    async (form) => {
+      const member = await post("/people/members", readMember(form));
+      made.done();
+      announce(`${fullName(member)} was added.`);
+      context.go(at`/people/${member.id}`, { replace: true });
+    },
+    "/people",
+  );
+  context.main.append(
+    heading("Add a person", h("a", { href: "/people" }, "All people")),
+    h("p", { class: "quiet" }, "Added here now, and in Planning Center with the next sync."),
+    made.form,
+  );
+}
+
+/** @param {Context} context */
+async function edit(context) {
+  const { id, main, signal } = context;
+  /** @type {Member} */
+  const member = await get(at`/people/members/${id}`, undefined, signal);
+  const address = at`/people/${id}`;
+  const moved = h("div");
+  const made = memberForm(
+    context,
+    member,
+    "Save",
+    async (form) => {
+      const changes = differing(readMember(form), /** @type {any} */ (member));
+      if (Object.keys(changes).length > 0) await patch(at`/people/members/${id}`, { ...changes, version: member.version });
+      made.done();
+      announce("Saved.");
+      context.go(address, { replace: true });
+    },
+    address,
+  );
+  main.append(heading(`Edit ${fullName(member)}`), moved, made.form);
+  follow(
+    "/people/members",
+    (fact) => {
+      if (fact?.body.member?.id !== id || fact.body.version <= member.version || moved.hasChildNodes()) return;
+      moved.append(
+        notice(
+          "warn",
+          h("p", {}, "This person was changed just now by somebody else. What you typed is still here."),
+          action("Show", () => context.go(address), { class: "link" }),
+        ),
+      );
+    },
+    signal,
+  );
+}
+
+/** @param {Context} context */
+async function view(context) {
+  const { id, main, signal, admin } = context;
+  const title = heading("Person", h("a", { href: "/people" }, "All people"));
+  /** @type {import("../parts/part.js").Part<Member>} */
+  const record = part({
+    signal,
+    load: () => get(at`/people/members/${id}`, undefined, signal),
+    follows: ["/people/members"],
+    onFact: (fact, /** @type {Member} */ value) => {
+      const changed = fact.body.member;
+      if (fact.type !== "MemberChanged" || changed.id !== id) return value;
+      if (changed.version > value.version) void history.reload();
+      return changed.version > value.version ? changed : value;
+    },
+    render: (/** @type {Member} */ member) => {
+      const name = fullName(member);
+      document.title = `${name} · People`;
+      /** @type {HTMLElement} */ (title.querySelector("h1")).textContent = name;
+      return [
+        h(
+          "section",
+          { class: "card", "aria-label": "Values" },
+          h("div", { class: "row spread" }, linkStatus(member), h("span", { class: "quiet small" }, "Changed ", when(member.updated_at))),
+          valuesOf(member),
+          gone(member, admin),
+          admin
+            ? h(
+                "div",
+                { class: "row" },
+                action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary" }),
+                action("Delete", () => erase(member)),
+              )
+            : null,
+        ),
+        member.family_ids.length > 0 ? families.element : h("p", { class: "quiet" }, "Not in a family."),
+      ];
+    },
+  });
+  /** @type {import("../parts/part.js").Part<import("../types.d.ts").Family[]>} */
+  const families = part({
+    signal,
+    label: "Families",
+    skeleton: () => null,
+    load: async () => {
+      /** @type {string[]} */
+      const ids = record.value()?.family_ids ?? (await get(at`/people/members/${id}`, undefined, signal)).family_ids;
+      return Promise.all(ids.map((family) => get(at`/people/families/${family}`, undefined, signal)));
+    },
+    render: (/** @type {import("../types.d.ts").Family[]} */ found) => [
+      h("h2", {}, found.length === 1 ? "Family" : "Families"),
+      h("ul", { class: "plain-list" }, ...found.map((family) => h("li", {}, h("a", { href: at`/families/${family.id}` }, family.name || "No name")))),
+    ],
+  });
+
+  /**
+   * @param {Member} member
+   * @param {boolean} may
+   */
+  function gone(member, may) {
+    if (member.link?.state !== "gone") return null;
+    return notice(
+      "warn",
+      h("p", {}, "No longer in Planning Center", member.link.gone_at ? [" since ", when(member.link.gone_at)] : null, ". Kept here, and not added there again by itself."),
+      may
+        ? h(
+            "div",
+            { class: "row" },
+            action("Create again in Planning Center", async () => {
+              record.show(await post(at`/people/members/${member.id}/create-again`));
+              announce("The next sync adds this person in Planning Center again.");
+            }),
+          )
+        : null,
+    );
+  }
+
+  /** @param {Member} member */
+  async function erase(member) {
+    const settings = await get("/people/settings");
+    const name = fullName(member);
+    const done = await confirm({
+      title: `Delete ${name}?`,
+      text: h(
+        "ul",
+        { class: "bullets" },
+        h("li", {}, `${name} is removed here, and from ${member.family_ids.length === 1 ? "the family" : "all families"} here.`),
+        h(
+          "li",
+          {},
+          !member.link
+            ? "Planning Center does not have this person."
+            : settings.inactivate_deleted
+              ? "In Planning Center the person stays and is made inactive by the next sync."
+              : "In Planning Center nothing changes: the person stays there.",
+        ),
+      ),
+      verb: `Delete ${name}`,
+      work: () => remove(at`/people/members/${member.id}`),
+    });
+    if (!done) return;
+    announce(`${name} was deleted.`);
+    context.go("/people");
+  }
+
+  const history = list(context, {
+    caption: "History",
+    columns: ["Field", "Before", "After", "When", "By", ""],
+    noun: ["change", "changes"],
+    load: (after, limit) => get(at`/people/members/${id}/history`, { after, limit }, signal),
+    id: (/** @type {HistoryEntry} */ entry) => entry.id,
+    cells: (entry) => [
+      fieldName(entry.field),
+      shown(entry.old) ? h("del", {}, shown(entry.old)) : h("span", { class: "quiet" }, "empty"),
+      shown(entry.new) ? h("ins", {}, shown(entry.new)) : h("span", { class: "quiet" }, "empty"),
+      when(entry.changed_at),
+      byWhom(entry),
+      admin && entry.can_undo
+        ? action("Undo", () => undo(entry), { name: `Undo: put the former ${fieldName(entry.field).toLowerCase()} back` })
+        : null,
+    ],
+    empty: () => h("p", {}, "Every change of this person will be listed here, with the value before it."),
+  });
+
+  /** @param {HistoryEntry} entry */
+  async function undo(entry) {
+    record.show(await post(at`/people/members/${id}/history/${entry.id}/undo`));
+    announce(`The former ${fieldName(entry.field).toLowerCase()} is back.`);
+    await history.reload();
+  }
+
+  main.append(title, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), history.element));
+  await history.ready;
+}
+
+/** @param {HistoryEntry} entry */
+function byWhom(entry) {
+  /** @type {Record<string, string>} */
+  const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule" };
+  const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
+  const what = entry.rule ? `${who} (${entry.rule.replace(/_/g, " ")})` : who;
+  return entry.run_id ? h("a", { href: at`/runs/${entry.run_id}` }, what) : what;
+}

@@ -1,0 +1,275 @@
+// One sync run: live progress, its question, its counts and the list behind each of them.
+
+import { at, get, post } from "../api.js";
+import { h } from "../parts/dom.js";
+import { list } from "../parts/list.js";
+import { action, announce, heading, run as work, when } from "../parts/look.js";
+import { part } from "../parts/part.js";
+import { progressOf, runStatus } from "../parts/progress.js";
+import {
+  PHASE_ORDER,
+  count,
+  duration,
+  fieldName,
+  inProgress,
+  number,
+  outcomeName,
+  phaseName,
+  runKind,
+  runState,
+  runTrigger,
+  shown,
+} from "../parts/words.js";
+
+/** @typedef {import("../types.d.ts").Run} Run */
+/** @typedef {import("../types.d.ts").RunItem} RunItem */
+/** @typedef {import("../types.d.ts").RunQuestion} RunQuestion */
+/** @typedef {import("../app.js").Context} Context */
+
+/** @param {Context} context */
+export async function show(context) {
+  const { main, id, query, signal, admin } = context;
+  const outcome = query.get("outcome");
+  let state = "";
+  /** @type {import("../parts/part.js").Part<Run>} */
+  const page = part({
+    signal,
+    load: () => get(at`/people/runs/${id}`, undefined, signal),
+    follows: ["/people/runs"],
+    onFact: (fact, /** @type {Run} */ value) => {
+      const run = /** @type {Run | undefined} */ (fact.body.run);
+      if (!run || run.id !== id) return value;
+      return run.version > value.version ? run : value;
+    },
+    render: (/** @type {Run} */ run) => {
+      if (state && state !== run.state) announce(`Sync run: ${runState(run)}.`);
+      if (state && state !== run.state) void ended.reload();
+      state = run.state;
+      return content(run, admin, outcome, page.show, context);
+    },
+  });
+  /** What Planning Center refused; empty for most runs. */
+  const ended = part({
+    signal,
+    skeleton: () => null,
+    load: () => get(at`/people/runs/${id}/rejections`, undefined, signal),
+    render: (/** @type {import("../types.d.ts").Page<import("../types.d.ts").RejectionGroup>} */ groups) => refused(groups.items),
+  });
+  main.append(heading("Sync run", h("a", { href: "/runs" }, "Sync history")), page.element, ended.element);
+  if (outcome) {
+    const items = list(context, {
+      caption: outcomeName(outcome),
+      columns: ["Name", "What", "What happened"],
+      noun: ["record", "records"],
+      load: (after, limit) => get(at`/people/runs/${id}/items`, { after, limit, outcome }, signal),
+      id: (/** @type {RunItem} */ item) => `${item.record_kind}:${item.record_id ?? item.pco_id}`,
+      href: (item) => recordAddress(item),
+      cells: (item) => [item.name || "No name", item.record_kind === "family" ? "Family" : "Person", item.sentence ?? outcomeName(item.outcome)],
+      empty: () => h("p", {}, "No record of this run has this outcome."),
+    });
+    main.append(
+      h(
+        "section",
+        { class: "stack", "aria-labelledby": "behind" },
+        h("div", { class: "row spread" }, h("h2", { id: "behind" }, outcomeName(outcome)), h("a", { href: at`/runs/${id}` }, "Close this list")),
+        items.element,
+      ),
+    );
+    await items.ready;
+  }
+}
+
+/** @param {RunItem} item */
+function recordAddress(item) {
+  if (!item.record_id) return null;
+  return item.record_kind === "family" ? at`/families/${item.record_id}` : at`/people/${item.record_id}`;
+}
+
+/**
+ * @param {Run} run
+ * @param {boolean} admin
+ * @param {string | null} outcome
+ * @param {(run: Run) => void} showRun
+ * @param {Context} context
+ */
+function content(run, admin, outcome, showRun, context) {
+  const going = inProgress(run);
+  const counts = Object.entries(run.counts);
+  return [
+    h(
+      "section",
+      { key: "state", class: "card", "aria-label": "State" },
+      h("div", { class: "row spread" }, runStatus(run, true), h("span", { class: "quiet" }, runKind(run))),
+      h("p", {}, "Started ", when(run.started_at ?? run.created_at), " by ", runTrigger(run), tookOf(run)),
+      run.message ? h("p", { key: "message" }, run.message) : null,
+      going
+        ? [
+            h(
+              "ol",
+              { class: "phases", "aria-label": "Phases" },
+              ...PHASE_ORDER.map((phase, position) =>
+                h(
+                  "li",
+                  { "aria-current": phase === run.progress.phase && "step" },
+                  PHASE_ORDER.indexOf(run.progress.phase) > position ? `${phaseName(phase)} ✓` : phaseName(phase),
+                ),
+              ),
+            ),
+            progressOf(run),
+          ]
+        : h("p", { class: "quiet" }, `${count(run.progress.requests, "request")} to Planning Center`),
+      going && admin && run.state !== "stopping"
+        ? h(
+            "div",
+            { key: "stop", class: "row" },
+            action("Stop safely", async () => showRun(await post(at`/people/runs/${run.id}/stop`))),
+            h("span", { class: "quiet small" }, "What is done stays; the next sync goes on from there."),
+          )
+        : null,
+    ),
+    run.question && run.state === "waiting" ? question(run, run.question, admin, showRun) : null,
+    counts.length > 0
+      ? h(
+          "section",
+          { key: "counts", class: "stack", "aria-label": "Counts by outcome" },
+          h("h2", {}, going ? "So far" : "Outcome"),
+          h(
+            "div",
+            { class: "counts" },
+            ...counts.map(([name, amount]) =>
+              h(
+                "a",
+                { key: name, href: context.here({ outcome: name, rows: null }), "aria-current": name === outcome && "true" },
+                h("strong", {}, number(amount)),
+                h("span", {}, outcomeName(name)),
+              ),
+            ),
+          ),
+        )
+      : null,
+  ];
+}
+
+/** @param {Run} run */
+function tookOf(run) {
+  if (!run.started_at || !run.finished_at) return "";
+  return `, took ${duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)}`;
+}
+
+/** @type {Record<string, [title: string, hint: string]>} */
+const ANSWERS = {
+  planning_center: ["Planning Center's value", "What is replaced here stays in the record's history and can be undone."],
+  ask: ["Ask me", "Each difference becomes a conflict. Nothing is overwritten on either side."],
+  ours: ["Keep ours", "Values here replace those in Planning Center."],
+  continue: ["Make these changes", "The sync goes on with all of them."],
+  stop: ["Stop", "Nothing of this is written, here or in Planning Center."],
+};
+
+/**
+ * @param {Run} run
+ * @param {RunQuestion} asked
+ * @param {boolean} admin
+ * @param {(run: Run) => void} showRun
+ */
+function question(run, asked, admin, showRun) {
+  const first = asked.kind === "first_match";
+  const preset = first ? "planning_center" : "";
+  return h(
+    "section",
+    { key: `question-${asked.kind}`, class: "card", "aria-labelledby": "question" },
+    h("h2", { id: "question" }, first ? "Which value should win the first time?" : "This sync would change a lot"),
+    h(
+      "p",
+      {},
+      first
+        ? "Some people are in both places with different values, and nothing was ever agreed about them. Equal values agree and empty ones are filled; this is about the rest. Nothing has been written yet."
+        : "It would change more linked records than your threshold allows without asking. Nothing has been written yet.",
+    ),
+    h(
+      "dl",
+      { class: "facts" },
+      ...Object.entries(asked.counts).flatMap(([name, amount]) => [h("dt", {}, outcomeName(name)), h("dd", {}, number(amount))]),
+    ),
+    asked.examples.length > 0
+      ? h(
+          "table",
+          { class: "table fold" },
+          h("caption", { class: "hidden-visually" }, "Examples"),
+          h("thead", {}, h("tr", {}, ...["Name", "Field", "Here", "Planning Center"].map((name) => h("th", { scope: "col" }, name)))),
+          h(
+            "tbody",
+            {},
+            ...asked.examples.map((example) =>
+              h(
+                "tr",
+                {},
+                h("th", { scope: "row" }, example.name || "No name"),
+                h("td", { "data-label": "Field" }, example.field ? fieldName(example.field) : ""),
+                h("td", { "data-label": "Here" }, shown(example.here) || "empty"),
+                h("td", { "data-label": "Planning Center" }, shown(example.planning_center) || "empty"),
+              ),
+            ),
+          ),
+        )
+      : null,
+    admin
+      ? h(
+          "form",
+          {
+            class: "stack",
+            onsubmit: (/** @type {SubmitEvent} */ event) => {
+              event.preventDefault();
+              const form = /** @type {HTMLFormElement} */ (event.currentTarget);
+              const answer = new FormData(form).get("answer");
+              void work(form, async () =>
+                showRun(await post(at`/people/runs/${run.id}/answer`, { question: asked.kind, answer })),
+              );
+            },
+          },
+          h(
+            "fieldset",
+            { class: "stack tight" },
+            h("legend", {}, "Your answer"),
+            ...asked.answers.map((answer) => {
+              const [title, hint] = ANSWERS[answer] ?? [outcomeName(answer), ""];
+              return h(
+                "div",
+                { class: "choice" },
+                h("input", { type: "radio", name: "answer", id: `answer-${answer}`, value: answer, required: true, checked: answer === preset, "aria-describedby": `answer-${answer}-hint` }),
+                h("label", { for: `answer-${answer}` }, title),
+                h("span", { class: "hint quiet small", id: `answer-${answer}-hint` }, hint),
+              );
+            }),
+          ),
+          h("div", { class: "row" }, h("button", { class: "primary" }, "Continue the sync")),
+        )
+      : h("p", { class: "quiet" }, "An administrator can answer this."),
+  );
+}
+
+/** @param {import("../types.d.ts").RejectionGroup[]} groups */
+function refused(groups) {
+  if (groups.length === 0) return null;
+  return h(
+    "section",
+    { class: "stack", "aria-labelledby": "refused" },
+    h("h2", { id: "refused" }, "Refused by Planning Center"),
+    h("p", {}, "These records stay as they are on both sides. They are tried again in the next sync."),
+    ...groups.map((group) =>
+      h(
+        "details",
+        { key: group.cause, class: "card" },
+        h("summary", {}, `${group.sentence} (${count(group.count, "record")})`),
+        h(
+          "ul",
+          { class: "bullets" },
+          ...group.examples.map((item) => {
+            const address = recordAddress(item);
+            return h("li", {}, address ? h("a", { href: address }, item.name || "No name") : item.name, item.sentence && `: ${item.sentence}`);
+          }),
+        ),
+      ),
+    ),
+  );
+}
+

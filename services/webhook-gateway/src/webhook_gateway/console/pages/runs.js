@@ -1,0 +1,57 @@
+// Sync history: every run, newest first.
+
+import { at, get } from "../api.js";
+import { h } from "../parts/dom.js";
+import { chips, list } from "../parts/list.js";
+import { heading, when } from "../parts/look.js";
+import { runStatus } from "../parts/progress.js";
+import { duration, number, outcomeName, runKind, runTrigger } from "../parts/words.js";
+
+/** @typedef {import("../types.d.ts").Run} Run */
+
+/** @param {import("../app.js").Context} context */
+export async function show(context) {
+  const { main, query, signal } = context;
+  const runs = list(context, {
+    caption: "Sync runs",
+    columns: ["Started", "By", "What", "State", "Took", "Outcome", "Requests"],
+    noun: ["sync run", "sync runs"],
+    load: (after, limit) => get("/people/runs", { after, limit, state: query.get("state") }, signal),
+    id: (/** @type {Run} */ run) => run.id,
+    href: (run) => at`/runs/${run.id}`,
+    cells: (run) => [
+      when(run.started_at ?? run.created_at),
+      runTrigger(run),
+      runKind(run),
+      runStatus(run),
+      run.started_at && run.finished_at
+        ? duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)
+        : null,
+      Object.entries(run.counts)
+        .filter(([, amount]) => amount > 0)
+        .map(([outcome, amount]) => `${outcomeName(outcome)}: ${number(amount)}`)
+        .join(", "),
+      number(run.progress.requests),
+    ],
+    follows: ["/people/runs"],
+    onFact: (fact) => (fact.type === "SyncRunStarted" ? { id: "", item: null } : { id: fact.body.run.id, item: fact.body.run }),
+    empty: () => [
+      h("h2", {}, "No sync yet"),
+      h("p", {}, "Each sync is listed here with what it changed."),
+      h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations to sync")),
+    ],
+  });
+  main.append(
+    heading("Sync history"),
+    chips("State", context, "state", [
+      ["", "All"],
+      ["running", "Syncing"],
+      ["waiting", "Waiting"],
+      ["done", "Done"],
+      ["stopped", "Stopped"],
+      ["failed", "Failed"],
+    ]),
+    runs.element,
+  );
+  await runs.ready;
+}

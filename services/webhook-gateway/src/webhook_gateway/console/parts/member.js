@@ -1,0 +1,104 @@
+// A member's values: as a list, as a form, and as what a form says.
+
+import { h } from "./dom.js";
+import { field, status } from "./look.js";
+import { fieldName, shown } from "./words.js";
+
+/** @typedef {import("../types.d.ts").Member} Member */
+/** @typedef {import("../types.d.ts").MemberValues} MemberValues */
+
+/** @type {(keyof MemberValues)[]} */
+export const FIELDS = ["first_name", "last_name", "email", "phone", "address", "birthdate", "gender", "child"];
+
+/** @param {MemberValues} values */
+export const valuesOf = (values) =>
+  h("dl", { class: "facts" }, ...FIELDS.flatMap((name) => [h("dt", {}, fieldName(name)), h("dd", {}, shown(values[name]) || "—")]));
+
+/** @param {{ link: import("../types.d.ts").PlanningCenterLink | null, active?: boolean }} record */
+export function linkStatus(record) {
+  if (record.active === false) return status("calm", "Inactive");
+  if (!record.link) return status("calm", "Only here");
+  return record.link.state === "gone"
+    ? status("warn", "Gone in Planning Center")
+    : status("good", "Linked", { icon: "link" });
+}
+
+/** @type {[string, string, number][]} */
+const ADDRESS = [
+  ["street_line_1", "Street", 200],
+  ["street_line_2", "Street, second line", 200],
+  ["city", "City", 100],
+  ["state", "State", 100],
+  ["zip", "ZIP code", 30],
+];
+
+/** @param {MemberValues | null} values */
+export function memberFields(values) {
+  const address = values?.address;
+  return [
+    h(
+      "div",
+      { class: "fields" },
+      field("First name", "first_name", { value: values?.first_name, required: true, maxlength: 100 }),
+      field("Last name", "last_name", { value: values?.last_name, required: true, maxlength: 100 }),
+      field("Email", "email", { value: values?.email, type: "email" }),
+      field("Phone", "phone", { value: values?.phone, type: "tel", maxlength: 50 }),
+      field("Birthdate", "birthdate", { value: values?.birthdate, type: "date" }),
+      field("Gender", "gender", { value: values?.gender, options: [["", "Not given"], ["Female", "Female"], ["Male", "Male"]] }),
+    ),
+    h(
+      "div",
+      { class: "choice" },
+      h("input", { type: "checkbox", name: "child", id: "f-child", checked: values?.child }),
+      h("label", { for: "f-child" }, "Child"),
+    ),
+    h(
+      "fieldset",
+      { class: "stack tight" },
+      h("legend", {}, "Address"),
+      h(
+        "div",
+        { class: "fields" },
+        ...ADDRESS.map(([name, label, maxlength]) =>
+          field(label, `address.${name}`, { value: address?.[/** @type {"city"} */ (name)], maxlength }),
+        ),
+        field("Country code", "address.country_code", { value: address?.country_code, maxlength: 2, hint: "Two letters, such as US. Empty means your church's own." }),
+      ),
+    ),
+  ];
+}
+
+/**
+ * What the form says, as the API takes it: empty text is no value.
+ * @param {HTMLFormElement} form
+ */
+export function readMember(form) {
+  const data = new FormData(form);
+  /** @param {string} name */
+  const text = (name) => String(data.get(name) ?? "").trim();
+  const address = Object.fromEntries(
+    [...ADDRESS.map(([name]) => name), "country_code"].map((name) => [name, text(`address.${name}`)]),
+  );
+  address.country_code = (address.country_code ?? "").toUpperCase();
+  return {
+    first_name: text("first_name"),
+    last_name: text("last_name"),
+    email: text("email") || null,
+    phone: text("phone") || null,
+    birthdate: text("birthdate") || null,
+    gender: text("gender") || null,
+    child: data.has("child"),
+    address: Object.values(address).some(Boolean) ? address : null,
+  };
+}
+
+/**
+ * Only the fields that differ.
+ * @param {Record<string, unknown>} next
+ * @param {Record<string, unknown>} before
+ */
+export function differing(next, before) {
+  return Object.fromEntries(
+    Object.entries(next).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name] ?? null)),
+  );
+}

@@ -1,0 +1,35 @@
+// What went wrong, as a sentence to show.
+
+/** @typedef {import("../types.d.ts").Problem} ProblemDocument */
+
+export class Problem extends Error {
+  /**
+   * @param {string} sentence
+   * @param {Partial<ProblemDocument> & { retryAfter?: number }} [about]
+   */
+  constructor(sentence, about = {}) {
+    super(sentence);
+    this.status = about.status ?? 0;
+    /** The slug: what kind of problem this is, for decisions. */
+    this.kind = (about.type ?? "").replace("/problems/", "");
+    /** By field. @type {Map<string, string>} */
+    this.errors = new Map((about.errors ?? []).map(({ field, message }) => [field.replace(/^body\./, ""), message]));
+    this.retryAfter = about.retryAfter ?? 0;
+  }
+}
+
+/**
+ * @param {Response} answer
+ * @returns {Promise<Problem>}
+ */
+export async function problemOf(answer) {
+  const retryAfter = Number(answer.headers.get("retry-after")) || 0;
+  const document = await answer.json().catch(() => ({}));
+  const sentence =
+    document.detail || `The server answered ${answer.status}. What was saved stays as it is. Reload the page.`;
+  return new Problem(sentence, { ...document, status: answer.status, retryAfter });
+}
+
+/** @param {unknown} error */
+export const sentenceOf = (error) =>
+  error instanceof Error ? error.message : "Something went wrong on this page. Reload it.";

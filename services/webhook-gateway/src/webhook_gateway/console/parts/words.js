@@ -1,0 +1,186 @@
+// Numbers, times and names in the reader's words.
+
+/** @typedef {import("../types.d.ts").Run} Run */
+/** @typedef {import("../types.d.ts").Product} Product */
+
+const NUMBERS = new Intl.NumberFormat();
+const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+
+/** @type {Record<Product, string>} */
+export const PRODUCTS = { people: "Planning Center People", calendar: "Planning Center Calendar" };
+
+/** @param {number} value */
+export const number = (value) => NUMBERS.format(value);
+
+/**
+ * A number with its noun: "1 family", "1,204 families".
+ * @param {number} value
+ * @param {string} one
+ * @param {string} [many]
+ */
+export const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
+
+/** @param {string} text */
+export const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** @param {string} slug */
+const unslug = (slug) => sentenceCase(slug.replace(/[_-]+/g, " "));
+
+/** @param {string} iso */
+export const exact = (iso) => EXACT.format(new Date(iso));
+
+/**
+ * A calendar day, which has no time zone.
+ * @param {string} iso `YYYY-MM-DD`
+ */
+export const day = (iso) => DAY.format(new Date(`${iso}T12:00:00`));
+
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+const UNITS = [
+  ["year", 31_557_600],
+  ["month", 2_629_800],
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+];
+
+/** @param {string} iso */
+export function ago(iso) {
+  const seconds = (new Date(iso).getTime() - Date.now()) / 1000;
+  for (const [unit, size] of UNITS) {
+    if (Math.abs(seconds) >= size) return RELATIVE.format(Math.trunc(seconds / size), unit);
+  }
+  return seconds > 0 ? "in less than a minute" : "just now";
+}
+
+/** @param {number} seconds */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return count(whole, "second");
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
+}
+
+/**
+ * A range, never a false promise: "2 to 3 minutes left".
+ * @param {number} low seconds
+ * @param {number} high seconds
+ */
+export function remaining(low, high) {
+  if (high < 60) return "less than a minute left";
+  const from = Math.max(1, Math.floor(low / 60));
+  const to = Math.ceil(high / 60);
+  return from === to ? `about ${count(to, "minute")} left` : `${from} to ${count(to, "minute")} left`;
+}
+
+/** @type {Record<string, string>} */
+const FIELDS = {
+  first_name: "First name",
+  last_name: "Last name",
+  birthdate: "Birthdate",
+  gender: "Gender",
+  child: "Child",
+  email: "Email",
+  phone: "Phone",
+  address: "Address",
+  name: "Name",
+  member_ids: "Members",
+  members: "Members",
+  primary_contact_id: "Primary contact",
+  primary_contact: "Primary contact",
+  active: "Active",
+};
+
+/** @param {string} field */
+export const fieldName = (field) => FIELDS[field] ?? unslug(field);
+
+/**
+ * A field's value as text; empty for none.
+ * @param {unknown} value
+ * @returns {string}
+ */
+export function shown(value) {
+  if (value === null || value === undefined || value === "") return "";
+  if (typeof value === "boolean") return value ? "Yes" : "No";
+  if (Array.isArray(value)) return value.map(shown).filter(Boolean).join(", ");
+  if (typeof value === "object") return Object.values(value).map(shown).filter(Boolean).join(", ");
+  if (typeof value === "string" && /^\d{4}-\d{2}-\d{2}$/.test(value)) return day(value);
+  return String(value);
+}
+
+/** @type {Record<string, string>} */
+const PHASES = {
+  pull: "From Planning Center",
+  compare: "Compare",
+  apply: "Change records here",
+  push: "To Planning Center",
+  finish: "Finish",
+};
+export const PHASE_ORDER = Object.keys(PHASES);
+
+/** @param {string} phase */
+export const phaseName = (phase) => PHASES[phase] ?? unslug(phase);
+
+/** @type {Record<string, string>} */
+const OUTCOMES = {
+  unchanged: "Unchanged",
+  agreed: "Agreed",
+  created: "Added",
+  created_here: "Added here",
+  updated: "Updated",
+  updated_here: "Updated here",
+  created_there: "Added in Planning Center",
+  updated_there: "Updated in Planning Center",
+  matched: "Matched",
+  linked: "Linked",
+  merged: "Merged in Planning Center",
+  conflict: "In conflict",
+  conflicts: "In conflict",
+  held: "Held matches",
+  gone: "Gone in Planning Center",
+  unlinked: "Unlinked",
+  rejected: "Refused by Planning Center",
+  inactivated: "Made inactive",
+  skipped: "Skipped",
+  to_create_here: "To add here",
+  to_update_here: "To change here",
+  to_create_there: "To add in Planning Center",
+  to_update_there: "To change in Planning Center",
+};
+
+/** @param {string} outcome */
+export const outcomeName = (outcome) => OUTCOMES[outcome] ?? unslug(outcome);
+
+/** @type {Record<string, string>} */
+const RUN_STATES = {
+  queued: "Waiting to start",
+  running: "Syncing",
+  waiting: "Waiting",
+  stopping: "Stopping",
+  done: "Done",
+  stopped: "Stopped",
+  failed: "Failed",
+};
+
+/** @param {Run} run */
+export const runState = (run) =>
+  run.state === "waiting" && run.question ? "Waiting for your answer" : (RUN_STATES[run.state] ?? unslug(run.state));
+
+/** @param {Run} run */
+export const runKind = (run) => (run.kind === "full" ? "Full sync" : "Changes only");
+
+/** @param {Run} run */
+export function runTrigger(run) {
+  if (run.started_by_name) return run.started_by_name;
+  /** @type {Record<string, string>} */
+  const names = { schedule: "The schedule", connection: "Connecting", person: "A person", held_match: "A held match" };
+  return names[run.trigger] ?? unslug(run.trigger);
+}
+
+/** @param {Run} run */
+export const inProgress = (run) => ["queued", "running", "waiting", "stopping"].includes(run.state);
+
+/** @param {{ first_name: string, last_name: string }} person */
+export const fullName = (person) => `${person.first_name} ${person.last_name}`.trim() || "No name";

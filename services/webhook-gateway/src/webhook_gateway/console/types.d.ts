@@ -1,0 +1,272 @@
+// Shapes of the platform API that the console reads, for `tsc` alone: browsers never load this file.
+// tests/unit/test_console_types.py compares every property with contracts.
+
+/** What a node may hold. */
+export type Child = Node | string | number | null | undefined | false | Child[];
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+  total: number | null;
+}
+
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  errors?: FieldError[];
+  correlation_id?: string | null;
+}
+
+export interface FieldError {
+  field: string;
+  message: string;
+}
+
+export interface UserIdentity {
+  user_id: string;
+  name: string;
+  email: string | null;
+  organization_id: string;
+  organization_name: string;
+  roles: ("admin" | "staff")[];
+}
+
+export interface ConsoleSettings {
+  issuer: string;
+  client_id: string;
+  authorization_endpoint: string;
+  token_endpoint: string;
+  end_session_endpoint: string | null;
+}
+
+export type Product = "people" | "calendar";
+
+export interface ConnectionCard {
+  product: Product;
+  state: "not_connected" | "needs_authorization" | "connected" | "reconnect_required" | "closing";
+  generation: number;
+  pco_organization_name: string | null;
+  pco_person_name: string | null;
+  connected_at: string | null;
+  connected_by_name: string | null;
+  reason: string | null;
+  shares_grant: boolean;
+}
+
+export interface Connections {
+  people: ConnectionCard;
+  calendar: ConnectionCard;
+}
+
+export interface AuthorizationStarted {
+  authorize_url: string;
+  expires_at: string;
+}
+
+export interface AuthorizationCompleted {
+  card: ConnectionCard;
+  reconnected: boolean;
+}
+
+export interface ReceiptLine {
+  step: string;
+  outcome: "done" | "not_needed" | "pending" | "failed" | "shared";
+  sentence: string;
+}
+
+export interface DisconnectReceipt {
+  product: Product;
+  generation: number;
+  pco_organization_name: string;
+  requested_at: string;
+  finished_at: string | null;
+  lines: ReceiptLine[];
+}
+
+export interface RunProgress {
+  phase: string;
+  done: number;
+  total: number | null;
+  noun: string;
+  requests: number;
+  rate_per_second: number | null;
+  eta_seconds_low: number | null;
+  eta_seconds_high: number | null;
+  waiting_for: string | null;
+}
+
+export interface RunQuestion {
+  kind: string;
+  counts: Record<string, number>;
+  examples: Record<string, string | null>[];
+  answers: string[];
+}
+
+export type RunState = "queued" | "running" | "waiting" | "stopping" | "done" | "stopped" | "failed";
+
+export interface Run {
+  id: string;
+  kind: string;
+  state: RunState;
+  trigger: string;
+  started_by: string | null;
+  started_by_name: string | null;
+  progress: RunProgress;
+  question: RunQuestion | null;
+  counts: Record<string, number>;
+  message: string | null;
+  version: number;
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+}
+
+export interface RunItem {
+  record_kind: string;
+  record_id: string | null;
+  pco_id: string | null;
+  name: string;
+  outcome: string;
+  cause: string | null;
+  sentence: string | null;
+}
+
+export interface RejectionGroup {
+  cause: string;
+  sentence: string;
+  count: number;
+  examples: RunItem[];
+}
+
+export interface PeopleStatus {
+  members: number;
+  families: number;
+  linked_members: number;
+  linked_families: number;
+  held: number;
+  gone: number;
+  rejected: number;
+  run: Run | null;
+  last_run: Run | null;
+  next_run_at: string | null;
+}
+
+export interface Address {
+  street_line_1: string;
+  street_line_2: string;
+  city: string;
+  state: string;
+  zip: string;
+  country_code: string;
+}
+
+export interface MemberValues {
+  first_name: string;
+  last_name: string;
+  birthdate: string | null;
+  gender: string | null;
+  child: boolean;
+  email: string | null;
+  phone: string | null;
+  address: Address | null;
+}
+
+export interface PlanningCenterLink {
+  pco_id: string;
+  state: string;
+  gone_at: string | null;
+}
+
+export interface Member extends MemberValues {
+  id: string;
+  external_id: string | null;
+  active: boolean;
+  family_ids: string[];
+  link: PlanningCenterLink | null;
+  version: number;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface Family {
+  id: string;
+  external_id: string | null;
+  name: string;
+  member_ids: string[];
+  primary_contact_id: string | null;
+  link: PlanningCenterLink | null;
+  version: number;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface HistoryEntry {
+  id: string;
+  field: string;
+  old: unknown;
+  new: unknown;
+  by: string;
+  by_name: string | null;
+  rule: string | null;
+  run_id: string | null;
+  changed_at: string;
+  can_undo: boolean;
+}
+
+export interface HeldCandidate {
+  member: Member;
+  reasons: string[];
+}
+
+export interface HeldMatch {
+  id: string;
+  pco_id: string;
+  theirs: MemberValues;
+  candidates: HeldCandidate[];
+  reasons: string[];
+  state: "open" | "later" | "same" | "different";
+  version: number;
+  created_at: string;
+}
+
+export interface PeopleSettings {
+  first_match: "planning_center" | "ask" | "ours" | null;
+  merge_different_fields: boolean;
+  threshold_percent: number;
+  threshold_minimum: number;
+  schedule_hours: number;
+  inactivate_deleted: boolean;
+}
+
+export interface ConflictField {
+  field: string;
+  base: unknown;
+  ours: unknown;
+  theirs: unknown;
+  ours_changed_at: string | null;
+  theirs_changed_at: string | null;
+}
+
+export interface ConflictRecord {
+  kind: string;
+  id: string;
+  name: string;
+  pco_id: string;
+  family_ids: string[];
+}
+
+export interface Conflict {
+  id: string;
+  record: ConflictRecord;
+  fields: ConflictField[];
+  state: "open" | "resolved" | "agreed_elsewhere";
+  version: number;
+  opened_at: string;
+  updated_at: string;
+}
+
+export interface ConflictCount {
+  open: number;
+}
