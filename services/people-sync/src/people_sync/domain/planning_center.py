@@ -10,17 +10,10 @@ from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
+from contracts.people import Address
 from people_sync.domain.canonical import email_key, same
 from people_sync.domain.matching import Theirs
-from people_sync.domain.values import (
-    ADDRESS_PARTS,
-    Address,
-    PersonValues,
-    as_dict,
-    from_json,
-    partial_from_json,
-    to_json,
-)
+from people_sync.domain.values import PersonValues, as_dict, from_json, partial_from_json, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +189,8 @@ NEW_CONTACT: Final[Mapping[str, dict[str, Any]]] = {
     "address": {"location": "Home", "primary": True},
 }
 """Sent with a new contact. A phone without `location` is refused (planningcenter/developers#493)."""
+
+ADDRESS_PARTS: Final = tuple(Address.model_fields)
 
 CONTACT_PATHS: Final[Mapping[str, str]] = {"email": "emails", "phone": "phone_numbers", "address": "addresses"}
 CONTACT_TYPES: Final[Mapping[str, str]] = {"email": "Email", "phone": "PhoneNumber", "address": "Address"}

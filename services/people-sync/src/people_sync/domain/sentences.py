@@ -19,6 +19,7 @@ MERGED: Final = "merged"
 REJECTED: Final = "rejected"
 LATER: Final = "later"
 INACTIVATED_THERE: Final = "inactivated_there"
+CONVERGED: Final = "converged"
 
 OUTCOMES: Final[dict[str, str]] = {
     CREATED_HERE: "Added here from Planning Center.",
@@ -29,6 +30,7 @@ OUTCOMES: Final[dict[str, str]] = {
     LINKED: "Found on both sides and linked; the values were already equal.",
     UNCHANGED: "Equal on both sides.",
     CONFLICT: "Changed on both sides to different values. Nothing was overwritten: please decide.",
+    CONVERGED: "A conflict closed by itself: both sides have the same values now.",
     HELD: "May be somebody who is already here. Nothing was changed: please decide in Held matches.",
     GONE: "No longer in Planning Center. Kept here, and not created there again unless an admin asks.",
     MERGED: "Merged with another person in Planning Center; the link follows to the one who was kept.",
@@ -100,10 +102,9 @@ def _without_values(detail: str) -> str:
     return re.sub(r"\"[^\"]*\"|'[^']*'(?![a-z])|\S+@\S+", "the value sent", detail)
 
 
-def waiting_for_limit(seconds: float) -> str:
+def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
     """While the vendor's request limit is used up."""
-    whole = max(1, round(seconds))
-    return f"Waiting {whole} second{'s' if whole != 1 else ''}: Planning Center's request limit is used up."
+    return f"Planning Center allows {limit} requests in {period_seconds:g} s; {max(1, round(seconds))} s to go."
 
 
 WAITING_FOR_FIRST_MATCH: Final = (

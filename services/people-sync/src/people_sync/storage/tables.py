@@ -4,7 +4,18 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    Sequence,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import Text
@@ -24,6 +35,10 @@ class Base(DeclarativeBase):
         list[str]: ARRAY(Text),
         bytes: LargeBinary,
     }
+
+
+CREATION_MARKER = Sequence("creation_marker", start=1_000_000_000, maxvalue=2_147_483_647, metadata=Base.metadata)
+"""Markers for `remote_id`: within what a 32-bit integer holds, far above the small numbers that churches use."""
 
 
 class Member(Base):
@@ -232,6 +247,9 @@ class Run(Base):
     answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """By question, what an administrator answered."""
     waiting_for: Mapped[str | None]
+    rate_per_second: Mapped[float | None]
+    eta_low: Mapped[int | None]
+    eta_high: Mapped[int | None]
     message: Mapped[str | None]
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

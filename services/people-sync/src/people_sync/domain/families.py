@@ -1,0 +1,27 @@
+"""Which family here is which household in Planning Center, when nothing links them yet."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from people_sync.domain.canonical import fold
+
+
+def match_family(
+    name: str, members: frozenset[UUID], families: Mapping[UUID, tuple[str, frozenset[UUID]]]
+) -> UUID | None:
+    """The one family that is this household: the most members in common, at least half of the smaller of the two.
+
+    `members`: the household's people as members here. `families`: id to (name, members) of those not linked. Of
+    several with as many in common, the one of the same name; if that does not tell them apart, none: a second family
+    with the same people is easier to mend than two families made one.
+    """
+    scores = {
+        family: (len(members & theirs), fold(name) == fold(family_name))
+        for family, (family_name, theirs) in families.items()
+        if 2 * len(members & theirs) >= max(1, min(len(members), len(theirs)))
+    }
+    if not scores:
+        return None
+    best = max(scores.values())
+    winners = [family for family, score in scores.items() if score == best]
+    return winners[0] if len(winners) == 1 and best[0] > 0 else None

@@ -1,0 +1,100 @@
+"""Members and families as messages and answers carry them."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts import people
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.values import PersonValues
+from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
+
+
+def values_of(member: Member) -> PersonValues:
+    """The values of a member that are kept equal with Planning Center."""
+    return PersonValues(
+        first_name=member.first_name,
+        last_name=member.last_name,
+        birthdate=member.birthdate,
+        gender=member.gender,
+        child=member.child,
+        email=member.email,
+        phone=member.phone,
+        address=people.Address(**member.address) if member.address else None,
+    )
+
+
+async def render_members(session: AsyncSession, rows: Sequence[Member]) -> list[people.Member]:
+    """The full records, in the order given. Two queries for all."""
+    ids = [row.id for row in rows]
+    families: dict[UUID, list[str]] = {}
+    memberships = select(FamilyMember.member_id, FamilyMember.family_id).where(FamilyMember.member_id.in_(ids))
+    for member_id, family_id in await session.execute(memberships.order_by(FamilyMember.family_id)):
+        families.setdefault(member_id, []).append(str(family_id))
+    links = await _links(session, MEMBER, ids)
+    return [
+        people.Member(
+            id=str(row.id),
+            external_id=row.external_id,
+            first_name=row.first_name,
+            last_name=row.last_name,
+            birthdate=row.birthdate,
+            gender=row.gender,
+            child=row.child,
+            email=row.email,
+            phone=row.phone,
+            address=people.Address(**row.address) if row.address else None,
+            active=row.active,
+            family_ids=tuple(families.get(row.id, ())),
+            link=links.get(row.id),
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+        for row in rows
+    ]
+
+
+async def render_families(session: AsyncSession, rows: Sequence[Family]) -> list[people.Family]:
+    """The full records, in the order given. Two queries for all."""
+    ids = [row.id for row in rows]
+    members: dict[UUID, list[str]] = {}
+    memberships = select(FamilyMember.family_id, FamilyMember.member_id).where(FamilyMember.family_id.in_(ids))
+    for family_id, member_id in await session.execute(memberships.order_by(FamilyMember.member_id)):
+        members.setdefault(family_id, []).append(str(member_id))
+    links = await _links(session, FAMILY, ids)
+    return [
+        people.Family(
+            id=str(row.id),
+            external_id=row.external_id,
+            name=row.name,
+            member_ids=tuple(members.get(row.id, ())),
+            primary_contact_id=str(row.primary_contact_id) if row.primary_contact_id else None,
+            link=links.get(row.id),
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+        for row in rows
+    ]
+
+
+async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dict[UUID, people.PlanningCenterLink]:
+    """Links to the Planning Center organization that is (or was last) connected."""
+    rows = await session.execute(
+        select(Link.record_id, Link.pco_id, Link.state, Link.gone_at)
+        .join(
+            Connection,
+            (Connection.organization_id == Link.organization_id)
+            & (Connection.pco_organization_id == Link.pco_organization_id),
+        )
+        .where(Link.record_id.in_(ids), Link.kind == kind)
+    )
+    return {
+        record_id: people.PlanningCenterLink(
+            pco_id=pco_id, state="gone" if state == "gone" else "linked", gone_at=gone_at
+        )
+        for record_id, pco_id, state, gone_at in rows
+    }

@@ -1,0 +1,55 @@
+"""Runs as rows and as messages and answers carry them."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts import sync_runs
+from people_sync.storage.tables import Run
+
+OPEN: Final = ("queued", "running", "waiting", "stopping")
+NOUNS: Final = {"pull": "people", "compare": "records", "apply": "changes", "push": "changes", "finish": "records"}
+
+
+def render(run: Run) -> sync_runs.Run:
+    """The full state of one run."""
+    return sync_runs.Run(
+        id=str(run.id),
+        kind=run.kind,
+        state=run.state,
+        trigger=run.trigger,
+        started_by=run.started_by,
+        started_by_name=run.started_by_name,
+        progress=sync_runs.RunProgress(
+            phase=run.phase,
+            done=run.done,
+            total=run.total,
+            noun=NOUNS[run.phase],
+            requests=run.requests,
+            rate_per_second=run.rate_per_second,
+            eta_seconds_low=run.eta_low,
+            eta_seconds_high=run.eta_high,
+            waiting_for=run.waiting_for,
+        ),
+        question=sync_runs.RunQuestion.model_validate(run.question) if run.question else None,
+        counts=run.counts,
+        message=run.message,
+        version=run.version,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+    )
+
+
+async def change(session: AsyncSession, run_id: UUID, **values: Any) -> Run:
+    """Change a run's row and count its version. Returns the row as it is now."""
+    statement = update(Run).where(Run.id == run_id).values(version=Run.version + 1, **values).returning(Run)
+    return (await session.scalars(statement, execution_options={"populate_existing": True})).one()
+
+
+async def open_run(session: AsyncSession, organization_id: str) -> Run | None:
+    """The run in progress, if there is one."""
+    statement = select(Run).where(Run.organization_id == organization_id, Run.state.in_(OPEN))
+    return await session.scalar(statement)

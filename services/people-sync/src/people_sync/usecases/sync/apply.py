@@ -1,0 +1,610 @@
+"""Phase 1's writing half: what Planning Center has, taken over here. Batches, each one transaction.
+
+Nothing staged is trusted blindly: the record is locked and the decision made again with the values of this moment.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.base import Event
+from contracts.conflicts import ConflictField, ConflictRecord
+from contracts.events.people_conflict_v1 import ConflictConverged, ConflictDetected
+from contracts.values import FAMILY, MEMBER
+from pco_client.errors import NotFound
+from people_sync.domain.canonical import name_key
+from people_sync.domain.matching import Held
+from people_sync.domain.merge import ConflictValues, FamilyMerge, Merge, merge, merge_family
+from people_sync.domain.planning_center import (
+    RemoteHousehold,
+    RemotePerson,
+    household_from_snapshot,
+    person_from_snapshot,
+)
+from people_sync.domain.sentences import CONFLICT, CREATED_HERE, GONE, HELD, LATER, OUTCOMES
+from people_sync.domain.values import as_dict, to_json, value_to_json
+from people_sync.storage.links import kept_different, policy_base
+from people_sync.storage.records import values_of
+from people_sync.storage.tables import (
+    Change,
+    Conflict,
+    Creation,
+    Family,
+    FamilyMember,
+    HeldMatch,
+    History,
+    Link,
+    Member,
+    Run,
+    Staged,
+)
+from people_sync.usecases.sync.compare import (
+    candidates_of,
+    family_values,
+    full_name,
+    household_values,
+    record_ids,
+)
+from people_sync.usecases.sync.context import Work
+from people_sync.usecases.sync.effects import Effects, publish, take_over, touch
+
+BATCH: Final = 100
+
+
+async def apply(work: Work) -> None:
+    """Take over what is planned for this side: people, then families, then who is gone."""
+    await _batches(work, MEMBER)
+    await _batches(work, FAMILY)
+    await _gone(work)
+
+
+async def _batches(work: Work, kind: str) -> None:
+    while True:
+        async with work.step() as session:
+            changes = (
+                await session.scalars(
+                    select(Change)
+                    .where(
+                        Change.run_id == work.run_id,
+                        Change.kind == kind,
+                        Change.here == "planned",
+                        Change.outcome != GONE,
+                    )
+                    .order_by(Change.id)
+                    .limit(BATCH)
+                )
+            ).all()
+            effects = Effects()
+            if kind == MEMBER:
+                await _people(session, work, changes, effects)
+            else:
+                await _families(session, work, changes, effects)
+            await publish(session, work, effects)
+            await advance(session, work, len(changes))
+        if len(changes) < BATCH:
+            return
+
+
+async def advance(session: AsyncSession, work: Work, more: int) -> None:
+    """Count work as done in the run's row, within the step that did it."""
+    run = await session.get_one(Run, work.run_id)
+    run.done += more
+
+
+# --- people ---------------------------------------------------------------------------------------------------------
+
+
+async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], effects: Effects) -> None:
+    staged = await _staged(session, work, MEMBER, [change.pco_id for change in changes])
+    members = await _locked(session, work, [change.record_id for change in changes if change.record_id])
+    links = await _links(session, work, MEMBER, [change.pco_id for change in changes])
+    conflicts = await _open_conflicts(session, work, list(members))
+    for change in changes:
+        change.here = "done"
+        row = staged[str(change.pco_id)]
+        person = person_from_snapshot(row.snapshot or {})
+        link = links.get(person.pco_id)
+        if change.outcome == HELD:
+            await _hold(session, work, change, person)
+        elif change.outcome == CREATED_HERE and change.record_id not in members:
+            member = _create(session, work, change, person, row)
+            effects.members[member.id] = member
+        else:
+            member = members[change.record_id]  # type: ignore[index] # planned with a record
+            if link is None:
+                link = await _link(session, work, change, person)
+            if link is not None:
+                _merge_person(session, work, change, member, link, person, row, conflicts.get(member.id), effects)
+
+
+def _create(session: AsyncSession, work: Work, change: Change, person: RemotePerson, row: Staged) -> Member:
+    now = work.resources.clock.now()
+    member = Member(
+        id=change.record_id,
+        organization_id=work.organization_id,
+        active=person.active,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+    take_over(member, as_dict(person.values))
+    session.add(member)
+    session.add(
+        Link(
+            **work.owner,
+            kind=MEMBER,
+            record_id=member.id,
+            pco_id=person.pco_id,
+            state="linked",
+            agreed=to_json(person.values),
+            kept_different={},
+            contacts=dict(person.contacts),
+            remote_hash=row.remote_hash,
+            compared_version=1,
+            create_again=False,
+        )
+    )
+    return member
+
+
+async def _link(session: AsyncSession, work: Work, change: Change, person: RemotePerson) -> Link | None:
+    """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
+    made: Link | None = await session.scalar(
+        insert(Link)
+        .values(
+            **work.owner,
+            kind=change.kind,
+            record_id=change.record_id,
+            pco_id=change.pco_id,
+            state="linked",
+            agreed={},
+            kept_different={},
+            contacts=dict(person.contacts),
+            compared_version=0,
+            create_again=False,
+        )
+        .on_conflict_do_nothing()
+        .returning(Link)
+    )
+    if made is None:
+        change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+        return None
+    # An intent to create this very person is fulfilled: its answer was lost, the person is there.
+    creation = await session.scalar(
+        select(Creation).filter_by(**work.owner, kind=MEMBER, record_id=change.record_id).with_for_update()
+    )
+    if creation and creation.pco_id is None:
+        creation.pco_id, creation.state = person.pco_id, "created"
+    return made
+
+
+def _merge_person(
+    session: AsyncSession,
+    work: Work,
+    change: Change,
+    member: Member,
+    link: Link,
+    person: RemotePerson,
+    row: Staged,
+    conflict: Conflict | None,
+    effects: Effects,
+) -> None:
+    first = not link.agreed
+    result = merge(policy_base(link), values_of(member), person.values, work.policy, kept_different(link))
+    change_here(session, work, member, result, effects)
+    if member.active != person.active and not result.conflicts:
+        member.active = person.active
+        touch(work, member, effects)
+    link.agreed = link.agreed | to_json(result.agreed) | to_json(result.to_ours)
+    link.contacts = dict(person.contacts)
+    link.state = "linked"
+    if result.conflicts:
+        change.outcome = CONFLICT
+        note_conflict(session, work, member, link, result.conflicts, conflict, effects)
+    elif conflict:
+        _converged(work, conflict, effects)
+    if result.to_theirs and not result.conflicts:
+        change.there = "planned"
+    else:
+        change.there = "none"
+        link.remote_hash = None if result.conflicts else row.remote_hash
+        link.compared_version = member.version
+    if first:
+        # So that the platform learns of the link, also where no value moved.
+        effects.members[member.id] = member
+
+
+def change_here(session: AsyncSession, work: Work, member: Member, result: Merge, effects: Effects) -> None:
+    """Take Planning Center's values over, with what they replace in the history."""
+    if not result.to_ours:
+        return
+    for name, value in result.to_ours.items():
+        session.add(
+            History(
+                organization_id=work.organization_id,
+                kind=MEMBER,
+                record_id=member.id,
+                field=name,
+                old=value_to_json(result.replaced[name]),
+                new=value_to_json(value),
+                by="planning_center",
+                rule=result.reasons[name],
+                run_id=work.run_id,
+            )
+        )
+    take_over(member, result.to_ours)
+    touch(work, member, effects)
+
+
+def note_conflict(
+    session: AsyncSession,
+    work: Work,
+    member: Member,
+    link: Link,
+    values: Mapping[str, ConflictValues],
+    conflict: Conflict | None,
+    effects: Effects,
+) -> None:
+    """Open a member's conflict, or give the open one fresh values."""
+    fields = [_conflict_field(name, value) for name, value in values.items()]
+    _note(session, work, link, full_name(member), fields, conflict, effects)
+
+
+def note_family_conflict(
+    session: AsyncSession,
+    work: Work,
+    family: Family,
+    link: Link,
+    values: Mapping[str, ConflictValues],
+    conflict: Conflict | None,
+    effects: Effects,
+) -> None:
+    """Open a family's conflict, or give the open one fresh values."""
+    fields = [
+        ConflictField(field=name, base=value.base, ours=value.ours, theirs=value.theirs)
+        for name, value in values.items()
+    ]
+    _note(session, work, link, family.name, fields, conflict, effects)
+
+
+def _note(
+    session: AsyncSession,
+    work: Work,
+    link: Link,
+    name: str,
+    fields: list[ConflictField],
+    conflict: Conflict | None,
+    effects: Effects,
+) -> None:
+    stored = [one.model_dump(mode="json") for one in fields]
+    if conflict is None:
+        conflict = Conflict(
+            id=uuid4(),
+            organization_id=work.organization_id,
+            kind=link.kind,
+            record_id=link.record_id,
+            pco_id=link.pco_id,
+            fields=stored,
+            state="open",
+            version=1,
+        )
+        session.add(conflict)
+    elif conflict.fields == stored:
+        return
+    else:
+        conflict.fields = stored
+        conflict.version += 1
+        conflict.updated_at = work.resources.clock.now()
+    effects.facts.append(_fact(ConflictDetected, work, conflict, name, fields))
+
+
+def _conflict_field(name: str, values: ConflictValues) -> ConflictField:
+    return ConflictField(
+        field=name,
+        base=value_to_json(values.base),
+        ours=value_to_json(values.ours),
+        theirs=value_to_json(values.theirs),
+    )
+
+
+def _converged(work: Work, conflict: Conflict, effects: Effects) -> None:
+    conflict.state = "converged"
+    conflict.version += 1
+    conflict.updated_at = work.resources.clock.now()
+    fields = [ConflictField.model_validate(one) for one in conflict.fields]
+    effects.facts.append(_fact(ConflictConverged, work, conflict, "", fields))
+
+
+def _fact(
+    kind: type[ConflictDetected] | type[ConflictConverged],
+    work: Work,
+    conflict: Conflict,
+    name: str,
+    fields: list[ConflictField],
+) -> Event:
+    return kind(
+        organization_id=work.organization_id,
+        version=conflict.version,
+        conflict_id=str(conflict.id),
+        record=ConflictRecord(kind=conflict.kind, id=str(conflict.record_id), name=name, pco_id=conflict.pco_id),
+        fields=tuple(fields),
+        occurred_at=work.resources.clock.now(),
+    )
+
+
+async def _hold(session: AsyncSession, work: Work, change: Change, person: RemotePerson) -> None:
+    """Ask a person. Matched anew: candidates may have been taken by others in this very run."""
+    outcome = (await candidates_of(session, work, [person]))[person.pco_id]
+    if not isinstance(outcome, Held):
+        change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+        return
+    values = {
+        "theirs": to_json(person.values),
+        "candidates": [{"member_id": one.member_id, "reasons": list(one.reasons)} for one in outcome.candidates],
+        "candidate_ids": [one.member_id for one in outcome.candidates],
+        "reasons": list(outcome.reasons),
+    }
+    row = await session.scalar(select(HeldMatch).filter_by(**work.owner, pco_id=person.pco_id).with_for_update())
+    if row is None:
+        session.add(HeldMatch(**work.owner, pco_id=person.pco_id, state="open", different_from=[], version=1, **values))
+    elif any(getattr(row, name) != value for name, value in values.items()):
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.version += 1
+        row.state = "later" if row.state == "later" else "open"
+
+
+# --- families -------------------------------------------------------------------------------------------------------
+
+
+async def _families(session: AsyncSession, work: Work, changes: Sequence[Change], effects: Effects) -> None:
+    staged = await _staged(session, work, FAMILY, [change.pco_id for change in changes])
+    links = await _links(session, work, FAMILY, [change.pco_id for change in changes])
+    for change in changes:
+        change.here = "done"
+        row = staged[str(change.pco_id)]
+        household = household_from_snapshot(row.snapshot or {})
+        people = await record_ids(session, work, list(household.person_ids))
+        family = await session.get(Family, change.record_id, with_for_update=True)
+        link = links.get(household.pco_id)
+        if family is None:
+            family = _new_family(session, work, change, household, effects)
+        if link is None:
+            link = await _family_link(session, work, change)
+        if link is not None:
+            result = merge_family(
+                policy_base(link),
+                await family_values(session, work, family),
+                household_values(household, people),
+                work.policy,
+                kept_different(link),
+            )
+            await _take_family_over(session, work, family, result, effects)
+            if result.fields.conflicts:
+                change.outcome = CONFLICT
+                conflict = (await _open_conflicts(session, work, [family.id])).get(family.id)
+                note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
+            _agree_family(change, link, family, household, result, row, people)
+
+
+def _new_family(
+    session: AsyncSession, work: Work, change: Change, household: RemoteHousehold, effects: Effects
+) -> Family:
+    now = work.resources.clock.now()
+    family = Family(
+        id=change.record_id,
+        organization_id=work.organization_id,
+        name=household.name,
+        name_key=name_key(household.name, ""),
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+    session.add(family)
+    effects.families[family.id] = family
+    return family
+
+
+async def _family_link(session: AsyncSession, work: Work, change: Change) -> Link | None:
+    await session.flush()
+    made = await session.scalar(
+        insert(Link)
+        .values(
+            **work.owner,
+            kind=FAMILY,
+            record_id=change.record_id,
+            pco_id=change.pco_id,
+            state="linked",
+            agreed={},
+            kept_different={},
+            contacts={},
+            compared_version=0,
+            create_again=False,
+        )
+        .on_conflict_do_nothing()
+        .returning(Link)
+    )
+    if made is None:
+        change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+    return made
+
+
+async def _take_family_over(
+    session: AsyncSession, work: Work, family: Family, result: FamilyMerge, effects: Effects
+) -> None:
+    fields = result.fields
+    if not (fields.to_ours or result.add_to_ours or result.remove_from_ours):
+        return
+    for name, value in fields.to_ours.items():
+        session.add(_family_history(work, family, name, fields.replaced[name], value, fields.reasons[name]))
+    if "name" in fields.to_ours:
+        family.name = fields.to_ours["name"]
+        family.name_key = name_key(family.name, "")
+    if "primary_contact" in fields.to_ours:
+        primary = fields.to_ours["primary_contact"]
+        family.primary_contact_id = UUID(primary) if primary else None
+    for member in sorted(result.add_to_ours):
+        row = {"family_id": family.id, "member_id": UUID(member), "organization_id": work.organization_id}
+        await session.execute(insert(FamilyMember).values(row).on_conflict_do_nothing())
+        session.add(_family_history(work, family, "members", None, member, "changed"))
+    for member in sorted(result.remove_from_ours):
+        await session.execute(
+            delete(FamilyMember).where(FamilyMember.family_id == family.id, FamilyMember.member_id == UUID(member))
+        )
+        session.add(_family_history(work, family, "members", member, None, "changed"))
+    await _touch_members(session, result.add_to_ours | result.remove_from_ours, work, effects)
+    if family.id not in effects.families:
+        family.version += 1
+        family.updated_at = work.resources.clock.now()
+        effects.families[family.id] = family
+
+
+async def _touch_members(session: AsyncSession, ids: frozenset[str], work: Work, effects: Effects) -> None:
+    """A member's record names its families, so it is published again; no value that Planning Center has changed."""
+    rows = await session.scalars(
+        select(Member).where(Member.id.in_([UUID(one) for one in ids])).order_by(Member.id).with_for_update()
+    )
+    for member in rows:
+        if member.id not in effects.members:
+            link = await session.scalar(
+                select(Link).filter_by(**work.owner, kind=MEMBER, record_id=member.id).with_for_update()
+            )
+            if link and link.compared_version == member.version:
+                link.compared_version += 1
+            touch(work, member, effects)
+
+
+def _family_history(work: Work, family: Family, name: str, old: Any, new: Any, rule: str) -> History:
+    return History(
+        organization_id=work.organization_id,
+        kind=FAMILY,
+        record_id=family.id,
+        field=name,
+        old=old,
+        new=new,
+        by="planning_center",
+        rule=rule,
+        run_id=work.run_id,
+    )
+
+
+def _agree_family(
+    change: Change,
+    link: Link,
+    family: Family,
+    household: RemoteHousehold,
+    result: FamilyMerge,
+    row: Staged,
+    people: dict[str, UUID],
+) -> None:
+    fields = result.fields
+    members = result.agreed_members | result.add_to_ours
+    link.agreed = link.agreed | dict(fields.agreed) | dict(fields.to_ours) | {"members": sorted(members)}
+    link.state = "linked"
+    if fields.to_theirs or result.add_to_theirs or result.remove_from_theirs:
+        change.there = "planned"
+    else:
+        # While somebody in it is not known here, the household is compared again on every run.
+        complete = not set(household.person_ids) - people.keys()
+        link.remote_hash = row.remote_hash if complete else None
+        link.compared_version = family.version
+
+
+# --- gone -----------------------------------------------------------------------------------------------------------
+
+
+async def _gone(work: Work) -> None:
+    """Whom a complete pull did not meet: still there after all, or gone, each asked for by itself."""
+    while True:
+        async with work.job.sessions() as session:
+            change = await session.scalar(
+                select(Change)
+                .where(Change.run_id == work.run_id, Change.here == "planned", Change.outcome == GONE)
+                .order_by(Change.id)
+                .limit(1)
+            )
+        if change is None:
+            return
+        there = await _is_there(work, change.kind, str(change.pco_id))
+        async with work.step() as session:
+            await _settle_gone(session, work, change.id, there=there)
+            await advance(session, work, 1)
+
+
+async def _is_there(work: Work, kind: str, pco_id: str) -> bool:
+    path = "people" if kind == MEMBER else "households"
+    try:
+        await work.pco.get(f"/people/v2/{path}/{pco_id}")
+    except NotFound:
+        return False
+    return True
+
+
+async def _settle_gone(session: AsyncSession, work: Work, change_id: int, *, there: bool) -> None:
+    change = await session.get_one(Change, change_id)
+    change.here = "done"
+    link = await session.scalar(
+        select(Link).filter_by(**work.owner, kind=change.kind, pco_id=change.pco_id).with_for_update()
+    )
+    now = work.resources.clock.now()
+    if link is None:
+        change.outcome = LATER
+    elif there or (link.written_at and now - link.written_at < work.resources.horizon):
+        # It exists, or was made so lately that a 404 proves nothing.
+        change.outcome = LATER
+    else:
+        link.state, link.gone_at, link.create_again = "gone", now, False
+    change.sentence = OUTCOMES[change.outcome]
+    if change.kind == MEMBER and change.outcome == GONE:
+        await _publish_state(session, work, change)
+
+
+async def _publish_state(session: AsyncSession, work: Work, change: Change) -> None:
+    member = await session.get_one(Member, change.record_id, with_for_update=True)
+    effects = Effects()
+    touch(work, member, effects)
+    await publish(session, work, effects)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+async def _staged(session: AsyncSession, work: Work, kind: str, pco_ids: list[str | None]) -> dict[str, Staged]:
+    rows = await session.scalars(
+        select(Staged).where(Staged.run_id == work.run_id, Staged.kind == kind, Staged.pco_id.in_(pco_ids))
+    )
+    return {row.pco_id: row for row in rows}
+
+
+async def _locked(session: AsyncSession, work: Work, ids: list[UUID]) -> dict[UUID, Member]:
+    rows = await session.scalars(
+        select(Member)
+        .where(Member.organization_id == work.organization_id, Member.id.in_(ids))
+        .order_by(Member.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in rows}
+
+
+async def _links(session: AsyncSession, work: Work, kind: str, pco_ids: list[str | None]) -> dict[str, Link]:
+    rows = await session.scalars(
+        select(Link).filter_by(**work.owner, kind=kind).where(Link.pco_id.in_(pco_ids)).with_for_update()
+    )
+    return {row.pco_id: row for row in rows}
+
+
+async def _open_conflicts(session: AsyncSession, work: Work, ids: list[UUID]) -> dict[UUID, Conflict]:
+    rows = await session.scalars(
+        select(Conflict)
+        .where(
+            Conflict.organization_id == work.organization_id,
+            Conflict.record_id.in_(ids),
+            Conflict.state == "open",
+        )
+        .with_for_update()
+    )
+    return {row.record_id: row for row in rows}

@@ -1,0 +1,155 @@
+"""The two questions a run may ask before it writes: what wins on a first match, and whether so much may change."""
+
+from typing import Any, Final
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.events.people_sync_run_v1 import SyncRunProgressed
+from contracts.sync_runs import RunQuestion
+from contracts.values import MEMBER
+from people_sync.domain.merge import merge
+from people_sync.domain.planning_center import person_from_snapshot
+from people_sync.domain.sentences import (
+    CONFLICT,
+    CREATED_HERE,
+    CREATED_THERE,
+    GONE,
+    INACTIVATED_THERE,
+    LINKED,
+    UPDATED_BOTH,
+    UPDATED_HERE,
+    UPDATED_THERE,
+    WAITING_FOR_FIRST_MATCH,
+    WAITING_FOR_THRESHOLD,
+)
+from people_sync.domain.thresholds import exceeds
+from people_sync.domain.values import value_to_json
+from people_sync.storage import runs
+from people_sync.storage.records import values_of
+from people_sync.storage.tables import Change, Link, Member, Settings, Staged
+from people_sync.usecases.sync.compare import name_of
+from people_sync.usecases.sync.context import Work
+from servicekit.outbox import append
+
+EXAMPLES: Final = 5
+_SCANNED: Final = 2000
+_CHANGES: Final = (UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, GONE, INACTIVATED_THERE)
+
+
+async def ask(work: Work) -> bool:
+    """Whether the run may go on. If not, it waits for an administrator and the job is given back."""
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        settings = await session.get(Settings, work.organization_id)
+        question = None
+        if settings is None or settings.first_match is None:
+            question = await _first_match(session, work)
+        if question is None and "threshold" not in work.data.get("answers", {}):
+            question = await _threshold(session, work)
+        if question is None:
+            return True
+        run = await runs.change(
+            session,
+            work.run_id,
+            state="waiting",
+            question=question.model_dump(mode="json"),
+            waiting_for=WAITING_FOR_FIRST_MATCH if question.kind == "first_match" else WAITING_FOR_THRESHOLD,
+        )
+        await append(
+            session,
+            SyncRunProgressed(organization_id=work.organization_id, version=run.version, run=runs.render(run)),
+        )
+        await work.job.wait(session, work.data)
+    return False
+
+
+async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
+    """Asked if at least one first match has a field with two different values. Nothing was written yet."""
+    rows = await session.execute(
+        select(Member, Staged.snapshot)
+        .join(Change, Change.record_id == Member.id)
+        .join(Staged, (Staged.run_id == Change.run_id) & (Staged.kind == MEMBER) & (Staged.pco_id == Change.pco_id))
+        .outerjoin(
+            Link,
+            (Link.record_id == Member.id)
+            & (Link.organization_id == work.organization_id)
+            & (Link.pco_organization_id == work.pco_organization_id)
+            & (Link.kind == MEMBER),
+        )
+        .where(
+            Change.run_id == work.run_id,
+            Change.kind == MEMBER,
+            Change.outcome.in_([LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT]),
+            Staged.snapshot.is_not(None),
+            or_(Link.id.is_(None), Link.agreed == {}),
+        )
+        .order_by(Change.id)
+        .execution_options(yield_per=200)
+    )
+    people = fields = 0
+    examples: list[dict[str, str | None]] = []
+    for member, snapshot in rows:
+        person = person_from_snapshot(snapshot)
+        result = merge({}, values_of(member), person.values, work.policy)
+        if not result.first_match:
+            continue
+        people += 1
+        fields += len(result.first_match)
+        if len(examples) < EXAMPLES:
+            name = result.first_match[0]
+            examples.append(
+                {
+                    "name": name_of(person),
+                    "field": name,
+                    "here": _words(value_to_json(getattr(values_of(member), name))),
+                    "planning_center": _words(value_to_json(getattr(person.values, name))),
+                }
+            )
+    if not people:
+        return None
+    matched = await _count(session, work, LINKED)
+    return RunQuestion(
+        kind="first_match",
+        counts={"matched": matched, "people_with_differences": people, "differing_values": fields},
+        examples=tuple(examples),
+        answers=("planning_center", "ask", "ours"),
+    )
+
+
+async def _threshold(session: AsyncSession, work: Work) -> RunQuestion | None:
+    linked = await session.scalar(
+        select(func.count(Link.id)).where(
+            Link.organization_id == work.organization_id,
+            Link.pco_organization_id == work.pco_organization_id,
+            Link.state == "linked",
+        )
+    )
+    counts = {outcome: await _count(session, work, outcome) for outcome in _CHANGES}
+    percent, minimum = work.threshold
+    if not exceeds(sum(counts.values()), linked or 0, percent, minimum):
+        return None
+    counts |= {outcome: await _count(session, work, outcome) for outcome in (CREATED_HERE, CREATED_THERE)}
+    rows = await session.scalars(
+        select(Change)
+        .where(Change.run_id == work.run_id, Change.outcome.in_(_CHANGES))
+        .order_by(Change.id)
+        .limit(EXAMPLES)
+    )
+    return RunQuestion(
+        kind="threshold",
+        counts={name: count for name, count in counts.items() if count} | {"linked_records": linked or 0},
+        examples=tuple({"name": row.name, "field": row.outcome, "here": None, "planning_center": None} for row in rows),
+        answers=("continue", "stop"),
+    )
+
+
+async def _count(session: AsyncSession, work: Work, outcome: str) -> int:
+    statement = select(func.count(Change.id)).where(Change.run_id == work.run_id, Change.outcome == outcome)
+    return await session.scalar(statement) or 0
+
+
+def _words(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return ", ".join(part for part in value.values() if part)
+    return None if value is None else str(value)

@@ -1,0 +1,648 @@
+"""Between reading and writing: stage the whole difference as `change` rows before anything is written.
+
+People first, then families, then what only changed here. A change says who needs something and on which side; what
+exactly is decided again, by the same pure functions, at the moment it is applied: both sides may have moved by then.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Exists, Select, Text, and_, any_, cast, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.families import match_family
+from people_sync.domain.matching import Held, Local, Matched, Theirs, match_all
+from people_sync.domain.merge import FamilyMerge, FamilyValues, Merge, merge, merge_family
+from people_sync.domain.planning_center import (
+    RemoteHousehold,
+    RemotePerson,
+    household_from_snapshot,
+    is_inconclusive,
+    person_from_snapshot,
+    to_match,
+)
+from people_sync.domain.sentences import (
+    CONFLICT,
+    CONVERGED,
+    CREATED_HERE,
+    CREATED_THERE,
+    GONE,
+    HELD,
+    INACTIVATED_THERE,
+    LATER,
+    LINKED,
+    OUTCOMES,
+    UPDATED_BOTH,
+    UPDATED_HERE,
+    UPDATED_THERE,
+)
+from people_sync.domain.values import to_json
+from people_sync.storage.links import kept_different, policy_base
+from people_sync.storage.records import values_of
+from people_sync.storage.tables import (
+    Change,
+    Conflict,
+    Creation,
+    Family,
+    FamilyMember,
+    HeldMatch,
+    Link,
+    Member,
+    Staged,
+)
+from people_sync.usecases.sync.context import Work
+from people_sync.usecases.sync.pull import INCOMPLETE
+
+BATCH: Final = 500
+DIFFERS: Final = "differs"
+"""Cause of a change in which the organization's first-match choice decides at least one field."""
+
+Rows = list[dict[str, Any]]
+
+
+async def compare(work: Work) -> None:
+    """Stage every difference of the run."""
+    await _in_batches(work, "compared_people", MEMBER, _people)
+    await _in_batches(work, "compared_households", FAMILY, _households)
+    for part in (_gone, _changed_here, _created_here, _deleted_here, _families_changed_here, _families_created_here):
+        if part.__name__ not in work.data.get("parts", []):
+            async with work.step() as session:
+                await _add(session, work, await part(session, work))
+                work.data["parts"] = [*work.data.get("parts", []), part.__name__]
+
+
+async def _in_batches(
+    work: Work, mark: str, kind: str, decide: Callable[[AsyncSession, Work, Sequence[Staged]], Awaitable[Rows]]
+) -> None:
+    """Go through what was staged and had changed, in a stable order, a transaction for each batch."""
+    while True:
+        async with work.step() as session:
+            staged = (
+                await session.scalars(
+                    select(Staged)
+                    .where(
+                        Staged.run_id == work.run_id,
+                        Staged.kind == kind,
+                        Staged.pco_id > work.data.get(mark, ""),
+                        Staged.snapshot.is_not(None),
+                    )
+                    .order_by(Staged.pco_id)
+                    .limit(BATCH)
+                )
+            ).all()
+            if staged:
+                await _add(session, work, await decide(session, work, staged))
+                work.data[mark] = staged[-1].pco_id
+        if len(staged) < BATCH:
+            return
+
+
+async def _add(session: AsyncSession, work: Work, rows: Rows) -> None:
+    """Stage changes; one that the run has already (a record reached from two sides) stays as it is."""
+    base = {
+        "organization_id": work.organization_id,
+        "run_id": work.run_id,
+        "record_id": None,
+        "pco_id": None,
+        "here": "none",
+        "there": "none",
+        "cause": None,
+        "sentence": None,
+    }
+    if rows:
+        await session.execute(insert(Change).on_conflict_do_nothing(), [base | row for row in rows])
+
+
+# --- people ---------------------------------------------------------------------------------------------------------
+
+
+async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -> Rows:
+    rows: Rows = []
+    people: dict[str, RemotePerson] = {}
+    for row in staged:
+        if row.snapshot == INCOMPLETE:
+            rows.append(_later(MEMBER, row.pco_id, f"Person {row.pco_id}"))
+        else:
+            people[row.pco_id] = person_from_snapshot(row.snapshot or {})
+    read_at = {row.pco_id: row.read_at for row in staged}
+    hashes = {row.pco_id: row.remote_hash for row in staged}
+    linked = await _linked_members(session, work, list(people))
+    conflicts = await open_conflicts(session, work, [member.id for _, member in linked.values()])
+    for pco_id, (link, member) in linked.items():
+        person = people.pop(pco_id)
+        if is_inconclusive(
+            link.written_before, link.written_at, person.values, read_at[pco_id], work.resources.horizon, work.country
+        ):
+            rows.append(_later(MEMBER, pco_id, name_of(person), record_id=member.id))
+        elif member.deleted_at is None:
+            result = merge(policy_base(link), values_of(member), person.values, work.policy, kept_different(link))
+            change = _person_change(result, member, person, member.id in conflicts)
+            if change:
+                rows.append(change)
+            else:
+                settle(link, result, person, hashes[pco_id], member.version)
+    return rows + await _strangers(session, work, people)
+
+
+def _person_change(result: Merge, member: Member, person: RemotePerson, conflict_open: bool) -> dict[str, Any] | None:
+    """What a linked person needs; None when both sides agree on everything."""
+    here = bool(result.to_ours or result.conflicts or conflict_open or member.active != person.active)
+    there = bool(result.to_theirs) and not result.conflicts
+    if not here and not there:
+        return None
+    outcome = (
+        CONFLICT
+        if result.conflicts
+        else UPDATED_BOTH
+        if result.to_ours and there
+        else UPDATED_THERE
+        if there
+        else UPDATED_HERE
+        if result.to_ours or not conflict_open
+        else CONVERGED
+    )
+    return {
+        "kind": MEMBER,
+        "record_id": member.id,
+        "pco_id": person.pco_id,
+        "name": name_of(person),
+        "here": "planned" if here else "none",
+        "there": "planned" if there else "none",
+        "outcome": outcome,
+        "cause": DIFFERS if result.first_match else None,
+    }
+
+
+def settle(link: Link, result: Merge, person: RemotePerson, remote_hash: bytes | None, version: int) -> None:
+    """Note that both sides were compared and agree: bookkeeping, no value of anybody changes."""
+    link.agreed = link.agreed | to_json(result.agreed)
+    link.contacts = dict(person.contacts)
+    link.remote_hash = remote_hash
+    link.compared_version = version
+    link.written_before = None
+    link.state = "linked"
+
+
+async def _strangers(session: AsyncSession, work: Work, people: dict[str, RemotePerson]) -> Rows:
+    """People who are not linked: ours whose answer was lost, matches, doubtful ones, new ones."""
+    if not people:
+        return []
+    rows: Rows = []
+    for pco_id, member in (await _adopted(session, work, people)).items():
+        rows.append(_linking(members_id=member, person=people.pop(pco_id), outcome=CREATED_THERE))
+    held = await _held(session, work, list(people))
+    by_email, by_name, peers = await _candidates(session, work, list(people.values()))
+    outcomes = match_all(
+        [to_match(person) for person in people.values()],
+        by_email,
+        by_name,
+        peers=peers,
+        different=[(row.pco_id, member) for row in held.values() for member in row.different_from],
+    )
+    for pco_id, person in people.items():
+        outcome = outcomes[pco_id]
+        if isinstance(outcome, Matched):
+            rows.append(_linking(UUID(outcome.member_id), person, LINKED))
+        elif isinstance(outcome, Held):
+            rows.append(
+                {
+                    "kind": MEMBER,
+                    "pco_id": pco_id,
+                    "name": name_of(person),
+                    "here": "planned",
+                    "outcome": HELD,
+                    "sentence": " ".join(outcome.reasons),
+                }
+            )
+        else:
+            rows.append(_linking(uuid4(), person, CREATED_HERE))
+    return rows
+
+
+def _linking(members_id: UUID, person: RemotePerson, outcome: str) -> dict[str, Any]:
+    return {
+        "kind": MEMBER,
+        "record_id": members_id,
+        "pco_id": person.pco_id,
+        "name": name_of(person),
+        "here": "planned",
+        "outcome": outcome,
+    }
+
+
+async def _adopted(session: AsyncSession, work: Work, people: dict[str, RemotePerson]) -> dict[str, UUID]:
+    """People made by us whose answer was lost: they carry the marker of an intent that has no answer yet."""
+    markers = {person.remote_id: pco_id for pco_id, person in people.items() if person.remote_id is not None}
+    rows = await session.execute(
+        select(Creation.marker, Creation.record_id)
+        .join(Member, Member.id == Creation.record_id)
+        .where(
+            Creation.organization_id == work.organization_id,
+            Creation.pco_organization_id == work.pco_organization_id,
+            Creation.kind == MEMBER,
+            Creation.pco_id.is_(None),
+            Creation.marker.in_(markers),
+        )
+    )
+    return {markers[row.marker]: row.record_id for row in rows}
+
+
+async def candidates_of(session: AsyncSession, work: Work, people: Sequence[RemotePerson]) -> dict[str, Any]:
+    """The matching outcomes of people who are not linked, as they stand now."""
+    by_email, by_name, peers = await _candidates(session, work, people)
+    held = await _held(session, work, [person.pco_id for person in people])
+    return dict(
+        match_all(
+            [to_match(person) for person in people],
+            by_email,
+            by_name,
+            peers=peers,
+            different=[(row.pco_id, member) for row in held.values() for member in row.different_from],
+        )
+    )
+
+
+async def _candidates(
+    session: AsyncSession, work: Work, people: Sequence[RemotePerson]
+) -> tuple[dict[str, list[Local]], dict[str, list[Local]], list[Theirs]]:
+    """Members by e-mail (all) and by name (not linked), and everybody in Planning Center with one of the e-mails."""
+    asked = [to_match(person) for person in people]
+    emails = sorted({key for person in asked for key in person.email_keys()})
+    names = sorted({key for person in asked for key in person.name_keys()})
+    taken = or_(
+        exists().where(
+            Link.record_id == Member.id,
+            Link.kind == MEMBER,
+            Link.organization_id == work.organization_id,
+            Link.pco_organization_id == work.pco_organization_id,
+        ),
+        exists().where(Change.run_id == work.run_id, Change.kind == MEMBER, Change.record_id == Member.id),
+    )
+    statement = select(Member, taken.label("taken")).where(
+        Member.organization_id == work.organization_id,
+        Member.deleted_at.is_(None),
+        or_(Member.email_key.in_(emails), Member.name_key.in_(names)),
+    )
+    by_email: dict[str, list[Local]] = {}
+    by_name: dict[str, list[Local]] = {}
+    for member, linked in await session.execute(statement):
+        local = Local(
+            str(member.id), member.first_name, member.last_name, member.birthdate, member.child, member.email, linked
+        )
+        if member.email_key:
+            by_email.setdefault(member.email_key, []).append(local)
+        if not linked:
+            by_name.setdefault(member.name_key, []).append(local)
+    peers = await session.execute(
+        select(Staged.pco_id, Staged.name_key, Staged.email_keys).where(
+            Staged.run_id == work.run_id, Staged.kind == MEMBER, Staged.email_keys.overlap(emails)
+        )
+    )
+    return (
+        by_email,
+        by_name,
+        [Theirs(row.pco_id, "", row.name_key or "", emails=tuple(row.email_keys)) for row in peers],
+    )
+
+
+async def _linked_members(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, tuple[Link, Member]]:
+    rows = await session.execute(_links(work, MEMBER, Member).where(Link.pco_id.in_(pco_ids)).with_for_update(of=Link))
+    return {link.pco_id: (link, member) for link, member in rows}
+
+
+def _links(work: Work, kind: str, record: type[Member] | type[Family]) -> Select[Any]:
+    statement: Select[Any] = select(Link).add_columns(record)
+    return statement.join(record, record.id == Link.record_id).where(
+        Link.organization_id == work.organization_id,
+        Link.pco_organization_id == work.pco_organization_id,
+        Link.kind == kind,
+    )
+
+
+async def _held(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, HeldMatch]:
+    rows = await session.scalars(
+        select(HeldMatch).where(
+            HeldMatch.organization_id == work.organization_id,
+            HeldMatch.pco_organization_id == work.pco_organization_id,
+            HeldMatch.pco_id.in_(pco_ids),
+        )
+    )
+    return {row.pco_id: row for row in rows}
+
+
+async def open_conflicts(session: AsyncSession, work: Work, record_ids: list[UUID]) -> set[UUID]:
+    """Which of these records have an open conflict."""
+    rows = await session.scalars(
+        select(Conflict.record_id).where(
+            Conflict.organization_id == work.organization_id,
+            Conflict.record_id.in_(record_ids),
+            Conflict.state == "open",
+        )
+    )
+    return set(rows)
+
+
+# --- households -----------------------------------------------------------------------------------------------------
+
+
+async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged]) -> Rows:
+    households = {row.pco_id: household_from_snapshot(row.snapshot or {}) for row in staged}
+    hashes = {row.pco_id: row.remote_hash for row in staged}
+    people = await record_ids(session, work, [pco_id for h in households.values() for pco_id in h.person_ids])
+    found = await session.execute(
+        _links(work, FAMILY, Family).where(Link.pco_id.in_(list(households))).with_for_update(of=Link)
+    )
+    rows: Rows = []
+    for link, family in found.all():
+        household = households.pop(link.pco_id)
+        if family.deleted_at is not None:
+            continue
+        result = merge_family(
+            policy_base(link),
+            await family_values(session, work, family),
+            household_values(household, people),
+            work.policy,
+            kept_different(link),
+        )
+        unknown = bool(set(household.person_ids) - people.keys())
+        change = _family_change(result, family, household)
+        if change:
+            rows.append(change)
+        elif not unknown:
+            settle_family(link, result, hashes[household.pco_id], family.version)
+    return rows + await _strange_households(session, work, households, people)
+
+
+def _family_change(result: FamilyMerge, family: Family, household: RemoteHousehold) -> dict[str, Any] | None:
+    fields = result.fields
+    here = bool(fields.to_ours or fields.conflicts or result.add_to_ours or result.remove_from_ours)
+    there = bool(fields.to_theirs or result.add_to_theirs or result.remove_from_theirs) and not fields.conflicts
+    if not here and not there:
+        return None
+    return {
+        "kind": FAMILY,
+        "record_id": family.id,
+        "pco_id": household.pco_id,
+        "name": household.name,
+        "here": "planned" if here else "none",
+        "there": "planned" if there else "none",
+        "outcome": CONFLICT
+        if fields.conflicts
+        else UPDATED_BOTH
+        if here and there
+        else UPDATED_HERE
+        if here
+        else UPDATED_THERE,
+    }
+
+
+def settle_family(link: Link, result: FamilyMerge, remote_hash: bytes | None, version: int) -> None:
+    """Note that both sides of a family were compared and agree."""
+    link.agreed = link.agreed | dict(result.fields.agreed) | {"members": sorted(result.agreed_members)}
+    link.remote_hash = remote_hash
+    link.compared_version = version
+    link.state = "linked"
+
+
+async def _strange_households(
+    session: AsyncSession, work: Work, households: dict[str, RemoteHousehold], people: dict[str, UUID]
+) -> Rows:
+    """Households without a link: the family of the same people, or a new one."""
+    members = {people[pco_id] for household in households.values() for pco_id in household.person_ids & people.keys()}
+    families = await _unlinked_families(session, work, members)
+    rows: Rows = []
+    taken: set[UUID] = set()
+    for household in sorted(households.values(), key=lambda household: int(household.pco_id)):
+        theirs = frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
+        family = match_family(household.name, theirs, {k: v for k, v in families.items() if k not in taken})
+        if family is not None:
+            taken.add(family)
+        if theirs or family is not None:
+            rows.append(
+                {
+                    "kind": FAMILY,
+                    "record_id": family or uuid4(),
+                    "pco_id": household.pco_id,
+                    "name": household.name,
+                    "here": "planned",
+                    "outcome": LINKED if family else CREATED_HERE,
+                }
+            )
+    return rows
+
+
+async def _unlinked_families(
+    session: AsyncSession, work: Work, members: set[UUID]
+) -> dict[UUID, tuple[str, frozenset[UUID]]]:
+    linked = exists().where(
+        Link.record_id == Family.id,
+        Link.kind == FAMILY,
+        Link.organization_id == work.organization_id,
+        Link.pco_organization_id == work.pco_organization_id,
+    )
+    concerned = select(FamilyMember.family_id).where(FamilyMember.member_id.in_(members))
+    rows = await session.execute(
+        select(Family.id, Family.name, func.array_agg(FamilyMember.member_id).label("members"))
+        .join(FamilyMember, FamilyMember.family_id == Family.id)
+        .where(
+            Family.organization_id == work.organization_id,
+            Family.deleted_at.is_(None),
+            Family.id.in_(concerned),
+            ~linked,
+        )
+        .group_by(Family.id)
+    )
+    return {row.id: (row.name, frozenset(row.members)) for row in rows}
+
+
+def household_values(household: RemoteHousehold, people: dict[str, UUID]) -> FamilyValues:
+    """The household in terms of our members; who is not linked is left out."""
+    return FamilyValues(
+        name=household.name,
+        members=frozenset(str(people[pco_id]) for pco_id in household.person_ids if pco_id in people),
+        primary_contact=str(people[household.primary_contact_id]) if household.primary_contact_id in people else None,
+    )
+
+
+async def family_values(session: AsyncSession, work: Work, family: Family) -> FamilyValues:
+    """Our side of a family: the members who are linked, since nobody else can be known on the other side."""
+    members = await session.scalars(
+        select(FamilyMember.member_id)
+        .join(Link, Link.record_id == FamilyMember.member_id)
+        .where(
+            FamilyMember.family_id == family.id,
+            Link.kind == MEMBER,
+            Link.organization_id == work.organization_id,
+            Link.pco_organization_id == work.pco_organization_id,
+            Link.state != "gone",
+        )
+    )
+    primary = family.primary_contact_id
+    return FamilyValues(
+        name=family.name,
+        members=frozenset(str(member) for member in members),
+        primary_contact=str(primary) if primary else None,
+    )
+
+
+async def record_ids(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, UUID]:
+    """Our ids of people in Planning Center: linked, or about to be by this run."""
+    linked = select(Link.pco_id, Link.record_id).where(
+        Link.organization_id == work.organization_id,
+        Link.pco_organization_id == work.pco_organization_id,
+        Link.kind == MEMBER,
+        Link.state != "gone",
+        Link.pco_id.in_(pco_ids),
+    )
+    planned = select(Change.pco_id, Change.record_id).where(
+        Change.run_id == work.run_id,
+        Change.kind == MEMBER,
+        Change.outcome.in_([LINKED, CREATED_HERE, CREATED_THERE]),
+        Change.pco_id.in_(pco_ids),
+    )
+    return {row.pco_id: row.record_id for row in await session.execute(linked.union(planned))}
+
+
+# --- what only moved here -------------------------------------------------------------------------------------------
+
+
+async def _gone(session: AsyncSession, work: Work) -> Rows:
+    """Linked people and households that a complete pull did not meet. Each is asked for by itself before it counts."""
+    if work.kind != "full":
+        return []
+    rows: Rows = []
+    for kind, record, name in (
+        (MEMBER, Member, func.concat(Member.first_name, " ", Member.last_name)),
+        (FAMILY, Family, Family.name),
+    ):
+        missing = (
+            _links(work, kind, record)
+            .with_only_columns(Link.record_id, Link.pco_id, name.label("name"))
+            .where(
+                Link.state != "gone",
+                record.deleted_at.is_(None),
+                ~exists().where(Staged.run_id == work.run_id, Staged.kind == kind, Staged.pco_id == Link.pco_id),
+            )
+        )
+        rows += [
+            {
+                "kind": kind,
+                "record_id": row.record_id,
+                "pco_id": row.pco_id,
+                "name": row.name,
+                "here": "planned",
+                "outcome": GONE,
+            }
+            for row in await session.execute(missing)
+        ]
+    return rows
+
+
+async def _changed_here(session: AsyncSession, work: Work) -> Rows:
+    rows = await session.execute(
+        _links(work, MEMBER, Member).where(
+            Link.state == "linked", Member.deleted_at.is_(None), Member.version > Link.compared_version
+        )
+    )
+    return [_there(MEMBER, member.id, link.pco_id, full_name(member), UPDATED_THERE) for link, member in rows]
+
+
+async def _created_here(session: AsyncSession, work: Work) -> Rows:
+    """Members without a link; not those whom a held match may stand for, nor those gone in Planning Center."""
+    link = and_(
+        Link.record_id == Member.id,
+        Link.kind == MEMBER,
+        Link.organization_id == work.organization_id,
+        Link.pco_organization_id == work.pco_organization_id,
+    )
+    rows = await session.scalars(
+        select(Member).where(
+            Member.organization_id == work.organization_id,
+            Member.deleted_at.is_(None),
+            Member.active,
+            or_(~exists().where(link), exists().where(link, Link.state == "gone", Link.create_again)),
+            ~waits_for_an_answer(work),
+        )
+    )
+    return [_there(MEMBER, member.id, None, full_name(member), CREATED_THERE) for member in rows]
+
+
+def waits_for_an_answer(work: Work) -> Exists:
+    """Whether a member may be somebody of a held match: neither overwritten nor created there meanwhile."""
+    return exists().where(
+        HeldMatch.organization_id == work.organization_id,
+        HeldMatch.pco_organization_id == work.pco_organization_id,
+        HeldMatch.state.in_(["open", "later"]),
+        cast(Member.id, Text) == any_(HeldMatch.candidate_ids),
+    )
+
+
+async def _deleted_here(session: AsyncSession, work: Work) -> Rows:
+    if not work.inactivate_deleted:
+        return []
+    rows = await session.execute(
+        _links(work, MEMBER, Member).where(
+            Link.state == "linked", Member.deleted_at.is_not(None), Member.version > Link.compared_version
+        )
+    )
+    return [_there(MEMBER, member.id, link.pco_id, full_name(member), INACTIVATED_THERE) for link, member in rows]
+
+
+async def _families_changed_here(session: AsyncSession, work: Work) -> Rows:
+    rows = await session.execute(
+        _links(work, FAMILY, Family).where(
+            Link.state == "linked", Family.deleted_at.is_(None), Family.version > Link.compared_version
+        )
+    )
+    return [_there(FAMILY, family.id, link.pco_id, family.name, UPDATED_THERE) for link, family in rows]
+
+
+async def _families_created_here(session: AsyncSession, work: Work) -> Rows:
+    linked = exists().where(
+        Link.record_id == Family.id,
+        Link.kind == FAMILY,
+        Link.organization_id == work.organization_id,
+        Link.pco_organization_id == work.pco_organization_id,
+    )
+    somebody = exists().where(FamilyMember.family_id == Family.id)
+    rows = await session.scalars(
+        select(Family).where(
+            Family.organization_id == work.organization_id, Family.deleted_at.is_(None), ~linked, somebody
+        )
+    )
+    return [_there(FAMILY, family.id, None, family.name, CREATED_THERE) for family in rows]
+
+
+def _there(kind: str, record_id: UUID, pco_id: str | None, name: str, outcome: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "record_id": record_id,
+        "pco_id": pco_id,
+        "name": name,
+        "there": "planned",
+        "outcome": outcome,
+    }
+
+
+def _later(kind: str, pco_id: str, name: str, record_id: UUID | None = None) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "record_id": record_id,
+        "pco_id": pco_id,
+        "name": name,
+        "outcome": LATER,
+        "sentence": OUTCOMES[LATER],
+    }
+
+
+def name_of(person: RemotePerson) -> str:
+    """The display name of a person in Planning Center."""
+    return f"{person.values.first_name} {person.values.last_name}".strip() or f"Person {person.pco_id}"
+
+
+def full_name(member: Member) -> str:
+    """The display name of a member."""
+    return f"{member.first_name} {member.last_name}".strip()

@@ -1,0 +1,139 @@
+"""Creating something in Planning Center exactly once, at whatever instant the process dies.
+
+    (no row) ──intend──▶ sent ──answer──▶ created
+                          │  └─refused──▶ intended            may be sent again at once
+                          └─no answer──▶ sent, until `look_after`; then looked for, and found or sent again
+
+`sent` is committed before the request leaves. `look_after` is when the request can no longer be under way (the
+lease of whoever sent it is over, and so is its timeout) and when a read can be believed (staleness horizon).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from pco_client.errors import PlanningCenterError, Unavailable
+from pco_client.jsonapi import Document
+from people_sync.storage.tables import CREATION_MARKER, Creation
+from people_sync.usecases.sync.context import Work
+
+Created = Callable[[AsyncSession, str], Awaitable[None]]
+"""Stores what was created, in the transaction that closes the intent: gets Planning Center's id."""
+
+
+class NotYet(Exception):
+    """Nothing can be decided about this record before `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"not before {until:%H:%M:%S}")
+        self.until = until
+
+
+class Undecidable(Exception):
+    """Only a person can tell whether something was created; the text says what to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An intent that is committed as `sent`."""
+
+    id: int
+    marker: int | None
+    must_look: bool
+    """An earlier request for it may have been carried out."""
+    first_sent_at: datetime
+
+
+async def create_once(
+    work: Work,
+    kind: str,
+    record_id: UUID,
+    *,
+    look: Callable[[Intent], Awaitable[str | None]],
+    post: Callable[[Intent], Awaitable[Document]],
+    created: Created,
+) -> str:
+    """Create it, or find what an earlier attempt created. Returns Planning Center's id.
+
+    Raises NotYet while an earlier attempt may be under way or unseen, Undecidable, and what `look` and `post` raise.
+    """
+    intent = await _intend(work, kind, record_id)
+    if intent.must_look:
+        found = await look(intent)
+        if found is not None:
+            await _close(work, intent, found, created)
+            return found
+        await _send_again(work, intent)
+    try:
+        document = await post(intent)
+    except PlanningCenterError as error:
+        if not (isinstance(error, Unavailable) and error.outcome_unknown):
+            await _refused(work, intent)
+        raise
+    await _close(work, intent, document.data.id, created)
+    return document.data.id
+
+
+def _look_after(work: Work) -> datetime:
+    settings = work.resources.settings
+    seconds = settings.job_lease_seconds + settings.pco_request_timeout_seconds + settings.pco_staleness_horizon_seconds
+    return work.resources.clock.now() + timedelta(seconds=seconds)
+
+
+async def _intend(work: Work, kind: str, record_id: UUID) -> Intent:
+    now = work.resources.clock.now()
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        await session.execute(
+            insert(Creation)
+            .values(**work.owner, kind=kind, record_id=record_id, state="intended")
+            .on_conflict_do_nothing()
+        )
+        row = (
+            await session.scalars(
+                select(Creation).filter_by(**work.owner, kind=kind, record_id=record_id).with_for_update()
+            )
+        ).one()
+        must_look = row.state == "sent"
+        if must_look and row.look_after is not None and row.look_after > now:
+            raise NotYet(row.look_after)
+        if row.state == "created" or row.marker is None:
+            # What was created before is gone and wanted again: a new thing with a marker of its own.
+            row.marker = await session.scalar(CREATION_MARKER) if kind == MEMBER else None
+            row.pco_id = None
+        if not must_look:
+            row.state, row.sent_at, row.look_after = "sent", now, _look_after(work)
+        return Intent(row.id, row.marker, must_look, row.sent_at or now)
+
+
+async def _send_again(work: Work, intent: Intent) -> None:
+    async with _row(work, intent) as row:
+        row.sent_at, row.look_after = work.resources.clock.now(), _look_after(work)
+
+
+async def _refused(work: Work, intent: Intent) -> None:
+    async with _row(work, intent) as row:
+        row.state = "intended"
+
+
+async def _close(work: Work, intent: Intent, pco_id: str, created: Created) -> None:
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        row = await session.get_one(Creation, intent.id, with_for_update=True)
+        row.state, row.pco_id = "created", pco_id
+        await created(session, pco_id)
+
+
+@asynccontextmanager
+async def _row(work: Work, intent: Intent) -> AsyncIterator[Creation]:
+    """The intent's row, in a transaction of its own."""
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        yield await session.get_one(Creation, intent.id, with_for_update=True)

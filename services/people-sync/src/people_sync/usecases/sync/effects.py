@@ -1,0 +1,62 @@
+"""What a batch changes here: versions counted once, facts published in one call at its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.base import Event
+from contracts.events.people_record_v1 import FamilyChanged, MemberChanged
+from people_sync.domain.canonical import email_key, name_key
+from people_sync.storage.records import render_families, render_members
+from people_sync.storage.tables import Family, Member
+from people_sync.usecases.sync.context import Work
+from servicekit.outbox import append_all
+
+_COLUMNS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone")
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a batch changed, published once at its end."""
+
+    members: dict[UUID, Member] = field(default_factory=dict)
+    families: dict[UUID, Family] = field(default_factory=dict)
+    facts: list[Event] = field(default_factory=list)
+
+
+async def publish(session: AsyncSession, work: Work, effects: Effects) -> None:
+    """Append the facts of all records that changed, in one call."""
+    await session.flush()
+    now = work.resources.clock.now()
+    facts: list[Event] = [
+        MemberChanged(organization_id=work.organization_id, version=member.version, member=member, changed_at=now)
+        for member in await render_members(session, list(effects.members.values()))
+    ]
+    facts += [
+        FamilyChanged(organization_id=work.organization_id, version=family.version, family=family, changed_at=now)
+        for family in await render_families(session, list(effects.families.values()))
+    ]
+    await append_all(session, facts + effects.facts)
+
+
+def take_over(member: Member, values: Mapping[str, Any]) -> None:
+    """Set values and the keys that they are looked up by."""
+    for name in _COLUMNS:
+        if name in values:
+            setattr(member, name, values[name])
+    if "address" in values:
+        address = values["address"]
+        member.address = address.model_dump() if address else None
+    member.name_key = name_key(member.first_name, member.last_name)
+    member.email_key = email_key(member.email)
+
+
+def touch(work: Work, member: Member, effects: Effects) -> None:
+    """Count the record's version, once per batch."""
+    if member.id not in effects.members:
+        member.version += 1
+        member.updated_at = work.resources.clock.now()
+        effects.members[member.id] = member

@@ -1,0 +1,68 @@
+"""People who were merged in Planning Center: the link follows to the person who was kept.
+
+The log of mergers is append-only and read in its order, so that a chain (A into B, B into C) is followed by itself.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from pco_client.walk import walk_since
+from people_sync.storage.tables import History, Link, Member
+from people_sync.usecases.sync.context import Work
+from people_sync.usecases.sync.effects import Effects, publish, touch
+
+PATH: Final = "/people/v2/person_mergers"
+_BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+async def follow_mergers(work: Work) -> list[str]:
+    """Move links along the log. Returns the people kept, in Planning Center's ids."""
+    kept: list[str] = []
+    async for page in walk_since(work.pco, PATH, work.since or _BEGINNING, field="created_at"):
+        async with work.step() as session:
+            effects = Effects()
+            for row in page.rows:
+                keep, removed = str(row.attributes["person_to_keep_id"]), str(row.attributes["person_to_remove_id"])
+                if await _follow(session, work, removed, keep, effects):
+                    kept.append(keep)
+            await publish(session, work, effects)
+    return kept
+
+
+async def _follow(session: AsyncSession, work: Work, removed: str, keep: str, effects: Effects) -> bool:
+    links = {
+        link.pco_id: link
+        for link in await session.scalars(
+            select(Link).filter_by(**work.owner, kind=MEMBER).where(Link.pco_id.in_([removed, keep])).with_for_update()
+        )
+    }
+    link = links.get(removed)
+    # Two members here whose people became one there: the second one's link ends as *gone*, both members stay.
+    if link is None or keep in links:
+        return False
+    link.pco_id, link.remote_hash, link.state, link.gone_at = keep, None, "linked", None
+    member = await session.get_one(Member, link.record_id, with_for_update=True)
+    session.add(
+        History(
+            organization_id=work.organization_id,
+            kind=MEMBER,
+            record_id=member.id,
+            field="planning_center_id",
+            old=removed,
+            new=keep,
+            by="planning_center",
+            rule="merged",
+            run_id=work.run_id,
+        )
+    )
+    unchanged = link.compared_version == member.version
+    touch(work, member, effects)
+    if unchanged:
+        # Only the link moved: no value that Planning Center would have to get.
+        link.compared_version = member.version
+    await session.flush()
+    return True

@@ -1,0 +1,274 @@
+"""Phase 1: read Planning Center, page by page, into `staged`. Nothing is decided here.
+
+A full pull reads everybody with contacts and households in one walk; an incremental one reads who changed since the
+cursor, by each of the collections, since a change of a contact or a household need not move the person's
+`updated_at`. What a page lacks because `include` lags behind is read again by itself.
+"""
+
+from collections.abc import Iterable
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from pco_client.errors import NotFound
+from pco_client.jsonapi import Included, Resource
+from pco_client.query import Query
+from pco_client.walk import walk_all, walk_newest_first, walk_since
+from people_sync.domain.canonical import name_key
+from people_sync.domain.planning_center import Contact, RemoteHousehold, RemotePerson, email_keys, remote_person
+from people_sync.storage.tables import Conflict, HeldMatch, Link, Run, Staged
+from people_sync.usecases.sync.context import Work
+from people_sync.usecases.sync.mergers import follow_mergers
+
+PEOPLE: Final = "/people/v2/people"
+INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")
+INCOMPLETE: Final = {"incomplete": True}
+"""The snapshot of a person of whom a read did not carry everything."""
+
+
+async def pull(work: Work) -> None:
+    """Stage what the run needs."""
+    if work.kind == "full":
+        await _everybody(work)
+    else:
+        await _changed(work)
+    for pco_id in await follow_mergers(work):
+        if work.kind != "full":
+            await read_person(work, pco_id, {})
+    await _incomplete(work)
+
+
+async def _everybody(work: Work) -> None:
+    position = work.data.get("people")
+    if position and position["complete"]:
+        return
+    async with aclosing(walk_all(work.pco, PEOPLE, include=INCLUDE, resume=position)) as pages:
+        async for page in pages:
+            work.data |= {"people": page.position, "cursor": _latest(page.rows, work.data.get("cursor"))}
+            await stage(work, page.rows, page.included, total=page.total_count)
+
+
+async def _changed(work: Work) -> None:
+    """Collect who is concerned, then read each of them."""
+    if "concerned" not in work.data:
+        people, households = await _concerned(work)
+        async with work.step(done=0, total=len(people) + len(households)):
+            work.data |= {"concerned": sorted(people, key=int), "households": sorted(households, key=int)}
+    while work.data["concerned"]:
+        await read_person(work, work.data["concerned"][0], {"concerned": work.data["concerned"][1:]})
+    while work.data["households"]:
+        household = work.data["households"][0]
+        work.data["households"] = work.data["households"][1:]
+        try:
+            document = await work.pco.get(f"/people/v2/households/{household}")
+        except NotFound:
+            continue  # gone is decided by full runs alone
+        await _stage_households(work, [document.data])
+
+
+async def _concerned(work: Work) -> tuple[set[str], set[str]]:
+    since = work.since
+    assert since is not None
+    people, cursor = set(await _open_ends(work)), work.data.get("cursor")
+    async for page in walk_since(work.pco, PEOPLE, since):
+        people |= {row.id for row in page.rows}
+        cursor = _latest(page.rows, cursor)
+    for path in ("/people/v2/emails", "/people/v2/phone_numbers"):
+        async for page in walk_since(work.pco, path, since):
+            people |= {person.id for row in page.rows if (person := row.to_one("person"))}
+    async for page in walk_newest_first(work.pco, "/people/v2/addresses", since):
+        people |= {person.id for row in page.rows if (person := row.to_one("person"))}
+    households: set[str] = set()
+    async for page in walk_since(work.pco, "/people/v2/households", since):
+        households |= {row.id for row in page.rows}
+    work.data["cursor"] = cursor
+    return people, households
+
+
+async def _open_ends(work: Work) -> list[str]:
+    """People whose state may move without a change there: conflicts, held matches, links not compared yet."""
+    async with work.job.sessions() as session:
+        conflicts = select(Conflict.pco_id).where(
+            Conflict.organization_id == work.organization_id, Conflict.kind == MEMBER, Conflict.state == "open"
+        )
+        held = select(HeldMatch.pco_id).where(
+            HeldMatch.organization_id == work.organization_id,
+            HeldMatch.pco_organization_id == work.pco_organization_id,
+            HeldMatch.state == "different",
+            ~select(Link.id).where(Link.pco_id == HeldMatch.pco_id, Link.kind == MEMBER).exists(),
+        )
+        links = select(Link.pco_id).where(
+            Link.organization_id == work.organization_id,
+            Link.pco_organization_id == work.pco_organization_id,
+            Link.kind == MEMBER,
+            Link.state != "gone",
+            Link.remote_hash.is_(None),
+        )
+        return list((await session.scalars(conflicts.union(held, links))).all())
+
+
+async def _incomplete(work: Work) -> None:
+    """Read again, one by one, whom a page did not carry completely."""
+    while True:
+        async with work.job.sessions() as session:
+            pco_id = await session.scalar(
+                select(Staged.pco_id)
+                .where(Staged.run_id == work.run_id, Staged.snapshot == INCOMPLETE, Staged.remote_hash.is_(None))
+                .limit(1)
+            )
+        if pco_id is None:
+            return
+        await read_person(work, pco_id, {})
+
+
+async def read_person(work: Work, pco_id: str, data: dict[str, Any]) -> None:
+    """Stage one person by a read of its own. A 404 stages nothing: gone is decided elsewhere."""
+    try:
+        document = await work.pco.get(f"{PEOPLE}/{pco_id}", Query(include=INCLUDE))
+    except NotFound:
+        async with work.step() as session:
+            work.data |= data
+            row = await session.get(Staged, (work.run_id, MEMBER, pco_id))
+            if row:
+                await session.delete(row)
+        return
+    work.data |= data
+    await stage(work, [document.data], document.included, again=True)
+
+
+async def stage(
+    work: Work, rows: list[Resource], included: Included, *, total: int | None = None, again: bool = False
+) -> None:
+    """Store people, and the households that came with them, as they were read just now."""
+    read_at = work.resources.clock.now()
+    people = [person_of(row, included) for row in rows]
+    households = [household_of(row) for row in included if row.type == "Household"]
+    progress: dict[str, Any] = {} if again else {"done": Run.done + len(rows)}
+    if total is not None:
+        progress["total"] = total
+    async with work.step(**progress) as session:
+        known = await _hashes(session, work, MEMBER, [row.id for row in rows])
+        staged = [
+            _staged_person(work, row.id, person, known.get(row.id), read_at, again=again)
+            for row, person in zip(rows, people, strict=True)
+        ]
+        await _put(session, staged)
+        await _put_households(session, work, households, read_at)
+
+
+async def _stage_households(work: Work, rows: list[Resource]) -> None:
+    async with work.step() as session:
+        await _put_households(session, work, [household_of(row) for row in rows], work.resources.clock.now())
+
+
+async def _put_households(
+    session: AsyncSession, work: Work, households: Iterable[RemoteHousehold], read_at: datetime
+) -> None:
+    by_id = {household.pco_id: household for household in households}
+    if not by_id:
+        return
+    known = await _hashes(session, work, FAMILY, list(by_id))
+    await _put(
+        session,
+        [
+            {
+                "run_id": work.run_id,
+                "kind": FAMILY,
+                "pco_id": household.pco_id,
+                "snapshot": None if known.get(household.pco_id) == household.hash else household.to_json(),
+                "remote_hash": household.hash,
+                "email_keys": [],
+                "name_key": None,
+                "read_at": read_at,
+            }
+            for household in by_id.values()
+        ],
+    )
+
+
+def _staged_person(
+    work: Work, pco_id: str, person: RemotePerson | None, known: bytes | None, read_at: datetime, *, again: bool
+) -> dict[str, Any]:
+    if person is None:
+        # Still not complete after a read of its own: a hash that fits nothing marks it as read, and as undecided.
+        row: dict[str, Any] = {"snapshot": INCOMPLETE, "remote_hash": b"" if again else None}
+        row |= {"email_keys": [], "name_key": None}
+    else:
+        row = {
+            "snapshot": None if known == person.hash else person.to_json(),
+            "remote_hash": person.hash,
+            "email_keys": email_keys(person),
+            "name_key": name_key(person.values.first_name, person.values.last_name),
+        }
+    return row | {"run_id": work.run_id, "kind": MEMBER, "pco_id": pco_id, "read_at": read_at}
+
+
+async def _hashes(session: AsyncSession, work: Work, kind: str, pco_ids: list[str]) -> dict[str, bytes | None]:
+    found = await session.execute(
+        select(Link.pco_id, Link.remote_hash).where(
+            Link.organization_id == work.organization_id,
+            Link.pco_organization_id == work.pco_organization_id,
+            Link.kind == kind,
+            Link.pco_id.in_(pco_ids),
+            Link.state == "linked",
+        )
+    )
+    return {row.pco_id: row.remote_hash for row in found}
+
+
+async def _put(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
+    """Insert, last copy wins: offset pages can carry the same row twice."""
+    if not rows:
+        return
+    statement = insert(Staged)
+    columns = ("snapshot", "remote_hash", "email_keys", "name_key", "read_at")
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["run_id", "kind", "pco_id"],
+            set_={name: statement.excluded[name] for name in columns},
+        ),
+        rows,
+    )
+
+
+def person_of(row: Resource, included: Included) -> RemotePerson | None:
+    """The person with contacts; None when the answer names contacts or households that it does not carry."""
+    if any(included.missing(row, name) for name in INCLUDE):
+        return None
+    return remote_person(
+        row.id,
+        row.attributes,
+        emails=_contacts(row, included, "emails"),
+        phones=_contacts(row, included, "phone_numbers"),
+        addresses=_contacts(row, included, "addresses"),
+        household_ids=[household.id for household in row.to_many("households")],
+    )
+
+
+def household_of(row: Resource) -> RemoteHousehold:
+    """The household with its people, whom the relationship always names."""
+    primary = row.to_one("primary_contact")
+    return RemoteHousehold(
+        pco_id=row.id,
+        name=row.attributes.get("name") or "",
+        person_ids=tuple(sorted({person.id for person in row.to_many("people")}, key=int)),
+        primary_contact_id=primary.id if primary else None,
+    )
+
+
+def _contacts(row: Resource, included: Included, name: str) -> list[Contact]:
+    return [
+        Contact(contact.id, contact.attributes.get("primary") is True, contact.attributes)
+        for contact in included.many(row, name)
+    ]
+
+
+def _latest(rows: list[Resource], before: str | None) -> str | None:
+    """The newest `updated_at`, by Planning Center's clock: the cursor of the next incremental run."""
+    seen = [row.attributes["updated_at"] for row in rows if row.attributes.get("updated_at")]
+    return max([*seen, *([before] if before else [])], default=None)

@@ -1,0 +1,248 @@
+"""One family to Planning Center, as a household. See `push` for the rules of writing."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from pco_client.errors import NotFound
+from pco_client.jsonapi import Document, Identifier, Resource, write_body
+from pco_client.query import Query
+from people_sync.domain.canonical import fold
+from people_sync.domain.merge import FamilyMerge, merge_family
+from people_sync.domain.sentences import CONFLICT, CREATED_THERE, LATER, UNCHANGED, UPDATED_THERE
+from people_sync.storage.links import kept_different, policy_base
+from people_sync.storage.tables import Change, Conflict, Family, FamilyMember, Link, Member
+from people_sync.usecases.sync.apply import note_family_conflict
+from people_sync.usecases.sync.compare import family_values, household_values, record_ids
+from people_sync.usecases.sync.context import Work
+from people_sync.usecases.sync.creations import Intent, NotYet, create_once
+from people_sync.usecases.sync.effects import Effects, publish
+from people_sync.usecases.sync.pull import household_of
+
+HOUSEHOLDS = "/people/v2/households"
+MEMBERSHIP = "membership"
+
+
+async def push_family(work: Work, change: Change) -> str:
+    """Write one family. Returns the outcome; raises what `push` turns into one."""
+    async with work.job.sessions() as session:
+        family = await session.get_one(Family, change.record_id)
+        link = await session.scalar(select(Link).filter_by(**work.owner, kind=FAMILY, record_id=family.id))
+        people = await _people(session, work, family)
+    if family.deleted_at is not None:
+        return UNCHANGED
+    if link is None:
+        return await _create(work, family, people)
+    if link.state == "gone":
+        return UNCHANGED
+    return await _update(work, family, link, people)
+
+
+async def _people(session: AsyncSession, work: Work, family: Family) -> dict[str, str]:
+    """Our members' ids to Planning Center's, of the family's members who are linked."""
+    rows = await session.execute(
+        select(Link.record_id, Link.pco_id)
+        .join(FamilyMember, FamilyMember.member_id == Link.record_id)
+        .filter(
+            Link.organization_id == work.organization_id,
+            Link.pco_organization_id == work.pco_organization_id,
+            Link.kind == MEMBER,
+            Link.state != "gone",
+            FamilyMember.family_id == family.id,
+        )
+        .order_by(Link.pco_id)
+    )
+    return {str(row.record_id): row.pco_id for row in rows}
+
+
+# --- create ---------------------------------------------------------------------------------------------------------
+
+
+async def _create(work: Work, family: Family, people: Mapping[str, str]) -> str:
+    if not people:
+        return LATER  # nobody of them is in Planning Center yet
+    primary = await _primary(work, family, people)
+    wanted = frozenset(people.values())
+    existing = await _existing(work, family, primary, wanted)
+    if existing is not None:
+        async with work.job.sessions.begin() as session:
+            await work.job.verify(session)
+            await _store_link(session, work, family, people, primary, existing)
+        return CREATED_THERE
+
+    async def look(_: Intent) -> str | None:
+        return await _existing(work, family, primary, wanted)
+
+    async def post(_: Intent) -> Document:
+        relationships: dict[str, Identifier | list[Identifier]] = {
+            "people": [Identifier("Person", pco_id) for pco_id in sorted(wanted, key=int)],
+            "primary_contact": Identifier("Person", primary),
+        }
+        return await work.pco.create(
+            HOUSEHOLDS, write_body("Household", {"name": family.name}, relationships=relationships)
+        )
+
+    async def created(session: AsyncSession, pco_id: str) -> None:
+        await _store_link(session, work, family, people, primary, pco_id)
+
+    await create_once(work, FAMILY, family.id, look=look, post=post, created=created)
+    return CREATED_THERE
+
+
+async def _primary(work: Work, family: Family, people: Mapping[str, str]) -> str:
+    """The family's primary contact if they are in Planning Center, else an adult, else anybody."""
+    if str(family.primary_contact_id) in people:
+        return people[str(family.primary_contact_id)]
+    async with work.job.sessions() as session:
+        first = await session.scalar(
+            select(Member.id)
+            .where(Member.id.in_([UUID(one) for one in people]))
+            .order_by(Member.child, Member.created_at, Member.id)
+            .limit(1)
+        )
+    return people[str(first)]
+
+
+async def _existing(work: Work, family: Family, primary: str, wanted: frozenset[str]) -> str | None:
+    """A household of this name with exactly these people; None when there is none."""
+    document = await work.pco.get(f"/people/v2/people/{primary}", Query(include=("households",)))
+    if document.included.missing(document.data, "households"):
+        raise NotYet(work.resources.clock.now() + work.resources.horizon)
+    for row in document.included.many(document.data, "households"):
+        household = household_of(row)
+        if frozenset(household.person_ids) == wanted and fold(household.name) == fold(family.name):
+            return household.pco_id
+    return None
+
+
+async def _store_link(
+    session: AsyncSession, work: Work, family: Family, people: Mapping[str, str], primary: str, pco_id: str
+) -> None:
+    ours = {pco: member for member, pco in people.items()}
+    await session.execute(
+        insert(Link)
+        .values(
+            **work.owner,
+            kind=FAMILY,
+            record_id=family.id,
+            pco_id=pco_id,
+            state="linked",
+            agreed={"name": family.name, "primary_contact": ours[primary], "members": sorted(people)},
+            kept_different={},
+            contacts={},
+            remote_hash=None,
+            compared_version=family.version,
+            written_at=work.resources.clock.now(),
+            written_before={},
+            create_again=False,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+# --- change ---------------------------------------------------------------------------------------------------------
+
+
+async def _update(work: Work, family: Family, link: Link, people: Mapping[str, str]) -> str:
+    path = f"{HOUSEHOLDS}/{link.pco_id}"
+    household = household_of((await work.pco.get(path)).data)
+    async with work.job.sessions() as session:
+        known = await record_ids(session, work, list(household.person_ids))
+        ours = await family_values(session, work, family)
+    result = merge_family(
+        policy_base(link), ours, household_values(household, known), work.policy, kept_different(link)
+    )
+    if result.fields.conflicts:
+        return await _conflict(work, family, result)
+    await _write_fields(work, path, people, result)
+    for member in sorted(result.add_to_theirs & people.keys()):
+        await _join(work, family, path, people[member], UUID(member))
+    leaving = {pco_id for pco_id, member in known.items() if str(member) in result.remove_from_theirs}
+    if leaving:
+        await _leave(work, path, leaving)
+    await _agree(work, family, result)
+    written = result.fields.to_theirs or result.add_to_theirs or result.remove_from_theirs
+    return UPDATED_THERE if written else UNCHANGED
+
+
+async def _write_fields(work: Work, path: str, people: Mapping[str, str], result: FamilyMerge) -> None:
+    attributes: dict[str, Any] = {}
+    if "name" in result.fields.to_theirs:
+        attributes["name"] = result.fields.to_theirs["name"]
+    primary = result.fields.to_theirs.get("primary_contact")
+    if primary is not None and primary in people:
+        attributes["primary_contact_id"] = people[primary]
+    if attributes:
+        await work.pco.patch(path, write_body("Household", attributes, identity=path.rsplit("/", 1)[1]))
+
+
+async def _join(work: Work, family: Family, path: str, pco_id: str, member_id: UUID) -> None:
+    """`pending: false`, since a pending membership can mail the person (planningcenter/developers#371)."""
+
+    async def look(_: Intent) -> str | None:
+        return next((row.id for row in await _memberships(work, path) if _person(row) == pco_id), None)
+
+    async def post(_: Intent) -> Document:
+        body = write_body(
+            "HouseholdMembership", {"pending": False}, relationships={"person": Identifier("Person", pco_id)}
+        )
+        return await work.pco.create(f"{path}/household_memberships", body)
+
+    async def created(session: AsyncSession, _: str) -> None:
+        link = await _locked_link(session, work, family)
+        link.agreed = link.agreed | {"members": sorted({*link.agreed.get("members", ()), str(member_id)})}
+
+    await create_once(work, MEMBERSHIP, uuid5(family.id, str(member_id)), look=look, post=post, created=created)
+
+
+async def _leave(work: Work, path: str, leaving: set[str]) -> None:
+    for row in await _memberships(work, path):
+        if _person(row) in leaving:
+            try:
+                await work.pco.delete(f"{path}/household_memberships/{row.id}")
+            except NotFound:
+                continue  # has left there too
+
+
+async def _memberships(work: Work, path: str) -> list[Resource]:
+    return (await work.pco.list(f"{path}/household_memberships", Query(per_page=100))).data
+
+
+def _person(membership: Resource) -> str | None:
+    person = membership.to_one("person")
+    return person.id if person else None
+
+
+async def _agree(work: Work, family: Family, result: FamilyMerge) -> None:
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        link = await _locked_link(session, work, family)
+        members = set(result.agreed_members) | result.add_to_theirs
+        link.agreed = (
+            link.agreed | dict(result.fields.agreed) | dict(result.fields.to_theirs) | {"members": sorted(members)}
+        )
+        link.compared_version, link.remote_hash = family.version, None
+
+
+async def _conflict(work: Work, family: Family, result: FamilyMerge) -> str:
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        link = await _locked_link(session, work, family)
+        conflict = await session.scalar(
+            select(Conflict).where(Conflict.record_id == family.id, Conflict.state == "open").with_for_update()
+        )
+        effects = Effects()
+        note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
+        link.compared_version = family.version
+        await publish(session, work, effects)
+    return CONFLICT
+
+
+async def _locked_link(session: AsyncSession, work: Work, family: Family) -> Link:
+    statement = select(Link).filter_by(**work.owner, kind=FAMILY, record_id=family.id).with_for_update()
+    return (await session.scalars(statement)).one()

@@ -1,0 +1,311 @@
+"""One member to Planning Center: created, changed, or made inactive. See `push` for the rules of writing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from pco_client.errors import NotFound
+from pco_client.jsonapi import Document, write_body
+from pco_client.query import Query, Where
+from people_sync.domain.canonical import same
+from people_sync.domain.merge import Merge, merge
+from people_sync.domain.planning_center import (
+    CONTACT_PATHS,
+    CONTACT_TYPES,
+    NEW_CONTACT,
+    Contact,
+    RemotePerson,
+    contact_attributes,
+    is_inconclusive,
+    person_attributes,
+    remote_person,
+)
+from people_sync.domain.sentences import (
+    CONFLICT,
+    CREATED_THERE,
+    INACTIVATED_THERE,
+    LATER,
+    UNCHANGED,
+    UPDATED_BOTH,
+    UPDATED_THERE,
+)
+from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
+from people_sync.storage.links import kept_different, policy_base
+from people_sync.storage.records import values_of
+from people_sync.storage.tables import Change, Conflict, Link, Member
+from people_sync.usecases.sync.apply import change_here, note_conflict
+from people_sync.usecases.sync.compare import waits_for_an_answer
+from people_sync.usecases.sync.context import Work
+from people_sync.usecases.sync.creations import Intent, NotYet, Undecidable, create_once
+from people_sync.usecases.sync.effects import Effects, publish, touch
+from people_sync.usecases.sync.pull import INCLUDE, PEOPLE, person_of
+
+_CONTACTS: Final = ("email", "phone", "address")
+
+
+@dataclass(frozen=True, slots=True)
+class _Local:
+    """Our side as it was when this push began."""
+
+    member: Member
+    link: Link | None
+    waits: bool
+
+
+async def push_person(work: Work, change: Change) -> str:
+    """Write one member. Returns the outcome; raises what `push` turns into one."""
+    async with work.job.sessions() as session:
+        local = await _load(session, work, change)
+    link = local.link
+    if local.member.deleted_at is not None:
+        return await _inactivate(work, link) if change.outcome == INACTIVATED_THERE and link else UNCHANGED
+    if link is None or link.state == "gone":
+        return await _create(work, local)
+    return await _update(work, local.member, link)
+
+
+async def _load(session: AsyncSession, work: Work, change: Change) -> _Local:
+    member = await session.get_one(Member, change.record_id)
+    link = await session.scalar(select(Link).filter_by(**work.owner, kind=MEMBER, record_id=member.id))
+    waits = await session.scalar(select(waits_for_an_answer(work)).where(Member.id == member.id))
+    return _Local(member, link, bool(waits))
+
+
+# --- create ---------------------------------------------------------------------------------------------------------
+
+
+async def _create(work: Work, local: _Local) -> str:
+    if local.waits or (local.link is not None and not local.link.create_again):
+        return LATER
+    member, values = local.member, values_of(local.member)
+    pco_id = await create_once(
+        work,
+        MEMBER,
+        member.id,
+        look=lambda intent: _by_marker(work, values, intent),
+        post=lambda intent: work.pco.create(
+            PEOPLE,
+            write_body("Person", _without_empty(person_attributes(as_dict(values))) | {"remote_id": intent.marker}),
+        ),
+        created=lambda session, found: _store_link(session, work, member, values, found),
+    )
+    for name in _CONTACTS:
+        if as_dict(values)[name] is not None:
+            await _create_contact(work, member, pco_id, name, as_dict(values)[name])
+    await _agree(work, member, member.version, {})
+    return CREATED_THERE
+
+
+def _without_empty(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if value not in {None, ""}}
+
+
+async def _by_marker(work: Work, values: PersonValues, intent: Intent) -> str | None:
+    """The person whom an earlier attempt created; None when there is none."""
+    assert intent.marker is not None
+    page = await work.pco.list(PEOPLE, Query(where=(Where("remote_id", intent.marker),), per_page=2))
+    if not page.data:
+        return None
+    found = remote_person(page.data[0].id, page.data[0].attributes)
+    if len(page.data) > 1 or not same("last_name", found.values.last_name, values.last_name, work.country):
+        raise Undecidable(
+            f"We cannot tell whether {values.first_name} {values.last_name} was created in Planning Center: "
+            f"the number {intent.marker} in the field Remote ID belongs to somebody else there. "
+            "Look the person up in Planning Center; nothing more is created until this is settled."
+        )
+    return page.data[0].id
+
+
+async def _store_link(session: AsyncSession, work: Work, member: Member, values: PersonValues, pco_id: str) -> None:
+    sent = {name: value for name, value in as_dict(values).items() if name not in _CONTACTS}
+    row = {
+        "pco_id": pco_id,
+        "state": "linked",
+        "agreed": to_json(sent),
+        "kept_different": {},
+        "contacts": {},
+        "remote_hash": None,
+        "compared_version": 0,
+        "written_at": work.resources.clock.now(),
+        "written_before": {name: None for name in _CONTACTS if as_dict(values)[name] is not None},
+        "gone_at": None,
+        "create_again": False,
+    }
+    await session.execute(
+        insert(Link)
+        .values(**work.owner, kind=MEMBER, record_id=member.id, **row)
+        .on_conflict_do_update(index_elements=["organization_id", "pco_organization_id", "kind", "record_id"], set_=row)
+    )
+    # The platform learns of the link; no value moved that Planning Center would have to get.
+    locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
+    effects = Effects()
+    touch(work, locked, effects)
+    await publish(session, work, effects)
+
+
+# --- change ---------------------------------------------------------------------------------------------------------
+
+
+async def _update(work: Work, member: Member, link: Link) -> str:
+    read_at = work.resources.clock.now()
+    document = await work.pco.get(f"{PEOPLE}/{link.pco_id}", Query(include=INCLUDE))
+    person = person_of(document.data, document.included)
+    horizon = work.resources.horizon
+    if person is None or is_inconclusive(
+        link.written_before, link.written_at, person.values, read_at, horizon, work.country
+    ):
+        raise NotYet((link.written_at or read_at) + horizon)
+    result = merge(policy_base(link), values_of(member), person.values, work.policy, kept_different(link))
+    if result.conflicts or result.to_ours:
+        moved = await _moved_there(work, member, person)
+        if moved == CONFLICT or not result.to_theirs:
+            return moved
+    if not result.to_theirs:
+        await _agree(work, member, member.version, result.agreed, person)
+        return UNCHANGED
+    await _announce(work, member, result, person)
+    await _write_person(work, link, result)
+    for name in _CONTACTS:
+        if name in result.to_theirs:
+            await _write_contact(work, member, link, person, name, result.to_theirs[name])
+    await _agree(work, member, member.version, dict(result.agreed) | dict(result.to_theirs))
+    return UPDATED_BOTH if result.to_ours else UPDATED_THERE
+
+
+async def _announce(work: Work, member: Member, result: Merge, person: RemotePerson) -> None:
+    """Commit what is about to be overwritten there, so that a stale read is known as one after a crash too."""
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        link = await _locked_link(session, work, member)
+        link.written_at = work.resources.clock.now()
+        link.written_before = {name: value_to_json(result.replaced[name]) for name in result.to_theirs}
+        link.remote_hash = None
+        link.contacts = dict(person.contacts)
+
+
+async def _write_person(work: Work, link: Link, result: Merge) -> None:
+    attributes = person_attributes(result.to_theirs)
+    if not attributes:
+        return
+    document = await work.pco.patch(f"{PEOPLE}/{link.pco_id}", write_body("Person", attributes, identity=link.pco_id))
+    written = as_dict(remote_person(link.pco_id, document.data.attributes).values)
+    for name, value in result.to_theirs.items():
+        if name not in _CONTACTS and not same(name, written[name], value, work.country):
+            raise Undecidable(
+                f"Planning Center took the change but shows another {name.replace('_', ' ')} than the one sent. "
+                "Look at the person in Planning Center; the next run compares both again."
+            )
+
+
+async def _write_contact(work: Work, member: Member, link: Link, person: RemotePerson, name: str, value: Any) -> None:
+    """Our one e-mail, phone or address is the one that was mapped; all others there are never touched."""
+    contact_id = person.contacts.get(name)
+    path = f"/people/v2/{CONTACT_PATHS[name]}/{contact_id}"
+    if contact_id is None:
+        if value is not None:
+            await _create_contact(work, member, link.pco_id, name, value)
+    elif value is None:
+        try:
+            await work.pco.delete(path)
+        except NotFound:
+            return  # deleted there too
+    else:
+        await work.pco.patch(
+            path, write_body(CONTACT_TYPES[name], contact_attributes(name, value), identity=contact_id)
+        )
+
+
+async def _create_contact(work: Work, member: Member, pco_id: str, name: str, value: Any) -> None:
+    async def look(_: Intent) -> str | None:
+        document = await work.pco.get(f"{PEOPLE}/{pco_id}", Query(include=(CONTACT_PATHS[name],)))
+        if document.included.missing(document.data, CONTACT_PATHS[name]):
+            raise NotYet(work.resources.clock.now() + work.resources.horizon)
+        for contact in document.included.many(document.data, CONTACT_PATHS[name]):
+            there = as_dict(_with_contact(name, contact.attributes))[name]
+            if same(name, there, value, work.country):
+                return contact.id
+        return None
+
+    async def post(_: Intent) -> Document:
+        body = write_body(CONTACT_TYPES[name], contact_attributes(name, value) | NEW_CONTACT[name])
+        return await work.pco.create(f"{PEOPLE}/{pco_id}/{CONTACT_PATHS[name]}", body)
+
+    async def created(session: AsyncSession, contact_id: str) -> None:
+        link = await _locked_link(session, work, member)
+        link.contacts = link.contacts | {name: contact_id}
+        link.agreed = link.agreed | {name: value_to_json(value)}
+        link.written_at = work.resources.clock.now()
+
+    await create_once(work, name, member.id, look=look, post=post, created=created)
+
+
+def _with_contact(name: str, attributes: Mapping[str, Any]) -> PersonValues:
+    contact = [Contact("1", True, attributes)]
+    return remote_person(
+        "0",
+        {},
+        emails=contact if name == "email" else (),
+        phones=contact if name == "phone" else (),
+        addresses=contact if name == "address" else (),
+    ).values
+
+
+async def _moved_there(work: Work, member: Member, person: RemotePerson) -> str:
+    """Somebody changed the person there since the pull: take that over here, or open a conflict, never overwrite."""
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
+        link = await _locked_link(session, work, member)
+        result = merge(policy_base(link), values_of(locked), person.values, work.policy, kept_different(link))
+        effects = Effects()
+        change_here(session, work, locked, result, effects)
+        link.agreed = link.agreed | to_json(result.agreed) | to_json(result.to_ours)
+        if result.conflicts:
+            conflict = await session.scalar(
+                select(Conflict).where(Conflict.record_id == member.id, Conflict.state == "open").with_for_update()
+            )
+            note_conflict(session, work, locked, link, result.conflicts, conflict, effects)
+        if result.conflicts or not result.to_theirs:
+            link.compared_version = locked.version
+        await publish(session, work, effects)
+    member.version = locked.version
+    return CONFLICT if result.conflicts else UPDATED_BOTH
+
+
+async def _agree(
+    work: Work, member: Member, version: int, agreed: Mapping[str, Any], person: RemotePerson | None = None
+) -> None:
+    """Both sides have these values now. What was typed here meanwhile has a higher version and is pushed next time."""
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        link = await _locked_link(session, work, member)
+        link.agreed = link.agreed | to_json(agreed)
+        link.compared_version = version
+        if person is None:
+            link.written_at = work.resources.clock.now()
+        else:
+            link.contacts = dict(person.contacts)
+
+
+async def _locked_link(session: AsyncSession, work: Work, member: Member) -> Link:
+    statement = select(Link).filter_by(**work.owner, kind=MEMBER, record_id=member.id).with_for_update()
+    return (await session.scalars(statement)).one()
+
+
+# --- inactivate -----------------------------------------------------------------------------------------------------
+
+
+async def _inactivate(work: Work, link: Link) -> str:
+    """A member deleted here becomes inactive there; nobody is ever deleted there."""
+    await work.pco.patch(f"{PEOPLE}/{link.pco_id}", write_body("Person", {"status": "inactive"}, identity=link.pco_id))
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        row = await session.get_one(Link, link.id, with_for_update=True)
+        member = await session.get_one(Member, link.record_id)
+        row.compared_version, row.remote_hash = member.version, None
+    return INACTIVATED_THERE

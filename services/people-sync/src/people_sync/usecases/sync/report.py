@@ -1,0 +1,90 @@
+"""What people see of a run while it is carried out: the row and a fact, once a second at most."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.events.people_sync_run_v1 import SyncRunProgressed
+from people_sync.domain.progress import Pace, eta
+from people_sync.domain.sentences import waiting_for_limit
+from people_sync.storage import runs
+from people_sync.storage.tables import Change, Run
+from people_sync.usecases.sync.context import Work
+from servicekit.outbox import append
+
+EVERY_SECONDS = 1.0
+_PEOPLE_PER_REQUEST = 99
+_REQUESTS_PER_CHANGE = 4
+
+
+@asynccontextmanager
+async def reporting(work: Work) -> AsyncIterator[None]:
+    """Publish progress beside the work."""
+    task = asyncio.create_task(_report(work))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _report(work: Work) -> None:
+    seen: tuple[Any, ...] | None = None
+    began: tuple[float, str, int, int] | None = None
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        state = await work.pacer_state()
+        async with work.job.sessions.begin() as session:
+            run = await session.get_one(Run, work.run_id, with_for_update=True)
+            if run.state not in {"running", "stopping"}:
+                continue
+            if began is None or began[1] != run.phase:
+                began = (loop.time(), run.phase, run.done, run.requests)
+            run.requests += work.requests.take()
+            elapsed = loop.time() - began[0]
+            _estimate(run, began[2], began[3], elapsed, state)
+            now = (run.phase, run.done, run.total, run.requests, run.waiting_for, run.state)
+            if now == seen:
+                continue
+            seen = now
+            if run.phase in {"apply", "push"}:
+                run.counts = await counts(session, work)
+            run.version += 1
+            await session.flush()
+            fact = SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=runs.render(run))
+            await append(session, fact)
+
+
+def _estimate(run: Run, done_before: int, requests_before: int, elapsed: float, pace: Pace | None) -> None:
+    done, requests = run.done - done_before, run.requests - requests_before
+    run.rate_per_second = round(done / elapsed, 1) if done > 0 and elapsed > 1 else None
+    waited = pace.wait_seconds if pace else 0.0
+    if waited > 1 and pace:
+        run.waiting_for = waiting_for_limit(waited, pace.limit, pace.period_seconds)
+    elif run.waiting_for is not None and waited <= 1 and run.waiting_for.startswith("Planning Center allows"):
+        run.waiting_for = None
+    if run.total is None:
+        run.eta_low = run.eta_high = None
+        return
+    left = max(run.total - run.done, 0)
+    if run.phase == "pull":
+        needed = -(-left // _PEOPLE_PER_REQUEST)
+    else:
+        needed = round(left * (requests / done if done > 0 else _REQUESTS_PER_CHANGE))
+    found = eta(needed, requests_done=requests, elapsed_seconds=elapsed, pace=pace)
+    run.eta_low, run.eta_high = found or (None, None)
+
+
+async def counts(session: AsyncSession, work: Work) -> dict[str, int]:
+    """By outcome, what is done so far."""
+    rows = await session.execute(
+        select(Change.outcome, func.count(Change.id))
+        .where(Change.run_id == work.run_id, Change.here != "planned", Change.there != "planned")
+        .group_by(Change.outcome)
+    )
+    return {outcome: count for outcome, count in rows.tuples()}

@@ -1,0 +1,244 @@
+"""The story of a run: pull, compare, ask, apply, push, finish; and every way in which it can stop or wait.
+
+A run is a job. A process that dies leaves it to the next one, which begins in the phase and at the checkpoint that
+were committed last.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
+from pco_client.client import PlanningCenter
+from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
+from people_sync.domain.merge import MergePolicy
+from people_sync.domain.sentences import UNCHANGED, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
+from people_sync.errors import NotConnected
+from people_sync.resources import Resources
+from people_sync.storage import runs
+from people_sync.storage.tables import Change, Connection, Run, Settings, Staged
+from people_sync.usecases.sync.apply import apply
+from people_sync.usecases.sync.ask import ask
+from people_sync.usecases.sync.compare import compare
+from people_sync.usecases.sync.context import Requests, Work
+from people_sync.usecases.sync.pull import pull
+from people_sync.usecases.sync.push import push
+from people_sync.usecases.sync.report import counts, reporting
+from servicekit.job_worker import JobContext
+from servicekit.jobs import StopRequested
+from servicekit.outbox import append
+
+KIND: Final = "people.run"
+DEFAULT_COUNTRY: Final = "US"
+_FIRST_DELAY = timedelta(seconds=5)
+_LONGEST_DELAY = timedelta(minutes=5)
+
+log = structlog.get_logger(__name__)
+
+Phase = Callable[[Work], Awaitable[bool | None]]
+PHASES: Final[dict[str, Phase]] = {"pull": pull, "compare": compare, "ask": ask, "apply": apply, "push": push}
+
+
+async def work(job: JobContext, resources: Resources) -> None:
+    """Carry out one run (`servicekit.jobs.Run`)."""
+    requests = Requests()
+    async with resources.planning_center(job.organization_id, requests.observe) as pco:
+        try:
+            current = await _begin(job, resources, pco, requests)
+            async with reporting(current):
+                going_on = await _phases(current)
+            if going_on:
+                await _finish(current)
+        except StopRequested:
+            await _end(job, "stopped", "Stopped safely. What was done stays; the next sync goes on from there.")
+        except (NotConnected, Unauthorized):
+            await _wait(job, WAITING_FOR_RECONNECT, until=None)
+        except (Unavailable, LeaseUnavailable) as error:
+            log.warning("Planning Center away", run=str(job.id), exc_info=error)
+            await _wait(job, WAITING_FOR_VENDOR, until=resources.clock.now() + _delay(job))
+        except Forbidden:
+            await _end(
+                job,
+                "failed",
+                "Planning Center refused this to the person who connected it: they need the role Editor in People. "
+                "What was done stays. Give them the role in Planning Center, then sync again.",
+            )
+        except PlanningCenterError as error:
+            log.exception("run failed", run=str(job.id), exc_info=error)
+            await _end(
+                job,
+                "failed",
+                "Planning Center answered in a way we do not understand, so nothing more was decided. "
+                "What was done stays. Sync again; if it happens once more, tell the operators.",
+            )
+
+
+def _delay(job: JobContext) -> timedelta:
+    """Longer with every wait for the vendor in a row."""
+    waits = min(int((job.data or {}).get("waits", 0)), 10)
+    return min(_FIRST_DELAY * 2.0**waits, _LONGEST_DELAY)
+
+
+async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, requests: Requests) -> Work:
+    async with job.sessions.begin() as session:
+        await job.verify(session)
+        run = await session.get_one(Run, job.id)
+        connection = await session.get(Connection, job.organization_id)
+        chosen = await session.get(Settings, job.organization_id)
+        if connection is None or connection.state != "connected":
+            raise NotConnected
+        if connection.pco_organization_id != run.pco_organization_id:
+            raise StopRequested
+        known_country = connection.country_code
+        since = connection.cursor
+    country = known_country or await _country(job, pco)
+    async with job.sessions.begin() as session:
+        await job.verify(session)
+        await runs.change(
+            session,
+            job.id,
+            state="running",
+            waiting_for=None,
+            question=None,
+            started_at=func.coalesce(Run.started_at, resources.clock.now()),
+        )
+    horizon = timedelta(seconds=resources.settings.pco_staleness_horizon_seconds)
+    return Work(
+        job=job,
+        resources=resources,
+        pco=pco,
+        requests=requests,
+        run_id=job.id,
+        organization_id=job.organization_id,
+        pco_organization_id=run.pco_organization_id,
+        kind=run.kind,
+        country=country,
+        policy=MergePolicy(
+            first_match=(chosen and chosen.first_match) or "planning_center",  # type: ignore[arg-type]
+            merge_different_fields=bool(chosen and chosen.merge_different_fields),
+            country=country,
+        ),
+        threshold=(chosen.threshold_percent, chosen.threshold_minimum) if chosen else (25, 50),
+        inactivate_deleted=bool(chosen and chosen.inactivate_deleted),
+        # Rows written just before the last run's cursor may not have been visible to it.
+        since=since - horizon if since else None,
+        data=dict(job.data or {}) | {"answers": run.answers},
+    )
+
+
+async def _country(job: JobContext, pco: PlanningCenter) -> str:
+    """The church's country, from its Planning Center organization."""
+    document = await pco.get("/people/v2")
+    country = document.data.attributes.get("country_code") or DEFAULT_COUNTRY
+    async with job.sessions.begin() as session:
+        connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
+        connection.country_code = country
+    return str(country)
+
+
+async def _phases(current: Work) -> bool:
+    """Go through what is left of the phases. False if the run waits for a person."""
+    names = list(PHASES)
+    for name in names[names.index(current.data.get("phase", "pull")) :]:
+        await _enter(current, name)
+        if await PHASES[name](current) is False:
+            return False
+    return True
+
+
+async def _enter(current: Work, name: str) -> None:
+    if current.data.get("phase") == name:
+        return
+    async with current.step() as session:
+        current.data["phase"] = name
+        planned = {"apply": Change.here, "push": Change.there}.get(name)
+        total = None
+        if planned is not None:
+            total = await session.scalar(
+                select(func.count(Change.id)).where(Change.run_id == current.run_id, planned == "planned")
+            )
+        if name == "compare":
+            total = await session.scalar(
+                select(func.count())
+                .select_from(Staged)
+                .where(Staged.run_id == current.run_id, Staged.snapshot.is_not(None))
+            )
+        if name != "ask":
+            await runs.change(session, current.run_id, phase=name, done=0, total=total)
+
+
+async def _finish(current: Work) -> None:
+    """Close the run: its numbers, the cursor, the next run's time. What was staged is let go."""
+    async with current.job.sessions.begin() as session:
+        await current.job.verify(session)
+        concerned = select(Change.pco_id).where(
+            Change.run_id == current.run_id, Change.kind == Staged.kind, Change.pco_id == Staged.pco_id
+        )
+        unchanged = await session.scalar(
+            select(func.count()).select_from(Staged).where(Staged.run_id == current.run_id, ~concerned.exists())
+        )
+        found = await counts(session, current)
+        found[UNCHANGED] = found.get(UNCHANGED, 0) + (unchanged or 0)
+        await session.execute(delete(Staged).where(Staged.run_id == current.run_id))
+        now = current.resources.clock.now()
+        connection = await session.get_one(Connection, current.organization_id, with_for_update=True)
+        chosen = await session.get(Settings, current.organization_id)
+        if current.data.get("cursor"):
+            connection.cursor = datetime.fromisoformat(current.data["cursor"])
+        if current.kind == "full":
+            connection.full_sync_at = now
+        connection.next_run_at = now + timedelta(hours=chosen.schedule_hours if chosen else 4)
+        await _close(session, current.job, "done", None, now, counts=found, requests=current.requests.take())
+
+
+async def _end(job: JobContext, state: str, message: str) -> None:
+    async with job.sessions.begin() as session:
+        await job.verify(session)
+        await session.execute(delete(Staged).where(Staged.run_id == job.id))
+        await _close(session, job, state, message, await session.scalar(select(func.clock_timestamp())))
+
+
+async def _close(
+    session: AsyncSession,
+    job: JobContext,
+    state: str,
+    message: str | None,
+    now: datetime | None,
+    *,
+    counts: dict[str, int] | None = None,
+    requests: int = 0,
+) -> None:
+    values = {} if counts is None else {"counts": counts, "phase": "finish"}
+    run = await runs.change(
+        session,
+        job.id,
+        state=state,
+        message=message,
+        waiting_for=None,
+        question=None,
+        finished_at=now,
+        eta_low=None,
+        eta_high=None,
+        requests=Run.requests + requests,
+        **values,
+    )
+    await append(
+        session, SyncRunFinished(organization_id=run.organization_id, version=run.version, run=runs.render(run))
+    )
+    await job.finish(session, {"done": "done", "stopped": "cancelled"}.get(state, "failed"), message)  # type: ignore[arg-type]
+
+
+async def _wait(job: JobContext, sentence: str, *, until: datetime | None) -> None:
+    async with job.sessions.begin() as session:
+        await job.verify(session)
+        run = await runs.change(session, job.id, state="waiting", waiting_for=sentence, eta_low=None, eta_high=None)
+        await append(
+            session, SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=runs.render(run))
+        )
+        data = dict(job.data or {})
+        data["waits"] = data.get("waits", 0) + 1 if until else 0
+        await job.wait(session, data, until=until)
