@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,11 +10,11 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from fastapi import FastAPI
-from sqlalchemy import text
+from sample_service.messages import effects, fact, record
 
-from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing, ConnectionFact
+from contracts.events.auth_connection_v1 import ConnectionClosing
 from servicekit.errors import TransientError
-from servicekit.producer import Headers, Producer, Record
+from servicekit.producer import Producer
 from servicekit.testing import eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -34,42 +33,6 @@ async def producer(kafka_server: str) -> AsyncIterator[Producer]:
     made = Producer(kafka_server, client_id="test")
     yield made
     await made.close()
-
-
-def fact(organization_id: str, version: int = 1, kind: type[ConnectionFact] = ConnectionAuthorized) -> ConnectionFact:
-    return kind(
-        organization_id=organization_id,
-        version=version,
-        product="people",
-        generation=1,
-        state="connected",
-        pco_organization_id="1",
-        pco_organization_name="Grace",
-        pco_person_id="2",
-        occurred_at=datetime.now(UTC),
-    )
-
-
-def record(event: ConnectionFact, *more: tuple[str, bytes | None], value: bytes | None = None, **headers: str) -> Record:
-    ce = {
-        "ce_id": str(uuid.uuid4()),
-        "ce_type": type(event).__name__,
-        "ce_source": "/auth-service",
-        "ce_time": datetime.now(UTC).isoformat(),
-        "ce_correlationid": "flow-of-the-test",
-        "content-type": "application/json",
-    } | headers
-    encoded: Headers = [*((name, text_.encode()) for name, text_ in ce.items() if text_), *more]
-    return Record(TOPIC, event.key.encode(), event.model_dump_json().encode() if value is None else value, encoded)
-
-
-async def effects(app: FastAPI, organization: str) -> list[str]:
-    async with app.state.runtime.sessions() as session:
-        rows = await session.execute(
-            text("SELECT name || ' ' || detail FROM effect WHERE detail LIKE :like ORDER BY number"),
-            {"like": f"{organization}%"},
-        )
-        return list(rows.scalars())
 
 
 async def dead_letters(bootstrap_servers: str, organization: str) -> list[Any]:

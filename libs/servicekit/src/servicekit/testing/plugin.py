@@ -41,21 +41,21 @@ def pytest_report_header() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """A real PostgreSQL for the session; the URL of a role that may create databases."""
-    with servers.postgres(tmp_path_factory.mktemp("postgres")) as url:
+    with servers.postgres() as url:
         yield url
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def kafka_server() -> AsyncIterator[str]:
     """A real Kafka for the session with the registry's topics; its bootstrap servers.
 
     Topics and groups are shared by all tests of the session: use an organization of its own in every test.
     """
     from servicekit.provision import provision  # noqa: PLC0415
 
-    with servers.kafka(tmp_path_factory.mktemp("kafka")) as bootstrap_servers:
+    with servers.kafka() as bootstrap_servers:
         await provision(bootstrap_servers)
         yield bootstrap_servers
 
@@ -79,20 +79,20 @@ def keys() -> "KeyRing":
 
 
 @pytest.fixture
-def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[LocalPostgres]":
+def own_postgres() -> "Iterator[LocalPostgres]":
     """A local PostgreSQL of the test's own, that it may `kill()` and `start()`."""
     from servicekit.local import LocalPostgres  # noqa: PLC0415
 
-    with LocalPostgres(tmp_path_factory.mktemp("own-postgres")) as server:
+    with servers.directory() as home, LocalPostgres(home) as server:
         yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> "AsyncIterator[LocalKafka]":
+async def own_kafka() -> "AsyncIterator[LocalKafka]":
     """A local Kafka of the test's own with the registry's topics, that it may `kill()` and `start()`."""
     from servicekit.local import LocalKafka  # noqa: PLC0415
     from servicekit.provision import provision  # noqa: PLC0415
 
-    with LocalKafka(tmp_path_factory.mktemp("own-kafka")) as server:
+    with servers.directory() as home, LocalKafka(home) as server:
         await provision(server.bootstrap_servers)
         yield server

@@ -1,6 +1,7 @@
 """Which PostgreSQL and Kafka a test run uses: the environment's, else containers, else local ones from packages."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -33,7 +34,18 @@ def choice(variable: str) -> str:
 
 
 @contextmanager
-def postgres(directory: Path) -> Iterator[str]:
+def directory() -> Iterator[Path]:
+    """Where a local server keeps its data for one run.
+
+    Not pytest's own temporary directory: every pytest that starts makes that one private to its user again, under
+    the feet of a PostgreSQL that runs as another user because it refuses to run as root.
+    """
+    with tempfile.TemporaryDirectory(prefix="servicekit-", ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
     """A PostgreSQL server; yields the URL of a role that may create databases."""
     match choice("DATABASE_URL"):
         case "environment":
@@ -46,12 +58,12 @@ def postgres(directory: Path) -> Iterator[str]:
         case _:
             from servicekit.local import LocalPostgres  # noqa: PLC0415
 
-            with LocalPostgres(directory) as server:
+            with directory() as home, LocalPostgres(home) as server:
                 yield server.url()
 
 
 @contextmanager
-def kafka(directory: Path) -> Iterator[str]:
+def kafka() -> Iterator[str]:
     """A Kafka broker; yields its bootstrap servers."""
     match choice("KAFKA_BOOTSTRAP_SERVERS"):
         case "environment":
@@ -64,5 +76,5 @@ def kafka(directory: Path) -> Iterator[str]:
         case _:
             from servicekit.local import LocalKafka  # noqa: PLC0415
 
-            with LocalKafka(directory) as server:
+            with directory() as home, LocalKafka(home) as server:
                 yield server.bootstrap_servers

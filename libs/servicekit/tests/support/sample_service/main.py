@@ -66,9 +66,7 @@ class Child(Base):
 
     __tablename__ = "child"
 
-    id: Mapped[str] = mapped_column(
-        ForeignKey(Parent.id, deferrable=True, initially="DEFERRED"), primary_key=True
-    )
+    id: Mapped[str] = mapped_column(ForeignKey(Parent.id, deferrable=True, initially="DEFERRED"), primary_key=True)
 
 
 class Effect(Base):

@@ -1,0 +1,344 @@
+"""Jobs survive the kill of their worker, and a worker that was away too long commits nothing."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import pytest_asyncio
+from sample_service.main import Settings, create_app
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from servicekit import jobs
+from servicekit.db import Sessions, make_sessions
+from servicekit.errors import NotFound, TransientError
+from servicekit.job_worker import Claimer, JobContext, JobWorker
+from servicekit.jobs import JobFailed, LeaseLost
+from servicekit.notify import Wake
+from servicekit.testing import Databases, KeyRing, eventually, serve
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def url(databases: Databases) -> str:
+    return await databases.create("sample_service")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    made = create_async_engine(url, pool_size=20)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+def sessions(engine: AsyncEngine) -> Sessions:
+    return make_sessions(engine, "people-sync")
+
+
+@contextmanager
+def process(url: str, kafka: str, keys: KeyRing, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The sample service as a process of its own."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "sample_service"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(SUPPORT),
+            "DATABASE_URL": url,
+            "KAFKA_BOOTSTRAP_SERVERS": kafka,
+            "HTTP_PORT": "0",
+            "SIGNING_KEY": keys.signing_key("people-sync"),
+            "TRUSTED_KEYS": keys.trusted_keys,
+            "LEASE_SECONDS": "2",
+            "STEP_SECONDS": "0.2",
+            **environment,
+        },
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+async def enqueue(sessions: Sessions, organization: str = "org-1", **payload: Any) -> UUID:
+    async with sessions.begin() as session:
+        job_id, _ = await jobs.enqueue(session, "run", organization, payload or {"pages": 10})
+    return job_id
+
+
+async def row(sessions: Sessions, job_id: UUID) -> Any:
+    async with sessions() as session:
+        return (await session.execute(text("SELECT * FROM job WHERE id = :id"), {"id": job_id})).one()
+
+
+async def pages(sessions: Sessions, job_id: UUID) -> list[tuple[int, int]]:
+    """(page, fence) of every step that was committed, in order."""
+    async with sessions() as session:
+        rows = await session.execute(
+            text("SELECT detail FROM effect WHERE detail LIKE :like ORDER BY number"), {"like": f"{job_id}:%"}
+        )
+        return [(int(page), int(fence)) for _, page, fence in (detail.split(":") for detail in rows.scalars())]
+
+
+def in_state(sessions: Sessions, job_id: UUID, state: str) -> Any:
+    async def check() -> bool:
+        found = await row(sessions, job_id)
+        assert found.state == state, f"{found.state}: {found.error}"
+        return True
+
+    return check
+
+
+async def test_a_worker_killed_mid_job_is_followed_by_another_at_the_checkpoint(
+    url: str, sessions: Sessions, kafka_server: str, keys: KeyRing
+) -> None:
+    job_id = await enqueue(sessions)
+    with process(url, kafka_server, keys) as first:
+
+        async def third_page() -> bool:
+            return len(await pages(sessions, job_id)) >= 3
+
+        await eventually(third_page, within=20)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+    assert (await row(sessions, job_id)).state == "running", "nobody was there to say goodbye"
+    app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
+    async with serve(app, ready=False):
+        await eventually(in_state(sessions, job_id, "done"), within=20)
+    done = await pages(sessions, job_id)
+    assert [page for page, _ in done] == list(range(10)), "every page once, none lost, none twice"
+    assert {fence for _, fence in done} == {1, 2}
+
+
+async def test_a_worker_paused_past_its_lease_cannot_commit(
+    url: str, sessions: Sessions, kafka_server: str, keys: KeyRing
+) -> None:
+    job_id = await enqueue(sessions, pages=8)
+    with process(url, kafka_server, keys) as paused:
+
+        async def begun() -> bool:
+            return len(await pages(sessions, job_id)) >= 2
+
+        await eventually(begun, within=20)
+        os.kill(paused.pid, signal.SIGSTOP)
+        app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server, step_seconds=0.5))
+        async with serve(app, ready=False):
+
+            async def taken_over() -> bool:
+                return any(fence == 2 for _, fence in await pages(sessions, job_id))
+
+            await eventually(taken_over, within=20)
+            os.kill(paused.pid, signal.SIGCONT)  # it wakes while the other works, and wants to go on
+            await eventually(in_state(sessions, job_id, "done"), within=20)
+    done = await pages(sessions, job_id)
+    assert [page for page, _ in done] == list(range(8))
+    fences = [fence for _, fence in done]
+    assert fences == sorted(fences), "nothing of the old claim after the first of the new"
+
+
+async def test_two_that_press_at_once_start_one_job(sessions: Sessions) -> None:
+    async def press() -> tuple[UUID, bool]:
+        async with sessions.begin() as session:
+            return await jobs.enqueue(session, "run", "org-press", {})
+
+    results = await asyncio.gather(*(press() for _ in range(15)))
+    assert len({job_id for job_id, _ in results}) == 1
+    assert sum(created for _, created in results) == 1
+
+
+async def test_over_http_a_second_press_joins(client: httpx.AsyncClient, keys: KeyRing) -> None:
+    headers = keys.user_headers("people-sync", organization_id="org-http-job")
+    first, second = (
+        (await client.post("/runs", headers=headers)).json(),
+        (await client.post("/runs", headers=headers)).json(),
+    )
+    assert first["created"]
+    assert second == {"id": first["id"], "created": False}
+
+
+async def test_another_organization_cannot_see_a_job(sessions: Sessions) -> None:
+    job_id = await enqueue(sessions, "org-mine")
+    async with sessions() as session:
+        assert (await jobs.get(session, job_id, "org-mine")).state == "queued"
+        with pytest.raises(NotFound):
+            await jobs.get(session, job_id, "org-other")
+
+
+@asynccontextmanager
+async def working(sessions: Sessions, run: Any, *, concurrency: int = 1, lease: float = 2.0) -> AsyncIterator[None]:
+    """Claimers in this process."""
+    worker = JobWorker("run", run, concurrency=concurrency, lease_seconds=lease)
+
+    async def loop() -> None:
+        claimer = Claimer(worker, sessions, None, Wake(), lambda: None)
+        while True:
+            await claimer.step()
+
+    tasks = [asyncio.create_task(loop()) for _ in range(concurrency)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_the_lease_is_renewed_for_as_long_as_the_job_takes(sessions: Sessions) -> None:
+    claims: list[int] = []
+
+    async def run(job: JobContext, _: Any) -> None:
+        claims.append(job.fence)
+        await asyncio.sleep(2.5)  # several leases
+        job.check(seconds=0.3)
+
+    job_id = await enqueue(sessions)
+    async with working(sessions, run, concurrency=2, lease=0.9):
+        await eventually(in_state(sessions, job_id, "done"), within=10)
+    assert claims == [1]
+
+
+async def test_a_blocked_event_loop_notices_that_its_lease_is_over(sessions: Sessions) -> None:
+    seen: list[Any] = []
+
+    async def run(job: JobContext, _: Any) -> None:
+        if job.fence == 1:
+            import time  # noqa: PLC0415
+
+            time.sleep(1.2)  # noqa: ASYNC251 - the point: nothing can renew meanwhile
+            with pytest.raises(LeaseLost) as caught:
+                job.check()
+            seen.append(caught.value)
+            raise caught.value
+
+    job_id = await enqueue(sessions)
+    async with working(sessions, run, lease=1.0):
+        await eventually(in_state(sessions, job_id, "done"), within=10)
+    assert len(seen) == 1
+    assert (await row(sessions, job_id)).fence == 2
+
+
+async def test_stop_safely(sessions: Sessions) -> None:
+    begun = asyncio.Event()
+
+    async def run(job: JobContext, _: Any) -> None:
+        begun.set()
+        while True:
+            await asyncio.sleep(0.02)
+            job.stop_if_requested()
+
+    running = await enqueue(sessions, "org-stop-running")
+    async with working(sessions, run, lease=0.5):
+        await begun.wait()
+        async with sessions.begin() as session:
+            assert await jobs.request_stop(session, running) == "running"
+        await eventually(in_state(sessions, running, "cancelled"), within=5)
+    queued = await enqueue(sessions, "org-stop-queued")
+    async with sessions.begin() as session:
+        assert await jobs.request_stop(session, queued) == "cancelled"
+        assert await jobs.request_stop(session, queued) is None
+    again = await enqueue(sessions, "org-stop-running")
+    assert again != running
+    assert (await row(sessions, again)).state == "queued"
+    async with sessions.begin() as session:
+        await jobs.request_stop(session, again)
+
+
+async def test_waiting_for_a_person_and_for_a_time(sessions: Sessions) -> None:
+    async def run(job: JobContext, _: Any) -> None:
+        step = (job.data or {"step": 0})["step"]
+        async with job.sessions.begin() as session:
+            if step == 0:
+                await job.wait(session, {"step": 1})
+            elif step == 1:
+                await job.wait(session, {"step": 2}, until=datetime.now(UTC))
+            else:
+                await job.finish(session)
+
+    job_id = await enqueue(sessions)
+    async with working(sessions, run):
+        await eventually(in_state(sessions, job_id, "waiting"))
+        async with sessions.begin() as session:
+            assert await jobs.resume(session, job_id)
+        await eventually(in_state(sessions, job_id, "done"))
+    found = await row(sessions, job_id)
+    assert (found.fence, found.checkpoint, found.lease_owner) == (3, {"step": 2}, None)
+    async with sessions.begin() as session:
+        assert not await jobs.resume(session, job_id)
+
+
+async def test_failures_by_kind(sessions: Sessions) -> None:
+    errors = {
+        "transient": TransientError("later"),
+        "permanent": JobFailed("Planning Center refused: reconnect."),
+        "bug": KeyError("anna@example.org"),
+    }
+
+    async def run(job: JobContext, _: Any) -> None:
+        raise errors[job.payload["error"]]
+
+    ids = {kind: await enqueue(sessions, f"org-{kind}", error=kind) for kind in errors}
+    async with working(sessions, run):
+        await eventually(in_state(sessions, ids["permanent"], "failed"))
+
+        async def tried() -> bool:
+            return all([(await row(sessions, ids[kind])).error for kind in ids])
+
+        await eventually(tried)
+        assert (await row(sessions, ids["permanent"])).error == "Planning Center refused: reconnect."
+        for kind in ("transient", "bug"):
+            found = await row(sessions, ids[kind])
+            assert found.state == "queued"
+            assert found.run_after > found.updated_at
+        async with sessions.begin() as session:  # the fifth attempt of both, now
+            await session.execute(
+                text("UPDATE job SET attempts = 4, run_after = now() WHERE state = 'queued' AND kind = 'run'")
+            )
+        await eventually(in_state(sessions, ids["bug"], "failed"))
+        await eventually(in_state(sessions, ids["transient"], "queued"))
+    assert (await row(sessions, ids["bug"])).error == "An unexpected error (KeyError) came 5 times."
+
+
+async def test_a_worker_that_ends_gives_its_job_back_at_once(sessions: Sessions) -> None:
+    begun = asyncio.Event()
+
+    async def run(job: JobContext, _: Any) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    job_id = await enqueue(sessions)
+    async with working(sessions, run, lease=30):
+        await begun.wait()
+    assert (await row(sessions, job_id)).state == "queued"
+    async with sessions.begin() as session:
+        await jobs.request_stop(session, job_id)
+
+
+async def test_jobs_are_claimed_fairly(sessions: Sessions) -> None:
+    """An organization whose job comes back all the time does not keep the others waiting."""
+    order: list[str] = []
+
+    async def run(job: JobContext, _: Any) -> None:
+        order.append(job.organization_id)
+        async with job.sessions.begin() as session:
+            if len(order) < 9:
+                await job.wait(session, {}, until=datetime.now(UTC))
+
+    for name in ("fair-a", "fair-b", "fair-c"):
+        await enqueue(sessions, name)
+    async with working(sessions, run):
+        await eventually(lambda: len(order) >= 9)
+    assert order[:9] == ["fair-a", "fair-b", "fair-c"] * 3

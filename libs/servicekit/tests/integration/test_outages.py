@@ -1,0 +1,112 @@
+"""PostgreSQL or Kafka is killed under a running service: it says so, loses nothing, and recovers by itself."""
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sample_service.main import Settings, create_app
+from sample_service.messages import effects, fact, record
+from sqlalchemy import text
+
+from servicekit.local import LocalKafka, LocalPostgres
+from servicekit.producer import Producer
+from servicekit.testing import Databases, KeyRing, eventually, serve
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.broker_faults, pytest.mark.timeout(240)]
+
+
+async def is_ready(client: httpx.AsyncClient) -> bool:
+    answer = await client.get("/readyz")
+    assert answer.status_code == 200, answer.text
+    return True
+
+
+async def not_ready(client: httpx.AsyncClient, probe: str) -> bool:
+    answer = await client.get("/readyz")
+    return answer.status_code == 503 and probe in answer.json()["failing"]
+
+
+async def outbox_is_empty(app: FastAPI) -> bool:
+    async with app.state.runtime.sessions() as session:
+        return await session.scalar(text("SELECT count(*) FROM outbox")) == 0
+
+
+async def test_postgresql_away(own_postgres: LocalPostgres, kafka_server: str, keys: KeyRing) -> None:
+    url = await Databases(own_postgres.url()).create("sample_service")
+    app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
+    producer = Producer(kafka_server, client_id="test")
+    headers = keys.user_headers("people-sync", organization_id="pg-away")
+    async with serve(app) as client:
+        assert (await client.put("/notes/1", json={"text": "a"}, headers=headers)).status_code == 200
+        await asyncio.to_thread(own_postgres.kill)
+        answer = await client.put("/notes/2", json={"text": "a"}, headers=headers)
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert int(answer.headers["Retry-After"]) > 0
+        await eventually(lambda: not_ready(client, "postgres"), within=10)
+        await producer.send([record(fact("pg-away", n)) for n in (1, 2, 3)])  # arrive while the database is away
+        await eventually(lambda: _waits(client), within=15)
+        assert (await client.get("/livez")).status_code == 200, "a restart would not help"
+        await asyncio.to_thread(own_postgres.start)
+        await eventually(lambda: is_ready(client), within=30)
+        assert (await client.put("/notes/2", json={"text": "a"}, headers=headers)).status_code == 200
+
+        async def all_arrived() -> bool:
+            return await effects(app, "pg-away") == [f"authorized pg-away:{n}" for n in (1, 2, 3)]
+
+        await eventually(all_arrived, within=30, because="messages waited; none was rejected")
+        await eventually(lambda: outbox_is_empty(app), within=30)
+        job = (await client.post("/runs", headers=headers)).json()
+
+        async def done() -> bool:
+            async with app.state.runtime.sessions() as session:
+                return await session.scalar(text("SELECT state FROM job WHERE id::text = :id"), job) == "done"
+
+        await eventually(done, within=30)
+    await producer.close()
+
+
+async def _waits(client: httpx.AsyncClient) -> bool:
+    line = 'servicekit_messages_total{group="people-sync.connections",outcome="waited",topic="auth.connection.v1"}'
+    return line in (await client.get("/metrics")).text
+
+
+async def test_kafka_away(own_kafka: LocalKafka, databases: Databases, keys: KeyRing) -> None:
+    url = await databases.create("sample_service")
+    app = create_app(keys.settings(Settings, database_url=url, kafka=own_kafka.bootstrap_servers))
+    headers = keys.user_headers("people-sync", organization_id="kafka-away")
+    async with serve(app) as client:
+        await asyncio.to_thread(own_kafka.kill)
+        for number in range(5):  # what users do goes on; events wait in the outbox
+            answer = await client.put(f"/notes/{number}", json={"text": "a"}, headers=headers)
+            assert answer.status_code == 200
+        await eventually(lambda: not_ready(client, "kafka"), within=10)
+        assert (await client.get("/livez")).status_code == 200
+        assert not await outbox_is_empty(app)
+        await asyncio.to_thread(own_kafka.start)
+        await eventually(lambda: is_ready(client), within=90)
+        await eventually(lambda: outbox_is_empty(app), within=60)
+        producer = Producer(own_kafka.bootstrap_servers, client_id="test")
+        await producer.send([record(fact("kafka-away", n)) for n in (1, 2)])
+
+        async def arrived() -> bool:
+            return await effects(app, "kafka-away") == [f"authorized kafka-away:{n}" for n in (1, 2)]
+
+        await eventually(arrived, within=90, because="the consumers are back")
+        await producer.close()
+
+
+async def test_the_service_starts_with_everything_away(
+    own_postgres: LocalPostgres, own_kafka: LocalKafka, keys: KeyRing
+) -> None:
+    url = await Databases(own_postgres.url()).create("sample_service")
+    app = create_app(keys.settings(Settings, database_url=url, kafka=own_kafka.bootstrap_servers))
+    await asyncio.to_thread(own_postgres.kill)
+    await asyncio.to_thread(own_kafka.kill)
+    async with serve(app, ready=False) as client:
+        assert (await client.get("/livez")).status_code == 200
+        assert set((await client.get("/readyz")).json()["failing"]) == {"postgres", "kafka", "subscribers"}
+        await asyncio.to_thread(own_postgres.start)
+        await asyncio.to_thread(own_kafka.start)
+        await eventually(lambda: is_ready(client), within=90)

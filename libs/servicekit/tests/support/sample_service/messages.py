@@ -1,0 +1,50 @@
+"""Messages for the sample service's subscriber, and the effects they had."""
+
+import uuid
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionFact
+from servicekit.producer import Headers, Record
+
+TOPIC = "auth.connection.v1"
+
+
+def fact(organization_id: str, version: int = 1, kind: type[ConnectionFact] = ConnectionAuthorized) -> ConnectionFact:
+    return kind(
+        organization_id=organization_id,
+        version=version,
+        product="people",
+        generation=1,
+        state="connected",
+        pco_organization_id="1",
+        pco_organization_name="Grace",
+        pco_person_id="2",
+        occurred_at=datetime.now(UTC),
+    )
+
+
+def record(
+    event: ConnectionFact, *more: tuple[str, bytes | None], value: bytes | None = None, **headers: str
+) -> Record:
+    ce = {
+        "ce_id": str(uuid.uuid4()),
+        "ce_type": type(event).__name__,
+        "ce_source": "/auth-service",
+        "ce_time": datetime.now(UTC).isoformat(),
+        "ce_correlationid": "flow-of-the-test",
+        "content-type": "application/json",
+    } | headers
+    encoded: Headers = [*((name, text_.encode()) for name, text_ in ce.items() if text_), *more]
+    return Record(TOPIC, event.key.encode(), event.model_dump_json().encode() if value is None else value, encoded)
+
+
+async def effects(app: FastAPI, organization: str) -> list[str]:
+    async with app.state.runtime.sessions() as session:
+        rows = await session.execute(
+            text("SELECT name || ' ' || detail FROM effect WHERE detail LIKE :like ORDER BY number"),
+            {"like": f"{organization}%"},
+        )
+        return list(rows.scalars())
