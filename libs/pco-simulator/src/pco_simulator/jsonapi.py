@@ -470,13 +470,15 @@ def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(document, dict) or "data" not in document:
         raise bad_request("invalid_resource_payload", "The payload given does not contain a 'data' key.") from None
     data = document["data"]
-    attributes = data.get("attributes") if isinstance(data, dict) else None
-    relationships = data.get("relationships") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(attributes or {}, dict):
-        raise _invalid_payload("'data' and its 'attributes' must be objects")
-    if not isinstance(relationships or {}, dict):
-        raise _invalid_payload("'relationships' must be an object")
-    return dict(attributes or {}), dict(relationships or {})
+    if not isinstance(data, dict):
+        raise _invalid_payload("'data' must be an object")
+    parts = []
+    for name in ("attributes", "relationships"):
+        part = data.get(name)
+        if part is not None and not isinstance(part, dict):
+            raise _invalid_payload(f"'{name}' must be an object")
+        parts.append(dict(part or {}))
+    return parts[0], parts[1]
 
 
 def _invalid_payload(detail: str) -> Refused:

@@ -18,7 +18,12 @@ from typing import Any
 
 from pco_simulator.world import Login, Organization
 
-FEMALE = (
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+FEMALE = _words(
     "Abigail Ada Adriana Agnes Alice Amelia Amina Ana Anika Astrid Beatrice Bethany Bridget Camila Cecilia "
     "Celeste Charlotte Chloé Clara Daphne Delia Dorothy Edith Eleanor Elena Elise Emma Esther Eva Evelyn Fiona "
     "Florence Frances Freya Gemma Georgia Grace Hannah Harriet Hazel Helena Imani Ines Irene Isabel Ivy Jana "
@@ -26,8 +31,8 @@ FEMALE = (
     "Marian Martha Matilda Mercy Mina Miriam Naomi Nadia Nora Olive Ophelia Patience Pearl Phoebe Priya Rachel "
     "Rebekah Rosa Ruth Sabine Salome Sarah Selma Sofia Susanna Tabitha Tamar Thea Ursula Vera Violet Wilhelmina "
     "Winifred Yara Zoë Zuri"
-).split()
-MALE = (
+)
+MALE = _words(
     "Aaron Abel Adam Adrian Alan Albert Amos André Anton Arthur Asher Ben Benjamin Boris Caleb Calvin Carlos "
     "Cedric Conrad Cyrus Daniel David Dennis Desmond Edgar Edmund Elias Elijah Emil Enoch Ernest Esteban Ethan "
     "Ezra Felix Francis Frederick Gabriel George Gideon Gilbert Gustav Hamish Harold Henry Hugo Ian Ibrahim "
@@ -35,8 +40,8 @@ MALE = (
     "Karl Kenneth Kwame Lars Laurence Leo Levi Luis Lukas Malachi Marcus Martin Mateo Matthias Micah Moses Nathan "
     "Nehemiah Noah Oliver Oscar Otis Owen Patrick Paul Peter Philip Quentin Ralph Reuben Robert Rufus Samuel Seth "
     "Silas Simeon Stephen Theodore Thomas Timothy Tobias Victor Walter Xavier Zachary"
-).split()
-SURNAMES = (
+)
+SURNAMES = _words(
     "Abernathy Achebe Adeyemi Aldridge Alvarez Ambrose Anders Applewood Ashdown Atwater Baptiste Barlow Beaumont "
     "Becker Bellamy Birch Blackwood Blythe Bonilla Bramwell Brightwater Brookfield Calloway Cárdenas Carmody "
     "Castellanos Chalmers Chandrasekar Coldwell Crane Crosby Dahl Darrow Delacroix Deverell Dimmock Dobbins "
@@ -50,7 +55,8 @@ SURNAMES = (
     "Sheffield Silva Sinclair Somerset Stanhope Sterling Stonebridge Sutherland Tanaka Thackeray Thornton Tillman "
     "Tran Underwood Vance Vandermeer Vasquez Villanueva Wainwright Wakefield Walsh Weatherby Westbrook Whitaker "
     "Winslow Woodruff Yamada Yarrow Zamora Zielinski"
-).split() + ["van den Berg", "de la Cruz", "d'Angelo", "St. James", "von Stein", "le Roux"]
+)
+SURNAMES += ["van den Berg", "de la Cruz", "d'Angelo", "St. James", "von Stein", "le Roux"]
 NICKNAMES = {
     "Abigail": "Abby", "Albert": "Al", "Benjamin": "Ben", "Charlotte": "Lottie", "Daniel": "Dan",
     "David": "Dave", "Dorothy": "Dot", "Eleanor": "Nell", "Elijah": "Eli", "Frances": "Fran",
@@ -116,7 +122,7 @@ class _Ids:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._next = {"Person": 45_029_164, "Email": 99_999_700, "PhoneNumber": 99_999_800, "Address": 55_460_368}
+        self._next = {"Person": 45_029_164, "Email": 99_999_930, "PhoneNumber": 99_999_950, "Address": 55_460_368}
 
     def draw(self, type_: str) -> int:
         id_ = self._next.get(type_, 1_000_001)
@@ -256,7 +262,7 @@ class _Builder:
     def _person(self, surname: str, *, child: bool, age: int, gender: str | None = None) -> _Person:
         rng = self.rng
         gender = gender or ("Female" if rng.random() < 0.52 else "Male")
-        first = rng.choice(FEMALE if gender == "Female" else MALE)
+        first = self._first_name(gender)
         if not child and rng.random() < 0.01:
             first, surname = rng.choice(COMMON)
             gender = "Female" if first in FEMALE else "Male"
@@ -267,37 +273,48 @@ class _Builder:
             "created_at": created,
             "updated_at": self._updated(created),
         }
-        if child:
-            attrs["child"] = True
-        if rng.random() < 0.9:
-            attrs["gender"] = gender
-        if rng.random() < (0.85 if child else 0.5):
-            attrs["birthdate"] = (_TODAY - timedelta(days=age * 365 + rng.randrange(365))).isoformat()
-        if child and 5 <= age <= 17 and rng.random() < 0.8:
-            attrs["grade"] = min(age - 5, 12)
-        if rng.random() < 0.12 and first in NICKNAMES:
-            attrs["nickname"] = NICKNAMES[first]
-        if rng.random() < 0.03:
-            attrs["given_name"] = rng.choice(FEMALE if gender == "Female" else MALE)
-        if rng.random() < 0.15:
-            attrs["middle_name"] = rng.choice(FEMALE if gender == "Female" else MALE)
-        if rng.random() < 0.6:
-            attrs["membership"] = rng.choice(MEMBERSHIPS)
-        if rng.random() < (0.06 if child else 0.01):
-            attrs["medical_notes"] = rng.choice(MEDICAL)
-        if not child and rng.random() < 0.03:
-            attrs["name_suffix_id"] = rng.choice(self.rows["NameSuffix"])[0]
-        if rng.random() < 0.07:
-            attrs["status"] = "inactive"
-            attrs["inactivated_at"] = attrs["updated_at"]
-            if rng.random() < 0.5:
-                attrs["inactive_reason_id"] = rng.choice(self.rows["InactiveReason"])[0]
+        self._more_names(attrs, gender, child=child)
+        self._about(attrs, age, gender, child=child)
         self.people += 1
         if rng.random() < 0.02:
             attrs["remote_id"] = 1_000 + self.people
         person = _Person(self.ids.draw("Person"), attrs, child)
         self.rows["Person"].append((person.id, attrs))
         return person
+
+    def _first_name(self, gender: str) -> str:
+        return self.rng.choice(FEMALE if gender == "Female" else MALE)
+
+    def _more_names(self, attrs: dict[str, Any], gender: str, *, child: bool) -> None:
+        rng = self.rng
+        if rng.random() < 0.12 and attrs["first_name"] in NICKNAMES:
+            attrs["nickname"] = NICKNAMES[attrs["first_name"]]
+        if rng.random() < 0.03:
+            attrs["given_name"] = self._first_name(gender)
+        if rng.random() < 0.15:
+            attrs["middle_name"] = self._first_name(gender)
+        if not child and rng.random() < 0.03:
+            attrs["name_suffix_id"] = rng.choice(self.rows["NameSuffix"])[0]
+
+    def _about(self, attrs: dict[str, Any], age: int, gender: str, *, child: bool) -> None:
+        rng = self.rng
+        if child:
+            attrs["child"] = True
+            if 5 <= age <= 17 and rng.random() < 0.8:
+                attrs["grade"] = min(age - 5, 12)
+        if rng.random() < 0.9:
+            attrs["gender"] = gender
+        if rng.random() < (0.85 if child else 0.5):
+            attrs["birthdate"] = (_TODAY - timedelta(days=age * 365 + rng.randrange(365))).isoformat()
+        if rng.random() < 0.6:
+            attrs["membership"] = rng.choice(MEMBERSHIPS)
+        if rng.random() < (0.06 if child else 0.01):
+            attrs["medical_notes"] = rng.choice(MEDICAL)
+        if rng.random() < 0.07:
+            attrs["status"] = "inactive"
+            attrs["inactivated_at"] = attrs["updated_at"]
+            if rng.random() < 0.5:
+                attrs["inactive_reason_id"] = rng.choice(self.rows["InactiveReason"])[0]
 
     def _family(self, room: int) -> None:
         rng = self.rng

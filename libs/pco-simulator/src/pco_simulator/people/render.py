@@ -78,7 +78,7 @@ _LINKAGE_TYPES = {"primary_campus": "PrimaryCampus"}
 def _splittable(kind: Kind, context: Context, row: Row) -> tuple[bytes, bytes, bytes]:
     """Attributes part, fixed relationships (without braces), links part; kept with the row."""
     current = context.view.current or not kind.depends_on_others
-    key = (context.version, context.base_url)
+    key = (context.version, context.root)
     if current and row.cache is not None and row.cache[0] == key:
         return row.cache[1]  # type: ignore[no-any-return]
     attributes = orjson.dumps(kind.attributes(context, row))
@@ -154,6 +154,11 @@ class Included:
             target, many, related = known[name]
             rows = related(context, row)
             added[name] = self._linkage(kind, row, name, target, many, rows)
+            if not nested and target is not ORGANIZATION:
+                for found in rows:
+                    if (target.type, found.id) not in self._parts:
+                        self._parts[target.type, found.id] = listed(target, context, found, {})
+                continue
             deeper: dict[str, dict[int, dict[str, str]]] = {}
             self_url = f"{context.root}/people/{row.id}/organization" if target is ORGANIZATION else None
             for found in rows:

@@ -77,14 +77,10 @@ class Context:
 
     view: View
     version: str
-    base_url: str
+    root: str
+    """Where links start: `https://host/people/v2`."""
     fields: Mapping[str, frozenset[str]]
     organization_id: int
-
-    @property
-    def root(self) -> str:
-        """Where links start."""
-        return self.base_url + ROOT
 
     @property
     def always_included(self) -> bool:
@@ -221,7 +217,7 @@ _SHADOWS = {(False, "Male"): "man", (False, "Female"): "woman", (True, "Male"): 
 def _person_attributes(context: Context, row: Row) -> dict[str, Any]:
     get = row.attrs.get
     avatar = _avatar_url(row)
-    shadow = _SHADOWS.get((get("child", False), get("gender")))
+    shadow = _SHADOWS.get((get("child", False), get("gender") or ""))
     attributes = {
         "accounting_administrator": get("accounting_administrator", False),
         "anniversary": get("anniversary"),

@@ -1,0 +1,266 @@
+"""Seeding, keeping and the recent past of a world."""
+
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import phonenumbers
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pco_simulator.direct import Direct, SetClock
+from pco_simulator.people.resources import COLLECTIONS, VERSIONS
+from pco_simulator.people.rules import phone_forms
+from pco_simulator.world import World
+
+PEOPLE = "/people/v2/people"
+
+
+def church(people: int = 400, seed: int = 7, state_dir: Path | None = None) -> World:
+    return World.open(state_dir, people=people, seed=seed, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)))
+
+
+def caller(world: World) -> Direct:
+    login = world.logins[0]
+    return Direct(world, login.organization_id, login.person_id)
+
+
+def everything(world: World) -> list[dict[str, Any]]:
+    return [row for id_ in world.organizations for row in world.dump(id_)]
+
+
+class TestSeeding:
+    def test_the_same_seed_gives_the_same_church(self) -> None:
+        assert everything(church(seed=1)) == everything(church(seed=1))
+        assert everything(church(seed=1)) != everything(church(seed=2))
+
+    @pytest.mark.parametrize("people", [5, 30, 1000])
+    def test_exactly_as_many_people_as_asked(self, people: int) -> None:
+        world = church(people)
+        assert world.truth(world.logins[0].organization_id)["people"] == people
+        assert len(world.organizations) == 2
+        assert all(count >= 20 for count in (world.truth(list(world.organizations)[1])["people"],))
+
+    def test_it_looks_like_a_church(self) -> None:
+        world = church(2000)
+        view = world.view(world.logins[0].organization_id)
+        people = {row.id: row for row in view.all("Person")}
+        emails = list(view.all("Email"))
+        shared = Counter(row.attrs["address"] for row in emails)
+        assert sum(1 for count in shared.values() if count > 1) > 20, "addresses several people share"
+        holders = {address: set[bool]() for address, count in shared.items() if count > 1}
+        for row in emails:
+            if row.attrs["address"] in holders:
+                holders[row.attrs["address"]].add(people[row.attrs["person_id"]].get("child"))
+        assert {True, False} in holders.values(), "a parent and a child with one address"
+        primaries = Counter(
+            (row.attrs["person_id"], len(view.children("Email", "person_id", row.attrs["person_id"])))
+            for row in emails
+            if row.get("primary")
+        )
+        assert any(count > 1 for count in primaries.values()), "several primaries"
+        assert {row.attrs["person_id"] for row in emails} - {id_ for id_, _ in primaries}, "no primary"
+        in_households = Counter(row.attrs["person_id"] for row in view.all("HouseholdMembership"))
+        assert max(in_households.values()) == 2, "children of two households"
+        assert len(people) - len(in_households) > 100, "singles"
+        names = Counter((row.get("first_name"), row.get("last_name")) for row in people.values())
+        assert max(names.values()) > 1, "namesakes"
+        for field in ("nickname", "inactivated_at", "medical_notes", "remote_id", "grade", "middle_name"):
+            assert any(row.get(field) for row in people.values()), field
+        seconds = Counter(row.get("created_at") for row in people.values())
+        second, count = seconds.most_common(1)[0]
+        assert count > 200, "an import fills more than two pages with one second"
+        imported = [row for row in people.values() if row.get("created_at") == second]
+        assert {row.get("updated_at") for row in imported} == {second}
+        assert len({len(str(row.id)) for row in emails}) == 2
+        assert all(row.attrs["address"].lower().endswith(("example.org", "example.com")) for row in emails)
+
+    def test_phones_are_valid_and_their_forms_are_those_of_the_library(self) -> None:
+        view = church(300).view("263468")
+        for row in view.all("PhoneNumber"):
+            known = phonenumbers.parse(row.attrs["e164"])
+            assert phonenumbers.is_valid_number(known), row.attrs["e164"]
+            forms = {name: row.attrs[name] for name in ("e164", "international", "national", "country_code")}
+            assert forms == phone_forms(row.attrs["number"], "US")
+
+    def test_staff(self) -> None:
+        world = church()
+        for id_ in world.organizations:
+            logins = [login for login in world.logins if login.organization_id == id_]
+            assert [login.people_permissions for login in logins] == ["Manager", "Editor", "Viewer", None, "Manager"]
+            assert [login.organization_administrator for login in logins] == [True, False, False, False, False]
+            assert logins[0].products == {"people", "calendar"}
+
+
+class TestKeeping:
+    def test_a_restart_finds_everything(self, tmp_path: Path) -> None:
+        world = church(state_dir=tmp_path)
+        api = caller(world)
+        made = api.post(PEOPLE, {"first_name": "Kept"}).data["id"]
+        api.post(f"{PEOPLE}/{made}/emails", {"address": "kept@example.org"})
+        last = api.post(PEOPLE, {"first_name": "Gone"}).data["id"]
+        api.delete(f"{PEOPLE}/{last}")
+        seeded = api.get(f"{PEOPLE}?offset=50&per_page=2").ids
+        api.patch(f"{PEOPLE}/{seeded[0]}", {"nickname": "Changed"})
+        api.delete(f"{PEOPLE}/{seeded[1]}")
+        before, logins = everything(world), world.logins
+        world.close()
+
+        again = church(state_dir=tmp_path)
+        assert everything(again) == before
+        assert again.logins == logins
+        assert int(caller(again).post(PEOPLE, {"first_name": "New"}).data["id"]) > int(last)
+
+    def test_another_shape_is_seeded_anew(self, tmp_path: Path) -> None:
+        world = church(40, state_dir=tmp_path)
+        caller(world).post(PEOPLE, {"first_name": "Kept"})
+        world.close()
+        again = church(41, state_dir=tmp_path)
+        assert again.truth("263468")["people"] == 41
+
+    def test_what_was_answered_survives_a_sigkill(self, tmp_path: Path) -> None:
+        script = f"""
+import os, signal
+from pathlib import Path
+from pco_simulator.direct import Direct
+from pco_simulator.world import Clock, World
+world = World.open(Path({str(tmp_path)!r}), people=40, seed=1, clock=Clock())
+login = world.logins[0]
+api = Direct(world, login.organization_id, login.person_id)
+assert api.post("/people/v2/people", {{"first_name": "Survivor"}}).status == 201
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+        died = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+        assert died.returncode == -9
+        world = World.open(tmp_path, people=40, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)))
+        assert caller(world).get(f"{PEOPLE}?where[first_name]=Survivor").body["meta"]["total_count"] == 1
+
+
+class TestLag:
+    @pytest.fixture
+    def lagging(self, world: World) -> World:
+        world.lag.lists_ms, world.lag.filters_ms, world.lag.singles_ms = 10_000, 30_000, 2_000
+        return world
+
+    def seen(self, api: Direct, id_: str) -> tuple[bool, bool, bool]:
+        newest = api.get(f"{PEOPLE}?order=-created_at&per_page=1").ids
+        filtered = api.get(f"{PEOPLE}?where[first_name]=Late").ids
+        return newest == [id_], filtered == [id_], api.get(f"{PEOPLE}/{id_}").status == 200
+
+    def test_a_created_row_shows_up_late_by_kind_of_read(self, api: Direct, lagging: World, clock: SetClock) -> None:
+        created = api.post(PEOPLE, {"first_name": "Late"})
+        id_ = created.data["id"]
+        assert created.status == 201
+        assert self.seen(api, id_) == (False, False, False)
+        assert api.get(PEOPLE).body["meta"]["total_count"] == 400
+        clock.advance(2)
+        assert self.seen(api, id_) == (False, False, True)
+        clock.advance(8)
+        assert self.seen(api, id_) == (True, False, True)
+        assert api.get(PEOPLE).body["meta"]["total_count"] == 401
+        clock.advance(20)
+        assert self.seen(api, id_) == (True, True, True)
+
+    def test_writes_see_the_present(self, api: Direct, lagging: World) -> None:
+        id_ = api.post(PEOPLE, {"first_name": "Late"}).data["id"]
+        assert api.post(f"{PEOPLE}/{id_}/emails", {"address": "late@example.org"}).status == 201
+        assert api.patch(f"{PEOPLE}/{id_}", {"first_name": "Later"}).data["attributes"]["first_name"] == "Later"
+
+    def test_a_changed_row_shows_its_old_value(self, api: Direct, lagging: World, clock: SetClock) -> None:
+        id_ = api.get(f"{PEOPLE}?offset=10&per_page=1").ids[0]
+        url = f"{PEOPLE}/{id_}"
+        before = api.get(url).data["attributes"]["last_name"]
+        api.patch(url, {"last_name": "One"})
+        clock.advance(1)
+        api.patch(url, {"last_name": "Two"})
+        assert api.get(url).data["attributes"]["last_name"] == before
+        assert api.get(f"{PEOPLE}?where[last_name]=Two").ids == []
+        clock.advance(1)
+        assert api.get(url).data["attributes"]["last_name"] == "One"
+        clock.advance(1)
+        assert api.get(url).data["attributes"]["last_name"] == "Two"
+        clock.advance(40)
+        assert api.get(f"{PEOPLE}?where[last_name]=Two").ids == [id_]
+        assert api.get(f"{PEOPLE}?where[last_name]=One").ids == []
+
+    def test_a_deleted_row_is_still_there(self, api: Direct, lagging: World, clock: SetClock) -> None:
+        id_ = api.get(f"{PEOPLE}?offset=10&per_page=1").ids[0]
+        order = api.get(f"{PEOPLE}?per_page=100&order=last_name").ids
+        api.delete(f"{PEOPLE}/{id_}")
+        assert api.get(f"{PEOPLE}/{id_}").status == 200
+        assert api.get(f"{PEOPLE}?per_page=100&order=last_name").ids == order
+        assert api.delete(f"{PEOPLE}/{id_}").status == 404
+        clock.advance(10)
+        assert api.get(f"{PEOPLE}/{id_}").status == 404
+        assert id_ not in api.get(f"{PEOPLE}?per_page=100").ids
+
+    def test_children_and_members_lag_too(self, api: Direct, lagging: World, clock: SetClock) -> None:
+        household = api.get("/people/v2/households?per_page=1").data[0]
+        person = household["relationships"]["people"]["data"][0]["id"]
+        url = f"/people/v2/households/{household['id']}/household_memberships"
+        clock.advance(60)
+        new = api.post(PEOPLE, {"first_name": "Late"}).data["id"]
+        clock.advance(60)
+        emails = len(api.get(f"{PEOPLE}/{person}/emails").ids)
+        api.post(f"{PEOPLE}/{person}/emails", {"address": "late@example.org"})
+        api.post(url, {"pending": False, "person_id": new})
+        listed = api.get("/people/v2/households?per_page=1").data[0]
+        assert listed == household
+        assert len(api.get(f"{PEOPLE}/{person}?include=emails").data["relationships"]["emails"]["data"]) == emails
+        clock.advance(10)
+        listed = api.get("/people/v2/households?per_page=1").data[0]
+        assert listed["attributes"]["member_count"] == household["attributes"]["member_count"] + 1
+        assert len(api.get(f"{PEOPLE}/{person}/emails").ids) == emails + 1
+
+    def test_without_lag_nothing_of_the_past_is_kept(self, api: Direct, lagging: World, clock: SetClock) -> None:
+        id_ = api.post(PEOPLE, {"first_name": "Late"}).data["id"]
+        lagging.lag.lists_ms = lagging.lag.filters_ms = lagging.lag.singles_ms = 0
+        assert self.seen(api, id_) == (True, True, True)
+
+
+class TestPaging:
+    """One world for all examples: paging changes nothing."""
+
+    world = church(230, seed=5)
+    orders = st.sampled_from(
+        [(path, key) for path, kind in COLLECTIONS.items() for key in ("", *kind.can_order(VERSIONS[-1]))]
+    )
+
+    @settings(max_examples=120, deadline=None)
+    @given(
+        first=orders,
+        more=st.lists(st.sampled_from(COLLECTIONS["people"].can_order(VERSIONS[-1])), max_size=2),
+        signs=st.lists(st.sampled_from(["", "-"]), min_size=3, max_size=3),
+        per_page=st.integers(1, 130),
+        where=st.sampled_from(
+            ["", "&where[created_at][gte]=2017-01-01T00:00:00Z", "&where[primary]=true", "&where[child]=false"]
+        ),
+    )
+    def test_every_row_comes_once_in_any_order(
+        self, first: tuple[str, str], more: list[str], signs: list[str], per_page: int, where: str
+    ) -> None:
+        api = caller(self.world)
+        path, key = first
+        keys = [key, *(more if path == "people" else [])]
+        order = ",".join(sign + one for sign, one in zip(signs, keys, strict=False) if one)
+        url: str | None = f"/people/v2/{path}?per_page={per_page}&order={order}{where}"
+        total = api.get(url or "").body["meta"]["total_count"]
+        seen: list[str] = []
+        while url:
+            answer = api.get(url)
+            seen += answer.ids
+            url = answer.body["links"].get("next")
+        assert len(seen) == len(set(seen)) == total
+
+    def test_a_shift_while_paging_skips_a_row(self) -> None:
+        """Offsets are no snapshot (planningcenter/developers#640)."""
+        api = caller(church(60))
+        first = api.get(f"{PEOPLE}?per_page=20").ids
+        everyone = set(api.get(f"{PEOPLE}?per_page=100").ids)
+        api.delete(f"{PEOPLE}/{first[5]}")
+        rest = api.get(f"{PEOPLE}?per_page=20&offset=20").ids + api.get(f"{PEOPLE}?per_page=20&offset=40").ids
+        assert len(everyone - set(first) - set(rest)) == 1
