@@ -32,7 +32,9 @@ class ProcessBook:
     def strike(self, label: str) -> None:
         """``label`` does not run any more."""
         with self._lock:
-            self._file.write({name: value for name, value in self._file.read().items() if name != label})
+            noted = self._file.read()
+            if noted.pop(label, None) is not None:
+                self._file.write(noted)
 
     def end_leftovers(self) -> list[str]:
         """End the processes noted here that still run; returns their labels."""

