@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from typing import Any
 
 from servicekit.errors import Invalid
@@ -13,7 +14,7 @@ def encode(*key: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(key, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
-def decode(after: str, *types: type[Any]) -> list[Any]:
+def decode(after: str, *types: Callable[[Any], Any]) -> list[Any]:
     """The key of the last row before the page. Invalid (422) for what `encode` never made."""
     try:
         key = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))

@@ -58,10 +58,17 @@ async def render_members(session: AsyncSession, rows: Sequence[Member]) -> list[
 
 
 async def render_families(session: AsyncSession, rows: Sequence[Family]) -> list[people.Family]:
-    """The full records, in the order given. Two queries for all."""
+    """The full records, in the order given. Two queries for all.
+
+    A deleted member is not shown, but stays as a row: out of the family it would be taken out of the household too.
+    """
     ids = [row.id for row in rows]
     members: dict[UUID, list[str]] = {}
-    memberships = select(FamilyMember.family_id, FamilyMember.member_id).where(FamilyMember.family_id.in_(ids))
+    memberships = (
+        select(FamilyMember.family_id, FamilyMember.member_id)
+        .join(Member, Member.id == FamilyMember.member_id)
+        .where(FamilyMember.family_id.in_(ids), Member.deleted_at.is_(None))
+    )
     for family_id, member_id in await session.execute(memberships.order_by(FamilyMember.member_id)):
         members.setdefault(family_id, []).append(str(member_id))
     links = await _links(session, FAMILY, ids)
@@ -71,7 +78,7 @@ async def render_families(session: AsyncSession, rows: Sequence[Family]) -> list
             external_id=row.external_id,
             name=row.name,
             member_ids=tuple(members.get(row.id, ())),
-            primary_contact_id=str(row.primary_contact_id) if row.primary_contact_id else None,
+            primary_contact_id=_among(row.primary_contact_id, members.get(row.id, ())),
             link=links.get(row.id),
             version=row.version,
             created_at=row.created_at,
@@ -79,6 +86,10 @@ async def render_families(session: AsyncSession, rows: Sequence[Family]) -> list
         )
         for row in rows
     ]
+
+
+def _among(primary: UUID | None, members: Collection[str]) -> str | None:
+    return str(primary) if str(primary) in members else None
 
 
 async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dict[UUID, people.PlanningCenterLink]:

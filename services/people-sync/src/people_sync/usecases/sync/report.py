@@ -87,4 +87,4 @@ async def counts(session: AsyncSession, work: Work) -> dict[str, int]:
         .where(Change.run_id == work.run_id, Change.here != "planned", Change.there != "planned")
         .group_by(Change.outcome)
     )
-    return {outcome: count for outcome, count in rows.tuples()}
+    return dict(rows.tuples().all())

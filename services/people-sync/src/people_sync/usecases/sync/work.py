@@ -21,6 +21,7 @@ from people_sync.errors import NotConnected
 from people_sync.resources import Resources
 from people_sync.storage import runs
 from people_sync.storage.tables import Change, Connection, Run, Settings, Staged
+from people_sync.usecases.runs import STOPPED
 from people_sync.usecases.sync.apply import apply
 from people_sync.usecases.sync.ask import ask
 from people_sync.usecases.sync.compare import compare
@@ -32,7 +33,6 @@ from servicekit.job_worker import JobContext
 from servicekit.jobs import StopRequested
 from servicekit.outbox import append
 
-KIND: Final = "people.run"
 DEFAULT_COUNTRY: Final = "US"
 _FIRST_DELAY = timedelta(seconds=5)
 _LONGEST_DELAY = timedelta(minutes=5)
@@ -54,7 +54,7 @@ async def work(job: JobContext, resources: Resources) -> None:
             if going_on:
                 await _finish(current)
         except StopRequested:
-            await _end(job, "stopped", "Stopped safely. What was done stays; the next sync goes on from there.")
+            await _end(job, "stopped", STOPPED)
         except (NotConnected, Unauthorized):
             await _wait(job, WAITING_FOR_RECONNECT, until=None)
         except (Unavailable, LeaseUnavailable) as error:

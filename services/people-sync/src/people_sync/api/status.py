@@ -1,0 +1,16 @@
+"""Counts and runs for the People card."""
+
+from fastapi import APIRouter
+
+from contracts.http.people import PeopleStatus
+from people_sync.usecases.status import status
+from servicekit.auth import User
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/people/status", tags=["status"])
+
+
+@router.get("")
+async def get_status(user: User, session: Session) -> PeopleStatus:
+    """The organization's numbers as they are now."""
+    return await status(session, user.organization_id)

@@ -1,0 +1,35 @@
+"""people-sync: the directory and its two-way sync with Planning Center People."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from people_sync.api import bulk, families, held, members, runs, settings, status
+from people_sync.config import Settings
+from people_sync.messaging.connections import connections
+from people_sync.resources import open_resources
+from people_sync.storage.tables import Base
+from people_sync.usecases import rounds
+from people_sync.usecases.runs import KIND
+from people_sync.usecases.sync.work import work
+from servicekit.app import create_service
+from servicekit.job_worker import JobWorker
+from servicekit.loops import Loop
+
+
+def create_app(service: Settings, **overrides: Any) -> FastAPI:
+    """The service. `overrides`: a clock or a span processor, in tests."""
+    return create_service(
+        service,
+        metadata=Base.metadata,
+        routers=[module.router for module in (status, members, families, bulk, runs, held, settings)],
+        subscribers=[connections],
+        workers=[JobWorker(KIND, work, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds)],
+        loops=[
+            Loop("schedule", rounds.start_due, every=15),
+            Loop("abandoned runs", rounds.close_abandoned, every=15),
+        ],
+        resources=open_resources,
+        body_limits={"/api/v1/people/bulk": 8 * 1024 * 1024},
+        **overrides,
+    )

@@ -1,0 +1,36 @@
+"""What auth-service says about the People connection, kept as far as the sync needs it."""
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.events.auth_connection_v1 import ConnectionFact
+from contracts.values import PEOPLE
+from people_sync.storage.tables import Connection
+from people_sync.usecases import runs
+
+
+async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
+    """Apply a fact if it is newer than what is known; then waiting runs go on, or open ones stop."""
+    if fact.product != PEOPLE:
+        return
+    before = await session.get(Connection, fact.organization_id, with_for_update=True)
+    if before is not None and before.version >= fact.version:
+        return
+    values = {
+        "pco_organization_id": fact.pco_organization_id,
+        "state": fact.state,
+        "generation": fact.generation,
+        "version": fact.version,
+        "pco_person_id": fact.pco_person_id,
+    }
+    if before is None or before.pco_organization_id != fact.pco_organization_id:
+        # Another Planning Center organization: where the sync stood says nothing about it.
+        values |= {"country_code": None, "full_sync_at": None, "cursor": None, "next_run_at": None}
+    if fact.state == "connected" and before is not None and before.full_sync_at is not None:
+        values.setdefault("next_run_at", fact.occurred_at)
+    statement = insert(Connection).values(organization_id=fact.organization_id, **values)
+    await session.execute(statement.on_conflict_do_update(index_elements=["organization_id"], set_=values))
+    if fact.state == "connected":
+        await runs.resume_waiting(session, fact.organization_id)
+    elif fact.state in {"closing", "disconnected"}:
+        await runs.stop_open(session, fact.organization_id)

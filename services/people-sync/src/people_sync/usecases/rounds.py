@@ -1,0 +1,17 @@
+"""What comes round by itself."""
+
+from people_sync.resources import Resources
+from people_sync.usecases import runs
+from servicekit.runtime import Runtime
+
+
+async def start_due(runtime: Runtime, _: Resources) -> None:
+    """Start the incremental runs whose time has come."""
+    async with runtime.sessions.begin() as session:
+        await runs.start_due(session)
+
+
+async def close_abandoned(runtime: Runtime, _: Resources) -> None:
+    """End the runs whose job ended without them."""
+    async with runtime.sessions.begin() as session:
+        await runs.close_abandoned(session)

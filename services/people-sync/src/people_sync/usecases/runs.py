@@ -1,0 +1,281 @@
+"""Runs as people see them: started, joined, stopped, answered, looked up."""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts import sync_runs
+from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed, SyncRunStarted
+from contracts.http.common import Page
+from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery
+from contracts.identity import UserIdentity
+from contracts.values import MEMBER
+from people_sync.domain.sentences import OUTCOMES, REJECTED
+from people_sync.storage import paging, runs
+from people_sync.storage.tables import Change, Connection, Run, Settings
+from people_sync.usecases.directory import parse_id
+from servicekit import jobs
+from servicekit.errors import Conflict, NotFound
+from servicekit.outbox import append
+from servicekit.tables import JOB
+
+KIND: Final = "people.run"
+STOPPED: Final = "Stopped safely. What was done stays; the next sync goes on from there."
+_EXAMPLES: Final = 5
+
+
+async def start(
+    session: AsyncSession, organization_id: str, kind: str, trigger: str, user: UserIdentity | None = None
+) -> sync_runs.Run:
+    """Start a run, or join the one in progress. Conflict (409) while Planning Center People is not connected."""
+    connection = await session.get(Connection, organization_id)
+    if connection is None or connection.state != "connected":
+        raise Conflict(
+            "Planning Center People is not connected. Nothing was started. "
+            "Connect it on the Integrations page, then sync.",
+            slug="not-connected",
+        )
+    job_id, created = await jobs.enqueue(session, KIND, organization_id)
+    if not created:
+        joined = await session.get(Run, job_id)
+        if joined is None:
+            raise Conflict("A sync is just being started. Read the status again in a moment.", slug="starting")
+        return runs.render(joined)
+    run = Run(
+        id=job_id,
+        organization_id=organization_id,
+        pco_organization_id=connection.pco_organization_id,
+        # What changed since can only be asked once everything was read.
+        kind=kind if connection.full_sync_at and connection.cursor else "full",
+        state="queued",
+        trigger=trigger,
+        started_by=user.user_id if user else None,
+        started_by_name=user.name if user else None,
+        phase="pull",
+        done=0,
+        requests=0,
+        counts={},
+        answers={},
+        version=1,
+    )
+    session.add(run)
+    await session.flush()
+    await session.refresh(run)
+    await append(session, SyncRunStarted(organization_id=organization_id, version=1, run=runs.render(run)))
+    return runs.render(run)
+
+
+async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync_runs.Run:
+    """*Stop safely*: at once if nobody works on it, else at the end of the step in progress."""
+    run = await _locked(session, organization_id, run_id)
+    if run.state not in runs.OPEN:
+        return runs.render(run)
+    state = await jobs.request_stop(session, run.id)
+    if state == "running":
+        run = await runs.change(session, run.id, state="stopping")
+        fact: Any = SyncRunProgressed
+    else:
+        run = await close(session, run.id, "stopped", STOPPED)
+        fact = SyncRunFinished
+    await append(session, fact(organization_id=organization_id, version=run.version, run=runs.render(run)))
+    return runs.render(run)
+
+
+async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -> Run:
+    """End a run that nobody works on."""
+    return await runs.change(
+        session, run_id, state=state, message=message, waiting_for=None, question=None, finished_at=func.now()
+    )
+
+
+async def answer(session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun) -> sync_runs.Run:
+    """Answer a waiting run's question. Conflict (409) if it asks nothing, or something else."""
+    run = await _locked(session, organization_id, run_id)
+    question = run.question
+    if run.state != "waiting" or question is None or question["kind"] != body.question:
+        raise Conflict(
+            "This sync does not ask that (any more). Read it again to see where it stands.", slug="no-question"
+        )
+    if body.answer not in question["answers"]:
+        raise Conflict(f"The answer must be one of: {', '.join(question['answers'])}.", slug="unknown-answer")
+    if body.answer == "stop":
+        return await stop(session, organization_id, run_id)
+    if body.question == "first_match":
+        chosen = await session.get(Settings, organization_id, with_for_update=True)
+        if chosen is None:
+            chosen = Settings(organization_id=organization_id)
+            session.add(chosen)
+        chosen.first_match = body.answer
+    run = await runs.change(
+        session,
+        run.id,
+        state="queued",
+        question=None,
+        waiting_for=None,
+        answers=run.answers | {body.question: body.answer},
+    )
+    await jobs.resume(session, run.id)
+    await append(session, SyncRunProgressed(organization_id=organization_id, version=run.version, run=runs.render(run)))
+    return runs.render(run)
+
+
+async def get(session: AsyncSession, organization_id: str, run_id: str) -> sync_runs.Run:
+    """One run. NotFound (404)."""
+    return runs.render(await _find(session, organization_id, run_id))
+
+
+async def history(session: AsyncSession, organization_id: str, query: RunQuery) -> Page[sync_runs.Run]:
+    """Runs, newest first."""
+    statement = select(Run).where(Run.organization_id == organization_id)
+    if query.state:
+        statement = statement.where(Run.state == query.state)
+    if query.after:
+        created, last = paging.decode(query.after, datetime.fromisoformat, UUID)
+        statement = statement.where(func.row(Run.created_at, Run.id) < func.row(created, last))
+    statement = statement.order_by(Run.created_at.desc(), Run.id.desc()).limit(query.limit + 1)
+    rows = (await session.scalars(statement)).all()
+    shown = rows[: query.limit]
+    return Page[sync_runs.Run](
+        items=tuple(runs.render(row) for row in shown),
+        next=paging.encode(shown[-1].created_at.isoformat(), str(shown[-1].id)) if len(rows) > query.limit else None,
+    )
+
+
+async def items(session: AsyncSession, organization_id: str, run_id: str, query: RunItemQuery) -> Page[RunItem]:
+    """The list behind one number of a run."""
+    run = await _find(session, organization_id, run_id)
+    statement = _changes(run, query.outcome)
+    if query.after:
+        (last,) = paging.decode(query.after, int)
+        statement = statement.where(Change.id > last)
+    rows = (await session.scalars(statement.order_by(Change.id).limit(query.limit + 1))).all()
+    shown = rows[: query.limit]
+    total = None
+    if not query.after:
+        total = await session.scalar(select(func.count()).select_from(_changes(run, query.outcome).subquery()))
+    return Page[RunItem](
+        items=tuple(_item(row) for row in shown),
+        next=paging.encode(str(shown[-1].id)) if len(rows) > query.limit else None,
+        total=total,
+    )
+
+
+async def rejections(session: AsyncSession, organization_id: str, run_id: str) -> Page[RejectionGroup]:
+    """What Planning Center refused in a run, grouped by cause, most first."""
+    run = await _find(session, organization_id, run_id)
+    groups = await session.execute(
+        select(Change.cause, func.min(Change.sentence), func.count(Change.id))
+        .where(Change.run_id == run.id, Change.outcome == REJECTED)
+        .group_by(Change.cause)
+        .order_by(func.count(Change.id).desc(), Change.cause)
+    )
+    found = []
+    for cause, sentence, count in groups.all():
+        rows = await session.scalars(
+            _changes(run, REJECTED).where(Change.cause == cause).order_by(Change.id).limit(_EXAMPLES)
+        )
+        found.append(
+            RejectionGroup(
+                cause=cause or "unknown",
+                sentence=sentence or OUTCOMES[REJECTED],
+                count=count,
+                examples=tuple(_item(row) for row in rows),
+            )
+        )
+    return Page[RejectionGroup](items=tuple(found))
+
+
+async def close_abandoned(session: AsyncSession) -> None:
+    """End the runs whose job ended without them: after too many unexpected errors in a row."""
+    over = select(Run.id, JOB.c.error).join(JOB, JOB.c.id == Run.id)
+    rows = await session.execute(
+        over.where(Run.state.in_(runs.OPEN), JOB.c.state.in_(["failed", "cancelled", "done"])).with_for_update(of=Run)
+    )
+    for run_id, error in rows.all():
+        run = await close(
+            session,
+            run_id,
+            "failed",
+            f"The sync ended unexpectedly. What was done stays. Sync again; if it happens once more, tell the "
+            f"operators. ({error or 'no reason was left behind'})",
+        )
+        await append(
+            session, SyncRunFinished(organization_id=run.organization_id, version=run.version, run=runs.render(run))
+        )
+
+
+async def start_due(session: AsyncSession) -> int:
+    """Start the incremental runs whose time has come. Returns how many organizations were looked at."""
+    due = (
+        await session.scalars(
+            select(Connection)
+            .where(
+                Connection.state == "connected",
+                Connection.full_sync_at.is_not(None),
+                Connection.next_run_at <= func.now(),
+            )
+            .order_by(Connection.next_run_at)
+            .limit(20)
+            .with_for_update(skip_locked=True)
+        )
+    ).all()
+    for connection in due:
+        # Set again when the run ends; until then nobody starts it twice.
+        connection.next_run_at = None
+        await start(session, connection.organization_id, "incremental", "schedule")
+    return len(due)
+
+
+async def resume_waiting(session: AsyncSession, organization_id: str) -> None:
+    """The connection is back: a run that waited for it goes on."""
+    run = await runs.open_run(session, organization_id)
+    if run is not None and run.state == "waiting" and run.question is None:
+        await jobs.resume(session, run.id)
+
+
+async def stop_open(session: AsyncSession, organization_id: str) -> None:
+    """The connection ends: no new work."""
+    run = await runs.open_run(session, organization_id)
+    if run is not None:
+        await stop(session, organization_id, str(run.id))
+    await session.execute(
+        update(Connection).where(Connection.organization_id == organization_id).values(next_run_at=None)
+    )
+
+
+def _changes(run: Run, outcome: str | None) -> Select[Change]:
+    statement = select(Change).where(Change.run_id == run.id, Change.organization_id == run.organization_id)
+    return statement.where(Change.outcome == outcome) if outcome else statement
+
+
+def _item(row: Change) -> RunItem:
+    return RunItem(
+        record_kind=row.kind,
+        record_id=str(row.record_id) if row.record_id else None,
+        pco_id=row.pco_id,
+        name=row.name,
+        outcome=row.outcome,
+        cause=row.cause if row.outcome == REJECTED else None,
+        sentence=row.sentence or (OUTCOMES.get(row.outcome) if row.kind == MEMBER else None),
+    )
+
+
+async def _find(session: AsyncSession, organization_id: str, run_id: str) -> Run:
+    run = await session.scalar(_by_id(organization_id, run_id))
+    if run is None:
+        raise NotFound("There is no such sync.")
+    return run
+
+
+async def _locked(session: AsyncSession, organization_id: str, run_id: str) -> Run:
+    run = await session.scalar(_by_id(organization_id, run_id).with_for_update())
+    if run is None:
+        raise NotFound("There is no such sync.")
+    return run
+
+
+def _by_id(organization_id: str, run_id: str) -> Select[Run]:
+    return select(Run).where(Run.organization_id == organization_id, Run.id == parse_id(run_id, "sync"))
