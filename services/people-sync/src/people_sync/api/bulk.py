@@ -1,0 +1,18 @@
+"""Many members and families at once."""
+
+from fastapi import APIRouter
+
+from contracts.http.people import BulkResult, BulkUpsert
+from people_sync.resources import Wired
+from people_sync.usecases import bulk
+from people_sync.usecases.history import Actor
+from servicekit.auth import Admin
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/people/bulk", tags=["Members", "Families"])
+
+
+@router.put("")
+async def upsert(body: BulkUpsert, user: Admin, session: Session, wired: Wired) -> BulkResult:
+    """Add or change many members and families by the platform's own ids."""
+    return await bulk.upsert(session, user.organization_id, body, Actor.platform(user), wired.clock.now())

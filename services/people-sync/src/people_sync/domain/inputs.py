@@ -1,0 +1,47 @@
+"""What of a person's input is acceptable beyond its shape: the same for one member and for a thousand."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any, Final
+
+import phonenumbers
+
+_NEVER_EMPTY: Final = {"first_name": "a first name", "last_name": "a last name", "child": "true or false"}
+
+
+def problems(values: Mapping[str, Any], country: str | None, today: date) -> list[tuple[str, str]]:
+    """(field, what is wrong and what to do) for the fields given; empty when all are acceptable.
+
+    `country`: the church's own, if known. Without it a phone number must carry its country, or be left as digits.
+    """
+    found = [
+        (name, f"cannot be empty: give {what}")
+        for name, what in _NEVER_EMPTY.items()
+        if name in values and (values[name] is None or values[name] == "")
+    ]
+    phone = values.get("phone")
+    if phone and (wrong := _phone_problem(phone, country)):
+        found.append(("phone", wrong))
+    birthdate = values.get("birthdate")
+    # A day of slack: it may be tomorrow already where the caller is.
+    if birthdate and birthdate > today + timedelta(days=1):
+        found.append(("birthdate", "lies in the future: give the day of birth"))
+    if birthdate and birthdate.year < 1850:
+        found.append(("birthdate", "lies before 1850: give the day of birth with all four digits of the year"))
+    return found
+
+
+def _phone_problem(phone: str, country: str | None) -> str | None:
+    try:
+        number = phonenumbers.parse(phone, country)
+    except phonenumbers.NumberParseException:
+        if country is None and 5 <= sum(c.isdigit() for c in phone) <= 15 and not any(c.isalpha() for c in phone):
+            # Read with the church's country once that is known.
+            return None
+        return "is not a phone number: write it like +1 212 555 0143"
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    if reason == phonenumbers.ValidationResult.TOO_SHORT:
+        return "has too few digits for a phone number: check it"
+    if reason not in {phonenumbers.ValidationResult.IS_POSSIBLE, phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY}:
+        return "has too many digits, or an unknown country, for a phone number: check it"
+    return None

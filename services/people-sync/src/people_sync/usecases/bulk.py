@@ -1,0 +1,371 @@
+"""Many members and families at once, by the platform's own ids: sent twice it has the effect of once.
+
+One transaction, a fixed number of statements whatever the size. A record that is not acceptable is refused alone,
+with its position and what is wrong; all others are taken.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy import insert, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.http.common import FieldError
+from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResult, BulkUpsert
+from contracts.values import MEMBER
+from people_sync.domain.inputs import problems
+from people_sync.domain.values import FIELDS, as_dict
+from people_sync.storage.records import values_of
+from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
+from people_sync.usecases import history
+from people_sync.usecases.directory import input_values, new_member
+from people_sync.usecases.families import family_notes, join, leave, membership_notes, new_family, set_values
+from people_sync.usecases.history import DELETED, Actor, Noted
+from people_sync.usecases.publishing import publish, touch_families, touch_members
+from people_sync.usecases.sync.effects import take_over
+
+Kind = Literal["member", "family"]
+Item = TypeVar("Item", BulkMember, BulkFamily)
+Record = TypeVar("Record", Member, Family)
+
+NOT_CONNECTED: Final = ""
+"""The Planning Center organization of links that the platform supplied before any was connected."""
+
+_ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:organization, 7))")
+
+
+@dataclass(slots=True)
+class _Call:
+    session: AsyncSession
+    organization_id: str
+    actor: Actor
+    now: datetime
+    pco_organization_id: str
+    country: str | None
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: list[BulkRejected] = field(default_factory=list)
+    notes: list[Noted] = field(default_factory=list)
+    members: dict[UUID, Member] = field(default_factory=dict)
+    """Changed members, to be published."""
+    families: dict[UUID, Family] = field(default_factory=dict)
+
+    def count(self, *, changed: bool) -> None:
+        if changed:
+            self.updated += 1
+        else:
+            self.unchanged += 1
+
+    def reject(self, kind: Kind, position: int, external_id: object, errors: Iterable[tuple[str, str]]) -> None:
+        self.rejected.append(
+            BulkRejected(
+                kind=kind,
+                position=position,
+                external_id=external_id if isinstance(external_id, str) else None,
+                errors=tuple(FieldError(field=name, message=message) for name, message in errors),
+            )
+        )
+
+
+async def upsert(
+    session: AsyncSession, organization_id: str, body: BulkUpsert, actor: Actor, now: datetime
+) -> BulkResult:
+    """Members first, then families. TooLarge (413) if more records change than one transaction publishes."""
+    # Two calls for the same records would each see the other's as missing.
+    await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
+    connection = (
+        await session.execute(
+            select(Connection.pco_organization_id, Connection.country_code).where(
+                Connection.organization_id == organization_id
+            )
+        )
+    ).one_or_none()
+    pco_organization_id, country = connection or (NOT_CONNECTED, None)
+    call = _Call(session, organization_id, actor, now, pco_organization_id, country)
+    await _members(call, _valid(call, "member", body.members, BulkMember))
+    await _families(call, _valid(call, "family", body.families, BulkFamily))
+    await history.note(session, organization_id, actor, call.notes, now)
+    await publish(session, organization_id, now, call.members.values(), call.families.values())
+    call.rejected.sort(key=lambda one: (one.kind != "member", one.position))
+    return BulkResult(
+        created=call.created, updated=call.updated, unchanged=call.unchanged, rejected=tuple(call.rejected)
+    )
+
+
+def _valid(call: _Call, kind: Kind, items: Sequence[dict[str, Any]], model: type[Item]) -> dict[int, Item]:
+    """By position, those whose shape and values are acceptable and whose ids are named once."""
+    valid: dict[int, Item] = {}
+    first: dict[tuple[str, str], int] = {}
+    for position, raw in enumerate(items):
+        try:
+            item: Item = model.model_validate(raw)
+        except ValidationError as error:
+            errors = [(".".join(str(part) for part in one["loc"]) or "record", one["msg"]) for one in error.errors()]
+            call.reject(kind, position, raw.get("external_id"), errors)
+            continue
+        found: list[tuple[str, str]] = []
+        for name, value in (("external_id", item.external_id), ("pco_id", item.pco_id)):
+            if value is not None and first.setdefault((name, value), position) != position:
+                found.append((name, f"is the same as that of record {first[name, value]}: send each once"))
+        if isinstance(item, BulkMember):
+            found += problems(_values(item), call.country, call.now.date())
+        elif item.primary_contact_external_id not in {None, *item.member_external_ids}:
+            found.append(("primary_contact_external_id", "must be one of member_external_ids"))
+        if found:
+            call.reject(kind, position, item.external_id, found)
+        else:
+            valid[position] = item
+    return valid
+
+
+def _values(item: BulkMember) -> dict[str, Any]:
+    return input_values({name: getattr(item, name) for name in FIELDS})
+
+
+@dataclass(slots=True)
+class _Links:
+    """What ties the records of one kind to the Planning Center organization, and what the platform adds to it."""
+
+    kind: Kind
+    records: dict[str, UUID]
+    """By Planning Center's id."""
+    pco_ids: dict[UUID, str]
+    """By our id."""
+    supplied: dict[str, UUID] = field(default_factory=dict)
+
+    @classmethod
+    async def read(cls, call: _Call, kind: Kind, items: Iterable[BulkMember | BulkFamily]) -> "_Links":
+        items = list(items)
+        record = Member if kind == MEMBER else Family
+        named = select(record.id).where(
+            record.organization_id == call.organization_id,
+            record.external_id.in_([item.external_id for item in items]),
+        )
+        rows = await call.session.execute(
+            select(Link.pco_id, Link.record_id).where(
+                Link.organization_id == call.organization_id,
+                Link.pco_organization_id == call.pco_organization_id,
+                Link.kind == kind,
+                or_(Link.record_id.in_(named), Link.pco_id.in_([item.pco_id for item in items if item.pco_id])),
+            )
+        )
+        pairs = [(row.pco_id, row.record_id) for row in rows]
+        return cls(kind, dict(pairs), {record_id: pco_id for pco_id, record_id in pairs})
+
+    def owner(self, pco_id: str | None) -> UUID | None:
+        return self.records.get(pco_id) if pco_id else None
+
+    def contradiction(self, pco_id: str | None, record_id: UUID | None) -> str | None:
+        """Why this id of Planning Center cannot be this record's."""
+        if pco_id is None:
+            return None
+        owner = self.owner(pco_id)
+        if owner is not None and owner != record_id:
+            return f"belongs to another {self.kind} here already: leave it out, or correct that one"
+        if record_id is not None and self.pco_ids.get(record_id, pco_id) != pco_id:
+            return f"is another than the one that this {self.kind} is linked to: leave it out to keep the link"
+        return None
+
+    def supply(self, pco_id: str | None, record_id: UUID) -> bool:
+        """Whether that is news."""
+        if pco_id is None or pco_id in self.records:
+            return False
+        self.records[pco_id] = record_id
+        self.supplied[pco_id] = record_id
+        return True
+
+    async def write(self, call: _Call) -> None:
+        rows = [
+            {
+                "organization_id": call.organization_id,
+                "pco_organization_id": call.pco_organization_id,
+                "kind": self.kind,
+                "record_id": record_id,
+                "pco_id": pco_id,
+                "state": "supplied",
+            }
+            for pco_id, record_id in self.supplied.items()
+        ]
+        if rows:
+            await call.session.execute(insert(Link), rows)
+
+
+async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
+    links = await _Links.read(call, "member", items.values())
+    existing, adoptable = await _existing(call, Member, items.values(), links)
+    revived: list[UUID] = []
+    for position, item in items.items():
+        member = existing.get(item.external_id) or adoptable.get(links.owner(item.pco_id))
+        if wrong := links.contradiction(item.pco_id, member.id if member else None):
+            call.reject("member", position, item.external_id, [("pco_id", wrong)])
+            continue
+        values = _values(item)
+        if member is None:
+            member = new_member(call.organization_id, values, item.external_id, call.now)
+            call.session.add(member)
+            call.members[member.id] = member
+            call.created += 1
+            links.supply(item.pco_id, member.id)
+            continue
+        notes = history.changed_fields(MEMBER, member.id, as_dict(values_of(member)), values)
+        if member.deleted_at is not None:
+            member.deleted_at = None
+            revived.append(member.id)
+            notes.append(Noted(MEMBER, member.id, DELETED, old=True, new=False))
+        news = links.supply(item.pco_id, member.id) or member.external_id is None
+        call.count(changed=bool(notes) or news)
+        if notes or news:
+            take_over(member, values)
+            member.external_id = item.external_id
+            member.version += 1
+            member.updated_at = call.now
+            call.members[member.id] = member
+            call.notes += notes
+    await call.session.flush()
+    await links.write(call)
+    await _show_again(call, revived)
+
+
+async def _show_again(call: _Call, members: list[UUID]) -> None:
+    """Families of members who were deleted and came back: they have them as members again."""
+    if members:
+        families = await call.session.scalars(
+            select(Family)
+            .where(
+                Family.id.in_(select(FamilyMember.family_id).where(FamilyMember.member_id.in_(members))),
+                Family.deleted_at.is_(None),
+            )
+            .order_by(Family.id)
+            .with_for_update()
+        )
+        call.families |= {family.id: family for family in families}
+        await touch_families(call.session, list(call.families.values()), call.now)
+
+
+async def _existing(
+    call: _Call, record: type[Record], items: Iterable[BulkMember | BulkFamily], links: _Links
+) -> tuple[dict[str, Record], dict[UUID | None, Record]]:
+    """Locked rows: by the platform's id, and by ours those that a pull made and the platform now names."""
+    items = list(items)
+    owners = {owner for item in items if (owner := links.owner(item.pco_id))}
+    rows = (
+        await call.session.scalars(
+            select(record)
+            .where(
+                record.organization_id == call.organization_id,
+                or_(record.external_id.in_([item.external_id for item in items]), record.id.in_(owners)),
+            )
+            .order_by(record.id)
+            .with_for_update()
+        )
+    ).all()
+    return (
+        {row.external_id: row for row in rows if row.external_id is not None},
+        {row.id: row for row in rows if row.external_id is None},
+    )
+
+
+async def _families(call: _Call, items: Mapping[int, BulkFamily]) -> None:
+    links = await _Links.read(call, "family", items.values())
+    existing, adoptable = await _existing(call, Family, items.values(), links)
+    people = await _by_external_id(call, {name for item in items.values() for name in item.member_external_ids})
+    present = await _present(call, [*existing.values(), *adoptable.values()])
+    joined: set[tuple[UUID, UUID]] = set()
+    left: set[tuple[UUID, UUID]] = set()
+    for position, item in items.items():
+        family = existing.get(item.external_id) or adoptable.get(links.owner(item.pco_id))
+        errors = [
+            (f"member_external_ids.{index}", "no member has this external_id: send the member first")
+            for index, name in enumerate(item.member_external_ids)
+            if name not in people
+        ]
+        if wrong := links.contradiction(item.pco_id, family.id if family else None):
+            errors.append(("pco_id", wrong))
+        if errors:
+            call.reject("family", position, item.external_id, errors)
+            continue
+        wanted = frozenset(people[name] for name in item.member_external_ids)
+        fresh = family is None
+        if family is None:
+            family = new_family(call.organization_id, item.name, item.external_id, call.now)
+            call.session.add(family)
+        # Members whom the platform does not know stay: it cannot mean to take them out.
+        before, known = present.get(family.id, (frozenset(), frozenset()))
+        after = wanted | (before - known)
+        values = _family_values(item, family, people, after)
+        news = links.supply(item.pco_id, family.id) or family.external_id is None or family.deleted_at is not None
+        notes = family_notes(family, values) + membership_notes(family.id, before, after)
+        joined |= {(family.id, member) for member in after - before}
+        left |= {(family.id, member) for member in before - after}
+        if fresh:
+            family.primary_contact_id = values.get("primary_contact_id")
+            call.created += 1
+            call.families[family.id] = family
+            continue
+        call.count(changed=bool(notes) or news)
+        if notes or news:
+            family.external_id = item.external_id
+            family.deleted_at = None
+            set_values(family, values, call.now)
+            call.families[family.id] = family
+            call.notes += notes
+    await call.session.flush()
+    await links.write(call)
+    await leave(call.session, left)
+    await join(call.session, call.organization_id, joined)
+    await _touch(call, {member for _, member in joined | left})
+
+
+def _family_values(
+    item: BulkFamily, family: Family, people: Mapping[str, UUID], members: frozenset[UUID]
+) -> dict[str, Any]:
+    """A primary contact that is not sent stays as it is, as long as that is a member."""
+    values: dict[str, Any] = {"name": item.name}
+    if item.primary_contact_external_id is not None:
+        values["primary_contact_id"] = people[item.primary_contact_external_id]
+    elif family.primary_contact_id not in members:
+        values["primary_contact_id"] = None
+    return values
+
+
+async def _by_external_id(call: _Call, names: set[str]) -> dict[str, UUID]:
+    rows = await call.session.execute(
+        select(Member.external_id, Member.id).where(
+            Member.organization_id == call.organization_id,
+            Member.external_id.in_(names),
+            Member.deleted_at.is_(None),
+        )
+    )
+    return {str(row.external_id): row.id for row in rows}
+
+
+async def _present(call: _Call, families: Iterable[Family]) -> dict[UUID, tuple[frozenset[UUID], frozenset[UUID]]]:
+    """By family: its members who are not deleted, and those of them whom the platform knows by an id of its own."""
+    rows = await call.session.execute(
+        select(FamilyMember.family_id, FamilyMember.member_id, Member.external_id)
+        .join(Member, Member.id == FamilyMember.member_id)
+        .where(FamilyMember.family_id.in_([family.id for family in families]), Member.deleted_at.is_(None))
+    )
+    members: dict[UUID, set[UUID]] = {}
+    known: dict[UUID, set[UUID]] = {}
+    for family_id, member_id, external_id in rows:
+        members.setdefault(family_id, set()).add(member_id)
+        if external_id is not None:
+            known.setdefault(family_id, set()).add(member_id)
+    return {family: (frozenset(ids), frozenset(known.get(family, ()))) for family, ids in members.items()}
+
+
+async def _touch(call: _Call, ids: set[UUID]) -> None:
+    """Members who came or went, unless this call counted their version already."""
+    members = (
+        await call.session.scalars(
+            select(Member).where(Member.id.in_(ids - call.members.keys())).order_by(Member.id).with_for_update()
+        )
+    ).all()
+    await touch_members(call.session, members, call.now)
+    call.members |= {member.id: member for member in members}

@@ -1,0 +1,271 @@
+"""Members and children: added, changed, deleted and listed here.
+
+A change counts the record's version, writes its history and publishes the record, all in the caller's transaction.
+Deleting is not pushed to Planning Center: the row stays, marked, so that no pull creates the person again.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts import people
+from contracts.http.common import Page
+from contracts.http.people import MemberInput, MemberPatch, MemberQuery
+from contracts.people import Address
+from contracts.values import MEMBER
+from people_sync.domain.canonical import email_key, fold
+from people_sync.domain.inputs import problems
+from people_sync.domain.values import FIELDS, as_dict
+from people_sync.storage import paging
+from people_sync.storage.records import render_members, values_of
+from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMatch, Link, Member
+from people_sync.usecases import history
+from people_sync.usecases.history import DELETED, Actor, Noted
+from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families
+from people_sync.usecases.sync.effects import take_over
+from servicekit.errors import Conflict, Invalid, NotFound
+from servicekit.outbox import append
+
+
+async def create(session: AsyncSession, organization_id: str, body: MemberInput, now: datetime) -> people.Member:
+    """Add a member. Conflict (409) if the platform's id is taken, Invalid (422) with the fields that are wrong."""
+    values = input_values({name: getattr(body, name) for name in FIELDS})
+    await check(session, organization_id, values, now)
+    if body.external_id is not None:
+        taken = select(Member.id).where(
+            Member.organization_id == organization_id, Member.external_id == body.external_id
+        )
+        if await session.scalar(taken):
+            raise Conflict(
+                "There is, or was, a member with this external_id: change that one, or send it to /people/bulk.",
+                slug="external-id-taken",
+            )
+    member = new_member(organization_id, values, body.external_id, now)
+    session.add(member)
+    await publish(session, organization_id, now, [member], [])
+    return (await render_members(session, [member]))[0]
+
+
+async def change(
+    session: AsyncSession, organization_id: str, member_id: str, body: MemberPatch, actor: Actor, now: datetime
+) -> people.Member:
+    """Change the fields that were sent. Conflict (409) if the member moved on since the version the person saw."""
+    member = await locked(session, organization_id, member_id)
+    check_version(body.version, member.version, "member")
+    values = input_values({name: getattr(body, name) for name in body.model_fields_set & set(FIELDS)})
+    await check(session, organization_id, values, now)
+    return await _set(session, member, values, actor, now)
+
+
+async def undo(
+    session: AsyncSession, organization_id: str, member_id: str, entry_id: str, actor: Actor, now: datetime
+) -> people.Member:
+    """Put a former value back, as a change of its own."""
+    member = await locked(session, organization_id, member_id)
+    return await _set(session, member, await history.former_value(session, member, entry_id), actor, now)
+
+
+async def remove(session: AsyncSession, organization_id: str, member_id: str, actor: Actor, now: datetime) -> None:
+    """Delete here. In Planning Center nothing happens, unless the settings say to make the person inactive there.
+
+    The memberships stay as rows, unseen: taking the person out of the families would be pushed as a change.
+    """
+    member = await locked(session, organization_id, member_id)
+    member.deleted_at = member.updated_at = now
+    member.version += 1
+    await history.note(session, organization_id, actor, [Noted(MEMBER, member.id, DELETED, False, True)], now)
+    families = (
+        await session.scalars(
+            select(Family)
+            .join(FamilyMember, FamilyMember.family_id == Family.id)
+            .where(FamilyMember.member_id == member.id, Family.deleted_at.is_(None))
+            .order_by(Family.id)
+            .with_for_update(of=Family)
+        )
+    ).all()
+    await touch_families(session, families, now)
+    await publish(session, organization_id, now, [], families)
+    await append(session, member_removed(member, now), tombstone=True)
+
+
+async def create_again(session: AsyncSession, organization_id: str, member_id: str) -> people.Member:
+    """Let the next run create a member in Planning Center again. Conflict (409) if the member is not gone there."""
+    member = await locked(session, organization_id, member_id)
+    link = await session.scalar(
+        current_link(organization_id).where(Link.record_id == member.id).with_for_update(of=Link)
+    )
+    if link is None or link.state != "gone":
+        raise Conflict("Only a member who is gone in Planning Center can be created there again.", slug="not-gone")
+    link.create_again = True
+    return (await render_members(session, [member]))[0]
+
+
+async def get(session: AsyncSession, organization_id: str, member_id: str) -> people.Member:
+    """One member. NotFound (404)."""
+    return (await render_members(session, [await find(session, organization_id, member_id)]))[0]
+
+
+async def members(session: AsyncSession, organization_id: str, query: MemberQuery) -> Page[people.Member]:
+    """A page of members by name; the total comes with the first page."""
+    conditions = [Member.organization_id == organization_id, Member.deleted_at.is_(None)]
+    if query.q and (key := fold(query.q)):
+        mail = paging.contains(email_key(query.q) or key)
+        conditions.append(or_(Member.name_key.like(paging.contains(key)), Member.email_key.like(mail)))
+    elif query.q:
+        conditions.append(Member.email_key.like(paging.contains(email_key(query.q) or "")))
+    if query.child is not None:
+        conditions.append(Member.child == query.child)
+    if query.state:
+        conditions.append(_in_state(organization_id, query.state))
+    statement = select(Member).where(*conditions).order_by(Member.name_key, Member.id).limit(query.limit + 1)
+    total = None
+    if query.after:
+        name, last = paging.decode(query.after, str, UUID)
+        statement = statement.where(func.row(Member.name_key, Member.id) > func.row(name, last))
+    else:
+        total = await session.scalar(select(func.count()).select_from(Member).where(*conditions))
+    rows = (await session.scalars(statement)).all()
+    shown = rows[: query.limit]
+    return Page[people.Member](
+        items=tuple(await render_members(session, shown)),
+        next=paging.encode(shown[-1].name_key, str(shown[-1].id)) if len(rows) > query.limit else None,
+        total=total,
+    )
+
+
+def _in_state(organization_id: str, state: str) -> ColumnElement[bool]:
+    link = current_link(organization_id).where(Link.record_id == Member.id)
+    if state == "linked":
+        return link.where(Link.state != "gone").exists()
+    if state == "gone":
+        return link.where(Link.state == "gone").exists()
+    if state == "local":
+        return ~link.exists()
+    if state == "held":
+        return exists().where(
+            HeldMatch.organization_id == organization_id,
+            HeldMatch.state.in_(["open", "later"]),
+            HeldMatch.candidate_ids.contains(array([func.cast(Member.id, HeldMatch.pco_id.type)])),
+        )
+    return ~Member.active
+
+
+def current_link(organization_id: str, kind: str = MEMBER) -> Select[Link]:
+    """Links to the Planning Center organization that is, or was last, connected."""
+    return (
+        select(Link)
+        .join(
+            Connection,
+            (Connection.organization_id == Link.organization_id)
+            & (Connection.pco_organization_id == Link.pco_organization_id),
+        )
+        .where(Link.organization_id == organization_id, Link.kind == kind)
+    )
+
+
+async def find(session: AsyncSession, organization_id: str, member_id: str, *, deleted: bool = False) -> Member:
+    """A member's row. NotFound (404) also for an id that is none, and another organization's."""
+    member = await session.scalar(_by_id(organization_id, member_id))
+    if member is None or (member.deleted_at is not None and not deleted):
+        raise NotFound("There is no such member.")
+    return member
+
+
+async def locked(session: AsyncSession, organization_id: str, member_id: str) -> Member:
+    """As `find`, locked until the end of the transaction."""
+    member = await session.scalar(_by_id(organization_id, member_id).with_for_update())
+    if member is None or member.deleted_at is not None:
+        raise NotFound("There is no such member.")
+    return member
+
+
+def _by_id(organization_id: str, member_id: str) -> Select[Member]:
+    return select(Member).where(Member.organization_id == organization_id, Member.id == parse_id(member_id, "member"))
+
+
+def parse_id(text: str, kind: str) -> UUID:
+    """An id from a path. NotFound (404) when it cannot be one."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound(f"There is no such {kind}.") from error
+
+
+def check_version(seen: int | None, now: int, kind: str) -> None:
+    """Conflict (409) if somebody else was faster."""
+    if seen is not None and seen != now:
+        raise Conflict(
+            f"Somebody changed this {kind} since you read it (you saw version {seen}, it is {now} now). {READ_AGAIN}",
+            slug="version-conflict",
+            version=now,
+        )
+
+
+async def country_of(session: AsyncSession, organization_id: str) -> str | None:
+    """The church's own country (ISO 3166-1 alpha-2), once a run has read it."""
+    country: str | None = await session.scalar(
+        select(Connection.country_code).where(Connection.organization_id == organization_id)
+    )
+    return country
+
+
+async def check(session: AsyncSession, organization_id: str, values: Mapping[str, Any], now: datetime) -> None:
+    """Invalid (422) with every field that is not acceptable."""
+    country = await country_of(session, organization_id) if values.get("phone") else None
+    found = problems(values, country, now.date())
+    if found:
+        raise Invalid(
+            "Correct the fields named in `errors` and send it again. Nothing was changed.",
+            errors=[{"field": field, "message": message} for field, message in found],
+        )
+
+
+def input_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Input as the directory holds it: empty text is no value, an address is `contracts.people.Address`."""
+    held = dict(values)
+    if "phone" in held:
+        held["phone"] = held["phone"] or None
+    if held.get("address") is not None:
+        address = Address(**held["address"].model_dump())
+        parts = (address.street_line_1, address.street_line_2, address.city, address.state, address.zip)
+        held["address"] = address if any(parts) else None
+    return held
+
+
+def new_member(organization_id: str, values: Mapping[str, Any], external_id: str | None, now: datetime) -> Member:
+    """A row that is not in the session yet."""
+    member = Member(
+        id=uuid4(),
+        organization_id=organization_id,
+        external_id=external_id,
+        birthdate=None,
+        gender=None,
+        child=False,
+        email=None,
+        phone=None,
+        address=None,
+        active=True,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+    take_over(member, values)
+    return member
+
+
+async def _set(
+    session: AsyncSession, member: Member, values: Mapping[str, Any], actor: Actor, now: datetime
+) -> people.Member:
+    changes = history.changed_fields(MEMBER, member.id, as_dict(values_of(member)), values)
+    if changes:
+        take_over(member, values)
+        member.version += 1
+        member.updated_at = now
+        await history.note(session, member.organization_id, actor, changes, now)
+        await publish(session, member.organization_id, now, [member], [])
+    return (await render_members(session, [member]))[0]

@@ -1,0 +1,265 @@
+"""Families: added, changed, deleted and listed here.
+
+A member's record names its families, so whoever joins or leaves one is published too.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Select, delete, func, insert, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts import people
+from contracts.http.common import Page
+from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery
+from contracts.values import FAMILY
+from people_sync.domain.canonical import fold, name_key
+from people_sync.storage import paging
+from people_sync.storage.records import render_families
+from people_sync.storage.tables import Family, FamilyMember, Member
+from people_sync.usecases import history
+from people_sync.usecases.directory import check_version, parse_id
+from people_sync.usecases.history import DELETED, MEMBERS, Actor, Noted
+from people_sync.usecases.publishing import family_removed, publish, touch_members
+from servicekit.errors import Conflict, Invalid, NotFound
+from servicekit.outbox import append
+
+
+async def create(session: AsyncSession, organization_id: str, body: FamilyInput, now: datetime) -> people.Family:
+    """Add a family. Conflict (409) if the platform's id is taken, Invalid (422) for members that are not there."""
+    if body.external_id is not None:
+        taken = select(Family.id).where(
+            Family.organization_id == organization_id, Family.external_id == body.external_id
+        )
+        if await session.scalar(taken):
+            raise Conflict(
+                "There is, or was, a family with this external_id: change that one, or send it to /people/bulk.",
+                slug="external-id-taken",
+            )
+    members = await _members(session, organization_id, body.member_ids)
+    family = new_family(organization_id, body.name, body.external_id, now)
+    family.primary_contact_id = _primary(body.primary_contact_id, {member.id for member in members})
+    session.add(family)
+    await session.flush()
+    await join(session, organization_id, [(family.id, member.id) for member in members])
+    await touch_members(session, members, now)
+    await publish(session, organization_id, now, members, [family])
+    return (await render_families(session, [family]))[0]
+
+
+async def change(
+    session: AsyncSession, organization_id: str, family_id: str, body: FamilyPatch, actor: Actor, now: datetime
+) -> people.Family:
+    """Change the fields that were sent; `member_ids` is the whole list. Conflict (409) if the family moved on."""
+    family = await _locked(session, organization_id, family_id)
+    check_version(body.version, family.version, "family")
+    sent = body.model_fields_set
+    before = await _present(session, family.id)
+    after = before
+    moved: Sequence[Member] = ()
+    if "member_ids" in sent:
+        wanted = await _members(session, organization_id, body.member_ids or ())
+        after = frozenset(member.id for member in wanted)
+        moved = await _lock_members(session, before ^ after)
+    values: dict[str, Any] = {}
+    if "name" in sent:
+        if body.name is None:
+            raise _invalid("name", "cannot be empty: give the family's name")
+        values["name"] = body.name
+    if "primary_contact_id" in sent:
+        values["primary_contact_id"] = _primary(body.primary_contact_id, after)
+    elif family.primary_contact_id in before - after:
+        values["primary_contact_id"] = None
+    notes = family_notes(family, values) + membership_notes(family.id, before, after)
+    if notes:
+        set_values(family, values, now)
+        await leave(session, [(family.id, member) for member in before - after])
+        await join(session, organization_id, [(family.id, member) for member in after - before])
+        await touch_members(session, moved, now)
+        await history.note(session, organization_id, actor, notes, now)
+        await publish(session, organization_id, now, moved, [family])
+    return (await render_families(session, [family]))[0]
+
+
+async def remove(session: AsyncSession, organization_id: str, family_id: str, actor: Actor, now: datetime) -> None:
+    """Delete here; its members stay. In Planning Center nothing happens."""
+    family = await _locked(session, organization_id, family_id)
+    members = await _lock_members(session, await _present(session, family.id))
+    await session.execute(delete(FamilyMember).where(FamilyMember.family_id == family.id))
+    family.deleted_at = family.updated_at = now
+    family.version += 1
+    await touch_members(session, members, now)
+    await history.note(session, organization_id, actor, [Noted(FAMILY, family.id, DELETED, False, True)], now)
+    await publish(session, organization_id, now, members, [])
+    await append(session, family_removed(family, now), tombstone=True)
+
+
+async def get(session: AsyncSession, organization_id: str, family_id: str) -> people.Family:
+    """One family. NotFound (404)."""
+    family = await session.scalar(_by_id(organization_id, family_id))
+    if family is None:
+        raise NotFound("There is no such family.")
+    return (await render_families(session, [family]))[0]
+
+
+async def families(session: AsyncSession, organization_id: str, query: FamilyQuery) -> Page[people.Family]:
+    """A page of families by name; the total comes with the first page."""
+    conditions = [Family.organization_id == organization_id, Family.deleted_at.is_(None)]
+    if query.q:
+        conditions.append(Family.name_key.like(paging.contains(fold(query.q))))
+    statement = select(Family).where(*conditions).order_by(Family.name_key, Family.id).limit(query.limit + 1)
+    total = None
+    if query.after:
+        name, last = paging.decode(query.after, str, UUID)
+        statement = statement.where(func.row(Family.name_key, Family.id) > func.row(name, last))
+    else:
+        total = await session.scalar(select(func.count()).select_from(Family).where(*conditions))
+    rows = (await session.scalars(statement)).all()
+    shown = rows[: query.limit]
+    return Page[people.Family](
+        items=tuple(await render_families(session, shown)),
+        next=paging.encode(shown[-1].name_key, str(shown[-1].id)) if len(rows) > query.limit else None,
+        total=total,
+    )
+
+
+def new_family(organization_id: str, name: str, external_id: str | None, now: datetime) -> Family:
+    """A row that is not in the session yet."""
+    return Family(
+        id=uuid4(),
+        organization_id=organization_id,
+        external_id=external_id,
+        name=name,
+        name_key=name_key(name, ""),
+        primary_contact_id=None,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def set_values(family: Family, values: Mapping[str, Any], now: datetime) -> None:
+    """Set `name` and `primary_contact_id`, and count the version."""
+    for name, value in values.items():
+        setattr(family, name, value)
+    family.name_key = name_key(family.name, "")
+    family.version += 1
+    family.updated_at = now
+
+
+async def join(session: AsyncSession, organization_id: str, pairs: Collection[tuple[UUID, UUID]]) -> None:
+    """Make members belong to families: (family, member)."""
+    if pairs:
+        await session.execute(
+            insert(FamilyMember),
+            [
+                {"family_id": family, "member_id": member, "organization_id": organization_id}
+                for family, member in sorted(pairs)
+            ],
+        )
+
+
+async def leave(session: AsyncSession, pairs: Iterable[tuple[UUID, UUID]]) -> None:
+    """Make members leave families: (family, member)."""
+    ids = sorted(pairs)
+    if ids:
+        await session.execute(
+            delete(FamilyMember).where(tuple_(FamilyMember.family_id, FamilyMember.member_id).in_(ids))
+        )
+
+
+def membership_notes(family_id: UUID, before: frozenset[UUID], after: frozenset[UUID]) -> list[Noted]:
+    """A history row for each who came or went."""
+    return [Noted(FAMILY, family_id, MEMBERS, None, str(member)) for member in sorted(after - before)] + [
+        Noted(FAMILY, family_id, MEMBERS, str(member), None) for member in sorted(before - after)
+    ]
+
+
+def family_notes(family: Family, values: Mapping[str, Any]) -> list[Noted]:
+    """A history row for each of `name` and `primary_contact_id` that differs."""
+    return [
+        Noted(FAMILY, family.id, name.removesuffix("_id"), _text(getattr(family, name)), _text(value))
+        for name, value in values.items()
+        if getattr(family, name) != value
+    ]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _by_id(organization_id: str, family_id: str) -> Select[Family]:
+    return select(Family).where(
+        Family.organization_id == organization_id,
+        Family.id == parse_id(family_id, "family"),
+        Family.deleted_at.is_(None),
+    )
+
+
+async def _locked(session: AsyncSession, organization_id: str, family_id: str) -> Family:
+    family = await session.scalar(_by_id(organization_id, family_id).with_for_update())
+    if family is None:
+        raise NotFound("There is no such family.")
+    return family
+
+
+async def _present(session: AsyncSession, family_id: UUID) -> frozenset[UUID]:
+    """Its members who are not deleted: what the caller sees. A deleted one's membership is left as it is."""
+    return frozenset(
+        await session.scalars(
+            select(FamilyMember.member_id)
+            .join(Member, Member.id == FamilyMember.member_id)
+            .where(FamilyMember.family_id == family_id, Member.deleted_at.is_(None))
+        )
+    )
+
+
+async def _members(session: AsyncSession, organization_id: str, ids: Sequence[str]) -> list[Member]:
+    """The members named, locked, each once. Invalid (422) with the position of every id that is nobody's."""
+    known: dict[str, UUID] = {}
+    for text in ids:
+        try:
+            known[text] = UUID(text)
+        except ValueError:
+            continue
+    rows = await session.scalars(
+        select(Member)
+        .where(Member.organization_id == organization_id, Member.id.in_(known.values()), Member.deleted_at.is_(None))
+        .order_by(Member.id)
+        .with_for_update()
+    )
+    found = {member.id: member for member in rows}
+    errors = [
+        {"field": f"member_ids.{position}", "message": "is no member of this directory"}
+        for position, text in enumerate(ids)
+        if known.get(text) not in found
+    ]
+    if errors:
+        raise Invalid("Leave out the members named in `errors`, or add them first. Nothing was changed.", errors=errors)
+    return list(found.values())
+
+
+async def _lock_members(session: AsyncSession, ids: Collection[UUID]) -> Sequence[Member]:
+    rows = await session.scalars(select(Member).where(Member.id.in_(ids)).order_by(Member.id).with_for_update())
+    return rows.all()
+
+
+def _primary(text: str | None, members: Collection[UUID]) -> UUID | None:
+    if text is None:
+        return None
+    try:
+        primary = UUID(text)
+    except ValueError as error:
+        raise _invalid("primary_contact_id", "is no member of this directory") from error
+    if primary not in members:
+        raise _invalid("primary_contact_id", "must be one of the family's members: add the member first")
+    return primary
+
+
+def _invalid(field: str, message: str) -> Invalid:
+    return Invalid(
+        "Correct the fields named in `errors` and send it again. Nothing was changed.",
+        errors=[{"field": field, "message": message}],
+    )

@@ -1,0 +1,145 @@
+"""Every change of a field, who made it, and how to put the former value back."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.http.common import Page, PageQuery
+from contracts.http.people import HistoryEntry
+from contracts.identity import UserIdentity
+from contracts.values import MEMBER
+from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
+from people_sync.storage import paging
+from people_sync.storage.records import values_of
+from people_sync.storage.tables import History, Member
+from servicekit.errors import Conflict, NotFound
+
+DELETED: Final = "deleted"
+MEMBERS: Final = "members"
+"""A family's history has a row for each member who came (`new`) or went (`old`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes something."""
+
+    by: str
+    """`person`, `planning_center`, `rule` or `platform`."""
+    user_id: str | None = None
+    name: str | None = None
+
+    @classmethod
+    def person(cls, user: UserIdentity) -> "Actor":
+        """Somebody at the console."""
+        return cls("person", user.user_id, user.name)
+
+    @classmethod
+    def platform(cls, user: UserIdentity) -> "Actor":
+        """The platform, in the name of somebody."""
+        return cls("platform", user.user_id, user.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """One field's change, values as JSON."""
+
+    kind: str
+    record_id: UUID
+    field: str
+    old: Any
+    new: Any
+
+
+def changed_fields(kind: str, record_id: UUID, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Noted]:
+    """A row for each field of `new` that differs from `old`."""
+    return [
+        Noted(kind, record_id, name, value_to_json(old[name]), value_to_json(value))
+        for name, value in new.items()
+        if old[name] != value
+    ]
+
+
+async def note(
+    session: AsyncSession, organization_id: str, actor: Actor, changes: Iterable[Noted], now: datetime
+) -> None:
+    """Write history rows, in one statement."""
+    rows = [
+        {
+            "organization_id": organization_id,
+            "kind": change.kind,
+            "record_id": change.record_id,
+            "field": change.field,
+            "old": change.old,
+            "new": change.new,
+            "by": actor.by,
+            "by_user_id": actor.user_id,
+            "by_name": actor.name,
+            "changed_at": now,
+        }
+        for change in changes
+    ]
+    if rows:
+        await session.execute(insert(History), rows)
+
+
+async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> Page[HistoryEntry]:
+    """Newest first. A deleted member's history stays readable."""
+    statement = (
+        select(History)
+        .where(
+            History.organization_id == member.organization_id,
+            History.kind == MEMBER,
+            History.record_id == member.id,
+        )
+        .order_by(History.id.desc())
+        .limit(query.limit + 1)
+    )
+    if query.after:
+        statement = statement.where(History.id < paging.decode(query.after, int)[0])
+    rows = (await session.scalars(statement)).all()
+    shown = rows[: query.limit]
+    return Page[HistoryEntry](
+        items=tuple(_entry(row, member) for row in shown),
+        next=paging.encode(shown[-1].id) if len(rows) > query.limit else None,
+    )
+
+
+async def former_value(session: AsyncSession, member: Member, entry_id: str) -> dict[str, Any]:
+    """The value to put back, by field. NotFound (404), or Conflict (409) if the field has changed since."""
+    row = await session.get(History, int(entry_id)) if entry_id.isdecimal() and len(entry_id) < 19 else None
+    if row is None or row.kind != MEMBER or (row.organization_id, row.record_id) != (member.organization_id, member.id):
+        raise NotFound("There is no such entry in this member's history.")
+    if not _can_undo(row, member):
+        raise Conflict(
+            "This change cannot be undone: the field has been changed again since, or is no value that can be put "
+            "back. Edit the member instead.",
+            slug="cannot-undo",
+        )
+    return {row.field: value_from_json(row.field, row.old)}
+
+
+def _entry(row: History, member: Member) -> HistoryEntry:
+    return HistoryEntry(
+        id=str(row.id),
+        field=row.field,
+        old=row.old,
+        new=row.new,
+        by=row.by,
+        by_name=row.by_name,
+        rule=row.rule,
+        run_id=str(row.run_id) if row.run_id else None,
+        changed_at=row.changed_at,
+        can_undo=_can_undo(row, member),
+    )
+
+
+def _can_undo(row: History, member: Member) -> bool:
+    """Only what this change made: a later change of the same field is somebody else's to decide about."""
+    if member.deleted_at is not None or row.field not in FIELDS or row.old == row.new:
+        return False
+    return bool(value_to_json(as_dict(values_of(member))[row.field]) == row.new)

@@ -1,0 +1,85 @@
+"""What one call changed in the directory, published in one go at its end."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import case, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.base import Event
+from contracts.events.people_record_v1 import FamilyChanged, FamilyRemoved, MemberChanged, MemberRemoved
+from contracts.values import FAMILY, MEMBER
+from people_sync.storage.records import render_families, render_members
+from people_sync.storage.tables import Family, Link, Member
+from servicekit.errors import TooLarge
+from servicekit.outbox import MAX_EVENTS, append_all
+
+READ_AGAIN: Final = "Read it again and repeat the change on what is there now."
+
+
+async def publish(
+    session: AsyncSession, organization_id: str, now: datetime, members: Iterable[Member], families: Iterable[Family]
+) -> None:
+    """Append MemberChanged and FamilyChanged for records whose version has been counted."""
+    members, families = list(members), list(families)
+    if len(members) + len(families) > MAX_EVENTS:
+        raise TooLarge(
+            f"This would change {len(members) + len(families)} records at once and {MAX_EVENTS} are possible: "
+            "send it in smaller parts. Nothing was changed.",
+            limit=MAX_EVENTS,
+        )
+    await session.flush()
+    facts: list[Event] = [
+        MemberChanged(organization_id=organization_id, version=member.version, member=member, changed_at=now)
+        for member in await render_members(session, members)
+    ]
+    facts += [
+        FamilyChanged(organization_id=organization_id, version=family.version, family=family, changed_at=now)
+        for family in await render_families(session, families)
+    ]
+    await append_all(session, facts)
+
+
+def member_removed(member: Member, now: datetime) -> MemberRemoved:
+    """To be followed by a tombstone."""
+    return MemberRemoved(
+        organization_id=member.organization_id, version=member.version, member_id=str(member.id), removed_at=now
+    )
+
+
+def family_removed(family: Family, now: datetime) -> FamilyRemoved:
+    """To be followed by a tombstone."""
+    return FamilyRemoved(
+        organization_id=family.organization_id, version=family.version, family_id=str(family.id), removed_at=now
+    )
+
+
+async def touch_members(session: AsyncSession, members: Sequence[Member], now: datetime) -> None:
+    """Count the versions of locked members whose families changed: their record names them."""
+    await _touch(session, MEMBER, members, now)
+
+
+async def touch_families(session: AsyncSession, families: Sequence[Family], now: datetime) -> None:
+    """Count the versions of locked families of whom a member was deleted here."""
+    await _touch(session, FAMILY, families, now)
+
+
+async def _touch(session: AsyncSession, kind: str, records: Sequence[Member] | Sequence[Family], now: datetime) -> None:
+    """No value that Planning Center knows has changed, so a link that was up to date stays so."""
+    versions = {record.id: record.version for record in records}
+    if not versions:
+        return
+    await session.execute(
+        update(Link)
+        .where(
+            Link.kind == kind,
+            Link.record_id.in_(versions),
+            Link.compared_version == case(versions, value=Link.record_id),
+        )
+        .values(compared_version=Link.compared_version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    for record in records:
+        record.version += 1
+        record.updated_at = now

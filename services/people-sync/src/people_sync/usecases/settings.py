@@ -1,0 +1,43 @@
+"""What an organization chose for its People sync."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.http.people import PeopleSettings, PeopleSettingsPatch
+from people_sync.storage.tables import Connection, Settings
+from servicekit.errors import Invalid
+
+
+async def read(session: AsyncSession, organization_id: str) -> PeopleSettings:
+    """The choices, or the defaults where nothing was chosen."""
+    row = await session.scalar(select(Settings).where(Settings.organization_id == organization_id))
+    if row is None:
+        return PeopleSettings()
+    return PeopleSettings.model_validate({name: getattr(row, name) for name in PeopleSettings.model_fields})
+
+
+async def change(
+    session: AsyncSession, organization_id: str, body: PeopleSettingsPatch, now: datetime
+) -> PeopleSettings:
+    """Change the fields that were sent. `first_match: null` lets the next first match ask again."""
+    values = body.model_dump(exclude_unset=True)
+    empty = [name for name, value in values.items() if value is None and name != "first_match"]
+    if empty:
+        raise Invalid(
+            "Leave out what is to stay as it is; only `first_match` can be null. Nothing was changed.",
+            errors=[{"field": name, "message": "cannot be null"} for name in empty],
+        )
+    if values:
+        row = PeopleSettings().model_dump() | values | {"organization_id": organization_id}
+        statement = insert(Settings).values(row)
+        await session.execute(statement.on_conflict_do_update(index_elements=["organization_id"], set_=values))
+    if "schedule_hours" in values:
+        await session.execute(
+            update(Connection)
+            .where(Connection.organization_id == organization_id, Connection.next_run_at.is_not(None))
+            .values(next_run_at=now + timedelta(hours=values["schedule_hours"]))
+        )
+    return await read(session, organization_id)
