@@ -1,0 +1,22 @@
+"""The platform API's calls about the Calendar's settings; see contracts.routes."""
+
+from fastapi import APIRouter
+
+from calendar_sync.usecases import settings
+from contracts.http.calendar import CalendarSettings, CalendarSettingsPatch
+from servicekit.auth import Admin, User
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/calendar/settings", tags=["calendar"])
+
+
+@router.get("")
+async def get_settings(user: User, session: Session) -> CalendarSettings:
+    """The settings."""
+    return await settings.read(session, user.organization_id)
+
+
+@router.patch("")
+async def change_settings(patch: CalendarSettingsPatch, user: Admin, session: Session) -> CalendarSettings:
+    """Change the fields sent."""
+    return await settings.change(session, user.organization_id, patch)

@@ -1,0 +1,25 @@
+"""auth.connection.v1: what became of a church's Calendar connection."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from calendar_sync.usecases.connections import follow
+from contracts.events.auth_connection_v1 import (
+    ConnectionAuthorized,
+    ConnectionClosing,
+    ConnectionFact,
+    ConnectionRevoked,
+    ReconnectRequired,
+)
+from servicekit.kafka import subscribe
+
+
+async def on_fact(event: ConnectionFact, session: AsyncSession, _: None) -> None:
+    """Follow it."""
+    await follow(session, event)
+
+
+connections = subscribe(
+    "auth.connection.v1",
+    group="calendar-sync.connections",
+    handlers=dict.fromkeys((ConnectionAuthorized, ConnectionClosing, ConnectionRevoked, ReconnectRequired), on_fact),
+)

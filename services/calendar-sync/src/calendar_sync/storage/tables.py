@@ -1,0 +1,41 @@
+"""The tables of calendar-sync. Row access is always by organization."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, DateTime, Text, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from servicekit.db import service_metadata
+
+
+class Base(DeclarativeBase):
+    """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
+
+    metadata = service_metadata()
+    type_annotation_map = {str: Text, datetime: DateTime(timezone=True)}  # noqa: RUF012 - SQLAlchemy reads it
+
+
+class CalendarConnection(Base):
+    """A church's Calendar connection as auth-service's facts tell it."""
+
+    __tablename__ = "calendar_connection"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    generation: Mapped[int]
+    version: Mapped[int]
+    """Of the newest fact."""
+    pco_organization_id: Mapped[str]
+    pco_organization_name: Mapped[str]
+    occurred_at: Mapped[datetime]
+
+
+class ChurchSettings(Base):
+    """What an administrator chose. No row: the defaults."""
+
+    __tablename__ = "church_settings"
+    __table_args__ = (CheckConstraint("poll_minutes BETWEEN 1 AND 120", name="poll_minutes"),)
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    poll_minutes: Mapped[int] = mapped_column(server_default=text("5"))
+    """How often linked events are checked."""

@@ -1,0 +1,29 @@
+"""What an administrator chooses for the Calendar."""
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from calendar_sync.storage.tables import ChurchSettings
+from contracts.http.calendar import CalendarSettings, CalendarSettingsPatch
+
+
+async def read(session: AsyncSession, organization_id: str) -> CalendarSettings:
+    """The settings as chosen, else the defaults."""
+    row = await session.get(ChurchSettings, organization_id, populate_existing=True)
+    return CalendarSettings(poll_minutes=row.poll_minutes) if row else CalendarSettings()
+
+
+async def change(session: AsyncSession, organization_id: str, patch: CalendarSettingsPatch) -> CalendarSettings:
+    """Change the fields sent. A field sent as null goes back to its default."""
+    sent = {name: getattr(patch, name) for name in patch.model_fields_set}
+    if sent:
+        values = {
+            name: CalendarSettings.model_fields[name].default if value is None else value
+            for name, value in sent.items()
+        }
+        await session.execute(
+            insert(ChurchSettings)
+            .values(organization_id=organization_id, **values)
+            .on_conflict_do_update(index_elements=[ChurchSettings.organization_id], set_=values)
+        )
+    return await read(session, organization_id)

@@ -1,0 +1,1 @@
+"""HTTP routes: parse, use case, render."""

@@ -1,0 +1,18 @@
+"""people.conflict.v1: conflicts as people-sync finds, closes and settles them."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from conflict_service.domain.conflict import STATE_AFTER
+from conflict_service.usecases.record import record
+from contracts.events.people_conflict_v1 import ConflictFact
+from servicekit.kafka import subscribe
+
+
+async def on_fact(event: ConflictFact, session: AsyncSession, _: None) -> None:
+    """Take it."""
+    await record(session, event)
+
+
+conflicts = subscribe(
+    "people.conflict.v1", group="conflict-service.conflicts", handlers=dict.fromkeys(STATE_AFTER, on_fact)
+)

@@ -1,0 +1,94 @@
+"""Rows to values and back."""
+
+from datetime import datetime
+from typing import NamedTuple, cast
+
+from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from conflict_service.domain.conflict import Conflict, State
+from conflict_service.storage.tables import ConflictRow
+from contracts.conflicts import ConflictField, ConflictRecord
+
+
+class Position(NamedTuple):
+    """Where a page ended."""
+
+    opened_at: datetime
+    id: str
+
+
+async def lock(session: AsyncSession, organization_id: str, conflict_id: str) -> None:
+    """One transaction at a time per conflict, also while its row does not exist yet."""
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:organization || chr(31) || :id, 0))"),
+        {"organization": organization_id, "id": conflict_id},
+    )
+
+
+async def find(session: AsyncSession, organization_id: str, conflict_id: str) -> Conflict | None:
+    """One conflict."""
+    row = await session.get(ConflictRow, (organization_id, conflict_id))
+    return _value(row) if row else None
+
+
+async def save(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
+    """Insert or replace."""
+    await session.merge(
+        ConflictRow(
+            organization_id=organization_id,
+            id=conflict_id,
+            record=conflict.record.model_dump(mode="json"),
+            family_ids=list(conflict.record.family_ids),
+            fields=[field.model_dump(mode="json") for field in conflict.fields],
+            state=conflict.state,
+            source_version=conflict.source_version,
+            version=conflict.version,
+            opened_at=conflict.opened_at,
+            updated_at=conflict.updated_at,
+        )
+    )
+    await session.flush()
+
+
+async def page(
+    session: AsyncSession,
+    organization_id: str,
+    *,
+    state: State,
+    family_id: str | None,
+    after: Position | None,
+    limit: int,
+) -> tuple[list[tuple[str, Conflict]], Position | None]:
+    """Conflicts with their ids, newest first, and where the next page begins (None: there is none)."""
+    query = select(ConflictRow).where(*_filters(organization_id, state, family_id))
+    if after is not None:
+        query = query.where(tuple_(ConflictRow.opened_at, ConflictRow.id) < tuple_(after.opened_at, after.id))
+    query = query.order_by(ConflictRow.opened_at.desc(), ConflictRow.id.desc()).limit(limit + 1)
+    rows = (await session.scalars(query)).all()
+    more = len(rows) > limit
+    shown = rows[:limit]
+    return [(row.id, _value(row)) for row in shown], Position(shown[-1].opened_at, shown[-1].id) if more else None
+
+
+async def count(session: AsyncSession, organization_id: str, *, state: State, family_id: str | None = None) -> int:
+    """How many."""
+    query = select(func.count()).select_from(ConflictRow).where(*_filters(organization_id, state, family_id))
+    return await session.scalar(query) or 0
+
+
+def _filters(organization_id: str, state: State, family_id: str | None) -> list[ColumnElement[bool]]:
+    filters = [ConflictRow.organization_id == organization_id, ConflictRow.state == state]
+    return [*filters, ConflictRow.family_ids.contains([family_id])] if family_id else filters
+
+
+def _value(row: ConflictRow) -> Conflict:
+    return Conflict(
+        record=ConflictRecord.model_validate(row.record),
+        fields=tuple(ConflictField.model_validate(field) for field in row.fields),
+        state=cast("State", row.state),
+        source_version=row.source_version,
+        version=row.version,
+        opened_at=row.opened_at,
+        updated_at=row.updated_at,
+    )

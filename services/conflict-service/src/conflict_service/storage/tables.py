@@ -1,0 +1,50 @@
+"""The tables of conflict-service. Row access is always by (organization_id, id)."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, DateTime, Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from servicekit.db import service_metadata
+
+
+class Base(DeclarativeBase):
+    """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
+
+    metadata = service_metadata()
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        list[str]: ARRAY(Text),
+    }
+
+
+class ConflictRow(Base):
+    """One conflict as people-sync's facts tell it. Closed ones stay: they are the history."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'resolved', 'agreed_elsewhere')", name="state"),
+        Index("ix_conflict_list", "organization_id", "state", "opened_at", "id"),
+        Index("ix_conflict_family_ids", "family_ids", postgresql_using="gin", postgresql_where=text("state = 'open'")),
+    )
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    record: Mapped[dict[str, Any]]
+    """`contracts.conflicts.ConflictRecord` as JSON."""
+    family_ids: Mapped[list[str]]
+    """Of the record, for the filter."""
+    fields: Mapped[list[Any]]
+    """`contracts.conflicts.ConflictField` as JSON."""
+    state: Mapped[str]
+    source_version: Mapped[int]
+    """The version of people-sync's fact that this row shows: a decision is taken on it."""
+    version: Mapped[int]
+    """Ours: grows with every newer fact; the version of what is announced on conflicts.conflict.v1."""
+    opened_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

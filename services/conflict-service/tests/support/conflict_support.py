@@ -1,0 +1,34 @@
+"""Facts as people-sync writes them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from contracts.conflicts import ConflictField, ConflictRecord
+from contracts.events.people_conflict_v1 import ConflictFact, ResolutionApplied, ResolutionOvertaken
+
+START = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def fact(
+    kind: type[ConflictFact],
+    version: int,
+    *,
+    organization_id: str = "church",
+    conflict_id: str = "conflict",
+    family_ids: tuple[str, ...] = (),
+    ours: str = "Anna",
+    minutes: int | None = None,
+) -> ConflictFact:
+    """One fact; later versions occur later unless `minutes` says otherwise."""
+    extra: dict[str, Any] = {"decision_id": "d"} if kind in {ResolutionApplied, ResolutionOvertaken} else {}
+    return kind(
+        organization_id=organization_id,
+        version=version,
+        conflict_id=conflict_id,
+        record=ConflictRecord(
+            kind="member", id=f"member-of-{conflict_id}", name="Anna Berg", pco_id="7", family_ids=family_ids
+        ),
+        fields=(ConflictField(field="first_name", base="Ann", ours=ours, theirs="Anne"),),
+        occurred_at=START + timedelta(minutes=version if minutes is None else minutes),
+        **extra,
+    )

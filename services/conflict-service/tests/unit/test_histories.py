@@ -1,0 +1,83 @@
+"""Any permutation and repetition of a conflict's facts ends in the same state."""
+
+from dataclasses import replace
+
+from conflict_support import START, fact
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conflict_service.domain.conflict import STATE_AFTER, Conflict, take
+from contracts.events.people_conflict_v1 import (
+    ConflictConverged,
+    ConflictDetected,
+    ConflictFact,
+    ResolutionApplied,
+    ResolutionOvertaken,
+)
+
+KINDS = tuple(STATE_AFTER)
+
+
+def run(facts: list[ConflictFact]) -> tuple[Conflict | None, list[tuple[str, int]]]:
+    """The end of a history, and what was announced on the way: state and version."""
+    conflict: Conflict | None = None
+    announced: list[tuple[str, int]] = []
+    for each in facts:
+        change = take(conflict, each)
+        if change is not None:
+            conflict = change.after
+            if change.announce:
+                announced.append((conflict.state, conflict.version))
+    return conflict, announced
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[ConflictFact], list[ConflictFact]]:
+    """A history in order, and the same facts shuffled, some of them several times."""
+    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=8))
+    ordered = [
+        fact(kind, version, ours=draw(st.sampled_from(["Anna", "Hanna"])), minutes=draw(st.integers(0, 20)))
+        for version, kind in enumerate(kinds, start=1)
+    ]
+    repeated = ordered + draw(st.lists(st.sampled_from(ordered), max_size=8))
+    return ordered, draw(st.permutations(repeated))
+
+
+@given(histories())
+def test_same_end_whatever_the_order(history: tuple[list[ConflictFact], list[ConflictFact]]) -> None:
+    ordered, shuffled = history
+    expected, _ = run(ordered)
+    found, announced = run(shuffled)
+    assert expected is not None
+    assert found is not None
+    # Our own version counts what we took and so depends on the order; it only has to grow.
+    assert replace(found, version=0) == replace(expected, version=0)
+    assert found.state == STATE_AFTER[type(ordered[-1])]
+    assert found.opened_at == min(each.occurred_at for each in ordered)
+    versions = [version for _, version in announced]
+    assert versions == sorted(set(versions))
+    # Whoever follows the announcements sees open exactly what is open.
+    assert bool(announced and announced[-1][0] == "open") == (found.state == "open")
+
+
+def test_closed_before_it_was_detected_ends_closed_and_nobody_hears_of_it() -> None:
+    for closing, state in ((ConflictConverged, "agreed_elsewhere"), (ResolutionApplied, "resolved")):
+        conflict, announced = run([fact(closing, 2), fact(ConflictDetected, 1)])
+        assert conflict is not None
+        assert conflict.state == state
+        assert conflict.opened_at == fact(ConflictDetected, 1).occurred_at
+        assert announced == []
+
+
+def test_only_real_changes_are_announced() -> None:
+    facts = [
+        fact(ConflictDetected, 1),
+        fact(ConflictDetected, 2),  # the same values once more
+        fact(ConflictDetected, 3, ours="Hanna"),
+        fact(ResolutionApplied, 4, ours="Hanna"),
+        fact(ResolutionApplied, 5, ours="Hanna"),
+        fact(ResolutionOvertaken, 6, ours="Joanna"),
+    ]
+    _, announced = run(facts)
+    assert announced == [("open", 1), ("open", 3), ("resolved", 4), ("open", 6)]
+    assert facts[0].occurred_at > START
