@@ -66,11 +66,11 @@ class LocalPostgres:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(self._in_use())
         try:
-            user = _account_to_run_as(self.directory)
+            user = _account_to_run_as()
             self._end_what_was_left()
+            port = choose_port(self._wanted_port, self._memory.integer("port"), "PostgreSQL")
             if not (self._data / "PG_VERSION").exists():
                 self._initialize(user)
-            port = choose_port(self._wanted_port, self._memory.integer("port"), "PostgreSQL")
             self._memory.write({**self._memory.read(), "port": port})
             self._launch(port, user)
         except BaseException:
@@ -266,8 +266,8 @@ def _program(name: str) -> str:
     return str(Path(found.submodule_search_locations[0]) / "pginstall" / "bin" / name)
 
 
-def _account_to_run_as(directory: Path) -> tuple[int, int] | None:
-    """(uid, gid) for a server started by root, made able to reach program and data; else None."""
+def _account_to_run_as() -> tuple[int, int] | None:
+    """(uid, gid) for a server started by root, which PostgreSQL refuses to run as; else None."""
     if os.geteuid() != 0:
         return None
     try:
@@ -283,11 +283,6 @@ def _account_to_run_as(directory: Path) -> tuple[int, int] | None:
                     " run as another user."
                 ) from None
         account = pwd.getpwnam(_ACCOUNT)
-    installation = Path(_program("postgres")).parent.parent
-    for folder in (directory, *directory.parents, *installation.parents):
-        _permit(folder, 0o001)
-    for path in (installation, *installation.rglob("*")):
-        _permit(path, 0o005 if path.is_dir() or path.parent.name == "bin" else 0o004)
     return account.pw_uid, account.pw_gid
 
 
@@ -297,12 +292,6 @@ def _account_exists() -> bool:
     except KeyError:
         return False
     return True
-
-
-def _permit(path: Path, bits: int) -> None:
-    mode = path.stat().st_mode
-    if mode & bits != bits:
-        path.chmod(mode & 0o7777 | bits)
 
 
 def _last_line(text: str) -> str:

@@ -18,16 +18,25 @@ import psutil
 
 # Runs between fork and the program itself: drops to another user, asks the kernel for a signal when
 # the parent dies, and leaves at once if that happened already. A program of its own rather than a
-# preexec_fn, because the parent has threads.
+# preexec_fn, because the parent has threads. The other user keeps root's right to pass through folders
+# (CAP_DAC_OVERRIDE, as an ambient capability), so that nobody's home has to be opened for it.
 _SHIM = """
-import ctypes, os, sys
+import ctypes, os, struct, sys
 parent, signal_number, uid, gid = map(int, sys.argv[1:5])
+libc = ctypes.CDLL(None)
+linux = sys.platform == "linux"
 if uid >= 0:
+    if linux:
+        libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal_number, 0, 0, 0)
+    if linux:
+        override = 1  # CAP_DAC_OVERRIDE
+        libc.capset(struct.pack("Ii", 0x20080522, 0), struct.pack("6I", *3 * [1 << override], 0, 0, 0))
+        libc.prctl(47, 2, override, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
+if linux:
+    libc.prctl(1, signal_number, 0, 0, 0)  # PR_SET_PDEATHSIG
 if os.getppid() != parent:
     sys.exit(1)
 os.execvp(sys.argv[5], sys.argv[5:])
