@@ -1,0 +1,472 @@
+"""The directory over HTTP on a real PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import orjson
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from sqlalchemy import insert, select, update
+
+from contracts.routes import ROUTES
+from people_sync.api import bulk, families, members, settings
+from people_sync.config import Settings
+from people_sync.resources import open_resources
+from people_sync.storage.tables import Base, Connection, FamilyMember, HeldMatch, History, Link, Member
+from servicekit.app import create_service
+from servicekit.db import make_engine
+from servicekit.tables import OUTBOX
+from servicekit.testing import Databases, KeyRing
+
+ROUTERS = (members.router, families.router, bulk.router, settings.router)
+ANN = {
+    "first_name": "Ann",
+    "last_name": "Smith",
+    "birthdate": "1990-02-03",
+    "gender": "Female",
+    "email": "ann@example.org",
+    "phone": "+1 212 555 0143",
+    "address": {"street_line_1": "1 Main St", "city": "Springfield", "zip": "12345"},
+}
+PEOPLE = "/api/v1/people"
+
+
+@pytest_asyncio.fixture(scope="session")
+async def database(databases: Databases, keys: KeyRing) -> str:
+    url = await databases.empty()
+    engine = make_engine(config(keys, url))
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    await engine.dispose()
+    return url
+
+
+def config(keys: KeyRing, url: str) -> Settings:
+    return keys.settings(Settings, database_url=url, kafka="127.0.0.1:1", auth_service_url="http://auth.test")
+
+
+@pytest_asyncio.fixture
+async def app(database: str, databases: Databases, keys: KeyRing) -> AsyncIterator[FastAPI]:
+    await databases.truncate(database)
+    app = create_service(
+        config(keys, database), metadata=Base.metadata, routers=ROUTERS, body_limits={f"{PEOPLE}/bulk": 8 * 1024 * 1024}
+    )
+    async with open_resources(app.state.runtime) as own:
+        app.state.resources = own
+        yield app
+    await app.state.runtime.engine.dispose()
+    await app.state.runtime.http.aclose()
+
+
+class Church:
+    """One organization's admin at the API, and its rows."""
+
+    def __init__(self, app: FastAPI, keys: KeyRing, organization_id: str = "org-1") -> None:
+        self.app = app
+        self.organization_id = organization_id
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://people-sync",
+            headers=keys.user_headers("people-sync", organization_id=organization_id),
+        )
+
+    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
+        answer = await self.http.request(method, PEOPLE + path, json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    async def add(self, **values: Any) -> dict[str, Any]:
+        added: dict[str, Any] = await self.call("POST", "/members", ANN | {"email": None} | values, status=201)
+        return added
+
+    async def names(self, query: str) -> list[str]:
+        return [one["first_name"] for one in (await self.call("GET", f"/members?{query}"))["items"]]
+
+    async def events(self) -> list[tuple[str, str, Any]]:
+        """Takes what is in the outbox: (type, key, body), body None for a tombstone."""
+        async with self.app.state.runtime.sessions.begin() as session:
+            rows = (await session.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
+            await session.execute(OUTBOX.delete())
+        return [
+            (row.headers["ce_type"], row.key, orjson.loads(row.value) if row.value is not None else None)
+            for row in rows
+        ]
+
+    async def store(self, table: Any, *rows: dict[str, Any]) -> None:
+        async with self.app.state.runtime.sessions.begin() as session:
+            for row in rows:
+                await session.execute(insert(table).values({"organization_id": self.organization_id} | row))
+
+    async def rows(self, table: Any) -> list[Any]:
+        async with self.app.state.runtime.sessions.begin() as session:
+            found = await session.scalars(select(table).where(table.organization_id == self.organization_id))
+            return list(found.all())
+
+    async def connect(self) -> None:
+        await self.store(
+            Connection,
+            {
+                "pco_organization_id": "77",
+                "state": "active",
+                "generation": 1,
+                "version": 1,
+                "pco_person_id": "1",
+                "country_code": "US",
+            },
+        )
+
+    async def link(self, record_id: str, pco_id: str, **values: Any) -> None:
+        await self.store(
+            Link,
+            {"pco_organization_id": "77", "kind": "member", "record_id": UUID(record_id), "pco_id": pco_id}
+            | {"state": "linked", "agreed": {}, "kept_different": {}, "contacts": {}, "compared_version": 1}
+            | {"create_again": False}
+            | values,
+        )
+
+
+@pytest_asyncio.fixture
+async def church(app: FastAPI, keys: KeyRing) -> AsyncIterator[Church]:
+    church = Church(app, keys)
+    yield church
+    await church.http.aclose()
+
+
+def routes_of(app: FastAPI) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for path, operations in app.openapi()["paths"].items():
+        found |= {(method.upper(), path) for method in operations}
+    return found
+
+
+def test_every_route_of_the_directory_is_served(app: FastAPI) -> None:
+    parts = ("/members", "/families", "/bulk", "/settings")
+    promised = {
+        (route.method, route.path)
+        for route in ROUTES
+        if route.owner == "people-sync" and route.path.removeprefix(PEOPLE).startswith(parts)
+    }
+    assert promised
+    assert promised <= routes_of(app)
+
+
+async def test_a_member_is_added_read_and_published(church: Church) -> None:
+    added = await church.call("POST", "/members", ANN | {"external_id": "m-1"}, status=201)
+    assert added["version"] == 1
+    assert added["address"]["country_code"] == ""
+    assert await church.call("GET", f"/members/{added['id']}") == added
+    (event,) = await church.events()
+    assert event[:2] == ("MemberChanged", added["id"])
+    assert event[2]["member"] == added
+    assert event[2]["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"first_name": " "}, "first_name"),
+        ({"email": "nonsense"}, "email"),
+        ({"phone": "12"}, "phone"),
+        ({"phone": "call me"}, "phone"),
+        ({"phone": "+1 212 555 0143 0143 0143"}, "phone"),
+        ({"birthdate": "2990-01-01"}, "birthdate"),
+        ({"birthdate": "0090-01-01"}, "birthdate"),
+        ({"gender": "Other"}, "gender"),
+        ({"address": {"country_code": "Germany"}}, "country_code"),
+        ({"nickname": "Annie"}, "nickname"),
+    ],
+)
+async def test_a_bad_member_is_refused_with_its_field(church: Church, change: dict[str, Any], field: str) -> None:
+    refused = await church.call("POST", "/members", ANN | change, status=422)
+    assert any(one["field"].endswith(field) for one in refused["errors"]), refused
+    assert await church.events() == []
+
+
+async def test_a_local_phone_number_is_taken_with_the_churchs_country(church: Church) -> None:
+    await church.call("POST", "/members", ANN | {"phone": "212-555-0143"}, status=201)
+    await church.connect()
+    await church.add(phone="212-555-0143")
+    assert (await church.call("POST", "/members", ANN | {"phone": "555"}, status=422))["errors"][0]["field"] == "phone"
+
+
+async def test_a_change_counts_the_version_and_writes_history(church: Church) -> None:
+    ann = await church.add()
+    await church.events()
+    changed = await church.call("PATCH", f"/members/{ann['id']}", {"last_name": "Jones", "phone": None, "version": 1})
+    assert (changed["last_name"], changed["phone"], changed["version"]) == ("Jones", None, 2)
+    assert [(kind, body["version"]) for kind, _, body in await church.events()] == [("MemberChanged", 2)]
+    page = await church.call("GET", f"/members/{ann['id']}/history")
+    assert {(one["field"], one["old"], one["new"], one["by"], one["by_name"]) for one in page["items"]} == {
+        ("last_name", "Smith", "Jones", "person", "Test User"),
+        ("phone", "+1 212 555 0143", None, "person", "Test User"),
+    }
+    assert all(one["can_undo"] for one in page["items"])
+
+
+async def test_what_changes_nothing_is_no_change(church: Church) -> None:
+    ann = await church.add()
+    await church.events()
+    assert await church.call("PATCH", f"/members/{ann['id']}", {"last_name": "Smith"}) == ann
+    assert await church.events() == []
+    assert await church.rows(History) == []
+
+
+async def test_a_stale_version_is_a_conflict_that_says_what_to_do(church: Church) -> None:
+    ann = await church.add()
+    await church.call("PATCH", f"/members/{ann['id']}", {"last_name": "Jones", "version": 1})
+    problem = await church.call("PATCH", f"/members/{ann['id']}", {"last_name": "Brown", "version": 1}, status=409)
+    assert problem["type"] == "/problems/version-conflict"
+    assert "Read it again" in problem["detail"]
+    assert (await church.call("GET", f"/members/{ann['id']}"))["last_name"] == "Jones"
+
+
+@pytest.mark.parametrize("field", ["first_name", "last_name", "child"])
+async def test_a_name_cannot_be_cleared(church: Church, field: str) -> None:
+    ann = await church.add()
+    problem = await church.call("PATCH", f"/members/{ann['id']}", {field: None}, status=422)
+    assert [one["field"] for one in problem["errors"]] == [field]
+
+
+async def test_undo_puts_a_value_back_once(church: Church) -> None:
+    ann = await church.add()
+    path = f"/members/{ann['id']}"
+    await church.call("PATCH", path, {"address": None})
+    (entry,) = (await church.call("GET", f"{path}/history"))["items"]
+    undone = await church.call("POST", f"{path}/history/{entry['id']}/undo")
+    assert undone["address"] == ann["address"]
+    assert undone["version"] == 3
+    problem = await church.call("POST", f"{path}/history/{entry['id']}/undo", status=409)
+    assert problem["type"] == "/problems/cannot-undo"
+    newest, oldest = (await church.call("GET", f"{path}/history"))["items"]
+    assert (newest["can_undo"], oldest["can_undo"]) == (True, False)
+    other = await church.add()
+    await church.call("POST", f"/members/{other['id']}/history/{newest['id']}/undo", status=404)
+    for nothing in ("0", "x", "9" * 30):
+        await church.call("POST", f"{path}/history/{nothing}/undo", status=404)
+
+
+async def test_history_comes_in_pages(church: Church) -> None:
+    ann = await church.add()
+    for number in range(5):
+        await church.call("PATCH", f"/members/{ann['id']}", {"last_name": f"Smith{number}"})
+    seen: list[str] = []
+    after = ""
+    for _ in range(3):
+        page = await church.call("GET", f"/members/{ann['id']}/history?limit=2{after}")
+        seen += [one["new"] for one in page["items"]]
+        after = f"&after={page['next']}"
+    assert seen == [f"Smith{number}" for number in (4, 3, 2, 1, 0)]
+    assert page["next"] is None
+
+
+async def test_a_deleted_member_leaves_with_a_tombstone_and_keeps_row_and_memberships(church: Church) -> None:
+    ann, bob = await church.add(), await church.add(first_name="Bob")
+    family = await church.call(
+        "POST",
+        "/families",
+        {"name": "Smith", "member_ids": [ann["id"], bob["id"]], "primary_contact_id": ann["id"]},
+        status=201,
+    )
+    await church.events()
+    await church.call("DELETE", f"/members/{ann['id']}", status=204)
+    events = await church.events()
+    assert [(kind, key, body is None) for kind, key, body in events] == [
+        ("FamilyChanged", family["id"], False),
+        ("MemberRemoved", ann["id"], False),
+        ("MemberRemoved", ann["id"], True),
+    ]
+    assert events[0][2]["family"]["member_ids"] == [bob["id"]]
+    assert events[0][2]["family"]["primary_contact_id"] is None
+    assert events[1][2]["version"] == 3
+    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/create-again")):
+        body = {"last_name": "X"} if method == "PATCH" else None
+        await church.call(method, f"/members/{ann['id']}{path}", body, status=404)
+    assert (await church.call("GET", f"/members/{ann['id']}/history"))["items"][0]["field"] == "deleted"
+    assert await church.names("") == ["Bob"]
+    # Nothing is pushed: neither the person nor the household loses anything in Planning Center.
+    assert len(await church.rows(FamilyMember)) == 2
+    (row,) = [row for row in await church.rows(Member) if row.deleted_at is not None]
+    assert str(row.id) == ann["id"]
+
+
+async def test_another_church_sees_and_changes_nothing(church: Church, app: FastAPI, keys: KeyRing) -> None:
+    ann = await church.add(external_id="m-1")
+    family = await church.call("POST", "/families", {"name": "Smith", "member_ids": [ann["id"]]}, status=201)
+    await church.call("PATCH", f"/members/{ann['id']}", {"last_name": "Jones"})
+    (entry,) = (await church.call("GET", f"/members/{ann['id']}/history"))["items"]
+    await church.events()
+    other = Church(app, keys, "org-2")
+    mine = await other.add()
+    await other.events()
+    for method, path in (
+        ("GET", f"/members/{ann['id']}"),
+        ("DELETE", f"/members/{ann['id']}"),
+        ("GET", f"/members/{ann['id']}/history"),
+        ("POST", f"/members/{ann['id']}/history/{entry['id']}/undo"),
+        ("POST", f"/members/{mine['id']}/history/{entry['id']}/undo"),
+        ("POST", f"/members/{ann['id']}/create-again"),
+        ("GET", f"/families/{family['id']}"),
+        ("DELETE", f"/families/{family['id']}"),
+    ):
+        await other.call(method, path, status=404)
+    await other.call("PATCH", f"/members/{ann['id']}", {"last_name": "X"}, status=404)
+    await other.call("PATCH", f"/families/{family['id']}", {"name": "X"}, status=404)
+    await other.call("POST", "/families", {"name": "X", "member_ids": [ann["id"]]}, status=422)
+    result = await other.call(
+        "PUT", "/bulk", {"families": [{"external_id": "f", "name": "X", "member_external_ids": ["m-1"]}]}
+    )
+    assert [one["position"] for one in result["rejected"]] == [0]
+    assert [one["id"] for one in (await other.call("GET", "/members"))["items"]] == [mine["id"]]
+    assert (await other.call("GET", "/families"))["total"] == 0
+    assert await other.events() == []
+    await other.http.aclose()
+
+
+async def test_staff_may_read_and_not_write(church: Church, keys: KeyRing) -> None:
+    ann = await church.add()
+    church.http.headers.update(keys.user_headers("people-sync", roles=("staff",)))
+    await church.call("GET", f"/members/{ann['id']}")
+    await church.call("GET", "/settings")
+    for method, path, body in (
+        ("POST", "/members", ANN),
+        ("PATCH", f"/members/{ann['id']}", {"last_name": "X"}),
+        ("DELETE", f"/members/{ann['id']}", None),
+        ("POST", "/families", {"name": "X"}),
+        ("PUT", "/bulk", {}),
+        ("PATCH", "/settings", {"schedule_hours": 8}),
+    ):
+        await church.call(method, path, body, status=403)
+    del church.http.headers["Authorization"]
+    await church.call("GET", "/members", status=401)
+
+
+@pytest.mark.parametrize("bad", ["x", "%00", "../settings/x", str(uuid4())])
+async def test_what_is_no_id_is_not_found(church: Church, bad: str) -> None:
+    answer = await church.http.get(f"{PEOPLE}/members/{bad}")
+    assert answer.status_code in {404, 422}
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_members_are_listed_in_pages_by_name_and_found_by_parts(church: Church) -> None:
+    for first in ("Émilie", "Ann", "bob", "Zoë", "Carl"):
+        await church.add(
+            first_name=first, last_name="O’Brien", email=f"{first[0].lower().replace('é', 'e')}@example.org"
+        )
+    assert await church.names("") == ["Ann", "bob", "Carl", "Émilie", "Zoë"]
+    seen: list[str] = []
+    after = ""
+    for size in (2, 2, 1):
+        page = await church.call("GET", f"/members?limit=2{after}")
+        assert page["total"] == (None if after else 5)
+        assert len(page["items"]) == size
+        seen += [one["first_name"] for one in page["items"]]
+        after = f"&after={page['next']}"
+    assert seen == ["Ann", "bob", "Carl", "Émilie", "Zoë"]
+    assert await church.names("q=EMIL") == ["Émilie"]
+    assert await church.names("q=obrien&limit=1") == ["Ann"]
+    assert await church.names("q=Z@exam") == ["Zoë"]
+    assert await church.names("q=%25") == []
+    assert await church.names("q=_") == []
+    for bad in ("x", "W10", "WyJhIiwiYiJd", "%C3%A9"):
+        problem = await church.call("GET", f"/members?after={bad}", status=422)
+        assert problem["errors"][0]["field"] == "after"
+    await church.call("GET", "/members?limit=0", status=422)
+    await church.call("GET", "/members?colour=red", status=422)
+
+
+async def test_members_are_filtered_by_child_and_state(church: Church) -> None:
+    await church.connect()
+    linked, gone, held, inactive = [
+        await church.add(first_name=name, child=name == "Held") for name in ("Linked", "Gone", "Held", "Inactive")
+    ]
+    await church.link(linked["id"], "1")
+    await church.link(gone["id"], "2", state="gone")
+    await church.link(held["id"], "3", pco_organization_id="other")
+    await church.store(
+        HeldMatch,
+        {"pco_organization_id": "77", "pco_id": "9", "theirs": {}, "candidates": [], "reasons": [], "state": "open"}
+        | {"candidate_ids": [held["id"]], "different_from": [], "version": 1},
+    )
+    async with church.app.state.runtime.sessions.begin() as session:
+        await session.execute(update(Member).where(Member.id == UUID(inactive["id"])).values(active=False))
+    assert await church.names("state=linked") == ["Linked"]
+    assert await church.names("state=gone") == ["Gone"]
+    assert await church.names("state=local") == ["Held", "Inactive"]
+    assert await church.names("state=held") == ["Held"]
+    assert await church.names("state=inactive") == ["Inactive"]
+    assert await church.names("child=true") == ["Held"]
+    assert (await church.call("GET", f"/members/{gone['id']}"))["link"]["state"] == "gone"
+    again = await church.call("POST", f"/members/{gone['id']}/create-again")
+    assert again["id"] == gone["id"]
+    assert [link.create_again for link in await church.rows(Link) if link.pco_id == "2"] == [True]
+    assert (await church.call("POST", f"/members/{linked['id']}/create-again", status=409))[
+        "type"
+    ] == "/problems/not-gone"
+
+
+async def test_families_are_added_changed_and_deleted(church: Church) -> None:
+    await church.connect()
+    ann, bob, eve = [await church.add(first_name=name) for name in ("Ann", "Bob", "Eve")]
+    await church.link(ann["id"], "1")
+    await church.events()
+    smith = await church.call(
+        "POST", "/families", {"name": "Smith", "member_ids": [ann["id"], bob["id"], ann["id"]]}, status=201
+    )
+    other = await church.call("POST", "/families", {"name": "Jones", "member_ids": [ann["id"]]}, status=201)
+    assert sorted(smith["member_ids"]) == sorted([ann["id"], bob["id"]])
+    assert sorted((await church.call("GET", f"/members/{ann['id']}"))["family_ids"]) == sorted(
+        [smith["id"], other["id"]]
+    )
+    # Being in a family is no value that Planning Center has of a person: the link stays up to date.
+    (link,) = await church.rows(Link)
+    assert link.compared_version == (await church.call("GET", f"/members/{ann['id']}"))["version"] == 3
+    await church.events()
+    changed = await church.call(
+        "PATCH",
+        f"/families/{smith['id']}",
+        {"name": "Smith-Lee", "member_ids": [bob["id"], eve["id"]], "primary_contact_id": eve["id"], "version": 1},
+    )
+    assert changed["version"] == 2
+    assert changed["primary_contact_id"] == eve["id"]
+    events = await church.events()
+    assert sorted((kind, key) for kind, key, _ in events) == sorted(
+        [("FamilyChanged", smith["id"]), ("MemberChanged", ann["id"]), ("MemberChanged", eve["id"])]
+    )
+    notes = {(row.field, row.old, row.new) for row in await church.rows(History) if row.kind == "family"}
+    assert notes == {
+        ("name", "Smith", "Smith-Lee"),
+        ("members", ann["id"], None),
+        ("members", None, eve["id"]),
+        ("primary_contact", None, eve["id"]),
+    }
+    await church.call("PATCH", f"/families/{smith['id']}", {"name": "X", "version": 1}, status=409)
+    left = await church.call("PATCH", f"/families/{smith['id']}", {"member_ids": [bob["id"]]})
+    assert left["primary_contact_id"] is None
+    for body in ({"member_ids": ["x"]}, {"primary_contact_id": ann["id"]}, {"primary_contact_id": "x"}, {"name": None}):
+        await church.call("PATCH", f"/families/{smith['id']}", body, status=422)
+    assert [one["name"] for one in (await church.call("GET", "/families?q=smith"))["items"]] == ["Smith-Lee"]
+    await church.events()
+    await church.call("DELETE", f"/families/{smith['id']}", status=204)
+    assert [(kind, body is None) for kind, _, body in await church.events()] == [
+        ("MemberChanged", False),
+        ("FamilyRemoved", False),
+        ("FamilyRemoved", True),
+    ]
+    await church.call("GET", f"/families/{smith['id']}", status=404)
+    assert (await church.call("GET", f"/members/{bob['id']}"))["family_ids"] == []
+
+
+async def test_settings_have_defaults_and_change_field_by_field(church: Church) -> None:
+    before = await church.call("GET", "/settings")
+    assert before["first_match"] is None
+    assert before["threshold_percent"] == 25
+    assert await church.call("PATCH", "/settings", {"first_match": "ask"}) == before | {"first_match": "ask"}
+    changed = await church.call("PATCH", "/settings", {"schedule_hours": 8})
+    assert changed == before | {"first_match": "ask", "schedule_hours": 8}
+    assert (await church.call("PATCH", "/settings", {"first_match": None}))["first_match"] is None
+    for bad in ({"threshold_percent": 0}, {"schedule_hours": None}, {"first_match": "mine"}, {"colour": 1}):
+        await church.call("PATCH", "/settings", bad, status=422)
+    assert (await church.call("GET", "/settings"))["schedule_hours"] == 8
