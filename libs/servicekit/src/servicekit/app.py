@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor
 from sqlalchemy import MetaData
 
@@ -31,7 +30,7 @@ from servicekit.notify import Listener
 from servicekit.producer import Producer
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
-from servicekit.telemetry import setup_tracing
+from servicekit.telemetry import setup_tracing, trace_sql
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +93,7 @@ def create_service(
     if setup_tracing(settings, span_processor):
         FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
         HTTPXClientInstrumentor.instrument_client(runtime.http)
-        SQLAlchemyInstrumentor().instrument(engine=runtime.engine.sync_engine)
+        trace_sql(runtime.engine)
     return app
 
 

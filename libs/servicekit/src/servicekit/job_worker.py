@@ -131,12 +131,10 @@ class JobContext:
         while True:
             beat()
             await asyncio.sleep(self.lease_seconds / 3)
-            if self.over:
-                return
             try:
                 await self.renew()
             except LeaseLost:
-                if self.over:
+                if self.over:  # given up by the job itself, as `wait` and `finish` do
                     return
                 raise
             except Exception as error:

@@ -5,12 +5,17 @@ Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is recorded and nothing is instrumen
 
 from dataclasses import dataclass, field
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import ExecutionContext
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from servicekit.settings import ServiceSettings
 
@@ -101,3 +106,32 @@ def setup_tracing(settings: ServiceSettings, processor: SpanProcessor | None = N
     provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     return True
+
+
+def trace_sql(engine: AsyncEngine) -> None:
+    """A span per statement with its text; parameters stay out.
+
+    By hand, because opentelemetry-instrumentation-sqlalchemy (0.66b1) refuses SQLAlchemy 2.1.
+    """
+    tracer = trace.get_tracer(__name__)
+    spans: WeakKeyDictionary[ExecutionContext, trace.Span] = WeakKeyDictionary()
+
+    def begin(_: object, __: object, statement: str, ___: object, context: ExecutionContext, ____: object) -> None:
+        spans[context] = tracer.start_span(
+            statement.lstrip().partition(" ")[0].upper(),
+            kind=trace.SpanKind.CLIENT,
+            attributes={"db.system.name": "postgresql", "db.query.text": statement},
+        )
+
+    def end(_: object, __: object, ___: str, ____: object, context: ExecutionContext, _____: object) -> None:
+        spans.pop(context).end()
+
+    def fail(error: ExceptionContext) -> None:
+        span = spans.pop(error.execution_context, None) if error.execution_context else None
+        if span is not None:
+            span.set_status(trace.StatusCode.ERROR, type(error.original_exception).__name__)
+            span.end()
+
+    event.listen(engine.sync_engine, "before_cursor_execute", begin)
+    event.listen(engine.sync_engine, "after_cursor_execute", end)
+    event.listen(engine.sync_engine, "handle_error", fail)

@@ -24,12 +24,12 @@ async def is_ready(client: httpx.AsyncClient) -> bool:
 
 async def not_ready(client: httpx.AsyncClient, probe: str) -> bool:
     answer = await client.get("/readyz")
-    return answer.status_code == 503 and probe in answer.json()["failing"]
+    return bool(answer.status_code == 503 and probe in answer.json()["failing"])
 
 
 async def outbox_is_empty(app: FastAPI) -> bool:
     async with app.state.runtime.sessions() as session:
-        return await session.scalar(text("SELECT count(*) FROM outbox")) == 0
+        return bool(await session.scalar(text("SELECT count(*) = 0 FROM outbox")))
 
 
 async def test_postgresql_away(own_postgres: LocalPostgres, kafka_server: str, keys: KeyRing) -> None:
@@ -61,7 +61,7 @@ async def test_postgresql_away(own_postgres: LocalPostgres, kafka_server: str, k
 
         async def done() -> bool:
             async with app.state.runtime.sessions() as session:
-                return await session.scalar(text("SELECT state FROM job WHERE id::text = :id"), job) == "done"
+                return bool(await session.scalar(text("SELECT state = 'done' FROM job WHERE id::text = :id"), job))
 
         await eventually(done, within=30)
     await producer.close()

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from sample_service.main import note_event
+from sample_service.messages import fact
 from sqlalchemy import event, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from contracts.events.conflicts_conflict_v1 import ConflictOpened
 from servicekit.context import flow
 from servicekit.db import Sessions, make_sessions
 from servicekit.notify import Listener, Wake
@@ -196,10 +196,9 @@ async def test_metadata_and_tombstone(engine: AsyncEngine, sessions: Sessions) -
 
 
 async def test_only_the_registrys_producer_may_append(sessions: Sessions) -> None:
-    event_ = ConflictOpened.model_construct(organization_id="o", version=1, conflict_id="c")
-    with pytest.raises(ValueError, match=r"let people-sync publish to conflicts\.conflict\.v1"):
+    with pytest.raises(ValueError, match=r"let people-sync publish to auth\.connection\.v1"):
         async with sessions.begin() as session:
-            await append(session, event_)
+            await append(session, fact("org"))
 
 
 async def test_nothing_leaves_a_transaction_that_is_rolled_back(engine: AsyncEngine, sessions: Sessions) -> None:

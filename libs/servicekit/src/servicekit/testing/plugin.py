@@ -67,7 +67,8 @@ async def databases(postgres_server: str) -> "AsyncIterator[Databases]":
 
     made = Databases(postgres_server)
     yield made
-    await made.drop_all()
+    if servers.choice("DATABASE_URL") == "environment":
+        await made.drop_all()  # any other server goes as a whole
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +84,7 @@ def own_postgres() -> "Iterator[LocalPostgres]":
     """A local PostgreSQL of the test's own, that it may `kill()` and `start()`."""
     from servicekit.local import LocalPostgres  # noqa: PLC0415
 
-    with servers.directory() as home, LocalPostgres(home) as server:
+    with servers.directory() as home, LocalPostgres(home, settings=servers.FAST) as server:
         yield server
 
 

@@ -112,9 +112,8 @@ class NoteBody(BaseModel):
 
 async def put_note_row(session: AsyncSession, organization_id: str, note_id: str, value: str) -> int:
     """Write a note and tell about it. Returns its version."""
-    version: int | None
     statement = insert(Note).values(organization_id=organization_id, id=note_id, text=value, version=1)
-    version = await session.scalar(
+    version: int | None = await session.scalar(
         statement.on_conflict_do_update(
             index_elements=[Note.organization_id, Note.id], set_={"text": value, "version": Note.version + 1}
         ).returning(Note.version)

@@ -1,0 +1,173 @@
+"""What crosses from one service to another: broadcasts, the trace, replayed dead letters."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sample_service.main import Base, Settings, create_app
+from sample_service.messages import effects, fact, record
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.base import Event
+from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing
+from contracts.events.webhooks_outcome_v1 import WebhookApplied
+from servicekit import dead_letters
+from servicekit.app import create_service
+from servicekit.context import current_flow
+from servicekit.kafka import EventHeaders, subscribe, subscribe_broadcast
+from servicekit.producer import Producer
+from servicekit.runtime import Runtime
+from servicekit.settings import ServiceSettings
+from servicekit.testing import Databases, KeyRing, eventually, serve
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+DEAD_LETTERS = "auth.connection.v1.people-sync.dlq"
+
+
+class GatewaySettings(ServiceSettings):
+    service_name = "webhook-gateway"
+
+
+Seen = list[tuple[Event, EventHeaders | None]]
+
+
+def gateway(settings: GatewaySettings, seen: Seen, **more: Any) -> FastAPI:
+    """Another service: takes outcomes as a group, connections as broadcasts."""
+
+    @asynccontextmanager
+    async def resources(_: Runtime) -> AsyncIterator[Seen]:
+        yield seen
+
+    async def on_outcome(event: WebhookApplied, session: AsyncSession, seen: Seen) -> None:
+        flow = current_flow()
+        assert flow.causation_id
+        await session.connection()
+        seen.append((event, None))
+
+    async def on_connection(event: ConnectionAuthorized, headers: EventHeaders, seen: Seen) -> None:
+        if event.version == 13:
+            raise ValueError("unlucky")
+        seen.append((event, headers))
+
+    return create_service(
+        settings,
+        metadata=Base.metadata,
+        subscribers=[
+            subscribe("webhooks.outcome.v1", group="webhook-gateway.outcomes", handlers={WebhookApplied: on_outcome}),
+            subscribe_broadcast(
+                "auth.connection.v1", service="webhook-gateway", handlers={ConnectionAuthorized: on_connection}
+            ),
+        ],
+        resources=resources,
+        **more,
+    )
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def settings(databases: Databases, kafka_server: str, keys: KeyRing) -> GatewaySettings:
+    return keys.settings(GatewaySettings, database_url=await databases.create("sample_service"), kafka=kafka_server)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def producer(kafka_server: str) -> AsyncIterator[Producer]:
+    made = Producer(kafka_server, client_id="test")
+    yield made
+    await made.close()
+
+
+async def test_every_replica_sees_every_broadcast_from_now_on(settings: GatewaySettings, producer: Producer) -> None:
+    organization = f"org-{uuid.uuid4().hex[:8]}"
+    await producer.send([record(fact(organization, 1))])  # before anybody listens
+    one: Seen = []
+    two: Seen = []
+    async with serve(gateway(settings, one)), serve(gateway(settings, two)):
+        await producer.send([record(fact(organization, version)) for version in (2, 13, 3)])
+        for seen in (one, two):
+
+            def versions(seen: Seen = seen) -> bool:
+                return [e.version for e, _ in seen if e.organization_id == organization] == [2, 3]
+
+            await eventually(versions, within=15, because="13 fails, is logged and dropped")
+    headers = one[0][1]
+    assert headers
+    assert (headers.type, headers.source) == ("ConnectionAuthorized", "/auth-service")
+
+
+async def test_http_outbox_kafka_consumer_and_sql_are_one_trace(
+    settings: GatewaySettings, databases: Databases, kafka_server: str, keys: KeyRing
+) -> None:
+    spans = InMemorySpanExporter()
+    own = keys.settings(Settings, database_url=await databases.create("sample_service"), kafka=kafka_server)
+    seen: Seen = []
+    note = uuid.uuid4().hex
+    trace_id = uuid.uuid4().hex
+    async with (
+        serve(create_app(own, span_processor=SimpleSpanProcessor(spans))) as client,
+        serve(gateway(settings, seen, span_processor=SimpleSpanProcessor(spans))),
+    ):
+        headers = keys.user_headers("people-sync") | {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+        await client.put(f"/notes/{note}", json={"text": "a"}, headers=headers)
+        await eventually(lambda: any(e.key == note for e, _ in seen), within=15)
+    ours = [span for span in spans.get_finished_spans() if span.context and f"{span.context.trace_id:032x}" == trace_id]
+    names = {span.name for span in ours}
+    assert "PUT /notes/{note_id}" in names
+    assert "send webhooks.outcome.v1" in names
+    consumed = [span for span in ours if span.name.startswith("webhooks.outcome.v1")]
+    assert consumed, names
+    by_id = {span.context.span_id: span for span in ours if span.context}
+    statements = [span for span in ours if "db.query.text" in (span.attributes or {})]
+    parents = {by_id[span.parent.span_id].name for span in statements if span.parent and span.parent.span_id in by_id}
+    assert "PUT /notes/{note_id}" in parents, parents
+    assert any(name.startswith("webhooks.outcome.v1") for name in parents), parents
+    assert note not in str([span.attributes for span in statements]), "parameters stay out"
+
+
+async def test_operators_list_replay_and_archive(
+    app: FastAPI, client: httpx.AsyncClient, producer: Producer, kafka_server: str, tmp_path: Path
+) -> None:
+    organization = f"org-{uuid.uuid4().hex[:8]}"
+
+    def command(*arguments: str) -> Any:
+        options = ["--bootstrap-servers", kafka_server]
+        return dead_letters.run(dead_letters.parse([*arguments, *options]))
+
+    await command("archive", DEAD_LETTERS, "--to", str(tmp_path / "earlier"))  # of other tests
+    assert await command("list", DEAD_LETTERS) == "nothing to do"
+    app.state.resources.failures.append(ValueError("a defect"))
+    await producer.send([record(fact(organization, 1)), record(fact(organization, 2))])
+
+    async def rejected() -> bool:
+        return bool(await command("list", DEAD_LETTERS) != "nothing to do")
+
+    await eventually(rejected, within=20)
+    line = json.loads(await command("list", DEAD_LETTERS))
+    assert (line["topic"], line["group"], line["error"]) == (
+        "auth.connection.v1",
+        "people-sync.connections",
+        "ValueError",
+    )
+    assert await command("replay", DEAD_LETTERS) == "1 messages sent again"  # the defect is mended
+
+    async def both() -> bool:
+        return set(await effects(app, organization)) == {f"authorized {organization}:{n}" for n in (1, 2)}
+
+    await eventually(both, within=20)
+    assert await command("list", DEAD_LETTERS) == "nothing to do"
+
+    await producer.send([record(fact(organization, 1, ConnectionClosing))])
+    await eventually(rejected, within=20)
+    path = tmp_path / "rejected.jsonl"
+    assert await command("archive", DEAD_LETTERS, "--to", str(path)) == f"1 messages written to {path}"
+    assert len(path.read_text().splitlines()) == 1
+    assert await command("list", DEAD_LETTERS) == "nothing to do"
+    with pytest.raises(ValueError, match="not a dead-letter topic"):
+        await command("list", "auth.connection.v1")
