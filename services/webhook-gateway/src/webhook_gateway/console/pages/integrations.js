@@ -1,7 +1,7 @@
 // Integrations: the two cards, connecting, disconnecting.
 
 import { at, get, post } from "../api.js";
-import { announce, h } from "../parts/dom.js";
+import { h } from "../parts/dom.js";
 import { action, ask, confirm, field, heading, notice, run as work, status, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
 import { sentenceOf } from "../parts/problem.js";
@@ -36,7 +36,7 @@ const AGREED = {
 /** @param {Context} context */
 export function show(context) {
   const { main, signal, admin } = context;
-  const said = h("div", { class: "stack" });
+  const said = h("div", { class: "stack", role: "status" });
   /** @type {import("../parts/part.js").Part<Connections>} */
   const cards = part({
     signal,
@@ -86,7 +86,6 @@ async function finishConnecting(said, reload) {
       ? `${name} is connected again with ${connected.pco_organization_name}. Every link was found; nothing was added.`
       : `${name} is connected with ${connected.pco_organization_name}.`;
     waiting.replaceWith(notice("good", h("p", {}, sentence)));
-    announce(sentence);
     await reload();
   } catch (error) {
     waiting.replaceWith(notice("bad", h("p", {}, sentenceOf(error))));
@@ -208,7 +207,7 @@ function card(context, card, connections, people, said, reload) {
   return h(
     "section",
     { key: product, class: "card", "aria-labelledby": `card-${product}` },
-    h("div", { class: "row spread" }, h("h2", { id: `card-${product}` }, name), badge(card)),
+    h("div", { class: "stack tight" }, h("h2", { id: `card-${product}` }, name), h("div", { class: "row" }, badge(card))),
     h("p", { class: "quiet" }, agreed.about),
     card.state === "reconnect_required" &&
       notice(

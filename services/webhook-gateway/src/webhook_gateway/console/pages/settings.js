@@ -1,7 +1,7 @@
 // Settings of the People sync.
 
 import { get, patch } from "../api.js";
-import { announce, h } from "../parts/dom.js";
+import { h } from "../parts/dom.js";
 import { field, heading, run as work } from "../parts/look.js";
 
 /** @typedef {import("../types.d.ts").PeopleSettings} PeopleSettings */
@@ -52,7 +52,6 @@ export async function show(context) {
         void work(form, async () => {
           settings = await patch("/people/settings", read());
           untouched = JSON.stringify(read());
-          announce("Settings saved.");
           said.textContent = "Saved. The next sync obeys these settings.";
         });
       },

@@ -9,30 +9,16 @@ const HANDLERS = ["onclick", "onsubmit", "oninput", "onchange", "onkeydown", "on
 /**
  * An element. Text is always text: nothing here reads markup.
  * `class`, `key` and attributes by name; `true` sets an attribute, `false` and null leave it out; `on...` are handlers.
- * @template {keyof HTMLElementTagNameMap} K
- * @overload
+ * @template {string} K
  * @param {K} tag
  * @param {Props} [props]
  * @param {...Child} children
- * @returns {HTMLElementTagNameMap[K]}
- */
-/**
- * @overload
- * @param {string} tag
- * @param {Props} [props]
- * @param {...Child} children
- * @returns {HTMLElement}
- */
-/**
- * @param {string} tag
- * @param {Props} [props]
- * @param {...Child} children
- * @returns {any}
+ * @returns {K extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[K] : HTMLElement}
  */
 export function h(tag, props = {}, ...children) {
-  const element = document.createElement(tag);
+  const element = /** @type {any} */ (document.createElement(tag));
   for (const [name, value] of Object.entries(props)) {
-    if (HANDLERS.includes(name)) /** @type {any} */ (element)[name] = value;
+    if (HANDLERS.includes(name)) element[name] = value;
     else if (value === false || value == null) continue;
     else element.setAttribute(name === "key" ? "data-key" : name, value === true ? "" : String(value));
   }

@@ -51,7 +51,6 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   let next = null;
   /** @type {number | null} */
   let total = null;
-  let changes = 0;
   let asked = 0;
 
   /** @param {T} item */
@@ -150,21 +149,17 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   }
 
   async function extend() {
-    const before = rows.size;
     await fetchRows(next, STEP);
     context.note({ rows: rows.size });
-    announce(`${number(rows.size - before)} more ${noun[1]} loaded, ${counted.textContent}.`);
   }
 
   /** Read again from the start, as many rows as are shown. */
   async function reload() {
-    changes = 0;
     fresh.hidden = true;
     await fetchRows(null, Math.max(rows.size, STEP));
   }
 
   function offer() {
-    changes += 1;
     if (!fresh.hidden) return;
     fresh.replaceChildren(
       h("span", { class: "quiet" }, "Updated just now"),

@@ -67,7 +67,7 @@ export const status = (tone, word, options = {}) =>
  * @param {...Child} children
  */
 export const notice = (tone, ...children) =>
-  h("div", { class: `notice ${tone}`, role: tone === "bad" ? "alert" : "status" }, ...children);
+  h("div", { class: `notice ${tone}`, role: tone === "bad" && "alert" }, ...children);
 
 /** A time, relative, with the exact one on hover and for screen readers; keeps itself true. */
 class MomentElement extends HTMLElement {
@@ -145,6 +145,8 @@ export async function run(origin, work) {
     } else place.after(said);
   } finally {
     for (const button of buttons) button.removeAttribute("disabled");
+    // Disabling took the focus away; it comes back unless it went elsewhere meanwhile.
+    if (document.activeElement === document.body && origin.isConnected) (buttons[0] ?? origin).focus();
   }
 }
 
