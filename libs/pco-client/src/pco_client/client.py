@@ -366,7 +366,7 @@ class PlanningCenter:
                 response = await self._http.request(
                     call.method,
                     call.path,
-                    params=httpx.QueryParams(call.query.parameters()),
+                    params=tuple(call.query.parameters()),
                     content=call.body,
                     headers=headers,
                 )

@@ -15,14 +15,17 @@ refused ones included. That count is the only state our processes share, so the 
 Until something is known (at the start, after 429, after a period of silence) one request is in flight; each answer then
 allows one more, which doubles what is in flight per round trip.
 
-**Sharing.** A process that sees foreign requests keeps to `max(limit/2, limit − 2·foreign − 1)` of its own, so that the
-others always find room to double; two saturating processes meet near half each, and a light user costs us little more
-than it uses. While foreign requests keep appearing, the number in flight falls to what sustains that share at the
-observed latency, so that two processes that start together do not overshoot by more than a few requests.
+**Sharing.** A process that has seen foreign requests in the last two periods keeps to
+`max(limit/2, limit − 2·most − 1)` of its own, where `most` is the most it saw at once: the others always find room to
+double, one that waits out a 429 does not lose its place, and a light user costs us little more than it uses. Two
+saturating processes meet at half each; with more, each still stays within what is left, but the shares may differ. What
+others have under way is in no count yet, so meanwhile bulk leaves that much free and takes at most half of the room at
+once; while foreign requests keep appearing, the number in flight halves, down to what sustains half of the limit at the
+observed latency.
 
 **Priority.** A waiting interactive request always goes before bulk, and is not held back by the share or by the number
-in flight. While people are at work, bulk also leaves as many slots free as interactive requests were made in the period
-(a quarter of the limit at most). When nobody is there, nothing is kept back.
+in flight. While people are at work, bulk also leaves them as many slots as they used in the last three periods and a
+tenth of the limit (a quarter of it at most). When nobody is there, nothing is kept back.
 
 **Limit classes.** Requests with an offset beyond 30,000 get a smaller limit (75, seen as low as 10 in
 planningcenter/developers#1449). The limit is therefore kept per class, and one deep answer does not throttle the normal
@@ -38,12 +41,15 @@ import heapq
 import itertools
 import math
 import re
+from bisect import bisect_right
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
+from itertools import islice
 from typing import Final, Protocol
 
 LIMIT_HEADER: Final = "X-PCO-API-Request-Rate-Limit"
@@ -52,6 +58,7 @@ COUNT_HEADER: Final = "X-PCO-API-Request-Rate-Count"
 
 _MARGIN: Final = 0.02
 """Seconds added to a slot's end against clock granularity on either side."""
+_TICK: Final = 0.001
 _DEFAULT_MAX_IN_FLIGHT: Final = 64
 
 
@@ -121,6 +128,75 @@ class _Foreign:
     until: float
 
 
+class _Own:
+    """Our own requests: under way, and answered ones in the order of their answers."""
+
+    def __init__(self) -> None:
+        self._flying: set[Slot] = set()
+        self._answered: list[Slot] = []
+        self._answered_people: list[Slot] = []
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flying)
+
+    def grant(self, slot: Slot) -> None:
+        self._flying.add(slot)
+
+    def take_back(self, slot: Slot) -> None:
+        self._flying.remove(slot)
+
+    def answer(self, slot: Slot, now: float) -> None:
+        self._flying.remove(slot)
+        slot.answered_at = now
+        self._answered.append(slot)
+        if slot.priority is Priority.INTERACTIVE:
+            self._answered_people.append(slot)
+
+    def occupied(self, now: float, period: float | None) -> int:
+        """Slots that may still be in the vendor's window."""
+        return len(self._flying) + _after(self._answered, now - (period or 0.0) - _MARGIN)
+
+    def by_people(self, since: float) -> int:
+        """Interactive requests under way, or answered after a moment."""
+        under_way = sum(slot.priority is Priority.INTERACTIVE for slot in self._flying)
+        return under_way + _after(self._answered_people, since)
+
+    def next_free(self, now: float, period: float | None) -> list[float]:
+        """When the next slot of an answered request is free, if there is one."""
+        count = _after(self._answered, now - (period or 0.0) - _MARGIN)
+        return [_answered_at(self._answered[-count]) + (period or 0.0) + _MARGIN] if count else []
+
+    # The vendor counted a request at some moment between its send and its answer, hence two bounds.
+
+    def possibly_counted(self, slot: Slot, period: float) -> int:
+        """Our requests, `slot` (just answered) included, that its count may hold."""
+        return len(self._flying) + _after(self._answered, slot.sent - period)
+
+    def surely_counted(self, slot: Slot, period: float, now: float) -> int:
+        """Our requests, `slot` included, that its count must hold."""
+        before = islice(self._answered, 0, len(self._answered) - _after(self._answered, slot.sent))
+        return 1 + sum(1 for s in before if s is not slot and s.sent > now - period)
+
+    def forget(self, now: float, period: float | None) -> None:
+        """Drops what no count can hold any more."""
+        oldest = min((slot.sent for slot in self._flying), default=now)
+        for answered, periods in ((self._answered, 1), (self._answered_people, 3)):
+            gone = len(answered) - _after(answered, oldest - periods * (period or 60.0) - _MARGIN)
+            if gone > len(answered) // 2:
+                del answered[:gone]
+
+
+def _after(answered: list[Slot], moment: float) -> int:
+    """How many of these, in the order of their answers, were answered after a moment."""
+    return len(answered) - bisect_right(answered, moment, key=_answered_at)
+
+
+def _answered_at(slot: Slot) -> float:
+    assert slot.answered_at is not None
+    return slot.answered_at
+
+
 @dataclass(slots=True)
 class _Class:
     limit: int | None = None
@@ -158,10 +234,11 @@ class Pacer:
         self._observer = observer
         self._classes = {c: _Class() for c in LimitClass}
         self._period: float | None = None
-        self._own: list[Slot] = []
+        self._own = _Own()
         self._foreign: list[_Foreign] = []
+        self._peaks: deque[tuple[float, int]] = deque()
+        self._latency = 0.0
         self._looked = -math.inf
-        self._in_flight = 0
         self._window = 1.0
         self._heard = False
         self._silent_429s = 0
@@ -196,15 +273,14 @@ class Pacer:
 
     def state(self) -> PacerState:
         now = self.now()
-        self._prune(now)
         normal = self._classes[LimitClass.NORMAL]
         foreign = self._foreign_now(now)
         return PacerState(
             limit=normal.limit,
             period=self._period,
-            used=self._own_now(now) + foreign,
+            used=self._own.occupied(now, self._period) + foreign,
             foreign=foreign,
-            in_flight=self._in_flight,
+            in_flight=self._own.in_flight,
             waiting_interactive=sum(w.priority is Priority.INTERACTIVE for w in self._waiters if not w.granted.done()),
             waiting_bulk=sum(w.priority is Priority.BULK for w in self._waiters if not w.granted.done()),
             seconds_until_next_slot=self._seconds_until_next(now),
@@ -212,25 +288,13 @@ class Pacer:
 
     # --- the ledger
 
-    def _own_now(self, now: float, priority: Priority | None = None) -> int:
-        return sum(1 for s in self._own if self._occupies(s, now) and (priority is None or s.priority is priority))
-
-    def _occupies(self, slot: Slot, now: float) -> bool:
-        return slot.answered_at is None or slot.answered_at + (self._period or 0.0) + _MARGIN > now
-
     def _foreign_now(self, now: float) -> int:
         return sum(1 for f in self._foreign if f.until > now)
-
-    def _prune(self, now: float) -> None:
-        keep = 2 * (self._period or 0.0) + 60
-        self._own = [s for s in self._own if s.answered_at is None or s.answered_at + keep > now]
-        self._foreign = [f for f in self._foreign if f.until > now]
 
     def learn(self, slot: Slot, status: int, headers: Mapping[str, str]) -> None:
         """Takes one answer into the ledger; called once per slot, through `Slot.answered`."""
         now = self.now()
-        slot.answered_at = now
-        self._in_flight -= 1
+        self._own.answer(slot, now)
         period = _leading_number(headers.get(PERIOD_HEADER))
         if period:
             self._period = period
@@ -245,43 +309,42 @@ class Pacer:
         else:
             self._heard = True
             self._silent_429s = 0
-            self._window = max(self._sustaining(now - slot.sent), self._window / 2) if grew else self._window + 1
-        self._prune(now)
+            self._latency = now - slot.sent
+            self._window = max(self._sustaining(), self._window / 2) if grew else self._window + 1
+            self._peaks.append((now, self._foreign_now(now)))
         self._dispatch()
 
     def _compare(self, slot: Slot, count: int, now: float) -> bool:
         """Holds the vendor's count against the ledger; true when foreign requests were found that it did not hold."""
         if self._period is None:
             return False
-        # The vendor counted this request at some moment between `sent` and now, hence two bounds of our own share.
-        possibly = sum(1 for s in self._own if s.answered_at is None or s.answered_at > slot.sent - self._period)
-        surely = 1 + sum(
-            1
-            for s in self._own
-            if s is not slot
-            and s.answered_at is not None
-            and s.answered_at <= slot.sent
-            and s.sent > now - self._period
-        )
         held = self._foreign_now(now)
-        unseen = count - possibly - held
+        unseen = count - self._own.possibly_counted(slot, self._period) - held
         if unseen > 0:
             since = max(self._looked, now - self._period)
             step = (now - since) / unseen
             self._foreign.extend(
                 _Foreign(seen=now, until=since + step * (i + 1) + self._period + _MARGIN) for i in range(unseen)
             )
-        elif slot.limit_class is LimitClass.NORMAL and held > (most := max(0, count - surely)):
+        elif held and slot.limit_class is LimitClass.NORMAL:
+            most = max(0, count - self._own.surely_counted(slot, self._period, now))
+            # What was seen after this request left cannot be denied by its answer.
             outdated = sorted((f for f in self._foreign if f.seen <= slot.sent), key=lambda f: f.until)
-            gone = set(map(id, outdated[: held - most]))
+            gone = set(map(id, outdated[: max(0, held - most)]))
             self._foreign = [f for f in self._foreign if id(f) not in gone]
         self._looked = now
         return unseen > 0
 
-    def _sustaining(self, latency: float) -> float:
-        """How many requests in flight keep up half of the limit at this latency (Little's law)."""
+    def _sustaining(self) -> float:
+        """How many requests in flight keep up half of the limit at the present latency (Little's law)."""
         limit = self._classes[LimitClass.NORMAL].limit
-        return 1.0 if not limit or not self._period else 1.0 + limit / 2 * latency / self._period
+        return 1.0 if not limit or not self._period else 1.0 + limit / 2 * self._latency / self._period
+
+    def _rivals(self, now: float) -> int:
+        """The most foreign requests held at once in the last two periods: who pauses is not gone."""
+        while self._peaks and self._peaks[0][0] < now - 2 * (self._period or 0.0):
+            self._peaks.popleft()
+        return max((foreign for _, foreign in self._peaks), default=0)
 
     def _refused(self, kind: _Class, headers: Mapping[str, str], now: float) -> None:
         wait = _retry_after(headers.get("Retry-After"))
@@ -310,16 +373,17 @@ class Pacer:
 
     def _release(self, slot: Slot) -> None:
         """Ends a slot without an answer: unused ones go back, lost ones count as if answered now."""
-        self._in_flight -= 1
         if slot.used:
-            slot.answered_at = self.now()
+            self._own.answer(slot, self.now())
         else:
-            self._own.remove(slot)
+            self._own.take_back(slot)
         self._dispatch()
 
     def _dispatch(self) -> None:
         """Lets go whoever may go, best first, and sets the timer for the next one."""
         now = self.now()
+        self._own.forget(now, self._period)
+        self._foreign = [f for f in self._foreign if f.until > now]
         while self._waiters:
             head = self._waiters[0]
             if head.granted.done():
@@ -329,18 +393,17 @@ class Pacer:
                 break
             heapq.heappop(self._waiters)
             slot = Slot(self, head.priority, head.limit_class, sent=now)
-            self._own.append(slot)
-            self._in_flight += 1
+            self._own.grant(slot)
             head.granted.set_result(slot)
         self._set_timer(now)
 
     def _may_go(self, priority: Priority, limit_class: LimitClass, now: float) -> bool:
         if now < self._classes[limit_class].paused_until:
             return False
-        own = self._own_now(now)
+        own = self._own.occupied(now, self._period)
         if own == 0:
             self._window, self._heard = 1.0, False
-        if not self._heard and self._in_flight > 0:
+        if not self._heard and self._own.in_flight > 0:
             return False
         foreign = self._foreign_now(now)
         limit = self._limit(limit_class)
@@ -348,10 +411,24 @@ class Pacer:
             return False
         if priority is Priority.INTERACTIVE:
             return True
-        if self._in_flight >= min(self._window, self._max_in_flight):
+        used = own + foreign + self._room_for_people(limit, now)
+        window = self._window
+        rivals = self._rivals(now)
+        if rivals:
+            # What others have under way is not in any count yet.
+            used += math.ceil(self._sustaining())
+            window = min(window, max(self._sustaining(), (limit - used) / 2))
+        if self._own.in_flight >= min(window, self._max_in_flight):
             return False
-        reserve = min(self._own_now(now, Priority.INTERACTIVE), limit // 4) if limit < math.inf else 0
-        return own < self._share(limit, foreign) and own + foreign + reserve < limit
+        return own < self._share(limit, rivals) and used < limit
+
+    def _room_for_people(self, limit: float, now: float) -> float:
+        """Slots that bulk leaves free: as many as people used in the last three periods, and a tenth of the limit."""
+        lately = self._own.by_people(now - 3 * (self._period or 0.0))
+        if not lately:
+            return 0
+        occupied = self._own.by_people(now - (self._period or 0.0) - _MARGIN)
+        return max(0, min(lately + limit // 10, limit // 4) - occupied)
 
     def _limit(self, limit_class: LimitClass) -> float:
         """The limit of a class; a class not heard of yet borrows the normal one."""
@@ -372,11 +449,11 @@ class Pacer:
 
     def _turning_points(self, now: float) -> list[float]:
         """The moments at which something changes by time alone."""
-        period = self._period or 0.0
         points = [f.until for f in self._foreign]
-        points += [s.answered_at + period + _MARGIN for s in self._own if s.answered_at is not None]
         points += [kind.paused_until for kind in self._classes.values()]
-        return [point for point in points if point > now]
+        points += self._own.next_free(now, self._period)
+        # A timer can fire a little early, and the ledger then still holds what should have gone.
+        return [max(point, now + _TICK) for point in points if point > now - _TICK]
 
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:

@@ -253,8 +253,8 @@ class _Reader:
         query = replace(self.query, where=where, offset=offset)
         for _ in range(_CONTRADICTIONS):
             page = await self.client.list(self.path, query)
-            full = len(page.data) == PER_PAGE
-            if full if page.has_next else offset + len(page.data) >= min(page.total_count, offset + PER_PAGE):
+            believable = len(page.data) == PER_PAGE if page.has_next else offset + len(page.data) >= page.total_count
+            if believable:
                 self._check_order(page)
                 return page
             # The total and the rows can be counted at two moments at the vendor; a repeated contradiction is none.
