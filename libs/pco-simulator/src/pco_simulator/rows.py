@@ -53,9 +53,14 @@ def _ascending(value: Any, kind: type_of_value) -> tuple[int, Any]:
     return (1, fold(value) if kind == "string" else value)
 
 
+_DIGITS_ONLY = str.maketrans("", "", "-:TZ")
+
+
 def _descending(value: Any, kind: type_of_value) -> tuple[int, Any]:
     if value is None:
         return (1, 0)
+    if kind in ("date", "date_time"):
+        return (0, -int(value.translate(_DIGITS_ONLY)))
     if isinstance(value, str):
         text = fold(value) if kind == "string" else value
         # The closing 1 puts a longer text before its own prefix, as descending order must.
@@ -209,8 +214,11 @@ class View:
         overlay = self._overlays.get(type_)
         if overlay is None:
             return base
-        seen = [entry for entry in base if entry[-1] not in overlay]
-        for row in overlay.values():
+        seen = base.copy()
+        for id_, row in overlay.items():
+            now = table.rows.get(id_)
+            if now is not None:
+                del seen[bisect_left(seen, order_entry(now, order, table.kinds))]
             if row is not None:
                 insort(seen, order_entry(row, order, table.kinds))
         return seen

@@ -24,6 +24,7 @@ from pco_simulator.people.resources import (
     Kind,
     households_of,
     members,
+    person_ref,
 )
 from pco_simulator.rows import Row
 
@@ -83,7 +84,10 @@ def _splittable(kind: Kind, context: Context, row: Row) -> tuple[bytes, bytes, b
         return row.cache[1]  # type: ignore[no-any-return]
     attributes = orjson.dumps(kind.attributes(context, row))
     head = b'{"type":"%b","id":"%d","attributes":%b' % (kind.type.encode(), row.id, attributes)
-    relationships = orjson.dumps(kind.relationships(context, row))[1:-1]
+    if kind.relationships is person_ref:
+        relationships = b'"person":{"data":{"type":"Person","id":"%d"}}' % row.attrs["person_id"]
+    else:
+        relationships = orjson.dumps(kind.relationships(context, row))[1:-1]
     links = {**kind.listed_links(context, row), "self": context.root + kind.self_path(row)}
     parts = (head, relationships, b',"links":%b}' % orjson.dumps(links))
     if current:

@@ -330,7 +330,8 @@ PERSON = Kind(
 # -- contacts --------------------------------------------------------------------------------------------------
 
 
-def _person_ref(_context: Context, row: Row) -> dict[str, Any]:
+def person_ref(_context: Context, row: Row) -> dict[str, Any]:
+    """The person a contact or membership belongs to."""
     return {"person": _ref("Person", row.attrs["person_id"])}
 
 
@@ -363,7 +364,7 @@ EMAIL = Kind(
         },
     ),
     attributes=_email_attributes,
-    relationships=_person_ref,
+    relationships=person_ref,
     self_path=lambda row: f"/emails/{row.id}",
     can_order=_fixed("address", "location", "primary", "created_at", "updated_at"),
     can_query=_fixed("address", "location", "primary", "created_at", "updated_at", "blocked"),
@@ -409,7 +410,7 @@ PHONE_NUMBER = Kind(
         },
     ),
     attributes=_phone_attributes,
-    relationships=_person_ref,
+    relationships=person_ref,
     self_path=lambda row: f"/phone_numbers/{row.id}",
     can_order=_fixed("number", "carrier", "location", "primary", "created_at", "updated_at"),
     can_query=_fixed("number", "carrier", "location", "primary", "created_at", "updated_at"),
@@ -477,7 +478,7 @@ ADDRESS = Kind(
         derived={"street": lambda _view, row: street(row)},
     ),
     attributes=_address_attributes,
-    relationships=_person_ref,
+    relationships=person_ref,
     self_path=lambda row: f"/addresses/{row.id}",
     can_order=_address_fields(
         "city", "state", "zip", "country_code", "location", "primary", "created_at", "updated_at"
@@ -596,7 +597,7 @@ HOUSEHOLD_MEMBERSHIP = Kind(
         derived={"person_name": _member_name},
     ),
     attributes=_membership_attributes,
-    relationships=_person_ref,
+    relationships=person_ref,
     self_path=_membership_path,
     can_order=_fixed("person_name", "pending"),
     can_query=_fixed("person_name", "pending"),
