@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest_asyncio
+from calendar_support import publish
 from fastapi import FastAPI
 from sqlalchemy import select
 
@@ -21,8 +22,7 @@ from contracts.events.auth_connection_v1 import (
     ConnectionRevoked,
 )
 from contracts.routes import routes_of
-from contracts.values import CALENDAR_SYNC
-from servicekit import outbox
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC
 from servicekit.testing import Databases, KeyRing, assert_migrated, assert_wiring, eventually, serve
 
 PATH = "/api/v1/calendar/settings"
@@ -93,7 +93,8 @@ async def test_bad_input_and_wrong_people(client: httpx.AsyncClient, keys: KeyRi
     staff = keys.user_headers(CALENDAR_SYNC, roles=("staff",))
     for body in ({"poll_minutes": 0}, {"poll_minutes": 121}, {"poll_minutes": "often"}, {"pol_minutes": 5}):
         assert (await client.patch(PATH, json=body, headers=admin)).status_code == 422, body
-    assert (await client.patch(PATH, content=b"{", headers=admin)).status_code == 400
+    json = {"Content-Type": "application/json"}
+    assert (await client.patch(PATH, content=b"{", headers={**admin, **json})).status_code == 400
     assert (await client.patch(PATH, json={"poll_minutes": 5}, headers=staff)).status_code == 403
     assert (await client.get(PATH, headers=staff)).status_code == 200
     assert (await client.get(PATH)).status_code == 401
@@ -112,11 +113,9 @@ async def test_the_newest_fact_holds_whatever_the_order(app: FastAPI) -> None:
     assert await state_of(app, church) == "disconnected"
 
 
-async def test_facts_arrive_by_kafka(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_facts_arrive_by_kafka(app: FastAPI, client: httpx.AsyncClient, kafka_server: str) -> None:
     church = f"church-{uuid4().hex[:8]}"
-    async with app.state.runtime.sessions.begin() as session:
-        # Only the transport is under test: its own outbox stands in for auth-service's.
-        await outbox.append(session, fact(ConnectionAuthorized, church, 1))
+    await publish(kafka_server, fact(ConnectionAuthorized, church, 1), AUTH_SERVICE)
 
     async def connected() -> bool:
         return await state_of(app, church) == "connected"

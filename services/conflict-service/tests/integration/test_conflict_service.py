@@ -9,7 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
-from conflict_support import fact
+from conflict_support import fact, publish
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -25,8 +25,7 @@ from contracts.events.people_conflict_v1 import (
     ResolutionOvertaken,
 )
 from contracts.routes import routes_of
-from contracts.values import CONFLICT_SERVICE
-from servicekit import outbox
+from contracts.values import CONFLICT_SERVICE, PEOPLE_SYNC
 from servicekit.testing import Databases, KeyRing, assert_migrated, assert_wiring, eventually, serve
 
 PATH = "/api/v1/conflicts"
@@ -76,9 +75,7 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
     consumer = AIOKafkaConsumer("conflicts.conflict.v1", bootstrap_servers=kafka_server, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        async with app.state.runtime.sessions.begin() as session:
-            # Only the transport is under test: its own outbox stands in for people-sync's.
-            await outbox.append(session, fact(ConflictDetected, 1, **values))
+        await publish(kafka_server, fact(ConflictDetected, 1, **values), PEOPLE_SYNC)
 
         async def listed() -> Any:
             return (await client.get(PATH, headers=headers)).json()["items"]
@@ -88,8 +85,7 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
         assert (await client.get(f"{PATH}/count", headers=headers)).json() == {"open": 1}
         assert (await client.get(f"{PATH}/{conflict_id}", headers=headers)).json() == item
 
-        async with app.state.runtime.sessions.begin() as session:
-            await outbox.append(session, fact(ConflictConverged, 2, **values))
+        await publish(kafka_server, fact(ConflictConverged, 2, **values), PEOPLE_SYNC)
 
         async def none_open() -> bool:
             return bool((await client.get(f"{PATH}/count", headers=headers)).json() == {"open": 0})

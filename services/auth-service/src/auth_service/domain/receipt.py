@@ -12,8 +12,9 @@ STEPS: Final[tuple[Step, ...]] = get_args(Step)
 """In the order of the receipt."""
 
 NAMES: Final[Mapping[str, str]] = {"people": "Planning Center People", "calendar": "Planning Center Calendar"}
-LEFTOVERS: Final = "https://api.planningcenteronline.com/access_tokens"
-"""Where a person at Planning Center sees which applications may act for them."""
+LEFTOVERS: Final = "https://accounts.planningcenteronline.com/organization/integrations/connections"
+"""Where a church sees the applications connected to it. Ours stays listed after its access has ended, and can be
+removed there (planningcenter/developers#1419)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def already_ended(*, interrupted: bool) -> Mapping[Step, Line]:
     if interrupted:
         line = (
             "Planning Center no longer accepts {}. Renewing it was interrupted once, so Planning Center may still "
-            "count an access that nobody holds. To be sure, remove our application at " + LEFTOVERS + "."
+            "count an access that nobody holds. To be sure, remove our application at " + LEFTOVERS
         )
         return {
             "refresh_token": Line("failed", line.format("our lasting access")),
@@ -95,10 +96,11 @@ def already_ended(*, interrupted: bool) -> Mapping[Step, Line]:
 
 def revoked(*, refresh_token_active: bool, access_token_active: bool) -> Mapping[Step, Line]:
     """Both token lines, from what Planning Center says about the tokens after they were revoked."""
-    return {
-        "refresh_token": _revoked("Our lasting access", active=refresh_token_active),
-        "access_token": _revoked("Our present access", active=access_token_active),
-    }
+    lasting = _revoked("Our lasting access", active=refresh_token_active)
+    if lasting.outcome == "done":
+        listed = f" Its list of connected applications may still name us, without any access: {LEFTOVERS}"
+        lasting = Line("done", lasting.sentence + listed)
+    return {"refresh_token": lasting, "access_token": _revoked("Our present access", active=access_token_active)}
 
 
 def _revoked(what: str, *, active: bool) -> Line:
@@ -106,7 +108,7 @@ def _revoked(what: str, *, active: bool) -> Line:
         return Line(
             "failed",
             f"{what} was given back, but Planning Center still calls it valid. We no longer hold it. To be sure, "
-            f"remove our application at {LEFTOVERS}.",
+            f"remove our application at {LEFTOVERS}",
         )
     return Line("done", f"{what} was ended, and Planning Center confirms it.")
 
@@ -115,8 +117,8 @@ def revocation_failed() -> Mapping[Step, Line]:
     """Both token lines, when Planning Center could not be reached."""
     line = "Planning Center could not be reached to end {}. We no longer hold it. To be sure, remove our application at"
     return {
-        "refresh_token": Line("failed", f"{line.format('our lasting access')} {LEFTOVERS}."),
-        "access_token": Line("failed", f"{line.format('our present access')} {LEFTOVERS}."),
+        "refresh_token": Line("failed", f"{line.format('our lasting access')} {LEFTOVERS}"),
+        "access_token": Line("failed", f"{line.format('our present access')} {LEFTOVERS}"),
     }
 
 

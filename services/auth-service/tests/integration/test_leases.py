@@ -1,0 +1,261 @@
+"""Leases: who may have one, and one refresh at Planning Center however many ask."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from auth_support import Auth, Facts, new_church
+
+from contracts.http.auth import LEASE_PATH
+from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
+from servicekit.testing import eventually
+
+MATRIX = {
+    (PEOPLE_SYNC, "people"): 200,
+    (PEOPLE_SYNC, "calendar"): 403,
+    (CALENDAR_SYNC, "people"): 403,
+    (CALENDAR_SYNC, "calendar"): 200,
+    (WEBHOOK_GATEWAY, "people"): 200,
+    (WEBHOOK_GATEWAY, "calendar"): 200,
+    (CONFLICT_SERVICE, "people"): 401,
+    (AUTH_SERVICE, "people"): 401,
+}
+
+
+async def test_only_named_services_each_for_its_products(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.connect(admin, "calendar")
+    for (service, product), status in MATRIX.items():
+        response = await auth.lease(admin, product, service=service)
+        assert response.status_code == status, (service, product, response.text)
+        assert ("access_token" in response.json()) == (status == 200)
+
+
+async def test_wrong_identities(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    body = {"organization_id": admin.organization_id, "product": "people"}
+    now = int(datetime.now(UTC).timestamp())
+    tokens = {
+        "nonsense": "x.y.z",
+        "user": auth.keys.user_token(AUTH_SERVICE, organization_id=admin.organization_id),
+        "other audience": auth.keys.service_token(PEOPLE_SYNC, CALENDAR_SYNC),
+        "expired": auth.keys.service_token(PEOPLE_SYNC, AUTH_SERVICE, iat=now - 120, exp=now - 60),
+        "long-lived": auth.keys.service_token(PEOPLE_SYNC, AUTH_SERVICE, exp=now + 3600),
+        "other subject": auth.keys.service_token(PEOPLE_SYNC, AUTH_SERVICE, sub=WEBHOOK_GATEWAY),
+    }
+    for name, token in tokens.items():
+        response = await auth.client.post(LEASE_PATH, json=body, headers={"Authorization": f"Bearer {token}"})
+        assert response.status_code == 401, name
+        assert response.headers["content-type"] == "application/problem+json"
+    assert (await auth.client.post(LEASE_PATH, json=body)).status_code == 401
+
+
+async def test_not_connected(auth: Auth) -> None:
+    response = await auth.lease(new_church())
+    assert (response.status_code, response.json()["type"]) == (409, "/problems/not-connected")
+
+
+async def test_fifty_at_once_over_two_processes_make_one_refresh(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    before = (await auth.lease(admin)).json()
+    await auth.expire_access_token(admin)
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(auth.process()) for _ in range(2)]
+        auth.simulator.control.change_settings(latency_ms=300)
+        auth.simulator.control.mark()
+        answers = await asyncio.gather(
+            *(auth.lease(admin, client=processes[number % 2].client) for number in range(50))
+        )
+    assert [answer.status_code for answer in answers] == [200] * 50
+    assert auth.token_requests() == 1
+    leases = [answer.json() for answer in answers]
+    assert len({lease["access_token"] for lease in leases}) == 1
+    assert leases[0]["token_generation"] > before["token_generation"]
+    assert await auth.works(leases[0]["access_token"])
+
+
+async def test_fifty_refused_tokens_at_once_make_one_refresh(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    before = (await auth.lease(admin)).json()
+    auth.simulator.control.end_tokens(op="revoke", which="access")
+    auth.simulator.control.mark()
+    generation = before["token_generation"]
+    answers = await asyncio.gather(*(auth.lease(admin, failed_generation=generation) for _ in range(50)))
+    assert auth.token_requests() == 1
+    assert {answer.json()["token_generation"] for answer in answers} == {generation + 1}
+    # One that failed with an older token gets the present one, without a refresh.
+    late = await auth.lease(admin, failed_generation=generation)
+    assert late.json()["access_token"] == answers[0].json()["access_token"]
+    assert auth.token_requests() == 1
+
+
+async def test_many_churches_refresh_at_once_without_starving_each_other(auth: Auth) -> None:
+    """Refreshes hold no connection of the pool while Planning Center thinks."""
+    admins = [new_church() for _ in range(3)]
+    for number, admin in enumerate(admins):
+        await auth.connect(admin, login=auth.login(church=number))
+    for admin in admins:
+        await auth.expire_access_token(admin)
+    settings = auth.settings.model_copy(update={"database_pool_size": 1})
+    async with auth.process(settings) as process:
+        auth.simulator.control.change_settings(latency_ms=300)
+        answers = await asyncio.gather(*(auth.lease(admin, client=process.client) for admin in admins * 10))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_refresh_ahead_of_expiry_and_what_we_have_if_the_vendor_is_away(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    before = (await auth.lease(admin)).json()
+    await auth.sql("UPDATE oauth_grant SET expires_at = now() + interval '200 seconds'")
+    fault = auth.simulator.control.add_fault({"kind": "respond", "status": 502, "body": "html"}, path="/oauth/token")
+    kept = (await auth.lease(admin)).json()
+    assert kept["access_token"] == before["access_token"]
+    forced = await auth.lease(admin, failed_generation=before["token_generation"])
+    assert (forced.status_code, forced.headers["Retry-After"]) == (503, "5")
+    auth.simulator.control.remove_fault(fault)
+    renewed = (await auth.lease(admin)).json()
+    assert renewed["token_generation"] > before["token_generation"]
+    assert datetime.fromisoformat(renewed["expires_at"]) > datetime.now(UTC) + timedelta(hours=1)
+
+
+async def test_only_a_refusal_ends_a_grant(auth: Auth) -> None:
+    """Answers that say nothing about the grant: it is kept, and the next lease tries again."""
+    admin = new_church()
+    await auth.connect(admin)
+    for action in (
+        {"kind": "respond", "status": 500, "body": "html"},
+        {"kind": "respond", "status": 403, "body": "html"},
+        {"kind": "respond", "status": 401, "body": "empty"},
+        {"kind": "respond", "status": 429, "retry_after": 1},
+        {"kind": "reset", "when": "before"},
+    ):
+        await auth.expire_access_token(admin)
+        fault = auth.simulator.control.add_fault(action, path="/oauth/token", times=1)
+        answer = await auth.lease(admin)
+        auth.simulator.control.remove_fault(fault)
+        assert answer.status_code == 503, (action, answer.text)
+        assert (await auth.card(admin))["state"] == "connected"
+    assert (await auth.lease(admin)).status_code == 200
+
+
+async def test_our_own_credentials_refused_ends_nothing(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.expire_access_token(admin)
+    async with auth.process(auth.settings.model_copy(update={"pco_client_id": "unknown"})) as process:
+        assert (await auth.lease(admin, client=process.client)).status_code == 503
+    assert (await auth.lease(admin)).status_code == 200
+
+
+async def test_refused_grant_waits_for_a_reconnect_and_says_so(auth: Auth, facts: Facts) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    lease = (await auth.lease(admin)).json()
+    auth.simulator.control.end_tokens(op="revoke", which="both")
+    answers = await asyncio.gather(*(auth.lease(admin, failed_generation=lease["token_generation"]) for _ in range(5)))
+    assert {(each.status_code, each.json()["type"]) for each in answers} == {(409, "/problems/reconnect-required")}
+    card = await auth.card(admin)
+    assert card["state"] == "reconnect_required"
+    assert card["reason"].startswith("Planning Center no longer accepts our sign-in. Nothing was lost")
+    events = await facts.names(admin, "people:ConnectionAuthorized", "people:ReconnectRequired")
+    assert (events[1].reason, events[1].version) == ("refused", 2)
+
+    completed = await auth.connect(admin)
+    assert completed["reconnected"] is True
+    assert completed["card"]["generation"] == 2
+    new = (await auth.lease(admin)).json()
+    assert new["token_generation"] > lease["token_generation"]
+    events = await facts.names(
+        admin, "people:ConnectionAuthorized", "people:ReconnectRequired", "people:ConnectionAuthorized"
+    )
+    assert [event.version for event in events] == [1, 2, 3]
+
+
+async def test_an_answer_that_was_cut_off_ends_in_reconnect(auth: Auth) -> None:
+    """The new pair never reached us and the old one is dead: said so at the next lease, not before."""
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.expire_access_token(admin)
+    auth.simulator.control.add_fault({"kind": "truncate", "mode": "length"}, path="/oauth/token", times=1)
+    assert (await auth.lease(admin)).status_code == 503
+    assert (await auth.card(admin))["state"] == "connected"
+    assert (await auth.lease(admin)).status_code == 409
+    assert "interrupted" in (await auth.card(admin))["reason"]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_killed_between_the_answer_and_our_commit_ends_in_reconnect(
+    auth: Auth, facts: Facts, replicas: int
+) -> None:
+    """Planning Center has rotated the refresh token, and the process that was told dies by SIGKILL."""
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.expire_access_token(admin)
+    async with AsyncExitStack() as stack:
+        victim = await stack.enter_async_context(auth.process())
+        fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/token", nth=1)
+        asked = asyncio.create_task(auth.lease(admin, client=victim.client))
+        await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1, within=10)
+        waiting = [asyncio.create_task(auth.lease(admin)) for _ in range(replicas - 1)]
+        victim.kill()
+        with pytest.raises(httpx.TransportError):
+            await asked
+        auth.simulator.control.remove_fault(fault)
+        for answer in [*await asyncio.gather(*waiting), await auth.lease(admin)]:
+            assert (answer.status_code, answer.json()["type"]) == (409, "/problems/reconnect-required")
+    assert "interrupted" in (await auth.card(admin))["reason"]
+    events = await facts.names(admin, "people:ConnectionAuthorized", "people:ReconnectRequired")
+    assert events[1].reason == "lost"
+    await auth.connect(admin)
+    assert (await auth.lease(admin)).status_code == 200
+
+
+async def test_killed_before_the_vendor_was_reached_loses_nothing(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.expire_access_token(admin)
+    async with auth.process() as victim:
+        fault = auth.simulator.control.add_fault({"kind": "hold", "when": "before"}, path="/oauth/token", nth=1)
+        asked = asyncio.create_task(auth.lease(admin, client=victim.client))
+        await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1, within=10)
+        victim.kill()
+        with pytest.raises(httpx.TransportError):
+            await asked
+        auth.simulator.control.remove_fault(fault)
+    assert (await auth.lease(admin)).status_code == 200
+
+
+async def test_a_caller_who_goes_away_does_not_lose_the_new_pair(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.expire_access_token(admin)
+    auth.simulator.control.mark()
+    fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/token", nth=1)
+    with pytest.raises(httpx.ReadTimeout):
+        async with httpx.AsyncClient(base_url=auth.client.base_url, timeout=0.5) as impatient:
+            await auth.lease(admin, client=impatient)
+    assert auth.simulator.control.release(fault) == 1
+    assert (await auth.lease(admin)).status_code == 200
+    assert auth.token_requests() == 1
+
+
+async def test_idle_grants_are_kept_alive(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.sql("UPDATE oauth_grant SET issued_at = issued_at - interval '31 days'")
+    auth.simulator.control.mark()
+    async with auth.process():
+        await eventually(lambda: auth.token_requests() == 1, within=10)
+
+        async def renewed() -> bool:
+            (row,) = await auth.sql("SELECT issued_at FROM oauth_grant")
+            return bool(row["issued_at"] > datetime.now(UTC) - timedelta(minutes=5))
+
+        await eventually(renewed, within=10)

@@ -1,0 +1,72 @@
+"""Decisions about a consent."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from auth_service.domain.consent import (
+    Attempt,
+    AttemptProblem,
+    attempt_problem,
+    people_role_problem,
+    products_granted,
+    replaced_by,
+    scope_to_ask,
+)
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+GOOD = Attempt("church", "anna", b"browser", NOW - timedelta(minutes=10), used=False)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "organization", "user", "browser", "problem"),
+    [
+        (GOOD, "church", "anna", b"browser", None),
+        (None, "church", "anna", b"browser", AttemptProblem.UNKNOWN),
+        (GOOD, "other", "anna", b"browser", AttemptProblem.UNKNOWN),
+        (GOOD, "church", "ben", b"browser", AttemptProblem.UNKNOWN),
+        (GOOD, "church", "anna", b"elsewhere", AttemptProblem.OTHER_BROWSER),
+        (GOOD, "church", "anna", None, AttemptProblem.OTHER_BROWSER),
+        (Attempt("church", "anna", b"browser", NOW, used=True), "church", "anna", b"browser", AttemptProblem.USED),
+        (
+            Attempt("church", "anna", b"browser", NOW - timedelta(minutes=10, seconds=1), used=False),
+            "church",
+            "anna",
+            b"browser",
+            AttemptProblem.EXPIRED,
+        ),
+    ],
+)
+def test_attempt(
+    attempt: Attempt | None, organization: str, user: str, browser: bytes | None, problem: AttemptProblem | None
+) -> None:
+    found = attempt_problem(
+        attempt,
+        organization_id=organization,
+        user_id=user,
+        browser_hash=browser,
+        now=NOW,
+        lifetime=timedelta(minutes=10),
+    )
+    assert found is problem
+
+
+def test_scope() -> None:
+    assert scope_to_ask("people", one_grant=False) == "openid people"
+    assert scope_to_ask("calendar", one_grant=False) == "openid calendar"
+    assert scope_to_ask("calendar", one_grant=True) == "openid people calendar"
+    assert products_granted("calendar openid giving") == {"calendar"}
+
+
+def test_a_grant_renewed_after_the_other_consent_was_not_ended_by_it() -> None:
+    before, after = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+    assert replaced_by(ended_issued_at=before, same_person=True, other_granted_at=NOW)
+    assert not replaced_by(ended_issued_at=after, same_person=True, other_granted_at=NOW)
+    assert not replaced_by(ended_issued_at=before, same_person=False, other_granted_at=NOW)
+
+
+def test_people_role() -> None:
+    assert people_role_problem("Editor", "Anna") is None
+    assert people_role_problem("Manager", "Anna") is None
+    assert "Anna has the role Viewer" in (people_role_problem("Viewer", "Anna") or "")
+    assert "Anna has no access" in (people_role_problem(None, "Anna") or "")
