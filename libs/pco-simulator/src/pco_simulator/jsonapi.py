@@ -233,7 +233,7 @@ def condition_of(name: str, op: str | None, text: str, kind: type_of_value, zone
         known = _BOOLEANS.get(text.strip().lower())
         return [NEVER if known is None else Condition(name, "eq", known)]
     if kind in ("integer", "primary_key"):
-        return [Condition(name, "eq", int(text)) if re.fullmatch(r"\s*-?\d+\s*", text) else NEVER]
+        return [Condition(name, "eq", int(text)) if re.fullmatch(r"\s*-?[0-9]{1,19}\s*", text) else NEVER]
     if kind == "date":
         day = parse_date(text[:10])
         return [NEVER if day is None else Condition(name, op or "eq", day)]
@@ -462,7 +462,10 @@ def page_links(query: Query, url: str, total: int, count: int) -> tuple[dict[str
 
 
 def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Attributes and relationships of a write; `Refused` as the vendor refuses malformed bodies."""
+    """Attributes and relationships of a write; `Refused` as the vendor refuses malformed bodies.
+
+    `data.type` is not looked at: the vendor's own examples leave it out (what a wrong one does is unconfirmed).
+    """
     try:
         document = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError:

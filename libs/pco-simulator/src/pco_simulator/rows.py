@@ -31,6 +31,11 @@ def fold(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
 
 
+def parse_id(text: str) -> int | None:
+    """An id as it stands in a path, or None for what cannot be one."""
+    return int(text) if len(text) < 20 and text.isascii() and text.isdecimal() else None
+
+
 class Row:
     """One version of a record. A change puts a new Row, so `cache` (what was rendered from it) cannot go stale."""
 

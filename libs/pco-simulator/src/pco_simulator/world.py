@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pco_simulator.rows import DEFAULTS, Row, Table, View
+from pco_simulator.rows import DEFAULTS, Row, Table, View, parse_id
 from pco_simulator.storage import Store
 
 FORMAT = 1
@@ -369,13 +369,19 @@ class World:
 
     @contextmanager
     def change(self, organization_id: str, by: str) -> Iterator[Change]:
-        """The writes of one request: kept together, then told to the listeners."""
+        """The writes of one request: kept together, then told to the listeners.
+
+        The rules refuse before they write; should one write before it refuses, that write is kept and told too,
+        so that memory, file and listeners never differ.
+        """
         change = Change(self, self.church(organization_id), by)
-        yield change
-        self.store.commit()
-        for mutation in change.mutations:
-            for listener in self.mutations:
-                listener(mutation)
+        try:
+            yield change
+        finally:
+            self.store.commit()
+            for mutation in change.mutations:
+                for listener in self.mutations:
+                    listener(mutation)
 
     def stale(self, church: Church, type_: str, row: Row) -> None:
         """Drop what was rendered from other rows that show something of this one."""
@@ -410,19 +416,21 @@ class World:
 
         `ValueError` says what is wrong with the input.
         """
+        from pco_simulator.jsonapi import Refused  # noqa: PLC0415
         from pco_simulator.people import rules  # noqa: PLC0415
 
+        contacts = (("Email", emails), ("PhoneNumber", phone_numbers), ("Address", addresses))
         with self._by_hand(organization_id) as change:
+            household = None if household_id is None else _row(change, "Household", household_id)
             row = rules.create_person(change, attributes, {})
-            for type_, contacts in (
-                ("Email", emails),
-                ("PhoneNumber", phone_numbers),
-                ("Address", addresses),
-            ):
-                for contact in contacts:
-                    rules.create_contact(change, type_, row, contact, {})
-            if household_id is not None:
-                household = _row(change, "Household", household_id)
+            try:
+                for type_, given in contacts:
+                    for contact in given:
+                        rules.create_contact(change, type_, row, contact, {})
+            except Refused:
+                rules.delete(change, "Person", row)
+                raise
+            if household is not None:
                 rules.create_membership(change, household, {"person_id": row.id, "pending": False}, {})
         return str(row.id)
 
@@ -475,12 +483,12 @@ class World:
             with self.change(organization_id, by) as change:
                 yield change
         except Refused as refused:
-            self.store.commit()
             raise ValueError(str(refused)) from refused
 
 
 def _row(change: Change, type_: str, id_: str) -> Row:
-    row = change.view.get(type_, int(id_)) if id_.isdecimal() else None
+    known = parse_id(id_)
+    row = None if known is None else change.view.get(type_, known)
     if row is None:
         raise KeyError(f"{type_} {id_}")
     return row

@@ -102,7 +102,7 @@ class TestPeople:
         url = f"{PEOPLE}/{person_id}"
         for value in (-2, 13, "99"):
             refused(api.patch(url, {"grade": value}), "must be between -1 and 12", "grade")
-        for value, stored in ((-1, -1), (12, 12), ("3", 3), ("third", None)):
+        for value, stored in ((-1, -1), (12, 12), ("3", 3), ("third", None), ("9" * 5000, None)):
             answer = api.patch(url, {"grade": value})
             assert (answer.status, answer.data["attributes"]["grade"]) == (200, stored)
 
@@ -498,6 +498,9 @@ def test_a_human_has_the_rules_of_the_api(api: Direct, world: World) -> None:
     with pytest.raises(KeyError):
         world.edit_person(api.organization_id, "1", {"grade": 4})
     before = world.truth(api.organization_id)
+    with pytest.raises(ValueError, match="can't be blank"):
+        world.create_person(api.organization_id, {"first_name": "Half"}, emails=[{"address": ""}])
+    assert world.truth(api.organization_id) == before, "a person with a refused contact is not created"
     phone = world.create(api.organization_id, "PhoneNumber", {"number": "1", "location": "Home"}, person_id=id_)
     assert world.truth(api.organization_id)["phone_numbers"] == before["phone_numbers"] + 1
     world.delete(api.organization_id, "PhoneNumber", phone)

@@ -38,7 +38,7 @@ from pco_simulator.people.resources import (
     households_of,
     members,
 )
-from pco_simulator.rows import Order, Row
+from pco_simulator.rows import Order, Row, parse_id
 from pco_simulator.world import Change, Login, World
 
 _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
@@ -189,7 +189,7 @@ class _Call:
         return [person for person in people if person.id not in pending]
 
     def _row(self, context: Context, type_: str, id_: str) -> Row:
-        row = context.view.get(type_, int(id_)) if id_.isdecimal() and id_.isascii() else None
+        row = context.view.get(type_, parse_id(id_))
         if row is None:
             raise not_found()
         return row

@@ -3,6 +3,7 @@
 Used by the API and by a human at the simulator's page alike.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -66,9 +67,9 @@ def _integer(value: Any) -> int | None:
     """A non-number becomes null with 200 (recorded for `grade`; for other integers unconfirmed)."""
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, int | float):
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return int(value)
-    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+(\.\d+)?\s*", value):
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?[0-9]{1,30}(\.[0-9]+)?\s*", value):
         return int(float(value)) if "." in value else int(value)
     return None
 
