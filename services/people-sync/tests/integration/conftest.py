@@ -1,0 +1,136 @@
+"""One church's admin at the API of a people-sync on a real PostgreSQL: `church`, `another("org-2")`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+import orjson
+import pytest_asyncio
+from fastapi import FastAPI
+from sqlalchemy import insert, select
+
+from people_sync.config import Settings
+from people_sync.main import create_app
+from people_sync.resources import open_resources
+from people_sync.storage.tables import Connection, Link
+from servicekit.tables import OUTBOX
+from servicekit.testing import Databases, KeyRing
+
+PEOPLE: Final = "/api/v1/people"
+ANN: Final = {
+    "first_name": "Ann",
+    "last_name": "Smith",
+    "birthdate": "1990-02-03",
+    "gender": "Female",
+    "phone": "+1 212 555 0143",
+    "address": {"street_line_1": "1 Main St", "city": "Springfield", "zip": "12345"},
+}
+
+
+@pytest_asyncio.fixture(scope="session")
+async def database(databases: Databases) -> str:
+    """Migrated; emptied before each test."""
+    return await databases.create("people_sync")
+
+
+@pytest_asyncio.fixture
+async def app(database: str, databases: Databases, keys: KeyRing) -> AsyncIterator[FastAPI]:
+    """Without its lifespan: no relay takes what the outbox has, no worker starts."""
+    await databases.truncate(database)
+    settings = keys.settings(
+        Settings, database_url=database, kafka="127.0.0.1:1", auth_service_url="http://auth.test", log_level="WARNING"
+    )
+    app = create_app(settings)
+    async with open_resources(app.state.runtime) as own:
+        app.state.resources = own
+        yield app
+    await app.state.runtime.engine.dispose()
+    await app.state.runtime.http.aclose()
+
+
+class Church:
+    """One organization's admin at the API, and its rows."""
+
+    def __init__(self, app: FastAPI, keys: KeyRing, organization_id: str = "org-1") -> None:
+        self.app = app
+        self.organization_id = organization_id
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://people-sync",
+            headers=keys.user_headers("people-sync", organization_id=organization_id),
+        )
+
+    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
+        answer = await self.http.request(method, PEOPLE + path, json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    async def add(self, **values: Any) -> dict[str, Any]:
+        added: dict[str, Any] = await self.call("POST", "/members", ANN | values, status=201)
+        return added
+
+    async def names(self, query: str) -> list[str]:
+        return [one["first_name"] for one in (await self.call("GET", f"/members?{query}"))["items"]]
+
+    async def events(self) -> list[tuple[str, str, Any]]:
+        """Takes what is in the outbox: (type, key, body), body None for a tombstone."""
+        async with self.app.state.runtime.sessions.begin() as session:
+            rows = (await session.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
+            await session.execute(OUTBOX.delete())
+        return [
+            (row.headers["ce_type"], row.key, orjson.loads(row.value) if row.value is not None else None)
+            for row in rows
+        ]
+
+    async def store(self, table: Any, *rows: dict[str, Any]) -> None:
+        async with self.app.state.runtime.sessions.begin() as session:
+            for row in rows:
+                await session.execute(insert(table).values({"organization_id": self.organization_id} | row))
+
+    async def rows(self, table: Any) -> list[Any]:
+        async with self.app.state.runtime.sessions.begin() as session:
+            found = await session.scalars(select(table).where(table.organization_id == self.organization_id))
+            return list(found.all())
+
+    async def connect(self) -> None:
+        await self.store(
+            Connection,
+            {
+                "pco_organization_id": "77",
+                "state": "active",
+                "generation": 1,
+                "version": 1,
+                "pco_person_id": "1",
+                "country_code": "US",
+            },
+        )
+
+    async def link(self, record_id: str, pco_id: str, **values: Any) -> None:
+        await self.store(
+            Link,
+            {"pco_organization_id": "77", "kind": "member", "record_id": UUID(record_id), "pco_id": pco_id}
+            | {"state": "linked", "agreed": {}, "kept_different": {}, "contacts": {}, "compared_version": 1}
+            | {"create_again": False}
+            | values,
+        )
+
+
+@pytest_asyncio.fixture
+async def another(app: FastAPI, keys: KeyRing) -> AsyncIterator[Callable[[str], Awaitable[Church]]]:
+    """A church by its organization's id."""
+    made: list[Church] = []
+
+    async def make(organization_id: str) -> Church:
+        made.append(Church(app, keys, organization_id))
+        return made[-1]
+
+    yield make
+    for church in made:
+        await church.http.aclose()
+
+
+@pytest_asyncio.fixture
+async def church(another: Callable[[str], Awaitable[Church]]) -> Church:
+    """The church `org-1`."""
+    return await another("org-1")

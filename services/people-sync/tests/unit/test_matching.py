@@ -1,0 +1,245 @@
+"""Family-safe matching: each rule of the table at the top of domain/matching.py, then laws for whole batches."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from people_sync.domain.matching import UNMATCHED, Held, Local, Matched, Outcome, Theirs, match_all
+
+MAIL = "home@example.org"
+ANN = Theirs("1", "Ann", "Smith", emails=(MAIL,))
+HERE = Local("m1", "Ann", "Smith", email=MAIL)
+
+
+def matched(
+    people: Sequence[Theirs],
+    members: Sequence[Local],
+    *,
+    peers: Sequence[Theirs] = (),
+    different: Sequence[tuple[str, str]] = (),
+) -> dict[str, Outcome]:
+    by_email: dict[str, list[Local]] = {}
+    by_name: dict[str, list[Local]] = {}
+    for member in members:
+        if member.email:
+            by_email.setdefault(member.email.strip().casefold(), []).append(member)
+        if not member.linked:
+            by_name.setdefault(member.name_key, []).append(member)
+    return match_all(people, by_email, by_name, peers=peers, different=different)
+
+
+def one(person: Theirs, *members: Local, peers: Sequence[Theirs] = ()) -> Outcome:
+    return matched([person], members, peers=peers)[person.pco_id]
+
+
+def held_for(outcome: Outcome) -> set[str]:
+    assert isinstance(outcome, Held)
+    assert all(candidate.reasons for candidate in outcome.candidates)
+    assert set(outcome.reasons) == {reason for candidate in outcome.candidates for reason in candidate.reasons}
+    return {candidate.member_id for candidate in outcome.candidates}
+
+
+@pytest.mark.parametrize(
+    ("person", "member"),
+    [
+        (ANN, HERE),
+        (replace(ANN, emails=("HOME@Example.org ",)), replace(HERE, first_name="ann", last_name="SMITH ")),
+        (replace(ANN, first_name="Zoë", last_name="O’Brien"), replace(HERE, first_name="Zoe", last_name="OBrien")),
+        (replace(ANN, first_name="Annie", given_name="Ann"), HERE),
+        (replace(ANN, first_name="Margaret", nickname="Ann"), HERE),
+        (replace(ANN, emails=("other@example.org", MAIL)), HERE),
+        (replace(ANN, last_name=""), HERE),
+        (replace(ANN, child=True), replace(HERE, child=True)),
+        (replace(ANN, birthdate=date(1990, 1, 1)), HERE),
+    ],
+)
+def test_one_email_and_the_same_name_is_a_match(person: Theirs, member: Local) -> None:
+    assert one(person, member) == Matched("m1")
+
+
+@pytest.mark.parametrize(
+    ("person", "reason"),
+    [
+        (replace(ANN, first_name="Bob"), "names differ"),
+        (replace(ANN, last_name="Jones"), "names differ"),
+        (replace(ANN, first_name="", last_name=""), "names differ"),
+        (replace(ANN, child=True), "child"),
+    ],
+)
+def test_one_email_with_a_contradiction_is_held(person: Theirs, reason: str) -> None:
+    outcome = one(person, HERE)
+    assert held_for(outcome) == {"m1"}
+    assert isinstance(outcome, Held)
+    assert reason in outcome.reasons[0]
+
+
+def test_a_child_and_an_adult_of_other_names_have_nothing_to_do_with_each_other() -> None:
+    assert one(replace(ANN, first_name="Lily", child=True), HERE) == UNMATCHED
+
+
+def test_father_and_son_of_one_name_are_told_apart_by_the_birthdate() -> None:
+    father = replace(HERE, birthdate=date(1960, 1, 1))
+    assert held_for(one(replace(ANN, birthdate=date(1990, 1, 1)), father)) == {"m1"}
+    assert one(replace(ANN, emails=(), birthdate=date(1990, 1, 1)), father) == UNMATCHED
+
+
+def test_a_shared_email_matches_only_with_a_name_that_is_unique_on_both_sides() -> None:
+    bob_here = Local("m2", "Bob", "Smith", email=MAIL)
+    bob = replace(ANN, pco_id="2", first_name="Bob")
+    lily = replace(ANN, pco_id="3", first_name="Lily", child=True)
+    outcomes = matched([ANN, bob, lily], [HERE, bob_here])
+    assert outcomes == {"1": Matched("m1"), "2": Matched("m2"), "3": UNMATCHED}
+
+
+def test_a_linked_member_makes_an_email_shared_but_is_no_candidate() -> None:
+    bob_here = Local("m2", "Bob", "Smith", email=MAIL, linked=True)
+    assert one(replace(ANN, first_name="Anna"), HERE, bob_here) != Matched("m1")
+    assert one(replace(ANN, first_name="Bob"), bob_here) == UNMATCHED
+
+
+def test_somebody_known_there_makes_an_email_shared() -> None:
+    peer = replace(ANN, pco_id="2", first_name="Bob")
+    assert one(replace(ANN, last_name=""), HERE) == Matched("m1")
+    assert held_for(one(replace(ANN, last_name=""), HERE, peers=[peer])) == {"m1"}
+    assert one(ANN, HERE, peers=[peer]) == Matched("m1")
+
+
+def test_two_of_one_name_and_one_email_are_held() -> None:
+    twin = replace(ANN, pco_id="2")
+    assert all(held_for(outcome) == {"m1"} for outcome in matched([ANN, twin], [HERE]).values())
+    assert held_for(one(ANN, HERE, replace(HERE, member_id="m2"))) == {"m1", "m2"}
+
+
+def test_in_a_shared_email_only_those_left_over_may_be_one_person() -> None:
+    # Ann is found by name; Bob there and Robert here remain.
+    bob = replace(ANN, pco_id="2", first_name="Bob")
+    robert = Local("m2", "Robert", "Smith", email=MAIL)
+    outcomes = matched([ANN, bob], [HERE, robert])
+    assert outcomes["1"] == Matched("m1")
+    assert held_for(outcomes["2"]) == {"m2"}
+
+
+def test_an_office_email_says_nothing_beside_another_name() -> None:
+    staff = [Local(f"m{n}", f"First{n}", "Here", email=MAIL) for n in range(40)]
+    people = [Theirs(str(100 + n), f"Person{n}", "There", emails=(MAIL,)) for n in range(40)]
+    assert set(matched(people, staff).values()) == {UNMATCHED}
+    assert matched([ANN, *people], [HERE, *staff])["1"] == Matched("m1")
+
+
+@pytest.mark.parametrize(
+    ("person", "member"),
+    [
+        (replace(ANN, emails=()), HERE),
+        (ANN, replace(HERE, email=None)),
+        (ANN, replace(HERE, email="other@example.org")),
+        (
+            replace(ANN, emails=(), birthdate=date(2015, 1, 1), child=True),
+            replace(HERE, birthdate=date(2015, 1, 1), child=True),
+        ),
+        (replace(ANN, emails=(), birthdate=date(2015, 1, 1), child=True), replace(HERE, birthdate=date(2015, 1, 1))),
+    ],
+)
+def test_the_same_name_without_a_common_email_is_held(person: Theirs, member: Local) -> None:
+    assert held_for(one(person, member)) == {"m1"}
+
+
+def test_the_same_name_of_a_child_and_an_adult_is_no_match() -> None:
+    assert one(replace(ANN, emails=(), child=True), HERE) == UNMATCHED
+
+
+def test_a_sure_match_takes_the_member_away_from_the_doubtful() -> None:
+    outcomes = matched([ANN, Theirs("2", "Ann", "Smith")], [HERE])
+    assert outcomes == {"1": Matched("m1"), "2": UNMATCHED}
+
+
+def test_two_members_who_fit_one_person_are_held() -> None:
+    person = replace(ANN, emails=(MAIL, "work@example.org"))
+    assert held_for(one(person, HERE, replace(HERE, member_id="m2", email="work@example.org"))) == {"m1", "m2"}
+
+
+def test_an_answer_of_different_people_holds() -> None:
+    assert matched([ANN], [HERE], different=[("1", "m1")]) == {"1": UNMATCHED}
+
+
+# --- laws -----------------------------------------------------------------------------------------------------------
+
+firsts = st.sampled_from(["Ann", "ann", "Bob", "Lily", ""])
+lasts = st.sampled_from(["Smith", "Jones", ""])
+mails = st.sampled_from(["a@example.org", "A@example.org", "b@example.org"])
+birthdates = st.sampled_from([None, date(1990, 1, 1), date(2015, 5, 5)])
+theirs = st.builds(
+    Theirs,
+    pco_id=st.just(""),
+    first_name=firsts,
+    last_name=lasts,
+    given_name=firsts,
+    birthdate=birthdates,
+    child=st.booleans(),
+    emails=st.lists(mails, max_size=2).map(tuple),
+)
+locals_ = st.builds(
+    Local,
+    member_id=st.just(""),
+    first_name=firsts,
+    last_name=lasts,
+    birthdate=birthdates,
+    child=st.booleans(),
+    email=st.one_of(st.none(), mails),
+    linked=st.booleans(),
+)
+batches = st.lists(theirs, max_size=6).map(lambda all_: [replace(p, pco_id=str(n)) for n, p in enumerate(all_)])
+directories = st.lists(locals_, max_size=6).map(
+    lambda all_: [replace(m, member_id=f"m{n}") for n, m in enumerate(all_)]
+)
+
+
+@given(batches, directories, st.randoms())
+def test_the_order_does_not_matter(people: list[Theirs], members: list[Local], random: object) -> None:
+    outcomes = matched(people, members)
+    shuffled, moved = list(people), list(members)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(moved)  # type: ignore[attr-defined]
+    assert matched(shuffled, moved) == outcomes
+
+
+@given(batches, directories)
+def test_a_match_is_safe(people: list[Theirs], members: list[Local]) -> None:
+    by_id = {member.member_id: member for member in members}
+    outcomes = matched(people, members)
+    assert outcomes.keys() == {person.pco_id for person in people}
+    taken = Counter(outcome.member_id for outcome in outcomes.values() if isinstance(outcome, Matched))
+    assert not taken or max(taken.values()) == 1, "two people became one"
+    for person in people:
+        outcome = outcomes[person.pco_id]
+        if isinstance(outcome, Matched):
+            member = by_id[outcome.member_id]
+            assert not member.linked
+            assert member.child == person.child, "a child became an adult"
+            assert (member.email or "").casefold() in person.email_keys()
+            assert None in {member.birthdate, person.birthdate} or member.birthdate == person.birthdate
+            owners = [m for m in members if m.email and m.email.casefold() == (member.email or "").casefold()]
+            if len(owners) > 1:
+                assert member.name_key in person.name_keys()
+        elif isinstance(outcome, Held):
+            assert not {candidate.member_id for candidate in outcome.candidates} & taken.keys()
+            assert not any(by_id[candidate.member_id].linked for candidate in outcome.candidates)
+
+
+@given(batches, directories)
+def test_nobody_is_doubled_without_asking(people: list[Theirs], members: list[Local]) -> None:
+    """A new member is made only if nobody free here has the same name, flag and no other birthdate."""
+    outcomes = matched(people, members)
+    taken = {outcome.member_id for outcome in outcomes.values() if isinstance(outcome, Matched)}
+    for person in people:
+        if outcomes[person.pco_id] != UNMATCHED:
+            continue
+        for member in members:
+            apart = person.birthdate and member.birthdate and person.birthdate != member.birthdate
+            if member.linked or member.member_id in taken or apart or member.child != person.child:
+                continue
+            assert not member.name_key or member.name_key not in person.name_keys()

@@ -1,0 +1,97 @@
+from datetime import date
+
+import pytest
+
+from people_sync.domain.inputs import problems
+from people_sync.domain.progress import Pace, eta
+from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, waiting_for_limit
+from people_sync.domain.thresholds import exceeds
+
+TODAY = date(2026, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "linked", "asks"),
+    [(49, 10, False), (50, 10, True), (250, 1000, False), (251, 1000, True), (50, 0, True), (0, 0, False)],
+)
+def test_a_run_asks_above_the_share_and_the_minimum(changes: int, linked: int, asks: bool) -> None:
+    assert exceeds(changes, linked, 25, 50) is asks
+
+
+def test_time_left_is_a_range_that_holds_what_is_allowed() -> None:
+    pace = Pace(limit=100, period_seconds=20)
+    assert eta(0, requests_done=0, elapsed_seconds=0, pace=None) == (0, 0)
+    assert eta(10, requests_done=0, elapsed_seconds=0, pace=None) is None
+    assert eta(500, requests_done=0, elapsed_seconds=0, pace=pace) == (100, 200)
+    # A burst at the start says nothing: never faster than the vendor allows.
+    assert eta(500, requests_done=100, elapsed_seconds=1, pace=pace) == (100, 100)
+    assert eta(500, requests_done=20, elapsed_seconds=10, pace=pace) == (200, 334)
+    low, high = eta(500, requests_done=20, elapsed_seconds=10, pace=Pace(100, 20, wait_seconds=15)) or (0, 0)
+    assert (low, high) == (215, 349)
+
+
+def test_a_limit_moved_down_shows_at_once() -> None:
+    before = eta(500, requests_done=50, elapsed_seconds=10, pace=Pace(100, 20))
+    after = eta(500, requests_done=50, elapsed_seconds=10, pace=Pace(10, 20))
+    assert before is not None
+    assert after is not None
+    assert after[0] >= 10 * before[0]
+
+
+def test_rejections_group_by_cause_and_hold_no_value() -> None:
+    one = rejection([Refusal("address", "Validation Error", '"ann@nowhere" is invalid')], about="email")
+    other = rejection([Refusal("address", "Validation Error", '"bob@nowhere" is invalid')], about="email")
+    assert one == other
+    assert one.cause == "email:the-value-sent-is-invalid"
+    assert one.sentence.startswith("Planning Center refused the e-mail: the value sent is invalid.")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "about", "words"),
+    [
+        (Refusal("grade", "Validation Error", "must be between -1 and 12"), None, "the grade: must be between"),
+        (Refusal("/data/attributes/first_name", None, "can't be blank"), None, "the first name: can't be blank"),
+        (Refusal(None, "Forbidden Attribute", "remote_id cannot be assigned"), None, "this record: remote_id cannot"),
+        (Refusal("number", None, "is invalid"), "phone", "the phone number: is invalid"),
+        (Refusal("zip", None, "is invalid"), "address", "the postal code: is invalid"),
+        (Refusal(None, None, None), "address", "the address: not acceptable"),
+        (Refusal("address", None, "is invalid"), "address", "the address: is invalid"),
+    ],
+)
+def test_a_rejection_is_a_plain_sentence(refusal: Refusal, about: str | None, words: str) -> None:
+    assert words in rejection([refusal], about=about).sentence
+
+
+def test_a_rejection_without_a_reason_says_so() -> None:
+    assert "without saying why" in rejection([]).sentence
+
+
+def test_sentences_are_sentences() -> None:
+    assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in OUTCOMES.values())
+    assert waiting_for_limit(0.2, 100, 20).endswith("1 s to go.")
+    assert waiting_for_limit(12.4, 100, 20.0) == "Planning Center allows 100 requests in 20 s; 12 s to go."
+
+
+@pytest.mark.parametrize(
+    ("phone", "country", "fine"),
+    [
+        ("212 555 0143", "US", True),
+        ("555 0143", "US", True),
+        ("212 555 0143", None, True),
+        ("030 123456", "DE", True),
+        ("+49 30 123456", "US", True),
+        ("+999 30 123456", "US", False),
+        ("12", "US", False),
+        ("12", None, False),
+        ("call me", None, False),
+        ("call me", "US", False),
+        ("1234567890123456", None, False),
+    ],
+)
+def test_phone_numbers_are_possible_ones(phone: str, country: str | None, fine: bool) -> None:
+    assert [field for field, _ in problems({"phone": phone}, country, TODAY)] == ([] if fine else ["phone"])
+
+
+def test_a_child_born_today_where_it_is_tomorrow_already_is_fine() -> None:
+    assert problems({"birthdate": date(2026, 1, 6)}, None, TODAY) == []
+    assert [field for field, _ in problems({"birthdate": date(2026, 1, 7)}, None, TODAY)] == ["birthdate"]
