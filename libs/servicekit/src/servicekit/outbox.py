@@ -24,7 +24,7 @@ from servicekit.tables import OUTBOX
 from servicekit.telemetry import METRICS
 
 CHANNEL = "outbox"
-MAX_EVENTS = 1000
+MAX_EVENTS = 2000
 _RELAY_LOCK = 0x0_0B0C  # any constant: one relay at a time per database
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -46,7 +46,7 @@ async def append_all(session: AsyncSession, events: Sequence[Event], *, tombston
     Per key the order at Kafka is the order of commits: the transaction holds an advisory lock on every (topic, key)
     from here to its end. So call it once per transaction, after the aggregates' rows are written or locked, and as
     late as possible; two calls with different keys in opposite orders can deadlock (PostgreSQL then ends one of the
-    two, a transient error). At most 1,000 events, because every key costs an entry in PostgreSQL's lock table.
+    two, a transient error). At most 2,000 events, because every key costs an entry in PostgreSQL's lock table.
     """
     if not events:
         return

@@ -170,9 +170,9 @@ async def test_five_hundred_events_in_three_round_trips(engine: AsyncEngine, ses
     async with engine.connect() as connection:
         rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
     assert [row.key for row in rows] == [f"many-{n}" for n in range(500)], "the order of the list is the order of ids"
-    with pytest.raises(ValueError, match="1001 events"):
+    with pytest.raises(ValueError, match="2001 events"):
         async with sessions.begin() as session:
-            await append_all(session, [note_event("org-many", "x", n + 1) for n in range(1001)])
+            await append_all(session, [note_event("org-many", "x", n + 1) for n in range(2001)])
 
 
 async def test_metadata_and_tombstone(engine: AsyncEngine, sessions: Sessions) -> None:
