@@ -16,13 +16,13 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor
 from sqlalchemy import MetaData
 
-from servicekit import db, health, inbox, kafka, outbox
+from servicekit import consumers, db, health, inbox, outbox
 from servicekit.auth import Verifier
 from servicekit.clock import Clock, SystemClock
 from servicekit.http import Edge, add_error_handlers
 from servicekit.job_worker import Claimer, JobWorker
 from servicekit.jobs import CHANNEL as JOB_CHANNEL
-from servicekit.kafka import Consumers, Subscription
+from servicekit.kafka import Subscription
 from servicekit.logging import setup_logging
 from servicekit.loops import Loop, Supervisor
 from servicekit.migrations import migrate
@@ -136,14 +136,14 @@ class _Process:
     def start(self, resources: Any) -> None:
         runtime, health_ = self._runtime, self._runtime.health
         health_.probe("postgres", partial(db.ping, runtime.engine))
-        health_.probe("kafka", partial(kafka.ping, runtime.settings.kafka_bootstrap_servers))
+        health_.probe("kafka", partial(consumers.ping, runtime.settings.kafka_bootstrap_servers))
         if "outbox" in self._tables:
             relay = outbox.Relay(runtime.engine, self._events, runtime.listener.wake(outbox.CHANNEL))
             self._relay.start("relay", relay.step)
         if self._subscribers:
-            consumers = Consumers(runtime, resources, self._subscribers)
-            health_.probe("subscribers", consumers.check)
-            self._work.start("consumers", consumers.run)
+            group = consumers.Consumers(runtime, resources, self._subscribers)
+            health_.probe("subscribers", group.check)
+            self._work.start(group.NAME, group.run)
         for worker in self._workers:
             for number in range(worker.concurrency):
                 name = f"{worker.kind}.{number}"

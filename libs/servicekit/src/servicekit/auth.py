@@ -7,6 +7,7 @@ webhook-gateway alone, a service's identity from that service alone, and both on
 import time
 import warnings
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Annotated, Any
 
 import orjson
@@ -40,11 +41,16 @@ def sign(
 
     `claims` are the token's own, beside iss, aud, iat, nbf and exp.
     """
-    key = OKPKey.import_key(orjson.loads(settings.signing_key.get_secret_value()))
+    key = _signing_key(settings.signing_key.get_secret_value())
     now = int(time.time())
     header = {"alg": IDENTITY_ALGORITHM, "typ": "JWT", "kid": settings.service_name}
     issued = {"iss": settings.service_name, "aud": audience, "iat": now, "nbf": now, "exp": now + lifetime}
     return jwt.encode(header, claims | issued, key, algorithms=[IDENTITY_ALGORITHM])
+
+
+@lru_cache(maxsize=8)
+def _signing_key(jwk: str) -> OKPKey:
+    return OKPKey.import_key(orjson.loads(jwk))
 
 
 def sign_user(settings: ServiceSettings, audience: str, identity: UserIdentity) -> str:

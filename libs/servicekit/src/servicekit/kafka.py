@@ -4,23 +4,18 @@ Every default of FastStream that loses messages is set here: acknowledgement aft
 per subscription, no topics made on the way, headers that cannot be decoded, retries and dead letters.
 """
 
-import asyncio
 import dataclasses
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 from uuid import uuid4
 
-import structlog
 from aiokafka import ConsumerRecord
-from aiokafka.client import AIOKafkaClient
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
-from faststream.kafka.subscriber.usecase import LogicSubscriber
 from faststream.message import StreamMessage
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,7 +24,6 @@ from contracts.topics import TOPICS, Topic
 from servicekit.context import flow
 from servicekit.dead_letter import Guard, RetryThenDeadLetter
 from servicekit.errors import PermanentError
-from servicekit.health import NotReady
 from servicekit.inbox import claim
 from servicekit.runtime import Runtime
 
@@ -40,10 +34,7 @@ TombstoneHandler = Callable[[str, AsyncSession, Any], Awaitable[None]]
 BroadcastHandler = Callable[[Any, "EventHeaders", Any], Awaitable[None]]
 """`async def on_fact(event: Event, headers: EventHeaders, resources: Resources)`."""
 
-STALLED_SECONDS = 60.0
 _UNREADABLE = "servicekit-unreadable-headers"
-
-log = structlog.get_logger(__name__)
 
 
 class BadMessage(PermanentError):
@@ -248,96 +239,3 @@ async def _broadcast(subscription: Subscription, guard: Guard, resources: Any, r
     with flow(received.headers.correlation_id, received.headers.id):
         await cast("Any", handler)(received.event, received.headers, resources)
     guard.outcome("handled")
-
-
-class ConsumerStalled(Exception):
-    """A consumer fetches nothing though nothing tells it to (aio-libs/aiokafka#1154); a new one is made."""
-
-
-class Consumers:
-    """All subscriptions of a process, as one supervised step: connect, watch, and begin anew after any trouble."""
-
-    NAME = "consumers"
-
-    def __init__(self, runtime: Runtime, resources: Any, subscriptions: Sequence[Subscription]) -> None:
-        self._runtime = runtime
-        self._resources = resources
-        self._subscriptions = subscriptions
-        self.guards = {
-            subscription.group: Guard(
-                subscription.group,
-                subscription.topic.name,
-                None if subscription.broadcast else subscription.topic.dead_letter(subscription.service),
-                runtime.dead_letters,
-            )
-            for subscription in subscriptions
-        }
-        self._broker: KafkaBroker | None = None
-        self._idle_since: dict[str, float] = {}
-
-    async def run(self) -> None:
-        """Consume until something goes wrong (raises) or the task is cancelled."""
-        broker = make_broker(self._runtime, self._resources, self._subscriptions, self.guards)
-        self._idle_since = {}
-        try:
-            await broker.start()
-            self._broker = broker
-            while True:
-                await self._watch()
-                self._runtime.health.beat(self.NAME)
-                await asyncio.sleep(1)
-        finally:
-            self._broker = None
-            await broker.stop()
-
-    async def _watch(self) -> None:
-        for subscriber, guard in self._running():
-            if guard.rejections.stopped:
-                await subscriber.stop()
-                continue
-            idle = guard.busy_since is None and not _fetching(subscriber)
-            now = time.monotonic()
-            since = self._idle_since.setdefault(guard.group, now) if idle else now
-            if not idle:
-                self._idle_since.pop(guard.group, None)
-            if now - since > STALLED_SECONDS:
-                raise ConsumerStalled(f"{guard.group} has fetched nothing for {STALLED_SECONDS:g} s")
-
-    def _running(self) -> Iterator[tuple[LogicSubscriber[Any], Guard]]:
-        for subscriber in cast("list[LogicSubscriber[Any]]", self._broker.subscribers if self._broker else []):
-            if subscriber.consumer is not None:
-                yield subscriber, self.guards[str(subscriber.group_id)]
-
-    async def check(self) -> None:
-        """A probe: NotReady while a group is not at work."""
-        for guard in self.guards.values():
-            if guard.rejections.stopped:
-                raise NotReady(
-                    f"{guard.group} stopped: too many messages rejected. Mend the cause, restart the service, "
-                    "then replay with python -m servicekit.dead_letters"
-                )
-        assigned = {
-            guard.group
-            for subscriber, guard in self._running()
-            if subscriber.consumer and subscriber.consumer.assignment()
-        }
-        if waiting := self.guards.keys() - assigned:
-            raise NotReady(f"no partitions assigned yet: {', '.join(sorted(waiting))}")
-
-
-def _fetching(subscriber: LogicSubscriber[Any]) -> bool:
-    """Whether any assigned partition was polled within the last seconds; empty polls count, at two per second."""
-    consumer = subscriber.consumer
-    if consumer is None:
-        return False
-    polls = [consumer.last_poll_timestamp(partition) or 0 for partition in consumer.assignment()]
-    return bool(polls) and time.time() * 1000 - max(polls) < 10_000
-
-
-async def ping(bootstrap_servers: str) -> None:
-    """Raise if Kafka does not answer. A new connection every time: nothing that could be stuck."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, client_id="probe", request_timeout_ms=2000)
-    try:
-        await client.bootstrap()
-    finally:
-        await client.close()

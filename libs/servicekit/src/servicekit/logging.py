@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from aiokafka.errors import KafkaError
 from structlog.types import EventDict, Processor
 
+from servicekit.errors import PermanentError, ServiceError, TransientError
 from servicekit.settings import ServiceSettings
 
 _PRIVATE = """
@@ -19,7 +21,8 @@ refresh_token secret street token zip
 """
 PRIVATE_KEYS: Final = frozenset(_PRIVATE.split())
 REDACTED: Final = "[redacted]"
-_QUOTING_MODULES: Final = frozenset({"asyncpg", "fastapi", "pydantic", "pydantic_core", "sqlalchemy"})
+# Errors whose text is ours, or an address. All others may quote a person's data: int("Anna") does.
+_SPEAKING: Final = (ServiceError, TransientError, PermanentError, KafkaError, OSError)
 
 
 def redact(_: Any, __: str, event: EventDict) -> EventDict:
@@ -38,12 +41,13 @@ def _redacted(key: str, value: Any) -> Any:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """A traceback in which errors that quote data (SQL parameters, validated input) are named without their text."""
+    """A traceback with the text of our own errors alone; others are named by their type."""
     parts: list[str] = []
     current: BaseException | None = error
     while current is not None and len(parts) < 5:
         kind = type(current)
-        text = "" if kind.__module__.partition(".")[0] in _QUOTING_MODULES else f": {current}"
+        speaks = isinstance(current, _SPEAKING) or kind.__module__.startswith("servicekit.")
+        text = f": {current}" if speaks else ""
         parts.append("".join(traceback.format_tb(current.__traceback__)) + f"{kind.__qualname__}{text}")
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return "\n-- caused by --\n".join(parts)

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.topics import TOPICS
-from servicekit.kafka import Consumers, Subscription, make_broker
+from servicekit.consumers import Consumers
+from servicekit.kafka import Subscription, make_broker
 
 
 def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) -> None:
