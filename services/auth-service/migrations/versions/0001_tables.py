@@ -51,7 +51,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_oauth_grant"),
     )
     op.create_index("ix_oauth_grant_organization_id", "oauth_grant", ["organization_id"])
-    op.create_index("ix_oauth_grant_issued", "oauth_grant", ["issued_at"], postgresql_where=sa.text("ended_at IS NULL"))
+    op.create_index(
+        "ix_oauth_grant_refresh_expires_at",
+        "oauth_grant",
+        ["refresh_expires_at"],
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
     op.create_table(
         "connection",
         sa.Column("organization_id", sa.Text, nullable=False),

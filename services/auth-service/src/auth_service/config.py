@@ -35,8 +35,8 @@ class Settings(ServiceSettings):
     """A lease is never handed out for less than this, as long as Planning Center answers."""
     refresh_token_lifetime_days: int = Field(default=90, ge=1)
     """Counted from the issue of the access token beside it, not from the last use (planningcenter/developers#879)."""
-    keep_alive_days: int = Field(default=30, ge=1)
-    """A grant that nobody used for so long is refreshed, long before its refresh token dies."""
+    refresh_token_margin_days: int = Field(default=60, ge=1)
+    """A grant whose refresh token has less than this left is refreshed, also if nobody asks for a lease."""
     grant_care_every_seconds: float = Field(default=300, gt=0)
     """How often idle grants are looked for, and unused ones ended."""
     attempt_lifetime_seconds: int = Field(default=600, ge=1)
@@ -86,6 +86,6 @@ class Settings(ServiceSettings):
         return timedelta(days=self.refresh_token_lifetime_days)
 
     @property
-    def keep_alive(self) -> timedelta:
-        """The age at which an idle pair of tokens is renewed."""
-        return timedelta(days=self.keep_alive_days)
+    def refresh_token_margin(self) -> timedelta:
+        """What a refresh token must have left."""
+        return timedelta(days=self.refresh_token_margin_days)

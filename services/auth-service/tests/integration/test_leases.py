@@ -249,13 +249,13 @@ async def test_a_caller_who_goes_away_does_not_lose_the_new_pair(auth: Auth) -> 
 async def test_idle_grants_are_kept_alive(auth: Auth) -> None:
     admin = new_church()
     await auth.connect(admin)
-    await auth.sql("UPDATE oauth_grant SET issued_at = issued_at - interval '31 days'")
+    await auth.sql("UPDATE oauth_grant SET refresh_expires_at = now() + interval '59 days'")
     auth.simulator.control.mark()
     async with auth.process():
         await eventually(lambda: auth.token_requests() == 1, within=10)
 
         async def renewed() -> bool:
-            (row,) = await auth.sql("SELECT issued_at FROM oauth_grant")
-            return bool(row["issued_at"] > datetime.now(UTC) - timedelta(minutes=5))
+            (row,) = await auth.sql("SELECT refresh_expires_at FROM oauth_grant")
+            return bool(row["refresh_expires_at"] > datetime.now(UTC) + timedelta(days=89))
 
         await eventually(renewed, within=10)

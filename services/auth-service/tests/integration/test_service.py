@@ -2,19 +2,22 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import pytest
-from auth_support import Auth, environment, new_church
+from auth_support import Auth, environment, make_settings, new_church
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 
+from auth_service.config import Settings
 from auth_service.main import create_app
 from auth_service.storage.tables import Base
 from auth_service.storage.vault import Vault
 from contracts.routes import routes_of
 from contracts.values import AUTH_SERVICE
-from servicekit.testing import assert_migrated, assert_wiring
+from servicekit.local import LocalPostgres
+from servicekit.testing import Databases, assert_migrated, assert_wiring, eventually, serve
 
 
 @pytest.fixture
@@ -59,9 +62,71 @@ async def test_reencrypt_lets_the_old_key_go(auth: Auth) -> None:
 
 
 def test_a_wrong_key_is_refused_at_the_start_without_being_shown(auth: Auth) -> None:
-    values = environment(auth.settings)
+    values = {name.lower(): value for name, value in environment(auth.settings).items()}
     with pytest.raises(ValidationError) as caught:
-        type(auth.settings)(
-            **{name.lower(): value for name, value in values.items()} | {"token_encryption_keys": "s3cret"}
-        )
+        Settings.model_validate(values | {"token_encryption_keys": "s3cret"})
     assert "s3cret" not in str(caught.value)
+
+
+async def test_logs_tell_the_story_and_no_secret(auth: Auth, tmp_path: Path) -> None:
+    """A whole life of a connection in a process of its own, and every secret of it looked for in what it said."""
+    admin = new_church()
+    log = tmp_path / "log"
+    async with auth.process(output=log) as process:
+        alone = Auth(process.client, auth.keys, auth.simulator, auth.settings)
+        url = await alone.begin(admin)
+        redirect = await alone.consent(url, alone.login())
+        await alone.complete(admin, redirect)
+        first = (await alone.lease(admin)).json()
+        second = (await alone.lease(admin, failed_generation=first["token_generation"])).json()
+        (row,) = await auth.sql("SELECT refresh_token FROM oauth_grant")
+        refresh_token = Vault(auth.settings.encryption_keys).open(row["refresh_token"])
+        auth.simulator.control.end_tokens(op="revoke", which="both")
+        assert (await alone.lease(admin, failed_generation=second["token_generation"])).status_code == 409
+        assert (await alone.lease(new_church())).status_code == 409
+        person = (await alone.card(admin))["pco_person_name"]
+    said = log.read_text()
+    assert "planning center ended a grant" in said
+    for secret in (
+        first["access_token"],
+        second["access_token"],
+        refresh_token,
+        redirect["code"],
+        redirect["state"],
+        admin.cookies["pco_attempt"],
+        auth.settings.pco_client_secret.get_secret_value(),
+        auth.settings.encryption_keys[0],
+        person,
+    ):
+        assert secret not in said
+
+
+async def test_a_new_pair_waits_in_memory_while_postgresql_is_away(
+    auth: Auth, own_postgres: LocalPostgres, kafka_server: str
+) -> None:
+    """Planning Center has answered, the database has died: the pair exists nowhere else and is stored later."""
+    admin = new_church()
+    url = await Databases(own_postgres.url()).create("auth_service")
+    settings = make_settings(auth.keys, auth.simulator, database_url=url, kafka=kafka_server)
+    async with serve(create_app(settings), ready=False) as client:
+        alone = Auth(client, auth.keys, auth.simulator, settings)
+        await alone.connect(admin)
+        before = (await alone.lease(admin)).json()
+        auth.simulator.control.mark()
+        fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/token", nth=1)
+        asked = asyncio.create_task(alone.lease(admin, failed_generation=before["token_generation"]))
+        await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1, within=10)
+        await asyncio.to_thread(own_postgres.kill)
+        auth.simulator.control.release(fault)
+
+        async def away() -> bool:
+            return (await client.get("/api/v1/connections", headers=alone.headers(admin))).status_code == 503
+
+        await eventually(away, within=10)
+        await asyncio.to_thread(own_postgres.start)
+        answer = await asked
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["token_generation"] > before["token_generation"]
+        assert auth.token_requests() == 1
+        assert (await alone.lease(admin)).json() == answer.json()
+        assert (await alone.card(admin))["state"] == "connected"

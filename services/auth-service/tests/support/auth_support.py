@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import unescape
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -106,16 +107,17 @@ class Auth:
 
     # -- the gateway's side ---------------------------------------------------------------------------------
 
+    def headers(self, browser: Browser) -> dict[str, str]:
+        """Whom the gateway signs for."""
+        return self.keys.user_headers(
+            AUTH_SERVICE, organization_id=browser.organization_id, user_id=browser.user_id, roles=browser.roles
+        )
+
     async def call(
         self, browser: Browser, method: str, path: str, json: Any = None, *, ok: bool = True
     ) -> httpx.Response:
         """A call of the platform API as the gateway passes it on, with the browser's attempt cookie."""
-        headers = self.keys.user_headers(
-            AUTH_SERVICE,
-            organization_id=browser.organization_id,
-            user_id=browser.user_id,
-            roles=browser.roles,
-        )
+        headers = self.headers(browser)
         if browser.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
         response = await self.client.request(method, f"/api/v1/connections{path}", json=json, headers=headers)
@@ -205,9 +207,11 @@ class Auth:
         self.simulator.control.end_tokens(op="expire", which="access")
 
     @asynccontextmanager
-    async def process(self, settings: Settings | None = None) -> AsyncIterator["Process"]:
-        """`python -m auth_service` on the same database: another replica, or the same one after a crash."""
-        process = Process(settings or self.settings)
+    async def process(
+        self, settings: Settings | None = None, *, output: Path | None = None
+    ) -> AsyncIterator["Process"]:
+        """`python -m auth_service` on the same database: another replica. `output`: a file for what it says."""
+        process = Process(settings or self.settings, output)
         try:
             await process.start()
             yield process
@@ -238,8 +242,9 @@ def environment(settings: Settings) -> dict[str, str]:
 class Process:
     """A replica in a process of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, output: Path | None) -> None:
         self._settings = settings
+        self._output = output
         self._process: subprocess.Popen[bytes] | None = None
         self.client = httpx.AsyncClient()
 
@@ -249,7 +254,11 @@ class Process:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         env = {**os.environ, **environment(self._settings), "HTTP_PORT": str(port)}
-        self._process = subprocess.Popen([sys.executable, "-m", "auth_service"], env=env)  # noqa: ASYNC220
+        command = [sys.executable, "-m", "auth_service"]
+        with Path(self._output or os.devnull).open("wb") as output:  # noqa: ASYNC230
+            self._process = subprocess.Popen(  # noqa: ASYNC220
+                command, env=env, stdout=output if self._output else None, stderr=subprocess.STDOUT
+            )
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
         async def answers() -> bool:

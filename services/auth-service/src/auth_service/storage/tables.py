@@ -60,7 +60,9 @@ class OAuthGrant(Base):
     """One consent at Planning Center with the tokens it gives now."""
 
     __tablename__ = "oauth_grant"
-    __table_args__ = (Index("ix_oauth_grant_issued", "issued_at", postgresql_where=text("ended_at IS NULL")),)
+    __table_args__ = (
+        Index("ix_oauth_grant_refresh_expires_at", "refresh_expires_at", postgresql_where=text("ended_at IS NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     organization_id: Mapped[str] = mapped_column(index=True)

@@ -316,7 +316,8 @@ async def forget_organization(session: AsyncSession, user: UserIdentity, answer:
         raise StateForbids("No Planning Center organization is remembered here.", slug="not-connected")
     if any(connection.state != "disconnected" for connection in church.connections.values()):
         raise StateForbids("Disconnect both products first. The links are kept until then.", slug="connected")
-    if answer.confirmation != church.binding.pco_organization_name:
+    # A browser shows runs of blanks as one.
+    if answer.confirmation.split() != church.binding.pco_organization_name.split():
         raise Invalid(
             "Type the name exactly as it is shown. Nothing was changed.",
             errors=[{"field": "confirmation", "message": "is not the name of the Planning Center organization"}],

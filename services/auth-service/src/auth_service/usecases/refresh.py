@@ -45,6 +45,8 @@ STORE_WITHIN_SECONDS = 300.0
 SECOND_LOOK_SECONDS = 1.0
 """Before a refusal is believed: time for a replica that lost its lock to store what it got."""
 LOCK_WITHIN_SECONDS = 60.0
+LOCKS_AT_ONCE = 10
+"""Per process: each one is a connection to PostgreSQL beside the pool."""
 
 
 class GrantLocks:
@@ -54,16 +56,18 @@ class GrantLocks:
         url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
         self._dsn = url.render_as_string(hide_password=False)
         self._name = settings.service_name
+        self._slots = asyncio.Semaphore(LOCKS_AT_ONCE)
 
     @asynccontextmanager
     async def hold(self, grant_id: UUID) -> AsyncIterator[None]:
         """Wait for the lock and hold it. TimeoutError after `LOCK_WITHIN_SECONDS`; OSError if PostgreSQL is away."""
-        connection = await self._connect()
-        try:
-            await self._wait_for(connection, grant_id)
-            yield
-        finally:
-            connection.terminate()  # ends the session, and with it the lock
+        async with self._slots:
+            connection = await self._connect()
+            try:
+                await self._wait_for(connection, grant_id)
+                yield
+            finally:
+                connection.terminate()  # ends the session, and with it the lock
 
     async def _connect(self) -> asyncpg.Connection:
         try:
@@ -225,8 +229,11 @@ async def keep_alive(refresher: Refresher, sessions: Sessions, settings: Setting
         idle = await session.execute(
             select(OAuthGrant.id, OAuthGrant.token_generation)
             .join(Connection, Connection.grant_id == OAuthGrant.id)
-            .where(OAuthGrant.ended_at.is_(None), OAuthGrant.issued_at < clock.now() - settings.keep_alive)
-            .order_by(OAuthGrant.issued_at)
+            .where(
+                OAuthGrant.ended_at.is_(None),
+                OAuthGrant.refresh_expires_at < clock.now() + settings.refresh_token_margin,
+            )
+            .order_by(OAuthGrant.refresh_expires_at)
             .limit(100)
         )
         rows = idle.all()
