@@ -68,7 +68,7 @@ export function show(context) {
       h("ul", { class: "bullets" }, ...held.reasons.map((reason) => h("li", {}, reason))),
       h(
         "table",
-        { class: "table" },
+        { class: "table fold" },
         h("caption", { class: "hidden-visually" }, `${name} in Planning Center, and who it may be here`),
         h(
           "thead",
@@ -89,15 +89,15 @@ export function show(context) {
               "tr",
               {},
               h("th", { scope: "row" }, fieldName(field)),
-              h("td", {}, shown(held.theirs[field]) || "—"),
+              h("td", { "data-label": "Planning Center" }, shown(held.theirs[field]) || "—"),
               ...held.candidates.map(({ member }) => {
                 const value = shown(member[field]) || "—";
-                return h("td", {}, value === (shown(held.theirs[field]) || "—") ? value : h("strong", {}, value));
+                return h("td", { "data-label": `Here, ${fullName(member)}` }, value === (shown(held.theirs[field]) || "—") ? value : h("strong", {}, value));
               }),
             ),
           ),
           held.candidates.some(({ reasons }) => reasons.length > 0)
-            ? h("tr", {}, h("th", { scope: "row" }, "Why"), h("td", {}), ...held.candidates.map(({ reasons }) => h("td", {}, reasons.join(" "))))
+            ? h("tr", {}, h("th", { scope: "row" }, "Why"), h("td", {}), ...held.candidates.map(({ member, reasons }) => h("td", { "data-label": `Here, ${fullName(member)}` }, reasons.join(" "))))
             : null,
         ),
       ),

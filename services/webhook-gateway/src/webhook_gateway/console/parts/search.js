@@ -12,13 +12,21 @@ export function searchBox(context, label, placeholder) {
     "form",
     {
       role: "search",
-      class: "row",
+      class: "search",
       onsubmit: (/** @type {SubmitEvent} */ event) => {
         event.preventDefault();
         const q = new FormData(/** @type {HTMLFormElement} */ (event.currentTarget)).get("q");
         context.go(context.here({ q: String(q).trim(), rows: null }));
       },
     },
-    h("div", { class: "list-head" }, h("input", { type: "search", name: "q", "aria-label": label, placeholder, value: context.query.get("q"), maxlength: 100 }), h("button", {}, "Search")),
+    h("input", {
+      type: "search",
+      name: "q",
+      "aria-label": label,
+      placeholder,
+      value: context.query.get("q"),
+      maxlength: 100,
+    }),
+    h("button", {}, "Search"),
   );
 }
