@@ -4,10 +4,11 @@ Nothing staged is trusted blindly: the record is locked and the decision made ag
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,6 +43,7 @@ from people_sync.storage.tables import (
     Run,
     Staged,
 )
+from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.sync.compare import (
     candidates_of,
     family_values,
@@ -361,34 +363,46 @@ async def _hold(session: AsyncSession, work: Work, change: Change, person: Remot
 # --- families -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Memberships:
+    """Who joins and leaves which family here in one batch."""
+
+    joining: list[dict[str, Any]] = field(default_factory=list)
+    leaving: list[tuple[UUID, UUID]] = field(default_factory=list)
+
+
 async def _families(session: AsyncSession, work: Work, changes: Sequence[Change], effects: Effects) -> None:
-    staged = await _staged(session, work, FAMILY, [change.pco_id for change in changes])
-    links = await _links(session, work, FAMILY, [change.pco_id for change in changes])
+    pco_ids = [change.pco_id for change in changes]
+    staged = await _staged(session, work, FAMILY, pco_ids)
+    households = {pco_id: household_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
+    people = await record_ids(session, work, [one for h in households.values() for one in h.person_ids])
+    families = await _locked_families(session, work, [change.record_id for change in changes if change.record_id])
+    for change in changes:
+        if change.record_id not in families:
+            family = _new_family(session, work, change, households[str(change.pco_id)], effects)
+            families[family.id] = family
+    await session.flush()
+    links = await _links(session, work, FAMILY, pco_ids)
+    links |= await _family_links(session, work, [change for change in changes if change.pco_id not in links])
+    ours = await family_values(session, work, list(families.values()))
+    conflicts = await _open_conflicts(session, work, list(families))
+    moves = _Memberships()
     for change in changes:
         change.here = "done"
-        row = staged[str(change.pco_id)]
-        household = household_from_snapshot(row.snapshot or {})
-        people = await record_ids(session, work, list(household.person_ids))
-        family = await session.get(Family, change.record_id, with_for_update=True)
-        link = links.get(household.pco_id)
-        if family is None:
-            family = _new_family(session, work, change, household, effects)
+        pco_id = str(change.pco_id)
+        family, link = families[change.record_id], links.get(pco_id)  # type: ignore[index] # planned with a record
         if link is None:
-            link = await _family_link(session, work, change)
-        if link is not None:
-            result = merge_family(
-                policy_base(link),
-                await family_values(session, work, family),
-                household_values(household, people),
-                work.policy,
-                kept_different(link),
-            )
-            await _take_family_over(session, work, family, result, effects)
-            if result.fields.conflicts:
-                change.outcome = CONFLICT
-                conflict = (await _open_conflicts(session, work, [family.id])).get(family.id)
-                note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
-            _agree_family(change, link, family, household, result, row, people)
+            change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+            continue
+        theirs = household_values(households[pco_id], people)
+        result = merge_family(policy_base(link), ours[family.id], theirs, work.policy, kept_different(link))
+        _take_family_over(session, work, family, result, moves, effects)
+        if result.fields.conflicts:
+            change.outcome = CONFLICT
+            conflict = conflicts.get(family.id)
+            note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
+        _agree_family(change, link, family, households[pco_id], result, staged[pco_id], people)
+    await _move(session, work, moves, effects)
 
 
 def _new_family(
@@ -409,32 +423,31 @@ def _new_family(
     return family
 
 
-async def _family_link(session: AsyncSession, work: Work, change: Change) -> Link | None:
-    await session.flush()
-    made = await session.scalar(
-        insert(Link)
-        .values(
+async def _family_links(session: AsyncSession, work: Work, changes: Sequence[Change]) -> dict[str, Link]:
+    """Links for households that had none; not for one whose family was linked to another meanwhile."""
+    if not changes:
+        return {}
+    rows: list[dict[str, Any]] = [
+        {
             **work.owner,
-            kind=FAMILY,
-            record_id=change.record_id,
-            pco_id=change.pco_id,
-            state="linked",
-            agreed={},
-            kept_different={},
-            contacts={},
-            compared_version=0,
-            create_again=False,
-        )
-        .on_conflict_do_nothing()
-        .returning(Link)
-    )
-    if made is None:
-        change.outcome, change.sentence = LATER, OUTCOMES[LATER]
-    return made
+            "kind": FAMILY,
+            "record_id": change.record_id,
+            "pco_id": change.pco_id,
+            "state": "linked",
+            "agreed": {},
+            "kept_different": {},
+            "contacts": {},
+            "compared_version": 0,
+            "create_again": False,
+        }
+        for change in changes
+    ]
+    made = await session.scalars(insert(Link).values(rows).on_conflict_do_nothing().returning(Link))
+    return {link.pco_id: link for link in made}
 
 
-async def _take_family_over(
-    session: AsyncSession, work: Work, family: Family, result: FamilyMerge, effects: Effects
+def _take_family_over(
+    session: AsyncSession, work: Work, family: Family, result: FamilyMerge, moves: _Memberships, effects: Effects
 ) -> None:
     fields = result.fields
     if not (fields.to_ours or result.add_to_ours or result.remove_from_ours):
@@ -448,34 +461,31 @@ async def _take_family_over(
         primary = fields.to_ours["primary_contact"]
         family.primary_contact_id = UUID(primary) if primary else None
     for member in sorted(result.add_to_ours):
-        row = {"family_id": family.id, "member_id": UUID(member), "organization_id": work.organization_id}
-        await session.execute(insert(FamilyMember).values(row).on_conflict_do_nothing())
+        moves.joining.append(
+            {"family_id": family.id, "member_id": UUID(member), "organization_id": work.organization_id}
+        )
         session.add(_family_history(work, family, "members", None, member, "changed"))
     for member in sorted(result.remove_from_ours):
-        await session.execute(
-            delete(FamilyMember).where(FamilyMember.family_id == family.id, FamilyMember.member_id == UUID(member))
-        )
+        moves.leaving.append((family.id, UUID(member)))
         session.add(_family_history(work, family, "members", member, None, "changed"))
-    await _touch_members(session, result.add_to_ours | result.remove_from_ours, work, effects)
     if family.id not in effects.families:
         family.version += 1
         family.updated_at = work.resources.clock.now()
         effects.families[family.id] = family
 
 
-async def _touch_members(session: AsyncSession, ids: frozenset[str], work: Work, effects: Effects) -> None:
-    """A member's record names its families, so it is published again; no value that Planning Center has changed."""
-    rows = await session.scalars(
-        select(Member).where(Member.id.in_([UUID(one) for one in ids])).order_by(Member.id).with_for_update()
-    )
-    for member in rows:
-        if member.id not in effects.members:
-            link = await session.scalar(
-                select(Link).filter_by(**work.owner, kind=MEMBER, record_id=member.id).with_for_update()
-            )
-            if link and link.compared_version == member.version:
-                link.compared_version += 1
-            touch(work, member, effects)
+async def _move(session: AsyncSession, work: Work, moves: _Memberships, effects: Effects) -> None:
+    """Write memberships, and publish the members again: a member's record names its families."""
+    if moves.joining:
+        await session.execute(insert(FamilyMember).on_conflict_do_nothing(), moves.joining)
+    if moves.leaving:
+        await session.execute(
+            delete(FamilyMember).where(tuple_(FamilyMember.family_id, FamilyMember.member_id).in_(moves.leaving))
+        )
+    concerned = {row["member_id"] for row in moves.joining} | {member for _, member in moves.leaving}
+    members = await _locked(session, work, sorted(concerned - effects.members.keys()))
+    await touch_members(session, list(members.values()), work.resources.clock.now())
+    effects.members |= members
 
 
 def _family_history(work: Work, family: Family, name: str, old: Any, new: Any, rule: str) -> History:
@@ -585,6 +595,16 @@ async def _locked(session: AsyncSession, work: Work, ids: list[UUID]) -> dict[UU
         select(Member)
         .where(Member.organization_id == work.organization_id, Member.id.in_(ids))
         .order_by(Member.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in rows}
+
+
+async def _locked_families(session: AsyncSession, work: Work, ids: list[UUID]) -> dict[UUID, Family]:
+    rows = await session.scalars(
+        select(Family)
+        .where(Family.organization_id == work.organization_id, Family.id.in_(ids))
+        .order_by(Family.id)
         .with_for_update()
     )
     return {row.id: row for row in rows}

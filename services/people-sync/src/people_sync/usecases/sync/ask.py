@@ -33,7 +33,6 @@ from people_sync.usecases.sync.context import Work
 from servicekit.outbox import append
 
 EXAMPLES: Final = 5
-_SCANNED: Final = 2000
 _CHANGES: Final = (UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, GONE, INACTIVATED_THERE)
 
 
@@ -66,7 +65,7 @@ async def ask(work: Work) -> bool:
 
 async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
     """Asked if at least one first match has a field with two different values. Nothing was written yet."""
-    rows = await session.execute(
+    rows = await session.stream(
         select(Member, Staged.snapshot)
         .join(Change, Change.record_id == Member.id)
         .join(Staged, (Staged.run_id == Change.run_id) & (Staged.kind == MEMBER) & (Staged.pco_id == Change.pco_id))
@@ -89,7 +88,7 @@ async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
     )
     people = fields = 0
     examples: list[dict[str, str | None]] = []
-    for member, snapshot in rows:
+    async for member, snapshot in rows:
         person = person_from_snapshot(snapshot)
         result = merge({}, values_of(member), person.values, work.policy)
         if not result.first_match:

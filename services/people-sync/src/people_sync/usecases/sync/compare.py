@@ -355,14 +355,16 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
     found = await session.execute(
         _links(work, FAMILY, Family).where(Link.pco_id.in_(list(households))).with_for_update(of=Link)
     )
+    pairs = found.all()
+    ours = await family_values(session, work, [family for _, family in pairs])
     rows: Rows = []
-    for link, family in found.all():
+    for link, family in pairs:
         household = households.pop(link.pco_id)
         if family.deleted_at is not None:
             continue
         result = merge_family(
             policy_base(link),
-            await family_values(session, work, family),
+            ours[family.id],
             household_values(household, people),
             work.policy,
             kept_different(link),
@@ -467,25 +469,30 @@ def household_values(household: RemoteHousehold, people: dict[str, UUID]) -> Fam
     )
 
 
-async def family_values(session: AsyncSession, work: Work, family: Family) -> FamilyValues:
-    """Our side of a family: the members who are linked, since nobody else can be known on the other side."""
-    members = await session.scalars(
-        select(FamilyMember.member_id)
+async def family_values(session: AsyncSession, work: Work, families: Sequence[Family]) -> dict[UUID, FamilyValues]:
+    """Our side of families: the members who are linked, since nobody else can be known on the other side."""
+    rows = await session.execute(
+        select(FamilyMember.family_id, FamilyMember.member_id)
         .join(Link, Link.record_id == FamilyMember.member_id)
         .where(
-            FamilyMember.family_id == family.id,
+            FamilyMember.family_id.in_([family.id for family in families]),
             Link.kind == MEMBER,
             Link.organization_id == work.organization_id,
             Link.pco_organization_id == work.pco_organization_id,
             Link.state != "gone",
         )
     )
-    primary = family.primary_contact_id
-    return FamilyValues(
-        name=family.name,
-        members=frozenset(str(member) for member in members),
-        primary_contact=str(primary) if primary else None,
-    )
+    members: dict[UUID, set[str]] = {}
+    for family_id, member_id in rows.tuples():
+        members.setdefault(family_id, set()).add(str(member_id))
+    return {
+        family.id: FamilyValues(
+            name=family.name,
+            members=frozenset(members.get(family.id, ())),
+            primary_contact=str(family.primary_contact_id) if family.primary_contact_id else None,
+        )
+        for family in families
+    }
 
 
 async def record_ids(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, UUID]:

@@ -153,7 +153,7 @@ async def _update(work: Work, family: Family, link: Link, people: Mapping[str, s
     household = household_of((await work.pco.get(path)).data)
     async with work.job.sessions() as session:
         known = await record_ids(session, work, list(household.person_ids))
-        ours = await family_values(session, work, family)
+        ours = (await family_values(session, work, [family]))[family.id]
     result = merge_family(
         policy_base(link), ours, household_values(household, known), work.policy, kept_different(link)
     )
