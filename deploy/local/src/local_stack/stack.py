@@ -9,6 +9,7 @@
 All calls block; from a coroutine use ``asyncio.to_thread``.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -23,9 +24,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import DEVNULL, STDOUT, run
 from types import TracebackType
 from typing import Any, Final, Self
+
+from aiokafka.errors import KafkaError
+from alembic.util.exc import CommandError
+from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
 from local_stack.credentials import load_credentials
@@ -33,6 +37,8 @@ from local_stack.identity_provider import AUDIENCE, CONSOLE_CLIENT
 from local_stack.processes import ProcessBook, Say, StackProcess
 from servicekit.local import LocalKafka, LocalPostgres, LocalStackError
 from servicekit.local.process import DirectoryLock, RememberedFile, choose_port, port_is_free
+from servicekit.migrations import migrate
+from servicekit.provision import ProvisionError, provision
 
 SERVICES: Final = (AUTH_SERVICE, PEOPLE_SYNC, CONFLICT_SERVICE, CALENDAR_SYNC, WEBHOOK_GATEWAY)
 SIMULATOR: Final = "simulator"
@@ -113,6 +119,7 @@ class Stack:
         self._ports = _Ports(RememberedFile(self.state / "ports.json"))
         self._replicas: dict[str, list[_Replica]] = {}
         self._cancelled = threading.Event()
+        self._migrating = threading.Lock()
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -192,7 +199,7 @@ class Stack:
         with _direct.open(asked, timeout=10) as answer:
             return str(json.load(answer)["access_token"])
 
-    def wait_ready(self, name: str, index: int = 0, *, within: float = 60) -> None:
+    def wait_ready(self, name: str, index: int = 0, *, within: float = 120) -> None:
         """Return when a replica answers its readiness probe; LocalStackError if it does not in time."""
         replica = self._replicas[name][index]
         probe = f"http://127.0.0.1:{replica.port}{_PROBES.get(name, '/readyz')}"
@@ -309,8 +316,10 @@ class Stack:
 
     def _start_kafka(self) -> None:
         self.kafka.start()
-        environment = {**_inherited(), "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers}
-        self._run_to_end("topics", [sys.executable, "-m", "servicekit.provision"], environment)
+        try:
+            asyncio.run(provision(self.kafka.bootstrap_servers))
+        except (KafkaError, ProvisionError, TimeoutError) as error:
+            raise LocalStackError(f"The topics could not be created: {error}") from error
 
     def _start_simulator(self) -> None:
         credentials = load_credentials(self.state / "credentials.json", SERVICES)
@@ -345,7 +354,7 @@ class Stack:
     def _start_service(self, service: str) -> None:
         module = service.replace("-", "_")
         environment = self.environment(service)
-        self._run_to_end(f"{service}.migrate", [sys.executable, "-m", module, "migrate"], environment)
+        self._migrate(service, module)
         count = self._replica_counts.get(service, 1)
         if count == 1:
             ports = [self._ports.chosen[service]]
@@ -386,16 +395,15 @@ class Stack:
         for replica in replicas:
             replica.process.start()
 
-    def _run_to_end(self, label: str, argv: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Run a one-shot program; LocalStackError with the end of its output if it fails."""
-        if self._cancelled.is_set():
-            return
-        log = self.state / "logs" / f"{label}.log"
-        with log.open("w") as output:
-            done = run(argv, env=environment, stdin=DEVNULL, stdout=output, stderr=STDOUT, check=False)
-        if done.returncode:
-            last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-            raise LocalStackError(f"{' '.join(argv[1:])} failed; {log} says why:\n{last}")
+    def _migrate(self, service: str, module: str) -> None:
+        """What ``python -m <service> migrate`` does, without a process and its imports for each of five services."""
+        with self._migrating:  # Alembic keeps the migration at work in module globals
+            if self._cancelled.is_set():
+                return
+            try:
+                asyncio.run(migrate(self.database_url(service), module))
+            except (SQLAlchemyError, CommandError, OSError) as error:
+                raise LocalStackError(f"The migrations of {service} failed: {error}") from error
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., None]]:
