@@ -204,6 +204,7 @@ class RejectionGroup(Model):
 class PeopleStatus(Model):
     """What the People card shows beside the connection."""
 
+    connected: bool = Field(description="Whether a sync can be started: the connection is known to the sync itself.")
     members: int
     families: int
     linked_members: int

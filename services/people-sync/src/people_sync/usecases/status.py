@@ -40,6 +40,7 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
     )
     current = await runs.open_run(session, organization_id)
     return PeopleStatus(
+        connected=connection is not None and connection.state == "connected",
         members=await _count(session, Member, organization_id),
         families=await _count(session, Family, organization_id),
         linked_members=links.get((MEMBER, "linked"), 0) + links.get((MEMBER, "supplied"), 0),

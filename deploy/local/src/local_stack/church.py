@@ -1,0 +1,185 @@
+"""A person of a church at work through the platform API: what stories, container checks and benchmarks drive.
+
+with Stack(tmp_path) as stack, Church.of(stack, "ada") as church:
+    church.connect()
+    run = church.sync()
+    assert run["counts"]["created_here"] == 300
+"""
+
+import html
+import re
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from local_stack.stack import SIMULATOR, Stack
+from pco_simulator.testing import Control
+
+ENDED: Final = ("done", "stopped", "failed")
+_HIDDEN: Final = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"')
+_LOGIN: Final = re.compile(r'name="login"[^>]*value="([^"]*)"')
+
+
+class StoryError(AssertionError):
+    """An answer that the story did not expect."""
+
+
+class Church:
+    """One signed-in person. Every call raises StoryError with the problem document if it is refused."""
+
+    def __init__(self, base_url: str, token: str, control: Control) -> None:
+        self.api = httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        self.control = control
+
+    @classmethod
+    def of(cls, stack: Stack, username: str = "ada") -> Self:
+        """The person `username` of the identity provider, in a running stack."""
+        return cls(stack.url(), stack.token(username, lifetime=6 * 3600), Control(stack.url(SIMULATOR)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.api.close()
+        self.control.close()
+
+    # -- calls -----------------------------------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """One call under `/api/v1`; the decoded answer. A 503 is tried again for a minute: a part may just restart."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                answer = self.api.request(method, f"/api/v1{path}", **options)
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+                continue
+            if answer.status_code not in {502, 503, 504} or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        if answer.is_error:
+            raise StoryError(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json() if answer.content else None
+
+    def get(self, path: str, **query: Any) -> Any:
+        """A read."""
+        return self.call("GET", path, params=query)
+
+    def all(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Every item of a list, page after page."""
+        after: str | None = None
+        while True:
+            page = self.get(path, limit=200, **query, **({"after": after} if after else {}))
+            yield from page["items"]
+            after = page["next"]
+            if after is None:
+                return
+
+    # -- connecting ------------------------------------------------------------------------------------------------
+
+    def connect(self, product: str = "people", login: int = 0) -> dict[str, Any]:
+        """Consent as the simulator's `login`-th user and finish; the connected card."""
+        started = self.call("POST", f"/connections/{product}/authorize")
+        answer = self.consent(started["authorize_url"], login)
+        card = self.call("POST", "/connections/complete", json=answer)["card"]
+        if product == "people":
+            self._known_to_people_sync()
+        return dict(card)
+
+    @staticmethod
+    def consent(authorize_url: str, login: int = 0, decision: str = "allow") -> dict[str, str]:
+        """What a person does on Planning Center's page: choose an account and allow. The answer's parameters."""
+        with httpx.Client(timeout=60) as browser:
+            page = browser.get(authorize_url).raise_for_status().text
+            form = {name: html.unescape(value) for name, value in _HIDDEN.findall(page)}
+            form |= {"login": _LOGIN.findall(page)[login], "decision": decision}
+            back = browser.post(authorize_url.partition("?")[0], data=form).headers["location"]
+        return dict(httpx.URL(back).params)
+
+    def _known_to_people_sync(self) -> None:
+        """The fact travels through Kafka: wait until a sync can be started."""
+        self.eventually(lambda: self.get("/people/status")["connected"] is True, "people-sync learns of the connection")
+
+    # -- syncing ---------------------------------------------------------------------------------------------------
+
+    def start(self, kind: str = "full") -> str:
+        """Sync Now; the run's id."""
+        return str(self.call("POST", "/people/runs", json={"kind": kind})["id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """A run as it stands."""
+        return dict(self.get(f"/people/runs/{run_id}"))
+
+    def wait(self, run_id: str, *, answers: Mapping[str, str] | None = None, within: float = 300) -> dict[str, Any]:
+        """The run when it has ended. `answers`, by question, are given when it asks; an unexpected question raises."""
+        deadline = time.monotonic() + within
+        while True:
+            run = self.run(run_id)
+            if run["state"] in ENDED:
+                return run
+            question = run["question"]
+            if question is not None:
+                kind = question["kind"]
+                if kind not in (answers or {}):
+                    raise StoryError(f"the run asks {question}")
+                self.call("POST", f"/people/runs/{run_id}/answer", json={"question": kind, "answer": answers[kind]})  # type: ignore[index]
+            if time.monotonic() > deadline:
+                raise StoryError(f"the run did not end within {within:g} s: {run}")
+            time.sleep(0.1)
+
+    def sync(
+        self, kind: str = "full", *, answers: Mapping[str, str] | None = None, within: float = 300
+    ) -> dict[str, Any]:
+        """Sync Now, to its end; raises unless it is done."""
+        run = self.wait(self.start(kind), answers=answers, within=within)
+        if run["state"] != "done":
+            raise StoryError(f"the run ended as {run['state']}: {run['message']}")
+        return run
+
+    def eventually(self, true: Any, what: str, within: float = 60) -> None:
+        """Wait until `true()` holds."""
+        deadline = time.monotonic() + within
+        while not true():
+            if time.monotonic() > deadline:
+                raise StoryError(f"did not happen within {within:g} s: {what}")
+            time.sleep(0.1)
+
+    # -- the directory ---------------------------------------------------------------------------------------------
+
+    def members(self, **query: Any) -> list[dict[str, Any]]:
+        """All members that fit the filters."""
+        return list(self.all("/people/members", **query))
+
+    def families(self, **query: Any) -> list[dict[str, Any]]:
+        """All families that fit the filters."""
+        return list(self.all("/people/families", **query))
+
+    def add_member(self, **values: Any) -> dict[str, Any]:
+        """Add a member."""
+        return dict(self.call("POST", "/people/members", json=values))
+
+    def change_member(self, member: Mapping[str, Any], **values: Any) -> dict[str, Any]:
+        """Change a member."""
+        return dict(self.call("PATCH", f"/people/members/{member['id']}", json=values))
+
+    def add_family(self, name: str, *members: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a family."""
+        body = {"name": name, "member_ids": [member["id"] for member in members]}
+        return dict(self.call("POST", "/people/families", json=body))
+
+    # -- Planning Center's truth -----------------------------------------------------------------------------------
+
+    def writes_since(self, mark: int) -> list[tuple[str, str]]:
+        """Method and path of every write that Planning Center served since `control.mark()`."""
+        return [
+            (entry["method"], entry["path"])
+            for entry in self.control.journal(after=mark, limit=100_000)
+            if entry["method"] != "GET" and entry["path"].startswith("/people/")
+        ]
