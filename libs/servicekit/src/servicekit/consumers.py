@@ -83,13 +83,18 @@ class Consumers:
                     f"{guard.group} stopped: too many messages rejected. Mend the cause, restart the service, "
                     "then replay with python -m servicekit.dead_letters"
                 )
-        assigned = {
-            guard.group
-            for subscriber, guard in self._running()
-            if subscriber.consumer and subscriber.consumer.assignment()
-        }
-        if waiting := self.guards.keys() - assigned:
+        at_work = {guard.group for subscriber, guard in self._running() if _at_work(subscriber)}
+        if waiting := self.guards.keys() - at_work:
             raise NotReady(f"no partitions assigned yet: {', '.join(sorted(waiting))}")
+
+
+def _at_work(subscriber: LogicSubscriber[Any]) -> bool:
+    """Whether partitions are assigned and each was fetched from: only then does "latest" mean from now on."""
+    consumer = subscriber.consumer
+    if consumer is None:
+        return False
+    partitions = consumer.assignment()
+    return bool(partitions) and all(consumer.last_poll_timestamp(partition) is not None for partition in partitions)
 
 
 def _fetching(subscriber: LogicSubscriber[Any]) -> bool:

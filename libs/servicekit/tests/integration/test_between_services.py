@@ -96,7 +96,7 @@ async def test_every_replica_sees_every_broadcast_from_now_on(settings: GatewayS
             def versions(seen: Seen = seen) -> bool:
                 return [e.version for e, _ in seen if e.organization_id == organization] == [2, 3]
 
-            await eventually(versions, within=15, because="13 fails, is logged and dropped")
+            await eventually(versions, within=30, because="13 fails, is logged and dropped")
     headers = next(headers for e, headers in one if e.organization_id == organization)
     assert headers
     assert (headers.type, headers.source) == ("ConnectionAuthorized", "/auth-service")

@@ -80,3 +80,4 @@ def kafka() -> Iterator[str]:
 
             with directory() as home, LocalKafka(home) as server:
                 yield server.bootstrap_servers
+                server.kill()  # an orderly end takes seconds, and nothing of it is needed
