@@ -170,11 +170,17 @@ async def test_a_refresh_cannot_outlive_the_disconnect(auth: Auth, facts: Facts)
     admin = new_church()
     await auth.connect(admin)
     await auth.expire_access_token(admin)
-    fault = auth.simulator.control.add_fault({"kind": "latency", "ms": 1000}, path="/oauth/token", times=1)
+    fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/token", times=1)
     refreshing = asyncio.create_task(auth.lease(admin))
-    await eventually(lambda: auth.simulator.control.fault(fault)["acted"] == 1)
+    await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1)
     await auth.call(admin, "POST", "/people/disconnect")
     await facts.publish(removed(admin, generation=1), WEBHOOK_GATEWAY)
+
+    async def disconnect_waits() -> bool:
+        return bool(await auth.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+
+    await eventually(disconnect_waits, within=8)
+    auth.simulator.control.release(fault)
     await auth.receipt(admin)
     await refreshing
     grants = auth.simulator.control.grants()
