@@ -1,0 +1,60 @@
+"""Stacks for the stories: every service twice behind a round-robin proxy, and a vendor that is not kind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.values import SERVICES
+from local_stack.church import Church
+from local_stack.stack import Stack
+
+HORIZON_SECONDS = 2.0
+UNKIND = {
+    # Reads lag behind writes, as the vendor's do; the services are told how long that may take.
+    "lists_lag_ms": 1000,
+    "filters_lag_ms": 1000,
+    "singles_lag_ms": 1000,
+    "rate_period_seconds": 2,
+}
+SCALED = {
+    "PCO_STALENESS_HORIZON_SECONDS": str(HORIZON_SECONDS),
+    "PCO_REQUEST_TIMEOUT_SECONDS": "5",
+    "JOB_LEASE_SECONDS": "6",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """All services, two processes each."""
+    state: Path = tmp_path_factory.mktemp("stack")
+    with Stack(
+        state,
+        people=300,
+        replicas=dict.fromkeys(SERVICES, 2),
+        environment={"people-sync": SCALED},
+        simulator_settings=UNKIND,
+        cache=Path(__file__).parents[2] / ".cache",
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def ada(stack: Stack) -> Iterator[Church]:
+    """The admin of the first church."""
+    with Church.of(stack, "ada") as church:
+        yield church
+
+
+@pytest.fixture
+def olga(stack: Stack) -> Iterator[Church]:
+    """The admin of the other church."""
+    with Church.of(stack, "olga") as church:
+        yield church
+
+
+@pytest.fixture
+def sam(stack: Stack) -> Iterator[Church]:
+    """Staff of the first church."""
+    with Church.of(stack, "sam") as church:
+        yield church
