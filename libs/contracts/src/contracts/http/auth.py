@@ -47,6 +47,7 @@ class CompleteAuthorization(Intent):
     state: str = Field(min_length=1, max_length=200)
     code: str | None = Field(default=None, min_length=1, max_length=2000)
     error: str | None = Field(default=None, max_length=200)
+    error_description: str | None = Field(default=None, max_length=2000, description="Taken and not shown.")
 
 
 class AuthorizationCompleted(Model):
