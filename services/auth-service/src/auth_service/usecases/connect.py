@@ -45,7 +45,7 @@ from contracts.identity import UserIdentity
 from servicekit import outbox
 from servicekit.clock import Clock
 from servicekit.db import Sessions
-from servicekit.errors import Invalid
+from servicekit.errors import Invalid, is_outage
 
 log = structlog.get_logger(__name__)
 
@@ -304,8 +304,10 @@ class Connecting:
             return
         try:
             await self._refresher.refresh(earlier.id, earlier.token_generation)
-        except (PlanningCenterAway, OSError) as error:
-            log.info("the earlier grant was not looked at", cause=str(error))
+        except Exception as error:
+            if not (isinstance(error, PlanningCenterAway) or is_outage(error)):
+                raise
+            log.info("the earlier grant was not looked at", cause=type(error).__name__)
 
 
 async def forget_organization(session: AsyncSession, user: UserIdentity, answer: ForgetOrganization) -> None:

@@ -125,8 +125,11 @@ class Refresher:
 
     def _done(self, grant_id: UUID, task: "asyncio.Task[OAuthGrant | None]") -> None:
         self._running.pop(grant_id, None)
-        if not task.cancelled() and (error := task.exception()):
-            log.info("refresh failed", grant_id=str(grant_id), cause=str(error) or type(error).__name__)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, PlanningCenterAway):
+            log.info("refresh postponed", grant_id=str(grant_id), cause=str(error))
+        elif error is not None:
+            log.error("refresh failed", grant_id=str(grant_id), exc_info=error)
 
     async def drain(self) -> None:
         """Wait for refreshes in progress, at shutdown."""
@@ -135,15 +138,15 @@ class Refresher:
     async def _refresh(self, grant_id: UUID, stale_generation: int) -> OAuthGrant | None:
         async with self._locks.hold(grant_id):
             grant, interrupted = await self._begin(grant_id, stale_generation)
-            if grant is None or grant.ended_at or grant.token_generation > stale_generation:
-                return grant if grant and not grant.ended_at else None
+            if grant is None or grant.token_generation > stale_generation:
+                return grant
             try:
                 tokens = await self._vendor.refresh(self._vault.open(grant.refresh_token))
             except GrantRefused:
                 await asyncio.sleep(SECOND_LOOK_SECONDS)
                 grant, _ = await self._begin(grant_id, stale_generation)
-                if grant is None or grant.ended_at or grant.token_generation > stale_generation:
-                    return grant if grant and not grant.ended_at else None
+                if grant is None or grant.token_generation > stale_generation:
+                    return grant
                 try:
                     tokens = await self._vendor.refresh(self._vault.open(grant.refresh_token))
                 except GrantRefused:
@@ -152,10 +155,15 @@ class Refresher:
             return await self._store(grant_id, stale_generation, tokens)
 
     async def _begin(self, grant_id: UUID, stale_generation: int) -> tuple[OAuthGrant | None, bool]:
-        """The grant as stored, marked as being refreshed if it is still stale; and whether it was marked before."""
+        """The grant as stored, marked as being refreshed if it is still stale; and whether it was marked before.
+
+        None if it has ended or is gone.
+        """
         async with self._sessions.begin() as session:
             grant = await queries.grant(session, grant_id)
-            if grant is None or grant.ended_at or grant.token_generation > stale_generation:
+            if grant is None or grant.ended_at:
+                return None, False
+            if grant.token_generation > stale_generation:
                 return grant, False
             interrupted = grant.refresh_started_at is not None
             grant.refresh_started_at = self._clock.now()
