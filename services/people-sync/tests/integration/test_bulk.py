@@ -1,13 +1,28 @@
 """Bulk upsert by the platform's own ids, over HTTP on a real PostgreSQL."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from people_sync.storage.tables import FamilyMember, History, Link, Member
+from people_sync.usecases.connections import connection_changed
 
 FAMILY = {"external_id": "f1", "name": "Smith", "member_external_ids": ["a", "b"], "primary_contact_external_id": "a"}
+
+AUTHORIZED = ConnectionAuthorized(
+    organization_id="org-1",
+    version=1,
+    product="people",
+    generation=1,
+    state="connected",
+    pco_organization_id="77",
+    pco_organization_name="Test Church",
+    pco_person_id="1",
+    occurred_at=datetime(2026, 1, 5, tzinfo=UTC),
+)
 
 
 def person(external_id: str, **values: Any) -> dict[str, Any]:
@@ -111,6 +126,23 @@ async def test_a_known_pco_id_becomes_a_supplied_link(church: Any) -> None:
     assert counts(other) == (1, 0, 0, 2)
     assert ["belongs to another" in one["errors"][0]["message"] for one in other["rejected"]] == [True, False]
     assert len(await church.rows(Link)) == 2
+
+
+async def test_pco_ids_sent_before_connecting_belong_to_the_organization_that_is_connected(church: Any) -> None:
+    await put(church, [person("a", pco_id="11"), person("b", pco_id="12"), person("c", pco_id="13")])
+    assert counts(await put(church, [person("a", pco_id="11")])) == (0, 0, 1, 0)
+    members = {one["external_id"]: one["id"] for one in (await church.call("GET", "/members"))["items"]}
+    # Links from an earlier connection: b's own, and one of somebody else for c's id.
+    await church.link(members["b"], "99")
+    older = await church.add()
+    await church.link(older["id"], "13")
+    async with church.app.state.runtime.sessions.begin() as session:
+        await connection_changed(session, AUTHORIZED)
+    assert {(link.pco_id, str(link.record_id), link.pco_organization_id) for link in await church.rows(Link)} == {
+        ("11", members["a"], "77"),
+        ("99", members["b"], "77"),
+        ("13", older["id"], "77"),
+    }
 
 
 async def test_a_pco_id_sent_later_is_news_once(church: Any) -> None:

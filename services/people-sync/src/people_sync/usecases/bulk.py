@@ -11,8 +11,9 @@ from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import insert, or_, select, text
+from sqlalchemy import delete, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from contracts.http.common import FieldError
 from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResult, BulkUpsert
@@ -36,6 +37,26 @@ NOT_CONNECTED: Final = ""
 """The Planning Center organization of links that the platform supplied before any was connected."""
 
 _ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:organization, 7))")
+
+
+async def adopt_supplied(session: AsyncSession, organization_id: str, pco_organization_id: str) -> None:
+    """Give links that the platform supplied before any organization was connected to the one that is now.
+
+    A link that the organization has for the same record, or the same id, from an earlier time wins.
+    """
+    known = aliased(Link)
+    of_church = (Link.organization_id == organization_id, Link.pco_organization_id == NOT_CONNECTED)
+    overtaken = exists().where(
+        known.organization_id == organization_id,
+        known.pco_organization_id == pco_organization_id,
+        known.kind == Link.kind,
+        or_(known.pco_id == Link.pco_id, known.record_id == Link.record_id),
+    )
+    silent = {"synchronize_session": False}
+    await session.execute(delete(Link).where(*of_church, overtaken), execution_options=silent)
+    await session.execute(
+        update(Link).where(*of_church).values(pco_organization_id=pco_organization_id), execution_options=silent
+    )
 
 
 @dataclass(slots=True)

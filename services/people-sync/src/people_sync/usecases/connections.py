@@ -7,6 +7,7 @@ from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import PEOPLE
 from people_sync.storage.tables import Connection
 from people_sync.usecases import runs
+from people_sync.usecases.bulk import adopt_supplied
 
 
 async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
@@ -31,6 +32,7 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
     statement = insert(Connection).values(organization_id=fact.organization_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["organization_id"], set_=values))
     if fact.state == "connected":
+        await adopt_supplied(session, fact.organization_id, fact.pco_organization_id)
         await runs.resume_waiting(session, fact.organization_id)
     elif fact.state in {"closing", "disconnected"}:
         await runs.stop_open(session, fact.organization_id)

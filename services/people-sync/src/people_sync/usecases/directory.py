@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
-from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import people
@@ -21,7 +20,7 @@ from contracts.values import MEMBER
 from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.inputs import problems
 from people_sync.domain.values import FIELDS, as_dict
-from people_sync.storage import paging
+from people_sync.storage import by_name, paging
 from people_sync.storage.records import render_members, values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMatch, Link, Member
 from people_sync.usecases import history
@@ -121,38 +120,36 @@ async def members(session: AsyncSession, organization_id: str, query: MemberQuer
     if query.child is not None:
         conditions.append(Member.child == query.child)
     if query.state:
-        conditions.append(_in_state(organization_id, query.state))
-    statement = select(Member).where(*conditions).order_by(Member.name_key, Member.id).limit(query.limit + 1)
-    total = None
-    if query.after:
-        name, last = paging.decode(query.after, str, UUID)
-        statement = statement.where(func.row(Member.name_key, Member.id) > func.row(name, last))
-    else:
-        total = await session.scalar(select(func.count()).select_from(Member).where(*conditions))
-    rows = (await session.scalars(statement)).all()
+        conditions.append(await _in_state(session, organization_id, query.state))
+    rows, total = await by_name.page_of(session, Member, conditions, query, filtered=len(conditions) > 2)
     shown = rows[: query.limit]
     return Page[people.Member](
-        items=tuple(await render_members(session, shown)),
-        next=paging.encode(shown[-1].name_key, str(shown[-1].id)) if len(rows) > query.limit else None,
-        total=total,
+        items=tuple(await render_members(session, shown)), next=by_name.behind(rows, query), total=total
     )
 
 
-def _in_state(organization_id: str, state: str) -> ColumnElement[bool]:
-    link = current_link(organization_id).where(Link.record_id == Member.id)
-    if state == "linked":
-        return link.where(Link.state != "gone").exists()
-    if state == "gone":
-        return link.where(Link.state == "gone").exists()
-    if state == "local":
-        return ~link.exists()
+async def _in_state(session: AsyncSession, organization_id: str, state: str) -> ColumnElement[bool]:
+    if state == "inactive":
+        return ~Member.active
     if state == "held":
-        return exists().where(
-            HeldMatch.organization_id == organization_id,
-            HeldMatch.state.in_(["open", "later"]),
-            HeldMatch.candidate_ids.contains(array([func.cast(Member.id, HeldMatch.pco_id.type)])),
+        # Through the few held matches: the other way round each member would be looked up among them.
+        waiting = select(func.unnest(HeldMatch.candidate_ids)).where(
+            HeldMatch.organization_id == organization_id, HeldMatch.state.in_(["open", "later"])
         )
-    return ~Member.active
+        return func.cast(Member.id, HeldMatch.pco_id.type).in_(waiting)
+    # Read first, so that the planner sees a plain anti-join for those who have no link.
+    current = await session.scalar(
+        select(Connection.pco_organization_id).where(Connection.organization_id == organization_id)
+    )
+    link = exists().where(
+        Link.organization_id == organization_id,
+        Link.pco_organization_id == current,
+        Link.kind == MEMBER,
+        Link.record_id == Member.id,
+    )
+    if state == "local":
+        return ~link
+    return link.where(Link.state == "gone") if state == "gone" else link.where(Link.state != "gone")
 
 
 def current_link(organization_id: str, kind: str = MEMBER) -> Select[Link]:

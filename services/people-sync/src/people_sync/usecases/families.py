@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Select, delete, func, insert, select, tuple_
+from sqlalchemy import Select, delete, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import people
@@ -16,7 +16,7 @@ from contracts.http.common import Page
 from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery
 from contracts.values import FAMILY
 from people_sync.domain.canonical import fold, name_key
-from people_sync.storage import paging
+from people_sync.storage import by_name, paging
 from people_sync.storage.records import render_families
 from people_sync.storage.tables import Family, FamilyMember, Member
 from people_sync.usecases import history
@@ -109,19 +109,10 @@ async def families(session: AsyncSession, organization_id: str, query: FamilyQue
     conditions = [Family.organization_id == organization_id, Family.deleted_at.is_(None)]
     if query.q:
         conditions.append(Family.name_key.like(paging.contains(fold(query.q))))
-    statement = select(Family).where(*conditions).order_by(Family.name_key, Family.id).limit(query.limit + 1)
-    total = None
-    if query.after:
-        name, last = paging.decode(query.after, str, UUID)
-        statement = statement.where(func.row(Family.name_key, Family.id) > func.row(name, last))
-    else:
-        total = await session.scalar(select(func.count()).select_from(Family).where(*conditions))
-    rows = (await session.scalars(statement)).all()
+    rows, total = await by_name.page_of(session, Family, conditions, query, filtered=bool(query.q))
     shown = rows[: query.limit]
     return Page[people.Family](
-        items=tuple(await render_families(session, shown)),
-        next=paging.encode(shown[-1].name_key, str(shown[-1].id)) if len(rows) > query.limit else None,
-        total=total,
+        items=tuple(await render_families(session, shown)), next=by_name.behind(rows, query), total=total
     )
 
 
