@@ -193,7 +193,7 @@ def test_limit_falls_from_100_to_10() -> None:
     wall = run_in_virtual_time(main())
     # What was sent before the first answer that says 10 is refused; after it nothing is.
     assert vendor.refused() <= 5
-    assert wall <= 20 * 6
+    assert wall <= 20 * 6.5
 
 
 @pytest.mark.parametrize("start", [0.0, 3.0, 30.0])
