@@ -80,7 +80,14 @@ def create_service(
         finally:
             await process.close()
 
-    app = FastAPI(title=title or settings.service_name, lifespan=lifespan, separate_input_output_schemas=False)
+    app = FastAPI(
+        title=title or settings.service_name,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+        # FastAPI's own pages load their scripts from another origin.
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.runtime = runtime
     app.state.verifier = Verifier(settings)
     app.state.subscribers = tuple(subscribers)

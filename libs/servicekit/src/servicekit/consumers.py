@@ -39,6 +39,7 @@ class Consumers:
             )
             for subscription in subscriptions
         }
+        self._gaps = {subscription.group: subscription.gap for subscription in subscriptions if subscription.gap}
         self._broker: KafkaBroker | None = None
         self._idle_since: dict[str, float] = {}
 
@@ -62,6 +63,10 @@ class Consumers:
             if guard.rejections.stopped:
                 await subscriber.stop()
                 continue
+            gap = self._gaps.get(guard.group)
+            if gap and gap.noted and _at_work(subscriber):
+                gap.noted = False
+                gap.tell(self._resources)
             idle = guard.busy_since is None and not _fetching(subscriber)
             now = time.monotonic()
             since = self._idle_since.setdefault(guard.group, now) if idle else now

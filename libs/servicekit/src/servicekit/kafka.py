@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, cast
 from uuid import uuid4
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
@@ -71,6 +71,21 @@ class EventHeaders:
         )
 
 
+class Gap(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Notes that a broadcast subscription begins anew: what was published in between may have passed it by."""
+
+    def __init__(self, tell: Callable[[Any], None]) -> None:
+        self.tell = tell
+        self.noted = False
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        """Nothing to do: the next assignment says it."""
+
+    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
+        """Told by `servicekit.consumers` once every partition has been fetched from."""
+        self.noted = True
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """A group that takes one topic. Make it with `subscribe` or `subscribe_broadcast`."""
@@ -81,6 +96,7 @@ class Subscription:
     handlers: Mapping[type[Event], Handler | BroadcastHandler]
     on_tombstone: TombstoneHandler | None = None
     broadcast: bool = False
+    gap: Gap | None = None
 
 
 def subscribe(
@@ -102,15 +118,24 @@ def subscribe(
     return Subscription(known, service, group, handlers, on_tombstone)
 
 
-def subscribe_broadcast(topic: str, *, service: str, handlers: Mapping[type[Event], BroadcastHandler]) -> Subscription:
+def subscribe_broadcast(
+    topic: str,
+    *,
+    service: str,
+    handlers: Mapping[type[Event], BroadcastHandler],
+    on_gap: Callable[[Any], None] | None = None,
+) -> Subscription:
     """A group of its own for every process, from latest: each replica sees each fact from now on.
 
     No transaction, no inbox and no dead letters: a message that fails is logged, counted and dropped.
+    on_gap: called with the resources whenever "now" begins, at the start and after every trouble with Kafka.
     """
     known = _topic(topic, handlers)
     if service not in known.broadcast:
         raise ValueError(f"{service} has no broadcast subscription of {topic} in the registry")
-    return Subscription(known, service, f"{service}.live.{uuid4()}", handlers, broadcast=True)
+    return Subscription(
+        known, service, f"{service}.live.{uuid4()}", handlers, broadcast=True, gap=on_gap and Gap(on_gap)
+    )
 
 
 def _topic(name: str, handlers: Mapping[type[Event], Any]) -> Topic:
@@ -197,6 +222,7 @@ def make_broker(
             parser=_parse,
             decoder=_decoder(subscription.topic),
             no_reply=True,
+            listener=subscription.gap,
         )
         guard_of[subscriber] = guards[subscription.group]
         subscriber(_handler(subscription, guards[subscription.group], runtime, resources))

@@ -141,6 +141,7 @@ export interface RejectionGroup {
 }
 
 export interface PeopleStatus {
+  connected: boolean;
   members: number;
   families: number;
   linked_members: number;

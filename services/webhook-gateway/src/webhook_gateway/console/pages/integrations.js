@@ -51,7 +51,7 @@ export function show(context) {
   });
   const reload = () => cards.reload();
   /** What the People card shows beside its connection: parts of its own, so that one failing leaves the rest. */
-  const status_ = peopleParts(context);
+  const status_ = peopleParts(context, cards);
   main.append(
     heading(
       "Integrations",
@@ -94,9 +94,12 @@ async function finishConnecting(said, reload) {
 
 /**
  * @param {Context} context
+ * @param {import("../parts/part.js").Part<Connections>} cards
  */
-function peopleParts(context) {
+function peopleParts(context, cards) {
   const { signal } = context;
+  let canSync = true;
+  /** @type {import("../parts/part.js").Part<PeopleStatus>} */
   const numbers = part({
     signal,
     load: () => get("/people/status", undefined, signal),
@@ -107,7 +110,13 @@ function peopleParts(context) {
         ? { ...value, run: run.version > value.run.version ? run : value.run }
         : undefined;
     },
-    render: (/** @type {PeopleStatus} */ known) => statusOf(context, known),
+    render: (/** @type {PeopleStatus} */ known) => {
+      const shown = cards.value();
+      if (shown && canSync !== known.connected) queueMicrotask(() => cards.show(shown));
+      canSync = known.connected;
+      if (shown?.people.state === "connected") whenReady();
+      return statusOf(context, known);
+    },
   });
   const conflicts = part({
     signal,
@@ -119,7 +128,24 @@ function peopleParts(context) {
         ? h("div", { class: "row" }, status("bad", count(open, "open conflict"), { pill: true, icon: "split" }), h("a", { href: "/conflicts" }, "View conflicts"))
         : null,
   });
-  return { numbers, conflicts };
+  let asking = false;
+  /** The connection is known a moment later to the sync itself: ask again until it is. */
+  function whenReady() {
+    if (canSync || asking) return;
+    asking = true;
+    setTimeout(() => {
+      asking = false;
+      if (!signal.aborted) void numbers.reload();
+    }, 1000);
+  }
+  return {
+    numbers,
+    conflicts,
+    canSync: () => {
+      whenReady();
+      return canSync;
+    },
+  };
 }
 
 /**
@@ -285,7 +311,7 @@ function buttons(context, card, connections, people, said, reload) {
         "div",
         { class: "row" },
         product === "people"
-          ? action("Sync Now", syncNow, { class: "primary" })
+          ? action("Sync Now", syncNow, { class: "primary", disabled: !people.canSync() })
           : h("a", { href: "/events" }, "View events"),
         action("Disconnect", () => disconnect(context, card, connections, people.numbers.value(), reload)),
       );

@@ -136,11 +136,12 @@ export async function run(origin, work) {
   try {
     await work();
   } catch (error) {
-    const said = notice("bad", h("p", {}, sentenceOf(error)));
+    const marked = origin instanceof HTMLFormElement && error instanceof Problem && showFieldErrors(origin, error);
+    const sentence = marked ? "Correct the marked fields and save again. Nothing was saved." : sentenceOf(error);
+    const said = notice("bad", h("p", {}, sentence));
     said.classList.add("failure");
     said.dataset.key = "failure";
     if (origin instanceof HTMLFormElement) {
-      if (error instanceof Problem) showFieldErrors(origin, error);
       (origin.querySelector(".row, .dialog-actions") ?? origin).before(said);
     } else place.after(said);
   } finally {
@@ -174,6 +175,7 @@ export function field(label, name, options = {}) {
 }
 
 /**
+ * Whether any field was marked.
  * @param {HTMLFormElement} form
  * @param {Problem} problem
  */
@@ -190,6 +192,7 @@ function showFieldErrors(form, problem) {
     if (first) /** @type {HTMLElement} */ (control).focus();
     first = false;
   }
+  return !first;
 }
 
 /**

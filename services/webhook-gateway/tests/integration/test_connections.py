@@ -1,0 +1,120 @@
+"""A closing connection is answered; the projection keeps the newest state."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from contracts.events.auth_connection_v1 import (
+    ConnectionAuthorized,
+    ConnectionClosing,
+    ConnectionFact,
+    ConnectionRevoked,
+)
+from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
+from servicekit.testing import assert_migrated, assert_wiring, eventually, serve
+from webhook_gateway.storage.tables import Base, Connection
+from webhook_gateway.usecases import connections
+
+NOW = "2026-01-05T12:00:00Z"
+
+
+def fact(kind: type[ConnectionFact], organization: str, version: int, state: str, generation: int = 1) -> Any:
+    return kind(
+        organization_id=organization,
+        version=version,
+        product="people",
+        generation=generation,
+        state=state,
+        pco_organization_id="77",
+        pco_organization_name="First Church",
+        pco_person_id="1",
+        occurred_at=NOW,
+    )
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def app(make_gateway: Any) -> FastAPI:
+    made: FastAPI = await make_gateway()
+    return made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def gateway(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with serve(app, within=60) as client:
+        yield client
+
+
+async def stored(app: FastAPI, organization: str) -> Connection | None:
+    async with app.state.runtime.sessions() as session:
+        found: Connection | None = await session.scalar(
+            select(Connection).where(Connection.organization_id == organization)
+        )
+        return found
+
+
+async def publish(producer: AIOKafkaProducer, event: Any, event_id: str = "") -> None:
+    headers = {"ce_id": event_id or str(uuid4()), "ce_type": type(event).__name__, "ce_source": "/x", "ce_time": NOW}
+    await producer.send_and_wait(
+        "auth.connection.v1",
+        event.model_dump_json().encode(),
+        key=event.key.encode(),
+        headers=[(name, value.encode()) for name, value in headers.items()],
+    )
+
+
+async def test_wiring(app: FastAPI) -> None:
+    assert_wiring(app, "webhook-gateway", not_yet={"webhooks.outcome.v1"})
+    await assert_migrated(app.state.runtime.settings.database_url.get_secret_value(), Base.metadata)
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_a_closing_connection_is_answered_once(app: FastAPI, kafka_server: str) -> None:
+    organization = f"org-{uuid4()}"
+    async with (
+        AIOKafkaProducer(bootstrap_servers=kafka_server) as producer,
+        AIOKafkaConsumer(
+            "webhooks.subscription.v1", bootstrap_servers=kafka_server, auto_offset_reset="earliest"
+        ) as consumer,
+    ):
+        await publish(producer, fact(ConnectionAuthorized, organization, 1, "connected"))
+        closing = fact(ConnectionClosing, organization, 2, "closing")
+        event_id = str(uuid4())
+        await publish(producer, closing, event_id)
+        await publish(producer, closing, event_id)  # the same message twice
+        await publish(producer, closing)  # replayed under another id
+        await publish(producer, fact(ConnectionRevoked, organization, 3, "disconnected"))
+
+        async def is_disconnected() -> bool:
+            found = await stored(app, organization)
+            return found is not None and found.state == "disconnected"
+
+        await eventually(is_disconnected, within=20)
+        # A second generation, so that the end of what was published about the first is known.
+        await publish(producer, fact(ConnectionClosing, organization, 4, "closing", generation=2))
+        answers: list[SubscriptionsRemoved] = []
+        while not answers or answers[-1].generation < 2:
+            record = await consumer.getone()
+            if record.key == organization.encode():
+                answers.append(SubscriptionsRemoved.model_validate_json(record.value))
+    assert [(a.generation, a.version, a.removed, a.left_behind) for a in answers] == [(1, 1, 0, ()), (2, 2, 0, ())]
+
+
+async def test_an_older_state_changes_nothing(app: FastAPI) -> None:
+    organization = f"org-{uuid4()}"
+    sessions = app.state.runtime.sessions
+    async with sessions.begin() as session:
+        await connections.follow(session, fact(ConnectionRevoked, organization, 5, "disconnected"))
+    async with sessions.begin() as session:
+        late = fact(ConnectionClosing, organization, 4, "closing")
+        assert await connections.follow(session, late) is None
+        await connections.remove_subscriptions(session, late)
+    found = await stored(app, organization)
+    assert found is not None
+    assert (found.state, found.version, found.subscriptions_version) == ("disconnected", 5, 0)

@@ -1,0 +1,248 @@
+"""The live stream: everything of one's own organization, nothing of another's, at every replica."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import orjson
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaProducer
+
+from contracts.base import Event
+from contracts.events.people_record_v1 import MemberChanged
+from contracts.events.people_sync_run_v1 import SyncRunProgressed
+from contracts.people import Member
+from contracts.sync_runs import Run, RunProgress
+from contracts.topics import topic_of
+from servicekit.local import LocalKafka
+from servicekit.testing import eventually, serve
+
+NOW = "2026-01-05T12:00:00Z"
+
+
+class Kafka:
+    """Publishes facts as the owners' outboxes do."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+
+    async def publish(self, fact: Event) -> None:
+        headers = {"ce_id": str(uuid4()), "ce_type": type(fact).__name__, "ce_source": "/test", "ce_time": NOW}
+        await self._producer.send_and_wait(
+            topic_of(type(fact)).name,
+            fact.model_dump_json().encode(),
+            key=fact.key.encode(),
+            headers=[(name, value.encode()) for name, value in headers.items()],
+        )
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def kafka(kafka_server: str) -> AsyncIterator[Kafka]:
+    async with AIOKafkaProducer(bootstrap_servers=kafka_server) as producer:
+        yield Kafka(producer)
+
+
+def progressed(organization: str, done: int) -> SyncRunProgressed:
+    run = Run(
+        id="run-1",
+        kind="full",
+        state="running",
+        trigger="person",
+        progress=RunProgress(phase="pull", done=done, noun="people", requests=1),
+        version=done + 1,
+        created_at=NOW,
+    )
+    return SyncRunProgressed(organization_id=organization, version=done + 1, run=run)
+
+
+def changed(organization: str, name: str = "Ada") -> MemberChanged:
+    member = Member(id=str(uuid4()), first_name=name, last_name="Moreno", version=1, created_at=NOW, updated_at=NOW)
+    return MemberChanged(organization_id=organization, version=1, member=member, changed_at=NOW)
+
+
+class Stream:
+    """What one client has heard."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+        self.ended = False
+
+    def facts(self) -> list[dict[str, Any]]:
+        return [data for name, data in self.events if name not in {"hello", "expired"}]
+
+    async def listen(self, response: httpx.Response) -> None:
+        name = ""
+        try:
+            async for line in response.aiter_lines():
+                if line.startswith("event: "):
+                    name = line.removeprefix("event: ")
+                elif line.startswith("data: "):
+                    self.events.append((name, json.loads(line.removeprefix("data: "))))
+        except httpx.TransportError:
+            pass  # the gateway went away: the stream has ended, which is what is asked below
+        self.ended = True
+
+
+@asynccontextmanager
+async def listening(client: httpx.AsyncClient, headers: dict[str, str], query: str = "") -> AsyncIterator[Stream]:
+    """A client that is connected and has been greeted."""
+    stream = Stream()
+    async with client.stream("GET", f"/api/v1/live{query}", headers=headers) as response:
+        assert response.status_code == 200, await response.aread()
+        assert response.headers["content-type"].startswith("text/event-stream")
+        task = asyncio.create_task(stream.listen(response))
+        try:
+            await eventually(lambda: stream.events)
+            yield stream
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_two_processes_both_deliver_each_fact_to_its_organization_alone(
+    make_gateway: Any, databases: Any, provider: Any, kafka: Kafka
+) -> None:
+    ours, theirs = f"org-{uuid4()}", f"org-{uuid4()}"
+    database_url = await databases.create("webhook_gateway")
+    async with AsyncExitStack() as stack:
+        one, two = [
+            await stack.enter_async_context(serve(await make_gateway(database_url=database_url), within=60))
+            for _ in range(2)
+        ]
+        mine = [
+            await stack.enter_async_context(listening(client, provider.headers(organization_id=ours)))
+            for client in (one, two)
+        ]
+        other = await stack.enter_async_context(listening(one, provider.headers(organization_id=theirs)))
+        for stream in (*mine, other):
+            name, hello = stream.events[0]
+            assert name == "hello"
+            assert "/api/v1/people/status" in hello["reread"]
+        for done in range(30):
+            await kafka.publish(progressed(ours, done))
+        await kafka.publish(changed(theirs, "Olga"))
+        await kafka.publish(changed(ours))
+        await eventually(lambda: all(len(stream.facts()) >= 31 for stream in mine), within=20)
+        await eventually(other.facts, within=20)
+        for stream in mine:
+            runs = [data for name, data in stream.events if name == "people.sync-run.v1"]
+            # One key: in order, each once.
+            assert [fact["body"]["run"]["progress"]["done"] for fact in runs] == list(range(30))
+            assert {fact["body"]["organization_id"] for fact in stream.facts()} == {ours}
+        assert [fact["body"]["member"]["first_name"] for fact in other.facts()] == ["Olga"]
+
+
+async def test_a_client_that_comes_back_is_told_what_to_read_again(
+    make_gateway: Any, provider: Any, kafka: Kafka
+) -> None:
+    ours = f"org-{uuid4()}"
+    async with serve(await make_gateway(), within=60) as client:
+        async with listening(client, provider.headers(organization_id=ours)):
+            pass
+        await kafka.publish(progressed(ours, 1))  # missed: nothing is repeated
+        async with listening(client, provider.headers(organization_id=ours)) as again:
+            assert again.events[0][0] == "hello"
+            await kafka.publish(progressed(ours, 2))
+            await eventually(again.facts, within=20)
+            assert 2 in [fact["body"]["version"] - 1 for fact in again.facts()]
+
+
+@pytest.mark.broker_faults
+async def test_after_a_loss_of_kafka_every_client_reads_again(
+    make_gateway: Any, provider: Any, own_kafka: LocalKafka
+) -> None:
+    ours = f"org-{uuid4()}"
+    app = await make_gateway(kafka_bootstrap_servers=own_kafka.bootstrap_servers)
+    async with (
+        serve(app, within=60) as client,
+        listening(client, provider.headers(organization_id=ours)) as stream,
+    ):
+        # The greetings of the start are over once a fact has come.
+        async with AIOKafkaProducer(bootstrap_servers=own_kafka.bootstrap_servers) as producer:
+            await Kafka(producer).publish(progressed(ours, 1))
+            await eventually(stream.facts, within=20)
+        await asyncio.to_thread(own_kafka.kill)
+        before = len(stream.events)
+        await asyncio.to_thread(own_kafka.start)
+        await eventually(lambda: "hello" in [name for name, _ in stream.events[before:]], within=90)
+        assert not stream.ended
+
+
+async def test_topics_can_be_chosen(make_gateway: Any, provider: Any, kafka: Kafka) -> None:
+    ours = f"org-{uuid4()}"
+    async with serve(await make_gateway(), within=60) as client:
+        headers = provider.headers(organization_id=ours)
+        async with listening(client, headers, "?topics=people.sync-run.v1") as stream:
+            await kafka.publish(changed(ours))
+            await kafka.publish(progressed(ours, 1))
+            await eventually(stream.facts, within=20)
+            assert {name for name, _ in stream.events} == {"hello", "people.sync-run.v1"}
+        unknown = await client.get("/api/v1/live?topics=people.secret.v1", headers=headers)
+        assert unknown.status_code == 422
+
+
+async def test_the_stream_ends_when_the_token_expires(make_gateway: Any, provider: Any) -> None:
+    async with serve(await make_gateway(), ready=False) as client:
+        headers = provider.headers(exp=int(time.time()) + 2)
+        async with listening(client, headers) as stream:
+            await eventually(lambda: stream.ended, within=10)
+            assert stream.events[-1][0] == "expired"
+
+
+async def test_who_may_listen(make_gateway: Any, provider: Any) -> None:
+    async with serve(await make_gateway(), ready=False) as client:
+        assert (await client.get("/api/v1/live")).status_code == 401
+        nobody = await client.get("/api/v1/live", headers=provider.headers(roles=["choir"]))
+        assert nobody.status_code == 403
+
+
+async def test_a_client_that_cannot_keep_up_is_disconnected_and_others_are_not(
+    make_gateway: Any, provider: Any
+) -> None:
+    ours = f"org-{uuid4()}"
+    app = await make_gateway(live_queue=50)
+    async with serve(app, ready=False) as client:
+        headers = provider.headers(organization_id=ours)
+        async with (
+            listening(client, headers) as quick,
+            client.stream("GET", "/api/v1/live", headers=headers) as stalled,
+        ):
+            hub = app.state.resources.live
+            await eventually(lambda: len(hub) == 2)
+            fact = changed(ours, "x" * 20_000)
+            sent = 0
+
+            async def fall_behind() -> bool:
+                # The stalled client reads nothing: first the sockets fill, then its queue.
+                nonlocal sent
+                for _ in range(20):
+                    hub.publish(fact)
+                    sent += 1
+                await eventually(lambda: len(quick.facts()) == sent)
+                return any(queued.overrun for queued in hub._clients[ours])
+
+            await eventually(fall_behind, within=60)
+            # Now it reads what is on its way, and then the end.
+            received = 0
+            async for line in stalled.aiter_lines():
+                received += line.startswith("data:")
+            assert 0 < received < sent + 1
+            await eventually(lambda: len(hub) == 1)
+            hub.publish(progressed(ours, 1))
+            await eventually(lambda: quick.events[-1][0] == "people.sync-run.v1")
+
+
+async def test_streams_do_not_hold_up_a_shutdown(make_gateway: Any, provider: Any) -> None:
+    started = 0.0
+    async with AsyncExitStack() as stack:
+        async with serve(await make_gateway(), ready=False) as client:
+            stream = await stack.enter_async_context(listening(client, provider.headers()))
+            started = time.monotonic()
+        assert time.monotonic() - started < 8
+        assert orjson.dumps(stream.events[0][1])

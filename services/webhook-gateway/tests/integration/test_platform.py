@@ -1,0 +1,325 @@
+"""The API door: who may pass, what passes, and what is said when an owner is away."""
+
+import asyncio
+import base64
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from joserfc.jwk import ECKey, OctKey, RSAKey
+
+from contracts.routes import ROUTES
+from servicekit.auth import Verifier
+from servicekit.testing import KeyRing, serve
+from webhook_gateway.config import Settings
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def gateway(make_gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with serve(await make_gateway(), ready=False) as client:
+        yield client
+
+
+def unsigned(provider: Any) -> str:
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    payload = provider.token().split(".")[1]
+    return f"{part({'alg': 'none', 'kid': provider.key.kid})}.{payload}."
+
+
+def confused(provider: Any) -> str:
+    """Signed with the provider's public key as if that were a shared secret."""
+    from joserfc import jwt  # noqa: PLC0415
+
+    public = json.dumps(provider.key.as_dict(private=False)).encode()
+    claims = json.loads(base64.urlsafe_b64decode(provider.token().split(".")[1] + "=="))
+    return jwt.encode(
+        {"alg": "HS256", "kid": provider.key.kid}, claims, OctKey.import_key(public), algorithms=["HS256"]
+    )
+
+
+STRANGER = ECKey.generate_key("P-256", {"kid": "one"})
+BAD_TOKENS = {
+    "expired": lambda provider: provider.token(exp=int(time.time()) - 60),
+    "not yet": lambda provider: provider.token(nbf=int(time.time()) + 600),
+    "no expiry": lambda provider: provider.token(exp=None),
+    "wrong key": lambda provider: provider.token(key=STRANGER),
+    "unknown key": lambda provider: provider.token(key=ECKey.generate_key("P-256", {"kid": "two"})),
+    "no kid": lambda provider: provider.token(kid=None),
+    "other issuer": lambda provider: provider.token(iss="https://elsewhere.example"),
+    "other audience": lambda provider: provider.token(aud="another-api"),
+    "no organization": lambda provider: provider.token(organization_id=None),
+    "organization is a list": lambda provider: provider.token(organization_id=["org-1"]),
+    "alg none": unsigned,
+    "alg confusion": confused,
+    "nonsense": lambda _: "nonsense",
+    "huge": lambda provider: provider.token(padding="x" * 20_000),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TOKENS)
+async def test_a_bad_token_is_a_401_problem(gateway: httpx.AsyncClient, provider: Any, owner: Any, name: str) -> None:
+    token = str(BAD_TOKENS[name](provider))  # type: ignore[no-untyped-call]
+    answer = await gateway.get("/api/v1/people/status", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "sign in again" in answer.json()["detail"]
+    assert owner.requests == []
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}])
+async def test_no_token_is_a_401_problem(gateway: httpx.AsyncClient, owner: Any, headers: dict[str, str]) -> None:
+    answer = await gateway.get("/api/v1/people/status", headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["status"] == 401
+    assert owner.requests == []
+
+
+async def test_every_route_asks_for_a_token_and_reaches_its_owner(
+    gateway: httpx.AsyncClient, provider: Any, owner: Any
+) -> None:
+    for route in ROUTES:
+        path = route.path.replace("{", "").replace("}", "")
+        assert (await gateway.request(route.method, path)).status_code == 401, route
+        answer = await gateway.request(route.method, path, headers=provider.headers())
+        assert answer.json() == {"from": "owner"}, route
+        assert (owner.requests[-1].method, owner.requests[-1].path) == (route.method, path)
+
+
+async def test_the_owner_learns_who_asks_from_a_signed_identity(
+    gateway: httpx.AsyncClient, provider: Any, owner: Any, keys: KeyRing
+) -> None:
+    await gateway.get("/api/v1/people/status", headers=provider.headers(roles=["staff", "choir"]))
+    token = owner.requests[-1].headers["authorization"].removeprefix("Bearer ")
+
+    class People(Settings):
+        service_name = "people-sync"
+
+    verifier = Verifier(keys.settings(People, database_url="postgresql+asyncpg://x/y", kafka="x", **_owned()))
+    claims = verifier.verify(token, signers={"webhook-gateway"})
+    assert claims["sub"] == "ada"
+    assert claims["organization_id"] == "org-1"
+    assert claims["roles"] == ["staff"]
+    assert claims["exp"] - claims["iat"] == 60
+
+
+def _owned() -> dict[str, str]:
+    names = ("auth_service_url", "people_sync_url", "conflict_service_url", "calendar_sync_url")
+    addresses = dict.fromkeys((*names, "identity_issuer", "identity_jwks_url"), "http://localhost:1")
+    return addresses | {"identity_audience": "a", "console_client_id": "c"}
+
+
+async def test_only_agreed_headers_and_one_cookie_pass(gateway: httpx.AsyncClient, provider: Any, owner: Any) -> None:
+    async def answer(_: Request) -> Response:
+        response = JSONResponse({}, headers={"ETag": '"1"', "X-Secret": "inside", "Server-Timing": "db"})
+        response.set_cookie("pco_attempt", "bound", httponly=True, samesite="lax")
+        response.set_cookie("session", "internal")
+        return response
+
+    owner.answer = answer
+    sent = provider.headers() | {
+        "X-Organization-Id": "org-2",
+        "X-Forwarded-User": "mallory",
+        "Cookie": "pco_attempt=bound; other=1",
+        "Accept-Language": "de",
+        "If-None-Match": '"0"',
+        "X-Correlation-ID": "correlation-1",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }
+    received = await gateway.post("/api/v1/connections/people/authorize", headers=sent, content=b"{}")
+    asked = owner.requests[-1].headers
+    assert asked["cookie"] == "pco_attempt=bound"
+    assert asked["accept-language"] == "de"
+    assert asked["if-none-match"] == '"0"'
+    assert asked["x-correlation-id"] == "correlation-1"
+    assert asked["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
+    assert not {"x-organization-id", "x-forwarded-user"} & asked.keys()
+    assert "ada" not in asked.get("user-agent", "")
+    assert received.headers["etag"] == '"1"'
+    assert not {"x-secret", "server-timing"} & received.headers.keys()
+    assert [line.split("=")[0] for line in received.headers.get_list("set-cookie")] == ["pco_attempt"]
+    assert received.headers["x-correlation-id"] == "correlation-1"
+
+
+async def test_bodies_queries_and_answers_pass_unchanged(gateway: httpx.AsyncClient, provider: Any, owner: Any) -> None:
+    async def answer(_: Request) -> Response:
+        return Response(b'{"type":"/problems/x"}', 409, media_type="application/problem+json")
+
+    owner.answer = answer
+    received = await gateway.patch(
+        "/api/v1/people/members/a%20b?x=%C3%A4&x=2&empty=",
+        headers=provider.headers() | {"Content-Type": "application/json"},
+        content=b'{"first_name": "unfinished',
+    )
+    asked = owner.requests[-1]
+    assert asked.path == "/api/v1/people/members/a%20b"
+    assert asked.body == b'{"first_name": "unfinished'
+    assert asked.query == "x=%C3%A4&x=2&empty="
+    assert (received.status_code, received.content) == (409, b'{"type":"/problems/x"}')
+    assert received.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/people/members/%2e%2e",
+        "/api/v1/people/members/..%2f..%2f..%2finternal",
+        "/internal/v1/leases",
+        "/api/v1/internal/v1/leases",
+        "/api/v1/nothing",
+        "/docs",
+        "/redoc",
+    ],
+)
+async def test_nothing_but_the_table_is_reached(
+    gateway: httpx.AsyncClient, provider: Any, owner: Any, path: str
+) -> None:
+    answer = await gateway.get(path, headers=provider.headers())
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert owner.requests == []
+
+
+async def test_too_large_a_body_is_refused_by_the_routes_own_limit(
+    gateway: httpx.AsyncClient, provider: Any, owner: Any
+) -> None:
+    two = b"x" * (2 * 1024 * 1024)
+    answer = await gateway.post("/api/v1/people/members", headers=provider.headers(), content=two)
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert owner.requests == []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"x" * (512 * 1024)
+
+    streamed = await gateway.post("/api/v1/people/members", headers=provider.headers(), content=chunks())
+    assert streamed.status_code == 413
+    assert (await gateway.put("/api/v1/people/bulk", headers=provider.headers(), content=two)).status_code == 200
+    assert len(owner.requests[-1].body) == len(two)
+
+
+async def test_an_owner_that_is_away_is_named_in_plain_words(make_gateway: Any, provider: Any) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    async with serve(await make_gateway(conflict_service_url=nowhere, people_sync_url=nowhere), ready=False) as client:
+        read = await client.get("/api/v1/conflicts", headers=provider.headers())
+        assert read.status_code == 503
+        assert read.json()["detail"] == (
+            "Conflicts can't be read right now. Nothing was lost. Try again in a few seconds."
+        )
+        assert int(read.headers["retry-after"]) > 0
+        write = await client.post("/api/v1/people/runs", headers=provider.headers(), json={})
+        assert write.status_code == 503
+        assert "Nothing was changed" in write.json()["detail"]
+        # The other owners are there.
+        assert (await client.get("/api/v1/connections", headers=provider.headers())).status_code == 200
+
+
+async def test_a_slow_owner_is_a_504_that_claims_nothing_about_a_change(
+    make_gateway: Any, provider: Any, owner: Any
+) -> None:
+    release = asyncio.Event()
+
+    async def answer(_: Request) -> Response:
+        await release.wait()
+        return JSONResponse({})
+
+    owner.answer = answer
+    async with serve(await make_gateway(owner_timeout_seconds=0.3), ready=False) as client:
+        read = await client.get("/api/v1/people/status", headers=provider.headers())
+        write = await client.post("/api/v1/people/runs", headers=provider.headers(), json={})
+        release.set()
+    assert (read.status_code, write.status_code) == (504, 504)
+    assert "Nothing was lost" in read.json()["detail"]
+    assert "may or may not have been made" in write.json()["detail"]
+    # A change is never sent twice.
+    assert [request.method for request in owner.requests] == ["GET", "POST"]
+
+
+async def test_a_new_key_of_the_provider_is_found_and_floods_do_not_reach_it(make_gateway: Any, provider: Any) -> None:
+    rsa = RSAKey.generate_key(2048, {"kid": "rsa"})
+    app = await make_gateway()
+    async with serve(app, ready=False) as client:
+        assert (await client.get("/api/v1/me", headers=provider.headers())).status_code == 200
+        assert provider.reads == 1
+        provider.published = [provider.key.as_dict(private=False), rsa.as_dict(private=False)]
+        for _ in range(20):
+            unknown = provider.token(key=ECKey.generate_key("P-256", {"kid": "unknown"}))
+            assert (await client.get("/api/v1/me", headers={"Authorization": f"Bearer {unknown}"})).status_code == 401
+        assert provider.reads <= 2
+        app.state.resources.tokens._keys._tried_at = float("-inf")  # the few seconds have passed
+        token = provider.token(key=rsa)
+        assert (await client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})).status_code == 200
+        # Without the provider the known keys still do.
+        provider.away = True
+        assert (await client.get("/api/v1/me", headers=provider.headers())).status_code == 200
+
+
+async def test_without_any_keys_sign_ins_cannot_be_checked(make_gateway: Any, provider: Any) -> None:
+    provider.away = True
+    async with serve(await make_gateway(), ready=False) as client:
+        answer = await client.get("/api/v1/me", headers=provider.headers())
+    assert answer.status_code == 503
+    assert "identity provider" in answer.json()["detail"]
+    assert answer.headers["retry-after"] == "5"
+
+
+async def test_own_answers(gateway: httpx.AsyncClient, provider: Any) -> None:
+    me = (await gateway.get("/api/v1/me", headers=provider.headers())).json()["user"]
+    assert me == {
+        "user_id": "ada",
+        "name": "Ada Moreno",
+        "email": "ada@example.org",
+        "organization_id": "org-1",
+        "organization_name": "First Church",
+        "roles": ["admin"],
+    }
+    settings = (await gateway.get("/api/v1/console-settings")).json()
+    assert settings["authorization_endpoint"] == f"{provider.issuer}/authorize"
+    assert settings["client_id"] == "console"
+
+
+async def test_the_document_describes_every_route(gateway: httpx.AsyncClient) -> None:
+    document = (await gateway.get("/api/v1/openapi.json")).json()
+    for route in ROUTES:
+        described = document["paths"][route.path][route.method.lower()]
+        assert str(route.status) in described["responses"], route
+        assert ("requestBody" in described) == (route.request is not None), route
+        if route.query is not None:
+            names = {parameter["name"] for parameter in described["parameters"] if parameter["in"] == "query"}
+            assert names == set(route.query.model_fields), route
+        assert "application/problem+json" in described["responses"]["401"]["content"]
+    assert {"/api/v1/me", "/api/v1/live", "/api/v1/console-settings"} <= document["paths"].keys()
+    references = set(json.dumps(document).split('"#/components/schemas/')[1:])
+    assert {reference.split('"')[0] for reference in references} <= document["components"]["schemas"].keys()
+
+
+async def test_the_console_is_served_strictly(gateway: httpx.AsyncClient, provider: Any) -> None:
+    shell = await gateway.get("/people/some-id?state=linked")
+    assert shell.status_code == 200
+    assert shell.headers["content-type"] == "text/html; charset=utf-8"
+    policy = shell.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'self'" in policy
+    assert f"connect-src 'self' {provider.issuer}" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert shell.headers["referrer-policy"] == "no-referrer"
+    assert shell.headers["x-content-type-options"] == "nosniff"
+    assert (await gateway.get("/oauth/callback?code=secret&state=x")).content == shell.content
+    again = await gateway.get("/", headers={"If-None-Match": shell.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    script = await gateway.get("/app.js")
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert (await gateway.get("/types.d.ts")).status_code == 404
+    assert (await gateway.get("/pages/../config.py")).status_code == 404

@@ -1,0 +1,68 @@
+"""The console's files: its types say what contracts say, its size is what was promised."""
+
+import re
+from importlib.resources import files
+
+import pytest
+from pydantic import BaseModel
+
+from contracts import conflicts as conflict_shapes
+from contracts import identity, people, sync_runs
+from contracts.http import auth, common, gateway
+from contracts.http import conflicts as conflicts_http
+from contracts.http import people as people_http
+from webhook_gateway.api.console import read_assets
+
+MODULES = (auth, common, conflict_shapes, conflicts_http, gateway, identity, people, people_http, sync_runs)
+MODELS = {
+    name: model
+    for module in MODULES
+    for name, model in vars(module).items()
+    if isinstance(model, type) and issubclass(model, BaseModel)
+}
+TYPES = (files("webhook_gateway") / "console" / "types.d.ts").read_text()
+INTERFACES = {
+    found["name"]: (found["base"], set(re.findall(r"^  (\w+)\??:", found["body"], re.MULTILINE)))
+    for found in re.finditer(
+        r"export interface (?P<name>\w+)(?:<T>)?(?: extends (?P<base>\w+))? {\n(?P<body>.*?)^}",
+        TYPES,
+        re.MULTILINE | re.DOTALL,
+    )
+}
+
+
+@pytest.mark.parametrize("name", INTERFACES)
+def test_a_type_of_the_console_has_the_properties_of_its_contract(name: str) -> None:
+    base, properties = INTERFACES[name]
+    inherited = INTERFACES[base][1] if base else set()
+    declared = set(MODELS[name].model_fields)
+    if name == "Problem":
+        declared -= {"instance"}  # nothing for a person to read
+    assert properties | inherited == declared
+
+
+def test_the_first_page_stays_small() -> None:
+    assets = read_assets()
+    first = [name for name in assets if not name.startswith("pages/")] + ["pages/integrations.js"]
+    assert sum(len(assets[name].content) for name in first) < 100_000
+
+
+def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
+    for name, asset in read_assets().items():
+        text = asset.content.decode()
+        assert not re.search(r"https?://(?!www\.w3\.org/)", text), name
+        assert not re.search(r"""<script>|<style|\sstyle=["']|\son\w+=["']|innerHTML|\beval\(""", text), name
+
+
+def test_every_import_of_the_console_is_there() -> None:
+    assets = read_assets()
+    for name, asset in assets.items():
+        folder = name.rpartition("/")[0]
+        for target in re.findall(r"""(?:from |import\()"(\.[^"]+\.js)\"""", asset.content.decode()):
+            parts = [part for part in folder.split("/") if part]
+            for step in target.split("/"):
+                if step == "..":
+                    parts.pop()
+                elif step != ".":
+                    parts.append(step)
+            assert "/".join(parts) in assets, f"{name} imports {target}"
