@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -68,7 +68,8 @@ async def _create(work: Work, family: Family, people: Mapping[str, str]) -> str:
         return LATER  # nobody of them is in Planning Center yet
     primary = await _primary(work, family, people)
     wanted = frozenset(people.values())
-    existing = await _existing(work, family, primary, wanted)
+    # People made by this very run are in no household yet; everybody else is looked up before a second one is made.
+    existing = None if await _all_new(work, people) else await _existing(work, family, primary, wanted)
     if existing is not None:
         async with work.job.sessions.begin() as session:
             await work.job.verify(session)
@@ -94,6 +95,19 @@ async def _create(work: Work, family: Family, people: Mapping[str, str]) -> str:
     return CREATED_THERE
 
 
+async def _all_new(work: Work, people: Mapping[str, str]) -> bool:
+    async with work.job.sessions() as session:
+        made = await session.scalar(
+            select(func.count(Change.id)).where(
+                Change.run_id == work.run_id,
+                Change.kind == MEMBER,
+                Change.outcome == CREATED_THERE,
+                Change.record_id.in_([UUID(one) for one in people]),
+            )
+        )
+    return made == len(people)
+
+
 async def _primary(work: Work, family: Family, people: Mapping[str, str]) -> str:
     """The family's primary contact if they are in Planning Center, else an adult, else anybody."""
     if str(family.primary_contact_id) in people:
@@ -110,7 +124,11 @@ async def _primary(work: Work, family: Family, people: Mapping[str, str]) -> str
 
 async def _existing(work: Work, family: Family, primary: str, wanted: frozenset[str]) -> str | None:
     """A household of this name with exactly these people; None when there is none."""
-    document = await work.pco.get(f"/people/v2/people/{primary}", Query(include=("households",)))
+    try:
+        document = await work.pco.get(f"/people/v2/people/{primary}", Query(include=("households",)))
+    except NotFound:
+        await _maybe_stale(work, primary)
+        raise
     if document.included.missing(document.data, "households"):
         raise NotYet(work.resources.clock.now() + work.resources.horizon)
     for row in document.included.many(document.data, "households"):
@@ -118,6 +136,14 @@ async def _existing(work: Work, family: Family, primary: str, wanted: frozenset[
         if frozenset(household.person_ids) == wanted and fold(household.name) == fold(family.name):
             return household.pco_id
     return None
+
+
+async def _maybe_stale(work: Work, pco_id: str) -> None:
+    """NotYet if the person was written so lately that a 404 proves nothing."""
+    async with work.job.sessions() as session:
+        written = await session.scalar(select(Link.written_at).filter_by(**work.owner, kind=MEMBER, pco_id=pco_id))
+    if written is not None and written + work.resources.horizon > work.resources.clock.now():
+        raise NotYet(written + work.resources.horizon)
 
 
 async def _store_link(

@@ -153,9 +153,14 @@ async def _store_link(session: AsyncSession, work: Work, member: Member, values:
 
 async def _update(work: Work, member: Member, link: Link) -> str:
     read_at = work.resources.clock.now()
-    document = await work.pco.get(f"{PEOPLE}/{link.pco_id}", Query(include=INCLUDE))
-    person = person_of(document.data, document.included)
     horizon = work.resources.horizon
+    try:
+        document = await work.pco.get(f"{PEOPLE}/{link.pco_id}", Query(include=INCLUDE))
+    except NotFound:
+        if link.written_at is not None and link.written_at + horizon > read_at:
+            raise NotYet(link.written_at + horizon) from None  # made so lately that a 404 proves nothing
+        raise
+    person = person_of(document.data, document.included)
     if person is None or is_inconclusive(
         link.written_before, link.written_at, person.values, read_at, horizon, work.country
     ):
