@@ -120,7 +120,7 @@ def test_a_family_added_here_appears_there(ada: Church) -> None:
 
 def test_an_edit_there_appears_here(ada: Church) -> None:
     member = next(one for one in ada.members() if one["email"] and not one["child"])
-    ada.control.edit_person(pco(ada)["id"], member["link"]["pco_id"], last_name="Renamed-There")
+    ada.edit_there(pco(ada)["id"], member["link"]["pco_id"], last_name="Renamed-There")
     assert sync_until(ada, "updated_here") == [member["id"]]
     assert ada.get(f"/people/members/{member['id']}")["last_name"] == "Renamed-There"
     [entry] = [one for one in ada.all(f"/people/members/{member['id']}/history") if one["field"] == "last_name"]
@@ -139,7 +139,7 @@ def test_edits_on_both_sides_are_a_conflict_and_nothing_is_overwritten(ada: Chur
     member = next(one for one in ada.members() if one["birthdate"] and not one["child"])
     pco_id = member["link"]["pco_id"]
     ada.change_member(member, last_name="Ours")
-    ada.control.edit_person(pco(ada)["id"], pco_id, last_name="Theirs")
+    ada.edit_there(pco(ada)["id"], pco_id, last_name="Theirs")
     mark = ada.control.mark()
     assert sync_until(ada, "conflict", "full") == [member["id"]]
     assert ada.writes_since(mark) == []
@@ -157,7 +157,7 @@ def test_edits_on_both_sides_are_a_conflict_and_nothing_is_overwritten(ada: Chur
     )
 
     # One side gives way: the conflict closes by itself.
-    ada.control.edit_person(pco(ada)["id"], pco_id, last_name="Ours")
+    ada.edit_there(pco(ada)["id"], pco_id, last_name="Ours")
     assert sync_until(ada, "converged") == [member["id"]]
     ada.eventually(lambda: ada.get("/conflicts/count")["open"] == 0, "the conflict closes by itself")
 
@@ -176,7 +176,7 @@ def test_staff_see_everything_and_change_nothing(sam: Church) -> None:
 
 
 def test_the_other_church_sees_nothing(ada: Church, olga: Church) -> None:
-    member, family = ada.members(limit=1)[0], ada.families()[0]
+    member, family = ada.members()[0], ada.families()[0]
     run = ada.get("/people/runs")["items"][0]
     conflict = next(iter(ada.all("/conflicts", state="agreed_elsewhere")))
     assert olga.members() == olga.families() == []

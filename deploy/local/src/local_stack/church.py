@@ -174,7 +174,20 @@ class Church:
         body = {"name": name, "member_ids": [member["id"] for member in members]}
         return dict(self.call("POST", "/people/families", json=body))
 
-    # -- Planning Center's truth -----------------------------------------------------------------------------------
+    # -- Planning Center -------------------------------------------------------------------------------------------
+
+    def edit_there(self, pco_organization_id: str, pco_id: str, **attributes: Any) -> None:
+        """Somebody edits a person in Planning Center; returns when its reads show it."""
+        self.control.edit_person(pco_organization_id, pco_id, **attributes)
+        token = self.control.personal_access_token(pco_organization_id)
+        address = str(self.control.client.base_url.copy_with(path=f"/people/v2/people/{pco_id}"))
+        headers = {"User-Agent": "Stories (developers@platform.example)"}
+
+        def shown() -> bool:
+            answer = httpx.get(address, auth=(token.id, token.secret), headers=headers, timeout=30)
+            return answer.is_success and attributes.items() <= answer.json()["data"]["attributes"].items()
+
+        self.eventually(shown, "Planning Center shows the edit")
 
     def writes_since(self, mark: int) -> list[tuple[str, str]]:
         """Method and path of every write that Planning Center served since `control.mark()`."""

@@ -181,6 +181,7 @@ def upgrade() -> None:
         sa.Column("compared_version", sa.Integer(), nullable=False),
         sa.Column("written_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("written_before", JSONB, nullable=True),
+        sa.Column("written_after", JSONB, nullable=True),
         sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("create_again", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=("pk_link")),

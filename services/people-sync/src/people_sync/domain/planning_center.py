@@ -234,5 +234,15 @@ def is_inconclusive(
     return any(same(name, seen[name], value, country) for name, value in partial_from_json(written_before).items())
 
 
+def confirmed(written: Mapping[str, Any], theirs: PersonValues, country: str) -> dict[str, Any]:
+    """Of the values that a write without an answer sent, those that are there: agreed, not an edit of the church.
+
+    Without this, going back here to the former value would look like an untouched side, and our own write there like
+    an edit that wins over it.
+    """
+    seen = as_dict(theirs)
+    return {name: value for name, value in written.items() if same(name, seen[name], value, country)}
+
+
 def _date(value: Any) -> date | None:
     return date.fromisoformat(value) if value else None

@@ -154,6 +154,8 @@ class Link(Base):
     """Our last write to Planning Center: within the staleness horizon a read may show the value from before."""
     written_before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     """The remote values before that write, by field."""
+    written_after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What that write sends, by field, until its answer is stored: found there, it is ours and no edit of theirs."""
     gone_at: Mapped[datetime | None]
     create_again: Mapped[bool] = mapped_column(default=False)
     """An administrator asked to create a record again that is gone in Planning Center."""

@@ -28,7 +28,7 @@ from people_sync.domain.planning_center import (
 )
 from people_sync.domain.sentences import CONFLICT, CREATED_HERE, GONE, HELD, LATER, OUTCOMES
 from people_sync.domain.values import as_dict, to_json, value_to_json
-from people_sync.storage.links import kept_different, policy_base
+from people_sync.storage.links import base_of, kept_different, policy_base
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import (
     Change,
@@ -196,12 +196,14 @@ def _merge_person(
     effects: Effects,
 ) -> None:
     first = not link.agreed
-    result = merge(policy_base(link), values_of(member), person.values, work.policy, kept_different(link))
+    base = base_of(link, person.values, work.country)
+    result = merge(base, values_of(member), person.values, work.policy, kept_different(link))
     change_here(session, work, member, result, effects)
     if member.active != person.active and not result.conflicts:
         member.active = person.active
         touch(work, member, effects)
-    link.agreed = link.agreed | to_json(result.agreed) | to_json(result.to_ours)
+    link.agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
+    link.written_after = None
     link.contacts = dict(person.contacts)
     link.state = "linked"
     if result.conflicts:

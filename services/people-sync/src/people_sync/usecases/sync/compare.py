@@ -40,7 +40,7 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
 )
 from people_sync.domain.values import to_json
-from people_sync.storage.links import kept_different, policy_base
+from people_sync.storage.links import base_of, kept_different, policy_base
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import (
     Change,
@@ -138,12 +138,18 @@ async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -
         ):
             rows.append(_later(MEMBER, pco_id, name_of(person), record_id=member.id))
         elif member.deleted_at is None:
-            result = merge(policy_base(link), values_of(member), person.values, work.policy, kept_different(link))
+            result = merge(
+                base_of(link, person.values, work.country),
+                values_of(member),
+                person.values,
+                work.policy,
+                kept_different(link),
+            )
             change = _person_change(result, member, person, member.id in conflicts)
             if change:
                 rows.append(change)
             else:
-                settle(link, result, person, hashes[pco_id], member.version)
+                settle(work, link, result, person, hashes[pco_id], member.version)
     return rows + await _strangers(session, work, people)
 
 
@@ -176,13 +182,15 @@ def _person_change(result: Merge, member: Member, person: RemotePerson, conflict
     }
 
 
-def settle(link: Link, result: Merge, person: RemotePerson, remote_hash: bytes | None, version: int) -> None:
+def settle(
+    work: Work, link: Link, result: Merge, person: RemotePerson, remote_hash: bytes | None, version: int
+) -> None:
     """Note that both sides were compared and agree: bookkeeping, no value of anybody changes."""
-    link.agreed = link.agreed | to_json(result.agreed)
+    link.agreed = to_json(base_of(link, person.values, work.country) | dict(result.agreed))
     link.contacts = dict(person.contacts)
     link.remote_hash = remote_hash
     link.compared_version = version
-    link.written_before = None
+    link.written_before = link.written_after = None
     link.state = "linked"
 
 
@@ -614,7 +622,9 @@ async def _families_created_here(session: AsyncSession, work: Work) -> Rows:
         Link.organization_id == work.organization_id,
         Link.pco_organization_id == work.pco_organization_id,
     )
-    somebody = exists().where(FamilyMember.family_id == Family.id)
+    somebody = exists().where(
+        FamilyMember.family_id == Family.id, Member.id == FamilyMember.member_id, Member.deleted_at.is_(None)
+    )
     rows = await session.scalars(
         select(Family).where(
             Family.organization_id == work.organization_id, Family.deleted_at.is_(None), ~linked, somebody

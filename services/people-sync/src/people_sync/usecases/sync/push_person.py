@@ -35,7 +35,7 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
 )
 from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
-from people_sync.storage.links import kept_different, policy_base
+from people_sync.storage.links import base_of, kept_different
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Change, Conflict, Link, Member
 from people_sync.usecases.sync.apply import change_here, note_conflict
@@ -165,20 +165,21 @@ async def _update(work: Work, member: Member, link: Link) -> str:
         link.written_before, link.written_at, person.values, read_at, horizon, work.country
     ):
         raise NotYet((link.written_at or read_at) + horizon)
-    result = merge(policy_base(link), values_of(member), person.values, work.policy, kept_different(link))
+    base = base_of(link, person.values, work.country)
+    result = merge(base, values_of(member), person.values, work.policy, kept_different(link))
     if result.conflicts or result.to_ours:
         moved = await _moved_there(work, member, person)
         if moved == CONFLICT or not result.to_theirs:
             return moved
     if not result.to_theirs:
-        await _agree(work, member, member.version, result.agreed, person)
+        await _agree(work, member, member.version, base | dict(result.agreed), person)
         return UNCHANGED
     await _announce(work, member, result, person)
     await _write_person(work, link, result)
     for name in _CONTACTS:
         if name in result.to_theirs:
             await _write_contact(work, member, link, person, name, result.to_theirs[name])
-    await _agree(work, member, member.version, dict(result.agreed) | dict(result.to_theirs))
+    await _agree(work, member, member.version, base | dict(result.agreed) | dict(result.to_theirs))
     return UPDATED_BOTH if result.to_ours else UPDATED_THERE
 
 
@@ -189,6 +190,7 @@ async def _announce(work: Work, member: Member, result: Merge, person: RemotePer
         link = await _locked_link(session, work, member)
         link.written_at = work.resources.clock.now()
         link.written_before = {name: value_to_json(result.replaced[name]) for name in result.to_theirs}
+        link.written_after = to_json(result.to_theirs)
         link.remote_hash = None
         link.contacts = dict(person.contacts)
 
@@ -266,10 +268,11 @@ async def _moved_there(work: Work, member: Member, person: RemotePerson) -> str:
         await work.job.verify(session)
         locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
         link = await _locked_link(session, work, member)
-        result = merge(policy_base(link), values_of(locked), person.values, work.policy, kept_different(link))
+        base = base_of(link, person.values, work.country)
+        result = merge(base, values_of(locked), person.values, work.policy, kept_different(link))
         effects = Effects()
         change_here(session, work, locked, result, effects)
-        link.agreed = link.agreed | to_json(result.agreed) | to_json(result.to_ours)
+        link.agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
         if result.conflicts:
             conflict = await session.scalar(
                 select(Conflict).where(Conflict.record_id == member.id, Conflict.state == "open").with_for_update()
@@ -290,6 +293,7 @@ async def _agree(
         await work.job.verify(session)
         link = await _locked_link(session, work, member)
         link.agreed = link.agreed | to_json(agreed)
+        link.written_after = None
         link.compared_version = version
         if person is None:
             link.written_at = work.resources.clock.now()
