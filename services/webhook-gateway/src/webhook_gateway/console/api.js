@@ -48,6 +48,7 @@ export async function send(path, request) {
       const answer = await reach(BASE + path, { ...request, headers });
       if (answer.ok) return answer;
       if (answer.status !== 401) throw await problemOf(answer);
+      session.refuse(signed.token);
     }
     await signInAgain();
   }

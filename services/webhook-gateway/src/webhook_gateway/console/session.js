@@ -32,6 +32,15 @@ export function current() {
   return session.expires > Date.now() ? session : null;
 }
 
+/**
+ * The server no longer takes this token, whatever its time says. A newer one that came meanwhile stays.
+ * @param {string} token
+ */
+export function refuse(token) {
+  const session = current();
+  if (session?.token === token) keep({ token: "", expires: 0 });
+}
+
 export const hadSession = () => sessionStorage.getItem(KEY) !== null;
 
 /** @param {Session} session */

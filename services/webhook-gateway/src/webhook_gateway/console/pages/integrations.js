@@ -267,7 +267,13 @@ function card(context, card, connections, people, said, reload) {
         h("dd", {}, agreed.role),
       ),
       card.pco_organization_name &&
-        h("p", {}, `Was connected with ${card.pco_organization_name}. Connecting it again finds every link and adds nothing.`),
+        h(
+          "p",
+          {},
+          card.generation > 0
+            ? `Was connected with ${card.pco_organization_name}. Connecting it again finds every link and adds nothing.`
+            : `This church belongs to ${card.pco_organization_name} in Planning Center: choose it there.`,
+        ),
     ],
     product === "people" && !unconnected ? [people.conflicts.element, people.numbers.element] : null,
     buttons(context, card, connections, people, said, reload),
@@ -393,6 +399,15 @@ const OUTCOMES = /** @type {const} */ ({
 });
 
 /**
+ * A sentence whose addresses can be followed.
+ * @param {string} sentence
+ */
+const linked = (sentence) =>
+  sentence
+    .split(/(https:[/]{2}[^\s,]+[^\s,.])/)
+    .map((part, position) => (position % 2 ? h("a", { href: part, target: "_blank", rel: "noreferrer" }, part) : part));
+
+/**
  * The receipt of a disconnect, live until it is complete.
  * @param {Context} context
  * @param {Product} product
@@ -419,7 +434,7 @@ async function showReceipt(context, product) {
           { class: "plain-list" },
           ...receipt.lines.map((line) => {
             const [tone, word] = OUTCOMES[line.outcome] ?? ["calm", line.outcome];
-            return h("li", { key: line.step, class: "stack tight" }, h("div", { class: "row" }, status(tone, word), h("span", {}, line.sentence)));
+            return h("li", { key: line.step, class: "receipt" }, status(tone, word), h("span", {}, linked(line.sentence)));
           }),
         ),
         receipt.finished_at

@@ -78,7 +78,7 @@ async function edit(context) {
   /** @type {Member} */
   const member = await get(at`/people/members/${id}`, undefined, signal);
   const address = at`/people/${id}`;
-  const moved = h("div");
+  const moved = h("div", { class: "stack" });
   const made = memberForm(
     context,
     member,

@@ -12,6 +12,7 @@ import {
   duration,
   fieldName,
   inProgress,
+  intention,
   number,
   outcomeName,
   phaseName,
@@ -188,30 +189,9 @@ function question(run, asked, admin, showRun) {
     h(
       "dl",
       { class: "facts" },
-      ...Object.entries(asked.counts).flatMap(([name, amount]) => [h("dt", {}, outcomeName(name)), h("dd", {}, number(amount))]),
+      ...Object.entries(asked.counts).flatMap(([name, amount]) => [h("dt", {}, intention(name)), h("dd", {}, number(amount))]),
     ),
-    asked.examples.length > 0
-      ? h(
-          "table",
-          { class: "table fold" },
-          h("caption", { class: "hidden-visually" }, "Examples"),
-          h("thead", {}, h("tr", {}, ...["Name", "Field", "Here", "Planning Center"].map((name) => h("th", { scope: "col" }, name)))),
-          h(
-            "tbody",
-            {},
-            ...asked.examples.map((example) =>
-              h(
-                "tr",
-                {},
-                h("th", { scope: "row" }, example.name || "No name"),
-                h("td", { "data-label": "Field" }, example.field ? fieldName(example.field) : ""),
-                h("td", { "data-label": "Here" }, shown(example.here) || "empty"),
-                h("td", { "data-label": "Planning Center" }, shown(example.planning_center) || "empty"),
-              ),
-            ),
-          ),
-        )
-      : null,
+    asked.examples.length > 0 ? examples(asked.examples, first) : null,
     admin
       ? h(
           "form",
@@ -244,6 +224,36 @@ function question(run, asked, admin, showRun) {
           h("div", { class: "row" }, h("button", { class: "primary" }, "Continue the sync")),
         )
       : h("p", { class: "quiet" }, "An administrator can answer this."),
+  );
+}
+
+/**
+ * @param {RunQuestion["examples"]} given
+ * @param {boolean} values whether they are about a field's two values, or about what would become of a record
+ */
+function examples(given, values) {
+  const columns = values ? ["Name", "Field", "Here", "Planning Center"] : ["Name", "What"];
+  return h(
+    "table",
+    { class: "table fold" },
+    h("caption", { class: "hidden-visually" }, "Examples"),
+    h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))),
+    h(
+      "tbody",
+      {},
+      ...given.map((example) => {
+        const about = example.field ?? "";
+        const cells = values
+          ? [fieldName(about), shown(example.here) || "empty", shown(example.planning_center) || "empty"]
+          : [intention(about)];
+        return h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, example.name || "No name"),
+          ...cells.map((cell, position) => h("td", { "data-label": columns[position + 1] }, cell)),
+        );
+      }),
+    ),
   );
 }
 

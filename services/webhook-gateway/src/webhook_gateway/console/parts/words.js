@@ -126,29 +126,40 @@ export const phaseName = (phase) => PHASES[phase] ?? unslug(phase);
 /** @type {Record<string, string>} */
 const OUTCOMES = {
   unchanged: "Unchanged",
-  agreed: "Agreed",
-  created: "Added",
+  linked: "Linked",
   created_here: "Added here",
-  updated: "Updated",
   updated_here: "Updated here",
   created_there: "Added in Planning Center",
   updated_there: "Updated in Planning Center",
-  matched: "Matched",
-  linked: "Linked",
+  updated_both: "Updated on both sides",
+  inactivated_there: "Made inactive in Planning Center",
+  converged: "Agreed by themselves",
   merged: "Merged in Planning Center",
   conflict: "In conflict",
-  conflicts: "In conflict",
   held: "Held matches",
   gone: "Gone in Planning Center",
-  unlinked: "Unlinked",
   rejected: "Refused by Planning Center",
-  inactivated: "Made inactive",
-  skipped: "Skipped",
-  to_create_here: "To add here",
-  to_update_here: "To change here",
-  to_create_there: "To add in Planning Center",
-  to_update_there: "To change in Planning Center",
+  later: "Left for the next sync",
 };
+
+/** What a sync that asks would do. @type {Record<string, string>} */
+const INTENTIONS = {
+  matched: "People found in both places",
+  people_with_differences: "People whose values differ",
+  differing_values: "Values that differ",
+  linked_records: "Linked records in all",
+  created_here: "Would be added here",
+  updated_here: "Would change here",
+  created_there: "Would be added in Planning Center",
+  updated_there: "Would change in Planning Center",
+  updated_both: "Would change on both sides",
+  inactivated_there: "Would become inactive in Planning Center",
+  gone: "Would be marked as gone in Planning Center",
+  merged: "Would follow a merge in Planning Center",
+};
+
+/** @param {string} name */
+export const intention = (name) => INTENTIONS[name] ?? outcomeName(name);
 
 /** @param {string} outcome */
 export const outcomeName = (outcome) => OUTCOMES[outcome] ?? unslug(outcome);
