@@ -1,11 +1,19 @@
-"""One church's admin at the API of a people-sync on a real PostgreSQL: `church`, `another("org-2")`."""
+"""One church's admin at the API of a people-sync on a real PostgreSQL: `church`, `another("org-2")`.
 
+And people-sync as a process between organizations and churches of the simulator: `site`, `sites`, `stage`.
+"""
+
+import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import httpx
 import orjson
+import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import insert, select
@@ -16,6 +24,14 @@ from people_sync.resources import open_resources
 from people_sync.storage.tables import Connection, Link
 from servicekit.tables import OUTBOX
 from servicekit.testing import Databases, KeyRing
+
+SUPPORT = str(Path(__file__).parents[1] / "support")
+if SUPPORT not in sys.path:
+    sys.path.insert(0, SUPPORT)
+
+from sync_harness.lender import Lender, lending  # noqa: E402 - after the path is set
+from sync_harness.site import Site, keep_reading  # noqa: E402
+from sync_harness.stage import Stage, staged  # noqa: E402
 
 PEOPLE: Final = "/api/v1/people"
 ANN: Final = {
@@ -134,3 +150,39 @@ async def another(app: FastAPI, keys: KeyRing) -> AsyncIterator[Callable[[str], 
 async def church(another: Callable[[str], Awaitable[Church]]) -> Church:
     """The church `org-1`."""
     return await another("org-1")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lender(keys: KeyRing) -> AsyncIterator[Lender]:
+    """Lends tokens in place of auth-service."""
+    async with lending(keys) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Stage]:
+    """One people-sync and one simulator with many small churches."""
+    folder = tmp_path_factory.mktemp("stage")
+    database = await databases.create("people_sync")
+    async with staged(folder, database=database, kafka=kafka_server, keys=keys, lender=lender) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(stage: Stage) -> AsyncIterator[Site]:
+    """An organization connected to a church of its own, whose user works with another application too."""
+    made = await stage.site()
+    async with httpx.AsyncClient(**stage.other_application(made.church)) as other:
+        reading = asyncio.create_task(keep_reading(other))
+        yield made
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+
+
+@pytest.fixture
+def sites(stage: Stage) -> Callable[[], Awaitable[Site]]:
+    """As many organizations with churches of their own as a test asks for."""
+    return stage.site

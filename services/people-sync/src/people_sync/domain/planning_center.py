@@ -13,6 +13,7 @@ from typing import Any, Final
 from contracts.people import Address
 from people_sync.domain.canonical import email_key, same
 from people_sync.domain.matching import Theirs
+from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import PersonValues, as_dict, from_json, partial_from_json, to_json
 
 
@@ -232,6 +233,27 @@ def is_inconclusive(
         return False
     seen = as_dict(values)
     return any(same(name, seen[name], value, country) for name, value in partial_from_json(written_before).items())
+
+
+def is_inconclusive_family(
+    written_before: Mapping[str, Any] | None,
+    written_at: datetime | None,
+    theirs: FamilyValues,
+    read_at: datetime,
+    horizon: timedelta,
+) -> bool:
+    """The same for a household: it shows a former name or primary contact, lacks who joined, or has who left.
+
+    `written_before`: `name` and `primary_contact` as they were, where we wrote them, `joined` and `left`.
+    """
+    if written_at is None or not written_before or read_at - written_at >= horizon:
+        return False
+    shown = {"name": theirs.name, "primary_contact": theirs.primary_contact}
+    return (
+        any(name in written_before and written_before[name] == value for name, value in shown.items())
+        or not theirs.members.issuperset(written_before.get("joined", ()))
+        or not theirs.members.isdisjoint(written_before.get("left", ()))
+    )
 
 
 def confirmed(written: Mapping[str, Any], theirs: PersonValues, country: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from people_sync.domain.planning_center import (
     RemotePerson,
     household_from_snapshot,
     is_inconclusive,
+    is_inconclusive_family,
     person_from_snapshot,
     to_match,
 )
@@ -51,6 +52,7 @@ from people_sync.storage.tables import (
     HeldMatch,
     Link,
     Member,
+    Run,
     Staged,
 )
 from people_sync.usecases.sync.context import Work
@@ -124,6 +126,8 @@ async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -
     people: dict[str, RemotePerson] = {}
     for row in staged:
         if row.snapshot == INCOMPLETE:
+            # The next incremental run begins where this one did, so that it meets the person again.
+            work.data.pop("cursor", None)
             rows.append(_later(MEMBER, row.pco_id, f"Person {row.pco_id}"))
         else:
             people[row.pco_id] = person_from_snapshot(row.snapshot or {})
@@ -137,7 +141,9 @@ async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -
             link.written_before, link.written_at, person.values, read_at[pco_id], work.resources.horizon, work.country
         ):
             rows.append(_later(MEMBER, pco_id, name_of(person), record_id=member.id))
-        elif member.deleted_at is None:
+        elif member.deleted_at is not None:
+            link.remote_hash = hashes[pco_id]
+        else:
             result = merge(
                 base_of(link, person.values, work.country),
                 values_of(member),
@@ -287,7 +293,13 @@ async def _candidates(
             Link.organization_id == work.organization_id,
             Link.pco_organization_id == work.pco_organization_id,
         ),
-        exists().where(Change.run_id == work.run_id, Change.kind == MEMBER, Change.record_id == Member.id),
+        # Whom this run would create there is still to be had: the person there may be the same.
+        exists().where(
+            Change.run_id == work.run_id,
+            Change.kind == MEMBER,
+            Change.record_id == Member.id,
+            Change.pco_id.is_not(None),
+        ),
     )
     statement = select(Member, taken.label("taken")).where(
         Member.organization_id == work.organization_id,
@@ -359,6 +371,7 @@ async def open_conflicts(session: AsyncSession, work: Work, record_ids: list[UUI
 async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged]) -> Rows:
     households = {row.pco_id: household_from_snapshot(row.snapshot or {}) for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
+    read_at = {row.pco_id: row.read_at for row in staged}
     people = await record_ids(session, work, [pco_id for h in households.values() for pco_id in h.person_ids])
     found = await session.execute(
         _links(work, FAMILY, Family).where(Link.pco_id.in_(list(households))).with_for_update(of=Link)
@@ -368,15 +381,15 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
     rows: Rows = []
     for link, family in pairs:
         household = households.pop(link.pco_id)
+        theirs = household_values(household, people)
         if family.deleted_at is not None:
             continue
-        result = merge_family(
-            policy_base(link),
-            ours[family.id],
-            household_values(household, people),
-            work.policy,
-            kept_different(link),
-        )
+        if is_inconclusive_family(
+            link.written_before, link.written_at, theirs, read_at[link.pco_id], work.resources.horizon
+        ):
+            rows.append(_later(FAMILY, link.pco_id, household.name, record_id=family.id))
+            continue
+        result = merge_family(policy_base(link), ours[family.id], theirs, work.policy, kept_different(link))
         unknown = bool(set(household.person_ids) - people.keys())
         change = _family_change(result, family, household)
         if change:
@@ -525,9 +538,13 @@ async def record_ids(session: AsyncSession, work: Work, pco_ids: list[str]) -> d
 
 
 async def _gone(session: AsyncSession, work: Work) -> Rows:
-    """Linked people and households that a complete pull did not meet. Each is asked for by itself before it counts."""
+    """Linked people and households that a complete pull did not meet. Each is asked for by itself before it counts.
+
+    Not those made so lately that the pull may have been too early to meet them.
+    """
     if work.kind != "full":
         return []
+    began = (await session.get_one(Run, work.run_id)).started_at or work.resources.clock.now()
     rows: Rows = []
     for kind, record, name in (
         (MEMBER, Member, func.concat(Member.first_name, " ", Member.last_name)),
@@ -538,6 +555,7 @@ async def _gone(session: AsyncSession, work: Work) -> Rows:
             .with_only_columns(Link.record_id, Link.pco_id, name.label("name"))
             .where(
                 Link.state != "gone",
+                or_(Link.written_at.is_(None), Link.written_at < began - work.resources.horizon),
                 record.deleted_at.is_(None),
                 ~exists().where(Staged.run_id == work.run_id, Staged.kind == kind, Staged.pco_id == Link.pco_id),
             )

@@ -71,6 +71,7 @@ class Work:
             await self.job.verify(session)
             yield session
             requests = self.requests.take()
+            self.data["waits"] = 0
             await runs.change(session, self.run_id, requests=Run.requests + requests, **progress)
             await self.job.checkpoint(session, self.data)
         self.job.stop_if_requested()

@@ -62,13 +62,13 @@ async def _changed(work: Work) -> None:
     while work.data["concerned"]:
         await read_person(work, work.data["concerned"][0], {"concerned": work.data["concerned"][1:]})
     while work.data["households"]:
-        household = work.data["households"][0]
-        work.data["households"] = work.data["households"][1:]
+        household, *others = work.data["households"]
         try:
-            document = await work.pco.get(f"/people/v2/households/{household}")
+            rows = [(await work.pco.get(f"/people/v2/households/{household}")).data]
         except NotFound:
-            continue  # gone is decided by full runs alone
-        await _stage_households(work, [document.data])
+            rows = []  # gone is decided by full runs alone
+        work.data["households"] = others
+        await _stage_households(work, rows)
 
 
 async def _concerned(work: Work) -> tuple[set[str], set[str]]:

@@ -14,6 +14,7 @@ from pco_client.jsonapi import Document, Identifier, Resource, write_body
 from pco_client.query import Query
 from people_sync.domain.canonical import fold
 from people_sync.domain.merge import FamilyMerge, merge_family
+from people_sync.domain.planning_center import is_inconclusive_family
 from people_sync.domain.sentences import CONFLICT, CREATED_THERE, LATER, UNCHANGED, UPDATED_THERE
 from people_sync.storage.links import kept_different, policy_base
 from people_sync.storage.tables import Change, Conflict, Family, FamilyMember, Link, Member
@@ -164,7 +165,7 @@ async def _store_link(
             remote_hash=None,
             compared_version=family.version,
             written_at=work.resources.clock.now(),
-            written_before={},
+            written_before={"joined": sorted(people)},
             create_again=False,
         )
         .on_conflict_do_nothing()
@@ -176,15 +177,20 @@ async def _store_link(
 
 async def _update(work: Work, family: Family, link: Link, people: Mapping[str, str]) -> str:
     path = f"{HOUSEHOLDS}/{link.pco_id}"
+    read_at, horizon = work.resources.clock.now(), work.resources.horizon
     household = household_of((await work.pco.get(path)).data)
     async with work.job.sessions() as session:
         known = await record_ids(session, work, list(household.person_ids))
         ours = (await family_values(session, work, [family]))[family.id]
-    result = merge_family(
-        policy_base(link), ours, household_values(household, known), work.policy, kept_different(link)
-    )
+    theirs = household_values(household, known)
+    if is_inconclusive_family(link.written_before, link.written_at, theirs, read_at, horizon):
+        raise NotYet((link.written_at or read_at) + horizon)
+    result = merge_family(policy_base(link), ours, theirs, work.policy, kept_different(link))
     if result.fields.conflicts:
         return await _conflict(work, family, result)
+    written = bool(result.fields.to_theirs or result.add_to_theirs or result.remove_from_theirs)
+    if written:
+        await _announce(work, family, result)
     await _write_fields(work, path, people, result)
     for member in sorted(result.add_to_theirs & people.keys()):
         await _join(work, family, path, people[member], UUID(member))
@@ -192,8 +198,19 @@ async def _update(work: Work, family: Family, link: Link, people: Mapping[str, s
     if leaving:
         await _leave(work, path, leaving)
     await _agree(work, family, result)
-    written = result.fields.to_theirs or result.add_to_theirs or result.remove_from_theirs
     return UPDATED_THERE if written else UNCHANGED
+
+
+async def _announce(work: Work, family: Family, result: FamilyMerge) -> None:
+    """Commit what is about to change there, so that a stale read is known as one."""
+    async with work.job.sessions.begin() as session:
+        await work.job.verify(session)
+        link = await _locked_link(session, work, family)
+        link.written_at, link.remote_hash = work.resources.clock.now(), None
+        link.written_before = {name: result.fields.replaced[name] for name in result.fields.to_theirs} | {
+            "joined": sorted(result.add_to_theirs),
+            "left": sorted(result.remove_from_theirs),
+        }
 
 
 async def _write_fields(work: Work, path: str, people: Mapping[str, str], result: FamilyMerge) -> None:
@@ -248,7 +265,8 @@ async def _agree(work: Work, family: Family, result: FamilyMerge) -> None:
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         link = await _locked_link(session, work, family)
-        members = set(result.agreed_members) | result.add_to_theirs
+        # Who left there meanwhile stays agreed until the next run takes that over here.
+        members = set(result.agreed_members) | result.add_to_theirs | result.remove_from_ours
         link.agreed = (
             link.agreed | dict(result.fields.agreed) | dict(result.fields.to_theirs) | {"members": sorted(members)}
         )

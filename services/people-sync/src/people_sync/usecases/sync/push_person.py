@@ -143,9 +143,12 @@ async def _store_link(session: AsyncSession, work: Work, member: Member, values:
     )
     # The platform learns of the link; no value moved that Planning Center would have to get.
     locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
+    unchanged = locked.version == member.version
     effects = Effects()
     touch(work, locked, effects)
     await publish(session, work, effects)
+    if unchanged:
+        member.version = locked.version
 
 
 # --- change ---------------------------------------------------------------------------------------------------------
@@ -168,9 +171,9 @@ async def _update(work: Work, member: Member, link: Link) -> str:
     base = base_of(link, person.values, work.country)
     result = merge(base, values_of(member), person.values, work.policy, kept_different(link))
     if result.conflicts or result.to_ours:
-        moved = await _moved_there(work, member, person)
-        if moved == CONFLICT or not result.to_theirs:
-            return moved
+        result, base = await _moved_there(work, member, person), {}
+        if result.conflicts or not result.to_theirs:
+            return CONFLICT if result.conflicts else UPDATED_BOTH
     if not result.to_theirs:
         await _agree(work, member, member.version, base | dict(result.agreed), person)
         return UNCHANGED
@@ -262,8 +265,11 @@ def _with_contact(name: str, attributes: Mapping[str, Any]) -> PersonValues:
     ).values
 
 
-async def _moved_there(work: Work, member: Member, person: RemotePerson) -> str:
-    """Somebody changed the person there since the pull: take that over here, or open a conflict, never overwrite."""
+async def _moved_there(work: Work, member: Member, person: RemotePerson) -> Merge:
+    """Somebody changed the person there since the pull: take that over here, or open a conflict, never overwrite.
+
+    Returns what was decided, with our values of this moment: `member` is of this version from here on.
+    """
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
@@ -282,7 +288,7 @@ async def _moved_there(work: Work, member: Member, person: RemotePerson) -> str:
             link.compared_version = locked.version
         await publish(session, work, effects)
     member.version = locked.version
-    return CONFLICT if result.conflicts else UPDATED_BOTH
+    return result
 
 
 async def _agree(

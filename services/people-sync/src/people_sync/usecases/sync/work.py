@@ -186,20 +186,29 @@ async def _finish(current: Work) -> None:
         await session.execute(delete(Staged).where(Staged.run_id == current.run_id))
         now = current.resources.clock.now()
         connection = await session.get_one(Connection, current.organization_id, with_for_update=True)
-        chosen = await session.get(Settings, current.organization_id)
         if current.data.get("cursor"):
             connection.cursor = datetime.fromisoformat(current.data["cursor"])
         if current.kind == "full":
             connection.full_sync_at = now
-        connection.next_run_at = now + timedelta(hours=chosen.schedule_hours if chosen else 4)
+        await _schedule(session, connection, now)
         await _close(session, current.job, "done", None, now, counts=found, requests=current.requests.take())
+
+
+async def _schedule(session: AsyncSession, connection: Connection, now: datetime) -> None:
+    chosen = await session.get(Settings, connection.organization_id)
+    connection.next_run_at = now + timedelta(hours=chosen.schedule_hours if chosen else 4)
 
 
 async def _end(job: JobContext, state: str, message: str) -> None:
     async with job.sessions.begin() as session:
         await job.verify(session)
         await session.execute(delete(Staged).where(Staged.run_id == job.id))
-        await _close(session, job, state, message, await session.scalar(select(func.clock_timestamp())))
+        connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
+        now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+        if connection.state == "connected" and connection.next_run_at is None:
+            # A run that was started by the schedule and did not get through does not end the schedule.
+            await _schedule(session, connection, now)
+        await _close(session, job, state, message, now)
 
 
 async def _close(

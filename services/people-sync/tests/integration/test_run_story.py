@@ -1,0 +1,380 @@
+"""What a run does and says, from the first question to the last answer."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from sync_harness.process import UNKIND
+from sync_harness.site import Site
+from sync_harness.stage import Stage
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+PEOPLE_OF_SMALL = 14
+Sites = Callable[[], Awaitable[Site]]
+
+
+async def waiting_for(site: Site, run_id: str, question: str) -> dict[str, Any]:
+    run = await site.until(run_id, "waiting")
+    assert run["question"]["kind"] == question
+    return run
+
+
+async def test_first_run_takes_everybody_over_and_second_run_writes_nothing(site: Site) -> None:
+    first = await site.sync()
+    assert first["counts"]["created_here"] == PEOPLE_OF_SMALL + 4
+    assert (
+        await site.database.value("SELECT count(*) FROM member WHERE organization_id = $1", site.organization_id)
+        == PEOPLE_OF_SMALL
+    )
+    assert await site.members_of("Abbot Household") == ["Abel", "Alan", "Amy"]
+    mark = site.mark()
+    for kind in ("full", "incremental"):
+        second = await site.sync(kind)
+        assert second["counts"].keys() <= {"unchanged"}, second
+    assert site.journal(mark, writes=True) == []
+
+
+async def test_member_added_here_appears_there_with_contacts_and_household(site: Site) -> None:
+    await site.sync()
+    address = {"street_line_1": "9 Oak St", "city": "Ashford", "state": "CT", "zip": "06278"}
+    one = await site.add("Nina", "New", email="nina@example.org", phone="(212) 555-0140", address=address)
+    two = await site.add("Nils", "New", child=True)
+    await site.family("New Household", one, two)
+    run = await site.sync()
+    assert run["counts"]["created_there"] == 3
+    assert [row["address"] for row in site.contacts("Nina", "Email")] == ["nina@example.org"]
+    assert [row["e164"] for row in site.contacts("Nina", "PhoneNumber")] == ["+12125550140"]
+    assert [row["street_line_1"] for row in site.contacts("Nina", "Address")] == ["9 Oak St"]
+    assert site.household("New Household") == ["Nils", "Nina"]
+    assert not any(row.get("pending") for row in site.rows("HouseholdMembership"))
+    assert site.person("Nils")["child"] is True
+    await site.believable()
+    mark = site.mark()
+    again = await site.sync()  # takes the primary contact over that the household was made with
+    assert again["counts"].keys() <= {"unchanged", "updated_here"}, again
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+    assert site.journal(mark, writes=True) == []
+
+
+@pytest.mark.parametrize("answer", ["planning_center", "ours", "ask"])
+async def test_first_match_asks_what_counts(site: Site, answer: str) -> None:
+    await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
+    mark = site.mark()
+    run_id = await site.start()
+    run = await waiting_for(site, run_id, "first_match")
+    assert run["question"]["counts"] == {"matched": 1, "people_with_differences": 1, "differing_values": 1}
+    assert run["question"]["examples"][0]["field"] == "phone"
+    assert site.journal(mark, writes=True) == []
+    assert (await site.member("Alan"))["phone"] == "(212) 555-0199"
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": answer})
+    run = await site.until(run_id, "done")
+    ours = (await site.member("Alan"))["phone"]
+    theirs = site.contacts("Alan", "PhoneNumber")[0]["number"]
+    if answer == "planning_center":
+        assert (ours, theirs) == ("(212) 555-0101", "(212) 555-0101")
+    elif answer == "ours":
+        assert (ours, theirs) == ("(212) 555-0199", "(212) 555-0199")
+    else:
+        assert (ours, theirs) == ("(212) 555-0199", "(212) 555-0101")
+        assert run["counts"]["conflict"] == 1
+        assert (
+            await site.database.value(
+                "SELECT count(*) FROM conflict WHERE organization_id = $1 AND state = 'open'", site.organization_id
+            )
+            == 1
+        )
+
+
+async def test_edits_on_either_side_go_to_the_other_and_on_both_are_a_conflict(site: Site) -> None:
+    await site.sync()
+    await site.change("Bruno", last_name="Bakerson", phone="(212) 555-0150", email="bb@example.org")
+    await site.change("Alan", address={"street_line_1": "7 Pine St", "city": "Ashford"})
+    await site.change("Dora", phone=None)
+    await site.change("Abel", email="abel@example.org")
+    site.edit("Cora", last_name="Clarkson")
+    site.edit_contact("Cora", "Email", address="cc@example.org")
+    await site.change("Carl", last_name="Here")
+    site.edit("Carl", last_name="There")
+    await site.regroup("Baker Household", join=["Cora"])
+    await site.regroup("Abbot Household", leave=["Amy"])
+    await site.visible()
+    run = await site.sync()
+    assert site.person("Bruno")["last_name"] == "Bakerson"
+    assert [row["number"] for row in site.contacts("Bruno", "PhoneNumber")] == ["(212) 555-0150"]
+    assert [row["address"] for row in site.contacts("Bruno", "Email")] == ["bb@example.org"]
+    assert [row["street_line_1"] for row in site.contacts("Alan", "Address")] == ["7 Pine St"]
+    assert site.contacts("Dora", "PhoneNumber") == []
+    assert [row["address"] for row in site.contacts("Abel", "Email")] == ["abel@example.org"]
+    cora = await site.member("Cora")
+    assert (cora["last_name"], cora["email"]) == ("Clarkson", "cc@example.org")
+    assert ((await site.member("Carl"))["last_name"], site.person("Carl")["last_name"]) == ("Here", "There")
+    assert [item["name"] for item in await site.items(run["id"], "conflict")] == ["Carl There"]
+    assert site.household("Baker Household") == ["Bea", "Bruno", "Cora"]
+    assert site.household("Abbot Household") == ["Abel", "Alan"]
+    await site.believable()
+    mark = site.mark()
+    again = await site.sync()
+    assert again["counts"].keys() == {"unchanged", "conflict"}, again
+    assert site.journal(mark, writes=True) == []
+    site.edit("Carl", last_name="Here")
+    await site.visible()
+    await site.sync()
+    states = await site.database.fetch(
+        "SELECT state, version FROM conflict WHERE organization_id = $1", site.organization_id
+    )
+    assert states == [{"state": "converged", "version": 2}]
+
+
+async def test_incremental_run_picks_up_what_moved(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    site.edit_contact("Alan", "Email", address="alan.new@example.org")
+    site.edit_contact("Amy", "PhoneNumber", number="(212) 555-0155")
+    site.edit_contact("Alan", "Address", street_line_1="5 Pine St")
+    site.rename_household("Dean Household", "Dean Family")
+    site.create("Pia", "Page", email="pia@example.org")
+
+    await site.visible()
+    await site.sync("incremental")
+    alan = await site.member("Alan")
+    assert (alan["email"], alan["address"]["street_line_1"]) == ("alan.new@example.org", "5 Pine St")
+    assert (await site.member("Amy"))["phone"] == "(212) 555-0155"
+    assert len(await site.members("Pia")) == 1
+    assert await site.members_of("Dean Family") == ["Dan", "Dora"]
+    await site.believable()
+    mark = site.mark()
+    await site.sync("incremental")
+    assert site.journal(mark, writes=True) == []
+
+
+async def test_gone_there_is_kept_here_and_comes_back_only_when_asked(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    site.delete("Lee")
+    await site.visible()
+    run = await site.sync()
+    assert run["counts"]["gone"] == 1
+    lee = await site.call("GET", f"/members/{(await site.member('Lee'))['id']}")
+    assert lee["link"]["state"] == "gone"
+    await site.change("Lee", phone="(212) 555-0160")
+    await site.sync()
+    assert site.people("Lee") == []
+    await site.call("POST", f"/members/{lee['id']}/create-again")
+    run = await site.sync()
+    assert run["counts"]["created_there"] == 1
+    assert [row["address"] for row in site.contacts("Lee", "Email")] == ["lee@example.org"]
+    assert (await site.call("GET", f"/members/{lee['id']}"))["link"]["state"] == "linked"
+
+
+async def test_merged_there_the_link_follows(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    kept = site.create("Maximilian", "Moor", email="max@example.org")
+    site.merge(kept, site.person("Max")["id"])
+    await site.visible()
+    run = await site.sync()
+    assert not run["counts"].get("gone"), run
+    assert (await site.member("Maximilian"))["email"] == "max@example.org"
+    assert len(site.people("Maximilian")) == 1
+    assert await site.members("Max") == []
+    link = await site.call("GET", f"/members/{(await site.member('Maximilian'))['id']}")
+    assert link["link"] == {"pco_id": kept, "state": "linked", "gone_at": None}
+
+
+async def test_held_until_answered(site: Site) -> None:
+    """A namesake without a common e-mail: neither overwritten nor doubled, then one answer each."""
+    await site.add("Hal", "Held", email="hal.here@example.org")
+    await site.add("Hope", "Held", email="hope.here@example.org")
+    await site.add("Hugh", "Held", email="hugh.here@example.org")
+    for first in ("Hal", "Hope", "Hugh"):
+        site.create(first, "Held", email=f"{first.lower()}.there@example.org")
+
+    await site.visible()
+    run = await site.sync()
+    assert run["counts"]["held"] == 3
+    waiting = {row["theirs"]["first_name"]: row for row in (await site.call("GET", "/held-matches"))["items"]}
+    assert waiting.keys() == {"Hal", "Hope", "Hugh"}
+    for first in waiting:
+        assert len(await site.members(first)) == len(site.people(first)) == 1
+        assert site.contacts(first, "Email")[0]["address"] == f"{first.lower()}.there@example.org"
+    answers = {"Hal": "same", "Hope": "different", "Hugh": "later"}
+    for first, answer in answers.items():
+        member = waiting[first]["candidates"][0]["member"]["id"] if answer == "same" else None
+        body = {"answer": answer, "member_id": member, "version": waiting[first]["version"]}
+        await site.call("POST", f"/held-matches/{waiting[first]['id']}/answer", body)
+    await site.settings(first_match="ours")
+    await site.sync("incremental")
+    assert [row["address"] for row in site.contacts("Hal", "Email")] == ["hal.here@example.org"]
+    assert len(await site.members("Hal")) == len(site.people("Hal")) == 1
+    assert len(await site.members("Hope")) == len(site.people("Hope")) == 2
+    assert len(await site.members("Hugh")) == len(site.people("Hugh")) == 1
+
+
+@pytest.mark.parametrize("inactivate", [True, False])
+async def test_local_deletion(site: Site, inactivate: bool) -> None:
+    await site.sync()
+    await site.settings(inactivate_deleted=inactivate)
+    ned = site.person("Ned")["id"]
+    await site.remove("Ned")
+    run = await site.sync()
+    assert run["counts"].get("inactivated_there", 0) == int(inactivate)
+    assert site.person("Ned").get("status", "active") == ("inactive" if inactivate else "active")
+    await site.believable()
+    mark = site.mark()
+    for kind in ("full", "incremental"):
+        assert (await site.sync(kind))["counts"].keys() <= {"unchanged"}
+    assert await site.members("Ned") == []
+    assert site.journal(mark, writes=True) == []
+    assert not [entry for entry in site.journal(mark) if entry["path"] == f"/people/v2/people/{ned}"]
+
+
+async def test_threshold_stops_before_the_first_write(site: Site) -> None:
+    await site.sync()
+    await site.settings(threshold_percent=10, threshold_minimum=3)
+    for first in ("Alan", "Amy", "Bruno", "Carl"):
+        await site.change(first, last_name="Renamed")
+    mark = site.mark()
+    run_id = await site.start()
+    run = await waiting_for(site, run_id, "threshold")
+    assert run["question"]["counts"]["updated_there"] == 4
+    assert site.journal(mark, writes=True) == []
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "stop"})
+    await site.until(run_id, "stopped")
+    assert site.person("Alan")["last_name"] == "Abbot"
+    run_id = await site.start()
+    await waiting_for(site, run_id, "threshold")
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "continue"})
+    await site.until(run_id, "done")
+    assert site.person("Alan")["last_name"] == "Renamed"
+
+
+async def test_people_just_added_there_do_not_trip_the_threshold_of_the_next_run(site: Site) -> None:
+    """They are not to be seen yet, which is no news; and nothing about them has to be written again."""
+    await site.sync()
+    await site.settings(threshold_percent=10, threshold_minimum=3)
+    for number in range(6):
+        await site.add("Many", f"More{number}", email=f"many{number}@example.org")
+    assert (await site.sync())["counts"]["created_there"] == 6
+    run = await site.sync()
+    assert run["counts"].keys() <= {"unchanged", "later"}, run
+
+
+async def test_stop_safely_and_going_on(site: Site) -> None:
+    """What is under way is finished or known as open, what is not begun stays for the next run."""
+    await site.sync()
+    for number in range(20):
+        await site.add("Stop", f"Safely{number}", email=f"stop{number}@example.org")
+    held = site.fault({"kind": "hold", "when": "before"}, method="POST", path="/people/v2/people$")
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=30)
+    await site.call("POST", f"/runs/{run_id}/stop")
+    run = await site.until(run_id, "stopped")
+    site.control.remove_fault(held)
+    assert run["message"].startswith("Stopped safely")
+    assert site.people("Stop") == []
+    assert (await site.sync())["counts"]["created_there"] == 20
+    assert len({row["last_name"] for row in site.people("Stop")}) == len(site.people("Stop")) == 20
+    assert len(await site.members("Stop")) == 20
+
+
+async def test_token_revoked_mid_run_waits_for_the_reconnect(site: Site, stage: Stage) -> None:
+    await site.sync()
+    for number in range(4):
+        await site.add("Token", f"Lost{number}", email=f"token{number}@example.org")
+    stage.grant(site).usable = True
+    site.fault({"kind": "end_token", "op": "revoke", "which": "both"}, method="POST", path="/emails$", nth=2, times=1)
+    run_id = await site.start()
+
+    async def reconnect_needed() -> bool:
+        run = await site.run(run_id)
+        return run["state"] == "waiting" and "connected again" in run["progress"]["waiting_for"]
+
+    await eventually(reconnect_needed, within=40)
+    grant = stage.grant(site)
+    grant.token, grant.generation = site.church.tokens[1], 2
+    await stage.authorized(site, version=2)
+    await site.until(run_id, "done")
+    assert len(site.people("Token")) == 4
+    assert all(
+        len([row for row in site.rows("Email") if row["address"] == f"token{number}@example.org"]) == 1
+        for number in range(4)
+    )
+
+
+async def test_a_viewer_may_not_write_and_the_run_says_so(site: Site, stage: Stage) -> None:
+    await site.sync()
+    await site.add("For", "Bidden")
+    stage.grant(site).token, stage.grant(site).generation = site.church.viewer_token, 2
+    run_id = await site.start()
+    run = await site.until(run_id, "failed")
+    assert "role Editor" in run["message"]
+    assert site.people("For") == []
+    scheduled = await site.database.value(
+        "SELECT next_run_at FROM connection WHERE organization_id = $1", site.organization_id
+    )
+    assert scheduled is not None
+    stage.grant(site).token, stage.grant(site).generation = site.church.tokens[1], 3
+    await site.sync()
+    assert len(site.people("For")) == 1
+
+
+async def test_a_refused_record_is_grouped_and_tried_again(site: Site) -> None:
+    await site.sync()
+    for first in ("Refu", "Sed"):
+        await site.add(first, "Record", email=f"{first.lower()}@example.org")
+    await site.add("Fine", "Record", email="fine@example.org")
+    refused = {"kind": "respond", "status": 422, "title": "Validation failed", "detail": "first_name is too odd"}
+    faults = [
+        site.fault({**refused, "when": "before"}, method="POST", path="/people/v2/people$", nth=number)
+        for number in (1, 2)
+    ]
+    run = await site.sync()
+    assert run["counts"]["rejected"] == 2
+    assert run["counts"]["created_there"] == 1
+    groups = (await site.call("GET", f"/runs/{run['id']}/rejections"))["items"]
+    assert [group["count"] for group in groups] == [2]
+    for fault in faults:
+        site.control.remove_fault(fault)
+    await site.believable()
+    run = await site.sync()
+    assert run["counts"]["created_there"] == 2
+    assert [len(site.people(first)) for first in ("Refu", "Sed", "Fine")] == [1, 1, 1]
+
+
+async def test_limit_lowered_from_100_to_10_mid_run(site: Site) -> None:
+    await site.sync()
+    for number in range(8):
+        await site.add("Slow", f"Down{number}", email=f"slow{number}@example.org")
+    site.fault({"kind": "settings", "values": {"rate_limit": 10}}, method="POST", path="/emails$", nth=2, times=1)
+    try:
+        run = await site.sync(within=120)
+    finally:
+        site.control.change_settings(rate_limit=100)
+    assert run["counts"]["created_there"] == 8
+    assert len(site.people("Slow")) == 8
+
+
+async def test_a_household_whose_read_fails_for_long_is_not_forgotten(site: Site, quiet: None) -> None:
+    """An outage longer than the client's patience, in the middle of an incremental run."""
+    await site.sync()
+    await site.believable()
+    site.edit("Lee", grade=3)  # moves the cursor away from everybody whose household would be read along with them
+    await site.visible()
+    await site.sync("incremental")
+    site.rename_household("Dean Household", "Dean Family")
+    await site.visible()
+    fault = site.fault({"kind": "respond", "status": 503}, method="GET", path=r"/households/\d+$", times=5)
+    run = await site.sync("incremental", within=120)
+    assert site.control.fault(fault)["acted"] == 5
+    assert run["counts"].get("updated_here") == 1, run
+    assert await site.members_of("Dean Family") == ["Dan", "Dora"]
+
+
+@pytest.fixture
+def quiet(stage: Stage) -> Iterator[None]:
+    """Nobody else works at Planning Center for the length of a test whose point is what is *not* read again."""
+    stage.simulator.control.change_settings(background_edits_per_second=0)
+    yield
+    stage.simulator.control.change_settings(background_edits_per_second=UNKIND["background_edits_per_second"])

@@ -1,0 +1,146 @@
+"""Many equal starting points: a database that is copied and a church that is copied, for one process after another."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import asyncpg
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from contracts.values import PEOPLE_SYNC
+from pco_simulator.testing import Control
+from people_sync.usecases import runs
+from servicekit.db import make_sessions
+from servicekit.testing import KeyRing, eventually
+from sync_harness.church import Church
+from sync_harness.ends import State, here, there
+from sync_harness.lender import Grant, Lender
+from sync_harness.nursery import Nursery
+from sync_harness.process import environment
+from sync_harness.sabotage import VARIABLE
+from sync_harness.site import Database
+
+ORGANIZATION: Final = "org-copied"
+_OF_A_CHURCH: Final = ("connection", "link", "creation", "held_match", "run")
+
+
+async def start_run(url: str, kind: str) -> None:
+    """Sync Now, where no service is running yet."""
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
+            await runs.start(session, ORGANIZATION, kind, "person")
+    finally:
+        await engine.dispose()
+
+
+async def copy_database(url: str) -> str:
+    """A new database with the same content. Nobody may be connected to the one copied."""
+    source = make_url(url)
+    name = f"copy_{uuid4().hex[:12]}"
+    await _maintain(url, f'CREATE DATABASE "{name}" TEMPLATE "{source.database}" STRATEGY file_copy')
+    return source.set(database=name).render_as_string(hide_password=False)
+
+
+async def drop_database(url: str) -> None:
+    """Also with somebody connected."""
+    await _maintain(url, f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
+
+
+async def _maintain(url: str, statement: str) -> None:
+    dsn = make_url(url).set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@dataclass(slots=True)
+class Ground:
+    """What all copies share."""
+
+    nursery: Nursery
+    control: Control
+    simulator_url: str
+    lender: Lender
+    keys: KeyRing
+    kafka: str
+    folder: Path
+    churches: list[Church]
+
+
+class Copy:
+    """One starting point: a church and a database of its own, a process or several after one another."""
+
+    def __init__(self, ground: Ground, church: Church, url: str, more: dict[str, object]) -> None:
+        self.church = church
+        self.database = Database(url)
+        self._ground = ground
+        self._more = more
+        self.log = ground.folder / f"{church.id}.log"
+        self.pid = 0
+
+    async def process(self, **sabotage: Any) -> int:
+        """Start people-sync; `sabotage` as `Saboteur` takes it."""
+        ground = self._ground
+        env = environment(
+            ground.keys,
+            database=self.database.url,
+            kafka=ground.kafka,
+            simulator=ground.simulator_url,
+            auth_service=ground.lender.url_of(self.church.id),
+            port=0,
+            **({VARIABLE: json.dumps(sabotage)} if sabotage else {}),
+            **self._more,
+        )
+        self.pid = await ground.nursery.start(env, self.log)
+        return self.pid
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        await self._ground.nursery.kill(self.pid)
+
+    async def over(self, *, within: float = 120.0) -> dict[str, Any]:
+        """Wait until no run is open; gives the last one."""
+
+        async def ended() -> dict[str, Any] | None:
+            rows = await self.database.fetch("SELECT * FROM run ORDER BY created_at DESC, id DESC LIMIT 1")
+            return rows[0] if rows[0]["state"] in {"done", "failed", "stopped"} else None
+
+        run: dict[str, Any] = await eventually(ended, within=within, every=0.25)
+        assert run["state"] == "done", run
+        return run
+
+    async def again(self) -> None:
+        """One more full run, by the process that is there."""
+        await start_run(self.database.url, "full")
+        await self.over()
+
+    async def ends(self) -> State:
+        """How both sides stand."""
+        dump = self._ground.control.dump(self.church.id)
+        return there(dump) + await here(self.database, dump, ORGANIZATION)
+
+
+@asynccontextmanager
+async def copied(ground: Ground, template: str, **more: object) -> AsyncIterator[Copy]:
+    """A copy for a block. `more`: environment variables."""
+    church = ground.churches.pop()
+    url = await copy_database(template)
+    ground.lender.grants[f"{church.id}/{ORGANIZATION}"] = Grant(church, church.tokens[0])
+    made = Copy(ground, church, url, more)
+    for table in _OF_A_CHURCH:
+        await made.database.fetch(f"UPDATE {table} SET pco_organization_id = $1", church.id)
+    try:
+        yield made
+    finally:
+        if made.pid:
+            await made.kill()
+        await drop_database(url)

@@ -1,0 +1,113 @@
+"""Starts people-sync again and again: imported once, forked for every process.
+
+`python -m sync_harness.nursery` reads a line of JSON (`env`, `log`) for each process to start and answers its pid. A
+fork takes milliseconds where an interpreter with all imports takes seconds; it is a process like any other.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from people_sync.config import Settings
+from people_sync.main import create_app
+from servicekit.app import run
+from servicekit.testing import eventually
+from sync_harness.sabotage import install_from_environment
+
+
+def _serve() -> None:
+    """Until standard input ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _become(wanted["env"], wanted["log"])
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def _become(env: Mapping[str, str], log: str) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(env)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for number, target in ((0, null), (1, output), (2, output)):
+        os.dup2(target, number)
+    sys.argv = ["people_sync"]
+    install_from_environment()
+    try:
+        run(Settings, create_app)
+    finally:
+        os._exit(1)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Nursery:
+    """The test's side."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._lock = asyncio.Lock()
+        self._started: set[int] = set()
+
+    async def start(self, env: Mapping[str, str], log: Path) -> int:
+        """A new people-sync; gives its pid."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        async with self._lock:
+            self._process.stdin.write(json.dumps({"env": dict(env), "log": str(log)}).encode() + b"\n")
+            pid = int(await self._process.stdout.readline())
+        self._started.add(pid)
+        return pid
+
+    async def kill(self, pid: int) -> None:
+        """SIGKILL, and wait until it is gone."""
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: not is_alive(pid), within=20)
+        self._started.discard(pid)
+
+    async def close(self) -> None:
+        """End everything."""
+        for pid in list(self._started):
+            await self.kill(pid)
+        self._process.kill()
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def nursery() -> AsyncIterator[Nursery]:
+    """A nursery for a block."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "sync_harness.nursery",
+        env=env,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    made = Nursery(process)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+if __name__ == "__main__":
+    _serve()

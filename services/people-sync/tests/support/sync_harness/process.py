@@ -1,0 +1,129 @@
+"""People-sync as a process, and the environment it gets."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from contracts.values import PEOPLE_SYNC
+from servicekit.testing import KeyRing, eventually
+
+HORIZON_SECONDS: Final = 1.5
+LEASE_SECONDS: Final = 3.0
+TIMEOUT_SECONDS: Final = 1.0
+LAG: Final = {"lists_lag_ms": 600, "filters_lag_ms": 900, "singles_lag_ms": 300}
+"""Below the horizon: what the vendor shows is that old."""
+UNKIND: Final = {"rate_limit": 100, "rate_period_seconds": 1, "background_edits_per_second": 2.0, **LAG}
+"""The simulator by default in these tests: a limit, stale reads, and somebody else at work all the time."""
+
+
+def free_port() -> int:
+    """A port nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def environment(
+    keys: KeyRing, *, database: str, kafka: str, simulator: str, auth_service: str, port: int, **more: object
+) -> dict[str, str]:
+    """Time is scaled: seconds where the product has minutes."""
+    return {
+        **os.environ,
+        "DATABASE_URL": database,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "HTTP_PORT": str(port),
+        "LOG_FORMAT": "console",
+        "SIGNING_KEY": keys.signing_key(PEOPLE_SYNC),
+        "TRUSTED_KEYS": keys.trusted_keys,
+        "AUTH_SERVICE_URL": auth_service,
+        "PCO_BASE_URL": simulator,
+        "PCO_STALENESS_HORIZON_SECONDS": str(HORIZON_SECONDS),
+        "PCO_REQUEST_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+        "JOB_LEASE_SECONDS": str(LEASE_SECONDS),
+        "RUNS_AT_ONCE": "16",
+        "DATABASE_POOL_SIZE": "20",
+        "PUSH_AT_ONCE": "8",
+    } | {name: str(value) for name, value in more.items()}
+
+
+class Service:
+    """`python -m people_sync`."""
+
+    def __init__(self, env: Mapping[str, str], log: Path) -> None:
+        self.env = dict(env)
+        self.log = log
+        self.base_url = f"http://127.0.0.1:{self.env['HTTP_PORT']}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self, *, ready: bool = True) -> "Service":
+        """Start it; with `ready`, wait until it says so."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
+                [sys.executable, "-m", "people_sync"], env=self.env, stdout=log, stderr=log
+            )
+        if ready:
+            async with httpx.AsyncClient(base_url=self.base_url) as client:
+                await eventually(lambda: self._is_ready(client), within=90)
+        return self
+
+    async def _is_ready(self, client: httpx.AsyncClient) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(f"people-sync ended with {self._process.returncode}:\n{self.tail()}")
+        try:
+            return (await client.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def send(self, which: signal.Signals) -> None:
+        """SIGSTOP, SIGCONT, ..."""
+        os.kill(self.pid, which)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """SIGTERM."""
+        await self._end(signal.SIGTERM)
+
+    async def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(how)
+        try:
+            await asyncio.to_thread(process.wait, 20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+
+@asynccontextmanager
+async def running(env: Mapping[str, str], log: Path) -> AsyncIterator[Service]:
+    """A service for a block."""
+    service = Service(env, log)
+    try:
+        yield await service.start()
+    finally:
+        await service.stop()

@@ -1,0 +1,82 @@
+"""Kills the process it is in, with SIGKILL, at an instant that a test chose; or notes which instants there are.
+
+An instant is a commit (by the set of tables it writes) or an answer of Planning Center (by method and path), the n-th
+of its kind: right before or right after the commit, or once the answer is there and nothing has been done with it.
+"""
+
+import json
+import os
+import re
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.default import DefaultDialect
+
+from pco_client.client import Observation
+from pco_simulator.journal import kind_of
+from people_sync.usecases.sync.context import Requests
+
+VARIABLE: Final = "SABOTAGE"
+_WRITE: Final = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.IGNORECASE)
+_TABLES: Final = "sabotage.tables"
+
+
+class Saboteur:
+    """`record`: a file that gets a line per instant. `kill`: `[what, kind, nth]`, the instant at which to die."""
+
+    def __init__(self, record: str | None = None, kill: list[Any] | None = None) -> None:
+        self._record = Path(record) if record else None
+        self._kill = tuple(kill) if kill else None
+        self._seen: Counter[tuple[str, str]] = Counter()
+
+    def at(self, what: str, kind: str) -> None:
+        """An instant of a kind has come."""
+        self._seen[what, kind] += 1
+        if self._record:
+            with self._record.open("a") as lines:
+                lines.write(f"{what}\t{kind}\n")
+        if self._kill == (what, kind, self._seen[what, kind]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def install(self) -> None:
+        """Watch every commit of this process, and every answer."""
+        event.listen(Engine, "before_cursor_execute", _note_table)
+        commit, rollback = DefaultDialect.do_commit, DefaultDialect.do_rollback
+
+        def do_commit(dialect: Any, connection: Any) -> None:
+            tables = connection.info.pop(_TABLES, None)
+            kind = " ".join(sorted(tables or ()))
+            if tables:
+                self.at("before commit", kind)
+            commit(dialect, connection)
+            if tables:
+                self.at("after commit", kind)
+
+        def do_rollback(dialect: Any, connection: Any) -> None:
+            connection.info.pop(_TABLES, None)
+            rollback(dialect, connection)
+
+        DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
+        DefaultDialect.do_rollback = do_rollback  # type: ignore[method-assign]
+        observe = Requests.observe
+
+        def observed(requests: Requests, observation: Observation) -> None:
+            if observation.status is not None:
+                self.at("answer", kind_of(observation.method, observation.path))
+            observe(requests, observation)
+
+        Requests.observe = observed  # type: ignore[method-assign]
+
+
+def _note_table(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    if written := _WRITE.match(statement):
+        connection.info.setdefault(_TABLES, set()).add(written[1])
+
+
+def install_from_environment() -> None:
+    """What the variable SABOTAGE says."""
+    if VARIABLE in os.environ:
+        Saboteur(**json.loads(os.environ[VARIABLE])).install()

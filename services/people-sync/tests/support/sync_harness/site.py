@@ -1,0 +1,274 @@
+"""One organization between its directory and its church: what an admin and a person at Planning Center do."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import asyncpg
+import httpx
+from sqlalchemy.engine import make_url
+
+from contracts.values import PEOPLE_SYNC
+from pco_simulator.testing import Control
+from servicekit.testing import KeyRing, eventually
+from sync_harness.church import Church
+from sync_harness.process import HORIZON_SECONDS, LAG
+
+PEOPLE: Final = "/api/v1/people"
+OVER: Final = frozenset({"done", "failed", "stopped"})
+WRITES: Final = ("POST", "PATCH", "DELETE", "PUT")
+
+
+class Database:
+    """Plain SQL beside the service."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
+        """Rows as dicts, JSON decoded."""
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            for name in ("json", "jsonb"):
+                await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+            return [dict(row) for row in await connection.fetch(query, *args)]
+        finally:
+            await connection.close()
+
+    async def value(self, query: str, *args: Any) -> Any:
+        """The first column of the first row; None without one."""
+        rows = await self.fetch(query, *args)
+        return next(iter(rows[0].values())) if rows else None
+
+
+class Site:
+    """An organization, its church, and the service that keeps them equal."""
+
+    def __init__(
+        self, organization_id: str, church: Church, control: Control, database: Database, keys: KeyRing, base_url: str
+    ) -> None:
+        self.organization_id = organization_id
+        self.church = church
+        self.control = control
+        self.database = database
+        self._keys = keys
+        self._base_url = base_url
+        self._moved_at = 0.0
+
+    # -- an admin at our API ------------------------------------------------------------------------------------
+
+    async def call(self, method: str, path: str, body: Any = None, *, status: int | None = None) -> Any:
+        """A call of people-sync's API by the gateway in an admin's name."""
+        headers = self._keys.user_headers(PEOPLE_SYNC, organization_id=self.organization_id)
+        async with httpx.AsyncClient(base_url=self._base_url, headers=headers, timeout=30) as client:
+            answer = await client.request(method, PEOPLE + path, json=body)
+        assert answer.is_success if status is None else answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    async def add(self, first_name: str, last_name: str, **values: Any) -> str:
+        """A new member; gives the id."""
+        body = {"first_name": first_name, "last_name": last_name, **values}
+        added: dict[str, Any] = await self.call("POST", "/members", body)
+        return str(added["id"])
+
+    async def family(self, name: str, *members: str) -> str:
+        """A new family; gives the id."""
+        return str((await self.call("POST", "/families", {"name": name, "member_ids": members}))["id"])
+
+    async def member(self, first_name: str) -> dict[str, Any]:
+        """The one member of this first name who is not deleted."""
+        rows = await self.members(first_name)
+        assert len(rows) == 1, rows
+        return rows[0]
+
+    async def members(self, first_name: str) -> list[dict[str, Any]]:
+        """All members of this first name who are not deleted."""
+        return await self.database.fetch(
+            "SELECT * FROM member WHERE organization_id = $1 AND first_name = $2 AND deleted_at IS NULL",
+            self.organization_id,
+            first_name,
+        )
+
+    async def change(self, first_name: str, **values: Any) -> None:
+        """A person of ours changes a member."""
+        await self.call("PATCH", f"/members/{(await self.member(first_name))['id']}", values)
+
+    async def remove(self, first_name: str) -> None:
+        """A person of ours deletes a member."""
+        await self.call("DELETE", f"/members/{(await self.member(first_name))['id']}")
+
+    async def family_of(self, name: str) -> dict[str, Any]:
+        """A family by its name."""
+        rows = await self.database.fetch(
+            "SELECT * FROM family WHERE organization_id = $1 AND name = $2 AND deleted_at IS NULL",
+            self.organization_id,
+            name,
+        )
+        assert len(rows) == 1, rows
+        return rows[0]
+
+    async def members_of(self, name: str) -> list[str]:
+        """First names in a family."""
+        family = await self.family_of(name)
+        rows = await self.database.fetch(
+            "SELECT first_name FROM member JOIN family_member ON member_id = member.id WHERE family_id = $1 ORDER BY 1",
+            family["id"],
+        )
+        return [row["first_name"] for row in rows]
+
+    async def regroup(self, name: str, *, join: Iterable[str] = (), leave: Iterable[str] = ()) -> None:
+        """A person of ours puts members into a family, or takes them out."""
+        ids = {first: str((await self.member(first))["id"]) for first in {*await self.members_of(name), *join}}
+        wanted = [id_ for first, id_ in ids.items() if first not in set(leave)]
+        await self.call("PATCH", f"/families/{(await self.family_of(name))['id']}", {"member_ids": wanted})
+
+    async def settings(self, **values: Any) -> None:
+        """An admin's choices."""
+        await self.call("PATCH", "/settings", values)
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    async def start(self, kind: str = "full") -> str:
+        """Sync Now; gives the run's id."""
+        return str((await self.call("POST", "/runs", {"kind": kind}))["id"])
+
+    async def run(self, run_id: str) -> dict[str, Any]:
+        """A run as it stands."""
+        found: dict[str, Any] = await self.call("GET", f"/runs/{run_id}")
+        return found
+
+    async def until(self, run_id: str, *states: str, within: float = 90.0) -> dict[str, Any]:
+        """Wait for one of these states; any end of the run ends the waiting too."""
+
+        async def reached() -> dict[str, Any] | None:
+            run = await self.run(run_id)
+            return run if run["state"] in {*states, *OVER} else None
+
+        found: dict[str, Any] = await eventually(reached, within=within, every=0.2)
+        assert found["state"] in states, found
+        return found
+
+    async def sync(self, kind: str = "full", *, within: float = 90.0) -> dict[str, Any]:
+        """A run from its start to its end."""
+        return await self.until(await self.start(kind), "done", within=within)
+
+    async def believable(self) -> None:
+        """Wait until reads of Planning Center can be believed: our last write is older than the horizon."""
+
+        async def past() -> bool:
+            fresh = await self.database.value(
+                "SELECT count(*) FROM link WHERE organization_id = $1 AND written_at > now() - $2 * interval '1 s'",
+                self.organization_id,
+                HORIZON_SECONDS,
+            )
+            return bool(fresh == 0)
+
+        await eventually(past, within=HORIZON_SECONDS + 5)
+
+    async def items(self, run_id: str, outcome: str | None = None) -> list[dict[str, Any]]:
+        """The list behind a number."""
+        query = f"?limit=200{f'&outcome={outcome}' if outcome else ''}"
+        found: list[dict[str, Any]] = (await self.call("GET", f"/runs/{run_id}/items{query}"))["items"]
+        return found
+
+    # -- a person at Planning Center, and what is there -----------------------------------------------------------
+
+    def rows(self, type_: str) -> list[dict[str, Any]]:
+        """All rows of a type, as they are now: attributes with `id`."""
+        dump = self.control.dump(self.church.id)
+        return [{"id": row["id"], **row["attributes"]} for row in dump if row["type"] == type_]
+
+    def person(self, first_name: str) -> dict[str, Any]:
+        """The one person of this first name."""
+        found = self.people(first_name)
+        assert len(found) == 1, found
+        return found[0]
+
+    def people(self, first_name: str) -> list[dict[str, Any]]:
+        """All people of this first name."""
+        return [row for row in self.rows("Person") if row.get("first_name") == first_name]
+
+    def contacts(self, first_name: str, type_: str) -> list[dict[str, Any]]:
+        """The person's contacts of a type."""
+        id_ = int(self.person(first_name)["id"])
+        return [row for row in self.rows(type_) if row["person_id"] == id_]
+
+    def household(self, name: str) -> list[str]:
+        """First names in a household, sorted."""
+        (household,) = [row for row in self.rows("Household") if row["name"] == name]
+        names = {int(row["id"]): row["first_name"] for row in self.rows("Person")}
+        return sorted(
+            names[row["person_id"]]
+            for row in self.rows("HouseholdMembership")
+            if row["household_id"] == int(household["id"])
+        )
+
+    def mutate(self, *mutations: dict[str, Any]) -> list[dict[str, str]]:
+        """Somebody at Planning Center changes something."""
+        self._moved_at = time.monotonic()
+        return self.control.mutate(self.church.id, *mutations)
+
+    def edit(self, first_name: str, **attributes: Any) -> None:
+        """Somebody at Planning Center edits a person."""
+        self.mutate({"op": "edit", "id": self.person(first_name)["id"], "attributes": attributes})
+
+    def delete(self, first_name: str) -> None:
+        """Somebody at Planning Center deletes a person."""
+        self.mutate({"op": "delete", "id": self.person(first_name)["id"]})
+
+    def merge(self, keep_id: str, remove_id: str) -> None:
+        """Somebody at Planning Center merges two people."""
+        self.mutate({"op": "merge", "id": keep_id, "remove_id": remove_id})
+
+    def rename_household(self, name: str, new: str) -> None:
+        """Somebody at Planning Center renames a household."""
+        (household,) = [row for row in self.rows("Household") if row["name"] == name]
+        self.mutate({"op": "edit", "type": "Household", "id": household["id"], "attributes": {"name": new}})
+
+    async def visible(self) -> None:
+        """Wait until Planning Center's reads show what somebody did there last."""
+        lag = max(LAG.values()) / 1000 + 0.05
+        await eventually(lambda: time.monotonic() > self._moved_at + lag)
+
+    def edit_contact(self, first_name: str, type_: str, **attributes: Any) -> None:
+        """Somebody at Planning Center edits the person's only contact of a type."""
+        (contact,) = self.contacts(first_name, type_)
+        self.mutate({"op": "edit", "type": type_, "id": contact["id"], "attributes": attributes})
+
+    def create(self, first_name: str, last_name: str, *, email: str | None = None, **attributes: Any) -> str:
+        """Somebody at Planning Center adds a person."""
+        (made,) = self.mutate(
+            {"op": "create", "attributes": {"first_name": first_name, "last_name": last_name, **attributes}}
+        )
+        if email:
+            self.mutate({"op": "create", "type": "Email", "id": made["id"], "attributes": {"address": email}})
+        return made["id"]
+
+    def fault(self, action: dict[str, Any], **match: Any) -> str:
+        """A fault script for this church's requests alone."""
+        return self.control.add_fault(action, organization_id=self.church.id, **match)
+
+    def journal(self, after: int = 0, *, writes: bool = False) -> list[dict[str, Any]]:
+        """The church's requests since a sequence number, of the application alone."""
+        entries = self.control.journal(after=after, limit=20_000)
+        return [
+            entry
+            for entry in entries
+            if entry["organization_id"] == self.church.id
+            and entry["client_id"] != self.church.secret[0]
+            and (not writes or entry["method"] in WRITES)
+        ]
+
+    def mark(self) -> int:
+        """The last request's sequence number."""
+        return int(self.control.summary()["last_seq"])
+
+
+async def keep_reading(client: httpx.AsyncClient, *, every: float = 0.3) -> None:
+    """Another application of the same user at work, until cancelled."""
+    while True:
+        await client.get("/people/v2/people", params={"per_page": "1"})
+        await asyncio.sleep(every)

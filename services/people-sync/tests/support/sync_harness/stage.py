@@ -1,0 +1,108 @@
+"""The whole scene: simulator with equal churches, people-sync as a process, and organizations between them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contracts.events.auth_connection_v1 import ConnectionAuthorized
+from contracts.values import AUTH_SERVICE
+from pco_simulator.testing import SimulatorProcess
+from servicekit.testing import KeyRing
+from sync_harness.church import Church, Rows, arguments_of, rows_of, write_state
+from sync_harness.facts import publish
+from sync_harness.lender import Grant, Lender
+from sync_harness.process import UNKIND, Service, environment, free_port, running
+from sync_harness.site import Database, Site
+
+COPIES = 40
+
+
+@dataclass(slots=True)
+class Stage:
+    """What a module of tests shares. Every test takes churches of its own."""
+
+    simulator: SimulatorProcess
+    service: Service
+    database: Database
+    kafka: str
+    keys: KeyRing
+    lender: Lender
+    name: str
+    free: list[Church] = field(default_factory=list)
+
+    async def site(self) -> Site:
+        """A connected organization with a church nobody has used."""
+        church = self.free.pop(0)
+        organization = f"{self.name}-{church.id}"
+        self.lender.grants[f"{self.name}/{organization}"] = Grant(church, church.tokens[0])
+        await connect(self.database, organization, church)
+        return Site(organization, church, self.simulator.control, self.database, self.keys, self.service.base_url)
+
+    def grant(self, site: Site) -> Grant:
+        """What the lender has for a site."""
+        return self.lender.grants[f"{self.name}/{site.organization_id}"]
+
+    def other_application(self, church: Church) -> dict[str, Any]:
+        """For an `httpx.AsyncClient`: another application of the same user, under the same limit."""
+        agent = {"User-Agent": "another application (another@example.org)"}
+        return {"base_url": self.simulator.base_url, "auth": church.secret, "headers": agent, "timeout": 30}
+
+    async def authorized(self, site: Site, *, version: int) -> None:
+        """auth-service says that the organization is connected (again)."""
+        await publish(
+            self.kafka,
+            ConnectionAuthorized(
+                organization_id=site.organization_id,
+                version=version,
+                product="people",
+                generation=version,
+                state="connected",
+                pco_organization_id=site.church.id,
+                pco_organization_name="Church",
+                pco_person_id=site.church.admin_id,
+                occurred_at=datetime.now(UTC),
+            ),
+            AUTH_SERVICE,
+        )
+
+
+async def connect(database: Database, organization: str, church: Church) -> None:
+    """The row that ConnectionAuthorized leaves behind."""
+    await database.fetch(
+        "INSERT INTO connection (organization_id, pco_organization_id, state, generation, version, pco_person_id) "
+        "VALUES ($1, $2, 'connected', 1, 1, $3)",
+        organization,
+        church.id,
+        church.admin_id,
+    )
+
+
+@asynccontextmanager
+async def staged(
+    folder: Path,
+    *,
+    database: str,
+    kafka: str,
+    keys: KeyRing,
+    lender: Lender,
+    rows: Rows | None = None,
+    copies: int = COPIES,
+    **more: object,
+) -> AsyncIterator[Stage]:
+    """A stage with churches of these rows. `more`: environment variables of the service."""
+    churches = write_state(folder / "churches", rows or rows_of(), copies)
+    with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "churches", copies)) as simulator:
+        env = environment(
+            keys,
+            database=database,
+            kafka=kafka,
+            simulator=simulator.base_url,
+            auth_service=lender.url_of(folder.name),
+            port=free_port(),
+            **more,
+        )
+        async with running(env, folder / "people-sync.log") as service:
+            yield Stage(simulator, service, Database(database), kafka, keys, lender, folder.name, churches)
