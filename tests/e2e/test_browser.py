@@ -118,9 +118,9 @@ def test_sync_now_and_watch(page: Page, stack: Stack) -> None:
         truth = church.control.truth(church.control.organizations()[0]["id"])
     expect(page.get_by_text("Done", exact=False).first).to_be_visible()
     page.goto(f"/runs/{run['id']}")
-    shot(page, "run-done")
     total = truth["people"] + truth["households"]
     expect(page.get_by_role("main")).to_contain_text(f"{total:,}")
+    shot(page, "run-done")
 
 
 def test_the_directory_shows_everybody(page: Page, stack: Stack) -> None:
