@@ -1,0 +1,27 @@
+"""people-sync as the registry, the table of routes and its migrations describe it."""
+
+from fastapi import FastAPI
+
+from contracts.routes import routes_of
+from contracts.values import PEOPLE_SYNC
+from people_sync.storage.tables import Base
+from servicekit.testing import assert_migrated, assert_wiring
+
+NOT_YET = ("webhooks.subscription.v1", "webhooks.delivery.v1", "conflicts.resolution.v1")
+"""Their producers come with later issues."""
+
+
+def test_the_service_is_wired_as_the_registry_says(app: FastAPI) -> None:
+    assert_wiring(app, PEOPLE_SYNC, not_yet=NOT_YET)
+
+
+async def test_the_migrations_make_the_tables(database: str) -> None:
+    await assert_migrated(database, Base.metadata)
+
+
+def test_the_service_answers_exactly_the_calls_it_owns(app: FastAPI) -> None:
+    paths = app.openapi()["paths"]
+    answered = {
+        (method.upper(), path) for path, methods in paths.items() if path.startswith("/api/") for method in methods
+    }
+    assert answered == {(route.method, route.path) for route in routes_of(PEOPLE_SYNC)}
