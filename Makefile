@@ -69,9 +69,13 @@ unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
 	@mkdir -p $(REPORTS)
 	@$(PYTEST) --ignore-glob='*/tests/integration' libs services deploy/local
 
+# One run for each distribution, with servers of its own: some tests leave poison in topics on purpose.
 integration: $(INSTALLED) ## on real PostgreSQL, real Kafka and the simulator
 	@mkdir -p $(REPORTS)
-	@$(PYTEST) $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
+	@set -e; for folder in $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration); do \
+		name=integration-$$(basename $${folder%/tests/integration}); \
+		echo "pytest $$folder"; $(BIN)/pytest -q --junitxml=$(REPORTS)/$$name.xml $$folder; \
+	done
 
 e2e: $(INSTALLED) ## the stories, with all services as processes
 	@mkdir -p $(REPORTS)

@@ -10,6 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from contracts.topics import Provision, provisions
 from servicekit.local import LocalKafka
 from servicekit.provision import ProvisionError, main, partitions_to_add, provision
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.broker_faults
 
@@ -57,8 +58,13 @@ async def test_a_topic_grows_and_keeps_what_operators_set(servers: str) -> None:
     await alter(servers, "trial.grow.v1", {"retention.ms": "1000", "segment.ms": "600000"})
     outcome = await provision(servers, [Provision("trial.grow.v1", 6, 24)])
     assert (outcome.created, outcome.grown, outcome.configured) == ([], ["trial.grow.v1"], ["trial.grow.v1"])
-    partitions, configs = await described(servers, "trial.grow.v1")
-    assert (partitions, configs["retention.ms"], configs["segment.ms"]) == (6, "86400000", "600000")
+
+    async def as_wanted() -> bool:
+        partitions, configs = await described(servers, "trial.grow.v1")
+        return (partitions, configs["retention.ms"], configs["segment.ms"]) == (6, "86400000", "600000")
+
+    # The broker that answers may not have heard of the change yet.
+    await eventually(as_wanted, within=20)
 
 
 async def test_shrinking_is_refused_before_anything_changes(servers: str) -> None:
