@@ -1,0 +1,1 @@
+"""Measurements against floors and peers: `make bench`. See README.md."""

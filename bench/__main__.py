@@ -1,0 +1,28 @@
+"""`make bench`: measure, print one table, keep it in README.md."""
+
+from bench import figures
+from bench.parameters import Parameters
+from bench.table import Row, show
+from bench.work import say
+
+
+def main() -> None:
+    """All figures asked for."""
+    asked = Parameters.read()
+    rows: list[str] = []
+
+    def shown(row: Row) -> None:
+        rows.append(row.render())
+        say(rows[-1])
+
+    try:
+        if {"pull", "nochange", "pypco"} & set(asked.figures):
+            figures.reading(asked, shown)
+        for name in ("push", "memory", "start"):
+            if name in asked.figures:
+                getattr(figures, name)(asked, shown)
+    finally:
+        show(rows, str(asked))
+
+
+main()

@@ -1,0 +1,339 @@
+"""The figures. Each function measures some of them, floors and peers in the same breath."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from statistics import median
+from typing import Final, Self
+
+import httpx
+import orjson
+import psutil
+import pypco
+
+from bench.parameters import Parameters
+from bench.table import Row
+from bench.work import FREE, INCLUDE, Ran, church, floor, organization, say, sync, vendor
+from contracts.values import PEOPLE_SYNC
+from local_stack.church import Church
+from local_stack.stack import SIMULATOR, Stack
+from servicekit.local.process import kill_tree
+
+_ROOT: Final = Path(__file__).parents[1]
+_PARALLEL: Final = 16
+_PER_CALL: Final = 250
+_START_SECONDS: Final = 180
+_MIB: Final = 1024 * 1024
+
+Shown = Callable[[Row], None]
+
+
+def reading(asked: Parameters, shown: Shown) -> None:
+    """pull, nochange and pypco: one church, read by us and by others."""
+    first = FREE if asked.only == "nochange" else _paced(asked)
+    with church(asked.people, **first) as (stack, admin):
+        people = admin.control.truth(organization(admin)["id"])["people"]
+        ran = sync(admin)
+        if "pull" in asked.figures:
+            _pull(asked, people, ran, shown)
+        if "nochange" in asked.figures:
+            _nochange(asked, people, stack, admin, shown)
+        if "pypco" in asked.figures:
+            _pypco(asked, stack, admin, ran, shown)
+
+
+def _paced(asked: Parameters) -> dict[str, int]:
+    return {"rate_limit": asked.limit, "rate_period_seconds": asked.period, "latency_ms": asked.latency_ms}
+
+
+def _pull(asked: Parameters, people: int, ran: Ran, shown: Shown) -> None:
+    least = floor(ran.requests, limit=asked.limit, period=asked.period, latency=asked.latency_ms / 1000)
+    ratio, fewest = ran.exchange_seconds / least, ceil(people / 100)
+    shown(
+        Row(
+            "full pull: wall ÷ floor",
+            f"{ratio:.3f}",
+            "≤ 1.05",
+            ratio <= 1.05,
+            f"{people:,} people, {asked.latency_ms} ms, {asked.limit} requests per {asked.period} s: "
+            f"{ran.exchange_seconds:.1f} s from the first request to the last answer, floor {least:.2f} s for "
+            f"{ran.requests} requests; the whole first run took {ran.seconds:.0f} s",
+        )
+    )
+    shown(
+        Row(
+            "full pull: requests ÷ fewest",
+            f"{ran.requests / fewest:.3f}",
+            "≤ 1.02",
+            ran.requests / fewest <= 1.02,
+            f"{ran.requests} sent, organization and mergers included; the fewest are {fewest} pages of 100 people",
+        )
+    )
+
+
+def _nochange(asked: Parameters, people: int, stack: Stack, admin: Church, shown: Shown) -> None:
+    vendor(admin, **FREE)
+    runs = [sync(admin) for _ in range(asked.repeat)]
+    changed = [ran.run["counts"] for ran in runs if set(ran.run["counts"]) != {"unchanged"}]
+    if changed:
+        raise RuntimeError(f"these runs had something to change: {changed}")
+    seconds = median(ran.seconds for ran in runs)
+    records = runs[0].run["counts"]["unchanged"]
+    bare = asyncio.run(_bare(stack, admin, ceil((people - 1) / 99)))
+    shown(
+        Row(
+            "nothing to change: records/s",
+            f"{records / seconds:,.0f}",
+            "≥ 5,000",
+            records / seconds >= 5000,
+            f"{people:,} people and {records - people:,} households in {seconds:.1f} s (median of "
+            f"{', '.join(f'{ran.seconds:.1f}' for ran in runs)}), {people / seconds:,.0f} people/s, no limit and no "
+            f"latency; {seconds / bare:.2f} × reading and parsing the same pages and doing nothing with them "
+            f"({bare:.1f} s)",
+        )
+    )
+
+
+async def _bare(stack: Stack, admin: Church, pages: int) -> float:
+    """Seconds to read the same pages, as many at a time, and parse them: the floor without a limit."""
+    token = admin.control.personal_access_token(organization(admin)["id"])
+    numbers = iter(range(pages))
+    began = time.monotonic()
+    async with httpx.AsyncClient(
+        base_url=stack.url(SIMULATOR),
+        auth=(token.id, token.secret),
+        headers={"User-Agent": "Bench (developers@platform.example)"},
+        timeout=60,
+    ) as client:
+
+        async def reader() -> None:
+            for number in numbers:
+                query: dict[str, str | int] = {
+                    "include": ",".join(INCLUDE),
+                    "order": "created_at",
+                    "per_page": 100,
+                    "offset": number * 99,
+                }
+                answer = await client.get("/people/v2/people", params=query)
+                orjson.loads(answer.raise_for_status().content)
+
+        await asyncio.gather(*(reader() for _ in range(_PARALLEL)))
+    return time.monotonic() - began
+
+
+def _pypco(asked: Parameters, stack: Stack, admin: Church, ran: Ran, shown: Shown) -> None:
+    vendor(admin, **_paced(asked))
+    token = admin.control.personal_access_token(organization(admin)["id"])
+    client = pypco.PCO(token.id, token.secret, api_base=stack.url(SIMULATOR))
+    mark = admin.control.mark()
+    began = time.monotonic()
+    listed = sum(1 for _ in client.iterate("/people/v2/people", per_page=100, include=",".join(INCLUDE)))
+    seconds = time.monotonic() - began
+    requests = len(admin.control.journal(after=mark, path="^/people/", limit=100_000))
+    say(f"pypco: {seconds:.1f} s, {requests} requests")
+    shown(
+        Row(
+            "pypco listing the same: wall ÷ ours",
+            f"{seconds / ran.exchange_seconds:.2f}",
+            "shown",
+            None,
+            f"{listed:,} people with the same includes, {seconds:.1f} s and {requests} requests; ours "
+            f"{ran.exchange_seconds:.1f} s and {ran.requests}, stored as well; same latency, same limit",
+        )
+    )
+
+
+def push(asked: Parameters, shown: Shown) -> None:
+    """New people with contacts and households."""
+    latency, period = asked.latency_ms // asked.scale, asked.period // asked.scale
+    with church(300, **FREE) as (_, admin):
+        sync(admin)
+        _add(admin, asked.new)
+        vendor(admin, rate_limit=asked.limit, rate_period_seconds=period, latency_ms=latency)
+        ran = sync(admin, "incremental")
+    families = ceil(asked.new / 3)
+    created = ran.run["counts"].get("created_there", 0)
+    if created != asked.new + families:
+        raise RuntimeError(f"{created} created, not {asked.new} people and {families} families: {ran.run['counts']}")
+    least = floor(ran.requests, limit=asked.limit, period=period, latency=latency / 1000)
+    ratio = ran.exchange_seconds / least
+    scaled = f"period and latency divided by {asked.scale}, so " if asked.scale > 1 else ""
+    shown(
+        Row(
+            "push of new people: wall ÷ floor",
+            f"{ratio:.3f}",
+            "≤ 1.05",
+            ratio <= 1.05,
+            f"{asked.new} people, each with e-mail, phone and address, in {families} households; {scaled}{latency} ms, "
+            f"{asked.limit} requests per {period} s: {ran.exchange_seconds:.1f} s for all {ran.requests} requests of "
+            f"the run ({sum(one['method'] != 'GET' for one in ran.entries)} of them writes), floor {least:.1f} s",
+        )
+    )
+
+
+def _add(admin: Church, count: int) -> None:
+    """Made up: as a platform brings its members, in bulk."""
+    members = [
+        {
+            "external_id": f"bench-{number}",
+            "first_name": f"Person{number}",
+            "last_name": f"Benchfamily{number // 3}",
+            "email": f"bench.{number}@example.org",
+            "phone": f"(202) 555-{number % 10_000:04}",
+            "address": {"street_line_1": f"{number + 1} Mill Lane", "city": "Dover", "state": "NH", "zip": "03820"},
+        }
+        for number in range(count)
+    ]
+    families = [
+        {
+            "external_id": f"bench-family-{number}",
+            "name": f"Benchfamily{number}",
+            "member_external_ids": [f"bench-{member}" for member in range(number * 3, min(number * 3 + 3, count))],
+        }
+        for number in range(ceil(count / 3))
+    ]
+    for start in range(0, len(members), _PER_CALL):
+        admin.call("PUT", "/people/bulk", json={"members": members[start : start + _PER_CALL]})
+    for start in range(0, len(families), _PER_CALL):
+        admin.call("PUT", "/people/bulk", json={"families": families[start : start + _PER_CALL]})
+
+
+@dataclass(slots=True)
+class _Peaks:
+    """The most memory a process had, in bytes: resident as the kernel knows it, its own (USS) as sampled."""
+
+    resident: int = 0
+    own: int = 0
+
+    @classmethod
+    @contextmanager
+    def of(cls, pid: int) -> Iterator[Self]:
+        """Over a block."""
+        peaks, ended, process = cls(), threading.Event(), psutil.Process(pid)
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # the resident peak begins anew
+
+        def sample() -> None:
+            while not ended.wait(0.1):
+                peaks.own = max(peaks.own, process.memory_full_info().uss)
+
+        sampler = threading.Thread(target=sample, daemon=True)
+        sampler.start()
+        try:
+            yield peaks
+        finally:
+            ended.set()
+            sampler.join()
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+            line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+            peaks.resident = int(line.split()[1]) * 1024
+
+
+def memory(asked: Parameters, shown: Shown) -> None:
+    """people-sync's peaks with a small and a large church, in a first run and in one with nothing to change."""
+    found: dict[tuple[int, str], _Peaks] = {}
+    runs = ("first full run", "run with nothing to change")
+    for people in (asked.small, asked.large):
+        with church(people, **FREE) as (stack, admin):
+            pid = stack.process(PEOPLE_SYNC).pid
+            if pid is None:
+                raise RuntimeError("people-sync does not run")
+            for name in runs:
+                with _Peaks.of(pid) as peaks:
+                    sync(admin)
+                found[people, name] = peaks
+                say(f"{people:,} people, {name}: RSS {peaks.resident / _MIB:.0f} MB, USS {peaks.own / _MIB:.0f} MB")
+    for name in runs:
+        little, much = found[asked.small, name], found[asked.large, name]
+        resident, own = (much.resident - little.resident) / _MIB, (much.own - little.own) / _MIB
+        shown(
+            Row(
+                f"growth of people-sync's memory, {name}",
+                f"{resident:.0f} MB",
+                "< 50 MB",
+                max(resident, own) < 50,
+                f"peak RSS {little.resident / _MIB:.0f} MB with {asked.small:,} people, "
+                f"{much.resident / _MIB:.0f} MB with {asked.large:,} (× {much.resident / little.resident:.2f}); "
+                f"USS {little.own / _MIB:.0f} and {much.own / _MIB:.0f} MB",
+            )
+        )
+
+
+def start(asked: Parameters, shown: Shown) -> None:
+    """`make run` until the console answers, on an empty state directory and on the one it left."""
+    fresh, again = [], []
+    for _ in range(asked.repeat):
+        with tempfile.TemporaryDirectory(prefix="bench-") as state:
+            fresh.append(_make_run(state))
+            again.append(_make_run(state))
+    for name, times in (("fresh", fresh), ("existing", again)):
+        seconds = median(times)
+        shown(
+            Row(
+                f"make run to the console, {name} state",
+                f"{seconds:.1f} s",
+                "< 15 s",
+                seconds < 15,
+                f"{seconds / 15:.2f} × the aim; 1,000 people, everything installed, from `make run` to the console's "
+                f"page and a ready door (median of {', '.join(f'{one:.1f}' for one in times)})",
+            )
+        )
+
+
+def _make_run(state: str) -> float:
+    port, simulator_port = _free_ports()
+    with tempfile.TemporaryFile() as output:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            ["make", "run", f"STATE={state}/state", f"PORT={port}", f"SIMULATOR_PORT={simulator_port}", "PEOPLE=1000"],
+            cwd=_ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKEOVERRIDES"}},
+            start_new_session=True,
+        )
+        try:
+            while not (_answers(f"http://localhost:{port}/") and _answers(f"http://localhost:{port}/readyz")):
+                if process.poll() is not None or time.monotonic() - began > _START_SECONDS:
+                    output.seek(0)
+                    raise RuntimeError(f"make run did not come up:\n{output.read().decode()}")
+                time.sleep(0.05)
+            seconds = time.monotonic() - began
+        finally:
+            _end(process)
+    say(f"make run: {seconds:.1f} s")
+    return seconds
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C, as in a terminal: to the whole group."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            kill_tree(process.pid)
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]

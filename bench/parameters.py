@@ -1,0 +1,54 @@
+"""What a run of the bench can be told, by environment variable or argument."""
+
+import argparse
+import os
+from dataclasses import dataclass, fields
+from typing import Self
+
+FIGURES = ("pull", "nochange", "pypco", "push", "memory", "start")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Every field is `make bench FIELD=value` in capitals, or `python -m bench --field value`."""
+
+    only: str = ",".join(FIGURES)
+    """Which figures, separated by commas."""
+    people: int = 30_000
+    """The church of pull, nochange and pypco."""
+    small: int = 1_000
+    """The two churches of memory."""
+    large: int = 100_000
+    new: int = 500
+    """How many people push adds."""
+    latency_ms: int = 250
+    limit: int = 100
+    """Requests per sliding period."""
+    period: int = 20
+    """Seconds."""
+    scale: int = 4
+    """push alone: period and latency are divided by this."""
+    repeat: int = 3
+    """How often nochange and start are measured; the median counts."""
+
+    @classmethod
+    def read(cls) -> Self:
+        """From arguments, else the environment, else the defaults. SystemExit with usage when they cannot be meant."""
+        parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+        for one in fields(cls):
+            default = os.environ.get(one.name.upper(), str(one.default))
+            parser.add_argument(f"--{one.name.replace('_', '-')}", default=default, type=one.type)
+        chosen = cls(**vars(parser.parse_args()))
+        if unknown := set(chosen.figures) - set(FIGURES):
+            parser.error(f"unknown figures {', '.join(sorted(unknown))}: choose from {', '.join(FIGURES)}")
+        if "push" in chosen.figures and (chosen.scale < 1 or chosen.period % chosen.scale):
+            parser.error(f"scale must divide the period of {chosen.period} s")
+        return chosen
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures asked for."""
+        return self.only.split(",")
+
+    def __str__(self) -> str:
+        return " ".join(f"{one.name}={getattr(self, one.name)}" for one in fields(self))
