@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import orjson
@@ -72,16 +72,12 @@ def _cursor(position: Position) -> str:
 def _position(cursor: str) -> Position:
     try:
         opened_at, conflict_id = orjson.loads(base64.urlsafe_b64decode(cursor))
-        position = Position(datetime.fromisoformat(opened_at), str(conflict_id))
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise _bad_cursor() from error
-    if position.opened_at.tzinfo is None:
-        raise _bad_cursor()
-    return position
-
-
-def _bad_cursor() -> Invalid:
-    return Invalid(
-        "Take `after` from `next` of the page before, unchanged.",
-        errors=[{"field": "query.after", "message": "is not a place in this list"}],
-    )
+        opened = datetime.fromisoformat(opened_at)
+        if opened.tzinfo is None:
+            raise ValueError(opened_at)
+        return Position(opened.astimezone(UTC), str(conflict_id))
+    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
+        raise Invalid(
+            "Take `after` from `next` of the page before, unchanged.",
+            errors=[{"field": "query.after", "message": "is not a place in this list"}],
+        ) from error

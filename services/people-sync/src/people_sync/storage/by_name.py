@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import PageQuery
-from people_sync.storage.paging import decode, encode
+from people_sync.storage.paging import decode, encode, string
 from people_sync.storage.tables import Family, Member
 
 Record = TypeVar("Record", Member, Family)
@@ -33,7 +33,7 @@ async def page_of(
     if not filtered:
         page = page.where(*conditions)
     if query.after:
-        name, last = decode(query.after, str, UUID)
+        name, last = decode(query.after, string, UUID)
         page = page.where(func.row(rows.name_key, rows.id) > func.row(name, last))
     ids = page.subquery("page")
     wanted = select(record).join(ids, ids.c.id == record.id).order_by(record.name_key, record.id)

@@ -4,9 +4,12 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from servicekit.errors import Invalid
+
+_BIGGEST: Final = 2**63 - 1
 
 
 def encode(*key: str | int) -> str:
@@ -26,6 +29,26 @@ def decode(after: str, *types: Callable[[Any], Any]) -> list[Any]:
             "`after` is not from a page of this list: leave it out to begin at the start.",
             errors=[{"field": "after", "message": "is not the `next` of a page of this list"}],
         ) from error
+
+
+def number(part: Any) -> int:
+    """A part of a key that is compared with a bigint; for `decode`."""
+    found = int(part)
+    if abs(found) > _BIGGEST:
+        raise ValueError(part)
+    return found
+
+
+def instant(part: Any) -> datetime:
+    """A part of a key that is compared with a time; for `decode`."""
+    return datetime.fromisoformat(part).astimezone(UTC)
+
+
+def string(part: Any) -> str:
+    """A part of a key that is compared with text; for `decode`."""
+    found = str(part)
+    found.encode()  # halves of surrogate pairs cannot be sent to the database
+    return found
 
 
 def contains(text: str) -> str:

@@ -28,7 +28,7 @@ async def held_matches(session: AsyncSession, organization_id: str, query: HeldQ
     statement = _of(organization_id).where(Row.state.in_(states))
     total = None
     if query.after:
-        created, last = paging.decode(query.after, datetime.fromisoformat, UUID)
+        created, last = paging.decode(query.after, paging.instant, UUID)
         statement = statement.where(func.row(Row.created_at, Row.id) > func.row(created, last))
     else:
         total = await session.scalar(select(func.count()).select_from(statement.subquery()))

@@ -100,7 +100,7 @@ async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> 
         .limit(query.limit + 1)
     )
     if query.after:
-        statement = statement.where(History.id < paging.decode(query.after, int)[0])
+        statement = statement.where(History.id < paging.decode(query.after, paging.number)[0])
     rows = (await session.scalars(statement)).all()
     shown = rows[: query.limit]
     return Page[HistoryEntry](

@@ -1,6 +1,5 @@
 """Runs as people see them: started, joined, stopped, answered, looked up."""
 
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -133,7 +132,7 @@ async def history(session: AsyncSession, organization_id: str, query: RunQuery) 
     if query.state:
         statement = statement.where(Run.state == query.state)
     if query.after:
-        created, last = paging.decode(query.after, datetime.fromisoformat, UUID)
+        created, last = paging.decode(query.after, paging.instant, UUID)
         statement = statement.where(func.row(Run.created_at, Run.id) < func.row(created, last))
     statement = statement.order_by(Run.created_at.desc(), Run.id.desc()).limit(query.limit + 1)
     rows = (await session.scalars(statement)).all()
@@ -149,7 +148,7 @@ async def items(session: AsyncSession, organization_id: str, run_id: str, query:
     run = await _find(session, organization_id, run_id)
     statement = _changes(run, query.outcome)
     if query.after:
-        (last,) = paging.decode(query.after, int)
+        (last,) = paging.decode(query.after, paging.number)
         statement = statement.where(Change.id > last)
     rows = (await session.scalars(statement.order_by(Change.id).limit(query.limit + 1))).all()
     shown = rows[: query.limit]
