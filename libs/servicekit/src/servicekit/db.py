@@ -29,6 +29,7 @@ def service_metadata(*, outbox: bool = True, inbox: bool = True, jobs: bool = Fa
 
 def make_engine(settings: ServiceSettings) -> AsyncEngine:
     """An engine that connects on first use, so that it can be made while PostgreSQL is away."""
+    idle = round(settings.database_idle_in_transaction_seconds * 1000)
     return create_async_engine(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
@@ -38,7 +39,13 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
         hide_parameters=True,  # the text of an error goes to the log, values must not
         connect_args={
             "timeout": 5,
-            "server_settings": {"application_name": settings.service_name, "timezone": "UTC"},
+            "server_settings": {
+                "application_name": settings.service_name,
+                "timezone": "UTC",
+                "idle_in_transaction_session_timeout": str(idle),
+                # Shorter: else those of a paused process that wait for one another would hold the lock in turn.
+                "lock_timeout": str(idle // 2),
+            },
         },
     )
 

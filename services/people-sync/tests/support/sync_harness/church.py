@@ -112,6 +112,16 @@ def rows_of(people: Sequence[Somebody] = SMALL, households: Mapping[str, tuple[s
     return rows
 
 
+def rows_of_many(people: int) -> Rows:
+    """A church with that many people, twenty families among them."""
+    others = [
+        Somebody(f"First{number}", f"Last{number // 2}", email=f"p{number}@example.org" if number % 3 else None)
+        for number in range(people - len(SMALL))
+    ]
+    pairs = {f"Pair {number}": (f"First{2 * number}", f"First{2 * number + 1}") for number in range(20)}
+    return rows_of([*SMALL, *others], pairs)
+
+
 def rows_of_dump(dump: Sequence[Mapping[str, Any]]) -> Rows:
     """A church as the control API dumped it, to be copied."""
     rows = Rows()

@@ -97,6 +97,7 @@ class Copy:
             simulator=ground.simulator_url,
             auth_service=ground.lender.url_of(self.church.id),
             port=0,
+            RUNS_AT_ONCE=1,
             **({VARIABLE: json.dumps(sabotage)} if sabotage else {}),
             **self._more,
         )

@@ -81,7 +81,9 @@ async def here(database: Database, dump: Iterable[Mapping[str, Any]], organizati
         _line("held", people.get(row["pco_id"]), named(row["candidate_ids"]), row["state"])
         for row in await all_of("held_match")
     ]
-    lines += [_line("intent", row["kind"], row["state"]) for row in await all_of("creation")]
+    # An intent for a contact or household that was met by a read before its answer came back stays open: whoever
+    # wants to create such a thing again looks for it first.
+    lines += [_line("intent", row["state"]) for row in await all_of("creation") if row["kind"] == "member"]
     lines += _history(await all_of("history"), names, named)
     return sorted(lines)
 

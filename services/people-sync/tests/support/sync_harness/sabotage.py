@@ -44,7 +44,8 @@ class Saboteur:
     def install(self) -> None:
         """Watch every commit of this process, and every answer."""
         event.listen(Engine, "before_cursor_execute", _note_table)
-        commit, rollback = DefaultDialect.do_commit, DefaultDialect.do_rollback
+        event.listen(Engine, "rollback", _forget_tables)
+        commit: Any = DefaultDialect.do_commit
 
         def do_commit(dialect: Any, connection: Any) -> None:
             tables = connection.info.pop(_TABLES, None)
@@ -55,12 +56,7 @@ class Saboteur:
             if tables:
                 self.at("after commit", kind)
 
-        def do_rollback(dialect: Any, connection: Any) -> None:
-            connection.info.pop(_TABLES, None)
-            rollback(dialect, connection)
-
         DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
-        DefaultDialect.do_rollback = do_rollback  # type: ignore[method-assign]
         observe = Requests.observe
 
         def observed(requests: Requests, observation: Observation) -> None:
@@ -68,12 +64,16 @@ class Saboteur:
                 self.at("answer", kind_of(observation.method, observation.path))
             observe(requests, observation)
 
-        Requests.observe = observed  # type: ignore[method-assign]
+        Requests.observe = observed  # type: ignore[assignment, method-assign]
 
 
 def _note_table(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
     if written := _WRITE.match(statement):
         connection.info.setdefault(_TABLES, set()).add(written[1])
+
+
+def _forget_tables(connection: Any) -> None:
+    connection.info.pop(_TABLES, None)
 
 
 def install_from_environment() -> None:

@@ -57,6 +57,12 @@ class Site:
         self._keys = keys
         self._base_url = base_url
         self._moved_at = 0.0
+        self.horizon_seconds = HORIZON_SECONDS
+        self.lag_seconds = max(LAG.values()) / 1000
+
+    def through(self, base_url: str) -> None:
+        """Call another process from now on."""
+        self._base_url = base_url
 
     # -- an admin at our API ------------------------------------------------------------------------------------
 
@@ -162,11 +168,11 @@ class Site:
             fresh = await self.database.value(
                 "SELECT count(*) FROM link WHERE organization_id = $1 AND written_at > now() - $2 * interval '1 s'",
                 self.organization_id,
-                HORIZON_SECONDS,
+                self.horizon_seconds,
             )
             return bool(fresh == 0)
 
-        await eventually(past, within=HORIZON_SECONDS + 5)
+        await eventually(past, within=self.horizon_seconds + 5)
 
     async def items(self, run_id: str, outcome: str | None = None) -> list[dict[str, Any]]:
         """The list behind a number."""
@@ -230,8 +236,8 @@ class Site:
 
     async def visible(self) -> None:
         """Wait until Planning Center's reads show what somebody did there last."""
-        lag = max(LAG.values()) / 1000 + 0.05
-        await eventually(lambda: time.monotonic() > self._moved_at + lag)
+        shown = self._moved_at + self.lag_seconds + 0.05
+        await eventually(lambda: time.monotonic() > shown, within=self.lag_seconds + 5)
 
     def edit_contact(self, first_name: str, type_: str, **attributes: Any) -> None:
         """Somebody at Planning Center edits the person's only contact of a type."""

@@ -1,0 +1,108 @@
+"""Two people-syncs on one database: each organization's run is one worker's at a time, even if that one was paused."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from sync_harness.lender import Lender
+from sync_harness.process import LEASE_SECONDS, Service, free_port
+from sync_harness.site import Site
+from sync_harness.stage import Stage, staged
+
+from servicekit.testing import Databases, KeyRing, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+NEW = 6
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Stage]:
+    """One run at a time in each process, so that two organizations' runs are spread over both."""
+    folder = tmp_path_factory.mktemp("workers")
+    database = await databases.create("people_sync")
+    async with staged(
+        folder, database=database, kafka=kafka_server, keys=keys, lender=lender, copies=8, RUNS_AT_ONCE=1
+    ) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def second(stage: Stage) -> AsyncIterator[Service]:
+    """Another people-sync on the same database."""
+    env = {**stage.service.env, "HTTP_PORT": str(free_port())}
+    service = Service(env, stage.service.log.with_name("second.log"))
+    yield await service.start()
+    await service.stop()
+
+
+async def with_work(site: Site) -> Site:
+    """In sync, and then members added here."""
+    await site.sync()
+    for number in range(NEW):
+        await site.add("New", f"Member{number}", email=f"new{number}@example.org")
+    return site
+
+
+def assert_once(site: Site) -> None:
+    """Everybody once, with one e-mail each."""
+    names = Counter(row["last_name"] for row in site.people("New"))
+    assert names == {f"Member{number}": 1 for number in range(NEW)}
+    emails = Counter(row["address"] for row in site.rows("Email") if row["address"].startswith("new"))
+    assert emails == {f"new{number}@example.org": 1 for number in range(NEW)}
+
+
+async def test_two_organizations_at_the_same_time(stage: Stage, second: Service) -> None:
+    sites = [await with_work(await stage.site()) for _ in range(2)]
+    await asyncio.gather(*(site.sync() for site in sites))
+    for site in sites:
+        assert_once(site)
+    organizations = [site.organization_id for site in sites]
+    claims = [stage.service.log.read_text().count("job claimed"), second.log.read_text().count("job claimed")]
+    assert all(claims), f"one worker did everything: {claims} for {organizations}"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("path", ["/people/v2/people$", "/emails$"])
+async def test_worker_paused_past_its_lease_changes_nothing_any_more(
+    stage: Stage, second: Service, when: str, path: str
+) -> None:
+    """SIGSTOP in the middle of a request that creates; the other takes over; SIGCONT: the fence holds."""
+    site = await with_work(await stage.site())
+    fault = site.fault({"kind": "hold", "when": when}, method="POST", path=path, nth=2)
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(fault)["holding"] == 1, within=30, every=0.02)
+    owner = await site.database.value("SELECT lease_owner FROM job WHERE id = $1", UUID(run_id))
+    paused = next(one for one in (stage.service, second) if f":{one.pid}:" in owner)
+    awake = second if paused is stage.service else stage.service
+    site.through(awake.base_url)
+    paused.send(signal.SIGSTOP)
+    try:
+        site.control.release(fault)
+        await site.until(run_id, "done", within=LEASE_SECONDS + 60)
+    finally:
+        paused.send(signal.SIGCONT)
+    assert_once(site)
+    fence = await site.database.value("SELECT fence FROM job WHERE id = $1", UUID(run_id))
+    assert fence == 2
+    await eventually(lambda: "lease lost" in paused.log.read_text(), within=20)
+    versions = await site.database.fetch(
+        "SELECT version, finished_at FROM run WHERE organization_id = $1 ORDER BY created_at", site.organization_id
+    )
+    again = await site.sync()
+    assert again["counts"].keys() <= {"unchanged", "later"}
+    assert (
+        versions
+        == (
+            await site.database.fetch(
+                "SELECT version, finished_at FROM run WHERE organization_id = $1 ORDER BY created_at",
+                site.organization_id,
+            )
+        )[:2]
+    )
+    assert_once(site)
