@@ -1,0 +1,158 @@
+"""A pull that does not get everything decides nothing about what it did not get.
+
+Every page fails in every way: once, so that it is read again at once, and for longer than the client's patience, so
+that the run waits or ends. Nobody is unlinked, deleted or made inactive by it, on either side.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from sync_harness.church import rows_of_many
+from sync_harness.lender import Lender
+from sync_harness.site import Site
+from sync_harness.stage import Stage, staged
+
+from people_sync.domain.sentences import WAITING_FOR_VENDOR
+from servicekit.testing import Databases, KeyRing, eventually
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400)]
+PAGES: Final = (0, 99, 198, 297)
+"""Offsets of a church of 350."""
+OUTAGES: Final[dict[str, dict[str, Any]]] = {
+    "500": {"kind": "respond", "status": 500},
+    "html": {"kind": "respond", "status": 502, "body": "html"},
+    "html with 200": {"kind": "respond", "status": 200, "body": "html"},
+    "cut off": {"kind": "truncate", "keep": 0.6},
+    "cut json": {"kind": "truncate", "keep": 0.6, "mode": "length"},
+    "reset": {"kind": "reset", "when": "after"},
+    "timeout": {"kind": "hold", "when": "before"},
+}
+"""What the client repeats, and the run waits for when it lasts."""
+NONSENSE: Final[dict[str, dict[str, Any]]] = {
+    "empty body": {"kind": "respond", "status": 200, "body": "empty"},
+    "errors with 200": {"kind": "respond", "status": 200, "body": "errors"},
+}
+"""Answers that look like success."""
+ATTEMPTS: Final = 5
+"""Of the client, for a read."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Stage]:
+    """Churches of four pages."""
+    folder = tmp_path_factory.mktemp("pages")
+    database = await databases.create("people_sync")
+    more = {"database": database, "kafka": kafka_server, "keys": keys, "lender": lender}
+    async with staged(folder, rows=rows_of_many(350), copies=12, **more) as made:  # type: ignore[arg-type]
+        yield made
+
+
+def page(offset: int) -> dict[str, Any]:
+    """Matches the reads of one page."""
+    return {"method": "GET", "path": "^/people/v2/people$", "query": rf"(^|&)offset={offset}(&|$)"}
+
+
+async def untouched(site: Site) -> list[Any]:
+    """What a read must never change: who is linked, who is here, who is active, what ever changed; and over there."""
+    ours = await site.database.fetch(
+        "SELECT (SELECT count(*) FROM link WHERE organization_id = $1 AND state = 'linked') AS linked,"
+        "(SELECT count(*) FROM member WHERE organization_id = $1 AND deleted_at IS NULL AND active) AS members,"
+        "(SELECT count(*) FROM family WHERE organization_id = $1 AND deleted_at IS NULL) AS families,"
+        "(SELECT count(*) FROM family_member WHERE organization_id = $1) AS memberships,"
+        "(SELECT count(*) FROM history WHERE organization_id = $1) AS changes",
+        site.organization_id,
+    )
+    return [*ours, site.control.truth(site.church.id)]
+
+
+async def test_every_page_fails_once_in_every_way(site: Site) -> None:
+    await site.sync()
+    before = await untouched(site)
+    ways = OUTAGES | NONSENSE | {"429": {"kind": "too_many_requests"}}
+    for way, action in ways.items():
+        mark = site.mark()
+        faults = [site.fault(action, **page(offset), times=1) for offset in PAGES]
+        run_id = await site.start()
+        run = await site.until(run_id, "done", "failed")
+        assert way in NONSENSE or run["state"] == "done", (way, run)
+        assert run["counts"].keys() <= {"unchanged"}, (way, run)
+        acted = [site.control.fault(fault)["acted"] for fault in faults]
+        assert all(acted) or run["state"] == "failed", (way, acted)
+        for fault in faults:
+            site.control.remove_fault(fault)
+        assert await untouched(site) == before, way
+        assert site.journal(mark, writes=True) == [], way
+
+
+async def test_every_page_fails_for_long_in_every_way(stage: Stage) -> None:
+    """The run says that it waits, and goes on from there: what was read is not read again."""
+    work = [(offset, way) for offset in PAGES for way in (*OUTAGES, *NONSENSE)]
+    random.Random(1).shuffle(work)
+    sites = [await stage.site() for _ in range(9)]
+    await asyncio.gather(*(site.sync(within=200) for site in sites))
+
+    async def one_after_the_other(site: Site, part: list[tuple[int, str]]) -> None:
+        before = await untouched(site)
+        for offset, way in part:
+            await _fails_for_long(site, offset, way)
+            assert await untouched(site) == before, (offset, way)
+
+    await asyncio.gather(*(one_after_the_other(site, work[number::9]) for number, site in enumerate(sites)))
+
+
+async def _fails_for_long(site: Site, offset: int, way: str) -> None:
+    mark = site.mark()
+    fault = site.fault((OUTAGES | NONSENSE)[way], **page(offset), times=ATTEMPTS)
+    run_id = await site.start()
+    if way in NONSENSE:
+        run = await site.until(run_id, "failed", "done", "waiting")
+        assert run["state"] != "done", (offset, way, run)
+        site.control.remove_fault(fault)
+        if run["state"] == "failed":
+            assert "nothing more was decided" in run["message"]
+            run_id = await site.start()
+    else:
+
+        async def says_so() -> bool:
+            run = await site.run(run_id)
+            assert run["state"] not in {"done", "failed"}, (offset, way, run)
+            return bool(run["progress"]["waiting_for"] == WAITING_FOR_VENDOR)
+
+        await eventually(says_so, within=60, every=0.2)
+        site.control.remove_fault(fault)
+    run = await site.until(run_id, "done", within=60)
+    assert run["counts"].keys() <= {"unchanged"}, (offset, way, run)
+    entries = [entry for entry in site.journal(mark) if entry["path"] == "/people/v2/people"]
+    if way in OUTAGES:
+        served = [entry["query"] for entry in entries if entry["status"] == 200 and not entry["faults"]]
+        assert len(served) == len(set(served)) == len(PAGES), (offset, way, served)
+    assert site.journal(mark, writes=True) == []
+
+
+async def test_a_large_church_read_over_a_bad_line(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> None:
+    """Every fourth page fails, in a way drawn by seed."""
+    folder = tmp_path_factory.mktemp("large")
+    database = await databases.create("people_sync")
+    async with staged(
+        folder, database=database, kafka=kafka_server, keys=keys, lender=lender, rows=rows_of_many(3000), copies=1
+    ) as stage:
+        site = await stage.site()
+        await site.sync(within=200)
+        before = await untouched(site)
+        draw = random.Random(5)
+        faults = [
+            site.fault(draw.choice(list(OUTAGES.values())), method="GET", path="^/people/v2/people$", nth=number)
+            for number in draw.sample(range(1, 31), 8)
+        ]
+        run = await site.sync(within=200)
+        assert run["counts"].keys() <= {"unchanged"}, run
+        assert sum(site.control.fault(fault)["acted"] for fault in faults) == len(faults)
+        assert await untouched(site) == before
