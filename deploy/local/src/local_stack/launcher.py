@@ -112,7 +112,7 @@ def _welcome(stack: Stack, seconds: float) -> str:
 Ready after {seconds:.1f} s.
 
   Console           {stack.url(WEBHOOK_GATEWAY)}/
-  API               {stack.url(WEBHOOK_GATEWAY)}/api/v1  (OpenAPI: {stack.url(WEBHOOK_GATEWAY)}/api/v1/docs)
+  API               {stack.url(WEBHOOK_GATEWAY)}/api/v1  (OpenAPI: {stack.url(WEBHOOK_GATEWAY)}/api/v1/openapi.json)
   Planning Center   {stack.url(SIMULATOR)}/  (the simulator; control: {stack.url(SIMULATOR)}/_sim/docs)
   Logs              {stack.state / "logs"}
 
