@@ -25,6 +25,12 @@ REDACTED: Final = "[redacted]"
 _SPEAKING: Final = (ServiceError, TransientError, PermanentError, KafkaError, OSError)
 
 
+def _plain(_: Any, __: str, event: EventDict) -> EventDict:
+    """Without uvicorn's second copy of its message, coloured for terminals."""
+    event.pop("color_message", None)
+    return event
+
+
 def redact(_: Any, __: str, event: EventDict) -> EventDict:
     """Replace the values of known private keys, at any depth. A processor of the chain."""
     return {key: _redacted(key, value) for key, value in event.items()}
@@ -71,6 +77,7 @@ def setup_logging(settings: ServiceSettings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _plain,
         redact,
         format_exception,
     ]

@@ -1,0 +1,1 @@
+"""HTTP routes: the door, the live stream, the console."""

@@ -1,0 +1,1 @@
+"""Kafka subscriptions: fact, use case."""

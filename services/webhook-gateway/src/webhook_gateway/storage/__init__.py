@@ -1,0 +1,1 @@
+"""Tables, and queries that take a session and return plain values."""
