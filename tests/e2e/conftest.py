@@ -10,7 +10,7 @@ from local_stack.church import Church
 from local_stack.stack import Stack
 
 HORIZON_SECONDS = 2.0
-UNKIND = {
+UNKIND: dict[str, object] = {
     # Reads lag behind writes, as the vendor's do; the services are told how long that may take.
     "lists_lag_ms": 1000,
     "filters_lag_ms": 1000,
@@ -19,21 +19,28 @@ UNKIND = {
 }
 SCALED = {
     "PCO_STALENESS_HORIZON_SECONDS": str(HORIZON_SECONDS),
-    "PCO_REQUEST_TIMEOUT_SECONDS": "5",
+    # A write begins only while the lease, renewed every third of it, lasts longer than the write may take.
+    "PCO_REQUEST_TIMEOUT_SECONDS": "3",
     "JOB_LEASE_SECONDS": "6",
 }
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def vendor() -> dict[str, object]:
+    """Settings of the simulator; a module may have its own."""
+    return UNKIND
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, vendor: dict[str, object]) -> Iterator[Stack]:
     """All services, two processes each."""
     state: Path = tmp_path_factory.mktemp("stack")
     with Stack(
         state,
         people=300,
         replicas=dict.fromkeys(SERVICES, 2),
-        environment={"people-sync": SCALED},
-        simulator_settings=UNKIND,
+        environment={"people-sync": SCALED, "webhook-gateway": {"LIVE_HEARTBEAT_SECONDS": "1"}},
+        simulator_settings=vendor,
         cache=Path(__file__).parents[2] / ".cache",
     ) as running:
         yield running

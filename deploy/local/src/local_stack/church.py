@@ -9,7 +9,8 @@ with Stack(tmp_path) as stack, Church.of(stack, "ada") as church:
 import html
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -189,6 +190,29 @@ class Church:
 
         self.eventually(shown, "Planning Center shows the edit")
 
+    def differences(self, pco_organization_id: str) -> list[str]:
+        """Where the directory is not what Planning Center has, a line each; none if both sides agree.
+
+        Every record here is linked to one there and the other way round; values, families and who is in them are equal.
+        """
+        there = _There(self.control.dump(pco_organization_id))
+        members, families = self.members(), self.families()
+        pco_ids = {member["id"]: member["link"]["pco_id"] for member in members if member["link"]}
+        found = _unpaired("person", members, there.people) + _unpaired("household", families, there.households)
+        for member in members:
+            here, other = _values(member), there.person(pco_ids.get(member["id"], ""))
+            found += [
+                f"{name} of {_name(member)}: {here[name]!r} here, {other[name]!r} there"
+                for name in other
+                if here[name] != other[name]
+            ]
+        for family in families:
+            if family["link"] and family["link"]["pco_id"] in there.households:
+                name, people = there.household(family["link"]["pco_id"])
+                if (name, people) != (family["name"], sorted(pco_ids.get(id_, id_) for id_ in family["member_ids"])):
+                    found.append(f"family {family['name']} has {len(family['member_ids'])} members, {name} {people}")
+        return found
+
     def writes_since(self, mark: int) -> list[tuple[str, str]]:
         """Method and path of every write that Planning Center served since `control.mark()`."""
         return [
@@ -196,3 +220,74 @@ class Church:
             for entry in self.control.journal(after=mark, limit=100_000)
             if entry["method"] != "GET" and entry["path"].startswith("/people/")
         ]
+
+
+class _There:
+    """The rows of a Planning Center organization, as the directory would show them."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        of_type: dict[str, dict[str, Any]] = defaultdict(dict)
+        for row in rows:
+            of_type[row["type"]][row["id"]] = row["attributes"]
+        self.people = of_type["Person"]
+        self.households = of_type["Household"]
+        self._memberships = of_type["HouseholdMembership"].values()
+        self._contacts: dict[tuple[str, str], list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
+        for type_ in ("Email", "PhoneNumber", "Address"):
+            for id_, contact in of_type[type_].items():
+                self._contacts[type_, str(contact["person_id"])].append((int(id_), contact))
+
+    def person(self, pco_id: str) -> dict[str, Any]:
+        """Values of a person, formatting taken away; none of one who is not there."""
+        if pco_id not in self.people:
+            return {}
+        return _comparable(
+            self.people[pco_id],
+            email=self._first("Email", pco_id).get("address"),
+            phone=self._first("PhoneNumber", pco_id).get("number"),
+            address=self._first("Address", pco_id),
+        )
+
+    def household(self, pco_id: str) -> tuple[str, list[str]]:
+        """Its name and its people."""
+        people = [str(one["person_id"]) for one in self._memberships if str(one["household_id"]) == pco_id]
+        return self.households[pco_id]["name"], sorted(people)
+
+    def _first(self, type_: str, pco_id: str) -> Mapping[str, Any]:
+        """The primary contact; the one with the lowest id if there is none, or several."""
+        found = self._contacts[type_, pco_id]
+        return min(found, key=lambda each: (not each[1].get("primary"), each[0]))[1] if found else {}
+
+
+def _values(member: Mapping[str, Any]) -> dict[str, Any]:
+    return _comparable(member, email=member["email"], phone=member["phone"], address=member["address"] or {})
+
+
+def _comparable(
+    person: Mapping[str, Any], *, email: str | None, phone: str | None, address: Mapping[str, Any]
+) -> dict[str, Any]:
+    parts = [" ".join((address.get(name) or "").split()) for name in ("street_line_1", "city", "state", "zip")]
+    return {
+        "first_name": person.get("first_name") or "",
+        "last_name": person.get("last_name") or "",
+        "birthdate": person.get("birthdate"),
+        "gender": person.get("gender"),
+        "child": bool(person.get("child")),
+        "email": (email or "").strip().casefold(),
+        "phone": "".join(re.findall(r"\d", phone or ""))[-10:],
+        "address": parts,
+    }
+
+
+def _name(person: Mapping[str, Any]) -> str:
+    return f"{person['first_name']} {person['last_name']}"
+
+
+def _unpaired(kind: str, here: Iterable[Mapping[str, Any]], there: Mapping[str, Any]) -> list[str]:
+    links = Counter(record["link"]["pco_id"] for record in here if record["link"])
+    alone = [record for record in here if not record["link"] or record["link"]["pco_id"] not in there]
+    return [
+        *(f"{kind} {record.get('name') or _name(record)} is only here" for record in alone),
+        *(f"{kind} {pco_id} is only there" for pco_id in there.keys() - links.keys()),
+        *(f"{kind} {pco_id} is here {count} times" for pco_id, count in links.items() if count > 1),
+    ]

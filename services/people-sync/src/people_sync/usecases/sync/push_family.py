@@ -41,7 +41,9 @@ async def push_family(work: Work, change: Change) -> str:
         return await _create(work, family, people)
     if link.state == "gone":
         return UNCHANGED
-    return await _update(work, family, link, people)
+    outcome = await _update(work, family, link, people)
+    # Begun by this run before its process died: for people it is one creation.
+    return CREATED_THERE if change.outcome == CREATED_THERE and outcome in {UNCHANGED, UPDATED_THERE} else outcome
 
 
 async def _people(session: AsyncSession, work: Work, family: Family) -> dict[str, str]:

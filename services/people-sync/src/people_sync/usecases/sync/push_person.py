@@ -66,7 +66,9 @@ async def push_person(work: Work, change: Change) -> str:
         return await _inactivate(work, link) if change.outcome == INACTIVATED_THERE and link else UNCHANGED
     if link is None or link.state == "gone":
         return await _create(work, local)
-    return await _update(work, local.member, link)
+    outcome = await _update(work, local.member, link)
+    # Begun by this run before its process died: for people it is one creation.
+    return CREATED_THERE if change.outcome == CREATED_THERE and outcome in {UNCHANGED, UPDATED_THERE} else outcome
 
 
 async def _load(session: AsyncSession, work: Work, change: Change) -> _Local:
