@@ -108,7 +108,7 @@ class Copy:
         """SIGKILL."""
         await self._ground.nursery.kill(self.pid)
 
-    async def over(self, *, within: float = 120.0) -> dict[str, Any]:
+    async def over(self, *, within: float = 240.0) -> dict[str, Any]:
         """Wait until no run is open; gives the last one."""
 
         async def ended() -> dict[str, Any] | None:

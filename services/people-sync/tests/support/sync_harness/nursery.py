@@ -5,6 +5,7 @@ fork takes milliseconds where an interpreter with all imports takes seconds; it 
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -12,12 +13,16 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from people_sync.config import Settings
 from people_sync.main import create_app
 from servicekit.app import run
 from servicekit.testing import eventually
 from sync_harness.sabotage import install_from_environment
+
+_DIE_WITH_THE_PARENT: Final = 1
+"""PR_SET_PDEATHSIG: a test run that is ended leaves nobody behind."""
 
 
 def _serve() -> None:
@@ -34,6 +39,8 @@ def _serve() -> None:
 
 def _become(env: Mapping[str, str], log: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_THE_PARENT, signal.SIGKILL)
     os.environ.clear()
     os.environ.update(env)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -54,8 +54,13 @@ async def push(work: Work) -> None:
 
 
 def _guard(job: JobContext, work: Work) -> Callable[[], Awaitable[None]]:
+    seconds = work.resources.settings.pco_request_timeout_seconds
+
     async def guard() -> None:
-        job.check(work.resources.settings.pco_request_timeout_seconds)
+        if job.lease_left() <= seconds:
+            # A busy machine renews late in the background; whoever lost the job learns it here.
+            await job.renew()
+        job.check(seconds)
 
     return guard
 
