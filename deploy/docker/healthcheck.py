@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-TIMEOUT_SECONDS = 2.5
+TIMEOUT_SECONDS = 8.0
 
 
 def main() -> int:
