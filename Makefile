@@ -6,6 +6,7 @@ PORT ?= 8080
 SIMULATOR_PORT ?= 8090
 PEOPLE ?= 1000
 STATE ?= .state
+COMPOSE ?= docker compose
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -35,7 +36,7 @@ clean-run: $(INSTALLED) ## forget everything that `make run` kept
 
 test: $(INSTALLED) ## everything this machine can check, and what it could not
 	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
-	@$(MAKE) --no-print-directory lint types imports console unit integration e2e browser
+	@$(MAKE) --no-print-directory lint types imports console unit integration e2e browser containers
 	@$(BIN)/python -m local_stack.report $(REPORTS)
 
 lint: $(INSTALLED) ## ruff: rules and format
@@ -43,7 +44,7 @@ lint: $(INSTALLED) ## ruff: rules and format
 
 # One run for each distribution: the same names of test files occur in several.
 types: $(INSTALLED) ## mypy --strict, one distribution after the other
-	@set -e; for folder in $(DISTRIBUTIONS) tests/e2e bench; do \
+	@set -e; for folder in $(DISTRIBUTIONS) deploy/docker tests/e2e tests/containers bench; do \
 		found=$$(find $$folder -name '*.py' -not -path '*/node_modules/*' | head -n 1); \
 		if [ -n "$$found" ]; then \
 			paths=$$folder; \
@@ -67,7 +68,7 @@ console: ## tsc --checkJs and eslint for the console, where npm is there
 
 unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
 	@mkdir -p $(REPORTS)
-	@$(PYTEST) --ignore-glob='*/tests/integration' libs services deploy/local
+	@$(PYTEST) --ignore-glob='*/tests/integration' libs services deploy
 
 # One run for each distribution, with servers of its own: some tests leave poison in topics on purpose.
 integration: $(INSTALLED) ## on real PostgreSQL, real Kafka and the simulator
@@ -79,7 +80,7 @@ integration: $(INSTALLED) ## on real PostgreSQL, real Kafka and the simulator
 
 e2e: $(INSTALLED) ## the stories, with all services as processes
 	@mkdir -p $(REPORTS)
-	@$(PYTEST) tests/e2e -m "not browser and not containers"
+	@$(PYTEST) tests/e2e -m "not browser"
 
 # Chromium from Debian's packages; on other systems any `chromium` in the path will do.
 browser: $(INSTALLED) ## the stories in Chromium
@@ -94,9 +95,9 @@ browser: $(INSTALLED) ## the stories in Chromium
 		$(PYTEST) tests/e2e -m browser; \
 	fi
 
-containers: $(INSTALLED) ## docker compose: the People story in containers (needs an engine)
+containers: $(INSTALLED) ## the People story against docker-compose.yml, where an engine is there
 	@mkdir -p $(REPORTS)
-	@$(PYTEST) tests/e2e -m containers
+	@COMPOSE="$(COMPOSE)" $(PYTEST) tests/containers
 
 bench: $(INSTALLED) ## measurements against floors and peers, one table
 	@$(BIN)/python -m bench
