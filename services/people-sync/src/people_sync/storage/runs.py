@@ -46,7 +46,9 @@ def render(run: Run) -> sync_runs.Run:
 async def change(session: AsyncSession, run_id: UUID, **values: Any) -> Run:
     """Change a run's row and count its version. Returns the row as it is now."""
     statement = update(Run).where(Run.id == run_id).values(version=Run.version + 1, **values).returning(Run)
-    return (await session.scalars(statement, execution_options={"populate_existing": True})).one()
+    # The row that comes back is what the session knows then; working the new values out as well would cost more.
+    options = {"populate_existing": True, "synchronize_session": False}
+    return (await session.scalars(statement, execution_options=options)).one()
 
 
 async def open_run(session: AsyncSession, organization_id: str) -> Run | None:

@@ -444,7 +444,7 @@ async def _family_links(session: AsyncSession, work: Work, changes: Sequence[Cha
         }
         for change in changes
     ]
-    made = await session.scalars(insert(Link).values(rows).on_conflict_do_nothing().returning(Link))
+    made = await session.scalars(insert(Link).on_conflict_do_nothing().returning(Link), rows)
     return {link.pco_id: link for link in made}
 
 

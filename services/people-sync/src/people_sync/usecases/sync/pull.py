@@ -20,13 +20,31 @@ from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
 from pco_client.walk import walk_all, walk_newest_first, walk_since
 from people_sync.domain.canonical import name_key
-from people_sync.domain.planning_center import Contact, RemoteHousehold, RemotePerson, email_keys, remote_person
+from people_sync.domain.planning_center import (
+    ADDRESS_PARTS,
+    Contact,
+    RemoteHousehold,
+    RemotePerson,
+    email_keys,
+    remote_person,
+)
 from people_sync.storage.tables import Conflict, HeldMatch, Link, Run, Staged
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.mergers import follow_mergers
 
 PEOPLE: Final = "/people/v2/people"
 INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")
+FIELDS: Final = {
+    "Person": (
+        *("first_name", "last_name", "given_name", "nickname", "birthdate", "gender", "child", "status", "remote_id"),
+        *("created_at", "updated_at", *INCLUDE),
+    ),
+    "Email": ("address", "primary"),
+    "PhoneNumber": ("number", "primary"),
+    "Address": (*ADDRESS_PARTS, "primary"),
+    "Household": ("name", "people", "primary_contact"),
+}
+"""What is read of a record, relationships included: the rest is most of an answer, and somebody's private data."""
 INCOMPLETE: Final = {"incomplete": True}
 """The snapshot of a person of whom a read did not carry everything."""
 
@@ -47,7 +65,7 @@ async def _everybody(work: Work) -> None:
     position = work.data.get("people")
     if position and position["complete"]:
         return
-    async with aclosing(walk_all(work.pco, PEOPLE, include=INCLUDE, resume=position)) as pages:
+    async with aclosing(walk_all(work.pco, PEOPLE, include=INCLUDE, fields=FIELDS, resume=position)) as pages:
         async for page in pages:
             work.data |= {"people": page.position, "cursor": _latest(page.rows, work.data.get("cursor"))}
             await stage(work, page.rows, page.included, total=page.total_count)
@@ -225,7 +243,7 @@ async def _put(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
     """Insert, last copy wins: offset pages can carry the same row twice."""
     if not rows:
         return
-    statement = insert(Staged)
+    statement = insert(Staged.__table__)  # type: ignore[arg-type]
     columns = ("snapshot", "remote_hash", "email_keys", "name_key", "read_at")
     await session.execute(
         statement.on_conflict_do_update(
@@ -238,7 +256,7 @@ async def _put(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
 
 def person_of(row: Resource, included: Included) -> RemotePerson | None:
     """The person with contacts; None when the answer names contacts or households that it does not carry."""
-    if any(included.missing(row, name) for name in INCLUDE):
+    if not any(map(row.has_relationship, INCLUDE)) or any(included.missing(row, name) for name in INCLUDE):
         return None
     return remote_person(
         row.id,
