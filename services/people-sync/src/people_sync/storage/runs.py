@@ -1,5 +1,6 @@
 """Runs as rows and as messages and answers carry them."""
 
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
-from people_sync.storage.tables import Run
+from people_sync.storage.tables import Connection, Run, Settings
 
 OPEN: Final = ("queued", "running", "waiting", "stopping")
 NOUNS: Final = {"pull": "people", "compare": "records", "apply": "changes", "push": "changes", "finish": "records"}
@@ -49,6 +50,12 @@ async def change(session: AsyncSession, run_id: UUID, **values: Any) -> Run:
     # The row that comes back is what the session knows then; working the new values out as well would cost more.
     options = {"populate_existing": True, "synchronize_session": False}
     return (await session.scalars(statement, execution_options=options)).one()
+
+
+async def schedule(session: AsyncSession, connection: Connection, now: datetime) -> None:
+    """When the next incremental run is due, by the organization's interval."""
+    chosen = await session.get(Settings, connection.organization_id)
+    connection.next_run_at = now + timedelta(hours=chosen.schedule_hours if chosen else 4)
 
 
 async def open_run(session: AsyncSession, organization_id: str) -> Run | None:

@@ -148,6 +148,11 @@ def _values(item: BulkMember) -> dict[str, Any]:
     return input_values({name: getattr(item, name) for name in FIELDS})
 
 
+def _sent(item: BulkMember) -> dict[str, Any]:
+    """Only what was sent: a record that comes without an address does not clear the address that is here."""
+    return input_values({name: getattr(item, name) for name in FIELDS if name in item.model_fields_set})
+
+
 @dataclass(slots=True)
 class _Links:
     """What ties the records of one kind to the Planning Center organization, and what the platform adds to it."""
@@ -220,6 +225,7 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
     links = await _Links.read(call, "member", items.values())
     existing, adoptable = await _existing(call, Member, items.values(), links)
     revived: list[UUID] = []
+    adopted: list[UUID] = []
     for position, item in items.items():
         member = existing.get(item.external_id) or adoptable.get(links.owner(item.pco_id))
         if wrong := links.contradiction(item.pco_id, member.id if member else None):
@@ -233,6 +239,9 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
             call.created += 1
             links.supply(item.pco_id, member.id)
             continue
+        values = _sent(item)
+        if member.external_id is None:
+            adopted.append(member.id)
         notes = history.changed_fields(MEMBER, member.id, as_dict(values_of(member)), values)
         if member.deleted_at is not None:
             member.deleted_at = None
@@ -248,6 +257,12 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
             call.members[member.id] = member
             call.notes += notes
     await call.session.flush()
+    # What a pull agreed on with itself is no agreement with the platform: the first-match choice decides.
+    await call.session.execute(
+        update(Link)
+        .where(Link.organization_id == call.organization_id, Link.kind == MEMBER, Link.record_id.in_(adopted))
+        .values(agreed={}, remote_hash=None, state="supplied")
+    )
     await links.write(call)
     await _show_again(call, revived)
 

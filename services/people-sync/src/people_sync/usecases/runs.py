@@ -1,9 +1,10 @@
 """Runs as people see them: started, joined, stopped, answered, looked up."""
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
@@ -14,7 +15,7 @@ from contracts.identity import UserIdentity
 from contracts.values import MEMBER
 from people_sync.domain.sentences import OUTCOMES, REJECTED
 from people_sync.storage import paging, runs
-from people_sync.storage.tables import Change, Connection, Run, Settings
+from people_sync.storage.tables import Change, Connection, Run, Settings, Staged
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
 from servicekit.errors import Conflict, NotFound
@@ -84,10 +85,16 @@ async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync
 
 
 async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -> Run:
-    """End a run that nobody works on."""
-    return await runs.change(
+    """End a run that nobody works on: what it staged is let go, and the schedule goes on."""
+    await session.execute(delete(Staged).where(Staged.run_id == run_id))
+    run = await runs.change(
         session, run_id, state=state, message=message, waiting_for=None, question=None, finished_at=func.now()
     )
+    connection = await session.get(Connection, run.organization_id, with_for_update=True)
+    if connection is not None and connection.state == "connected" and connection.next_run_at is None:
+        now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+        await runs.schedule(session, connection, now)
+    return run
 
 
 async def answer(session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun) -> sync_runs.Run:
@@ -270,6 +277,9 @@ async def _find(session: AsyncSession, organization_id: str, run_id: str) -> Run
 
 
 async def _locked(session: AsyncSession, organization_id: str, run_id: str) -> Run:
+    # The job before the run, in the order of the run's own steps: the other way round both could wait for each other.
+    job = select(JOB.c.id).where(JOB.c.id == parse_id(run_id, "sync"), JOB.c.organization_id == organization_id)
+    await session.execute(job.with_for_update())
     run = await session.scalar(_by_id(organization_id, run_id).with_for_update())
     if run is None:
         raise NotFound("There is no such sync.")

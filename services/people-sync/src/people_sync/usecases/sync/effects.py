@@ -33,11 +33,13 @@ async def publish(session: AsyncSession, work: Work, effects: Effects) -> None:
     now = work.resources.clock.now()
     facts: list[Event] = [
         MemberChanged(organization_id=work.organization_id, version=member.version, member=member, changed_at=now)
-        for member in await render_members(session, list(effects.members.values()))
+        for member in await render_members(session, [one for one in effects.members.values() if one.deleted_at is None])
     ]
     facts += [
         FamilyChanged(organization_id=work.organization_id, version=family.version, family=family, changed_at=now)
-        for family in await render_families(session, list(effects.families.values()))
+        for family in await render_families(
+            session, [one for one in effects.families.values() if one.deleted_at is None]
+        )
     ]
     await append_all(session, facts + effects.facts)
 

@@ -20,9 +20,11 @@ _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 async def follow_mergers(work: Work) -> list[str]:
-    """Move links along the log. Returns the people kept, in Planning Center's ids."""
+    """Move links along the log, the whole of it in a full run. Returns the people kept, in Planning Center's ids."""
     kept: list[str] = []
-    async for page in walk_since(work.pco, PATH, work.since or _BEGINNING, field="created_at"):
+    async for page in walk_since(
+        work.pco, PATH, _BEGINNING if work.kind == "full" else work.since or _BEGINNING, field="created_at"
+    ):
         async with work.step() as session:
             effects = Effects()
             for row in page.rows:

@@ -118,7 +118,14 @@ async def _open_ends(work: Work) -> list[str]:
             HeldMatch.organization_id == work.organization_id,
             HeldMatch.pco_organization_id == work.pco_organization_id,
             HeldMatch.state == "different",
-            ~select(Link.id).where(Link.pco_id == HeldMatch.pco_id, Link.kind == MEMBER).exists(),
+            ~select(Link.id)
+            .where(
+                Link.organization_id == HeldMatch.organization_id,
+                Link.pco_organization_id == HeldMatch.pco_organization_id,
+                Link.pco_id == HeldMatch.pco_id,
+                Link.kind == MEMBER,
+            )
+            .exists(),
         )
         links = select(Link.pco_id).where(
             Link.organization_id == work.organization_id,

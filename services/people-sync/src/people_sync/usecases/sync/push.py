@@ -21,7 +21,7 @@ import structlog
 from sqlalchemy import select
 
 from contracts.values import FAMILY, MEMBER
-from pco_client.errors import Conflict, NotFound, Rejected, Unavailable
+from pco_client.errors import BadRequest, Conflict, NotFound, Rejected, Unavailable
 from people_sync.domain.sentences import (
     LATER,
     OUTCOMES,
@@ -134,7 +134,7 @@ async def _push(work: Work, change: Change, one: Push) -> datetime | None:
         outcome = await one(work, change)
     except NotYet as error:
         return error.until
-    except (Rejected, Conflict) as error:
+    except (Rejected, Conflict, BadRequest) as error:
         reason = rejection([Refusal(p.parameter, p.title, p.detail) for p in error.problems])
         await _note(work, change, REJECTED, cause=reason.cause, sentence=reason.sentence)
     except Undecidable as error:

@@ -12,6 +12,7 @@ from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from pco_client.jsonapi import Document, Identifier, Resource, write_body
 from pco_client.query import Query
+from pco_client.walk import list_all
 from people_sync.domain.canonical import fold
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import is_inconclusive_family
@@ -255,7 +256,7 @@ async def _leave(work: Work, path: str, leaving: set[str]) -> None:
 
 
 async def _memberships(work: Work, path: str) -> list[Resource]:
-    return (await work.pco.list(f"{path}/household_memberships", Query(per_page=100))).data
+    return (await list_all(work.pco, f"{path}/household_memberships")).data
 
 
 def _person(membership: Resource) -> str | None:

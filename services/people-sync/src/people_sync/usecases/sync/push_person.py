@@ -125,16 +125,20 @@ async def _by_marker(work: Work, values: PersonValues, intent: Intent) -> str | 
 
 async def _store_link(session: AsyncSession, work: Work, member: Member, values: PersonValues, pco_id: str) -> None:
     sent = {name: value for name, value in as_dict(values).items() if name not in _CONTACTS}
+    contacts = {name: as_dict(values)[name] for name in _CONTACTS}
+    absent = {name: value for name, value in contacts.items() if value is None}
+    coming = {name: value for name, value in contacts.items() if value is not None}
     row = {
         "pco_id": pco_id,
         "state": "linked",
-        "agreed": to_json(sent),
+        "agreed": to_json(sent | absent),
         "kept_different": {},
         "contacts": {},
         "remote_hash": None,
         "compared_version": 0,
         "written_at": work.resources.clock.now(),
-        "written_before": {name: None for name in _CONTACTS if as_dict(values)[name] is not None},
+        "written_before": dict.fromkeys(coming),
+        "written_after": to_json(coming) or None,
         "gone_at": None,
         "create_again": False,
     }

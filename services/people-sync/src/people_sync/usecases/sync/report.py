@@ -9,8 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
+from pco_client.errors import PlanningCenterError
 from people_sync.domain.progress import Pace, eta
 from people_sync.domain.sentences import waiting_for_limit
+from people_sync.errors import NotConnected
 from people_sync.storage import runs
 from people_sync.storage.tables import Change, Run
 from people_sync.usecases.sync.context import Work
@@ -38,7 +40,10 @@ async def _report(work: Work) -> None:
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(EVERY_SECONDS)
-        state = await work.pacer_state()
+        try:
+            state = await work.pacer_state()
+        except (PlanningCenterError, NotConnected):
+            continue  # the run itself meets the same, and says so
         async with work.job.sessions.begin() as session:
             run = await session.get_one(Run, work.run_id, with_for_update=True)
             if run.state not in {"running", "stopping"}:

@@ -212,13 +212,8 @@ async def _finish(current: Work) -> None:
             connection.cursor = datetime.fromisoformat(current.data["cursor"])
         if current.kind == "full":
             connection.full_sync_at = now
-        await _schedule(session, connection, now)
+        await runs.schedule(session, connection, now)
         await _close(session, current.job, "done", None, now, counts=found, requests=current.requests.take())
-
-
-async def _schedule(session: AsyncSession, connection: Connection, now: datetime) -> None:
-    chosen = await session.get(Settings, connection.organization_id)
-    connection.next_run_at = now + timedelta(hours=chosen.schedule_hours if chosen else 4)
 
 
 async def _end(job: JobContext, state: str, message: str) -> None:
@@ -229,7 +224,7 @@ async def _end(job: JobContext, state: str, message: str) -> None:
         now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         if connection.state == "connected" and connection.next_run_at is None:
             # A run that was started by the schedule and did not get through does not end the schedule.
-            await _schedule(session, connection, now)
+            await runs.schedule(session, connection, now)
         await _close(session, job, state, message, now)
 
 
