@@ -1,0 +1,368 @@
+"""People-sync killed before, during and after every kind of call to Planning Center and every kind of commit.
+
+Each story starts from copies of one church and one database. The kinds come from a run that nobody disturbs; then each
+is met by SIGKILL once, in a copy of its own, and a new process carries on. In the end both sides must be as they are
+without the kill: nobody and nothing doubled, lost or different.
+"""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from sync_harness.church import Church, Rows, arguments_of, rows_of, rows_of_dump, rows_of_many, write_state
+from sync_harness.copies import ORGANIZATION, Copy, Ground, copied, copy_database, start_run
+from sync_harness.ends import State, differences, doubled
+from sync_harness.lender import Grant, Lender
+from sync_harness.nursery import is_alive, nursery
+from sync_harness.process import UNKIND, environment, free_port, running
+from sync_harness.site import Database, Site
+from sync_harness.stage import connect
+
+from pco_simulator.testing import SimulatorProcess
+from servicekit.testing import Databases, KeyRing, eventually
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
+log = logging.getLogger(__name__)
+AT_ONCE: Final = 6
+LARGE_KILLS: Final = 6
+PATIENCE_SECONDS: Final = 240.0
+"""Of a busy machine; seconds are enough on an idle one."""
+COPIES: Final = 220
+STORIES: Final = ("full", "incremental")
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """An instant to die at."""
+
+    what: str
+    """`before call`, `during call`, `answer`, `before commit` or `after commit`."""
+    kind: str
+    nth: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.nth} of {self.kind}"
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Where the stories start."""
+
+    ground: Ground
+    templates: dict[str, str]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def prepared(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Prepared]:
+    """A church in sync, changed on both sides since; copies of it, and a database with the run queued per story."""
+    folder = tmp_path_factory.mktemp("crashes")
+    url = await databases.create("people_sync")
+    rows = await _changed_since_the_last_run(folder, url, kafka_server, keys, lender)
+    templates = {}
+    for story in STORIES:
+        templates[story] = await copy_database(url)
+        await start_run(templates[story], story)
+    async with _ground(folder, rows, kafka_server, keys, lender, copies=COPIES) as ground:
+        yield Prepared(ground, templates)
+
+
+class _ground:  # noqa: N801 - reads as the statement it is
+    """A simulator with copies of a church, and a nursery of processes."""
+
+    def __init__(self, folder: Path, rows: Rows, kafka: str, keys: KeyRing, lender: Lender, *, copies: int) -> None:
+        self._stack = AsyncExitStack()
+        self._made = (folder, rows, kafka, keys, lender, copies)
+
+    async def __aenter__(self) -> Ground:
+        folder, rows, kafka, keys, lender, copies = self._made
+        churches = write_state(folder / "copies", rows, copies)
+        simulator = self._stack.enter_context(
+            SimulatorProcess(settings=UNKIND, **arguments_of(folder / "copies", copies))
+        )
+        started = await self._stack.enter_async_context(nursery())
+        return Ground(started, simulator.control, simulator.base_url, lender, keys, kafka, folder, churches)
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._stack.aclose()
+
+
+async def _changed_since_the_last_run(folder: Path, url: str, kafka: str, keys: KeyRing, lender: Lender) -> Rows:
+    churches = write_state(folder / "first", rows_of(), 1)
+    with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "first", 1)) as simulator:
+        lender.grants[f"first/{ORGANIZATION}"] = Grant(churches[0], churches[0].tokens[0])
+        env = environment(
+            keys,
+            database=url,
+            kafka=kafka,
+            simulator=simulator.base_url,
+            auth_service=lender.url_of("first"),
+            port=free_port(),
+        )
+        async with running(env, folder / "first.log") as service:
+            database = Database(url)
+            await connect(database, ORGANIZATION, churches[0])
+            site = Site(ORGANIZATION, churches[0], simulator.control, database, keys, service.base_url)
+            await site.sync()
+            await site.believable()
+            await _change_both_sides(site)
+            await site.visible()
+        # The organization's country is asked for once: that call is to be met too.
+        await database.fetch("UPDATE connection SET country_code = NULL")
+        return rows_of_dump(simulator.control.dump(churches[0].id))
+
+
+async def _change_both_sides(site: Site) -> None:
+    address = {"street_line_1": "9 Oak St", "city": "Ashford", "state": "CT", "zip": "06278"}
+    await site.settings(first_match="planning_center", inactivate_deleted=True)
+
+    async def add(first: str, last: str, **values: Any) -> str:
+        return await site.add(first, last, **values)
+
+    ann = await add("Ann", "New", email="ann@example.org", phone="(212) 555-0141", address=address)
+    bob = await add("Bob", "New", email="bob@example.org", phone="(212) 555-0142", address=address)
+    cid = await add("Cid", "New", child=True)
+    eve = await add("Eve", "Match", email="eve@example.org", phone="(212) 555-0144")
+    fay = await add("Fay", "Match", email="fay@example.org")
+    gil = await add("Gil", "Extra", email="gil@example.org", address=address)
+    guy = await add("Guy", "Extra", phone="(212) 555-0147")
+    await add("Hal", "Held", email="hal@example.org")
+    for name, members in {
+        "New Family": (ann, bob, cid),
+        "Match Family": (eve, fay),
+        "Extra Family": (gil, guy),
+    }.items():
+        body = {"name": name, "member_ids": members, "primary_contact_id": members[0]}
+        await site.call("POST", "/families", body)
+    await site.change("Bruno", last_name="Bakerson", phone="(212) 555-0150", email="bb@example.org")
+    await site.change("Alan", address={"street_line_1": "7 Pine St", "city": "Ashford"})
+    await site.change("Abel", email="abel@example.org")
+    await site.change("Dora", phone=None)
+    await site.change("Carl", last_name="Here")
+    await site.remove("Ned")
+    await site.regroup("Baker Household", join=["Cora"])
+    await site.regroup("Abbot Household", leave=["Amy"])
+    await site.call("PATCH", f"/families/{(await site.family_of('Dean Household'))['id']}", {"name": "Dean Family"})
+    site.create("Eve", "Match", email="EVE@example.org")
+    site.create("Fay", "Match", email="fay@example.org")
+    site.create("Hal", "Held", email="another.hal@example.org")
+    site.create("Pia", "Page", email="pia@example.org")
+    site.edit("Cora", last_name="Clarkson")
+    site.edit_contact("Cora", "Email", address="cc@example.org")
+    site.edit_contact("Amy", "PhoneNumber", number="(212) 555-0155")
+    site.edit_contact("Alan", "Address", zip="06279")
+    site.edit("Carl", last_name="There")
+    site.rename_household("Clark Household", "Clark Family")
+    site.delete("Lee")
+    site.merge(site.create("Maximilian", "Moor", email="maximilian@example.org"), site.person("Max")["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """How a story ends, and after one more run, and the kinds of instants on the way."""
+
+    ends: State
+    settled: State
+    kinds: set[tuple[str, str]]
+
+
+async def _undisturbed(prepared: Prepared, story: str) -> Undisturbed:
+    async with copied(prepared.ground, prepared.templates[story]) as copy:
+        record = copy.log.with_suffix(".instants")
+        await copy.process(record=str(record))
+        await copy.over()
+        kinds = {(what, kind) for what, kind in (line.split("\t") for line in record.read_text().splitlines())}
+        ends = await copy.ends()
+        await copy.again()
+        settled = await copy.ends()
+    assert not doubled(settled), doubled(settled)
+    return Undisturbed(ends, settled, kinds)
+
+
+async def _killed(prepared: Prepared, story: str, kill: Kill, undisturbed: Undisturbed) -> str | None:
+    """Why it did not end as undisturbed; None if it did.
+
+    What a kill leaves open within the staleness horizon may be the next run's to finish.
+    """
+    async with copied(prepared.ground, prepared.templates[story]) as copy:
+        try:
+            if not await _die(prepared.ground, copy, kill):
+                return f"{story}: was never killed {kill}"
+            await copy.process()
+            await copy.over()
+            found = await copy.ends()
+            if found != undisturbed.ends:
+                await copy.again()
+                found = await copy.ends()
+        except AssertionError as error:
+            return f"{story}: killed {kill}: {error}\n{copy.log.read_text()[-3000:]}"
+    if twice := doubled(found):
+        return f"{story}: killed {kill}: doubled {twice}"
+    if found not in (undisturbed.ends, undisturbed.settled):
+        return f"{story}: killed {kill}:\n{differences(undisturbed.settled, found)}"
+    return None
+
+
+async def _die(ground: Ground, copy: Copy, kill: Kill) -> bool:
+    """Start a process and see it die there. False if it got to the end of the run alive."""
+    if not kill.what.endswith(" call"):
+        pid = await copy.process(kill=[kill.what, kill.kind, kill.nth])
+        return await _dies(copy, pid)
+    method, path = kill.kind.split(" ", 1)
+    fault = ground.control.add_fault(
+        {"kind": "hold", "when": "before" if kill.what == "before call" else "after"},
+        organization_id=copy.church.id,
+        method=method,
+        path=f"^{re.escape(path).replace(re.escape('{id}'), '[0-9]+')}$",
+        nth=kill.nth,
+    )
+    pid = await copy.process()
+    asked = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while not ground.control.fault(fault)["holding"]:
+        if asyncio.get_running_loop().time() > asked:
+            return False
+        await asyncio.sleep(0.05)
+    await ground.nursery.kill(pid)
+    ground.control.remove_fault(fault)
+    return True
+
+
+async def _dies(copy: Copy, pid: int) -> bool:
+    async def settled() -> str | None:
+        if not is_alive(pid):
+            return "dead"
+        open_ = await copy.database.value("SELECT count(*) FROM run WHERE state NOT IN ('done', 'failed', 'stopped')")
+        return None if open_ else "over"
+
+    if await eventually(settled, within=PATIENCE_SECONDS, every=0.2) == "over":
+        # The instant may be the very last commit's.
+        try:
+            await eventually(lambda: not is_alive(pid), within=3)
+        except AssertionError:
+            return False
+    return True
+
+
+def _kills(kinds: Iterable[tuple[str, str]]) -> list[Kill]:
+    """Three around every kind of call, two around every kind of commit."""
+    kills = []
+    for what, kind in sorted(kinds):
+        kills.append(Kill(what, kind))
+        if what == "answer":
+            kills += [Kill("before call", kind), Kill("during call", kind)]
+    return kills
+
+
+async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -> None:
+    limit = asyncio.Semaphore(AT_ONCE)
+    baselines = dict(zip(STORIES, await asyncio.gather(*(_undisturbed(prepared, one) for one in STORIES)), strict=True))
+
+    async def one(story: str, kill: Kill) -> str | None:
+        async with limit:
+            failure = await _killed(prepared, story, kill, baselines[story])
+        if failure:
+            log.warning(failure)
+        return failure
+
+    work: list[tuple[str, Kill]] = []
+    met: set[tuple[str, str]] = set()
+    for story in STORIES:
+        work += [(story, kill) for kill in _kills(baselines[story].kinds - met)]
+        met |= baselines[story].kinds
+    failures = [failure for failure in await asyncio.gather(*(one(*each) for each in work)) if failure]
+    calls = {kind for what, kind in met if what == "answer"}
+    commits = {kind for what, kind in met if what == "before commit"}
+    log.info("%d kills around %d kinds of calls and %d kinds of commits", len(work), len(calls), len(commits))
+    assert not failures, "\n\n".join(failures)
+
+
+async def test_killed_at_instants_drawn_by_seed_on_5000_people(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> None:
+    """One process after another dies in the same run, from its first page to its last household."""
+    folder = tmp_path_factory.mktemp("large")
+    template = await databases.create("people_sync")
+    await _members_of_a_large_church(folder, template, kafka_server, keys, lender)
+    async with _ground(folder, rows_of_many(5000), kafka_server, keys, lender, copies=2) as ground:
+        async with copied(ground, template) as copy:
+            record = copy.log.with_suffix(".instants")
+            await copy.process(record=str(record))
+            await copy.over(within=PATIENCE_SECONDS)
+            expected = [await copy.ends()]
+            await copy.again()
+            expected.append(await copy.ends())
+        assert not doubled(expected[0])
+        async with copied(ground, template) as copy:
+            killed = 0
+            for kill in _drawn(record.read_text().splitlines()):
+                if await _die(ground, copy, kill):
+                    killed += 1
+            await copy.process()
+            await copy.over(within=PATIENCE_SECONDS)
+            found = await copy.ends()
+            if found != expected[0]:
+                await copy.again()
+                found = await copy.ends()
+    assert killed >= LARGE_KILLS - 2
+    assert not doubled(found)
+    assert found in expected, differences(expected[-1], found)
+
+
+async def _members_of_a_large_church(folder: Path, url: str, kafka: str, keys: KeyRing, lender: Lender) -> None:
+    """New members in families, and a run queued that no process has begun."""
+    env = environment(
+        keys,
+        database=url,
+        kafka=kafka,
+        simulator="http://127.0.0.1:1",
+        auth_service=lender.url_of("large"),
+        port=free_port(),
+    )
+    members = [
+        {
+            "external_id": f"m{number}",
+            "first_name": f"New{number}",
+            "last_name": f"Family{number // 3}",
+            "email": f"new{number}@example.com",
+            "phone": f"(212) 555-01{number:02}",
+        }
+        for number in range(30)
+    ]
+    families = [
+        {
+            "external_id": f"f{number}",
+            "name": f"Family {number}",
+            "member_external_ids": [f"m{3 * number + one}" for one in range(3)],
+            "primary_contact_external_id": f"m{3 * number}",
+        }
+        for number in range(10)
+    ]
+    async with running(env, folder / "first.log") as service:
+        church = Church(id="0", admin_id="0", tokens=(), viewer_token="", secret=("", ""))
+        database = Database(url)
+        site = Site(ORGANIZATION, church, None, database, keys, service.base_url)  # type: ignore[arg-type] # not used
+        result = await site.call("PUT", "/bulk", {"members": members, "families": families})
+        assert result["created"] == 40
+    await connect(database, ORGANIZATION, church)
+    await start_run(url, "full")
+
+
+def _drawn(instants: list[str]) -> list[Kill]:
+    """Instants of the undisturbed run, in its order; `nth` counts from the one before, as each process does."""
+    draw = random.Random(8)  # the kills are the same in every run
+    positions = sorted(draw.sample(range(len(instants)), LARGE_KILLS))
+    kills = []
+    for before, position in pairwise([0, *positions]):
+        what, kind = instants[position].split("\t")
+        kills.append(Kill(what, kind, max(1, instants[before : position + 1].count(instants[position]))))
+    return kills
