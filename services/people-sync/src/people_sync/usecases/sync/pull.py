@@ -263,7 +263,8 @@ async def _put(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
 
 def person_of(row: Resource, included: Included) -> RemotePerson | None:
     """The person with contacts; None when the answer names contacts or households that it does not carry."""
-    if not any(map(row.has_relationship, INCLUDE)) or any(included.missing(row, name) for name in INCLUDE):
+    # A relationship that is not there says nothing; taken for an empty one it would clear a contact here.
+    if not all(map(row.has_relationship, INCLUDE)) or any(included.missing(row, name) for name in INCLUDE):
         return None
     return remote_person(
         row.id,
