@@ -95,7 +95,7 @@ def edit_both_sides(church: Church, pco: str, tag: str) -> None:
     linked = [one for one in church.members(state="linked") if one["last_name"] and "-" not in one["last_name"]]
     here, there = random.Random(tag).sample(linked, 2)
     church.change_member(here, last_name=f"{tag}-Here")
-    church.control.edit_person(pco, there["link"]["pco_id"], last_name=f"{tag}-There")
+    church.edit_there(pco, there["link"]["pco_id"], last_name=f"{tag}-There")
 
 
 def agreed(church: Church, pco: str) -> None:
@@ -220,6 +220,7 @@ def test_twenty_presses_of_sync_now_are_one_run_and_every_screen_sees_it(
         assert foreign.runs() == []
         assert {name for _, name, _ in foreign.events} == {"hello"}
     assert ada.control.fault(slow)["acted"] > 0
+    assert ada.differences(pco), "stopped before its end: what compares the sides has something to find"
     history = ada.get("/people/runs")["items"]
     assert [run["id"] for run in history] == [run_id]
 
@@ -316,8 +317,8 @@ def all_ready(stack: Stack) -> None:
 @contextmanager
 def run_in_progress(church: Church, pco: str, tag: str) -> Iterator[str]:
     """A run that writes to Planning Center while something happens to us; it ends done and both sides are equal."""
-    growth = newcomers(church, tag, 3)
     edit_both_sides(church, pco, tag)
+    growth = newcomers(church, tag, 3)
     before = church.control.truth(pco)
     church.control.change_settings(rate_limit=8)
     run_id = church.start()
@@ -409,8 +410,8 @@ WEATHER: Final[dict[str, list[tuple[dict[str, Any], dict[str, Any]]]]] = {
 def test_the_vendor_has_bad_days(ada: Church, calm: None, weather: str) -> None:
     pco = pco_of(ada, 0)
     tag = "".join(word[0] for word in weather.split()).upper() + "x"
-    growth = newcomers(ada, tag, 1)
     edit_both_sides(ada, pco, tag)
+    growth = newcomers(ada, tag, 1)
     before = ada.control.truth(pco)
     faults = [
         ada.control.add_fault(action, organization_id=pco, path="^/people/", **match)
