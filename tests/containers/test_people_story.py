@@ -112,7 +112,9 @@ def test_a_family_added_here_appears_there(ada: Church) -> None:
 def test_an_edit_there_appears_here(ada: Church) -> None:
     member = next(one for one in ada.members() if one["email"] and not one["child"])
     ada.edit_there(pco(ada), member["link"]["pco_id"], last_name="Renamed-There")
-    assert ada.sync()["counts"]["updated_here"] == 1
+    run = ada.sync()
+    changed = {item["record_id"] for item in ada.all(f"/people/runs/{run['id']}/items", outcome="updated_here")}
+    assert changed == {member["id"]}, list(ada.all(f"/people/runs/{run['id']}/items", outcome="updated_here"))
     assert ada.get(f"/people/members/{member['id']}")["last_name"] == "Renamed-There"
 
 

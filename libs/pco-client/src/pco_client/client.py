@@ -31,7 +31,11 @@ from pco_client.versions import PROCESSED_AS_HEADER, VERSION_HEADER, VERSIONS, p
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 Guard = Callable[[], Awaitable[None]]
-"""Awaited right before each send; raises (anything) to forbid it. What it raises reaches the caller as it is."""
+"""Awaited before each send, and again right before its bytes are written; raises (anything) to forbid it. What it
+raises reaches the caller as it is."""
+
+_WRITING: Final = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
+"""httpcore's trace events between having a connection and writing to it. Headers without their body do nothing."""
 
 
 class Secret:
@@ -235,7 +239,8 @@ class PlanningCenter:
         - `timeout`: seconds for one exchange, from send to answer; after it a write's outcome is unknown.
         - `deadline`: seconds for a whole call, waiting for a slot and repeats included. When it passes before anything
           was sent, the `Unavailable` raised says `outcome_unknown=False`.
-        - `guard`: awaited right before each send (the caller's check that it still holds its job).
+        - `guard`: the caller's check that it still holds its job. Connecting can take longer than a lease, so it is
+          asked again when the connection is there.
         """
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
@@ -369,6 +374,7 @@ class PlanningCenter:
                     params=tuple(call.query.parameters()),
                     content=call.body,
                     headers=headers,
+                    extensions={"trace": self._before_writing},
                 )
             status = response.status_code
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
@@ -392,6 +398,10 @@ class PlanningCenter:
                 self._observer(
                     Observation(call.product, call.method, call.path, status, seconds, self._options.priority)
                 )
+
+    async def _before_writing(self, event: str, _: Mapping[str, Any]) -> None:
+        if event in _WRITING and self._options.guard is not None:
+            await self._options.guard()
 
     @staticmethod
     def _accepted(call: "_Call", response: httpx.Response) -> Answer:

@@ -323,6 +323,44 @@ def test_the_guard_is_asked_right_before_each_send() -> None:
     assert len(script.requests) == 1
 
 
+@pytest.mark.parametrize(("allowed", "written"), [(1, b""), (2, b"POST ")])
+async def test_the_guard_is_asked_again_when_the_connection_is_there(allowed: int, written: bytes) -> None:
+    """A process that was frozen while it connected writes no request that could be carried out."""
+    received = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.set_result(await reader.read())
+        writer.close()
+
+    class LeaseLost(Exception):
+        pass
+
+    asked = 0
+
+    async def guard() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > allowed:
+            raise LeaseLost
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with (
+        server,
+        PlanningCenter(
+            base_url=f"http://127.0.0.1:{port}",
+            user_agent="tests (tests@example.org)",
+            lease=FixedLeases("one"),
+            pacers=Pacers(),
+        ) as client,
+    ):
+        with pytest.raises(LeaseLost):
+            await write(client.using(guard=guard))
+        request = await asyncio.wait_for(received, 5)
+    assert request.startswith(written)
+    assert request.endswith(b"\r\n\r\n" if written else b"")
+
+
 def test_what_is_observed_and_logged_holds_no_personal_data(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Observation] = []
     caplog.set_level(logging.INFO)

@@ -272,7 +272,8 @@ class Claimer:
         try:
             async with self._sessions.begin() as session:
                 await change(session)
-        except LeaseLost:
+        except LeaseLost as error:
+            log.warning("lease lost", exc_info=error)
             return "lease_lost"
         return outcome
 

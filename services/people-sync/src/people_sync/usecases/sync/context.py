@@ -56,6 +56,8 @@ class Work:
     inactivate_deleted: bool
     since: datetime | None
     """An incremental run reads what changed since."""
+    claimed_at: datetime
+    """When this process took the run over: what another had under way has ended by then."""
     data: dict[str, Any] = field(default_factory=dict)
     """The checkpoint: what the phases have behind them."""
 

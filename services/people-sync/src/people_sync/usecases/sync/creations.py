@@ -5,7 +5,8 @@
                           └─no answer──▶ sent, until `look_after`; then looked for, and found or sent again
 
 `sent` is committed before the request leaves. `look_after` is when the request can no longer be under way (the
-lease of whoever sent it is over, and so is its timeout) and when a read can be believed (staleness horizon).
+lease of whoever sent it is over, and so is its timeout) and when a read can be believed (staleness horizon). A request
+that waited for its turn left later than that: it ended before the run was taken over, and shows a horizon after.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -102,8 +103,10 @@ async def _intend(work: Work, kind: str, record_id: UUID) -> Intent:
             )
         ).one()
         must_look = row.state == "sent"
-        if must_look and row.look_after is not None and row.look_after > now:
-            raise NotYet(row.look_after)
+        if must_look and row.look_after is not None:
+            shows = max(row.look_after, work.claimed_at + work.resources.horizon)
+            if shows > now:
+                raise NotYet(shows)
         if row.state == "created" or row.marker is None:
             # What was created before is gone and wanted again: a new thing with a marker of its own.
             row.marker = await session.scalar(CREATION_MARKER) if kind == MEMBER else None

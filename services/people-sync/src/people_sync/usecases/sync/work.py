@@ -130,6 +130,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         inactivate_deleted=bool(chosen and chosen.inactivate_deleted),
         # Rows written just before the last run's cursor may not have been visible to it.
         since=since - horizon if since else None,
+        claimed_at=resources.clock.now(),
         data=dict(job.data or {}) | {"answers": run.answers},
     )
 
