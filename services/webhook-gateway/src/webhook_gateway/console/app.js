@@ -112,7 +112,8 @@ async function open(address, focus = true) {
     );
   }
   if (signal.aborted) return;
-  if (focus) main.querySelector("h1")?.focus({ preventScroll: true });
+  // Who has begun to type while the page was still being read stays there.
+  if (focus && !main.contains(document.activeElement)) main.querySelector("h1")?.focus({ preventScroll: true });
   announce(`${main.querySelector("h1")?.textContent ?? title}`);
   scrollTo(0, history.state?.scroll ?? 0);
 }
