@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 from starlette.requests import Request
 
-from pco_simulator import current, people
+from pco_simulator import current, people, uploads
 from pco_simulator.control import control_api
 from pco_simulator.exchange import HTML, JSON, ApiRequest, ApiResponse, Caller
 from pco_simulator.faults import (
@@ -57,10 +57,25 @@ _PROCESSOR = "ENG_2.2.4"
 _UNLIMITED = 1_000_000
 _MAX_BODY = 10 * 1024 * 1024
 _BODY_KEPT = 16 * 1024
+_BODY_NOT_KEPT = ("/oauth/", uploads.PATH)
 _NOT_FOUND = orjson.dumps(
     {"errors": [{"status": "404", "title": "Not Found", "detail": "The resource you requested could not be found"}]}
 )
 _HTML_404 = b"<!DOCTYPE html>\n<html>\n  <head>\n    <title>404</title>\n  </head>\n  <body>404</body>\n</html>\n"
+_CORS = [
+    (b"access-control-allow-credentials", b"true"),
+    (
+        b"access-control-allow-headers",
+        b"Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Unmodified-Since,"
+        b" Origin, X-Requested-With, X-CSRF-Token, X-PCO-API-Version, X-PCO-API-Log-Level, X-PCO-API-Tracer-Class,"
+        b" X-PCO-API-Tracer-Secret",
+    ),
+    (b"access-control-allow-methods", b"GET, POST, PATCH, PUT, DELETE, OPTIONS"),
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"ETag, Link, X-PCO-API-Auth-Method"),
+    (b"vary", b"Accept, Accept-Encoding, Origin"),
+]
+"""Of every answer of a product, JSON errors included (recorded by pypco's cassettes)."""
 _GENERIC_AGENT_NAMES = """
     aiohttp apache-httpclient authlib axios curl faraday go-http-client guzzlehttp insomnia java libwww-perl node
     node-fetch okhttp php postmanruntime python python-httpx python-requests python-urllib python-urllib3
@@ -263,19 +278,26 @@ class Edge:
             return _Answer(response.status_code, list(response.raw_headers), bytes(response.body))
         if call.path.startswith(("/oauth/", "/.well-known/")):
             return _plain(404, HTML, _HTML_404)
+        if call.method == "OPTIONS":
+            # Before a browser's call to another origin; carries no credentials (unconfirmed, though OPTIONS is
+            # among the methods the vendor's answers allow).
+            return _plain(200, JSON, b"", _CORS)
+        if call.path == uploads.PATH and call.method == "POST":
+            return await self._upload(call)
         return self._api(call)
 
+    async def _upload(self, call: _Call) -> _Answer:
+        refused = self._stranger(call)
+        if refused is not None:
+            return refused
+        response = await uploads.receive(Request(call.scope, _replay(call.body)), self._sim.world.clock.now())
+        return _Answer(response.status_code, list(response.raw_headers), bytes(response.body))
+
     def _api(self, call: _Call) -> _Answer:
-        settings = self._sim.settings
-        if settings.require_user_agent and not self._is_descriptive(call.headers.get(b"user-agent", b"")):
-            return _plain(403, HTML, b"")
-        if call.token is not None and call.token.state() != "live":
-            return self._denied("expired" if call.token.state() == "expired" else "revoked")
+        refused = self._stranger(call)
         caller = call.caller
-        if caller is None:
-            return self._denied("unknown")
-        if self._sim.world.login(caller.organization_id, caller.person_id) is None:
-            return self._denied("gone")
+        if refused is not None or caller is None:
+            return refused or self._denied("unknown")
         query = tuple(parse_qsl(call.query, keep_blank_values=True)) if call.query else ()
         verdict = self._sim.pacer.count((caller.organization_id, caller.person_id), _offset(query))
         if call.refused is not None:
@@ -295,6 +317,19 @@ class Edge:
         if response.status == 201:
             call.created_id = _created_id(response.body)
         return self._dressed(call, caller, response, verdict)
+
+    def _stranger(self, call: _Call) -> _Answer | None:
+        """The refusal of a caller who does not say or prove who they are."""
+        if self._sim.settings.require_user_agent and not self._is_descriptive(call.headers.get(b"user-agent", b"")):
+            return _plain(403, HTML, b"")
+        if call.token is not None and call.token.state() != "live":
+            return self._denied("expired" if call.token.state() == "expired" else "revoked")
+        caller = call.caller
+        if caller is None:
+            return self._denied("unknown")
+        if self._sim.world.login(caller.organization_id, caller.person_id) is None:
+            return self._denied("gone")
+        return None
 
     def _request(self, call: _Call, caller: Caller, query: tuple[tuple[str, str], ...]) -> ApiRequest:
         version = call.headers.get(b"x-pco-api-version")
@@ -319,11 +354,18 @@ class Edge:
             (b"x-pco-api-auth-method", caller.auth_method.encode()),
             (b"x-pco-api-processor", _PROCESSOR.encode()),
             *self._rate_headers(verdict, edge=False),
+            *_CORS,
         ]
         if response.body:
             headers.append((b"content-type", response.content_type.encode()))
-        if response.status == 200 and call.method in {"GET", "HEAD", "PATCH"}:
-            headers.append((b"etag", _etag(response.body)))
+        if response.status in {200, 201}:
+            etag = _etag(response.body)
+            headers += [(b"etag", etag), (b"cache-control", b"max-age=0, private, must-revalidate")]
+            if call.method in {"GET", "HEAD"} and etag in call.headers.get(b"if-none-match", b""):
+                # As Rails does, which the vendor's other headers show (unconfirmed).
+                response = ApiResponse(304, headers=response.headers)
+        else:
+            headers.append((b"cache-control", b"no-cache"))
         headers += [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
         return _Answer(response.status, headers, response.body)
 
@@ -388,7 +430,7 @@ class Edge:
 
     def _record(self, call: _Call, seq: int, answer: _Answer | None, started: float) -> None:
         caller = call.caller
-        kept = call.body if call.body and not call.path.startswith("/oauth/") else None
+        kept = call.body if call.body and not call.path.startswith(_BODY_NOT_KEPT) else None
         self._sim.journal.record(
             Entry(
                 seq=seq,

@@ -5,7 +5,15 @@ from typing import Any
 import orjson
 
 from pco_simulator.exchange import ApiRequest, ApiResponse
-from pco_simulator.jsonapi import Query, Refused, html_not_found, not_found, resolve_version, unauthorized
+from pco_simulator.jsonapi import (
+    Query,
+    Refused,
+    html_not_found,
+    not_found,
+    page_links,
+    resolve_version,
+    unauthorized,
+)
 from pco_simulator.world import Login, World
 
 VERSIONS = ("2018-08-01",)
@@ -13,8 +21,8 @@ ROOT = "/current/v2"
 
 
 def handle(world: World, request: ApiRequest) -> ApiResponse:
-    """Answer `/current/v2/me`, `/current/v2/people/{own id}` or its organization (vendor OpenAPI, current
-    2018-08-01). Reads alone; nobody else is visible."""
+    """Answer `/current/v2/me`, `/current/v2/people`, one person of it or their organization (vendor OpenAPI, current
+    2018-08-01). Reads alone; that nobody else is visible is unconfirmed."""
     try:
         version = resolve_version(request.version, VERSIONS[0], VERSIONS)
         response = html_not_found() if request.method not in ("GET", "HEAD") else _read(world, request)
@@ -33,15 +41,21 @@ def _read(world: World, request: ApiRequest) -> ApiResponse:
     me = f"people/{login.person_id}"
     person, organization = _person(request, login, query), _organization(world, request, login, query)
     parent = {"id": login.organization_id, "type": "Organization"}
-    if path in ("me", me):
+    if path in ("me", me, "people"):
         body: dict[str, Any] = {"data": person}
-        included = any(name == "organization" for name, _ in query.include)
-        if included:
+        wanted = any(name == "organization" for name, _ in query.include)
+        if wanted:
             related = f"{request.base_url}{ROOT}/{me}/organization"
             data = {"type": "Organization", "id": login.organization_id}
             person["relationships"] = {"organization": {"links": {"related": related}, "data": data}}
-        body["included"] = [organization] if included else []
+        body["included"] = [organization] if wanted else []
         body["meta"] = {"can_include": ["organization"], "parent": parent}
+        if path == "people":
+            seen = [person][query.offset : query.offset + query.per_page]
+            links, moves = page_links(query, f"{request.base_url}{ROOT}/people", 1, len(seen))
+            meta = {"total_count": 1, "count": len(seen), **moves, **body["meta"]}
+            included = body["included"] if seen else []
+            body = {"links": links, "data": seen, "included": included, "meta": meta}
     elif path in (f"{me}/organization", f"{me}/organization/{login.organization_id}"):
         body = {"data": organization, "meta": {"parent": {"id": login.person_id, "type": "Person"}}}
     else:

@@ -40,7 +40,7 @@ class Entry:
     faults: list[str] = field(default_factory=list)
     """Actions of fault scripts that hit this request, in order."""
     body: str | None = None
-    """What a write carried; only the first 16 KiB. Bodies of OAuth calls are never kept."""
+    """What a write carried; only the first 16 KiB. Bodies of OAuth calls and uploads are never kept."""
     created_id: str | None = None
 
 

@@ -132,6 +132,7 @@ def resolve_version(requested: str | None, default: str, known: Sequence[str]) -
 
 _WHERE = re.compile(r"where\[([^\]]+)\](?:\[([^\]]+)\])?$")
 _FIELDS = re.compile(r"fields\[([^\]]+)\]$")
+_LARGEST_INTEGER = 2**63 - 1
 _RANGES = ("gt", "gte", "lt", "lte")
 
 
@@ -197,10 +198,13 @@ def _words(text: str) -> list[str]:
 
 
 def _whole(text: str | None, default: int) -> int:
+    """Not negative; a number that no database has is refused (that it is refused like this is unconfirmed)."""
     try:
         value = int(text) if text is not None else default
     except ValueError:
         return default
+    if value > _LARGEST_INTEGER:
+        raise bad_request("integer_out_of_range")
     return max(value, 0)
 
 
@@ -278,12 +282,18 @@ def stamp(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def _local_day(day: str, zone: ZoneInfo) -> tuple[str, str]:
+    begin = datetime.fromisoformat(day)
+    return stamp(begin.replace(tzinfo=zone)), stamp((begin + timedelta(days=1)).replace(tzinfo=zone))
+
+
 def _time_conditions(name: str, op: str | None, text: str, zone: ZoneInfo) -> list[Condition]:
     day = parse_date(text)
     if day is not None:
-        begin = datetime.fromisoformat(day).replace(tzinfo=zone)
-        end = (datetime.fromisoformat(day) + timedelta(days=1)).replace(tzinfo=zone)
-        first, after = stamp(begin), stamp(end)
+        try:
+            first, after = _local_day(day, zone)
+        except OverflowError:
+            return [NEVER]
         return {
             None: [Condition(name, "gte", first), Condition(name, "lt", after)],
             "gt": [Condition(name, "gte", after)],

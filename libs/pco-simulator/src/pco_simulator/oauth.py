@@ -18,6 +18,7 @@ from joserfc import jwt
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from pco_simulator.forms import form_of
 from pco_simulator.pages import templates
 from pco_simulator.settings import Settings
 from pco_simulator.tokens import SCOPES, AuthorizationCode, Client, Grant, Token, TokenStore
@@ -149,7 +150,7 @@ class OAuth:
 
     async def decide(self, request: Request) -> Response:
         """Allow or Deny was pressed."""
-        form = {key: str(value) for key, value in (await request.form()).items()}
+        form = {key: str(value) for key, value in (await form_of(request) or {}).items()}
         try:
             asked = self._authorization_request(form)
         except _PageError as error:
@@ -467,7 +468,10 @@ async def _parameters(request: Request) -> dict[str, str]:
         if not isinstance(body, dict):
             raise OAuthError("invalid_request", "The body is not a JSON object.")
         return {key: str(value) for key, value in body.items() if value is not None}
-    return {key: str(value) for key, value in (await request.form()).items()}
+    form = await form_of(request)
+    if form is None:
+        raise OAuthError("invalid_request", "The body is not a valid form.")
+    return {key: str(value) for key, value in form.items()}
 
 
 def _base_url(request: Request, public_url: str | None) -> str:

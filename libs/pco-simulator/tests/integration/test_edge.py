@@ -1,5 +1,6 @@
 """Who gets in, how often, and what stands in the headers."""
 
+import hashlib
 import re
 import time
 
@@ -24,6 +25,54 @@ def test_people_are_listed_with_the_vendors_headers(api: httpx.Client) -> None:
     assert answer.headers["x-pco-api-request-rate-period"] == "20"
     assert answer.headers["x-pco-api-request-rate-count"] == "1"
     assert len(answer.json()["data"]) == 2
+
+
+def test_a_created_record_has_an_etag_and_a_known_one_is_not_sent_again(api: httpx.Client) -> None:
+    made = api.post(PEOPLE, json={"data": {"attributes": {"first_name": "Tag"}}})
+    assert (made.status_code, made.headers["etag"][:3]) == (201, 'W/"')
+    url = f"{PEOPLE}/{made.json()['data']['id']}"
+    etag = api.get(url).headers["etag"]
+    same = api.get(url, headers={"If-None-Match": etag})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
+    assert same.headers["cache-control"] == "max-age=0, private, must-revalidate"
+    assert api.patch(url, json={"data": {"attributes": {"nickname": "T"}}}).headers["etag"] != etag
+    assert api.get(url, headers={"If-None-Match": etag}).status_code == 200
+    gone = api.delete(url)
+    assert (gone.status_code, gone.headers["cache-control"]) == (204, "no-cache")
+    assert not {"etag", "content-type"} & set(gone.headers)
+
+
+def test_browsers_of_other_origins_may_call(simulator: SimulatorProcess, api: httpx.Client) -> None:
+    asked = {"Origin": "https://church.example", "Access-Control-Request-Method": "PATCH"}
+    preflight = httpx.options(f"{simulator.base_url}{PEOPLE}/1", headers=asked)
+    for answer in (preflight, api.get(PEOPLE), api.get(f"{PEOPLE}/1")):
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "PATCH" in answer.headers["access-control-allow-methods"]
+        assert "X-PCO-API-Version" in answer.headers["access-control-allow-headers"]
+        assert answer.headers["access-control-expose-headers"] == "ETag, Link, X-PCO-API-Auth-Method"
+    assert preflight.status_code == 200
+
+
+def test_uploads_need_a_caller_and_a_file_and_do_not_count(simulator: SimulatorProcess, api: httpx.Client) -> None:
+    made = api.post("/v2/files", files={"file": ("me.png", b"png", "image/png")})
+    assert (made.status_code, made.headers["content-type"]) == (201, "application/json")
+    (file,) = made.json()["data"]
+    assert (file["type"], file["id"][:4]) == ("File", "us3-")
+    assert file["attributes"] | {"expires_at": ""} == {
+        "md5": hashlib.md5(b"png", usedforsecurity=False).hexdigest(),
+        "expires_at": "",
+        "source_ip": "0.0.0.0",
+        "name": "me.png",
+        "content_type": "image/png",
+        "file_size": 3,
+    }
+    assert api.post("/v2/files", json={}).status_code == 400
+    assert api.post("/v2/files", content=b"x", headers={"Content-Type": "multipart/form-data"}).status_code == 400
+    stranger = httpx.post(f"{simulator.base_url}/v2/files", headers={"User-Agent": USER_AGENT}, files={"file": b"x"})
+    assert stranger.status_code == 401
+    assert api.get(PEOPLE).headers["x-pco-api-request-rate-count"] == "1"
+    (entry,) = (entry for entry in simulator.control.journal(path="^/v2/files$") if entry["status"] == 201)
+    assert entry["body"] is None
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,26 @@ def test_client_may_authenticate_by_basic_or_json(application: Application) -> N
     assert by_json.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=x", b"y"),
+        ("application/json", b"{"),
+        ("application/json", b"[]"),
+        ("text/plain", b"grant_type=refresh_token"),
+        ("application/x-www-form-urlencoded", b"\xff=%ff"),
+    ],
+)
+def test_bodies_that_are_no_form_are_refused(application: Application, content_type: str, body: bytes) -> None:
+    headers = {"Content-Type": content_type}
+    for path in ("/oauth/token", "/oauth/introspect"):
+        answer = application.server.post(path, content=body, headers=headers)
+        assert answer.json()["error"] == ("invalid_client" if answer.status_code == 401 else "invalid_request")
+    assert application.server.post("/oauth/revoke", content=body, headers=headers).status_code == 200
+    assert application.browser.post("/oauth/authorize", content=body, headers=headers).status_code == 400
+
+
 def test_public_client_must_use_pkce(simulator: SimulatorProcess, control: Control) -> None:
     application = Application(simulator, control.register_client(REDIRECT, public=True))
     request = {k: v for k, v in application.request.items() if not k.startswith("code_challenge")}

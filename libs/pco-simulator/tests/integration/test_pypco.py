@@ -1,6 +1,8 @@
-"""The most used public client, unmodified; its own `api_base` argument is all that points it here."""
+"""The most used public client, unmodified; its own arguments `api_base` and `upload_url` are all that points it
+here."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pypco
 import pytest
@@ -11,7 +13,8 @@ from pco_simulator.testing import Control, SimulatorProcess
 @pytest.fixture
 def pco(simulator: SimulatorProcess) -> Iterator[pypco.PCO]:
     token = simulator.personal_access_token
-    client = pypco.PCO(application_id=token.id, secret=token.secret, api_base=simulator.base_url)
+    base = simulator.base_url
+    client = pypco.PCO(application_id=token.id, secret=token.secret, api_base=base, upload_url=f"{base}/v2/files")
     yield client
     client.session.close()
 
@@ -47,6 +50,16 @@ def test_post_patch_delete(pco: pypco.PCO) -> None:
     with pytest.raises(pypco.PCORequestException) as gone:
         pco.get(path)
     assert gone.value.status_code == 404
+
+
+def test_upload_and_use_file(pco: pypco.PCO, tmp_path: Path) -> None:
+    picture = tmp_path / "me.jpg"
+    picture.write_bytes(b"\xff\xd8\xff")
+    file_id = pco.upload(str(picture))["data"][0]["id"]
+    path = f"/people/v2/people/{pco.get('/people/v2/me')['data']['id']}"
+    changed = pco.patch(path, pco.template("Person", {"avatar": file_id}))
+    assert changed["data"]["attributes"]["avatar"].startswith("https://avatars.planningcenteronline.com/")
+    pco.patch(path, pco.template("Person", {"avatar": None}))
 
 
 def test_errors(pco: pypco.PCO) -> None:

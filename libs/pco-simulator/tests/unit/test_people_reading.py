@@ -51,6 +51,8 @@ def test_what_the_vendor_does_not_know_is_ignored(api: Direct, query: str) -> No
         "where[child]=maybe",
         "where[birthdate]=2020-02-31",
         "where[updated_at][gte]=yesterday",
+        "where[updated_at][gte]=9999-12-31",
+        "filter=created_since&time=9999-12-31",
         "where[remote_id]=x1",
         "where[id]=x",
         f"where[id]={'9' * 5000}",
@@ -59,6 +61,14 @@ def test_what_the_vendor_does_not_know_is_ignored(api: Direct, query: str) -> No
 def test_a_value_that_cannot_be_coerced_matches_nothing(api: Direct, query: str) -> None:
     answer = api.get(f"{PEOPLE}?{query}")
     assert (answer.status, answer.ids, answer.body["meta"]["total_count"]) == (200, [], 0)
+
+
+@pytest.mark.parametrize("name", ["offset", "per_page"])
+def test_an_integer_no_database_has_is_refused(api: Direct, name: str) -> None:
+    for path in (PEOPLE, "/current/v2/people"):
+        answer = api.get(f"{path}?{name}={2**63}")
+        assert (answer.status, answer.error["code"]) == (400, "integer_out_of_range")
+        assert api.get(f"{path}?{name}={2**63 - 1}").status == 200
 
 
 def test_per_page_is_clamped_and_the_next_link_keeps_what_was_asked(api: Direct) -> None:
@@ -361,6 +371,35 @@ def test_permissions_are_those_of_the_person_now(world: World) -> None:
     assert viewer.get(PEOPLE).status == 401
 
 
+def test_current_lists_nobody_but_oneself(api: Direct) -> None:
+    listed = api.get("/current/v2/people?include=organization")
+    me = api.get("/current/v2/me?include=organization")
+    assert listed.data == [me.data]
+    assert listed.body["included"] == me.body["included"]
+    assert listed.body["links"] == {
+        "self": "https://api.planningcenteronline.com/current/v2/people?include=organization"
+    }
+    assert listed.body["meta"] == {"total_count": 1, "count": 1, **me.body["meta"]}
+    assert api.get("/current/v2/people?offset=1").data == []
+
+
+def test_attributes_stand_in_alphabetical_order(api: Direct) -> None:
+    query = "include=emails,phone_numbers,addresses,households,organization&per_page=50"
+    body = api.get(f"{PEOPLE}?{query}").body
+    for row in [*body["data"], *body["included"], api.get(f"{PEOPLE}/{api.person_id}").data]:
+        assert list(row["attributes"]) == sorted(row["attributes"])
+
+
+def test_rows_of_the_second_level_follow_all_of_the_first(api: Direct, person_id: str) -> None:
+    """As recorded for field data and their definitions."""
+    other = api.post(PEOPLE, {"first_name": "Annabella"}).data["id"]
+    for name in ("Lovelace", "Byron"):
+        people = [("Person", person_id), ("Person", other)]
+        api.post("/people/v2/households", {"name": name}, people=people, primary_contact=("Person", other))
+    included = api.get(f"{PEOPLE}/{person_id}?include=households.people").body["included"]
+    assert [row["type"] for row in included] == ["Household", "Household", "Person", "Person"]
+
+
 def test_churches_do_not_see_each_other(world: World) -> None:
     first, second = (
         next(
@@ -422,9 +461,17 @@ def test_older_versions_have_older_shapes(api: Direct, person_id: str) -> None:
     assert (shown["street_line_1"], shown["street_line_2"]) == ("3 Oak Rd", None)
 
 
-def test_filters_by_name(api: Direct) -> None:
+def test_filters_by_name(api: Direct, clock: SetClock) -> None:
     assert [row["attributes"]["site_administrator"] for row in everybody(api, "&filter=organization_admins")] == [True]
     assert total(api, "filter=admins") == 4
+    assert total(api, "filter=created_since") == 0
+    since = sorted(row["attributes"]["created_at"] for row in everybody(api))[300]
+    expected = sum(row["attributes"]["created_at"] >= since for row in everybody(api))
+    assert total(api, f"filter=created_since&time={since}") == expected
+    api.post(PEOPLE, {"first_name": "New"})
+    assert total(api, "filter=created_since") == 1
+    clock.advance(86_401)
+    assert total(api, "filter=created_since") == 0
 
 
 class TestSearch:

@@ -147,6 +147,8 @@ class TestPeople:
         answer = api.patch(url, {}, marital_status=("MaritalStatus", "99"))
         assert (answer.status, answer.error["code"]) == (422, "attribute_resource_not_found")
         refused(api.patch(url, {}, emails=[("Email", "1")]), "emails_ids cannot be assigned")
+        refused(api.patch(url, {}, emails=("Email", "1")), "emails_ids cannot be assigned")
+        refused(api.patch(url, {}, created_by=("Person", "1")), "created_by_id cannot be assigned")
 
     def test_updated_at_moves_with_a_value_and_not_without(self, api: Direct, person_id: str, clock: SetClock) -> None:
         url = f"{PEOPLE}/{person_id}"

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from pco_simulator import people
 from pco_simulator.exchange import ApiRequest, Caller
+from pco_simulator.forms import form_of
 from pco_simulator.pages import templates
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import SCOPES
@@ -275,7 +276,7 @@ class _Screens:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    return {key: str(value).strip() for key, value in (await request.form()).items()}
+    return {key: str(value).strip() for key, value in (await form_of(request) or {}).items()}
 
 
 def _ids(request: Request) -> tuple[str, str]:

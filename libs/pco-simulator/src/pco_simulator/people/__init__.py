@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from pco_simulator.exchange import ApiRequest, ApiResponse
 from pco_simulator.jsonapi import (
@@ -16,6 +18,7 @@ from pco_simulator.jsonapi import (
     parse_write,
     resolve_version,
     select,
+    stamp,
     unauthorized,
 )
 from pco_simulator.people import rules
@@ -164,7 +167,7 @@ class _Call:
                     PERSON,
                     parent,
                     lambda context: self._members(context, household),
-                    can_filter=("non_pending", "without_deceased"),
+                    can_filter=("without_deceased", "non_pending"),
                 )
             case ["people", id_]:
                 return self._single(context, PERSON, _among(members(context.view, household), id_), parent)
@@ -256,7 +259,15 @@ class _Call:
                 found.append(Condition("site_administrator", "eq", True))
             if "admins" in self.query.filters:
                 found.append(Condition("people_permissions", "present"))
+            if "created_since" in self.query.filters:
+                found.extend(self._created_since(zone))
         return tuple(found)
+
+    def _created_since(self, zone: ZoneInfo) -> list[Condition]:
+        """Of the last 24 hours, or since the parameter `time` (vendor documentation graph); that the instant itself
+        belongs to it is unconfirmed."""
+        since = dict(self.query.pairs).get("time") or stamp(self.request.now - timedelta(days=1))
+        return condition_of("created_at", "gte", since, "date_time", zone)
 
     def _selected(self, context: Context, kind: Kind, conditions: tuple[Condition, ...], order: Order) -> Sequence[int]:
         church = self.world.church(self.organization_id)

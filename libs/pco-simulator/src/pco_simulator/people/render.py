@@ -2,6 +2,7 @@
 
 A row's part of a document is rendered once per version and kept with the row; what `include` adds to it is
 spliced in. A page is a join of such parts, so the simulator stays faster than what is measured against it.
+Attributes stand in alphabetical order, as in every recording.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -82,7 +83,7 @@ def _splittable(kind: Kind, context: Context, row: Row) -> tuple[bytes, bytes, b
     key = (context.version, context.root)
     if current and row.cache is not None and row.cache[0] == key:
         return row.cache[1]  # type: ignore[no-any-return]
-    attributes = orjson.dumps(kind.attributes(context, row))
+    attributes = orjson.dumps(kind.attributes(context, row), option=orjson.OPT_SORT_KEYS)
     head = b'{"type":"%b","id":"%d","attributes":%b' % (kind.type.encode(), row.id, attributes)
     if kind.relationships is person_ref:
         relationships = b'"person":{"data":{"type":"Person","id":"%d"}}' % row.attrs["person_id"]
@@ -120,7 +121,7 @@ def _sparse(
     self_url: str | None,
 ) -> bytes:
     """Any row, rendered from its values: sparse fields, all links of a single document."""
-    attributes = kind.attributes(context, row)
+    attributes = dict(sorted(kind.attributes(context, row).items()))
     relationships = {**kind.relationships(context, row), **extra}
     wanted = context.fields.get(kind.type)
     if wanted is not None:
@@ -165,13 +166,15 @@ class Included:
                 continue
             deeper: dict[str, dict[int, dict[str, str]]] = {}
             self_url = f"{context.root}/people/{row.id}/organization" if target is ORGANIZATION else None
+            later: list[tuple[Kind, Row]] = []
             for found in rows:
                 below = self._below(target, found, nested, deeper)
                 if (target.type, found.id) not in self._parts or below[0]:
                     self._parts[target.type, found.id] = listed(target, context, found, below[0], self_url)
-                for next_kind, next_row in below[1]:
-                    if (next_kind.type, next_row.id) not in self._parts:
-                        self._parts[next_kind.type, next_row.id] = listed(next_kind, context, next_row, {})
+                later += below[1]
+            for next_kind, next_row in later:
+                if (next_kind.type, next_row.id) not in self._parts:
+                    self._parts[next_kind.type, next_row.id] = listed(next_kind, context, next_row, {})
             for second, refs in deeper.items():
                 added.setdefault(second, {"links": {"related": None}, "data": []})["data"].extend(
                     ref for ref in refs.values() if ref not in added[second]["data"]

@@ -286,6 +286,14 @@ TO_ONE = {
 }
 """Relationships of a person to one reference record: type and collection. Stored as `<name>_id`."""
 
+TO_MANY = frozenset(
+    {
+        "addresses", "emails", "field_data", "household_memberships", "households", "people", "person_apps",
+        "phone_numbers", "platform_notifications", "social_profiles",
+    }
+)  # fmt: skip
+"""Relationships to several records."""
+
 _PERSON_LINKS_2018 = (
     "addresses", "apps", "connected_people", "emails", "field_data", "household_memberships", "households",
     "message_groups", "messages", "notes", "organization", "person_apps", "phone_numbers",

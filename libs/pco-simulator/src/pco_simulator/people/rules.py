@@ -18,7 +18,15 @@ from pco_simulator.jsonapi import (
     resource_not_found,
     stamp,
 )
-from pco_simulator.people.resources import COUNTRIES, GENDER_IDS, TO_ONE, VERSIONS, has_street_lines, households_of
+from pco_simulator.people.resources import (
+    COUNTRIES,
+    GENDER_IDS,
+    TO_MANY,
+    TO_ONE,
+    VERSIONS,
+    has_street_lines,
+    households_of,
+)
 from pco_simulator.rows import Row
 from pco_simulator.world import Change
 
@@ -86,9 +94,9 @@ def _only(attributes: Mapping[str, Any], allowed: frozenset[str]) -> None:
 
 
 def _relation_name(name: str, value: Any) -> str:
-    """How a relationship is called in a refusal: `people` with a list is `people_ids`
-    (planningcenter/developers#280)."""
-    many = isinstance(value, Mapping) and isinstance(value.get("data"), list)
+    """How a relationship is called in a refusal: `people` is `people_ids` (planningcenter/developers#280), and so is
+    `emails` when its data is one object (#351)."""
+    many = name in TO_MANY or (isinstance(value, Mapping) and isinstance(value.get("data"), list))
     return f"{name}_ids" if many else f"{name}_id"
 
 
