@@ -108,13 +108,19 @@ def bearer(connection: HTTPConnection) -> str:
 
 
 def internal_identity(connection: HTTPConnection) -> UserIdentity:
-    """The user that webhook-gateway signed for. The organization comes from here and nowhere else."""
+    """The user that webhook-gateway signed for. The organization comes from here and nowhere else.
+
+    Forbidden without a role in this product: the platform's identity provider signs in its other members as well.
+    """
     verifier: Verifier = connection.app.state.verifier
     claims = verifier.verify(bearer(connection), signers={WEBHOOK_GATEWAY})
     try:
-        return UserIdentity.model_validate(claims)
+        identity = UserIdentity.model_validate(claims)
     except ValidationError as error:
         raise Unauthorized("The token does not say who is asking.") from error
+    if not identity.roles:
+        raise Forbidden("Your sign-in has no role in this product: ask an administrator for one.")
+    return identity
 
 
 User = Annotated[UserIdentity, Depends(internal_identity)]

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servicekit.context import current_flow, flow
@@ -20,6 +21,8 @@ from servicekit.errors import Conflict, Invalid, Malformed, ServiceError, TooLar
 from servicekit.telemetry import METRICS
 
 DEFAULT_BODY_LIMIT: Final = 1024 * 1024
+CLIENT_LEFT: Final = 499
+"""For log and metrics: whoever asked went away before the body was complete."""
 CORRELATION_HEADER: Final = "X-Correlation-ID"
 _ACCEPTABLE_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
@@ -139,12 +142,16 @@ class Edge:
                 if message["type"] == "http.response.start":
                     begun = True
                     status = message["status"]
-                    MutableHeaders(scope=message)[CORRELATION_HEADER] = bound.correlation_id
+                    headers = MutableHeaders(scope=message)
+                    headers[CORRELATION_HEADER] = bound.correlation_id
+                    headers["X-Content-Type-Options"] = "nosniff"
                 await send(message)
 
             try:
                 replay = await self._read(request, receive)
                 await self._app(scope, replay, send_tagged)
+            except ClientDisconnect:
+                status = CLIENT_LEFT
             except ServiceError as error:
                 await problem(error, request.url.path)(scope, receive, send_tagged)
             except Exception as error:
@@ -174,7 +181,7 @@ class Edge:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return _once(message, receive)
+                raise ClientDisconnect
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > limit:

@@ -1,5 +1,6 @@
 """The edge of HTTP: who may ask, what is refused and how, and that an answer is never ahead of its commit."""
 
+import asyncio
 import base64
 import json
 import time
@@ -12,7 +13,7 @@ from fastapi import FastAPI
 from joserfc.jwk import OKPKey
 from sqlalchemy import text
 
-from servicekit.testing import KeyRing, assert_migrated, assert_wiring
+from servicekit.testing import KeyRing, assert_migrated, assert_wiring, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SERVICE = "people-sync"
@@ -26,6 +27,7 @@ async def admin(keys: KeyRing) -> dict[str, str]:
 def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
     document: dict[str, Any] = answer.json()
     assert document["type"] == f"/problems/{slug}"
     assert document["status"] == status
@@ -113,6 +115,11 @@ async def test_staff_may_not_do_an_admins_work(client: httpx.AsyncClient, keys: 
     assert_problem(answer, 403, "forbidden")
 
 
+async def test_without_a_role_nothing_is_read(client: httpx.AsyncClient, keys: KeyRing) -> None:
+    answer = await client.get("/notes/none", headers=keys.user_headers(SERVICE, roles=()))
+    assert_problem(answer, 403, "forbidden")
+
+
 async def test_services_ask_in_their_own_name(client: httpx.AsyncClient, keys: KeyRing) -> None:
     def ask(token: str) -> Any:
         return client.get("/lease", headers={"Authorization": f"Bearer {token}"})
@@ -152,6 +159,21 @@ async def test_oversized_bodies(client: httpx.AsyncClient, admin: dict[str, str]
     assert_problem(await client.put("/notes/d", content=unannounced(), headers=admin), 413, "too-large")
     assert (await client.put("/notes/big", content=big, headers=admin)).status_code == 200  # has a limit of its own
     assert_problem(await client.put("/notes/big", content=big * 3, headers=admin), 413, "too-large")
+
+
+async def test_a_caller_who_leaves_in_the_middle_is_no_error_of_ours(
+    client: httpx.AsyncClient, admin: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    lines = [f"{name}: {value}" for name, value in admin.items()]
+    head = "\r\n".join(["PUT /notes/g HTTP/1.1", "Host: x", *lines, "Content-Length: 100", "", "{"])
+    _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(head.encode())
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    await eventually(lambda: "status=499" in caplog.text, within=5)
+    assert "unexpected error" not in caplog.text
 
 
 async def test_addresses_that_do_not_exist(client: httpx.AsyncClient) -> None:

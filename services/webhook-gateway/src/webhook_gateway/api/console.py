@@ -78,7 +78,6 @@ def security_headers(issuer: str) -> dict[str, str]:
     return {
         "Content-Security-Policy": "; ".join(policy),
         "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     }
 
