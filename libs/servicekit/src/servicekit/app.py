@@ -17,12 +17,11 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor
 from sqlalchemy import MetaData
 
-from servicekit import consumers, db, health, inbox, outbox
+from servicekit import consumers, db, health, inbox, jobs, outbox
 from servicekit.auth import Verifier
 from servicekit.clock import Clock, SystemClock
 from servicekit.http import Edge, add_error_handlers
 from servicekit.job_worker import Claimer, JobWorker
-from servicekit.jobs import CHANNEL as JOB_CHANNEL
 from servicekit.kafka import Subscription
 from servicekit.logging import setup_logging
 from servicekit.loops import Loop, Supervisor
@@ -155,13 +154,14 @@ class _Process:
         for worker in self._workers:
             for number in range(worker.concurrency):
                 name = f"{worker.kind}.{number}"
-                wake, beat = runtime.listener.wake(JOB_CHANNEL), partial(health_.beat, name)
+                wake, beat = runtime.listener.wake(jobs.CHANNEL), partial(health_.beat, name)
                 self._work.start(name, Claimer(worker, runtime.sessions, resources, wake, beat).step)
         for loop in self._loops:
             step = partial(loop.run, runtime, resources)
             self._work.start(loop.name, step, every=loop.every, longest_round=loop.longest_round)
-        if "inbox" in self._tables:
-            self._work.start("inbox cleanup", partial(_clean_inbox, runtime), every=3600)
+        for table, forget_old in (("inbox", inbox.forget_old), ("job", jobs.forget_old)):
+            if table in self._tables:
+                self._work.start(f"{table} cleanup", partial(_clean, runtime, table, forget_old), every=3600)
         self._work.start("listener", runtime.listener.listen, longest_round=float("inf"))
         log.info("service started", service=runtime.settings.service_name)
 
@@ -177,10 +177,10 @@ class _Process:
         log.info("service stopped", service=self._runtime.settings.service_name)
 
 
-async def _clean_inbox(runtime: Runtime) -> None:
-    forgotten = await inbox.forget_old(runtime.sessions)
+async def _clean(runtime: Runtime, table: str, forget_old: Callable[[db.Sessions], Awaitable[int]]) -> None:
+    forgotten = await forget_old(runtime.sessions)
     if forgotten:
-        log.info("inbox cleaned", forgotten=forgotten)
+        log.info("table cleaned", table=table, forgotten=forgotten)
 
 
 Command = Callable[[Any], Awaitable[None]]

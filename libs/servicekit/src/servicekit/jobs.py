@@ -7,20 +7,23 @@ claim: a worker that was paused past its lease finds the fence moved, and cannot
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.context import current_flow
+from servicekit.db import Sessions
 from servicekit.errors import NotFound, PermanentError
 from servicekit.ids import uuid7
 from servicekit.tables import JOB, OPEN_STATES
 
 CHANNEL = "job"
+KEPT = timedelta(days=30)
+"""How long a job that is over can be looked at. What a service shows for longer it keeps in tables of its own."""
 State = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
 Run = Callable[[Any, Any], Awaitable[None]]
 """`async def run(job: JobContext, resources: Resources) -> None`; returning means done."""
@@ -130,6 +133,13 @@ async def resume(session: AsyncSession, job_id: UUID, *, checkpoint: dict[str, A
     )
     await _ring(session)
     return found is not None
+
+
+async def forget_old(sessions: Sessions) -> int:
+    """Delete jobs that have been over for longer than `KEPT`. Returns how many."""
+    async with sessions.begin() as session:
+        result = await session.execute(delete(JOB).where(JOB.c.finished_at < func.now() - KEPT).returning(JOB.c.id))
+        return len(result.all())
 
 
 async def _ring(session: AsyncSession) -> None:

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sqlalchemy import event
@@ -87,6 +87,20 @@ class Metrics:
 
 
 METRICS = Metrics()
+
+
+def forget_query(span: trace.Span, *_: object) -> None:
+    """For the hooks of instrumentations, which note whole addresses: people are searched for by name."""
+    noted = span.attributes if isinstance(span, ReadableSpan) else None
+    for name in ("http.url", "http.target", "url.full", "url.query"):
+        value = (noted or {}).get(name)
+        if isinstance(value, str):
+            span.set_attribute(name, "" if name == "url.query" else value.partition("?")[0])
+
+
+async def forget_query_async(span: trace.Span, *_: object) -> None:
+    """The same for hooks that are awaited."""
+    forget_query(span)
 
 
 def setup_tracing(settings: ServiceSettings, processor: SpanProcessor | None = None) -> bool:

@@ -110,12 +110,14 @@ async def test_http_outbox_kafka_consumer_and_sql_are_one_trace(
     seen: Seen = []
     note = uuid.uuid4().hex
     trace_id = uuid.uuid4().hex
+    app = create_app(own, span_processor=SimpleSpanProcessor(spans))
     async with (
-        serve(create_app(own, span_processor=SimpleSpanProcessor(spans))) as client,
+        serve(app) as client,
         serve(gateway(settings, seen, span_processor=SimpleSpanProcessor(spans))),
     ):
         headers = keys.user_headers("people-sync") | {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
         await client.put(f"/notes/{note}", json={"text": "a"}, headers=headers)
+        await app.state.runtime.http.get(f"{client.base_url}/notes/{note}?q=Anna%20Moreno", headers=headers)
         await eventually(lambda: any(e.key == note for e, _ in seen), within=15)
     ours = [span for span in spans.get_finished_spans() if span.context and f"{span.context.trace_id:032x}" == trace_id]
     names = {span.name for span in ours}
@@ -129,6 +131,10 @@ async def test_http_outbox_kafka_consumer_and_sql_are_one_trace(
     assert "PUT /notes/{note_id}" in parents, parents
     assert any(name.startswith("webhooks.outcome.v1") for name in parents), parents
     assert note not in str([span.attributes for span in statements]), "parameters stay out"
+    every = [span.attributes or {} for span in spans.get_finished_spans()]
+    read = [about for about in every if about.get("http.method") == "GET" and f"/notes/{note}" in str(about)]
+    assert len(read) >= 2, "our client's span and our server's"
+    assert "Anna" not in str(every), "nor what somebody searched for"
 
 
 async def test_operators_list_replay_and_archive(

@@ -19,7 +19,7 @@ from sample_service.main import Settings, create_app
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from servicekit import jobs
+from servicekit import inbox, jobs
 from servicekit.db import Sessions, make_sessions
 from servicekit.errors import NotFound, TransientError
 from servicekit.job_worker import Claimer, JobContext, JobWorker
@@ -342,3 +342,22 @@ async def test_jobs_are_claimed_fairly(sessions: Sessions) -> None:
     async with working(sessions, run):
         await eventually(lambda: len(order) >= 9)
     assert order[:9] == ["fair-a", "fair-b", "fair-c"] * 3
+
+
+async def test_what_is_long_over_is_forgotten(sessions: Sessions) -> None:
+    kept, forgotten, waiting = [await enqueue(sessions, f"org-{number}") for number in range(3)]
+    async with sessions.begin() as session:
+        over = text("UPDATE job SET state = 'done', finished_at = now() - :days * interval '1 day' WHERE id = :id")
+        await session.execute(over, {"id": kept, "days": 29})
+        await session.execute(over, {"id": forgotten, "days": 31})
+        await session.execute(
+            text("UPDATE job SET created_at = now() - interval '1 year' WHERE id = :id"), {"id": waiting}
+        )
+        seen = text(
+            "INSERT INTO inbox (consumer, event_id, received_at) VALUES ('g', :id, now() - :days * interval '1 day')"
+        )
+        await session.execute(seen, [{"id": "a", "days": 29}, {"id": "b", "days": 31}])
+    assert (await jobs.forget_old(sessions), await inbox.forget_old(sessions)) == (1, 1)
+    async with sessions() as session:
+        assert set(await session.scalars(text("SELECT id FROM job"))) == {kept, waiting}
+        assert set(await session.scalars(text("SELECT event_id FROM inbox"))) == {"a"}
