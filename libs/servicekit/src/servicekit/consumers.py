@@ -15,10 +15,12 @@ from servicekit.kafka import Subscription, make_broker
 from servicekit.runtime import Runtime
 
 STALLED_SECONDS = 60.0
+STUCK_SECONDS = 240.0
+"""For one message with all its attempts: after 300 s the group would go on without this member."""
 
 
 class ConsumerStalled(Exception):
-    """A consumer fetches nothing though nothing tells it to (aio-libs/aiokafka#1154); a new one is made."""
+    """A consumer fetches nothing (aio-libs/aiokafka#1154), or its handler never ends; a new one is made."""
 
 
 class Consumers:
@@ -69,6 +71,8 @@ class Consumers:
                 gap.tell(self._resources)
             idle = guard.busy_since is None and not _fetching(subscriber)
             now = time.monotonic()
+            if guard.busy_since is not None and now - guard.busy_since > STUCK_SECONDS:
+                raise ConsumerStalled(f"{guard.group} has been at one message for {STUCK_SECONDS:g} s")
             since = self._idle_since.setdefault(guard.group, now) if idle else now
             if not idle:
                 self._idle_since.pop(guard.group, None)

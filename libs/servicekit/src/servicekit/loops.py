@@ -69,7 +69,7 @@ class Supervisor:
                 if failures == 1:
                     broken_since = time.monotonic()
                     log.exception("loop broke", loop=name)
-                await asyncio.sleep(min(FIRST_DELAY_SECONDS * 2 ** (failures - 1), LONGEST_DELAY_SECONDS))
+                await asyncio.sleep(min(FIRST_DELAY_SECONDS * 2 ** min(failures - 1, 10), LONGEST_DELAY_SECONDS))
                 continue
             if failures:
                 log.info("loop recovered", loop=name, after=round(time.monotonic() - broken_since, 1))

@@ -1,0 +1,44 @@
+"""What only long troubles show: loops that failed for hours, a handler that never comes back."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from servicekit import consumers, loops
+from servicekit.consumers import Consumers, ConsumerStalled
+from servicekit.dead_letter import Guard
+from servicekit.health import Health
+from servicekit.testing import eventually
+
+
+async def test_a_loop_outlives_any_number_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "FIRST_DELAY_SECONDS", 0.0)
+    rounds = 0
+
+    async def step() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds < 1200:  # Kafka or PostgreSQL away for five hours, at four rounds a minute
+            raise ConnectionError
+        await asyncio.Event().wait()
+
+    supervisor = loops.Supervisor(Health())
+    supervisor.start("loop", step)
+    await eventually(lambda: rounds == 1200, within=5)
+    await supervisor.stop()
+
+
+async def test_a_handler_that_never_comes_back_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard("people-sync.connections", "auth.connection.v1", None, cast("Any", None))
+    group = Consumers(cast("Any", SimpleNamespace(dead_letters=None)), None, [])
+    partition = SimpleNamespace(assignment=lambda: {0}, last_poll_timestamp=lambda _: time.time() * 1000)
+    monkeypatch.setattr(group, "_running", lambda: iter([(SimpleNamespace(consumer=partition), guard)]))
+    await group._watch()
+    guard.busy_since = time.monotonic() - consumers.STUCK_SECONDS + 10
+    await group._watch()
+    guard.busy_since = time.monotonic() - consumers.STUCK_SECONDS - 1
+    with pytest.raises(ConsumerStalled, match="one message"):
+        await group._watch()
