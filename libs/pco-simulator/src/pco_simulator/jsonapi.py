@@ -210,8 +210,8 @@ def _whole(text: str | None, default: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One applied filter. `op`: `eq`, `gt`, `gte`, `lt`, `lte`, `starts`, `ends`, `contains`, `present`, `never`, or
-    `search` (then `value` is the needle and `field` names the search)."""
+    """One applied filter. `op`: `eq`, `gt`, `gte`, `lt`, `lte`, `starts`, `ends`, `contains`, `present`, `absent`,
+    `never`, or `search` (then `value` is the needle and `field` names the search)."""
 
     field: str
     op: str
@@ -348,8 +348,9 @@ def _test(view: View, source: Source, condition: Condition) -> Callable[[Row], b
     name, wanted = condition.field, condition.value
     if condition.op == "never":
         return lambda _row: False
-    if condition.op == "present":
-        return lambda row: row.get(name) is not None
+    if condition.op in ("present", "absent"):
+        there = condition.op == "present"
+        return lambda row: (row.get(name) is not None) is there
     if name == "id":
         return lambda row: row.id == wanted
     derive = source.derived.get(name)

@@ -99,6 +99,16 @@ _REFERENCES = {
     "NameSuffix": ("Jr.", "Sr.", "Ph.D.", "II", "III"),
 }
 
+_FIELDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("Baptized", "boolean", ("true", "false")),
+    ("Congregation", "select", ("Sunday morning", "Sunday evening", "Saturday")),
+    ("Serves in", "checkboxes", ("Welcome", "Kids", "Music")),
+    ("Emergency contact", "string", ("Grandmother next door", "Neighbor", "Aunt Ruth")),
+    ("First visit", "date", ("2019-09-08", "2021-12-24", "2023-04-09")),
+    ("Envelope number", "string", ("12", "107", "311")),
+)
+"""Custom fields with values that people have; the last one was deleted later."""
+
 _ORGANIZATIONS = (
     ("263468", "Riverbend Community Church", "riverbend", "America/New_York"),
     ("463051", "Hillside Chapel", "hillside", "America/Los_Angeles"),
@@ -134,6 +144,7 @@ def churches(*, people: int, seed: int, churches: int) -> Iterator[SeededChurch]
     """The first church has exactly `people` people (at least its five staff), each other one a tenth of it,
     between 20 and 200."""
     ids = _Ids(random.Random(f"{seed}/ids"))  # noqa: S311 - reproducible on purpose
+    fields = _Ids(random.Random(f"{seed}/fields"))  # noqa: S311
     for number in range(churches):
         known = _ORGANIZATIONS[number] if number < len(_ORGANIZATIONS) else _organization(number)
         size = people if number == 0 else min(max(people // 10, 20), 200)
@@ -147,7 +158,9 @@ def churches(*, people: int, seed: int, churches: int) -> Iterator[SeededChurch]
             created_at="2016-01-04T15:00:00Z",
         )
         rng = random.Random(f"{seed}/church/{number}")  # noqa: S311
-        yield _Builder(organization, ids, rng, size).build()
+        church = _Builder(organization, ids, rng, size).build()
+        _add_custom_fields(church, fields, random.Random(f"{seed}/fields/{number}"))  # noqa: S311
+        yield church
 
 
 def _organization(number: int) -> tuple[str, str, str, str]:
@@ -490,6 +503,48 @@ class _Builder:
             }
             self.rows["PersonMerger"].append((self.ids.draw("PersonMerger"), attrs))
         self.rows["PersonMerger"].sort(key=lambda row: row[0])
+
+
+def _add_custom_fields(church: SeededChurch, ids: _Ids, rng: random.Random) -> None:
+    """One tab of fields, values for some people; chance of its own, so that nobody else is another by it."""
+    rows = church.rows
+    tab = ids.draw("Tab")
+    rows["Tab"] = [(tab, {"name": "Custom fields", "slug": "custom_fields", "sequence": 1})]
+    rows["FieldDefinition"], rows["FieldOption"], rows["FieldDatum"] = [], [], []
+    options: dict[tuple[str, str], int] = {}
+    definitions: dict[str, int] = {}
+    for place, (name, data_type, values) in enumerate(_FIELDS, start=1):
+        definition = definitions[name] = ids.draw("FieldDefinition")
+        attrs = {
+            "name": name,
+            "slug": name.lower().replace(" ", "_"),
+            "data_type": data_type,
+            "sequence": place,
+            "tab_id": tab,
+        }
+        if place == len(_FIELDS):
+            attrs["deleted_at"] = "2024-01-15T16:00:00Z"
+        rows["FieldDefinition"].append((definition, attrs))
+        if data_type in ("select", "checkboxes"):
+            for number, value in enumerate(values, start=1):
+                option = options[name, value] = ids.draw("FieldOption")
+                known = {"field_definition_id": definition, "value": value, "sequence": number}
+                rows["FieldOption"].append((option, known))
+    for person_id, person in rows["Person"]:
+        if rng.random() > 0.12:
+            continue
+        for name, _, values in rng.sample(_FIELDS[:-1], rng.randrange(1, 4)):
+            value = rng.choice(values)
+            datum = {
+                "person_id": person_id,
+                "field_definition_id": definitions[name],
+                "value": value,
+                "created_at": person["created_at"],
+                "updated_at": person["created_at"],
+            }
+            if (name, value) in options:
+                datum["field_option_id"] = options[name, value]
+            rows["FieldDatum"].append((ids.draw("FieldDatum"), datum))
 
 
 def _mailbox(name: str) -> str:

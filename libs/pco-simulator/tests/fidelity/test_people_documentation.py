@@ -24,7 +24,7 @@ GRAPH = Path(__file__).parents[5] / "shared" / "pco-data" / "docs-graph-2025" / 
 VERSION = "2025-07-17"
 
 RESOURCES: dict[str, Kind] = {
-    **{kind.type: kind for kind in COLLECTIONS.values() if kind.type != "Nothing"},
+    **{kind.type: kind for kind in COLLECTIONS.values() if kind.type not in ("Nothing", "Tab")},
     "HouseholdMembership": HOUSEHOLD_MEMBERSHIP,
 }
 LATER = {"MaritalStatus": {"sequence"}}
@@ -33,11 +33,12 @@ LATER = {"MaritalStatus": {"sequence"}}
 ONLY_WITH_FIELDS = {"Campus": {"time_zone_raw"}}
 """Documented as given only when named in `fields`, and not simulated (those of others are, and are compared)."""
 
-NEVER_FILLED = {"Campus", "FieldDatum", "FieldDefinition", "SchoolOption"}
+NEVER_FILLED = {"Campus", "SchoolOption"}
 """No simulated church has any, so no relationship of theirs is ever shown."""
 
 ASSIGNABLE = {
     "Person": rules.PERSON_ASSIGNABLE | {"gender_id"},
+    "FieldDatum": rules.FIELD_DATUM_ASSIGNABLE,
     "Household": rules.HOUSEHOLD_ASSIGNABLE,
     "HouseholdMembership": rules.MEMBERSHIP_ASSIGNABLE,
     **rules.CONTACT_ASSIGNABLE,

@@ -4,16 +4,27 @@ The recordings are real request/response pairs of 2018 to 2020, processed by the
 They stay outside this package; where they are absent the suite says so and is skipped.
 """
 
+import asyncio
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 
+from pco_simulator.app import Edge
 from pco_simulator.direct import Answer, Direct, SetClock
+from pco_simulator.faults import Faults
+from pco_simulator.journal import Journal
+from pco_simulator.mutations import Mutator
+from pco_simulator.pacing import Pacer
 from pco_simulator.people.resources import VERSIONS
+from pco_simulator.settings import Settings
+from pco_simulator.simulator import Simulator
+from pco_simulator.tokens import TokenStore
 from pco_simulator.world import Login, Organization, World
 
 RECORDINGS = Path(__file__).parents[5] / "shared" / "pco-data" / "people-recorded-2019"
@@ -117,6 +128,13 @@ def comparable(body: Any) -> Any:
     return body
 
 
+def in_order(body: Any) -> Any:
+    """The keys of every object in the order they stand."""
+    if isinstance(body, dict):
+        return [(name, in_order(value)) for name, value in body.items()]
+    return [in_order(one) for one in body] if isinstance(body, list) else None
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_answers_as_recorded(path: Path) -> None:
     recording = json.loads(path.read_text())
@@ -130,9 +148,54 @@ def test_answers_as_recorded(path: Path) -> None:
         assert ours.text.startswith(b"<!DOCTYPE html>")
         return
     assert comparable(ours.body) == comparable(theirs["body"])
+    assert in_order(ours.body) == in_order(theirs["body"])
     recorded_as = theirs["headers"].get("X-PCO-API-Processed-As-Version")
     if recorded_as is not None:
         assert ours.headers["X-PCO-API-Processed-As-Version"] == recorded_as
+
+
+VALUES = {
+    "etag": r'W/"[0-9a-f]{32}"',
+    "x-pco-api-processor": r"ENG_\d+\.\d+\.\d+",
+    "x-pco-api-request-rate-count": r"1",
+    "x-request-id": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+}
+"""Headers whose values differ from call to call; all others are compared as they are."""
+
+
+async def served(recording: dict[str, Any]) -> httpx.Headers:
+    """The headers of the answer at the edge, for a caller with a personal access token."""
+    world, settings = world_of(recording), Settings()
+    store = TokenStore(None, world, 1)
+    simulator = Simulator(world, store, settings, Faults(), Journal(1, 1), Pacer(settings), Mutator(world, 1), None)
+    edge: Any = Edge(simulator)
+    (token,) = store.personal_access_tokens.values()
+    request = recording["request"]
+    version = recording["response"]["headers"].get("X-PCO-API-Processed-As-Version", VERSIONS[0])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(edge)) as client:
+        answer = await client.request(
+            request["method"],
+            request["uri"],
+            json=request["body"],
+            auth=(token.id, token.secret),
+            headers={"User-Agent": "pypco", "X-PCO-API-Version": version},
+        )
+    assert answer.status_code == recording["response"]["status"]
+    return answer.headers
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_headers_as_recorded(path: Path) -> None:
+    recording = json.loads(path.read_text())
+    theirs = {name.lower(): value for name, value in recording["response"]["headers"].items()}
+
+    ours = asyncio.run(served(recording))
+
+    assert {name for name in ours if name.startswith("x-") or name == "etag"} == {
+        name for name in theirs if name.startswith("x-") or name == "etag"
+    }
+    for name, value in theirs.items():
+        assert re.fullmatch(VALUES.get(name, re.escape(value)), ours[name]), name
 
 
 def test_the_next_link_leads_on() -> None:

@@ -1,5 +1,6 @@
 """What reads answer, edge by edge."""
 
+import re
 from typing import Any
 
 import pytest
@@ -251,6 +252,30 @@ def test_include_two_levels_deep(api: Direct, world: World) -> None:
     shown = included["Household", household["id"]]["relationships"]["people"]
     assert [one["id"] for one in shown["data"]] == people
     assert shown["links"]["related"].endswith(f"/people/v2/households/{household['id']}/people")
+
+
+def test_links_lead_somewhere(api: Direct) -> None:
+    """Of one record of each type; but for a country, which is outside this simulator, and pages for humans."""
+    seen: set[str] = set()
+
+    def follow(url: str) -> None:
+        answer = api.get(url)
+        assert answer.status == 200, url
+        data = answer.data[:1] if isinstance(answer.data, list) else [answer.data]
+        for row in [*data, *answer.body.get("included", [])[:20]]:
+            related = [(one.get("links") or {}).get("related") for one in row.get("relationships", {}).values()]
+            named = {name: link for name, link in row["links"].items() if name not in ("html", "country")}
+            for link in (*named.values(), *related):
+                kind = re.sub(r"\d{4,}", "N", link or "")
+                if kind and kind not in seen:
+                    seen.add(kind)
+                    follow(link)
+
+    follow("/people/v2")
+    everything = ",".join(api.get(PEOPLE).body["meta"]["can_include"])
+    follow(f"{PEOPLE}?per_page=100&include={everything}")
+    follow("/current/v2/me?include=organization")
+    assert len(seen) >= 80
 
 
 def test_a_household_shows_its_people_without_include(api: Direct) -> None:

@@ -22,11 +22,13 @@ from pco_simulator.jsonapi import (
     unauthorized,
 )
 from pco_simulator.people import rules
-from pco_simulator.people.render import collection, organization_row, single
+from pco_simulator.people.render import INCLUDES, collection, organization_row, single
 from pco_simulator.people.resources import (
     COLLECTIONS,
     CONTACTS,
     EMPTY_OF_PERSON,
+    FIELD_DATUM,
+    FIELD_DEFINITION,
     HOUSEHOLD,
     HOUSEHOLD_MEMBERSHIP,
     NOTHING,
@@ -131,9 +133,12 @@ class _Call:
                 return self._of_person(context, self._row(context, "Person", id_), rest)
             case ["households", id_, *rest]:
                 return self._of_household(context, self._row(context, "Household", id_), rest)
-            case ["emails", id_, "person"]:
-                email = self._row(context, "Email", id_)
-                return self._single(context, PERSON, self._row(context, "Person", str(email.attrs["person_id"])))
+            case ["emails" | "field_data" as name, id_, "person"]:
+                child = self._row(context, COLLECTIONS[name].type, id_)
+                return self._single(context, PERSON, self._row(context, "Person", str(child.attrs["person_id"])))
+            case ["field_data" | "field_definitions" | "tabs" as name, id_, edge, *rest] if len(rest) < 2:
+                kind = COLLECTIONS[name]
+                return self._of_field(context, kind, self._row(context, kind.type, id_), edge, rest)
         raise not_found()
 
     def _of_person(self, context: Context, person: Row, rest: list[str]) -> ApiResponse:
@@ -158,6 +163,22 @@ class _Call:
                 kind, related = _OF_PERSON[name]
                 return self._single(context, kind, _among(related(context, person), id_), parent)
         raise not_found()
+
+    def _of_field(self, context: Context, above: Kind, row: Row, edge: str, rest: list[str]) -> ApiResponse:
+        """What hangs on a custom field, its tab or a value of it."""
+        if edge not in above.can_include:
+            raise not_found()
+        kind, many, related = INCLUDES[above.type][edge]
+        parent = _Parent(above.type, str(row.id), f"{above.self_path(row)}/{edge}")
+        if many and not rest:
+            can_filter = ("with_deleted",) if kind is FIELD_DEFINITION else None
+            return self._list(kind, parent, lambda context: related(context, row), can_filter=can_filter)
+        if many:
+            return self._single(context, kind, _among(related(context, row), rest[0]), parent)
+        found = related(context, row)
+        if rest or not found:
+            raise not_found()
+        return self._single(context, kind, found[0], parent)
 
     def _of_household(self, context: Context, household: Row, rest: list[str]) -> ApiResponse:
         parent = _Parent("Household", str(household.id), f"/households/{household.id}/{rest[0]}")
@@ -254,6 +275,8 @@ class _Call:
             if name == "gender" and self.version < "2022-07-14":
                 text = {"M": "Male", "F": "Female"}.get(text.upper(), "%never%")  # noqa: PLW2901
             found.extend(condition_of(name, op, text, kind.source.kinds[name], zone))
+        if kind is FIELD_DEFINITION and not {"include_deleted", "with_deleted"}.intersection(self.query.filters):
+            found.append(Condition("deleted_at", "absent"))
         if kind is PERSON:
             if "organization_admins" in self.query.filters:
                 found.append(Condition("site_administrator", "eq", True))
@@ -331,6 +354,12 @@ class _Call:
                 return self._single(self._context(), HOUSEHOLD, row, status=201)
             case ["people", id_, name] if name in CONTACTS:
                 return self._create_contact(CONTACTS[name], self._row(context, "Person", id_))
+            case ["people", id_, "field_data"]:
+                person = self._row(context, "Person", id_)
+                attributes, relationships = parse_write(self.request.body)
+                with self._change() as change:
+                    row = rules.create_field_datum(change, person, attributes, relationships)
+                return self._single(self._context(), FIELD_DATUM, row, _Parent("Person", id_, ""), status=201)
             case ["households", id_, "household_memberships"]:
                 household = self._row(context, "Household", id_)
                 attributes, relationships = parse_write(self.request.body)
@@ -379,7 +408,7 @@ def _children(type_: str) -> Callable[[Context, Row], Sequence[Row]]:
 
 _OF_PERSON: dict[str, tuple[Kind, Callable[[Context, Row], Sequence[Row]]]] = {
     **{name: (kind, _children(kind.type)) for name, kind in CONTACTS.items()},
-    "field_data": (REFERENCES["field_data"], _children("FieldDatum")),
+    "field_data": (FIELD_DATUM, _children("FieldDatum")),
     "household_memberships": (HOUSEHOLD_MEMBERSHIP, _children("HouseholdMembership")),
     "households": (HOUSEHOLD, lambda context, person: households_of(context.view, person)),
 }

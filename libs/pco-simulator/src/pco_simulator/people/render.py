@@ -14,12 +14,16 @@ from pco_simulator.jsonapi import Query, page_links
 from pco_simulator.people.resources import (
     ADDRESS,
     EMAIL,
+    FIELD_DATUM,
+    FIELD_DEFINITION,
+    FIELD_OPTION,
     HOUSEHOLD,
     NOTHING,
     ORGANIZATION,
     PERSON,
     PHONE_NUMBER,
     REFERENCES,
+    TAB,
     TO_ONE,
     Context,
     Kind,
@@ -53,6 +57,17 @@ def organization_row(context: Context) -> Row:
     return context.view.tables["Organization"].rows[context.organization_id]
 
 
+def _tab_of_datum(context: Context, row: Row) -> Sequence[Row]:
+    definition = context.view.get("FieldDefinition", row.attrs["field_definition_id"])
+    return () if definition is None else _one("Tab", "tab")(context, definition)
+
+
+def _options_of_tab(context: Context, row: Row) -> Sequence[Row]:
+    view = context.view
+    definitions = view.children("FieldDefinition", "tab_id", row.id)
+    return [option for each in definitions for option in view.children("FieldOption", "field_definition_id", each.id)]
+
+
 INCLUDES: dict[str, dict[str, tuple[Kind, bool, Related]]] = {
     "Person": {
         "emails": (EMAIL, True, _contacts("Email")),
@@ -60,7 +75,7 @@ INCLUDES: dict[str, dict[str, tuple[Kind, bool, Related]]] = {
         "addresses": (ADDRESS, True, _contacts("Address")),
         "households": (HOUSEHOLD, True, lambda context, row: households_of(context.view, row)),
         "organization": (ORGANIZATION, False, _organization_of),
-        "field_data": (REFERENCES["field_data"], True, _contacts("FieldDatum")),
+        "field_data": (FIELD_DATUM, True, _contacts("FieldDatum")),
         "person_apps": (NOTHING, True, lambda _context, _row: ()),
         "platform_notifications": (NOTHING, True, lambda _context, _row: ()),
         "social_profiles": (NOTHING, True, lambda _context, _row: ()),
@@ -71,8 +86,32 @@ INCLUDES: dict[str, dict[str, tuple[Kind, bool, Related]]] = {
         "household": (HOUSEHOLD, False, _one("Household", "household")),
         "person": (PERSON, False, _one("Person", "person")),
     },
+    "FieldDatum": {
+        "field_definition": (FIELD_DEFINITION, False, _one("FieldDefinition", "field_definition")),
+        "field_option": (FIELD_OPTION, False, _one("FieldOption", "field_option")),
+        "tab": (TAB, False, _tab_of_datum),
+    },
+    "FieldDefinition": {
+        "field_options": (
+            FIELD_OPTION,
+            True,
+            lambda context, row: context.view.children("FieldOption", "field_definition_id", row.id),
+        ),
+        "tab": (TAB, False, _one("Tab", "tab")),
+    },
+    "Tab": {
+        "field_definitions": (
+            FIELD_DEFINITION,
+            True,
+            lambda context, row: context.view.children("FieldDefinition", "tab_id", row.id),
+        ),
+        "field_options": (FIELD_OPTION, True, _options_of_tab),
+    },
 }
 """Per type: relationship → kind, whether to many, rows. Keys are the `can_include` that lead anywhere."""
+
+_FIXED = frozenset({"field_definition", "people", "person", "tab"})
+"""Relationships of other kinds than Person that are there without `include`, which then adds to them."""
 
 _LINKAGE_TYPES = {"primary_campus": "PrimaryCampus"}
 
@@ -102,8 +141,7 @@ def listed(kind: Kind, context: Context, row: Row, extra: dict[str, Any], self_u
         return _sparse(kind, context, row, extra, kind.listed_links(context, row), self_url)
     head, relationships, tail = _splittable(kind, context, row)
     if extra:
-        fixed = [name for name in extra if name in ("primary_campus", "people", "person")]
-        if (fixed and kind is not PERSON) or "primary_campus" in extra:
+        if "primary_campus" in extra or (kind is not PERSON and not _FIXED.isdisjoint(extra)):
             return _sparse(kind, context, row, extra, kind.listed_links(context, row), None)
         added = orjson.dumps(extra)[1:-1]
         relationships = relationships + b"," + added if relationships else added

@@ -43,6 +43,7 @@ _GENDER_WORDS = "2022-07-14"
 _STREET_LINES = "2023-03-21"
 _GENDER_RELATIONSHIP = ("2025-03-20", "2025-11-10")
 _INCLUDED_WHEN_FILLED = "2026-06-04"
+_STAMPED_FIELD_DATA = "2026-06-04"
 
 COUNTRIES = {
     "AU": "Australia",
@@ -615,6 +616,135 @@ HOUSEHOLD_MEMBERSHIP = Kind(
     depends_on_others=True,
 )
 
+# -- custom fields ---------------------------------------------------------------------------------------------
+
+_DATUM_ORDER = ("value", "file", "file_size", "file_content_type", "file_name")
+
+
+def _datum_names(*more: str) -> Callable[[str], tuple[str, ...]]:
+    stamps = ("created_at", "updated_at")
+    return lambda version: (*_DATUM_ORDER, *(stamps if version >= _STAMPED_FIELD_DATA else ()), *more)
+
+
+def _datum_attributes(context: Context, row: Row) -> dict[str, Any]:
+    get = row.attrs.get
+    attributes = {
+        # No file field is simulated; that versions before the recorded 2026-06-04 write the same is unconfirmed.
+        "file": {"url": None},
+        "file_content_type": None,
+        "file_name": None,
+        "file_size": None,
+        "value": get("value"),
+    }
+    if context.version >= _STAMPED_FIELD_DATA:
+        attributes["created_at"] = get("created_at")
+        attributes["updated_at"] = get("updated_at")
+    return attributes
+
+
+def _datum_links(context: Context, row: Row) -> dict[str, Any]:
+    url = f"{context.root}/field_data/{row.id}"
+    return {
+        "field_definition": f"{context.root}/field_definitions/{row.attrs['field_definition_id']}",
+        "field_option": f"{url}/field_option" if "field_option_id" in row.attrs else None,
+        "person": f"{context.root}/people/{row.attrs['person_id']}",
+        "tab": f"{url}/tab",
+    }
+
+
+FIELD_DATUM = Kind(
+    type="FieldDatum",
+    source=Source(
+        "FieldDatum",
+        {
+            "created_at": "date_time",
+            "field_definition_id": "integer",
+            "file": "string",
+            "file_content_type": "string",
+            "file_name": "string",
+            "file_size": "integer",
+            "updated_at": "date_time",
+            "value": "string",
+        },
+    ),
+    attributes=_datum_attributes,
+    relationships=lambda _context, row: {
+        "field_definition": _ref("FieldDefinition", row.attrs["field_definition_id"]),
+        "customizable": _ref("Person", row.attrs["person_id"]),
+    },
+    self_path=lambda row: f"/field_data/{row.id}",
+    can_order=_datum_names(),
+    can_query=_datum_names("field_definition_id"),
+    links=_datum_links,
+    can_include=("field_definition", "field_option", "tab"),
+    parents=("person_id",),
+)
+
+_DEFINITION_FIELDS = ("data_type", "name", "sequence", "slug", "config", "deleted_at", "tab_id")
+
+
+def _stored(*names: str) -> Render:
+    return lambda _context, row: {name: row.attrs.get(name) for name in names}
+
+
+FIELD_DEFINITION = Kind(
+    type="FieldDefinition",
+    source=Source(
+        "FieldDefinition",
+        {
+            "config": "string",
+            "data_type": "string",
+            "deleted_at": "date_time",
+            "name": "string",
+            "sequence": "integer",
+            "slug": "string",
+            "tab_id": "primary_key",
+        },
+    ),
+    # `tab_id` is a number, as recorded.
+    attributes=_stored(*_DEFINITION_FIELDS),
+    relationships=lambda _context, row: {"tab": _ref("Tab", row.attrs["tab_id"])},
+    self_path=lambda row: f"/field_definitions/{row.id}",
+    can_order=_fixed(*_DEFINITION_FIELDS),
+    can_query=_fixed(*_DEFINITION_FIELDS),
+    links=lambda context, row: {
+        "field_options": f"{context.root}/field_definitions/{row.id}/field_options",
+        "tab": f"{context.root}/field_definitions/{row.id}/tab",
+    },
+    can_include=("field_options", "tab"),
+    can_filter=("include_deleted",),
+    parents=("tab_id",),
+)
+
+FIELD_OPTION = Kind(
+    type="FieldOption",
+    source=Source("FieldOption", {"sequence": "integer", "value": "string"}),
+    attributes=_stored("sequence", "value"),
+    relationships=lambda _context, row: {
+        "field_definition": _ref("FieldDefinition", row.attrs["field_definition_id"]),
+    },
+    self_path=lambda row: f"/field_definitions/{row.attrs['field_definition_id']}/field_options/{row.id}",
+    can_order=_fixed("sequence", "value"),
+    can_query=_fixed("sequence", "value"),
+    parents=("field_definition_id",),
+)
+
+TAB = Kind(
+    type="Tab",
+    source=Source("Tab", {"name": "string", "sequence": "integer", "slug": "string"}),
+    attributes=_stored("name", "sequence", "slug"),
+    relationships=lambda _context, _row: {},
+    self_path=lambda row: f"/tabs/{row.id}",
+    can_order=_fixed("name", "sequence", "slug"),
+    can_query=_fixed("name", "sequence", "slug"),
+    links=lambda context, row: {
+        "field_definitions": f"{context.root}/tabs/{row.id}/field_definitions",
+        "field_options": f"{context.root}/tabs/{row.id}/field_options",
+    },
+    can_include=("field_definitions", "field_options"),
+)
+"""Tab and FieldOption as the vendor documents them in 2025-03-20; never recorded."""
+
 # -- mergers and reference records -----------------------------------------------------------------------------
 
 
@@ -719,8 +849,6 @@ _CAMPUS_KINDS: dict[str, type_of_value] = {
     "id": "primary_key",
 }
 
-_DEFINITION_FIELDS = ("data_type", "name", "sequence", "slug", "config", "deleted_at", "tab_id")
-
 REFERENCES = {
     "campuses": _plain(
         "Campus",
@@ -731,40 +859,8 @@ REFERENCES = {
         include=("lists", "service_times"),
         hidden=("id",),
     ),
-    "field_data": _plain(
-        "FieldDatum",
-        "field_data",
-        {
-            "field_definition_id": "integer",
-            "file": "string",
-            "file_content_type": "string",
-            "file_name": "string",
-            "file_size": "integer",
-            "value": "string",
-        },
-        order=("value", "file", "file_size", "file_content_type", "file_name"),
-        query=("value", "file", "file_size", "file_content_type", "file_name", "field_definition_id"),
-        include=("field_definition", "field_option", "tab"),
-        parents=("person_id",),
-        hidden=("field_definition_id",),
-    ),
-    "field_definitions": _plain(
-        "FieldDefinition",
-        "field_definitions",
-        {
-            "config": "string",
-            "data_type": "string",
-            "deleted_at": "date_time",
-            "name": "string",
-            "sequence": "integer",
-            "slug": "string",
-            "tab_id": "primary_key",
-        },
-        order=_DEFINITION_FIELDS,
-        query=_DEFINITION_FIELDS,
-        include=("field_options", "tab"),
-        filters=("include_deleted",),
-    ),
+    "field_data": FIELD_DATUM,
+    "field_definitions": FIELD_DEFINITION,
     "inactive_reasons": _value_kind("InactiveReason", "inactive_reasons"),
     "marital_statuses": _value_kind("MaritalStatus", "marital_statuses", "sequence"),
     "name_prefixes": _value_kind("NamePrefix", "name_prefixes"),
@@ -782,9 +878,9 @@ REFERENCES = {
         order=("value", "sequence", "beginning_grade", "ending_grade"),
         query=("value", "sequence", "beginning_grade", "ending_grade", "school_types"),
     ),
+    "tabs": TAB,
 }
-"""Collections that are read only here; of these `field_data`, `field_definitions` and `school_options` are always
-empty: no custom field exists in the simulated churches."""
+"""Collections that are read only here, apart from `field_data`; `school_options` is always empty."""
 
 NOTHING = Kind(
     type="Nothing",
@@ -806,7 +902,7 @@ EMPTY_OF_ORGANIZATION = (
     "apps", "background_checks", "birthday_people", "carriers", "form_categories", "forms",
     "list_categories", "lists", "message_groups", "messages", "note_categories",
     "note_category_subscriptions", "notes", "people_imports", "reports", "social_profiles",
-    "spam_email_addresses", "stats", "tabs", "workflows",
+    "spam_email_addresses", "stats", "workflows",
 )  # fmt: skip
 
 
@@ -863,6 +959,7 @@ KINDS: dict[str, Kind] = {
         HOUSEHOLD_MEMBERSHIP,
         PERSON_MERGER,
         *REFERENCES.values(),
+        FIELD_OPTION,
         NOTHING,
         ORGANIZATION,
     )

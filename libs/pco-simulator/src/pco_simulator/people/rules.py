@@ -53,6 +53,7 @@ CONTACT_ASSIGNABLE = {
     ),
 }
 HOUSEHOLD_ASSIGNABLE = frozenset({"name", "member_count", "avatar", "primary_contact_id"})
+FIELD_DATUM_ASSIGNABLE = frozenset({"value", "field_definition_id"})
 MEMBERSHIP_ASSIGNABLE = frozenset({"person_id", "pending"})
 
 PHONE_LOCATIONS = ("Mobile", "Home", "Work", "Other", "Pager", "Fax", "Skype")
@@ -62,6 +63,9 @@ _PERMISSIONS = (None, "Manager", "Editor", "Viewer", "Contributor", "no access")
 
 
 def _text(value: Any) -> str | None:
+    """A boolean becomes `t` or `f`, as Rails has it (unconfirmed)."""
+    if isinstance(value, bool):
+        return "t" if value else "f"
     return None if value is None else str(value)
 
 
@@ -610,6 +614,70 @@ def _contact_leaves(change: Change, membership: Row) -> None:
         change.update("Household", household, {"primary_contact_id": None}, quiet=True)
 
 
+# -- custom fields ---------------------------------------------------------------------------------------------
+
+
+def _field_option(change: Change, definition: Row, value: str | None) -> int | None:
+    """Values of checkboxes that are no option yet become one (vendor documentation graph); that those of a `select`
+    are refused is unconfirmed."""
+    kind = definition.get("data_type")
+    if kind not in ("select", "checkboxes") or value is None:
+        return None
+    options = change.view.children("FieldOption", "field_definition_id", definition.id)
+    known = next((option.id for option in options if option.get("value") == value), None)
+    if known is None and kind == "select":
+        raise invalid("FieldDatum", "value", "is not included in the list")
+    if known is None:
+        place = max((option.get("sequence") or 0 for option in options), default=0) + 1
+        attrs = {"field_definition_id": definition.id, "value": value, "sequence": place}
+        known = change.create("FieldOption", attrs).id
+    return known
+
+
+def _datum_values(
+    change: Change, attributes: Mapping[str, Any], relationships: Mapping[str, Any], before: Row | None
+) -> dict[str, Any]:
+    _only(attributes, FIELD_DATUM_ASSIGNABLE)
+    for name, value in relationships.items():
+        if name != "field_definition":
+            raise forbidden_attribute(_relation_name(name, value))
+    id_ = attributes.get("field_definition_id")
+    if "field_definition" in relationships:
+        id_ = _linked_id(relationships["field_definition"])
+    if id_ is None and before is not None:
+        id_ = before.attrs["field_definition_id"]
+    if id_ is None:
+        raise invalid("FieldDatum", "field_definition", "can't be blank")
+    definition = change.view.get("FieldDefinition", _integer(id_))
+    if definition is None or definition.get("deleted_at") is not None:
+        raise resource_not_found("field_definition_id", id_)
+    given = attributes["value"] if "value" in attributes else before and before.get("value")
+    text = _text({True: "true", False: "false"}[given] if isinstance(given, bool) else given)
+    return {
+        "field_definition_id": definition.id,
+        "value": text,
+        "field_option_id": _field_option(change, definition, text),
+    }
+
+
+def create_field_datum(
+    change: Change, person: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any]
+) -> Row:
+    """A value of a custom field. A person may have several of one field (recorded 2026), so a repeated call makes
+    another."""
+    values = _datum_values(change, attributes, relationships, None)
+    now = _now(change)
+    return change.create("FieldDatum", {**values, "person_id": person.id, "created_at": now, "updated_at": now})
+
+
+def update_field_datum(
+    change: Change, row: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any]
+) -> Row:
+    """Another value."""
+    values = _changed(row, _datum_values(change, attributes, relationships, row))
+    return change.update("FieldDatum", row, {**values, "updated_at": _now(change)}) if values else row
+
+
 # -- any -------------------------------------------------------------------------------------------------------
 
 
@@ -630,6 +698,8 @@ def update(
         return update_household(change, row, attributes, relationships)
     if type_ == "HouseholdMembership":
         return update_membership(change, row, attributes, relationships)
+    if type_ == "FieldDatum":
+        return update_field_datum(change, row, attributes, relationships)
     raise forbidden()
 
 
@@ -643,5 +713,7 @@ def delete(change: Change, type_: str, row: Row) -> None:
         delete_household(change, row)
     elif type_ == "HouseholdMembership":
         delete_membership(change, row)
+    elif type_ == "FieldDatum":
+        change.destroy("FieldDatum", row)
     else:
         raise forbidden()
