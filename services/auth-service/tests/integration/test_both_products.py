@@ -1,9 +1,13 @@
 """Two products, in both worlds: Planning Center keeps an earlier grant at the second consent, or ends it."""
 
+import asyncio
 from urllib.parse import parse_qs, urlsplit
 
-from auth_support import Auth, Facts, new_church
+import asyncpg
+from auth_support import Auth, Facts, dsn, new_church
 
+from auth_service.main import create_app
+from auth_service.resources import open_resources
 from contracts.values import CALENDAR_SYNC
 from servicekit.testing import eventually
 
@@ -94,6 +98,40 @@ async def test_where_the_second_consent_ends_the_first_grant_both_share_one(auth
         "people:ConnectionClosing",
         "people:ConnectionRevoked",
     )
+
+
+async def test_a_shared_grant_ends_when_two_replicas_disconnect_both_products_at_once(auth: Auth) -> None:
+    auth.simulator.control.change_settings(second_consent_ends_first_grant=True)
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.connect(admin, "calendar")
+    await auth.connect(admin)
+    lease = (await auth.lease(admin)).json()
+    for product in ("people", "calendar"):
+        await auth.call(admin, "POST", f"/{product}/disconnect")
+    connection = await asyncpg.connect(dsn(auth.settings))
+    replica = create_app(auth.settings).state.runtime
+    async with open_resources(replica) as wired:
+        # Both replicas have seen that the other product uses the grant, and wait for their turn to say so.
+        async with connection.transaction():
+            lock = "SELECT pg_advisory_xact_lock(hashtextextended('organization:' || $1, 0))"
+            await connection.execute(lock, admin.organization_id)
+            await auth.sql("UPDATE disconnect SET due_at = now()")
+
+            async def waiting(count: int) -> bool:
+                waiters = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                return len(await auth.sql(waiters)) == count
+
+            await eventually(lambda: waiting(1))
+            second = asyncio.create_task(wired.disconnecting.step())
+            await eventually(lambda: waiting(2))
+        await second
+    await connection.close()
+    receipts = [await auth.receipt(admin, product) for product in ("people", "calendar")]
+    assert sorted(receipt["lines"][1]["outcome"] for receipt in receipts) == ["done", "shared"]
+    assert not await auth.works(lease["access_token"])
+    shared = "SELECT * FROM oauth_grant WHERE scope LIKE '%people%' AND scope LIKE '%calendar%'"
+    assert await auth.sql(shared) == []
 
 
 async def test_found_out_by_a_lease_if_the_vendor_did_not_answer_at_the_consent(auth: Auth) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 import structlog
+from cryptography.fernet import InvalidToken
 from sqlalchemy import ColumnElement, Interval, delete, exists, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -105,8 +106,7 @@ class Disconnecting:
             row.due_at = _in(10 * self._settings.pco_request_timeout_seconds)
             church = await queries.church(session, row.organization_id)
             connection = church.connections[row.product]
-            other = church.connections.get(other_product(_product(row)))
-            shared = other is not None and connection.grant_id is not None and other.grant_id == connection.grant_id
+            shared = _used_by_other(church, connection)
             grant = await queries.grant(session, connection.grant_id) if connection.grant_id else None
         await self._end_access(row, None if shared else grant, shared=shared)
         return True
@@ -114,7 +114,7 @@ class Disconnecting:
     async def _end_access(self, row: Disconnect, grant: OAuthGrant | None, *, shared: bool) -> None:
         product = _product(row)
         if shared:
-            await self._finish(row, lines.shared_with(other_product(product)))
+            await self._finish(row, lines.shared_with(other_product(product)), shared=True)
         elif grant is None:
             await self._finish(row, lines.already_ended(interrupted=False))
         else:
@@ -147,7 +147,7 @@ class Disconnecting:
             )
         return None
 
-    async def _finish(self, taken: Disconnect, outcome: Mapping[Step, Line]) -> None:
+    async def _finish(self, taken: Disconnect, outcome: Mapping[Step, Line], *, shared: bool = False) -> None:
         """Write the receipt, let go of the grant unless the other product uses it, and say so to everybody."""
         now = self._clock.now()
         product = _product(taken)
@@ -158,6 +158,9 @@ class Disconnecting:
                 return  # another replica took this step as well, and finished first
             church = await queries.church(session, taken.organization_id)
             connection = church.connections[product]
+            if shared and not _used_by_other(church, connection):
+                row.due_at = func.now()  # the other product was disconnected meanwhile: the grant ends with this one
+                return
             written = _lines(row)
             if written["subscriptions"].outcome == "pending":
                 written["subscriptions"] = lines.subscriptions_given_up()
@@ -202,6 +205,9 @@ async def end_unused_grants(sessions: Sessions, vendor: PlanningCenter, vault: V
                 except PlanningCenterAway as error:
                     log.info("unused grants are ended later", cause=str(error))
                     return
+                except InvalidToken:
+                    log.exception("unused grant cannot be read", grant_id=str(grant_id))
+                    continue
             async with sessions.begin() as session:
                 await session.execute(delete(OAuthGrant).where(OAuthGrant.id == grant_id))
 
@@ -225,6 +231,13 @@ async def receipt(session: AsyncSession, organization_id: str, product: Product)
     if row is None:
         raise NotFound(f"{lines.NAMES[product]} was never disconnected.")
     return _receipt(row)
+
+
+def _used_by_other(church: queries.Church, own: Connection) -> bool:
+    """Whether the other product uses the same grant."""
+    return own.grant_id is not None and any(
+        other.product != own.product and other.grant_id == own.grant_id for other in church.connections.values()
+    )
 
 
 def _in(seconds: float) -> ColumnElement[datetime]:
