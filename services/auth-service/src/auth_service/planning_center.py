@@ -86,7 +86,9 @@ class PlanningCenter:
 
     async def revoke(self, token: str, hint: str) -> None:
         """End a token. Planning Center answers 200 for an unknown one as well."""
-        await self._form("/oauth/revoke", token=token, token_type_hint=hint)
+        response = await self._form("/oauth/revoke", token=token, token_type_hint=hint)
+        if not response.is_success:
+            raise PlanningCenterAway(f"/oauth/revoke answered {response.status_code}")
 
     async def is_active(self, token: str) -> bool:
         """Whether Planning Center would still accept a token (RFC 7662)."""
@@ -152,13 +154,13 @@ class PlanningCenter:
             raise PlanningCenterAway(f"/oauth/token: {type(error).__name__}") from error
         try:
             return Tokens(
-                access_token=str(answer["access_token"]),
-                refresh_token=str(answer["refresh_token"]),
+                access_token=_token(answer["access_token"]),
+                refresh_token=_token(answer["refresh_token"]),
                 scope=str(answer.get("scope") or ""),
                 issued_at=asked_at,
                 expires_at=asked_at + timedelta(seconds=int(answer["expires_in"])),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PlanningCenterAway("/oauth/token answered without a pair of tokens") from error
 
     async def _form(self, path: str, **form: str) -> httpx.Response:
@@ -196,6 +198,13 @@ def _refuses_grant(error: OAuthError) -> bool:
     """
     expired = error.error == "invalid_request" and "no longer valid" in (error.description or "")
     return error.error == "invalid_grant" or expired
+
+
+def _token(value: Any) -> str:
+    """ValueError for anything that is none: it must not take the place of one that is."""
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:

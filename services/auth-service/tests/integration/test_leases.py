@@ -246,16 +246,30 @@ async def test_a_caller_who_goes_away_does_not_lose_the_new_pair(auth: Auth) -> 
     assert auth.token_requests() == 1
 
 
-async def test_idle_grants_are_kept_alive(auth: Auth) -> None:
-    admin = new_church()
+async def test_idle_grants_are_kept_alive_past_one_whose_key_is_gone(auth: Auth) -> None:
+    admin, unlucky = new_church(), new_church()
     await auth.connect(admin)
+    await auth.connect(unlucky, login=auth.login(church=1))
     await auth.sql("UPDATE oauth_grant SET refresh_expires_at = now() + interval '59 days'")
+    await auth.sql(
+        "UPDATE oauth_grant SET refresh_token = 'unreadable', refresh_expires_at = now() + interval '58 days' "
+        "WHERE organization_id = $1",
+        unlucky.organization_id,
+    )
+    await auth.sql(
+        "INSERT INTO oauth_grant SELECT (jsonb_populate_record(g, jsonb_build_object('id', gen_random_uuid()))).* "
+        "FROM oauth_grant g WHERE organization_id = $1",  # used by no connection
+        unlucky.organization_id,
+    )
+    await auth.sql("UPDATE authorization_attempt SET created_at = now() - interval '2 days'")
     auth.simulator.control.mark()
     async with auth.process():
         await eventually(lambda: auth.token_requests() == 1, within=10)
 
-        async def renewed() -> bool:
-            (row,) = await auth.sql("SELECT refresh_expires_at FROM oauth_grant")
-            return bool(row["refresh_expires_at"] > datetime.now(UTC) + timedelta(days=89))
+        async def cared_for() -> bool:
+            grant = "SELECT refresh_expires_at FROM oauth_grant WHERE organization_id = $1"
+            (row,) = await auth.sql(grant, admin.organization_id)
+            attempts = await auth.sql("SELECT * FROM authorization_attempt")
+            return bool(row["refresh_expires_at"] > datetime.now(UTC) + timedelta(days=89) and not attempts)
 
-        await eventually(renewed, within=10)
+        await eventually(cared_for, within=10)

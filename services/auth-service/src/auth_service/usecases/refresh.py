@@ -20,6 +20,7 @@ from uuid import UUID
 import asyncpg
 import stamina
 import structlog
+from cryptography.fernet import InvalidToken
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -241,7 +242,8 @@ async def keep_alive(refresher: Refresher, sessions: Sessions, settings: Setting
                 OAuthGrant.ended_at.is_(None),
                 OAuthGrant.refresh_expires_at < clock.now() + settings.refresh_token_margin,
             )
-            .order_by(OAuthGrant.refresh_expires_at)
+            # One that was tried and stays as it is goes last, so that it never keeps the others from their turn.
+            .order_by(OAuthGrant.refresh_started_at.nulls_first(), OAuthGrant.refresh_expires_at)
             .limit(100)
         )
         rows = idle.all()
@@ -251,3 +253,5 @@ async def keep_alive(refresher: Refresher, sessions: Sessions, settings: Setting
         except PlanningCenterAway as error:
             log.info("keep-alive postponed", grant_id=str(grant_id), cause=str(error))
             return
+        except InvalidToken:
+            continue  # logged; only an operator can bring the key back
