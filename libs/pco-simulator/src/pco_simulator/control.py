@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import FastAPI, HTTPException, Query
-from fastapi.responses import StreamingResponse
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pco_simulator.faults import ChangeSettings, Fault, FaultState, Mutation, Script
@@ -84,12 +85,20 @@ def control_api(simulator: Simulator) -> FastAPI:
         docs_url="/_sim/docs",
         redoc_url=None,
     )
+    api.add_exception_handler(RequestValidationError, _refused)
     _add_settings(api, simulator)
     _add_faults(api, simulator)
     _add_journal(api, simulator)
     _add_world(api, simulator)
     _add_tokens(api, simulator)
     return api
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    """422 that says what is wrong and where, without what was sent: that may be no text at all."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
+    return JSONResponse({"detail": detail}, 422)
 
 
 def _add_settings(api: FastAPI, simulator: Simulator) -> None:
@@ -104,9 +113,9 @@ def _add_settings(api: FastAPI, simulator: Simulator) -> None:
         return simulator.settings
 
     @api.patch("/_sim/settings", tags=["settings"])
-    async def change_settings(values: dict[str, Any]) -> Settings:
-        """Change some settings, all or none. The fields of `Settings` are the names."""
-        return _checked_change(simulator, values)
+    async def change_settings(values: Settings) -> Settings:
+        """Change the settings that are given, all or none; the others stay as they are."""
+        return simulator.change_settings(values.model_dump(exclude_unset=True))
 
     @api.post("/_sim/settings/reset", tags=["settings"])
     async def reset_settings() -> Settings:
@@ -118,13 +127,6 @@ def _add_settings(api: FastAPI, simulator: Simulator) -> None:
     async def reset_windows() -> None:
         """Forget how many requests were sent."""
         simulator.pacer.reset()
-
-
-def _checked_change(simulator: Simulator, values: dict[str, Any]) -> Settings:
-    try:
-        return simulator.change_settings(values)
-    except ValidationError as error:
-        raise HTTPException(422, orjson.loads(error.json(include_url=False, include_context=False))) from error
 
 
 def _add_faults(api: FastAPI, simulator: Simulator) -> None:

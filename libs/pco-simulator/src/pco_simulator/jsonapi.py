@@ -120,9 +120,7 @@ def resolve_version(requested: str | None, default: str, known: Sequence[str]) -
     wanted = (requested or "").strip() or default
     if wanted.upper() == "LATEST":
         return known[-1]
-    try:
-        wanted = date.fromisoformat(wanted).isoformat()
-    except ValueError:
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", wanted, re.ASCII) or parse_date(wanted) is None:
         wanted = ""
     found = [version for version in known if version <= wanted]
     if not found:

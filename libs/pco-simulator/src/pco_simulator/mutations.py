@@ -31,10 +31,13 @@ class _Ids:
             self._order[position] = last
             self._position[last] = position
 
-    def draw(self, chance: random.Random) -> str:
-        if not self._order:
-            raise KeyError("nobody is left in this church")
-        return chance.choice(self._order)
+    def draw(self, chance: random.Random, other_than: str | None = None) -> str:
+        if len(self._order) - (other_than in self._position) < 1:
+            raise KeyError("nobody else is left in this church")
+        drawn = chance.choice(self._order)
+        while drawn == other_than:
+            drawn = chance.choice(self._order)
+        return drawn
 
 
 class Mutator:
@@ -77,18 +80,18 @@ class Mutator:
         return {"op": mutation.op, "type": mutation.type, "id": id_}
 
     def edit_somebody(self, attribute: str) -> None:
-        """One random person of each church gets a new value."""
+        """One random person of each church gets a new value, where anybody is left."""
         self._edits += 1
         for organization_id in self._world.organizations:
-            id_ = self._random_person(organization_id)
+            try:
+                id_ = self._random_person(organization_id)
+            except KeyError:
+                continue
             self._world.edit_person(organization_id, id_, {attribute: f"Edit {self._edits}"})
 
     def _resolve(self, id_: str, organization_id: str, groups: tuple[str, ...], other_than: str | None = None) -> str:
         if id_ == "random":
-            drawn = self._random_person(organization_id)
-            while drawn == other_than:
-                drawn = self._random_person(organization_id)
-            return drawn
+            return self._random_person(organization_id, other_than)
         if id_ == "last":
             return self._last_created[organization_id]
         if id_.startswith("$"):
@@ -98,7 +101,7 @@ class Mutator:
                 raise ValueError(f"{id_} names no group of the script's path expression") from error
         return id_
 
-    def _random_person(self, organization_id: str) -> str:
+    def _random_person(self, organization_id: str, other_than: str | None = None) -> str:
         """Somebody without a login: losing those would end the grants of the test itself."""
         ids = self._people.get(organization_id)
         if ids is None:
@@ -107,7 +110,7 @@ class Mutator:
             for row_id in self._world.church(organization_id).tables["Person"].rows:
                 if str(row_id) not in users:
                     ids.add(str(row_id))
-        return ids.draw(self._chance)
+        return ids.draw(self._chance, other_than)
 
     def _follow(self, change: Change) -> None:
         ids = self._people.get(change.organization_id)

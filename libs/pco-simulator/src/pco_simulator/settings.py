@@ -6,10 +6,27 @@ client; the other one is a setting away.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0)]
+from pco_simulator.jsonapi import FIRST_VERSION, Refused, resolve_version
+from pco_simulator.people.rules import PERSON_STRINGS
+
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Seconds = Annotated[float, Field(gt=0, le=2**31 - 1)]
+
+
+def _is_a_version(text: str) -> str:
+    try:
+        resolve_version(text, text, (FIRST_VERSION,))
+    except Refused as refused:
+        raise ValueError("must be a date from 2018-08-01 on, or LATEST") from refused
+    return text
+
+
+def _is_text_of_a_person(name: str) -> str:
+    if name not in PERSON_STRINGS or name == "people_permissions":
+        raise ValueError("must be an attribute of a person that takes any text")
+    return name
 
 
 class Settings(BaseModel):
@@ -24,7 +41,7 @@ class Settings(BaseModel):
 
     rate_limit: Count = 100
     """Requests per person in a sliding window of `rate_period_seconds`; 0 is no limit."""
-    rate_period_seconds: Annotated[int, Field(ge=1)] = 20
+    rate_period_seconds: Annotated[int, Field(ge=1, le=2**31 - 1)] = 20
     rate_period_style: Literal["recorded", "number", "words"] = "recorded"
     """The form of `X-PCO-API-Request-Rate-Period`: `20`, `20 seconds`, or as recorded by pypco's cassettes:
     a number from a product, words from the edge in front of the products (unknown paths, refusals)."""
@@ -50,7 +67,7 @@ class Settings(BaseModel):
     second_consent_ends_first_grant: bool = False
     """Whether a person's second consent to the same application ends the earlier grant."""
 
-    clock_offset_seconds: float = 0
+    clock_offset_seconds: Annotated[float, Field(ge=-1e9, le=1e9)] = 0
     """The vendor's clock minus the real one, in everything it stamps. Lifetimes of tokens do not jump with it."""
     lists_lag_ms: Count = 0
     filters_lag_ms: Count = 0
@@ -59,13 +76,13 @@ class Settings(BaseModel):
     """Whether a change of an email, phone number or address moves `Person.updated_at`."""
     household_roles: bool = False
     """Whether memberships have a `household_role`."""
-    default_version: str = "2025-11-10"
+    default_version: Annotated[str, AfterValidator(_is_a_version)] = "2025-11-10"
     """People version for a request without `X-PCO-API-Version` (the application's console setting)."""
 
     background_edits_per_second: Annotated[float, Field(ge=0, le=1000)] = 0
     """A second person editing all the while: random people of every church get a new value in
     `background_edit_attribute`."""
-    background_edit_attribute: str = "middle_name"
+    background_edit_attribute: Annotated[str, AfterValidator(_is_text_of_a_person)] = "middle_name"
 
     journal_requests: Count = 2_000
     """How many of the last requests are kept in full; counters are kept for all."""

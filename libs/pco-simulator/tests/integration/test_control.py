@@ -115,3 +115,37 @@ def test_lag_and_skew_are_settings(api: httpx.Client, control: Control, church: 
     stamps = {entry["at"][:10] for entry in control.journal(limit=1)}
     assert created_at[:10] in stamps
     control.delete_person(church, person_id)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("journal_requests", 2**70),
+        ("latency_ms", -1),
+        ("clock_offset_seconds", 1e30),
+        ("default_version", "newest"),
+        ("background_edit_attribute", "grade"),
+        ("no_such_setting", 1),
+    ],
+)
+def test_a_setting_that_could_not_work_is_refused_by_name(control: Control, setting: str, value: object) -> None:
+    before = control.settings()
+    answer = control.client.patch("/settings", json={"lists_lag_ms": 5, setting: value})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", setting]
+    assert control.settings() == before
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[]", b'{"action": {"kind": "explode"}}'])
+def test_a_script_that_is_none_is_refused(control: Control, body: bytes) -> None:
+    for headers in ({"Content-Type": "application/json"}, {}):
+        answer = control.client.post("/faults", content=body, headers=headers)
+        assert answer.status_code == 422
+        assert {"type", "loc", "msg"} == set(answer.json()["detail"][0])
+
+
+def test_settings_are_described(control: Control) -> None:
+    described = control.call("GET", "/openapi.json")
+    body = described["paths"]["/_sim/settings"]["patch"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/Settings"}
+    assert set(described["components"]["schemas"]["Settings"]["properties"]) == set(control.settings())

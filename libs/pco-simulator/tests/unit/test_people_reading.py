@@ -457,7 +457,7 @@ def test_the_newest_version_not_later_than_the_date(api: Direct, asked: str | No
     assert api.get(PEOPLE).headers["X-PCO-API-Processed-As-Version"] == given
 
 
-@pytest.mark.parametrize("asked", ["2018-07-31", "v2", "2026-13-01"])
+@pytest.mark.parametrize("asked", ["2018-07-31", "v2", "2026-13-01", "20260604", "2026-W10-1"])
 def test_a_version_nobody_supports(api: Direct, asked: str) -> None:
     api.version = asked
     answer = api.get(PEOPLE)

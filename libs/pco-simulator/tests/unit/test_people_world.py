@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pco_simulator.direct import Direct, SetClock
+from pco_simulator.faults import Mutation as Scripted
+from pco_simulator.mutations import Mutator
 from pco_simulator.people.resources import COLLECTIONS, VERSIONS
 from pco_simulator.people.rules import phone_forms
 from pco_simulator.world import World
@@ -264,3 +266,16 @@ class TestPaging:
         api.delete(f"{PEOPLE}/{first[5]}")
         rest = api.get(f"{PEOPLE}?per_page=20&offset=20").ids + api.get(f"{PEOPLE}?per_page=20&offset=40").ids
         assert len(everyone - set(first) - set(rest)) == 1
+
+
+def test_scripted_people_run_out_without_a_hang() -> None:
+    """The five who can log in are never drawn; of the one other person nobody is left to merge with."""
+    world = World.open(None, people=6, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)), churches=1)
+    mutator = Mutator(world, seed=1)
+    (organization_id,) = world.organizations
+    with pytest.raises(KeyError, match="nobody else is left"):
+        mutator.apply(Scripted(op="merge"), organization_id)
+    mutator.apply(Scripted(op="delete"), organization_id)
+    mutator.edit_somebody("middle_name")
+    with pytest.raises(KeyError, match="nobody else is left"):
+        mutator.apply(Scripted(op="delete"), organization_id)
