@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
+from json import dumps
 from typing import Any, Final
 
 from contracts.people import Address
@@ -59,9 +60,7 @@ class RemotePerson:
     @property
     def hash(self) -> bytes:
         """Equal for equal content; `updated_at` is no part of it, since it moves without a change and vice versa."""
-        return blake2b(
-            repr((self.values, self.active, sorted(self.contacts.items()))).encode(), digest_size=16
-        ).digest()
+        return _digest((to_json(self.values), self.active, sorted(self.contacts.items())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,7 @@ class RemoteHousehold:
     @property
     def hash(self) -> bytes:
         """Equal for equal content."""
-        content = (self.name, sorted(self.person_ids), self.primary_contact_id)
-        return blake2b(repr(content).encode(), digest_size=16).digest()
+        return _digest((self.name, sorted(self.person_ids), self.primary_contact_id))
 
 
 def person_from_snapshot(snapshot: Mapping[str, Any]) -> RemotePerson:
@@ -264,6 +262,10 @@ def confirmed(written: Mapping[str, Any], theirs: PersonValues, country: str) ->
     """
     seen = as_dict(theirs)
     return {name: value for name, value in written.items() if same(name, seen[name], value, country)}
+
+
+def _digest(content: Any) -> bytes:
+    return blake2b(dumps(content).encode(), digest_size=16).digest()
 
 
 def _date(value: Any) -> date | None:

@@ -1,12 +1,72 @@
 """Links as the merge reads them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import exists, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from contracts.values import MEMBER
 from people_sync.domain.planning_center import confirmed
 from people_sync.domain.values import PersonValues, partial_from_json, value_from_json
 from people_sync.storage.tables import Link
+
+NOTHING_AGREED: Final[Mapping[str, Any]] = {
+    "state": "linked",
+    "agreed": {},
+    "kept_different": {},
+    "contacts": {},
+    "remote_hash": None,
+    "compared_version": 0,
+    "written_at": None,
+    "written_before": None,
+    "written_after": None,
+    "gone_at": None,
+    "create_again": False,
+}
+"""A link of two that were never compared."""
+
+
+async def tie(
+    session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
+) -> Link | None:
+    """Link a record that has no link, or whose former counterpart is gone.
+
+    None if the record or the counterpart was linked to another meanwhile. `owner`: `organization_id` and
+    `pco_organization_id`.
+    """
+    made: Link | None = await session.scalar(
+        insert(Link)
+        .values(**owner, kind=kind, record_id=record_id, pco_id=pco_id, **NOTHING_AGREED)
+        .on_conflict_do_nothing()
+        .returning(Link)
+    )
+    return made or await tie_again(session, owner, kind, record_id, pco_id)
+
+
+async def tie_again(
+    session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
+) -> Link | None:
+    """`tie` for a record that has a link."""
+    other = aliased(Link)
+    taken = exists().where(
+        other.organization_id == owner["organization_id"],
+        other.pco_organization_id == owner["pco_organization_id"],
+        other.kind == kind,
+        other.pco_id == pco_id,
+    )
+    made: Link | None = await session.scalar(
+        update(Link)
+        .filter_by(**owner, kind=kind, record_id=record_id, state="gone")
+        .where(~taken)
+        .values(pco_id=pco_id, **NOTHING_AGREED)
+        .returning(Link),
+        execution_options={"populate_existing": True, "synchronize_session": False},
+    )
+    return made
 
 
 def policy_base(link: Link) -> Mapping[str, Any]:

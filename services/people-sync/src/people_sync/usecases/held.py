@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page
@@ -14,8 +13,9 @@ from contracts.identity import UserIdentity
 from contracts.values import MEMBER
 from people_sync.domain.values import from_json, to_contract
 from people_sync.storage import paging
+from people_sync.storage.links import tie
 from people_sync.storage.records import render_members
-from people_sync.storage.tables import Connection, Link, Member
+from people_sync.storage.tables import Connection, Member
 from people_sync.storage.tables import HeldMatch as Row
 from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.publishing import publish, touch_members
@@ -77,30 +77,16 @@ async def _same(session: AsyncSession, organization_id: str, held: Row, body: An
     )
     if member is None or member.deleted_at is not None:
         raise Conflict("This member was deleted meanwhile. Nothing was linked. Choose again.", slug="member-gone")
-    linked = await session.scalar(
-        insert(Link)
-        .values(
-            organization_id=organization_id,
-            pco_organization_id=held.pco_organization_id,
-            kind=MEMBER,
-            record_id=member.id,
-            pco_id=held.pco_id,
-            state="linked",
-            agreed={},
-            kept_different={},
-            contacts={},
-            compared_version=member.version,
-            create_again=False,
-        )
-        .on_conflict_do_nothing()
-        .returning(Link.id)
-    )
-    if linked is None:
+    owner = {"organization_id": organization_id, "pco_organization_id": held.pco_organization_id}
+    link = await tie(session, owner, MEMBER, member.id, held.pco_id)
+    if link is None:
         raise Conflict(
             "This member, or this person in Planning Center, was linked to somebody else meanwhile. "
             "Nothing was linked. Read the list again.",
             slug="already-linked",
         )
+    link.compared_version = member.version
+    await session.flush()
     await touch_members(session, [member], now)
     await publish(session, organization_id, now, [member], [])
 

@@ -18,7 +18,7 @@ from contracts.events.people_conflict_v1 import ConflictConverged, ConflictDetec
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from people_sync.domain.canonical import name_key
-from people_sync.domain.matching import Held
+from people_sync.domain.matching import Candidate, Held, Matched, Unmatched
 from people_sync.domain.merge import ConflictValues, FamilyMerge, Merge, merge, merge_family
 from people_sync.domain.planning_center import (
     RemoteHousehold,
@@ -28,7 +28,7 @@ from people_sync.domain.planning_center import (
 )
 from people_sync.domain.sentences import CONFLICT, CREATED_HERE, GONE, HELD, LATER, OUTCOMES
 from people_sync.domain.values import as_dict, to_json, value_to_json
-from people_sync.storage.links import base_of, kept_different, policy_base
+from people_sync.storage.links import NOTHING_AGREED, base_of, kept_different, policy_base, tie, tie_again
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import (
     Change,
@@ -49,12 +49,16 @@ from people_sync.usecases.sync.compare import (
     family_values,
     full_name,
     household_values,
+    people_met,
     record_ids,
+    without_unmet,
 )
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.effects import Effects, publish, take_over, touch
 
 BATCH: Final = 100
+_OPEN: Final = frozenset({HELD, LATER})
+"""Outcomes after which it is not decided who a person is."""
 
 
 async def apply(work: Work) -> None:
@@ -62,6 +66,7 @@ async def apply(work: Work) -> None:
     await _batches(work, MEMBER)
     await _batches(work, FAMILY)
     await _gone(work)
+    await _held_and_gone(work)
 
 
 async def _batches(work: Work, kind: str) -> None:
@@ -105,22 +110,46 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
     members = await _locked(session, work, [change.record_id for change in changes if change.record_id])
     links = await _links(session, work, MEMBER, [change.pco_id for change in changes])
     conflicts = await _open_conflicts(session, work, list(members))
+    people = {pco_id: person_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
+    new = [people[str(change.pco_id)] for change in changes if change.outcome == CREATED_HERE]
+    # Members can have been added since the comparison: a run may wait for an answer for days.
+    matches = await candidates_of(session, work, new) if new else {}
     for change in changes:
         change.here = "done"
         row = staged[str(change.pco_id)]
-        person = person_from_snapshot(row.snapshot or {})
+        person = people[row.pco_id]
         link = links.get(person.pco_id)
         if change.outcome == HELD:
             await _hold(session, work, change, person)
-        elif change.outcome == CREATED_HERE and change.record_id not in members:
+        elif change.outcome == CREATED_HERE:
+            if link is not None or not isinstance(matches[person.pco_id], Unmatched):
+                _decide_later(work, change)
+                continue
             member = _create(session, work, change, person, row)
             effects.members[member.id] = member
         else:
             member = members[change.record_id]  # type: ignore[index] # planned with a record
             if link is None:
-                link = await _link(session, work, change, person)
+                link = await _link(session, work, change)
             if link is not None:
                 _merge_person(session, work, change, member, link, person, row, conflicts.get(member.id), effects)
+    await _no_longer_held(session, work, [str(change.pco_id) for change in changes if change.outcome not in _OPEN])
+
+
+def _decide_later(work: Work, change: Change) -> None:
+    """The next run decides, and begins where this one did, so that it meets the person again."""
+    change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+    work.data.pop("cursor", None)
+
+
+async def _no_longer_held(session: AsyncSession, work: Work, pco_ids: Sequence[str]) -> None:
+    """Who is known now waits for no answer any more, and keeps nobody else waiting."""
+    await session.execute(
+        delete(HeldMatch)
+        .filter_by(**work.owner)
+        .where(HeldMatch.pco_id.in_(pco_ids), HeldMatch.state.in_(["open", "later"])),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _create(session: AsyncSession, work: Work, change: Change, person: RemotePerson, row: Staged) -> Member:
@@ -153,34 +182,18 @@ def _create(session: AsyncSession, work: Work, change: Change, person: RemotePer
     return member
 
 
-async def _link(session: AsyncSession, work: Work, change: Change, person: RemotePerson) -> Link | None:
+async def _link(session: AsyncSession, work: Work, change: Change) -> Link | None:
     """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
-    made: Link | None = await session.scalar(
-        insert(Link)
-        .values(
-            **work.owner,
-            kind=change.kind,
-            record_id=change.record_id,
-            pco_id=change.pco_id,
-            state="linked",
-            agreed={},
-            kept_different={},
-            contacts=dict(person.contacts),
-            compared_version=0,
-            create_again=False,
-        )
-        .on_conflict_do_nothing()
-        .returning(Link)
-    )
+    made = await tie(session, work.owner, MEMBER, change.record_id, change.pco_id)
     if made is None:
-        change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+        _decide_later(work, change)
         return None
     # An intent to create this very person is fulfilled: its answer was lost, the person is there.
     creation = await session.scalar(
         select(Creation).filter_by(**work.owner, kind=MEMBER, record_id=change.record_id).with_for_update()
     )
     if creation and creation.pco_id is None:
-        creation.pco_id, creation.state = person.pco_id, "created"
+        creation.pco_id, creation.state = change.pco_id, "created"
     return made
 
 
@@ -211,7 +224,7 @@ def _merge_person(
         note_conflict(session, work, member, link, result.conflicts, conflict, effects)
     elif conflict:
         _converged(work, conflict, effects)
-    if result.to_theirs and not result.conflicts:
+    if result.to_theirs:
         change.there = "planned"
     else:
         change.there = "none"
@@ -343,8 +356,11 @@ def _fact(
 async def _hold(session: AsyncSession, work: Work, change: Change, person: RemotePerson) -> None:
     """Ask a person. Matched anew: candidates may have been taken by others in this very run."""
     outcome = (await candidates_of(session, work, [person]))[person.pco_id]
+    if isinstance(outcome, Matched):
+        # The rival for the member is not asked about here.
+        outcome = Held((Candidate(outcome.member_id, (change.sentence or "",)),), (change.sentence or "",))
     if not isinstance(outcome, Held):
-        change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+        _decide_later(work, change)
         return
     values = {
         "theirs": to_json(person.values),
@@ -387,6 +403,7 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     links = await _links(session, work, FAMILY, pco_ids)
     links |= await _family_links(session, work, [change for change in changes if change.pco_id not in links])
     ours = await family_values(session, work, list(families.values()))
+    met = await people_met(session, work, list(families))
     conflicts = await _open_conflicts(session, work, list(families))
     moves = _Memberships()
     for change in changes:
@@ -398,11 +415,14 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
             continue
         theirs = household_values(households[pco_id], people)
         result = merge_family(policy_base(link), ours[family.id], theirs, work.policy, kept_different(link))
+        result = without_unmet(result, met)
         _take_family_over(session, work, family, result, moves, effects)
+        conflict = conflicts.get(family.id)
         if result.fields.conflicts:
             change.outcome = CONFLICT
-            conflict = conflicts.get(family.id)
             note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
+        elif conflict:
+            _converged(work, conflict, effects)
         _agree_family(change, link, family, households[pco_id], result, staged[pco_id], people)
     await _move(session, work, moves, effects)
 
@@ -430,22 +450,17 @@ async def _family_links(session: AsyncSession, work: Work, changes: Sequence[Cha
     if not changes:
         return {}
     rows: list[dict[str, Any]] = [
-        {
-            **work.owner,
-            "kind": FAMILY,
-            "record_id": change.record_id,
-            "pco_id": change.pco_id,
-            "state": "linked",
-            "agreed": {},
-            "kept_different": {},
-            "contacts": {},
-            "compared_version": 0,
-            "create_again": False,
-        }
+        {**work.owner, "kind": FAMILY, "record_id": change.record_id, "pco_id": change.pco_id, **NOTHING_AGREED}
         for change in changes
     ]
-    made = await session.scalars(insert(Link).on_conflict_do_nothing().returning(Link), rows)
-    return {link.pco_id: link for link in made}
+    made = {
+        link.pco_id: link for link in await session.scalars(insert(Link).on_conflict_do_nothing().returning(Link), rows)
+    }
+    for change in changes:
+        if change.pco_id not in made:
+            again = await tie_again(session, work.owner, FAMILY, change.record_id, change.pco_id)
+            made |= {again.pco_id: again} if again else {}
+    return made
 
 
 def _take_family_over(
@@ -520,9 +535,9 @@ def _agree_family(
     if fields.to_theirs or result.add_to_theirs or result.remove_from_theirs:
         change.there = "planned"
     else:
-        # While somebody in it is not known here, the household is compared again on every run.
+        # While somebody in it is not known here, or it is in conflict, the household is compared on every run.
         complete = not set(household.person_ids) - people.keys()
-        link.remote_hash = row.remote_hash if complete else None
+        link.remote_hash = row.remote_hash if complete and not fields.conflicts else None
         link.compared_version = family.version
 
 
@@ -554,6 +569,28 @@ async def _is_there(work: Work, kind: str, pco_id: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+async def _held_and_gone(work: Work) -> None:
+    """Close the questions about people whom a complete pull did not meet, each asked for by itself."""
+    if work.kind != "full":
+        return
+    async with work.job.sessions() as session:
+        met = select(Staged).where(
+            Staged.run_id == work.run_id, Staged.kind == MEMBER, Staged.pco_id == HeldMatch.pco_id
+        )
+        missing = (
+            await session.scalars(
+                select(HeldMatch.pco_id)
+                .filter_by(**work.owner)
+                .where(HeldMatch.state.in_(["open", "later"]), ~met.exists())
+                .order_by(HeldMatch.pco_id)
+            )
+        ).all()
+    for pco_id in missing:
+        if not await _is_there(work, MEMBER, pco_id):
+            async with work.step() as session:
+                await _no_longer_held(session, work, [pco_id])
 
 
 async def _settle_gone(session: AsyncSession, work: Work, change_id: int, *, there: bool) -> None:

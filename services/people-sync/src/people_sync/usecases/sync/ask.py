@@ -40,6 +40,7 @@ async def ask(work: Work) -> bool:
     """Whether the run may go on. If not, it waits for an administrator and the job is given back."""
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
+        work.job.stop_if_requested()
         settings = await session.get(Settings, work.organization_id)
         question = None
         if settings is None or settings.first_match is None:

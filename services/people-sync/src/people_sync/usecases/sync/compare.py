@@ -5,12 +5,14 @@ exactly is decided again, by the same pure functions, at the moment it is applie
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import Exists, Select, Text, and_, any_, cast, exists, func, or_, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Exists, Select, Text, Uuid, and_, any_, cast, exists, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, array, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.families import match_family
@@ -162,7 +164,7 @@ async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -
 def _person_change(result: Merge, member: Member, person: RemotePerson, conflict_open: bool) -> dict[str, Any] | None:
     """What a linked person needs; None when both sides agree on everything."""
     here = bool(result.to_ours or result.conflicts or conflict_open or member.active != person.active)
-    there = bool(result.to_theirs) and not result.conflicts
+    there = bool(result.to_theirs)
     if not here and not there:
         return None
     outcome = (
@@ -287,11 +289,13 @@ async def _candidates(
     emails = sorted({key for person in asked for key in person.email_keys()})
     names = sorted({key for person in asked for key in person.name_keys()})
     taken = or_(
+        # Who is gone there may be the one whom somebody added there again.
         exists().where(
             Link.record_id == Member.id,
             Link.kind == MEMBER,
             Link.organization_id == work.organization_id,
             Link.pco_organization_id == work.pco_organization_id,
+            Link.state != "gone",
         ),
         # Whom this run would create there is still to be had: the person there may be the same.
         exists().where(
@@ -378,6 +382,8 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
     )
     pairs = found.all()
     ours = await family_values(session, work, [family for _, family in pairs])
+    met = await people_met(session, work, [family.id for _, family in pairs])
+    conflicts = await open_conflicts(session, work, [family.id for _, family in pairs])
     rows: Rows = []
     for link, family in pairs:
         household = households.pop(link.pco_id)
@@ -390,8 +396,9 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
             rows.append(_later(FAMILY, link.pco_id, household.name, record_id=family.id))
             continue
         result = merge_family(policy_base(link), ours[family.id], theirs, work.policy, kept_different(link))
+        result = without_unmet(result, met)
         unknown = bool(set(household.person_ids) - people.keys())
-        change = _family_change(result, family, household)
+        change = _family_change(result, family, household, family.id in conflicts)
         if change:
             rows.append(change)
         elif not unknown:
@@ -399,10 +406,13 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
     return rows + await _strange_households(session, work, households, people)
 
 
-def _family_change(result: FamilyMerge, family: Family, household: RemoteHousehold) -> dict[str, Any] | None:
+def _family_change(
+    result: FamilyMerge, family: Family, household: RemoteHousehold, conflict_open: bool
+) -> dict[str, Any] | None:
     fields = result.fields
-    here = bool(fields.to_ours or fields.conflicts or result.add_to_ours or result.remove_from_ours)
-    there = bool(fields.to_theirs or result.add_to_theirs or result.remove_from_theirs) and not fields.conflicts
+    ours = bool(fields.to_ours or result.add_to_ours or result.remove_from_ours)
+    here = bool(ours or fields.conflicts or conflict_open)
+    there = bool(fields.to_theirs or result.add_to_theirs or result.remove_from_theirs)
     if not here and not there:
         return None
     return {
@@ -415,10 +425,12 @@ def _family_change(result: FamilyMerge, family: Family, household: RemoteHouseho
         "outcome": CONFLICT
         if fields.conflicts
         else UPDATED_BOTH
-        if here and there
+        if ours and there
+        else UPDATED_THERE
+        if there
         else UPDATED_HERE
-        if here
-        else UPDATED_THERE,
+        if ours
+        else CONVERGED,
     }
 
 
@@ -460,11 +472,15 @@ async def _strange_households(
 async def _unlinked_families(
     session: AsyncSession, work: Work, members: set[UUID]
 ) -> dict[UUID, tuple[str, frozenset[UUID]]]:
-    linked = exists().where(
-        Link.record_id == Family.id,
-        Link.kind == FAMILY,
-        Link.organization_id == work.organization_id,
-        Link.pco_organization_id == work.pco_organization_id,
+    taken = or_(
+        exists().where(
+            Link.record_id == Family.id,
+            Link.kind == FAMILY,
+            Link.organization_id == work.organization_id,
+            Link.pco_organization_id == work.pco_organization_id,
+            Link.state != "gone",
+        ),
+        exists().where(Change.run_id == work.run_id, Change.kind == FAMILY, Change.record_id == Family.id),
     )
     concerned = select(FamilyMember.family_id).where(FamilyMember.member_id.in_(members))
     rows = await session.execute(
@@ -474,7 +490,7 @@ async def _unlinked_families(
             Family.organization_id == work.organization_id,
             Family.deleted_at.is_(None),
             Family.id.in_(concerned),
-            ~linked,
+            ~taken,
         )
         .group_by(Family.id)
     )
@@ -514,6 +530,29 @@ async def family_values(session: AsyncSession, work: Work, families: Sequence[Fa
         )
         for family in families
     }
+
+
+async def people_met(session: AsyncSession, work: Work, family_ids: list[UUID]) -> set[str]:
+    """Members of these families whose people this run has read."""
+    rows = await session.scalars(
+        select(FamilyMember.member_id)
+        .join(Link, Link.record_id == FamilyMember.member_id)
+        .join(Staged, Staged.pco_id == Link.pco_id)
+        .where(
+            FamilyMember.family_id.in_(family_ids),
+            Link.kind == MEMBER,
+            Link.organization_id == work.organization_id,
+            Link.pco_organization_id == work.pco_organization_id,
+            Staged.run_id == work.run_id,
+            Staged.kind == MEMBER,
+        )
+    )
+    return set(map(str, rows))
+
+
+def without_unmet(result: FamilyMerge, met: set[str]) -> FamilyMerge:
+    """Nobody leaves a family here for no longer being in Planning Center: who was not met may be gone."""
+    return replace(result, remove_from_ours=result.remove_from_ours & met)
 
 
 async def record_ids(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, UUID]:
@@ -609,7 +648,8 @@ def waits_for_an_answer(work: Work) -> Exists:
         HeldMatch.organization_id == work.organization_id,
         HeldMatch.pco_organization_id == work.pco_organization_id,
         HeldMatch.state.in_(["open", "later"]),
-        cast(Member.id, Text) == any_(HeldMatch.candidate_ids),
+        # In this form the index over the candidates is used: there can be as many held matches as members.
+        HeldMatch.candidate_ids.contains(array([cast(Member.id, Text)])),
     )
 
 
@@ -625,10 +665,49 @@ async def _deleted_here(session: AsyncSession, work: Work) -> Rows:
 
 
 async def _families_changed_here(session: AsyncSession, work: Work) -> Rows:
-    rows = await session.execute(
+    """Families that were edited, or of whom somebody is known there only now."""
+    person = aliased(Link)
+    known = or_(
+        exists().where(
+            person.record_id == Member.id,
+            person.kind == MEMBER,
+            person.organization_id == work.organization_id,
+            person.pco_organization_id == work.pco_organization_id,
+            person.state != "gone",
+        ),
+        exists().where(
+            Change.run_id == work.run_id,
+            Change.kind == MEMBER,
+            Change.record_id == Member.id,
+            Change.outcome == CREATED_THERE,
+        ),
+    )
+    newcomer = exists().where(
+        FamilyMember.family_id == Family.id,
+        Member.id == FamilyMember.member_id,
+        Member.deleted_at.is_(None),
+        ~Link.agreed["members"].has_key(cast(Member.id, Text)),
+        known,
+    )
+    found = await session.execute(
         _links(work, FAMILY, Family).where(
-            Link.state == "linked", Family.deleted_at.is_(None), Family.version > Link.compared_version
+            Link.state == "linked",
+            Family.deleted_at.is_(None),
+            or_(Family.version > Link.compared_version, newcomer),
         )
+    )
+    rows = found.all()
+    # What the household's own comparison could not see: who is only about to be created there.
+    await session.execute(
+        update(Change)
+        .where(
+            Change.run_id == work.run_id,
+            Change.kind == FAMILY,
+            Change.record_id == any_(literal([family.id for _, family in rows], ARRAY(Uuid))),
+            Change.outcome != LATER,
+        )
+        .values(there="planned"),
+        execution_options={"synchronize_session": False},
     )
     return [_there(FAMILY, family.id, link.pco_id, family.name, UPDATED_THERE) for link, family in rows]
 

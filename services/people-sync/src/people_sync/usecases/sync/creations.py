@@ -49,7 +49,6 @@ class Intent:
     marker: int | None
     must_look: bool
     """An earlier request for it may have been carried out."""
-    first_sent_at: datetime
 
 
 async def create_once(
@@ -113,7 +112,7 @@ async def _intend(work: Work, kind: str, record_id: UUID) -> Intent:
             row.pco_id = None
         if not must_look:
             row.state, row.sent_at, row.look_after = "sent", now, _look_after(work)
-        return Intent(row.id, row.marker, must_look, row.sent_at or now)
+        return Intent(row.id, row.marker, must_look)
 
 
 async def _send_again(work: Work, intent: Intent) -> None:

@@ -6,12 +6,12 @@ The log of mergers is append-only and read in its order, so that a chain (A into
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from pco_client.walk import walk_since
-from people_sync.storage.tables import History, Link, Member
+from people_sync.storage.tables import History, Link, Member, Staged
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.effects import Effects, publish, touch
 
@@ -27,8 +27,20 @@ async def follow_mergers(work: Work) -> list[str]:
     ):
         async with work.step() as session:
             effects = Effects()
-            for row in page.rows:
-                keep, removed = str(row.attributes["person_to_keep_id"]), str(row.attributes["person_to_remove_id"])
+            pairs = [
+                (str(row.attributes["person_to_keep_id"]), str(row.attributes["person_to_remove_id"]))
+                for row in page.rows
+            ]
+            # Whom the pull met before the merger would come back as somebody new.
+            await session.execute(
+                delete(Staged).where(
+                    Staged.run_id == work.run_id,
+                    Staged.kind == MEMBER,
+                    Staged.pco_id.in_([removed for _, removed in pairs]),
+                ),
+                execution_options={"synchronize_session": False},
+            )
+            for keep, removed in pairs:
                 if await _follow(session, work, removed, keep, effects):
                     kept.append(keep)
             await publish(session, work, effects)

@@ -5,13 +5,13 @@ cursor, by each of the collections, since a change of a contact or a household n
 `updated_at`. What a page lacks because `include` lags behind is read again by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, Uuid, and_, any_, bindparam, literal, or_, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
@@ -171,108 +171,120 @@ async def stage(
 ) -> None:
     """Store people, and the households that came with them, as they were read just now."""
     read_at = work.resources.clock.now()
-    people = [person_of(row, included) for row in rows]
-    households = [household_of(row) for row in included if row.type == "Household"]
+    people = {row.id: person_of(row, included) for row in rows}
+    households = _by_id(household_of(row) for row in included if row.type == "Household")
     progress: dict[str, Any] = {} if again else {"done": Run.done + len(rows)}
     if total is not None:
         progress["total"] = total
     async with work.step(**progress) as session:
-        known = await _hashes(session, work, MEMBER, [row.id for row in rows])
+        known = await _hashes(session, work, people, households)
         staged = [
-            _staged_person(work, row.id, person, known.get(row.id), read_at, again=again)
-            for row, person in zip(rows, people, strict=True)
+            _staged_person(pco_id, person, known.get((MEMBER, pco_id)), again=again)
+            for pco_id, person in people.items()
         ]
-        await _put(session, staged)
-        await _put_households(session, work, households, read_at)
+        await _put(session, work, staged + _staged_households(households, known), read_at)
 
 
 async def _stage_households(work: Work, rows: list[Resource]) -> None:
+    read_at = work.resources.clock.now()
+    households = _by_id(map(household_of, rows))
     async with work.step() as session:
-        await _put_households(session, work, [household_of(row) for row in rows], work.resources.clock.now())
+        known = await _hashes(session, work, (), households)
+        await _put(session, work, _staged_households(households, known), read_at)
 
 
-async def _put_households(
-    session: AsyncSession, work: Work, households: Iterable[RemoteHousehold], read_at: datetime
-) -> None:
-    by_id = {household.pco_id: household for household in households}
-    if not by_id:
-        return
-    known = await _hashes(session, work, FAMILY, list(by_id))
-    await _put(
-        session,
-        [
-            {
-                "run_id": work.run_id,
-                "kind": FAMILY,
-                "pco_id": household.pco_id,
-                "snapshot": None if known.get(household.pco_id) == household.hash else household.to_json(),
-                "remote_hash": household.hash,
-                "email_keys": [],
-                "name_key": None,
-                "read_at": read_at,
-            }
-            for household in by_id.values()
-        ],
-    )
+def _by_id(households: Iterable[RemoteHousehold]) -> dict[str, RemoteHousehold]:
+    return {household.pco_id: household for household in households}
 
 
-def _staged_person(
-    work: Work, pco_id: str, person: RemotePerson | None, known: bytes | None, read_at: datetime, *, again: bool
-) -> dict[str, Any]:
+def _staged_person(pco_id: str, person: RemotePerson | None, known: bytes | None, *, again: bool) -> dict[str, Any]:
     if person is None:
         # Still not complete after a read of its own: a hash that fits nothing marks it as read, and as undecided.
-        row: dict[str, Any] = {"snapshot": INCOMPLETE, "remote_hash": b"" if again else None}
-        row |= {"email_keys": [], "name_key": None}
-    else:
-        row = {
-            "snapshot": None if known == person.hash else person.to_json(),
-            "remote_hash": person.hash,
-            "email_keys": email_keys(person),
-            "name_key": name_key(person.values.first_name, person.values.last_name),
-        }
-    return row | {"run_id": work.run_id, "kind": MEMBER, "pco_id": pco_id, "read_at": read_at}
+        return _staged(MEMBER, pco_id, INCOMPLETE, b"" if again else None)
+    found = person.hash
+    return _staged(MEMBER, pco_id, None if known == found else person.to_json(), found) | {
+        "email_keys": email_keys(person),
+        "name_key": name_key(person.values.first_name, person.values.last_name),
+    }
 
 
-async def _hashes(session: AsyncSession, work: Work, kind: str, pco_ids: list[str]) -> dict[str, bytes | None]:
+def _staged_households(
+    households: Mapping[str, RemoteHousehold], known: Mapping[tuple[str, str], bytes | None]
+) -> list[dict[str, Any]]:
+    return [
+        _staged(
+            FAMILY,
+            pco_id,
+            None if known.get((FAMILY, pco_id)) == household.hash else household.to_json(),
+            household.hash,
+        )
+        for pco_id, household in households.items()
+    ]
+
+
+def _staged(kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash: bytes | None) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "pco_id": pco_id,
+        "snapshot": snapshot,
+        "remote_hash": None if remote_hash is None else f"\\x{remote_hash.hex()}",
+        "email_keys": (),
+        "name_key": None,
+    }
+
+
+async def _hashes(
+    session: AsyncSession, work: Work, people: Iterable[str], households: Iterable[str]
+) -> dict[tuple[str, str], bytes | None]:
+    """Of the records as they were when last compared, by kind and id."""
     found = await session.execute(
-        select(Link.pco_id, Link.remote_hash).where(
+        select(Link.kind, Link.pco_id, Link.remote_hash).where(
             Link.organization_id == work.organization_id,
             Link.pco_organization_id == work.pco_organization_id,
-            Link.kind == kind,
-            Link.pco_id.in_(pco_ids),
             Link.state == "linked",
+            or_(
+                and_(Link.kind == MEMBER, Link.pco_id == any_(literal(list(people), ARRAY(Text)))),
+                and_(Link.kind == FAMILY, Link.pco_id == any_(literal(list(households), ARRAY(Text)))),
+            ),
         )
     )
-    return {row.pco_id: row.remote_hash for row in found}
+    return {(kind, pco_id): remote_hash for kind, pco_id, remote_hash in found.tuples()}
 
 
-async def _put(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
-    """Insert, last copy wins: offset pages can carry the same row twice."""
-    if not rows:
-        return
-    statement = insert(Staged.__table__)  # type: ignore[arg-type]
-    columns = ("snapshot", "remote_hash", "email_keys", "name_key", "read_at")
-    await session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["run_id", "kind", "pco_id"],
-            set_={name: statement.excluded[name] for name in columns},
-        ),
-        rows,
+_PUT: Final = text(
+    """
+    INSERT INTO staged (run_id, kind, pco_id, snapshot, remote_hash, email_keys, name_key, read_at)
+    SELECT :run_id, kind, pco_id, snapshot, remote_hash, email_keys, name_key, :read_at
+    FROM jsonb_to_recordset(:rows) AS page (
+        kind text, pco_id text, snapshot jsonb, remote_hash bytea, email_keys text[], name_key text
     )
+    ON CONFLICT (run_id, kind, pco_id) DO UPDATE SET
+        snapshot = excluded.snapshot, remote_hash = excluded.remote_hash, email_keys = excluded.email_keys,
+        name_key = excluded.name_key, read_at = excluded.read_at
+    """
+).bindparams(bindparam("run_id", type_=Uuid), bindparam("rows", type_=JSONB))
+"""A page in one statement: a row each costs more than reading it."""
+
+
+async def _put(session: AsyncSession, work: Work, rows: list[dict[str, Any]], read_at: datetime) -> None:
+    """Insert, last copy wins: offset pages can carry the same row twice."""
+    if rows:
+        await session.execute(_PUT, {"run_id": work.run_id, "read_at": read_at, "rows": rows})
 
 
 def person_of(row: Resource, included: Included) -> RemotePerson | None:
     """The person with contacts; None when the answer names contacts or households that it does not carry."""
     # A relationship that is not there says nothing; taken for an empty one it would clear a contact here.
-    if not all(map(row.has_relationship, INCLUDE)) or any(included.missing(row, name) for name in INCLUDE):
+    found = {name: included.whole(row, name) for name in INCLUDE}
+    if None in found.values():
         return None
     return remote_person(
         row.id,
         row.attributes,
-        emails=_contacts(row, included, "emails"),
-        phones=_contacts(row, included, "phone_numbers"),
-        addresses=_contacts(row, included, "addresses"),
-        household_ids=[household.id for household in row.to_many("households")],
+        emails=_contacts(found["emails"]),
+        phones=_contacts(found["phone_numbers"]),
+        addresses=_contacts(found["addresses"]),
+        household_ids=[household.id for household in found["households"] or ()],
     )
 
 
@@ -287,11 +299,8 @@ def household_of(row: Resource) -> RemoteHousehold:
     )
 
 
-def _contacts(row: Resource, included: Included, name: str) -> list[Contact]:
-    return [
-        Contact(contact.id, contact.attributes.get("primary") is True, contact.attributes)
-        for contact in included.many(row, name)
-    ]
+def _contacts(rows: Iterable[Resource] | None) -> list[Contact]:
+    return [Contact(row.id, row.attributes.get("primary") is True, row.attributes) for row in rows or ()]
 
 
 def _latest(rows: list[Resource], before: str | None) -> str | None:

@@ -13,6 +13,7 @@ Before each request the lease is checked to last longer than the request may tak
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -39,6 +40,8 @@ from people_sync.usecases.sync.push_person import push_person
 from servicekit.job_worker import JobContext
 
 BATCH: Final = 200
+_MOST_WAITS: Final = 5
+"""How often a run comes back to one record; the next run goes on with it. A lost answer needs three."""
 _WAIT_STEP: Final = 1.0
 
 log = structlog.get_logger(__name__)
@@ -67,15 +70,19 @@ def _guard(job: JobContext, work: Work) -> Callable[[], Awaitable[None]]:
 
 async def _all_of(work: Work, kind: str, one: Push) -> None:
     """Until nothing is planned any more. What cannot be decided before an instant comes again after it."""
+    waits: Counter[int] = Counter()
     while True:
-        waiting = [until async for until in _round(work, kind, one)]
+        waiting = [until async for until in _round(work, kind, one, waits)]
         if not waiting:
             return
         await _wait_until(work, min(waiting))
 
 
-async def _round(work: Work, kind: str, one: Push) -> AsyncIterator[datetime]:
-    """Everything planned, once, in batches; yields the instants before which something could not be decided."""
+async def _round(work: Work, kind: str, one: Push, waits: Counter[int]) -> AsyncIterator[datetime]:
+    """Everything planned, once, in batches; yields the instants before which something could not be decided.
+
+    `waits`: by change, how often that was so.
+    """
     after = 0
     while True:
         async with work.job.sessions() as session:
@@ -95,13 +102,20 @@ async def _round(work: Work, kind: str, one: Push) -> AsyncIterator[datetime]:
         if not changes:
             return
         after = changes[-1].id
-        for until in await _together(work, changes, one):
-            yield until
+        for change, until in await _together(work, changes, one):
+            waits[change.id] += 1
+            if waits[change.id] < _MOST_WAITS:
+                yield until
+            else:
+                await _note(work, change, LATER, sentence=OUTCOMES[LATER])
         work.job.stop_if_requested()
 
 
-async def _together(work: Work, changes: Sequence[Change], one: Push) -> list[datetime]:
-    """Push several records at once; the pacer sets the speed. An error that is not one record's own ends all."""
+async def _together(work: Work, changes: Sequence[Change], one: Push) -> list[tuple[Change, datetime]]:
+    """Push several records at once; the pacer sets the speed. An error that is not one record's own ends all.
+
+    Returns those about which nothing can be decided yet, and until when.
+    """
     limit = asyncio.Semaphore(work.resources.settings.push_at_once)
 
     async def bounded(change: Change) -> datetime | None:
@@ -114,7 +128,8 @@ async def _together(work: Work, changes: Sequence[Change], one: Push) -> list[da
     except ExceptionGroup as failed:
         # All fail for the same reason (no connection, lease lost); the first one speaks for them.
         raise failed.exceptions[0] from failed
-    return [until for task in tasks if (until := task.result()) is not None]
+    answers = zip(changes, (task.result() for task in tasks), strict=True)
+    return [(change, until) for change, until in answers if until is not None]
 
 
 async def _wait_until(work: Work, until: datetime) -> None:

@@ -1,6 +1,6 @@
 """One family to Planning Center, as a household. See `push` for the rules of writing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -15,8 +15,16 @@ from pco_client.query import Query
 from pco_client.walk import list_all
 from people_sync.domain.canonical import fold
 from people_sync.domain.merge import FamilyMerge, merge_family
-from people_sync.domain.planning_center import is_inconclusive_family
-from people_sync.domain.sentences import CONFLICT, CREATED_THERE, LATER, UNCHANGED, UPDATED_THERE
+from people_sync.domain.planning_center import RemoteHousehold, is_inconclusive_family
+from people_sync.domain.sentences import (
+    CONFLICT,
+    CREATED_THERE,
+    LATER,
+    UNCHANGED,
+    UPDATED_BOTH,
+    UPDATED_HERE,
+    UPDATED_THERE,
+)
 from people_sync.storage.links import kept_different, policy_base
 from people_sync.storage.tables import Change, Conflict, Family, FamilyMember, Link, Member
 from people_sync.usecases.sync.apply import note_family_conflict
@@ -42,22 +50,29 @@ async def push_family(work: Work, change: Change) -> str:
         return await _create(work, family, people)
     if link.state == "gone":
         return UNCHANGED
-    outcome = await _update(work, family, link, people)
-    # Begun by this run before its process died: for people it is one creation.
-    return CREATED_THERE if change.outcome == CREATED_THERE and outcome in {UNCHANGED, UPDATED_THERE} else outcome
+    return _together(change.outcome, await _update(work, family, link, people))
+
+
+def _together(before: str, now: str) -> str:
+    """One outcome for what the run did to the family: before it was pushed, or its process died, and now."""
+    if now not in {UNCHANGED, UPDATED_THERE} or before == UPDATED_THERE:
+        return now
+    return UPDATED_BOTH if (before, now) == (UPDATED_HERE, UPDATED_THERE) else before
 
 
 async def _people(session: AsyncSession, work: Work, family: Family) -> dict[str, str]:
-    """Our members' ids to Planning Center's, of the family's members who are linked."""
+    """Our members' ids to Planning Center's, of the family's members who are linked and not deleted here."""
     rows = await session.execute(
         select(Link.record_id, Link.pco_id)
         .join(FamilyMember, FamilyMember.member_id == Link.record_id)
+        .join(Member, Member.id == Link.record_id)
         .filter(
             Link.organization_id == work.organization_id,
             Link.pco_organization_id == work.pco_organization_id,
             Link.kind == MEMBER,
             Link.state != "gone",
             FamilyMember.family_id == family.id,
+            Member.deleted_at.is_(None),
         )
         .order_by(Link.pco_id)
     )
@@ -81,7 +96,7 @@ async def _create(work: Work, family: Family, people: Mapping[str, str]) -> str:
         return CREATED_THERE
 
     async def look(_: Intent) -> str | None:
-        return await _existing(work, family, primary, wanted)
+        return await _made_before(work, family, wanted)
 
     async def post(_: Intent) -> Document:
         relationships: dict[str, Identifier | list[Identifier]] = {
@@ -128,18 +143,41 @@ async def _primary(work: Work, family: Family, people: Mapping[str, str]) -> str
 
 async def _existing(work: Work, family: Family, primary: str, wanted: frozenset[str]) -> str | None:
     """A household of this name with exactly these people; None when there is none."""
-    try:
-        document = await work.pco.get(f"/people/v2/people/{primary}", Query(include=("households",)))
-    except NotFound:
-        await _maybe_stale(work, primary)
-        raise
-    if document.included.missing(document.data, "households"):
-        raise NotYet(work.resources.clock.now() + work.resources.horizon)
-    for row in document.included.many(document.data, "households"):
-        household = household_of(row)
+    for household in await _free_households(work, primary):
         if frozenset(household.person_ids) == wanted and fold(household.name) == fold(family.name):
             return household.pco_id
     return None
+
+
+async def _made_before(work: Work, family: Family, wanted: frozenset[str]) -> str | None:
+    """What an earlier attempt created; the family may have got another name, or other members, since."""
+    for pco_id in sorted(wanted, key=int):
+        for household in await _free_households(work, pco_id):
+            people = frozenset(household.person_ids)
+            most = 2 * len(people & wanted) >= min(len(people), len(wanted))
+            if people == wanted or (most and fold(household.name) == fold(family.name)):
+                return household.pco_id
+    return None
+
+
+async def _free_households(work: Work, pco_id: str) -> list[RemoteHousehold]:
+    """The person's households, without those that are another family's."""
+    try:
+        document = await work.pco.get(f"/people/v2/people/{pco_id}", Query(include=("households",)))
+    except NotFound:
+        await _maybe_stale(work, pco_id)
+        raise
+    if document.included.missing(document.data, "households"):
+        raise NotYet(work.resources.clock.now() + work.resources.horizon)
+    households = [household_of(row) for row in document.included.many(document.data, "households")]
+    async with work.job.sessions() as session:
+        linked = await session.scalars(
+            select(Link.pco_id)
+            .filter_by(**work.owner, kind=FAMILY)
+            .where(Link.pco_id.in_([household.pco_id for household in households]))
+        )
+        taken = set(linked)
+    return [household for household in households if household.pco_id not in taken]
 
 
 async def _maybe_stale(work: Work, pco_id: str) -> None:
@@ -189,29 +227,30 @@ async def _update(work: Work, family: Family, link: Link, people: Mapping[str, s
     if is_inconclusive_family(link.written_before, link.written_at, theirs, read_at, horizon):
         raise NotYet((link.written_at or read_at) + horizon)
     result = merge_family(policy_base(link), ours, theirs, work.policy, kept_different(link))
+    joining = result.add_to_theirs & people.keys()
     if result.fields.conflicts:
-        return await _conflict(work, family, result)
-    written = bool(result.fields.to_theirs or result.add_to_theirs or result.remove_from_theirs)
+        await _conflict(work, family, result)
+    written = bool(result.fields.to_theirs or joining or result.remove_from_theirs)
     if written:
-        await _announce(work, family, result)
+        await _announce(work, family, result, joining)
     await _write_fields(work, path, people, result)
-    for member in sorted(result.add_to_theirs & people.keys()):
+    for member in sorted(joining):
         await _join(work, family, path, people[member], UUID(member))
     leaving = {pco_id for pco_id, member in known.items() if str(member) in result.remove_from_theirs}
     if leaving:
         await _leave(work, path, leaving)
-    await _agree(work, family, result)
-    return UPDATED_THERE if written else UNCHANGED
+    await _agree(work, family, result, joining)
+    return CONFLICT if result.fields.conflicts else UPDATED_THERE if written else UNCHANGED
 
 
-async def _announce(work: Work, family: Family, result: FamilyMerge) -> None:
+async def _announce(work: Work, family: Family, result: FamilyMerge, joining: Set[str]) -> None:
     """Commit what is about to change there, so that a stale read is known as one."""
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         link = await _locked_link(session, work, family)
         link.written_at, link.remote_hash = work.resources.clock.now(), None
         link.written_before = {name: result.fields.replaced[name] for name in result.fields.to_theirs} | {
-            "joined": sorted(result.add_to_theirs),
+            "joined": sorted(joining),
             "left": sorted(result.remove_from_theirs),
         }
 
@@ -264,19 +303,19 @@ def _person(membership: Resource) -> str | None:
     return person.id if person else None
 
 
-async def _agree(work: Work, family: Family, result: FamilyMerge) -> None:
+async def _agree(work: Work, family: Family, result: FamilyMerge, joined: Set[str]) -> None:
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         link = await _locked_link(session, work, family)
         # Who left there meanwhile stays agreed until the next run takes that over here.
-        members = set(result.agreed_members) | result.add_to_theirs | result.remove_from_ours
+        members = result.agreed_members | joined | result.remove_from_ours
         link.agreed = (
             link.agreed | dict(result.fields.agreed) | dict(result.fields.to_theirs) | {"members": sorted(members)}
         )
         link.compared_version, link.remote_hash = family.version, None
 
 
-async def _conflict(work: Work, family: Family, result: FamilyMerge) -> str:
+async def _conflict(work: Work, family: Family, result: FamilyMerge) -> None:
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         link = await _locked_link(session, work, family)
@@ -285,9 +324,7 @@ async def _conflict(work: Work, family: Family, result: FamilyMerge) -> str:
         )
         effects = Effects()
         note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
-        link.compared_version = family.version
         await publish(session, work, effects)
-    return CONFLICT
 
 
 async def _locked_link(session: AsyncSession, work: Work, family: Family) -> Link:

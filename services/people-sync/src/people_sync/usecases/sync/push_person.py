@@ -63,7 +63,9 @@ async def push_person(work: Work, change: Change) -> str:
         local = await _load(session, work, change)
     link = local.link
     if local.member.deleted_at is not None:
-        return await _inactivate(work, link) if change.outcome == INACTIVATED_THERE and link else UNCHANGED
+        if link is None or change.outcome != INACTIVATED_THERE:
+            return UNCHANGED
+        return await _inactivate(work, local.member, link)
     if link is None or link.state == "gone":
         return await _create(work, local)
     outcome = await _update(work, local.member, link)
@@ -170,15 +172,15 @@ async def _update(work: Work, member: Member, link: Link) -> str:
             raise NotYet(link.written_at + horizon) from None  # made so lately that a 404 proves nothing
         raise
     person = person_of(document.data, document.included)
-    if person is None or is_inconclusive(
-        link.written_before, link.written_at, person.values, read_at, horizon, work.country
-    ):
+    if person is None:
+        raise NotYet(read_at + horizon)
+    if is_inconclusive(link.written_before, link.written_at, person.values, read_at, horizon, work.country):
         raise NotYet((link.written_at or read_at) + horizon)
     base = base_of(link, person.values, work.country)
     result = merge(base, values_of(member), person.values, work.policy, kept_different(link))
     if result.conflicts or result.to_ours:
         result, base = await _moved_there(work, member, person), {}
-        if result.conflicts or not result.to_theirs:
+        if not result.to_theirs:
             return CONFLICT if result.conflicts else UPDATED_BOTH
     if not result.to_theirs:
         await _agree(work, member, member.version, base | dict(result.agreed), person)
@@ -189,7 +191,7 @@ async def _update(work: Work, member: Member, link: Link) -> str:
         if name in result.to_theirs:
             await _write_contact(work, member, link, person, name, result.to_theirs[name])
     await _agree(work, member, member.version, base | dict(result.agreed) | dict(result.to_theirs))
-    return UPDATED_BOTH if result.to_ours else UPDATED_THERE
+    return CONFLICT if result.conflicts else UPDATED_BOTH if result.to_ours else UPDATED_THERE
 
 
 async def _announce(work: Work, member: Member, result: Merge, person: RemotePerson) -> None:
@@ -290,7 +292,7 @@ async def _moved_there(work: Work, member: Member, person: RemotePerson) -> Merg
                 select(Conflict).where(Conflict.record_id == member.id, Conflict.state == "open").with_for_update()
             )
             note_conflict(session, work, locked, link, result.conflicts, conflict, effects)
-        if result.conflicts or not result.to_theirs:
+        if not result.to_theirs:
             link.compared_version = locked.version
         await publish(session, work, effects)
     member.version = locked.version
@@ -321,12 +323,11 @@ async def _locked_link(session: AsyncSession, work: Work, member: Member) -> Lin
 # --- inactivate -----------------------------------------------------------------------------------------------------
 
 
-async def _inactivate(work: Work, link: Link) -> str:
+async def _inactivate(work: Work, member: Member, link: Link) -> str:
     """A member deleted here becomes inactive there; nobody is ever deleted there."""
     await work.pco.patch(f"{PEOPLE}/{link.pco_id}", write_body("Person", {"status": "inactive"}, identity=link.pco_id))
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         row = await session.get_one(Link, link.id, with_for_update=True)
-        member = await session.get_one(Member, link.record_id)
         row.compared_version, row.remote_hash = member.version, None
     return INACTIVATED_THERE

@@ -60,7 +60,8 @@ async def work(job: JobContext, resources: Resources) -> None:
         except StopRequested:
             await _end(job, "stopped", STOPPED)
         except (NotConnected, Unauthorized):
-            await _wait(job, WAITING_FOR_RECONNECT, until=None)
+            # A fact about the connection resumes it at once; one that came a moment too early must not be missed.
+            await _wait(job, WAITING_FOR_RECONNECT, until=resources.clock.now() + _LONGEST_DELAY)
         except (Unavailable, LeaseUnavailable) as error:
             log.warning("Planning Center away", run=str(job.id), exc_info=error)
             await _wait(job, WAITING_FOR_VENDOR, until=resources.clock.now() + _delay(job))
@@ -259,13 +260,19 @@ async def _close(
     await job.finish(session, {"done": "done", "stopped": "cancelled"}.get(state, "failed"), message)  # type: ignore[arg-type]
 
 
-async def _wait(job: JobContext, sentence: str, *, until: datetime | None) -> None:
+async def _wait(job: JobContext, sentence: str, *, until: datetime) -> None:
     async with job.sessions.begin() as session:
         await job.verify(session)
-        run = await runs.change(session, job.id, state="waiting", waiting_for=sentence, eta_low=None, eta_high=None)
-        await append(
-            session, SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=runs.render(run))
-        )
-        data = dict(job.data or {})
-        data["waits"] = data.get("waits", 0) + 1 if until else 0
-        await job.wait(session, data, until=until)
+        if not job.stop_requested:
+            run = await session.get_one(Run, job.id, with_for_update=True)
+            if (run.state, run.waiting_for) != ("waiting", sentence):
+                run = await runs.change(
+                    session, job.id, state="waiting", waiting_for=sentence, eta_low=None, eta_high=None
+                )
+                fact = SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=runs.render(run))
+                await append(session, fact)
+            data = dict(job.data or {})
+            data["waits"] = data.get("waits", 0) + 1
+            await job.wait(session, data, until=until)
+            return
+    await _end(job, "stopped", STOPPED)
