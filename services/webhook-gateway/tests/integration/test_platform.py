@@ -150,6 +150,18 @@ async def test_only_agreed_headers_and_one_cookie_pass(gateway: httpx.AsyncClien
     assert received.headers["x-correlation-id"] == "correlation-1"
 
 
+@pytest.mark.parametrize("cookie", ['pco_attempt="\\012X-Evil: 1"', 'pco_attempt="a\\073 b=c"', "pco_attempt=\xe4"])
+async def test_what_is_no_attempt_of_ours_does_not_pass(
+    gateway: httpx.AsyncClient, provider: Any, owner: Any, cookie: str
+) -> None:
+    odd = {"Cookie": cookie.encode("latin-1"), "Accept-Language": b"\xe4"}
+    headers = provider.headers() | odd
+    answer = await gateway.post("/api/v1/connections/people/authorize", headers=headers)
+    assert answer.json() == {"from": "owner"}
+    assert "cookie" not in owner.requests[-1].headers
+    assert owner.requests[-1].headers["accept-language"] == "\xe4"
+
+
 async def test_bodies_queries_and_answers_pass_unchanged(gateway: httpx.AsyncClient, provider: Any, owner: Any) -> None:
     async def answer(_: Request) -> Response:
         return Response(b'{"type":"/problems/x"}', 409, media_type="application/problem+json")
@@ -258,7 +270,7 @@ async def test_a_new_key_of_the_provider_is_found_and_floods_do_not_reach_it(mak
             unknown = provider.token(key=ECKey.generate_key("P-256", {"kid": "unknown"}))
             assert (await client.get("/api/v1/me", headers={"Authorization": f"Bearer {unknown}"})).status_code == 401
         assert provider.reads <= 2
-        app.state.resources.tokens._keys._tried_at = float("-inf")  # the few seconds have passed
+        app.state.resources.tokens._keys._reading.tried_at = float("-inf")  # the few seconds have passed
         token = provider.token(key=rsa)
         assert (await client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})).status_code == 200
         # Without the provider the known keys still do.
@@ -276,8 +288,9 @@ async def test_without_any_keys_sign_ins_cannot_be_checked(make_gateway: Any, pr
 
 
 async def test_own_answers(gateway: httpx.AsyncClient, provider: Any) -> None:
-    me = (await gateway.get("/api/v1/me", headers=provider.headers())).json()["user"]
-    assert me == {
+    me = await gateway.get("/api/v1/me", headers=provider.headers())
+    assert me.headers["cache-control"] == "private, no-cache"
+    assert me.json()["user"] == {
         "user_id": "ada",
         "name": "Ada Moreno",
         "email": "ada@example.org",

@@ -1,6 +1,5 @@
 """The platform's tokens: a JWT of its identity provider, verified against the provider's published keys."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from starlette.requests import HTTPConnection
 from contracts.identity import UserIdentity
 from servicekit.auth import bearer
 from servicekit.errors import Unauthorized, Unavailable
+from webhook_gateway.api.reading import Reading
 from webhook_gateway.domain.claims import identity_of
 
 log = structlog.get_logger(__name__)
@@ -43,24 +43,20 @@ class ProviderKeys:
     While the provider is away the keys that were read last stay in use; without any, callers get 503.
     """
 
-    def __init__(self, http: httpx.AsyncClient, url: str, *, every: float = 600, at_most_every: float = 5) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, *, every: float = 600) -> None:
         self._http = http
         self._url = url
         self._every = every
-        self._at_most_every = at_most_every
         self._keys: dict[str, Key] = {}
         self._read_at = float("-inf")
-        self._tried_at = float("-inf")
-        self._lock = asyncio.Lock()
+        self._reading = Reading(self._read)
 
     async def key(self, kid: str) -> Key | None:
         """The key, None if the provider does not publish it. Unavailable if no keys could be read at all."""
-        now = time.monotonic()
-        if kid not in self._keys or now - self._read_at > self._every:
-            async with self._lock:
-                if now - self._tried_at > self._at_most_every:
-                    self._tried_at = now
-                    await self._read()
+        if kid not in self._keys:
+            await self._reading.begin()
+        elif time.monotonic() - self._read_at > self._every:
+            self._reading.begin()  # not waited for: a provider that hangs holds up nobody whose key is known
         if not self._keys:
             raise Unavailable(
                 "Sign-ins can't be checked right now: the identity provider does not answer. "

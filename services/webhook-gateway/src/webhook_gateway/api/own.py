@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -26,8 +26,9 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/me", summary="Who is signed in", tags=["Sign-in"], responses={401: {"model": Problem}})
-async def me(caller: Signed) -> Me:
+async def me(caller: Signed, response: Response) -> Me:
     """The signed-in person, as the gateway understood the token."""
+    response.headers["Cache-Control"] = "private, no-cache"
     return Me(user=caller.identity)
 
 

@@ -1,5 +1,6 @@
 """The platform API: every call of `contracts.routes` goes to the service that owns it, and adds no rule."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 ATTEMPT_COOKIE: Final = "pco_attempt"
 """Binds an authorization attempt to the browser that began it; the only cookie that passes, both ways."""
+_ATTEMPT: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 REQUEST_HEADERS: Final = (
     "accept",
     "accept-language",
@@ -59,12 +61,14 @@ def _forward(route: Route) -> Endpoint:
     async def forward(request: Request, caller: Signed, wired: Wired) -> Response:
         settings = wired.settings
         reads = route.method == "GET"
-        headers = {name: request.headers[name] for name in REQUEST_HEADERS if name in request.headers}
+        passed = {name: request.headers[name] for name in REQUEST_HEADERS if name in request.headers}
+        headers = httpx.Headers(passed, encoding="latin-1")  # as it was decoded: any byte passes as it came
         headers["authorization"] = f"Bearer {sign_user(settings, route.owner, caller.identity)}"
         headers[CORRELATION_HEADER] = current_flow().correlation_id
         # Bodies pass as they are; an owner's compression would have to be undone here.
         headers["accept-encoding"] = "identity"
-        if attempt := request.cookies.get(ATTEMPT_COOKIE):
+        # Quoting can hide line ends and semicolons in a cookie: what is not a secret of ours stays outside.
+        if _ATTEMPT.fullmatch(attempt := request.cookies.get(ATTEMPT_COOKIE, "")):
             headers["cookie"] = f"{ATTEMPT_COOKIE}={attempt}"
         outgoing = wired.http.build_request(
             route.method,

@@ -1,6 +1,5 @@
 """How the console signs in, from the identity provider's own discovery document."""
 
-import asyncio
 import time
 
 import httpx
@@ -9,11 +8,10 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.http.gateway import ConsoleSettings
 from servicekit.errors import Unavailable
+from webhook_gateway.api.reading import Reading
 from webhook_gateway.config import Settings
 
 log = structlog.get_logger(__name__)
-
-KEEP_SECONDS = 600
 
 
 class _Discovery(BaseModel):
@@ -28,18 +26,20 @@ class _Discovery(BaseModel):
 class Provider:
     """Reads the document when it is first asked for, and again after ten minutes."""
 
-    def __init__(self, http: httpx.AsyncClient, settings: Settings) -> None:
+    def __init__(self, http: httpx.AsyncClient, settings: Settings, *, every: float = 600) -> None:
         self._http = http
         self._settings = settings
+        self._every = every
         self._known: ConsoleSettings | None = None
         self._read_at = float("-inf")
-        self._lock = asyncio.Lock()
+        self._reading = Reading(self._read)
 
     async def console_settings(self) -> ConsoleSettings:
         """Unavailable while the provider has never answered."""
-        async with self._lock:
-            if self._known is None or time.monotonic() - self._read_at > KEEP_SECONDS:
-                await self._read()
+        if self._known is None:
+            await self._reading.begin()
+        elif time.monotonic() - self._read_at > self._every:
+            self._reading.begin()
         if self._known is None:
             raise Unavailable(
                 "Nobody can sign in right now: the identity provider does not answer. Nothing was lost. "
