@@ -61,6 +61,15 @@ let entry = "";
 let leaving = new AbortController();
 let unsaved = () => false;
 
+/** @param {string} part of an address; null if it is none */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return null;
+  }
+}
+
 /** @param {string} address */
 async function open(address, focus = true) {
   const { pathname, searchParams: query } = new URL(address, location.origin);
@@ -72,16 +81,18 @@ async function open(address, focus = true) {
   entry = found?.[1] ?? "";
   showRail();
   main.replaceChildren();
-  if (!found) {
+  // A question about the page that was left; one about the session is asked again.
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  const id = found && decoded(found[0].exec(pathname)?.[1] ?? "");
+  if (!found || id === null) {
     main.append(
       h("h1", { tabindex: "-1" }, "There is no such page"),
       h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
     );
     return;
   }
-  const [pattern, , title, read] = found;
+  const [, , title, read] = found;
   document.title = `${title} · ${PRODUCT}`;
-  const id = decodeURIComponent(pattern.exec(pathname)?.[1] ?? "");
   /** @param {import("./api.js").Query} changes */
   const here = (changes) => pathname + search({ ...Object.fromEntries(query), ...changes });
   try {
@@ -89,7 +100,7 @@ async function open(address, focus = true) {
     if (signal.aborted) return;
     await page.show({
       main,
-      id,
+      id: id ?? "",
       query,
       signal,
       user,
@@ -168,20 +179,24 @@ function signInAgain() {
           h(
             "div",
             { class: "dialog-actions" },
-            action(
-              "Sign in",
-              async () => {
-                await session.signInAgain();
-                dialog.close();
-              },
-              { class: "primary" },
-            ),
+            action("Sign in", () => session.signInAgain((now) => (isSame(now) ? dialog.close() : startOver())), {
+              class: "primary",
+            }),
           ),
         ];
       });
     }
   })().finally(() => (asking = undefined));
   return asking;
+}
+
+/** @param {UserIdentity} now */
+const isSame = (now) => now.user_id === user.user_id && now.organization_id === user.organization_id;
+
+/** Somebody else signed in: nothing that stands here, or was typed here, may reach their church. */
+function startOver() {
+  unsaved = () => false;
+  location.replace("/");
 }
 
 function showFrame() {
@@ -272,6 +287,11 @@ async function start() {
     user = (await get("/me")).user;
   } catch (error) {
     return showWelcome(sentenceOf(error));
+  }
+  if (user.roles.length === 0) {
+    return showWelcome(
+      `${user.name} has no role here at ${user.organization_name}. Ask an administrator for one, then sign in again.`,
+    );
   }
   const connected = showFrame();
   history.scrollRestoration = "manual";

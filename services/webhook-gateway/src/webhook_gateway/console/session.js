@@ -93,22 +93,26 @@ export async function signIn() {
 
 /**
  * Sign in again in a window of its own: this page stays as it is, with everything typed into it.
- * Resolves once signed in. Rejects if the window cannot be opened.
+ * Resolves once the window is open, so that one that was closed too soon can be opened again; rejects if it cannot be.
+ * @param {(user: import("./types.d.ts").UserIdentity) => void} signedIn told who it was: it may be somebody else
  */
-export async function signInAgain() {
+export async function signInAgain(signedIn) {
   const { address, state } = await begin("/", true);
   const opened = open(address, "sign-in", "popup,width=520,height=680");
   if (!opened) throw new Error("Your browser did not open the sign-in window. Allow it for this site and try again.");
-  await new Promise((resolve) => {
-    /** @param {MessageEvent} event */
-    const heard = (event) => {
-      if (event.data?.state !== state) return;
-      channel.removeEventListener("message", heard);
-      keep(event.data.session);
-      resolve(undefined);
-    };
-    channel.addEventListener("message", heard);
-  });
+  /** @param {MessageEvent} event */
+  const heard = async (event) => {
+    if (event.data?.state !== state) return;
+    channel.removeEventListener("message", heard);
+    /** @type {Session} */
+    const session = event.data.session;
+    const answer = await fetch("/api/v1/me", { headers: { Authorization: `Bearer ${session.token}` } }).catch(() => null);
+    if (!answer?.ok) return; // the question stays open, and can be answered again
+    const { user } = await answer.json();
+    keep(session);
+    signedIn(user);
+  };
+  channel.addEventListener("message", heard);
 }
 
 /** Whether the browser has just come back from the identity provider. */

@@ -238,8 +238,12 @@ function card(context, card, connections, people, said, reload) {
     card.state === "reconnect_required" &&
       notice(
         "bad",
-        h("p", {}, card.reason ?? "Planning Center no longer accepts our sign-in."),
-        h("p", {}, "Nothing was lost; changes wait until an administrator reconnects."),
+        h(
+          "p",
+          {},
+          card.reason ??
+            "Planning Center no longer accepts our sign-in. Nothing was lost; changes wait until an administrator reconnects.",
+        ),
       ),
     card.state === "closing" && h("p", {}, "No new work is begun. Access is being taken back at Planning Center."),
     live &&
