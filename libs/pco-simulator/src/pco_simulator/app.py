@@ -506,7 +506,11 @@ def _scripted(action: Respond) -> _Answer:
     if action.body == "html":
         page = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
         return _plain(action.status, HTML, page.encode(), headers)
-    error = {"status": str(action.status), "title": title, "detail": action.detail or title}
+    error = {
+        "status": str(action.status),
+        "title": title,
+        "detail": action.detail or _DETAILS.get(action.status, title),
+    }
     if action.code is not None:
         error["code"] = action.code
     return _plain(action.status, JSON, orjson.dumps({"errors": [error]}), headers)
@@ -525,6 +529,18 @@ _TITLES = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
+
+
+_DETAILS = {
+    400: "Your request could not be processed",
+    401: "This authenticated user does not have a record in this application.",
+    403: "You do not have access to this resource",
+    404: "The resource you requested could not be found",
+    409: "The record you are trying to create/update already exists",
+    500: "An internal server error occurred on our end and we've been notified."
+    " Please contact support if the issue persists.",
+}
+"""The vendor's own words (its documentation; 500: planningcenter/developers#145, #471)."""
 
 
 async def _read_body(receive: Receive) -> bytes:

@@ -408,11 +408,12 @@ class OAuth:
         login = self._world.login(grant.organization_id, grant.person_id)
         if login is None:
             raise OAuthError("invalid_token", "The user of this token is gone", 401)
+        organization_id = grant.organization_id
         return {
             "sub": grant.person_id,
             "name": login.name,
             "email": login.email,
-            "organization_id": grant.organization_id,
+            "organization_id": int(organization_id) if self._settings.numeric_organization_id else organization_id,
             "organization_name": self._world.organizations[grant.organization_id].name,
         }
 
@@ -449,10 +450,9 @@ def _problem(asked: AuthorizationRequest, values: Mapping[str, str]) -> tuple[st
 
 
 def _verifies(code: AuthorizationCode, verifier: str | None) -> bool:
-    if code.code_challenge is None:
-        return True
-    if not verifier:
-        return False
+    if code.code_challenge is None or not verifier:
+        # Doorkeeper refuses a verifier that nobody announced (unconfirmed for the vendor).
+        return code.code_challenge is None and not verifier
     digest = hashlib.sha256(verifier.encode()).digest()
     computed = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     return secrets.compare_digest(computed, code.code_challenge.rstrip("="))

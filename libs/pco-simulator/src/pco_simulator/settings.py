@@ -66,6 +66,8 @@ class Settings(BaseModel):
     """Whether revoking one token of a pair ends the other as well."""
     second_consent_ends_first_grant: bool = False
     """Whether a person's second consent to the same application ends the earlier grant."""
+    numeric_organization_id: bool = False
+    """Whether the claim `organization_id` is a number; both that and a string were seen."""
 
     clock_offset_seconds: Annotated[float, Field(ge=-1e9, le=1e9)] = 0
     """The vendor's clock minus the real one, in everything it stamps. Lifetimes of tokens do not jump with it."""

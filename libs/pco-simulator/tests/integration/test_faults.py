@@ -75,7 +75,8 @@ def test_answers_in_each_form(api: httpx.Client, control: Control) -> None:
     control.add_fault({"kind": "respond", "status": 502, "body": "html"}, nth=2)
     control.add_fault({"kind": "respond", "status": 500, "body": "empty"}, nth=3)
     control.add_fault({"kind": "too_many_requests", "retry_after": 5}, nth=4)
-    first, second, third, fourth = (api.get(PEOPLE) for _ in range(4))
+    control.add_fault({"kind": "respond", "status": 409}, nth=5)
+    first, second, third, fourth, fifth = (api.get(PEOPLE) for _ in range(5))
     assert first.json()["errors"][0]["status"] == "503"
     assert first.headers["retry-after"] == "7"
     assert second.headers["content-type"].startswith("text/html")
@@ -83,6 +84,13 @@ def test_answers_in_each_form(api: httpx.Client, control: Control) -> None:
     assert (third.status_code, third.content) == (500, b"")
     assert (fourth.status_code, fourth.headers["retry-after"]) == (429, "5")
     assert fourth.json()["errors"][0]["detail"] == "Rate limit exceeded: 1 of 100 requests per 20 seconds"
+    assert fifth.json()["errors"] == [
+        {
+            "status": "409",
+            "title": "Duplicate Record",
+            "detail": "The record you are trying to create/update already exists",
+        }
+    ]
 
 
 def test_truncated_body(api: httpx.Client, control: Control) -> None:

@@ -162,6 +162,21 @@ def test_code_needs_its_verifier_and_redirect_uri(application: Application, chan
     assert (answer.status_code, answer.json()) == (400, INVALID_GRANT)
 
 
+def test_a_verifier_that_was_not_announced_is_refused(application: Application) -> None:
+    announced = [name for name in application.request if name.startswith("code_challenge")]
+    for name in announced:
+        del application.request[name]
+    code = application.decide()["code"]
+    assert application.exchange(code).json() == INVALID_GRANT
+    assert application.exchange(code, code_verifier="").status_code == 200
+
+
+def test_organization_id_may_be_a_number(application: Application, control: Control, church: str) -> None:
+    control.change_settings(numeric_organization_id=True)
+    token = application.connect()["access_token"]
+    assert application.call(token, "/oauth/userinfo").json()["organization_id"] == int(church)
+
+
 def test_code_expires_and_belongs_to_its_application(
     simulator: SimulatorProcess, application: Application, control: Control
 ) -> None:

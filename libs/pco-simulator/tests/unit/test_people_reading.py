@@ -481,6 +481,14 @@ def test_older_versions_have_older_shapes(api: Direct, person_id: str) -> None:
     assert total(api, "where[street]=1 elm st%25", "/people/v2/addresses") >= 1
     assert api.patch(f"/people/v2/addresses/{address_id}", {"street_line_1": "x"}).status == 422
     assert api.patch(f"/people/v2/addresses/{address_id}", {"street": "3 Oak Rd"}).status == 200
+    api.version = "2018-08-01"
+    first = api.get(f"{PEOPLE}/{person_id}/addresses")
+    assert first.body["meta"]["can_query_by"] == ["city", "state", "zip", "street", "location", "primary"]
+    assert first.body["meta"]["can_order_by"] == [
+        *("city", "state", "zip", "street", "location", "primary", "created_at", "updated_at")
+    ]
+    assert list(api.get(f"/people/v2/addresses/{address_id}").data["links"]) == ["self"]
+    assert "blocked" not in api.get("/people/v2/emails").body["meta"]["can_query_by"]
     api.version = "2023-03-21"
     shown = api.get(f"/people/v2/addresses/{address_id}").data["attributes"]
     assert (shown["street_line_1"], shown["street_line_2"]) == ("3 Oak Rd", None)

@@ -294,7 +294,8 @@ class _Call:
 
     def _selected(self, context: Context, kind: Kind, conditions: tuple[Condition, ...], order: Order) -> Sequence[int]:
         church = self.world.church(self.organization_id)
-        if not conditions or not context.view.current:
+        indexed = not conditions and not any(name in kind.source.derived for name, _ in order)
+        if indexed or not context.view.current:
             return select(context.view, kind.source, conditions, order, None)
         key = (kind.type, conditions, order)
         kept = church.selections.get(key)

@@ -192,7 +192,7 @@ PERSON_INCLUDES = (
 
 def person_name(view: View, row: Row) -> str:
     """The display name: first and last name and the suffix (recorded "... Jr."); a prefix is not part of it
-    (unconfirmed)."""
+    (recorded in 2018)."""
     suffix = view.get("NameSuffix", row.attrs.get("name_suffix_id"))
     parts = (row.attrs.get("first_name"), row.attrs.get("last_name"), suffix and suffix.get("value"))
     return " ".join(part for part in parts if part)
@@ -359,6 +359,8 @@ def _email_attributes(context: Context, row: Row) -> dict[str, Any]:
     return attributes
 
 
+_EMAIL_QUERY = ("address", "location", "primary", "created_at", "updated_at", "blocked")
+
 EMAIL = Kind(
     type="Email",
     source=Source(
@@ -376,7 +378,8 @@ EMAIL = Kind(
     relationships=person_ref,
     self_path=lambda row: f"/emails/{row.id}",
     can_order=_fixed("address", "location", "primary", "created_at", "updated_at"),
-    can_query=_fixed("address", "location", "primary", "created_at", "updated_at", "blocked"),
+    # Whether the first version has the two times is unconfirmed; it has no `blocked`.
+    can_query=lambda version: _EMAIL_QUERY[:-1] if version < _FIRST_SHAPE_ENDS else _EMAIL_QUERY,
     links=lambda context, row: {"person": f"{context.root}/people/{row.attrs['person_id']}"},
     parents=("person_id",),
     exact=("address",),
@@ -458,8 +461,10 @@ def _address_attributes(context: Context, row: Row) -> dict[str, Any]:
 
 
 def _address_fields(*names: str) -> Callable[[str], tuple[str, ...]]:
-    lines = (*names, "street_line_1", "street_line_2")
-    return lambda version: lines if version >= _STREET_LINES else (*names, "street")
+    """`names` begin with city, state, zip and country; the first version is as recorded in 2018."""
+    lines, one = (*names, "street_line_1", "street_line_2"), (*names, "street")
+    first = (*names[:3], "street", *names[4:])
+    return lambda version: lines if version >= _STREET_LINES else one if version >= _FIRST_SHAPE_ENDS else first
 
 
 def has_street_lines(version: str) -> bool:
@@ -494,7 +499,9 @@ ADDRESS = Kind(
     ),
     # No created_at and updated_at: the vendor ignores such filters on addresses.
     can_query=_address_fields("city", "state", "zip", "country_code", "location", "primary"),
-    links=lambda context, row: {"country": f"{context.root}/addresses/{row.id}/country"},
+    links=lambda context, row: (
+        {} if context.version < _FIRST_SHAPE_ENDS else {"country": f"{context.root}/addresses/{row.id}/country"}
+    ),
     parents=("person_id",),
 )
 
