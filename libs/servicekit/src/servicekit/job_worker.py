@@ -72,7 +72,7 @@ class JobContext:
 
     async def verify(self, session: AsyncSession) -> None:
         """Hold the job's row for this transaction, for writes without a checkpoint. LeaseLost as there."""
-        await self._update(session)
+        self.stop_requested = (await self._update(session)).stop_requested
 
     async def wait(self, session: AsyncSession, data: dict[str, Any], *, until: datetime | None = None) -> None:
         """Give the job back until `until`, or until `jobs.resume` if None; then return from `run`."""

@@ -13,8 +13,8 @@ Before each request the lease is checked to last longer than the request may tak
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -40,13 +40,25 @@ from people_sync.usecases.sync.push_person import push_person
 from servicekit.job_worker import JobContext
 
 BATCH: Final = 200
-_MOST_WAITS: Final = 5
-"""How often a run comes back to one record; the next run goes on with it. A lost answer needs three."""
+_MOST_WAITS: Final = 6
+"""How often a run waits for one record before it is left to the next run. A lost answer costs two."""
 _WAIT_STEP: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 Push = Callable[[Work, Change], Awaitable[str]]
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A record about which nothing can be decided before `until`, for the `times`-th time."""
+
+    until: datetime
+    times: int = 1
+
+
+Waits = dict[int, _Wait]
+"""By change."""
 
 
 async def push(work: Work) -> None:
@@ -70,19 +82,16 @@ def _guard(job: JobContext, work: Work) -> Callable[[], Awaitable[None]]:
 
 async def _all_of(work: Work, kind: str, one: Push) -> None:
     """Until nothing is planned any more. What cannot be decided before an instant comes again after it."""
-    waits: Counter[int] = Counter()
+    waits: Waits = {}
     while True:
-        waiting = [until async for until in _round(work, kind, one, waits)]
-        if not waiting:
+        await _round(work, kind, one, waits)
+        if not waits:
             return
-        await _wait_until(work, min(waiting))
+        await _wait_until(work, min(wait.until for wait in waits.values()))
 
 
-async def _round(work: Work, kind: str, one: Push, waits: Counter[int]) -> AsyncIterator[datetime]:
-    """Everything planned, once, in batches; yields the instants before which something could not be decided.
-
-    `waits`: by change, how often that was so.
-    """
+async def _round(work: Work, kind: str, one: Push, waits: Waits) -> None:
+    """Everything planned that need not wait, once, in batches."""
     after = 0
     while True:
         async with work.job.sessions() as session:
@@ -102,19 +111,28 @@ async def _round(work: Work, kind: str, one: Push, waits: Counter[int]) -> Async
         if not changes:
             return
         after = changes[-1].id
-        for change, until in await _together(work, changes, one):
-            waits[change.id] += 1
-            if waits[change.id] < _MOST_WAITS:
-                yield until
-            else:
-                await _note(work, change, LATER, sentence=OUTCOMES[LATER])
+        now = work.resources.clock.now()
+        due = [change for change in changes if change.id not in waits or waits[change.id].until <= now]
+        for change, until in await _together(work, due, one):
+            await _again(work, change, until, waits)
         work.job.stop_if_requested()
 
 
-async def _together(work: Work, changes: Sequence[Change], one: Push) -> list[tuple[Change, datetime]]:
+async def _again(work: Work, change: Change, until: datetime | None, waits: Waits) -> None:
+    """Note whether, and when, the run has to come back to a record."""
+    before = waits.pop(change.id, None)
+    if until is None:
+        return
+    if before is not None and before.times == _MOST_WAITS:
+        await _note(work, change, LATER, sentence=OUTCOMES[LATER])
+    else:
+        waits[change.id] = _Wait(until, before.times + 1 if before else 1)
+
+
+async def _together(work: Work, changes: Sequence[Change], one: Push) -> list[tuple[Change, datetime | None]]:
     """Push several records at once; the pacer sets the speed. An error that is not one record's own ends all.
 
-    Returns those about which nothing can be decided yet, and until when.
+    Each comes back with the instant before which nothing can be decided about it, if there is one.
     """
     limit = asyncio.Semaphore(work.resources.settings.push_at_once)
 
@@ -128,8 +146,7 @@ async def _together(work: Work, changes: Sequence[Change], one: Push) -> list[tu
     except ExceptionGroup as failed:
         # All fail for the same reason (no connection, lease lost); the first one speaks for them.
         raise failed.exceptions[0] from failed
-    answers = zip(changes, (task.result() for task in tasks), strict=True)
-    return [(change, until) for change, until in answers if until is not None]
+    return [(change, task.result()) for change, task in zip(changes, tasks, strict=True)]
 
 
 async def _wait_until(work: Work, until: datetime) -> None:
