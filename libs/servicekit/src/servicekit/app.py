@@ -112,7 +112,8 @@ def _make_runtime(settings: ServiceSettings, clock: Clock) -> Runtime:
         sessions=db.make_sessions(engine, settings.service_name),
         listener=Listener(settings.database_url.get_secret_value()),
         dead_letters=Producer(settings.kafka_bootstrap_servers, client_id=f"{settings.service_name}.dlq"),
-        http=httpx.AsyncClient(timeout=10.0),
+        # As many connections as there is work: a peer that hangs must not keep others from being asked.
+        http=httpx.AsyncClient(timeout=10.0, limits=httpx.Limits(max_connections=None, max_keepalive_connections=100)),
         clock=clock,
         health=health.Health(),
     )

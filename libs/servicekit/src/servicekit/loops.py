@@ -41,6 +41,7 @@ class Supervisor:
     def __init__(self, health: Health) -> None:
         self._health = health
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
 
     def start(
         self, name: str, step: Callable[[], Awaitable[None]], *, every: float = 0, longest_round: float = 60.0
@@ -51,6 +52,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Cancel all and wait until they have ended."""
+        self._stopping = True
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -64,6 +66,9 @@ class Supervisor:
             try:
                 await step()
             except Exception:
+                if self._stopping:  # on its way out, in place of the cancellation
+                    log.warning("loop ended badly", loop=name, exc_info=True)
+                    return
                 failures += 1
                 METRICS.loop_restarts_total.labels(name).inc()
                 if failures == 1:

@@ -31,6 +31,20 @@ async def test_a_loop_outlives_any_number_of_failures(monkeypatch: pytest.Monkey
     await supervisor.stop()
 
 
+async def test_a_loop_whose_last_words_fail_is_stopped_all_the_same() -> None:
+    async def step() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ConnectionRefusedError  # a job is given back at the shutdown, and PostgreSQL is away
+
+    supervisor = loops.Supervisor(Health())
+    supervisor.start("loop", step)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        await supervisor.stop()
+
+
 async def test_a_handler_that_never_comes_back_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = Guard("people-sync.connections", "auth.connection.v1", None, cast("Any", None))
     group = Consumers(cast("Any", SimpleNamespace(dead_letters=None)), None, [])

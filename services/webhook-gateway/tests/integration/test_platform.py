@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from contracts.routes import ROUTES
 from servicekit.auth import Verifier
-from servicekit.testing import KeyRing, serve
+from servicekit.testing import KeyRing, eventually, serve
 from webhook_gateway.config import Settings
 
 
@@ -257,6 +257,30 @@ async def test_a_slow_owner_is_a_504_that_claims_nothing_about_a_change(
     assert "may or may not have been made" in write.json()["detail"]
     # A change is never sent twice.
     assert [request.method for request in owner.requests] == ["GET", "POST"]
+
+
+async def test_an_owner_that_hangs_keeps_no_other_from_being_asked(
+    make_gateway: Any, provider: Any, owner: Any
+) -> None:
+    release = asyncio.Event()
+
+    async def answer(request: Request) -> Response:
+        if request.url.path == "/api/v1/people/status":
+            await release.wait()
+        return JSONResponse({})
+
+    owner.answer = answer
+    async with (
+        serve(await make_gateway(), ready=False) as client,
+        httpx.AsyncClient(base_url=client.base_url, timeout=30, limits=httpx.Limits(max_connections=None)) as many,
+    ):
+        hanging = [many.get("/api/v1/people/status", headers=provider.headers()) for _ in range(150)]
+        waiting = asyncio.gather(*hanging)
+        await eventually(lambda: len(owner.requests) >= 100, within=10)
+        async with asyncio.timeout(3):
+            assert (await client.get("/api/v1/connections", headers=provider.headers())).status_code == 200
+        release.set()
+        assert {answer.status_code for answer in await waiting} == {200}
 
 
 async def test_a_new_key_of_the_provider_is_found_and_floods_do_not_reach_it(make_gateway: Any, provider: Any) -> None:
