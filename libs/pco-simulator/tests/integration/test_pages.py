@@ -72,3 +72,6 @@ def test_a_human_merges_and_moves_between_households(browser: httpx.Client, cont
 def test_unknown_church_and_person(browser: httpx.Client, church: str) -> None:
     assert browser.get("/churches/1").status_code == 404
     assert browser.get(f"/churches/{church}/people/999999999").status_code == 404
+    assert browser.get(f"/churches/{church}?offset={'9' * 30}").status_code == 200
+    broken = browser.post(f"/churches/{church}/people", content=b"x", headers={"Content-Type": "multipart/form-data"})
+    assert 'role="alert"' in broken.text

@@ -142,7 +142,8 @@ class _Screens:
             return Response("There is no such church.", 404)
         search = request.query_params.get("q", "").strip()
         offset = request.query_params.get("offset", "0")
-        query = {"per_page": str(_PAGE), "offset": offset if offset.isdecimal() else "0", "include": "emails"}
+        known = offset.isdecimal() and len(offset) < 10
+        query = {"per_page": str(_PAGE), "offset": offset if known else "0", "include": "emails"}
         if search:
             query["where[search_name_or_email]"] = search
         else:
