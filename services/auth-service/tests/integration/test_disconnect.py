@@ -151,6 +151,19 @@ async def test_vendor_away_while_revoking_is_tried_again_then_said(auth: Auth) -
     assert await auth.sql("SELECT * FROM oauth_grant") == []
 
 
+async def test_tokens_whose_key_is_gone_do_not_keep_a_church_closing_for_ever(auth: Auth) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.sql("UPDATE oauth_grant SET refresh_token = 'unreadable'")
+    await auth.call(admin, "POST", "/people/disconnect")
+    await auth.sql("UPDATE disconnect SET due_at = now(), attempts = 4")
+    receipt = await auth.receipt(admin)
+    assert (outcomes(receipt)["refresh_token"], outcomes(receipt)["access_token"]) == ("failed", "failed")
+    assert "could not be read" in sentence(receipt, "refresh_token")
+    assert "remove our application" in sentence(receipt, "refresh_token")
+    await auth.connect(admin)
+
+
 async def test_disconnect_while_a_reconnect_is_required(auth: Auth, facts: Facts) -> None:
     admin = new_church()
     await auth.connect(admin)

@@ -19,7 +19,8 @@ def every_line() -> list[Line]:
         receipt.already_ended(interrupted=False),
         receipt.already_ended(interrupted=True),
         receipt.revoked(refresh_token_active=False, access_token_active=True),
-        receipt.revocation_failed(),
+        receipt.revocation_failed(readable=True),
+        receipt.revocation_failed(readable=False),
         receipt.stopped("people"),
         receipt.stopped("calendar"),
     ):

@@ -113,12 +113,13 @@ def _revoked(what: str, *, active: bool) -> Line:
     return Line("done", f"{what} was ended, and Planning Center confirms it.")
 
 
-def revocation_failed() -> Mapping[Step, Line]:
-    """Both token lines, when Planning Center could not be reached."""
-    line = "Planning Center could not be reached to end {}. We no longer hold it. To be sure, remove our application at"
+def revocation_failed(*, readable: bool) -> Mapping[Step, Line]:
+    """Both token lines, when Planning Center could not be reached, or the key that our tokens are under is gone."""
+    why = "Planning Center could not be reached to end {}" if readable else "What we stored of {} could not be read"
+    line = f"{why}. We no longer hold it. To be sure, remove our application at {LEFTOVERS}"
     return {
-        "refresh_token": Line("failed", f"{line.format('our lasting access')} {LEFTOVERS}"),
-        "access_token": Line("failed", f"{line.format('our present access')} {LEFTOVERS}"),
+        "refresh_token": Line("failed", line.format("our lasting access")),
+        "access_token": Line("failed", line.format("our present access")),
     }
 
 

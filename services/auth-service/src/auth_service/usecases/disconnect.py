@@ -124,17 +124,17 @@ class Disconnecting:
                     await self._finish(row, outcome)
 
     async def _revoke(self, row: Disconnect, grant: OAuthGrant) -> Mapping[Step, Line] | None:
-        """Revoke both tokens as they are stored now, and check. None: Planning Center is away, try again later."""
+        """Revoke both tokens as they are stored now, and check. None: not possible now, try again later."""
         async with self._sessions.begin() as session:
             stored = await queries.grant(session, grant.id)
         if stored is None or stored.ended_at:
             return lines.already_ended(interrupted=stored is not None and stored.refresh_started_at is not None)
         try:
             return await end_tokens(self._vendor, self._vault, stored)
-        except PlanningCenterAway as error:
-            log.warning("tokens could not be revoked", cause=str(error), attempt=row.attempts)
+        except (PlanningCenterAway, InvalidToken) as error:
+            log.warning("tokens could not be revoked", cause=repr(error), attempt=row.attempts)
             if row.attempts >= REVOKE_ATTEMPTS:
-                return lines.revocation_failed()
+                return lines.revocation_failed(readable=not isinstance(error, InvalidToken))
         async with self._sessions.begin() as session:
             await session.execute(
                 update(Disconnect)
