@@ -108,8 +108,9 @@ function sync(present, wanted) {
     if (present.getAttribute(name) !== value) present.setAttribute(name, value);
   }
   for (const { name } of [...present.attributes]) {
-    // Whether something is open is the reader's choice.
-    if (!wanted.hasAttribute(name) && name !== "open") present.removeAttribute(name);
+    // Whether something is open is the reader's choice, and a button that works stays shut until it is done.
+    const own = name === "open" || name === "data-busy" || (name === "disabled" && present.hasAttribute("data-busy"));
+    if (!own && !wanted.hasAttribute(name)) present.removeAttribute(name);
   }
   for (const name of HANDLERS) /** @type {any} */ (present)[name] = /** @type {any} */ (wanted)[name];
   // A custom element looks after its own content.

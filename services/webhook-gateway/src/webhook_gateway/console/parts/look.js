@@ -122,6 +122,9 @@ export function action(label, work, options = {}) {
   );
 }
 
+/** `data-busy` tells a live update that the button is shut for the moment. */
+const BUSY = ["disabled", "data-busy"];
+
 /**
  * Do some work for a button or form. What goes wrong is said right behind it, until the next attempt.
  * @param {HTMLElement} origin
@@ -132,7 +135,7 @@ export async function run(origin, work) {
   const place = origin instanceof HTMLFormElement ? origin : (origin.closest(".row, .dialog-actions") ?? origin);
   const next = origin instanceof HTMLFormElement ? origin.querySelector(".failure") : place.nextElementSibling;
   if (next?.classList.contains("failure")) next.remove();
-  for (const button of buttons) button.setAttribute("disabled", "");
+  for (const button of buttons) for (const name of BUSY) button.setAttribute(name, "");
   try {
     await work();
   } catch (error) {
@@ -145,7 +148,7 @@ export async function run(origin, work) {
       (origin.querySelector(".row, .dialog-actions") ?? origin).before(said);
     } else place.after(said);
   } finally {
-    for (const button of buttons) button.removeAttribute("disabled");
+    for (const button of buttons) for (const name of BUSY) button.removeAttribute(name);
     // Disabling took the focus away; it comes back unless it went elsewhere meanwhile.
     if (document.activeElement === document.body && origin.isConnected) (buttons[0] ?? origin).focus();
   }
