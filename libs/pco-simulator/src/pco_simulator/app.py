@@ -313,6 +313,8 @@ class Edge:
         needed = _PRODUCT_SCOPES[name]
         if needed and not needed & caller.scopes:
             return self._denied("scope")
+        if self._sim.settings.error_hints and name == "people" and not people.is_open_to(self._sim.world, caller):
+            return self._denied("product")
         response = product(self._sim.world, self._request(call, caller, query))
         if response.status == 201:
             call.created_id = _created_id(response.body)
@@ -457,6 +459,7 @@ _DENIALS = {
     "unknown": (401, "CHINCHILLA", "The credentials are unknown"),
     "gone": (401, "FLAMINGO", "The user is gone"),
     "scope": (403, "PELICAN", ""),
+    "product": (403, "TRASH_PANDA", ""),
 }
 """Status, the vendor's hint (its documentation of errors), and a description."""
 

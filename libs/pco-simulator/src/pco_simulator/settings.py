@@ -74,6 +74,9 @@ class Settings(BaseModel):
     lists_lag_ms: Count = 0
     filters_lag_ms: Count = 0
     singles_lag_ms: Count = 0
+    includes_lag_ms: Count = 0
+    """How much further behind `included` is: a relationship may name a row that `included` does not carry yet
+    (measured by a public People mirror, minutes after a write)."""
     contacts_touch_person: bool = False
     """Whether a change of an email, phone number or address moves `Person.updated_at`."""
     household_roles: bool = False

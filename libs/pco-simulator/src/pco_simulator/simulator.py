@@ -78,6 +78,7 @@ class Simulator:
         self.world.lag.lists_ms = changed.lists_lag_ms
         self.world.lag.filters_ms = changed.filters_lag_ms
         self.world.lag.singles_ms = changed.singles_lag_ms
+        self.world.lag.includes_ms = changed.includes_lag_ms
         self.world.contacts_touch_person = changed.contacts_touch_person
         self.world.household_roles = changed.household_roles
         self.world.default_version = changed.default_version

@@ -41,11 +41,13 @@ class Lag:
     lists_ms: int = 0
     filters_ms: int = 0
     singles_ms: int = 0
+    includes_ms: int = 0
+    """Of what `include` brings in, on top of the read's own lag."""
 
     @property
     def largest(self) -> float:
         """Seconds."""
-        return max(self.lists_ms, self.filters_ms, self.singles_ms) / 1000
+        return (max(self.lists_ms, self.filters_ms, self.singles_ms) + self.includes_ms) / 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,5 +351,9 @@ def test_hints_stand_in_the_body_when_switched_on(application: Application, cont
     control.change_settings(error_hints=True)
     tokens = application.connect(scope="calendar")
     assert application.call(tokens["access_token"]).json()["errors"][0]["code"] == "PELICAN"
+    church = control.organizations()[0]
+    outsider = next(one for one in church["logins"] if one["people_permissions"] is None)
+    other = application.connect(login=f"{church['id']}:{outsider['person_id']}")
+    assert application.call(other["access_token"]).json()["errors"][0]["code"] == "TRASH_PANDA"
     control.end_tokens(op="revoke", client_id=application.credentials.id)
     assert application.call(tokens["access_token"]).json()["errors"][0]["code"] == "CAPUCHIN"

@@ -218,6 +218,25 @@ class TestLag:
         assert listed["attributes"]["member_count"] == household["attributes"]["member_count"] + 1
         assert len(api.get(f"{PEOPLE}/{person}/emails").ids) == emails + 1
 
+    def test_what_is_included_may_lag_behind_the_relationship_that_names_it(
+        self, api: Direct, world: World, clock: SetClock
+    ) -> None:
+        world.lag.includes_ms = 60_000
+        person = api.post(PEOPLE, {"first_name": "Ada"}).data["id"]
+        email = api.post(f"{PEOPLE}/{person}/emails", {"address": "ada@example.org"}).data["id"]
+        for url in (f"{PEOPLE}/{person}?include=emails", f"{PEOPLE}?where[id]={person}&include=emails"):
+            body = api.get(url).body
+            (row,) = body["data"] if isinstance(body["data"], list) else [body["data"]]
+            assert [one["id"] for one in row["relationships"]["emails"]["data"]] == [email]
+            assert "included" not in body
+        clock.advance(61)
+        api.patch(f"/people/v2/emails/{email}", {"address": "countess@example.org"})
+        (included,) = api.get(f"{PEOPLE}/{person}?include=emails").body["included"]
+        assert included["attributes"]["address"] == "ada@example.org"
+        clock.advance(61)
+        (included,) = api.get(f"{PEOPLE}/{person}?include=emails").body["included"]
+        assert included["attributes"]["address"] == "countess@example.org"
+
     def test_without_lag_nothing_of_the_past_is_kept(self, api: Direct, lagging: World, clock: SetClock) -> None:
         id_ = api.post(PEOPLE, {"first_name": "Late"}).data["id"]
         lagging.lag.lists_ms = lagging.lag.filters_ms = lagging.lag.singles_ms = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from pco_simulator.exchange import ApiRequest, ApiResponse
+from pco_simulator.exchange import ApiRequest, ApiResponse, Caller
 from pco_simulator.jsonapi import (
     Condition,
     Query,
@@ -67,6 +67,19 @@ def handle(world: World, request: ApiRequest) -> ApiResponse:
     return response
 
 
+def is_open_to(world: World, caller: Caller) -> bool:
+    """Whether the person has access to this product at all."""
+    login = world.login(caller.organization_id, caller.person_id)
+    return login is not None and _permits(login, _MAY_READ)
+
+
+def _permits(login: Login, permissions: tuple[str, ...]) -> bool:
+    # An organization administrator needs no permission in People (recorded 2019: such a person reads and writes
+    # with `people_permissions` null).
+    permitted = login.organization_administrator or login.people_permissions in permissions
+    return "people" in login.products and permitted
+
+
 @dataclass(frozen=True, slots=True)
 class _Parent:
     """What a nested collection hangs on."""
@@ -94,11 +107,7 @@ class _Call:
         login = self.world.login(self.organization_id, request.caller.person_id)
         if login is None:
             raise unauthorized()
-        allowed = _MAY_READ if request.method in ("GET", "HEAD") else _MAY_WRITE
-        # An organization administrator needs no permission in People (recorded 2019: such a person reads and
-        # writes with `people_permissions` null).
-        permitted = login.organization_administrator or login.people_permissions in allowed
-        if "people" not in login.products or not permitted:
+        if not _permits(login, _MAY_READ if request.method in ("GET", "HEAD") else _MAY_WRITE):
             raise forbidden()
         segments = [part for part in request.path.removeprefix(ROOT).split("/") if part]
         if request.method in ("GET", "HEAD"):
@@ -108,8 +117,10 @@ class _Call:
     # -- reads -----------------------------------------------------------------------------------------------
 
     def _context(self, lag_ms: int = 0) -> Context:
+        further = self.world.lag.includes_ms
         return Context(
             view=self.world.view(self.organization_id, lag_ms),
+            behind=self.world.view(self.organization_id, lag_ms + further) if further else None,
             version=self.version,
             root=self.request.base_url + ROOT,
             fields=self.query.fields,

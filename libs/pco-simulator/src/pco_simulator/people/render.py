@@ -6,6 +6,7 @@ Attributes stand in alphabetical order, as in every recording.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -200,7 +201,7 @@ class Included:
             if not nested and target is not ORGANIZATION:
                 for found in rows:
                     if (target.type, found.id) not in self._parts:
-                        self._parts[target.type, found.id] = listed(target, context, found, {})
+                        self._add(target, found, {})
                 continue
             deeper: dict[str, dict[int, dict[str, str]]] = {}
             self_url = f"{context.root}/people/{row.id}/organization" if target is ORGANIZATION else None
@@ -208,16 +209,25 @@ class Included:
             for found in rows:
                 below = self._below(target, found, nested, deeper)
                 if (target.type, found.id) not in self._parts or below[0]:
-                    self._parts[target.type, found.id] = listed(target, context, found, below[0], self_url)
+                    self._add(target, found, below[0], self_url)
                 later += below[1]
             for next_kind, next_row in later:
                 if (next_kind.type, next_row.id) not in self._parts:
-                    self._parts[next_kind.type, next_row.id] = listed(next_kind, context, next_row, {})
+                    self._add(next_kind, next_row, {})
             for second, refs in deeper.items():
                 added.setdefault(second, {"links": {"related": None}, "data": []})["data"].extend(
                     ref for ref in refs.values() if ref not in added[second]["data"]
                 )
         return added
+
+    def _add(self, kind: Kind, row: Row, extra: dict[str, Any], self_url: str | None = None) -> None:
+        context = self._context
+        shown: Row | None = row
+        if context.behind is not None and kind is not ORGANIZATION:
+            shown = context.behind.get(kind.type, row.id)
+            context = replace(context, view=context.behind)
+        if shown is not None:
+            self._parts[kind.type, row.id] = listed(kind, context, shown, extra, self_url)
 
     def _below(
         self, kind: Kind, row: Row, nested: Iterable[str], deeper: dict[str, dict[int, dict[str, str]]]

@@ -82,6 +82,8 @@ class Context:
     """Where links start: `https://host/people/v2`."""
     fields: Mapping[str, frozenset[str]]
     organization_id: int
+    behind: View | None = None
+    """What `included` shows, where that lags behind the rest."""
 
     @property
     def always_included(self) -> bool:
