@@ -32,7 +32,7 @@ from servicekit.testing import Databases, KeyRing, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
 log = logging.getLogger(__name__)
-AT_ONCE: Final = 6
+AT_ONCE: Final = 14
 LARGE_KILLS: Final = 6
 PATIENCE_SECONDS: Final = 240.0
 """Of a busy machine; seconds are enough on an idle one."""
