@@ -479,6 +479,8 @@ def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         document = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError:
         raise bad_request("invalid_json") from None
+    if isinstance(document, list) and document:
+        raise _internal_server_error()
     if not isinstance(document, dict) or "data" not in document:
         raise bad_request("invalid_resource_payload", "The payload given does not contain a 'data' key.") from None
     data = document["data"]
@@ -491,6 +493,19 @@ def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
             raise _invalid_payload(f"'{name}' must be an object")
         parts.append(dict(part or {}))
     return parts[0], parts[1]
+
+
+def _internal_server_error() -> Refused:
+    """What a list of resources in place of a document gets (planningcenter/developers#707)."""
+    return Refused(
+        500,
+        {
+            "status": "500",
+            "title": "Internal Server Error",
+            "detail": "An internal server error occurred on our end and we've been notified."
+            " Please contact support if the issue persists.",
+        },
+    )
 
 
 def _invalid_payload(detail: str) -> Refused:

@@ -41,6 +41,10 @@ class TestBodies:
         answer = api.call("POST", PEOPLE, body)
         assert (answer.status, answer.error["code"], answer.error["title"]) == (400, code, "Bad Request")
 
+    def test_a_list_of_resources_is_too_much_for_the_vendor(self, api: Direct) -> None:
+        answer = api.call("POST", PEOPLE, [{"type": "Person", "attributes": {"first_name": "A"}}])
+        assert (answer.status, answer.error["title"]) == (500, "Internal Server Error")
+
     @pytest.mark.parametrize("data", [[], "x", {"attributes": []}, {"relationships": [1]}])
     def test_data_that_is_no_object(self, api: Direct, data: Any) -> None:
         answer = api.call("POST", PEOPLE, {"data": data})
@@ -59,6 +63,7 @@ class TestBodies:
         for path in ("emails", "field_data", "person_mergers", "marital_statuses"):
             assert api.post(f"/people/v2/{path}", {}).status == 403
         assert api.post("/people/v2/household_memberships", {}).status == 404
+        assert api.post(f"{PEOPLE}/{api.person_id}/notes", {"note": "x"}).status == 404
 
     def test_mergers_cannot_be_changed(self, api: Direct) -> None:
         id_ = api.get("/people/v2/person_mergers").ids[0]

@@ -379,6 +379,9 @@ class _Call:
                     row = rules.create_membership(change, household, attributes, relationships)
                 parent = _Parent("Household", id_, "")
                 return self._single(self._context(), HOUSEHOLD_MEMBERSHIP, row, parent, status=201)
+            case ["people", _, "notes"]:
+                # Without a category, of which there is none here (planningcenter/developers#1209).
+                raise not_found()
             case [name, *rest] if name not in COLLECTIONS or len(rest) > 2:
                 raise not_found()
             case [_, _]:
