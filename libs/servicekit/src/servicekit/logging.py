@@ -26,8 +26,10 @@ _SPEAKING: Final = (ServiceError, TransientError, PermanentError, KafkaError, OS
 
 
 def _plain(_: Any, __: str, event: EventDict) -> EventDict:
-    """Without uvicorn's second copy of its message, coloured for terminals."""
+    """Without uvicorn's second copy of its message, coloured for terminals, and asyncio's copy of an error's text."""
     event.pop("color_message", None)
+    if event.get("logger") == "asyncio":
+        event["event"] = str(event["event"]).partition("\n")[0]
     return event
 
 
@@ -78,8 +80,8 @@ def setup_logging(settings: ServiceSettings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _plain,
+        format_exception,  # before `redact`, which makes a list of the standard library's tuple
         redact,
-        format_exception,
     ]
     if settings.log_format == "json":
         final: list[Processor] = [

@@ -1,5 +1,7 @@
 """The plain decisions: which errors wait, what is redacted, when a group stops."""
 
+import asyncio
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -130,6 +132,21 @@ def test_logs_are_json_and_know_no_persons(capsys: pytest.CaptureFixture[str]) -
     assert "anna" not in json.dumps(third)
     assert "ValidationError" in third["exception"]
     assert "test_values.py" in third["exception"]
+
+
+async def test_a_task_that_nobody_waited_for_tells_no_persons_data(capsys: pytest.CaptureFixture[str]) -> None:
+    async def quote(personal: str) -> None:
+        raise ValueError(personal)
+
+    with json_logs():
+        task = asyncio.create_task(quote("anna@example.org"))
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+    line = json.loads(capsys.readouterr().out)
+    assert line["event"] == "Task exception was never retrieved"
+    assert "anna" not in json.dumps(line)
+    assert "ValueError" in line["exception"]
 
 
 def test_a_traceback_keeps_the_text_of_our_own_errors() -> None:
