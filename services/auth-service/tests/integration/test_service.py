@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from auth_support import Auth, environment, make_settings, new_church
@@ -47,13 +48,19 @@ async def test_reencrypt_lets_the_old_key_go(auth: Auth) -> None:
     await auth.connect(admin)
     await auth.begin(admin, "calendar")
     lease = (await auth.lease(admin)).json()
+    await auth.sql(
+        "INSERT INTO oauth_grant SELECT (jsonb_populate_record(g, jsonb_build_object("
+        "'id', $1::uuid, 'refresh_token', 'of a lost key'))).* FROM oauth_grant g",
+        UUID(int=0),
+    )
     old, new = auth.settings.encryption_keys[0], Fernet.generate_key().decode()
     settings = auth.settings.model_copy(update={"token_encryption_keys": SecretStr(f"{new},{old}")})
     command = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "auth_service", "reencrypt", env=environment(settings)
     )
-    assert await command.wait() == 0
-    (grant,) = await auth.sql("SELECT * FROM oauth_grant")
+    assert await command.wait() == 1, "one is left as it is"
+    (lost, grant) = await auth.sql("SELECT * FROM oauth_grant ORDER BY id")
+    assert lost["id"] == UUID(int=0)
     (attempt,) = await auth.sql("SELECT * FROM authorization_attempt WHERE used_at IS NULL")
     only_new = Vault([new])
     assert only_new.open(grant["access_token"]) == lease["access_token"]
