@@ -218,10 +218,12 @@ class _Call:
 
     def _members(self, context: Context, household: Row) -> list[Row]:
         people = members(context.view, household)
-        if "non_pending" not in self.query.filters:
-            return people
-        pending = {row.attrs["person_id"] for row in _memberships(context, household) if row.get("pending")}
-        return [person for person in people if person.id not in pending]
+        if "non_pending" in self.query.filters:
+            pending = {row.attrs["person_id"] for row in _memberships(context, household) if row.get("pending")}
+            people = [person for person in people if person.id not in pending]
+        if "without_deceased" in self.query.filters:
+            people = [person for person in people if not _is_deceased(context, person)]
+        return people
 
     def _row(self, context: Context, type_: str, id_: str) -> Row:
         row = context.view.get(type_, parse_id(id_))
@@ -411,6 +413,12 @@ def _among(rows: Sequence[Row], id_: str) -> Row:
         if str(row.id) == id_:
             return row
     raise not_found()
+
+
+def _is_deceased(context: Context, person: Row) -> bool:
+    """By the reason they are inactive (unconfirmed)."""
+    reason = context.view.get("InactiveReason", person.attrs.get("inactive_reason_id"))
+    return reason is not None and reason.get("value") == "Deceased"
 
 
 def _memberships(context: Context, household: Row) -> list[Row]:
