@@ -60,6 +60,8 @@ let conflicts = 0;
 let entry = "";
 let leaving = new AbortController();
 let unsaved = () => false;
+/** The address of the open page; the browser's own is ahead of it after Back. */
+let shown = "";
 
 /** @param {string} part of an address; null if it is none */
 function decoded(part) {
@@ -75,6 +77,7 @@ async function open(address, focus = true) {
   const { pathname, searchParams: query } = new URL(address, location.origin);
   leaving.abort();
   leaving = new AbortController();
+  shown = address;
   unsaved = () => false;
   const { signal } = leaving;
   const found = PAGES.find(([pattern]) => pattern.test(pathname));
@@ -112,7 +115,9 @@ async function open(address, focus = true) {
           if (value === null || value === undefined || value === "") query.delete(name);
           else query.set(name, String(value));
         }
-        if (!signal.aborted) history.replaceState(history.state, "", here({}));
+        if (signal.aborted) return;
+        history.replaceState(history.state, "", here({}));
+        shown = location.href;
       },
       keep: (ask) => (unsaved = ask),
     });
@@ -129,9 +134,11 @@ async function open(address, focus = true) {
   scrollTo(0, history.state?.scroll ?? 0);
 }
 
+const mayLeave = () => !unsaved() || confirm("What you typed is not saved. Leave without saving it?");
+
 /** @param {string} address */
 function go(address, { replace = false } = {}) {
-  if (unsaved() && !confirm("What you typed is not saved. Leave without saving it?")) return;
+  if (!mayLeave()) return;
   if (!replace) history.replaceState({ scroll: scrollY }, "");
   history[replace ? "replaceState" : "pushState"]({}, "", address);
   void open(address);
@@ -296,7 +303,10 @@ async function start() {
   const connected = showFrame();
   history.scrollRestoration = "manual";
   document.addEventListener("click", follow);
-  addEventListener("popstate", () => void open(location.href));
+  addEventListener("popstate", () => {
+    if (mayLeave()) void open(location.href);
+    else history.pushState({}, "", shown);
+  });
   addEventListener("beforeunload", (event) => {
     if (unsaved()) event.preventDefault();
   });

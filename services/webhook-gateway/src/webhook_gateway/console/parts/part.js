@@ -88,13 +88,15 @@ export function part({ signal, load, render, skeleton = bones, follows = [], cla
     failures += 1;
     element.removeAttribute("aria-busy");
     const sentence = h("p", {}, sentenceOf(error));
-    const counting = h("p", { class: "small" });
+    // Each second would be read out from inside an alert.
+    const counting = h("p", { class: "small", "aria-hidden": "true" });
+    const said = h("span", { class: "hidden-visually" }, "It is tried again by itself.");
     const retry = h("button", { type: "button", onclick: reload }, "Try now");
     const failure = h(
       "div",
       { key: "part-failure", class: "notice bad", role: "alert" },
       sentence,
-      lasting ? null : h("div", { class: "row" }, counting, retry),
+      lasting ? null : h("div", { class: "row" }, counting, said, retry),
     );
     update(element, failure, known ? render(/** @type {T} */ (value)) : null);
     if (lasting) return;
