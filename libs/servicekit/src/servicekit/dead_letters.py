@@ -115,6 +115,7 @@ def _archived(record: ConsumerRecord[Any, Any]) -> dict[str, Any]:
 
 
 def _append(path: Path, lines: str) -> None:
+    path.touch(0o600)  # people's data
     with path.open("a") as file:
         file.write(lines)
 

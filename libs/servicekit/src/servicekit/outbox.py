@@ -25,6 +25,8 @@ from servicekit.telemetry import METRICS
 
 CHANNEL = "outbox"
 MAX_EVENTS = 2000
+MAX_BYTES = 1_000_000
+"""Below what a broker takes by default, headers included: a row it refuses would hold up all rows behind it."""
 _RELAY_LOCK = 0x0_0B0C  # any constant: one relay at a time per database
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -86,12 +88,10 @@ def _row(event: Event, service: str) -> dict[str, Any]:
     if flow.causation_id:
         headers["ce_causationid"] = flow.causation_id
     _PROPAGATOR.inject(headers)  # adds traceparent, if a trace is being recorded
-    return {
-        "topic": topic.name,
-        "key": event.key,
-        "value": event.model_dump_json().encode(),
-        "headers": headers,
-    }
+    value = event.model_dump_json().encode()
+    if (size := len(event.key.encode()) + len(value)) > MAX_BYTES:
+        raise ValueError(f"{type(event).__name__} has {size} bytes; Kafka takes {MAX_BYTES}")
+    return {"topic": topic.name, "key": event.key, "value": value, "headers": headers}
 
 
 class Relay:

@@ -174,6 +174,7 @@ async def test_operators_list_replay_and_archive(
     path = tmp_path / "rejected.jsonl"
     assert await command("archive", DEAD_LETTERS, "--to", str(path)) == f"1 messages written to {path}"
     assert len(path.read_text().splitlines()) == 1
+    assert path.stat().st_mode & 0o077 == 0, "for its owner alone"
     assert await command("list", DEAD_LETTERS) == "nothing to do"
     with pytest.raises(ValueError, match="not a dead-letter topic"):
         await command("list", "auth.connection.v1")

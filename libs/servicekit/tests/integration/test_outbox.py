@@ -201,6 +201,20 @@ async def test_only_the_registrys_producer_may_append(sessions: Sessions) -> Non
             await append(session, fact("org"))
 
 
+async def test_what_kafka_would_not_take_never_stands_in_the_way_of_the_others(
+    engine: AsyncEngine, sessions: Sessions, kafka_server: str
+) -> None:
+    async with sessions.begin() as session:
+        await append(session, note_event("org-big", "k" * 400_000, 1))  # its key is in its body as well
+    producer = Producer(kafka_server, client_id="big")
+    assert await Relay(engine, producer, Wake()).relay_batch() == 1
+    await producer.close()
+    with pytest.raises(ValueError, match=r"WebhookApplied has 1[0-9]+ bytes"):
+        async with sessions.begin() as session:
+            await append(session, note_event("org-big", "k" * 600_000, 1))
+    assert await _is_empty(engine)
+
+
 async def test_nothing_leaves_a_transaction_that_is_rolled_back(engine: AsyncEngine, sessions: Sessions) -> None:
     async with sessions() as session:
         await append(session, note_event("org-back", "k", 1))
