@@ -28,6 +28,7 @@ from servicekit.loops import Loop, Supervisor
 from servicekit.migrations import migrate
 from servicekit.notify import Listener
 from servicekit.producer import Producer
+from servicekit.protocol import BoundedHead
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
 from servicekit.telemetry import forget_query, forget_query_async, setup_tracing, trace_sql
@@ -211,6 +212,7 @@ def run(
     _spare_the_collector()
     uvicorn.run(
         app,
+        http=BoundedHead,
         host=settings.http_host,
         port=settings.http_port,
         log_config=None,

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import Row, func, or_, select, text, update
+from sqlalchemy import Row, case, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.context import flow
@@ -65,8 +65,13 @@ class JobContext:
     _over: bool = field(default=False, repr=False)
 
     async def checkpoint(self, session: AsyncSession, data: dict[str, Any]) -> None:
-        """Store where to continue, in the transaction that did the work. LeaseLost if another has claimed the job."""
-        row = await self._update(session, checkpoint=data, attempts=0, error=None)
+        """Store where to continue, in the transaction that did the work. LeaseLost if another has claimed the job.
+
+        Only a checkpoint that is another than the last counts as progress: a job that breaks at one place is tried a
+        few times, also if it does something again on the way there.
+        """
+        moved = JOB.c.checkpoint.is_distinct_from(data)
+        row = await self._update(session, checkpoint=data, attempts=case((moved, 0), else_=JOB.c.attempts), error=None)
         self.data = data
         self.stop_requested = row.stop_requested
 

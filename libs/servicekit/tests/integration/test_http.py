@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -159,6 +160,20 @@ async def test_oversized_bodies(client: httpx.AsyncClient, admin: dict[str, str]
     assert_problem(await client.put("/notes/d", content=unannounced(), headers=admin), 413, "too-large")
     assert (await client.put("/notes/big", content=big, headers=admin)).status_code == 200  # has a limit of its own
     assert_problem(await client.put("/notes/big", content=big * 3, headers=admin), 413, "too-large")
+
+
+async def test_a_head_without_end(client: httpx.AsyncClient) -> None:
+    _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(b"GET /notes/a HTTP/1.1\r\nHost: x\r\nX-Long: ")
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < 50:
+            writer.write(b"x" * 1024 * 1024)
+            await writer.drain()
+            sent += 1
+    writer.close()
+    assert sent < 50
+    assert (await client.get("/notes/a", headers={"X-Long": "x" * 60_000})).status_code == 401
 
 
 async def test_a_caller_who_leaves_in_the_middle_is_no_error_of_ours(

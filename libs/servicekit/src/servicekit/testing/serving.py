@@ -8,6 +8,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from servicekit.protocol import BoundedHead
 from servicekit.testing.time import eventually
 
 
@@ -23,7 +24,9 @@ async def serve(app: FastAPI, *, ready: bool = True, within: float = 30.0) -> As
 
     ready: wait until `/readyz` says 200 (PostgreSQL and Kafka answer, every subscription has partitions).
     """
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, http=BoundedHead, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5
+    )
     server = _Server(config)
     running = asyncio.create_task(server.serve())
     try:
