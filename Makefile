@@ -15,6 +15,10 @@ DISTRIBUTIONS := libs/contracts libs/servicekit libs/pco-client libs/pco-simulat
 	$(sort $(wildcard services/*)) deploy/local
 CONSOLE := services/webhook-gateway
 
+INTEGRATED := $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
+INTEGRATION := $(patsubst %,integration-%,people-sync \
+	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
+
 PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
 
 ##@ Use
@@ -70,13 +74,15 @@ unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
 	@mkdir -p $(REPORTS)
 	@$(PYTEST) --ignore-glob='*/tests/integration' libs services deploy
 
-# One run for each distribution, with servers of its own: some tests leave poison in topics on purpose.
+# Two distributions at a time, with servers of their own: some tests leave poison in topics on purpose, most wait. What
+# takes longest goes first.
 integration: $(INSTALLED) ## on real PostgreSQL, real Kafka and the simulator
 	@mkdir -p $(REPORTS)
-	@set -e; for folder in $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration); do \
-		name=integration-$$(basename $${folder%/tests/integration}); \
-		echo "pytest $$folder"; $(BIN)/pytest -q --junitxml=$(REPORTS)/$$name.xml $$folder; \
-	done
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(INTEGRATION)
+
+$(INTEGRATION): integration-%:
+	@echo "pytest $(filter %/$*/tests/integration,$(INTEGRATED))"; \
+		$(PYTEST) -q $(filter %/$*/tests/integration,$(INTEGRATED))
 
 e2e: $(INSTALLED) ## the stories, with all services as processes
 	@mkdir -p $(REPORTS)
@@ -132,4 +138,4 @@ $(INSTALLED): constraints.txt pyproject.toml $(wildcard libs/*/pyproject.toml se
 	@touch $@
 
 .PHONY: help install run clean-run test lint types imports console unit integration e2e browser containers bench \
-	format contracts constraints
+	format contracts constraints $(INTEGRATION)
