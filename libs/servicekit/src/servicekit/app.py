@@ -85,7 +85,8 @@ def create_service(
         title=title or settings.service_name,
         lifespan=lifespan,
         separate_input_output_schemas=False,
-        # FastAPI's own pages load their scripts from another origin.
+        # FastAPI's own pages load their scripts from another origin; the API's document is the gateway's.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )

@@ -288,6 +288,8 @@ async def test_failures_by_kind(sessions: Sessions) -> None:
     }
 
     async def run(job: JobContext, _: Any) -> None:
+        async with job.sessions.begin() as session:
+            await job.checkpoint(session, {"always": "the same"})  # no progress
         raise errors[job.payload["error"]]
 
     ids = {kind: await enqueue(sessions, f"org-{kind}", error=kind) for kind in errors}
