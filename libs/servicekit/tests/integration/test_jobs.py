@@ -305,10 +305,17 @@ async def test_failures_by_kind(sessions: Sessions) -> None:
             found = await row(sessions, ids[kind])
             assert found.state == "queued"
             assert found.run_after > found.updated_at
-        async with sessions.begin() as session:  # the fifth attempt of both, now
-            await session.execute(
-                text("UPDATE job SET attempts = 4, run_after = now() WHERE state = 'queued' AND kind = 'run'")
-            )
+        again = "UPDATE job SET {} run_after = now() WHERE state = 'queued' AND kind = 'run'"
+        async with sessions.begin() as session:  # the fourth attempt of both, now
+            await session.execute(text(again.format("attempts = 3,")))
+
+        async def fourth() -> bool:
+            found = [await row(sessions, ids[kind]) for kind in ("transient", "bug")]
+            return all((one.state, one.attempts) == ("queued", 4) for one in found)
+
+        await eventually(fourth)
+        async with sessions.begin() as session:
+            await session.execute(text(again.format("")))
         await eventually(in_state(sessions, ids["bug"], "failed"))
         await eventually(in_state(sessions, ids["transient"], "queued"))
     assert (await row(sessions, ids["bug"])).error == "An unexpected error (KeyError) came 5 times."
