@@ -156,3 +156,17 @@ async def test_a_large_church_read_over_a_bad_line(
         assert run["counts"].keys() <= {"unchanged"}, run
         assert sum(site.control.fault(fault)["acted"] for fault in faults) == len(faults)
         assert await untouched(site) == before
+
+
+async def test_an_edit_behind_the_front_of_a_long_pull_comes_with_the_next_run(site: Site) -> None:
+    """The last page is seconds late; somebody on an early page was edited before somebody on it."""
+    site.fault({"kind": "respond", "status": 503}, **page(PAGES[-1]), times=ATTEMPTS)
+    run_id = await site.start()
+    await site.until(run_id, "waiting")
+    site.edit("First0", last_name="Early")
+    await asyncio.sleep(site.horizon_seconds + 1)
+    site.edit("First330", last_name="Late")
+    await site.until(run_id, "done")
+    await site.visible()
+    await site.sync("incremental")
+    assert (await site.member("First0"))["last_name"] == "Early"

@@ -1,5 +1,6 @@
 """What a run does and says, from the first question to the last answer."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -368,6 +369,201 @@ async def test_a_household_whose_read_fails_for_long_is_not_forgotten(site: Site
     assert site.control.fault(fault)["acted"] == 5
     assert run["counts"].get("updated_here") == 1, run
     assert await site.members_of("Dean Family") == ["Dan", "Dora"]
+
+
+async def test_nobody_is_lost_doubled_or_left_waiting(stage: Stage, sites: Sites) -> None:
+    """Stories of one church each, side by side: what comes late, or at the wrong moment."""
+    stories = (
+        _family_gets_members_who_follow_later,
+        _held_closes_when_gone,
+        _gone_and_added_again_there,
+        _create_again_answer_lost_then_stopped,
+        _added_while_question_waits,
+        _merged_between_pages,
+        _family_conflict_closes,
+        _deleted_there_stays_in_family_here,
+        _edits_to_different_fields_are_pushed_beside_a_conflict,
+        _a_record_that_always_fails_ends,
+        _stopped_while_the_connection_ends,
+    )
+    places = [await sites() for _ in stories]
+    await asyncio.gather(*(story(site, stage) for story, site in zip(stories, places, strict=True)))
+
+
+async def _answer_held(site: Site, first: str, answer: str) -> None:
+    (held,) = [
+        row for row in (await site.call("GET", "/held-matches"))["items"] if row["theirs"]["first_name"] == first
+    ]
+    body: dict[str, Any] = {"answer": answer, "version": held["version"]}
+    if answer == "same":
+        body["member_id"] = held["candidates"][0]["member"]["id"]
+    await site.call("POST", f"/held-matches/{held['id']}/answer", body)
+
+
+async def _family_gets_members_who_follow_later(site: Site, stage: Stage) -> None:
+    """Somebody whom an answer made known after the household was made joins it."""
+    papa = await site.add("Papa", "Held", email="papa@example.org")
+    hal = await site.add("Hal", "Held", email="hal.here@example.org")
+    await site.family("Held Household", papa, hal)
+    site.create("Hal", "Held", email="hal.there@example.org")
+    await site.visible()
+    await site.sync()
+    assert site.household("Held Household") == ["Papa"]
+    await _answer_held(site, "Hal", "different")
+    await site.believable()
+    await site.sync("incremental")
+    assert len(site.people("Hal")) == 2
+    assert site.household("Held Household") == ["Hal", "Papa"]
+
+
+async def _held_closes_when_gone(site: Site, stage: Stage) -> None:
+    """A held match whose person, or whose candidate, is gone keeps nobody waiting."""
+    await site.add("Hal", "Held", email="hal.here@example.org")
+    await site.add("Hope", "Held", email="hope.here@example.org")
+    gone = site.create("Hal", "Held", email="hal.there@example.org")
+    site.create("Hope", "Held", email="hope.there@example.org")
+    await site.visible()
+    await site.sync()
+    site.mutate({"op": "delete", "id": gone})
+    await site.remove("Hope")
+    await site.visible()
+    await site.believable()
+    await site.sync()
+    assert (await site.call("GET", "/held-matches"))["items"] == []
+    await site.sync()
+    assert [row["email"] for row in await site.members("Hal")] == ["hal.here@example.org"]
+    assert len(site.people("Hal")) == 1
+    assert len(await site.members("Hope")) == 1
+    assert len(site.people("Hope")) == 1
+
+
+async def _gone_and_added_again_there(site: Site, stage: Stage) -> None:
+    """Who is gone and comes back under a new id is the same member."""
+    await site.sync()
+    await site.believable()
+    site.delete("Lee")
+    await site.visible()
+    await site.sync()
+    site.create("Lee", "Lone", email="lee@example.org")
+    await site.visible()
+    await site.sync()
+    assert len(await site.members("Lee")) == 1
+    assert len(site.people("Lee")) == 1
+
+
+async def _create_again_answer_lost_then_stopped(site: Site, stage: Stage) -> None:
+    """A second creation whose answer was lost is found by the next run."""
+    await site.sync()
+    await site.believable()
+    site.delete("Lee")
+    await site.visible()
+    await site.sync()
+    lee = str((await site.member("Lee"))["id"])
+    await site.call("POST", f"/members/{lee}/create-again")
+    site.fault({"kind": "reset", "when": "after"}, method="POST", path="/people/v2/people$", times=1)
+    run_id = await site.start()
+    await eventually(lambda: len(site.people("Lee")) == 1, within=20)
+    await site.call("POST", f"/runs/{run_id}/stop")
+    await site.until(run_id, "stopped")
+    await asyncio.sleep(site.horizon_seconds)
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    assert len(site.people("Lee")) == 1
+    assert (await site.call("GET", f"/members/{lee}"))["link"]["state"] == "linked"
+
+
+async def _added_while_question_waits(site: Site, stage: Stage) -> None:
+    """Members who came while the run waited for an answer are not doubled on either side."""
+    await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
+    run_id = await site.start()
+    await site.until(run_id, "waiting")
+    await site.add("Carl", "Clark", email="carl@example.org")
+    cora = site.person("Cora")["id"]
+    body = {"members": [{"external_id": "c", "first_name": "Cora", "last_name": "Clark", "pco_id": cora}]}
+    await site.call("PUT", "/bulk", body)
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
+    await site.until(run_id, "done")
+    await site.sync()
+    assert [len(await site.members("Carl")), len(site.people("Carl"))] == [1, 1]
+    assert [len(await site.members("Cora")), len(site.people("Cora"))] == [1, 1]
+    assert await site.members_of("Clark Household") == ["Carl", "Cora"]
+
+
+async def _merged_between_pages(site: Site, stage: Stage) -> None:
+    """Who was read before the merger does not come in as somebody new."""
+    kept = site.create("Una", "Kept", email="una@example.org")
+    removed = site.create("Ugo", "Removed", email="ugo@example.org")
+    await site.visible()
+    fault = site.fault({"kind": "respond", "status": 503}, method="GET", path="/person_mergers$", times=5)
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(fault)["acted"] >= 1, within=30)
+    site.merge(kept, removed)
+    await site.until(run_id, "done")
+    assert await site.members("Ugo") == []
+    assert len(await site.members("Una")) == 1
+
+
+async def _family_conflict_closes(site: Site, stage: Stage) -> None:
+    """A conflict of a family closes itself too."""
+    await site.sync()
+    await site.believable()
+    dean = (await site.family_of("Dean Household"))["id"]
+    await site.call("PATCH", f"/families/{dean}", {"name": "Dean Here"})
+    site.rename_household("Dean Household", "Dean There")
+    await site.visible()
+    await site.sync()
+    await site.call("PATCH", f"/families/{dean}", {"name": "Dean There"})
+    await site.sync("incremental")
+    states = await site.database.fetch("SELECT state FROM conflict WHERE organization_id = $1", site.organization_id)
+    assert states == [{"state": "converged"}]
+
+
+async def _deleted_there_stays_in_family_here(site: Site, stage: Stage) -> None:
+    """A household without somebody who was deleted there takes nobody out of the family here."""
+    await site.sync()
+    await site.believable()
+    site.delete("Dan")
+    await site.visible()
+    await site.sync()
+    assert await site.members_of("Dean Household") == ["Dan", "Dora"]
+
+
+async def _edits_to_different_fields_are_pushed_beside_a_conflict(site: Site, stage: Stage) -> None:
+    """Only the fields changed on both sides wait for a decision."""
+    await site.settings(merge_different_fields=True)
+    await site.sync()
+    await site.change("Carl", last_name="Here", phone="(212) 555-0177")
+    site.edit("Carl", last_name="There")
+    await site.visible()
+    run = await site.sync()
+    assert run["counts"]["conflict"] == 1
+    assert ((await site.member("Carl"))["last_name"], site.person("Carl")["last_name"]) == ("Here", "There")
+    assert [row["number"] for row in site.contacts("Carl", "PhoneNumber")] == ["(212) 555-0177"]
+
+
+async def _a_record_that_always_fails_ends(site: Site, stage: Stage) -> None:
+    """A record whose every write fails does not keep the run from its end."""
+    await site.sync()
+    await site.change("Bruno", last_name="Bakerson")
+    site.fault({"kind": "respond", "status": 500}, method="PATCH", path=r"/people/v2/people/\d+$")
+    run = await site.sync(within=60)
+    assert run["counts"].get("later") == 1
+
+
+async def _stopped_while_the_connection_ends(site: Site, stage: Stage) -> None:
+    """A stop is not forgotten over a token that ends at the same time."""
+    await site.sync()
+    for number in range(20):
+        await site.add("Stop", f"Safely{number}", email=f"stop{number}@example.org")
+    held = site.fault({"kind": "hold", "when": "before"}, method="POST", path="/people/v2/people$")
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=30)
+    stage.grant(site).usable = False
+    site.control.remove_fault(held)
+    site.fault({"kind": "end_token", "op": "revoke", "which": "both"}, method="POST", path="/emails$", times=1)
+    await site.call("POST", f"/runs/{run_id}/stop")
+    await site.until(run_id, "stopped", within=20)
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import Text, Uuid, and_, any_, bindparam, literal, or_, select, text
+from sqlalchemy import Text, Uuid, all_, and_, any_, bindparam, cast, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,7 +19,7 @@ from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
-from pco_client.walk import walk_all, walk_newest_first, walk_since
+from pco_client.walk import PER_PAGE, STEP, walk_all, walk_newest_first, walk_since
 from people_sync.domain.canonical import name_key
 from people_sync.domain.planning_center import (
     ADDRESS_PARTS,
@@ -28,7 +29,7 @@ from people_sync.domain.planning_center import (
     email_keys,
     remote_person,
 )
-from people_sync.storage.tables import Conflict, HeldMatch, Link, Run, Staged
+from people_sync.storage.tables import Conflict, HeldMatch, Link, Member, Run, Staged
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.mergers import follow_mergers
 
@@ -58,6 +59,9 @@ async def pull(work: Work) -> None:
     for pco_id in await follow_mergers(work):
         if work.kind != "full":
             await read_person(work, pco_id, {})
+    if work.kind != "full":
+        for pco_id in await _left_a_household(work):
+            await read_person(work, pco_id, {})
     await _incomplete(work)
 
 
@@ -65,18 +69,32 @@ async def _everybody(work: Work) -> None:
     position = work.data.get("people")
     if position and position["complete"]:
         return
+    if position is None and "cursor" not in work.data:
+        # The newest change before the first page, not after the last: an early page does not show later edits.
+        query = Query(order="-updated_at", per_page=1, fields={"Person": ("updated_at",)})
+        work.data["cursor"] = _latest((await work.pco.list(PEOPLE, query)).data, None)
     async with aclosing(walk_all(work.pco, PEOPLE, include=INCLUDE, fields=FIELDS, resume=position)) as pages:
         async for page in pages:
-            work.data |= {"people": page.position, "cursor": _latest(page.rows, work.data.get("cursor"))}
+            work.data["people"] = page.position
             await stage(work, page.rows, page.included, total=page.total_count)
 
 
 async def _changed(work: Work) -> None:
-    """Collect who is concerned, then read each of them."""
+    """Collect who is concerned, then read each of them; everybody, where that takes fewer requests."""
     if "concerned" not in work.data:
         people, households = await _concerned(work)
+        concerned = len(people) + len(households)
+        everybody = concerned > PER_PAGE and concerned > await _pages(work)
+        if everybody:
+            people, households = set(), set()
         async with work.step(done=0, total=len(people) + len(households)):
-            work.data |= {"concerned": sorted(people, key=int), "households": sorted(households, key=int)}
+            work.data |= {
+                "everybody": everybody,
+                "concerned": sorted(people, key=int),
+                "households": sorted(households, key=int),
+            }
+    if work.data["everybody"]:
+        await _everybody(work)
     while work.data["concerned"]:
         await read_person(work, work.data["concerned"][0], {"concerned": work.data["concerned"][1:]})
     while work.data["households"]:
@@ -87,6 +105,46 @@ async def _changed(work: Work) -> None:
             rows = []  # gone is decided by full runs alone
         work.data["households"] = others
         await _stage_households(work, rows)
+
+
+async def _pages(work: Work) -> int:
+    """How many requests reading everybody would take."""
+    return (await work.pco.list(PEOPLE, Query(per_page=1, fields={"Person": ("created_at",)}))).total_count // STEP
+
+
+async def _left_a_household(work: Work) -> list[str]:
+    """People of our families whom a household no longer names: read by themselves, since they may be gone."""
+    async with work.job.sessions() as session:
+        households = await session.execute(
+            select(Staged.snapshot, Link.agreed)
+            .join(Link, (Link.pco_id == Staged.pco_id) & (Link.kind == Staged.kind))
+            .where(
+                Link.organization_id == work.organization_id,
+                Link.pco_organization_id == work.pco_organization_id,
+                Staged.run_id == work.run_id,
+                Staged.kind == FAMILY,
+                Staged.snapshot.is_not(None),
+            )
+        )
+        named: set[str] = set()
+        members: set[UUID] = set()
+        for snapshot, agreed in households.tuples():
+            named |= set((snapshot or {})["person_ids"])
+            members |= set(map(UUID, agreed.get("members", ())))
+        met = select(Staged.pco_id).where(Staged.run_id == work.run_id, Staged.kind == MEMBER)
+        return list(
+            await session.scalars(
+                select(Link.pco_id)
+                .filter_by(**work.owner, kind=MEMBER)
+                .where(
+                    Link.record_id == any_(literal(list(members), ARRAY(Uuid))),
+                    Link.state != "gone",
+                    Link.pco_id != all_(literal(list(named), ARRAY(Text))),
+                    Link.pco_id.not_in(met),
+                )
+                .order_by(Link.pco_id)
+            )
+        )
 
 
 async def _concerned(work: Work) -> tuple[set[str], set[str]]:
@@ -101,7 +159,7 @@ async def _concerned(work: Work) -> tuple[set[str], set[str]]:
             people |= {person.id for row in page.rows if (person := row.to_one("person"))}
     async for page in walk_newest_first(work.pco, "/people/v2/addresses", since):
         people |= {person.id for row in page.rows if (person := row.to_one("person"))}
-    households: set[str] = set()
+    households = set(await _open_households(work))
     async for page in walk_since(work.pco, "/people/v2/households", since):
         households |= {row.id for row in page.rows}
     work.data["cursor"] = cursor
@@ -109,15 +167,31 @@ async def _concerned(work: Work) -> tuple[set[str], set[str]]:
 
 
 async def _open_ends(work: Work) -> list[str]:
-    """People whose state may move without a change there: conflicts, held matches, links not compared yet."""
+    """People whose state may move without a change there.
+
+    Conflicts, links not compared yet, and held matches that are answered or have no candidate left.
+    """
     async with work.job.sessions() as session:
         conflicts = select(Conflict.pco_id).where(
             Conflict.organization_id == work.organization_id, Conflict.kind == MEMBER, Conflict.state == "open"
         )
+        candidate = select(Member.id).where(
+            Member.id == any_(cast(HeldMatch.candidate_ids, ARRAY(Uuid))),
+            Member.deleted_at.is_(None),
+            ~select(Link.id)
+            .where(
+                Link.organization_id == HeldMatch.organization_id,
+                Link.pco_organization_id == HeldMatch.pco_organization_id,
+                Link.record_id == Member.id,
+                Link.kind == MEMBER,
+                Link.state != "gone",
+            )
+            .exists(),
+        )
         held = select(HeldMatch.pco_id).where(
             HeldMatch.organization_id == work.organization_id,
             HeldMatch.pco_organization_id == work.pco_organization_id,
-            HeldMatch.state == "different",
+            or_(HeldMatch.state == "different", HeldMatch.state.in_(["open", "later"]) & ~candidate.exists()),
             ~select(Link.id)
             .where(
                 Link.organization_id == HeldMatch.organization_id,
@@ -135,6 +209,17 @@ async def _open_ends(work: Work) -> list[str]:
             Link.remote_hash.is_(None),
         )
         return list((await session.scalars(conflicts.union(held, links))).all())
+
+
+async def _open_households(work: Work) -> list[str]:
+    """Households not compared since they were written, in conflict, or with somebody in them who is not known yet."""
+    async with work.job.sessions() as session:
+        rows = await session.scalars(
+            select(Link.pco_id)
+            .filter_by(**work.owner, kind=FAMILY)
+            .where(Link.state != "gone", Link.remote_hash.is_(None))
+        )
+        return list(rows)
 
 
 async def _incomplete(work: Work) -> None:
