@@ -137,7 +137,7 @@ class _Process:
         self._subscribers = subscribers
         self._loops = loops
         self._workers = workers
-        # The relay goes last, so that what the work committed on its way out still leaves.
+        # The relay goes last: what the work commits on its way out may still leave, else with the next process.
         self._work = Supervisor(runtime.health)
         self._relay = Supervisor(runtime.health)
         settings = runtime.settings
