@@ -164,7 +164,7 @@ async def test_an_edit_behind_the_front_of_a_long_pull_comes_with_the_next_run(s
     run_id = await site.start()
     await site.until(run_id, "waiting")
     site.edit("First0", last_name="Early")
-    await asyncio.sleep(site.horizon_seconds + 1)
+    await asyncio.sleep(site.horizon_seconds + 2)  # and a second, in which the vendor counts
     site.edit("First330", last_name="Late")
     await site.until(run_id, "done")
     await site.visible()

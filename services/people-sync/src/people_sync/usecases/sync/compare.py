@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import Exists, Select, Text, Uuid, and_, any_, cast, exists, func, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, array, insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -644,13 +644,17 @@ async def _created_here(session: AsyncSession, work: Work) -> Rows:
 
 def waits_for_an_answer(work: Work) -> Exists:
     """Whether a member may be somebody of a held match: neither overwritten nor created there meanwhile."""
-    return exists().where(
-        HeldMatch.organization_id == work.organization_id,
-        HeldMatch.pco_organization_id == work.pco_organization_id,
-        HeldMatch.state.in_(["open", "later"]),
-        # In this form the index over the candidates is used: there can be as many held matches as members.
-        HeldMatch.candidate_ids.contains(array([cast(Member.id, Text)])),
+    # As a set of its own, so that it is hashed: there can be as many held matches as members.
+    candidates = (
+        select(func.unnest(HeldMatch.candidate_ids).label("member_id"))
+        .where(
+            HeldMatch.organization_id == work.organization_id,
+            HeldMatch.pco_organization_id == work.pco_organization_id,
+            HeldMatch.state.in_(["open", "later"]),
+        )
+        .subquery()
     )
+    return exists().where(candidates.c.member_id == cast(Member.id, Text))
 
 
 async def _deleted_here(session: AsyncSession, work: Work) -> Rows:
