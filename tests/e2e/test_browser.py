@@ -213,7 +213,7 @@ def test_a_keyboard_is_enough(page: Page) -> None:
     assert any("Disconnect" in name for name in names)
 
 
-def test_disconnect_with_a_receipt(page: Page) -> None:
+def test_disconnect_with_a_receipt(page: Page, stack: Stack) -> None:
     page.goto("/")
     card = page.get_by_role("region", name="Planning Center People")
     card.get_by_role("button", name=re.compile("Disconnect")).click()
@@ -225,6 +225,10 @@ def test_disconnect_with_a_receipt(page: Page) -> None:
     card.get_by_role("button", name=re.compile("Disconnect")).click()
     dialog.get_by_role("button", name="Disconnect Planning Center People").click()
     expect(page.get_by_text(re.compile("receipt", re.IGNORECASE)).first).to_be_visible(timeout=60_000)
+    with Church.of(stack) as church:
+        there = church.get("/people/status")
+    expect(dialog).to_contain_text(f"{there['members']:,} members, {there['linked_members']:,} of them linked")
+    shot(page, "receipt")
     expect(card.get_by_role("button", name="Connect Planning Center People")).to_be_visible(timeout=90_000)
     shot(page, "disconnected")
 

@@ -421,9 +421,15 @@ async function showReceipt(context, product) {
   context.signal.addEventListener("abort", () => closing.abort());
   const shown = part({
     signal: closing.signal,
-    load: () => get(at`/connections/${product}/receipt`, undefined, closing.signal),
+    load: async () => {
+      /** @type {DisconnectReceipt} */
+      const receipt = await get(at`/connections/${product}/receipt`, undefined, closing.signal);
+      /** @type {PeopleStatus | null} */
+      const stays = product === "people" && receipt.finished_at ? await get("/people/status", undefined, closing.signal) : null;
+      return { receipt, stays };
+    },
     follows: ["/connections"],
-    render: (/** @type {DisconnectReceipt} */ receipt) => {
+    render: ({ receipt, stays }) => {
       if (receipt.finished_at) clearInterval(timer);
       return [
         h(
@@ -441,6 +447,15 @@ async function showReceipt(context, product) {
             return h("li", { key: line.step, class: "receipt" }, status(tone, word), h("span", {}, linked(line.sentence)));
           }),
         ),
+        stays
+          ? h(
+              "p",
+              {},
+              `Still here: ${count(stays.members, "member")}, ${number(stays.linked_members)} of them linked, and `,
+              `${count(stays.families, "family", "families")}, `,
+              `${number(stays.linked_families)} of them linked.`,
+            )
+          : null,
         receipt.finished_at
           ? h("p", { class: "quiet" }, "In Planning Center, your people and households are where they were. Nothing there was removed.")
           : null,
