@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sync_harness.process import UNKIND
@@ -77,6 +78,10 @@ async def test_first_match_asks_what_counts(site: Site, answer: str) -> None:
         assert (ours, theirs) == ("(212) 555-0101", "(212) 555-0101")
     elif answer == "ours":
         assert (ours, theirs) == ("(212) 555-0199", "(212) 555-0199")
+        member = await site.member("Alan")
+        history = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
+        [replaced] = [entry for entry in history if entry["field"] == "phone"]
+        assert (replaced["rule"], replaced["old"], replaced["can_undo"]) == ("first_match", "(212) 555-0101", True)
     else:
         assert (ours, theirs) == ("(212) 555-0199", "(212) 555-0101")
         assert run["counts"]["conflict"] == 1
@@ -379,6 +384,7 @@ async def test_nobody_is_lost_doubled_or_left_waiting(stage: Stage, sites: Sites
         _gone_and_added_again_there,
         _create_again_answer_lost_then_stopped,
         _added_while_question_waits,
+        _added_there_while_question_waits,
         _merged_between_pages,
         _family_conflict_closes,
         _deleted_there_stays_in_family_here,
@@ -488,6 +494,22 @@ async def _added_while_question_waits(site: Site, stage: Stage) -> None:
     assert [len(await site.members("Carl")), len(site.people("Carl"))] == [1, 1]
     assert [len(await site.members("Cora")), len(site.people("Cora"))] == [1, 1]
     assert await site.members_of("Clark Household") == ["Carl", "Cora"]
+
+
+async def _added_there_while_question_waits(site: Site, stage: Stage) -> None:
+    """An answer that comes after hours is about people who are read again."""
+    await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
+    await site.add("Ute", "Late", email="ute@example.org")
+    run_id = await site.start()
+    await site.until(run_id, "waiting")
+    site.create("Ute", "Late", email="ute@example.org")
+    await site.visible()
+    await site.database.fetch(
+        "UPDATE staged SET read_at = read_at - interval '2 hours' WHERE run_id = $1", UUID(run_id)
+    )
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
+    await site.until(run_id, "done")
+    assert [len(await site.members("Ute")), len(site.people("Ute"))] == [1, 1]
 
 
 async def _merged_between_pages(site: Site, stage: Stage) -> None:

@@ -148,18 +148,6 @@ def match_all(
     return _settle({pco_id: _verdict(person, shared, by_name, refused) for pco_id, person in asked.items()})
 
 
-def match(
-    person: Theirs,
-    by_email: Mapping[str, Sequence[Local]],
-    by_name: Mapping[str, Sequence[Local]],
-    *,
-    peers: Iterable[Theirs] = (),
-    different: Collection[tuple[str, str]] = (),
-) -> Outcome:
-    """`match_all` for one person."""
-    return match_all([person], by_email, by_name, peers=peers, different=different)[person.pco_id]
-
-
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     """Before the competition: members who are this person for sure, and those who may be."""

@@ -256,7 +256,6 @@ class Run(Base):
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
-    phase_started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
 

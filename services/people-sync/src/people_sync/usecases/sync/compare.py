@@ -139,9 +139,8 @@ async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -
     conflicts = await open_conflicts(session, work, [member.id for _, member in linked.values()])
     for pco_id, (link, member) in linked.items():
         person = people.pop(pco_id)
-        if is_inconclusive(
-            link.written_before, link.written_at, person.values, read_at[pco_id], work.resources.horizon, work.country
-        ):
+        written_at, horizon = work.written_at(link), work.resources.horizon
+        if is_inconclusive(link.written_before, written_at, person.values, read_at[pco_id], horizon, work.country):
             rows.append(_later(MEMBER, pco_id, name_of(person), record_id=member.id))
         elif member.deleted_at is not None:
             link.remote_hash = hashes[pco_id]

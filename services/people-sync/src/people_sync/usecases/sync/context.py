@@ -14,7 +14,7 @@ from people_sync.domain.merge import MergePolicy
 from people_sync.domain.progress import Pace
 from people_sync.resources import Resources
 from people_sync.storage import runs
-from people_sync.storage.tables import Run
+from people_sync.storage.tables import Link, Run
 from servicekit.job_worker import JobContext
 
 
@@ -86,6 +86,16 @@ class Work:
         if state.limit is None or state.period is None:
             return None
         return Pace(state.limit, state.period, state.seconds_until_next_slot)
+
+    def written_at(self, link: Link) -> datetime | None:
+        """When a write of ours to this record had left at the latest.
+
+        One whose answer was never stored may have waited for its turn long after it was announced; whoever sent it had
+        ended when this process took over.
+        """
+        if link.written_at is None or link.written_after is None:
+            return link.written_at
+        return max(link.written_at, self.claimed_at)
 
     @property
     def owner(self) -> dict[str, str]:

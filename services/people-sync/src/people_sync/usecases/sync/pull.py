@@ -46,6 +46,8 @@ FIELDS: Final = {
     "Household": ("name", "people", "primary_contact"),
 }
 """What is read of a record, relationships included: the rest is most of an answer, and somebody's private data."""
+REQUIRED: Final = frozenset(FIELDS["Person"]) - {*INCLUDE, "nickname", "given_name", "created_at", "updated_at"}
+"""Attributes without which an answer says nothing about a person."""
 INCOMPLETE: Final = {"incomplete": True}
 """The snapshot of a person of whom a read did not carry everything."""
 
@@ -359,7 +361,9 @@ async def _put(session: AsyncSession, work: Work, rows: list[dict[str, Any]], re
 
 def person_of(row: Resource, included: Included) -> RemotePerson | None:
     """The person with contacts; None when the answer names contacts or households that it does not carry."""
-    # A relationship that is not there says nothing; taken for an empty one it would clear a contact here.
+    # What is not there says nothing; taken for empty it would clear a value here.
+    if not row.attributes.keys() >= REQUIRED:
+        return None
     found = {name: included.whole(row, name) for name in INCLUDE}
     if None in found.values():
         return None

@@ -37,7 +37,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
 from people_sync.storage.links import base_of, kept_different
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Change, Conflict, Link, Member
+from people_sync.storage.tables import Change, Conflict, History, Link, Member
 from people_sync.usecases.sync.apply import change_here, note_conflict
 from people_sync.usecases.sync.compare import waits_for_an_answer
 from people_sync.usecases.sync.context import Work
@@ -174,8 +174,9 @@ async def _update(work: Work, member: Member, link: Link) -> str:
     person = person_of(document.data, document.included)
     if person is None:
         raise NotYet(read_at + horizon)
-    if is_inconclusive(link.written_before, link.written_at, person.values, read_at, horizon, work.country):
-        raise NotYet((link.written_at or read_at) + horizon)
+    written_at = work.written_at(link)
+    if is_inconclusive(link.written_before, written_at, person.values, read_at, horizon, work.country):
+        raise NotYet((written_at or read_at) + horizon)
     base = base_of(link, person.values, work.country)
     result = merge(base, values_of(member), person.values, work.policy, kept_different(link))
     if result.conflicts or result.to_ours:
@@ -195,7 +196,10 @@ async def _update(work: Work, member: Member, link: Link) -> str:
 
 
 async def _announce(work: Work, member: Member, result: Merge, person: RemotePerson) -> None:
-    """Commit what is about to be overwritten there, so that a stale read is known as one after a crash too."""
+    """Commit what is about to be overwritten there, so that a stale read is known as one after a crash too.
+
+    A value that the church's choice for first matches overwrites there goes into the history, to be undone.
+    """
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         link = await _locked_link(session, work, member)
@@ -204,6 +208,21 @@ async def _announce(work: Work, member: Member, result: Merge, person: RemotePer
         link.written_after = to_json(result.to_theirs)
         link.remote_hash = None
         link.contacts = dict(person.contacts)
+        session.add_all(
+            History(
+                organization_id=work.organization_id,
+                kind=MEMBER,
+                record_id=member.id,
+                field=name,
+                old=value_to_json(result.replaced[name]),
+                new=value_to_json(value),
+                by="rule",
+                rule="first_match",
+                run_id=work.run_id,
+            )
+            for name, value in result.to_theirs.items()
+            if result.reasons[name] == "first_match"
+        )
 
 
 async def _write_person(work: Work, link: Link, result: Merge) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
@@ -22,6 +25,8 @@ EVERY_SECONDS = 1.0
 _PEOPLE_PER_REQUEST = 99
 _REQUESTS_PER_CHANGE = 4
 
+log = structlog.get_logger(__name__)
+
 
 @asynccontextmanager
 async def reporting(work: Work) -> AsyncIterator[None]:
@@ -35,28 +40,44 @@ async def reporting(work: Work) -> AsyncIterator[None]:
 
 
 async def _report(work: Work) -> None:
-    seen: tuple[Any, ...] | None = None
-    began: tuple[float, str, int, int] | None = None
-    loop = asyncio.get_running_loop()
+    report = _Report(work)
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         try:
-            state = await work.pacer_state()
+            await report.publish(await work.pacer_state())
         except (PlanningCenterError, NotConnected):
             continue  # the run itself meets the same, and says so
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("progress not published", run=str(work.run_id), exc_info=error)
+
+
+@dataclass(slots=True)
+class _Report:
+    work: Work
+    seen: tuple[Any, ...] | None = None
+    """What was published last."""
+    phase: str | None = None
+    began: float = 0.0
+    """When the phase did, by the loop's clock, and how far the run was: below."""
+    done: int = 0
+    requests: int = 0
+
+    async def publish(self, pace: Pace | None) -> None:
+        """Write the run's progress, and a fact if there is any."""
+        work = self.work
         async with work.job.sessions.begin() as session:
             run = await session.get_one(Run, work.run_id, with_for_update=True)
             if run.state not in {"running", "stopping"}:
-                continue
-            if began is None or began[1] != run.phase:
-                began = (loop.time(), run.phase, run.done, run.requests)
+                return
+            clock = asyncio.get_running_loop().time()
+            if self.phase != run.phase:
+                self.phase, self.began, self.done, self.requests = run.phase, clock, run.done, run.requests
             run.requests += work.requests.take()
-            elapsed = loop.time() - began[0]
-            _estimate(run, began[2], began[3], elapsed, state)
+            _estimate(run, self.done, self.requests, clock - self.began, pace)
             now = (run.phase, run.done, run.total, run.requests, run.waiting_for, run.state)
-            if now == seen:
-                continue
-            seen = now
+            if now == self.seen:
+                return
+            self.seen = now
             if run.phase in {"apply", "push"}:
                 run.counts = await counts(session, work)
             run.version += 1

@@ -34,6 +34,8 @@ from servicekit.jobs import StopRequested
 from servicekit.outbox import append
 
 DEFAULT_COUNTRY: Final = "US"
+PULL_LASTS: Final = timedelta(hours=1)
+"""How long what was read may wait for an answer: after that people may have been added there, and are read again."""
 _FIRST_DELAY = timedelta(seconds=5)
 _LONGEST_DELAY = timedelta(minutes=5)
 
@@ -148,12 +150,28 @@ async def _country(job: JobContext, pco: PlanningCenter) -> str:
 
 async def _phases(current: Work) -> bool:
     """Go through what is left of the phases. False if the run waits for a person."""
+    if current.data.get("phase") == "ask" and await _answered_late(current):
+        await _start_over(current)
     names = list(PHASES)
     for name in names[names.index(current.data.get("phase", "pull")) :]:
         await _enter(current, name)
         if await PHASES[name](current) is False:
             return False
     return True
+
+
+async def _answered_late(current: Work) -> bool:
+    async with current.job.sessions() as session:
+        oldest = await session.scalar(select(func.min(Staged.read_at)).where(Staged.run_id == current.run_id))
+    return oldest is not None and current.resources.clock.now() - oldest > PULL_LASTS
+
+
+async def _start_over(current: Work) -> None:
+    """Read again; nothing was written yet, and what was answered stays answered."""
+    async with current.step(phase="pull", done=0, total=None) as session:
+        for rows in (Staged, Change):
+            await session.execute(delete(rows).where(rows.run_id == current.run_id))
+        current.data = {"answers": current.data["answers"]}
 
 
 async def _enter(current: Work, name: str) -> None:
