@@ -38,6 +38,7 @@ export function show(context) {
             h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
           )
         : [
+            h("p", {}, "To settle one, give both sides the same values, here or in Planning Center: the next sync closes it. Until then neither side changes the other."),
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : count(page.total, "open conflict")),
             ...[...earlier, ...page.items].map(conflict),
             page.next

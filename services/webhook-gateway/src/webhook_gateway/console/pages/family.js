@@ -3,7 +3,7 @@
 import { at, get, patch, post, remove } from "../api.js";
 import { announce, h, update } from "../parts/dom.js";
 import { action, confirm, field, heading, run as work, when } from "../parts/look.js";
-import { linkStatus } from "../parts/member.js";
+import { WRITTEN, linkStatus } from "../parts/member.js";
 import { part } from "../parts/part.js";
 import { sentenceOf } from "../parts/problem.js";
 import { count, fullName } from "../parts/words.js";
@@ -15,7 +15,14 @@ import { count, fullName } from "../parts/words.js";
 
 /** @param {Context} context */
 export async function show(context) {
-  if (context.id === "new") return edit(context, null);
+  if (context.id === "new" && context.admin) return edit(context, null);
+  if (context.id === "new") {
+    context.main.append(
+      heading("Add a family", h("a", { href: "/families" }, "All families")),
+      h("p", {}, "Administrators add families. Nothing was changed; ask one of them."),
+    );
+    return;
+  }
   if (context.query.has("edit") && context.admin) return edit(context, await read(context));
   return view(context);
 }
@@ -211,7 +218,7 @@ function edit(context, known) {
         });
       },
     },
-    field("Family name", "name", { value: family?.name, required: true, maxlength: 200 }),
+    field("Family name", "name", { value: family?.name, required: true, maxlength: 200, ...WRITTEN }),
     h("fieldset", { class: "stack tight" }, h("legend", {}, "Members"), members),
     h("div", { class: "field" }, h("label", { for: "f-find" }, "Find people to add"), search),
     found,

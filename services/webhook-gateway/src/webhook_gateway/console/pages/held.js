@@ -9,6 +9,7 @@ import { part } from "../parts/part.js";
 import { count, fieldName, fullName, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").HeldMatch} HeldMatch */
+/** @typedef {import("../types.d.ts").HeldCandidate} Candidate */
 /** @typedef {import("../app.js").Context} Context */
 /** @typedef {import("../types.d.ts").Page<HeldMatch>} Held */
 
@@ -60,6 +61,14 @@ export function show(context) {
       await matches.reload();
       main.querySelector("h1")?.focus();
     };
+    /** Two members may have one name: what tells them apart is said too. @param {Candidate} candidate */
+    const called = ({ member }) => {
+      const name = fullName(member);
+      const twins = held.candidates.map((other) => other.member).filter((other) => fullName(other) === name);
+      if (twins.length < 2) return name;
+      const telling = FIELDS.find((field) => shown(member[field]) && new Set(twins.map((twin) => shown(twin[field]))).size === twins.length);
+      return telling ? `${name}, ${shown(member[telling])}` : `${name}, number ${twins.indexOf(member) + 1}`;
+    };
     const [tone, word] = STATES[held.state];
     return h(
       "section",
@@ -90,14 +99,15 @@ export function show(context) {
               {},
               h("th", { scope: "row" }, fieldName(field)),
               h("td", { "data-label": "Planning Center" }, shown(held.theirs[field]) || "—"),
-              ...held.candidates.map(({ member }) => {
+              ...held.candidates.map((candidate) => {
+                const { member } = candidate;
                 const value = shown(member[field]) || "—";
-                return h("td", { "data-label": `Here, ${fullName(member)}` }, value === (shown(held.theirs[field]) || "—") ? value : h("strong", {}, value));
+                return h("td", { "data-label": `Here, ${called(candidate)}` }, value === (shown(held.theirs[field]) || "—") ? value : h("strong", {}, value));
               }),
             ),
           ),
-          held.candidates.some(({ reasons }) => reasons.length > 0)
-            ? h("tr", {}, h("th", { scope: "row" }, "Why"), h("td", {}), ...held.candidates.map(({ member, reasons }) => h("td", { "data-label": `Here, ${fullName(member)}` }, reasons.join(" "))))
+          held.candidates.length > 1 && held.candidates.some(({ reasons }) => reasons.length > 0)
+            ? h("tr", {}, h("th", { scope: "row" }, "Why"), h("td", {}), ...held.candidates.map((candidate) => h("td", { "data-label": `Here, ${called(candidate)}` }, candidate.reasons.join(" "))))
             : null,
         ),
       ),
@@ -105,8 +115,8 @@ export function show(context) {
         ? h(
             "div",
             { class: "row" },
-            ...held.candidates.map(({ member }) =>
-              action(held.candidates.length === 1 ? "Same person" : `Same person as ${fullName(member)}`, () => answer("same", member.id), { class: "primary" }),
+            ...held.candidates.map((candidate) =>
+              action(held.candidates.length === 1 ? "Same person" : `Same person as ${called(candidate)}`, () => answer("same", candidate.member.id), { class: "primary" }),
             ),
             action("Different people", () => answer("different")),
             held.state === "open" ? action("Later", () => answer("later")) : null,

@@ -74,11 +74,15 @@ async function finishConnecting(said, reload) {
   if (returned === null) return;
   sessionStorage.removeItem("connecting");
   const query = new URLSearchParams(returned);
+  if (!query.get("state")) {
+    said.prepend(notice("bad", h("p", {}, "That address is not a sign-in that you began here. Nothing was changed. Connect from the card below.")));
+    return;
+  }
   const waiting = notice("busy", h("p", {}, "Finishing the connection with Planning Center."));
   said.prepend(waiting);
   try {
     const { card: connected, reconnected } = await post("/connections/complete", {
-      state: query.get("state") ?? "",
+      state: query.get("state"),
       ...(query.has("code") ? { code: query.get("code") } : { error: query.get("error") ?? "no_code" }),
     });
     const name = PRODUCTS[/** @type {Product} */ (connected.product)];
@@ -177,7 +181,7 @@ function statusOf({ admin }, known) {
           : "Never",
       ),
       h("dt", {}, "Next sync"),
-      h("dd", {}, known.next_run_at ? when(known.next_run_at) : admin ? "After the first Sync Now" : "After the first sync"),
+      h("dd", {}, known.next_run_at ? (Date.parse(known.next_run_at) > Date.now() ? when(known.next_run_at) : "In a moment") : admin ? "After the first Sync Now" : "After the first sync"),
     ),
     attention.some(([amount]) => amount > 0) &&
       h(

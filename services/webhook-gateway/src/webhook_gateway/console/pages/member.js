@@ -53,6 +53,11 @@ function memberForm(context, member, verb, save, back) {
 
 /** @param {Context} context */
 function add(context) {
+  const title = heading("Add a person", h("a", { href: "/people" }, "All people"));
+  if (!context.admin) {
+    context.main.append(title, h("p", {}, "Administrators add people. Nothing was changed; ask one of them."));
+    return;
+  }
   const made = memberForm(
     context,
     null,
@@ -66,7 +71,7 @@ function add(context) {
     "/people",
   );
   context.main.append(
-    heading("Add a person", h("a", { href: "/people" }, "All people")),
+    title,
     h("p", { class: "quiet" }, "Added here now, and in Planning Center with the next sync."),
     made.form,
   );

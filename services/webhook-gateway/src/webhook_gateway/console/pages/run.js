@@ -66,7 +66,7 @@ export async function show(context) {
       id: (/** @type {RunItem} */ item) => `${item.record_kind}:${item.record_id ?? item.pco_id}`,
       href: (item) => recordAddress(item),
       cells: (item) => [item.name || "No name", item.record_kind === "family" ? "Family" : "Person", item.sentence ?? outcomeName(item.outcome)],
-      empty: () => h("p", {}, "No record of this run has this outcome."),
+      empty: () => h("p", {}, "No record of this sync has this outcome."),
     });
     main.append(
       h(

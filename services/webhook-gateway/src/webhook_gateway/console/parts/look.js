@@ -149,8 +149,12 @@ export async function run(origin, work) {
     } else place.after(said);
   } finally {
     for (const button of buttons) for (const name of BUSY) button.removeAttribute(name);
-    // Disabling took the focus away; it comes back unless it went elsewhere meanwhile.
-    if (document.activeElement === document.body && origin.isConnected) (buttons[0] ?? origin).focus();
+    // Disabling took the focus away; it comes back unless it went elsewhere meanwhile. A button that is gone leaves it
+    // to the page's heading.
+    if (document.activeElement === document.body) {
+      if (origin.isConnected) (buttons[0] ?? origin).focus();
+      else /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true });
+    }
   }
 }
 
@@ -159,7 +163,7 @@ export async function run(origin, work) {
  * @param {string} label
  * @param {string} name
  * @param {{ value?: string | number | null, type?: string, hint?: string, required?: boolean, autocomplete?: string,
- *   min?: number, max?: number, maxlength?: number, options?: [string, string][], disabled?: boolean }} [options]
+ *   min?: number, max?: number | string, maxlength?: number, pattern?: string, title?: string, options?: [string, string][], disabled?: boolean }} [options]
  */
 export function field(label, name, options = {}) {
   const { value, hint, options: choices, ...rest } = options;
@@ -191,7 +195,9 @@ function showFieldErrors(form, problem) {
     if (!message || !note) continue;
     control.setAttribute("aria-invalid", "true");
     note.className = "error";
-    note.textContent = message;
+    // "is not a phone number" goes on from the field's name.
+    const label = form.querySelector(`label[for="${control.id}"]`)?.textContent;
+    note.textContent = label && /^[a-z]/.test(message) ? `${label} ${message}` : message;
     if (first) /** @type {HTMLElement} */ (control).focus();
     first = false;
   }

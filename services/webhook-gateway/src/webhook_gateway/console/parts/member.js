@@ -32,6 +32,9 @@ const ADDRESS = [
   ["zip", "ZIP code", 30],
 ];
 
+/** Spaces alone are no name. */
+export const WRITTEN = { pattern: ".*\\S.*", title: "A name has at least one letter" };
+
 /** @param {MemberValues | null} values */
 export function memberFields(values) {
   const address = values?.address;
@@ -39,8 +42,8 @@ export function memberFields(values) {
     h(
       "div",
       { class: "fields" },
-      field("First name", "first_name", { value: values?.first_name, required: true, maxlength: 100 }),
-      field("Last name", "last_name", { value: values?.last_name, required: true, maxlength: 100 }),
+      field("First name", "first_name", { value: values?.first_name, required: true, maxlength: 100, ...WRITTEN }),
+      field("Last name", "last_name", { value: values?.last_name, required: true, maxlength: 100, ...WRITTEN }),
       field("Email", "email", { value: values?.email, type: "email" }),
       field("Phone", "phone", { value: values?.phone, type: "tel", maxlength: 50 }),
       field("Birthdate", "birthdate", { value: values?.birthdate, type: "date" }),
@@ -62,7 +65,7 @@ export function memberFields(values) {
         ...ADDRESS.map(([name, label, maxlength]) =>
           field(label, `address.${name}`, { value: address?.[/** @type {"city"} */ (name)], maxlength }),
         ),
-        field("Country code", "address.country_code", { value: address?.country_code, maxlength: 2, hint: "Two letters, such as US. Empty means your church's own." }),
+        field("Country code", "address.country_code", { value: address?.country_code, maxlength: 2, pattern: "[A-Za-z]{2}", title: "Two letters, such as US", hint: "Two letters, such as US. Empty means your church's own." }),
       ),
     ),
   ];
