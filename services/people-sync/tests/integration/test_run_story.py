@@ -199,7 +199,9 @@ async def test_held_until_answered(site: Site) -> None:
 
     await site.visible()
     run = await site.sync()
-    assert run["counts"]["held"] == 3
+    assert run["counts"]["held"] == run["counts"]["later"] == 3
+    left = (await site.call("GET", f"/runs/{run['id']}/items?outcome=later"))["items"]
+    assert all("decide in Held matches" in item["sentence"] for item in left), left
     waiting = {row["theirs"]["first_name"]: row for row in (await site.call("GET", "/held-matches"))["items"]}
     assert waiting.keys() == {"Hal", "Hope", "Hugh"}
     for first in waiting:

@@ -25,7 +25,7 @@ class Pace:
 
 
 def eta(requests_left: int, *, requests_done: int, elapsed_seconds: float, pace: Pace | None) -> tuple[int, int] | None:
-    """Whole seconds (low, high) until `requests_left` are through; None while nothing is known.
+    """Whole seconds (low, high) until `requests_left` (or records) are through; None while nothing is known.
 
     `requests_done` in `elapsed_seconds` is the observed rate, best over the last minute or so.
     """

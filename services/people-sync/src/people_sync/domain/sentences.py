@@ -40,6 +40,11 @@ OUTCOMES: Final[dict[str, str]] = {
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
 
+WAITS_FOR_ANSWER: Final = (
+    "May be somebody who is already in Planning Center, so nothing was created there: please decide in Held matches."
+)
+"""Of a record left for later, when the church is to answer and not Planning Center."""
+
 FIELD_NAMES: Final[dict[str, str]] = {
     "first_name": "first name",
     "last_name": "last name",

@@ -40,7 +40,6 @@ from people_sync.storage.tables import (
     History,
     Link,
     Member,
-    Run,
     Staged,
 )
 from people_sync.usecases.publishing import touch_members
@@ -91,15 +90,9 @@ async def _batches(work: Work, kind: str) -> None:
             else:
                 await _families(session, work, changes, effects)
             await publish(session, work, effects)
-            await advance(session, work, len(changes))
+            await work.advance(session, len(changes))
         if len(changes) < BATCH:
             return
-
-
-async def advance(session: AsyncSession, work: Work, more: int) -> None:
-    """Count work as done in the run's row, within the step that did it."""
-    run = await session.get_one(Run, work.run_id)
-    run.done += more
 
 
 # --- people ---------------------------------------------------------------------------------------------------------
@@ -559,7 +552,7 @@ async def _gone(work: Work) -> None:
         there = await _is_there(work, change.kind, str(change.pco_id))
         async with work.step() as session:
             await _settle_gone(session, work, change.id, there=there)
-            await advance(session, work, 1)
+            await work.advance(session, 1)
 
 
 async def _is_there(work: Work, kind: str, pco_id: str) -> bool:

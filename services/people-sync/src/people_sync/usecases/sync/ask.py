@@ -87,11 +87,12 @@ async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
         .order_by(Change.id)
         .execution_options(yield_per=200)
     )
-    people = fields = 0
+    matched = people = fields = 0
     examples: list[dict[str, str | None]] = []
     async for member, snapshot in rows:
         person = person_from_snapshot(snapshot)
         result = merge({}, values_of(member), person.values, work.policy)
+        matched += 1
         if not result.first_match:
             continue
         people += 1
@@ -108,7 +109,6 @@ async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
             )
     if not people:
         return None
-    matched = await _count(session, work, LINKED)
     return RunQuestion(
         kind="first_match",
         counts={"matched": matched, "people_with_differences": people, "differing_values": fields},

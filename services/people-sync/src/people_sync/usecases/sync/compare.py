@@ -99,6 +99,7 @@ async def _in_batches(
             ).all()
             if staged:
                 await _add(session, work, await decide(session, work, staged))
+                await work.advance(session, len(staged))
                 work.data[mark] = staged[-1].pco_id
         if len(staged) < BATCH:
             return

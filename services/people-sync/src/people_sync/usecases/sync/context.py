@@ -78,6 +78,11 @@ class Work:
             await self.job.checkpoint(session, self.data)
         self.job.stop_if_requested()
 
+    async def advance(self, session: AsyncSession, more: int) -> None:
+        """Count records as done in the run's row, within the step that did them."""
+        run = await session.get_one(Run, self.run_id)
+        run.done += more
+
     async def pacer_state(self) -> Pace | None:
         """What the vendor's headers said last; None before the first answer."""
         if self.requests.sent == 0:

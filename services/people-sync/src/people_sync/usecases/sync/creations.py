@@ -37,6 +37,10 @@ class NotYet(Exception):
         self.until = until
 
 
+class Later(Exception):
+    """Left to a later run; the text says what it waits for."""
+
+
 class Undecidable(Exception):
     """Only a person can tell whether something was created; the text says what to look at."""
 

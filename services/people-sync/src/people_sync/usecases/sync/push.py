@@ -34,7 +34,7 @@ from people_sync.domain.sentences import (
 from people_sync.storage import runs
 from people_sync.storage.tables import Change, Run
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.creations import NotYet, Undecidable
+from people_sync.usecases.sync.creations import Later, NotYet, Undecidable
 from people_sync.usecases.sync.push_family import push_family
 from people_sync.usecases.sync.push_person import push_person
 from servicekit.job_worker import JobContext
@@ -166,6 +166,8 @@ async def _push(work: Work, change: Change, one: Push) -> datetime | None:
         outcome = await one(work, change)
     except NotYet as error:
         return error.until
+    except Later as error:
+        await _note(work, change, LATER, sentence=str(error))
     except (Rejected, Conflict, BadRequest) as error:
         reason = rejection([Refusal(p.parameter, p.title, p.detail) for p in error.problems])
         await _note(work, change, REJECTED, cause=reason.cause, sentence=reason.sentence)

@@ -33,6 +33,7 @@ from people_sync.domain.sentences import (
     UNCHANGED,
     UPDATED_BOTH,
     UPDATED_THERE,
+    WAITS_FOR_ANSWER,
 )
 from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
 from people_sync.storage.links import base_of, kept_different
@@ -41,7 +42,7 @@ from people_sync.storage.tables import Change, Conflict, History, Link, Member
 from people_sync.usecases.sync.apply import change_here, note_conflict
 from people_sync.usecases.sync.compare import waits_for_an_answer
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.creations import Intent, NotYet, Undecidable, create_once
+from people_sync.usecases.sync.creations import Intent, Later, NotYet, Undecidable, create_once
 from people_sync.usecases.sync.effects import Effects, publish, touch
 from people_sync.usecases.sync.pull import INCLUDE, PEOPLE, person_of
 
@@ -84,7 +85,9 @@ async def _load(session: AsyncSession, work: Work, change: Change) -> _Local:
 
 
 async def _create(work: Work, local: _Local) -> str:
-    if local.waits or (local.link is not None and not local.link.create_again):
+    if local.waits:
+        raise Later(WAITS_FOR_ANSWER)
+    if local.link is not None and not local.link.create_again:
         return LATER
     member, values = local.member, values_of(local.member)
     pco_id = await create_once(

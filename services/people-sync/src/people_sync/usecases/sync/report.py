@@ -99,10 +99,13 @@ def _estimate(run: Run, done_before: int, requests_before: int, elapsed: float, 
         return
     left = max(run.total - run.done, 0)
     if run.phase == "pull":
-        needed = -(-left // _PEOPLE_PER_REQUEST)
-    else:
+        found = eta(-(-left // _PEOPLE_PER_REQUEST), requests_done=requests, elapsed_seconds=elapsed, pace=pace)
+    elif run.phase == "push":
         needed = round(left * (requests / done if done > 0 else _REQUESTS_PER_CHANGE))
-    found = eta(needed, requests_done=requests, elapsed_seconds=elapsed, pace=pace)
+        found = eta(needed, requests_done=requests, elapsed_seconds=elapsed, pace=pace)
+    else:
+        # Next to no requests: the records themselves set the pace, and nobody else's limit does.
+        found = eta(left, requests_done=done, elapsed_seconds=elapsed, pace=None)
     run.eta_low, run.eta_high = found or (None, None)
 
 
