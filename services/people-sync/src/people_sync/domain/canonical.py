@@ -54,7 +54,7 @@ def email_key(value: str | None) -> str | None:
     return unicodedata.normalize("NFC", value).strip().casefold() or None if value else None
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=4_096)
 def phone_key(value: str, country: str) -> str | None:
     """E.164, with `;ext=` behind it where there is an extension; letters and digits alone if it is no number.
 
@@ -84,7 +84,7 @@ def _address_key(address: Address, country: str) -> tuple[str | None, ...] | Non
     return (*parts, address.country_code.strip().upper() or country.upper())
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=4_096)
 def fold(text: str) -> str:
     """A name without case, accents and punctuation: `Émilie  O’Brien-Łuk` is `emilie obrien luk`."""
     decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import case, update
+from sqlalchemy import Integer, Uuid, func, literal, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
@@ -67,16 +68,15 @@ async def touch_families(session: AsyncSession, families: Sequence[Family], now:
 
 async def _touch(session: AsyncSession, kind: str, records: Sequence[Member] | Sequence[Family], now: datetime) -> None:
     """No value that Planning Center knows has changed, so a link that was up to date stays so."""
-    versions = {record.id: record.version for record in records}
-    if not versions:
+    if not records:
         return
+    # Arrays: a statement of its own for every number of records would be kept by every connection.
+    ids = literal([record.id for record in records], ARRAY(Uuid))
+    versions = literal([record.version for record in records], ARRAY(Integer))
+    touched = func.unnest(ids, versions).table_valued("id", "version").render_derived(name="touched")
     await session.execute(
         update(Link)
-        .where(
-            Link.kind == kind,
-            Link.record_id.in_(versions),
-            Link.compared_version == case(versions, value=Link.record_id),
-        )
+        .where(Link.kind == kind, Link.record_id == touched.c.id, Link.compared_version == touched.c.version)
         .values(compared_version=Link.compared_version + 1)
         .execution_options(synchronize_session=False)
     )

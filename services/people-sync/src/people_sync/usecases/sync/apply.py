@@ -37,7 +37,6 @@ from people_sync.storage.tables import (
     Family,
     FamilyMember,
     HeldMatch,
-    History,
     Link,
     Member,
     Staged,
@@ -53,7 +52,7 @@ from people_sync.usecases.sync.compare import (
     without_unmet,
 )
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.effects import Effects, publish, take_over, touch
+from people_sync.usecases.sync.effects import Effects, publish, take_over, taken_over, touch
 
 BATCH: Final = 100
 _OPEN: Final = frozenset({HELD, LATER})
@@ -204,7 +203,7 @@ def _merge_person(
     first = not link.agreed
     base = base_of(link, person.values, work.country)
     result = merge(base, values_of(member), person.values, work.policy, kept_different(link))
-    change_here(session, work, member, result, effects)
+    change_here(work, member, result, effects)
     if member.active != person.active and not result.conflicts:
         member.active = person.active
         touch(work, member, effects)
@@ -228,24 +227,13 @@ def _merge_person(
         effects.members[member.id] = member
 
 
-def change_here(session: AsyncSession, work: Work, member: Member, result: Merge, effects: Effects) -> None:
+def change_here(work: Work, member: Member, result: Merge, effects: Effects) -> None:
     """Take Planning Center's values over, with what they replace in the history."""
     if not result.to_ours:
         return
     for name, value in result.to_ours.items():
-        session.add(
-            History(
-                organization_id=work.organization_id,
-                kind=MEMBER,
-                record_id=member.id,
-                field=name,
-                old=value_to_json(result.replaced[name]),
-                new=value_to_json(value),
-                by="planning_center",
-                rule=result.reasons[name],
-                run_id=work.run_id,
-            )
-        )
+        old, new = value_to_json(result.replaced[name]), value_to_json(value)
+        effects.history.append(taken_over(work, MEMBER, member.id, name, old, new, result.reasons[name]))
     take_over(member, result.to_ours)
     touch(work, member, effects)
 
@@ -409,7 +397,7 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
         theirs = household_values(households[pco_id], people)
         result = merge_family(policy_base(link), ours[family.id], theirs, work.policy, kept_different(link))
         result = without_unmet(result, met)
-        _take_family_over(session, work, family, result, moves, effects)
+        _take_family_over(work, family, result, moves, effects)
         conflict = conflicts.get(family.id)
         if result.fields.conflicts:
             change.outcome = CONFLICT
@@ -456,14 +444,16 @@ async def _family_links(session: AsyncSession, work: Work, changes: Sequence[Cha
     return made
 
 
-def _take_family_over(
-    session: AsyncSession, work: Work, family: Family, result: FamilyMerge, moves: _Memberships, effects: Effects
-) -> None:
+def _take_family_over(work: Work, family: Family, result: FamilyMerge, moves: _Memberships, effects: Effects) -> None:
     fields = result.fields
+
+    def note(name: str, old: Any, new: Any, rule: str) -> None:
+        effects.history.append(taken_over(work, FAMILY, family.id, name, old, new, rule))
+
     if not (fields.to_ours or result.add_to_ours or result.remove_from_ours):
         return
     for name, value in fields.to_ours.items():
-        session.add(_family_history(work, family, name, fields.replaced[name], value, fields.reasons[name]))
+        note(name, fields.replaced[name], value, fields.reasons[name])
     if "name" in fields.to_ours:
         family.name = fields.to_ours["name"]
         family.name_key = name_key(family.name, "")
@@ -474,10 +464,10 @@ def _take_family_over(
         moves.joining.append(
             {"family_id": family.id, "member_id": UUID(member), "organization_id": work.organization_id}
         )
-        session.add(_family_history(work, family, "members", None, member, "changed"))
+        note("members", None, member, "changed")
     for member in sorted(result.remove_from_ours):
         moves.leaving.append((family.id, UUID(member)))
-        session.add(_family_history(work, family, "members", member, None, "changed"))
+        note("members", member, None, "changed")
     if family.id not in effects.families:
         family.version += 1
         family.updated_at = work.resources.clock.now()
@@ -496,20 +486,6 @@ async def _move(session: AsyncSession, work: Work, moves: _Memberships, effects:
     members = await _locked(session, work, sorted(concerned - effects.members.keys()))
     await touch_members(session, list(members.values()), work.resources.clock.now())
     effects.members |= members
-
-
-def _family_history(work: Work, family: Family, name: str, old: Any, new: Any, rule: str) -> History:
-    return History(
-        organization_id=work.organization_id,
-        kind=FAMILY,
-        record_id=family.id,
-        field=name,
-        old=old,
-        new=new,
-        by="planning_center",
-        rule=rule,
-        run_id=work.run_id,
-    )
 
 
 def _agree_family(

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
 from contracts.events.people_record_v1 import FamilyChanged, MemberChanged
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.storage.records import render_families, render_members
-from people_sync.storage.tables import Family, Member
+from people_sync.storage.tables import Family, History, Member
 from people_sync.usecases.sync.context import Work
 from servicekit.outbox import append_all
 
@@ -25,11 +26,15 @@ class Effects:
     members: dict[UUID, Member] = field(default_factory=dict)
     families: dict[UUID, Family] = field(default_factory=dict)
     facts: list[Event] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `History`, inserted together: as objects they would make a statement of every number of them."""
 
 
 async def publish(session: AsyncSession, work: Work, effects: Effects) -> None:
     """Append the facts of all records that changed, in one call."""
     await session.flush()
+    if effects.history:
+        await session.execute(insert(History), effects.history)
     now = work.resources.clock.now()
     facts: list[Event] = [
         MemberChanged(organization_id=work.organization_id, version=member.version, member=member, changed_at=now)
@@ -42,6 +47,21 @@ async def publish(session: AsyncSession, work: Work, effects: Effects) -> None:
         )
     ]
     await append_all(session, facts + effects.facts)
+
+
+def taken_over(work: Work, kind: str, record_id: UUID, name: str, old: Any, new: Any, rule: str) -> dict[str, Any]:
+    """A row of `History`, values as JSON."""
+    return {
+        "organization_id": work.organization_id,
+        "kind": kind,
+        "record_id": record_id,
+        "field": name,
+        "old": old,
+        "new": new,
+        "by": "planning_center",
+        "rule": rule,
+        "run_id": work.run_id,
+    }
 
 
 def take_over(member: Member, values: Mapping[str, Any]) -> None:

@@ -307,7 +307,7 @@ async def _moved_there(work: Work, member: Member, person: RemotePerson) -> Merg
         base = base_of(link, person.values, work.country)
         result = merge(base, values_of(locked), person.values, work.policy, kept_different(link))
         effects = Effects()
-        change_here(session, work, locked, result, effects)
+        change_here(work, locked, result, effects)
         link.agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
         if result.conflicts:
             conflict = await session.scalar(
