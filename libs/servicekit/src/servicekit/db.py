@@ -45,6 +45,8 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
                 "idle_in_transaction_session_timeout": str(idle),
                 # Shorter: else those of a paused process that wait for one another would hold the lock in turn.
                 "lock_timeout": str(idle // 2),
+                # A process that is paused amid the messages of one statement (asyncpg's executemany) is not idle.
+                "transaction_timeout": str(idle * 2),
             },
         },
     )
