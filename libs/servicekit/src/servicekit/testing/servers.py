@@ -8,6 +8,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from servicekit.local.process import free_port
+
 POSTGRES_IMAGE = "postgres:18"
 KAFKA_IMAGE = "apache/kafka:4.3.1"
 FAST = {"fsync": "off"}
@@ -71,13 +73,43 @@ def kafka() -> Iterator[str]:
         case "environment":
             yield os.environ["KAFKA_BOOTSTRAP_SERVERS"]
         case "testcontainers":
-            from testcontainers.community.kafka import KafkaContainer  # noqa: PLC0415
-
-            with KafkaContainer(KAFKA_IMAGE).with_kraft() as container:
-                yield container.get_bootstrap_server()
+            with _kafka_container() as address:
+                yield address
         case _:
             from servicekit.local import LocalKafka  # noqa: PLC0415
 
             with directory() as home, LocalKafka(home) as server:
                 yield server.bootstrap_servers
                 server.kill()  # an orderly end takes seconds, and nothing of it is needed
+
+
+@contextmanager
+def _kafka_container() -> Iterator[str]:
+    """One node of Apache's own image: testcontainers' class for Kafka knows Confluent's alone."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
+
+    port = free_port()  # the same inside and outside: the broker has to advertise it before it starts
+    container = DockerContainer(KAFKA_IMAGE).with_bind_ports(port, port)
+    address = f"{container.get_docker_client().host()}:{port}"
+    environment = {
+        "NODE_ID": "1",
+        "PROCESS_ROLES": "broker,controller",
+        "LISTENERS": f"PLAINTEXT://:{port},CONTROLLER://:9093",
+        "ADVERTISED_LISTENERS": f"PLAINTEXT://{address}",
+        "LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+        "AUTO_CREATE_TOPICS_ENABLE": "false",
+        "GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "OFFSETS_TOPIC_NUM_PARTITIONS": "1",
+        "TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR": "1",
+        "SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR": "1",
+    }
+    for name, value in environment.items():
+        container = container.with_env(f"KAFKA_{name}", value)
+    with container.waiting_for(LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(60)):
+        yield address
