@@ -1,4 +1,4 @@
-"""Links as the merge reads them."""
+"""Links: how two records are tied, and what the merge reads of them."""
 
 from collections.abc import Mapping
 from typing import Any, Final

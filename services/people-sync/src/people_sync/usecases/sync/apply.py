@@ -52,7 +52,7 @@ from people_sync.usecases.sync.compare import (
     without_unmet,
 )
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.effects import Effects, publish, take_over, taken_over, touch
+from people_sync.usecases.sync.effects import Effects, noted, publish, take_over, touch
 
 BATCH: Final = 100
 _OPEN: Final = frozenset({HELD, LATER})
@@ -233,7 +233,7 @@ def change_here(work: Work, member: Member, result: Merge, effects: Effects) -> 
         return
     for name, value in result.to_ours.items():
         old, new = value_to_json(result.replaced[name]), value_to_json(value)
-        effects.history.append(taken_over(work, MEMBER, member.id, name, old, new, result.reasons[name]))
+        effects.history.append(noted(work, MEMBER, member.id, name, old, new, result.reasons[name]))
     take_over(member, result.to_ours)
     touch(work, member, effects)
 
@@ -448,7 +448,7 @@ def _take_family_over(work: Work, family: Family, result: FamilyMerge, moves: _M
     fields = result.fields
 
     def note(name: str, old: Any, new: Any, rule: str) -> None:
-        effects.history.append(taken_over(work, FAMILY, family.id, name, old, new, rule))
+        effects.history.append(noted(work, FAMILY, family.id, name, old, new, rule))
 
     if not (fields.to_ours or result.add_to_ours or result.remove_from_ours):
         return

@@ -9,7 +9,21 @@ from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import Exists, Select, Text, Uuid, and_, any_, cast, exists, func, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Exists,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -290,13 +304,7 @@ async def _candidates(
     names = sorted({key for person in asked for key in person.name_keys()})
     taken = or_(
         # Who is gone there may be the one whom somebody added there again.
-        exists().where(
-            Link.record_id == Member.id,
-            Link.kind == MEMBER,
-            Link.organization_id == work.organization_id,
-            Link.pco_organization_id == work.pco_organization_id,
-            Link.state != "gone",
-        ),
+        _has_link(work, MEMBER, Member, Link.state != "gone"),
         # Whom this run would create there is still to be had: the person there may be the same.
         exists().where(
             Change.run_id == work.run_id,
@@ -343,6 +351,19 @@ def _links(work: Work, kind: str, record: type[Member] | type[Family]) -> Select
         Link.organization_id == work.organization_id,
         Link.pco_organization_id == work.pco_organization_id,
         Link.kind == kind,
+    )
+
+
+def _has_link(
+    work: Work, kind: str, record: type[Member] | type[Family], *where: ColumnElement[bool], link: type[Link] = Link
+) -> Exists:
+    """Whether a record of the statement around it has a link in this Planning Center organization."""
+    return exists().where(
+        link.record_id == record.id,
+        link.kind == kind,
+        link.organization_id == work.organization_id,
+        link.pco_organization_id == work.pco_organization_id,
+        *where,
     )
 
 
@@ -473,13 +494,7 @@ async def _unlinked_families(
     session: AsyncSession, work: Work, members: set[UUID]
 ) -> dict[UUID, tuple[str, frozenset[UUID]]]:
     taken = or_(
-        exists().where(
-            Link.record_id == Family.id,
-            Link.kind == FAMILY,
-            Link.organization_id == work.organization_id,
-            Link.pco_organization_id == work.pco_organization_id,
-            Link.state != "gone",
-        ),
+        _has_link(work, FAMILY, Family, Link.state != "gone"),
         exists().where(Change.run_id == work.run_id, Change.kind == FAMILY, Change.record_id == Family.id),
     )
     concerned = select(FamilyMember.family_id).where(FamilyMember.member_id.in_(members))
@@ -624,18 +639,13 @@ async def _changed_here(session: AsyncSession, work: Work) -> Rows:
 
 async def _created_here(session: AsyncSession, work: Work) -> Rows:
     """Members without a link; not those whom a held match may stand for, nor those gone in Planning Center."""
-    link = and_(
-        Link.record_id == Member.id,
-        Link.kind == MEMBER,
-        Link.organization_id == work.organization_id,
-        Link.pco_organization_id == work.pco_organization_id,
-    )
+    again = _has_link(work, MEMBER, Member, Link.state == "gone", Link.create_again.is_(True))
     rows = await session.scalars(
         select(Member).where(
             Member.organization_id == work.organization_id,
             Member.deleted_at.is_(None),
             Member.active,
-            or_(~exists().where(link), exists().where(link, Link.state == "gone", Link.create_again)),
+            or_(~_has_link(work, MEMBER, Member), again),
             ~waits_for_an_answer(work),
         )
     )
@@ -672,13 +682,7 @@ async def _families_changed_here(session: AsyncSession, work: Work) -> Rows:
     """Families that were edited, or of whom somebody is known there only now."""
     person = aliased(Link)
     known = or_(
-        exists().where(
-            person.record_id == Member.id,
-            person.kind == MEMBER,
-            person.organization_id == work.organization_id,
-            person.pco_organization_id == work.pco_organization_id,
-            person.state != "gone",
-        ),
+        _has_link(work, MEMBER, Member, person.state != "gone", link=person),
         exists().where(
             Change.run_id == work.run_id,
             Change.kind == MEMBER,
@@ -717,18 +721,15 @@ async def _families_changed_here(session: AsyncSession, work: Work) -> Rows:
 
 
 async def _families_created_here(session: AsyncSession, work: Work) -> Rows:
-    linked = exists().where(
-        Link.record_id == Family.id,
-        Link.kind == FAMILY,
-        Link.organization_id == work.organization_id,
-        Link.pco_organization_id == work.pco_organization_id,
-    )
     somebody = exists().where(
         FamilyMember.family_id == Family.id, Member.id == FamilyMember.member_id, Member.deleted_at.is_(None)
     )
     rows = await session.scalars(
         select(Family).where(
-            Family.organization_id == work.organization_id, Family.deleted_at.is_(None), ~linked, somebody
+            Family.organization_id == work.organization_id,
+            Family.deleted_at.is_(None),
+            ~_has_link(work, FAMILY, Family),
+            somebody,
         )
     )
     return [_there(FAMILY, family.id, None, family.name, CREATED_THERE) for family in rows]

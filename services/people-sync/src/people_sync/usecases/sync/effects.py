@@ -49,7 +49,9 @@ async def publish(session: AsyncSession, work: Work, effects: Effects) -> None:
     await append_all(session, facts + effects.facts)
 
 
-def taken_over(work: Work, kind: str, record_id: UUID, name: str, old: Any, new: Any, rule: str) -> dict[str, Any]:
+def noted(
+    work: Work, kind: str, record_id: UUID, name: str, old: Any, new: Any, rule: str, by: str = "planning_center"
+) -> dict[str, Any]:
     """A row of `History`, values as JSON."""
     return {
         "organization_id": work.organization_id,
@@ -58,7 +60,7 @@ def taken_over(work: Work, kind: str, record_id: UUID, name: str, old: Any, new:
         "field": name,
         "old": old,
         "new": new,
-        "by": "planning_center",
+        "by": by,
         "rule": rule,
         "run_id": work.run_id,
     }

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from pco_client.walk import walk_since
-from people_sync.storage.tables import History, Link, Member, Staged
+from people_sync.storage.tables import Link, Member, Staged
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.effects import Effects, publish, touch
+from people_sync.usecases.sync.effects import Effects, noted, publish, touch
 
 PATH: Final = "/people/v2/person_mergers"
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -60,19 +60,7 @@ async def _follow(session: AsyncSession, work: Work, removed: str, keep: str, ef
         return False
     link.pco_id, link.remote_hash, link.state, link.gone_at = keep, None, "linked", None
     member = await session.get_one(Member, link.record_id, with_for_update=True)
-    session.add(
-        History(
-            organization_id=work.organization_id,
-            kind=MEMBER,
-            record_id=member.id,
-            field="planning_center_id",
-            old=removed,
-            new=keep,
-            by="planning_center",
-            rule="merged",
-            run_id=work.run_id,
-        )
-    )
+    effects.history.append(noted(work, MEMBER, member.id, "planning_center_id", removed, keep, "merged"))
     unchanged = link.compared_version == member.version
     touch(work, member, effects)
     if unchanged:

@@ -43,7 +43,7 @@ from people_sync.usecases.sync.apply import change_here, note_conflict
 from people_sync.usecases.sync.compare import waits_for_an_answer
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.creations import Intent, Later, NotYet, Undecidable, create_once
-from people_sync.usecases.sync.effects import Effects, publish, touch
+from people_sync.usecases.sync.effects import Effects, noted, publish, touch
 from people_sync.usecases.sync.pull import INCLUDE, PEOPLE, person_of
 
 _CONTACTS: Final = ("email", "phone", "address")
@@ -211,21 +211,13 @@ async def _announce(work: Work, member: Member, result: Merge, person: RemotePer
         link.written_after = to_json(result.to_theirs)
         link.remote_hash = None
         link.contacts = dict(person.contacts)
-        session.add_all(
-            History(
-                organization_id=work.organization_id,
-                kind=MEMBER,
-                record_id=member.id,
-                field=name,
-                old=value_to_json(result.replaced[name]),
-                new=value_to_json(value),
-                by="rule",
-                rule="first_match",
-                run_id=work.run_id,
-            )
-            for name, value in result.to_theirs.items()
-            if result.reasons[name] == "first_match"
-        )
+        replaced = [
+            noted(work, MEMBER, member.id, name, link.written_before[name], link.written_after[name], rule, by="rule")
+            for name, rule in result.reasons.items()
+            if rule == "first_match" and name in result.to_theirs
+        ]
+        if replaced:
+            await session.execute(insert(History), replaced)
 
 
 async def _write_person(work: Work, link: Link, result: Merge) -> None:

@@ -53,12 +53,13 @@ async def _report(work: Work) -> None:
 
 @dataclass(slots=True)
 class _Report:
+    """What was published last, and where the run stood when its phase began."""
+
     work: Work
     seen: tuple[Any, ...] | None = None
-    """What was published last."""
     phase: str | None = None
     began: float = 0.0
-    """When the phase did, by the loop's clock, and how far the run was: below."""
+    """By the loop's clock."""
     done: int = 0
     requests: int = 0
 
