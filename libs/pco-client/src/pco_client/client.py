@@ -35,7 +35,7 @@ Guard = Callable[[], Awaitable[None]]
 raises reaches the caller as it is."""
 
 _WRITING: Final = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
-"""httpcore's trace events between having a connection and writing to it. Headers without their body do nothing."""
+"""httpcore's trace events between having a connection and writing to it. Without its whole body a POST does nothing."""
 
 
 class Secret:

@@ -218,7 +218,7 @@ def write_body(
 
 def _included(body: Mapping[str, Any]) -> Included:
     entries = body.get("included") or ()
-    return Included({Identifier(found.type, found.id): found for found in map(resource, entries)})
+    return Included({found.identifier: found for found in map(resource, entries)})
 
 
 def _identifier(entry: Any) -> Identifier:

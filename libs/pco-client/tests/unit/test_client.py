@@ -34,6 +34,7 @@ from pco_client import (
     UnexpectedAnswer,
 )
 from pco_client import client as client_module
+from pco_client.client import Guard
 from pco_client.errors import error_for
 from pco_client.testing import FixedLeases, run_in_virtual_time
 
@@ -300,21 +301,25 @@ def test_the_deadline_is_of_the_whole_call() -> None:
     assert (caught.value.reason, caught.value.outcome_unknown) == (Reason.DEADLINE, True)
 
 
-def test_the_guard_is_asked_right_before_each_send() -> None:
-    class LeaseLost(Exception):
-        pass
+class LeaseLost(Exception):
+    pass
 
-    asked = 0
+
+def guard_that_allows(times: int) -> Guard:
+    """A lease that is lost after it was looked at so often."""
+    left = iter(range(times))
 
     async def guard() -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 2:
+        if next(left, None) is None:
             raise LeaseLost
 
+    return guard
+
+
+def test_the_guard_is_asked_right_before_each_send() -> None:
     async def job(client: PlanningCenter) -> None:
         with pytest.raises(LeaseLost):
-            await write(client.using(guard=guard))
+            await write(client.using(guard=guard_that_allows(1)))
         state = (await client.pacer()).state()
         assert (state.in_flight, state.waiting_bulk) == (0, 0)
 
@@ -332,17 +337,6 @@ async def test_the_guard_is_asked_again_when_the_connection_is_there(allowed: in
         received.set_result(await reader.read())
         writer.close()
 
-    class LeaseLost(Exception):
-        pass
-
-    asked = 0
-
-    async def guard() -> None:
-        nonlocal asked
-        asked += 1
-        if asked > allowed:
-            raise LeaseLost
-
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with (
@@ -355,7 +349,7 @@ async def test_the_guard_is_asked_again_when_the_connection_is_there(allowed: in
         ) as client,
     ):
         with pytest.raises(LeaseLost):
-            await write(client.using(guard=guard))
+            await write(client.using(guard=guard_that_allows(allowed)))
         request = await asyncio.wait_for(received, 5)
     assert request.startswith(written)
     assert request.endswith(b"\r\n\r\n" if written else b"")
