@@ -429,7 +429,7 @@ async function showReceipt(context, product) {
       /** @type {DisconnectReceipt} */
       const receipt = await get(at`/connections/${product}/receipt`, undefined, closing.signal);
       /** @type {PeopleStatus | null} */
-      const stays = product === "people" && receipt.finished_at ? await get("/people/status", undefined, closing.signal) : null;
+      const stays = product === "people" && receipt.finished_at ? await get("/people/status", undefined, closing.signal).catch(() => null) : null;
       return { receipt, stays };
     },
     follows: ["/connections"],
@@ -451,6 +451,9 @@ async function showReceipt(context, product) {
             return h("li", { key: line.step, class: "receipt" }, status(tone, word), h("span", {}, linked(line.sentence)));
           }),
         ),
+        product === "people" && receipt.finished_at && !stays
+          ? h("p", {}, "How many members and families stay can't be read right now. The card shows it as soon as it can be.")
+          : null,
         stays
           ? h(
               "p",
