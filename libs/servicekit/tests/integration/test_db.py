@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 LOCK = 7_041
 SUPPORT = str(Path(__file__).parents[1] / "support")
 FROZEN_AMID_A_STATEMENT = f"""
-import asyncio, sys, time
+import asyncio, os, signal
 from sample_service.main import Settings
 from servicekit.db import make_engine
 
@@ -23,7 +23,7 @@ def rows():
     for number in range(3000):
         yield (number, "x" * 100)
     print("standing still", flush=True)
-    time.sleep(120)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 async def main():
     async with make_engine(Settings()).connect() as connection:

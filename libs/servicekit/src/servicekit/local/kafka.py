@@ -38,7 +38,25 @@ _LOGGING = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
     "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
 )
-_STARTED = b"Kafka Server started"  # said once the broker is registered and takes requests
+STARTED = "Kafka Server started"
+"""Said once the broker is registered and takes requests."""
+ONE_NODE = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.num.partitions": "4",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+}
+"""Broker settings of a node that is alone, wherever it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +218,7 @@ class LocalKafka:
         with self.log.open("ab") as log:
             self._process = spawn(command, stdout=log, cwd=self.directory)
         self._memory.write({**self._memory.read(), "pid": self._process.pid})
-        if not wait_until(lambda: _STARTED in self._told(began_at), within=120, process=self._process):
+        if not wait_until(lambda: STARTED.encode() in self._told(began_at), within=120, process=self._process):
             stop_process(self._process, signal.SIGTERM, within=5)
             self._process = None
             raise LocalStackError(f"Kafka did not start; {self.log} says why.")
@@ -213,24 +231,11 @@ class LocalKafka:
     def _properties(self) -> dict[str, str]:
         port, controller = self.port, self._memory.integer("controller_port")
         return {
-            "process.roles": "broker,controller",
-            "node.id": "1",
+            **ONE_NODE,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "log.dirs": str(self._data),
-            "auto.create.topics.enable": "false",
-            "group.initial.rebalance.delay.ms": "0",
-            "offsets.topic.num.partitions": "4",
-            "offsets.topic.replication.factor": "1",
-            "transaction.state.log.num.partitions": "1",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "share.coordinator.state.topic.num.partitions": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
             # After a kill the node waits until its former self is given up: 9 s by default.
             "broker.session.timeout.ms": "4000",
             "broker.heartbeat.interval.ms": "1000",

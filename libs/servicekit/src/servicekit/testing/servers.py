@@ -8,6 +8,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from servicekit.local.kafka import ONE_NODE, STARTED
 from servicekit.local.process import free_port
 
 POSTGRES_IMAGE = "postgres:18"
@@ -92,24 +93,12 @@ def _kafka_container() -> Iterator[str]:
     port = free_port()  # the same inside and outside: the broker has to advertise it before it starts
     container = DockerContainer(KAFKA_IMAGE).with_bind_ports(port, port)
     address = f"{container.get_docker_client().host()}:{port}"
-    environment = {
-        "NODE_ID": "1",
-        "PROCESS_ROLES": "broker,controller",
-        "LISTENERS": f"PLAINTEXT://:{port},CONTROLLER://:9093",
-        "ADVERTISED_LISTENERS": f"PLAINTEXT://{address}",
-        "LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-        "CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
-        "AUTO_CREATE_TOPICS_ENABLE": "false",
-        "GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-        "OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
-        "OFFSETS_TOPIC_NUM_PARTITIONS": "1",
-        "TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
-        "TRANSACTION_STATE_LOG_MIN_ISR": "1",
-        "SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR": "1",
-        "SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR": "1",
+    settings = ONE_NODE | {
+        "listeners": f"PLAINTEXT://:{port},CONTROLLER://:9093",
+        "advertised.listeners": f"PLAINTEXT://{address}",
+        "controller.quorum.voters": "1@localhost:9093",
     }
-    for name, value in environment.items():
-        container = container.with_env(f"KAFKA_{name}", value)
-    with container.waiting_for(LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(60)):
+    for name, value in settings.items():
+        container = container.with_env(f"KAFKA_{name.upper().replace('.', '_')}", value)
+    with container.waiting_for(LogMessageWaitStrategy(STARTED).with_startup_timeout(60)):
         yield address
