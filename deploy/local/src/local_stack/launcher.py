@@ -25,17 +25,10 @@ class Output:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._starting = False
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-    def services_are_starting(self, starting: bool) -> None:
-        """Until everything runs, services mostly say that they wait for Kafka: that is for their logs alone."""
-        self._starting = starting
 
     def __call__(self, label: str, text: str) -> None:
         """Print one line; a terminal or pipe that is gone is no reason to end."""
-        if self._starting and label.partition(".")[0] in SERVICES and "starting it again" not in text:
-            return
         shown = f"{label:<{_WIDTH}} |"
         if self._colour:
             shown = f"\x1b[{_COLOURS[zlib.crc32(label.encode()) % len(_COLOURS)]}m{shown}\x1b[0m"
@@ -84,13 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         output("stack", "starting PostgreSQL, Kafka, the simulator, the identity provider and five services")
         output("stack", f"this takes up to a minute; what they say meanwhile is in {stack.state / 'logs'}")
-        output.services_are_starting(True)
         stack.start()
-        output.services_are_starting(False)
         output.plain(_welcome(stack, time.monotonic() - began))
         _wait_for_ever()
     except StopRequestedError:
-        output.services_are_starting(False)
         output("stack", "stopping; everything stays as it is until `make clean-run`")
         stack.stop()
         output("stack", "stopped")

@@ -51,7 +51,7 @@ class ProcessBook:
 class StackProcess:
     """A program that is started, watched and, with ``supervised``, restarted when it ends unasked.
 
-    Its output goes to ``log`` and, with ``echo``, line by line to ``say``.
+    Its output goes to ``log`` and, while ``echo`` is true, line by line to ``say``.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class StackProcess:
         self.argv = list(argv)
         self.environment = dict(environment)
         self.log = log
+        self.echo = echo
         self.starts = 0
         """How often it was started, restarts after a crash included."""
         self._book = book
         self._say = say
         self._supervised = supervised
-        self._echo = echo
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -167,7 +167,7 @@ class StackProcess:
                 return
             if time.monotonic() - began > _STABLE_SECONDS:
                 pause = _FIRST_PAUSE
-            if not self._echo:
+            if not self.echo:
                 self._say(self.label, self.last_lines())
             self._say(self.label, f"{describe_status(status)}; starting it again in {pause:g} s")
             if self._stopping.wait(pause):
@@ -184,7 +184,7 @@ class StackProcess:
         with self.log.open("ab", buffering=0) as log, process.stdout as output:
             for line in output:
                 log.write(line)
-                if self._echo:
+                if self.echo:
                     self._say(self.label, line.decode(errors="replace").rstrip())
 
 

@@ -137,6 +137,10 @@ class Stack:
                 self._say("stack", f"ended {label}, left by a launcher that was killed")
             self._prepare()
             self._start_in_parallel()
+            # Until now they have mostly said that they wait for Kafka: that is for their logs alone.
+            for name in self.services:
+                for replica in self._replicas[name]:
+                    replica.process.echo = True
         except BaseException:
             self.stop()
             raise
@@ -388,7 +392,7 @@ class Stack:
                 book=self._book,
                 say=self._say,
                 supervised=self._supervised,
-                echo=name in self.services,
+                echo=False,
             )
             replicas.append(_Replica(port, process))
         self._replicas[name] = replicas
