@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Final
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -133,3 +134,48 @@ async def test_edits_of_the_church_within_the_window_are_not_lost(late: Site) ->
     assert (await late.member("Amy"))["last_name"] == late.person("Amy")["last_name"] == "Theirs"
     assert (await late.member("Bruno"))["last_name"] == late.person("Bruno")["last_name"] == "Baker"
     assert await open_conflicts(late) == 0
+
+
+async def test_requests_that_left_just_before_their_process_died(late: Site) -> None:
+    """They were announced an hour ago and waited for their turn; reads are believed a horizon after the takeover."""
+    await late.sync()
+    await late.believable()
+    bruno, dean = await late.member("Bruno"), await late.family_of("Dean Household")
+    announced = (
+        "UPDATE link SET written_at = now() - interval '1 hour', remote_hash = NULL,"
+        " written_before = $2, written_after = $3 WHERE record_id = $1"
+    )
+    moves: dict[str, list[str]] = {"joined": [], "left": []}
+    former = {"last_name": bruno["last_name"]}
+    await late.database.fetch(announced, bruno["id"], former, {"last_name": "Bakerson"})
+    await late.database.fetch(announced, dean["id"], {"name": dean["name"]} | moves, {"name": "Dean Family"} | moves)
+    marker = await late.database.value("SELECT nextval('creation_marker')")
+    await late.database.fetch(
+        "INSERT INTO creation"
+        " (organization_id, pco_organization_id, kind, record_id, marker, state, sent_at, look_after)"
+        " SELECT organization_id, pco_organization_id, 'member', $2, $3, 'sent', now() - interval '1 hour',"
+        " now() - interval '1 hour' FROM connection WHERE organization_id = $1",
+        late.organization_id,
+        UUID(await late.add("Lost", "Answer")),
+        marker,
+    )
+    # Changed here, and back again since.
+    for name in ("Bakerson", bruno["last_name"]):
+        await late.change("Bruno", last_name=name)
+    for name in ("Dean Family", dean["name"]):
+        await late.call("PATCH", f"/families/{dean['id']}", {"name": name})
+    away = late.fault({"kind": "respond", "status": 503}, method="GET")
+    run_id = await late.start()
+    await late.until(run_id, "waiting")
+    late.control.remove_fault(away)
+    late.edit("Bruno", last_name="Bakerson")
+    late.rename_household(dean["name"], "Dean Family")
+    late.create("Lost", "Answer", remote_id=marker)
+    await late.until(run_id, "done")
+    await late.visible()
+    await late.believable()
+    await late.sync()
+    assert (await late.member("Bruno"))["last_name"] == late.person("Bruno")["last_name"] == bruno["last_name"]
+    assert (await late.family_of(dean["name"]))["id"] == dean["id"]
+    assert late.household(dean["name"])
+    assert len(await late.members("Lost")) == len(late.people("Lost")) == 1

@@ -1,8 +1,11 @@
 from datetime import date
+from typing import Any
 
 import pytest
 
 from people_sync.domain.inputs import problems
+from people_sync.domain.merge import FamilyValues
+from people_sync.domain.planning_center import confirmed_family
 from people_sync.domain.progress import Pace, eta
 from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, waiting_for_limit
 from people_sync.domain.thresholds import exceeds
@@ -95,3 +98,25 @@ def test_phone_numbers_are_possible_ones(phone: str, country: str | None, fine: 
 def test_a_child_born_today_where_it_is_tomorrow_already_is_fine() -> None:
     assert problems({"birthdate": date(2026, 1, 6)}, None, TODAY) == []
     assert [field for field, _ in problems({"birthdate": date(2026, 1, 7)}, None, TODAY)] == ["birthdate"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "agreed"),
+    [
+        (
+            FamilyValues("New", frozenset("abd"), "d"),
+            {"name": "New", "primary_contact": "d", "members": ["a", "b", "d"]},
+        ),
+        (
+            FamilyValues("Old", frozenset("abc"), "a"),
+            {"name": "Old", "primary_contact": "a", "members": ["a", "b", "c"]},
+        ),
+        (FamilyValues("Third", frozenset("ab"), "b"), {"name": "Old", "primary_contact": "a", "members": ["a", "b"]}),
+    ],
+    ids=["all of it", "none of it", "partly, and edited since"],
+)
+def test_what_an_unanswered_write_put_into_a_household_is_agreed(theirs: FamilyValues, agreed: dict[str, Any]) -> None:
+    before = {"name": "Old", "primary_contact": "a", "members": ["a", "b", "c"]}
+    written = {"name": "New", "primary_contact": "d", "joined": ["d"], "left": ["c"]}
+    assert confirmed_family(before, written, theirs) == agreed
+    assert confirmed_family(before, None, theirs) == before

@@ -264,6 +264,26 @@ def confirmed(written: Mapping[str, Any], theirs: PersonValues, country: str) ->
     return {name: value for name, value in written.items() if same(name, seen[name], value, country)}
 
 
+def confirmed_family(
+    agreed: Mapping[str, Any], written: Mapping[str, Any] | None, theirs: FamilyValues
+) -> dict[str, Any]:
+    """Last agreed values of a family, with what a write without an answer evidently put into its household.
+
+    `written`: `name` and `primary_contact` as sent, `joined` and `left`.
+    """
+    if written is None:
+        return dict(agreed)
+    shown = {"name": theirs.name, "primary_contact": theirs.primary_contact}
+    joined = theirs.members.intersection(written["joined"])
+    left = set(written["left"]) - theirs.members
+    members = {*agreed.get("members", ()), *joined} - left
+    return (
+        dict(agreed)
+        | {name: value for name, value in shown.items() if written.get(name) == value}
+        | {"members": sorted(members)}
+    )
+
+
 def _digest(content: Any) -> bytes:
     return blake2b(dumps(content).encode(), digest_size=16).digest()
 

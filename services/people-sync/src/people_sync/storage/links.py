@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import MEMBER
-from people_sync.domain.planning_center import confirmed
+from people_sync.domain.merge import FamilyValues
+from people_sync.domain.planning_center import confirmed, confirmed_family
 from people_sync.domain.values import PersonValues, partial_from_json, value_from_json
 from people_sync.storage.tables import Link
 
@@ -69,14 +70,14 @@ async def tie_again(
     return made
 
 
-def policy_base(link: Link) -> Mapping[str, Any]:
-    """Last agreed values, by field."""
-    return partial_from_json(link.agreed) if link.kind == MEMBER else link.agreed
-
-
 def base_of(link: Link, theirs: PersonValues, country: str) -> dict[str, Any]:
     """Last agreed values of a member, with what an unanswered write of ours evidently put there."""
     return partial_from_json(link.agreed) | confirmed(partial_from_json(link.written_after), theirs, country)
+
+
+def family_base_of(link: Link, theirs: FamilyValues) -> dict[str, Any]:
+    """The same of a family."""
+    return confirmed_family(link.agreed, link.written_after, theirs)
 
 
 def kept_different(link: Link) -> Mapping[str, tuple[Any, Any]]:

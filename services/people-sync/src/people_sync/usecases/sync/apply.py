@@ -28,7 +28,7 @@ from people_sync.domain.planning_center import (
 )
 from people_sync.domain.sentences import CONFLICT, CREATED_HERE, GONE, HELD, LATER, OUTCOMES
 from people_sync.domain.values import as_dict, to_json, value_to_json
-from people_sync.storage.links import NOTHING_AGREED, base_of, kept_different, policy_base, tie, tie_again
+from people_sync.storage.links import NOTHING_AGREED, base_of, family_base_of, kept_different, tie, tie_again
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import (
     Change,
@@ -395,7 +395,8 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
             change.outcome, change.sentence = LATER, OUTCOMES[LATER]
             continue
         theirs = household_values(households[pco_id], people)
-        result = merge_family(policy_base(link), ours[family.id], theirs, work.policy, kept_different(link))
+        base = family_base_of(link, theirs)
+        result = merge_family(base, ours[family.id], theirs, work.policy, kept_different(link))
         result = without_unmet(result, met)
         _take_family_over(work, family, result, moves, effects)
         conflict = conflicts.get(family.id)
@@ -404,7 +405,7 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
             note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
         elif conflict:
             _converged(work, conflict, effects)
-        _agree_family(change, link, family, households[pco_id], result, staged[pco_id], people)
+        _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people)
     await _move(session, work, moves, effects)
 
 
@@ -493,13 +494,15 @@ def _agree_family(
     link: Link,
     family: Family,
     household: RemoteHousehold,
+    base: Mapping[str, Any],
     result: FamilyMerge,
     row: Staged,
     people: dict[str, UUID],
 ) -> None:
     fields = result.fields
     members = result.agreed_members | result.add_to_ours
-    link.agreed = link.agreed | dict(fields.agreed) | dict(fields.to_ours) | {"members": sorted(members)}
+    link.agreed = {**base, **fields.agreed, **fields.to_ours, "members": sorted(members)}
+    link.written_after = None
     link.state = "linked"
     if fields.to_theirs or result.add_to_theirs or result.remove_from_theirs:
         change.there = "planned"

@@ -4,7 +4,7 @@ People first, then families, then what only changed here. A change says who need
 exactly is decided again, by the same pure functions, at the moment it is applied: both sides may have moved by then.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -57,7 +57,7 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
 )
 from people_sync.domain.values import to_json
-from people_sync.storage.links import base_of, kept_different, policy_base
+from people_sync.storage.links import base_of, family_base_of, kept_different
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import (
     Change,
@@ -412,18 +412,19 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
         if family.deleted_at is not None:
             continue
         if is_inconclusive_family(
-            link.written_before, link.written_at, theirs, read_at[link.pco_id], work.resources.horizon
+            link.written_before, work.written_at(link), theirs, read_at[link.pco_id], work.resources.horizon
         ):
             rows.append(_later(FAMILY, link.pco_id, household.name, record_id=family.id))
             continue
-        result = merge_family(policy_base(link), ours[family.id], theirs, work.policy, kept_different(link))
+        base = family_base_of(link, theirs)
+        result = merge_family(base, ours[family.id], theirs, work.policy, kept_different(link))
         result = without_unmet(result, met)
         unknown = bool(set(household.person_ids) - people.keys())
         change = _family_change(result, family, household, family.id in conflicts)
         if change:
             rows.append(change)
         elif not unknown:
-            settle_family(link, result, hashes[household.pco_id], family.version)
+            settle_family(link, base, result, hashes[household.pco_id], family.version)
     return rows + await _strange_households(session, work, households, people)
 
 
@@ -455,9 +456,12 @@ def _family_change(
     }
 
 
-def settle_family(link: Link, result: FamilyMerge, remote_hash: bytes | None, version: int) -> None:
+def settle_family(
+    link: Link, base: Mapping[str, Any], result: FamilyMerge, remote_hash: bytes | None, version: int
+) -> None:
     """Note that both sides of a family were compared and agree."""
-    link.agreed = link.agreed | dict(result.fields.agreed) | {"members": sorted(result.agreed_members)}
+    link.agreed = {**base, **result.fields.agreed, "members": sorted(result.agreed_members)}
+    link.written_before = link.written_after = None
     link.remote_hash = remote_hash
     link.compared_version = version
     link.state = "linked"

@@ -56,8 +56,8 @@ class Work:
     inactivate_deleted: bool
     since: datetime | None
     """An incremental run reads what changed since."""
-    claimed_at: datetime
-    """When this process took the run over: what another had under way has ended by then."""
+    alone_since: datetime
+    """Since when nothing is under way that another process, or an earlier run, had sent."""
     data: dict[str, Any] = field(default_factory=dict)
     """The checkpoint: what the phases have behind them."""
 
@@ -95,12 +95,12 @@ class Work:
     def written_at(self, link: Link) -> datetime | None:
         """When a write of ours to this record had left at the latest.
 
-        One whose answer was never stored may have waited for its turn long after it was announced; whoever sent it had
-        ended when this process took over.
+        One whose answer was never stored may have waited for its turn long after it was announced, until whoever sent
+        it had ended.
         """
         if link.written_at is None or link.written_after is None:
             return link.written_at
-        return max(link.written_at, self.claimed_at)
+        return max(link.written_at, self.alone_since)
 
     @property
     def owner(self) -> dict[str, str]:

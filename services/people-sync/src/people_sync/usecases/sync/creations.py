@@ -6,7 +6,7 @@
 
 `sent` is committed before the request leaves. `look_after` is when the request can no longer be under way (the
 lease of whoever sent it is over, and so is its timeout) and when a read can be believed (staleness horizon). A request
-that waited for its turn left later than that: it ended before the run was taken over, and shows a horizon after.
+that waited for its turn left later than that: it ended with its process, and shows a horizon after.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -107,7 +107,7 @@ async def _intend(work: Work, kind: str, record_id: UUID) -> Intent:
         ).one()
         must_look = row.state == "sent"
         if must_look and row.look_after is not None:
-            shows = max(row.look_after, work.claimed_at + work.resources.horizon)
+            shows = max(row.look_after, work.alone_since + work.resources.horizon)
             if shows > now:
                 raise NotYet(shows)
         if row.state == "created" or row.marker is None:

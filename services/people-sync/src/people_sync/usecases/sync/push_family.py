@@ -25,7 +25,7 @@ from people_sync.domain.sentences import (
     UPDATED_HERE,
     UPDATED_THERE,
 )
-from people_sync.storage.links import kept_different, policy_base
+from people_sync.storage.links import family_base_of, kept_different
 from people_sync.storage.tables import Change, Conflict, Family, FamilyMember, Link, Member
 from people_sync.usecases.sync.apply import note_family_conflict
 from people_sync.usecases.sync.compare import family_values, household_values, record_ids
@@ -224,9 +224,11 @@ async def _update(work: Work, family: Family, link: Link, people: Mapping[str, s
         known = await record_ids(session, work, list(household.person_ids))
         ours = (await family_values(session, work, [family]))[family.id]
     theirs = household_values(household, known)
-    if is_inconclusive_family(link.written_before, link.written_at, theirs, read_at, horizon):
-        raise NotYet((link.written_at or read_at) + horizon)
-    result = merge_family(policy_base(link), ours, theirs, work.policy, kept_different(link))
+    written_at = work.written_at(link)
+    if is_inconclusive_family(link.written_before, written_at, theirs, read_at, horizon):
+        raise NotYet((written_at or read_at) + horizon)
+    base = family_base_of(link, theirs)
+    result = merge_family(base, ours, theirs, work.policy, kept_different(link))
     joining = result.add_to_theirs & people.keys()
     if result.fields.conflicts:
         await _conflict(work, family, result)
@@ -239,7 +241,7 @@ async def _update(work: Work, family: Family, link: Link, people: Mapping[str, s
     leaving = {pco_id for pco_id, member in known.items() if str(member) in result.remove_from_theirs}
     if leaving:
         await _leave(work, path, leaving)
-    await _agree(work, family, result, joining)
+    await _agree(work, family, base, result, joining, written=written)
     return CONFLICT if result.fields.conflicts else UPDATED_THERE if written else UNCHANGED
 
 
@@ -249,10 +251,9 @@ async def _announce(work: Work, family: Family, result: FamilyMerge, joining: Se
         await work.job.verify(session)
         link = await _locked_link(session, work, family)
         link.written_at, link.remote_hash = work.resources.clock.now(), None
-        link.written_before = {name: result.fields.replaced[name] for name in result.fields.to_theirs} | {
-            "joined": sorted(joining),
-            "left": sorted(result.remove_from_theirs),
-        }
+        moves = {"joined": sorted(joining), "left": sorted(result.remove_from_theirs)}
+        link.written_before = {name: result.fields.replaced[name] for name in result.fields.to_theirs} | moves
+        link.written_after = dict(result.fields.to_theirs) | moves
 
 
 async def _write_fields(work: Work, path: str, people: Mapping[str, str], result: FamilyMerge) -> None:
@@ -303,16 +304,19 @@ def _person(membership: Resource) -> str | None:
     return person.id if person else None
 
 
-async def _agree(work: Work, family: Family, result: FamilyMerge, joined: Set[str]) -> None:
+async def _agree(
+    work: Work, family: Family, base: Mapping[str, Any], result: FamilyMerge, joined: Set[str], *, written: bool
+) -> None:
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         link = await _locked_link(session, work, family)
         # Who left there meanwhile stays agreed until the next run takes that over here.
         members = result.agreed_members | joined | result.remove_from_ours
-        link.agreed = (
-            link.agreed | dict(result.fields.agreed) | dict(result.fields.to_theirs) | {"members": sorted(members)}
-        )
+        link.agreed = {**base, **result.fields.agreed, **result.fields.to_theirs, "members": sorted(members)}
         link.compared_version, link.remote_hash = family.version, None
+        link.written_after = None
+        if written:
+            link.written_at = work.resources.clock.now()
 
 
 async def _conflict(work: Work, family: Family, result: FamilyMerge) -> None:

@@ -100,6 +100,12 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
             raise NotConnected
         if connection.pco_organization_id != run.pco_organization_id:
             raise StopRequested
+        ended = await session.scalar(
+            select(Run.finished_at)
+            .where(Run.organization_id == job.organization_id, Run.finished_at.is_not(None))
+            .order_by(Run.created_at.desc())
+            .limit(1)
+        )
         known_country = connection.country_code
         since = connection.cursor
     country = known_country or await _country(job, pco)
@@ -133,7 +139,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         inactivate_deleted=bool(chosen and chosen.inactivate_deleted),
         # Rows written just before the last run's cursor may not have been visible to it.
         since=since - horizon if since else None,
-        claimed_at=resources.clock.now(),
+        alone_since=resources.clock.now() if job.fence > 1 or ended is None else ended,
         data=dict(job.data or {}) | {"answers": run.answers},
     )
 
