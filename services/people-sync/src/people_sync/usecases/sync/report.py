@@ -31,17 +31,20 @@ log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def reporting(work: Work) -> AsyncIterator[None]:
     """Publish progress beside the work."""
-    task = asyncio.create_task(_report(work))
+    report = _Report(work)
+    task = asyncio.create_task(_report(report))
     try:
         yield
     finally:
+        report.over = True
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _report(work: Work) -> None:
-    report = _Report(work)
-    while True:
+async def _report(report: "_Report") -> None:
+    work = report.work
+    # Not for ever: an error of the rollback can take the place of the cancellation.
+    while not report.over:
         await asyncio.sleep(EVERY_SECONDS)
         try:
             await report.publish(await work.pacer_state())
@@ -56,6 +59,7 @@ class _Report:
     """What was published last, and where the run stood when its phase began."""
 
     work: Work
+    over: bool = False
     seen: tuple[Any, ...] | None = None
     phase: str | None = None
     began: float = 0.0
