@@ -135,6 +135,7 @@ TOPICS: dict[str, Topic] = {
                 people_conflict_v1,
                 "ConflictDetected",
                 "ConflictConverged",
+                "ConflictWithdrawn",
                 "ResolutionApplied",
                 "ResolutionOvertaken",
             ),

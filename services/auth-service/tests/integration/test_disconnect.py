@@ -224,7 +224,7 @@ async def test_reconnect_of_the_same_organization_and_refusal_of_another(auth: A
     assert refused.json()["type"] == "/problems/organization-mismatch"
     assert auth.church_name(0) in refused.json()["detail"]
     assert auth.church_name(1) in refused.json()["detail"]
-    assert "reset the links" in refused.json()["detail"]
+    assert "Connect another organization" in refused.json()["detail"]
 
     completed = await auth.connect(admin)
     assert completed["reconnected"] is True

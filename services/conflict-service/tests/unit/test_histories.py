@@ -11,6 +11,7 @@ from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
     ConflictFact,
+    ConflictWithdrawn,
     ResolutionApplied,
     ResolutionOvertaken,
 )
@@ -61,7 +62,12 @@ def test_same_end_whatever_the_order(history: tuple[list[ConflictFact], list[Con
 
 
 def test_closed_before_it_was_detected_ends_closed_and_nobody_hears_of_it() -> None:
-    for closing, state in ((ConflictConverged, "agreed_elsewhere"), (ResolutionApplied, "resolved")):
+    closings: dict[type[ConflictFact], str] = {
+        ConflictConverged: "agreed_elsewhere",
+        ConflictWithdrawn: "withdrawn",
+        ResolutionApplied: "resolved",
+    }
+    for closing, state in closings.items():
         conflict, announced = run([fact(closing, 2), fact(ConflictDetected, 1)])
         assert conflict is not None
         assert conflict.state == state

@@ -36,12 +36,12 @@ class Resources:
         """The staleness horizon."""
         return timedelta(seconds=self.settings.pco_staleness_horizon_seconds)
 
-    def planning_center(self, organization_id: str, observer: Observer) -> PlanningCenter:
-        """A client for one organization; an async context manager."""
+    def planning_center(self, organization_id: str, pco_organization_id: str, observer: Observer) -> PlanningCenter:
+        """A client for one organization here and there; an async context manager."""
         return PlanningCenter(
             base_url=self.settings.pco_base_url,
             user_agent=self.settings.pco_user_agent,
-            lease=Leases(self.runtime.http, self.settings, organization_id),
+            lease=Leases(self.runtime.http, self.settings, organization_id, pco_organization_id),
             pacers=self.pacers,
             timeouts=Timeouts(exchange=self.settings.pco_request_timeout_seconds),
             pool_size=self.settings.push_at_once + 14,

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sync_harness.lender import Grant
 from sync_harness.process import UNKIND
 from sync_harness.site import Site
 from sync_harness.stage import Stage
@@ -236,6 +237,44 @@ async def test_local_deletion(site: Site, inactivate: bool) -> None:
     assert site.journal(mark, writes=True) == []
 
 
+async def test_deleted_here_while_the_run_waits_for_an_answer(site: Site) -> None:
+    await site.sync()
+    await site.settings(inactivate_deleted=True, threshold_percent=1, threshold_minimum=1)
+    site.edit("Carl", last_name="There")
+    site.edit("Dora", last_name="There")
+    await site.visible()
+    run_id = await site.start()
+    await waiting_for(site, run_id, "threshold")
+    await site.remove("Carl")
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "continue"})
+    await site.until(run_id, "done")
+    assert (await site.member("Dora"))["last_name"] == "There"
+    await site.settings(threshold_percent=50)
+    await site.sync()
+    assert site.person("Carl")["status"] == "inactive"
+
+
+async def test_a_conflict_ends_with_its_record(site: Site) -> None:
+    """Deleted here, or gone there: nobody is asked about it any more."""
+    await site.sync()
+    for first_name in ("Carl", "Dora"):
+        await site.change(first_name, last_name="Here")
+        site.edit(first_name, last_name="There")
+    family = await site.family_of("Abbot Household")
+    await site.call("PATCH", f"/families/{family['id']}", {"name": "Here"})
+    site.rename_household("Abbot Household", "There")
+    await site.visible()
+    await site.sync()
+    assert await site.conflicts() == {"Carl": ["open"], "Dora": ["open"], "Here": ["open"]}
+    await site.remove("Carl")
+    await site.call("DELETE", f"/families/{family['id']}")
+    assert await site.conflicts() == {"Carl": ["withdrawn"], "Dora": ["open"], "Here": ["withdrawn"]}
+    site.delete("Dora")
+    await site.visible()
+    await site.sync()
+    assert await site.conflicts() == {"Carl": ["withdrawn"], "Dora": ["withdrawn"], "Here": ["withdrawn"]}
+
+
 async def test_threshold_stops_before_the_first_write(site: Site) -> None:
     await site.sync()
     await site.settings(threshold_percent=10, threshold_minimum=3)
@@ -307,6 +346,60 @@ async def test_token_revoked_mid_run_waits_for_the_reconnect(site: Site, stage: 
         len([row for row in site.rows("Email") if row["address"] == f"token{number}@example.org"]) == 1
         for number in range(4)
     )
+
+
+async def test_another_planning_center_organization_and_back(sites: Sites, stage: Stage) -> None:
+    """Nothing of the one is believed of the other, and coming back creates nobody."""
+    site, elsewhere = await sites(), await sites()
+    former, new = site.church, elsewhere.church
+    for row in elsewhere.rows("Person"):
+        if row["first_name"] not in {"Adam", "Vera", "Bruno"}:
+            elsewhere.delete(row["first_name"])
+    elsewhere.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0177")
+    await site.settings(first_match="ours")
+    await site.sync()
+    await site.change("Carl", last_name="Here")
+    site.edit("Carl", last_name="There")
+    await site.visible()
+    await site.sync()
+    assert await site.conflicts() == {"Carl": ["open"]}
+    await stage.move(site, new, version=2)
+    mark = site.mark()
+    run_id = await site.start()
+    await waiting_for(site, run_id, "first_match")
+    assert await site.conflicts() == {"Carl": ["withdrawn"]}
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
+    run = await site.until(run_id, "done")
+    # All but three people, and the households of all but Bruno.
+    assert run["counts"]["created_there"] == PEOPLE_OF_SMALL - 3 + 3, run
+    assert (await site.member("Bruno"))["phone"] == "(212) 555-0177"
+    assert site.person("Carl")["last_name"] == "Here"
+    families = "SELECT count(*) FROM family WHERE organization_id = $1 AND deleted_at IS NULL"
+    assert await site.database.value(families, site.organization_id) == 4
+    await stage.move(site, former, version=3)
+    assert site.journal(mark) == []
+    run = await site.sync()
+    assert run["counts"].keys() <= {"unchanged", "updated_there", "conflict"}, run
+    assert await site.conflicts() == {"Carl": ["withdrawn", "open"]}
+    assert len(site.rows("Person")) == PEOPLE_OF_SMALL
+    assert [row["number"] for row in site.contacts("Bruno", "PhoneNumber")] == ["(212) 555-0177"]
+
+
+async def test_a_token_of_another_organization_is_not_used(sites: Sites, stage: Stage) -> None:
+    """Access moves to another organization while the fact about it is still under way."""
+    site, elsewhere = await sites(), await sites()
+    await site.sync()
+    await site.add("Not", "There", email="not.there@example.org")
+    stage.lender.grants[f"{stage.name}/{site.organization_id}"] = Grant(elsewhere.church, elsewhere.church.tokens[0], 2)
+    mark = site.mark()
+    run_id = await site.start()
+
+    async def waits() -> bool:
+        return "connected again" in str((await site.run(run_id))["progress"]["waiting_for"])
+
+    await eventually(waits, within=20)
+    assert elsewhere.journal(mark) == []
+    assert elsewhere.people("Not") == []
 
 
 async def test_a_viewer_may_not_write_and_the_run_says_so(site: Site, stage: Stage) -> None:

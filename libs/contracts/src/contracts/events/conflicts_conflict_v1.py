@@ -26,4 +26,4 @@ class ConflictClosed(ConflictStateFact):
     """A conflict no longer waits."""
 
     outcome: str
-    """`resolved` or `agreed_elsewhere`."""
+    """`resolved`, `agreed_elsewhere` or `withdrawn`."""

@@ -27,6 +27,10 @@ class ConflictConverged(ConflictFact):
     """The two sides became equal without a decision: *agreed elsewhere*."""
 
 
+class ConflictWithdrawn(ConflictFact):
+    """Nothing is left to decide: the record was deleted here, is gone in Planning Center, or its link is not in use."""
+
+
 class ResolutionApplied(ConflictFact):
     """A decision was applied to both sides."""
 

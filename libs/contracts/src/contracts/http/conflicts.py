@@ -15,7 +15,7 @@ class Conflict(Model):
     id: str
     record: ConflictRecord
     fields: tuple[ConflictField, ...]
-    state: Literal["open", "resolved", "agreed_elsewhere"]
+    state: Literal["open", "resolved", "agreed_elsewhere", "withdrawn"]
     version: int
     opened_at: Timestamp
     updated_at: Timestamp
@@ -24,7 +24,7 @@ class Conflict(Model):
 class ConflictQuery(PageQuery):
     """Filters of the conflicts' list."""
 
-    state: Literal["open", "resolved", "agreed_elsewhere"] = "open"
+    state: Literal["open", "resolved", "agreed_elsewhere", "withdrawn"] = "open"
     family_id: str | None = Field(default=None, max_length=60)
 
 

@@ -374,6 +374,6 @@ def _other_organization(binding: PcoBinding, identity: Identity) -> Authorizatio
         )
     return AuthorizationRefused(
         f"You signed in to {theirs}, but the links kept here belong to {ours}. Nothing was stored. Connect again and "
-        f"choose {ours}, or first reset the links on the Integrations page.",
+        f"choose {ours}; if the church has moved, first press Connect another organization on the card.",
         slug="organization-mismatch",
     )

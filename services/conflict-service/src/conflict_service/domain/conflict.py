@@ -15,15 +15,17 @@ from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
     ConflictFact,
+    ConflictWithdrawn,
     ResolutionApplied,
     ResolutionOvertaken,
 )
 
-State = Literal["open", "resolved", "agreed_elsewhere"]
+State = Literal["open", "resolved", "agreed_elsewhere", "withdrawn"]
 
 STATE_AFTER: Final[Mapping[type[ConflictFact], State]] = {
     ConflictDetected: "open",
     ConflictConverged: "agreed_elsewhere",
+    ConflictWithdrawn: "withdrawn",
     ResolutionApplied: "resolved",
     ResolutionOvertaken: "open",
 }

@@ -28,7 +28,7 @@ class ConflictRow(Base):
 
     __tablename__ = "conflict"
     __table_args__ = (
-        CheckConstraint("state IN ('open', 'resolved', 'agreed_elsewhere')", name="state"),
+        CheckConstraint("state IN ('open', 'resolved', 'agreed_elsewhere', 'withdrawn')", name="state"),
         Index("ix_conflict_list", "organization_id", "state", "opened_at", "id"),
         Index("ix_conflict_family_ids", "family_ids", postgresql_using="gin", postgresql_where=text("state = 'open'")),
     )

@@ -26,6 +26,11 @@ def values_of(member: Member) -> PersonValues:
     )
 
 
+def full_name(member: Member) -> str:
+    """The display name of a member."""
+    return f"{member.first_name} {member.last_name}".strip()
+
+
 async def render_members(session: AsyncSession, rows: Sequence[Member]) -> list[people.Member]:
     """The full records, in the order given. Two queries for all."""
     ids = [row.id for row in rows]

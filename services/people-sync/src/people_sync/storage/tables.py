@@ -375,7 +375,7 @@ class Conflict(Base):
     fields: Mapped[list[Any]]
     """As `contracts.conflicts.ConflictField`."""
     state: Mapped[str]
-    """`open`, `converged`, `resolved`."""
+    """`open`, `converged`, `withdrawn`, `resolved`."""
     version: Mapped[int] = mapped_column(default=1)
     opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,11 +1,12 @@
 """What auth-service says about the People connection, kept as far as the sync needs it."""
 
+from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import PEOPLE
-from people_sync.storage.tables import Connection
+from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import runs
 from people_sync.usecases.bulk import adopt_supplied
 
@@ -27,6 +28,10 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
     if before is None or before.pco_organization_id != fact.pco_organization_id:
         # Another Planning Center organization: where the sync stood says nothing about it.
         values |= {"country_code": None, "full_sync_at": None, "cursor": None, "next_run_at": None}
+    if before is not None and before.pco_organization_id != fact.pco_organization_id:
+        # What wins where both sides have a value was answered for other people: it is asked again.
+        church = Settings.organization_id == fact.organization_id
+        await session.execute(update(Settings).where(church).values(first_match=None))
     if fact.state == "connected" and before is not None and before.full_sync_at is not None:
         values.setdefault("next_run_at", fact.occurred_at)
     statement = insert(Connection).values(organization_id=fact.organization_id, **values)

@@ -23,7 +23,7 @@ from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name, paging
 from people_sync.storage.records import render_members, values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMatch, Link, Member
-from people_sync.usecases import history
+from people_sync.usecases import conflicts, history
 from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families
 from people_sync.usecases.sync.effects import take_over
@@ -89,6 +89,7 @@ async def remove(session: AsyncSession, organization_id: str, member_id: str, ac
     ).all()
     await touch_families(session, families, now)
     await publish(session, organization_id, now, [], families)
+    await conflicts.record_removed(session, organization_id, member.id, now)
     await append(session, member_removed(member, now), tombstone=True)
 
 
@@ -131,16 +132,18 @@ async def members(session: AsyncSession, organization_id: str, query: MemberQuer
 async def _in_state(session: AsyncSession, organization_id: str, state: str) -> ColumnElement[bool]:
     if state == "inactive":
         return ~Member.active
-    if state == "held":
-        # Through the few held matches: the other way round each member would be looked up among them.
-        waiting = select(func.unnest(HeldMatch.candidate_ids)).where(
-            HeldMatch.organization_id == organization_id, HeldMatch.state.in_(["open", "later"])
-        )
-        return func.cast(Member.id, HeldMatch.pco_id.type).in_(waiting)
-    # Read first, so that the planner sees a plain anti-join for those who have no link.
+    # Read first, so that the planner sees plain joins.
     current = await session.scalar(
         select(Connection.pco_organization_id).where(Connection.organization_id == organization_id)
     )
+    if state == "held":
+        # Through the few held matches: the other way round each member would be looked up among them.
+        waiting = select(func.unnest(HeldMatch.candidate_ids)).where(
+            HeldMatch.organization_id == organization_id,
+            HeldMatch.pco_organization_id == current,
+            HeldMatch.state.in_(["open", "later"]),
+        )
+        return func.cast(Member.id, HeldMatch.pco_id.type).in_(waiting)
     link = exists().where(
         Link.organization_id == organization_id,
         Link.pco_organization_id == current,

@@ -19,7 +19,7 @@ from people_sync.domain.canonical import fold, name_key
 from people_sync.storage import by_name, paging
 from people_sync.storage.records import render_families
 from people_sync.storage.tables import Family, FamilyMember, Member
-from people_sync.usecases import history
+from people_sync.usecases import conflicts, history
 from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.history import DELETED, MEMBERS, Actor, Noted
 from people_sync.usecases.publishing import family_removed, publish, touch_members
@@ -93,6 +93,7 @@ async def remove(session: AsyncSession, organization_id: str, family_id: str, ac
     await touch_members(session, members, now)
     await history.note(session, organization_id, actor, [Noted(FAMILY, family.id, DELETED, False, True)], now)
     await publish(session, organization_id, now, members, [])
+    await conflicts.record_removed(session, organization_id, family.id, now)
     await append(session, family_removed(family, now), tombstone=True)
 
 

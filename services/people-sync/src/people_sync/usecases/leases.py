@@ -14,13 +14,17 @@ from servicekit.auth import sign_service
 class Leases:
     """The lease source of one organization (`pco_client.client.LeaseSource`)."""
 
-    def __init__(self, http: httpx.AsyncClient, settings: Settings, organization_id: str) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, settings: Settings, organization_id: str, pco_organization_id: str
+    ) -> None:
         self._http = http
         self._settings = settings
         self._organization_id = organization_id
+        self._pco_organization_id = pco_organization_id
 
     async def lease(self, failed_generation: int | None) -> Lease:
-        """NotConnected when there is no grant to lend from, LeaseUnavailable when auth-service can't answer now."""
+        """NotConnected when there is no grant to lend from, or one of another Planning Center organization, whose
+        people have nothing to do with the links in use. LeaseUnavailable when auth-service can't answer now."""
         request = LeaseRequest(
             organization_id=self._organization_id, product=PEOPLE, failed_generation=failed_generation
         )
@@ -37,6 +41,8 @@ class Leases:
         if answer.status_code != 200:
             raise LeaseUnavailable(f"auth-service answered {answer.status_code}")
         granted = AccessLease.model_validate_json(answer.content)
+        if granted.pco_organization_id != self._pco_organization_id:
+            raise NotConnected
         return Lease(
             token=Secret(granted.access_token),
             expires_at=granted.expires_at,

@@ -135,6 +135,28 @@ class Site:
         """An admin's choices."""
         await self.call("PATCH", "/settings", values)
 
+    async def connected(self, version: int) -> None:
+        """Wait until people-sync knows of this fact about the connection."""
+
+        async def known() -> bool:
+            query = "SELECT version FROM connection WHERE organization_id = $1"
+            return bool(await self.database.value(query, self.organization_id) == version)
+
+        await eventually(known, within=20)
+
+    async def conflicts(self) -> dict[str, list[str]]:
+        """States of the conflicts there have been, by the first name or family name of their record, oldest first."""
+        rows = await self.database.fetch(
+            "SELECT coalesce(first_name, family.name) AS name, state FROM conflict "
+            "LEFT JOIN member ON member.id = record_id LEFT JOIN family ON family.id = record_id "
+            "WHERE conflict.organization_id = $1 ORDER BY opened_at",
+            self.organization_id,
+        )
+        states: dict[str, list[str]] = {}
+        for row in rows:
+            states.setdefault(row["name"], []).append(row["state"])
+        return states
+
     # -- runs ---------------------------------------------------------------------------------------------------
 
     async def start(self, kind: str = "full") -> str:

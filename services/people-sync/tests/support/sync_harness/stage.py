@@ -45,6 +45,13 @@ class Stage:
         """What the lender has for a site."""
         return self.lender.grants[f"{self.name}/{site.organization_id}"]
 
+    async def move(self, site: Site, church: Church, *, version: int) -> None:
+        """The organization connects another church of Planning Center."""
+        site.church = church
+        self.lender.grants[f"{self.name}/{site.organization_id}"] = Grant(church, church.tokens[0], generation=version)
+        await self.authorized(site, version=version)
+        await site.connected(version)
+
     def other_application(self, church: Church) -> dict[str, Any]:
         """For an `httpx.AsyncClient`: another application of the same user, under the same limit."""
         agent = {"User-Agent": "another application (another@example.org)"}

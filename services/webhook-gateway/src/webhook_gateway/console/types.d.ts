@@ -262,7 +262,7 @@ export interface Conflict {
   id: string;
   record: ConflictRecord;
   fields: ConflictField[];
-  state: "open" | "resolved" | "agreed_elsewhere";
+  state: "open" | "resolved" | "agreed_elsewhere" | "withdrawn";
   version: number;
   opened_at: string;
   updated_at: string;

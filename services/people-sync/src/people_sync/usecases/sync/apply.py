@@ -6,20 +6,17 @@ Nothing staged is trusted blindly: the record is locked and the decision made ag
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.base import Event
-from contracts.conflicts import ConflictField, ConflictRecord
-from contracts.events.people_conflict_v1 import ConflictConverged, ConflictDetected
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from people_sync.domain.canonical import name_key
 from people_sync.domain.matching import Candidate, Held, Matched, Unmatched
-from people_sync.domain.merge import ConflictValues, FamilyMerge, Merge, merge, merge_family
+from people_sync.domain.merge import FamilyMerge, Merge, merge, merge_family
 from people_sync.domain.planning_center import (
     RemoteHousehold,
     RemotePerson,
@@ -41,11 +38,11 @@ from people_sync.storage.tables import (
     Member,
     Staged,
 )
+from people_sync.usecases.conflicts import close, open_conflict, withdraw
 from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.sync.compare import (
     candidates_of,
     family_values,
-    full_name,
     household_values,
     people_met,
     record_ids,
@@ -121,6 +118,10 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
             effects.members[member.id] = member
         else:
             member = members[change.record_id]  # type: ignore[index] # planned with a record
+            if member.deleted_at is not None:
+                # Since the comparison: what becomes of the person there is decided by the deletion.
+                _decide_later(work, change)
+                continue
             if link is None:
                 link = await _link(session, work, change)
             if link is not None:
@@ -213,9 +214,9 @@ def _merge_person(
     link.state = "linked"
     if result.conflicts:
         change.outcome = CONFLICT
-        note_conflict(session, work, member, link, result.conflicts, conflict, effects)
+        effects.conflicts += open_conflict(session, link, result.conflicts, conflict, work.resources.clock.now())
     elif conflict:
-        _converged(work, conflict, effects)
+        effects.conflicts.append(close(conflict, "converged", work.resources.clock.now()))
     if result.to_theirs:
         change.there = "planned"
     else:
@@ -236,102 +237,6 @@ def change_here(work: Work, member: Member, result: Merge, effects: Effects) -> 
         effects.history.append(noted(work, MEMBER, member.id, name, old, new, result.reasons[name]))
     take_over(member, result.to_ours)
     touch(work, member, effects)
-
-
-def note_conflict(
-    session: AsyncSession,
-    work: Work,
-    member: Member,
-    link: Link,
-    values: Mapping[str, ConflictValues],
-    conflict: Conflict | None,
-    effects: Effects,
-) -> None:
-    """Open a member's conflict, or give the open one fresh values."""
-    fields = [_conflict_field(name, value) for name, value in values.items()]
-    _note(session, work, link, full_name(member), fields, conflict, effects)
-
-
-def note_family_conflict(
-    session: AsyncSession,
-    work: Work,
-    family: Family,
-    link: Link,
-    values: Mapping[str, ConflictValues],
-    conflict: Conflict | None,
-    effects: Effects,
-) -> None:
-    """Open a family's conflict, or give the open one fresh values."""
-    fields = [
-        ConflictField(field=name, base=value.base, ours=value.ours, theirs=value.theirs)
-        for name, value in values.items()
-    ]
-    _note(session, work, link, family.name, fields, conflict, effects)
-
-
-def _note(
-    session: AsyncSession,
-    work: Work,
-    link: Link,
-    name: str,
-    fields: list[ConflictField],
-    conflict: Conflict | None,
-    effects: Effects,
-) -> None:
-    stored = [one.model_dump(mode="json") for one in fields]
-    if conflict is None:
-        conflict = Conflict(
-            id=uuid4(),
-            organization_id=work.organization_id,
-            kind=link.kind,
-            record_id=link.record_id,
-            pco_id=link.pco_id,
-            fields=stored,
-            state="open",
-            version=1,
-        )
-        session.add(conflict)
-    elif conflict.fields == stored:
-        return
-    else:
-        conflict.fields = stored
-        conflict.version += 1
-        conflict.updated_at = work.resources.clock.now()
-    effects.facts.append(_fact(ConflictDetected, work, conflict, name, fields))
-
-
-def _conflict_field(name: str, values: ConflictValues) -> ConflictField:
-    return ConflictField(
-        field=name,
-        base=value_to_json(values.base),
-        ours=value_to_json(values.ours),
-        theirs=value_to_json(values.theirs),
-    )
-
-
-def _converged(work: Work, conflict: Conflict, effects: Effects) -> None:
-    conflict.state = "converged"
-    conflict.version += 1
-    conflict.updated_at = work.resources.clock.now()
-    fields = [ConflictField.model_validate(one) for one in conflict.fields]
-    effects.facts.append(_fact(ConflictConverged, work, conflict, "", fields))
-
-
-def _fact(
-    kind: type[ConflictDetected] | type[ConflictConverged],
-    work: Work,
-    conflict: Conflict,
-    name: str,
-    fields: list[ConflictField],
-) -> Event:
-    return kind(
-        organization_id=work.organization_id,
-        version=conflict.version,
-        conflict_id=str(conflict.id),
-        record=ConflictRecord(kind=conflict.kind, id=str(conflict.record_id), name=name, pco_id=conflict.pco_id),
-        fields=tuple(fields),
-        occurred_at=work.resources.clock.now(),
-    )
 
 
 async def _hold(session: AsyncSession, work: Work, change: Change, person: RemotePerson) -> None:
@@ -387,11 +292,12 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     met = await people_met(session, work, list(families))
     conflicts = await _open_conflicts(session, work, list(families))
     moves = _Memberships()
+    now = work.resources.clock.now()
     for change in changes:
         change.here = "done"
         pco_id = str(change.pco_id)
         family, link = families[change.record_id], links.get(pco_id)  # type: ignore[index] # planned with a record
-        if link is None:
+        if link is None or family.deleted_at is not None:
             change.outcome, change.sentence = LATER, OUTCOMES[LATER]
             continue
         theirs = household_values(households[pco_id], people)
@@ -402,9 +308,9 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
         conflict = conflicts.get(family.id)
         if result.fields.conflicts:
             change.outcome = CONFLICT
-            note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
+            effects.conflicts += open_conflict(session, link, result.fields.conflicts, conflict, now)
         elif conflict:
-            _converged(work, conflict, effects)
+            effects.conflicts.append(close(conflict, "converged", now))
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people)
     await _move(session, work, moves, effects)
 
@@ -580,14 +486,12 @@ async def _settle_gone(session: AsyncSession, work: Work, change_id: int, *, the
     else:
         link.state, link.gone_at, link.create_again = "gone", now, False
     change.sentence = OUTCOMES[change.outcome]
-    if change.kind == MEMBER and change.outcome == GONE:
-        await _publish_state(session, work, change)
-
-
-async def _publish_state(session: AsyncSession, work: Work, change: Change) -> None:
-    member = await session.get_one(Member, change.record_id, with_for_update=True)
+    if change.outcome != GONE:
+        return
     effects = Effects()
-    touch(work, member, effects)
+    if change.kind == MEMBER:
+        touch(work, await session.get_one(Member, change.record_id, with_for_update=True), effects)
+    effects.conflicts += await withdraw(session, work.organization_id, now, Conflict.record_id == change.record_id)
     await publish(session, work, effects)
 
 

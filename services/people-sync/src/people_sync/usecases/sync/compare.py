@@ -58,7 +58,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import to_json
 from people_sync.storage.links import base_of, family_base_of, kept_different
-from people_sync.storage.records import values_of
+from people_sync.storage.records import full_name, values_of
 from people_sync.storage.tables import (
     Change,
     Conflict,
@@ -71,7 +71,9 @@ from people_sync.storage.tables import (
     Run,
     Staged,
 )
+from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.sync.context import Work
+from people_sync.usecases.sync.effects import Effects, publish
 from people_sync.usecases.sync.pull import INCOMPLETE
 
 BATCH: Final = 500
@@ -83,6 +85,7 @@ Rows = list[dict[str, Any]]
 
 async def compare(work: Work) -> None:
     """Stage every difference of the run."""
+    await _withdraw_conflicts(work)
     await _in_batches(work, "compared_people", MEMBER, _people)
     await _in_batches(work, "compared_households", FAMILY, _households)
     for part in (_gone, _changed_here, _created_here, _deleted_here, _families_changed_here, _families_created_here):
@@ -90,6 +93,18 @@ async def compare(work: Work) -> None:
             async with work.step() as session:
                 await _add(session, work, await part(session, work))
                 work.data["parts"] = [*work.data.get("parts", []), part.__name__]
+
+
+async def _withdraw_conflicts(work: Work) -> None:
+    """Nobody can settle a conflict with an organization that is not connected any more."""
+    in_use = select(Link).filter_by(**work.owner).where(Link.record_id == Conflict.record_id, Link.state != "gone")
+    while True:
+        async with work.step() as session:
+            now = work.resources.clock.now()
+            closed = await withdraw(session, work.organization_id, now, ~in_use.exists(), limit=BATCH)
+            await publish(session, work, Effects(conflicts=closed))
+        if len(closed) < BATCH:
+            return
 
 
 async def _in_batches(
@@ -764,8 +779,3 @@ def _later(kind: str, pco_id: str, name: str, record_id: UUID | None = None) -> 
 def name_of(person: RemotePerson) -> str:
     """The display name of a person in Planning Center."""
     return f"{person.values.first_name} {person.values.last_name}".strip() or f"Person {person.pco_id}"
-
-
-def full_name(member: Member) -> str:
-    """The display name of a member."""
-    return f"{member.first_name} {member.last_name}".strip()

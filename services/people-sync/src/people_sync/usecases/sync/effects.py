@@ -12,7 +12,8 @@ from contracts.base import Event
 from contracts.events.people_record_v1 import FamilyChanged, MemberChanged
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.storage.records import render_families, render_members
-from people_sync.storage.tables import Family, History, Member
+from people_sync.storage.tables import Conflict, Family, History, Member
+from people_sync.usecases import conflicts
 from people_sync.usecases.sync.context import Work
 from servicekit.outbox import append_all
 
@@ -25,7 +26,7 @@ class Effects:
 
     members: dict[UUID, Member] = field(default_factory=dict)
     families: dict[UUID, Family] = field(default_factory=dict)
-    facts: list[Event] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     """Rows of `History`, inserted together: as objects they would make a statement of every number of them."""
 
@@ -46,7 +47,7 @@ async def publish(session: AsyncSession, work: Work, effects: Effects) -> None:
             session, [one for one in effects.families.values() if one.deleted_at is None]
         )
     ]
-    await append_all(session, facts + effects.facts)
+    await append_all(session, facts + await conflicts.facts(session, effects.conflicts, now))
 
 
 def noted(

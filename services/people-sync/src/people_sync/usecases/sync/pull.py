@@ -174,8 +174,10 @@ async def _open_ends(work: Work) -> list[str]:
     Conflicts, links not compared yet, and held matches that are answered or have no candidate left.
     """
     async with work.job.sessions() as session:
-        conflicts = select(Conflict.pco_id).where(
-            Conflict.organization_id == work.organization_id, Conflict.kind == MEMBER, Conflict.state == "open"
+        conflict = select(Conflict).where(
+            Conflict.organization_id == work.organization_id,
+            Conflict.record_id == Link.record_id,
+            Conflict.state == "open",
         )
         candidate = select(Member.id).where(
             Member.id == any_(cast(HeldMatch.candidate_ids, ARRAY(Uuid))),
@@ -208,9 +210,9 @@ async def _open_ends(work: Work) -> list[str]:
             Link.pco_organization_id == work.pco_organization_id,
             Link.kind == MEMBER,
             Link.state != "gone",
-            Link.remote_hash.is_(None),
+            or_(Link.remote_hash.is_(None), conflict.exists()),
         )
-        return list((await session.scalars(conflicts.union(held, links))).all())
+        return list((await session.scalars(links.union(held))).all())
 
 
 async def _open_households(work: Work) -> list[str]:

@@ -27,7 +27,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.storage.links import family_base_of, kept_different
 from people_sync.storage.tables import Change, Conflict, Family, FamilyMember, Link, Member
-from people_sync.usecases.sync.apply import note_family_conflict
+from people_sync.usecases.conflicts import open_conflict
 from people_sync.usecases.sync.compare import family_values, household_values, record_ids
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.creations import Intent, NotYet, create_once
@@ -326,8 +326,8 @@ async def _conflict(work: Work, family: Family, result: FamilyMerge) -> None:
         conflict = await session.scalar(
             select(Conflict).where(Conflict.record_id == family.id, Conflict.state == "open").with_for_update()
         )
-        effects = Effects()
-        note_family_conflict(session, work, family, link, result.fields.conflicts, conflict, effects)
+        now = work.resources.clock.now()
+        effects = Effects(conflicts=open_conflict(session, link, result.fields.conflicts, conflict, now))
         await publish(session, work, effects)
 
 

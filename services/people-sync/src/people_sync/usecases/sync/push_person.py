@@ -39,7 +39,8 @@ from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_j
 from people_sync.storage.links import base_of, kept_different
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Change, Conflict, History, Link, Member
-from people_sync.usecases.sync.apply import change_here, note_conflict
+from people_sync.usecases.conflicts import open_conflict
+from people_sync.usecases.sync.apply import change_here
 from people_sync.usecases.sync.compare import waits_for_an_answer
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.creations import Intent, Later, NotYet, Undecidable, create_once
@@ -305,7 +306,8 @@ async def _moved_there(work: Work, member: Member, person: RemotePerson) -> Merg
             conflict = await session.scalar(
                 select(Conflict).where(Conflict.record_id == member.id, Conflict.state == "open").with_for_update()
             )
-            note_conflict(session, work, locked, link, result.conflicts, conflict, effects)
+            now = work.resources.clock.now()
+            effects.conflicts += open_conflict(session, link, result.conflicts, conflict, now)
         if not result.to_theirs:
             link.compared_version = locked.version
         await publish(session, work, effects)

@@ -52,7 +52,9 @@ PHASES: Final[dict[str, Phase]] = {"pull": pull, "compare": compare, "ask": ask,
 async def work(job: JobContext, resources: Resources) -> None:
     """Carry out one run (`servicekit.jobs.Run`)."""
     requests = Requests()
-    async with resources.planning_center(job.organization_id, requests.observe) as pco:
+    async with job.sessions() as session:
+        there = await session.scalar(select(Run.pco_organization_id).where(Run.id == job.id))
+    async with resources.planning_center(job.organization_id, str(there), requests.observe) as pco:
         try:
             current = await _begin(job, resources, pco, requests)
             async with reporting(current):
