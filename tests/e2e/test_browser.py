@@ -200,6 +200,9 @@ def test_every_other_page_can_be_looked_at(page: Page) -> None:
         page.get_by_role("link", name=name).first.click()
         expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
         shot(page, name.lower())
+    page.goto("/integrationz")
+    expect(page.get_by_role("heading", name="There is no such page", level=1)).to_be_visible()
+    shot(page, "no-such-page")
 
 
 def test_a_keyboard_is_enough(page: Page) -> None:

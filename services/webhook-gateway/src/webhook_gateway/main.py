@@ -20,7 +20,7 @@ def create_app(settings: Settings) -> FastAPI:
     # At DEBUG it would log every event it sends, and those are people's data.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
     document = openapi.make_document(own.router, version=version("webhook-gateway"))
-    return create_service(
+    app = create_service(
         settings,
         title="Planning Center integration",
         metadata=Base.metadata,
@@ -34,3 +34,5 @@ def create_app(settings: Settings) -> FastAPI:
         resources=make_resources,
         body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},
     )
+    console.show_missing_pages(app, settings.identity_issuer)
+    return app

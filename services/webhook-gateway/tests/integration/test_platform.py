@@ -361,3 +361,15 @@ async def test_the_console_is_served_strictly(gateway: httpx.AsyncClient, provid
     assert script.headers["content-type"] == "text/javascript; charset=utf-8"
     assert (await gateway.get("/types.d.ts")).status_code == 404
     assert (await gateway.get("/pages/../config.py")).status_code == 404
+
+
+async def test_a_mistyped_address_is_answered_in_the_words_of_who_asks(gateway: httpx.AsyncClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    shell = await gateway.get("/", headers=browser)
+    missing = await gateway.get("/integrationz", headers=browser)
+    assert (missing.status_code, missing.content) == (404, shell.content)
+    assert missing.headers["content-security-policy"] == shell.headers["content-security-policy"]
+    for path, headers in (("/integrationz", {}), ("/api/v1/integrationz", browser)):
+        answer = await gateway.get(path, headers=headers)
+        assert answer.status_code == 404
+        assert answer.json()["type"] == "/problems/not-found"

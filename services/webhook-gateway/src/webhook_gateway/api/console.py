@@ -7,8 +7,9 @@ from importlib.resources.abc import Traversable
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
 TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -104,3 +105,18 @@ def make_router(issuer: str) -> APIRouter:
     for page in PAGES:
         serve(page, assets[SHELL])
     return router
+
+
+def show_missing_pages(app: FastAPI, issuer: str) -> None:
+    """An address that a person mistyped gets the shell, which says so in the console's words; still a 404."""
+    problem = app.exception_handlers[HTTPException]
+    shell = read_assets()[SHELL]
+    strict = security_headers(issuer)
+
+    @app.exception_handler(404)
+    async def _missing(request: Request, error: HTTPException) -> Response:
+        page = request.method in {"GET", "HEAD"} and not request.url.path.startswith("/api/")
+        if page and "text/html" in request.headers.get("accept", ""):
+            return Response(shell.content, 404, strict, shell.media_type)
+        answer: Response = await problem(request, error)  # type: ignore[misc] # servicekit's is asynchronous
+        return answer
