@@ -21,6 +21,7 @@ from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
     ConflictFact,
+    ConflictWithdrawn,
     ResolutionApplied,
     ResolutionOvertaken,
 )
@@ -113,6 +114,15 @@ async def test_out_of_order_and_repeated(app: FastAPI, client: httpx.AsyncClient
     await tell(app, fact(ResolutionOvertaken, 3, **values, ours="Hanna"), applied)
     conflict = (await client.get(f"{PATH}/conflict", headers=headers)).json()
     assert (conflict["state"], conflict["fields"][0]["ours"]) == ("open", "Hanna")
+
+
+async def test_withdrawn(app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str) -> None:
+    headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
+    values: dict[str, Any] = {"organization_id": church}
+    await tell(app, fact(ConflictDetected, 1, **values), fact(ConflictWithdrawn, 2, **values))
+    assert (await client.get(f"{PATH}/count", headers=headers)).json() == {"open": 0}
+    (listed,) = (await client.get(f"{PATH}?state=withdrawn", headers=headers)).json()["items"]
+    assert (listed["id"], listed["state"]) == ("conflict", "withdrawn")
 
 
 async def test_at_the_same_time(app: FastAPI, church: str) -> None:

@@ -145,6 +145,17 @@ async def test_pco_ids_sent_before_connecting_belong_to_the_organization_that_is
     }
 
 
+async def test_pco_ids_sent_between_two_organizations_belong_to_the_next_one(church: Any) -> None:
+    await church.connect()
+    async with church.app.state.runtime.sessions.begin() as session:
+        await connection_changed(session, AUTHORIZED.model_copy(update={"version": 2, "state": "disconnected"}))
+    assert counts(await put(church, [person("a", pco_id="11")])) == (1, 0, 0, 0)
+    assert counts(await put(church, [person("a", pco_id="11")])) == (0, 0, 1, 0)
+    async with church.app.state.runtime.sessions.begin() as session:
+        await connection_changed(session, AUTHORIZED.model_copy(update={"version": 3, "pco_organization_id": "88"}))
+    assert [(link.pco_id, link.pco_organization_id) for link in await church.rows(Link)] == [("11", "88")]
+
+
 async def test_a_pco_id_sent_later_is_news_once(church: Any) -> None:
     await church.connect()
     await put(church, [person("a")])

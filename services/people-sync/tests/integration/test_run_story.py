@@ -254,7 +254,7 @@ async def test_deleted_here_while_the_run_waits_for_an_answer(site: Site) -> Non
     assert site.person("Carl")["status"] == "inactive"
 
 
-async def test_a_conflict_ends_with_its_record(site: Site) -> None:
+async def test_a_conflict_ends_with_its_record(site: Site, stage: Stage) -> None:
     """Deleted here, or gone there: nobody is asked about it any more."""
     await site.sync()
     for first_name in ("Carl", "Dora"):
@@ -273,6 +273,65 @@ async def test_a_conflict_ends_with_its_record(site: Site) -> None:
     await site.visible()
     await site.sync()
     assert await site.conflicts() == {"Carl": ["withdrawn"], "Dora": ["withdrawn"], "Here": ["withdrawn"]}
+    told = [(fact["record"]["name"], kind) for kind, fact in await stage.told(site, "people.conflict.v1", 6)]
+    kinds = ("ConflictDetected", "ConflictWithdrawn")
+    assert sorted(told) == [(name, kind) for name in ("Carl Here", "Dora Here", "Here") for kind in kinds]
+    await site.sync("incremental")
+    open_ends = "SELECT count(*) FROM link WHERE organization_id = $1 AND state <> 'gone' AND remote_hash IS NULL"
+    assert await site.database.value(open_ends, site.organization_id) == 0
+
+
+async def test_a_conflict_tells_of_its_record_as_it_is(site: Site, stage: Stage) -> None:
+    """Its name and its families, also when they come later than the conflict."""
+    await site.settings(first_match="ask")
+    await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
+    await site.sync()
+    family = str((await site.family_of("Abbot Household"))["id"])
+    first, second = await stage.told(site, "people.conflict.v1", 2)
+    assert (first[1]["record"]["family_ids"], second[1]["record"]["family_ids"]) == ([], [family])
+    await site.call("PATCH", f"/members/{(await site.member('Alan'))['id']}", {"first_name": "Allan"})
+    assert (await stage.told(site, "people.conflict.v1", 3))[-1][1]["record"]["name"] == "Allan Abbot"
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_edited_there_while_it_is_pushed(site: Site, deleted: bool) -> None:
+    """Deleted here at that moment, it is no conflict and made inactive; else it is one until somebody gives in."""
+    await site.settings(inactivate_deleted=True)
+    await site.sync()
+    await site.change("Carl", last_name="Here")
+    path = rf"/people/v2/people/{site.person('Carl')['id']}$"
+    held = site.fault({"kind": "hold", "when": "before"}, method="GET", path=path)
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=30)
+    site.edit("Carl", last_name="There")
+    if deleted:
+        await site.remove("Carl")
+    await site.visible()
+    site.control.remove_fault(held)
+    await site.until(run_id, "done")
+    assert await site.conflicts() == ({} if deleted else {"Carl": ["open"]})
+    site.edit("Carl", last_name="Clark")
+    await site.visible()
+    await site.believable()
+    await site.sync("incremental")
+    if deleted:
+        assert site.person("Carl")["status"] == "inactive"
+    else:
+        assert site.person("Carl")["last_name"] == "Here"
+        assert await site.conflicts() == {"Carl": ["converged"]}
+
+
+async def test_a_family_deleted_while_the_run_waits_is_no_home_for_a_household(site: Site) -> None:
+    member = await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
+    family = await site.family("Abbot Household", member)
+    run_id = await site.start()
+    await waiting_for(site, run_id, "first_match")
+    await site.call("DELETE", f"/families/{family}")
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "ours"})
+    await site.until(run_id, "done")
+    await site.believable()
+    await site.sync("incremental")
+    assert await site.members_of("Abbot Household") == ["Abel", "Alan", "Amy"]
 
 
 async def test_threshold_stops_before_the_first_write(site: Site) -> None:
@@ -346,6 +405,27 @@ async def test_token_revoked_mid_run_waits_for_the_reconnect(site: Site, stage: 
         len([row for row in site.rows("Email") if row["address"] == f"token{number}@example.org"]) == 1
         for number in range(4)
     )
+
+
+async def test_a_conflict_with_another_organization_is_not_brought_along(sites: Sites, stage: Stage) -> None:
+    """The ids of both churches are the same here: only the organization tells them apart."""
+    site, elsewhere = await sites(), await sites()
+    former = site.church
+    elsewhere.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0177")
+    await site.sync()
+    await elsewhere.visible()
+    await stage.move(site, elsewhere.church, version=2)
+    assert (await site.call("GET", "/status"))["last_run"] is None
+    await site.settings(first_match="ask", threshold_percent=100)
+    await site.sync()
+    assert await site.conflicts() == {"Bruno": ["open"]}
+    await stage.move(site, former, version=3)
+    await site.sync()
+    assert await site.conflicts() == {"Bruno": ["withdrawn"]}
+    await stage.move(site, elsewhere.church, version=4)
+    await site.settings(first_match="ask")
+    await site.sync()
+    assert await site.conflicts() == {"Bruno": ["withdrawn", "open"]}
 
 
 async def test_another_planning_center_organization_and_back(sites: Sites, stage: Stage) -> None:

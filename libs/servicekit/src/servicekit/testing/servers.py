@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from servicekit.local.kafka import ONE_NODE, STARTED
+from servicekit.local.postgres import MAX_CONNECTIONS
 from servicekit.local.process import free_port
 
 POSTGRES_IMAGE = "postgres:18"
@@ -58,7 +59,9 @@ def postgres() -> Iterator[str]:
         case "testcontainers":
             from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415
 
-            with PostgresContainer(POSTGRES_IMAGE, driver="asyncpg") as container:
+            settings = FAST | {"max_connections": str(MAX_CONNECTIONS)}
+            command = ["postgres", *(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))]
+            with PostgresContainer(POSTGRES_IMAGE, driver="asyncpg").with_command(command) as container:
                 yield container.get_connection_url()
         case _:
             from servicekit.local import LocalPostgres  # noqa: PLC0415

@@ -369,9 +369,13 @@ class Conflict(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
     kind: Mapped[str]
     record_id: Mapped[UUID]
     pco_id: Mapped[str]
+    name: Mapped[str]
+    """The record's, as told last; so are `family_ids`."""
+    family_ids: Mapped[list[str]]
     fields: Mapped[list[Any]]
     """As `contracts.conflicts.ConflictField`."""
     state: Mapped[str]

@@ -34,13 +34,13 @@ Item = TypeVar("Item", BulkMember, BulkFamily)
 Record = TypeVar("Record", Member, Family)
 
 NOT_CONNECTED: Final = ""
-"""The Planning Center organization of links that the platform supplied before any was connected."""
+"""The Planning Center organization of links that the platform supplied while none was connected."""
 
 _ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:organization, 7))")
 
 
 async def adopt_supplied(session: AsyncSession, organization_id: str, pco_organization_id: str) -> None:
-    """Give links that the platform supplied before any organization was connected to the one that is now.
+    """Give links that the platform supplied while no organization was connected to the one that is now.
 
     A link that the organization has for the same record, or the same id, from an earlier time wins.
     """
@@ -99,15 +99,16 @@ async def upsert(
     """Members first, then families. TooLarge (413) if more records change than one transaction publishes."""
     # Two calls for the same records would each see the other's as missing.
     await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
-    connection = (
-        await session.execute(
-            select(Connection.pco_organization_id, Connection.country_code).where(
-                Connection.organization_id == organization_id
-            )
-        )
-    ).one_or_none()
-    pco_organization_id, country = connection or (NOT_CONNECTED, None)
-    call = _Call(session, organization_id, actor, now, pco_organization_id, country)
+    connection = await session.get(Connection, organization_id)
+    connected = connection is not None and connection.state != "disconnected"
+    call = _Call(
+        session,
+        organization_id,
+        actor,
+        now,
+        pco_organization_id=connection.pco_organization_id if connection and connected else NOT_CONNECTED,
+        country=connection.country_code if connection else None,
+    )
     await _members(call, _valid(call, "member", body.members, BulkMember))
     await _families(call, _valid(call, "family", body.families, BulkFamily))
     await history.note(session, organization_id, actor, call.notes, now)

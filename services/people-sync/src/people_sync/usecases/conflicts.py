@@ -1,18 +1,17 @@
 """Conflicts as people-sync finds and closes them. What people decide about them is conflict-service's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Uuid, any_, literal, select
+from sqlalchemy import ColumnElement, Select, Uuid, any_, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
 from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.events.people_conflict_v1 import ConflictConverged, ConflictDetected, ConflictFact, ConflictWithdrawn
-from contracts.values import FAMILY, MEMBER
 from people_sync.domain.merge import ConflictValues
 from people_sync.domain.values import value_to_json
 from people_sync.storage.records import full_name
@@ -29,7 +28,11 @@ _FACTS: Final[Mapping[str, type[ConflictFact]]] = {
 def open_conflict(
     session: AsyncSession, link: Link, values: Mapping[str, ConflictValues], conflict: Conflict | None, now: datetime
 ) -> list[Conflict]:
-    """Open a record's conflict, or give the open one fresh values; what there is to publish."""
+    """Open a record's conflict, or give the open one fresh values; what there is to publish.
+
+    The two sides are compared again on every run until they agree, whether they move or not.
+    """
+    link.remote_hash = None
     fields = [
         ConflictField(
             field=name,
@@ -43,9 +46,12 @@ def open_conflict(
         conflict = Conflict(
             id=uuid4(),
             organization_id=link.organization_id,
+            pco_organization_id=link.pco_organization_id,
             kind=link.kind,
             record_id=link.record_id,
             pco_id=link.pco_id,
+            name="",
+            family_ids=[],
             fields=fields,
             state="open",
             version=1,
@@ -55,33 +61,22 @@ def open_conflict(
     if (conflict.fields, conflict.pco_id) == (fields, link.pco_id):
         return []
     conflict.fields, conflict.pco_id = fields, link.pco_id
-    conflict.version += 1
-    conflict.updated_at = now
+    _count(conflict, now)
     return [conflict]
 
 
 def close(conflict: Conflict, state: Literal["converged", "withdrawn"], now: datetime) -> Conflict:
     """Close an open conflict without a decision."""
     conflict.state = state
-    conflict.version += 1
-    conflict.updated_at = now
+    _count(conflict, now)
     return conflict
 
 
 async def withdraw(
     session: AsyncSession, organization_id: str, now: datetime, *which: ColumnElement[bool], limit: int | None = None
 ) -> list[Conflict]:
-    """Close open conflicts about which there is nothing to decide any more; what there is to publish.
-
-    The link of a record in conflict has no `remote_hash`: if it is ever in use again, the two sides are compared anew.
-    """
-    found = await session.scalars(
-        select(Conflict)
-        .where(Conflict.organization_id == organization_id, Conflict.state == "open", *which)
-        .order_by(Conflict.id)
-        .limit(limit)
-        .with_for_update()
-    )
+    """Close open conflicts about which there is nothing to decide any more; what there is to publish."""
+    found = await session.scalars(_open(organization_id).where(*which).limit(limit))
     return [close(conflict, "withdrawn", now) for conflict in found]
 
 
@@ -91,20 +86,22 @@ async def record_removed(session: AsyncSession, organization_id: str, record_id:
     await append_all(session, await facts(session, withdrawn, now))
 
 
+async def renamed(
+    session: AsyncSession, organization_id: str, records: Collection[UUID], now: datetime
+) -> list[Conflict]:
+    """Open conflicts of records that changed and have another name, or are in other families, than was told."""
+    found = list(await session.scalars(_open(organization_id).where(Conflict.record_id == _among(records))))
+    before = {conflict.id: (conflict.name, conflict.family_ids) for conflict in found}
+    await _describe(session, found)
+    moved = [conflict for conflict in found if (conflict.name, conflict.family_ids) != before[conflict.id]]
+    for conflict in moved:
+        _count(conflict, now)
+    return moved
+
+
 async def facts(session: AsyncSession, conflicts: Sequence[Conflict], now: datetime) -> list[Event]:
-    """The facts about conflicts that changed, in their order. Three queries for all."""
-    if not conflicts:
-        return []
-    records = _among([conflict.record_id for conflict in conflicts])
-    names: dict[tuple[str, UUID], str] = {}
-    for member in await session.scalars(select(Member).where(Member.id == records)):
-        names[MEMBER, member.id] = full_name(member)
-    for family_id, name in (await session.execute(select(Family.id, Family.name).where(Family.id == records))).tuples():
-        names[FAMILY, family_id] = name
-    families: dict[UUID, list[str]] = {}
-    memberships = select(FamilyMember.member_id, FamilyMember.family_id).where(FamilyMember.member_id == records)
-    for member_id, family_id in (await session.execute(memberships.order_by(FamilyMember.family_id))).tuples():
-        families.setdefault(member_id, []).append(str(family_id))
+    """The facts about conflicts that changed, in their order."""
+    await _describe(session, conflicts)
     return [
         _FACTS[conflict.state](
             organization_id=conflict.organization_id,
@@ -113,11 +110,9 @@ async def facts(session: AsyncSession, conflicts: Sequence[Conflict], now: datet
             record=ConflictRecord(
                 kind=conflict.kind,
                 id=str(conflict.record_id),
-                name=names[conflict.kind, conflict.record_id],
+                name=conflict.name,
                 pco_id=conflict.pco_id,
-                family_ids=(str(conflict.record_id),)
-                if conflict.kind == FAMILY
-                else tuple(families.get(conflict.record_id, ())),
+                family_ids=tuple(conflict.family_ids),
             ),
             fields=tuple(ConflictField.model_validate(field) for field in conflict.fields),
             occurred_at=now,
@@ -126,6 +121,38 @@ async def facts(session: AsyncSession, conflicts: Sequence[Conflict], now: datet
     ]
 
 
-def _among(ids: Sequence[UUID]) -> ColumnElement[bool]:
+def _open(organization_id: str) -> Select[Any]:
+    return (
+        select(Conflict)
+        .where(Conflict.organization_id == organization_id, Conflict.state == "open")
+        .order_by(Conflict.id)
+        .with_for_update()
+    )
+
+
+def _count(conflict: Conflict, now: datetime) -> None:
+    conflict.version += 1
+    conflict.updated_at = now
+
+
+async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> None:
+    """Note the names and families of the records as they are now. Three queries for all."""
+    if not conflicts:
+        return
+    records = _among([conflict.record_id for conflict in conflicts])
+    members = await session.scalars(select(Member).where(Member.id == records))
+    names = {member.id: full_name(member) for member in members}
+    families: dict[UUID, list[str]] = {}
+    for family in await session.scalars(select(Family).where(Family.id == records)):
+        names[family.id] = family.name
+        families[family.id] = [str(family.id)]
+    memberships = select(FamilyMember.member_id, FamilyMember.family_id).where(FamilyMember.member_id == records)
+    for member_id, family_id in (await session.execute(memberships.order_by(FamilyMember.family_id))).tuples():
+        families.setdefault(member_id, []).append(str(family_id))
+    for conflict in conflicts:
+        conflict.name, conflict.family_ids = names[conflict.record_id], families.get(conflict.record_id, [])
+
+
+def _among(ids: Collection[UUID]) -> ColumnElement[bool]:
     """An array: a statement of its own for every number of ids would be kept by every connection."""
-    return any_(literal(ids, ARRAY(Uuid)))
+    return any_(literal(list(ids), ARRAY(Uuid)))

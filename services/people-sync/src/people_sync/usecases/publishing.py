@@ -13,6 +13,7 @@ from contracts.events.people_record_v1 import FamilyChanged, FamilyRemoved, Memb
 from contracts.values import FAMILY, MEMBER
 from people_sync.storage.records import render_families, render_members
 from people_sync.storage.tables import Family, Link, Member
+from people_sync.usecases import conflicts
 from servicekit.errors import TooLarge
 from servicekit.outbox import MAX_EVENTS, append_all
 
@@ -24,13 +25,15 @@ async def publish(
 ) -> None:
     """Append MemberChanged and FamilyChanged for records whose version has been counted."""
     members, families = list(members), list(families)
-    if len(members) + len(families) > MAX_EVENTS:
+    await session.flush()
+    changed = [*(member.id for member in members), *(family.id for family in families)]
+    told = await conflicts.renamed(session, organization_id, changed, now)
+    if len(changed) + len(told) > MAX_EVENTS:
         raise TooLarge(
-            f"This would change {len(members) + len(families)} records at once and {MAX_EVENTS} are possible: "
+            f"This would change {len(changed)} records at once and {MAX_EVENTS} are possible: "
             "send it in smaller parts. Nothing was changed.",
             limit=MAX_EVENTS,
         )
-    await session.flush()
     facts: list[Event] = [
         MemberChanged(organization_id=organization_id, version=member.version, member=member, changed_at=now)
         for member in await render_members(session, members)
@@ -39,7 +42,7 @@ async def publish(
         FamilyChanged(organization_id=organization_id, version=family.version, family=family, changed_at=now)
         for family in await render_families(session, families)
     ]
-    await append_all(session, facts)
+    await append_all(session, facts + await conflicts.facts(session, told, now))
 
 
 def member_removed(member: Member, now: datetime) -> MemberRemoved:

@@ -30,6 +30,8 @@ async def change(
             "Leave out what is to stay as it is; only `first_match` can be null. Nothing was changed.",
             errors=[{"field": name, "message": "cannot be null"} for name in empty],
         )
+    if "schedule_hours" in values:
+        await session.get(Connection, organization_id, with_for_update=True)  # before Settings, as everywhere
     if values:
         row = PeopleSettings().model_dump() | values | {"organization_id": organization_id}
         statement = insert(Settings).values(row)

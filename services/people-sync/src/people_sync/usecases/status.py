@@ -32,9 +32,11 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
             )
             or 0
         )
+    # Of the organization that is, or was last, connected: what another one's said is in the history.
+    here = Run.pco_organization_id == (connection.pco_organization_id if connection else "")
     last = await session.scalar(
         select(Run)
-        .where(Run.organization_id == organization_id, Run.state.not_in(runs.OPEN))
+        .where(Run.organization_id == organization_id, here, Run.state.not_in(runs.OPEN))
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(1)
     )

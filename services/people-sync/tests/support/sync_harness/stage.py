@@ -1,11 +1,15 @@
 """The whole scene: simulator with equal churches, people-sync as a process, and organizations between them."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from aiokafka import AIOKafkaConsumer
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from contracts.values import AUTH_SERVICE
@@ -17,7 +21,7 @@ from sync_harness.lender import Grant, Lender
 from sync_harness.process import UNKIND, Service, environment, free_port, running
 from sync_harness.site import Database, Site
 
-COPIES = 40
+COPIES = 60
 
 
 @dataclass(slots=True)
@@ -51,6 +55,22 @@ class Stage:
         self.lender.grants[f"{self.name}/{site.organization_id}"] = Grant(church, church.tokens[0], generation=version)
         await self.authorized(site, version=version)
         await site.connected(version)
+
+    async def told(self, site: Site, topic: str, count: int) -> list[tuple[str, dict[str, Any]]]:
+        """The first so many facts about an organization: type and body, by their time."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.kafka, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            async with asyncio.timeout(20):
+                while len(found) < count:
+                    message = await consumer.getone()
+                    body = json.loads(message.value) if message.value else {}
+                    if body.get("organization_id") == site.organization_id:
+                        found.append((dict(message.headers)["ce_type"].decode(), body))
+        finally:
+            await consumer.stop()
+        return sorted(found, key=lambda fact: str(fact[1]["occurred_at"]))
 
     def other_application(self, church: Church) -> dict[str, Any]:
         """For an `httpx.AsyncClient`: another application of the same user, under the same limit."""

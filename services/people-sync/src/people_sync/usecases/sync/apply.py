@@ -120,7 +120,7 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
             member = members[change.record_id]  # type: ignore[index] # planned with a record
             if member.deleted_at is not None:
                 # Since the comparison: what becomes of the person there is decided by the deletion.
-                _decide_later(work, change)
+                _decide_later(work, change, meet_again=link is None)
                 continue
             if link is None:
                 link = await _link(session, work, change)
@@ -129,10 +129,11 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
     await _no_longer_held(session, work, [str(change.pco_id) for change in changes if change.outcome not in _OPEN])
 
 
-def _decide_later(work: Work, change: Change) -> None:
-    """The next run decides, and begins where this one did, so that it meets the person again."""
+def _decide_later(work: Work, change: Change, *, meet_again: bool = True) -> None:
+    """The next run decides. With `meet_again` it begins where this one did, so that it meets the record again."""
     change.outcome, change.sentence = LATER, OUTCOMES[LATER]
-    work.data.pop("cursor", None)
+    if meet_again:
+        work.data.pop("cursor", None)
 
 
 async def _no_longer_held(session: AsyncSession, work: Work, pco_ids: Sequence[str]) -> None:
@@ -221,7 +222,8 @@ def _merge_person(
         change.there = "planned"
     else:
         change.there = "none"
-        link.remote_hash = None if result.conflicts else row.remote_hash
+        if not result.conflicts:
+            link.remote_hash = row.remote_hash
         link.compared_version = member.version
     if first:
         # So that the platform learns of the link, also where no value moved.
@@ -287,7 +289,9 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
             families[family.id] = family
     await session.flush()
     links = await _links(session, work, FAMILY, pco_ids)
-    links |= await _family_links(session, work, [change for change in changes if change.pco_id not in links])
+    present = {family.id for family in families.values() if family.deleted_at is None}
+    new = [change for change in changes if change.pco_id not in links and change.record_id in present]
+    links |= await _family_links(session, work, new)
     ours = await family_values(session, work, list(families.values()))
     met = await people_met(session, work, list(families))
     conflicts = await _open_conflicts(session, work, list(families))
@@ -298,7 +302,7 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
         pco_id = str(change.pco_id)
         family, link = families[change.record_id], links.get(pco_id)  # type: ignore[index] # planned with a record
         if link is None or family.deleted_at is not None:
-            change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+            _decide_later(work, change, meet_again=link is None)
             continue
         theirs = household_values(households[pco_id], people)
         base = family_base_of(link, theirs)
@@ -474,6 +478,9 @@ async def _held_and_gone(work: Work) -> None:
 async def _settle_gone(session: AsyncSession, work: Work, change_id: int, *, there: bool) -> None:
     change = await session.get_one(Change, change_id)
     change.here = "done"
+    record: Member | Family = await session.get_one(
+        Member if change.kind == MEMBER else Family, change.record_id, with_for_update=True
+    )
     link = await session.scalar(
         select(Link).filter_by(**work.owner, kind=change.kind, pco_id=change.pco_id).with_for_update()
     )
@@ -489,8 +496,8 @@ async def _settle_gone(session: AsyncSession, work: Work, change_id: int, *, the
     if change.outcome != GONE:
         return
     effects = Effects()
-    if change.kind == MEMBER:
-        touch(work, await session.get_one(Member, change.record_id, with_for_update=True), effects)
+    if isinstance(record, Member):
+        touch(work, record, effects)
     effects.conflicts += await withdraw(session, work.organization_id, now, Conflict.record_id == change.record_id)
     await publish(session, work, effects)
 

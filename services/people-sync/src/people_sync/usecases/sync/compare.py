@@ -96,12 +96,18 @@ async def compare(work: Work) -> None:
 
 
 async def _withdraw_conflicts(work: Work) -> None:
-    """Nobody can settle a conflict with an organization that is not connected any more."""
+    """Those about a record that was deleted here, or has no counterpart in the organization that is connected now."""
     in_use = select(Link).filter_by(**work.owner).where(Link.record_id == Conflict.record_id, Link.state != "gone")
+    obsolete = or_(
+        Conflict.pco_organization_id != work.pco_organization_id,
+        ~in_use.exists(),
+        exists().where(Member.id == Conflict.record_id, Member.deleted_at.is_not(None)),
+        exists().where(Family.id == Conflict.record_id, Family.deleted_at.is_not(None)),
+    )
     while True:
         async with work.step() as session:
             now = work.resources.clock.now()
-            closed = await withdraw(session, work.organization_id, now, ~in_use.exists(), limit=BATCH)
+            closed = await withdraw(session, work.organization_id, now, obsolete, limit=BATCH)
             await publish(session, work, Effects(conflicts=closed))
         if len(closed) < BATCH:
             return
@@ -425,6 +431,7 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
         household = households.pop(link.pco_id)
         theirs = household_values(household, people)
         if family.deleted_at is not None:
+            link.remote_hash = hashes[link.pco_id]
             continue
         if is_inconclusive_family(
             link.written_before, work.written_at(link), theirs, read_at[link.pco_id], work.resources.horizon

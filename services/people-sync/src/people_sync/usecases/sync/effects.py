@@ -47,7 +47,10 @@ async def publish(session: AsyncSession, work: Work, effects: Effects) -> None:
             session, [one for one in effects.families.values() if one.deleted_at is None]
         )
     ]
-    await append_all(session, facts + await conflicts.facts(session, effects.conflicts, now))
+    facts += await conflicts.facts(session, effects.conflicts, now)
+    changed = [*effects.members, *effects.families]
+    renamed = await conflicts.renamed(session, work.organization_id, changed, now)
+    await append_all(session, facts + await conflicts.facts(session, renamed, now))
 
 
 def noted(

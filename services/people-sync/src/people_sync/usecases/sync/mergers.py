@@ -48,6 +48,10 @@ async def follow_mergers(work: Work) -> list[str]:
 
 
 async def _follow(session: AsyncSession, work: Work, removed: str, keep: str, effects: Effects) -> bool:
+    record_id = await session.scalar(select(Link.record_id).filter_by(**work.owner, kind=MEMBER, pco_id=removed))
+    if record_id is None:
+        return False
+    member = await session.get_one(Member, record_id, with_for_update=True)
     links = {
         link.pco_id: link
         for link in await session.scalars(
@@ -56,10 +60,9 @@ async def _follow(session: AsyncSession, work: Work, removed: str, keep: str, ef
     }
     link = links.get(removed)
     # Two members here whose people became one there: the second one's link ends as *gone*, both members stay.
-    if link is None or keep in links:
+    if link is None or link.record_id != record_id or keep in links:
         return False
     link.pco_id, link.remote_hash, link.state, link.gone_at = keep, None, "linked", None
-    member = await session.get_one(Member, link.record_id, with_for_update=True)
     effects.history.append(noted(work, MEMBER, member.id, "planning_center_id", removed, keep, "merged"))
     unchanged = link.compared_version == member.version
     touch(work, member, effects)

@@ -20,6 +20,7 @@ from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
     LATER,
+    OUTCOMES,
     UNCHANGED,
     UPDATED_BOTH,
     UPDATED_HERE,
@@ -30,7 +31,7 @@ from people_sync.storage.tables import Change, Conflict, Family, FamilyMember, L
 from people_sync.usecases.conflicts import open_conflict
 from people_sync.usecases.sync.compare import family_values, household_values, record_ids
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.creations import Intent, NotYet, create_once
+from people_sync.usecases.sync.creations import Intent, Later, NotYet, create_once
 from people_sync.usecases.sync.effects import Effects, publish
 from people_sync.usecases.sync.pull import household_of
 
@@ -322,6 +323,9 @@ async def _agree(
 async def _conflict(work: Work, family: Family, result: FamilyMerge) -> None:
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
+        locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
+        if locked.deleted_at is not None:
+            raise Later(OUTCOMES[LATER])
         link = await _locked_link(session, work, family)
         conflict = await session.scalar(
             select(Conflict).where(Conflict.record_id == family.id, Conflict.state == "open").with_for_update()

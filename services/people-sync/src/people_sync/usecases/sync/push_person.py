@@ -30,6 +30,7 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     INACTIVATED_THERE,
     LATER,
+    OUTCOMES,
     UNCHANGED,
     UPDATED_BOTH,
     UPDATED_THERE,
@@ -296,6 +297,8 @@ async def _moved_there(work: Work, member: Member, person: RemotePerson) -> Merg
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
+        if locked.deleted_at is not None:
+            raise Later(OUTCOMES[LATER])
         link = await _locked_link(session, work, member)
         base = base_of(link, person.values, work.country)
         result = merge(base, values_of(locked), person.values, work.policy, kept_different(link))

@@ -135,7 +135,7 @@ function edit(context, known) {
   function showMembers() {
     update(
       members,
-      chosen.size === 0 ? h("li", { class: "quiet" }, "Nobody yet. Find people below; the family goes to Planning Center once somebody is in it.") : null,
+      chosen.size === 0 ? h("li", { class: "quiet" }, family?.link ? "Nobody. Find people below." : "Nobody yet. Find people below; the family goes to Planning Center once somebody is in it.") : null,
       ...[...chosen.values()].map((member) =>
         h(
           "li",
