@@ -156,6 +156,25 @@ async def test_pco_ids_sent_between_two_organizations_belong_to_the_next_one(chu
     assert [(link.pco_id, link.pco_organization_id) for link in await church.rows(Link)] == [("11", "88")]
 
 
+async def test_pco_ids_of_the_former_organization_are_no_news_while_nothing_is_connected(church: Any) -> None:
+    """Coming back must find everybody where they were: nobody twice, nothing to write."""
+    await church.connect()
+    pulled = await church.add()
+    await church.link(pulled["id"], "11")
+    await put(church, [person("b", pco_id="12")])
+    disconnected = AUTHORIZED.model_copy(update={"version": 2, "state": "disconnected"})
+    async with church.app.state.runtime.sessions.begin() as session:
+        await connection_changed(session, disconnected)
+    assert counts(await put(church, [person("a", pco_id="11"), person("b", pco_id="12")])) == (0, 1, 1, 0)
+    assert counts(await put(church, [person("b", pco_id="11")])) == (0, 0, 0, 1)
+    assert counts(await put(church, [person("b", pco_id="88")])) == (0, 1, 0, 0)
+    async with church.app.state.runtime.sessions.begin() as session:
+        await connection_changed(session, AUTHORIZED.model_copy(update={"version": 3}))
+    assert len(await church.rows(Member)) == 2
+    links = {(link.pco_id, link.pco_organization_id) for link in await church.rows(Link)}
+    assert links == {("11", "77"), ("12", "77")}
+
+
 async def test_a_pco_id_sent_later_is_news_once(church: Any) -> None:
     await church.connect()
     await put(church, [person("a")])

@@ -321,6 +321,30 @@ async def test_edited_there_while_it_is_pushed(site: Site, deleted: bool) -> Non
         assert await site.conflicts() == {"Carl": ["converged"]}
 
 
+async def test_an_id_supplied_for_somebody_else_while_the_run_waits(site: Site) -> None:
+    """What was planned for the one is not done to either: the next run decides with the new link."""
+    alan = await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
+    await site.family("Abbot Household", alan)
+    run_id = await site.start()
+    await waiting_for(site, run_id, "first_match")
+    households = {row["name"]: row["id"] for row in site.rows("Household")}
+    zed = {"external_id": "z", "first_name": "Zed", "last_name": "Zimmer", "pco_id": site.person("Alan")["id"]}
+    families = [
+        {"external_id": name, "name": name, "member_external_ids": ["z"], "pco_id": households[f"{name} Household"]}
+        for name in ("Abbot", "Clark")
+    ]
+    await site.call("PUT", "/bulk", {"members": [zed], "families": families})
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
+    await site.until(run_id, "done")
+    assert (await site.member("Alan"))["phone"] == "(212) 555-0199"
+    assert (await site.member("Zed"))["phone"] is None
+    assert site.person("Alan")["last_name"] == "Abbot"
+    assert await site.members_of("Abbot Household") == ["Alan"]
+    assert await site.members_of("Abbot") == await site.members_of("Clark") == ["Zed"]
+    present = "SELECT count(*) FROM family WHERE organization_id = $1 AND deleted_at IS NULL"
+    assert await site.database.value(present, site.organization_id) == 5
+
+
 async def test_a_family_deleted_while_the_run_waits_is_no_home_for_a_household(site: Site) -> None:
     member = await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
     family = await site.family("Abbot Household", member)

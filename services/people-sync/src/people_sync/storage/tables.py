@@ -369,13 +369,13 @@ class Conflict(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     organization_id: Mapped[str]
-    pco_organization_id: Mapped[str]
+    pco_organization_id: Mapped[str] = mapped_column(server_default=text("''"))
     kind: Mapped[str]
     record_id: Mapped[UUID]
     pco_id: Mapped[str]
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(server_default=text("''"))
     """The record's, as told last; so are `family_ids`."""
-    family_ids: Mapped[list[str]]
+    family_ids: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     fields: Mapped[list[Any]]
     """As `contracts.conflicts.ConflictField`."""
     state: Mapped[str]

@@ -39,6 +39,11 @@ NOT_CONNECTED: Final = ""
 _ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:organization, 7))")
 
 
+async def one_at_a_time(session: AsyncSession, organization_id: str) -> None:
+    """Two calls for the same records would each see the other's as missing, and a connection the ids in neither."""
+    await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
+
+
 async def adopt_supplied(session: AsyncSession, organization_id: str, pco_organization_id: str) -> None:
     """Give links that the platform supplied while no organization was connected to the one that is now.
 
@@ -66,6 +71,9 @@ class _Call:
     actor: Actor
     now: datetime
     pco_organization_id: str
+    """Whose ids new ones are taken for: `NOT_CONNECTED` until an organization is connected (again)."""
+    known_organization_id: str
+    """The one that is, or was last, connected: ids that its links have are its own."""
     country: str | None
     created: int = 0
     updated: int = 0
@@ -97,16 +105,16 @@ async def upsert(
     session: AsyncSession, organization_id: str, body: BulkUpsert, actor: Actor, now: datetime
 ) -> BulkResult:
     """Members first, then families. TooLarge (413) if more records change than one transaction publishes."""
-    # Two calls for the same records would each see the other's as missing.
-    await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
+    await one_at_a_time(session, organization_id)
     connection = await session.get(Connection, organization_id)
-    connected = connection is not None and connection.state != "disconnected"
+    known = connection.pco_organization_id if connection else NOT_CONNECTED
     call = _Call(
         session,
         organization_id,
         actor,
         now,
-        pco_organization_id=connection.pco_organization_id if connection and connected else NOT_CONNECTED,
+        pco_organization_id=NOT_CONNECTED if connection and connection.state == "disconnected" else known,
+        known_organization_id=known,
         country=connection.country_code if connection else None,
     )
     await _members(call, _valid(call, "member", body.members, BulkMember))
@@ -174,15 +182,19 @@ class _Links:
             record.external_id.in_([item.external_id for item in items]),
         )
         rows = await call.session.execute(
-            select(Link.pco_id, Link.record_id).where(
+            select(Link.pco_id, Link.record_id, Link.pco_organization_id).where(
                 Link.organization_id == call.organization_id,
-                Link.pco_organization_id == call.pco_organization_id,
+                Link.pco_organization_id.in_([call.pco_organization_id, call.known_organization_id]),
                 Link.kind == kind,
                 or_(Link.record_id.in_(named), Link.pco_id.in_([item.pco_id for item in items if item.pco_id])),
             )
         )
-        pairs = [(row.pco_id, row.record_id) for row in rows]
-        return cls(kind, dict(pairs), {record_id: pco_id for pco_id, record_id in pairs})
+        found = rows.all()
+        return cls(
+            kind,
+            {row.pco_id: row.record_id for row in found},
+            {row.record_id: row.pco_id for row in found if row.pco_organization_id == call.pco_organization_id},
+        )
 
     def owner(self, pco_id: str | None) -> UUID | None:
         return self.records.get(pco_id) if pco_id else None

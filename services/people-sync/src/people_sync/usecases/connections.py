@@ -8,13 +8,14 @@ from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import PEOPLE
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import runs
-from people_sync.usecases.bulk import adopt_supplied
+from people_sync.usecases.bulk import adopt_supplied, one_at_a_time
 
 
 async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
     """Apply a fact if it is newer than what is known; then waiting runs go on, or open ones stop."""
     if fact.product != PEOPLE:
         return
+    await one_at_a_time(session, fact.organization_id)
     before = await session.get(Connection, fact.organization_id, with_for_update=True)
     if before is not None and before.version >= fact.version:
         return

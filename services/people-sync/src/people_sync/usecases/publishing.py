@@ -30,8 +30,8 @@ async def publish(
     told = await conflicts.renamed(session, organization_id, changed, now)
     if len(changed) + len(told) > MAX_EVENTS:
         raise TooLarge(
-            f"This would change {len(changed)} records at once and {MAX_EVENTS} are possible: "
-            "send it in smaller parts. Nothing was changed.",
+            f"This would change {len(changed)} records and {len(told)} open conflicts at once, and {MAX_EVENTS} are "
+            "possible: send it in smaller parts. Nothing was changed.",
             limit=MAX_EVENTS,
         )
     facts: list[Event] = [

@@ -23,7 +23,7 @@ from people_sync.domain.planning_center import (
     household_from_snapshot,
     person_from_snapshot,
 )
-from people_sync.domain.sentences import CONFLICT, CREATED_HERE, GONE, HELD, LATER, OUTCOMES
+from people_sync.domain.sentences import CONFLICT, CREATED_HERE, DELETED_MEANWHILE, GONE, HELD, LATER, OUTCOMES
 from people_sync.domain.values import as_dict, to_json, value_to_json
 from people_sync.storage.links import NOTHING_AGREED, base_of, family_base_of, kept_different, tie, tie_again
 from people_sync.storage.records import values_of
@@ -51,7 +51,8 @@ from people_sync.usecases.sync.compare import (
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.effects import Effects, noted, publish, take_over, touch
 
-BATCH: Final = 100
+BATCHES: Final = {MEMBER: 100, FAMILY: 50}
+"""Records in one transaction. With a family its members are published, and their open conflicts."""
 _OPEN: Final = frozenset({HELD, LATER})
 """Outcomes after which it is not decided who a person is."""
 
@@ -77,7 +78,7 @@ async def _batches(work: Work, kind: str) -> None:
                         Change.outcome != GONE,
                     )
                     .order_by(Change.id)
-                    .limit(BATCH)
+                    .limit(BATCHES[kind])
                 )
             ).all()
             effects = Effects()
@@ -87,7 +88,7 @@ async def _batches(work: Work, kind: str) -> None:
                 await _families(session, work, changes, effects)
             await publish(session, work, effects)
             await work.advance(session, len(changes))
-        if len(changes) < BATCH:
+        if len(changes) < BATCHES[kind]:
             return
 
 
@@ -119,8 +120,10 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
         else:
             member = members[change.record_id]  # type: ignore[index] # planned with a record
             if member.deleted_at is not None:
-                # Since the comparison: what becomes of the person there is decided by the deletion.
-                _decide_later(work, change, meet_again=link is None)
+                _deleted_meanwhile(work, change, link)
+                continue
+            if link is not None and link.record_id != member.id:
+                _decide_later(work, change)
                 continue
             if link is None:
                 link = await _link(session, work, change)
@@ -129,11 +132,17 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
     await _no_longer_held(session, work, [str(change.pco_id) for change in changes if change.outcome not in _OPEN])
 
 
-def _decide_later(work: Work, change: Change, *, meet_again: bool = True) -> None:
-    """The next run decides. With `meet_again` it begins where this one did, so that it meets the record again."""
+def _decide_later(work: Work, change: Change) -> None:
+    """The next run decides, and begins where this one did, so that it meets the record again."""
     change.outcome, change.sentence = LATER, OUTCOMES[LATER]
-    if meet_again:
-        work.data.pop("cursor", None)
+    work.data.pop("cursor", None)
+
+
+def _deleted_meanwhile(work: Work, change: Change, link: Link | None) -> None:
+    """Since the comparison. One without a link leaves somebody behind there who may be new here."""
+    if link is None:
+        _decide_later(work, change)
+    change.outcome, change.sentence = LATER, DELETED_MEANWHILE
 
 
 async def _no_longer_held(session: AsyncSession, work: Work, pco_ids: Sequence[str]) -> None:
@@ -283,12 +292,12 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     households = {pco_id: household_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
     people = await record_ids(session, work, [one for h in households.values() for one in h.person_ids])
     families = await _locked_families(session, work, [change.record_id for change in changes if change.record_id])
-    for change in changes:
-        if change.record_id not in families:
-            family = _new_family(session, work, change, households[str(change.pco_id)], effects)
-            families[family.id] = family
-    await session.flush()
     links = await _links(session, work, FAMILY, pco_ids)
+    for change in changes:
+        if change.record_id not in families and change.pco_id not in links:
+            made = _new_family(session, work, change, households[str(change.pco_id)], effects)
+            families[made.id] = made
+    await session.flush()
     present = {family.id for family in families.values() if family.deleted_at is None}
     new = [change for change in changes if change.pco_id not in links and change.record_id in present]
     links |= await _family_links(session, work, new)
@@ -300,9 +309,12 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     for change in changes:
         change.here = "done"
         pco_id = str(change.pco_id)
-        family, link = families[change.record_id], links.get(pco_id)  # type: ignore[index] # planned with a record
-        if link is None or family.deleted_at is not None:
-            _decide_later(work, change, meet_again=link is None)
+        family, link = families.get(change.record_id), links.get(pco_id)  # type: ignore[arg-type] # planned with a record
+        if family is not None and family.deleted_at is not None:
+            _deleted_meanwhile(work, change, link)
+            continue
+        if family is None or link is None or link.record_id != family.id:
+            _decide_later(work, change)
             continue
         theirs = household_values(households[pco_id], people)
         base = family_base_of(link, theirs)

@@ -6,7 +6,8 @@ The log of mergers is append-only and read in its order, so that a chain (A into
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import Text, any_, delete, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
@@ -40,6 +41,19 @@ async def follow_mergers(work: Work) -> list[str]:
                 ),
                 execution_options={"synchronize_session": False},
             )
+            # Members before links, and those in their order, as everywhere.
+            await session.execute(
+                select(Member.id)
+                .join(Link, Link.record_id == Member.id)
+                .where(
+                    Link.organization_id == work.organization_id,
+                    Link.pco_organization_id == work.pco_organization_id,
+                    Link.kind == MEMBER,
+                    Link.pco_id == any_(literal([removed for _, removed in pairs], ARRAY(Text))),
+                )
+                .order_by(Member.id)
+                .with_for_update(of=Member)
+            )
             for keep, removed in pairs:
                 if await _follow(session, work, removed, keep, effects):
                     kept.append(keep)
@@ -48,10 +62,6 @@ async def follow_mergers(work: Work) -> list[str]:
 
 
 async def _follow(session: AsyncSession, work: Work, removed: str, keep: str, effects: Effects) -> bool:
-    record_id = await session.scalar(select(Link.record_id).filter_by(**work.owner, kind=MEMBER, pco_id=removed))
-    if record_id is None:
-        return False
-    member = await session.get_one(Member, record_id, with_for_update=True)
     links = {
         link.pco_id: link
         for link in await session.scalars(
@@ -60,9 +70,10 @@ async def _follow(session: AsyncSession, work: Work, removed: str, keep: str, ef
     }
     link = links.get(removed)
     # Two members here whose people became one there: the second one's link ends as *gone*, both members stay.
-    if link is None or link.record_id != record_id or keep in links:
+    if link is None or keep in links:
         return False
     link.pco_id, link.remote_hash, link.state, link.gone_at = keep, None, "linked", None
+    member = await session.get_one(Member, link.record_id, with_for_update=True)
     effects.history.append(noted(work, MEMBER, member.id, "planning_center_id", removed, keep, "merged"))
     unchanged = link.compared_version == member.version
     touch(work, member, effects)

@@ -19,8 +19,8 @@ from people_sync.domain.planning_center import RemoteHousehold, is_inconclusive_
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
+    DELETED_MEANWHILE,
     LATER,
-    OUTCOMES,
     UNCHANGED,
     UPDATED_BOTH,
     UPDATED_HERE,
@@ -325,7 +325,7 @@ async def _conflict(work: Work, family: Family, result: FamilyMerge) -> None:
         await work.job.verify(session)
         locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
         if locked.deleted_at is not None:
-            raise Later(OUTCOMES[LATER])
+            raise Later(DELETED_MEANWHILE)
         link = await _locked_link(session, work, family)
         conflict = await session.scalar(
             select(Conflict).where(Conflict.record_id == family.id, Conflict.state == "open").with_for_update()

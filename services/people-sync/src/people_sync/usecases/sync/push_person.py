@@ -28,9 +28,9 @@ from people_sync.domain.planning_center import (
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
+    DELETED_MEANWHILE,
     INACTIVATED_THERE,
     LATER,
-    OUTCOMES,
     UNCHANGED,
     UPDATED_BOTH,
     UPDATED_THERE,
@@ -149,13 +149,13 @@ async def _store_link(session: AsyncSession, work: Work, member: Member, values:
         "gone_at": None,
         "create_again": False,
     }
+    locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
     await session.execute(
         insert(Link)
         .values(**work.owner, kind=MEMBER, record_id=member.id, **row)
         .on_conflict_do_update(index_elements=["organization_id", "pco_organization_id", "kind", "record_id"], set_=row)
     )
     # The platform learns of the link; no value moved that Planning Center would have to get.
-    locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
     unchanged = locked.version == member.version
     effects = Effects()
     touch(work, locked, effects)
@@ -298,7 +298,7 @@ async def _moved_there(work: Work, member: Member, person: RemotePerson) -> Merg
         await work.job.verify(session)
         locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
         if locked.deleted_at is not None:
-            raise Later(OUTCOMES[LATER])
+            raise Later(DELETED_MEANWHILE)
         link = await _locked_link(session, work, member)
         base = base_of(link, person.values, work.country)
         result = merge(base, values_of(locked), person.values, work.policy, kept_different(link))
