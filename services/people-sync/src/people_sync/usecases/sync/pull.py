@@ -5,7 +5,7 @@ cursor, by each of the collections, since a change of a contact or a household n
 `updated_at`. What a page lacks because `include` lags behind is read again by itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
@@ -16,8 +16,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
+from pco_client.client import PlanningCenter
 from pco_client.errors import NotFound
-from pco_client.jsonapi import Included, Resource
+from pco_client.jsonapi import Included, Page, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, walk_all, walk_newest_first, walk_since
 from people_sync.domain.canonical import name_key
@@ -73,8 +74,7 @@ async def _everybody(work: Work) -> None:
         return
     if position is None and "cursor" not in work.data:
         # The newest change before the first page, not after the last: an early page does not show later edits.
-        query = Query(order="-updated_at", per_page=1, fields={"Person": ("updated_at",)})
-        work.data["cursor"] = _latest((await work.pco.list(PEOPLE, query)).data, None)
+        work.data["cursor"] = latest((await newest_person(work.pco)).data)
     async with aclosing(walk_all(work.pco, PEOPLE, include=INCLUDE, fields=FIELDS, resume=position)) as pages:
         async for page in pages:
             work.data["people"] = page.position
@@ -155,7 +155,7 @@ async def _concerned(work: Work) -> tuple[set[str], set[str]]:
     people, cursor = set(await _open_ends(work)), work.data.get("cursor")
     async for page in walk_since(work.pco, PEOPLE, since):
         people |= {row.id for row in page.rows}
-        cursor = _latest(page.rows, cursor)
+        cursor = latest(page.rows, cursor)
     for path in ("/people/v2/emails", "/people/v2/phone_numbers"):
         async for page in walk_since(work.pco, path, since):
             people |= {person.id for row in page.rows if (person := row.to_one("person"))}
@@ -394,7 +394,13 @@ def _contacts(rows: Iterable[Resource] | None) -> list[Contact]:
     return [Contact(row.id, row.attributes.get("primary") is True, row.attributes) for row in rows or ()]
 
 
-def _latest(rows: list[Resource], before: str | None) -> str | None:
+async def newest_person(pco: PlanningCenter, *include: str) -> Page:
+    """Who was changed last there; nobody in an empty church."""
+    fields = {"Person": ("updated_at", *include)}
+    return await pco.list(PEOPLE, Query(order="-updated_at", per_page=1, include=include, fields=fields))
+
+
+def latest(rows: Sequence[Resource], before: str | None = None) -> str | None:
     """The newest `updated_at`, by Planning Center's clock: the cursor of the next incremental run."""
     seen = [row.attributes["updated_at"] for row in rows if row.attributes.get("updated_at")]
     return max([*seen, *([before] if before else [])], default=None)

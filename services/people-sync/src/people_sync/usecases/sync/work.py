@@ -6,7 +6,7 @@ were committed last.
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import delete, func, select, text
@@ -26,7 +26,7 @@ from people_sync.usecases.sync.apply import apply
 from people_sync.usecases.sync.ask import ask
 from people_sync.usecases.sync.compare import compare
 from people_sync.usecases.sync.context import Requests, Work
-from people_sync.usecases.sync.pull import pull
+from people_sync.usecases.sync.pull import latest, newest_person, pull
 from people_sync.usecases.sync.push import push
 from people_sync.usecases.sync.report import counts, reporting
 from servicekit.job_worker import JobContext
@@ -110,7 +110,8 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         )
         known_country = connection.country_code
         since = connection.cursor
-    country = known_country or await _country(job, pco)
+    data = dict(job.data or {}) | {"answers": run.answers}
+    country = known_country or await _country(job, pco, data)
     async with job.sessions.begin() as session:
         await job.verify(session)
         await runs.change(
@@ -142,14 +143,18 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         # Rows written just before the last run's cursor may not have been visible to it.
         since=since - horizon if since else None,
         alone_since=resources.clock.now() if job.fence > 1 or ended is None else ended,
-        data=dict(job.data or {}) | {"answers": run.answers},
+        data=data,
     )
 
 
-async def _country(job: JobContext, pco: PlanningCenter) -> str:
-    """The church's country, from its Planning Center organization."""
-    document = await pco.get("/people/v2")
-    country = document.data.attributes.get("country_code") or DEFAULT_COUNTRY
+async def _country(job: JobContext, pco: PlanningCenter, data: dict[str, Any]) -> str:
+    """The church's country, from its Planning Center organization: it comes with the pull's own first question."""
+    page = await newest_person(pco, "organization")
+    data.setdefault("cursor", latest(page.data))
+    organization = next((page.included.one(person, "organization") for person in page.data), None)
+    if organization is None or "country_code" not in organization.attributes:
+        organization = (await pco.get("/people/v2")).data
+    country = organization.attributes.get("country_code") or DEFAULT_COUNTRY
     async with job.sessions.begin() as session:
         connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
         connection.country_code = country
