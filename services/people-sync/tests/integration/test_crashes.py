@@ -117,7 +117,7 @@ async def _changed_since_the_last_run(folder: Path, url: str, kafka: str, keys: 
             await site.believable()
             await _change_both_sides(site)
             await site.visible()
-        # The organization's country is asked for once: that call is to be met too.
+        # The organization's country is asked for once: that is to be met too.
         await database.fetch("UPDATE connection SET country_code = NULL")
         return rows_of_dump(simulator.control.dump(churches[0].id))
 

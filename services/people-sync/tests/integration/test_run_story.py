@@ -321,20 +321,52 @@ async def test_edited_there_while_it_is_pushed(site: Site, deleted: bool) -> Non
         assert await site.conflicts() == {"Carl": ["converged"]}
 
 
-async def test_an_id_supplied_for_somebody_else_while_the_run_waits(site: Site) -> None:
-    """What was planned for the one is not done to either: the next run decides with the new link."""
+async def test_corrected_here_while_the_run_waits_for_an_answer(site: Site) -> None:
+    """The question was about somebody else, as whoever answered it could see: the match is looked at again."""
     alan = await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
-    await site.family("Abbot Household", alan)
     run_id = await site.start()
     await waiting_for(site, run_id, "first_match")
+    await site.call(
+        "PATCH", f"/members/{alan}", {"first_name": "Otto", "last_name": "Orr", "email": "otto@example.org"}
+    )
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
+    await site.until(run_id, "done")
+    otto = await site.member("Otto")
+    assert (str(otto["id"]), otto["email"], otto["phone"]) == (alan, "otto@example.org", "(212) 555-0199")
+    assert len(site.people("Otto")) == len(await site.members("Alan")) == 1
+
+
+async def test_deleted_here_while_the_run_is_at_work(site: Site) -> None:
+    await site.sync()
+    await site.settings(inactivate_deleted=True)
+    site.edit("Carl", last_name="There")
+    site.edit("Dora", last_name="There")
+    await site.visible()
+    async with site.held_up("Carl", "Dora") as (first, second):
+        run_id = await site.start()
+        await site.waits()
+        await site.remove(second)
+    await site.until(run_id, "done")
+    assert (await site.member(first))["last_name"] == "There"
+    await site.sync()
+    assert site.person(second)["status"] == "inactive"
+
+
+async def test_an_id_supplied_for_somebody_else_while_the_run_is_at_work(site: Site) -> None:
+    """What was planned for the one is not done to either: the next run decides with the new link."""
+    await site.settings(first_match="planning_center")
+    alan = await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
+    await site.family("Abbot Household", alan)
     households = {row["name"]: row["id"] for row in site.rows("Household")}
     zed = {"external_id": "z", "first_name": "Zed", "last_name": "Zimmer", "pco_id": site.person("Alan")["id"]}
     families = [
         {"external_id": name, "name": name, "member_external_ids": ["z"], "pco_id": households[f"{name} Household"]}
         for name in ("Abbot", "Clark")
     ]
-    await site.call("PUT", "/bulk", {"members": [zed], "families": families})
-    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
+    async with site.held_up("Alan"):
+        run_id = await site.start()
+        await site.waits()
+        await site.call("PUT", "/bulk", {"members": [zed], "families": families})
     await site.until(run_id, "done")
     assert (await site.member("Alan"))["phone"] == "(212) 555-0199"
     assert (await site.member("Zed"))["phone"] is None
@@ -343,6 +375,26 @@ async def test_an_id_supplied_for_somebody_else_while_the_run_waits(site: Site) 
     assert await site.members_of("Abbot") == await site.members_of("Clark") == ["Zed"]
     present = "SELECT count(*) FROM family WHERE organization_id = $1 AND deleted_at IS NULL"
     assert await site.database.value(present, site.organization_id) == 5
+
+
+async def test_a_family_added_while_the_run_is_at_work_is_not_doubled(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    await site.add("Alan", "Abbot", email="ALAN@example.org", phone="(212) 555-0199")
+    carl = {"external_id": "c", "first_name": "Carl", "last_name": "Clark", "email": "carl@example.org"}
+    dora = {"external_id": "d", "first_name": "Dora", "last_name": "Dean", "email": "dora@example.org"}
+    clark = {"external_id": "f", "name": "Clark Household", "member_external_ids": ["c"]}
+    async with site.held_up("Alan"):
+        run_id = await site.start()
+        await site.waits()
+        await site.call("PUT", "/bulk", {"members": [carl, dora], "families": [clark]})
+    await site.until(run_id, "done")
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    assert await site.members_of("Clark Household") == ["Carl", "Cora"]
+    assert await site.members_of("Dean Household") == ["Dan", "Dora"]
+    assert site.household("Clark Household") == ["Carl", "Cora"]
+    assert len(site.rows("Household")) == 4
 
 
 async def test_a_family_deleted_while_the_run_waits_is_no_home_for_a_household(site: Site) -> None:
@@ -685,11 +737,14 @@ async def _added_while_question_waits(site: Site, stage: Stage) -> None:
     await site.until(run_id, "waiting")
     await site.add("Carl", "Clark", email="carl@example.org")
     cora = site.person("Cora")["id"]
-    body = {"members": [{"external_id": "c", "first_name": "Cora", "last_name": "Clark", "pco_id": cora}]}
-    await site.call("PUT", "/bulk", body)
+    dora = {"external_id": "d", "first_name": "Dora", "last_name": "Dean", "email": "dora@example.org"}
+    family = {"external_id": "f", "name": "Dean Household", "member_external_ids": ["d"]}
+    members = [{"external_id": "c", "first_name": "Cora", "last_name": "Clark", "pco_id": cora}, dora]
+    await site.call("PUT", "/bulk", {"members": members, "families": [family]})
     await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
     await site.until(run_id, "done")
     await site.sync()
+    assert await site.members_of("Dean Household") == site.household("Dean Household") == ["Dan", "Dora"]
     assert [len(await site.members("Carl")), len(site.people("Carl"))] == [1, 1]
     assert [len(await site.members("Cora")), len(site.people("Cora"))] == [1, 1]
     assert await site.members_of("Clark Household") == ["Carl", "Cora"]

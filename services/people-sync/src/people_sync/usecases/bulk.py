@@ -21,7 +21,7 @@ from contracts.values import MEMBER
 from people_sync.domain.inputs import problems
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
+from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMatch, Link, Member
 from people_sync.usecases import history
 from people_sync.usecases.directory import input_values, new_member
 from people_sync.usecases.families import family_notes, join, leave, membership_notes, new_family, set_values
@@ -204,7 +204,9 @@ class _Links:
         if pco_id is None:
             return None
         owner = self.owner(pco_id)
-        if owner is not None and owner != record_id:
+        if owner is not None and owner == record_id:
+            return None
+        if owner is not None:
             return f"belongs to another {self.kind} here already: leave it out, or correct that one"
         if record_id is not None and self.pco_ids.get(record_id, pco_id) != pco_id:
             return f"is another than the one that this {self.kind} is linked to: leave it out to keep the link"
@@ -232,6 +234,18 @@ class _Links:
         ]
         if rows:
             await call.session.execute(insert(Link), rows)
+        if rows and self.kind == MEMBER:
+            # The platform knows who they are: nobody is asked any more.
+            await call.session.execute(
+                delete(HeldMatch)
+                .where(
+                    HeldMatch.organization_id == call.organization_id,
+                    HeldMatch.pco_organization_id == call.pco_organization_id,
+                    HeldMatch.pco_id.in_(self.supplied),
+                    HeldMatch.state.in_(["open", "later"]),
+                )
+                .execution_options(synchronize_session=False)
+            )
 
 
 async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:

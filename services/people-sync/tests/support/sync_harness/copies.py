@@ -22,12 +22,12 @@ from sync_harness.church import Church
 from sync_harness.ends import State, here, there
 from sync_harness.lender import Grant, Lender
 from sync_harness.nursery import Nursery
-from sync_harness.process import environment
+from sync_harness.process import HORIZON_SECONDS, environment
 from sync_harness.sabotage import VARIABLE
 from sync_harness.site import Database
 
 ORGANIZATION: Final = "org-copied"
-_OF_A_CHURCH: Final = ("connection", "link", "creation", "held_match", "run")
+_OF_A_CHURCH: Final = ("conflict", "connection", "creation", "held_match", "link", "run")
 
 
 async def start_run(url: str, kind: str) -> None:
@@ -120,7 +120,14 @@ class Copy:
         return run
 
     async def again(self) -> None:
-        """One more full run, by the process that is there."""
+        """One more full run, by the process that is there, once reads can be believed: what was open is decided."""
+        horizon = float(str(self._more.get("PCO_STALENESS_HORIZON_SECONDS", HORIZON_SECONDS)))
+        fresh = "SELECT count(*) FROM link WHERE written_at > now() - $1 * interval '1 s'"
+
+        async def believable() -> bool:
+            return bool(await self.database.value(fresh, horizon) == 0)
+
+        await eventually(believable, within=horizon + 10)
         await start_run(self.database.url, "full")
         await self.over()
 

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
@@ -30,11 +31,17 @@ class Database:
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
         """Rows as dicts, JSON decoded."""
-        connection = await asyncpg.connect(self._dsn)
-        try:
+        async with self.connection() as connection:
             for name in ("json", "jsonb"):
                 await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
             return [dict(row) for row in await connection.fetch(query, *args)]
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection of one's own, for locks."""
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            yield connection
         finally:
             await connection.close()
 
@@ -130,6 +137,25 @@ class Site:
         ids = {first: str((await self.member(first))["id"]) for first in {*await self.members_of(name), *join}}
         wanted = [id_ for first, id_ in ids.items() if first not in set(leave)]
         await self.call("PATCH", f"/families/{(await self.family_of(name))['id']}", {"member_ids": wanted})
+
+    @asynccontextmanager
+    async def held_up(self, *first_names: str) -> AsyncIterator[list[str]]:
+        """A run comes as far as these members and waits; gives their names, the one that it waits for first."""
+        rows = sorted([await self.member(first_name) for first_name in first_names], key=lambda row: str(row["id"]))
+        async with self.database.connection() as connection, connection.transaction():
+            await connection.execute("SELECT 1 FROM member WHERE id = $1 FOR UPDATE", rows[0]["id"])
+            yield [str(row["first_name"]) for row in rows]
+
+    async def waits(self) -> None:
+        """Until somebody waits for a lock."""
+        query = (
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+
+        async def waiting() -> bool:
+            return bool(await self.database.value(query))
+
+        await eventually(waiting, within=20)
 
     async def settings(self, **values: Any) -> None:
         """An admin's choices."""

@@ -43,6 +43,7 @@ from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.sync.compare import (
     candidates_of,
     family_values,
+    homeless,
     household_values,
     people_met,
     record_ids,
@@ -109,7 +110,9 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
         row = staged[str(change.pco_id)]
         person = people[row.pco_id]
         link = links.get(person.pco_id)
-        if change.outcome == HELD:
+        if change.outcome == HELD and link is not None:
+            _decide_later(work, change)
+        elif change.outcome == HELD:
             await _hold(session, work, change, person)
         elif change.outcome == CREATED_HERE:
             if link is not None or not isinstance(matches[person.pco_id], Unmatched):
@@ -293,14 +296,19 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     people = await record_ids(session, work, [one for h in households.values() for one in h.person_ids])
     families = await _locked_families(session, work, [change.record_id for change in changes if change.record_id])
     links = await _links(session, work, FAMILY, pco_ids)
-    for change in changes:
-        if change.record_id not in families and change.pco_id not in links:
+    strange = [change for change in changes if change.pco_id not in links]
+    unknown = [households[str(change.pco_id)] for change in strange if change.record_id not in families]
+    # Families can have been added since the comparison.
+    new = await homeless(session, work, unknown, people)
+    present = {family.id for family in families.values() if family.deleted_at is None}
+    links |= await _family_links(
+        session, work, [change for change in strange if change.pco_id in new or change.record_id in present]
+    )
+    for change in strange:
+        if change.pco_id in new and change.pco_id in links:
             made = _new_family(session, work, change, households[str(change.pco_id)], effects)
             families[made.id] = made
     await session.flush()
-    present = {family.id for family in families.values() if family.deleted_at is None}
-    new = [change for change in changes if change.pco_id not in links and change.record_id in present]
-    links |= await _family_links(session, work, new)
     ours = await family_values(session, work, list(families.values()))
     met = await people_met(session, work, list(families))
     conflicts = await _open_conflicts(session, work, list(families))

@@ -77,6 +77,8 @@ from people_sync.usecases.sync.effects import Effects, publish
 from people_sync.usecases.sync.pull import INCOMPLETE
 
 BATCH: Final = 500
+COMPARED: Final = frozenset({"compared_people", "compared_households", "parts"})
+"""What of the checkpoint says how far the comparison is."""
 DIFFERS: Final = "differs"
 """Cause of a change in which the organization's first-match choice decides at least one field."""
 
@@ -516,6 +518,36 @@ async def _strange_households(
     return rows
 
 
+async def homeless(
+    session: AsyncSession, work: Work, households: Sequence[RemoteHousehold], people: dict[str, UUID]
+) -> set[str]:
+    """Of households that were found to be new, those for which there is still no family here, by Planning Center's id.
+
+    Somebody in it whose match is open may be in one.
+    """
+    if not households:
+        return set()
+    everybody = [pco_id for household in households for pco_id in household.person_ids]
+    undecided = set(
+        await session.scalars(
+            select(Change.pco_id).where(
+                Change.run_id == work.run_id,
+                Change.kind == MEMBER,
+                Change.outcome == LATER,
+                Change.pco_id == any_(literal(everybody, ARRAY(Text))),
+            )
+        )
+    )
+    families = await _unlinked_families(session, work, {people[pco_id] for pco_id in everybody if pco_id in people})
+    found: set[str] = set()
+    for household in households:
+        theirs = frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
+        known = match_family(household.name, theirs, families)
+        if theirs and known is None and undecided.isdisjoint(household.person_ids):
+            found.add(household.pco_id)
+    return found
+
+
 async def _unlinked_families(
     session: AsyncSession, work: Work, members: set[UUID]
 ) -> dict[UUID, tuple[str, frozenset[UUID]]]:
@@ -523,7 +555,9 @@ async def _unlinked_families(
         _has_link(work, FAMILY, Family, Link.state != "gone"),
         exists().where(Change.run_id == work.run_id, Change.kind == FAMILY, Change.record_id == Family.id),
     )
-    concerned = select(FamilyMember.family_id).where(FamilyMember.member_id.in_(members))
+    concerned = select(FamilyMember.family_id).where(
+        FamilyMember.member_id == any_(literal(list(members), ARRAY(Uuid)))
+    )
     rows = await session.execute(
         select(Family.id, Family.name, func.array_agg(FamilyMember.member_id).label("members"))
         .join(FamilyMember, FamilyMember.family_id == Family.id)

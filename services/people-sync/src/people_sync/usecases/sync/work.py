@@ -24,7 +24,7 @@ from people_sync.storage.tables import Change, Connection, Run, Settings, Staged
 from people_sync.usecases.runs import STOPPED
 from people_sync.usecases.sync.apply import apply
 from people_sync.usecases.sync.ask import ask
-from people_sync.usecases.sync.compare import compare
+from people_sync.usecases.sync.compare import COMPARED, compare
 from people_sync.usecases.sync.context import Requests, Work
 from people_sync.usecases.sync.pull import latest, newest_person, pull
 from people_sync.usecases.sync.push import push
@@ -111,7 +111,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         known_country = connection.country_code
         since = connection.cursor
     data = dict(job.data or {}) | {"answers": run.answers}
-    country = known_country or await _country(job, pco, data)
+    country = known_country or await _country(job, pco, run.pco_organization_id, data)
     async with job.sessions.begin() as session:
         await job.verify(session)
         await runs.change(
@@ -147,7 +147,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
     )
 
 
-async def _country(job: JobContext, pco: PlanningCenter, data: dict[str, Any]) -> str:
+async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: str, data: dict[str, Any]) -> str:
     """The church's country, from its Planning Center organization: it comes with the pull's own first question."""
     page = await newest_person(pco, "organization")
     data.setdefault("cursor", latest(page.data))
@@ -156,15 +156,18 @@ async def _country(job: JobContext, pco: PlanningCenter, data: dict[str, Any]) -
         organization = (await pco.get("/people/v2")).data
     country = organization.attributes.get("country_code") or DEFAULT_COUNTRY
     async with job.sessions.begin() as session:
+        await job.verify(session)
         connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
+        if connection.pco_organization_id != pco_organization_id:
+            raise StopRequested
         connection.country_code = country
     return str(country)
 
 
 async def _phases(current: Work) -> bool:
     """Go through what is left of the phases. False if the run waits for a person."""
-    if current.data.get("phase") == "ask" and await _answered_late(current):
-        await _start_over(current)
+    if current.data.get("phase") == "ask":
+        await _start_over(current, read_again=await _answered_late(current))
     names = list(PHASES)
     for name in names[names.index(current.data.get("phase", "pull")) :]:
         await _enter(current, name)
@@ -179,12 +182,16 @@ async def _answered_late(current: Work) -> bool:
     return oldest is not None and current.resources.clock.now() - oldest > PULL_LASTS
 
 
-async def _start_over(current: Work) -> None:
-    """Read again; nothing was written yet, and what was answered stays answered."""
+async def _start_over(current: Work, *, read_again: bool) -> None:
+    """Compare again, since people go on with their work while a question waits: our side may be another by now.
+
+    Nothing was written yet, and what was answered stays answered. With `read_again` Planning Center is read anew too.
+    """
     async with current.step(phase="pull", done=0, total=None) as session:
-        for rows in (Staged, Change):
+        for rows in (Staged, Change) if read_again else (Change,):
             await session.execute(delete(rows).where(rows.run_id == current.run_id))
-        current.data = {"answers": current.data["answers"]}
+        kept = {"answers"} if read_again else current.data.keys() - {"phase", *COMPARED}
+        current.data = {name: current.data[name] for name in current.data.keys() & kept}
 
 
 async def _enter(current: Work, name: str) -> None:
