@@ -21,10 +21,11 @@ from contracts.values import MEMBER
 from people_sync.domain.inputs import problems
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMatch, Link, Member
+from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import history
 from people_sync.usecases.directory import input_values, new_member
 from people_sync.usecases.families import family_notes, join, leave, membership_notes, new_family, set_values
+from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.sync.effects import take_over
@@ -40,7 +41,11 @@ _ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:org
 
 
 async def one_at_a_time(session: AsyncSession, organization_id: str) -> None:
-    """Two calls for the same records would each see the other's as missing, and a connection the ids in neither."""
+    """Hold off other calls, and facts about the connection, until the transaction ends.
+
+    Two calls for the same records would each see the other's as missing, and `adopt_supplied` would miss the ids of a
+    call that is not committed yet.
+    """
     await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
 
 
@@ -204,10 +209,9 @@ class _Links:
         if pco_id is None:
             return None
         owner = self.owner(pco_id)
-        if owner is not None and owner == record_id:
-            return None
         if owner is not None:
-            return f"belongs to another {self.kind} here already: leave it out, or correct that one"
+            known = f"belongs to another {self.kind} here already: leave it out, or correct that one"
+            return None if owner == record_id else known
         if record_id is not None and self.pco_ids.get(record_id, pco_id) != pco_id:
             return f"is another than the one that this {self.kind} is linked to: leave it out to keep the link"
         return None
@@ -235,17 +239,8 @@ class _Links:
         if rows:
             await call.session.execute(insert(Link), rows)
         if rows and self.kind == MEMBER:
-            # The platform knows who they are: nobody is asked any more.
-            await call.session.execute(
-                delete(HeldMatch)
-                .where(
-                    HeldMatch.organization_id == call.organization_id,
-                    HeldMatch.pco_organization_id == call.pco_organization_id,
-                    HeldMatch.pco_id.in_(self.supplied),
-                    HeldMatch.state.in_(["open", "later"]),
-                )
-                .execution_options(synchronize_session=False)
-            )
+            owner = {"organization_id": call.organization_id, "pco_organization_id": call.pco_organization_id}
+            await no_longer_held(call.session, owner, self.supplied)
 
 
 async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:

@@ -25,6 +25,14 @@ _FACTS: Final[Mapping[str, type[ConflictFact]]] = {
 }
 
 
+async def open_conflicts_of(
+    session: AsyncSession, organization_id: str, records: Collection[UUID]
+) -> dict[UUID, Conflict]:
+    """Open conflicts by the record's id, locked."""
+    found = await session.scalars(_open(organization_id).where(Conflict.record_id == _among(records)))
+    return {conflict.record_id: conflict for conflict in found}
+
+
 def open_conflict(
     session: AsyncSession, link: Link, values: Mapping[str, ConflictValues], conflict: Conflict | None, now: datetime
 ) -> list[Conflict]:
@@ -90,7 +98,7 @@ async def renamed(
     session: AsyncSession, organization_id: str, records: Collection[UUID], now: datetime
 ) -> list[Conflict]:
     """Open conflicts of records that changed and have another name, or are in other families, than was told."""
-    found = list(await session.scalars(_open(organization_id).where(Conflict.record_id == _among(records))))
+    found = list((await open_conflicts_of(session, organization_id, records)).values())
     before = {conflict.id: (conflict.name, conflict.family_ids) for conflict in found}
     await _describe(session, found)
     moved = [conflict for conflict in found if (conflict.name, conflict.family_ids) != before[conflict.id]]

@@ -26,10 +26,11 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         "version": fact.version,
         "pco_person_id": fact.pco_person_id,
     }
-    if before is None or before.pco_organization_id != fact.pco_organization_id:
+    moved = before is not None and before.pco_organization_id != fact.pco_organization_id
+    if before is None or moved:
         # Another Planning Center organization: where the sync stood says nothing about it.
         values |= {"country_code": None, "full_sync_at": None, "cursor": None, "next_run_at": None}
-    if before is not None and before.pco_organization_id != fact.pco_organization_id:
+    if moved:
         # What wins where both sides have a value was answered for other people: it is asked again.
         church = Settings.organization_id == fact.organization_id
         await session.execute(update(Settings).where(church).values(first_match=None))

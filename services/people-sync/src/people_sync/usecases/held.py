@@ -1,10 +1,11 @@
 """Held matches: people in Planning Center who may or may not be somebody here, and what an administrator says."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page
@@ -89,6 +90,14 @@ async def _same(session: AsyncSession, organization_id: str, held: Row, body: An
     await session.flush()
     await touch_members(session, [member], now)
     await publish(session, organization_id, now, [member], [])
+
+
+async def no_longer_held(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> None:
+    """Who is known now waits for no answer any more, and keeps nobody else waiting."""
+    await session.execute(
+        delete(Row).filter_by(**owner).where(Row.pco_id.in_(pco_ids), Row.state.in_(["open", "later"])),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _of(organization_id: str) -> Select[Row]:

@@ -38,15 +38,16 @@ from people_sync.storage.tables import (
     Member,
     Staged,
 )
-from people_sync.usecases.conflicts import close, open_conflict, withdraw
+from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of, withdraw
+from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.sync.compare import (
     candidates_of,
     family_values,
-    homeless,
     household_values,
     people_met,
     record_ids,
+    still_new,
     without_unmet,
 )
 from people_sync.usecases.sync.context import Work
@@ -100,7 +101,7 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
     staged = await _staged(session, work, MEMBER, [change.pco_id for change in changes])
     members = await _locked(session, work, [change.record_id for change in changes if change.record_id])
     links = await _links(session, work, MEMBER, [change.pco_id for change in changes])
-    conflicts = await _open_conflicts(session, work, list(members))
+    conflicts = await open_conflicts_of(session, work.organization_id, members)
     people = {pco_id: person_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
     new = [people[str(change.pco_id)] for change in changes if change.outcome == CREATED_HERE]
     # Members can have been added since the comparison: a run may wait for an answer for days.
@@ -132,7 +133,7 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
                 link = await _link(session, work, change)
             if link is not None:
                 _merge_person(session, work, change, member, link, person, row, conflicts.get(member.id), effects)
-    await _no_longer_held(session, work, [str(change.pco_id) for change in changes if change.outcome not in _OPEN])
+    await no_longer_held(session, work.owner, [str(change.pco_id) for change in changes if change.outcome not in _OPEN])
 
 
 def _decide_later(work: Work, change: Change) -> None:
@@ -142,20 +143,10 @@ def _decide_later(work: Work, change: Change) -> None:
 
 
 def _deleted_meanwhile(work: Work, change: Change, link: Link | None) -> None:
-    """Since the comparison. One without a link leaves somebody behind there who may be new here."""
+    """A record that was deleted here since the comparison. Without a link, the next run meets its match again."""
     if link is None:
         _decide_later(work, change)
     change.outcome, change.sentence = LATER, DELETED_MEANWHILE
-
-
-async def _no_longer_held(session: AsyncSession, work: Work, pco_ids: Sequence[str]) -> None:
-    """Who is known now waits for no answer any more, and keeps nobody else waiting."""
-    await session.execute(
-        delete(HeldMatch)
-        .filter_by(**work.owner)
-        .where(HeldMatch.pco_id.in_(pco_ids), HeldMatch.state.in_(["open", "later"])),
-        execution_options={"synchronize_session": False},
-    )
 
 
 def _create(session: AsyncSession, work: Work, change: Change, person: RemotePerson, row: Staged) -> Member:
@@ -299,7 +290,7 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     strange = [change for change in changes if change.pco_id not in links]
     unknown = [households[str(change.pco_id)] for change in strange if change.record_id not in families]
     # Families can have been added since the comparison.
-    new = await homeless(session, work, unknown, people)
+    new = await still_new(session, work, unknown, people)
     present = {family.id for family in families.values() if family.deleted_at is None}
     links |= await _family_links(
         session, work, [change for change in strange if change.pco_id in new or change.record_id in present]
@@ -311,7 +302,7 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     await session.flush()
     ours = await family_values(session, work, list(families.values()))
     met = await people_met(session, work, list(families))
-    conflicts = await _open_conflicts(session, work, list(families))
+    conflicts = await open_conflicts_of(session, work.organization_id, families)
     moves = _Memberships()
     now = work.resources.clock.now()
     for change in changes:
@@ -492,7 +483,7 @@ async def _held_and_gone(work: Work) -> None:
     for pco_id in missing:
         if not await _is_there(work, MEMBER, pco_id):
             async with work.step() as session:
-                await _no_longer_held(session, work, [pco_id])
+                await no_longer_held(session, work.owner, [pco_id])
 
 
 async def _settle_gone(session: AsyncSession, work: Work, change_id: int, *, there: bool) -> None:
@@ -557,16 +548,3 @@ async def _links(session: AsyncSession, work: Work, kind: str, pco_ids: list[str
         select(Link).filter_by(**work.owner, kind=kind).where(Link.pco_id.in_(pco_ids)).with_for_update()
     )
     return {row.pco_id: row for row in rows}
-
-
-async def _open_conflicts(session: AsyncSession, work: Work, ids: list[UUID]) -> dict[UUID, Conflict]:
-    rows = await session.scalars(
-        select(Conflict)
-        .where(
-            Conflict.organization_id == work.organization_id,
-            Conflict.record_id.in_(ids),
-            Conflict.state == "open",
-        )
-        .with_for_update()
-    )
-    return {row.record_id: row for row in rows}

@@ -518,12 +518,12 @@ async def _strange_households(
     return rows
 
 
-async def homeless(
+async def still_new(
     session: AsyncSession, work: Work, households: Sequence[RemoteHousehold], people: dict[str, UUID]
 ) -> set[str]:
-    """Of households that were found to be new, those for which there is still no family here, by Planning Center's id.
+    """Of households without a family when they were compared, those without one now, by Planning Center's id.
 
-    Somebody in it whose match is open may be in one.
+    One with somebody in it whose match is open is left out: that person's family may be the one.
     """
     if not households:
         return set()

@@ -27,8 +27,8 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
 )
 from people_sync.storage.links import family_base_of, kept_different
-from people_sync.storage.tables import Change, Conflict, Family, FamilyMember, Link, Member
-from people_sync.usecases.conflicts import open_conflict
+from people_sync.storage.tables import Change, Family, FamilyMember, Link, Member
+from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.sync.compare import family_values, household_values, record_ids
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.creations import Intent, Later, NotYet, create_once
@@ -327,9 +327,7 @@ async def _conflict(work: Work, family: Family, result: FamilyMerge) -> None:
         if locked.deleted_at is not None:
             raise Later(DELETED_MEANWHILE)
         link = await _locked_link(session, work, family)
-        conflict = await session.scalar(
-            select(Conflict).where(Conflict.record_id == family.id, Conflict.state == "open").with_for_update()
-        )
+        conflict = (await open_conflicts_of(session, work.organization_id, [family.id])).get(family.id)
         now = work.resources.clock.now()
         effects = Effects(conflicts=open_conflict(session, link, result.fields.conflicts, conflict, now))
         await publish(session, work, effects)

@@ -39,8 +39,8 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
 from people_sync.storage.links import base_of, kept_different
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Change, Conflict, History, Link, Member
-from people_sync.usecases.conflicts import open_conflict
+from people_sync.storage.tables import Change, History, Link, Member
+from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.sync.apply import change_here
 from people_sync.usecases.sync.compare import waits_for_an_answer
 from people_sync.usecases.sync.context import Work
@@ -306,9 +306,7 @@ async def _moved_there(work: Work, member: Member, person: RemotePerson) -> Merg
         change_here(work, locked, result, effects)
         link.agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
         if result.conflicts:
-            conflict = await session.scalar(
-                select(Conflict).where(Conflict.record_id == member.id, Conflict.state == "open").with_for_update()
-            )
+            conflict = (await open_conflicts_of(session, work.organization_id, [member.id])).get(member.id)
             now = work.resources.clock.now()
             effects.conflicts += open_conflict(session, link, result.conflicts, conflict, now)
         if not result.to_theirs:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
 from pco_client.client import PlanningCenter
 from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
+from pco_client.jsonapi import Page, Resource
 from people_sync.domain.merge import MergePolicy
 from people_sync.domain.sentences import UNCHANGED, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
 from people_sync.errors import NotConnected
@@ -53,8 +54,8 @@ async def work(job: JobContext, resources: Resources) -> None:
     """Carry out one run (`servicekit.jobs.Run`)."""
     requests = Requests()
     async with job.sessions() as session:
-        there = await session.scalar(select(Run.pco_organization_id).where(Run.id == job.id))
-    async with resources.planning_center(job.organization_id, str(there), requests.observe) as pco:
+        run = await session.get_one(Run, job.id)
+    async with resources.planning_center(job.organization_id, run.pco_organization_id, requests.observe) as pco:
         try:
             current = await _begin(job, resources, pco, requests)
             async with reporting(current):
@@ -151,9 +152,7 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
     """The church's country, from its Planning Center organization: it comes with the pull's own first question."""
     page = await newest_person(pco, "organization")
     data.setdefault("cursor", latest(page.data))
-    organization = next((page.included.one(person, "organization") for person in page.data), None)
-    if organization is None or "country_code" not in organization.attributes:
-        organization = (await pco.get("/people/v2")).data
+    organization = await organization_of(pco, page)
     country = organization.attributes.get("country_code") or DEFAULT_COUNTRY
     async with job.sessions.begin() as session:
         await job.verify(session)
@@ -162,6 +161,14 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
             raise StopRequested
         connection.country_code = country
     return str(country)
+
+
+async def organization_of(pco: PlanningCenter, page: Page) -> Resource:
+    """As it came with a person, else asked for: an empty church shows nobody."""
+    included = next((page.included.one(person, "organization") for person in page.data), None)
+    if included is not None and "country_code" in included.attributes:
+        return included
+    return (await pco.get("/people/v2")).data
 
 
 async def _phases(current: Work) -> bool:
