@@ -168,6 +168,7 @@ async def test_pco_ids_of_the_former_organization_are_no_news_while_nothing_is_c
     assert counts(await put(church, [person("a", pco_id="11"), person("b", pco_id="12")])) == (0, 1, 1, 0)
     assert counts(await put(church, [person("b", pco_id="11")])) == (0, 0, 0, 1)
     assert counts(await put(church, [person("b", pco_id="88")])) == (0, 1, 0, 0)
+    assert counts(await put(church, [person("b", pco_id="12")])) == (0, 0, 1, 0)
     async with church.app.state.runtime.sessions.begin() as session:
         await connection_changed(session, AUTHORIZED.model_copy(update={"version": 3}))
     assert len(await church.rows(Member)) == 2

@@ -221,6 +221,32 @@ async def test_held_until_answered(site: Site) -> None:
     assert len(await site.members("Hugh")) == len(site.people("Hugh")) == 1
 
 
+async def test_an_id_that_the_platform_supplies_is_an_answer(site: Site) -> None:
+    """To a question that is asked already, and to one that the run is about to ask."""
+    await site.settings(first_match="planning_center")
+    for first in ("Hal", "Hope"):
+        await site.add(first, "Held", email=f"{first.lower()}.here@example.org")
+    hal = site.create("Hal", "Held", email="hal.there@example.org")
+    await site.visible()
+    await site.sync()
+    hope = site.create("Hope", "Held", email="hope.there@example.org")
+    await site.visible()
+    await site.add("Alan", "Away", email="away@example.org")
+    site.edit("Carl", last_name="There")
+    await site.visible()
+    assert len((await site.call("GET", "/held-matches"))["items"]) == 1
+    people = [
+        {"external_id": pco_id, "first_name": "Other", "last_name": f"Held{pco_id}", "pco_id": pco_id}
+        for pco_id in (hal, hope)
+    ]
+    async with site.held_up("Carl"):
+        run_id = await site.start()
+        await site.waits()
+        await site.call("PUT", "/bulk", {"members": people})
+    await site.until(run_id, "done")
+    assert (await site.call("GET", "/held-matches"))["items"] == []
+
+
 @pytest.mark.parametrize("inactivate", [True, False])
 async def test_local_deletion(site: Site, inactivate: bool) -> None:
     await site.sync()
@@ -539,6 +565,40 @@ async def test_another_planning_center_organization_and_back(sites: Sites, stage
     assert await site.conflicts() == {"Carl": ["withdrawn", "open"]}
     assert len(site.rows("Person")) == PEOPLE_OF_SMALL
     assert [row["number"] for row in site.contacts("Bruno", "PhoneNumber")] == ["(212) 555-0177"]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"kind": "respond", "status": 200, "body": "html"},
+        {"kind": "truncate", "keep": 0.6, "mode": "length"},
+        {"kind": "reset", "when": "after"},
+    ],
+    ids=["html", "cut off", "reset"],
+)
+async def test_the_first_question_is_repeated_and_answers_for_the_organization_too(
+    site: Site, action: dict[str, Any]
+) -> None:
+    fault = site.fault(action, method="GET", path="^/people/v2/people$", query="include=organization", times=1)
+    mark = site.mark()
+    await site.sync()
+    assert site.control.fault(fault)["acted"] == 1
+    assert not any(entry["path"] == "/people/v2" for entry in site.journal(mark))
+    country = "SELECT country_code FROM connection WHERE organization_id = $1"
+    assert await site.database.value(country, site.organization_id) == "US"
+
+
+async def test_the_country_of_a_former_organization_is_not_kept(sites: Sites, stage: Stage) -> None:
+    """Planning Center's answer comes when another organization is connected already."""
+    site, elsewhere = await sites(), await sites()
+    held = site.fault({"kind": "hold", "when": "after"}, method="GET", path="^/people/v2/people$", times=1)
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=20)
+    await stage.move(site, elsewhere.church, version=2)
+    site.control.remove_fault(held)
+    await site.until(run_id, "stopped")
+    country = "SELECT country_code FROM connection WHERE organization_id = $1"
+    assert await site.database.value(country, site.organization_id) is None
 
 
 async def test_a_token_of_another_organization_is_not_used(sites: Sites, stage: Stage) -> None:
