@@ -99,7 +99,7 @@ def test_two_replicas_of_everything_behind_one_address(tmp_path: Path) -> None:
         token = {"authorization": f"Bearer {stack.token('ada')}"}
         for name in SERVICES:
             for index in (0, 1):
-                assert httpx.get(stack.replica_url(name, index) + "/readyz").status_code == 200
+                stack.wait_ready(name, index, within=30)
             stack.process(name, 0).kill()
         for _ in range(4):
             answer = httpx.get(stack.url() + "/api/v1/connections", headers=token)

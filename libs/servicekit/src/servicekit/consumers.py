@@ -1,6 +1,7 @@
 """All subscriptions of a process at work: connected, watched, and begun anew after any trouble."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -14,6 +15,8 @@ from servicekit.health import NotReady
 from servicekit.kafka import Subscription, make_broker
 from servicekit.runtime import Runtime
 
+REBALANCE_SECONDS = 10.0
+"""A group that shares out its partitions anew, as with every replica that comes or goes, stays ready for so long."""
 STALLED_SECONDS = 60.0
 STUCK_SECONDS = 240.0
 """For one message with all its attempts: after 300 s the group would go on without this member."""
@@ -44,6 +47,7 @@ class Consumers:
         self._gaps = {subscription.group: subscription.gap for subscription in subscriptions if subscription.gap}
         self._broker: KafkaBroker | None = None
         self._idle_since: dict[str, float] = {}
+        self._last_at_work: dict[str, float] = {}
 
     async def run(self) -> None:
         """Consume until something goes wrong (raises) or the task is cancelled."""
@@ -58,6 +62,7 @@ class Consumers:
                 await asyncio.sleep(1)
         finally:
             self._broker = None
+            self._last_at_work = {}
             await broker.stop()
 
     async def _watch(self) -> None:
@@ -65,8 +70,9 @@ class Consumers:
             if guard.rejections.stopped:
                 await subscriber.stop()
                 continue
+            at_work = self._note_at_work(subscriber, guard.group)
             gap = self._gaps.get(guard.group)
-            if gap and gap.noted and _at_work(subscriber):
+            if gap and gap.noted and at_work:
                 gap.noted = False
                 gap.tell(self._resources)
             idle = guard.busy_since is None and not _fetching(subscriber)
@@ -92,9 +98,17 @@ class Consumers:
                     f"{guard.group} stopped: too many messages rejected. Mend the cause, restart the service, "
                     "then replay with python -m servicekit.dead_letters"
                 )
-        at_work = {guard.group for subscriber, guard in self._running() if _at_work(subscriber)}
-        if waiting := self.guards.keys() - at_work:
-            raise NotReady(f"no partitions assigned yet: {', '.join(sorted(waiting))}")
+        for subscriber, guard in self._running():
+            self._note_at_work(subscriber, guard.group)
+        since = time.monotonic() - REBALANCE_SECONDS
+        if waiting := {group for group in self.guards if self._last_at_work.get(group, -math.inf) < since}:
+            raise NotReady(f"no partitions assigned: {', '.join(sorted(waiting))}")
+
+    def _note_at_work(self, subscriber: LogicSubscriber[Any], group: str) -> bool:
+        at_work = _at_work(subscriber)
+        if at_work:
+            self._last_at_work[group] = time.monotonic()
+        return at_work
 
 
 def _at_work(subscriber: LogicSubscriber[Any]) -> bool:

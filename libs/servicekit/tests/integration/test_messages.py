@@ -1,5 +1,6 @@
 """Messages have their effect once; what cannot be taken is rejected once, and too much of it stops the group."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -96,6 +97,26 @@ async def test_two_replicas_share_the_work(
             return len(found) == len(set(found)) == 60
 
         await eventually(all_once, within=20)
+
+
+async def test_a_replica_that_comes_makes_the_others_unready_at_no_moment(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    from sample_service.main import create_app  # noqa: PLC0415
+
+    answers: list[httpx.Response] = []
+
+    async def watch() -> None:
+        while True:
+            answers.append(await client.get("/readyz"))
+
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(watch())
+        async with serve(create_app(app.state.runtime.settings)):
+            pass
+        watching.cancel()
+    assert answers
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
 
 
 async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
