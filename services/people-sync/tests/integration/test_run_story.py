@@ -378,6 +378,41 @@ async def test_deleted_here_while_the_run_is_at_work(site: Site) -> None:
     assert site.person(second)["status"] == "inactive"
 
 
+async def test_corrected_here_while_the_run_is_at_work(site: Site) -> None:
+    """A match is as good as the values it was made by: somebody else by now keeps what was typed in."""
+    await site.settings(first_match="planning_center")
+    for first, last in (("Alan", "Abbot"), ("Carl", "Clark")):
+        await site.add(first, last, email=f"{first}@example.org", phone="(212) 555-0199")
+    async with site.held_up("Alan", "Carl") as (first, second):
+        run_id = await site.start()
+        await site.waits()
+        await site.change(second, first_name="Otto", last_name="Orr", email="otto@example.org")
+    await site.until(run_id, "done")
+    await site.believable()
+    await site.sync()
+    otto = await site.member("Otto")
+    assert (otto["last_name"], otto["email"], otto["phone"]) == ("Orr", "otto@example.org", "(212) 555-0199")
+    assert len(site.people("Otto")) == len(await site.members(second)) == len(await site.members(first)) == 1
+
+
+async def test_a_family_of_others_by_now_is_not_taken_for_the_household(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    alan = await site.add("Alan", "Abbot", email="alan@example.org")
+    carl = await site.add("Carl", "Clark", email="carl@example.org")
+    zed = await site.add("Zed", "Zimmer", email="zed@example.org")
+    families = {"Alan": await site.family("Group A", alan), "Carl": await site.family("Group C", carl)}
+    async with site.held_up("Alan", "Carl") as (first, second):
+        run_id = await site.start()
+        await site.waits()
+        await site.call("PATCH", f"/families/{families[second]}", {"member_ids": [zed]})
+    await site.until(run_id, "done")
+    await site.believable()
+    await site.sync()
+    assert await site.members_of({"Alan": "Group A", "Carl": "Group C"}[second]) == ["Zed"]
+    assert second in await site.members_of({"Alan": "Abbot Household", "Carl": "Clark Household"}[second])
+    assert first in await site.members_of({"Alan": "Abbot Household", "Carl": "Clark Household"}[first])
+
+
 async def test_an_id_supplied_for_somebody_else_while_the_run_is_at_work(site: Site) -> None:
     """What was planned for the one is not done to either: the next run decides with the new link."""
     await site.settings(first_match="planning_center")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from people_sync.domain.matching import UNMATCHED, Held, Local, Matched, Outcome, Theirs, match_all
+from people_sync.domain.matching import UNMATCHED, Held, Local, Matched, Outcome, Theirs, match_all, still_matches
 
 MAIL = "home@example.org"
 ANN = Theirs("1", "Ann", "Smith", emails=(MAIL,))
@@ -60,6 +60,8 @@ def held_for(outcome: Outcome) -> set[str]:
 )
 def test_one_email_and_the_same_name_is_a_match(person: Theirs, member: Local) -> None:
     assert one(person, member) == Matched("m1")
+    assert still_matches(person, member)
+    assert not still_matches(person, replace(member, email="other.home@example.org"))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,7 @@ def test_one_email_with_a_contradiction_is_held(person: Theirs, reason: str) -> 
     assert held_for(outcome) == {"m1"}
     assert isinstance(outcome, Held)
     assert reason in outcome.reasons[0]
+    assert not still_matches(person, HERE)
 
 
 def test_a_child_and_an_adult_of_other_names_have_nothing_to_do_with_each_other() -> None:
@@ -220,6 +223,7 @@ def test_a_match_is_safe(people: list[Theirs], members: list[Local]) -> None:
             member = by_id[outcome.member_id]
             assert not member.linked
             assert member.child == person.child, "a child became an adult"
+            assert still_matches(person, member), "what nobody has changed since"
             assert (member.email or "").casefold() in person.email_keys()
             assert None in {member.birthdate, person.birthdate} or member.birthdate == person.birthdate
             owners = [m for m in members if m.email and m.email.casefold() == (member.email or "").casefold()]

@@ -148,6 +148,12 @@ def match_all(
     return _settle({pco_id: _verdict(person, shared, by_name, refused) for pco_id, person in asked.items()})
 
 
+def still_matches(person: Theirs, member: Local) -> bool:
+    """Whether the two alone match: of a match that was made earlier, whether both are still whom it was made for."""
+    by_email = {key: [member] for key in person.email_keys() & {email_key(member.email)}}
+    return isinstance(match_all([person], by_email, {})[person.pco_id], Matched)
+
+
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     """Before the competition: members who are this person for sure, and those who may be."""

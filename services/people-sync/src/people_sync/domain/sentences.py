@@ -118,6 +118,7 @@ WAITING_FOR_FIRST_MATCH: Final = (
 WAITING_FOR_THRESHOLD: Final = (
     "Waiting for an admin: this run would change more records than the limit in the settings. Nothing was written."
 )
+CHANGED_MEANWHILE: Final = "Changed here while the sync was at work. The next run decides what to do with it."
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The run goes on by itself."

@@ -105,7 +105,7 @@ class Site:
             first_name,
         )
 
-    async def change(self, first_name: str, **values: Any) -> None:
+    async def change(self, first_name: str, /, **values: Any) -> None:
         """A person of ours changes a member."""
         await self.call("PATCH", f"/members/{(await self.member(first_name))['id']}", values)
 

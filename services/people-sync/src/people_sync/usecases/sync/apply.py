@@ -15,15 +15,26 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from people_sync.domain.canonical import name_key
-from people_sync.domain.matching import Candidate, Held, Matched, Unmatched
+from people_sync.domain.matching import Candidate, Held, Matched, Unmatched, still_matches
 from people_sync.domain.merge import FamilyMerge, Merge, merge, merge_family
 from people_sync.domain.planning_center import (
     RemoteHousehold,
     RemotePerson,
     household_from_snapshot,
     person_from_snapshot,
+    to_match,
 )
-from people_sync.domain.sentences import CONFLICT, CREATED_HERE, DELETED_MEANWHILE, GONE, HELD, LATER, OUTCOMES
+from people_sync.domain.sentences import (
+    CHANGED_MEANWHILE,
+    CONFLICT,
+    CREATED_HERE,
+    DELETED_MEANWHILE,
+    GONE,
+    HELD,
+    LATER,
+    LINKED,
+    OUTCOMES,
+)
 from people_sync.domain.values import as_dict, to_json, value_to_json
 from people_sync.storage.links import NOTHING_AGREED, base_of, family_base_of, kept_different, tie, tie_again
 from people_sync.storage.records import values_of
@@ -45,8 +56,10 @@ from people_sync.usecases.sync.compare import (
     candidates_of,
     family_values,
     household_values,
+    local_of,
     people_met,
     record_ids,
+    still_matched,
     still_new,
     without_unmet,
 )
@@ -129,6 +142,9 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
             if link is not None and link.record_id != member.id:
                 _decide_later(work, change)
                 continue
+            if link is None and change.outcome == LINKED and not still_matches(to_match(person), local_of(member)):
+                _decide_later(work, change)
+                continue
             if link is None:
                 link = await _link(session, work, change)
             if link is not None:
@@ -138,7 +154,7 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
 
 def _decide_later(work: Work, change: Change) -> None:
     """The next run decides, and begins where this one did, so that it meets the record again."""
-    change.outcome, change.sentence = LATER, OUTCOMES[LATER]
+    change.outcome, change.sentence = LATER, CHANGED_MEANWHILE
     work.data.pop("cursor", None)
 
 
@@ -289,11 +305,12 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     links = await _links(session, work, FAMILY, pco_ids)
     strange = [change for change in changes if change.pco_id not in links]
     unknown = [households[str(change.pco_id)] for change in strange if change.record_id not in families]
-    # Families can have been added since the comparison.
+    # Families can have been added since the comparison, and others have been changed.
     new = await still_new(session, work, unknown, people)
-    present = {family.id for family in families.values() if family.deleted_at is None}
+    matched = {id_: households[str(c.pco_id)] for c in strange if (id_ := c.record_id) in families}
+    homes = await still_matched(session, work, matched, people)
     links |= await _family_links(
-        session, work, [change for change in strange if change.pco_id in new or change.record_id in present]
+        session, work, [change for change in strange if change.pco_id in new or change.record_id in homes]
     )
     for change in strange:
         if change.pco_id in new and change.pco_id in links:

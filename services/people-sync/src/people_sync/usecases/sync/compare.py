@@ -344,9 +344,7 @@ async def _candidates(
     by_email: dict[str, list[Local]] = {}
     by_name: dict[str, list[Local]] = {}
     for member, linked in await session.execute(statement):
-        local = Local(
-            str(member.id), member.first_name, member.last_name, member.birthdate, member.child, member.email, linked
-        )
+        local = local_of(member, linked=linked)
         if member.email_key:
             by_email.setdefault(member.email_key, []).append(local)
         if not linked:
@@ -360,6 +358,13 @@ async def _candidates(
         by_email,
         by_name,
         [Theirs(row.pco_id, "", row.name_key or "", emails=tuple(row.email_keys)) for row in peers],
+    )
+
+
+def local_of(member: Member, *, linked: bool = False) -> Local:
+    """A member as matching looks at one."""
+    return Local(
+        str(member.id), member.first_name, member.last_name, member.birthdate, member.child, member.email, linked
     )
 
 
@@ -500,7 +505,7 @@ async def _strange_households(
     rows: Rows = []
     taken: set[UUID] = set()
     for household in sorted(households.values(), key=lambda household: int(household.pco_id)):
-        theirs = frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
+        theirs = _known(household, people)
         family = match_family(household.name, theirs, {k: v for k, v in families.items() if k not in taken})
         if family is not None:
             taken.add(family)
@@ -541,7 +546,7 @@ async def still_new(
     families = await _unlinked_families(session, work, {people[pco_id] for pco_id in everybody if pco_id in people})
     found: set[str] = set()
     for household in households:
-        theirs = frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
+        theirs = _known(household, people)
         known = match_family(household.name, theirs, families)
         if theirs and known is None and undecided.isdisjoint(household.person_ids):
             found.add(household.pco_id)
@@ -558,18 +563,37 @@ async def _unlinked_families(
     concerned = select(FamilyMember.family_id).where(
         FamilyMember.member_id == any_(literal(list(members), ARRAY(Uuid)))
     )
+    return await _families_where(session, work, Family.id.in_(concerned), ~taken)
+
+
+async def still_matched(
+    session: AsyncSession, work: Work, households: Mapping[UUID, RemoteHousehold], people: dict[str, UUID]
+) -> set[UUID]:
+    """Of families that were found to be these households, those of which it is true by now."""
+    if not households:
+        return set()
+    families = await _families_where(session, work, Family.id == any_(literal(list(households), ARRAY(Uuid))))
+    return {
+        family_id
+        for family_id, family in families.items()
+        if match_family(households[family_id].name, _known(households[family_id], people), {family_id: family})
+    }
+
+
+async def _families_where(
+    session: AsyncSession, work: Work, *where: ColumnElement[bool]
+) -> dict[UUID, tuple[str, frozenset[UUID]]]:
     rows = await session.execute(
         select(Family.id, Family.name, func.array_agg(FamilyMember.member_id).label("members"))
         .join(FamilyMember, FamilyMember.family_id == Family.id)
-        .where(
-            Family.organization_id == work.organization_id,
-            Family.deleted_at.is_(None),
-            Family.id.in_(concerned),
-            ~taken,
-        )
+        .where(Family.organization_id == work.organization_id, Family.deleted_at.is_(None), *where)
         .group_by(Family.id)
     )
     return {row.id: (row.name, frozenset(row.members)) for row in rows}
+
+
+def _known(household: RemoteHousehold, people: dict[str, UUID]) -> frozenset[UUID]:
+    return frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
 
 
 def household_values(household: RemoteHousehold, people: dict[str, UUID]) -> FamilyValues:
