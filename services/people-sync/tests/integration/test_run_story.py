@@ -378,41 +378,6 @@ async def test_deleted_here_while_the_run_is_at_work(site: Site) -> None:
     assert site.person(second)["status"] == "inactive"
 
 
-async def test_corrected_here_while_the_run_is_at_work(site: Site) -> None:
-    """A match is as good as the values it was made by: somebody else by now keeps what was typed in."""
-    await site.settings(first_match="planning_center")
-    for first, last in (("Alan", "Abbot"), ("Carl", "Clark")):
-        await site.add(first, last, email=f"{first}@example.org", phone="(212) 555-0199")
-    async with site.held_up("Alan", "Carl") as (first, second):
-        run_id = await site.start()
-        await site.waits()
-        await site.change(second, first_name="Otto", last_name="Orr", email="otto@example.org")
-    await site.until(run_id, "done")
-    await site.believable()
-    await site.sync()
-    otto = await site.member("Otto")
-    assert (otto["last_name"], otto["email"], otto["phone"]) == ("Orr", "otto@example.org", "(212) 555-0199")
-    assert len(site.people("Otto")) == len(await site.members(second)) == len(await site.members(first)) == 1
-
-
-async def test_a_family_of_others_by_now_is_not_taken_for_the_household(site: Site) -> None:
-    await site.settings(first_match="planning_center")
-    alan = await site.add("Alan", "Abbot", email="alan@example.org")
-    carl = await site.add("Carl", "Clark", email="carl@example.org")
-    zed = await site.add("Zed", "Zimmer", email="zed@example.org")
-    families = {"Alan": await site.family("Group A", alan), "Carl": await site.family("Group C", carl)}
-    async with site.held_up("Alan", "Carl") as (first, second):
-        run_id = await site.start()
-        await site.waits()
-        await site.call("PATCH", f"/families/{families[second]}", {"member_ids": [zed]})
-    await site.until(run_id, "done")
-    await site.believable()
-    await site.sync()
-    assert await site.members_of({"Alan": "Group A", "Carl": "Group C"}[second]) == ["Zed"]
-    assert second in await site.members_of({"Alan": "Abbot Household", "Carl": "Clark Household"}[second])
-    assert first in await site.members_of({"Alan": "Abbot Household", "Carl": "Clark Household"}[first])
-
-
 async def test_an_id_supplied_for_somebody_else_while_the_run_is_at_work(site: Site) -> None:
     """What was planned for the one is not done to either: the next run decides with the new link."""
     await site.settings(first_match="planning_center")
@@ -469,6 +434,58 @@ async def test_a_family_deleted_while_the_run_waits_is_no_home_for_a_household(s
     await site.believable()
     await site.sync("incremental")
     assert await site.members_of("Abbot Household") == ["Abel", "Alan", "Amy"]
+
+
+async def test_who_left_a_family_here_leaves_the_household_also_when_it_was_renamed_there(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    family = await site.family_of("Abbot Household")
+    members = [str((await site.member(name))["id"]) for name in ("Abel", "Alan")]
+    await site.call("PATCH", f"/families/{family['id']}", {"member_ids": members})
+    site.rename_household("Abbot Household", "Abbots")
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    assert await site.members_of("Abbots") == site.household("Abbots") == ["Abel", "Alan"]
+
+
+async def test_who_left_a_household_there_leaves_the_family_also_when_the_person_is_read_later(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    amy = int(site.person("Amy")["id"])
+    (membership,) = [row for row in site.rows("HouseholdMembership") if row["person_id"] == amy]
+    site.mutate({"op": "delete", "type": "HouseholdMembership", "id": membership["id"]})
+    await site.visible()
+    for kind in ("incremental", "full"):
+        await site.sync(kind)
+        await site.believable()
+    assert await site.members_of("Abbot Household") == site.household("Abbot Household") == ["Abel", "Alan"]
+
+
+async def test_a_match_that_changes_something_is_counted_as_a_change(site: Site) -> None:
+    nina = await site.add("Nina", "New", email="nina@example.org")
+    await site.add("Alan", "Abbot", email="alan@example.org", phone="(212) 555-0199")
+    site.create("Nina", "New", email="nina@example.org", birthdate="1980-01-01", status="inactive")
+    await site.settings(first_match="planning_center")
+    await site.visible()
+    run = await site.sync()
+    assert {item["name"]: item["outcome"] for item in await site.items(run["id"]) if item["record_id"] == nina} == {
+        "Nina New": "updated_here"
+    }
+    assert run["counts"].get("linked", 0) == 0
+    entries = (await site.call("GET", f"/members/{nina}/history"))["items"]
+    assert {(one["field"], one["old"], one["new"], one["can_undo"]) for one in entries} == {
+        ("birthdate", None, "1980-01-01", True),
+        ("active", True, False, False),
+    }
+
+
+async def test_linked_counts_nobody_who_was_deleted_here(site: Site) -> None:
+    await site.sync()
+    await site.remove("Carl")
+    status = await site.call("GET", "/status")
+    assert status["linked_members"] == status["members"] == PEOPLE_OF_SMALL - 1
 
 
 async def test_threshold_stops_before_the_first_write(site: Site) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from people_sync.domain.matching import UNMATCHED, Held, Local, Matched, Outcome, Theirs, match_all, still_matches
+from people_sync.domain.matching import UNMATCHED, Held, Local, Matched, Outcome, Peer, Theirs, match_all, still_matches
 
 MAIL = "home@example.org"
 ANN = Theirs("1", "Ann", "Smith", emails=(MAIL,))
@@ -30,7 +30,8 @@ def matched(
             by_email.setdefault(member.email.strip().casefold(), []).append(member)
         if not member.linked:
             by_name.setdefault(member.name_key, []).append(member)
-    return match_all(people, by_email, by_name, peers=peers, different=different)
+    others = [Peer(peer.pco_id, peer.name_keys(), peer.email_keys()) for peer in peers]
+    return match_all(people, by_email, by_name, peers=others, different=different)
 
 
 def one(person: Theirs, *members: Local, peers: Sequence[Theirs] = ()) -> Outcome:
@@ -62,6 +63,7 @@ def test_one_email_and_the_same_name_is_a_match(person: Theirs, member: Local) -
     assert one(person, member) == Matched("m1")
     assert still_matches(person, member)
     assert not still_matches(person, replace(member, email="other.home@example.org"))
+    assert not still_matches(person, member, different=["m1"])
 
 
 @pytest.mark.parametrize(

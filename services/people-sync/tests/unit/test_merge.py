@@ -171,7 +171,7 @@ def test_memberships_merge_one_by_one() -> None:
     assert outcome.add_to_theirs == {"d"}
     assert outcome.remove_from_ours == {"b"}
     assert outcome.remove_from_theirs == {"c"}
-    assert outcome.agreed_members == {"a"}
+    assert outcome.agreed_members == {"a", "b", "c"}
     assert not outcome.fields.writes
 
 

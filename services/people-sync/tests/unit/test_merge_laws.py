@@ -353,6 +353,18 @@ def test_families_converge_and_move_only_what_changed(
     here = (ours.members | outcome.add_to_ours) - outcome.remove_from_ours
     there = (theirs.members | outcome.add_to_theirs) - outcome.remove_from_theirs
     assert here == there
+    halfway = merge_family(
+        base
+        | dict(outcome.fields.agreed)
+        | dict(outcome.fields.to_ours)
+        | {"members": (outcome.agreed_members - outcome.remove_from_ours) | outcome.add_to_ours},
+        replace(ours, members=here, **outcome.fields.to_ours),
+        theirs,
+        policy,
+    )
+    assert halfway.add_to_theirs == outcome.add_to_theirs, "taken over here, and not written there yet"
+    assert halfway.remove_from_theirs == outcome.remove_from_theirs
+    assert not halfway.add_to_ours | halfway.remove_from_ours
     again = merge_family(
         base
         | dict(outcome.fields.agreed)

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from contracts.http.people import AddressInput
 from people_sync.domain.inputs import problems
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.planning_center import confirmed_family
@@ -93,6 +94,12 @@ def test_sentences_are_sentences() -> None:
 )
 def test_phone_numbers_are_possible_ones(phone: str, country: str | None, fine: bool) -> None:
     assert [field for field, _ in problems({"phone": phone}, country, TODAY)] == ([] if fine else ["phone"])
+
+
+@pytest.mark.parametrize(("code", "fine"), [("", True), ("US", True), ("ZZ", False)])
+def test_countries_are_known_ones(code: str, fine: bool) -> None:
+    address = AddressInput(street_line_1="1 Oak St", country_code=code)
+    assert [field for field, _ in problems({"address": address}, None, TODAY)] == ([] if fine else ["address"])
 
 
 def test_a_child_born_today_where_it_is_tomorrow_already_is_fine() -> None:

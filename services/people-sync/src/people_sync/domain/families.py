@@ -6,6 +6,15 @@ from uuid import UUID
 from people_sync.domain.canonical import fold
 
 
+def is_created(name: str, people: frozenset[str], household_name: str, household_people: frozenset[str]) -> bool:
+    """Whether a household is what we sent to be created: these people, or most of them and the name.
+
+    Somebody there may have given it another name, or other people, since.
+    """
+    most = 2 * len(people & household_people) >= min(len(people), len(household_people))
+    return people == household_people or (most and fold(name) == fold(household_name))
+
+
 def match_family(
     name: str, members: frozenset[UUID], families: Mapping[UUID, tuple[str, frozenset[UUID]]]
 ) -> UUID | None:

@@ -22,6 +22,9 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     phone = values.get("phone")
     if phone and (wrong := _phone_problem(phone, country)):
         found.append(("phone", wrong))
+    address = values.get("address")
+    if address and address.country_code and address.country_code not in phonenumbers.SUPPORTED_REGIONS:
+        found.append(("address", "has an unknown country: give its code, such as US, or none for the church's own"))
     birthdate = values.get("birthdate")
     # A day of slack: it may be tomorrow already where the caller is.
     if birthdate and birthdate > today + timedelta(days=1):

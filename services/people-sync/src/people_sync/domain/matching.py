@@ -65,6 +65,15 @@ class Theirs:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Somebody in Planning Center of whom matching asks only who else has an e-mail."""
+
+    pco_id: str
+    name_keys: frozenset[str]
+    email_keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Local:
     """A member here who is not deleted."""
 
@@ -102,6 +111,11 @@ class Matched:
 
     member_id: str
 
+    @property
+    def member_ids(self) -> tuple[str, ...]:
+        """The member."""
+        return (self.member_id,)
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -111,10 +125,20 @@ class Held:
     reasons: tuple[str, ...]
     """Of all candidates, in words, without repetition."""
 
+    @property
+    def member_ids(self) -> tuple[str, ...]:
+        """The candidates."""
+        return tuple(candidate.member_id for candidate in self.candidates)
+
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
     """Nobody here: a new member."""
+
+    @property
+    def member_ids(self) -> tuple[str, ...]:
+        """Nobody."""
+        return ()
 
 
 Outcome: TypeAlias = Matched | Held | Unmatched
@@ -128,7 +152,7 @@ def match_all(
     by_email: Mapping[str, Sequence[Local]],
     by_name: Mapping[str, Sequence[Local]],
     *,
-    peers: Iterable[Theirs] = (),
+    peers: Iterable[Peer] = (),
     different: Collection[tuple[str, str]] = (),
 ) -> dict[str, Outcome]:
     """Match a batch; keys of the answer are the people's `pco_id`.
@@ -138,20 +162,26 @@ def match_all(
     not: they make an e-mail shared. `different`: (pco_id, member_id) that an administrator called different people.
     """
     asked = {person.pco_id: person for person in people}
-    everybody = {person.pco_id: person for person in peers} | asked
-    there: dict[str, list[Theirs]] = defaultdict(list)
-    for person in everybody.values():
-        for key in person.email_keys():
-            there[key].append(person)
+    everybody = {peer.pco_id: peer for peer in peers} | {
+        person.pco_id: Peer(person.pco_id, person.name_keys(), person.email_keys()) for person in asked.values()
+    }
+    there: dict[str, list[Peer]] = defaultdict(list)
+    for peer in everybody.values():
+        for key in peer.email_keys:
+            there[key].append(peer)
     shared = {key: _Sharers.of(by_email.get(key, ()), sharers) for key, sharers in there.items()}
     refused = frozenset(different)
     return _settle({pco_id: _verdict(person, shared, by_name, refused) for pco_id, person in asked.items()})
 
 
-def still_matches(person: Theirs, member: Local) -> bool:
-    """Whether the two alone match: of a match that was made earlier, whether both are still whom it was made for."""
+def still_matches(person: Theirs, member: Local, different: Collection[str] = ()) -> bool:
+    """Whether the two alone match: of a match that was made earlier, whether both are still whom it was made for.
+
+    `different`: ids of members whom an administrator called somebody else than the person.
+    """
     by_email = {key: [member] for key in person.email_keys() & {email_key(member.email)}}
-    return isinstance(match_all([person], by_email, {})[person.pco_id], Matched)
+    refused = [(person.pco_id, one) for one in different]
+    return isinstance(match_all([person], by_email, {}, different=refused)[person.pco_id], Matched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +203,13 @@ class _Sharers:
     names_there: Counter[str]
 
     @classmethod
-    def of(cls, here: Sequence[Local], there: Sequence[Theirs]) -> "_Sharers":
+    def of(cls, here: Sequence[Local], there: Sequence[Peer]) -> "_Sharers":
         return cls(
             here,
             len(here),
             len(there),
             Counter(local.name_key for local in here),
-            Counter(key for person in there for key in person.name_keys()),
+            Counter(key for peer in there for key in peer.name_keys),
         )
 
     @property

@@ -203,7 +203,10 @@ class FamilyMerge:
     add_to_theirs: frozenset[str] = frozenset()
     remove_from_theirs: frozenset[str] = frozenset()
     agreed_members: frozenset[str] = frozenset()
-    """Members to store as agreed at once; those written come on top after each write, those removed go."""
+    """Members to store as agreed at once: on both sides, or taken out of one and not of the other yet.
+
+    Those written come on top after each write, those removed go.
+    """
 
     @property
     def writes(self) -> bool:
@@ -264,5 +267,5 @@ def merge_family(
         remove_from_ours=remove_from_ours,
         add_to_theirs=add_to_theirs,
         remove_from_theirs=remove_from_theirs,
-        agreed_members=both,
+        agreed_members=both | remove_from_ours | remove_from_theirs,
     )

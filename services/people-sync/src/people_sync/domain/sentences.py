@@ -40,6 +40,19 @@ OUTCOMES: Final[dict[str, str]] = {
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
 
+
+def updated(*, ours: bool, theirs: bool, otherwise: str) -> str:
+    """The outcome for a record by the sides that change."""
+    return UPDATED_BOTH if ours and theirs else UPDATED_THERE if theirs else UPDATED_HERE if ours else otherwise
+
+
+def together(before: str, now: str) -> str:
+    """One outcome for what a run did to a record: before it was pushed, or its process died, and now."""
+    if now not in {UNCHANGED, UPDATED_THERE} or before == UPDATED_THERE:
+        return now
+    return UPDATED_BOTH if (before, now) == (UPDATED_HERE, UPDATED_THERE) else before
+
+
 WAITS_FOR_ANSWER: Final = (
     "May be somebody who is already in Planning Center, so nothing was created there: please decide in Held matches."
 )
@@ -118,7 +131,7 @@ WAITING_FOR_FIRST_MATCH: Final = (
 WAITING_FOR_THRESHOLD: Final = (
     "Waiting for an admin: this run would change more records than the limit in the settings. Nothing was written."
 )
-CHANGED_MEANWHILE: Final = "Changed here while the sync was at work. The next run decides what to do with it."
+UNDECIDED: Final = "This run could not be sure about it, and left both sides as they are. The next run decides."
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The run goes on by itself."

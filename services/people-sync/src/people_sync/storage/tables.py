@@ -274,7 +274,8 @@ class Staged(Base):
     remote_hash: Mapped[bytes | None]
     email_keys: Mapped[list[str]] = mapped_column(default=list)
     """Of a person: to see how many share an e-mail."""
-    name_key: Mapped[str | None]
+    name_keys: Mapped[list[str]] = mapped_column(default=list)
+    """Of a person: every way the full name may be written here."""
     read_at: Mapped[datetime]
 
 
@@ -325,6 +326,8 @@ class Creation(Base):
     """Goes into the new person's `remote_id`, so that it can be found if the answer is lost."""
     state: Mapped[str]
     """`intended`, `sent` (the outcome is unknown until the answer is stored), `created`, `held` for a person."""
+    content: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What was sent, as `Link.agreed` has it, until the answer is known: the record may be edited before that."""
     sent_at: Mapped[datetime | None]
     look_after: Mapped[datetime | None]
     """A successor looks the marker up only after this instant: lease, timeout and staleness horizon are over."""

@@ -1,6 +1,6 @@
 """What the People card shows: counts, the run in progress, the last and the next one."""
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import PeopleStatus
@@ -18,7 +18,12 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
     if connection is not None:
         rows = await session.execute(
             select(Link.kind, Link.state, func.count())
-            .where(Link.organization_id == organization_id, Link.pco_organization_id == connection.pco_organization_id)
+            .where(
+                Link.organization_id == organization_id,
+                Link.pco_organization_id == connection.pco_organization_id,
+                ~exists().where(Member.id == Link.record_id, Member.deleted_at.is_not(None)),
+                ~exists().where(Family.id == Link.record_id, Family.deleted_at.is_not(None)),
+            )
             .group_by(Link.kind, Link.state)
         )
         links = {(kind, state): count for kind, state, count in rows.tuples()}

@@ -142,9 +142,15 @@ class Site:
     async def held_up(self, *first_names: str) -> AsyncIterator[list[str]]:
         """A run comes as far as these members and waits; gives their names, the one that it waits for first."""
         rows = sorted([await self.member(first_name) for first_name in first_names], key=lambda row: str(row["id"]))
-        async with self.database.connection() as connection, connection.transaction():
-            await connection.execute("SELECT 1 FROM member WHERE id = $1 FOR UPDATE", rows[0]["id"])
+        async with self.held_up_at(str(rows[0]["id"])):
             yield [str(row["first_name"]) for row in rows]
+
+    @asynccontextmanager
+    async def held_up_at(self, member_id: str) -> AsyncIterator[None]:
+        """A run comes as far as this member and waits."""
+        async with self.database.connection() as connection, connection.transaction():
+            await connection.execute("SELECT 1 FROM member WHERE id::text = $1 FOR UPDATE", member_id)
+            yield
 
     async def waits(self) -> None:
         """Until somebody waits for a lock."""

@@ -25,15 +25,17 @@ from people_sync.domain.planning_center import (
     to_match,
 )
 from people_sync.domain.sentences import (
-    CHANGED_MEANWHILE,
     CONFLICT,
     CREATED_HERE,
+    CREATED_THERE,
     DELETED_MEANWHILE,
     GONE,
     HELD,
     LATER,
     LINKED,
     OUTCOMES,
+    UNDECIDED,
+    updated,
 )
 from people_sync.domain.values import as_dict, to_json, value_to_json
 from people_sync.storage.links import NOTHING_AGREED, base_of, family_base_of, kept_different, tie, tie_again
@@ -57,10 +59,13 @@ from people_sync.usecases.sync.compare import (
     family_values,
     household_values,
     local_of,
+    not_created_yet,
     people_met,
     record_ids,
+    said_different,
     still_matched,
     still_new,
+    unlinked_families,
     without_unmet,
 )
 from people_sync.usecases.sync.context import Work
@@ -117,8 +122,11 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
     conflicts = await open_conflicts_of(session, work.organization_id, members)
     people = {pco_id: person_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
     new = [people[str(change.pco_id)] for change in changes if change.outcome == CREATED_HERE]
-    # Members can have been added since the comparison: a run may wait for an answer for days.
-    matches = await candidates_of(session, work, new) if new else {}
+    # Members can have been added since the comparison, or corrected; and an admin may have answered.
+    matches = await candidates_of(session, work, new)
+    refused = await said_different(
+        session, work, [str(change.pco_id) for change in changes if change.outcome == LINKED]
+    )
     for change in changes:
         change.here = "done"
         row = staged[str(change.pco_id)]
@@ -136,25 +144,33 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
             effects.members[member.id] = member
         else:
             member = members[change.record_id]  # type: ignore[index] # planned with a record
+            if link is None and change.outcome == CREATED_THERE:
+                link = await _link(session, work, change, person)
             if member.deleted_at is not None:
                 _deleted_meanwhile(work, change, link)
                 continue
             if link is not None and link.record_id != member.id:
                 _decide_later(work, change)
                 continue
-            if link is None and change.outcome == LINKED and not still_matches(to_match(person), local_of(member)):
-                _decide_later(work, change)
-                continue
             if link is None:
-                link = await _link(session, work, change)
+                different = refused.get(person.pco_id, ())
+                if change.outcome == LINKED and not still_matches(to_match(person), local_of(member), different):
+                    _decide_later(work, change)
+                    continue
+                link = await _link(session, work, change, person)
             if link is not None:
                 _merge_person(session, work, change, member, link, person, row, conflicts.get(member.id), effects)
     await no_longer_held(session, work.owner, [str(change.pco_id) for change in changes if change.outcome not in _OPEN])
+    # Who was put off may be somebody whom this run would create there.
+    strangers = [people[str(change.pco_id)] for change in changes if change.outcome == LATER]
+    outcomes = await candidates_of(session, work, [person for person in strangers if person.pco_id not in links])
+    maybe = {UUID(member) for outcome in outcomes.values() for member in outcome.member_ids}
+    await not_created_yet(session, work, MEMBER, maybe, UNDECIDED)
 
 
 def _decide_later(work: Work, change: Change) -> None:
     """The next run decides, and begins where this one did, so that it meets the record again."""
-    change.outcome, change.sentence = LATER, CHANGED_MEANWHILE
+    change.outcome, change.sentence = LATER, UNDECIDED
     work.data.pop("cursor", None)
 
 
@@ -195,7 +211,7 @@ def _create(session: AsyncSession, work: Work, change: Change, person: RemotePer
     return member
 
 
-async def _link(session: AsyncSession, work: Work, change: Change) -> Link | None:
+async def _link(session: AsyncSession, work: Work, change: Change, person: RemotePerson) -> Link | None:
     """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
     made = await tie(session, work.owner, MEMBER, change.record_id, change.pco_id)
     if made is None:
@@ -206,7 +222,9 @@ async def _link(session: AsyncSession, work: Work, change: Change) -> Link | Non
         select(Creation).filter_by(**work.owner, kind=MEMBER, record_id=change.record_id).with_for_update()
     )
     if creation and creation.pco_id is None:
-        creation.pco_id, creation.state = change.pco_id, "created"
+        if person.remote_id == creation.marker:
+            made.agreed = creation.content or {}
+        creation.pco_id, creation.state, creation.content = change.pco_id, "created", None
     return made
 
 
@@ -221,13 +239,18 @@ def _merge_person(
     conflict: Conflict | None,
     effects: Effects,
 ) -> None:
-    first = not link.agreed
+    first = not link.compared_version
     base = base_of(link, person.values, work.country)
     result = merge(base, values_of(member), person.values, work.policy, kept_different(link))
     change_here(work, member, result, effects)
-    if member.active != person.active and not result.conflicts:
+    other_status = member.active != person.active and not result.conflicts
+    if other_status:
+        effects.history.append(noted(work, MEMBER, member.id, "active", member.active, person.active, "changed"))
         member.active = person.active
         touch(work, member, effects)
+    if change.outcome == LINKED:
+        ours = bool(result.to_ours or other_status)
+        change.outcome = updated(ours=ours, theirs=bool(result.to_theirs), otherwise=LINKED)
     link.agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
     link.written_after = None
     link.contacts = dict(person.contacts)
@@ -304,19 +327,7 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
     families = await _locked_families(session, work, [change.record_id for change in changes if change.record_id])
     links = await _links(session, work, FAMILY, pco_ids)
     strange = [change for change in changes if change.pco_id not in links]
-    unknown = [households[str(change.pco_id)] for change in strange if change.record_id not in families]
-    # Families can have been added since the comparison, and others have been changed.
-    new = await still_new(session, work, unknown, people)
-    matched = {id_: households[str(c.pco_id)] for c in strange if (id_ := c.record_id) in families}
-    homes = await still_matched(session, work, matched, people)
-    links |= await _family_links(
-        session, work, [change for change in strange if change.pco_id in new or change.record_id in homes]
-    )
-    for change in strange:
-        if change.pco_id in new and change.pco_id in links:
-            made = _new_family(session, work, change, households[str(change.pco_id)], effects)
-            families[made.id] = made
-    await session.flush()
+    links |= await _homes(session, work, strange, households, people, families, effects)
     ours = await family_values(session, work, list(families.values()))
     met = await people_met(session, work, list(families))
     conflicts = await open_conflicts_of(session, work.organization_id, families)
@@ -345,6 +356,37 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
             effects.conflicts.append(close(conflict, "converged", now))
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people)
     await _move(session, work, moves, effects)
+
+
+async def _homes(
+    session: AsyncSession,
+    work: Work,
+    changes: Sequence[Change],
+    households: Mapping[str, RemoteHousehold],
+    people: dict[str, UUID],
+    families: dict[UUID, Family],
+    effects: Effects,
+) -> dict[str, Link]:
+    """Links for households that had none, with the new ones among `families`: these can have changed since."""
+    of_change = {change: households[str(change.pco_id)] for change in changes}
+    new = await still_new(session, work, [one for c, one in of_change.items() if c.record_id not in families], people)
+    matched = {c.record_id: one for c, one in of_change.items() if c.record_id and c.outcome == LINKED}
+    homes = await still_matched(session, work, matched, people)
+    adopted = [change for change in changes if change.outcome == CREATED_THERE]
+    known = [change for change in changes if change.pco_id in new or change.record_id in homes]
+    links = await _family_links(session, work, known + adopted)
+    await _answered(session, work, [links[c.pco_id] for c in adopted if c.pco_id in links])
+    for change in known:
+        if change.pco_id in new and change.pco_id in links:
+            made = _new_family(session, work, change, of_change[change], effects)
+            families[made.id] = made
+    # Which was put off may be a family that this run would create there.
+    strangers = [household for change, household in of_change.items() if change.pco_id not in links]
+    members = {people[pco_id] for household in strangers for pco_id in household.person_ids if pco_id in people}
+    maybe = await unlinked_families(session, work, members) if members else {}
+    await not_created_yet(session, work, FAMILY, maybe, UNDECIDED)
+    await session.flush()
+    return links
 
 
 def _new_family(
@@ -381,6 +423,23 @@ async def _family_links(session: AsyncSession, work: Work, changes: Sequence[Cha
             again = await tie_again(session, work.owner, FAMILY, change.record_id, change.pco_id)
             made |= {again.pco_id: again} if again else {}
     return made
+
+
+async def _answered(session: AsyncSession, work: Work, links: Sequence[Link]) -> None:
+    """Close the intents to create these families: what was sent then is agreed."""
+    if not links:
+        return
+    of_record = {link.record_id: link for link in links}
+    rows = await session.scalars(
+        select(Creation)
+        .filter_by(**work.owner, kind=FAMILY, state="sent")
+        .where(Creation.record_id.in_(of_record))
+        .with_for_update()
+    )
+    for creation in rows:
+        link = of_record[creation.record_id]
+        link.agreed = creation.content or {}
+        creation.pco_id, creation.state, creation.content = link.pco_id, "created", None
 
 
 def _take_family_over(work: Work, family: Family, result: FamilyMerge, moves: _Memberships, effects: Effects) -> None:
@@ -438,11 +497,14 @@ def _agree_family(
     people: dict[str, UUID],
 ) -> None:
     fields = result.fields
-    members = result.agreed_members | result.add_to_ours
+    members = (result.agreed_members - result.remove_from_ours) | result.add_to_ours
     link.agreed = {**base, **fields.agreed, **fields.to_ours, "members": sorted(members)}
     link.written_after = None
     link.state = "linked"
-    if fields.to_theirs or result.add_to_theirs or result.remove_from_theirs:
+    there = bool(fields.to_theirs or result.add_to_theirs or result.remove_from_theirs)
+    if change.outcome == LINKED:
+        change.outcome = updated(ours=bool(fields.to_ours or result.add_to_ours), theirs=there, otherwise=LINKED)
+    if there:
         change.there = "planned"
     else:
         # While somebody in it is not known here, or it is in conflict, the household is compared on every run.

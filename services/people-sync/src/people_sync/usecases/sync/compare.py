@@ -4,7 +4,7 @@ People first, then families, then what only changed here. A change says who need
 exactly is decided again, by the same pure functions, at the moment it is applied: both sides may have moved by then.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -29,8 +29,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.families import match_family
-from people_sync.domain.matching import Held, Local, Matched, Theirs, match_all
+from people_sync.domain.families import is_created, match_family
+from people_sync.domain.matching import Held, Local, Matched, Outcome, Peer, match_all
 from people_sync.domain.merge import FamilyMerge, FamilyValues, Merge, merge, merge_family
 from people_sync.domain.planning_center import (
     RemoteHousehold,
@@ -52,9 +52,8 @@ from people_sync.domain.sentences import (
     LATER,
     LINKED,
     OUTCOMES,
-    UPDATED_BOTH,
-    UPDATED_HERE,
     UPDATED_THERE,
+    updated,
 )
 from people_sync.domain.values import to_json
 from people_sync.storage.links import base_of, family_base_of, kept_different
@@ -174,7 +173,7 @@ async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -
     read_at = {row.pco_id: row.read_at for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
     linked = await _linked_members(session, work, list(people))
-    conflicts = await open_conflicts(session, work, [member.id for _, member in linked.values()])
+    conflicts = await _in_conflict(session, work, [member.id for _, member in linked.values()])
     for pco_id, (link, member) in linked.items():
         person = people.pop(pco_id)
         written_at, horizon = work.written_at(link), work.resources.horizon
@@ -200,21 +199,11 @@ async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -
 
 def _person_change(result: Merge, member: Member, person: RemotePerson, conflict_open: bool) -> dict[str, Any] | None:
     """What a linked person needs; None when both sides agree on everything."""
-    here = bool(result.to_ours or result.conflicts or conflict_open or member.active != person.active)
+    ours = bool(result.to_ours or member.active != person.active)
+    here = bool(ours or result.conflicts or conflict_open)
     there = bool(result.to_theirs)
     if not here and not there:
         return None
-    outcome = (
-        CONFLICT
-        if result.conflicts
-        else UPDATED_BOTH
-        if result.to_ours and there
-        else UPDATED_THERE
-        if there
-        else UPDATED_HERE
-        if result.to_ours or not conflict_open
-        else CONVERGED
-    )
     return {
         "kind": MEMBER,
         "record_id": member.id,
@@ -222,7 +211,7 @@ def _person_change(result: Merge, member: Member, person: RemotePerson, conflict
         "name": name_of(person),
         "here": "planned" if here else "none",
         "there": "planned" if there else "none",
-        "outcome": outcome,
+        "outcome": CONFLICT if result.conflicts else updated(ours=ours, theirs=there, otherwise=CONVERGED),
         "cause": DIFFERS if result.first_match else None,
     }
 
@@ -243,18 +232,14 @@ async def _strangers(session: AsyncSession, work: Work, people: dict[str, Remote
     """People who are not linked: ours whose answer was lost, matches, doubtful ones, new ones."""
     if not people:
         return []
+    adopted = [
+        _linking(member, people.pop(pco_id), CREATED_THERE)
+        for pco_id, member in (await _adopted(session, work, people)).items()
+    ]
+    # At once, so that nobody else is found to be one of them.
+    await _add(session, work, adopted)
     rows: Rows = []
-    for pco_id, member in (await _adopted(session, work, people)).items():
-        rows.append(_linking(members_id=member, person=people.pop(pco_id), outcome=CREATED_THERE))
-    held = await _held(session, work, list(people))
-    by_email, by_name, peers = await _candidates(session, work, list(people.values()))
-    outcomes = match_all(
-        [to_match(person) for person in people.values()],
-        by_email,
-        by_name,
-        peers=peers,
-        different=[(row.pco_id, member) for row in held.values() for member in row.different_from],
-    )
+    outcomes = await candidates_of(session, work, list(people.values()))
     for pco_id, person in people.items():
         outcome = outcomes[pco_id]
         if isinstance(outcome, Matched):
@@ -275,10 +260,10 @@ async def _strangers(session: AsyncSession, work: Work, people: dict[str, Remote
     return rows
 
 
-def _linking(members_id: UUID, person: RemotePerson, outcome: str) -> dict[str, Any]:
+def _linking(member_id: UUID, person: RemotePerson, outcome: str) -> dict[str, Any]:
     return {
         "kind": MEMBER,
-        "record_id": members_id,
+        "record_id": member_id,
         "pco_id": person.pco_id,
         "name": name_of(person),
         "here": "planned",
@@ -303,24 +288,24 @@ async def _adopted(session: AsyncSession, work: Work, people: dict[str, RemotePe
     return {markers[row.marker]: row.record_id for row in rows}
 
 
-async def candidates_of(session: AsyncSession, work: Work, people: Sequence[RemotePerson]) -> dict[str, Any]:
+async def candidates_of(session: AsyncSession, work: Work, people: Sequence[RemotePerson]) -> dict[str, Outcome]:
     """The matching outcomes of people who are not linked, as they stand now."""
+    if not people:
+        return {}
     by_email, by_name, peers = await _candidates(session, work, people)
-    held = await _held(session, work, [person.pco_id for person in people])
-    return dict(
-        match_all(
-            [to_match(person) for person in people],
-            by_email,
-            by_name,
-            peers=peers,
-            different=[(row.pco_id, member) for row in held.values() for member in row.different_from],
-        )
+    refused = await said_different(session, work, [person.pco_id for person in people])
+    return match_all(
+        [to_match(person) for person in people],
+        by_email,
+        by_name,
+        peers=peers,
+        different=[(pco_id, member) for pco_id, members in refused.items() for member in members],
     )
 
 
 async def _candidates(
     session: AsyncSession, work: Work, people: Sequence[RemotePerson]
-) -> tuple[dict[str, list[Local]], dict[str, list[Local]], list[Theirs]]:
+) -> tuple[dict[str, list[Local]], dict[str, list[Local]], list[Peer]]:
     """Members by e-mail (all) and by name (not linked), and everybody in Planning Center with one of the e-mails."""
     asked = [to_match(person) for person in people]
     emails = sorted({key for person in asked for key in person.email_keys()})
@@ -350,14 +335,14 @@ async def _candidates(
         if not linked:
             by_name.setdefault(member.name_key, []).append(local)
     peers = await session.execute(
-        select(Staged.pco_id, Staged.name_key, Staged.email_keys).where(
+        select(Staged.pco_id, Staged.name_keys, Staged.email_keys).where(
             Staged.run_id == work.run_id, Staged.kind == MEMBER, Staged.email_keys.overlap(emails)
         )
     )
     return (
         by_email,
         by_name,
-        [Theirs(row.pco_id, "", row.name_key or "", emails=tuple(row.email_keys)) for row in peers],
+        [Peer(row.pco_id, frozenset(row.name_keys), frozenset(row.email_keys)) for row in peers],
     )
 
 
@@ -395,18 +380,15 @@ def _has_link(
     )
 
 
-async def _held(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, HeldMatch]:
-    rows = await session.scalars(
-        select(HeldMatch).where(
-            HeldMatch.organization_id == work.organization_id,
-            HeldMatch.pco_organization_id == work.pco_organization_id,
-            HeldMatch.pco_id.in_(pco_ids),
-        )
+async def said_different(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, list[str]]:
+    """Ids of members whom an administrator called somebody else than these people, by Planning Center's id."""
+    rows = await session.execute(
+        select(HeldMatch.pco_id, HeldMatch.different_from).filter_by(**work.owner).where(HeldMatch.pco_id.in_(pco_ids))
     )
-    return {row.pco_id: row for row in rows}
+    return {row.pco_id: row.different_from for row in rows}
 
 
-async def open_conflicts(session: AsyncSession, work: Work, record_ids: list[UUID]) -> set[UUID]:
+async def _in_conflict(session: AsyncSession, work: Work, record_ids: list[UUID]) -> set[UUID]:
     """Which of these records have an open conflict."""
     rows = await session.scalars(
         select(Conflict.record_id).where(
@@ -432,7 +414,7 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
     pairs = found.all()
     ours = await family_values(session, work, [family for _, family in pairs])
     met = await people_met(session, work, [family.id for _, family in pairs])
-    conflicts = await open_conflicts(session, work, [family.id for _, family in pairs])
+    conflicts = await _in_conflict(session, work, [family.id for _, family in pairs])
     rows: Rows = []
     for link, family in pairs:
         household = households.pop(link.pco_id)
@@ -473,15 +455,7 @@ def _family_change(
         "name": household.name,
         "here": "planned" if here else "none",
         "there": "planned" if there else "none",
-        "outcome": CONFLICT
-        if fields.conflicts
-        else UPDATED_BOTH
-        if ours and there
-        else UPDATED_THERE
-        if there
-        else UPDATED_HERE
-        if ours
-        else CONVERGED,
+        "outcome": CONFLICT if fields.conflicts else updated(ours=ours, theirs=there, otherwise=CONVERGED),
     }
 
 
@@ -499,10 +473,13 @@ def settle_family(
 async def _strange_households(
     session: AsyncSession, work: Work, households: dict[str, RemoteHousehold], people: dict[str, UUID]
 ) -> Rows:
-    """Households without a link: the family of the same people, or a new one."""
+    """Households without a link: ours whose answer was lost, the family of the same people, or a new one."""
+    adopted = await _adopted_households(session, work, list(households.values()))
+    rows: Rows = [_home(family, households.pop(pco_id), CREATED_THERE) for pco_id, family in adopted.items()]
+    await _add(session, work, rows)
     members = {people[pco_id] for household in households.values() for pco_id in household.person_ids & people.keys()}
-    families = await _unlinked_families(session, work, members)
-    rows: Rows = []
+    families = await unlinked_families(session, work, members)
+    rows = []
     taken: set[UUID] = set()
     for household in sorted(households.values(), key=lambda household: int(household.pco_id)):
         theirs = _known(household, people)
@@ -510,17 +487,50 @@ async def _strange_households(
         if family is not None:
             taken.add(family)
         if theirs or family is not None:
-            rows.append(
-                {
-                    "kind": FAMILY,
-                    "record_id": family or uuid4(),
-                    "pco_id": household.pco_id,
-                    "name": household.name,
-                    "here": "planned",
-                    "outcome": LINKED if family else CREATED_HERE,
-                }
-            )
+            rows.append(_home(family or uuid4(), household, LINKED if family else CREATED_HERE))
     return rows
+
+
+def _home(family_id: UUID, household: RemoteHousehold, outcome: str) -> dict[str, Any]:
+    return {
+        "kind": FAMILY,
+        "record_id": family_id,
+        "pco_id": household.pco_id,
+        "name": household.name,
+        "here": "planned",
+        "outcome": outcome,
+    }
+
+
+async def _adopted_households(
+    session: AsyncSession, work: Work, households: Sequence[RemoteHousehold]
+) -> dict[str, UUID]:
+    """Households made by us whose answer was lost, by Planning Center's id: an intent without an answer fits them."""
+    creations = (
+        await session.scalars(
+            select(Creation).filter_by(**work.owner, kind=FAMILY, state="sent").where(Creation.content.is_not(None))
+        )
+    ).all()
+    found: dict[str, UUID] = {}
+    for creation in creations:
+        content = creation.content or {}
+        sent = frozenset((await pco_ids_of(session, work, content["members"])).values())
+        for household in households:
+            people = frozenset(household.person_ids)
+            if household.pco_id not in found and is_created(content["name"], sent, household.name, people):
+                found[household.pco_id] = creation.record_id
+                break
+    return found
+
+
+async def pco_ids_of(session: AsyncSession, work: Work, member_ids: Collection[str]) -> dict[str, str]:
+    """Planning Center's ids of members, by ours; those who ever had one."""
+    rows = await session.execute(
+        select(Link.record_id, Link.pco_id)
+        .filter_by(**work.owner, kind=MEMBER)
+        .where(Link.record_id.in_([UUID(member_id) for member_id in member_ids]))
+    )
+    return {str(row.record_id): row.pco_id for row in rows}
 
 
 async def still_new(
@@ -528,22 +538,23 @@ async def still_new(
 ) -> set[str]:
     """Of households without a family when they were compared, those without one now, by Planning Center's id.
 
-    One with somebody in it whose match is open is left out: that person's family may be the one.
+    One with somebody in it about whom this run could not decide is left out: that person's family may be the one.
     """
     if not households:
         return set()
     everybody = [pco_id for household in households for pco_id in household.person_ids]
+    strangers = [pco_id for pco_id in everybody if pco_id not in people]
     undecided = set(
         await session.scalars(
             select(Change.pco_id).where(
                 Change.run_id == work.run_id,
                 Change.kind == MEMBER,
                 Change.outcome == LATER,
-                Change.pco_id == any_(literal(everybody, ARRAY(Text))),
+                Change.pco_id == any_(literal(strangers, ARRAY(Text))),
             )
         )
     )
-    families = await _unlinked_families(session, work, {people[pco_id] for pco_id in everybody if pco_id in people})
+    families = await unlinked_families(session, work, {people[pco_id] for pco_id in everybody if pco_id in people})
     found: set[str] = set()
     for household in households:
         theirs = _known(household, people)
@@ -553,17 +564,42 @@ async def still_new(
     return found
 
 
-async def _unlinked_families(
+async def unlinked_families(
     session: AsyncSession, work: Work, members: set[UUID]
 ) -> dict[UUID, tuple[str, frozenset[UUID]]]:
     taken = or_(
         _has_link(work, FAMILY, Family, Link.state != "gone"),
-        exists().where(Change.run_id == work.run_id, Change.kind == FAMILY, Change.record_id == Family.id),
+        exists().where(
+            Change.run_id == work.run_id,
+            Change.kind == FAMILY,
+            Change.record_id == Family.id,
+            Change.pco_id.is_not(None),
+        ),
     )
     concerned = select(FamilyMember.family_id).where(
         FamilyMember.member_id == any_(literal(list(members), ARRAY(Uuid)))
     )
     return await _families_where(session, work, Family.id.in_(concerned), ~taken)
+
+
+async def not_created_yet(
+    session: AsyncSession, work: Work, kind: str, record_ids: Collection[UUID], sentence: str
+) -> None:
+    """Leave records that this run would create in Planning Center to the next one: they may be there already."""
+    if not record_ids:
+        return
+    await session.execute(
+        update(Change)
+        .where(
+            Change.run_id == work.run_id,
+            Change.kind == kind,
+            Change.pco_id.is_(None),
+            Change.there == "planned",
+            Change.record_id == any_(literal(list(record_ids), ARRAY(Uuid))),
+        )
+        .values(there="later", outcome=LATER, sentence=sentence),
+        execution_options={"synchronize_session": False},
+    )
 
 
 async def still_matched(

@@ -9,10 +9,11 @@ lease of whoever sent it is over, and so is its timeout) and when a read can be 
 that waited for its turn left later than that: it ended with its process, and shows a horizon after.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import select
@@ -25,8 +26,8 @@ from pco_client.jsonapi import Document
 from people_sync.storage.tables import CREATION_MARKER, Creation
 from people_sync.usecases.sync.context import Work
 
-Created = Callable[[AsyncSession, str], Awaitable[None]]
-"""Stores what was created, in the transaction that closes the intent: gets Planning Center's id."""
+Content: TypeAlias = Mapping[str, Any]
+"""What is sent, as JSON in the form of `Link.agreed`."""
 
 
 class NotYet(Exception):
@@ -51,38 +52,52 @@ class Intent:
 
     id: int
     marker: int | None
+    content: Content
+    """Of the request that was sent last. Not what is to be sent now: the record may have been edited since."""
     must_look: bool
     """An earlier request for it may have been carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What Planning Center has now."""
+
+    pco_id: str
+    content: Content
+    """As it was sent: by this attempt, or by an earlier one whose answer was lost."""
+
+
+Created = Callable[[AsyncSession, Made], Awaitable[None]]
+"""Stores what was created, in the transaction that closes the intent."""
 
 
 async def create_once(
     work: Work,
     kind: str,
     record_id: UUID,
+    content: Content,
     *,
     look: Callable[[Intent], Awaitable[str | None]],
     post: Callable[[Intent], Awaitable[Document]],
     created: Created,
-) -> str:
-    """Create it, or find what an earlier attempt created. Returns Planning Center's id.
+) -> Made:
+    """Create it, or find what an earlier attempt created.
 
     Raises NotYet while an earlier attempt may be under way or unseen, Undecidable, and what `look` and `post` raise.
     """
-    intent = await _intend(work, kind, record_id)
+    intent = await _intend(work, kind, record_id, content)
     if intent.must_look:
         found = await look(intent)
         if found is not None:
-            await _close(work, intent, found, created)
-            return found
-        await _send_again(work, intent)
+            return await _close(work, intent, Made(found, intent.content), created)
+        await _send_again(work, intent, content)
     try:
         document = await post(intent)
     except PlanningCenterError as error:
         if not (isinstance(error, Unavailable) and error.outcome_unknown):
             await _refused(work, intent)
         raise
-    await _close(work, intent, document.data.id, created)
-    return document.data.id
+    return await _close(work, intent, Made(document.data.id, content), created)
 
 
 def _look_after(work: Work) -> datetime:
@@ -91,7 +106,7 @@ def _look_after(work: Work) -> datetime:
     return work.resources.clock.now() + timedelta(seconds=seconds)
 
 
-async def _intend(work: Work, kind: str, record_id: UUID) -> Intent:
+async def _intend(work: Work, kind: str, record_id: UUID, content: Content) -> Intent:
     now = work.resources.clock.now()
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
@@ -115,13 +130,18 @@ async def _intend(work: Work, kind: str, record_id: UUID) -> Intent:
             row.marker = await session.scalar(CREATION_MARKER) if kind == MEMBER else None
             row.pco_id = None
         if not must_look:
-            row.state, row.sent_at, row.look_after = "sent", now, _look_after(work)
-        return Intent(row.id, row.marker, must_look)
+            _sent(work, row, content)
+        return Intent(row.id, row.marker, row.content or {}, must_look)
 
 
-async def _send_again(work: Work, intent: Intent) -> None:
+async def _send_again(work: Work, intent: Intent, content: Content) -> None:
     async with _row(work, intent) as row:
-        row.sent_at, row.look_after = work.resources.clock.now(), _look_after(work)
+        _sent(work, row, content)
+
+
+def _sent(work: Work, row: Creation, content: Content) -> None:
+    row.state, row.content = "sent", dict(content)
+    row.sent_at, row.look_after = work.resources.clock.now(), _look_after(work)
 
 
 async def _refused(work: Work, intent: Intent) -> None:
@@ -129,12 +149,13 @@ async def _refused(work: Work, intent: Intent) -> None:
         row.state = "intended"
 
 
-async def _close(work: Work, intent: Intent, pco_id: str, created: Created) -> None:
+async def _close(work: Work, intent: Intent, made: Made, created: Created) -> Made:
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         row = await session.get_one(Creation, intent.id, with_for_update=True)
-        row.state, row.pco_id = "created", pco_id
-        await created(session, pco_id)
+        row.state, row.pco_id, row.content = "created", made.pco_id, None
+        await created(session, made)
+    return made
 
 
 @asynccontextmanager

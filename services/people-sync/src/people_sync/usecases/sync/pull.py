@@ -21,7 +21,6 @@ from pco_client.errors import NotFound
 from pco_client.jsonapi import Included, Page, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, walk_all, walk_newest_first, walk_since
-from people_sync.domain.canonical import name_key
 from people_sync.domain.planning_center import (
     ADDRESS_PARTS,
     Contact,
@@ -29,6 +28,7 @@ from people_sync.domain.planning_center import (
     RemotePerson,
     email_keys,
     remote_person,
+    to_match,
 )
 from people_sync.storage.tables import Conflict, HeldMatch, Link, Member, Run, Staged
 from people_sync.usecases.sync.context import Work
@@ -293,7 +293,7 @@ def _staged_person(pco_id: str, person: RemotePerson | None, known: bytes | None
     found = person.hash
     return _staged(MEMBER, pco_id, None if known == found else person.to_json(), found) | {
         "email_keys": email_keys(person),
-        "name_key": name_key(person.values.first_name, person.values.last_name),
+        "name_keys": sorted(to_match(person).name_keys()),
     }
 
 
@@ -318,7 +318,7 @@ def _staged(kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash
         "snapshot": snapshot,
         "remote_hash": None if remote_hash is None else f"\\x{remote_hash.hex()}",
         "email_keys": (),
-        "name_key": None,
+        "name_keys": (),
     }
 
 
@@ -342,14 +342,14 @@ async def _hashes(
 
 _PUT: Final = text(
     """
-    INSERT INTO staged (run_id, kind, pco_id, snapshot, remote_hash, email_keys, name_key, read_at)
-    SELECT :run_id, kind, pco_id, snapshot, remote_hash, email_keys, name_key, :read_at
+    INSERT INTO staged (run_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, read_at)
+    SELECT :run_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, :read_at
     FROM jsonb_to_recordset(:rows) AS page (
-        kind text, pco_id text, snapshot jsonb, remote_hash bytea, email_keys text[], name_key text
+        kind text, pco_id text, snapshot jsonb, remote_hash bytea, email_keys text[], name_keys text[]
     )
     ON CONFLICT (run_id, kind, pco_id) DO UPDATE SET
         snapshot = excluded.snapshot, remote_hash = excluded.remote_hash, email_keys = excluded.email_keys,
-        name_key = excluded.name_key, read_at = excluded.read_at
+        name_keys = excluded.name_keys, read_at = excluded.read_at
     """
 ).bindparams(bindparam("run_id", type_=Uuid), bindparam("rows", type_=JSONB))
 """A page in one statement: a row each costs more than reading it."""

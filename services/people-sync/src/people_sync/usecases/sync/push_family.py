@@ -14,6 +14,7 @@ from pco_client.jsonapi import Document, Identifier, Resource, write_body
 from pco_client.query import Query
 from pco_client.walk import list_all
 from people_sync.domain.canonical import fold
+from people_sync.domain.families import is_created
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, is_inconclusive_family
 from people_sync.domain.sentences import (
@@ -22,16 +23,15 @@ from people_sync.domain.sentences import (
     DELETED_MEANWHILE,
     LATER,
     UNCHANGED,
-    UPDATED_BOTH,
-    UPDATED_HERE,
     UPDATED_THERE,
+    together,
 )
 from people_sync.storage.links import family_base_of, kept_different
 from people_sync.storage.tables import Change, Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
-from people_sync.usecases.sync.compare import family_values, household_values, record_ids
+from people_sync.usecases.sync.compare import family_values, household_values, pco_ids_of, record_ids
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.creations import Intent, Later, NotYet, create_once
+from people_sync.usecases.sync.creations import Content, Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.sync.effects import Effects, publish
 from people_sync.usecases.sync.pull import household_of
 
@@ -51,14 +51,7 @@ async def push_family(work: Work, change: Change) -> str:
         return await _create(work, family, people)
     if link.state == "gone":
         return UNCHANGED
-    return _together(change.outcome, await _update(work, family, link, people))
-
-
-def _together(before: str, now: str) -> str:
-    """One outcome for what the run did to the family: before it was pushed, or its process died, and now."""
-    if now not in {UNCHANGED, UPDATED_THERE} or before == UPDATED_THERE:
-        return now
-    return UPDATED_BOTH if (before, now) == (UPDATED_HERE, UPDATED_THERE) else before
+    return together(change.outcome, await _update(work, family, link, people))
 
 
 async def _people(session: AsyncSession, work: Work, family: Family) -> dict[str, str]:
@@ -88,30 +81,34 @@ async def _create(work: Work, family: Family, people: Mapping[str, str]) -> str:
         return LATER  # nobody of them is in Planning Center yet
     primary = await _primary(work, family, people)
     wanted = frozenset(people.values())
+    content: Content = {"name": family.name, "primary_contact": primary, "members": sorted(people)}
     # People made by this very run are in no household yet; everybody else is looked up before a second one is made.
-    existing = None if await _all_new(work, people) else await _existing(work, family, primary, wanted)
+    existing = None if await _all_new(work, people) else await _existing(work, family, people[primary], wanted)
     if existing is not None:
         async with work.job.sessions.begin() as session:
             await work.job.verify(session)
-            await _store_link(session, work, family, people, primary, existing)
+            await _store_link(session, work, family, content, Made(existing, content))
         return CREATED_THERE
 
-    async def look(_: Intent) -> str | None:
-        return await _made_before(work, family, wanted)
+    async def look(intent: Intent) -> str | None:
+        sent = intent.content or content
+        async with work.job.sessions() as session:
+            people = await pco_ids_of(session, work, sent["members"])
+        return await _made_before(work, sent["name"], frozenset(people.values()))
 
     async def post(_: Intent) -> Document:
         relationships: dict[str, Identifier | list[Identifier]] = {
             "people": [Identifier("Person", pco_id) for pco_id in sorted(wanted, key=int)],
-            "primary_contact": Identifier("Person", primary),
+            "primary_contact": Identifier("Person", people[primary]),
         }
         return await work.pco.create(
             HOUSEHOLDS, write_body("Household", {"name": family.name}, relationships=relationships)
         )
 
-    async def created(session: AsyncSession, pco_id: str) -> None:
-        await _store_link(session, work, family, people, primary, pco_id)
+    async def created(session: AsyncSession, made: Made) -> None:
+        await _store_link(session, work, family, content, made)
 
-    await create_once(work, FAMILY, family.id, look=look, post=post, created=created)
+    await create_once(work, FAMILY, family.id, content, look=look, post=post, created=created)
     return CREATED_THERE
 
 
@@ -129,9 +126,9 @@ async def _all_new(work: Work, people: Mapping[str, str]) -> bool:
 
 
 async def _primary(work: Work, family: Family, people: Mapping[str, str]) -> str:
-    """The family's primary contact if they are in Planning Center, else an adult, else anybody."""
+    """The family's primary contact if they are in Planning Center, else an adult, else anybody: the member's id."""
     if str(family.primary_contact_id) in people:
-        return people[str(family.primary_contact_id)]
+        return str(family.primary_contact_id)
     async with work.job.sessions() as session:
         first = await session.scalar(
             select(Member.id)
@@ -139,7 +136,7 @@ async def _primary(work: Work, family: Family, people: Mapping[str, str]) -> str
             .order_by(Member.child, Member.created_at, Member.id)
             .limit(1)
         )
-    return people[str(first)]
+    return str(first)
 
 
 async def _existing(work: Work, family: Family, primary: str, wanted: frozenset[str]) -> str | None:
@@ -150,13 +147,11 @@ async def _existing(work: Work, family: Family, primary: str, wanted: frozenset[
     return None
 
 
-async def _made_before(work: Work, family: Family, wanted: frozenset[str]) -> str | None:
-    """What an earlier attempt created; the family may have got another name, or other members, since."""
+async def _made_before(work: Work, name: str, wanted: frozenset[str]) -> str | None:
+    """What an earlier attempt created."""
     for pco_id in sorted(wanted, key=int):
         for household in await _free_households(work, pco_id):
-            people = frozenset(household.person_ids)
-            most = 2 * len(people & wanted) >= min(len(people), len(wanted))
-            if people == wanted or (most and fold(household.name) == fold(family.name)):
+            if is_created(name, wanted, household.name, frozenset(household.person_ids)):
                 return household.pco_id
     return None
 
@@ -189,25 +184,23 @@ async def _maybe_stale(work: Work, pco_id: str) -> None:
         raise NotYet(written + work.resources.horizon)
 
 
-async def _store_link(
-    session: AsyncSession, work: Work, family: Family, people: Mapping[str, str], primary: str, pco_id: str
-) -> None:
-    ours = {pco: member for member, pco in people.items()}
+async def _store_link(session: AsyncSession, work: Work, family: Family, content: Content, made: Made) -> None:
+    agreed = made.content or content
     await session.execute(
         insert(Link)
         .values(
             **work.owner,
             kind=FAMILY,
             record_id=family.id,
-            pco_id=pco_id,
+            pco_id=made.pco_id,
             state="linked",
-            agreed={"name": family.name, "primary_contact": ours[primary], "members": sorted(people)},
+            agreed=dict(agreed),
             kept_different={},
             contacts={},
             remote_hash=None,
-            compared_version=family.version,
+            compared_version=family.version if agreed == content else 0,
             written_at=work.resources.clock.now(),
-            written_before={"joined": sorted(people)},
+            written_before={"joined": agreed["members"]},
             create_again=False,
         )
         .on_conflict_do_nothing()
@@ -280,11 +273,12 @@ async def _join(work: Work, family: Family, path: str, pco_id: str, member_id: U
         )
         return await work.pco.create(f"{path}/household_memberships", body)
 
-    async def created(session: AsyncSession, _: str) -> None:
+    async def created(session: AsyncSession, _: Made) -> None:
         link = await _locked_link(session, work, family)
         link.agreed = link.agreed | {"members": sorted({*link.agreed.get("members", ()), str(member_id)})}
 
-    await create_once(work, MEMBERSHIP, uuid5(family.id, str(member_id)), look=look, post=post, created=created)
+    membership = uuid5(family.id, str(member_id))
+    await create_once(work, MEMBERSHIP, membership, {}, look=look, post=post, created=created)
 
 
 async def _leave(work: Work, path: str, leaving: set[str]) -> None:
@@ -311,8 +305,7 @@ async def _agree(
     async with work.job.sessions.begin() as session:
         await work.job.verify(session)
         link = await _locked_link(session, work, family)
-        # Who left there meanwhile stays agreed until the next run takes that over here.
-        members = result.agreed_members | joined | result.remove_from_ours
+        members = (result.agreed_members - result.remove_from_theirs) | joined
         link.agreed = {**base, **result.fields.agreed, **result.fields.to_theirs, "members": sorted(members)}
         link.compared_version, link.remote_hash = family.version, None
         link.written_after = None

@@ -1,6 +1,7 @@
 """One member to Planning Center: created, changed, or made inactive. See `push` for the rules of writing."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,8 +36,9 @@ from people_sync.domain.sentences import (
     UPDATED_BOTH,
     UPDATED_THERE,
     WAITS_FOR_ANSWER,
+    together,
 )
-from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
+from people_sync.domain.values import PersonValues, as_dict, to_json, value_from_json, value_to_json
 from people_sync.storage.links import base_of, kept_different
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Change, History, Link, Member
@@ -44,11 +46,13 @@ from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.sync.apply import change_here
 from people_sync.usecases.sync.compare import waits_for_an_answer
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.creations import Intent, Later, NotYet, Undecidable, create_once
+from people_sync.usecases.sync.creations import Intent, Later, Made, NotYet, Undecidable, create_once
 from people_sync.usecases.sync.effects import Effects, noted, publish, touch
 from people_sync.usecases.sync.pull import INCLUDE, PEOPLE, person_of
 
 _CONTACTS: Final = ("email", "phone", "address")
+_NEVER: Final = 0
+"""Before every version: the next run compares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,7 @@ async def push_person(work: Work, change: Change) -> str:
         return await _inactivate(work, local.member, link)
     if link is None or link.state == "gone":
         return await _create(work, local)
-    outcome = await _update(work, local.member, link)
-    # Begun by this run before its process died: for people it is one creation.
-    return CREATED_THERE if change.outcome == CREATED_THERE and outcome in {UNCHANGED, UPDATED_THERE} else outcome
+    return together(change.outcome, await _update(work, local.member, link))
 
 
 async def _load(session: AsyncSession, work: Work, change: Change) -> _Local:
@@ -92,21 +94,24 @@ async def _create(work: Work, local: _Local) -> str:
     if local.link is not None and not local.link.create_again:
         return LATER
     member, values = local.member, values_of(local.member)
-    pco_id = await create_once(
+    content = {name: value for name, value in to_json(values).items() if name not in _CONTACTS or value is None}
+    made = await create_once(
         work,
         MEMBER,
         member.id,
+        content,
         look=lambda intent: _by_marker(work, values, intent),
         post=lambda intent: work.pco.create(
             PEOPLE,
             write_body("Person", _without_empty(person_attributes(as_dict(values))) | {"remote_id": intent.marker}),
         ),
-        created=lambda session, found: _store_link(session, work, member, values, found),
+        created=lambda session, made: _store_link(session, work, member, values, made),
     )
+    as_it_is = made.content == content
     for name in _CONTACTS:
         if as_dict(values)[name] is not None:
-            await _create_contact(work, member, pco_id, name, as_dict(values)[name])
-    await _agree(work, member, member.version, {})
+            as_it_is &= await _create_contact(work, member, made.pco_id, name, as_dict(values)[name])
+    await _agree(work, member, member.version if as_it_is else _NEVER, {})
     return CREATED_THERE
 
 
@@ -121,7 +126,8 @@ async def _by_marker(work: Work, values: PersonValues, intent: Intent) -> str | 
     if not page.data:
         return None
     found = remote_person(page.data[0].id, page.data[0].attributes)
-    if len(page.data) > 1 or not same("last_name", found.values.last_name, values.last_name, work.country):
+    sent = intent.content.get("last_name", values.last_name)
+    if len(page.data) > 1 or not same("last_name", found.values.last_name, sent, work.country):
         raise Undecidable(
             f"We cannot tell whether {values.first_name} {values.last_name} was created in Planning Center: "
             f"the number {intent.marker} in the field Remote ID belongs to somebody else there. "
@@ -130,19 +136,16 @@ async def _by_marker(work: Work, values: PersonValues, intent: Intent) -> str | 
     return page.data[0].id
 
 
-async def _store_link(session: AsyncSession, work: Work, member: Member, values: PersonValues, pco_id: str) -> None:
-    sent = {name: value for name, value in as_dict(values).items() if name not in _CONTACTS}
-    contacts = {name: as_dict(values)[name] for name in _CONTACTS}
-    absent = {name: value for name, value in contacts.items() if value is None}
-    coming = {name: value for name, value in contacts.items() if value is not None}
+async def _store_link(session: AsyncSession, work: Work, member: Member, values: PersonValues, made: Made) -> None:
+    coming = {name: as_dict(values)[name] for name in _CONTACTS if as_dict(values)[name] is not None}
     row = {
-        "pco_id": pco_id,
+        "pco_id": made.pco_id,
         "state": "linked",
-        "agreed": to_json(sent | absent),
+        "agreed": dict(made.content),
         "kept_different": {},
         "contacts": {},
         "remote_hash": None,
-        "compared_version": 0,
+        "compared_version": _NEVER,
         "written_at": work.resources.clock.now(),
         "written_before": dict.fromkeys(coming),
         "written_after": to_json(coming) or None,
@@ -193,10 +196,15 @@ async def _update(work: Work, member: Member, link: Link) -> str:
         return UNCHANGED
     await _announce(work, member, result, person)
     await _write_person(work, link, result)
+    agreed = base | dict(result.agreed) | dict(result.to_theirs)
+    version = member.version
     for name in _CONTACTS:
-        if name in result.to_theirs:
-            await _write_contact(work, member, link, person, name, result.to_theirs[name])
-    await _agree(work, member, member.version, base | dict(result.agreed) | dict(result.to_theirs))
+        if name in result.to_theirs and not await _write_contact(
+            work, member, link, person, name, result.to_theirs[name]
+        ):
+            version = _NEVER
+            del agreed[name]
+    await _agree(work, member, version, agreed)
     return CONFLICT if result.conflicts else UPDATED_BOTH if result.to_ours else UPDATED_THERE
 
 
@@ -236,32 +244,37 @@ async def _write_person(work: Work, link: Link, result: Merge) -> None:
             )
 
 
-async def _write_contact(work: Work, member: Member, link: Link, person: RemotePerson, name: str, value: Any) -> None:
-    """Our one e-mail, phone or address is the one that was mapped; all others there are never touched."""
+async def _write_contact(work: Work, member: Member, link: Link, person: RemotePerson, name: str, value: Any) -> bool:
+    """Our one e-mail, phone or address is the one that was mapped; all others there are never touched.
+
+    Gives what `_create_contact` gives.
+    """
     contact_id = person.contacts.get(name)
     path = f"/people/v2/{CONTACT_PATHS[name]}/{contact_id}"
     if contact_id is None:
-        if value is not None:
-            await _create_contact(work, member, link.pco_id, name, value)
-    elif value is None:
-        try:
+        return value is None or await _create_contact(work, member, link.pco_id, name, value)
+    if value is None:
+        with suppress(NotFound):  # deleted there too
             await work.pco.delete(path)
-        except NotFound:
-            return  # deleted there too
     else:
         await work.pco.patch(
             path, write_body(CONTACT_TYPES[name], contact_attributes(name, value), identity=contact_id)
         )
+    return True
 
 
-async def _create_contact(work: Work, member: Member, pco_id: str, name: str, value: Any) -> None:
-    async def look(_: Intent) -> str | None:
+async def _create_contact(work: Work, member: Member, pco_id: str, name: str, value: Any) -> bool:
+    """False if an earlier attempt, whose answer was lost, had created it with another value: that one is agreed."""
+    content = {name: value_to_json(value)}
+
+    async def look(intent: Intent) -> str | None:
+        sent = value_from_json(name, intent.content.get(name, content[name]))
         document = await work.pco.get(f"{PEOPLE}/{pco_id}", Query(include=(CONTACT_PATHS[name],)))
         if document.included.missing(document.data, CONTACT_PATHS[name]):
             raise NotYet(work.resources.clock.now() + work.resources.horizon)
         for contact in document.included.many(document.data, CONTACT_PATHS[name]):
             there = as_dict(_with_contact(name, contact.attributes))[name]
-            if same(name, there, value, work.country):
+            if same(name, there, sent, work.country):
                 return contact.id
         return None
 
@@ -269,13 +282,14 @@ async def _create_contact(work: Work, member: Member, pco_id: str, name: str, va
         body = write_body(CONTACT_TYPES[name], contact_attributes(name, value) | NEW_CONTACT[name])
         return await work.pco.create(f"{PEOPLE}/{pco_id}/{CONTACT_PATHS[name]}", body)
 
-    async def created(session: AsyncSession, contact_id: str) -> None:
+    async def created(session: AsyncSession, made: Made) -> None:
         link = await _locked_link(session, work, member)
-        link.contacts = link.contacts | {name: contact_id}
-        link.agreed = link.agreed | {name: value_to_json(value)}
+        link.contacts = link.contacts | {name: made.pco_id}
+        link.agreed = {**link.agreed, **made.content}
         link.written_at = work.resources.clock.now()
 
-    await create_once(work, name, member.id, look=look, post=post, created=created)
+    made = await create_once(work, name, member.id, content, look=look, post=post, created=created)
+    return made.content == content
 
 
 def _with_contact(name: str, attributes: Mapping[str, Any]) -> PersonValues:

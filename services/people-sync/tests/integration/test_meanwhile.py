@@ -1,0 +1,224 @@
+"""People go on with their work while a run is at work, or while an answer is lost: nobody is doubled or overwritten."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sync_harness.site import Site
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+LAST = {"Alan": "Abbot", "Carl": "Clark"}
+Meanwhile = Callable[[str, str], Awaitable[None]]
+"""Gets the first name of somebody whom the run has compared and not applied yet, and that member's id."""
+
+
+async def matched_while(site: Site, meanwhile: Meanwhile, **values: Any) -> str:
+    """A run that has found two members in Planning Center; what happens then; and runs until nothing moves.
+
+    Gives the first name of whom it happened to. `values`: of both members.
+    """
+    await site.settings(first_match="planning_center")
+    ids = {first: await site.add(first, last, email=f"{first}@example.org", **values) for first, last in LAST.items()}
+    first, second = sorted(LAST, key=lambda name: ids[name])
+    async with site.held_up_at(ids[first]):
+        run_id = await site.start()
+        await site.waits()
+        await meanwhile(second, ids[second])
+    await site.until(run_id, "done")
+    await site.believable()
+    await site.sync("incremental")
+    return second
+
+
+async def test_a_match_that_was_corrected_keeps_what_was_typed_in(site: Site) -> None:
+    """A match is as good as the values it was made by."""
+
+    async def correct(first_name: str, member_id: str) -> None:
+        otto = {"first_name": "Otto", "last_name": "Orr", "email": "otto@example.org"}
+        await site.call("PATCH", f"/members/{member_id}", otto)
+
+    second = await matched_while(site, correct, phone="(212) 555-0199")
+    otto = await site.member("Otto")
+    assert (otto["last_name"], otto["email"], otto["phone"]) == ("Orr", "otto@example.org", "(212) 555-0199")
+    assert [len(site.people(name)) for name in ("Otto", *LAST)] == [1, 1, 1]
+    assert len(await site.members(second)) == 1
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["corrected", "deleted"])
+async def test_the_other_record_of_a_match_that_was_put_off_is_not_created_there(site: Site, deleted: bool) -> None:
+    """Somebody is here twice; the record that was found there goes: the other one may be the same person."""
+
+    async def go(first_name: str, member_id: str) -> None:
+        if deleted:
+            await site.call("DELETE", f"/members/{member_id}")
+        else:
+            otto = {"first_name": "Otto", "last_name": "Orr", "email": "otto@example.org"}
+            await site.call("PATCH", f"/members/{member_id}", otto)
+
+    for first, last in LAST.items():
+        await site.add(first, last, phone="(212) 555-0199")
+    second = await matched_while(site, go)
+    assert len(site.people(second)) == 1
+    assert len(await site.members(second)) == 1
+    [question] = (await site.call("GET", "/held-matches"))["items"]
+    assert question["theirs"]["first_name"] == second
+
+
+async def test_who_was_corrected_into_somebody_there_is_not_created_there(site: Site) -> None:
+    nina = await site.add("Nina", "New")
+
+    async def correct(first_name: str, _: str) -> None:
+        amy = {"first_name": "Amy", "last_name": "Abbot", "email": "amy@example.org"}
+        await site.call("PATCH", f"/members/{nina}", amy)
+
+    await matched_while(site, correct)
+    assert len(site.people("Amy")) == len(await site.members("Amy")) == 1
+    assert site.people("Nina") == []
+
+
+async def test_called_different_while_the_run_is_at_work(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    hal = await site.add("Hal", "Held", email="hal.here@example.org", phone="(212) 555-0199")
+    site.create("Hal", "Held", email="hal.there@example.org")
+    await site.visible()
+    await site.sync()
+    await site.call("PATCH", f"/members/{hal}", {"email": "hal.there@example.org"})
+    [held] = (await site.call("GET", "/held-matches"))["items"]
+    site.edit("Carl", last_name="There")
+    await site.visible()
+    async with site.held_up("Carl"):
+        run_id = await site.start()
+        await site.waits()
+        await site.call(
+            "POST", f"/held-matches/{held['id']}/answer", {"answer": "different", "version": held["version"]}
+        )
+    await site.until(run_id, "done")
+    await site.believable()
+    await site.sync()
+    assert len(site.people("Hal")) == len(await site.members("Hal")) == 2
+    linked = await site.database.value("SELECT pco_id FROM link WHERE record_id::text = $1", hal)
+    assert linked not in {None, held["pco_id"]}
+
+
+async def test_a_family_of_others_by_now_is_not_taken_for_the_household(site: Site) -> None:
+    """Nor is the family that it is by now created there a second time."""
+    zed = await site.add("Zed", "Zimmer", email="zed@example.org")
+    families: dict[str, str] = {}
+    for first in LAST:
+        families[first] = await site.family(f"Group {first}", zed)
+
+    async def move(first_name: str, member_id: str) -> None:
+        await site.call("PATCH", f"/families/{families[first_name]}", {"member_ids": [member_id]})
+
+    second = await matched_while(site, move)
+    assert len(site.rows("Household")) == 4 + 1
+    assert second in await site.members_of(f"{LAST[second]} Household")
+    assert "Zed" not in await site.members_of(f"{LAST[second]} Household")
+
+
+async def test_nobody_is_put_off_for_ever_by_a_question_about_somebody_else(site: Site) -> None:
+    """One e-mail, and a namesake by the legal name alone: everybody sees the same people, also one by one."""
+    await site.settings(first_match="planning_center")
+    await site.add("Robert", "Smith", email="home@example.org", birthdate="1950-01-01")
+    site.create("Bob", "Smith", email="home@example.org", given_name="Robert", birthdate="1980-01-01")
+    site.create("Amy", "Jones", email="home@example.org")
+    await site.visible()
+    run = await site.sync()
+    assert [one["name"] for one in await site.items(run["id"], "later")] == ["Robert Smith"], "who may be Bob"
+    assert [member["last_name"] for member in await site.members("Amy")].count("Jones") == 1
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["same run", "next run"])
+async def test_corrected_here_while_the_answer_to_a_creation_is_lost(site: Site, stopped: bool) -> None:
+    """What was sent is agreed, not what is here by now: the correction is ours, and goes there."""
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    nina = await site.add("Nina", "New", birthdate="1980-01-01")
+    await lose_the_answer(site, "^/people/v2/people$", stopped=stopped, meanwhile=lambda: correct_nina(site, nina))
+    assert (await site.member("Nora"))["birthdate"].isoformat() == "1981-02-02"
+    [there] = [row for row in site.rows("Person") if row["last_name"] in {"New", "Newman"}]
+    assert (there["first_name"], there["last_name"], there["birthdate"]) == ("Nora", "Newman", "1981-02-02")
+    assert await site.conflicts() == {}
+
+
+async def test_deleted_here_while_the_answer_to_a_creation_is_lost(site: Site) -> None:
+    await site.settings(first_match="planning_center", inactivate_deleted=True)
+    await site.sync()
+    nina = await site.add("Nina", "New")
+
+    async def delete() -> None:
+        await site.call("DELETE", f"/members/{nina}")
+
+    await lose_the_answer(site, "^/people/v2/people$", stopped=True, meanwhile=delete)
+    assert [row["status"] for row in site.people("Nina")] == ["inactive"]
+    assert await site.members("Nina") == []
+    run = await site.sync("incremental")
+    assert run["counts"].keys() <= {"unchanged"}, await site.items(run["id"])
+
+
+async def test_family_deleted_here_while_the_answer_to_its_creation_is_lost(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    family = await site.family("New Household", await site.add("Nina", "New"))
+
+    async def delete() -> None:
+        await site.call("DELETE", f"/families/{family}")
+
+    await lose_the_answer(site, "^/people/v2/households$", stopped=True, meanwhile=delete)
+    there = "SELECT count(*) FROM family WHERE organization_id = $1 AND name = 'New Household' AND deleted_at IS NULL"
+    assert await site.database.value(there, site.organization_id) == 0
+    assert site.household("New Household") == ["Nina"]
+
+
+async def correct_nina(site: Site, member_id: str) -> None:
+    await site.call(
+        "PATCH", f"/members/{member_id}", {"first_name": "Nora", "last_name": "Newman", "birthdate": "1981-02-02"}
+    )
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["same run", "next run"])
+async def test_contact_corrected_here_while_the_answer_is_lost(site: Site, stopped: bool) -> None:
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    nina = await site.add("Nina", "New", email="nina@example.org")
+
+    async def correct() -> None:
+        await site.call("PATCH", f"/members/{nina}", {"email": "nora@example.org"})
+
+    await lose_the_answer(site, "^/people/v2/people/[0-9]+/emails$", stopped=stopped, meanwhile=correct)
+    assert (await site.member("Nina"))["email"] == "nora@example.org"
+    assert [row["address"] for row in site.contacts("Nina", "Email")] == ["nora@example.org"]
+    assert await site.conflicts() == {}
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["same run", "next run"])
+async def test_family_corrected_here_while_the_answer_is_lost(site: Site, stopped: bool) -> None:
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    one, two, three = [await site.add(name, "New") for name in ("Nina", "Nils", "Noah")]
+    family = await site.family("New Household", one, two)
+
+    async def correct() -> None:
+        await site.call("PATCH", f"/families/{family}", {"name": "Newman Household", "member_ids": [one, three]})
+
+    await lose_the_answer(site, "^/people/v2/households$", stopped=stopped, meanwhile=correct)
+    assert await site.members_of("Newman Household") == site.household("Newman Household") == ["Nina", "Noah"]
+    assert len(site.rows("Household")) == 4 + 1
+
+
+async def lose_the_answer(site: Site, path: str, *, stopped: bool, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    """A creation is carried out there and its answer is lost; `meanwhile` comes before it is looked for."""
+    fault = site.fault({"kind": "reset", "when": "after"}, method="POST", path=path, times=1)
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(fault)["acted"] >= 1, within=30)
+    if stopped:
+        await site.call("POST", f"/runs/{run_id}/stop")
+        await site.until(run_id, "stopped")
+    await meanwhile()
+    if not stopped:
+        await site.until(run_id, "done")
+    for _ in range(2):
+        await site.believable()
+        await site.sync()
