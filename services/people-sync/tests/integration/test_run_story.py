@@ -450,19 +450,6 @@ async def test_who_left_a_family_here_leaves_the_household_also_when_it_was_rena
     assert await site.members_of("Abbots") == site.household("Abbots") == ["Abel", "Alan"]
 
 
-async def test_who_left_a_household_there_leaves_the_family_also_when_the_person_is_read_later(site: Site) -> None:
-    await site.sync()
-    await site.believable()
-    amy = int(site.person("Amy")["id"])
-    (membership,) = [row for row in site.rows("HouseholdMembership") if row["person_id"] == amy]
-    site.mutate({"op": "delete", "type": "HouseholdMembership", "id": membership["id"]})
-    await site.visible()
-    for kind in ("incremental", "full"):
-        await site.sync(kind)
-        await site.believable()
-    assert await site.members_of("Abbot Household") == site.household("Abbot Household") == ["Abel", "Alan"]
-
-
 async def test_a_match_that_changes_something_is_counted_as_a_change(site: Site) -> None:
     nina = await site.add("Nina", "New", email="nina@example.org")
     await site.add("Alan", "Abbot", email="alan@example.org", phone="(212) 555-0199")
