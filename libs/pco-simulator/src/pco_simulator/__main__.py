@@ -4,6 +4,7 @@ import argparse
 import errno
 import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -14,9 +15,11 @@ from pco_simulator.app import Edge
 from pco_simulator.server import Server
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import Client, derived
+from pco_simulator.world import FEWEST, OtherFormat, Shape
 
 _DEFAULT_REDIRECT_URIS = ("http://localhost:8080/oauth/callback", "http://127.0.0.1:8080/oauth/callback")
 _STATE_FILES = "*.sqlite3*"
+_NEW = Shape()
 
 
 def _client(text: str) -> Client:
@@ -40,13 +43,20 @@ def _setting(text: str) -> tuple[str, object]:
         return name, value
 
 
+def _people(text: str) -> int:
+    if not text.isdecimal() or int(text) < FEWEST:
+        raise argparse.ArgumentTypeError(f"expected a whole number of people from {FEWEST} on")
+    return int(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m pco_simulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090, help="0: any free port (see the ready line)")
-    parser.add_argument("--people", type=int, default=1000, help="people of the first church")
-    parser.add_argument("--churches", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same people and credentials")
+    new = "of a new state; one that is kept stays as it is (default: %s)"
+    parser.add_argument("--people", type=_people, help=f"people of the first church {new % _NEW.people}")
+    parser.add_argument("--churches", type=int, help=f"churches {new % _NEW.churches}")
+    parser.add_argument("--seed", type=int, help=f"the same gives the same people and credentials {new % _NEW.seed}")
     parser.add_argument("--state", type=Path, help="folder that keeps the state across restarts; default: memory only")
     parser.add_argument("--reset", action="store_true", help="forget the state kept in --state and seed again")
     parser.add_argument(
@@ -125,19 +135,30 @@ def main() -> int:
             raise
         sys.stderr.write(f"Port {arguments.port} of {arguments.host} is taken; choose another with --port.\n")
         return 1
+    asked = {name: getattr(arguments, name) for name in asdict(_NEW) if getattr(arguments, name) is not None}
     try:
         simulator = Simulator.open(
             arguments.state,
-            people=arguments.people,
-            seed=arguments.seed,
-            churches=arguments.churches,
+            **(asdict(_NEW) | asked),
             settings=dict(arguments.settings),
             public_url=arguments.public_url,
         )
     except ValidationError as error:
         sys.stderr.write(f"--set: {error}\n")
         return 2
-    seed = arguments.seed
+    except OtherFormat:
+        sys.stderr.write(
+            f"{arguments.state} was written by another version and cannot be read: --reset forgets it, "
+            "another --state leaves it alone.\n"
+        )
+        return 1
+    kept = simulator.world.shape
+    if asked != {name: getattr(kept, name) for name in asked}:
+        _say(
+            f"The state in {arguments.state} is kept: its first church was made with {kept.people:,} people, seed "
+            f"{kept.seed}, as one of {kept.churches}. --reset makes room for another."
+        )
+    seed = kept.seed
     default = Client(
         derived(seed, "oauth-client"),
         f"pco_app_{derived(seed, 'oauth-client-secret')}",

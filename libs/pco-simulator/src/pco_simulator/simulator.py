@@ -51,19 +51,19 @@ class Simulator:
         settings: Mapping[str, Any],
         public_url: str | None,
     ) -> "Simulator":
-        """Load the state or seed it."""
+        """Load the state or seed it; `OtherFormat` if it cannot be loaded."""
         if state_dir is not None:
             state_dir.mkdir(parents=True, exist_ok=True)
         world = World.open(state_dir, people=people, seed=seed, clock=Clock(), churches=churches)
         live = Settings()
         simulator = cls(
             world=world,
-            store=TokenStore(state_dir, world, seed),
+            store=TokenStore(state_dir, world),
             settings=live,
             faults=Faults(),
             journal=Journal(live.journal_requests, live.journal_writes),
             pacer=Pacer(live),
-            mutator=Mutator(world, seed),
+            mutator=Mutator(world, world.shape.seed),
             public_url=public_url,
         )
         simulator.change_settings(settings)

@@ -226,6 +226,8 @@ class SimulatorProcess:
         """Of the example application."""
         self.redirect_uri = ""
         """The first one of the example application."""
+        self.said = ""
+        """Its last lines up to the ready line."""
 
     @property
     def control(self) -> Control:
@@ -311,6 +313,7 @@ class SimulatorProcess:
             raise SimulatorError(f"the simulator was not ready within {_READY_SECONDS} s:\n{output.text}")
         if not output.ready_line:
             raise SimulatorError(f"the simulator ended with {process.wait()}:\n{output.text}")
+        self.said = output.text
         return output.ready_line
 
 

@@ -14,9 +14,28 @@ from pco_simulator.rows import DEFAULTS, Row, Table, View, parse_id
 from pco_simulator.storage import Store
 
 FORMAT = 1
-"""Of the kept state; a state of another format is seeded anew."""
+"""Of the kept state; a state of another format is refused, never replaced."""
 
 _CHUNK = 2000
+_FILE = "world.sqlite3"
+
+
+FEWEST = 5
+"""People of a first church: those who can log in."""
+
+
+class OtherFormat(Exception):
+    """A kept state that this version cannot read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a state was seeded from, and cannot have otherwise without being seeded again."""
+
+    people: int = 1000
+    """Of the first church; the others are small."""
+    seed: int = 1
+    churches: int = 2
 
 
 class Clock:
@@ -176,6 +195,26 @@ def _kept(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attrs.items() if value is not None and value != DEFAULTS.get(key)}
 
 
+def kept_shape(state_dir: Path) -> Shape | None:
+    """Of the state kept in a folder, None if there is none; `OtherFormat` if it cannot be read."""
+    if not (state_dir / _FILE).exists():
+        return None
+    store = Store(state_dir / _FILE)
+    try:
+        return _shape_in(store)
+    finally:
+        store.close()
+
+
+def _shape_in(store: Store) -> Shape | None:
+    kept = store.get("world", "shape")
+    if kept is None:
+        return None
+    if kept.pop("format") != FORMAT:
+        raise OtherFormat
+    return Shape(**kept)
+
+
 class World:
     """Everything the simulator knows. Not thread-safe: one thread calls it."""
 
@@ -183,6 +222,8 @@ class World:
         self.clock = clock
         self.store = store or Store(None)
         self.lag = Lag()
+        self.shape = Shape()
+        """What it was seeded from."""
         self.mutations: list[Callable[[Mutation], None]] = []
         self.contacts_touch_person = False
         """Whether a change of an email, phone number or address moves `Person.updated_at`. The vendor said yes in
@@ -199,25 +240,27 @@ class World:
 
     @classmethod
     def open(cls, state_dir: Path | None, *, people: int, seed: int, clock: Clock, churches: int = 2) -> "World":
-        """Load the state kept in `state_dir` if it has this shape, else seed it.
+        """Load the state kept in `state_dir`; if there is none, seed it. `OtherFormat` if it cannot be loaded.
 
-        `people`: of the first church; the others are small. Seeding depends on `people`, `seed` and `churches`
-        alone, never on the clock.
+        `people`, `seed` and `churches` count for a new state alone: `shape` has those of this one. Seeding depends on
+        them, never on the clock.
         """
         from pco_simulator import seed as seeding  # noqa: PLC0415 - seeding needs the world, not the reverse
 
-        world = cls(clock, Store(None if state_dir is None else state_dir / "world.sqlite3"))
-        shape = {"format": FORMAT, "people": people, "seed": seed, "churches": churches}
+        world = cls(clock, Store(None if state_dir is None else state_dir / _FILE))
+        kept = _shape_in(world.store)
         collecting = gc.isenabled()
         gc.disable()
         try:
-            if world.store.get("world", "shape") == shape:
+            if kept is not None:
+                world.shape = kept
                 world._load()
             else:
+                world.shape = Shape(people, seed, churches)
                 world.store.clear()
                 for church in seeding.churches(people=people, seed=seed, churches=churches):
                     world.install(church.organization, church.rows, church.logins)
-                world.store.put("world", "shape", shape)
+                world.store.put("world", "shape", {"format": FORMAT, **asdict(world.shape)})
                 world.store.commit()
         finally:
             if collecting:

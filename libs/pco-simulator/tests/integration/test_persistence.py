@@ -1,5 +1,6 @@
 """What a restart and a SIGKILL keep; starting and stopping."""
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,45 @@ def test_reset_forgets(tmp_path: Path) -> None:
         assert simulator.control.truth(church)["people"] == 10
 
 
+def test_what_was_typed_outlives_another_wish_and_that_is_said(tmp_path: Path) -> None:
+    with SimulatorProcess(people=10, seed=3, state=tmp_path) as simulator:
+        church = simulator.control.organizations()[0]["id"]
+        simulator.control.create_person(church, first_name="For", last_name="Ever")
+        credentials = simulator.personal_access_token, simulator.oauth_client
+    with SimulatorProcess(people=300, seed=4, state=tmp_path) as simulator:
+        assert simulator.control.truth(church)["people"] == 11
+        assert (simulator.personal_access_token, simulator.oauth_client) == credentials
+        assert "first church was made with 10 people, seed 3" in simulator.said
+        assert "--reset makes room for another" in simulator.said
+    with SimulatorProcess(people=10, seed=3, state=tmp_path) as simulator:
+        assert "is kept" not in simulator.said
+
+
+def test_a_state_of_another_version_is_one_plain_sentence_and_stays(tmp_path: Path) -> None:
+    with SimulatorProcess(people=10, state=tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "world.sqlite3") as world:
+        world.execute("""UPDATE documents SET body = '{"format": 0}' WHERE bucket = 'world' AND key = 'shape'""")
+    ended = _run("--people=10", f"--state={tmp_path}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"{tmp_path} was written by another version and cannot be read: --reset forgets it")
+    assert ended.stderr.count("\n") == 1
+    assert (tmp_path / "world.sqlite3").stat().st_size > 4096
+
+
+@pytest.mark.parametrize("people", ["-3", "abc", "4", "1.5"])
+def test_no_number_of_people(people: str) -> None:
+    ended = _run(f"--people={people}")
+    assert ended.returncode == 2
+    assert "expected a whole number of people from 5 on" in ended.stderr
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pco_simulator", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 def test_bad_settings_are_refused_at_the_start() -> None:
     with pytest.raises(SimulatorError, match="rate_limits"):
         SimulatorProcess(people=10, settings={"rate_limits": 7}).start()
@@ -94,13 +134,7 @@ def test_bad_settings_are_refused_at_the_start() -> None:
 def test_a_taken_port_is_one_plain_sentence() -> None:
     with SimulatorProcess(people=10) as running:
         port = running.base_url.rsplit(":", 1)[1]
-        second = subprocess.run(
-            [sys.executable, "-m", "pco_simulator", "--people=10", f"--port={port}"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        second = _run("--people=10", f"--port={port}")
     assert second.returncode == 1
     assert second.stderr.strip() == f"Port {port} of 127.0.0.1 is taken; choose another with --port."
     assert second.stdout == ""

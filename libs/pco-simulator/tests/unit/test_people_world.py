@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pco_simulator.faults import Mutation as Scripted
 from pco_simulator.mutations import Mutator
 from pco_simulator.people.resources import COLLECTIONS, VERSIONS
 from pco_simulator.people.rules import phone_forms
-from pco_simulator.world import World
+from pco_simulator.world import OtherFormat, Shape, World, kept_shape
 
 PEOPLE = "/people/v2/people"
 
@@ -117,12 +118,25 @@ class TestKeeping:
         assert again.logins == logins
         assert int(caller(again).post(PEOPLE, {"first_name": "New"}).data["id"]) > int(last)
 
-    def test_another_shape_is_seeded_anew(self, tmp_path: Path) -> None:
+    def test_a_kept_state_stays_whatever_is_asked_for(self, tmp_path: Path) -> None:
+        assert kept_shape(tmp_path) is None
         world = church(40, state_dir=tmp_path)
         caller(world).post(PEOPLE, {"first_name": "Kept"})
         world.close()
-        again = church(41, state_dir=tmp_path)
+        again = church(41, seed=8, state_dir=tmp_path)
+        assert again.shape == Shape(40, 7, 2) == kept_shape(tmp_path)
         assert again.truth("263468")["people"] == 41
+        assert caller(again).get(f"{PEOPLE}?where[first_name]=Kept").body["meta"]["total_count"] == 1
+
+    def test_a_state_of_another_format_is_refused_and_stays(self, tmp_path: Path) -> None:
+        world = church(40, state_dir=tmp_path)
+        world.store.put("world", "shape", {"format": 0, **asdict(world.shape)})
+        world.close()
+        for _ in range(2):
+            with pytest.raises(OtherFormat):
+                church(40, state_dir=tmp_path)
+        with pytest.raises(OtherFormat):
+            kept_shape(tmp_path)
 
     def test_what_was_answered_survives_a_sigkill(self, tmp_path: Path) -> None:
         script = f"""
