@@ -114,7 +114,7 @@ Ready after {seconds:.1f} s.
 
   Console           {stack.url(WEBHOOK_GATEWAY)}/
   API               {stack.url(WEBHOOK_GATEWAY)}/api/v1  (OpenAPI: {stack.url(WEBHOOK_GATEWAY)}/api/v1/openapi.json)
-  Planning Center   {stack.url(SIMULATOR)}/  (the simulator; control: {stack.url(SIMULATOR)}/_sim/docs)
+  Planning Center   {stack.url(SIMULATOR)}/  (the simulator; control: {stack.url(SIMULATOR)}/_sim/openapi.json)
   Logs              {stack.state / "logs"}
 
   Sign in as, without a password:

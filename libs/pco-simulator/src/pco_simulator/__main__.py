@@ -75,7 +75,7 @@ def _arguments() -> argparse.Namespace:
         default=[],
         dest="settings",
         metavar="NAME=VALUE",
-        help="a live setting, see /_sim/docs (repeatable): --set rate_limit=0 --set latency_ms=250",
+        help="a live setting, see /_sim/settings (repeatable): --set rate_limit=0 --set latency_ms=250",
     )
     return parser.parse_args()
 
@@ -87,7 +87,7 @@ def _say(line: str) -> None:
 
 def _announce(simulator: Simulator, first: Client, host: str, port: int) -> None:
     base = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared only
-    _say(f"Planning Center simulator: pages {base}/  control API {base}/_sim/docs")
+    _say(f"Planning Center simulator: pages {base}/  control API {base}/_sim/openapi.json")
     tokens = []
     for organization in simulator.world.organizations.values():
         people = [login for login in simulator.world.logins if login.organization_id == organization.id]

@@ -1,6 +1,6 @@
 """The control API under `/_sim/`: settings, fault scripts, journal, truth, mutations, tokens, applications.
 
-Described by its own OpenAPI: `/_sim/openapi.json`, `/_sim/docs`. It asks for no credentials.
+Described by its own OpenAPI, `/_sim/openapi.json`. It asks for no credentials.
 """
 
 import re
@@ -82,7 +82,7 @@ def control_api(simulator: Simulator) -> FastAPI:
         version="1",
         description=__doc__ or "",
         openapi_url="/_sim/openapi.json",
-        docs_url="/_sim/docs",
+        docs_url=None,  # FastAPI's page loads its scripts from elsewhere: empty on a machine without internet
         redoc_url=None,
     )
     api.add_exception_handler(RequestValidationError, _refused)

@@ -26,13 +26,20 @@ class Refused(Exception):
     """A call the vendor answers with an error document."""
 
     def __init__(self, status: int, *errors: Mapping[str, Any]) -> None:
-        super().__init__("; ".join(str(error.get("detail") or error.get("title")) for error in errors))
+        super().__init__("; ".join(map(sentence, errors)))
         self.status = status
         self.errors = errors
 
     def response(self) -> ApiResponse:
         """The error as the vendor sends it."""
         return ApiResponse(self.status, orjson.dumps({"errors": list(self.errors)}), JSON)
+
+
+def sentence(error: Mapping[str, Any]) -> str:
+    """An error as a person reads it: what a validation refused is named, since its detail is only "is invalid"."""
+    text = str(error.get("detail") or error.get("title"))
+    resource = (error.get("meta") or {}).get("resource")
+    return f"{resource} {error['source']['parameter']} {text}" if resource else text
 
 
 def not_found() -> Refused:

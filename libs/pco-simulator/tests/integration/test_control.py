@@ -103,7 +103,9 @@ def test_control_api_describes_itself(simulator: SimulatorProcess, control: Cont
     document = control.call("GET", "/openapi.json")
     assert {"/_sim/journal", "/_sim/faults", "/_sim/settings", "/_sim/journal/kinds"} <= set(document["paths"])
     assert "latency_ms" in document["components"]["schemas"]["Settings"]["properties"]
-    assert httpx.get(f"{simulator.base_url}/_sim/docs").status_code == 200
+    for page in ("/_sim/docs", "/_sim/redoc"):
+        assert httpx.get(f"{simulator.base_url}{page}").status_code == 404
+    assert 'href="/_sim/openapi.json"' in httpx.get(simulator.base_url).text
 
 
 def test_lag_and_skew_are_settings(api: httpx.Client, control: Control, church: str) -> None:

@@ -45,6 +45,12 @@ def test_a_human_finds_creates_edits_and_deletes(browser: httpx.Client, control:
     refused = browser.post(here, data={"first_name": "Paula", "last_name": "Zzpage", "grade": "77"})
     assert 'role="alert"' in refused.text
 
+    assert "Person grade must be" in refused.text
+    refused = browser.post(email, data={"address": "nonsense", "location": "Work", "do": "save"})
+    assert "Email address is invalid" in refused.text
+    refused = browser.post(f"{here}/households", data={"do": "create", "name": ""})
+    assert "Household name" in refused.text
+
     browser.post(f"{here}/delete")
     gone = browser.get(here)
     assert gone.status_code == 404

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from pco_simulator import people
 from pco_simulator.exchange import ApiRequest, Caller
 from pco_simulator.forms import form_of
+from pco_simulator.jsonapi import sentence
 from pco_simulator.pages import templates
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import SCOPES
@@ -84,13 +85,8 @@ class People:
         document: dict[str, Any] = orjson.loads(response.body) if response.body else {}
         if response.status >= 400:
             errors = document.get("errors") or [{"detail": f"status {response.status}"}]
-            raise Refused("; ".join(_sentence(error) for error in errors))
+            raise Refused("; ".join(map(sentence, errors)))
         return document
-
-
-def _sentence(error: Mapping[str, Any]) -> str:
-    subject = (error.get("source") or {}).get("parameter", "")
-    return f"{subject} {error.get('detail') or error.get('title')}".strip()
 
 
 def pages(simulator: Simulator) -> Starlette:
@@ -289,8 +285,8 @@ def _path(params: Mapping[str, str]) -> str:
     return f"{church}/people/{params['person_id']}" if "person_id" in params else church
 
 
-def _done(params: Mapping[str, str], sentence: str) -> Response:
-    return RedirectResponse(f"{_path(params)}?{urlencode({'done': sentence})}", 303)
+def _done(params: Mapping[str, str], text: str) -> Response:
+    return RedirectResponse(f"{_path(params)}?{urlencode({'done': text})}", 303)
 
 
 def _values(form: Mapping[str, str], names: tuple[str, ...]) -> dict[str, Any]:
