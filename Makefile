@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 PORT ?= 8080
 SIMULATOR_PORT ?= 8090
-PEOPLE ?= 1000
+PEOPLE ?=
 STATE ?= .state
 COMPOSE ?= docker compose
 
@@ -31,10 +31,11 @@ help: ## what can be done here
 install: $(INSTALLED) ## put everything into .venv (the other targets do it by themselves)
 
 run: $(INSTALLED) ## start everything: make run PORT=8080 SIMULATOR_PORT=8090 PEOPLE=1000
-	@$(BIN)/python -m local_stack --state $(STATE) --port $(PORT) --simulator-port $(SIMULATOR_PORT) --people $(PEOPLE)
+	@$(BIN)/python -m local_stack --state "$(STATE)" --port="$(PORT)" --simulator-port="$(SIMULATOR_PORT)" \
+		$(if $(PEOPLE),--people="$(PEOPLE)")
 
 clean-run: $(INSTALLED) ## forget everything that `make run` kept
-	@$(BIN)/python -m local_stack --state $(STATE) --forget
+	@$(BIN)/python -m local_stack --state "$(STATE)" --forget
 
 ##@ Check
 

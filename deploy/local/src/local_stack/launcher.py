@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -14,6 +15,7 @@ from typing import NoReturn
 from contracts.values import WEBHOOK_GATEWAY
 from local_stack.identity_provider import PEOPLE
 from local_stack.stack import IDENTITY_PROVIDER, SERVICES, SIMULATOR, Stack, forget
+from pco_simulator.world import FEWEST, Shape
 from servicekit.local import LocalStackError
 
 _WIDTH = max(map(len, (*SERVICES, IDENTITY_PROVIDER, SIMULATOR)))
@@ -50,8 +52,12 @@ class StopRequestedError(BaseException):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until stopped; returns the exit status."""
-    options = _parse(arguments)
     output = Output()
+    try:
+        options = _parse(arguments)
+    except argparse.ArgumentError as error:
+        output.plain(error.message)
+        return 2
     if options.forget:
         return _forget(options.state, output)
     stack = Stack(
@@ -75,8 +81,6 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, on_signal)
     began = time.monotonic()
     try:
-        output("stack", "starting PostgreSQL, Kafka, the simulator, the identity provider and five services")
-        output("stack", f"this takes up to a minute; what they say meanwhile is in {stack.state / 'logs'}")
         stack.start()
         output.plain(_welcome(stack, time.monotonic() - began))
         _wait_for_ever()
@@ -109,6 +113,7 @@ def _welcome(stack: Stack, seconds: float) -> str:
     people = "\n".join(
         f"    {person.name:<16}{person.role} of {person.organization_name}" for person in PEOPLE.values()
     )
+    kept = f"  {stack.kept_church}\n" if stack.kept_church else ""
     return f"""
 Ready after {seconds:.1f} s.
 
@@ -122,16 +127,16 @@ Ready after {seconds:.1f} s.
 
   For scripts: curl -d grant_type=password -d username=ada {stack.url(IDENTITY_PROVIDER)}/token
   Ctrl-C stops everything; the data stays until `make clean-run`.
-"""
+{kept}"""
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m local_stack", description=__doc__)
+    parser = argparse.ArgumentParser("python -m local_stack", description=__doc__, exit_on_error=False)
     parser.add_argument("--state", type=Path, default=Path(".state"), help="folder that keeps everything")
-    parser.add_argument("--port", type=_port, default=8080, help="console and API")
-    parser.add_argument("--simulator-port", type=_port, default=8090)
-    parser.add_argument("--people", type=int, default=1000, help="people of the simulator's first church")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same church")
+    parser.add_argument("--port", type=_port("PORT"), default=8080, help="console and API")
+    parser.add_argument("--simulator-port", type=_port("SIMULATOR_PORT"), default=8090)
+    parser.add_argument("--people", type=_people, help=f"of a new first church (default: {Shape().people})")
+    parser.add_argument("--seed", type=int, help="the same gives the same new church (default: 1)")
     parser.add_argument(
         "--replicas", type=_replicas, action="append", default=[], metavar="SERVICE=N", help="repeatable"
     )
@@ -139,11 +144,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+def _port(name: str) -> Callable[[str], int]:
+    def port(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= 65535:
+            raise argparse.ArgumentTypeError(f"{name} must be a number from 1 to 65535, not {text!r}.")
+        return int(text)
+
     return port
+
+
+def _people(text: str) -> int:
+    if not text.isdecimal() or int(text) < FEWEST:
+        raise argparse.ArgumentTypeError(f"PEOPLE must be a whole number from {FEWEST} on, not {text!r}.")
+    return int(text)
 
 
 def _replicas(text: str) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """One process of the stack: its log, its restarts, and the note of it that outlives a killed launcher."""
 
+import re
 import signal
 import subprocess
 import threading
@@ -14,6 +15,8 @@ Say = Callable[[str, str], None]
 
 STOP_SECONDS = 25
 _LOG_BYTES = 20_000_000
+_SUCCEEDED = re.compile(rb" request +\[servicekit\.http\] .* status=[123]\d\d$")
+"""The line of a request that went well, as services log it for a terminal."""
 _FIRST_PAUSE, _LONGEST_PAUSE, _STABLE_SECONDS = 0.5, 15.0, 20.0
 
 
@@ -51,7 +54,8 @@ class ProcessBook:
 class StackProcess:
     """A program that is started, watched and, with ``supervised``, restarted when it ends unasked.
 
-    Its output goes to ``log`` and, while ``echo`` is true, line by line to ``say``.
+    Its output goes to ``log`` and, while ``echo`` is true, line by line to ``say``: all but requests that went well,
+    which would carry the addresses away.
     """
 
     def __init__(
@@ -184,7 +188,7 @@ class StackProcess:
         with self.log.open("ab", buffering=0) as log, process.stdout as output:
             for line in output:
                 log.write(line)
-                if self.echo:
+                if self.echo and not _SUCCEEDED.search(line.rstrip()):
                     self._say(self.label, line.decode(errors="replace").rstrip())
 
 

@@ -35,8 +35,9 @@ from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOP
 from local_stack.credentials import load_credentials
 from local_stack.identity_provider import AUDIENCE, CONSOLE_CLIENT
 from local_stack.processes import ProcessBook, Say, StackProcess
+from pco_simulator.world import OtherFormat, Shape, kept_shape
 from servicekit.local import LocalKafka, LocalPostgres, LocalStackError
-from servicekit.local.process import DirectoryLock, RememberedFile, choose_port, port_is_free
+from servicekit.local.process import DirectoryLock, RememberedFile, choose_port, free_port, port_is_free
 from servicekit.migrations import migrate
 from servicekit.provision import ProvisionError, provision
 
@@ -68,10 +69,11 @@ class _Ports:
     chosen: dict[str, int] = field(default_factory=dict)
 
     def choose(self, name: str, wanted: int = 0) -> int:
-        while True:
-            port = choose_port(wanted, self.memory.integer(name), name)
-            if port not in self.chosen.values():
-                break
+        taken = set(self.chosen.values())
+        remembered = self.memory.integer(name)
+        port = choose_port(wanted, None if remembered in taken else remembered, name)
+        while port in taken:
+            port = free_port()
         self.chosen[name] = port
         self.memory.write({**self.memory.read(), name: port})
         return port
@@ -80,6 +82,7 @@ class _Ports:
 class Stack:
     """Everything on one machine, kept in ``state``.
 
+    ``people`` and ``seed`` of the simulator's first church count when it is made, and never replace a kept one.
     ``port`` and ``simulator_port``: 0 chooses a free one and remembers it. ``replicas`` by service; more than
     one stand behind a round-robin proxy. ``environment`` adds or replaces variables by service, ``"*"`` for
     all. ``simulator_settings`` are its live settings (``{"rate_limit": 0}``). ``supervised`` restarts what
@@ -92,8 +95,8 @@ class Stack:
         *,
         port: int = 0,
         simulator_port: int = 0,
-        people: int = 1000,
-        seed: int = 1,
+        people: int | None = None,
+        seed: int | None = None,
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, Mapping[str, str]] | None = None,
         simulator_settings: Mapping[str, object] | None = None,
@@ -107,8 +110,10 @@ class Stack:
         self.postgres = LocalPostgres(self.state / "postgres")
         self.kafka = LocalKafka(self.state / "kafka", cache=cache)
         self._wanted_ports = {WEBHOOK_GATEWAY: port, SIMULATOR: simulator_port}
-        self._people = people
-        self._seed = seed
+        self._wanted_church = {"people": people, "seed": seed}
+        self._church = Shape()
+        self.kept_church = ""
+        """A sentence, when another church is kept than the one asked for."""
         self._replica_counts = dict(replicas or {})
         self._overrides = {name: dict(values) for name, values in (environment or {}).items()}
         self._simulator_settings = dict(simulator_settings or {})
@@ -136,6 +141,10 @@ class Stack:
             for label in self._book.end_leftovers():
                 self._say("stack", f"ended {label}, left by a launcher that was killed")
             self._prepare()
+            if self.kept_church:
+                self._say("stack", self.kept_church)
+            self._say("stack", "starting PostgreSQL, Kafka, the simulator, the identity provider and five services")
+            self._say("stack", f"this takes up to a minute; what they say meanwhile is in {self.state / 'logs'}")
             self._start_in_parallel()
             # Until now they have mostly said that they wait for Kafka: that is for their logs alone.
             for name in self.services:
@@ -278,6 +287,9 @@ class Stack:
         """Choose every port before anything runs, so that a taken one is found at once."""
         self._ports.chosen.clear()
         self._replicas.clear()
+        wanted_ports = [port for port in self._wanted_ports.values() if port]
+        if len(set(wanted_ports)) < len(wanted_ports):
+            raise LocalStackError(f"PORT and SIMULATOR_PORT are both {wanted_ports[0]}: choose two different ports.")
         for name, what in ((WEBHOOK_GATEWAY, "PORT"), (SIMULATOR, "SIMULATOR_PORT")):
             wanted = self._wanted_ports[name]
             if wanted and not port_is_free(wanted):
@@ -285,8 +297,26 @@ class Stack:
                     f"Port {wanted} is taken by another program: stop that or choose another one "
                     f"(make run {what}={wanted + 1})."
                 )
-        for name in (SIMULATOR, IDENTITY_PROVIDER, *SERVICES):
+        # Those asked for first: what another part remembers must not be in their way.
+        for name in sorted(
+            (SIMULATOR, IDENTITY_PROVIDER, *SERVICES), key=lambda name: not self._wanted_ports.get(name)
+        ):
             self._ports.choose(name, self._wanted_ports.get(name, 0))
+        self._choose_church()
+
+    def _choose_church(self) -> None:
+        wanted = {name: value for name, value in self._wanted_church.items() if value is not None}
+        try:
+            kept = kept_shape(self.state / SIMULATOR)
+        except OtherFormat:
+            raise LocalStackError(
+                f"What {self.state} keeps is of another version of the simulator and cannot be read: "
+                "`make clean-run` forgets it."
+            ) from None
+        self._church = kept or Shape(**wanted)
+        another = any(getattr(self._church, name) != value for name, value in wanted.items())
+        sentence = f"The church of {self._church.people:,} people is kept; `make clean-run` makes room for another."
+        self.kept_church = sentence if another else ""
 
     def _start_in_parallel(self) -> None:
         # Services need Kafka's address, not Kafka: they come up without it and say that they wait.
@@ -333,7 +363,7 @@ class Stack:
             SIMULATOR,
             [
                 *(sys.executable, "-m", "pco_simulator", "--port", str(self._ports.chosen[SIMULATOR])),
-                *("--people", str(self._people), "--seed", str(self._seed)),
+                *("--people", str(self._church.people), "--seed", str(self._church.seed)),
                 *("--state", str(self.state / "simulator"), "--public-url", self.url(SIMULATOR)),
                 *("--oauth-client", f"{credentials.pco_client_id}:{credentials.pco_client_secret}:{callbacks}"),
                 *(word for setting in settings for word in ("--set", setting)),

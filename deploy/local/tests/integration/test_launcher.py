@@ -76,11 +76,20 @@ def test_from_start_to_stop(launcher: Launcher, tmp_path: Path) -> None:
 
     second = Launcher(tmp_path / "state", free_port(), free_port())
     assert second.end() == 1
-    assert second.printed.strip().splitlines()[-1].endswith("is running already: stop that one first.")
-    assert "Traceback" not in second.printed
+    assert second.printed.strip().endswith("is running already: stop that one first.")
+    assert second.printed.strip().count("\n") == 0
     third = Launcher(tmp_path / "third", launcher.port, free_port())
     assert third.end() == 1
-    assert f"Port {launcher.port} is taken" in third.printed
+    assert third.printed.strip().startswith(f"Port {launcher.port} is taken")
+    assert third.printed.strip().count("\n") == 0
+
+    assert httpx.get(f"{console}/api/v1/console-settings").status_code == 200
+    assert httpx.get(f"{console}/api/v1/me").status_code == 401
+    assert launcher.says(r"webhook-gateway +\| .* request .* route=/api/v1/me status=401", within=10)
+    log = (tmp_path / "state" / "logs" / "webhook-gateway.log").read_text()
+    assert re.search(r" request .* route=/api/v1/console-settings status=200", log)
+    assert "console-settings" not in launcher.printed
+    assert "status=200" not in launcher.printed
 
     [victim] = [child for child in launcher.children() if "conflict_service" in child.cmdline()]
     victim.kill()

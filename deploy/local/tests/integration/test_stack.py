@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,9 @@ import pytest
 
 from local_stack.launcher import main
 from local_stack.stack import IDENTITY_PROVIDER, SIMULATOR, Stack, forget
-from servicekit.local import LocalStackError
+from pco_simulator.storage import Store
+from pco_simulator.testing import Control
+from servicekit.local import LocalStackError, free_port
 from servicekit.local.process import is_alive
 
 LAUNCHER = """
@@ -86,6 +89,52 @@ def test_a_taken_port_is_found_before_anything_starts(stack: Stack, tmp_path: Pa
     with pytest.raises(LocalStackError, match=rf"Port {taken} is taken .*make run SIMULATOR_PORT={taken + 1}"):
         other.start()
     assert not (tmp_path / "other" / "postgres").exists()
+
+
+def test_one_port_for_two_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    port = free_port()
+    with pytest.raises(LocalStackError, match=f"PORT and SIMULATOR_PORT are both {port}: choose two different ports"):
+        Stack(tmp_path, port=port, simulator_port=port, services=()).start()
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_a_port_asked_for_is_taken_from_the_part_that_remembers_it(stack: Stack) -> None:
+    stack.stop()
+    remembered = int(stack.url(IDENTITY_PROVIDER).rpartition(":")[2])
+    with Stack(stack.state, port=remembered, services=()) as moved:
+        assert moved.url().endswith(f":{remembered}")
+        assert moved.token("ada")
+    stack.start()
+
+
+def test_another_number_of_people_destroys_nothing(stack: Stack) -> None:
+    def people(running: Stack) -> int:
+        with closing(Control(running.url(SIMULATOR))) as control:
+            return int(control.truth(control.organizations()[0]["id"])["people"])
+
+    with closing(Control(stack.url(SIMULATOR))) as control:
+        control.create_person(control.organizations()[0]["id"], first_name="Typed", last_name="Here")
+    before = people(stack)
+    stack.stop()
+    said: list[str] = []
+    with Stack(stack.state, people=300, services=(), say=lambda _, text: said.append(text)) as other:
+        assert people(other) == before
+        assert other.kept_church == "The church of 50 people is kept; `make clean-run` makes room for another."
+        assert said[0] == other.kept_church
+    with Stack(stack.state, services=()) as plain:
+        assert people(plain) == before
+        assert not plain.kept_church
+    stack.start()
+
+
+def test_a_state_of_another_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / SIMULATOR).mkdir()
+    store = Store(tmp_path / SIMULATOR / "world.sqlite3")
+    store.put("world", "shape", {"format": 0})
+    store.close()
+    with pytest.raises(LocalStackError, match=r"of another version of the simulator.*`make clean-run` forgets it\.$"):
+        Stack(tmp_path, services=()).start()
+    assert not (tmp_path / "postgres").exists()
 
 
 def test_any_of_them_can_be_killed_and_come_back(stack: Stack) -> None:
