@@ -8,6 +8,7 @@
     │   ├── NotFound 404              not there, or not this organization's: the caller cannot tell which
     │   ├── Conflict 409              the state does not allow it now
     │   ├── TooLarge 413
+    │   ├── Unsupported 415           a body that is not called JSON
     │   ├── Invalid 422               readable, but not acceptable; `errors` names the fields
     │   └── Unavailable 503           try again after `retry_after` seconds
     ├── TransientError                worth trying again: messages and jobs are retried with backoff
@@ -97,6 +98,13 @@ class TooLarge(ServiceError):
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     slug = "too-large"
+
+
+class Unsupported(ServiceError):
+    """415: a body of a kind that no route reads."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    slug = "unsupported-media-type"
 
 
 class Invalid(ServiceError):

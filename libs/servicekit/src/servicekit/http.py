@@ -14,11 +14,23 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servicekit.context import current_flow, flow
-from servicekit.errors import Conflict, Invalid, Malformed, ServiceError, TooLarge, Unavailable, is_transient, sqlstate
+from servicekit.errors import (
+    Conflict,
+    Invalid,
+    Malformed,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+    is_transient,
+    sqlstate,
+)
 from servicekit.telemetry import METRICS
+from servicekit.wording import sentence
 
 DEFAULT_BODY_LIMIT: Final = 1024 * 1024
 CLIENT_LEFT: Final = 499
@@ -28,6 +40,11 @@ _ACCEPTABLE_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_TEXT: Final = "Text must not contain NUL characters or halves of surrogate pairs."
+_SEND_JSON: Final = "Send the body as JSON, with the header `Content-Type: application/json`."
+_UNREADABLE: Final = {
+    UnicodeDecodeError: "The body is not valid UTF-8: send JSON in UTF-8.",
+    RecursionError: "The body is nested too deeply: send it flatter.",
+}
 _CANNOT_STORE_TEXT: Final = ("22021", "22P05")  # character not in repertoire, untranslatable character
 
 log = structlog.get_logger(__name__)
@@ -53,16 +70,18 @@ def add_error_handlers(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error, ServiceError):
             return problem(error, request.url.path)
-        return _plain(request, error.status_code, str(error.detail), dict(error.headers or {}))
+        return _plain(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
         problems = error.errors()
+        if isinstance(error.body, bytes):  # which FastAPI parses only if its header calls it JSON
+            return problem(Unsupported(_SEND_JSON), request.url.path)
         if any(item["type"] == "json_invalid" for item in problems):
             return problem(Malformed("The body is not valid JSON."), request.url.path)
         # Only places and messages: the input may be personal, and may be unencodable.
         errors = [
-            {"field": ".".join(str(part) for part in item["loc"]), "message": _encodable(item["msg"])}
+            {"field": ".".join(str(part) for part in item["loc"]), "message": _encodable(sentence(item))}
             for item in problems
         ]
         return problem(
@@ -93,13 +112,29 @@ def add_error_handlers(app: FastAPI) -> None:
         )
 
 
-def _plain(request: Request, status: int, detail: str, headers: dict[str, str]) -> JSONResponse:
-    details = {404: "There is nothing at this address.", 405: f"{request.method} is not possible at this address."}
+def _plain(request: Request, raised: HTTPException) -> JSONResponse:
+    status = raised.status_code
+    details = {
+        400: _UNREADABLE.get(type(raised.__cause__), "The body cannot be read: send JSON, in UTF-8."),
+        404: "There is nothing at this address.",
+        405: f"{request.method} is not possible at this address.",
+    }
     slugs = {400: "malformed-request", 404: "not-found", 405: "method-not-allowed"}
-    error = ServiceError(details.get(status, detail), slug=slugs.get(status, f"http-{status}"), headers=headers)
+    headers = dict(raised.headers or {}) | ({"Allow": ", ".join(_methods(request))} if status == 405 else {})
+    error = ServiceError(details.get(status, raised.detail), slug=slugs.get(status, f"http-{status}"), headers=headers)
     error.status_code = status
     error.title = HTTPException(status).detail
     return problem(error, request.url.path)
+
+
+def _methods(request: Request) -> list[str]:
+    """Every method of the address: each of its routes knows only its own."""
+    asked = {"type": "http", "path": request.scope["path"], "root_path": request.scope["root_path"], "headers": []}
+
+    def answered(method: str) -> bool:
+        return any(route.matches({**asked, "method": method})[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") if answered(method)]
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -137,15 +137,41 @@ async def test_bodies_that_are_refused(client: httpx.AsyncClient, admin: dict[st
 
     assert_problem(await put(b'{"text": '), 400, "malformed-request")
     assert_problem(await put(b"\xff\xfe"), 400, "malformed-request")
-    assert_problem(await put(b"[" * 100_000), 400, "malformed-request")
+    document = assert_problem(await put(b'{"text": "\xe4"}'), 400, "malformed-request")
+    assert document["detail"] == "The body is not valid UTF-8: send JSON in UTF-8."
+    document = assert_problem(await put(b"[" * 100_000), 400, "malformed-request")
+    assert document["detail"] == "The body is nested too deeply: send it flatter."
     document = assert_problem(await put(b'{"text": 5}'), 422, "invalid")
-    assert document["errors"] == [{"field": "body.text", "message": "Input should be a valid string"}]
+    assert document["errors"] == [{"field": "body.text", "message": "Send text."}]
+    document = assert_problem(await put(b"[]"), 422, "invalid")
+    assert document["errors"] == [{"field": "body", "message": "Send an object."}]
     assert_problem(await put(b""), 422, "invalid")
     for text_ in (rb'{"text": "a\u0000b"}', rb'{"text": "\ud800"}', rb'{"text": "a", "extra": {"\u0000": 1}}'):
         assert_problem(await put(text_), 422, "invalid")
     assert (await put(rb'{"text": "\ud83d\ude00 \\u0000 stays"}')).status_code == 200
     assert_problem(await put(b"{}", path="/notes/%00"), 422, "invalid")
     assert (await put(b'{"text": "a"}', path="/notes/%ff")).status_code < 500
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "nonsense"]
+)
+async def test_a_body_that_is_not_called_json(
+    client: httpx.AsyncClient, admin: dict[str, str], kind: str | None
+) -> None:
+    headers = admin | ({} if kind is None else {"Content-Type": kind})
+    answer = await client.put("/notes/c", content=b'{"text": "a"}', headers=headers)
+    document = assert_problem(answer, 415, "unsupported-media-type")
+    assert "`Content-Type: application/json`" in document["detail"]
+    unknown = await client.put("/notes/c", content=b'{"text": "a"}', headers={"Content-Type": "text/plain"})
+    assert_problem(unknown, 401, "unauthorized")
+    assert (await client.post("/runs", content=b"unread", headers=headers)).status_code == 202
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "application/vnd.api+json"])
+async def test_a_body_that_is_called_json(client: httpx.AsyncClient, admin: dict[str, str], kind: str) -> None:
+    answer = await client.put("/notes/c", content=b'{"text": "a"}', headers=admin | {"Content-Type": kind})
+    assert answer.status_code == 200
 
 
 async def test_oversized_bodies(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
@@ -195,7 +221,8 @@ async def test_addresses_that_do_not_exist(client: httpx.AsyncClient) -> None:
     assert_problem(await client.get("/nowhere"), 404, "not-found")
     answer = await client.delete("/notes/a")
     assert_problem(answer, 405, "method-not-allowed")
-    assert "PUT" in answer.headers["Allow"] or "GET" in answer.headers["Allow"]
+    assert answer.headers["Allow"] == "GET, PUT"
+    assert (await client.put("/runs", json={})).headers["Allow"] == "POST"
 
 
 async def test_an_unexpected_error_tells_nothing_and_keeps_nothing(

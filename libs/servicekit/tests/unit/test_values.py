@@ -6,10 +6,12 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
+from typing import Annotated, Literal
 
 import pytest
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -23,6 +25,7 @@ from servicekit.logging import safe_traceback, setup_logging
 from servicekit.producer import KafkaUnavailable
 from servicekit.settings import ServiceSettings
 from servicekit.testing import FakeClock, KeyRing, eventually
+from servicekit.wording import sentence
 
 
 class Answer(Exception):
@@ -53,6 +56,59 @@ class Answer(Exception):
 )
 def test_which_errors_are_worth_another_try(error: Exception, transient: bool, outage: bool) -> None:
     assert (is_transient(error), is_outage(error)) == (transient, outage)
+
+
+def refuse(_: str) -> str:
+    raise ValueError("must not contain control characters")
+
+
+class Wished(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=3)] = "a"
+    code: Annotated[str, Field(min_length=2, pattern="^[A-Z]+$")] = "AA"
+    items: Annotated[tuple[int, ...], Field(min_length=1, max_length=1000)] = (1,)
+    day: date | None = None
+    kind: Literal["full", "incremental"] = "full"
+    limit: Annotated[int, Field(ge=1, le=200)] = 1
+    child: bool = False
+    note: Annotated[str, AfterValidator(refuse)] = ""
+    needed: int
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"name": ""}, "Must not be empty."),
+        ({"name": "abcd"}, "Use at most 3 characters."),
+        ({"name": 5}, "Send text."),
+        ({"code": "A"}, "Use at least 2 characters."),
+        ({"code": "aa"}, "String should match pattern '^[A-Z]+$'."),
+        ({"items": []}, "Must not be empty."),
+        ({"items": [1] * 1001}, "Send at most 1,000 items."),
+        ({"items": {}}, "Send a list."),
+        ({"day": "yesterday"}, "Send a date as YYYY-MM-DD."),
+        ({"kind": "half"}, "Must be 'full' or 'incremental'."),
+        ({"limit": 0}, "Must be at least 1."),
+        ({"limit": 201}, "Must be at most 200."),
+        ({"child": "perhaps"}, "Send true or false."),
+        ({"note": "\x07"}, "Must not contain control characters."),
+        ({"neme": "a"}, "There is no such field."),
+        ({"needed": "x"}, "Send a whole number."),
+        ({"needed": 1.5}, "Send a whole number."),
+    ],
+)
+def test_what_a_caller_reads_of_a_refused_value(values: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Wished.model_validate({"needed": 1} | values)
+    assert [sentence(error) for error in refused.value.errors()] == [said]
+
+
+def test_what_a_caller_reads_of_a_missing_value_and_of_no_object() -> None:
+    for value, said in (({}, "Is required."), (5, "Send an object.")):
+        with pytest.raises(ValidationError) as refused:
+            Wished.model_validate(value)
+        assert [sentence(error) for error in refused.value.errors()] == [said]
 
 
 def test_a_group_stops_after_twenty_rejections_in_a_row() -> None:

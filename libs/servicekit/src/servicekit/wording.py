@@ -1,0 +1,45 @@
+"""What is wrong with an input, in words for whoever sent it: pydantic's are for Python's developers."""
+
+from typing import Final
+
+from pydantic_core import ErrorDetails
+
+_LIST, _OBJECT, _WHOLE, _DATE = "Send a list.", "Send an object.", "Send a whole number.", "Send a date as YYYY-MM-DD."
+_SENTENCES: Final = {
+    "missing": "Is required.",
+    "extra_forbidden": "There is no such field.",
+    "too_long": "Send at most {max_length:,} items.",
+    "too_short": "Send at least {min_length:,} items.",
+    "string_too_long": "Use at most {max_length:,} characters.",
+    "string_too_short": "Use at least {min_length:,} characters.",
+    "string_type": "Send text.",
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "dict_type": _OBJECT,
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "bool_type": "Send true or false.",
+    "bool_parsing": "Send true or false.",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "date_type": _DATE,
+    "date_parsing": _DATE,
+    "date_from_datetime_parsing": _DATE,
+    "date_from_datetime_inexact": _DATE,
+    "greater_than_equal": "Must be at least {ge}.",
+    "less_than_equal": "Must be at most {le}.",
+    "literal_error": "Must be {expected}.",
+}
+_EMPTY: Final = "Must not be empty."
+
+
+def sentence(error: ErrorDetails) -> str:
+    """One of `ValidationError.errors()`. Of types that the table does not have, pydantic's own words."""
+    values = error.get("ctx", {})
+    if values.get("min_length") == 1:
+        return _EMPTY
+    if error["type"] in _SENTENCES:
+        return _SENTENCES[error["type"]].format(**values)
+    words = error["msg"].removeprefix("Value error, ")
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
