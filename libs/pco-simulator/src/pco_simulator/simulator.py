@@ -58,7 +58,7 @@ class Simulator:
         live = Settings()
         simulator = cls(
             world=world,
-            store=TokenStore(state_dir, world),
+            store=TokenStore(state_dir, world, world.shape.seed),
             settings=live,
             faults=Faults(),
             journal=Journal(live.journal_requests, live.journal_writes),

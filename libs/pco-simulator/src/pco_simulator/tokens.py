@@ -122,7 +122,7 @@ _ROW_TYPES: dict[str, type[Any]] = {
 class TokenStore:
     """Everything that lets somebody in."""
 
-    def __init__(self, state_dir: Path | None, world: World) -> None:
+    def __init__(self, state_dir: Path | None, world: World, seed: int) -> None:
         self._world = world
         self._tables = _Tables()
         self._callers: dict[str, Caller] = {}
@@ -136,7 +136,7 @@ class TokenStore:
         self.signing_key = self._load_key()
         self._prune()
         for login in world.logins:
-            self._ensure_personal_access_token(login, world.shape.seed)
+            self._ensure_personal_access_token(login, seed)
 
     def close(self) -> None:
         """Close the file."""

@@ -338,9 +338,32 @@ async def test_the_document_describes_every_route(gateway: httpx.AsyncClient) ->
             names = {parameter["name"] for parameter in described["parameters"] if parameter["in"] == "query"}
             assert names == set(route.query.model_fields), route
         assert "application/problem+json" in described["responses"]["401"]["content"]
+        for status in ("400", "415"):
+            assert (status in described["responses"]) == (route.request is not None), route
     assert {"/api/v1/me", "/api/v1/live", "/api/v1/console-settings"} <= document["paths"].keys()
     references = set(json.dumps(document).split('"#/components/schemas/')[1:])
     assert {reference.split('"')[0] for reference in references} <= document["components"]["schemas"].keys()
+
+
+async def test_the_document_shows_what_many_records_are_sent_as(gateway: httpx.AsyncClient) -> None:
+    schemas = (await gateway.get("/api/v1/openapi.json")).json()["components"]["schemas"]
+    for name, shown in (("members", "BulkMember"), ("families", "BulkFamily")):
+        listed = schemas["BulkUpsert"]["properties"][name]
+        assert listed["items"] == {"$ref": f"#/components/schemas/{shown}"}
+        assert "an entry that is no object refuses the call" in listed["description"]
+        assert "external_id" in schemas[shown]["required"]
+
+
+async def test_a_method_that_is_not_there_learns_which_are(gateway: httpx.AsyncClient, provider: Any) -> None:
+    for path, methods in (
+        ("/api/v1/people/members", "GET, POST"),
+        ("/api/v1/people/members/one", "GET, PATCH, DELETE"),
+        ("/api/v1/people/bulk", "PUT"),
+        ("/api/v1/me", "GET"),
+        ("/people", "GET, HEAD"),
+    ):
+        answer = await gateway.request("OPTIONS", path, headers=provider.headers())
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods), path
 
 
 async def test_the_console_is_served_strictly(gateway: httpx.AsyncClient, provider: Any) -> None:

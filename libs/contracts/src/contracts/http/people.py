@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, EmailStr, Field
+from pydantic import AfterValidator, BeforeValidator, EmailStr, Field
 
 from contracts.base import Model, Timestamp
 from contracts.http.common import FieldError, Intent, PageQuery
@@ -97,15 +97,22 @@ class BulkFamily(Intent):
     pco_id: PcoId | None = None
 
 
+def _judged_later(value: Any) -> Any:
+    return value
+
+
+_ALONE = "One with unacceptable values is refused alone, by its position; an entry that is no object refuses the call."
+
+
 class BulkUpsert(Intent):
     """Members first, then families. The same call twice has the effect of once."""
 
-    members: tuple[dict[str, Any], ...] = Field(
-        default=(), max_length=1000, description="Each as `BulkMember`; a bad one is refused alone."
-    )
-    families: tuple[dict[str, Any], ...] = Field(
-        default=(), max_length=1000, description="Each as `BulkFamily`; a bad one is refused alone."
-    )
+    members: tuple[
+        Annotated[dict[str, Any], BeforeValidator(_judged_later, json_schema_input_type=BulkMember)], ...
+    ] = Field(default=(), max_length=1000, description=_ALONE)
+    families: tuple[
+        Annotated[dict[str, Any], BeforeValidator(_judged_later, json_schema_input_type=BulkFamily)], ...
+    ] = Field(default=(), max_length=1000, description=_ALONE)
 
 
 class BulkRejected(Model):

@@ -25,6 +25,10 @@ PROBLEMS = {
     503: "The owner of this part is away; `Retry-After` says for how long",
     504: "The owner of this part did not answer in time",
 }
+BODY_PROBLEMS = {
+    400: "The body is no JSON that can be read",
+    415: "Not sent with `Content-Type: application/json`",
+}
 DESCRIPTION = (
     "Members and families in two-way sync with Planning Center. Every call needs a bearer token (JWT) of the "
     "platform's identity provider. Errors are problem documents (RFC 9457). Lists are paged by `after` and `next`. "
@@ -50,7 +54,7 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
             tags=[_PARTS[route.path.split("/")[3]]],
             responses={
                 status: {"description": text, "content": {"application/problem+json": {"schema": _PROBLEM}}}
-                for status, text in PROBLEMS.items()
+                for status, text in sorted((PROBLEMS | (BODY_PROBLEMS if route.request else {})).items())
             },
         )
     described.include_router(own)
