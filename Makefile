@@ -31,7 +31,7 @@ help: ## what can be done here
 install: $(INSTALLED) ## put everything into .venv (the other targets do it by themselves)
 
 run: $(INSTALLED) ## start everything: make run PORT=8080 SIMULATOR_PORT=8090 PEOPLE=1000
-	@$(BIN)/python -m local_stack --state "$(STATE)" --port="$(PORT)" --simulator-port="$(SIMULATOR_PORT)" \
+	@exec $(BIN)/python -m local_stack --state "$(STATE)" --port="$(PORT)" --simulator-port="$(SIMULATOR_PORT)" \
 		$(if $(PEOPLE),--people="$(PEOPLE)")
 
 clean-run: $(INSTALLED) ## forget everything that `make run` kept

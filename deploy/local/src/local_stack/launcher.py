@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         output("stack", "stopped")
         return 0
     except LocalStackError as error:
-        output.plain(f"\n{error}")
+        output.plain(str(error))
         return 1
 
 

@@ -315,7 +315,7 @@ class Stack:
             ) from None
         self._church = kept or Shape(**wanted)
         another = any(getattr(self._church, name) != value for name, value in wanted.items())
-        sentence = f"The church of {self._church.people:,} people is kept; `make clean-run` makes room for another."
+        sentence = f"The church of {self._church.people:,} people is kept; `make clean-run` forgets everything and makes room for another."
         self.kept_church = sentence if another else ""
 
     def _start_in_parallel(self) -> None:

@@ -7,7 +7,7 @@ from pydantic_core import ErrorDetails
 _LIST, _OBJECT, _WHOLE, _DATE = "Send a list.", "Send an object.", "Send a whole number.", "Send a date as YYYY-MM-DD."
 _SENTENCES: Final = {
     "missing": "Is required.",
-    "extra_forbidden": "There is no such field.",
+    "extra_forbidden": "Is not known here: check its spelling.",
     "too_long": "Send at most {max_length:,} items.",
     "too_short": "Send at least {min_length:,} items.",
     "string_too_long": "Use at most {max_length:,} characters.",

@@ -93,7 +93,7 @@ class Wished(BaseModel):
         ({"limit": 201}, "Must be at most 200."),
         ({"child": "perhaps"}, "Send true or false."),
         ({"note": "\x07"}, "Must not contain control characters."),
-        ({"neme": "a"}, "There is no such field."),
+        ({"neme": "a"}, "Is not known here: check its spelling."),
         ({"needed": "x"}, "Send a whole number."),
         ({"needed": 1.5}, "Send a whole number."),
     ],
