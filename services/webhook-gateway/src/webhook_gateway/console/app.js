@@ -2,9 +2,9 @@
 
 import { get, onSessionEnd, search } from "./api.js";
 import * as live from "./live.js";
-import { action, ask, icon, notice, run } from "./parts/look.js";
+import { action, ask, heading, icon, notice, run } from "./parts/look.js";
 import { announce, h, update } from "./parts/dom.js";
-import { sentenceOf } from "./parts/problem.js";
+import { Problem, sentenceOf } from "./parts/problem.js";
 import { number } from "./parts/words.js";
 import * as session from "./session.js";
 
@@ -22,7 +22,9 @@ import * as session from "./session.js";
  *   here: (changes: import("./api.js").Query) => string,
  *   note: (changes: import("./api.js").Query) => void,
  *   keep: (unsaved: () => boolean) => void,
- * }} Context `note` puts something into the address without opening it; `keep` guards input that is not saved
+ *   absent: (error: unknown) => never,
+ * }} Context `note` puts something into the address without opening it; `keep` guards input that is not saved;
+ *   `absent` shows instead of the page that its record is not there, and throws on what failed otherwise
  */
 /** @typedef {{ show: (context: Context) => Promise<unknown> | unknown }} Page */
 
@@ -30,7 +32,7 @@ import * as session from "./session.js";
 const PAGES = [
   [/^\/(?:integrations)?$/, "/integrations", "Integrations", () => import("./pages/integrations.js")],
   [/^\/runs$/, "/integrations", "Sync history", () => import("./pages/runs.js")],
-  [/^\/runs\/([^/]+)$/, "/integrations", "Sync run", () => import("./pages/run.js")],
+  [/^\/runs\/([^/]+)$/, "/integrations", "Sync", () => import("./pages/run.js")],
   [/^\/settings$/, "/integrations", "Settings", () => import("./pages/settings.js")],
   [/^\/people$/, "/people", "People", () => import("./pages/people.js")],
   [/^\/people\/([^/]+)$/, "/people", "Person", () => import("./pages/member.js")],
@@ -98,8 +100,18 @@ async function open(address, focus = true) {
   document.title = `${title} · ${PRODUCT}`;
   /** @param {import("./api.js").Query} changes */
   const here = (changes) => pathname + search({ ...Object.fromEntries(query), ...changes });
+  /** @type {Context["absent"]} */
+  const absent = (error) => {
+    if (!signal.aborted && error instanceof Problem && error.status === 404) {
+      leaving.abort();
+      showAbsent(title, entry);
+    }
+    throw error;
+  };
   try {
-    const page = await read();
+    const page = await read().catch(() => {
+      throw new Problem("This page can't be read from the server right now. What was saved stays as it is.");
+    });
     if (signal.aborted) return;
     await page.show({
       main,
@@ -120,18 +132,39 @@ async function open(address, focus = true) {
         shown = location.href;
       },
       keep: (ask) => (unsaved = ask),
+      absent,
     });
   } catch (error) {
     if (signal.aborted) return;
-    main.append(
-      notice("bad", h("p", {}, sentenceOf(error)), action("Reload this page", () => open(location.href))),
-    );
+    if (!main.querySelector("h1")) main.prepend(heading(title));
+    main.append(notice("bad", h("p", {}, sentenceOf(error)), h("div", { class: "row" }, action("Try again", readAgain))));
   }
   if (signal.aborted) return;
   // Who has begun to type while the page was still being read stays there.
   if (focus && !main.contains(document.activeElement)) main.querySelector("h1")?.focus({ preventScroll: true });
   announce(`${main.querySelector("h1")?.textContent ?? title}`);
   scrollTo(0, history.state?.scroll ?? 0);
+}
+
+/** A browser may keep a module that it could not read as failed for as long as the document lives. */
+async function readAgain() {
+  await get("/me");
+  location.reload();
+}
+
+/**
+ * @param {string} title of the page
+ * @param {string} above the address of the list
+ */
+function showAbsent(title, above) {
+  const list = RAIL.find(([address]) => address === above)?.[1];
+  main.replaceChildren(
+    heading(`There is no such ${title.toLowerCase()}`),
+    h("p", {}, "It was deleted, or the address is not complete. Nothing was changed."),
+    h("p", {}, h("a", { href: title === "Sync" ? "/runs" : above }, title === "Sync" ? "See every sync in the sync history" : `Go to ${list}`)),
+  );
+  main.querySelector("h1")?.focus({ preventScroll: true });
+  announce(main.querySelector("h1")?.textContent ?? "");
 }
 
 const mayLeave = () => !unsaved() || confirm("What you typed is not saved. Leave without saving it?");
@@ -310,6 +343,7 @@ async function start() {
   addEventListener("beforeunload", (event) => {
     if (unsaved()) event.preventDefault();
   });
+  addEventListener("pagehide", () => history.replaceState({ scroll: scrollY }, ""));
   void countConflicts();
   live.follow("/conflicts/count", countConflicts, new AbortController().signal);
   void live.start(connected);

@@ -13,6 +13,7 @@ import { number } from "../parts/words.js";
 /** @param {import("../app.js").Context} context */
 export async function show(context) {
   const { main, query, signal, admin } = context;
+  const box = searchBox(context, "Search families", "Name");
   const families = list(context, {
     caption: "Families",
     columns: ["Name", "Members", "Planning Center", "Changed"],
@@ -37,7 +38,7 @@ export async function show(context) {
   });
   main.append(
     heading("Families", admin ? h("a", { href: "/families/new" }, "Add a family") : null),
-    searchBox(context, "Search families", "Name"),
+    box,
     families.element,
   );
   await families.ready;

@@ -13,6 +13,24 @@ import { fullName } from "../parts/words.js";
 /** @param {import("../app.js").Context} context */
 export async function show(context) {
   const { main, query, signal, admin } = context;
+  const filters = h(
+    "div",
+    { class: "stack" },
+    searchBox(context, "Search people", "Name or email"),
+    chips("Planning Center", context, "state", [
+      ["", "All"],
+      ["linked", "Linked"],
+      ["local", "Only here"],
+      ["gone", "Gone in Planning Center"],
+      ["held", "Held"],
+      ["inactive", "Inactive"],
+    ]),
+    chips("Adults and children", context, "child", [
+      ["", "Adults and children"],
+      ["false", "Adults"],
+      ["true", "Children"],
+    ]),
+  );
   const filtered = ["q", "state", "child"].some((name) => query.get(name));
   const members = list(context, {
     caption: "Members and children",
@@ -43,24 +61,7 @@ export async function show(context) {
       h("a", { href: "/held" }, "Held matches"),
       admin ? h("a", { href: "/people/new" }, "Add a person") : null,
     ),
-    h(
-      "div",
-      { class: "stack" },
-      searchBox(context, "Search people", "Name or email"),
-      chips("Planning Center", context, "state", [
-        ["", "All"],
-        ["linked", "Linked"],
-        ["local", "Only here"],
-        ["gone", "Gone in Planning Center"],
-        ["held", "Held"],
-        ["inactive", "Inactive"],
-      ]),
-      chips("Adults and children", context, "child", [
-        ["", "Adults and children"],
-        ["false", "Adults"],
-        ["true", "Children"],
-      ]),
-    ),
+    filters,
     members.element,
   );
   await members.ready;

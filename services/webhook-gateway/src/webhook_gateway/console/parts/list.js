@@ -14,6 +14,7 @@ import { number } from "./words.js";
 
 const STEP = 50;
 const MOST_AT_ONCE = 200;
+const MOST = 10_000;
 
 /**
  * @template T
@@ -52,6 +53,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   /** @type {number | null} */
   let total = null;
   let asked = 0;
+  let length = Math.min(Number(context.query.get("rows")) || STEP, MOST);
 
   /** @param {T} item */
   function row(item) {
@@ -68,7 +70,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
       ...cells(item).map((cell, position) =>
         position === 0
           ? h("th", { scope: "row" }, address ? h("a", { href: address }, cell) : cell)
-          : h("td", { "data-label": columns[position] }, cell),
+          : h("td", { "data-label": columns[position] || null }, cell),
       ),
     );
     return made;
@@ -150,13 +152,14 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
 
   async function extend() {
     await fetchRows(next, STEP);
-    context.note({ rows: rows.size });
+    length = rows.size;
+    context.note({ rows: length });
   }
 
-  /** Read again from the start, as many rows as are shown. */
+  /** Read again from the start, as many rows as are shown or were asked for. */
   async function reload() {
     fresh.hidden = true;
-    await fetchRows(null, Math.max(rows.size, STEP));
+    await fetchRows(null, length);
   }
 
   function offer() {
@@ -216,18 +219,19 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     ),
   );
   more.hidden = true;
-  const ready = fetchRows(null, Math.min(Number(context.query.get("rows")) || STEP, 10_000));
+  const ready = reload();
   return { element, reload, replace, ready };
 }
 
 /**
- * Filters as chips: links, so that the address holds them.
+ * Filters as chips: links, so that the address holds them. One that is not among the choices is none.
  * @param {string} label
  * @param {Context} context
  * @param {string} name the query's parameter
  * @param {[value: string, text: string][]} choices
  */
 export function chips(label, context, name, choices) {
+  if (!choices.some(([value]) => value === (context.query.get(name) ?? ""))) context.note({ [name]: null });
   const chosen = context.query.get(name) ?? "";
   return h(
     "nav",

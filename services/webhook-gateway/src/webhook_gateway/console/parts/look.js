@@ -1,7 +1,7 @@
 // Small pieces of every page: icons, status, notices, times, dialogs, forms.
 
 import { h, announce } from "./dom.js";
-import { ago, exact } from "./words.js";
+import { ago, count, exact, number } from "./words.js";
 import { Problem, sentenceOf } from "./problem.js";
 
 /** @typedef {import("./dom.js").Child} Child */
@@ -131,6 +131,7 @@ const BUSY = ["disabled", "data-busy"];
  * @param {() => unknown} work
  */
 export async function run(origin, work) {
+  const focused = origin instanceof HTMLFormElement ? document.activeElement : origin;
   const buttons = origin instanceof HTMLFormElement ? [...origin.querySelectorAll("button")] : [origin];
   const place = origin instanceof HTMLFormElement ? origin : (origin.closest(".row, .dialog-actions") ?? origin);
   const next = origin instanceof HTMLFormElement ? origin.querySelector(".failure") : place.nextElementSibling;
@@ -141,21 +142,41 @@ export async function run(origin, work) {
   } catch (error) {
     const marked = origin instanceof HTMLFormElement && error instanceof Problem && showFieldErrors(origin, error);
     const sentence = marked ? "Correct the marked fields and save again. Nothing was saved." : sentenceOf(error);
-    const said = notice("bad", h("p", {}, sentence));
+    const said = notice("bad", h("p", {}, sentence), error instanceof Problem && error.remedy && h("div", { class: "row" }, error.remedy));
     said.classList.add("failure");
     said.dataset.key = "failure";
     if (origin instanceof HTMLFormElement) {
-      (origin.querySelector(".row, .dialog-actions") ?? origin).before(said);
+      (origin.querySelector("button:not([type])")?.closest(".row, .dialog-actions") ?? origin).before(said);
     } else place.after(said);
   } finally {
     for (const button of buttons) for (const name of BUSY) button.removeAttribute(name);
     // Disabling took the focus away; it comes back unless it went elsewhere meanwhile. A button that is gone leaves it
     // to the page's heading.
     if (document.activeElement === document.body) {
-      if (origin.isConnected) (buttons[0] ?? origin).focus();
+      if (focused instanceof HTMLElement && focused.isConnected) focused.focus();
       else /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true });
     }
   }
+}
+
+/**
+ * Longer text than the server takes is not cut: it is said while it is typed, and not sent.
+ * @param {HTMLInputElement} input
+ * @param {number} most characters
+ */
+export function limit(input, most) {
+  const length = [...input.value.trim()].length;
+  input.setCustomValidity(length > most ? `At most ${count(most, "character")}; there are ${number(length)}.` : "");
+}
+
+/** Show what `setCustomValidity` was told, or the hint again. @param {HTMLInputElement} input @param {string} [hint] */
+export function showValidity(input, hint = "") {
+  const note = document.getElementById(input.getAttribute("aria-describedby") ?? "");
+  if (input.validity.customError) input.setAttribute("aria-invalid", "true");
+  else input.removeAttribute("aria-invalid");
+  if (!note) return;
+  note.className = input.validity.customError ? "error" : "small quiet";
+  note.textContent = input.validity.customError ? input.validationMessage : hint;
 }
 
 /**
@@ -163,15 +184,21 @@ export async function run(origin, work) {
  * @param {string} label
  * @param {string} name
  * @param {{ value?: string | number | null, type?: string, hint?: string, required?: boolean, autocomplete?: string,
- *   min?: number, max?: number | string, maxlength?: number, pattern?: string, title?: string, options?: [string, string][], disabled?: boolean }} [options]
+ *   min?: number, max?: number | string, most?: number, pattern?: string, title?: string, options?: [string, string][], disabled?: boolean }} [options]
  */
 export function field(label, name, options = {}) {
-  const { value, hint, options: choices, ...rest } = options;
+  const { value, hint, most, options: choices, ...rest } = options;
   const id = `f-${name.replace(/\W/g, "-")}`;
   const props = { id, name, "aria-describedby": `${id}-note`, autocomplete: "off", ...rest };
   const control = choices
     ? h("select", { ...props, value: value ?? "" }, ...choices.map(([key, text]) => h("option", { value: key }, text)))
     : h("input", { type: "text", ...props, value: value ?? "" });
+  if (most && control instanceof HTMLInputElement) {
+    control.oninput = () => {
+      limit(control, most);
+      showValidity(control, hint);
+    };
+  }
   return h(
     "div",
     { class: rest.type === "number" ? "field short" : "field" },

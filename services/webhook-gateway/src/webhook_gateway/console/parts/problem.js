@@ -15,6 +15,8 @@ export class Problem extends Error {
     /** By field. @type {Map<string, string>} */
     this.errors = new Map((about.errors ?? []).map(({ field, message }) => [field.replace(/^body\./, ""), message]));
     this.retryAfter = about.retryAfter ?? 0;
+    /** What can be done about it, to be shown beside the sentence. @type {Node | null} */
+    this.remedy = null;
   }
 }
 

@@ -1,6 +1,10 @@
 // A search field whose text is in the address.
 
 import { h } from "./dom.js";
+import { limit } from "./look.js";
+
+/** Characters that the server takes. */
+export const MOST = 100;
 
 /**
  * @param {import("../app.js").Context} context
@@ -8,6 +12,7 @@ import { h } from "./dom.js";
  * @param {string} placeholder
  */
 export function searchBox(context, label, placeholder) {
+  if ((context.query.get("q")?.length ?? 0) > MOST) context.note({ q: null });
   return h(
     "form",
     {
@@ -25,7 +30,7 @@ export function searchBox(context, label, placeholder) {
       "aria-label": label,
       placeholder,
       value: context.query.get("q"),
-      maxlength: 100,
+      oninput: (/** @type {Event} */ event) => limit(/** @type {HTMLInputElement} */ (event.currentTarget), MOST),
     }),
     h("button", {}, "Search"),
   );
