@@ -158,6 +158,7 @@ function peopleParts(context, cards) {
  */
 function statusOf({ admin }, known) {
   const running = known.run;
+  const asks = running?.state === "waiting" && running.question;
   /** @type {[number, string, string, string][]} */
   const attention = [
     [known.held, "held match", "held matches", "/held"],
@@ -177,11 +178,11 @@ function statusOf({ admin }, known) {
         "dd",
         {},
         known.last_run
-          ? [h("a", { href: at`/runs/${known.last_run.id}` }, when(known.last_run.finished_at)), " ", runStatus(known.last_run)]
+          ? [h("a", { href: at`/runs/${known.last_run.id}` }, when(known.last_run.finished_at)), " ", runStatus(known.last_run, admin)]
           : "Never",
       ),
       h("dt", {}, "Next sync"),
-      h("dd", {}, known.next_run_at ? (Date.parse(known.next_run_at) > Date.now() ? when(known.next_run_at) : "In a moment") : admin ? "After the first Sync Now" : "After the first sync"),
+      h("dd", {}, nextSync(known, admin)),
     ),
     attention.some(([amount]) => amount > 0) &&
       h(
@@ -195,13 +196,20 @@ function statusOf({ admin }, known) {
       h(
         "div",
         { key: "run", class: "stack tight" },
-        runStatus(running, true),
-        running.question
-          ? h("p", {}, h("a", { href: at`/runs/${running.id}` }, "The sync waits for your answer"))
-          : progressOf(running),
-        h("p", {}, h("a", { href: at`/runs/${running.id}` }, "View the sync")),
+        h("div", { class: "row" }, runStatus(running, admin, true)),
+        asks ? null : progressOf(running),
+        h("p", {}, h("a", { href: at`/runs/${running.id}` }, asks && admin ? "See the question and answer it" : "View the sync")),
       ),
   ];
+}
+
+/** @param {PeopleStatus} known @param {boolean} admin */
+function nextSync(known, admin) {
+  if (known.next_run_at) return Date.parse(known.next_run_at) > Date.now() ? when(known.next_run_at) : "In a moment";
+  if (!known.connected) return "Once Planning Center is connected again";
+  if (known.run) return "After the sync in progress";
+  const which = known.last_run ? "next" : "first";
+  return admin ? `After the ${which} Sync Now` : `After the ${which} sync`;
 }
 
 /** @param {ConnectionCard} card */
@@ -245,8 +253,7 @@ function card(context, card, connections, people, said, reload) {
         h(
           "p",
           {},
-          card.reason ??
-            "Planning Center no longer accepts our sign-in. Nothing was lost; changes wait until an administrator reconnects.",
+          reason(card, context.admin),
         ),
       ),
     card.state === "closing" && h("p", {}, "No new work is begun. Access is being taken back at Planning Center."),
@@ -288,6 +295,12 @@ function card(context, card, connections, people, said, reload) {
   );
 }
 
+/** An administrator has the button right below. @param {ConnectionCard} card @param {boolean} admin */
+function reason(card, admin) {
+  const sentence = card.reason ?? "Planning Center no longer accepts our sign-in. Nothing was lost; changes wait. Ask an administrator to reconnect.";
+  return admin ? sentence.replace("Ask an administrator to reconnect", "Reconnect to go on") : sentence;
+}
+
 /**
  * @param {Context} context
  * @param {ConnectionCard} card
@@ -308,6 +321,8 @@ function buttons(context, card, connections, people, said, reload) {
     const run = await post("/people/runs", { kind: "full" });
     context.go(at`/runs/${run.id}`);
   };
+  const other = connections[product === "people" ? "calendar" : "people"];
+  const free = other.state === "not_connected" || other.state === "needs_authorization";
   const former = card.generation > 0 && (state === "not_connected" || state === "needs_authorization" || state === "closing");
   const receipt = former && action("View the receipt", () => showReceipt(context, product), { class: "link" });
   if (!admin) {
@@ -345,7 +360,9 @@ function buttons(context, card, connections, people, said, reload) {
         action(state === "needs_authorization" ? "Add Calendar Access" : `Connect ${name}`, connect, { class: "primary" }),
         receipt,
         former && card.pco_organization_name
-          ? action("Connect another organization", () => forget(card.pco_organization_name ?? "", said, reload), { class: "link" })
+          ? free
+            ? action("Connect another organization", () => forget(card.pco_organization_name ?? "", said, reload), { class: "link" })
+            : h("p", { class: "quiet small" }, `${PRODUCTS[other.product]} uses the same organization: to connect another one, disconnect it first.`)
           : null,
       );
   }

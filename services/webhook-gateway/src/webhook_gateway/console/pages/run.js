@@ -1,16 +1,17 @@
-// One sync run: live progress, its question, its counts and the list behind each of them.
+// One sync: live progress, its question, its counts and the list behind each of them.
 
 import { at, get, post } from "../api.js";
 import { h } from "../parts/dom.js";
 import { list } from "../parts/list.js";
 import { action, announce, heading, run as work, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
-import { progressOf, runStatus } from "../parts/progress.js";
+import { needsReconnect, progressOf, runStatus } from "../parts/progress.js";
 import {
   PHASE_ORDER,
   count,
   duration,
   fieldName,
+  hasList,
   inProgress,
   intention,
   number,
@@ -29,13 +30,15 @@ import {
 
 /** @param {Context} context */
 export async function show(context) {
-  const { main, id, query, signal, admin } = context;
-  const outcome = query.get("outcome");
+  const { main, id, query, signal, admin, absent } = context;
+  const asked = query.get("outcome");
+  const outcome = asked && hasList(asked) ? asked : null;
+  if (asked && !outcome) context.note({ outcome: null });
   let state = "";
   /** @type {import("../parts/part.js").Part<Run>} */
   const page = part({
     signal,
-    load: () => get(at`/people/runs/${id}`, undefined, signal),
+    load: () => get(at`/people/runs/${id}`, undefined, signal).catch(absent),
     follows: ["/people/runs"],
     onFact: (fact, /** @type {Run} */ value) => {
       const run = /** @type {Run | undefined} */ (fact.body.run);
@@ -43,7 +46,7 @@ export async function show(context) {
       return run.version > value.version ? run : value;
     },
     render: (/** @type {Run} */ run) => {
-      if (state && state !== run.state) announce(`Sync run: ${runState(run)}.`);
+      if (state && state !== run.state) announce(`Sync: ${runState(run, admin)}.`);
       if (state && state !== run.state) void ended.reload();
       state = run.state;
       return content(run, admin, outcome, page.show, context);
@@ -56,7 +59,7 @@ export async function show(context) {
     load: () => get(at`/people/runs/${id}/rejections`, undefined, signal),
     render: (/** @type {import("../types.d.ts").Page<import("../types.d.ts").RejectionGroup>} */ groups) => refused(groups.items),
   });
-  main.append(heading("Sync run", h("a", { href: "/runs" }, "Sync history")), page.element, ended.element);
+  main.append(heading("Sync", h("a", { href: "/runs" }, "Sync history")), page.element, ended.element);
   if (outcome) {
     const items = list(context, {
       caption: outcomeName(outcome),
@@ -100,7 +103,7 @@ function content(run, admin, outcome, showRun, context) {
     h(
       "section",
       { key: "state", class: "card", "aria-label": "State" },
-      h("div", { class: "row spread" }, runStatus(run, true), h("span", { class: "quiet" }, runKind(run))),
+      h("div", { class: "row spread" }, runStatus(run, admin, true), h("span", { class: "quiet" }, runKind(run))),
       h("p", {}, "Started ", when(run.started_at ?? run.created_at), " by ", runTrigger(run), tookOf(run)),
       run.message ? h("p", { key: "message" }, run.message) : null,
       going
@@ -117,6 +120,9 @@ function content(run, admin, outcome, showRun, context) {
               ),
             ),
             progressOf(run),
+            needsReconnect(run)
+              ? h("p", { key: "reconnect" }, h("a", { href: "/integrations" }, admin ? "Reconnect on the Integrations page" : "See the connection on the Integrations page"))
+              : null,
           ]
         : h("p", { class: "quiet" }, `${count(run.progress.requests, "request")} to Planning Center`),
       going && admin && run.state !== "stopping"
@@ -137,14 +143,12 @@ function content(run, admin, outcome, showRun, context) {
           h(
             "div",
             { class: "counts" },
-            ...counts.map(([name, amount]) =>
-              h(
-                "a",
-                { key: name, href: context.here({ outcome: name, rows: null }), "aria-current": name === outcome && "true" },
-                h("strong", {}, number(amount)),
-                h("span", {}, outcomeName(name)),
-              ),
-            ),
+            ...counts.map(([name, amount]) => {
+              const content = [h("strong", {}, number(amount)), h("span", {}, outcomeName(name))];
+              return hasList(name)
+                ? h("a", { key: name, href: context.here({ outcome: name, rows: null }), "aria-current": name === outcome && "true" }, ...content)
+                : h("div", { key: name }, ...content, h("span", { class: "quiet small" }, "As they were, so not listed"));
+            }),
           ),
         )
       : null,
@@ -223,7 +227,7 @@ function question(run, asked, admin, showRun) {
           ),
           h("div", { class: "row" }, h("button", { class: "primary" }, "Continue the sync")),
         )
-      : h("p", { class: "quiet" }, "An administrator can answer this."),
+      : h("p", { class: "quiet" }, "Nothing is written until an administrator answers."),
   );
 }
 

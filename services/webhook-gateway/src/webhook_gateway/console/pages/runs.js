@@ -1,4 +1,4 @@
-// Sync history: every run, newest first.
+// Sync history, newest first.
 
 import { at, get } from "../api.js";
 import { h } from "../parts/dom.js";
@@ -11,11 +11,19 @@ import { duration, number, outcomeName, runKind, runTrigger } from "../parts/wor
 
 /** @param {import("../app.js").Context} context */
 export async function show(context) {
-  const { main, query, signal } = context;
+  const { main, query, signal, admin } = context;
+  const states = chips("State", context, "state", [
+    ["", "All"],
+    ["running", "Syncing"],
+    ["waiting", "Waiting"],
+    ["done", "Done"],
+    ["stopped", "Stopped"],
+    ["failed", "Failed"],
+  ]);
   const runs = list(context, {
-    caption: "Sync runs",
+    caption: "Syncs",
     columns: ["Started", "By", "What", "State", "Took", "Outcome", "Requests"],
-    noun: ["sync run", "sync runs"],
+    noun: ["sync", "syncs"],
     load: (after, limit) => get("/people/runs", { after, limit, state: query.get("state") }, signal),
     id: (/** @type {Run} */ run) => run.id,
     href: (run) => at`/runs/${run.id}`,
@@ -23,7 +31,7 @@ export async function show(context) {
       when(run.started_at ?? run.created_at),
       runTrigger(run),
       runKind(run),
-      runStatus(run),
+      runStatus(run, admin),
       run.started_at && run.finished_at
         ? duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)
         : null,
@@ -35,22 +43,18 @@ export async function show(context) {
     ],
     follows: ["/people/runs"],
     onFact: (fact) => (fact.type === "SyncRunStarted" ? { id: "", item: null } : { id: fact.body.run.id, item: fact.body.run }),
-    empty: () => [
-      h("h2", {}, "No sync yet"),
-      h("p", {}, "Each sync is listed here with what it changed."),
-      h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations to sync")),
-    ],
+    empty: () =>
+      query.get("state")
+        ? [h("h2", {}, "No sync in this state"), h("p", {}, h("a", { href: "/runs" }, "Show every sync"))]
+        : [
+            h("h2", {}, "No sync yet"),
+            h("p", {}, "Each sync is listed here with what it changed."),
+            h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations to sync")),
+          ],
   });
   main.append(
     heading("Sync history"),
-    chips("State", context, "state", [
-      ["", "All"],
-      ["running", "Syncing"],
-      ["waiting", "Waiting"],
-      ["done", "Done"],
-      ["stopped", "Stopped"],
-      ["failed", "Failed"],
-    ]),
+    states,
     runs.element,
   );
   await runs.ready;

@@ -11,25 +11,32 @@ const TONES = { queued: "calm", running: "busy", waiting: "warn", stopping: "war
 /** @type {Record<string, string>} */
 const IMAGES = { queued: "clock", waiting: "clock", stopped: "dash", failed: "alert" };
 
-/** @param {Run} run @param {boolean} [pill] */
-export const runStatus = (run, pill = false) =>
-  status(TONES[run.state] ?? "calm", runState(run), { pill, icon: IMAGES[run.state] });
+/** @param {Run} run @param {boolean} admin @param {boolean} [pill] */
+export const runStatus = (run, admin, pill = false) =>
+  status(TONES[run.state] ?? "calm", runState(run, admin), { pill, icon: IMAGES[run.state] });
+
+/** It goes on once Planning Center is connected again. @param {Run} run */
+export const needsReconnect = (run) => run.state === "waiting" && !run.question;
 
 /** @param {Run} run */
 export function progressOf(run) {
   const { phase, done, total, noun, requests, rate_per_second, eta_seconds_low, eta_seconds_high, waiting_for } =
     run.progress;
   const counted = total === null ? `${number(done)} ${noun} so far` : `${number(done)} of ${number(total)} ${noun}`;
+  const running = run.state === "running";
   const facts = [
     counted,
-    rate_per_second ? `${number(rate_per_second >= 10 ? Math.round(rate_per_second) : Math.round(rate_per_second * 10) / 10)} per second` : "",
+    running && rate_per_second ? `${number(rate_per_second >= 10 ? Math.round(rate_per_second) : Math.round(rate_per_second * 10) / 10)} per second` : "",
     `${count(requests, "request")} to Planning Center`,
-    eta_seconds_low !== null && eta_seconds_high !== null ? remaining(eta_seconds_low, eta_seconds_high) : "",
+    running && eta_seconds_low !== null && eta_seconds_high !== null ? remaining(eta_seconds_low, eta_seconds_high) : "",
   ];
   return h(
     "div",
     { key: "progress", class: "stack tight" },
-    h("progress", { "aria-label": phaseName(phase), max: total || 1, ...(total === null ? {} : { value: Math.min(done, total || 1) }) }),
+    // Without a total the bar moves, which would say that something is being done.
+    total === null && run.state === "waiting"
+      ? null
+      : h("progress", { "aria-label": phaseName(phase), max: total || 1, ...(total === null ? {} : { value: Math.min(done, total || 1) }) }),
     h("p", {}, h("strong", {}, phaseName(phase)), ": ", facts.filter(Boolean).join(" · ")),
     waiting_for ? h("p", { class: "quiet" }, waiting_for) : null,
   );

@@ -48,11 +48,12 @@ const UNITS = [
 
 /** @param {string} iso */
 export function ago(iso) {
-  const seconds = (new Date(iso).getTime() - Date.now()) / 1000;
+  const exactly = (new Date(iso).getTime() - Date.now()) / 1000;
+  const seconds = Math.round(exactly / 60) * 60;
   for (const [unit, size] of UNITS) {
-    if (Math.abs(seconds) >= size) return RELATIVE.format(Math.trunc(seconds / size), unit);
+    if (Math.abs(seconds) >= size) return RELATIVE.format(Math.round(seconds / size), unit);
   }
-  return seconds > 0 ? "in less than a minute" : "just now";
+  return exactly > 0 ? "in less than a minute" : "just now";
 }
 
 /** @param {number} seconds */
@@ -161,6 +162,9 @@ const INTENTIONS = {
 /** @param {string} name */
 export const intention = (name) => INTENTIONS[name] ?? outcomeName(name);
 
+/** Records that are as they were have no list. @param {string} outcome */
+export const hasList = (outcome) => outcome in OUTCOMES && outcome !== "unchanged";
+
 /** @param {string} outcome */
 export const outcomeName = (outcome) => OUTCOMES[outcome] ?? unslug(outcome);
 
@@ -175,9 +179,11 @@ const RUN_STATES = {
   failed: "Failed",
 };
 
-/** @param {Run} run */
-export const runState = (run) =>
-  run.state === "waiting" && run.question ? "Waiting for your answer" : (RUN_STATES[run.state] ?? unslug(run.state));
+/** @param {Run} run @param {boolean} admin who reads it */
+export function runState(run, admin) {
+  if (run.state === "waiting" && run.question) return admin ? "Waiting for your answer" : "Waiting for an administrator";
+  return RUN_STATES[run.state] ?? unslug(run.state);
+}
 
 /** @param {Run} run */
 export const runKind = (run) => (run.kind === "full" ? "Full sync" : "Changes only");
