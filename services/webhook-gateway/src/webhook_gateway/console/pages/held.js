@@ -3,7 +3,7 @@
 import { at, get, post } from "../api.js";
 import { announce, h } from "../parts/dom.js";
 import { chips } from "../parts/list.js";
-import { action, heading, status, when } from "../parts/look.js";
+import { action, confirm, heading, status, when } from "../parts/look.js";
 import { FIELDS } from "../parts/member.js";
 import { part } from "../parts/part.js";
 import { count, fieldName, fullName, shown } from "../parts/words.js";
@@ -12,6 +12,9 @@ import { count, fieldName, fullName, shown } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").HeldCandidate} Candidate */
 /** @typedef {import("../app.js").Context} Context */
 /** @typedef {import("../types.d.ts").Page<HeldMatch>} Held */
+
+const STEP = 25;
+const MOST = 200;
 
 const STATES = /** @type {const} */ ({
   open: ["warn", "Waits for an answer"],
@@ -23,27 +26,45 @@ const STATES = /** @type {const} */ ({
 /** @param {Context} context */
 export function show(context) {
   const { main, query, signal, admin } = context;
-  let shownCount = 25;
+  const states = chips("State", context, "state", [
+    ["", "Unanswered"],
+    ["open", "Waiting"],
+    ["later", "Later"],
+    ["same", "Same person"],
+    ["different", "Different people"],
+  ]);
+  const state = query.get("state");
+  let shownCount = Math.min(Number(query.get("rows")) || STEP, MOST);
+  let unanswered = 0;
   /** @type {import("../parts/part.js").Part<Held>} */
   const matches = part({
     signal,
     follows: ["/people/held-matches"],
-    load: () => get("/people/held-matches", { state: query.get("state") ?? "open", limit: Math.min(shownCount, 200) }, signal),
+    load: async () => {
+      /** @type {Held} */
+      const page = await get("/people/held-matches", { state, limit: shownCount }, signal);
+      if (state && page.items.length === 0) unanswered = (await get("/people/held-matches", { limit: 1 }, signal)).total ?? 0;
+      return page;
+    },
     render: (/** @type {Held} */ page) =>
       page.items.length === 0
         ? h(
             "div",
             { class: "card empty" },
-            h("h2", {}, "No held matches"),
-            h("p", {}, "When a sync is not sure that two records are the same person, they wait here for your answer. Neither is overwritten nor doubled meanwhile."),
+            h("h2", {}, state ? "No held matches in this state" : "No held matches"),
+            unanswered > 0
+              ? h("p", {}, h("a", { href: "/held" }, `${count(unanswered, "held match is", "held matches are")} unanswered: show ${unanswered === 1 ? "it" : "them"}`))
+              : null,
+            h("p", {}, "When a sync is not sure that two records are the same person, they wait here for an answer. Neither is overwritten nor doubled meanwhile."),
             h("p", {}, h("a", { href: "/people" }, "Go to People")),
           )
         : [
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : count(page.total, "held match", "held matches")),
             ...page.items.map((held) => match(held)),
-            page.next && shownCount < 200
+            page.next && shownCount < MOST
               ? action("Load more", () => {
-                  shownCount += 25;
+                  shownCount = Math.min(shownCount + STEP, MOST);
+                  context.note({ rows: shownCount });
                   return matches.reload();
                 })
               : null,
@@ -55,11 +76,27 @@ export function show(context) {
     const name = fullName(held.theirs);
     const answerable = admin && (held.state === "open" || held.state === "later");
     /** @param {"same" | "different" | "later"} answer @param {string} [member] */
-    const answer = async (answer, member) => {
-      await post(at`/people/held-matches/${held.id}/answer`, { answer, version: held.version, ...(member ? { member_id: member } : {}) });
+    const send = (answer, member) =>
+      post(at`/people/held-matches/${held.id}/answer`, { answer, version: held.version, ...(member ? { member_id: member } : {}) });
+    /** @param {"same" | "different" | "later"} answer */
+    const answered = async (answer) => {
       announce(`${name}: ${STATES[answer][1].toLowerCase()}.`);
       await matches.reload();
       main.querySelector("h1")?.focus();
+    };
+    /** @param {Candidate} candidate */
+    const same = async (candidate) => {
+      const done = await confirm({
+        title: "Are they the same person?",
+        text: [
+          h("p", {}, `${called(candidate)} here and ${name} in Planning Center become one person; from then on both sides are kept equal.`),
+          h("p", {}, "Where their values differ, the next sync goes by your settings. This cannot be taken back here."),
+        ],
+        verb: "Same person",
+        dangerous: false,
+        work: () => send("same", candidate.member.id),
+      });
+      if (done) await answered("same");
     };
     /** Two members may have one name: what tells them apart is said too. @param {Candidate} candidate */
     const called = ({ member }) => {
@@ -76,39 +113,43 @@ export function show(context) {
       h("div", { class: "row spread" }, h("h2", { id: `held-${held.id}` }, name), h("span", { class: "row" }, status(tone, word), h("span", { class: "quiet small" }, when(held.created_at)))),
       h("ul", { class: "bullets" }, ...held.reasons.map((reason) => h("li", {}, reason))),
       h(
-        "table",
-        { class: "table fold" },
-        h("caption", { class: "hidden-visually" }, `${name} in Planning Center, and who it may be here`),
+        "div",
+        { class: "scroll", tabindex: held.candidates.length > 3 && "0" },
         h(
-          "thead",
-          {},
+          "table",
+          { class: "table fold" },
+          h("caption", { class: "hidden-visually" }, `${name} in Planning Center, and who it may be here`),
           h(
-            "tr",
+            "thead",
             {},
-            h("th", { scope: "col" }, "Field"),
-            h("th", { scope: "col" }, "Planning Center"),
-            ...held.candidates.map(({ member }) => h("th", { scope: "col" }, "Here: ", h("a", { href: at`/people/${member.id}` }, fullName(member)))),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          ...FIELDS.filter((field) => [held.theirs, ...held.candidates.map(({ member }) => member)].some((values) => shown(values[field]))).map((field) =>
             h(
               "tr",
               {},
-              h("th", { scope: "row" }, fieldName(field)),
-              h("td", { "data-label": "Planning Center" }, shown(held.theirs[field]) || "—"),
-              ...held.candidates.map((candidate) => {
-                const { member } = candidate;
-                const value = shown(member[field]) || "—";
-                return h("td", { "data-label": `Here, ${called(candidate)}` }, value === (shown(held.theirs[field]) || "—") ? value : h("strong", {}, value));
-              }),
+              h("th", { scope: "col" }, "Field"),
+              h("th", { scope: "col" }, "Planning Center"),
+              ...held.candidates.map(({ member }) => h("th", { scope: "col" }, "Here: ", h("a", { href: at`/people/${member.id}` }, fullName(member)))),
             ),
           ),
-          held.candidates.length > 1 && held.candidates.some(({ reasons }) => reasons.length > 0)
-            ? h("tr", {}, h("th", { scope: "row" }, "Why"), h("td", {}), ...held.candidates.map((candidate) => h("td", { "data-label": `Here, ${called(candidate)}` }, candidate.reasons.join(" "))))
-            : null,
+          h(
+            "tbody",
+            {},
+            ...FIELDS.filter((field) => [held.theirs, ...held.candidates.map(({ member }) => member)].some((values) => shown(values[field]))).map((field) =>
+              h(
+                "tr",
+                {},
+                h("th", { scope: "row" }, fieldName(field)),
+                h("td", { "data-label": "Planning Center" }, shown(held.theirs[field]) || "—"),
+                ...held.candidates.map((candidate) => {
+                  const { member } = candidate;
+                  const value = shown(member[field]) || "—";
+                  return h("td", { "data-label": `Here, ${called(candidate)}` }, value === (shown(held.theirs[field]) || "—") ? value : h("strong", {}, value));
+                }),
+              ),
+            ),
+            held.candidates.length > 1 && held.candidates.some(({ reasons }) => reasons.length > 0)
+              ? h("tr", {}, h("th", { scope: "row" }, "Why"), h("td", {}), ...held.candidates.map((candidate) => h("td", { "data-label": `Here, ${called(candidate)}` }, candidate.reasons.join(" "))))
+              : null,
+          ),
         ),
       ),
       answerable
@@ -116,10 +157,18 @@ export function show(context) {
             "div",
             { class: "row" },
             ...held.candidates.map((candidate) =>
-              action(held.candidates.length === 1 ? "Same person" : `Same person as ${called(candidate)}`, () => answer("same", candidate.member.id), { class: "primary" }),
+              action(held.candidates.length === 1 ? "Same person" : `Same person as ${called(candidate)}`, () => same(candidate), { class: "primary" }),
             ),
-            action("Different people", () => answer("different")),
-            held.state === "open" ? action("Later", () => answer("later")) : null,
+            action("Different people", async () => {
+              await send("different");
+              await answered("different");
+            }),
+            held.state === "open"
+              ? action("Later", async () => {
+                  await send("later");
+                  await answered("later");
+                })
+              : null,
           )
         : null,
     );
@@ -127,13 +176,8 @@ export function show(context) {
 
   main.append(
     heading("Held matches", h("a", { href: "/people" }, "All people")),
-    h("p", { class: "quiet" }, "People in Planning Center who may be somebody you have here already. Nothing happens to them until you answer."),
-    chips("State", context, "state", [
-      ["", "Waiting"],
-      ["later", "Later"],
-      ["same", "Same person"],
-      ["different", "Different people"],
-    ]),
+    h("p", { class: "quiet" }, "People in Planning Center who may be somebody you have here already. Nothing happens to them until " + (admin ? "you answer." : "an administrator answers.")),
+    states,
     matches.element,
   );
 }
