@@ -3,6 +3,7 @@
 import { get, patch } from "../api.js";
 import { h } from "../parts/dom.js";
 import { field, heading, run as work } from "../parts/look.js";
+import { differing } from "../parts/member.js";
 
 /** @typedef {import("../types.d.ts").PeopleSettings} PeopleSettings */
 
@@ -10,7 +11,7 @@ import { field, heading, run as work } from "../parts/look.js";
 export async function show(context) {
   const { main, signal, admin } = context;
   /** @type {PeopleSettings} */
-  let settings = await get("/people/settings", undefined, signal);
+  const settings = await get("/people/settings", undefined, signal);
   const disabled = !admin;
 
   /** @param {string} name @param {string} value @param {string} title @param {string} hint */
@@ -43,6 +44,16 @@ export async function show(context) {
       inactivate_deleted: data.has("inactivate_deleted"),
     };
   };
+  /** What was changed elsewhere meanwhile is shown too. @param {PeopleSettings} saved */
+  function fill(saved) {
+    for (const [name, value] of Object.entries(saved)) {
+      const control = /** @type {HTMLInputElement | RadioNodeList} */ (form.elements.namedItem(name));
+      if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = value;
+      else control.value = String(value);
+    }
+    unchosen.hidden = saved.first_match !== null;
+  }
+  const unchosen = h("p", { class: "quiet small", hidden: settings.first_match !== null }, "Not chosen yet: the first sync asks, with counts and examples.");
   const form = h(
     "form",
     {
@@ -50,8 +61,8 @@ export async function show(context) {
       onsubmit: (/** @type {SubmitEvent} */ event) => {
         event.preventDefault();
         void work(form, async () => {
-          settings = await patch("/people/settings", read());
-          untouched = JSON.stringify(read());
+          fill(await patch("/people/settings", differing(read(), untouched)));
+          untouched = read();
           said.textContent = "Saved. The next sync obeys these settings.";
         });
       },
@@ -63,7 +74,7 @@ export async function show(context) {
       radio("first_match", "planning_center", "Planning Center's value", "What is replaced here stays in the record's history and can be undone."),
       radio("first_match", "ask", "Ask me", "Each difference becomes a conflict. Nothing is overwritten on either side."),
       radio("first_match", "ours", "Keep ours", "Values here replace those in Planning Center."),
-      settings.first_match === null ? h("p", { class: "quiet small" }, "Not chosen yet: the first sync asks, with counts and examples.") : null,
+      unchosen,
     ),
     h(
       "fieldset",
@@ -99,6 +110,7 @@ export async function show(context) {
   const said = h("p", { class: "quiet", role: "status" });
   form.append(said);
   main.append(heading("Settings of the People sync", h("a", { href: "/integrations" }, "Integrations")), form);
-  let untouched = JSON.stringify(read());
-  context.keep(() => admin && JSON.stringify(read()) !== untouched);
+  /** @type {Record<string, unknown>} */
+  let untouched = read();
+  context.keep(() => admin && Object.keys(differing(read(), untouched)).length > 0);
 }
