@@ -18,6 +18,7 @@ export function show(context) {
   const { main, query, signal } = context;
   let limit = Math.min(Number(query.get("rows")) || STEP, MOST);
   const family = query.get("family_id");
+  const open = query.get("open");
   /** @type {Conflict[]} */
   let earlier = [];
   /** @type {import("../parts/part.js").Part<Conflicts>} */
@@ -26,14 +27,17 @@ export function show(context) {
     follows: ["/conflicts"],
     load: async () => {
       earlier = [];
-      return get("/conflicts", { limit, family_id: family }, signal);
+      if (!open) return get("/conflicts", { limit, family_id: family }, signal);
+      /** @type {Conflict} */
+      const one = await get(at`/conflicts/${open}`, undefined, signal);
+      return { items: one.state === "open" ? [one] : [], next: null, total: null };
     },
     render: (/** @type {Conflicts} */ page) =>
       page.items.length === 0
         ? h(
             "div",
             { class: "card empty" },
-            h("h2", {}, "No open conflicts"),
+            h("h2", {}, open ? "This conflict is settled" : "No open conflicts"),
             h("p", {}, "When the same field was changed here and in Planning Center to different values, it is listed here. Nothing is overwritten on either side."),
             h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
           )
@@ -60,7 +64,8 @@ export function show(context) {
     h("p", { class: "quiet" }, "Changed here and in Planning Center to different values. Both sides keep their own value."),
     conflicts.element,
   );
-  if (family) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show conflicts of all families")));
+  if (open) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")));
+  else if (family) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show conflicts of all families")));
 }
 
 /** @param {Conflict} item */

@@ -2,9 +2,12 @@
 
 import { at, get, patch, post, remove } from "../api.js";
 import { announce, h, update } from "../parts/dom.js";
-import { action, confirm, field, heading, run as work, when } from "../parts/look.js";
+import { action, confirm, field, heading, limit, run as work, when } from "../parts/look.js";
+import { conflictOf } from "../parts/conflict.js";
 import { WRITTEN, linkStatus } from "../parts/member.js";
+import { otherwiseChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
+import { MOST } from "../parts/search.js";
 import { sentenceOf } from "../parts/problem.js";
 import { count, fullName } from "../parts/words.js";
 
@@ -31,9 +34,9 @@ export async function show(context) {
  * @param {Context} context
  * @returns {Promise<Known>}
  */
-async function read({ id, signal }) {
+async function read({ id, signal, absent }) {
   /** @type {Family} */
-  const family = await get(at`/people/families/${id}`, undefined, signal);
+  const family = await get(at`/people/families/${id}`, undefined, signal).catch(absent);
   const members = await Promise.all(family.member_ids.map((member) => get(at`/people/members/${member}`, undefined, signal)));
   return { family, members };
 }
@@ -42,6 +45,7 @@ async function read({ id, signal }) {
 function view(context) {
   const { id, main, signal, admin } = context;
   const title = heading("Family", h("a", { href: "/families" }, "All families"));
+  const conflict = conflictOf(context, "family", async () => id);
   const record = part({
     signal,
     load: () => read(context),
@@ -60,6 +64,7 @@ function view(context) {
           "section",
           { class: "card", "aria-label": "Members" },
           h("div", { class: "row spread" }, linkStatus(family), h("span", { class: "quiet small" }, "Changed ", when(family.updated_at))),
+          conflict.element,
           h("h2", {}, count(members.length, "member")),
           h(
             "ul",
@@ -120,13 +125,14 @@ function edit(context, known) {
   let contact = family?.primary_contact_id ?? null;
   let touched = false;
   let saved = false;
+  /** @type {Member[]} */
+  let matching = [];
   const members = h("ul", { class: "plain-list" });
   const found = h("ul", { class: "plain-list", role: "status" });
   const search = h("input", {
     type: "search",
     id: "f-find",
     placeholder: "Name or email",
-    maxlength: 100,
     oninput: () => void find(),
     // Enter looks for a person here; it must not save the family.
     onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && event.preventDefault(),
@@ -135,7 +141,7 @@ function edit(context, known) {
   function showMembers() {
     update(
       members,
-      chosen.size === 0 ? h("li", { class: "quiet" }, family?.link ? "Nobody. Find people below." : "Nobody yet. Find people below; the family goes to Planning Center once somebody is in it.") : null,
+      chosen.size === 0 ? h("li", { class: "quiet" }, family?.link ? "Nobody. Find people above." : "Nobody yet. Find people above: without anybody in it a family stays here only.") : null,
       ...[...chosen.values()].map((member) =>
         h(
           "li",
@@ -156,6 +162,7 @@ function edit(context, known) {
             if (contact === member.id) contact = null;
             touched = true;
             showMembers();
+            showFound();
             search.focus();
           }, { class: "link", name: `Remove ${fullName(member)}` }),
         ),
@@ -165,33 +172,44 @@ function edit(context, known) {
 
   async function find() {
     const text = search.value.trim();
+    limit(search, MOST);
+    matching = [];
     if (text.length < 2) return update(found);
+    if (!search.validity.valid) return update(found, h("li", {}, search.validationMessage));
     try {
       const page = await get("/people/members", { q: text, limit: 8 }, signal);
       if (search.value.trim() !== text) return;
-      const others = page.items.filter((/** @type {Member} */ member) => !chosen.has(member.id));
-      update(
-        found,
-        others.length === 0 ? h("li", { class: "quiet" }, "Nobody else matches.") : null,
-        ...others.map((/** @type {Member} */ member) =>
-          h(
-            "li",
-            { key: member.id, class: "row" },
-            action(`Add ${fullName(member)}`, () => {
-              chosen.set(member.id, member);
-              touched = true;
-              search.value = "";
-              update(found);
-              showMembers();
-              search.focus();
-            }),
-            h("span", { class: "quiet small" }, [member.child ? "Child" : "Adult", member.email].filter(Boolean).join(", ")),
-          ),
-        ),
-      );
+      matching = page.items.filter((/** @type {Member} */ member) => !chosen.has(member.id));
+      if (matching.length === 0) update(found, h("li", { class: "quiet" }, "Nobody else matches."));
+      else showFound();
     } catch (error) {
       if (!signal.aborted) update(found, h("li", {}, sentenceOf(error)));
     }
+  }
+
+  /** Who is added keeps the row: nothing else comes under a pointer that clicks twice. */
+  function showFound() {
+    if (matching.length === 0) return;
+    update(
+      found,
+      ...matching.map((member) =>
+        h(
+          "li",
+          { key: member.id, class: "row" },
+          chosen.has(member.id)
+            ? h("button", { key: "added", type: "button", disabled: true }, `Added ${fullName(member)}`)
+            : action(`Add ${fullName(member)}`, () => {
+                chosen.set(member.id, member);
+                touched = true;
+                showFound();
+                showMembers();
+                search.focus();
+                search.select();
+              }),
+          h("span", { class: "quiet small" }, [member.child ? "Child" : "Adult", member.email].filter(Boolean).join(", ")),
+        ),
+      ),
+    );
   }
 
   const form = h(
@@ -210,7 +228,7 @@ function edit(context, known) {
             primary_contact_id: contact,
           };
           const stored = family
-            ? await patch(at`/people/families/${family.id}`, { ...values, version: family.version })
+            ? await patch(at`/people/families/${family.id}`, { ...values, version: family.version }).catch(otherwiseChanged(context, "family"))
             : await post("/people/families", values);
           saved = true;
           announce("Saved.");
@@ -218,10 +236,10 @@ function edit(context, known) {
         });
       },
     },
-    field("Family name", "name", { value: family?.name, required: true, maxlength: 200, ...WRITTEN }),
-    h("fieldset", { class: "stack tight" }, h("legend", {}, "Members"), members),
+    field("Family name", "name", { value: family?.name, required: true, most: 200, ...WRITTEN }),
     h("div", { class: "field" }, h("label", { for: "f-find" }, "Find people to add"), search),
     found,
+    h("fieldset", { class: "stack tight" }, h("legend", {}, "Members"), members),
     h("div", { class: "row" }, h("button", { class: "primary" }, family ? "Save" : "Add this family"), h("a", { href: back }, "Cancel")),
   );
   context.keep(() => touched && !saved);

@@ -6,12 +6,16 @@ import { announce, h } from "../parts/dom.js";
 import { list } from "../parts/list.js";
 import { action, confirm, heading, notice, run as work, when } from "../parts/look.js";
 import { differing, linkStatus, memberFields, readMember, valuesOf } from "../parts/member.js";
+import { conflictOf } from "../parts/conflict.js";
 import { part } from "../parts/part.js";
+import { otherwiseChanged, showNewest } from "../parts/newest.js";
 import { fieldName, fullName, sentenceCase, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
 /** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
 /** @typedef {import("../app.js").Context} Context */
+
+const AGAIN = "The next sync adds this person in Planning Center again.";
 
 /** @param {Context} context */
 export async function show(context) {
@@ -52,7 +56,7 @@ function memberForm(context, member, verb, save, back) {
 }
 
 /** @param {Context} context */
-function add(context) {
+async function add(context) {
   const title = heading("Add a person", h("a", { href: "/people" }, "All people"));
   if (!context.admin) {
     context.main.append(title, h("p", {}, "Administrators add people. Nothing was changed; ask one of them."));
@@ -70,18 +74,26 @@ function add(context) {
     },
     "/people",
   );
+  /** @type {Partial<import("../types.d.ts").PeopleStatus>} */
+  const { connected } = await get("/people/status", undefined, context.signal).catch(() => ({}));
   context.main.append(
     title,
-    h("p", { class: "quiet" }, "Added here now, and in Planning Center with the next sync."),
+    h(
+      "p",
+      { class: "quiet" },
+      connected
+        ? "Added here now, and in Planning Center with the next sync."
+        : "Added here now. Planning Center People is not connected: the first sync after connecting adds this person there.",
+    ),
     made.form,
   );
 }
 
 /** @param {Context} context */
 async function edit(context) {
-  const { id, main, signal } = context;
+  const { id, main, signal, absent } = context;
   /** @type {Member} */
-  const member = await get(at`/people/members/${id}`, undefined, signal);
+  const member = await get(at`/people/members/${id}`, undefined, signal).catch(absent);
   const address = at`/people/${id}`;
   const moved = h("div", { class: "stack" });
   const made = memberForm(
@@ -90,7 +102,9 @@ async function edit(context) {
     "Save",
     async (form) => {
       const changes = differing(readMember(form), /** @type {any} */ (member));
-      if (Object.keys(changes).length > 0) await patch(at`/people/members/${id}`, { ...changes, version: member.version });
+      if (Object.keys(changes).length > 0) {
+        await patch(at`/people/members/${id}`, { ...changes, version: member.version }).catch(otherwiseChanged(context, "person"));
+      }
       made.done();
       announce("Saved.");
       context.go(address, { replace: true });
@@ -105,8 +119,8 @@ async function edit(context) {
       moved.append(
         notice(
           "warn",
-          h("p", {}, "This person was changed just now by somebody else. What you typed is still here."),
-          action("Show", () => context.go(address), { class: "link" }),
+          h("p", {}, "Somebody else changed this person meanwhile. What you typed is still here."),
+          h("div", { class: "row" }, showNewest(context)),
         ),
       );
     },
@@ -116,12 +130,13 @@ async function edit(context) {
 
 /** @param {Context} context */
 async function view(context) {
-  const { id, main, signal, admin } = context;
+  const { id, main, signal, admin, absent } = context;
   const title = heading("Person", h("a", { href: "/people" }, "All people"));
+  const conflict = conflictOf(context, "member", async () => (await get(at`/people/members/${id}`, undefined, signal)).family_ids[0]);
   /** @type {import("../parts/part.js").Part<Member>} */
   const record = part({
     signal,
-    load: () => get(at`/people/members/${id}`, undefined, signal),
+    load: () => get(at`/people/members/${id}`, undefined, signal).catch(absent),
     follows: ["/people/members"],
     onFact: (fact, /** @type {Member} */ value) => {
       const changed = fact.body.member;
@@ -138,6 +153,7 @@ async function view(context) {
           "section",
           { class: "card", "aria-label": "Values" },
           h("div", { class: "row spread" }, linkStatus(member), h("span", { class: "quiet small" }, "Changed ", when(member.updated_at))),
+          conflict.element,
           valuesOf(member),
           gone(member, admin),
           admin
@@ -175,16 +191,23 @@ async function view(context) {
    */
   function gone(member, may) {
     if (member.link?.state !== "gone") return null;
+    const { gone_at } = member.link;
+    // The API does not say whether it was asked for already; this tab does.
+    const asked = `again:${member.id}:${gone_at}`;
+    const again = sessionStorage.getItem(asked) !== null;
     return notice(
       "warn",
-      h("p", {}, "No longer in Planning Center", member.link.gone_at ? [" since ", when(member.link.gone_at)] : null, ". Kept here, and not added there again by itself."),
-      may
+      h("p", {}, "No longer in Planning Center", gone_at ? [" since ", when(gone_at)] : null, ". Kept here", again ? "." : ", and not added there again by itself."),
+      again ? h("p", { key: "again" }, h("strong", {}, AGAIN)) : null,
+      may && !again
         ? h(
             "div",
-            { class: "row" },
+            { key: "create-again", class: "row" },
             action("Create again in Planning Center", async () => {
-              record.show(await post(at`/people/members/${member.id}/create-again`));
-              announce("The next sync adds this person in Planning Center again.");
+              const next = await post(at`/people/members/${member.id}/create-again`);
+              sessionStorage.setItem(asked, "asked");
+              record.show(next);
+              announce(AGAIN);
             }),
           )
         : null,

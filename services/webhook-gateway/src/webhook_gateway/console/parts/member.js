@@ -1,7 +1,7 @@
 // A member's values: as a list, as a form, and as what a form says.
 
 import { h } from "./dom.js";
-import { field, status } from "./look.js";
+import { field, showValidity, status } from "./look.js";
 import { fieldName, shown } from "./words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
@@ -35,6 +35,23 @@ const ADDRESS = [
 /** Spaces alone are no name. */
 export const WRITTEN = { pattern: ".*\\S.*", title: "A name has at least one letter" };
 
+const COUNTRY = "Two letters, such as US. Empty means your church's own.";
+
+/** @param {HTMLFieldSetElement} address */
+function checkCountry(address) {
+  const inputs = [...address.querySelectorAll("input")];
+  const country = /** @type {HTMLInputElement} */ (inputs.pop());
+  const code = country.value.trim();
+  country.setCustomValidity(
+    code && !/^[a-z]{2}$/i.test(code)
+      ? "Two letters, such as US."
+      : code && !inputs.some(({ value }) => value.trim())
+        ? "A country alone is not kept: fill in the address too, or leave this empty."
+        : "",
+  );
+  showValidity(country, COUNTRY);
+}
+
 /** @param {MemberValues | null} values */
 export function memberFields(values) {
   const address = values?.address;
@@ -42,10 +59,10 @@ export function memberFields(values) {
     h(
       "div",
       { class: "fields" },
-      field("First name", "first_name", { value: values?.first_name, required: true, maxlength: 100, ...WRITTEN }),
-      field("Last name", "last_name", { value: values?.last_name, required: true, maxlength: 100, ...WRITTEN }),
+      field("First name", "first_name", { value: values?.first_name, required: true, most: 100, ...WRITTEN }),
+      field("Last name", "last_name", { value: values?.last_name, required: true, most: 100, ...WRITTEN }),
       field("Email", "email", { value: values?.email, type: "email" }),
-      field("Phone", "phone", { value: values?.phone, type: "tel", maxlength: 50 }),
+      field("Phone", "phone", { value: values?.phone, type: "tel", most: 50 }),
       field("Birthdate", "birthdate", { value: values?.birthdate, type: "date" }),
       field("Gender", "gender", { value: values?.gender, options: [["", "Not given"], ["Female", "Female"], ["Male", "Male"]] }),
     ),
@@ -57,15 +74,18 @@ export function memberFields(values) {
     ),
     h(
       "fieldset",
-      { class: "stack tight" },
+      {
+        class: "stack tight",
+        oninput: (/** @type {Event} */ event) => checkCountry(/** @type {HTMLFieldSetElement} */ (event.currentTarget)),
+      },
       h("legend", {}, "Address"),
       h(
         "div",
         { class: "fields" },
-        ...ADDRESS.map(([name, label, maxlength]) =>
-          field(label, `address.${name}`, { value: address?.[/** @type {"city"} */ (name)], maxlength }),
+        ...ADDRESS.map(([name, label, most]) =>
+          field(label, `address.${name}`, { value: address?.[/** @type {"city"} */ (name)], most }),
         ),
-        field("Country code", "address.country_code", { value: address?.country_code, maxlength: 2, pattern: "[A-Za-z]{2}", title: "Two letters, such as US", hint: "Two letters, such as US. Empty means your church's own." }),
+        field("Country code", "address.country_code", { value: address?.country_code, hint: COUNTRY }),
       ),
     ),
   ];

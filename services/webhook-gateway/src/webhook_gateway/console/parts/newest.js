@@ -1,0 +1,22 @@
+// An edit that began from values that are no longer the newest.
+
+import { action } from "./look.js";
+import { Problem } from "./problem.js";
+
+/** @typedef {import("../app.js").Context} Context */
+
+/** @param {Context} context */
+export const showNewest = (context) => action("Show the newest values", () => context.go(context.here({}), { replace: true }));
+
+/**
+ * For a refused save: if somebody else was faster, that is said with the way on beside it.
+ * @param {Context} context
+ * @param {string} kind
+ * @returns {(error: unknown) => never}
+ */
+export const otherwiseChanged = (context, kind) => (error) => {
+  if (!(error instanceof Problem) || error.kind !== "version-conflict") throw error;
+  const said = new Problem(`Somebody else changed this ${kind} meanwhile. Nothing was saved; what you typed is still here.`);
+  said.remedy = showNewest(context);
+  throw said;
+};
