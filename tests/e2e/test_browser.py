@@ -120,6 +120,8 @@ def test_sync_now_and_watch(page: Page, stack: Stack) -> None:
     page.goto(f"/runs/{run['id']}")
     total = truth["people"] + truth["households"]
     expect(page.get_by_role("main")).to_contain_text(f"{total:,}")
+    expect(page.get_by_text("Unchanged")).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile("Unchanged"))).to_have_count(0)
     shot(page, "run-done")
 
 
@@ -137,6 +139,37 @@ def test_the_directory_shows_everybody(page: Page, stack: Stack) -> None:
     shot(page, "families")
 
 
+def test_the_address_holds_what_is_shown(page: Page) -> None:
+    page.goto("/people")
+    page.get_by_role("button", name="Load more").click()
+    expect(page).to_have_url(re.compile("rows=100"))
+    page.reload()
+    expect(page.get_by_text(re.compile("^100 of "))).to_be_visible()
+    for unknown in ("/people?state=bogus", "/people?child=bogus", "/runs?state=bogus", f"/families?q={'x' * 3000}"):
+        page.goto(unknown)
+        expect(page.get_by_role("table").get_by_role("row").nth(1)).to_be_visible()
+        expect(page).not_to_have_url(re.compile("bogus|xxx"))
+        expect(page.get_by_role("alert")).to_have_count(0)
+    for kind, above in (("person", "Go to People"), ("family", "Go to Families"), ("sync", "sync history")):
+        page.goto({"person": "/people", "family": "/families", "sync": "/runs"}[kind] + "/not-an-id")
+        expect(page.get_by_role("heading")).to_have_text([f"There is no such {kind}"])
+        expect(page.get_by_role("main").get_by_role("link", name=re.compile(above))).to_be_visible()
+        expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_page_that_cannot_be_read_is_tried_again(page: Page) -> None:
+    page.goto("/people")
+    away = re.compile(r"/pages/held\.js$")
+    page.route(away, lambda route: route.abort())
+    page.get_by_role("link", name="Held matches").click()
+    expect(page.get_by_role("alert")).to_contain_text("This page can't be read from the server right now.")
+    expect(page.get_by_role("alert")).not_to_contain_text("module")
+    page.unroute(away)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="Held matches", level=1)).to_be_visible()
+
+
 def test_a_member_added_here_appears_there(page: Page, stack: Stack) -> None:
     page.get_by_role("link", name="People").first.click()
     page.get_by_role("link", name="Add a person").click()
@@ -147,12 +180,23 @@ def test_a_member_added_here_appears_there(page: Page, stack: Stack) -> None:
     page.get_by_label(re.compile("Street", re.IGNORECASE)).first.fill("5 Mill Lane")
     page.get_by_label("City").fill("Dover")
     shot(page, "member-new")
+    page.get_by_label("Country code").press_sequentially("USA")
+    page.get_by_role("button", name="Add this person").click()
+    expect(page.get_by_text("Two letters, such as US.", exact=True)).to_be_visible()
+    page.get_by_label("Country code").fill("US")
+    page.get_by_label("City").fill("")
+    page.get_by_label(re.compile("Street", re.IGNORECASE)).first.fill("")
+    expect(page.get_by_text("A country alone is not kept")).to_be_visible()
+    page.get_by_label(re.compile("Street", re.IGNORECASE)).first.fill("5 Mill Lane")
+    page.get_by_label("City").fill("Dover")
+    page.get_by_label("First name").fill("N" * 101)
+    expect(page.get_by_text("At most 100 characters; there are 101.")).to_be_visible()
+    page.get_by_label("First name").fill("Nora")
     page.get_by_role("button", name="Add this person").click()
     expect(page.get_by_role("heading", name="Nora Newcome")).to_be_visible()
     shot(page, "member")
     with Church.of(stack) as church:
-        [nora] = church.members(q="nora.newcome@example.org")
-        church.add_family("Newcome", nora)
+        add_a_family(page, "Newcome", "Nora Newcome")
         church.sync()
         rows = list(church.control.dump(church.control.organizations()[0]["id"]))
     person = next(row for row in rows if row["type"] == "Person" and row["attributes"].get("last_name") == "Newcome")
@@ -163,16 +207,107 @@ def test_a_member_added_here_appears_there(page: Page, stack: Stack) -> None:
     assert person["attributes"]["first_name"] == "Nora"
 
 
+def add_a_family(page: Page, name: str, person: str) -> None:
+    """With a double click on the person: it adds the person, and nothing else."""
+    page.get_by_role("link", name="Families").first.click()
+    page.get_by_role("link", name="Add a family").click()
+    page.get_by_label("Family name").fill(name)
+    page.get_by_role("searchbox", name="Find people to add").fill(person)
+    page.get_by_role("button", name=f"Add {person}").dblclick()
+    expect(page.get_by_role("button", name=f"Added {person}")).to_be_disabled()
+    expect(page.get_by_role("heading", name="Add a family")).to_be_visible()
+    shot(page, "family-new")
+    page.get_by_role("button", name="Add this family").click()
+    expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+
+
+def test_long_words_stay_inside_the_window(page: Page, stack: Stack) -> None:
+    with Church.of(stack) as church:
+        long = church.add_member(first_name="Q" * 100, last_name="W" * 100, email=f"{'e' * 60}@example.org")
+        long = church.change_member(long, first_name="Z" * 100)
+        family = church.add_family("F" * 200, long)
+        for address in ("/people?q=zzz", f"/people/{long['id']}", f"/people/{long['id']}?edit=1", "/families?q=fff"):
+            stays_inside(page, address)
+        stays_inside(page, f"/families/{family['id']}")
+        church.call("DELETE", f"/people/families/{family['id']}")
+        church.call("DELETE", f"/people/members/{long['id']}")
+
+
+def stays_inside(page: Page, address: str) -> None:
+    """Nothing is wider than the window, on a desk and on a phone."""
+    size = page.viewport_size
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(address)
+        expect(page.get_by_role("main")).to_contain_text("FFF" if "families" in address else "ZZZ")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+    if size:
+        page.set_viewport_size(size)
+
+
+def test_a_setting_that_was_changed_elsewhere_stays(page: Page, stack: Stack) -> None:
+    page.goto("/settings")
+    hours = page.get_by_label("Hours between syncs of changes")
+    hours.fill("6")
+    with Church.of(stack) as church:
+        church.call("PATCH", "/people/settings", json={"threshold_percent": 31, "inactivate_deleted": True})
+        page.get_by_role("button", name="Save settings").click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        expect(page.get_by_label("Percent of linked records")).to_have_value("31")
+        expect(page.get_by_label("Make the person inactive")).to_be_checked()
+        saved = church.get("/people/settings")
+    assert (saved["schedule_hours"], saved["threshold_percent"], saved["inactivate_deleted"]) == (6, 31, True)
+    shot(page, "settings")
+
+
+def test_an_edit_that_somebody_else_overtook(page: Page, stack: Stack) -> None:
+    with Church.of(stack) as church:
+        otis = church.add_member(first_name="Otis", last_name="Overtaken", address={"city": "Dover"})
+        page.goto(f"/people/{otis['id']}?edit=1")
+        page.get_by_label("City").fill("Dublin")
+        church.change_member(otis, phone="202-555-0189")
+    page.get_by_role("button", name="Save").click()
+    refused = page.get_by_role("alert")
+    expect(refused).to_contain_text("Somebody else changed this person meanwhile.")
+    expect(page.get_by_label("City")).to_have_value("Dublin")
+    shot(page, "overtaken")
+    page.once("dialog", lambda dialog: dialog.accept())
+    refused.get_by_role("button", name="Show the newest values").click()
+    expect(page.get_by_label("Phone")).to_have_value("202-555-0189")
+    expect(page.get_by_label("City")).to_have_value("Dover")
+
+
 def test_an_edit_there_appears_here(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         [nora] = church.members(q="nora.newcome@example.org")
         organization = church.control.organizations()[0]["id"]
         church.edit_there(organization, nora["link"]["pco_id"], first_name="Eleonora")
+        church.add_member(first_name="Tess", last_name="Twofold")
+        church.control.create_person(organization, first_name="Tess", last_name="Twofold")
         church.sync()
     page.get_by_role("link", name="People").first.click()
     page.get_by_role("searchbox").fill("Newcome")
     page.keyboard.press("Enter")
     expect(page.get_by_role("table")).to_contain_text("Eleonora")
+
+
+def test_a_held_match_is_found_again_and_asked_about(page: Page) -> None:
+    page.get_by_role("link", name="Integrations").first.click()
+    page.get_by_role("link", name="1 held match").click()
+    held = page.get_by_role("region", name="Tess Twofold")
+    held.get_by_role("button", name="Later").click()
+    expect(held.get_by_role("button", name="Later")).to_have_count(0)
+    page.get_by_role("link", name="Waiting", exact=True).click()
+    page.get_by_role("link", name="1 held match is unanswered: show it").click()
+    held.get_by_role("button", name="Same person").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Tess Twofold here and Tess Twofold in Planning Center become one person")
+    shot(page, "held-dialog")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(held).to_be_visible()
+    held.get_by_role("button", name="Same person").click()
+    dialog.get_by_role("button", name="Same person").click()
+    expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
 
 
 def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stack) -> None:
@@ -181,6 +316,8 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
         organization = church.control.organizations()[0]["id"]
         church.change_member(nora, last_name="Ours")
         church.edit_there(organization, nora["link"]["pco_id"], last_name="Theirs")
+        [tess] = church.members(q="Tess Twofold")
+        church.control.delete_person(organization, tess["link"]["pco_id"])
         church.sync()
         church.eventually(lambda: church.get("/conflicts/count")["open"] == 1, "the conflict is counted")
         assert church.get(f"/people/members/{nora['id']}")["last_name"] == "Ours"
@@ -193,6 +330,33 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
     page.get_by_role("link", name="Integrations").first.click()
     expect(page.get_by_role("region", name="Planning Center People")).to_contain_text("1")
     shot(page, "integrations-with-conflict")
+    page.goto(f"/people/{nora['id']}")
+    expect(page.get_by_text("In conflict")).to_be_visible()
+    shot(page, "member-in-conflict")
+    page.get_by_role("link", name="View the conflict").click()
+    expect(page.get_by_role("table")).to_contain_text("Theirs")
+    page.goto(f"/people/{tess['id']}")
+    page.get_by_role("button", name="Create again in Planning Center").click()
+    said = page.get_by_role("main").get_by_text("The next sync adds this person in Planning Center again.")
+    expect(said).to_be_visible()
+    page.reload()
+    expect(said).to_be_visible()
+    shot(page, "member-gone")
+
+
+def test_access_that_ended_says_where_to_give_it_again(page: Page, stack: Stack) -> None:
+    with Church.of(stack) as church:
+        church.control.end_tokens()
+        run_id = church.start("incremental")
+        page.goto(f"/runs/{run_id}")
+        page.get_by_role("link", name="Reconnect on the Integrations page").click(timeout=60_000)
+        card = page.get_by_role("region", name="Planning Center People")
+        expect(card).to_contain_text("Reconnect to go on.")
+        expect(card).to_contain_text("Once Planning Center is connected again")
+        expect(card).not_to_contain_text("Ask an administrator")
+        shot(page, "reconnect")
+        church.connect()
+        church.wait(run_id)
 
 
 def test_every_other_page_can_be_looked_at(page: Page) -> None:
@@ -234,6 +398,15 @@ def test_disconnect_with_a_receipt(page: Page, stack: Stack) -> None:
     shot(page, "receipt")
     expect(card.get_by_role("button", name="Connect Planning Center People")).to_be_visible(timeout=90_000)
     shot(page, "disconnected")
+    another = card.get_by_role("button", name="Connect another organization")
+    dialog.get_by_role("button", name="Close").click()
+    expect(another).to_be_visible()
+    with Church.of(stack) as church:
+        church.connect("calendar")
+    expect(card).to_contain_text("Planning Center Calendar uses the same organization")
+    expect(another).to_have_count(0)
+    page.goto("/people/new")
+    expect(page.get_by_role("main")).to_contain_text("Planning Center People is not connected")
 
 
 def test_what_was_written_is_small(page: Page, stack: Stack) -> None:
