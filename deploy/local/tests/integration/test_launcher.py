@@ -108,6 +108,7 @@ def test_two_replicas_of_everything_behind_one_address(tmp_path: Path) -> None:
         token = {"authorization": f"Bearer {stack.token('ada')}"}
         for name in SERVICES:
             for index in (0, 1):
+                # Each by itself; a busy machine may be too slow for one probe.
                 stack.wait_ready(name, index, within=30)
             stack.process(name, 0).kill()
         for _ in range(4):

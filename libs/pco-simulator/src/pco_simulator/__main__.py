@@ -15,7 +15,7 @@ from pco_simulator.app import Edge
 from pco_simulator.server import Server
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import Client, derived
-from pco_simulator.world import FEWEST, OtherFormat, Shape
+from pco_simulator.world import OtherFormat, Shape
 
 _DEFAULT_REDIRECT_URIS = ("http://localhost:8080/oauth/callback", "http://127.0.0.1:8080/oauth/callback")
 _STATE_FILES = "*.sqlite3*"
@@ -44,8 +44,8 @@ def _setting(text: str) -> tuple[str, object]:
 
 
 def _people(text: str) -> int:
-    if not text.isdecimal() or int(text) < FEWEST:
-        raise argparse.ArgumentTypeError(f"expected a whole number of people from {FEWEST} on")
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("expected a whole number of people")
     return int(text)
 
 

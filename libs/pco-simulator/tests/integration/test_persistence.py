@@ -113,11 +113,11 @@ def test_a_state_of_another_version_is_one_plain_sentence_and_stays(tmp_path: Pa
     assert (tmp_path / "world.sqlite3").stat().st_size > 4096
 
 
-@pytest.mark.parametrize("people", ["-3", "abc", "4", "1.5"])
+@pytest.mark.parametrize("people", ["-3", "abc", "1.5"])
 def test_no_number_of_people(people: str) -> None:
     ended = _run(f"--people={people}")
     assert ended.returncode == 2
-    assert "expected a whole number of people from 5 on" in ended.stderr
+    assert "expected a whole number of people" in ended.stderr
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -69,6 +69,18 @@ async def lag(bootstrap_servers: str) -> int:
         await admin.close()
 
 
+async def alone(bootstrap_servers: str) -> bool:
+    """Whether the group has one member, with partitions."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        [answer] = await admin.describe_consumer_groups([GROUP])
+        _, _, state, _, _, members, *_ = answer.groups[0]
+        return state == "Stable" and len(members) == 1
+    finally:
+        await admin.close()
+
+
 async def test_a_message_that_comes_twice_has_one_effect(
     client: httpx.AsyncClient, app: FastAPI, producer: Producer, organization: str
 ) -> None:
@@ -99,8 +111,8 @@ async def test_two_replicas_share_the_work(
         await eventually(all_once, within=20)
 
 
-async def test_a_replica_that_comes_makes_the_others_unready_at_no_moment(
-    client: httpx.AsyncClient, app: FastAPI
+async def test_a_replica_that_comes_or_goes_makes_the_others_unready_at_no_moment(
+    client: httpx.AsyncClient, app: FastAPI, kafka_server: str
 ) -> None:
     from sample_service.main import create_app  # noqa: PLC0415
 
@@ -114,6 +126,7 @@ async def test_a_replica_that_comes_makes_the_others_unready_at_no_moment(
         watching = group.create_task(watch())
         async with serve(create_app(app.state.runtime.settings)):
             pass
+        await eventually(lambda: alone(kafka_server), within=30)
         watching.cancel()
     assert answers
     assert [answer.text for answer in answers if answer.status_code != 200] == []

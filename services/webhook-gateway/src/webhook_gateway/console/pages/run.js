@@ -5,7 +5,7 @@ import { h } from "../parts/dom.js";
 import { list } from "../parts/list.js";
 import { action, announce, heading, run as work, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
-import { needsReconnect, progressOf, runStatus } from "../parts/progress.js";
+import { waitsForPlanningCenter, progressOf, runStatus } from "../parts/progress.js";
 import {
   PHASE_ORDER,
   count,
@@ -120,8 +120,8 @@ function content(run, admin, outcome, showRun, context) {
               ),
             ),
             progressOf(run),
-            needsReconnect(run)
-              ? h("p", { key: "reconnect" }, h("a", { href: "/integrations" }, admin ? "Reconnect on the Integrations page" : "See the connection on the Integrations page"))
+            waitsForPlanningCenter(run)
+              ? h("p", { key: "reconnect" }, h("a", { href: "/integrations" }, "See the connection on the Integrations page"))
               : null,
           ]
         : h("p", { class: "quiet" }, `${count(run.progress.requests, "request")} to Planning Center`),
@@ -268,7 +268,7 @@ function refused(groups) {
     "section",
     { class: "stack", "aria-labelledby": "refused" },
     h("h2", { id: "refused" }, "Refused by Planning Center"),
-    h("p", {}, "These records stay as they are on both sides. They are tried again in the next sync."),
+    h("p", {}, "What Planning Center refused is not there. It is tried again in the next sync."),
     ...groups.map((group) =>
       h(
         "details",

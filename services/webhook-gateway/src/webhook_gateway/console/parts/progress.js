@@ -15,8 +15,8 @@ const IMAGES = { queued: "clock", waiting: "clock", stopped: "dash", failed: "al
 export const runStatus = (run, admin, pill = false) =>
   status(TONES[run.state] ?? "calm", runState(run, admin), { pill, icon: IMAGES[run.state] });
 
-/** It goes on once Planning Center is connected again. @param {Run} run */
-export const needsReconnect = (run) => run.state === "waiting" && !run.question;
+/** It goes on by itself, or once Planning Center is connected again. @param {Run} run */
+export const waitsForPlanningCenter = (run) => run.state === "waiting" && !run.question;
 
 /** @param {Run} run */
 export function progressOf(run) {
