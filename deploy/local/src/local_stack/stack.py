@@ -314,9 +314,12 @@ class Stack:
                 "`make clean-run` forgets it."
             ) from None
         self._church = kept or Shape(**wanted)
-        another = any(getattr(self._church, name) != value for name, value in wanted.items())
-        sentence = f"The church of {self._church.people:,} people is kept; `make clean-run` forgets everything and makes room for another."
-        self.kept_church = sentence if another else ""
+        self.kept_church = ""
+        if any(getattr(self._church, name) != value for name, value in wanted.items()):
+            self.kept_church = (
+                f"The church of {self._church.people:,} people is kept; "
+                "`make clean-run` forgets everything and makes room for another."
+            )
 
     def _start_in_parallel(self) -> None:
         # Services need Kafka's address, not Kafka: they come up without it and say that they wait.
