@@ -396,8 +396,8 @@ def test_what_cannot_be_read_is_refused(world: World, route: Route) -> None:
         assert answer.status_code in {400, 422}, f"{what}: {answer.status_code} {answer.text[:300]}"
         refused(answer, 400, 422)
     good = json.dumps(minimal(route.request)).encode()
-    refused(send(world, route, good, {"content-type": "text/plain"}), 400, 415, 422)
-    refused(send(world, route, good, {"content-encoding": "gzip", "content-type": "image/png"}), 400, 415, 422)
+    refused(send(world, route, good, {"content-type": "text/plain"}), 415)
+    refused(send(world, route, good, {"content-encoding": "gzip", "content-type": "image/png"}), 415)
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=named)

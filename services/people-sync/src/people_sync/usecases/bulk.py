@@ -29,6 +29,7 @@ from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.sync.effects import take_over
+from servicekit.wording import sentence
 
 Kind = Literal["member", "family"]
 Item = TypeVar("Item", BulkMember, BulkFamily)
@@ -140,7 +141,7 @@ def _valid(call: _Call, kind: Kind, items: Sequence[dict[str, Any]], model: type
         try:
             item: Item = model.model_validate(raw)
         except ValidationError as error:
-            errors = [(".".join(str(part) for part in one["loc"]) or "record", one["msg"]) for one in error.errors()]
+            errors = [(".".join(map(str, one["loc"])) or "record", sentence(one)) for one in error.errors()]
             call.reject(kind, position, raw.get("external_id"), errors)
             continue
         found: list[tuple[str, str]] = []
@@ -209,10 +210,9 @@ class _Links:
         if pco_id is None:
             return None
         owner = self.owner(pco_id)
-        if owner is not None:
-            known = f"belongs to another {self.kind} here already: leave it out, or correct that one"
-            return None if owner == record_id else known
-        if record_id is not None and self.pco_ids.get(record_id, pco_id) != pco_id:
+        if owner is not None and owner != record_id:
+            return f"belongs to another {self.kind} here already: leave it out, or correct that one"
+        if owner is None and record_id and self.pco_ids.get(record_id, pco_id) != pco_id:
             return f"is another than the one that this {self.kind} is linked to: leave it out to keep the link"
         return None
 
