@@ -150,6 +150,8 @@ def test_the_address_holds_what_is_shown(page: Page) -> None:
         expect(page.get_by_role("table").get_by_role("row").nth(1)).to_be_visible()
         expect(page).not_to_have_url(re.compile("bogus|xxx"))
         expect(page.get_by_role("alert")).to_have_count(0)
+    page.goto("/held?state=waiting")
+    expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
     for kind, above in (("person", "Go to People"), ("family", "Go to Families"), ("sync", "sync history")):
         page.goto({"person": "/people", "family": "/families", "sync": "/runs"}[kind] + "/not-an-id")
         expect(page.get_by_role("heading")).to_have_text([f"There is no such {kind}"])
@@ -344,6 +346,32 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
     shot(page, "member-gone")
 
 
+def test_a_sync_that_changes_a_lot_asks_who_may_answer(page: Page, browser: Browser, stack: Stack) -> None:
+    with Church.of(stack) as church:
+        organization = church.control.organizations()[0]["id"]
+        church.call("PATCH", "/people/settings", json={"threshold_percent": 1, "threshold_minimum": 1})
+        for member in church.members(state="linked", child="true")[:8]:
+            church.control.edit_person(organization, member["link"]["pco_id"], last_name="Renamed")
+        run_id = church.start()
+        church.eventually(lambda: church.run(run_id)["state"] == "waiting", "the sync asks")
+        page.goto("/")
+        card = page.get_by_role("region", name="Planning Center People")
+        expect(card.get_by_text("Waiting for your answer")).to_be_visible()
+        expect(card).not_to_contain_text("left")
+        shot(page, "integrations-waiting")
+        sam = signed_in(browser, stack, "Sam")
+        sam.goto(f"/runs/{run_id}")
+        expect(sam.get_by_text("Waiting for an administrator", exact=True)).to_be_visible()
+        expect(sam.get_by_role("main")).not_to_contain_text("your answer")
+        sam.context.close()
+        card.get_by_role("link", name="See the question and answer it").click()
+        page.get_by_role("radio", name="Make these changes").check()
+        shot(page, "run-asks")
+        page.get_by_role("button", name="Continue the sync").click()
+        expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=60_000)
+        assert church.run(run_id)["counts"]["updated_here"] > 4
+
+
 def test_access_that_ended_says_where_to_give_it_again(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         church.control.end_tokens()
@@ -419,13 +447,18 @@ def test_what_was_written_is_small(page: Page, stack: Stack) -> None:
 
 
 def test_staff_see_no_actions(browser: Browser, stack: Stack) -> None:
-    context = browser.new_context(base_url=stack.url())
-    page = context.new_page()
-    page.goto("/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name=re.compile("Sam")).click()
-    expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
+    page = signed_in(browser, stack, "Sam")
     expect(page.get_by_role("button", name=re.compile("Connect Planning Center"))).to_have_count(0)
     expect(page.get_by_role("button", name="Sync Now")).to_have_count(0)
     shot(page, "staff")
-    context.close()
+    page.context.close()
+
+
+def signed_in(browser: Browser, stack: Stack, name: str) -> Page:
+    """Somebody's own browser."""
+    page = browser.new_context(base_url=stack.url()).new_page()
+    page.goto("/")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name=re.compile(name)).click()
+    expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
+    return page
