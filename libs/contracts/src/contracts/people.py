@@ -40,6 +40,7 @@ class PlanningCenterLink(Model):
     pco_id: str
     state: str = Field(description="`linked`, or `gone` when it no longer exists in Planning Center.")
     gone_at: Timestamp | None = None
+    create_again: bool = Field(default=False, description="Gone, and an admin asked for it to be created there again.")
 
 
 class Member(MemberValues):

@@ -166,6 +166,8 @@ async def test_pages_filters_and_totals(app: FastAPI, client: httpx.AsyncClient,
     assert seen == ["c6", "c5", "c4", "c3", "c2", "c0"]
     even = (await client.get(PATH, headers=headers, params={"family_id": "even"})).json()
     assert [item["id"] for item in even["items"]] == ["c6", "c4", "c2", "c0"]
+    one = (await client.get(PATH, headers=headers, params={"record_id": "member-of-c3"})).json()
+    assert (one["total"], [item["id"] for item in one["items"]]) == (1, ["c3"])
     resolved = (await client.get(PATH, headers=headers, params={"state": "resolved"})).json()
     assert [item["id"] for item in resolved["items"]] == ["c1"]
 

@@ -287,7 +287,8 @@ async def test_members_are_filtered_by_child_and_state(church: Any) -> None:
     assert await church.names("child=true") == ["Held"]
     assert (await church.call("GET", f"/members/{gone['id']}"))["link"]["state"] == "gone"
     again = await church.call("POST", f"/members/{gone['id']}/create-again")
-    assert again["id"] == gone["id"]
+    assert (again["id"], again["link"]["create_again"], again["version"]) == (gone["id"], True, gone["version"] + 1)
+    assert await church.call("POST", f"/members/{gone['id']}/create-again") == again
     assert [link.create_again for link in await church.rows(Link) if link.pco_id == "2"] == [True]
     assert (await church.call("POST", f"/members/{linked['id']}/create-again", status=409))[
         "type"

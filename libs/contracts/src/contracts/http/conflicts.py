@@ -26,6 +26,7 @@ class ConflictQuery(PageQuery):
 
     state: Literal["open", "resolved", "agreed_elsewhere", "withdrawn"] = "open"
     family_id: str | None = Field(default=None, max_length=60)
+    record_id: str | None = Field(default=None, max_length=60, description="Of the member or family in conflict.")
 
 
 class ConflictCount(Model):

@@ -28,13 +28,16 @@ async def list_conflicts(query: Annotated[ConflictQuery, Query()], user: User, s
         user.organization_id,
         state=query.state,
         family_id=query.family_id,
+        record_id=query.record_id,
         after=_position(query.after) if query.after else None,
         limit=query.limit,
     )
     return Page(
         items=tuple(_render(conflict_id, conflict) for conflict_id, conflict in rows),
         next=_cursor(following) if following else None,
-        total=await queries.count(session, user.organization_id, state=query.state, family_id=query.family_id),
+        total=await queries.count(
+            session, user.organization_id, state=query.state, family_id=query.family_id, record_id=query.record_id
+        ),
     )
 
 

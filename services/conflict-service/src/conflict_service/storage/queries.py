@@ -57,11 +57,12 @@ async def page(
     *,
     state: State,
     family_id: str | None,
+    record_id: str | None,
     after: Position | None,
     limit: int,
 ) -> tuple[list[tuple[str, Conflict]], Position | None]:
     """Conflicts with their ids, newest first, and where the next page begins (None: there is none)."""
-    query = select(ConflictRow).where(*_filters(organization_id, state, family_id))
+    query = select(ConflictRow).where(*_filters(organization_id, state, family_id, record_id))
     if after is not None:
         query = query.where(tuple_(ConflictRow.opened_at, ConflictRow.id) < tuple_(after.opened_at, after.id))
     query = query.order_by(ConflictRow.opened_at.desc(), ConflictRow.id.desc()).limit(limit + 1)
@@ -71,15 +72,28 @@ async def page(
     return [(row.id, _value(row)) for row in shown], Position(shown[-1].opened_at, shown[-1].id) if more else None
 
 
-async def count(session: AsyncSession, organization_id: str, *, state: State, family_id: str | None = None) -> int:
+async def count(
+    session: AsyncSession,
+    organization_id: str,
+    *,
+    state: State,
+    family_id: str | None = None,
+    record_id: str | None = None,
+) -> int:
     """How many."""
-    query = select(func.count()).select_from(ConflictRow).where(*_filters(organization_id, state, family_id))
+    query = select(func.count()).select_from(ConflictRow).where(*_filters(organization_id, state, family_id, record_id))
     return await session.scalar(query) or 0
 
 
-def _filters(organization_id: str, state: State, family_id: str | None) -> list[ColumnElement[bool]]:
+def _filters(
+    organization_id: str, state: State, family_id: str | None, record_id: str | None
+) -> list[ColumnElement[bool]]:
     filters = [ConflictRow.organization_id == organization_id, ConflictRow.state == state]
-    return [*filters, ConflictRow.family_ids.contains([family_id])] if family_id else filters
+    if family_id:
+        filters.append(ConflictRow.family_ids.contains([family_id]))
+    if record_id:
+        filters.append(ConflictRow.record["id"].astext == record_id)
+    return filters
 
 
 def _value(row: ConflictRow) -> Conflict:

@@ -67,6 +67,6 @@ async def undo_change(member_id: str, entry_id: str, user: Admin, session: Sessi
 
 
 @router.post("/{member_id}/create-again")
-async def create_again(member_id: str, user: Admin, session: Session) -> people.Member:
+async def create_again(member_id: str, user: Admin, session: Session, wired: Wired) -> people.Member:
     """Let the next run create a member again who is gone in Planning Center."""
-    return await directory.create_again(session, user.organization_id, member_id)
+    return await directory.create_again(session, user.organization_id, member_id, wired.clock.now())

@@ -100,7 +100,7 @@ def _among(primary: UUID | None, members: Collection[str]) -> str | None:
 async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dict[UUID, people.PlanningCenterLink]:
     """Links to the Planning Center organization that is (or was last) connected."""
     rows = await session.execute(
-        select(Link.record_id, Link.pco_id, Link.state, Link.gone_at)
+        select(Link.record_id, Link.pco_id, Link.state, Link.gone_at, Link.create_again)
         .join(
             Connection,
             (Connection.organization_id == Link.organization_id)
@@ -110,7 +110,7 @@ async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dic
     )
     return {
         record_id: people.PlanningCenterLink(
-            pco_id=pco_id, state="gone" if state == "gone" else "linked", gone_at=gone_at
+            pco_id=pco_id, state="gone" if state == "gone" else "linked", gone_at=gone_at, create_again=create_again
         )
-        for record_id, pco_id, state, gone_at in rows
+        for record_id, pco_id, state, gone_at, create_again in rows
     }

@@ -25,7 +25,7 @@ from people_sync.storage.records import render_members, values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMatch, Link, Member
 from people_sync.usecases import conflicts, history
 from people_sync.usecases.history import DELETED, Actor, Noted
-from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families
+from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families, touch_members
 from people_sync.usecases.sync.effects import take_over
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.outbox import append
@@ -93,7 +93,7 @@ async def remove(session: AsyncSession, organization_id: str, member_id: str, ac
     await append(session, member_removed(member, now), tombstone=True)
 
 
-async def create_again(session: AsyncSession, organization_id: str, member_id: str) -> people.Member:
+async def create_again(session: AsyncSession, organization_id: str, member_id: str, now: datetime) -> people.Member:
     """Let the next run create a member in Planning Center again. Conflict (409) if the member is not gone there."""
     member = await locked(session, organization_id, member_id)
     link = await session.scalar(
@@ -101,7 +101,10 @@ async def create_again(session: AsyncSession, organization_id: str, member_id: s
     )
     if link is None or link.state != "gone":
         raise Conflict("Only a member who is gone in Planning Center can be created there again.", slug="not-gone")
-    link.create_again = True
+    if not link.create_again:
+        link.create_again = True
+        await touch_members(session, [member], now)
+        await publish(session, organization_id, now, [member], [])
     return (await render_members(session, [member]))[0]
 
 

@@ -178,6 +178,7 @@ export interface PlanningCenterLink {
   pco_id: string;
   state: string;
   gone_at: string | null;
+  create_again: boolean;
 }
 
 export interface Member extends MemberValues {

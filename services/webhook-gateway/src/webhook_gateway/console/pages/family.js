@@ -45,7 +45,7 @@ async function read({ id, signal, absent }) {
 function view(context) {
   const { id, main, signal, admin } = context;
   const title = heading("Family", h("a", { href: "/families" }, "All families"));
-  const conflict = conflictOf(context, "family", async () => id);
+  const conflict = conflictOf(context);
   const record = part({
     signal,
     load: () => read(context),

@@ -132,7 +132,7 @@ async function edit(context) {
 async function view(context) {
   const { id, main, signal, admin, absent } = context;
   const title = heading("Person", h("a", { href: "/people" }, "All people"));
-  const conflict = conflictOf(context, "member", async () => (await get(at`/people/members/${id}`, undefined, signal)).family_ids[0]);
+  const conflict = conflictOf(context);
   /** @type {import("../parts/part.js").Part<Member>} */
   const record = part({
     signal,
@@ -191,10 +191,7 @@ async function view(context) {
    */
   function gone(member, may) {
     if (member.link?.state !== "gone") return null;
-    const { gone_at } = member.link;
-    // The API does not say whether it was asked for already; this tab does.
-    const asked = `again:${member.id}:${gone_at}`;
-    const again = sessionStorage.getItem(asked) !== null;
+    const { gone_at, create_again: again } = member.link;
     return notice(
       "warn",
       h("p", {}, "No longer in Planning Center", gone_at ? [" since ", when(gone_at)] : null, ". Kept here", again ? "." : ", and not added there again by itself."),
@@ -204,9 +201,7 @@ async function view(context) {
             "div",
             { key: "create-again", class: "row" },
             action("Create again in Planning Center", async () => {
-              const next = await post(at`/people/members/${member.id}/create-again`);
-              sessionStorage.setItem(asked, "asked");
-              record.show(next);
+              record.show(await post(at`/people/members/${member.id}/create-again`));
               announce(AGAIN);
             }),
           )

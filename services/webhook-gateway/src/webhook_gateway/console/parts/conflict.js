@@ -7,24 +7,17 @@ import { part } from "./part.js";
 
 /** @typedef {import("../types.d.ts").Conflict} Conflict */
 
-const MOST = 200;
-
-/**
- * @param {import("../app.js").Context} context
- * @param {"member" | "family"} kind
- * @param {() => Promise<string | undefined>} family whose conflicts this one is among
- */
-export const conflictOf = ({ id, signal }, kind, family) =>
+/** @param {import("../app.js").Context} context of the record's page */
+export const conflictOf = ({ id, signal }) =>
   part({
     signal,
     class: "row",
     skeleton: () => null,
     follows: ["/conflicts"],
-    // The list has no filter by record: of somebody in no family the newest are looked through.
     load: async () => {
       /** @type {import("../types.d.ts").Page<Conflict>} */
-      const page = await get("/conflicts", { family_id: await family(), limit: MOST }, signal);
-      return page.items.find(({ record }) => record.kind === kind && record.id === id) ?? null;
+      const page = await get("/conflicts", { record_id: id, limit: 1 }, signal);
+      return page.items[0] ?? null;
     },
     onFact: (fact, /** @type {Conflict | null} */ value) => (fact.body.record.id === id ? undefined : value),
     render: (/** @type {Conflict | null} */ found) =>
