@@ -260,18 +260,18 @@ def _by_email(person: Theirs, local: Local, sharers: _Sharers) -> str | Literal[
     """Two with the same e-mail: True for a match, words for a doubt, None for somebody else."""
     names = _names(person, local)
     if person.child != local.child:
-        return "Same name and e-mail, but one is a child and the other an adult." if names == "same" else None
+        return "Same name and email, but one is a child and the other an adult." if names == "same" else None
     if _birthdates_differ(person, local):
-        return "Same name and e-mail, but the birthdates differ." if names == "same" else None
+        return "Same name and email, but the birthdates differ." if names == "same" else None
     both = f"{local.name} here, {person.name} in Planning Center."
     if not sharers.shared:
-        return f"Same e-mail, but the names differ: {both}" if names == "different" else True
+        return f"Same email, but the names differ: {both}" if names == "different" else True
     if names != "same":
-        return f"An e-mail that several people share, and the names differ: {both}"
+        return f"An email that several people share, and the names differ: {both}"
     namesakes_here = sum(sharers.names_here[key] for key in person.name_keys())
     if namesakes_here == sharers.names_there[local.name_key] == 1:
         return True
-    return "Several people have this name and this e-mail."
+    return "Several people have this name and this email."
 
 
 def _by_name(person: Theirs, local: Local) -> str | None:
@@ -286,7 +286,7 @@ def _by_name(person: Theirs, local: Local) -> str | None:
         # The e-mail has its own, more exact words.
         return None
     what = "Same name and birthdate" if same_birthdate else "Same name"
-    return f"{what}, but the e-mails differ." if keys and mail else f"{what}, but no e-mail to be sure."
+    return f"{what}, but the emails differ." if keys and mail else f"{what}, but no email to be sure."
 
 
 def _names(person: Theirs, local: Local) -> _Names:

@@ -32,10 +32,10 @@ OUTCOMES: Final[dict[str, str]] = {
     CONFLICT: "Changed on both sides to different values. Nothing was overwritten: please decide.",
     CONVERGED: "A conflict closed by itself: both sides have the same values now.",
     HELD: "May be somebody who is already here. Nothing was changed: please decide in Held matches.",
-    GONE: "No longer in Planning Center. Kept here, and not created there again unless an admin asks.",
+    GONE: "No longer in Planning Center. Kept here, and not created there again unless an administrator asks.",
     MERGED: "Merged with another person in Planning Center; the link follows to the one who was kept.",
-    REJECTED: "Planning Center refused this record. It is tried again on the next run.",
-    LATER: "Planning Center did not show the newest state yet. The next run goes on with this record.",
+    REJECTED: "Planning Center refused this record. It is tried again with the next sync.",
+    LATER: "Planning Center did not show the newest state yet. The next sync goes on with this record.",
     INACTIVATED_THERE: "Deleted here, so made inactive in Planning Center, as the settings say.",
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
@@ -64,8 +64,8 @@ FIELD_NAMES: Final[dict[str, str]] = {
     "birthdate": "birthdate",
     "gender": "gender",
     "child": "child or adult",
-    "email": "e-mail",
-    "address": "e-mail",
+    "email": "email",
+    "address": "email",
     "phone": "phone number",
     "number": "phone number",
     "street_line_1": "street",
@@ -112,7 +112,7 @@ def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejec
     detail = _without_values((first.detail or first.title or "not acceptable").strip().rstrip("."))
     cause = f"{about or parameter or 'record'}:{re.sub(r'[^a-z0-9]+', '-', detail.casefold()).strip('-')}"
     what = f"the {name}" if name else "this record"
-    return Rejection(cause, f"Planning Center refused {what}: {detail}. Correct it here; the next run tries again.")
+    return Rejection(cause, f"Planning Center refused {what}: {detail}. Correct it here; the next sync tries again.")
 
 
 def _without_values(detail: str) -> str:
@@ -126,13 +126,11 @@ def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
 
 
 WAITING_FOR_FIRST_MATCH: Final = (
-    "Waiting for an admin to choose which values count where both sides have one and nothing was agreed yet."
+    "Waiting for an administrator to choose which values count where both sides have one and nothing was agreed yet."
 )
-WAITING_FOR_THRESHOLD: Final = (
-    "Waiting for an admin: this run would change more records than the limit in the settings. Nothing was written."
-)
-UNDECIDED: Final = "This run could not be sure about it, and left both sides as they are. The next run decides."
+WAITING_FOR_THRESHOLD: Final = "Waiting for an administrator: this sync would change more records than the limit in the settings. Nothing was written."
+UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
-WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The run goes on by itself."
+WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."
 WAITING_FOR_READS: Final = "Waiting until Planning Center shows what was written, before anything else is decided."

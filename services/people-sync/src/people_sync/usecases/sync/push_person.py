@@ -240,7 +240,7 @@ async def _write_person(work: Work, link: Link, result: Merge) -> None:
         if name not in _CONTACTS and not same(name, written[name], value, work.country):
             raise Undecidable(
                 f"Planning Center took the change but shows another {name.replace('_', ' ')} than the one sent. "
-                "Look at the person in Planning Center; the next run compares both again."
+                "Look at the person in Planning Center; the next sync compares both again."
             )
 
 
