@@ -47,7 +47,7 @@ def test_rejections_group_by_cause_and_hold_no_value() -> None:
     other = rejection([Refusal("address", "Validation Error", '"bob@nowhere" is invalid')], about="email")
     assert one == other
     assert one.cause == "email:the-value-sent-is-invalid"
-    assert one.sentence.startswith("Planning Center refused the e-mail: the value sent is invalid.")
+    assert one.sentence.startswith("Planning Center refused the email: the value sent is invalid.")
 
 
 @pytest.mark.parametrize(

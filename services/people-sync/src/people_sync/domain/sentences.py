@@ -128,7 +128,10 @@ def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
 WAITING_FOR_FIRST_MATCH: Final = (
     "Waiting for an administrator to choose which values count where both sides have one and nothing was agreed yet."
 )
-WAITING_FOR_THRESHOLD: Final = "Waiting for an administrator: this sync would change more records than the limit in the settings. Nothing was written."
+WAITING_FOR_THRESHOLD: Final = (
+    "Waiting for an administrator: this sync would change more records than the limit in the settings. "
+    "Nothing was written."
+)
 UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
