@@ -297,6 +297,11 @@ def test_a_held_match_is_found_again_and_asked_about(page: Page) -> None:
     page.get_by_role("link", name="Integrations").first.click()
     page.get_by_role("link", name="1 held match").click()
     held = page.get_by_role("region", name="Tess Twofold")
+    heads, names = held.get_by_role("columnheader"), held.get_by_role("rowheader")
+    head, name = heads.first.bounding_box(), names.first.bounding_box()
+    assert head is not None
+    assert name is not None
+    assert head["y"] + head["height"] <= name["y"] + 1, "the head of the table covers its first row"
     held.get_by_role("button", name="Later").click()
     expect(held.get_by_role("button", name="Later")).to_have_count(0)
     page.get_by_role("link", name="Waiting", exact=True).click()
