@@ -191,6 +191,7 @@ async def test_contact_corrected_here_while_the_answer_is_lost(site: Site, stopp
     assert (await site.member("Nina"))["email"] == "nora@example.org"
     assert [row["address"] for row in site.contacts("Nina", "Email")] == ["nora@example.org"]
     assert await site.conflicts() == {}
+    assert await open_intents(site) == []
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["same run", "next run"])
@@ -208,9 +209,139 @@ async def test_family_corrected_here_while_the_answer_is_lost(site: Site, stoppe
     assert len(site.rows("Household")) == 4 + 1
 
 
-async def lose_the_answer(site: Site, path: str, *, stopped: bool, meanwhile: Callable[[], Awaitable[None]]) -> None:
+@pytest.mark.parametrize("again", ["created again", "added again there"])
+async def test_who_was_gone_there_and_came_back_stays_in_the_family(site: Site, again: str) -> None:
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    ids = {name: await site.add(name, "New", email=f"{name}@example.org") for name in ("Nina", "Nils", "Noah")}
+    family = await site.family("New Household", *ids.values())
+    await settle(site)
+    site.delete("Nils")
+    await site.visible()
+    await site.sync()
+    if again == "created again":
+        await site.call("POST", f"/members/{ids['Nils']}/create-again")
+    else:
+        site.create("Nils", "New", email="nils@example.org")
+        await site.visible()
+    await settle(site)
+    await site.call("PATCH", f"/families/{family}", {"name": "Newman Household"})
+    await settle(site)
+    assert await site.members_of("Newman Household") == site.household("Newman Household") == ["Nils", "Nina", "Noah"]
+
+
+async def test_primary_contact_corrected_here_while_the_answer_is_lost(site: Site) -> None:
+    """Of people who are there already: their household is looked for by what was sent."""
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    one, two = [await site.add(name, "New") for name in ("Nina", "Nils")]
+    await settle(site)
+    family = await site.family("New Household", one, two)
+    await site.call("PATCH", f"/families/{family}", {"primary_contact_id": one})
+
+    async def correct() -> None:
+        await site.call("PATCH", f"/families/{family}", {"primary_contact_id": two})
+
+    await lose_the_answer(site, "^/people/v2/households$", stopped=False, meanwhile=correct)
+    assert str((await site.family_of("New Household"))["primary_contact_id"]) == two
+    [household] = [row for row in site.rows("Household") if row["name"] == "New Household"]
+    assert str(household["primary_contact_id"]) == site.person("Nils")["id"]
+    assert await open_intents(site) == []
+
+
+async def test_household_of_whom_somebody_is_gone_there_before_its_creation_is_sent_again(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    members = [await site.add(name, "New") for name in ("Nina", "Nils", "Noah")]
+    await settle(site)
+    await site.family("New Household", *members)
+
+    async def delete() -> None:
+        site.delete("Nina")
+        await site.visible()
+
+    await lose_the_answer(site, "^/people/v2/households$", stopped=True, meanwhile=delete, when="before")
+    assert site.household("New Household") == ["Nils", "Noah"]
+    assert await site.members_of("New Household") == ["Nils", "Nina", "Noah"]
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["another person", "the person created"])
+async def test_an_id_is_supplied_while_the_answer_to_a_creation_is_lost(site: Site, same: bool) -> None:
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    nina = {"external_id": "n", "first_name": "Nina", "last_name": "New", "birthdate": "1980-01-01"}
+    await site.call("PUT", "/bulk", {"members": [nina]})
+
+    async def supply() -> None:
+        pco_id = site.person("Nina")["id"] if same else site.create("Nora", "Newman")
+        await site.visible()
+        await site.call("PUT", "/bulk", {"members": [nina | {"birthdate": "1981-02-02", "pco_id": pco_id}]})
+
+    await lose_the_answer(site, "^/people/v2/people$", stopped=True, meanwhile=supply)
+    run = await site.sync("incremental")
+    assert await site.items(run["id"], "later") == []
+    if same:
+        assert [str(member["birthdate"]) for member in await site.members("Nina")] == ["1981-02-02"]
+        assert site.person("Nina")["birthdate"] == "1981-02-02"
+    else:
+        assert len(await site.members("Nina")) + len(await site.members("Nora")) == 2
+
+
+async def test_a_conflict_that_is_gone_when_it_would_be_opened_is_not_counted(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    await site.believable()
+    ids = {name: str((await site.member(name))["id"]) for name in LAST}
+    first, second = sorted(LAST, key=lambda name: ids[name])
+    site.edit(first, last_name="There")
+    site.edit(second, last_name="There")
+    await site.change(second, last_name="Here", birthdate="1970-01-01")
+    await site.visible()
+    async with site.held_up_at(ids[first]):
+        run_id = await site.start()
+        await site.waits()
+        await site.change(second, last_name="There")
+    await site.until(run_id, "done")
+    outcomes = {item["record_id"]: item["outcome"] for item in await site.items(run_id)}
+    assert (outcomes[ids[first]], outcomes[ids[second]]) == ("updated_here", "updated_there")
+    assert await site.conflicts() == {}
+
+
+async def test_the_platform_is_told_of_a_link_with_a_version_of_its_own(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    linked = await site.add("Zoe", "Zink", email="zoe@example.org")
+    family = await site.family("New Household", await site.add("Nina", "New"))
+    site.create("Zoe", "Zink", email="zoe@example.org")
+    await site.visible()
+    before = [await site.call("GET", path) for path in (f"/members/{linked}", f"/families/{family}")]
+    await settle(site)
+    after = [await site.call("GET", path) for path in (f"/members/{linked}", f"/families/{family}")]
+    assert all(record["link"] is None for record in before)
+    assert all(record["link"]["state"] == "linked" for record in after)
+    assert all(late["version"] > early["version"] for early, late in zip(before, after, strict=True))
+    run = await site.sync()
+    assert run["counts"].keys() <= {"unchanged"}, await site.items(run["id"])
+    assert [await site.call("GET", path) for path in (f"/members/{linked}", f"/families/{family}")] == after
+
+
+async def settle(site: Site) -> None:
+    """Two runs, the second with reads that show all that the first has written."""
+    await site.sync()
+    await site.believable()
+    await site.sync()
+
+
+async def open_intents(site: Site) -> list[dict[str, Any]]:
+    return await site.database.fetch(
+        "SELECT kind, content FROM creation WHERE organization_id = $1 AND state = 'sent'", site.organization_id
+    )
+
+
+async def lose_the_answer(
+    site: Site, path: str, *, stopped: bool, meanwhile: Callable[[], Awaitable[None]], when: str = "after"
+) -> None:
     """A creation is carried out there and its answer is lost; `meanwhile` comes before it is looked for."""
-    fault = site.fault({"kind": "reset", "when": "after"}, method="POST", path=path, times=1)
+    fault = site.fault({"kind": "reset", "when": when}, method="POST", path=path, times=1)
     run_id = await site.start()
     await eventually(lambda: site.control.fault(fault)["acted"] >= 1, within=30)
     if stopped:

@@ -11,8 +11,9 @@ def is_created(name: str, people: frozenset[str], household_name: str, household
 
     Somebody there may have given it another name, or other people, since.
     """
-    most = 2 * len(people & household_people) >= min(len(people), len(household_people))
-    return people == household_people or (most and fold(name) == fold(household_name))
+    common = people & household_people
+    most = bool(common) and 2 * len(common) >= min(len(people), len(household_people))
+    return most and (people == household_people or fold(name) == fold(household_name))
 
 
 def match_family(

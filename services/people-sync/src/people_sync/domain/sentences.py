@@ -47,11 +47,19 @@ def updated(*, ours: bool, theirs: bool, otherwise: str) -> str:
 
 
 def together(before: str, now: str) -> str:
-    """One outcome for what a run did to a record: before it was pushed, or its process died, and now."""
-    if now not in {UNCHANGED, UPDATED_THERE} or before == UPDATED_THERE:
-        return now
-    return UPDATED_BOTH if (before, now) == (UPDATED_HERE, UPDATED_THERE) else before
+    """One outcome for what a run did to a record: before it was pushed, or its process died, and by the push."""
+    if now == UPDATED_THERE:
+        return _AND_THERE.get(before, now)
+    if now == UNCHANGED:
+        return _AND_NOT_THERE.get(before, before)
+    return now
 
+
+_AND_THERE: Final = {
+    UPDATED_HERE: UPDATED_BOTH,
+    **{kept: kept for kept in (UPDATED_BOTH, CREATED_HERE, CREATED_THERE, CONFLICT)},
+}
+_AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
 
 WAITS_FOR_ANSWER: Final = (
     "May be somebody who is already in Planning Center, so nothing was created there: please decide in Held matches."

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from contracts.values import MEMBER
+from contracts.values import FAMILY, MEMBER
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.planning_center import confirmed, confirmed_family
 from people_sync.domain.values import PersonValues, partial_from_json, value_from_json
-from people_sync.storage.tables import Link
+from people_sync.storage.tables import FamilyMember, Link
 
 NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "state": "linked",
@@ -68,6 +68,23 @@ async def tie_again(
         execution_options={"populate_existing": True, "synchronize_session": False},
     )
     return made
+
+
+async def in_no_household(session: AsyncSession, owner: Mapping[str, str], member_id: UUID) -> None:
+    """Note of a member without a counterpart that nothing is agreed about their families.
+
+    Should a counterpart come, it is in no household, and that is no reason to leave a family here.
+    """
+    links = await session.scalars(
+        select(Link)
+        .filter_by(**owner, kind=FAMILY)
+        .where(Link.record_id.in_(select(FamilyMember.family_id).where(FamilyMember.member_id == member_id)))
+        .order_by(Link.id)
+        .with_for_update()
+    )
+    for link in links:
+        members = [one for one in link.agreed.get("members", ()) if one != str(member_id)]
+        link.agreed, link.remote_hash = {**link.agreed, "members": members}, None
 
 
 def base_of(link: Link, theirs: PersonValues, country: str) -> dict[str, Any]:

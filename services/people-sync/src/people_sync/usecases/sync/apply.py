@@ -3,7 +3,7 @@
 Nothing staged is trusted blindly: the record is locked and the decision made again with the values of this moment.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -26,6 +26,7 @@ from people_sync.domain.planning_center import (
 )
 from people_sync.domain.sentences import (
     CONFLICT,
+    CONVERGED,
     CREATED_HERE,
     CREATED_THERE,
     DELETED_MEANWHILE,
@@ -34,11 +35,20 @@ from people_sync.domain.sentences import (
     LATER,
     LINKED,
     OUTCOMES,
+    UNCHANGED,
     UNDECIDED,
     updated,
 )
 from people_sync.domain.values import as_dict, to_json, value_to_json
-from people_sync.storage.links import NOTHING_AGREED, base_of, family_base_of, kept_different, tie, tie_again
+from people_sync.storage.links import (
+    NOTHING_AGREED,
+    base_of,
+    family_base_of,
+    in_no_household,
+    kept_different,
+    tie,
+    tie_again,
+)
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import (
     Change,
@@ -69,7 +79,7 @@ from people_sync.usecases.sync.compare import (
     without_unmet,
 )
 from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.effects import Effects, noted, publish, take_over, touch
+from people_sync.usecases.sync.effects import Effects, noted, publish, take_over, touch, touch_family
 
 BATCHES: Final = {MEMBER: 100, FAMILY: 50}
 """Records in one transaction. With a family its members are published, and their open conflicts."""
@@ -127,15 +137,14 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
     refused = await said_different(
         session, work, [str(change.pco_id) for change in changes if change.outcome == LINKED]
     )
+    creations = await _unanswered(session, work, MEMBER, members)
     for change in changes:
         change.here = "done"
         row = staged[str(change.pco_id)]
         person = people[row.pco_id]
         link = links.get(person.pco_id)
-        if change.outcome == HELD and link is not None:
-            _decide_later(work, change)
-        elif change.outcome == HELD:
-            await _hold(session, work, change, person)
+        if change.outcome == HELD:
+            await _hold(session, work, change, person, link)
         elif change.outcome == CREATED_HERE:
             if link is not None or not isinstance(matches[person.pco_id], Unmatched):
                 _decide_later(work, change)
@@ -145,7 +154,7 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
         else:
             member = members[change.record_id]  # type: ignore[index] # planned with a record
             if link is None and change.outcome == CREATED_THERE:
-                link = await _link(session, work, change, person)
+                link = await _link(session, work, change)
             if member.deleted_at is not None:
                 _deleted_meanwhile(work, change, link)
                 continue
@@ -157,8 +166,10 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
                 if change.outcome == LINKED and not still_matches(to_match(person), local_of(member), different):
                     _decide_later(work, change)
                     continue
-                link = await _link(session, work, change, person)
+                link = await _link(session, work, change)
             if link is not None:
+                if member.id in creations:
+                    _answered(creations[member.id], link, same=person.remote_id == creations[member.id].marker)
                 _merge_person(session, work, change, member, link, person, row, conflicts.get(member.id), effects)
     await no_longer_held(session, work.owner, [str(change.pco_id) for change in changes if change.outcome not in _OPEN])
     # Who was put off may be somebody whom this run would create there.
@@ -211,21 +222,33 @@ def _create(session: AsyncSession, work: Work, change: Change, person: RemotePer
     return member
 
 
-async def _link(session: AsyncSession, work: Work, change: Change, person: RemotePerson) -> Link | None:
+async def _link(session: AsyncSession, work: Work, change: Change) -> Link | None:
     """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
     made = await tie(session, work.owner, MEMBER, change.record_id, change.pco_id)
     if made is None:
         _decide_later(work, change)
-        return None
-    # An intent to create this very person is fulfilled: its answer was lost, the person is there.
-    creation = await session.scalar(
-        select(Creation).filter_by(**work.owner, kind=MEMBER, record_id=change.record_id).with_for_update()
-    )
-    if creation and creation.pco_id is None:
-        if person.remote_id == creation.marker:
-            made.agreed = creation.content or {}
-        creation.pco_id, creation.state, creation.content = change.pco_id, "created", None
     return made
+
+
+async def _unanswered(
+    session: AsyncSession, work: Work, kind: str, record_ids: Collection[UUID]
+) -> dict[UUID, Creation]:
+    """Intents to create these records that have no answer."""
+    rows = await session.scalars(
+        select(Creation)
+        .filter_by(**work.owner, kind=kind, pco_id=None)
+        .where(Creation.record_id.in_(record_ids))
+        .order_by(Creation.id)
+        .with_for_update()
+    )
+    return {row.record_id: row for row in rows}
+
+
+def _answered(creation: Creation, link: Link, *, same: bool) -> None:
+    """Close an intent whose record is linked now. If it was this very counterpart, what was sent is agreed."""
+    if same and not link.agreed:
+        link.agreed = creation.content or {}
+    creation.pco_id, creation.state, creation.content = link.pco_id, "created", None
 
 
 def _merge_person(
@@ -248,15 +271,15 @@ def _merge_person(
         effects.history.append(noted(work, MEMBER, member.id, "active", member.active, person.active, "changed"))
         member.active = person.active
         touch(work, member, effects)
-    if change.outcome == LINKED:
-        ours = bool(result.to_ours or other_status)
-        change.outcome = updated(ours=ours, theirs=bool(result.to_theirs), otherwise=LINKED)
+    if first:
+        # So that the platform learns of the link, also where no value moved.
+        touch(work, member, effects)
+    _count(change, result, conflict, ours=bool(result.to_ours or other_status), theirs=bool(result.to_theirs))
     link.agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
     link.written_after = None
     link.contacts = dict(person.contacts)
     link.state = "linked"
     if result.conflicts:
-        change.outcome = CONFLICT
         effects.conflicts += open_conflict(session, link, result.conflicts, conflict, work.resources.clock.now())
     elif conflict:
         effects.conflicts.append(close(conflict, "converged", work.resources.clock.now()))
@@ -267,9 +290,15 @@ def _merge_person(
         if not result.conflicts:
             link.remote_hash = row.remote_hash
         link.compared_version = member.version
-    if first:
-        # So that the platform learns of the link, also where no value moved.
-        effects.members[member.id] = member
+
+
+def _count(change: Change, fields: Merge, conflict: Conflict | None, *, ours: bool, theirs: bool) -> None:
+    """The outcome by what is done, where it was staged by what seemed to be needed."""
+    if fields.conflicts:
+        change.outcome = CONFLICT
+    elif change.outcome not in {CREATED_HERE, CREATED_THERE}:
+        otherwise = CONVERGED if conflict else LINKED if change.outcome == LINKED else UNCHANGED
+        change.outcome = updated(ours=ours, theirs=theirs, otherwise=otherwise)
 
 
 def change_here(work: Work, member: Member, result: Merge, effects: Effects) -> None:
@@ -283,8 +312,11 @@ def change_here(work: Work, member: Member, result: Merge, effects: Effects) -> 
     touch(work, member, effects)
 
 
-async def _hold(session: AsyncSession, work: Work, change: Change, person: RemotePerson) -> None:
+async def _hold(session: AsyncSession, work: Work, change: Change, person: RemotePerson, link: Link | None) -> None:
     """Ask a person. Matched anew: candidates may have been taken by others in this very run."""
+    if link is not None:
+        _decide_later(work, change)
+        return
     outcome = (await candidates_of(session, work, [person]))[person.pco_id]
     if isinstance(outcome, Matched):
         # The rival for the member is not asked about here.
@@ -348,9 +380,13 @@ async def _families(session: AsyncSession, work: Work, changes: Sequence[Change]
         result = merge_family(base, ours[family.id], theirs, work.policy, kept_different(link))
         result = without_unmet(result, met)
         _take_family_over(work, family, result, moves, effects)
+        if not link.compared_version:
+            # So that the platform learns of the link, also where no value moved.
+            touch_family(work, family, effects)
         conflict = conflicts.get(family.id)
+        ours_moves = bool(result.fields.to_ours or result.add_to_ours or result.remove_from_ours)
+        _count(change, result.fields, conflict, ours=ours_moves, theirs=_goes_there(result))
         if result.fields.conflicts:
-            change.outcome = CONFLICT
             effects.conflicts += open_conflict(session, link, result.fields.conflicts, conflict, now)
         elif conflict:
             effects.conflicts.append(close(conflict, "converged", now))
@@ -375,7 +411,10 @@ async def _homes(
     adopted = [change for change in changes if change.outcome == CREATED_THERE]
     known = [change for change in changes if change.pco_id in new or change.record_id in homes]
     links = await _family_links(session, work, known + adopted)
-    await _answered(session, work, [links[c.pco_id] for c in adopted if c.pco_id in links])
+    creations = await _unanswered(session, work, FAMILY, [link.record_id for link in links.values()])
+    for link in links.values():
+        if link.record_id in creations:
+            _answered(creations[link.record_id], link, same=link.pco_id in {change.pco_id for change in adopted})
     for change in known:
         if change.pco_id in new and change.pco_id in links:
             made = _new_family(session, work, change, of_change[change], effects)
@@ -425,23 +464,6 @@ async def _family_links(session: AsyncSession, work: Work, changes: Sequence[Cha
     return made
 
 
-async def _answered(session: AsyncSession, work: Work, links: Sequence[Link]) -> None:
-    """Close the intents to create these families: what was sent then is agreed."""
-    if not links:
-        return
-    of_record = {link.record_id: link for link in links}
-    rows = await session.scalars(
-        select(Creation)
-        .filter_by(**work.owner, kind=FAMILY, state="sent")
-        .where(Creation.record_id.in_(of_record))
-        .with_for_update()
-    )
-    for creation in rows:
-        link = of_record[creation.record_id]
-        link.agreed = creation.content or {}
-        creation.pco_id, creation.state, creation.content = link.pco_id, "created", None
-
-
 def _take_family_over(work: Work, family: Family, result: FamilyMerge, moves: _Memberships, effects: Effects) -> None:
     fields = result.fields
 
@@ -466,10 +488,7 @@ def _take_family_over(work: Work, family: Family, result: FamilyMerge, moves: _M
     for member in sorted(result.remove_from_ours):
         moves.leaving.append((family.id, UUID(member)))
         note("members", member, None, "changed")
-    if family.id not in effects.families:
-        family.version += 1
-        family.updated_at = work.resources.clock.now()
-        effects.families[family.id] = family
+    touch_family(work, family, effects)
 
 
 async def _move(session: AsyncSession, work: Work, moves: _Memberships, effects: Effects) -> None:
@@ -484,6 +503,10 @@ async def _move(session: AsyncSession, work: Work, moves: _Memberships, effects:
     members = await _locked(session, work, sorted(concerned - effects.members.keys()))
     await touch_members(session, list(members.values()), work.resources.clock.now())
     effects.members |= members
+
+
+def _goes_there(result: FamilyMerge) -> bool:
+    return bool(result.fields.to_theirs or result.add_to_theirs or result.remove_from_theirs)
 
 
 def _agree_family(
@@ -501,10 +524,7 @@ def _agree_family(
     link.agreed = {**base, **fields.agreed, **fields.to_ours, "members": sorted(members)}
     link.written_after = None
     link.state = "linked"
-    there = bool(fields.to_theirs or result.add_to_theirs or result.remove_from_theirs)
-    if change.outcome == LINKED:
-        change.outcome = updated(ours=bool(fields.to_ours or result.add_to_ours), theirs=there, otherwise=LINKED)
-    if there:
+    if _goes_there(result):
         change.there = "planned"
     else:
         # While somebody in it is not known here, or it is in conflict, the household is compared on every run.
@@ -587,7 +607,10 @@ async def _settle_gone(session: AsyncSession, work: Work, change_id: int, *, the
         return
     effects = Effects()
     if isinstance(record, Member):
+        await in_no_household(session, work.owner, record.id)
         touch(work, record, effects)
+    else:
+        touch_family(work, record, effects)
     effects.conflicts += await withdraw(session, work.organization_id, now, Conflict.record_id == change.record_id)
     await publish(session, work, effects)
 

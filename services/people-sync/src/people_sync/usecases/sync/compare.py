@@ -283,6 +283,7 @@ async def _adopted(session: AsyncSession, work: Work, people: dict[str, RemotePe
             Creation.kind == MEMBER,
             Creation.pco_id.is_(None),
             Creation.marker.in_(markers),
+            ~_has_link(work, MEMBER, Member, Link.state != "gone"),
         )
     )
     return {markers[row.marker]: row.record_id for row in rows}
@@ -506,29 +507,32 @@ async def _adopted_households(
     session: AsyncSession, work: Work, households: Sequence[RemoteHousehold]
 ) -> dict[str, UUID]:
     """Households made by us whose answer was lost, by Planning Center's id: an intent without an answer fits them."""
-    creations = (
-        await session.scalars(
-            select(Creation).filter_by(**work.owner, kind=FAMILY, state="sent").where(Creation.content.is_not(None))
-        )
-    ).all()
+    creations = await session.execute(
+        select(Creation.record_id, Creation.content)
+        .filter_by(**work.owner, kind=FAMILY, state="sent")
+        .join(Family, Family.id == Creation.record_id)
+        .where(Creation.content.is_not(None), ~_has_link(work, FAMILY, Family, Link.state != "gone"))
+    )
+    sent = {record_id: content or {} for record_id, content in creations.tuples()}
+    pco_ids = await pco_ids_of(session, work, {member for content in sent.values() for member in content["members"]})
     found: dict[str, UUID] = {}
-    for creation in creations:
-        content = creation.content or {}
-        sent = frozenset((await pco_ids_of(session, work, content["members"])).values())
+    for record_id, content in sent.items():
+        people = frozenset(pco_ids[member] for member in content["members"] if member in pco_ids)
         for household in households:
-            people = frozenset(household.person_ids)
-            if household.pco_id not in found and is_created(content["name"], sent, household.name, people):
-                found[household.pco_id] = creation.record_id
+            there = frozenset(household.person_ids)
+            if household.pco_id not in found and is_created(content["name"], people, household.name, there):
+                found[household.pco_id] = record_id
                 break
     return found
 
 
 async def pco_ids_of(session: AsyncSession, work: Work, member_ids: Collection[str]) -> dict[str, str]:
     """Planning Center's ids of members, by ours; those who ever had one."""
+    if not member_ids:
+        return {}
+    ids = literal([UUID(member_id) for member_id in member_ids], ARRAY(Uuid))
     rows = await session.execute(
-        select(Link.record_id, Link.pco_id)
-        .filter_by(**work.owner, kind=MEMBER)
-        .where(Link.record_id.in_([UUID(member_id) for member_id in member_ids]))
+        select(Link.record_id, Link.pco_id).filter_by(**work.owner, kind=MEMBER).where(Link.record_id == any_(ids))
     )
     return {str(row.record_id): row.pco_id for row in rows}
 

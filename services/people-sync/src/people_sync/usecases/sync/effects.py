@@ -88,3 +88,11 @@ def touch(work: Work, member: Member, effects: Effects) -> None:
         member.version += 1
         member.updated_at = work.resources.clock.now()
         effects.members[member.id] = member
+
+
+def touch_family(work: Work, family: Family, effects: Effects) -> None:
+    """The same of a family."""
+    if family.id not in effects.families:
+        family.version += 1
+        family.updated_at = work.resources.clock.now()
+        effects.families[family.id] = family

@@ -27,12 +27,12 @@ from people_sync.domain.sentences import (
     together,
 )
 from people_sync.storage.links import family_base_of, kept_different
-from people_sync.storage.tables import Change, Family, FamilyMember, Link, Member
+from people_sync.storage.tables import Change, Creation, Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.sync.compare import family_values, household_values, pco_ids_of, record_ids
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.creations import Content, Intent, Later, Made, NotYet, create_once
-from people_sync.usecases.sync.effects import Effects, publish
+from people_sync.usecases.sync.effects import Effects, publish, touch_family
 from people_sync.usecases.sync.pull import household_of
 
 HOUSEHOLDS = "/people/v2/households"
@@ -83,7 +83,9 @@ async def _create(work: Work, family: Family, people: Mapping[str, str]) -> str:
     wanted = frozenset(people.values())
     content: Content = {"name": family.name, "primary_contact": primary, "members": sorted(people)}
     # People made by this very run are in no household yet; everybody else is looked up before a second one is made.
-    existing = None if await _all_new(work, people) else await _existing(work, family, people[primary], wanted)
+    # So is what an earlier attempt may have made: that one is looked for by what was sent.
+    known = await _all_new(work, people) or await _unanswered(work, family)
+    existing = None if known else await _existing(work, family, people[primary], wanted)
     if existing is not None:
         async with work.job.sessions.begin() as session:
             await work.job.verify(session)
@@ -125,6 +127,12 @@ async def _all_new(work: Work, people: Mapping[str, str]) -> bool:
     return made == len(people)
 
 
+async def _unanswered(work: Work, family: Family) -> bool:
+    async with work.job.sessions() as session:
+        intent = select(Creation.id).filter_by(**work.owner, kind=FAMILY, record_id=family.id, state="sent")
+        return await session.scalar(intent) is not None
+
+
 async def _primary(work: Work, family: Family, people: Mapping[str, str]) -> str:
     """The family's primary contact if they are in Planning Center, else an adult, else anybody: the member's id."""
     if str(family.primary_contact_id) in people:
@@ -150,7 +158,11 @@ async def _existing(work: Work, family: Family, primary: str, wanted: frozenset[
 async def _made_before(work: Work, name: str, wanted: frozenset[str]) -> str | None:
     """What an earlier attempt created."""
     for pco_id in sorted(wanted, key=int):
-        for household in await _free_households(work, pco_id):
+        try:
+            households = await _free_households(work, pco_id)
+        except NotFound:
+            continue  # gone there since
+        for household in households:
             if is_created(name, wanted, household.name, frozenset(household.person_ids)):
                 return household.pco_id
     return None
@@ -185,7 +197,14 @@ async def _maybe_stale(work: Work, pco_id: str) -> None:
 
 
 async def _store_link(session: AsyncSession, work: Work, family: Family, content: Content, made: Made) -> None:
-    agreed = made.content or content
+    agreed = made.content or {"members": []}
+    locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
+    unchanged = locked.version == family.version
+    effects = Effects()
+    touch_family(work, locked, effects)
+    if unchanged:
+        # The platform learns of the link; no value moved that Planning Center would have to get.
+        family.version = locked.version
     await session.execute(
         insert(Link)
         .values(
@@ -205,6 +224,7 @@ async def _store_link(session: AsyncSession, work: Work, family: Family, content
         )
         .on_conflict_do_nothing()
     )
+    await publish(session, work, effects)
 
 
 # --- change ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,7 +41,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import PersonValues, as_dict, to_json, value_from_json, value_to_json
 from people_sync.storage.links import base_of, kept_different
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Change, History, Link, Member
+from people_sync.storage.tables import Change, Creation, History, Link, Member
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.sync.apply import change_here
 from people_sync.usecases.sync.compare import waits_for_an_answer
@@ -344,6 +344,12 @@ async def _agree(
             link.written_at = work.resources.clock.now()
         else:
             link.contacts = dict(person.contacts)
+        # A contact that is known now needs no look for what an earlier attempt may have made.
+        await session.execute(
+            delete(Creation)
+            .filter_by(**work.owner, record_id=member.id, state="sent")
+            .where(Creation.kind.in_(link.contacts))
+        )
 
 
 async def _locked_link(session: AsyncSession, work: Work, member: Member) -> Link:
