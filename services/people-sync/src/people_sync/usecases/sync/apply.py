@@ -176,7 +176,7 @@ async def _people(session: AsyncSession, work: Work, changes: Sequence[Change], 
     strangers = [people[str(change.pco_id)] for change in changes if change.outcome == LATER]
     outcomes = await candidates_of(session, work, [person for person in strangers if person.pco_id not in links])
     maybe = {UUID(member) for outcome in outcomes.values() for member in outcome.member_ids}
-    await not_created_yet(session, work, MEMBER, maybe, UNDECIDED)
+    await not_created_yet(session, work, MEMBER, maybe)
 
 
 def _decide_later(work: Work, change: Change) -> None:
@@ -423,7 +423,7 @@ async def _homes(
     strangers = [household for change, household in of_change.items() if change.pco_id not in links]
     members = {people[pco_id] for household in strangers for pco_id in household.person_ids if pco_id in people}
     maybe = await unlinked_families(session, work, members) if members else {}
-    await not_created_yet(session, work, FAMILY, maybe, UNDECIDED)
+    await not_created_yet(session, work, FAMILY, maybe)
     await session.flush()
     return links
 

@@ -52,6 +52,7 @@ from people_sync.domain.sentences import (
     LATER,
     LINKED,
     OUTCOMES,
+    UNDECIDED,
     UPDATED_THERE,
     updated,
 )
@@ -586,9 +587,7 @@ async def unlinked_families(
     return await _families_where(session, work, Family.id.in_(concerned), ~taken)
 
 
-async def not_created_yet(
-    session: AsyncSession, work: Work, kind: str, record_ids: Collection[UUID], sentence: str
-) -> None:
+async def not_created_yet(session: AsyncSession, work: Work, kind: str, record_ids: Collection[UUID]) -> None:
     """Leave records that this run would create in Planning Center to the next one: they may be there already."""
     if not record_ids:
         return
@@ -601,7 +600,7 @@ async def not_created_yet(
             Change.there == "planned",
             Change.record_id == any_(literal(list(record_ids), ARRAY(Uuid))),
         )
-        .values(there="later", outcome=LATER, sentence=sentence),
+        .values(there="later", outcome=LATER, sentence=UNDECIDED),
         execution_options={"synchronize_session": False},
     )
 
