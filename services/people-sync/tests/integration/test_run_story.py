@@ -187,7 +187,7 @@ async def test_merged_there_the_link_follows(site: Site) -> None:
     assert len(site.people("Maximilian")) == 1
     assert await site.members("Max") == []
     link = await site.call("GET", f"/members/{(await site.member('Maximilian'))['id']}")
-    assert link["link"] == {"pco_id": kept, "state": "linked", "gone_at": None}
+    assert link["link"] == {"pco_id": kept, "state": "linked", "gone_at": None, "create_again": False}
 
 
 async def test_held_until_answered(site: Site) -> None:
