@@ -140,14 +140,14 @@ async def _fails_for_long(site: Site, offset: int, way: str) -> None:
     run = await site.until(run_id, "done", within=60)
     assert run["counts"].keys() <= {"unchanged"}, (offset, way, run)
     if way in OUTAGES:
-        served = [
+        served = {
             int(found[1])
             for entry in site.journal(paused)
             if entry["path"] == "/people/v2/people" and entry["status"] == 200 and not entry["faults"]
             if (found := re.search(r"(?:^|&)offset=(\d+)", entry["query"]))
-        ]
+        }
         assert offset not in stored
-        assert sorted([*served, *stored]) == list(PAGES), (offset, way, served, stored)
+        assert served == set(PAGES) - stored, (offset, way, served, stored)
     assert site.journal(mark, writes=True) == []
 
 
