@@ -40,6 +40,12 @@ OUTCOMES: Final[dict[str, str]] = {
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
 
+_AND_THERE: Final = {
+    UPDATED_HERE: UPDATED_BOTH,
+    **{kept: kept for kept in (UPDATED_BOTH, CREATED_HERE, CREATED_THERE, CONFLICT)},
+}
+_AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
+
 
 def updated(*, ours: bool, theirs: bool, otherwise: str) -> str:
     """The outcome for a record by the sides that change."""
@@ -54,12 +60,6 @@ def together(before: str, now: str) -> str:
         return _AND_NOT_THERE.get(before, before)
     return now
 
-
-_AND_THERE: Final = {
-    UPDATED_HERE: UPDATED_BOTH,
-    **{kept: kept for kept in (UPDATED_BOTH, CREATED_HERE, CREATED_THERE, CONFLICT)},
-}
-_AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
 
 WAITS_FOR_ANSWER: Final = (
     "May be somebody who is already in Planning Center, so nothing was created there: please decide in Held matches."
