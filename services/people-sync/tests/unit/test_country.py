@@ -6,7 +6,7 @@ import pytest
 
 from pco_client.client import PlanningCenter
 from pco_client.jsonapi import Document, document, page
-from people_sync.usecases.sync.work import organization_of
+from people_sync.planning_center import organization_of
 
 ORGANIZATION = {"type": "Organization", "id": "1", "attributes": {"country_code": "CA"}}
 PERSON = {

@@ -5,7 +5,7 @@ cursor, by each of the collections, since a change of a contact or a household n
 `updated_at`. What a page lacks because `include` lags behind is read again by itself.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
@@ -16,39 +16,24 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from pco_client.client import PlanningCenter
 from pco_client.errors import NotFound
-from pco_client.jsonapi import Included, Page, Resource
+from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, walk_all, walk_newest_first, walk_since
-from people_sync.domain.planning_center import (
-    ADDRESS_PARTS,
-    Contact,
-    RemoteHousehold,
-    RemotePerson,
-    email_keys,
-    remote_person,
-    to_match,
+from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, email_keys, to_match
+from people_sync.planning_center import (
+    FIELDS,
+    INCLUDE,
+    PEOPLE,
+    household_of,
+    latest,
+    newest_person,
+    person_of,
 )
 from people_sync.storage.tables import Conflict, HeldMatch, Link, Member, Run, Staged
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.mergers import follow_mergers
 
-PEOPLE: Final = "/people/v2/people"
-INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")
-FIELDS: Final = {
-    "Person": (
-        *("first_name", "last_name", "given_name", "nickname", "birthdate", "gender", "child", "status", "remote_id"),
-        *("created_at", "updated_at", *INCLUDE),
-    ),
-    "Email": ("address", "primary"),
-    "PhoneNumber": ("number", "primary"),
-    "Address": (*ADDRESS_PARTS, "primary"),
-    "Household": ("name", "people", "primary_contact"),
-}
-"""What is read of a record, relationships included: the rest is most of an answer, and somebody's private data."""
-REQUIRED: Final = frozenset(FIELDS["Person"]) - {*INCLUDE, "nickname", "given_name", "created_at", "updated_at"}
-"""Attributes without which an answer says nothing about a person."""
 INCOMPLETE: Final = {"incomplete": True}
 """The snapshot of a person of whom a read did not carry everything."""
 
@@ -359,48 +344,3 @@ async def _put(session: AsyncSession, work: Work, rows: list[dict[str, Any]], re
     """Insert, last copy wins: offset pages can carry the same row twice."""
     if rows:
         await session.execute(_PUT, {"run_id": work.run_id, "read_at": read_at, "rows": rows})
-
-
-def person_of(row: Resource, included: Included) -> RemotePerson | None:
-    """The person with contacts; None when the answer names contacts or households that it does not carry."""
-    # What is not there says nothing; taken for empty it would clear a value here.
-    if not row.attributes.keys() >= REQUIRED:
-        return None
-    found = {name: included.whole(row, name) for name in INCLUDE}
-    if None in found.values():
-        return None
-    return remote_person(
-        row.id,
-        row.attributes,
-        emails=_contacts(found["emails"]),
-        phones=_contacts(found["phone_numbers"]),
-        addresses=_contacts(found["addresses"]),
-        household_ids=[household.id for household in found["households"] or ()],
-    )
-
-
-def household_of(row: Resource) -> RemoteHousehold:
-    """The household with its people, whom the relationship always names."""
-    primary = row.to_one("primary_contact")
-    return RemoteHousehold(
-        pco_id=row.id,
-        name=row.attributes.get("name") or "",
-        person_ids=tuple(sorted({person.id for person in row.to_many("people")}, key=int)),
-        primary_contact_id=primary.id if primary else None,
-    )
-
-
-def _contacts(rows: Iterable[Resource] | None) -> list[Contact]:
-    return [Contact(row.id, row.attributes.get("primary") is True, row.attributes) for row in rows or ()]
-
-
-async def newest_person(pco: PlanningCenter, *include: str) -> Page:
-    """Who was changed last there; nobody in an empty church."""
-    fields = {"Person": ("updated_at", *include)}
-    return await pco.list(PEOPLE, Query(order="-updated_at", per_page=1, include=include, fields=fields))
-
-
-def latest(rows: Sequence[Resource], before: str | None = None) -> str | None:
-    """The newest `updated_at`, by Planning Center's clock: the cursor of the next incremental run."""
-    seen = [row.attributes["updated_at"] for row in rows if row.attributes.get("updated_at")]
-    return max([*seen, *([before] if before else [])], default=None)

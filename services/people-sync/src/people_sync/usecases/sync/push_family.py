@@ -26,6 +26,7 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
     together,
 )
+from people_sync.planning_center import household_of
 from people_sync.storage.links import family_base_of, kept_different
 from people_sync.storage.tables import Change, Creation, Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
@@ -33,7 +34,6 @@ from people_sync.usecases.sync.compare import family_values, household_values, p
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.creations import Content, Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.sync.effects import Effects, publish, touch_family
-from people_sync.usecases.sync.pull import household_of
 
 HOUSEHOLDS = "/people/v2/households"
 MEMBERSHIP = "membership"

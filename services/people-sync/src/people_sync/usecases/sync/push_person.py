@@ -39,6 +39,7 @@ from people_sync.domain.sentences import (
     together,
 )
 from people_sync.domain.values import PersonValues, as_dict, to_json, value_from_json, value_to_json
+from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.links import base_of, kept_different
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Change, Creation, History, Link, Member
@@ -48,7 +49,6 @@ from people_sync.usecases.sync.compare import waits_for_an_answer
 from people_sync.usecases.sync.context import Work
 from people_sync.usecases.sync.creations import Intent, Later, Made, NotYet, Undecidable, create_once
 from people_sync.usecases.sync.effects import Effects, noted, publish, touch
-from people_sync.usecases.sync.pull import INCLUDE, PEOPLE, person_of
 
 _CONTACTS: Final = ("email", "phone", "address")
 _NEVER: Final = 0

@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
 from pco_client.client import PlanningCenter
 from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
-from pco_client.jsonapi import Page, Resource
 from people_sync.domain.merge import MergePolicy
 from people_sync.domain.sentences import UNCHANGED, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
 from people_sync.errors import NotConnected
+from people_sync.planning_center import latest, newest_person, organization_of
 from people_sync.resources import Resources
 from people_sync.storage import runs
 from people_sync.storage.tables import Change, Connection, Run, Settings, Staged
@@ -27,7 +27,7 @@ from people_sync.usecases.sync.apply import apply
 from people_sync.usecases.sync.ask import ask
 from people_sync.usecases.sync.compare import COMPARED, compare
 from people_sync.usecases.sync.context import Requests, Work
-from people_sync.usecases.sync.pull import latest, newest_person, pull
+from people_sync.usecases.sync.pull import pull
 from people_sync.usecases.sync.push import push
 from people_sync.usecases.sync.report import counts, reporting
 from servicekit.job_worker import JobContext
@@ -161,14 +161,6 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
             raise StopRequested
         connection.country_code = country
     return str(country)
-
-
-async def organization_of(pco: PlanningCenter, page: Page) -> Resource:
-    """As it came with a person, else asked for: an empty church shows nobody."""
-    included = next((page.included.one(person, "organization") for person in page.data), None)
-    if included is not None and "country_code" in included.attributes:
-        return included
-    return (await pco.get("/people/v2")).data
 
 
 async def _phases(current: Work) -> bool:
