@@ -6,6 +6,9 @@ PEOPLE: Final = "people"
 CALENDAR: Final = "calendar"
 PRODUCTS: Final = (PEOPLE, CALENDAR)
 
+PEOPLE_WRITERS: Final = frozenset({"Editor", "Manager"})
+"""`people_permissions` in Planning Center with which a sync can do its work."""
+
 MEMBER: Final = "member"
 FAMILY: Final = "family"
 

@@ -10,8 +10,8 @@ from people_sync.messaging.connections import connections
 from people_sync.resources import open_resources
 from people_sync.storage.tables import Base
 from people_sync.usecases import rounds
+from people_sync.usecases.run.story import carry_out
 from people_sync.usecases.runs import KIND
-from people_sync.usecases.sync.work import work
 from servicekit.app import create_service
 from servicekit.job_worker import JobWorker
 from servicekit.loops import Loop
@@ -24,7 +24,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         metadata=Base.metadata,
         routers=[module.router for module in (status, members, families, bulk, runs, held, settings)],
         subscribers=[connections],
-        workers=[JobWorker(KIND, work, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds)],
+        workers=[JobWorker(KIND, carry_out, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds)],
         loops=[
             Loop("schedule", rounds.start_due, every=15),
             Loop("abandoned runs", rounds.close_abandoned, every=15),

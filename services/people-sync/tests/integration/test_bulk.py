@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
-from people_sync.storage.tables import FamilyMember, History, Link, Member
+from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.connections import connection_changed
 
 FAMILY = {"external_id": "f1", "name": "Smith", "member_external_ids": ["a", "b"], "primary_contact_external_id": "a"}
@@ -49,7 +49,7 @@ async def test_the_same_call_twice_has_the_effect_of_once(church: Any) -> None:
     assert all(body["member"]["family_ids"] == [family["id"]] for kind, _, body in events if kind == "MemberChanged")
     assert counts(await put(church, members, [FAMILY])) == (0, 0, 3, 0)
     assert await church.events() == []
-    assert await church.rows(History) == []
+    assert await church.rows(Effect) == []
 
 
 async def test_changes_are_taken_with_history_by_the_platform(church: Any) -> None:
@@ -62,7 +62,7 @@ async def test_changes_are_taken_with_history_by_the_platform(church: Any) -> No
     changed = {body["member"]["external_id"]: body for kind, _, body in await church.events() if kind[0] == "M"}
     # a has new values, b left the family, c came into it.
     assert {name: body["version"] for name, body in changed.items()} == {"a": 2, "b": 2, "c": 2}
-    rows = await church.rows(History)
+    rows = await church.rows(Effect)
     assert {(row.kind, row.field, row.by) for row in rows} == {
         ("member", "last_name", "platform"),
         ("family", "members", "platform"),

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from sqlalchemy import update
 
 from contracts.routes import ROUTES
-from people_sync.storage.tables import FamilyMember, HeldMatch, History, Link, Member
+from people_sync.storage.tables import Effect, FamilyMember, HeldMatch, Link, Member
 from servicekit.testing import KeyRing
 
 ANN = {
@@ -99,7 +99,7 @@ async def test_what_changes_nothing_is_no_change(church: Any) -> None:
     await church.events()
     assert await church.call("PATCH", f"/members/{ann['id']}", {"last_name": "Smith"}) == ann
     assert await church.events() == []
-    assert await church.rows(History) == []
+    assert await church.rows(Effect) == []
 
 
 async def test_a_stale_version_is_a_conflict_that_says_what_to_do(church: Any) -> None:
@@ -323,7 +323,7 @@ async def test_families_are_added_changed_and_deleted(church: Any) -> None:
     assert sorted((kind, key) for kind, key, _ in events) == sorted(
         [("FamilyChanged", smith["id"]), ("MemberChanged", ann["id"]), ("MemberChanged", eve["id"])]
     )
-    notes = {(row.field, row.old, row.new) for row in await church.rows(History) if row.kind == "family"}
+    notes = {(row.field, row.before, row.after) for row in await church.rows(Effect) if row.kind == "family"}
     assert notes == {
         ("name", "Smith", "Smith-Lee"),
         ("members", ann["id"], None),

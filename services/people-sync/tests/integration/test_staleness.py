@@ -142,13 +142,12 @@ async def test_requests_that_left_just_before_their_process_died(late: Site) -> 
     await late.believable()
     bruno, dean = await late.member("Bruno"), await late.family_of("Dean Household")
     announced = (
-        "UPDATE link SET written_at = now() - interval '1 hour', remote_hash = NULL,"
-        " written_before = $2, written_after = $3 WHERE record_id = $1"
+        "WITH touched AS (UPDATE link SET remote_hash = NULL WHERE record_id = $1 RETURNING id)"
+        " INSERT INTO link_write (link_id, field, before, after, announced_at)"
+        " SELECT id, $2, $3, $4, now() - interval '1 hour' FROM touched"
     )
-    moves: dict[str, list[str]] = {"joined": [], "left": []}
-    former = {"last_name": bruno["last_name"]}
-    await late.database.fetch(announced, bruno["id"], former, {"last_name": "Bakerson"})
-    await late.database.fetch(announced, dean["id"], {"name": dean["name"]} | moves, {"name": "Dean Family"} | moves)
+    await late.database.fetch(announced, bruno["id"], "last_name", bruno["last_name"], "Bakerson")
+    await late.database.fetch(announced, dean["id"], "name", dean["name"], "Dean Family")
     marker = await late.database.value("SELECT nextval('creation_marker')")
     await late.database.fetch(
         "INSERT INTO creation"

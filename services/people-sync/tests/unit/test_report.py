@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 from sqlalchemy.exc import PendingRollbackError
 
-from people_sync.usecases.sync import report
-from people_sync.usecases.sync.context import Work
+from people_sync.usecases.run import report
+from people_sync.usecases.run.context import RunContext
 
 
 class Reporting:
@@ -33,5 +33,5 @@ async def test_a_cancellation_that_becomes_a_database_error_ends_the_report(monk
     monkeypatch.setattr(report, "EVERY_SECONDS", 0)
     work = Reporting()
     async with asyncio.timeout(5):
-        async with report.reporting(cast("Work", work)):
+        async with report.reporting(cast("RunContext", work)):
             await work.asked.wait()

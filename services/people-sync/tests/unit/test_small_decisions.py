@@ -1,4 +1,5 @@
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -6,10 +7,10 @@ import pytest
 from contracts.http.people import AddressInput
 from people_sync.domain.inputs import problems
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.planning_center import confirmed_family
 from people_sync.domain.progress import Pace, eta
 from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, waiting_for_limit
 from people_sync.domain.thresholds import exceeds
+from people_sync.domain.writes import Write, confirmed_family, membership
 
 TODAY = date(2026, 1, 5)
 
@@ -124,6 +125,13 @@ def test_a_child_born_today_where_it_is_tomorrow_already_is_fine() -> None:
 )
 def test_what_an_unanswered_write_put_into_a_household_is_agreed(theirs: FamilyValues, agreed: dict[str, Any]) -> None:
     before = {"name": "Old", "primary_contact": "a", "members": ["a", "b", "c"]}
-    written = {"name": "New", "primary_contact": "d", "joined": ["d"], "left": ["c"]}
-    assert confirmed_family(before, written, theirs) == agreed
-    assert confirmed_family(before, None, theirs) == before
+    sent = {
+        "name": ("Old", "New"),
+        "primary_contact": ("a", "d"),
+        membership("d"): (False, True),
+        membership("c"): (True, False),
+    }
+    now = datetime(2026, 1, 5, tzinfo=UTC)
+    writes = [Write(name, old, new, now) for name, (old, new) in sent.items()]
+    assert confirmed_family(before, writes, theirs) == agreed
+    assert confirmed_family(before, [replace(one, answered_at=now) for one in writes], theirs) == before

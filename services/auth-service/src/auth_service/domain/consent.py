@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Final
 
 from contracts.http.auth import Product
-from contracts.values import PRODUCTS
+from contracts.values import PEOPLE_WRITERS, PRODUCTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,6 @@ def replaced_by(*, ended_issued_at: datetime, same_person: bool, other_granted_a
     If its tokens were renewed after that consent, the consent had not ended it.
     """
     return same_person and ended_issued_at < other_granted_at
-
-
-PEOPLE_WRITERS: Final = frozenset({"Editor", "Manager"})
 
 
 def people_role_problem(permissions: str | None, person_name: str) -> str | None:

@@ -4,6 +4,18 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from people_sync.domain.canonical import fold
+from people_sync.domain.merge import FamilyValues
+from people_sync.domain.planning_center import RemoteHousehold
+
+
+def household_values(household: RemoteHousehold, people: Mapping[str, UUID]) -> FamilyValues:
+    """The household in terms of our members; who is not linked is left out."""
+    primary = people.get(household.primary_contact_id or "")
+    return FamilyValues(
+        name=household.name,
+        members=frozenset(str(people[pco_id]) for pco_id in household.person_ids if pco_id in people),
+        primary_contact=str(primary) if primary else None,
+    )
 
 
 def is_created(name: str, people: frozenset[str], household_name: str, household_people: frozenset[str]) -> bool:

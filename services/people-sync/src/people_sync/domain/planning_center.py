@@ -6,16 +6,15 @@ A church's one e-mail, phone and address here map to the primary ones there. Not
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date
 from hashlib import blake2b
 from json import dumps
 from typing import Any, Final
 
 from contracts.people import Address
-from people_sync.domain.canonical import email_key, same
+from people_sync.domain.canonical import email_key
 from people_sync.domain.matching import Theirs
-from people_sync.domain.merge import FamilyValues
-from people_sync.domain.values import PersonValues, as_dict, from_json, partial_from_json, to_json
+from people_sync.domain.values import PersonValues, from_json, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,76 +211,6 @@ def to_match(person: RemotePerson) -> Theirs:
 def email_keys(person: RemotePerson) -> list[str]:
     """All of the person's e-mails as they are looked up."""
     return sorted({key for email in person.emails if (key := email_key(email))})
-
-
-def is_inconclusive(
-    written_before: Mapping[str, Any] | None,
-    written_at: datetime | None,
-    values: PersonValues,
-    read_at: datetime,
-    horizon: timedelta,
-    country: str,
-) -> bool:
-    """Whether a read may be stale: it shows, within the staleness horizon of our own write, a value from before it.
-
-    Reads after writes lag for seconds to minutes; deciding on such a read would undo our own write, or take it for
-    an edit of the church.
-    """
-    if written_at is None or not written_before or read_at - written_at >= horizon:
-        return False
-    seen = as_dict(values)
-    return any(same(name, seen[name], value, country) for name, value in partial_from_json(written_before).items())
-
-
-def is_inconclusive_family(
-    written_before: Mapping[str, Any] | None,
-    written_at: datetime | None,
-    theirs: FamilyValues,
-    read_at: datetime,
-    horizon: timedelta,
-) -> bool:
-    """The same for a household: it shows a former name or primary contact, lacks who joined, or has who left.
-
-    `written_before`: `name` and `primary_contact` as they were, where we wrote them, `joined` and `left`.
-    """
-    if written_at is None or not written_before or read_at - written_at >= horizon:
-        return False
-    shown = {"name": theirs.name, "primary_contact": theirs.primary_contact}
-    return (
-        any(name in written_before and written_before[name] == value for name, value in shown.items())
-        or not theirs.members.issuperset(written_before.get("joined", ()))
-        or not theirs.members.isdisjoint(written_before.get("left", ()))
-    )
-
-
-def confirmed(written: Mapping[str, Any], theirs: PersonValues, country: str) -> dict[str, Any]:
-    """Of the values that a write without an answer sent, those that are there: agreed, not an edit of the church.
-
-    Without this, going back here to the former value would look like an untouched side, and our own write there like
-    an edit that wins over it.
-    """
-    seen = as_dict(theirs)
-    return {name: value for name, value in written.items() if same(name, seen[name], value, country)}
-
-
-def confirmed_family(
-    agreed: Mapping[str, Any], written: Mapping[str, Any] | None, theirs: FamilyValues
-) -> dict[str, Any]:
-    """Last agreed values of a family, with what a write without an answer evidently put into its household.
-
-    `written`: `name` and `primary_contact` as sent, `joined` and `left`.
-    """
-    if written is None:
-        return dict(agreed)
-    shown = {"name": theirs.name, "primary_contact": theirs.primary_contact}
-    joined = theirs.members.intersection(written["joined"])
-    left = set(written["left"]) - theirs.members
-    members = {*agreed.get("members", ()), *joined} - left
-    return (
-        dict(agreed)
-        | {name: value for name, value in shown.items() if written.get(name) == value}
-        | {"members": sorted(members)}
-    )
 
 
 def _digest(content: Any) -> bytes:

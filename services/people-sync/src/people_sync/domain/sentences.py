@@ -74,6 +74,7 @@ FIELD_NAMES: Final[dict[str, str]] = {
     "child": "child or adult",
     "email": "email",
     "address": "email",
+    "home": "address",
     "phone": "phone number",
     "number": "phone number",
     "street_line_1": "street",
@@ -109,6 +110,14 @@ class Rejection:
     sentence: str
 
 
+NOT_FOR_US: Final = Rejection(
+    "not-for-us",
+    "Planning Center lets only its organization administrators edit this person. Ask one of them to make the change "
+    "there, or to connect Planning Center themselves; the next sync tries again.",
+)
+"""A 403 about one person, while everybody else can be edited (planningcenter/developers#1139)."""
+
+
 def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejection:
     """The first refusal in words. `about`: our field (`email`, `phone`, `address`) whose contact was sent, if any."""
     first = next(iter(refusals), None)
@@ -116,11 +125,20 @@ def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejec
         return Rejection("unknown", "Planning Center refused this record without saying why.")
     parameter = (first.parameter or "").rsplit("/", 1)[-1] or about or ""
     # An e-mail's own attribute is called `address` too.
-    name = "address" if about == "address" == parameter else FIELD_NAMES.get(parameter, parameter.replace("_", " "))
+    name = "home" if about == "address" == parameter else parameter
+    name = FIELD_NAMES.get(name, name.replace("_", " "))
+    what = f"the {name}" if name else "this record"
     detail = _without_values((first.detail or first.title or "not acceptable").strip().rstrip("."))
     cause = f"{about or parameter or 'record'}:{re.sub(r'[^a-z0-9]+', '-', detail.casefold()).strip('-')}"
-    what = f"the {name}" if name else "this record"
-    return Rejection(cause, f"Planning Center refused {what}: {detail}. Correct it here; the next sync tries again.")
+    advice = _ADVICE.get(first.title or "", "Correct it here; the next sync tries again.")
+    return Rejection(cause, f"Planning Center refused {what}: {detail}. {advice}")
+
+
+_ADVICE: Final = {
+    "Forbidden Attribute": "Change it in Planning Center: it does not let the person who connected it do so from here.",
+    "Duplicate Record": "Somebody wrote the same at the same moment; the next sync tries again.",
+}
+"""What helps, by the title of the refusal; otherwise the value is to be corrected."""
 
 
 def _without_values(detail: str) -> str:

@@ -1,6 +1,7 @@
 """Links: how two records are tied, and what the merge reads of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,20 +12,21 @@ from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.planning_center import confirmed, confirmed_family
 from people_sync.domain.values import PersonValues, partial_from_json, value_from_json
+from people_sync.domain.writes import Write, confirmed, confirmed_family
 from people_sync.storage.tables import FamilyMember, Link
+
+AT_ONCE: Final = "*"
+"""In `Link.agreed_at`: the time of every field that is not named."""
 
 NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "state": "linked",
     "agreed": {},
+    "agreed_at": {},
     "kept_different": {},
     "contacts": {},
     "remote_hash": None,
     "compared_version": 0,
-    "written_at": None,
-    "written_before": None,
-    "written_after": None,
     "gone_at": None,
     "create_again": False,
 }
@@ -87,14 +89,25 @@ async def in_no_household(session: AsyncSession, owner: Mapping[str, str], membe
         link.agreed, link.remote_hash = {**link.agreed, "members": members}, None
 
 
-def base_of(link: Link, theirs: PersonValues, country: str) -> dict[str, Any]:
+def base_of(link: Link, writes: Sequence[Write], theirs: PersonValues, country: str) -> dict[str, Any]:
     """Last agreed values of a member, with what an unanswered write of ours evidently put there."""
-    return partial_from_json(link.agreed) | confirmed(partial_from_json(link.written_after), theirs, country)
+    return partial_from_json(link.agreed) | confirmed(writes, theirs, country)
 
 
-def family_base_of(link: Link, theirs: FamilyValues) -> dict[str, Any]:
+def family_base_of(link: Link, writes: Sequence[Write], theirs: FamilyValues) -> dict[str, Any]:
     """The same of a family."""
-    return confirmed_family(link.agreed, link.written_after, theirs)
+    return confirmed_family(link.agreed, writes, theirs)
+
+
+def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
+    """Store all last agreed values of a link, JSON by field, with the time of those that are new or moved."""
+    before = link.agreed or {}
+    moved = [name for name, value in agreed.items() if name not in before or before[name] != value]
+    if not before:
+        link.agreed_at = {AT_ONCE: now.isoformat()}
+    elif moved:
+        link.agreed_at = {**(link.agreed_at or {}), **dict.fromkeys(moved, now.isoformat())}
+    link.agreed = dict(agreed)
 
 
 def kept_different(link: Link) -> Mapping[str, tuple[Any, Any]]:

@@ -142,6 +142,8 @@ class Link(Base):
     """`linked`; `supplied` by the platform and not compared yet; `gone` in Planning Center."""
     agreed: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Last agreed values by field; a field that was never agreed on is absent."""
+    agreed_at: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """When each was agreed on, by field; under `*` of those not named."""
     kept_different: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """By field `[ours, theirs]`: a decision to leave both as they are until one of them changes."""
     contacts: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -150,37 +152,59 @@ class Link(Base):
     """Of the remote record as it was when last compared: an equal hash means nothing to compare."""
     compared_version: Mapped[int] = mapped_column(default=0)
     """The record's `version` when last compared."""
-    written_at: Mapped[datetime | None]
-    """Our last write to Planning Center: within the staleness horizon a read may show the value from before."""
-    written_before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """The remote values before that write, by field."""
-    written_after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """What that write sends, by field, until its answer is stored: found there, it is ours and no edit of theirs."""
     gone_at: Mapped[datetime | None]
     create_again: Mapped[bool] = mapped_column(default=False)
     """An administrator asked to create a record again that is gone in Planning Center."""
 
 
-class History(Base):
-    """Every change of a field here, with who or what changed it. Never deleted."""
+class LinkWrite(Base):
+    """One field that was sent to Planning Center, or was about to be: kept until every read must show it."""
 
-    __tablename__ = "history"
-    __table_args__ = (Index("ix_history_record", "record_id", "id"),)
+    __tablename__ = "link_write"
+    __table_args__ = (Index("ix_link_write_link", "link_id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    link_id: Mapped[int] = mapped_column(ForeignKey("link.id", ondelete="CASCADE"))
+    field: Mapped[str]
+    """A field of the record; `members` for one member of a family; `created` for the record itself."""
+    before: Mapped[Any] = mapped_column(JSONB)
+    after: Mapped[Any] = mapped_column(JSONB)
+    announced_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+    """None while its outcome is unknown."""
+
+
+class Effect(Base):
+    """A change of one field on either side, with what caused it. Never deleted.
+
+    A creation is one row (field `created`), so is a membership (`members`), a link (`planning_center_id`).
+    """
+
+    __tablename__ = "effect"
+    __table_args__ = (
+        Index("ix_effect_record", "record_id", "id"),
+        Index("ix_effect_cause", "cause_id", "id", postgresql_where=text("cause_id IS NOT NULL")),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     organization_id: Mapped[str]
+    cause: Mapped[str]
+    """`run`, `refresh`, or `edit` for what somebody typed here."""
+    cause_id: Mapped[UUID | None]
+    """Of the run or the refresh."""
     kind: Mapped[str]
     record_id: Mapped[UUID]
+    side: Mapped[str] = mapped_column(default="here")
+    """Where it was changed: `here` or `there`, in Planning Center."""
     field: Mapped[str]
-    old: Mapped[Any] = mapped_column(JSONB)
-    new: Mapped[Any] = mapped_column(JSONB)
+    before: Mapped[Any] = mapped_column(JSONB)
+    after: Mapped[Any] = mapped_column(JSONB)
     by: Mapped[str]
     """`person`, `planning_center`, `rule` or `platform`."""
     by_user_id: Mapped[str | None]
     by_name: Mapped[str | None]
     rule: Mapped[str | None]
-    run_id: Mapped[UUID | None]
-    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Settings(Base):

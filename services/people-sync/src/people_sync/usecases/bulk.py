@@ -28,7 +28,7 @@ from people_sync.usecases.families import family_notes, join, leave, membership_
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
-from people_sync.usecases.sync.effects import take_over
+from people_sync.usecases.record.effects import take_over
 from servicekit.wording import sentence
 
 Kind = Literal["member", "family"]
@@ -283,7 +283,7 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
     await call.session.execute(
         update(Link)
         .where(Link.organization_id == call.organization_id, Link.kind == MEMBER, Link.record_id.in_(adopted))
-        .values(agreed={}, remote_hash=None, state="supplied")
+        .values(agreed={}, agreed_at={}, remote_hash=None, state="supplied")
     )
     await links.write(call)
     await _show_again(call, revived)

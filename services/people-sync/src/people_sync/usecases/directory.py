@@ -26,7 +26,7 @@ from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMat
 from people_sync.usecases import conflicts, history
 from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families, touch_members
-from people_sync.usecases.sync.effects import take_over
+from people_sync.usecases.record.effects import take_over
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.outbox import append
 

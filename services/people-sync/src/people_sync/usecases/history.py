@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page, PageQuery
@@ -16,8 +16,16 @@ from contracts.values import MEMBER
 from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
 from people_sync.storage import paging
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import History, Member
+from people_sync.storage.tables import Effect, Member
 from servicekit.errors import Conflict, NotFound
+
+HERE: Final = "here"
+THERE: Final = "there"
+"""Sides of an effect."""
+EDIT: Final = "edit"
+RUN: Final = "run"
+REFRESH: Final = "refresh"
+"""Causes of an effect."""
 
 DELETED: Final = "deleted"
 MEMBERS: Final = "members"
@@ -71,36 +79,40 @@ async def note(
     rows = [
         {
             "organization_id": organization_id,
+            "cause": EDIT,
+            "side": HERE,
             "kind": change.kind,
             "record_id": change.record_id,
             "field": change.field,
-            "old": change.old,
-            "new": change.new,
+            "before": change.old,
+            "after": change.new,
             "by": actor.by,
             "by_user_id": actor.user_id,
             "by_name": actor.name,
-            "changed_at": now,
+            "at": now,
         }
         for change in changes
     ]
     if rows:
-        await session.execute(insert(History), rows)
+        await session.execute(insert(Effect), rows)
 
 
 async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> Page[HistoryEntry]:
     """Newest first. A deleted member's history stays readable."""
     statement = (
-        select(History)
+        select(Effect)
         .where(
-            History.organization_id == member.organization_id,
-            History.kind == MEMBER,
-            History.record_id == member.id,
+            Effect.organization_id == member.organization_id,
+            Effect.kind == MEMBER,
+            Effect.record_id == member.id,
+            # What only follows from an edit here is no news beside it; what a rule overwrote there is.
+            or_(Effect.side == HERE, Effect.by == "rule"),
         )
-        .order_by(History.id.desc())
+        .order_by(Effect.id.desc())
         .limit(query.limit + 1)
     )
     if query.after:
-        statement = statement.where(History.id < paging.decode(query.after, paging.number)[0])
+        statement = statement.where(Effect.id < paging.decode(query.after, paging.number)[0])
     rows = (await session.scalars(statement)).all()
     shown = rows[: query.limit]
     return Page[HistoryEntry](
@@ -111,7 +123,7 @@ async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> 
 
 async def former_value(session: AsyncSession, member: Member, entry_id: str) -> dict[str, Any]:
     """The value to put back, by field. NotFound (404), or Conflict (409) if the field has changed since."""
-    row = await session.get(History, int(entry_id)) if entry_id.isdecimal() and len(entry_id) < 19 else None
+    row = await session.get(Effect, int(entry_id)) if entry_id.isdecimal() and len(entry_id) < 19 else None
     if row is None or row.kind != MEMBER or (row.organization_id, row.record_id) != (member.organization_id, member.id):
         raise NotFound("There is no such entry in this member's history.")
     if not _can_undo(row, member):
@@ -120,26 +132,26 @@ async def former_value(session: AsyncSession, member: Member, entry_id: str) -> 
             "back. Edit the member instead.",
             slug="cannot-undo",
         )
-    return {row.field: value_from_json(row.field, row.old)}
+    return {row.field: value_from_json(row.field, row.before)}
 
 
-def _entry(row: History, member: Member) -> HistoryEntry:
+def _entry(row: Effect, member: Member) -> HistoryEntry:
     return HistoryEntry(
         id=str(row.id),
         field=row.field,
-        old=row.old,
-        new=row.new,
+        old=row.before,
+        new=row.after,
         by=row.by,
         by_name=row.by_name,
         rule=row.rule,
-        run_id=str(row.run_id) if row.run_id else None,
-        changed_at=row.changed_at,
+        run_id=str(row.cause_id) if row.cause == RUN else None,
+        changed_at=row.at,
         can_undo=_can_undo(row, member),
     )
 
 
-def _can_undo(row: History, member: Member) -> bool:
+def _can_undo(row: Effect, member: Member) -> bool:
     """Only what this change made: a later change of the same field is somebody else's to decide about."""
-    if member.deleted_at is not None or row.field not in FIELDS or row.old == row.new:
+    if member.deleted_at is not None or row.field not in FIELDS or row.before == row.after:
         return False
-    return bool(value_to_json(as_dict(values_of(member))[row.field]) == row.new)
+    return bool(value_to_json(as_dict(values_of(member))[row.field]) == row.after)

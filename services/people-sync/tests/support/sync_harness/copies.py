@@ -122,7 +122,9 @@ class Copy:
     async def again(self) -> None:
         """One more full run, by the process that is there, once reads can be believed: what was open is decided."""
         horizon = float(str(self._more.get("PCO_STALENESS_HORIZON_SECONDS", HORIZON_SECONDS)))
-        fresh = "SELECT count(*) FROM link WHERE written_at > now() - $1 * interval '1 s'"
+        fresh = (
+            "SELECT count(*) FROM link_write WHERE coalesce(answered_at, announced_at) > now() - $1 * interval '1 s'"
+        )
 
         async def believable() -> bool:
             return bool(await self.database.value(fresh, horizon) == 0)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from difflib import unified_diff
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -84,7 +84,7 @@ async def here(database: Database, dump: Iterable[Mapping[str, Any]], organizati
     # An intent for a contact or household that was met by a read before its answer came back stays open: whoever
     # wants to create such a thing again looks for it first.
     lines += [_line("intent", row["state"]) for row in await all_of("creation") if row["kind"] == "member"]
-    lines += _history(await all_of("history"), names, named)
+    lines += _history(await all_of("effect"), names, named)
     return sorted(lines)
 
 
@@ -101,11 +101,25 @@ def _link(
     return _line("link", name, other.get(link["pco_id"]), link["state"], agreed, sorted(link["contacts"]))
 
 
+_IDS: Final = frozenset({"planning_center_id", "created"})
+"""Fields whose values are Planning Center's ids: others in every copy."""
+
+
 def _history(rows: list[dict[str, Any]], names: Mapping[str, str], named: Callable[[Any], Any]) -> State:
     lines = []
     for row in rows:
-        values = [named(row["old"]), named(row["new"])] if row["field"] != "planning_center_id" else []
-        lines.append(_line("history", names[str(row["record_id"])], row["field"], *values, row["by"], row["rule"]))
+        values = [] if row["field"] in _IDS else [named(row["before"]), named(row["after"])]
+        lines.append(
+            _line(
+                "effect",
+                names[str(row["record_id"])],
+                row["side"],
+                ": ".join(map(str, map(named, row["field"].split(":")))),
+                *values,
+                row["by"],
+                row["rule"],
+            )
+        )
     return lines
 
 

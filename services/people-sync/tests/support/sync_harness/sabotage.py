@@ -17,7 +17,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from pco_client.client import Observation
 from pco_simulator.journal import kind_of
-from people_sync.usecases.sync.context import Requests
+from people_sync.usecases.run.context import Requests
 
 VARIABLE: Final = "SABOTAGE"
 _WRITE: Final = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.IGNORECASE)

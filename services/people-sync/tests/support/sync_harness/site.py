@@ -220,7 +220,8 @@ class Site:
 
         async def past() -> bool:
             fresh = await self.database.value(
-                "SELECT count(*) FROM link WHERE organization_id = $1 AND written_at > now() - $2 * interval '1 s'",
+                "SELECT count(*) FROM link JOIN link_write ON link_id = link.id WHERE organization_id = $1"
+                " AND coalesce(answered_at, announced_at) > now() - $2 * interval '1 s'",
                 self.organization_id,
                 self.horizon_seconds,
             )

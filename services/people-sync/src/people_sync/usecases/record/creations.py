@@ -24,7 +24,7 @@ from contracts.values import MEMBER
 from pco_client.errors import PlanningCenterError, Unavailable
 from pco_client.jsonapi import Document
 from people_sync.storage.tables import CREATION_MARKER, Creation
-from people_sync.usecases.sync.context import Work
+from people_sync.usecases.record.writer import Writer
 
 Content: TypeAlias = Mapping[str, Any]
 """What is sent, as JSON in the form of `Link.agreed`."""
@@ -40,10 +40,6 @@ class NotYet(Exception):
 
 class Later(Exception):
     """Left to a later run; the text says what it waits for."""
-
-
-class Undecidable(Exception):
-    """Only a person can tell whether something was created; the text says what to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ Created = Callable[[AsyncSession, Made], Awaitable[None]]
 
 
 async def create_once(
-    work: Work,
+    writer: Writer,
     kind: str,
     record_id: UUID,
     content: Content,
@@ -83,46 +79,45 @@ async def create_once(
 ) -> Made:
     """Create it, or find what an earlier attempt created.
 
-    Raises NotYet while an earlier attempt may be under way or unseen, Undecidable, and what `look` and `post` raise.
+    Raises NotYet while an earlier attempt may be under way or unseen, and what `look` and `post` raise.
     """
-    intent = await _intend(work, kind, record_id, content)
+    intent = await _intend(writer, kind, record_id, content)
     if intent.must_look:
         found = await look(intent)
         if found is not None:
-            return await _close(work, intent, Made(found, intent.content), created)
-        await _send_again(work, intent, content)
+            return await _close(writer, intent, Made(found, intent.content), created)
+        await _send_again(writer, intent, content)
     try:
         document = await post(intent)
     except PlanningCenterError as error:
         if not (isinstance(error, Unavailable) and error.outcome_unknown):
-            await _refused(work, intent)
+            await _refused(writer, intent)
         raise
-    return await _close(work, intent, Made(document.data.id, content), created)
+    return await _close(writer, intent, Made(document.data.id, content), created)
 
 
-def _look_after(work: Work) -> datetime:
-    settings = work.resources.settings
+def _look_after(writer: Writer) -> datetime:
+    settings = writer.resources.settings
     seconds = settings.job_lease_seconds + settings.pco_request_timeout_seconds + settings.pco_staleness_horizon_seconds
-    return work.resources.clock.now() + timedelta(seconds=seconds)
+    return writer.now() + timedelta(seconds=seconds)
 
 
-async def _intend(work: Work, kind: str, record_id: UUID, content: Content) -> Intent:
-    now = work.resources.clock.now()
-    async with work.job.sessions.begin() as session:
-        await work.job.verify(session)
+async def _intend(writer: Writer, kind: str, record_id: UUID, content: Content) -> Intent:
+    now = writer.now()
+    async with writer.transaction() as session:
         await session.execute(
             insert(Creation)
-            .values(**work.owner, kind=kind, record_id=record_id, state="intended")
+            .values(**writer.owner, kind=kind, record_id=record_id, state="intended")
             .on_conflict_do_nothing()
         )
         row = (
             await session.scalars(
-                select(Creation).filter_by(**work.owner, kind=kind, record_id=record_id).with_for_update()
+                select(Creation).filter_by(**writer.owner, kind=kind, record_id=record_id).with_for_update()
             )
         ).one()
         must_look = row.state == "sent"
         if must_look and row.look_after is not None:
-            shows = max(row.look_after, work.alone_since + work.resources.horizon)
+            shows = max(row.look_after, writer.alone_since + writer.resources.horizon)
             if shows > now:
                 raise NotYet(shows)
         if row.state == "created" or row.marker is None:
@@ -130,28 +125,27 @@ async def _intend(work: Work, kind: str, record_id: UUID, content: Content) -> I
             row.marker = await session.scalar(CREATION_MARKER) if kind == MEMBER else None
             row.pco_id = None
         if not must_look:
-            _sent(work, row, content)
+            _sent(writer, row, content)
         return Intent(row.id, row.marker, row.content or {}, must_look)
 
 
-async def _send_again(work: Work, intent: Intent, content: Content) -> None:
-    async with _row(work, intent) as row:
-        _sent(work, row, content)
+async def _send_again(writer: Writer, intent: Intent, content: Content) -> None:
+    async with _row(writer, intent) as row:
+        _sent(writer, row, content)
 
 
-def _sent(work: Work, row: Creation, content: Content) -> None:
+def _sent(writer: Writer, row: Creation, content: Content) -> None:
     row.state, row.content = "sent", dict(content)
-    row.sent_at, row.look_after = work.resources.clock.now(), _look_after(work)
+    row.sent_at, row.look_after = writer.now(), _look_after(writer)
 
 
-async def _refused(work: Work, intent: Intent) -> None:
-    async with _row(work, intent) as row:
+async def _refused(writer: Writer, intent: Intent) -> None:
+    async with _row(writer, intent) as row:
         row.state = "intended"
 
 
-async def _close(work: Work, intent: Intent, made: Made, created: Created) -> Made:
-    async with work.job.sessions.begin() as session:
-        await work.job.verify(session)
+async def _close(writer: Writer, intent: Intent, made: Made, created: Created) -> Made:
+    async with writer.transaction() as session:
         row = await session.get_one(Creation, intent.id, with_for_update=True)
         row.state, row.pco_id, row.content = "created", made.pco_id, None
         await created(session, made)
@@ -159,8 +153,7 @@ async def _close(work: Work, intent: Intent, made: Made, created: Created) -> Ma
 
 
 @asynccontextmanager
-async def _row(work: Work, intent: Intent) -> AsyncIterator[Creation]:
+async def _row(writer: Writer, intent: Intent) -> AsyncIterator[Creation]:
     """The intent's row, in a transaction of its own."""
-    async with work.job.sessions.begin() as session:
-        await work.job.verify(session)
+    async with writer.transaction() as session:
         yield await session.get_one(Creation, intent.id, with_for_update=True)

@@ -9,13 +9,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pco_client.client import Observation, PlanningCenter
-from people_sync.domain.merge import MergePolicy
+from pco_client.client import Observation
 from people_sync.domain.progress import Pace
-from people_sync.resources import Resources
 from people_sync.storage import runs
-from people_sync.storage.tables import Link, Run
-from servicekit.job_worker import JobContext
+from people_sync.storage.tables import Run
+from people_sync.usecases.record.writer import Writer
 
 
 @dataclass(slots=True)
@@ -36,28 +34,18 @@ class Requests:
         return taken
 
 
-@dataclass(slots=True)
-class Work:
-    """A run being carried out by this process."""
+@dataclass(slots=True, kw_only=True)
+class RunContext(Writer):
+    """A run being carried out by this process: the record engine in batches, with progress and a checkpoint."""
 
-    job: JobContext
-    resources: Resources
-    pco: PlanningCenter
     requests: Requests
     run_id: UUID
-    organization_id: str
-    pco_organization_id: str
     kind: str
-    country: str
-    """The church's own, for phone numbers and addresses."""
-    policy: MergePolicy
     threshold: tuple[int, int]
     """Percent and minimum of the linked records."""
     inactivate_deleted: bool
     since: datetime | None
     """An incremental run reads what changed since."""
-    alone_since: datetime
-    """Since when nothing is under way that another process, or an earlier run, had sent."""
     data: dict[str, Any] = field(default_factory=dict)
     """The checkpoint: what the phases have behind them."""
 
@@ -68,9 +56,7 @@ class Work:
         Raises LeaseLost if another worker has taken over, StopRequested (after the commit) if somebody pressed
         *Stop safely*.
         """
-        async with self.job.sessions.begin() as session:
-            # First of all: whoever has lost the job must not even wait for the rows it would lock.
-            await self.job.verify(session)
+        async with self.transaction() as session:
             yield session
             requests = self.requests.take()
             self.data["waits"] = 0
@@ -91,18 +77,3 @@ class Work:
         if state.limit is None or state.period is None:
             return None
         return Pace(state.limit, state.period, state.seconds_until_next_slot)
-
-    def written_at(self, link: Link) -> datetime | None:
-        """When a write of ours to this record had left at the latest.
-
-        One whose answer was never stored may have waited for its turn long after it was announced, until whoever sent
-        it had ended.
-        """
-        if link.written_at is None or link.written_after is None:
-            return link.written_at
-        return max(link.written_at, self.alone_since)
-
-    @property
-    def owner(self) -> dict[str, str]:
-        """Whose rows these are."""
-        return {"organization_id": self.organization_id, "pco_organization_id": self.pco_organization_id}

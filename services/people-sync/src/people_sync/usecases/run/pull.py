@@ -31,84 +31,84 @@ from people_sync.planning_center import (
     person_of,
 )
 from people_sync.storage.tables import Conflict, HeldMatch, Link, Member, Run, Staged
-from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.mergers import follow_mergers
+from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.mergers import follow_mergers
 
 INCOMPLETE: Final = {"incomplete": True}
 """The snapshot of a person of whom a read did not carry everything."""
 
 
-async def pull(work: Work) -> None:
+async def pull(context: RunContext) -> None:
     """Stage what the run needs."""
-    if work.kind == "full":
-        await _everybody(work)
+    if context.kind == "full":
+        await _everybody(context)
     else:
-        await _changed(work)
-    for pco_id in await follow_mergers(work):
-        if work.kind != "full":
-            await read_person(work, pco_id, {})
-    if work.kind != "full":
-        for pco_id in await _left_a_household(work):
-            await read_person(work, pco_id, {})
-    await _incomplete(work)
+        await _changed(context)
+    for pco_id in await follow_mergers(context):
+        if context.kind != "full":
+            await read_person(context, pco_id, {})
+    if context.kind != "full":
+        for pco_id in await _left_a_household(context):
+            await read_person(context, pco_id, {})
+    await _incomplete(context)
 
 
-async def _everybody(work: Work) -> None:
-    position = work.data.get("people")
+async def _everybody(context: RunContext) -> None:
+    position = context.data.get("people")
     if position and position["complete"]:
         return
-    if position is None and "cursor" not in work.data:
+    if position is None and "cursor" not in context.data:
         # The newest change before the first page, not after the last: an early page does not show later edits.
-        work.data["cursor"] = latest((await newest_person(work.pco)).data)
-    async with aclosing(walk_all(work.pco, PEOPLE, include=INCLUDE, fields=FIELDS, resume=position)) as pages:
+        context.data["cursor"] = latest((await newest_person(context.pco)).data)
+    async with aclosing(walk_all(context.pco, PEOPLE, include=INCLUDE, fields=FIELDS, resume=position)) as pages:
         async for page in pages:
-            work.data["people"] = page.position
-            await stage(work, page.rows, page.included, total=page.total_count)
+            context.data["people"] = page.position
+            await stage(context, page.rows, page.included, total=page.total_count)
 
 
-async def _changed(work: Work) -> None:
+async def _changed(context: RunContext) -> None:
     """Collect who is concerned, then read each of them; everybody, where that takes fewer requests."""
-    if "concerned" not in work.data:
-        people, households = await _concerned(work)
+    if "concerned" not in context.data:
+        people, households = await _concerned(context)
         concerned = len(people) + len(households)
-        everybody = concerned > PER_PAGE and concerned > await _pages(work)
+        everybody = concerned > PER_PAGE and concerned > await _pages(context)
         if everybody:
             people, households = set(), set()
-        async with work.step(done=0, total=len(people) + len(households)):
-            work.data |= {
+        async with context.step(done=0, total=len(people) + len(households)):
+            context.data |= {
                 "everybody": everybody,
                 "concerned": sorted(people, key=int),
                 "households": sorted(households, key=int),
             }
-    if work.data["everybody"]:
-        await _everybody(work)
-    while work.data["concerned"]:
-        await read_person(work, work.data["concerned"][0], {"concerned": work.data["concerned"][1:]})
-    while work.data["households"]:
-        household, *others = work.data["households"]
+    if context.data["everybody"]:
+        await _everybody(context)
+    while context.data["concerned"]:
+        await read_person(context, context.data["concerned"][0], {"concerned": context.data["concerned"][1:]})
+    while context.data["households"]:
+        household, *others = context.data["households"]
         try:
-            rows = [(await work.pco.get(f"/people/v2/households/{household}")).data]
+            rows = [(await context.pco.get(f"/people/v2/households/{household}")).data]
         except NotFound:
             rows = []  # gone is decided by full runs alone
-        work.data["households"] = others
-        await _stage_households(work, rows)
+        context.data["households"] = others
+        await _stage_households(context, rows)
 
 
-async def _pages(work: Work) -> int:
+async def _pages(context: RunContext) -> int:
     """How many requests reading everybody would take."""
-    return (await work.pco.list(PEOPLE, Query(per_page=1, fields={"Person": ("created_at",)}))).total_count // STEP
+    return (await context.pco.list(PEOPLE, Query(per_page=1, fields={"Person": ("created_at",)}))).total_count // STEP
 
 
-async def _left_a_household(work: Work) -> list[str]:
+async def _left_a_household(context: RunContext) -> list[str]:
     """People of our families whom a household no longer names: read by themselves, since they may be gone."""
-    async with work.job.sessions() as session:
+    async with context.job.sessions() as session:
         households = await session.execute(
             select(Staged.snapshot, Link.agreed)
             .join(Link, (Link.pco_id == Staged.pco_id) & (Link.kind == Staged.kind))
             .where(
-                Link.organization_id == work.organization_id,
-                Link.pco_organization_id == work.pco_organization_id,
-                Staged.run_id == work.run_id,
+                Link.organization_id == context.organization_id,
+                Link.pco_organization_id == context.pco_organization_id,
+                Staged.run_id == context.run_id,
                 Staged.kind == FAMILY,
                 Staged.snapshot.is_not(None),
             )
@@ -118,11 +118,11 @@ async def _left_a_household(work: Work) -> list[str]:
         for snapshot, agreed in households.tuples():
             named |= set((snapshot or {})["person_ids"])
             members |= set(map(UUID, agreed.get("members", ())))
-        met = select(Staged.pco_id).where(Staged.run_id == work.run_id, Staged.kind == MEMBER)
+        met = select(Staged.pco_id).where(Staged.run_id == context.run_id, Staged.kind == MEMBER)
         return list(
             await session.scalars(
                 select(Link.pco_id)
-                .filter_by(**work.owner, kind=MEMBER)
+                .filter_by(**context.owner, kind=MEMBER)
                 .where(
                     Link.record_id == any_(literal(list(members), ARRAY(Uuid))),
                     Link.state != "gone",
@@ -134,33 +134,33 @@ async def _left_a_household(work: Work) -> list[str]:
         )
 
 
-async def _concerned(work: Work) -> tuple[set[str], set[str]]:
-    since = work.since
+async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
+    since = context.since
     assert since is not None
-    people, cursor = set(await _open_ends(work)), work.data.get("cursor")
-    async for page in walk_since(work.pco, PEOPLE, since):
+    people, cursor = set(await _open_ends(context)), context.data.get("cursor")
+    async for page in walk_since(context.pco, PEOPLE, since):
         people |= {row.id for row in page.rows}
         cursor = latest(page.rows, cursor)
     for path in ("/people/v2/emails", "/people/v2/phone_numbers"):
-        async for page in walk_since(work.pco, path, since):
+        async for page in walk_since(context.pco, path, since):
             people |= {person.id for row in page.rows if (person := row.to_one("person"))}
-    async for page in walk_newest_first(work.pco, "/people/v2/addresses", since):
+    async for page in walk_newest_first(context.pco, "/people/v2/addresses", since):
         people |= {person.id for row in page.rows if (person := row.to_one("person"))}
-    households = set(await _open_households(work))
-    async for page in walk_since(work.pco, "/people/v2/households", since):
+    households = set(await _open_households(context))
+    async for page in walk_since(context.pco, "/people/v2/households", since):
         households |= {row.id for row in page.rows}
-    work.data["cursor"] = cursor
+    context.data["cursor"] = cursor
     return people, households
 
 
-async def _open_ends(work: Work) -> list[str]:
+async def _open_ends(context: RunContext) -> list[str]:
     """People whose state may move without a change there.
 
     Conflicts, links not compared yet, and held matches that are answered or have no candidate left.
     """
-    async with work.job.sessions() as session:
+    async with context.job.sessions() as session:
         conflict = select(Conflict).where(
-            Conflict.organization_id == work.organization_id,
+            Conflict.organization_id == context.organization_id,
             Conflict.record_id == Link.record_id,
             Conflict.state == "open",
         )
@@ -178,8 +178,8 @@ async def _open_ends(work: Work) -> list[str]:
             .exists(),
         )
         held = select(HeldMatch.pco_id).where(
-            HeldMatch.organization_id == work.organization_id,
-            HeldMatch.pco_organization_id == work.pco_organization_id,
+            HeldMatch.organization_id == context.organization_id,
+            HeldMatch.pco_organization_id == context.pco_organization_id,
             or_(HeldMatch.state == "different", HeldMatch.state.in_(["open", "later"]) & ~candidate.exists()),
             ~select(Link.id)
             .where(
@@ -191,8 +191,8 @@ async def _open_ends(work: Work) -> list[str]:
             .exists(),
         )
         links = select(Link.pco_id).where(
-            Link.organization_id == work.organization_id,
-            Link.pco_organization_id == work.pco_organization_id,
+            Link.organization_id == context.organization_id,
+            Link.pco_organization_id == context.pco_organization_id,
             Link.kind == MEMBER,
             Link.state != "gone",
             or_(Link.remote_hash.is_(None), conflict.exists()),
@@ -200,71 +200,71 @@ async def _open_ends(work: Work) -> list[str]:
         return list((await session.scalars(links.union(held))).all())
 
 
-async def _open_households(work: Work) -> list[str]:
+async def _open_households(context: RunContext) -> list[str]:
     """Households not compared since they were written, in conflict, or with somebody in them who is not known yet."""
-    async with work.job.sessions() as session:
+    async with context.job.sessions() as session:
         rows = await session.scalars(
             select(Link.pco_id)
-            .filter_by(**work.owner, kind=FAMILY)
+            .filter_by(**context.owner, kind=FAMILY)
             .where(Link.state != "gone", Link.remote_hash.is_(None))
         )
         return list(rows)
 
 
-async def _incomplete(work: Work) -> None:
+async def _incomplete(context: RunContext) -> None:
     """Read again, one by one, whom a page did not carry completely."""
     while True:
-        async with work.job.sessions() as session:
+        async with context.job.sessions() as session:
             pco_id = await session.scalar(
                 select(Staged.pco_id)
-                .where(Staged.run_id == work.run_id, Staged.snapshot == INCOMPLETE, Staged.remote_hash.is_(None))
+                .where(Staged.run_id == context.run_id, Staged.snapshot == INCOMPLETE, Staged.remote_hash.is_(None))
                 .limit(1)
             )
         if pco_id is None:
             return
-        await read_person(work, pco_id, {})
+        await read_person(context, pco_id, {})
 
 
-async def read_person(work: Work, pco_id: str, data: dict[str, Any]) -> None:
+async def read_person(context: RunContext, pco_id: str, data: dict[str, Any]) -> None:
     """Stage one person by a read of its own. A 404 stages nothing: gone is decided elsewhere."""
     try:
-        document = await work.pco.get(f"{PEOPLE}/{pco_id}", Query(include=INCLUDE))
+        document = await context.pco.get(f"{PEOPLE}/{pco_id}", Query(include=INCLUDE))
     except NotFound:
-        async with work.step() as session:
-            work.data |= data
-            row = await session.get(Staged, (work.run_id, MEMBER, pco_id))
+        async with context.step() as session:
+            context.data |= data
+            row = await session.get(Staged, (context.run_id, MEMBER, pco_id))
             if row:
                 await session.delete(row)
         return
-    work.data |= data
-    await stage(work, [document.data], document.included, again=True)
+    context.data |= data
+    await stage(context, [document.data], document.included, again=True)
 
 
 async def stage(
-    work: Work, rows: list[Resource], included: Included, *, total: int | None = None, again: bool = False
+    context: RunContext, rows: list[Resource], included: Included, *, total: int | None = None, again: bool = False
 ) -> None:
     """Store people, and the households that came with them, as they were read just now."""
-    read_at = work.resources.clock.now()
+    read_at = context.resources.clock.now()
     people = {row.id: person_of(row, included) for row in rows}
     households = _by_id(household_of(row) for row in included if row.type == "Household")
     progress: dict[str, Any] = {} if again else {"done": Run.done + len(rows)}
     if total is not None:
         progress["total"] = total
-    async with work.step(**progress) as session:
-        known = await _hashes(session, work, people, households)
+    async with context.step(**progress) as session:
+        known = await _hashes(session, context, people, households)
         staged = [
             _staged_person(pco_id, person, known.get((MEMBER, pco_id)), again=again)
             for pco_id, person in people.items()
         ]
-        await _put(session, work, staged + _staged_households(households, known), read_at)
+        await _put(session, context, staged + _staged_households(households, known), read_at)
 
 
-async def _stage_households(work: Work, rows: list[Resource]) -> None:
-    read_at = work.resources.clock.now()
+async def _stage_households(context: RunContext, rows: list[Resource]) -> None:
+    read_at = context.resources.clock.now()
     households = _by_id(map(household_of, rows))
-    async with work.step() as session:
-        known = await _hashes(session, work, (), households)
-        await _put(session, work, _staged_households(households, known), read_at)
+    async with context.step() as session:
+        known = await _hashes(session, context, (), households)
+        await _put(session, context, _staged_households(households, known), read_at)
 
 
 def _by_id(households: Iterable[RemoteHousehold]) -> dict[str, RemoteHousehold]:
@@ -308,13 +308,13 @@ def _staged(kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash
 
 
 async def _hashes(
-    session: AsyncSession, work: Work, people: Iterable[str], households: Iterable[str]
+    session: AsyncSession, context: RunContext, people: Iterable[str], households: Iterable[str]
 ) -> dict[tuple[str, str], bytes | None]:
     """Of the records as they were when last compared, by kind and id."""
     found = await session.execute(
         select(Link.kind, Link.pco_id, Link.remote_hash).where(
-            Link.organization_id == work.organization_id,
-            Link.pco_organization_id == work.pco_organization_id,
+            Link.organization_id == context.organization_id,
+            Link.pco_organization_id == context.pco_organization_id,
             Link.state == "linked",
             or_(
                 and_(Link.kind == MEMBER, Link.pco_id == any_(literal(list(people), ARRAY(Text)))),
@@ -340,7 +340,7 @@ _PUT: Final = text(
 """A page in one statement: a row each costs more than reading it."""
 
 
-async def _put(session: AsyncSession, work: Work, rows: list[dict[str, Any]], read_at: datetime) -> None:
+async def _put(session: AsyncSession, context: RunContext, rows: list[dict[str, Any]], read_at: datetime) -> None:
     """Insert, last copy wins: offset pages can carry the same row twice."""
     if rows:
-        await session.execute(_PUT, {"run_id": work.run_id, "read_at": read_at, "rows": rows})
+        await session.execute(_PUT, {"run_id": context.run_id, "read_at": read_at, "rows": rows})

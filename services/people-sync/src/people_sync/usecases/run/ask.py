@@ -28,43 +28,43 @@ from people_sync.domain.values import value_to_json
 from people_sync.storage import runs
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Change, Link, Member, Settings, Staged
-from people_sync.usecases.sync.compare import name_of
-from people_sync.usecases.sync.context import Work
+from people_sync.usecases.run.compare import name_of
+from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
 
 EXAMPLES: Final = 5
 _CHANGES: Final = (UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, GONE, INACTIVATED_THERE)
 
 
-async def ask(work: Work) -> bool:
+async def ask(context: RunContext) -> bool:
     """Whether the run may go on. If not, it waits for an administrator and the job is given back."""
-    async with work.job.sessions.begin() as session:
-        await work.job.verify(session)
-        work.job.stop_if_requested()
-        settings = await session.get(Settings, work.organization_id)
+    async with context.job.sessions.begin() as session:
+        await context.job.verify(session)
+        context.job.stop_if_requested()
+        settings = await session.get(Settings, context.organization_id)
         question = None
         if settings is None or settings.first_match is None:
-            question = await _first_match(session, work)
-        if question is None and "threshold" not in work.data.get("answers", {}):
-            question = await _threshold(session, work)
+            question = await _first_match(session, context)
+        if question is None and "threshold" not in context.data.get("answers", {}):
+            question = await _threshold(session, context)
         if question is None:
             return True
         run = await runs.change(
             session,
-            work.run_id,
+            context.run_id,
             state="waiting",
             question=question.model_dump(mode="json"),
             waiting_for=WAITING_FOR_FIRST_MATCH if question.kind == "first_match" else WAITING_FOR_THRESHOLD,
         )
         await append(
             session,
-            SyncRunProgressed(organization_id=work.organization_id, version=run.version, run=runs.render(run)),
+            SyncRunProgressed(organization_id=context.organization_id, version=run.version, run=runs.render(run)),
         )
-        await work.job.wait(session, work.data)
+        await context.job.wait(session, context.data)
     return False
 
 
-async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
+async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestion | None:
     """Asked if at least one first match has a field with two different values. Nothing was written yet."""
     rows = await session.stream(
         select(Member, Staged.snapshot)
@@ -73,12 +73,12 @@ async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
         .outerjoin(
             Link,
             (Link.record_id == Member.id)
-            & (Link.organization_id == work.organization_id)
-            & (Link.pco_organization_id == work.pco_organization_id)
+            & (Link.organization_id == context.organization_id)
+            & (Link.pco_organization_id == context.pco_organization_id)
             & (Link.kind == MEMBER),
         )
         .where(
-            Change.run_id == work.run_id,
+            Change.run_id == context.run_id,
             Change.kind == MEMBER,
             Change.outcome.in_([LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT]),
             Staged.snapshot.is_not(None),
@@ -91,7 +91,7 @@ async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
     examples: list[dict[str, str | None]] = []
     async for member, snapshot in rows:
         person = person_from_snapshot(snapshot)
-        result = merge({}, values_of(member), person.values, work.policy)
+        result = merge({}, values_of(member), person.values, context.policy)
         matched += 1
         if not result.first_match:
             continue
@@ -117,22 +117,22 @@ async def _first_match(session: AsyncSession, work: Work) -> RunQuestion | None:
     )
 
 
-async def _threshold(session: AsyncSession, work: Work) -> RunQuestion | None:
+async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion | None:
     linked = await session.scalar(
         select(func.count(Link.id)).where(
-            Link.organization_id == work.organization_id,
-            Link.pco_organization_id == work.pco_organization_id,
+            Link.organization_id == context.organization_id,
+            Link.pco_organization_id == context.pco_organization_id,
             Link.state == "linked",
         )
     )
-    counts = {outcome: await _count(session, work, outcome) for outcome in _CHANGES}
-    percent, minimum = work.threshold
+    counts = {outcome: await _count(session, context, outcome) for outcome in _CHANGES}
+    percent, minimum = context.threshold
     if not exceeds(sum(counts.values()), linked or 0, percent, minimum):
         return None
-    counts |= {outcome: await _count(session, work, outcome) for outcome in (CREATED_HERE, CREATED_THERE)}
+    counts |= {outcome: await _count(session, context, outcome) for outcome in (CREATED_HERE, CREATED_THERE)}
     rows = await session.scalars(
         select(Change)
-        .where(Change.run_id == work.run_id, Change.outcome.in_(_CHANGES))
+        .where(Change.run_id == context.run_id, Change.outcome.in_(_CHANGES))
         .order_by(Change.id)
         .limit(EXAMPLES)
     )
@@ -144,8 +144,8 @@ async def _threshold(session: AsyncSession, work: Work) -> RunQuestion | None:
     )
 
 
-async def _count(session: AsyncSession, work: Work, outcome: str) -> int:
-    statement = select(func.count(Change.id)).where(Change.run_id == work.run_id, Change.outcome == outcome)
+async def _count(session: AsyncSession, context: RunContext, outcome: str) -> int:
+    statement = select(func.count(Change.id)).where(Change.run_id == context.run_id, Change.outcome == outcome)
     return await session.scalar(statement) or 0
 
 

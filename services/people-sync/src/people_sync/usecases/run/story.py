@@ -15,21 +15,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
 from pco_client.client import PlanningCenter
 from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
-from people_sync.domain.merge import MergePolicy
 from people_sync.domain.sentences import UNCHANGED, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
 from people_sync.errors import NotConnected
 from people_sync.planning_center import latest, newest_person, organization_of
 from people_sync.resources import Resources
 from people_sync.storage import runs
 from people_sync.storage.tables import Change, Connection, Run, Settings, Staged
+from people_sync.usecases.history import RUN
+from people_sync.usecases.record.writer import Cause, policy_of
+from people_sync.usecases.run.apply import apply
+from people_sync.usecases.run.ask import ask
+from people_sync.usecases.run.compare import COMPARED, compare
+from people_sync.usecases.run.context import Requests, RunContext
+from people_sync.usecases.run.pull import pull
+from people_sync.usecases.run.push import push
+from people_sync.usecases.run.report import counts, reporting
 from people_sync.usecases.runs import STOPPED
-from people_sync.usecases.sync.apply import apply
-from people_sync.usecases.sync.ask import ask
-from people_sync.usecases.sync.compare import COMPARED, compare
-from people_sync.usecases.sync.context import Requests, Work
-from people_sync.usecases.sync.pull import pull
-from people_sync.usecases.sync.push import push
-from people_sync.usecases.sync.report import counts, reporting
 from servicekit.job_worker import JobContext
 from servicekit.jobs import StopRequested
 from servicekit.outbox import append
@@ -42,7 +43,7 @@ _LONGEST_DELAY = timedelta(minutes=5)
 
 log = structlog.get_logger(__name__)
 
-Phase = Callable[[Work], Awaitable[bool | None]]
+Phase = Callable[[RunContext], Awaitable[bool | None]]
 _WRITTEN: Final = {
     "compare": "staged, link, member, family, family_member",
     "push": "link, member, family, family_member",
@@ -50,18 +51,18 @@ _WRITTEN: Final = {
 PHASES: Final[dict[str, Phase]] = {"pull": pull, "compare": compare, "ask": ask, "apply": apply, "push": push}
 
 
-async def work(job: JobContext, resources: Resources) -> None:
+async def carry_out(job: JobContext, resources: Resources) -> None:
     """Carry out one run (`servicekit.jobs.Run`)."""
     requests = Requests()
     async with job.sessions() as session:
         run = await session.get_one(Run, job.id)
     async with resources.planning_center(job.organization_id, run.pco_organization_id, requests.observe) as pco:
         try:
-            current = await _begin(job, resources, pco, requests)
-            async with reporting(current):
-                going_on = await _phases(current)
+            context = await _begin(job, resources, pco, requests)
+            async with reporting(context):
+                going_on = await _phases(context)
             if going_on:
-                await _finish(current)
+                await _finish(context)
         except StopRequested:
             await _end(job, "stopped", STOPPED)
         except (NotConnected, Unauthorized):
@@ -93,7 +94,7 @@ def _delay(job: JobContext) -> timedelta:
     return min(_FIRST_DELAY * 2.0**waits, _LONGEST_DELAY)
 
 
-async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, requests: Requests) -> Work:
+async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, requests: Requests) -> RunContext:
     async with job.sessions.begin() as session:
         await job.verify(session)
         run = await session.get_one(Run, job.id)
@@ -124,7 +125,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
             started_at=func.coalesce(Run.started_at, resources.clock.now()),
         )
     horizon = timedelta(seconds=resources.settings.pco_staleness_horizon_seconds)
-    return Work(
+    return RunContext(
         job=job,
         resources=resources,
         pco=pco,
@@ -132,13 +133,9 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         run_id=job.id,
         organization_id=job.organization_id,
         pco_organization_id=run.pco_organization_id,
+        cause=Cause(RUN, job.id),
         kind=run.kind,
-        country=country,
-        policy=MergePolicy(
-            first_match=(chosen and chosen.first_match) or "planning_center",  # type: ignore[arg-type]
-            merge_different_fields=bool(chosen and chosen.merge_different_fields),
-            country=country,
-        ),
+        policy=policy_of(chosen, country),
         threshold=(chosen.threshold_percent, chosen.threshold_minimum) if chosen else (25, 50),
         inactivate_deleted=bool(chosen and chosen.inactivate_deleted),
         # Rows written just before the last run's cursor may not have been visible to it.
@@ -163,60 +160,60 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
     return str(country)
 
 
-async def _phases(current: Work) -> bool:
+async def _phases(context: RunContext) -> bool:
     """Go through what is left of the phases. False if the run waits for a person."""
-    if current.data.get("phase") == "ask":
-        await _start_over(current, read_again=await _answered_late(current))
+    if context.data.get("phase") == "ask":
+        await _start_over(context, read_again=await _answered_late(context))
     names = list(PHASES)
-    for name in names[names.index(current.data.get("phase", "pull")) :]:
-        await _enter(current, name)
-        if await PHASES[name](current) is False:
+    for name in names[names.index(context.data.get("phase", "pull")) :]:
+        await _enter(context, name)
+        if await PHASES[name](context) is False:
             return False
     return True
 
 
-async def _answered_late(current: Work) -> bool:
-    async with current.job.sessions() as session:
-        oldest = await session.scalar(select(func.min(Staged.read_at)).where(Staged.run_id == current.run_id))
-    return oldest is not None and current.resources.clock.now() - oldest > PULL_LASTS
+async def _answered_late(context: RunContext) -> bool:
+    async with context.job.sessions() as session:
+        oldest = await session.scalar(select(func.min(Staged.read_at)).where(Staged.run_id == context.run_id))
+    return oldest is not None and context.resources.clock.now() - oldest > PULL_LASTS
 
 
-async def _start_over(current: Work, *, read_again: bool) -> None:
+async def _start_over(context: RunContext, *, read_again: bool) -> None:
     """Compare again, since people go on with their work while a question waits: our side may be another by now.
 
     Nothing was written yet, and what was answered stays answered. With `read_again` Planning Center is read anew too.
     """
-    async with current.step(phase="pull", done=0, total=None) as session:
+    async with context.step(phase="pull", done=0, total=None) as session:
         for rows in (Staged, Change) if read_again else (Change,):
-            await session.execute(delete(rows).where(rows.run_id == current.run_id))
-        kept = {"answers"} if read_again else current.data.keys() - {"phase", *COMPARED}
-        current.data = {name: current.data[name] for name in current.data.keys() & kept}
+            await session.execute(delete(rows).where(rows.run_id == context.run_id))
+        kept = {"answers"} if read_again else context.data.keys() - {"phase", *COMPARED}
+        context.data = {name: context.data[name] for name in context.data.keys() & kept}
 
 
-async def _enter(current: Work, name: str) -> None:
-    if current.data.get("phase") == name:
+async def _enter(context: RunContext, name: str) -> None:
+    if context.data.get("phase") == name:
         return
-    if current.kind == "full":
-        await _analyze(current, name)
-    async with current.step() as session:
-        current.data["phase"] = name
+    if context.kind == "full":
+        await _analyze(context, name)
+    async with context.step() as session:
+        context.data["phase"] = name
         planned = {"apply": Change.here, "push": Change.there}.get(name)
         total = None
         if planned is not None:
             total = await session.scalar(
-                select(func.count(Change.id)).where(Change.run_id == current.run_id, planned == "planned")
+                select(func.count(Change.id)).where(Change.run_id == context.run_id, planned == "planned")
             )
         if name == "compare":
             total = await session.scalar(
                 select(func.count())
                 .select_from(Staged)
-                .where(Staged.run_id == current.run_id, Staged.snapshot.is_not(None))
+                .where(Staged.run_id == context.run_id, Staged.snapshot.is_not(None))
             )
         if name != "ask":
-            await runs.change(session, current.run_id, phase=name, done=0, total=total)
+            await runs.change(session, context.run_id, phase=name, done=0, total=total)
 
 
-async def _analyze(current: Work, name: str) -> None:
+async def _analyze(context: RunContext, name: str) -> None:
     """Tell PostgreSQL's planner of the rows that the phase before has written.
 
     Autovacuum comes a minute later; until then the planner takes a church of any size for one row, and compares
@@ -225,34 +222,34 @@ async def _analyze(current: Work, name: str) -> None:
     tables = _WRITTEN.get(name)
     if tables is None:
         return
-    async with current.job.sessions.begin() as session:
-        run = await session.get_one(Run, current.run_id)
+    async with context.job.sessions.begin() as session:
+        run = await session.get_one(Run, context.run_id)
         if run.done:
             # Another run that is at the same tables does it for both.
             await session.execute(text(f"ANALYZE (SKIP_LOCKED) {tables}"))
 
 
-async def _finish(current: Work) -> None:
+async def _finish(context: RunContext) -> None:
     """Close the run: its numbers, the cursor, the next run's time. What was staged is let go."""
-    async with current.job.sessions.begin() as session:
-        await current.job.verify(session)
+    async with context.job.sessions.begin() as session:
+        await context.job.verify(session)
         concerned = select(Change.pco_id).where(
-            Change.run_id == current.run_id, Change.kind == Staged.kind, Change.pco_id == Staged.pco_id
+            Change.run_id == context.run_id, Change.kind == Staged.kind, Change.pco_id == Staged.pco_id
         )
         unchanged = await session.scalar(
-            select(func.count()).select_from(Staged).where(Staged.run_id == current.run_id, ~concerned.exists())
+            select(func.count()).select_from(Staged).where(Staged.run_id == context.run_id, ~concerned.exists())
         )
-        found = await counts(session, current)
+        found = await counts(session, context)
         found[UNCHANGED] = found.get(UNCHANGED, 0) + (unchanged or 0)
-        await session.execute(delete(Staged).where(Staged.run_id == current.run_id))
-        now = current.resources.clock.now()
-        connection = await session.get_one(Connection, current.organization_id, with_for_update=True)
-        if current.data.get("cursor"):
-            connection.cursor = datetime.fromisoformat(current.data["cursor"])
-        if current.kind == "full":
+        await session.execute(delete(Staged).where(Staged.run_id == context.run_id))
+        now = context.resources.clock.now()
+        connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
+        if context.data.get("cursor"):
+            connection.cursor = datetime.fromisoformat(context.data["cursor"])
+        if context.kind == "full":
             connection.full_sync_at = now
         await runs.schedule(session, connection, now)
-        await _close(session, current.job, "done", None, now, counts=found, requests=current.requests.take())
+        await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
 
 
 async def _end(job: JobContext, state: str, message: str) -> None:

@@ -12,21 +12,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from pco_client.walk import walk_since
-from people_sync.storage.tables import Link, Member, Staged
-from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.effects import Effects, noted, publish, touch
+from people_sync.storage.tables import Link, LinkWrite, Member, Staged
+from people_sync.usecases.record.effects import Effects, noted, publish, touch
+from people_sync.usecases.run.context import RunContext
 
 PATH: Final = "/people/v2/person_mergers"
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-async def follow_mergers(work: Work) -> list[str]:
+async def follow_mergers(context: RunContext) -> list[str]:
     """Move links along the log, the whole of it in a full run. Returns the people kept, in Planning Center's ids."""
     kept: list[str] = []
     async for page in walk_since(
-        work.pco, PATH, _BEGINNING if work.kind == "full" else work.since or _BEGINNING, field="created_at"
+        context.pco, PATH, _BEGINNING if context.kind == "full" else context.since or _BEGINNING, field="created_at"
     ):
-        async with work.step() as session:
+        async with context.step() as session:
             effects = Effects()
             pairs = [
                 (str(row.attributes["person_to_keep_id"]), str(row.attributes["person_to_remove_id"]))
@@ -35,7 +35,7 @@ async def follow_mergers(work: Work) -> list[str]:
             # Whom the pull met before the merger would come back as somebody new.
             await session.execute(
                 delete(Staged).where(
-                    Staged.run_id == work.run_id,
+                    Staged.run_id == context.run_id,
                     Staged.kind == MEMBER,
                     Staged.pco_id.in_([removed for _, removed in pairs]),
                 ),
@@ -46,8 +46,8 @@ async def follow_mergers(work: Work) -> list[str]:
                 select(Member.id)
                 .join(Link, Link.record_id == Member.id)
                 .where(
-                    Link.organization_id == work.organization_id,
-                    Link.pco_organization_id == work.pco_organization_id,
+                    Link.organization_id == context.organization_id,
+                    Link.pco_organization_id == context.pco_organization_id,
                     Link.kind == MEMBER,
                     Link.pco_id == any_(literal([removed for _, removed in pairs], ARRAY(Text))),
                 )
@@ -55,17 +55,20 @@ async def follow_mergers(work: Work) -> list[str]:
                 .with_for_update(of=Member)
             )
             for keep, removed in pairs:
-                if await _follow(session, work, removed, keep, effects):
+                if await _follow(session, context, removed, keep, effects):
                     kept.append(keep)
-            await publish(session, work, effects)
+            await publish(session, context, effects)
     return kept
 
 
-async def _follow(session: AsyncSession, work: Work, removed: str, keep: str, effects: Effects) -> bool:
+async def _follow(session: AsyncSession, context: RunContext, removed: str, keep: str, effects: Effects) -> bool:
     links = {
         link.pco_id: link
         for link in await session.scalars(
-            select(Link).filter_by(**work.owner, kind=MEMBER).where(Link.pco_id.in_([removed, keep])).with_for_update()
+            select(Link)
+            .filter_by(**context.owner, kind=MEMBER)
+            .where(Link.pco_id.in_([removed, keep]))
+            .with_for_update()
         )
     }
     link = links.get(removed)
@@ -73,10 +76,12 @@ async def _follow(session: AsyncSession, work: Work, removed: str, keep: str, ef
     if link is None or keep in links:
         return False
     link.pco_id, link.remote_hash, link.state, link.gone_at = keep, None, "linked", None
+    # They were about the person removed.
+    await session.execute(delete(LinkWrite).where(LinkWrite.link_id == link.id))
     member = await session.get_one(Member, link.record_id, with_for_update=True)
-    effects.history.append(noted(work, MEMBER, member.id, "planning_center_id", removed, keep, "merged"))
+    effects.rows.append(noted(context, MEMBER, member.id, "planning_center_id", removed, keep, rule="merged"))
     unchanged = link.compared_version == member.version
-    touch(work, member, effects)
+    touch(context, member, effects)
     if unchanged:
         # Only the link moved: no value that Planning Center would have to get.
         link.compared_version = member.version

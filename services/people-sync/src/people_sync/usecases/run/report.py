@@ -18,7 +18,7 @@ from people_sync.domain.sentences import waiting_for_limit
 from people_sync.errors import NotConnected
 from people_sync.storage import runs
 from people_sync.storage.tables import Change, Run
-from people_sync.usecases.sync.context import Work
+from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
 
 EVERY_SECONDS = 1.0
@@ -29,9 +29,9 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def reporting(work: Work) -> AsyncIterator[None]:
-    """Publish progress beside the work."""
-    report = _Report(work)
+async def reporting(context: RunContext) -> AsyncIterator[None]:
+    """Publish progress beside the context."""
+    report = _Report(context)
     task = asyncio.create_task(_report(report))
     try:
         yield
@@ -42,23 +42,23 @@ async def reporting(work: Work) -> AsyncIterator[None]:
 
 
 async def _report(report: "_Report") -> None:
-    work = report.work
+    context = report.context
     # Not for ever: an error of the rollback can take the place of the cancellation.
     while not report.over:
         await asyncio.sleep(EVERY_SECONDS)
         try:
-            await report.publish(await work.pacer_state())
+            await report.publish(await context.pacer_state())
         except (PlanningCenterError, NotConnected):
             continue  # the run itself meets the same, and says so
         except (SQLAlchemyError, OSError) as error:
-            log.warning("progress not published", run=str(work.run_id), exc_info=error)
+            log.warning("progress not published", run=str(context.run_id), exc_info=error)
 
 
 @dataclass(slots=True)
 class _Report:
     """What was published last, and where the run stood when its phase began."""
 
-    work: Work
+    context: RunContext
     over: bool = False
     seen: tuple[Any, ...] | None = None
     phase: str | None = None
@@ -69,22 +69,22 @@ class _Report:
 
     async def publish(self, pace: Pace | None) -> None:
         """Write the run's progress, and a fact if there is any."""
-        work = self.work
-        async with work.job.sessions.begin() as session:
-            run = await session.get_one(Run, work.run_id, with_for_update=True)
+        context = self.context
+        async with context.job.sessions.begin() as session:
+            run = await session.get_one(Run, context.run_id, with_for_update=True)
             if run.state not in {"running", "stopping"}:
                 return
             clock = asyncio.get_running_loop().time()
             if self.phase != run.phase:
                 self.phase, self.began, self.done, self.requests = run.phase, clock, run.done, run.requests
-            run.requests += work.requests.take()
+            run.requests += context.requests.take()
             _estimate(run, self.done, self.requests, clock - self.began, pace)
             now = (run.phase, run.done, run.total, run.requests, run.waiting_for, run.state)
             if now == self.seen:
                 return
             self.seen = now
             if run.phase in {"apply", "push"}:
-                run.counts = await counts(session, work)
+                run.counts = await counts(session, context)
             run.version += 1
             await session.flush()
             fact = SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=runs.render(run))
@@ -114,11 +114,11 @@ def _estimate(run: Run, done_before: int, requests_before: int, elapsed: float, 
     run.eta_low, run.eta_high = found or (None, None)
 
 
-async def counts(session: AsyncSession, work: Work) -> dict[str, int]:
+async def counts(session: AsyncSession, context: RunContext) -> dict[str, int]:
     """By outcome, what is done so far."""
     rows = await session.execute(
         select(Change.outcome, func.count(Change.id))
-        .where(Change.run_id == work.run_id, Change.here != "planned", Change.there != "planned")
+        .where(Change.run_id == context.run_id, Change.here != "planned", Change.there != "planned")
         .group_by(Change.outcome)
     )
     return dict(rows.tuples().all())

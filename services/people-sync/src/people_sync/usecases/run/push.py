@@ -22,21 +22,22 @@ import structlog
 from sqlalchemy import select
 
 from contracts.values import FAMILY, MEMBER
-from pco_client.errors import BadRequest, Conflict, NotFound, Rejected, Unavailable
+from pco_client.errors import NotFound, Unavailable
 from people_sync.domain.sentences import (
+    INACTIVATED_THERE,
     LATER,
     OUTCOMES,
     REJECTED,
     WAITING_FOR_READS,
-    Refusal,
-    rejection,
+    together,
 )
 from people_sync.storage import runs
 from people_sync.storage.tables import Change, Run
-from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.creations import Later, NotYet, Undecidable
-from people_sync.usecases.sync.push_family import push_family
-from people_sync.usecases.sync.push_person import push_person
+from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
+from people_sync.usecases.record.write_family import write_family
+from people_sync.usecases.record.write_person import write_person
+from people_sync.usecases.run.context import RunContext
 from servicekit.job_worker import JobContext
 
 BATCH: Final = 200
@@ -46,7 +47,7 @@ _WAIT_STEP: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
-Push = Callable[[Work, Change], Awaitable[str]]
+Push = Callable[[RunContext, Change], Awaitable[str]]
 
 
 @dataclass(slots=True)
@@ -61,15 +62,27 @@ Waits = dict[int, _Wait]
 """By change."""
 
 
-async def push(work: Work) -> None:
+async def push(context: RunContext) -> None:
     """Write what is planned for Planning Center: people with their contacts, then families."""
-    work.pco = work.pco.using(timeout=work.resources.settings.pco_request_timeout_seconds, guard=_guard(work.job, work))
-    await _all_of(work, MEMBER, push_person)
-    await _all_of(work, FAMILY, push_family)
+    context.pco = context.pco.using(
+        timeout=context.resources.settings.pco_request_timeout_seconds, guard=_guard(context.job, context)
+    )
+    await _all_of(context, MEMBER, _person)
+    await _all_of(context, FAMILY, _family)
 
 
-def _guard(job: JobContext, work: Work) -> Callable[[], Awaitable[None]]:
-    seconds = work.resources.settings.pco_request_timeout_seconds
+async def _person(context: RunContext, change: Change) -> str:
+    assert change.record_id is not None
+    return await write_person(context, change.record_id, inactivate=change.outcome == INACTIVATED_THERE)
+
+
+async def _family(context: RunContext, change: Change) -> str:
+    assert change.record_id is not None
+    return await write_family(context, change.record_id)
+
+
+def _guard(job: JobContext, context: RunContext) -> Callable[[], Awaitable[None]]:
+    seconds = context.resources.settings.pco_request_timeout_seconds
 
     async def guard() -> None:
         if job.lease_left() <= seconds:
@@ -80,26 +93,26 @@ def _guard(job: JobContext, work: Work) -> Callable[[], Awaitable[None]]:
     return guard
 
 
-async def _all_of(work: Work, kind: str, one: Push) -> None:
+async def _all_of(context: RunContext, kind: str, one: Push) -> None:
     """Until nothing is planned any more. What cannot be decided before an instant comes again after it."""
     waits: Waits = {}
     while True:
-        await _round(work, kind, one, waits)
+        await _round(context, kind, one, waits)
         if not waits:
             return
-        await _wait_until(work, min(wait.until for wait in waits.values()))
+        await _wait_until(context, min(wait.until for wait in waits.values()))
 
 
-async def _round(work: Work, kind: str, one: Push, waits: Waits) -> None:
+async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> None:
     """Everything planned that need not wait, once, in batches."""
     after = 0
     while True:
-        async with work.job.sessions() as session:
+        async with context.job.sessions() as session:
             changes = (
                 await session.scalars(
                     select(Change)
                     .where(
-                        Change.run_id == work.run_id,
+                        Change.run_id == context.run_id,
                         Change.kind == kind,
                         Change.there == "planned",
                         Change.id > after,
@@ -111,34 +124,34 @@ async def _round(work: Work, kind: str, one: Push, waits: Waits) -> None:
         if not changes:
             return
         after = changes[-1].id
-        now = work.resources.clock.now()
+        now = context.resources.clock.now()
         due = [change for change in changes if change.id not in waits or waits[change.id].until <= now]
-        for change, until in await _together(work, due, one):
-            await _again(work, change, until, waits)
-        work.job.stop_if_requested()
+        for change, until in await _together(context, due, one):
+            await _again(context, change, until, waits)
+        context.job.stop_if_requested()
 
 
-async def _again(work: Work, change: Change, until: datetime | None, waits: Waits) -> None:
+async def _again(context: RunContext, change: Change, until: datetime | None, waits: Waits) -> None:
     """Note whether, and when, the run has to come back to a record."""
     before = waits.pop(change.id, None)
     if until is None:
         return
     if before is not None and before.times == _MOST_WAITS:
-        await _note(work, change, LATER, sentence=OUTCOMES[LATER])
+        await _note(context, change, LATER, sentence=OUTCOMES[LATER])
     else:
         waits[change.id] = _Wait(until, before.times + 1 if before else 1)
 
 
-async def _together(work: Work, changes: Sequence[Change], one: Push) -> list[tuple[Change, datetime | None]]:
+async def _together(context: RunContext, changes: Sequence[Change], one: Push) -> list[tuple[Change, datetime | None]]:
     """Push several records at once; the pacer sets the speed. An error that is not one record's own ends all.
 
     Each comes back with the instant before which nothing can be decided about it, if there is one.
     """
-    limit = asyncio.Semaphore(work.resources.settings.push_at_once)
+    limit = asyncio.Semaphore(context.resources.settings.push_at_once)
 
     async def bounded(change: Change) -> datetime | None:
         async with limit:
-            return None if work.job.stop_requested else await _push(work, change, one)
+            return None if context.job.stop_requested else await _push(context, change, one)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -149,53 +162,54 @@ async def _together(work: Work, changes: Sequence[Change], one: Push) -> list[tu
     return [(change, task.result()) for change, task in zip(changes, tasks, strict=True)]
 
 
-async def _wait_until(work: Work, until: datetime) -> None:
-    async with work.job.sessions.begin() as session:
-        await runs.change(session, work.run_id, waiting_for=WAITING_FOR_READS)
-    while (left := (until - work.resources.clock.now()).total_seconds()) > 0:
-        work.job.stop_if_requested()
-        work.job.check()
+async def _wait_until(context: RunContext, until: datetime) -> None:
+    async with context.job.sessions.begin() as session:
+        await runs.change(session, context.run_id, waiting_for=WAITING_FOR_READS)
+    while (left := (until - context.resources.clock.now()).total_seconds()) > 0:
+        context.job.stop_if_requested()
+        context.job.check()
         await asyncio.sleep(min(left, _WAIT_STEP))
-    async with work.job.sessions.begin() as session:
-        await runs.change(session, work.run_id, waiting_for=None)
+    async with context.job.sessions.begin() as session:
+        await runs.change(session, context.run_id, waiting_for=None)
 
 
-async def _push(work: Work, change: Change, one: Push) -> datetime | None:
+async def _push(context: RunContext, change: Change, one: Push) -> datetime | None:
     """Push one record; the instant before which nothing can be decided about it, if there is one."""
     try:
-        outcome = await one(work, change)
+        outcome = together(change.outcome, await one(context, change))
     except NotYet as error:
         return error.until
     except Later as error:
-        await _note(work, change, LATER, sentence=str(error))
-    except (Rejected, Conflict, BadRequest) as error:
-        reason = rejection([Refusal(p.parameter, p.title, p.detail) for p in error.problems])
-        await _note(work, change, REJECTED, cause=reason.cause, sentence=reason.sentence)
-    except Undecidable as error:
-        await _note(work, change, REJECTED, cause="undecidable", sentence=str(error))
+        await _note(context, change, LATER, sentence=str(error))
+    except PartRefused as error:
+        await _note(context, change, REJECTED, cause=error.cause, sentence=str(error))
+    except DEFINITE as error:
+        refusals = Refusals()
+        await refusals.refused(context, Part(None, ()), error)
+        (reason,) = refusals.found
+        await _note(context, change, REJECTED, cause=reason.cause, sentence=reason.sentence)
     except NotFound:
         # Gone, or made so lately that it does not show yet: a complete pull decides.
-        await _note(work, change, LATER, sentence=OUTCOMES[LATER])
+        await _note(context, change, LATER, sentence=OUTCOMES[LATER])
     except Unavailable as error:
         if not error.outcome_unknown:
             raise
         # This one write's outcome is open; the run goes on, and comes back to it when reads can be believed.
         log.warning("outcome unknown", change=change.id, exc_info=error)
-        return work.resources.clock.now() + work.resources.horizon
+        return context.resources.clock.now() + context.resources.horizon
     else:
-        await _note(work, change, outcome)
+        await _note(context, change, outcome)
     return None
 
 
 async def _note(
-    work: Work, change: Change, outcome: str, *, cause: str | None = None, sentence: str | None = None
+    context: RunContext, change: Change, outcome: str, *, cause: str | None = None, sentence: str | None = None
 ) -> None:
-    async with work.job.sessions.begin() as session:
-        await work.job.verify(session)
+    async with context.transaction() as session:
         row = await session.get_one(Change, change.id, with_for_update=True)
         row.there = "later" if outcome in {LATER, REJECTED} else "done"
         row.outcome, row.cause, row.sentence = outcome, cause, sentence
-        run = await session.get_one(Run, work.run_id, with_for_update=True)
+        run = await session.get_one(Run, context.run_id, with_for_update=True)
         run.done += 1
-        run.requests += work.requests.take()
+        run.requests += context.requests.take()
         run.version += 1

@@ -6,6 +6,7 @@ exactly is decided again, by the same pure functions, at the moment it is applie
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -29,15 +30,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.families import is_created, match_family
+from people_sync.domain.families import household_values, is_created, match_family
 from people_sync.domain.matching import Held, Local, Matched, Outcome, Peer, match_all
-from people_sync.domain.merge import FamilyMerge, FamilyValues, Merge, merge, merge_family
+from people_sync.domain.merge import FamilyMerge, Merge, merge, merge_family
 from people_sync.domain.planning_center import (
     RemoteHousehold,
     RemotePerson,
     household_from_snapshot,
-    is_inconclusive,
-    is_inconclusive_family,
     person_from_snapshot,
     to_match,
 )
@@ -57,12 +56,16 @@ from people_sync.domain.sentences import (
     updated,
 )
 from people_sync.domain.values import to_json
-from people_sync.storage.links import base_of, family_base_of, kept_different
+from people_sync.domain.writes import confirmed, confirmed_of_family, family_believable_at, person_believable_at
+from people_sync.storage.families import family_values, pco_ids_of
+from people_sync.storage.held import waits_for_an_answer
+from people_sync.storage.links import agree, base_of, family_base_of, kept_different
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.tables import (
     Change,
     Conflict,
     Creation,
+    Effect,
     Family,
     FamilyMember,
     HeldMatch,
@@ -71,10 +74,11 @@ from people_sync.storage.tables import (
     Run,
     Staged,
 )
+from people_sync.storage.writes import settle, writes_of, written_since
 from people_sync.usecases.conflicts import withdraw
-from people_sync.usecases.sync.context import Work
-from people_sync.usecases.sync.effects import Effects, publish
-from people_sync.usecases.sync.pull import INCOMPLETE
+from people_sync.usecases.record.effects import Effects, carried_out, publish
+from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.pull import INCOMPLETE
 
 BATCH: Final = 500
 COMPARED: Final = frozenset({"compared_people", "compared_households", "parts"})
@@ -85,49 +89,52 @@ DIFFERS: Final = "differs"
 Rows = list[dict[str, Any]]
 
 
-async def compare(work: Work) -> None:
+async def compare(context: RunContext) -> None:
     """Stage every difference of the run."""
-    await _withdraw_conflicts(work)
-    await _in_batches(work, "compared_people", MEMBER, _people)
-    await _in_batches(work, "compared_households", FAMILY, _households)
+    await _withdraw_conflicts(context)
+    await _in_batches(context, "compared_people", MEMBER, _people)
+    await _in_batches(context, "compared_households", FAMILY, _households)
     for part in (_gone, _changed_here, _created_here, _deleted_here, _families_changed_here, _families_created_here):
-        if part.__name__ not in work.data.get("parts", []):
-            async with work.step() as session:
-                await _add(session, work, await part(session, work))
-                work.data["parts"] = [*work.data.get("parts", []), part.__name__]
+        if part.__name__ not in context.data.get("parts", []):
+            async with context.step() as session:
+                await _add(session, context, await part(session, context))
+                context.data["parts"] = [*context.data.get("parts", []), part.__name__]
 
 
-async def _withdraw_conflicts(work: Work) -> None:
+async def _withdraw_conflicts(context: RunContext) -> None:
     """Those about a record that was deleted here, or has no counterpart in the organization that is connected now."""
-    in_use = select(Link).filter_by(**work.owner).where(Link.record_id == Conflict.record_id, Link.state != "gone")
+    in_use = select(Link).filter_by(**context.owner).where(Link.record_id == Conflict.record_id, Link.state != "gone")
     obsolete = or_(
-        Conflict.pco_organization_id != work.pco_organization_id,
+        Conflict.pco_organization_id != context.pco_organization_id,
         ~in_use.exists(),
         exists().where(Member.id == Conflict.record_id, Member.deleted_at.is_not(None)),
         exists().where(Family.id == Conflict.record_id, Family.deleted_at.is_not(None)),
     )
     while True:
-        async with work.step() as session:
-            now = work.resources.clock.now()
-            closed = await withdraw(session, work.organization_id, now, obsolete, limit=BATCH)
-            await publish(session, work, Effects(conflicts=closed))
+        async with context.step() as session:
+            now = context.resources.clock.now()
+            closed = await withdraw(session, context.organization_id, now, obsolete, limit=BATCH)
+            await publish(session, context, Effects(conflicts=closed))
         if len(closed) < BATCH:
             return
 
 
 async def _in_batches(
-    work: Work, mark: str, kind: str, decide: Callable[[AsyncSession, Work, Sequence[Staged]], Awaitable[Rows]]
+    context: RunContext,
+    mark: str,
+    kind: str,
+    decide: Callable[[AsyncSession, RunContext, Sequence[Staged]], Awaitable[Rows]],
 ) -> None:
     """Go through what was staged and had changed, in a stable order, a transaction for each batch."""
     while True:
-        async with work.step() as session:
+        async with context.step() as session:
             staged = (
                 await session.scalars(
                     select(Staged)
                     .where(
-                        Staged.run_id == work.run_id,
+                        Staged.run_id == context.run_id,
                         Staged.kind == kind,
-                        Staged.pco_id > work.data.get(mark, ""),
+                        Staged.pco_id > context.data.get(mark, ""),
                         Staged.snapshot.is_not(None),
                     )
                     .order_by(Staged.pco_id)
@@ -135,18 +142,18 @@ async def _in_batches(
                 )
             ).all()
             if staged:
-                await _add(session, work, await decide(session, work, staged))
-                await work.advance(session, len(staged))
-                work.data[mark] = staged[-1].pco_id
+                await _add(session, context, await decide(session, context, staged))
+                await context.advance(session, len(staged))
+                context.data[mark] = staged[-1].pco_id
         if len(staged) < BATCH:
             return
 
 
-async def _add(session: AsyncSession, work: Work, rows: Rows) -> None:
+async def _add(session: AsyncSession, context: RunContext, rows: Rows) -> None:
     """Stage changes; one that the run has already (a record reached from two sides) stays as it is."""
     base = {
-        "organization_id": work.organization_id,
-        "run_id": work.run_id,
+        "organization_id": context.organization_id,
+        "run_id": context.run_id,
         "record_id": None,
         "pco_id": None,
         "here": "none",
@@ -161,41 +168,52 @@ async def _add(session: AsyncSession, work: Work, rows: Rows) -> None:
 # --- people ---------------------------------------------------------------------------------------------------------
 
 
-async def _people(session: AsyncSession, work: Work, staged: Sequence[Staged]) -> Rows:
+async def _people(session: AsyncSession, context: RunContext, staged: Sequence[Staged]) -> Rows:
     rows: Rows = []
     people: dict[str, RemotePerson] = {}
     for row in staged:
         if row.snapshot == INCOMPLETE:
             # The next incremental run begins where this one did, so that it meets the person again.
-            work.data.pop("cursor", None)
+            context.data.pop("cursor", None)
             rows.append(_later(MEMBER, row.pco_id, f"Person {row.pco_id}"))
         else:
             people[row.pco_id] = person_from_snapshot(row.snapshot or {})
     read_at = {row.pco_id: row.read_at for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
-    linked = await _linked_members(session, work, list(people))
-    conflicts = await _in_conflict(session, work, [member.id for _, member in linked.values()])
+    linked = await _linked_members(session, context, list(people))
+    conflicts = await _in_conflict(session, context, [member.id for _, member in linked.values()])
+    written = await writes_of(session, [link.id for link, _ in linked.values()])
+    settled: dict[datetime, list[int]] = {}
+    effects: Rows = []
     for pco_id, (link, member) in linked.items():
         person = people.pop(pco_id)
-        written_at, horizon = work.written_at(link), work.resources.horizon
-        if is_inconclusive(link.written_before, written_at, person.values, read_at[pco_id], horizon, work.country):
+        writes = written.get(link.id, [])
+        if person_believable_at(writes, person.values, context.reading(read_at[pco_id]), context.country):
             rows.append(_later(MEMBER, pco_id, name_of(person), record_id=member.id))
         elif member.deleted_at is not None:
             link.remote_hash = hashes[pco_id]
         else:
+            base = base_of(link, writes, person.values, context.country)
             result = merge(
-                base_of(link, person.values, work.country),
+                base,
                 values_of(member),
                 person.values,
-                work.policy,
+                context.policy,
                 kept_different(link),
             )
             change = _person_change(result, member, person, member.id in conflicts)
             if change:
                 rows.append(change)
             else:
-                settle(work, link, result, person, hashes[pco_id], member.version)
-    return rows + await _strangers(session, work, people)
+                agree(link, to_json(base | dict(result.agreed)), read_at[pco_id])
+                link.contacts = dict(person.contacts)
+                _compared(link, hashes[pco_id], member.version)
+                if writes:
+                    mine = confirmed(writes, person.values, context.country)
+                    effects += carried_out(context, MEMBER, member.id, writes, mine)
+                    settled.setdefault(read_at[pco_id], []).append(link.id)
+    await settle_writes(session, context, settled, effects)
+    return rows + await _strangers(session, context, people)
 
 
 def _person_change(result: Merge, member: Member, person: RemotePerson, conflict_open: bool) -> dict[str, Any] | None:
@@ -217,30 +235,35 @@ def _person_change(result: Merge, member: Member, person: RemotePerson, conflict
     }
 
 
-def settle(
-    work: Work, link: Link, result: Merge, person: RemotePerson, remote_hash: bytes | None, version: int
-) -> None:
+def _compared(link: Link, remote_hash: bytes | None, version: int) -> None:
     """Note that both sides were compared and agree: bookkeeping, no value of anybody changes."""
-    link.agreed = to_json(base_of(link, person.values, work.country) | dict(result.agreed))
-    link.contacts = dict(person.contacts)
     link.remote_hash = remote_hash
     link.compared_version = version
-    link.written_before = link.written_after = None
     link.state = "linked"
 
 
-async def _strangers(session: AsyncSession, work: Work, people: dict[str, RemotePerson]) -> Rows:
+async def settle_writes(
+    session: AsyncSession, context: RunContext, settled: Mapping[datetime, Collection[int]], effects: Rows
+) -> None:
+    """`settled`: links by when they were read. `effects`: what writes without an answer evidently did."""
+    for read_at, link_ids in settled.items():
+        await settle(session, link_ids, context.reading(read_at))
+    if effects:
+        await session.execute(insert(Effect), effects)
+
+
+async def _strangers(session: AsyncSession, context: RunContext, people: dict[str, RemotePerson]) -> Rows:
     """People who are not linked: ours whose answer was lost, matches, doubtful ones, new ones."""
     if not people:
         return []
     adopted = [
         _linking(member, people.pop(pco_id), CREATED_THERE)
-        for pco_id, member in (await _adopted(session, work, people)).items()
+        for pco_id, member in (await _adopted(session, context, people)).items()
     ]
     # At once, so that nobody else is found to be one of them.
-    await _add(session, work, adopted)
+    await _add(session, context, adopted)
     rows: Rows = []
-    outcomes = await candidates_of(session, work, list(people.values()))
+    outcomes = await candidates_of(session, context, list(people.values()))
     for pco_id, person in people.items():
         outcome = outcomes[pco_id]
         if isinstance(outcome, Matched):
@@ -272,30 +295,32 @@ def _linking(member_id: UUID, person: RemotePerson, outcome: str) -> dict[str, A
     }
 
 
-async def _adopted(session: AsyncSession, work: Work, people: dict[str, RemotePerson]) -> dict[str, UUID]:
+async def _adopted(session: AsyncSession, context: RunContext, people: dict[str, RemotePerson]) -> dict[str, UUID]:
     """People made by us whose answer was lost: they carry the marker of an intent that has no answer yet."""
     markers = {person.remote_id: pco_id for pco_id, person in people.items() if person.remote_id is not None}
     rows = await session.execute(
         select(Creation.marker, Creation.record_id)
         .join(Member, Member.id == Creation.record_id)
         .where(
-            Creation.organization_id == work.organization_id,
-            Creation.pco_organization_id == work.pco_organization_id,
+            Creation.organization_id == context.organization_id,
+            Creation.pco_organization_id == context.pco_organization_id,
             Creation.kind == MEMBER,
             Creation.pco_id.is_(None),
             Creation.marker.in_(markers),
-            ~_has_link(work, MEMBER, Member, Link.state != "gone"),
+            ~_has_link(context, MEMBER, Member, Link.state != "gone"),
         )
     )
     return {markers[row.marker]: row.record_id for row in rows}
 
 
-async def candidates_of(session: AsyncSession, work: Work, people: Sequence[RemotePerson]) -> dict[str, Outcome]:
+async def candidates_of(
+    session: AsyncSession, context: RunContext, people: Sequence[RemotePerson]
+) -> dict[str, Outcome]:
     """The matching outcomes of people who are not linked, as they stand now."""
     if not people:
         return {}
-    by_email, by_name, peers = await _candidates(session, work, people)
-    refused = await said_different(session, work, [person.pco_id for person in people])
+    by_email, by_name, peers = await _candidates(session, context, people)
+    refused = await said_different(session, context, [person.pco_id for person in people])
     return match_all(
         [to_match(person) for person in people],
         by_email,
@@ -306,7 +331,7 @@ async def candidates_of(session: AsyncSession, work: Work, people: Sequence[Remo
 
 
 async def _candidates(
-    session: AsyncSession, work: Work, people: Sequence[RemotePerson]
+    session: AsyncSession, context: RunContext, people: Sequence[RemotePerson]
 ) -> tuple[dict[str, list[Local]], dict[str, list[Local]], list[Peer]]:
     """Members by e-mail (all) and by name (not linked), and everybody in Planning Center with one of the e-mails."""
     asked = [to_match(person) for person in people]
@@ -314,17 +339,17 @@ async def _candidates(
     names = sorted({key for person in asked for key in person.name_keys()})
     taken = or_(
         # Who is gone there may be the one whom somebody added there again.
-        _has_link(work, MEMBER, Member, Link.state != "gone"),
+        _has_link(context, MEMBER, Member, Link.state != "gone"),
         # Whom this run would create there is still to be had: the person there may be the same.
         exists().where(
-            Change.run_id == work.run_id,
+            Change.run_id == context.run_id,
             Change.kind == MEMBER,
             Change.record_id == Member.id,
             Change.pco_id.is_not(None),
         ),
     )
     statement = select(Member, taken.label("taken")).where(
-        Member.organization_id == work.organization_id,
+        Member.organization_id == context.organization_id,
         Member.deleted_at.is_(None),
         or_(Member.email_key.in_(emails), Member.name_key.in_(names)),
     )
@@ -338,7 +363,7 @@ async def _candidates(
             by_name.setdefault(member.name_key, []).append(local)
     peers = await session.execute(
         select(Staged.pco_id, Staged.name_keys, Staged.email_keys).where(
-            Staged.run_id == work.run_id, Staged.kind == MEMBER, Staged.email_keys.overlap(emails)
+            Staged.run_id == context.run_id, Staged.kind == MEMBER, Staged.email_keys.overlap(emails)
         )
     )
     return (
@@ -355,46 +380,56 @@ def local_of(member: Member, *, linked: bool = False) -> Local:
     )
 
 
-async def _linked_members(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, tuple[Link, Member]]:
-    rows = await session.execute(_links(work, MEMBER, Member).where(Link.pco_id.in_(pco_ids)).with_for_update(of=Link))
+async def _linked_members(
+    session: AsyncSession, context: RunContext, pco_ids: list[str]
+) -> dict[str, tuple[Link, Member]]:
+    rows = await session.execute(
+        _links(context, MEMBER, Member).where(Link.pco_id.in_(pco_ids)).with_for_update(of=Link)
+    )
     return {link.pco_id: (link, member) for link, member in rows}
 
 
-def _links(work: Work, kind: str, record: type[Member] | type[Family]) -> Select[Any]:
+def _links(context: RunContext, kind: str, record: type[Member] | type[Family]) -> Select[Any]:
     statement: Select[Any] = select(Link).add_columns(record)
     return statement.join(record, record.id == Link.record_id).where(
-        Link.organization_id == work.organization_id,
-        Link.pco_organization_id == work.pco_organization_id,
+        Link.organization_id == context.organization_id,
+        Link.pco_organization_id == context.pco_organization_id,
         Link.kind == kind,
     )
 
 
 def _has_link(
-    work: Work, kind: str, record: type[Member] | type[Family], *where: ColumnElement[bool], link: type[Link] = Link
+    context: RunContext,
+    kind: str,
+    record: type[Member] | type[Family],
+    *where: ColumnElement[bool],
+    link: type[Link] = Link,
 ) -> Exists:
     """Whether a record of the statement around it has a link in this Planning Center organization."""
     return exists().where(
         link.record_id == record.id,
         link.kind == kind,
-        link.organization_id == work.organization_id,
-        link.pco_organization_id == work.pco_organization_id,
+        link.organization_id == context.organization_id,
+        link.pco_organization_id == context.pco_organization_id,
         *where,
     )
 
 
-async def said_different(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, list[str]]:
+async def said_different(session: AsyncSession, context: RunContext, pco_ids: list[str]) -> dict[str, list[str]]:
     """Ids of members whom an administrator called somebody else than these people, by Planning Center's id."""
     rows = await session.execute(
-        select(HeldMatch.pco_id, HeldMatch.different_from).filter_by(**work.owner).where(HeldMatch.pco_id.in_(pco_ids))
+        select(HeldMatch.pco_id, HeldMatch.different_from)
+        .filter_by(**context.owner)
+        .where(HeldMatch.pco_id.in_(pco_ids))
     )
     return {row.pco_id: row.different_from for row in rows}
 
 
-async def _in_conflict(session: AsyncSession, work: Work, record_ids: list[UUID]) -> set[UUID]:
+async def _in_conflict(session: AsyncSession, context: RunContext, record_ids: list[UUID]) -> set[UUID]:
     """Which of these records have an open conflict."""
     rows = await session.scalars(
         select(Conflict.record_id).where(
-            Conflict.organization_id == work.organization_id,
+            Conflict.organization_id == context.organization_id,
             Conflict.record_id.in_(record_ids),
             Conflict.state == "open",
         )
@@ -405,18 +440,21 @@ async def _in_conflict(session: AsyncSession, work: Work, record_ids: list[UUID]
 # --- households -----------------------------------------------------------------------------------------------------
 
 
-async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged]) -> Rows:
+async def _households(session: AsyncSession, context: RunContext, staged: Sequence[Staged]) -> Rows:
     households = {row.pco_id: household_from_snapshot(row.snapshot or {}) for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
     read_at = {row.pco_id: row.read_at for row in staged}
-    people = await record_ids(session, work, [pco_id for h in households.values() for pco_id in h.person_ids])
+    people = await record_ids(session, context, [pco_id for h in households.values() for pco_id in h.person_ids])
     found = await session.execute(
-        _links(work, FAMILY, Family).where(Link.pco_id.in_(list(households))).with_for_update(of=Link)
+        _links(context, FAMILY, Family).where(Link.pco_id.in_(list(households))).with_for_update(of=Link)
     )
     pairs = found.all()
-    ours = await family_values(session, work, [family for _, family in pairs])
-    met = await people_met(session, work, [family.id for _, family in pairs])
-    conflicts = await _in_conflict(session, work, [family.id for _, family in pairs])
+    ours = await family_values(session, context.owner, [family for _, family in pairs])
+    met = await people_met(session, context, [family.id for _, family in pairs])
+    conflicts = await _in_conflict(session, context, [family.id for _, family in pairs])
+    written = await writes_of(session, [link.id for link, _ in pairs])
+    settled: dict[datetime, list[int]] = {}
+    effects: Rows = []
     rows: Rows = []
     for link, family in pairs:
         household = households.pop(link.pco_id)
@@ -424,21 +462,26 @@ async def _households(session: AsyncSession, work: Work, staged: Sequence[Staged
         if family.deleted_at is not None:
             link.remote_hash = hashes[link.pco_id]
             continue
-        if is_inconclusive_family(
-            link.written_before, work.written_at(link), theirs, read_at[link.pco_id], work.resources.horizon
-        ):
+        writes = written.get(link.id, [])
+        if family_believable_at(writes, theirs, context.reading(read_at[link.pco_id])):
             rows.append(_later(FAMILY, link.pco_id, household.name, record_id=family.id))
             continue
-        base = family_base_of(link, theirs)
-        result = merge_family(base, ours[family.id], theirs, work.policy, kept_different(link))
+        base = family_base_of(link, writes, theirs)
+        result = merge_family(base, ours[family.id], theirs, context.policy, kept_different(link))
         result = without_unmet(result, met)
         unknown = bool(set(household.person_ids) - people.keys())
         change = _family_change(result, family, household, family.id in conflicts)
         if change:
             rows.append(change)
         elif not unknown:
-            settle_family(link, base, result, hashes[household.pco_id], family.version)
-    return rows + await _strange_households(session, work, households, people)
+            members = sorted(result.agreed_members)
+            agree(link, {**base, **result.fields.agreed, "members": members}, read_at[household.pco_id])
+            _compared(link, hashes[household.pco_id], family.version)
+            if writes:
+                effects += carried_out(context, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
+                settled.setdefault(read_at[household.pco_id], []).append(link.id)
+    await settle_writes(session, context, settled, effects)
+    return rows + await _strange_households(session, context, households, people)
 
 
 def _family_change(
@@ -461,26 +504,15 @@ def _family_change(
     }
 
 
-def settle_family(
-    link: Link, base: Mapping[str, Any], result: FamilyMerge, remote_hash: bytes | None, version: int
-) -> None:
-    """Note that both sides of a family were compared and agree."""
-    link.agreed = {**base, **result.fields.agreed, "members": sorted(result.agreed_members)}
-    link.written_before = link.written_after = None
-    link.remote_hash = remote_hash
-    link.compared_version = version
-    link.state = "linked"
-
-
 async def _strange_households(
-    session: AsyncSession, work: Work, households: dict[str, RemoteHousehold], people: dict[str, UUID]
+    session: AsyncSession, context: RunContext, households: dict[str, RemoteHousehold], people: dict[str, UUID]
 ) -> Rows:
     """Households without a link: ours whose answer was lost, the family of the same people, or a new one."""
-    adopted = await _adopted_households(session, work, list(households.values()))
+    adopted = await _adopted_households(session, context, list(households.values()))
     rows: Rows = [_home(family, households.pop(pco_id), CREATED_THERE) for pco_id, family in adopted.items()]
-    await _add(session, work, rows)
+    await _add(session, context, rows)
     members = {people[pco_id] for household in households.values() for pco_id in household.person_ids & people.keys()}
-    families = await unlinked_families(session, work, members)
+    families = await unlinked_families(session, context, members)
     rows = []
     taken: set[UUID] = set()
     for household in sorted(households.values(), key=lambda household: int(household.pco_id)):
@@ -505,17 +537,19 @@ def _home(family_id: UUID, household: RemoteHousehold, outcome: str) -> dict[str
 
 
 async def _adopted_households(
-    session: AsyncSession, work: Work, households: Sequence[RemoteHousehold]
+    session: AsyncSession, context: RunContext, households: Sequence[RemoteHousehold]
 ) -> dict[str, UUID]:
     """Households made by us whose answer was lost, by Planning Center's id: an intent without an answer fits them."""
     creations = await session.execute(
         select(Creation.record_id, Creation.content)
-        .filter_by(**work.owner, kind=FAMILY, state="sent")
+        .filter_by(**context.owner, kind=FAMILY, state="sent")
         .join(Family, Family.id == Creation.record_id)
-        .where(Creation.content.is_not(None), ~_has_link(work, FAMILY, Family, Link.state != "gone"))
+        .where(Creation.content.is_not(None), ~_has_link(context, FAMILY, Family, Link.state != "gone"))
     )
     sent = {record_id: content or {} for record_id, content in creations.tuples()}
-    pco_ids = await pco_ids_of(session, work, {member for content in sent.values() for member in content["members"]})
+    pco_ids = await pco_ids_of(
+        session, context.owner, {member for content in sent.values() for member in content["members"]}
+    )
     found: dict[str, UUID] = {}
     for record_id, content in sent.items():
         people = frozenset(pco_ids[member] for member in content["members"] if member in pco_ids)
@@ -527,19 +561,8 @@ async def _adopted_households(
     return found
 
 
-async def pco_ids_of(session: AsyncSession, work: Work, member_ids: Collection[str]) -> dict[str, str]:
-    """Planning Center's ids of members, by ours; those who ever had one."""
-    if not member_ids:
-        return {}
-    ids = literal([UUID(member_id) for member_id in member_ids], ARRAY(Uuid))
-    rows = await session.execute(
-        select(Link.record_id, Link.pco_id).filter_by(**work.owner, kind=MEMBER).where(Link.record_id == any_(ids))
-    )
-    return {str(row.record_id): row.pco_id for row in rows}
-
-
 async def still_new(
-    session: AsyncSession, work: Work, households: Sequence[RemoteHousehold], people: dict[str, UUID]
+    session: AsyncSession, context: RunContext, households: Sequence[RemoteHousehold], people: dict[str, UUID]
 ) -> set[str]:
     """Of households without a family when they were compared, those without one now, by Planning Center's id.
 
@@ -552,14 +575,14 @@ async def still_new(
     undecided = set(
         await session.scalars(
             select(Change.pco_id).where(
-                Change.run_id == work.run_id,
+                Change.run_id == context.run_id,
                 Change.kind == MEMBER,
                 Change.outcome == LATER,
                 Change.pco_id == any_(literal(strangers, ARRAY(Text))),
             )
         )
     )
-    families = await unlinked_families(session, work, {people[pco_id] for pco_id in everybody if pco_id in people})
+    families = await unlinked_families(session, context, {people[pco_id] for pco_id in everybody if pco_id in people})
     found: set[str] = set()
     for household in households:
         theirs = _known(household, people)
@@ -570,12 +593,12 @@ async def still_new(
 
 
 async def unlinked_families(
-    session: AsyncSession, work: Work, members: set[UUID]
+    session: AsyncSession, context: RunContext, members: set[UUID]
 ) -> dict[UUID, tuple[str, frozenset[UUID]]]:
     taken = or_(
-        _has_link(work, FAMILY, Family, Link.state != "gone"),
+        _has_link(context, FAMILY, Family, Link.state != "gone"),
         exists().where(
-            Change.run_id == work.run_id,
+            Change.run_id == context.run_id,
             Change.kind == FAMILY,
             Change.record_id == Family.id,
             Change.pco_id.is_not(None),
@@ -584,17 +607,17 @@ async def unlinked_families(
     concerned = select(FamilyMember.family_id).where(
         FamilyMember.member_id == any_(literal(list(members), ARRAY(Uuid)))
     )
-    return await _families_where(session, work, Family.id.in_(concerned), ~taken)
+    return await _families_where(session, context, Family.id.in_(concerned), ~taken)
 
 
-async def not_created_yet(session: AsyncSession, work: Work, kind: str, record_ids: Collection[UUID]) -> None:
+async def not_created_yet(session: AsyncSession, context: RunContext, kind: str, record_ids: Collection[UUID]) -> None:
     """Leave records that this run would create in Planning Center to the next one: they may be there already."""
     if not record_ids:
         return
     await session.execute(
         update(Change)
         .where(
-            Change.run_id == work.run_id,
+            Change.run_id == context.run_id,
             Change.kind == kind,
             Change.pco_id.is_(None),
             Change.there == "planned",
@@ -606,12 +629,12 @@ async def not_created_yet(session: AsyncSession, work: Work, kind: str, record_i
 
 
 async def still_matched(
-    session: AsyncSession, work: Work, households: Mapping[UUID, RemoteHousehold], people: dict[str, UUID]
+    session: AsyncSession, context: RunContext, households: Mapping[UUID, RemoteHousehold], people: dict[str, UUID]
 ) -> set[UUID]:
     """Of families that were found to be these households, those of which it is true by now."""
     if not households:
         return set()
-    families = await _families_where(session, work, Family.id == any_(literal(list(households), ARRAY(Uuid))))
+    families = await _families_where(session, context, Family.id == any_(literal(list(households), ARRAY(Uuid))))
     return {
         family_id
         for family_id, family in families.items()
@@ -620,12 +643,12 @@ async def still_matched(
 
 
 async def _families_where(
-    session: AsyncSession, work: Work, *where: ColumnElement[bool]
+    session: AsyncSession, context: RunContext, *where: ColumnElement[bool]
 ) -> dict[UUID, tuple[str, frozenset[UUID]]]:
     rows = await session.execute(
         select(Family.id, Family.name, func.array_agg(FamilyMember.member_id).label("members"))
         .join(FamilyMember, FamilyMember.family_id == Family.id)
-        .where(Family.organization_id == work.organization_id, Family.deleted_at.is_(None), *where)
+        .where(Family.organization_id == context.organization_id, Family.deleted_at.is_(None), *where)
         .group_by(Family.id)
     )
     return {row.id: (row.name, frozenset(row.members)) for row in rows}
@@ -635,42 +658,7 @@ def _known(household: RemoteHousehold, people: dict[str, UUID]) -> frozenset[UUI
     return frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
 
 
-def household_values(household: RemoteHousehold, people: dict[str, UUID]) -> FamilyValues:
-    """The household in terms of our members; who is not linked is left out."""
-    return FamilyValues(
-        name=household.name,
-        members=frozenset(str(people[pco_id]) for pco_id in household.person_ids if pco_id in people),
-        primary_contact=str(people[household.primary_contact_id]) if household.primary_contact_id in people else None,
-    )
-
-
-async def family_values(session: AsyncSession, work: Work, families: Sequence[Family]) -> dict[UUID, FamilyValues]:
-    """Our side of families: the members who are linked, since nobody else can be known on the other side."""
-    rows = await session.execute(
-        select(FamilyMember.family_id, FamilyMember.member_id)
-        .join(Link, Link.record_id == FamilyMember.member_id)
-        .where(
-            FamilyMember.family_id.in_([family.id for family in families]),
-            Link.kind == MEMBER,
-            Link.organization_id == work.organization_id,
-            Link.pco_organization_id == work.pco_organization_id,
-            Link.state != "gone",
-        )
-    )
-    members: dict[UUID, set[str]] = {}
-    for family_id, member_id in rows.tuples():
-        members.setdefault(family_id, set()).add(str(member_id))
-    return {
-        family.id: FamilyValues(
-            name=family.name,
-            members=frozenset(members.get(family.id, ())),
-            primary_contact=str(family.primary_contact_id) if family.primary_contact_id else None,
-        )
-        for family in families
-    }
-
-
-async def people_met(session: AsyncSession, work: Work, family_ids: list[UUID]) -> set[str]:
+async def people_met(session: AsyncSession, context: RunContext, family_ids: list[UUID]) -> set[str]:
     """Members of these families whose people this run has read."""
     rows = await session.scalars(
         select(FamilyMember.member_id)
@@ -679,9 +667,9 @@ async def people_met(session: AsyncSession, work: Work, family_ids: list[UUID]) 
         .where(
             FamilyMember.family_id.in_(family_ids),
             Link.kind == MEMBER,
-            Link.organization_id == work.organization_id,
-            Link.pco_organization_id == work.pco_organization_id,
-            Staged.run_id == work.run_id,
+            Link.organization_id == context.organization_id,
+            Link.pco_organization_id == context.pco_organization_id,
+            Staged.run_id == context.run_id,
             Staged.kind == MEMBER,
         )
     )
@@ -693,17 +681,17 @@ def without_unmet(result: FamilyMerge, met: set[str]) -> FamilyMerge:
     return replace(result, remove_from_ours=result.remove_from_ours & met)
 
 
-async def record_ids(session: AsyncSession, work: Work, pco_ids: list[str]) -> dict[str, UUID]:
+async def record_ids(session: AsyncSession, context: RunContext, pco_ids: list[str]) -> dict[str, UUID]:
     """Our ids of people in Planning Center: linked, or about to be by this run."""
     linked = select(Link.pco_id, Link.record_id).where(
-        Link.organization_id == work.organization_id,
-        Link.pco_organization_id == work.pco_organization_id,
+        Link.organization_id == context.organization_id,
+        Link.pco_organization_id == context.pco_organization_id,
         Link.kind == MEMBER,
         Link.state != "gone",
         Link.pco_id.in_(pco_ids),
     )
     planned = select(Change.pco_id, Change.record_id).where(
-        Change.run_id == work.run_id,
+        Change.run_id == context.run_id,
         Change.kind == MEMBER,
         Change.outcome.in_([LINKED, CREATED_HERE, CREATED_THERE]),
         Change.pco_id.in_(pco_ids),
@@ -714,27 +702,27 @@ async def record_ids(session: AsyncSession, work: Work, pco_ids: list[str]) -> d
 # --- what only moved here -------------------------------------------------------------------------------------------
 
 
-async def _gone(session: AsyncSession, work: Work) -> Rows:
+async def _gone(session: AsyncSession, context: RunContext) -> Rows:
     """Linked people and households that a complete pull did not meet. Each is asked for by itself before it counts.
 
     Not those made so lately that the pull may have been too early to meet them.
     """
-    if work.kind != "full":
+    if context.kind != "full":
         return []
-    began = (await session.get_one(Run, work.run_id)).started_at or work.resources.clock.now()
+    began = (await session.get_one(Run, context.run_id)).started_at or context.resources.clock.now()
     rows: Rows = []
     for kind, record, name in (
         (MEMBER, Member, func.concat(Member.first_name, " ", Member.last_name)),
         (FAMILY, Family, Family.name),
     ):
         missing = (
-            _links(work, kind, record)
+            _links(context, kind, record)
             .with_only_columns(Link.record_id, Link.pco_id, name.label("name"))
             .where(
                 Link.state != "gone",
-                or_(Link.written_at.is_(None), Link.written_at < began - work.resources.horizon),
+                ~written_since(began - context.resources.horizon),
                 record.deleted_at.is_(None),
-                ~exists().where(Staged.run_id == work.run_id, Staged.kind == kind, Staged.pco_id == Link.pco_id),
+                ~exists().where(Staged.run_id == context.run_id, Staged.kind == kind, Staged.pco_id == Link.pco_id),
             )
         )
         rows += [
@@ -751,63 +739,48 @@ async def _gone(session: AsyncSession, work: Work) -> Rows:
     return rows
 
 
-async def _changed_here(session: AsyncSession, work: Work) -> Rows:
+async def _changed_here(session: AsyncSession, context: RunContext) -> Rows:
     rows = await session.execute(
-        _links(work, MEMBER, Member).where(
+        _links(context, MEMBER, Member).where(
             Link.state == "linked", Member.deleted_at.is_(None), Member.version > Link.compared_version
         )
     )
     return [_there(MEMBER, member.id, link.pco_id, full_name(member), UPDATED_THERE) for link, member in rows]
 
 
-async def _created_here(session: AsyncSession, work: Work) -> Rows:
+async def _created_here(session: AsyncSession, context: RunContext) -> Rows:
     """Members without a link; not those whom a held match may stand for, nor those gone in Planning Center."""
-    again = _has_link(work, MEMBER, Member, Link.state == "gone", Link.create_again.is_(True))
+    again = _has_link(context, MEMBER, Member, Link.state == "gone", Link.create_again.is_(True))
     rows = await session.scalars(
         select(Member).where(
-            Member.organization_id == work.organization_id,
+            Member.organization_id == context.organization_id,
             Member.deleted_at.is_(None),
             Member.active,
-            or_(~_has_link(work, MEMBER, Member), again),
-            ~waits_for_an_answer(work),
+            or_(~_has_link(context, MEMBER, Member), again),
+            ~waits_for_an_answer(context.owner),
         )
     )
     return [_there(MEMBER, member.id, None, full_name(member), CREATED_THERE) for member in rows]
 
 
-def waits_for_an_answer(work: Work) -> Exists:
-    """Whether a member may be somebody of a held match: neither overwritten nor created there meanwhile."""
-    # As a set of its own, so that it is hashed: there can be as many held matches as members.
-    candidates = (
-        select(func.unnest(HeldMatch.candidate_ids).label("member_id"))
-        .where(
-            HeldMatch.organization_id == work.organization_id,
-            HeldMatch.pco_organization_id == work.pco_organization_id,
-            HeldMatch.state.in_(["open", "later"]),
-        )
-        .subquery()
-    )
-    return exists().where(candidates.c.member_id == cast(Member.id, Text))
-
-
-async def _deleted_here(session: AsyncSession, work: Work) -> Rows:
-    if not work.inactivate_deleted:
+async def _deleted_here(session: AsyncSession, context: RunContext) -> Rows:
+    if not context.inactivate_deleted:
         return []
     rows = await session.execute(
-        _links(work, MEMBER, Member).where(
+        _links(context, MEMBER, Member).where(
             Link.state == "linked", Member.deleted_at.is_not(None), Member.version > Link.compared_version
         )
     )
     return [_there(MEMBER, member.id, link.pco_id, full_name(member), INACTIVATED_THERE) for link, member in rows]
 
 
-async def _families_changed_here(session: AsyncSession, work: Work) -> Rows:
+async def _families_changed_here(session: AsyncSession, context: RunContext) -> Rows:
     """Families that were edited, or of whom somebody is known there only now."""
     person = aliased(Link)
     known = or_(
-        _has_link(work, MEMBER, Member, person.state != "gone", link=person),
+        _has_link(context, MEMBER, Member, person.state != "gone", link=person),
         exists().where(
-            Change.run_id == work.run_id,
+            Change.run_id == context.run_id,
             Change.kind == MEMBER,
             Change.record_id == Member.id,
             Change.outcome == CREATED_THERE,
@@ -821,7 +794,7 @@ async def _families_changed_here(session: AsyncSession, work: Work) -> Rows:
         known,
     )
     found = await session.execute(
-        _links(work, FAMILY, Family).where(
+        _links(context, FAMILY, Family).where(
             Link.state == "linked",
             Family.deleted_at.is_(None),
             or_(Family.version > Link.compared_version, newcomer),
@@ -832,7 +805,7 @@ async def _families_changed_here(session: AsyncSession, work: Work) -> Rows:
     await session.execute(
         update(Change)
         .where(
-            Change.run_id == work.run_id,
+            Change.run_id == context.run_id,
             Change.kind == FAMILY,
             Change.record_id == any_(literal([family.id for _, family in rows], ARRAY(Uuid))),
             Change.outcome != LATER,
@@ -843,15 +816,15 @@ async def _families_changed_here(session: AsyncSession, work: Work) -> Rows:
     return [_there(FAMILY, family.id, link.pco_id, family.name, UPDATED_THERE) for link, family in rows]
 
 
-async def _families_created_here(session: AsyncSession, work: Work) -> Rows:
+async def _families_created_here(session: AsyncSession, context: RunContext) -> Rows:
     somebody = exists().where(
         FamilyMember.family_id == Family.id, Member.id == FamilyMember.member_id, Member.deleted_at.is_(None)
     )
     rows = await session.scalars(
         select(Family).where(
-            Family.organization_id == work.organization_id,
+            Family.organization_id == context.organization_id,
             Family.deleted_at.is_(None),
-            ~_has_link(work, FAMILY, Family),
+            ~_has_link(context, FAMILY, Family),
             somebody,
         )
     )

@@ -1,0 +1,156 @@
+"""What is known of our own writes to Planning Center, field by field, and what a read can tell in their light.
+
+Reads after writes lag for seconds to minutes (`../shared/pco-api.md`, 4.8): within the staleness horizon of a write a
+read that shows a former value of that field is no news. A write whose answer was lost may have been carried out: if
+its value is found there, it is agreed and no edit of the church.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, Final, TypeAlias
+
+from people_sync.domain.canonical import same as same_value
+from people_sync.domain.canonical import text_key
+from people_sync.domain.merge import FamilyValues
+from people_sync.domain.values import PersonValues, as_dict, value_from_json
+
+CREATED: Final = "created"
+"""The field of a write that made the record: within the horizon a 404 says nothing about it."""
+_MEMBER: Final = "member:"
+
+Same: TypeAlias = Callable[[str, Any, Any], bool]
+"""Whether two values of a field are equal but for formatting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One field that was sent to Planning Center, or was about to be. Values as JSON."""
+
+    field: str
+    before: Any
+    after: Any
+    announced_at: datetime
+    answered_at: datetime | None = None
+
+    def left_at(self, alone_since: datetime) -> datetime:
+        """When it had left at the latest.
+
+        One whose answer was never stored may have waited for its turn long after it was announced, until whoever sent
+        it had ended: that is `alone_since`.
+        """
+        return self.answered_at or max(self.announced_at, alone_since)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When a record was read, and how far reads can be behind."""
+
+    read_at: datetime
+    horizon: timedelta
+    alone_since: datetime
+    """Since when nothing is under way that somebody else had sent."""
+
+    def recent(self, writes: Iterable[Write]) -> list[Write]:
+        """The writes that this read need not show, in their order."""
+        return [write for write in writes if self.read_at - write.left_at(self.alone_since) < self.horizon]
+
+
+def person_believable_at(
+    writes: Sequence[Write], seen: PersonValues, reading: Reading, country: str
+) -> datetime | None:
+    """When reads of this person can be believed; None if this one can.
+
+    `writes` in the order in which they were announced.
+    """
+    return _believable_at(writes, as_dict(seen), reading, _same_in(country))
+
+
+def family_believable_at(writes: Sequence[Write], seen: FamilyValues, reading: Reading) -> datetime | None:
+    """The same of a household: it may also lack who joined, or have who left."""
+    return _believable_at(writes, _shown(writes, seen), reading, _same_of_family)
+
+
+def membership(member_id: str) -> str:
+    """The field of a write that moves a member into the household (`after` is True) or out of it (False)."""
+    return f"{_MEMBER}{member_id}"
+
+
+def _shown(writes: Iterable[Write], seen: FamilyValues) -> dict[str, Any]:
+    moved = {write.field for write in writes if write.field.startswith(_MEMBER)}
+    members = {name: name.removeprefix(_MEMBER) in seen.members for name in moved}
+    return {"name": seen.name, "primary_contact": seen.primary_contact, **members}
+
+
+def _believable_at(writes: Sequence[Write], seen: Mapping[str, Any], reading: Reading, same: Same) -> datetime | None:
+    found: list[datetime] = []
+    by_field = sorted((write for write in reading.recent(writes) if write.field in seen), key=lambda one: one.field)
+    for name, group in groupby(by_field, key=lambda one: one.field):
+        recent = list(group)
+        former = [write.before for write in recent] + [write.after for write in recent[:-1]]
+        if not same(name, seen[name], recent[-1].after) and any(same(name, seen[name], value) for value in former):
+            found.append(max(write.left_at(reading.alone_since) for write in recent) + reading.horizon)
+    return max(found, default=None)
+
+
+def made_lately(writes: Iterable[Write], reading: Reading) -> datetime | None:
+    """When a 404 says something about a record that we wrote; None if it does now."""
+    left = [write.left_at(reading.alone_since) for write in reading.recent(writes)]
+    return max(left) + reading.horizon if left else None
+
+
+def confirmed(writes: Iterable[Write], seen: PersonValues, country: str) -> dict[str, Any]:
+    """Of the values that writes without an answer sent, those that are there: agreed, not an edit of the church.
+
+    Without this, going back here to the former value would look like an untouched side, and our own write there like
+    an edit that wins over it.
+    """
+    values, same = as_dict(seen), _same_in(country)
+    return {
+        write.field: value_from_json(write.field, write.after)
+        for write in writes
+        if write.answered_at is None and write.field in values and same(write.field, values[write.field], write.after)
+    }
+
+
+def confirmed_of_family(writes: Sequence[Write], seen: FamilyValues) -> dict[str, Any]:
+    """The same of a household, memberships among the fields."""
+    unanswered = [write for write in writes if write.answered_at is None]
+    shown = _shown(unanswered, seen)
+    return {
+        write.field: write.after
+        for write in unanswered
+        if write.field in shown and _same_of_family(write.field, shown[write.field], write.after)
+    }
+
+
+def confirmed_family(agreed: Mapping[str, Any], writes: Sequence[Write], seen: FamilyValues) -> dict[str, Any]:
+    """Last agreed values of a family, with what writes without an answer evidently put into its household."""
+    return with_written(agreed, confirmed_of_family(writes, seen))
+
+
+def with_written(agreed: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Last agreed values of a family after these fields were written, memberships among them."""
+    if not written:
+        return dict(agreed)
+    moves = {name.removeprefix(_MEMBER): joined for name, joined in written.items() if name.startswith(_MEMBER)}
+    members = {*agreed.get("members", ()), *(one for one, joined in moves.items() if joined)}
+    members -= {one for one, joined in moves.items() if not joined}
+    scalars = {name: value for name, value in written.items() if not name.startswith(_MEMBER)}
+    return {**agreed, **scalars, "members": sorted(members)}
+
+
+def _same_in(country: str) -> Same:
+    def same(name: str, seen: Any, written: Any) -> bool:
+        return same_value(name, seen, value_from_json(name, written), country)
+
+    return same
+
+
+def _same_of_family(name: str, seen: Any, written: Any) -> bool:
+    if name == "name":
+        return text_key(seen or "") == text_key(written or "")
+    if name.startswith(_MEMBER):
+        return bool(seen) is bool(written)
+    return bool((seen or None) == (written or None))

@@ -1,0 +1,86 @@
+"""Families as the sync reads them: who of them is known in Planning Center."""
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, Uuid, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from people_sync.domain.merge import FamilyValues
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
+
+
+async def family_values(
+    session: AsyncSession, owner: Mapping[str, str], families: Sequence[Family]
+) -> dict[UUID, FamilyValues]:
+    """Our side of families: the members who are linked, since nobody else can be known on the other side."""
+    rows = await session.execute(
+        select(FamilyMember.family_id, FamilyMember.member_id)
+        .join(Link, Link.record_id == FamilyMember.member_id)
+        .where(
+            FamilyMember.family_id == among([family.id for family in families]),
+            Link.kind == MEMBER,
+            Link.organization_id == owner["organization_id"],
+            Link.pco_organization_id == owner["pco_organization_id"],
+            Link.state != "gone",
+        )
+    )
+    members: dict[UUID, set[str]] = {}
+    for family_id, member_id in rows.tuples():
+        members.setdefault(family_id, set()).add(str(member_id))
+    return {
+        family.id: FamilyValues(
+            name=family.name,
+            members=frozenset(members.get(family.id, ())),
+            primary_contact=str(family.primary_contact_id) if family.primary_contact_id else None,
+        )
+        for family in families
+    }
+
+
+async def people_of(session: AsyncSession, owner: Mapping[str, str], family: Family) -> dict[str, str]:
+    """Our members' ids to Planning Center's, of the family's members who are linked and not deleted here."""
+    rows = await session.execute(
+        select(Link.record_id, Link.pco_id)
+        .join(FamilyMember, FamilyMember.member_id == Link.record_id)
+        .join(Member, Member.id == Link.record_id)
+        .filter(
+            Link.organization_id == owner["organization_id"],
+            Link.pco_organization_id == owner["pco_organization_id"],
+            Link.kind == MEMBER,
+            Link.state != "gone",
+            FamilyMember.family_id == family.id,
+            Member.deleted_at.is_(None),
+        )
+        .order_by(Link.pco_id)
+    )
+    return {str(row.record_id): row.pco_id for row in rows}
+
+
+async def linked_records(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> dict[str, UUID]:
+    """Our members' ids of people in Planning Center who are linked."""
+    rows = await session.execute(
+        select(Link.pco_id, Link.record_id)
+        .filter_by(**owner, kind=MEMBER)
+        .where(Link.state != "gone", Link.pco_id == any_(literal(list(pco_ids), ARRAY(Text))))
+    )
+    return {row.pco_id: row.record_id for row in rows}
+
+
+async def pco_ids_of(session: AsyncSession, owner: Mapping[str, str], member_ids: Collection[str]) -> dict[str, str]:
+    """Planning Center's ids of members, by ours; those who ever had one."""
+    if not member_ids:
+        return {}
+    rows = await session.execute(
+        select(Link.record_id, Link.pco_id)
+        .filter_by(**owner, kind=MEMBER)
+        .where(Link.record_id == among([UUID(member_id) for member_id in member_ids]))
+    )
+    return {str(row.record_id): row.pco_id for row in rows}
+
+
+def among(ids: Collection[UUID]) -> ColumnElement[bool]:
+    """An array: a statement of its own for every number of ids would be kept by every connection."""
+    return any_(literal(list(ids), ARRAY(Uuid)))

@@ -1,0 +1,102 @@
+"""Our writes to Planning Center as rows: announced before they leave, answered, taken back when refused."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, any_, delete, exists, func, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from people_sync.domain.writes import CREATED, Reading, Write
+from people_sync.storage.tables import Link, LinkWrite
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One field about to be sent, values as JSON."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+async def writes_of(session: AsyncSession, link_ids: Collection[int]) -> dict[int, list[Write]]:
+    """Writes by link, in the order in which they were announced; links without one are absent."""
+    if not link_ids:
+        return {}
+    found: dict[int, list[Write]] = {}
+    rows = await session.execute(
+        select(
+            LinkWrite.link_id,
+            LinkWrite.field,
+            LinkWrite.before,
+            LinkWrite.after,
+            LinkWrite.announced_at,
+            LinkWrite.answered_at,
+        )
+        .where(LinkWrite.link_id == _among(link_ids))
+        .order_by(LinkWrite.id)
+    )
+    for link_id, *values in rows.tuples():
+        found.setdefault(link_id, []).append(Write(*values))
+    return found
+
+
+async def announce(session: AsyncSession, link_id: int, sent: Iterable[Sent], now: datetime) -> None:
+    """Note what is about to leave, in a transaction that is committed before it does."""
+    rows = [
+        {"link_id": link_id, "field": one.field, "before": one.before, "after": one.after, "announced_at": now}
+        for one in sent
+    ]
+    if rows:
+        await session.execute(insert(LinkWrite), rows)
+
+
+async def note_created(session: AsyncSession, link_id: int, now: datetime) -> None:
+    """Note that the record was made there just now."""
+    row = {"link_id": link_id, "field": CREATED, "before": None, "after": None}
+    await session.execute(insert(LinkWrite), [row | {"announced_at": now, "answered_at": now}])
+
+
+async def answered(session: AsyncSession, link_id: int, fields: Collection[str], now: datetime) -> None:
+    """Note that Planning Center took these fields."""
+    await session.execute(update(LinkWrite).where(*_open(link_id, fields)).values(answered_at=now))
+
+
+async def left_again(session: AsyncSession, link_id: int, fields: Collection[str], now: datetime) -> None:
+    """Note of writes whose answer was lost that they may have been under way until now."""
+    await session.execute(update(LinkWrite).where(*_open(link_id, fields)).values(announced_at=now))
+
+
+async def taken_back(session: AsyncSession, link_id: int, fields: Collection[str]) -> None:
+    """Forget writes that Planning Center refused for good: nothing of them is there."""
+    await session.execute(delete(LinkWrite).where(*_open(link_id, fields)))
+
+
+async def settle(session: AsyncSession, link_ids: Collection[int], reading: Reading) -> None:
+    """After a read that was believed and decided upon: what it must have shown is forgotten, the rest is answered."""
+    if not link_ids:
+        return
+    left_at = func.coalesce(LinkWrite.answered_at, func.greatest(LinkWrite.announced_at, reading.alone_since))
+    of_links = LinkWrite.link_id == _among(link_ids)
+    await session.execute(delete(LinkWrite).where(of_links, left_at <= reading.read_at - reading.horizon))
+    await session.execute(
+        update(LinkWrite).where(of_links, LinkWrite.answered_at.is_(None)).values(answered_at=left_at)
+    )
+
+
+def written_since(since: datetime) -> ColumnElement[bool]:
+    """Whether the link of the statement around it was written since then: a 404 may say nothing about its record."""
+    written = func.coalesce(LinkWrite.answered_at, LinkWrite.announced_at)
+    return exists().where(LinkWrite.link_id == Link.id, written >= since)
+
+
+def _open(link_id: int, fields: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    return (LinkWrite.link_id == link_id, LinkWrite.field.in_(fields), LinkWrite.answered_at.is_(None))
+
+
+def _among(link_ids: Collection[int]) -> ColumnElement[Any]:
+    """An array: a statement of its own for every number of ids would be kept by every connection."""
+    return any_(literal(list(link_ids), ARRAY(BigInteger)))

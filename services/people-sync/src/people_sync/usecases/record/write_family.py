@@ -1,0 +1,379 @@
+"""One family to Planning Center, as a household: created, renamed, joined and left.
+
+As with people every request is answered, or refused, by itself; each membership is a fact of its own.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Set
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from pco_client.errors import NotFound, Unavailable
+from pco_client.jsonapi import Document, Identifier, Resource, write_body
+from pco_client.query import Query
+from pco_client.walk import list_all
+from people_sync.domain.canonical import fold
+from people_sync.domain.families import household_values, is_created
+from people_sync.domain.merge import FamilyMerge, merge_family
+from people_sync.domain.planning_center import RemoteHousehold
+from people_sync.domain.sentences import (
+    CONFLICT,
+    CREATED_THERE,
+    DELETED_MEANWHILE,
+    LATER,
+    UNCHANGED,
+    UPDATED_THERE,
+)
+from people_sync.domain.writes import (
+    CREATED,
+    confirmed_of_family,
+    family_believable_at,
+    made_lately,
+    membership,
+    with_written,
+)
+from people_sync.planning_center import household_of
+from people_sync.storage.families import among, family_values, linked_records, pco_ids_of, people_of
+from people_sync.storage.links import agree, family_base_of, kept_different, tie
+from people_sync.storage.tables import Creation, Effect, Family, Link, LinkWrite, Member
+from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, taken_back, writes_of
+from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
+from people_sync.usecases.history import THERE
+from people_sync.usecases.record.creations import Content, Intent, Later, Made, NotYet, create_once
+from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, touch_family
+from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
+from people_sync.usecases.record.writer import Writer
+
+HOUSEHOLDS = "/people/v2/households"
+MEMBERSHIP = "membership"
+
+
+async def write_family(writer: Writer, family_id: UUID) -> str:
+    """Write one family; gives the outcome. Raises as `write_person` does."""
+    async with writer.job.sessions() as session:
+        family = await session.get_one(Family, family_id)
+        link = await session.scalar(select(Link).filter_by(**writer.owner, kind=FAMILY, record_id=family.id))
+        people = await people_of(session, writer.owner, family)
+    if family.deleted_at is not None:
+        return UNCHANGED
+    if link is None:
+        return await _create(writer, family, people)
+    if link.state == "gone":
+        return UNCHANGED
+    return await _update(writer, family, link, people)
+
+
+# --- create ---------------------------------------------------------------------------------------------------------
+
+
+async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> str:
+    if not people:
+        return LATER  # nobody of them is in Planning Center yet
+    primary = await _primary(writer, family, people)
+    wanted = frozenset(people.values())
+    content: Content = {"name": family.name, "primary_contact": primary, "members": sorted(people)}
+    # People made by this very run are in no household yet; everybody else is looked up before a second one is made.
+    # So is what an earlier attempt may have made: that one is looked for by what was sent.
+    known = await _all_new(writer, people) or await _unanswered(writer, family)
+    existing = None if known else await _existing(writer, family, people[primary], wanted)
+    if existing is not None:
+        async with writer.transaction() as session:
+            await _store_link(session, writer, family, content, Made(existing, content))
+        return CREATED_THERE
+
+    async def look(intent: Intent) -> str | None:
+        sent = intent.content or content
+        async with writer.job.sessions() as session:
+            people = await pco_ids_of(session, writer.owner, sent["members"])
+        return await _made_before(writer, sent["name"], frozenset(people.values()))
+
+    async def post(_: Intent) -> Document:
+        relationships: dict[str, Identifier | list[Identifier]] = {
+            "people": [Identifier("Person", pco_id) for pco_id in sorted(wanted, key=int)],
+            "primary_contact": Identifier("Person", people[primary]),
+        }
+        return await writer.pco.create(
+            HOUSEHOLDS, write_body("Household", {"name": family.name}, relationships=relationships)
+        )
+
+    async def created(session: AsyncSession, made: Made) -> None:
+        await _store_link(session, writer, family, content, made)
+
+    await create_once(writer, FAMILY, family.id, content, look=look, post=post, created=created)
+    return CREATED_THERE
+
+
+async def _all_new(writer: Writer, people: Mapping[str, str]) -> bool:
+    """Whether all of them were made by us just now."""
+    async with writer.job.sessions() as session:
+        made = await session.scalar(
+            select(func.count(Link.id.distinct()))
+            .filter_by(**writer.owner, kind=MEMBER)
+            .join(LinkWrite, (LinkWrite.link_id == Link.id) & (LinkWrite.field == CREATED))
+            .where(Link.record_id == among([UUID(one) for one in people]))
+        )
+    return made == len(people)
+
+
+async def _unanswered(writer: Writer, family: Family) -> bool:
+    async with writer.job.sessions() as session:
+        intent = select(Creation.id).filter_by(**writer.owner, kind=FAMILY, record_id=family.id, state="sent")
+        return await session.scalar(intent) is not None
+
+
+async def _primary(writer: Writer, family: Family, people: Mapping[str, str]) -> str:
+    """The family's primary contact if they are in Planning Center, else an adult, else anybody: the member's id."""
+    if str(family.primary_contact_id) in people:
+        return str(family.primary_contact_id)
+    async with writer.job.sessions() as session:
+        first = await session.scalar(
+            select(Member.id)
+            .where(Member.id.in_([UUID(one) for one in people]))
+            .order_by(Member.child, Member.created_at, Member.id)
+            .limit(1)
+        )
+    return str(first)
+
+
+async def _existing(writer: Writer, family: Family, primary: str, wanted: frozenset[str]) -> str | None:
+    """A household of this name with exactly these people; None when there is none."""
+    for household in await _free_households(writer, primary):
+        if frozenset(household.person_ids) == wanted and fold(household.name) == fold(family.name):
+            return household.pco_id
+    return None
+
+
+async def _made_before(writer: Writer, name: str, wanted: frozenset[str]) -> str | None:
+    """What an earlier attempt created."""
+    for pco_id in sorted(wanted, key=int):
+        try:
+            households = await _free_households(writer, pco_id)
+        except NotFound:
+            continue  # gone there since
+        for household in households:
+            if is_created(name, wanted, household.name, frozenset(household.person_ids)):
+                return household.pco_id
+    return None
+
+
+async def _free_households(writer: Writer, pco_id: str) -> list[RemoteHousehold]:
+    """The person's households, without those that are another family's."""
+    try:
+        document = await writer.pco.get(f"/people/v2/people/{pco_id}", Query(include=("households",)))
+    except NotFound:
+        await _maybe_stale(writer, pco_id)
+        raise
+    if document.included.missing(document.data, "households"):
+        raise NotYet(writer.now() + writer.resources.horizon)
+    households = [household_of(row) for row in document.included.many(document.data, "households")]
+    async with writer.job.sessions() as session:
+        linked = await session.scalars(
+            select(Link.pco_id)
+            .filter_by(**writer.owner, kind=FAMILY)
+            .where(Link.pco_id.in_([household.pco_id for household in households]))
+        )
+        taken = set(linked)
+    return [household for household in households if household.pco_id not in taken]
+
+
+async def _maybe_stale(writer: Writer, pco_id: str) -> None:
+    """NotYet if the person was written so lately that a 404 proves nothing."""
+    async with writer.job.sessions() as session:
+        link_id = await session.scalar(select(Link.id).filter_by(**writer.owner, kind=MEMBER, pco_id=pco_id))
+        writes = (await writes_of(session, [link_id])).get(link_id, []) if link_id is not None else []
+    if until := made_lately(writes, writer.reading(writer.now())):
+        raise NotYet(until)
+
+
+async def _store_link(session: AsyncSession, writer: Writer, family: Family, content: Content, made: Made) -> None:
+    now = writer.now()
+    agreed = dict(made.content or {"members": []})
+    locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
+    unchanged = locked.version == family.version
+    effects = Effects(rows=[noted(writer, FAMILY, family.id, CREATED, None, made.pco_id, side=THERE, by="platform")])
+    touch_family(writer, locked, effects)
+    if unchanged:
+        # The platform learns of the link; no value moved that Planning Center would have to get.
+        family.version = locked.version
+    link = await tie(session, writer.owner, FAMILY, family.id, made.pco_id)
+    if link is not None:
+        agree(link, agreed, now)
+        link.compared_version = family.version if agreed == content else 0
+        await session.flush()
+        await note_created(session, link.id, now)
+        moves = [Sent(membership(one), before=False, after=True) for one in agreed["members"]]
+        await announce(session, link.id, moves, now)
+        await answered(session, link.id, [move.field for move in moves], now)
+    await publish(session, writer, effects)
+
+
+# --- change ---------------------------------------------------------------------------------------------------------
+
+
+async def _update(writer: Writer, family: Family, link: Link, people: Mapping[str, str]) -> str:
+    path = f"{HOUSEHOLDS}/{link.pco_id}"
+    read_at = writer.now()
+    household = household_of((await writer.pco.get(path)).data)
+    async with writer.job.sessions() as session:
+        known = await linked_records(session, writer.owner, household.person_ids)
+        ours = (await family_values(session, writer.owner, [family]))[family.id]
+        writes = (await writes_of(session, [link.id])).get(link.id, [])
+    theirs = household_values(household, known)
+    if until := family_believable_at(writes, theirs, writer.reading(read_at)):
+        raise NotYet(until)
+    base = family_base_of(link, writes, theirs)
+    result = merge_family(base, ours, theirs, writer.policy, kept_different(link))
+    joining = result.add_to_theirs & people.keys()
+    if result.fields.conflicts:
+        await _conflict(writer, family, result)
+    leaving = {str(member): pco_id for pco_id, member in known.items() if str(member) in result.remove_from_theirs}
+    written = bool(result.fields.to_theirs or joining or leaving)
+    mine = carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
+    await _announce(writer, family, base, result, joining, leaving.keys(), mine)
+    refusals = Refusals()
+    if result.fields.to_theirs:
+        async with _part(writer, family, refusals, result.fields.to_theirs):
+            if attributes := _attributes(people, result):
+                await writer.pco.patch(path, write_body("Household", attributes, identity=link.pco_id))
+    for member in sorted(joining):
+        async with _part(writer, family, refusals, {membership(member): True}):
+            await _join(writer, family, path, people[member], UUID(member))
+    for row in await _memberships(writer, path) if leaving else ():
+        for member in [member for member, pco_id in leaving.items() if pco_id == _person(row)]:
+            async with _part(writer, family, refusals, {membership(member): False}):
+                await _leave(writer, f"{path}/household_memberships/{row.id}")
+            del leaving[member]
+    await _agree(writer, family, {membership(member): False for member in leaving}, complete=not refusals.found)
+    refusals.raise_any()
+    return CONFLICT if result.fields.conflicts else UPDATED_THERE if written else UNCHANGED
+
+
+async def _announce(
+    writer: Writer,
+    family: Family,
+    base: Mapping[str, Any],
+    result: FamilyMerge,
+    joining: Set[str],
+    leaving: Set[str],
+    mine: list[dict[str, Any]],
+) -> None:
+    """Commit what is about to change there, so that a stale read is known as one, and what is agreed by now."""
+    fields = result.fields
+    sent = [Sent(name, fields.replaced[name], value) for name, value in fields.to_theirs.items()]
+    sent += [Sent(membership(member), before=False, after=True) for member in sorted(joining)]
+    sent += [Sent(membership(member), before=True, after=False) for member in sorted(leaving)]
+    async with writer.transaction() as session:
+        link = await _locked_link(session, writer, family)
+        agree(link, {**base, **fields.agreed, "members": sorted(result.agreed_members)}, writer.now())
+        link.remote_hash = None
+        if mine:
+            await session.execute(insert(Effect), mine)
+            await answered(session, link.id, [row["field"] for row in mine], writer.now())
+        await announce(session, link.id, sent, writer.now())
+
+
+@asynccontextmanager
+async def _part(writer: Writer, family: Family, refusals: Refusals, written: Mapping[str, Any]) -> AsyncIterator[None]:
+    """One request and its answer: a definite refusal is this part's alone."""
+    try:
+        yield
+    except DEFINITE as error:
+        async with writer.transaction() as session:
+            await taken_back(session, (await _locked_link(session, writer, family)).id, written.keys())
+        await refusals.refused(writer, Part(None, tuple(written)), error)
+    except Unavailable as error:
+        if error.outcome_unknown:
+            async with writer.transaction() as session:
+                link = await _locked_link(session, writer, family)
+                await left_again(session, link.id, written.keys(), writer.now())
+        raise
+    else:
+        async with writer.transaction() as session:
+            await _store_answer(session, writer, family, written)
+
+
+async def _store_answer(session: AsyncSession, writer: Writer, family: Family, written: Mapping[str, Any]) -> Link:
+    """Planning Center took these: both sides have them now."""
+    link = await _locked_link(session, writer, family)
+    replaced = {one.field: one.before for one in (await writes_of(session, [link.id])).get(link.id, [])}
+    await answered(session, link.id, written.keys(), writer.now())
+    agree(link, with_written(link.agreed, written), writer.now())
+    rows = [
+        noted(writer, FAMILY, family.id, name, replaced.get(name), value, side=THERE, by="platform")
+        for name, value in written.items()
+    ]
+    if rows:
+        await session.execute(insert(Effect), rows)
+    return link
+
+
+def _attributes(people: Mapping[str, str], result: FamilyMerge) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if "name" in result.fields.to_theirs:
+        attributes["name"] = result.fields.to_theirs["name"]
+    primary = result.fields.to_theirs.get("primary_contact")
+    if primary is not None and primary in people:
+        attributes["primary_contact_id"] = people[primary]
+    return attributes
+
+
+async def _join(writer: Writer, family: Family, path: str, pco_id: str, member_id: UUID) -> None:
+    """`pending: false`, since a pending membership can mail the person (planningcenter/developers#371)."""
+
+    async def look(_: Intent) -> str | None:
+        return next((row.id for row in await _memberships(writer, path) if _person(row) == pco_id), None)
+
+    async def post(_: Intent) -> Document:
+        body = write_body(
+            "HouseholdMembership", {"pending": False}, relationships={"person": Identifier("Person", pco_id)}
+        )
+        return await writer.pco.create(f"{path}/household_memberships", body)
+
+    async def created(session: AsyncSession, _: Made) -> None:
+        await _locked_link(session, writer, family)
+
+    intent_id = uuid5(family.id, str(member_id))
+    await create_once(writer, MEMBERSHIP, intent_id, {}, look=look, post=post, created=created)
+
+
+async def _leave(writer: Writer, path: str) -> None:
+    with suppress(NotFound):  # has left there too
+        await writer.pco.delete(path)
+
+
+async def _memberships(writer: Writer, path: str) -> list[Resource]:
+    return (await list_all(writer.pco, f"{path}/household_memberships")).data
+
+
+def _person(membership: Resource) -> str | None:
+    person = membership.to_one("person")
+    return person.id if person else None
+
+
+async def _agree(writer: Writer, family: Family, left: Mapping[str, bool], *, complete: bool) -> None:
+    """Everything is there. `left`: who had left there by themselves."""
+    async with writer.transaction() as session:
+        link = await _store_answer(session, writer, family, left)
+        link.compared_version, link.remote_hash = family.version if complete else 0, None
+
+
+async def _conflict(writer: Writer, family: Family, result: FamilyMerge) -> None:
+    async with writer.transaction() as session:
+        locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
+        if locked.deleted_at is not None:
+            raise Later(DELETED_MEANWHILE)
+        link = await _locked_link(session, writer, family)
+        conflict = (await open_conflicts_of(session, writer.organization_id, [family.id])).get(family.id)
+        now = writer.now()
+        effects = Effects(conflicts=open_conflict(session, link, result.fields.conflicts, conflict, now))
+        await publish(session, writer, effects)
+
+
+async def _locked_link(session: AsyncSession, writer: Writer, family: Family) -> Link:
+    statement = select(Link).filter_by(**writer.owner, kind=FAMILY, record_id=family.id).with_for_update()
+    return (await session.scalars(statement)).one()

@@ -1,0 +1,76 @@
+"""Who writes a record, on either side: whose rows, by which choices, in whose name, and for how long."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pco_client.client import PlanningCenter
+from people_sync.domain.merge import MergePolicy
+from people_sync.domain.writes import Reading
+from people_sync.resources import Resources
+from people_sync.storage.tables import Settings
+from servicekit.job_worker import JobContext
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What makes us write."""
+
+    kind: str
+    """`run` or `refresh`."""
+    id: UUID
+
+
+@dataclass(slots=True, kw_only=True)
+class Writer:
+    """What everything that touches one record works with. Knows no run."""
+
+    job: JobContext
+    """Under whose lease this is done."""
+    resources: Resources
+    pco: PlanningCenter
+    organization_id: str
+    pco_organization_id: str
+    cause: Cause
+    policy: MergePolicy
+    alone_since: datetime
+    """Since when nothing is under way that another process, or an earlier writer, had sent."""
+
+    @property
+    def owner(self) -> Mapping[str, str]:
+        """Whose rows these are."""
+        return {"organization_id": self.organization_id, "pco_organization_id": self.pco_organization_id}
+
+    @property
+    def country(self) -> str:
+        """The church's own, for phone numbers and addresses."""
+        return self.policy.country
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        return self.resources.clock.now()
+
+    def reading(self, read_at: datetime) -> Reading:
+        """What a read of that time can tell."""
+        return Reading(read_at, self.resources.horizon, self.alone_since)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction under the lease. LeaseLost if another worker has taken over."""
+        async with self.job.sessions.begin() as session:
+            # First of all: whoever has lost the job must not even wait for the rows it would lock.
+            await self.job.verify(session)
+            yield session
+
+
+def policy_of(chosen: Settings | None, country: str) -> MergePolicy:
+    """The organization's choices; None for the defaults."""
+    return MergePolicy(
+        first_match=(chosen and chosen.first_match) or "planning_center",  # type: ignore[arg-type]
+        merge_different_fields=bool(chosen and chosen.merge_different_fields),
+        country=country,
+    )
