@@ -1,4 +1,4 @@
-"""Our writes and their effects, field by field; the times of agreed values.
+"""What we know for good: our writes and effects field by field, agreed values' times, a mirror, the log of mergers.
 
 Revision ID: 0004
 Revises: 0003
@@ -6,7 +6,7 @@ Revises: 0003
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "0004"
 down_revision = "0003"
@@ -59,6 +59,61 @@ def upgrade() -> None:
         op.drop_column("link", column)
     op.add_column("link", sa.Column("agreed_at", JSONB, nullable=False, server_default="{}"))
     op.alter_column("link", "agreed_at", server_default=None)
+
+    for column in ("missing_since", "merged_into"):
+        type_ = sa.Text if column == "merged_into" else sa.DateTime(timezone=True)
+        op.add_column("link", sa.Column(column, type_, nullable=True))
+
+    # What an interrupted run has staged is read again.
+    op.drop_table("staged")
+    op.execute("UPDATE job SET checkpoint = NULL WHERE kind = 'people.run' AND finished_at IS NULL")
+    op.execute(
+        "DELETE FROM change USING run WHERE change.run_id = run.id AND run.finished_at IS NULL"
+        " AND (here = 'planned' OR there = 'planned')"
+    )
+    op.create_table(
+        "remote",
+        sa.Column("organization_id", sa.Text, nullable=False),
+        sa.Column("pco_organization_id", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("pco_id", sa.Text, nullable=False),
+        sa.Column("snapshot", JSONB, nullable=True),
+        sa.Column("remote_hash", sa.LargeBinary, nullable=True),
+        sa.Column("email_keys", ARRAY(sa.Text), nullable=False),
+        sa.Column("name_keys", ARRAY(sa.Text), nullable=False),
+        sa.Column("keys", ARRAY(sa.BigInteger), nullable=False),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.Column("run_id", sa.Uuid(), nullable=True),
+        sa.PrimaryKeyConstraint("organization_id", "pco_organization_id", "kind", "pco_id", name="pk_remote"),
+    )
+    op.create_index("ix_remote_keys", "remote", ["keys"], postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+    op.create_index(
+        "ix_remote_run", "remote", ["run_id", "kind", "pco_id"], postgresql_where=sa.text("snapshot IS NOT NULL")
+    )
+    op.create_index("ix_remote_again", "remote", ["organization_id", "kind"], postgresql_where=sa.text("again"))
+    op.create_table(
+        "sighting",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("pco_ids", ARRAY(sa.Text), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_sighting"),
+    )
+    op.create_index("ix_sighting_run", "sighting", ["run_id", "kind"])
+    op.create_table(
+        "alias",
+        sa.Column("organization_id", sa.Text, nullable=False),
+        sa.Column("pco_organization_id", sa.Text, nullable=False),
+        sa.Column("removed_id", sa.Text, nullable=False),
+        sa.Column("kept_id", sa.Text, nullable=False),
+        sa.Column("merged_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", "pco_organization_id", "removed_id", name="pk_alias"),
+    )
+    op.add_column("connection", sa.Column("merger_cursor", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("connection", sa.Column("mirrored", sa.Boolean(), nullable=False, server_default="false"))
+    op.execute(sa.schema.DropSequence(sa.Sequence("creation_marker")))
 
     op.rename_table("history", "effect")
     op.execute("ALTER TABLE effect RENAME CONSTRAINT pk_history TO pk_effect")

@@ -15,6 +15,8 @@ from people_sync.domain.planning_center import (
 )
 
 PEOPLE: Final = "/people/v2/people"
+HOUSEHOLDS: Final = "/people/v2/households"
+MERGERS: Final = "/people/v2/person_mergers"
 INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")
 FIELDS: Final = {
     "Person": (

@@ -858,7 +858,7 @@ async def _added_there_while_question_waits(site: Site, stage: Stage) -> None:
     site.create("Ute", "Late", email="ute@example.org")
     await site.visible()
     await site.database.fetch(
-        "UPDATE staged SET read_at = read_at - interval '2 hours' WHERE run_id = $1", UUID(run_id)
+        "UPDATE remote SET read_at = read_at - interval '2 hours' WHERE run_id = $1", UUID(run_id)
     )
     await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
     await site.until(run_id, "done")

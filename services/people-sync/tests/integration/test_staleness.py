@@ -148,15 +148,16 @@ async def test_requests_that_left_just_before_their_process_died(late: Site) -> 
     )
     await late.database.fetch(announced, bruno["id"], "last_name", bruno["last_name"], "Bakerson")
     await late.database.fetch(announced, dean["id"], "name", dean["name"], "Dean Family")
-    marker = await late.database.value("SELECT nextval('creation_marker')")
+    marker = 1_234_567_890
     await late.database.fetch(
         "INSERT INTO creation"
-        " (organization_id, pco_organization_id, kind, record_id, marker, state, sent_at, look_after)"
-        " SELECT organization_id, pco_organization_id, 'member', $2, $3, 'sent', now() - interval '1 hour',"
+        " (organization_id, pco_organization_id, kind, record_id, marker, content, state, sent_at, look_after)"
+        " SELECT organization_id, pco_organization_id, 'member', $2, $3, $4, 'sent', now() - interval '1 hour',"
         " now() - interval '1 hour' FROM connection WHERE organization_id = $1",
         late.organization_id,
         UUID(await late.add("Lost", "Answer")),
         marker,
+        {"first_name": "Lost", "last_name": "Answer"},
     )
     # Changed here, and back again since.
     for name in ("Bakerson", bruno["last_name"]):

@@ -12,7 +12,7 @@ from json import dumps
 from typing import Any, Final
 
 from contracts.people import Address
-from people_sync.domain.canonical import email_key
+from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.matching import Theirs
 from people_sync.domain.values import PersonValues, from_json, to_json
 
@@ -58,8 +58,13 @@ class RemotePerson:
 
     @property
     def hash(self) -> bytes:
-        """Equal for equal content; `updated_at` is no part of it, since it moves without a change and vice versa."""
-        return _digest((to_json(self.values), self.active, sorted(self.contacts.items())))
+        """Equal for equal content, matching's included; households are compared by themselves.
+
+        `updated_at` is no part of it, since it moves without a change and vice versa.
+        """
+        content = self.to_json()
+        del content["household_ids"]
+        return _digest(content | {"contacts": sorted(self.contacts.items())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +211,16 @@ def to_match(person: RemotePerson) -> Theirs:
         child=person.values.child,
         emails=person.emails,
     )
+
+
+def is_whom_we_sent(person: RemotePerson, content: Mapping[str, Any]) -> bool:
+    """Whether a person with our marker is the one whom we sent: one of the names may have been corrected since.
+
+    `content`: what was sent, JSON by field. A number alone proves nothing: a church may use the field Remote ID too.
+    """
+    first, last = fold(content.get("first_name") or ""), fold(content.get("last_name") or "")
+    firsts = {fold(name) for name in (person.values.first_name, person.given_name, person.nickname) if name}
+    return bool((last and last == fold(person.values.last_name)) or (first and first in firsts))
 
 
 def email_keys(person: RemotePerson) -> list[str]:

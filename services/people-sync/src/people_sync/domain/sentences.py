@@ -61,6 +61,14 @@ def together(before: str, now: str) -> str:
     return now
 
 
+def merged_here(one: str, other: str) -> str:
+    """Two members here whose people were merged in Planning Center."""
+    return (
+        f"{one} was merged with {other} in Planning Center. Both stay here, and the link is {other}'s. "
+        "If they are one person, take over what is missing and delete the other here."
+    )
+
+
 WAITS_FOR_ANSWER: Final = (
     "May be somebody who is already in Planning Center, so nothing was created there: please decide in Held matches."
 )
@@ -162,4 +170,7 @@ UNDECIDED: Final = "This sync could not be sure about it, and left both sides as
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."
+WAITING_FOR_MERGERS: Final = (
+    "Waiting until Planning Center's list of merged people can be believed: somebody is not there any more."
+)
 WAITING_FOR_READS: Final = "Waiting until Planning Center shows what was written, before anything else is decided."

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -27,7 +27,9 @@ NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "contacts": {},
     "remote_hash": None,
     "compared_version": 0,
+    "missing_since": None,
     "gone_at": None,
+    "merged_into": None,
     "create_again": False,
 }
 """A link of two that were never compared."""
@@ -63,13 +65,18 @@ async def tie_again(
     )
     made: Link | None = await session.scalar(
         update(Link)
-        .filter_by(**owner, kind=kind, record_id=record_id, state="gone")
-        .where(~taken)
+        .filter_by(**owner, kind=kind, record_id=record_id)
+        .where(ended(Link), ~taken)
         .values(pco_id=pco_id, **NOTHING_AGREED)
         .returning(Link),
         execution_options={"populate_existing": True, "synchronize_session": False},
     )
     return made
+
+
+def ended(link: type[Link]) -> ColumnElement[bool]:
+    """Whether the link's counterpart is gone, or not there when it was asked for last."""
+    return or_(link.state == "gone", link.missing_since.is_not(None))
 
 
 async def in_no_household(session: AsyncSession, owner: Mapping[str, str], member_id: UUID) -> None:

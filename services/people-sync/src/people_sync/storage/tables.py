@@ -11,7 +11,6 @@ from sqlalchemy import (
     Identity,
     Index,
     LargeBinary,
-    Sequence,
     UniqueConstraint,
     func,
     text,
@@ -35,10 +34,6 @@ class Base(DeclarativeBase):
         list[str]: ARRAY(Text),
         bytes: LargeBinary,
     }
-
-
-CREATION_MARKER = Sequence("creation_marker", start=1_000_000_000, maxvalue=2_147_483_647, metadata=Base.metadata)
-"""Markers for `remote_id`: within what a 32-bit integer holds, far above the small numbers that churches use."""
 
 
 class Member(Base):
@@ -152,7 +147,11 @@ class Link(Base):
     """Of the remote record as it was when last compared: an equal hash means nothing to compare."""
     compared_version: Mapped[int] = mapped_column(default=0)
     """The record's `version` when last compared."""
+    missing_since: Mapped[datetime | None]
+    """When Planning Center first answered 404 for it; it is gone only once the log of mergers can be believed."""
     gone_at: Mapped[datetime | None]
+    merged_into: Mapped[str | None]
+    """Of a link that ended because two linked people were merged there: who was kept, by Planning Center's id."""
     create_again: Mapped[bool] = mapped_column(default=False)
     """An administrator asked to create a record again that is gone in Planning Center."""
 
@@ -239,6 +238,10 @@ class Connection(Base):
     """When the last complete pull began; None until there was one."""
     cursor: Mapped[datetime | None]
     """Incremental runs read what changed since then, less the staleness horizon."""
+    merger_cursor: Mapped[datetime | None]
+    """The log of mergers was read up to there."""
+    mirrored: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether a complete pull has filled `remote`."""
     next_run_at: Mapped[datetime | None]
 
 
@@ -283,24 +286,62 @@ class Run(Base):
     finished_at: Mapped[datetime | None]
 
 
-class Staged(Base):
-    """A record as a run read it from Planning Center. `snapshot` is absent when nothing had changed."""
+class Remote(Base):
+    """What was last read of a person or household in Planning Center: a mirror that lasts."""
 
-    __tablename__ = "staged"
+    __tablename__ = "remote"
     __table_args__ = (
-        Index("ix_staged_email", "email_keys", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+        Index("ix_remote_keys", "keys", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+        Index("ix_remote_run", "run_id", "kind", "pco_id", postgresql_where=text("snapshot IS NOT NULL")),
+        Index("ix_remote_again", "organization_id", "kind", postgresql_where=text("again")),
     )
 
-    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    pco_organization_id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     pco_id: Mapped[str] = mapped_column(primary_key=True)
     snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """As read, until both sides agree on it: then the link has the values."""
     remote_hash: Mapped[bytes | None]
+    """None if nothing complete was ever read."""
     email_keys: Mapped[list[str]] = mapped_column(default=list)
-    """Of a person: to see how many share an e-mail."""
+    """Of a person: to see how many share an email."""
     name_keys: Mapped[list[str]] = mapped_column(default=list)
     """Of a person: every way the full name may be written here."""
+    keys: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), default=list)
+    """`storage.remote.lookup_key` of both."""
     read_at: Mapped[datetime]
+    """When it was read as it is; an unchanged record is not written again."""
+    again: Mapped[bool] = mapped_column(default=False)
+    """To be read again by the next run: the read was incomplete, or nothing could be decided."""
+    run_id: Mapped[UUID | None]
+    """The last run that met it with something to decide."""
+
+
+class Sighting(Base):
+    """Whom a run met, a page in a row."""
+
+    __tablename__ = "sighting"
+    __table_args__ = (Index("ix_sighting_run", "run_id", "kind"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    pco_ids: Mapped[list[str]]
+
+
+class Alias(Base):
+    """Two people who were merged in Planning Center, as its log says."""
+
+    __tablename__ = "alias"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    pco_organization_id: Mapped[str] = mapped_column(primary_key=True)
+    removed_id: Mapped[str] = mapped_column(primary_key=True)
+    kept_id: Mapped[str]
+    merged_at: Mapped[datetime]
+    """By Planning Center's clock."""
+    seen_at: Mapped[datetime]
 
 
 class Change(Base):

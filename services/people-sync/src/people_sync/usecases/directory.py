@@ -101,6 +101,12 @@ async def create_again(session: AsyncSession, organization_id: str, member_id: s
     )
     if link is None or link.state != "gone":
         raise Conflict("Only a member who is gone in Planning Center can be created there again.", slug="not-gone")
+    if link.merged_into is not None:
+        raise Conflict(
+            "This member was merged with somebody else in Planning Center, and would be there twice. If the two are "
+            "one person, delete one of them here; otherwise add a new member.",
+            slug="merged",
+        )
     if not link.create_again:
         link.create_again = True
         await touch_members(session, [member], now)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
@@ -14,8 +14,8 @@ from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQue
 from contracts.identity import UserIdentity
 from contracts.values import MEMBER
 from people_sync.domain.sentences import OUTCOMES, REJECTED
-from people_sync.storage import paging, runs
-from people_sync.storage.tables import Change, Connection, Run, Settings, Staged
+from people_sync.storage import paging, remote, runs
+from people_sync.storage.tables import Change, Connection, Run, Settings
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
 from servicekit.errors import Conflict, NotFound
@@ -86,7 +86,7 @@ async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync
 
 async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -> Run:
     """End a run that nobody works on: what it staged is let go, and the schedule goes on."""
-    await session.execute(delete(Staged).where(Staged.run_id == run_id))
+    await remote.let_go(session, run_id)
     run = await runs.change(
         session, run_id, state=state, message=message, waiting_for=None, question=None, finished_at=func.now()
     )

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from secrets import randbelow
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import select
@@ -23,8 +24,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import MEMBER
 from pco_client.errors import PlanningCenterError, Unavailable
 from pco_client.jsonapi import Document
-from people_sync.storage.tables import CREATION_MARKER, Creation
+from people_sync.storage.tables import Creation
 from people_sync.usecases.record.writer import Writer
+
+_FIRST_MARKER: Final = 1_000_000_000
+_LAST_MARKER: Final = 2_147_483_647
+"""Within what a 32-bit integer holds, far above the small numbers that churches use."""
 
 Content: TypeAlias = Mapping[str, Any]
 """What is sent, as JSON in the form of `Link.agreed`."""
@@ -122,11 +127,19 @@ async def _intend(writer: Writer, kind: str, record_id: UUID, content: Content) 
                 raise NotYet(shows)
         if row.state == "created" or row.marker is None:
             # What was created before is gone and wanted again: a new thing with a marker of its own.
-            row.marker = await session.scalar(CREATION_MARKER) if kind == MEMBER else None
+            row.marker = await _free_marker(session) if kind == MEMBER else None
             row.pco_id = None
         if not must_look:
             _sent(writer, row, content)
         return Intent(row.id, row.marker, row.content or {}, must_look)
+
+
+async def _free_marker(session: AsyncSession) -> int:
+    """A number for `remote_id` that no other intent has: random, so that a database restored cannot repeat one."""
+    while True:
+        marker = _FIRST_MARKER + randbelow(_LAST_MARKER - _FIRST_MARKER)
+        if await session.scalar(select(Creation.id).where(Creation.marker == marker)) is None:
+            return marker
 
 
 async def _send_again(writer: Writer, intent: Intent, content: Content) -> None:

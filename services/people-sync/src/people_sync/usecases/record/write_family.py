@@ -37,7 +37,7 @@ from people_sync.domain.writes import (
     membership,
     with_written,
 )
-from people_sync.planning_center import household_of
+from people_sync.planning_center import HOUSEHOLDS, household_of
 from people_sync.storage.families import among, family_values, linked_records, pco_ids_of, people_of
 from people_sync.storage.links import agree, family_base_of, kept_different, tie
 from people_sync.storage.tables import Creation, Effect, Family, Link, LinkWrite, Member
@@ -49,7 +49,6 @@ from people_sync.usecases.record.effects import Effects, carried_out, noted, pub
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
 
-HOUSEHOLDS = "/people/v2/households"
 MEMBERSHIP = "membership"
 
 

@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, any_, delete, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from pco_client.errors import NotFound
 from people_sync.domain.canonical import name_key
 from people_sync.domain.families import household_values
 from people_sync.domain.matching import Candidate, Held, Matched, Outcome, Unmatched, still_matches
@@ -47,9 +46,9 @@ from people_sync.domain.writes import (
     confirmed,
     confirmed_of_family,
     family_believable_at,
-    made_lately,
     person_believable_at,
 )
+from people_sync.storage import remote
 from people_sync.storage.families import family_values
 from people_sync.storage.links import (
     AT_ONCE,
@@ -72,7 +71,7 @@ from people_sync.storage.tables import (
     HeldMatch,
     Link,
     Member,
-    Staged,
+    Remote,
 )
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of, withdraw
@@ -102,6 +101,7 @@ from people_sync.usecases.run.compare import (
     without_unmet,
 )
 from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.pull import is_there
 
 BATCHES: Final = {MEMBER: 100, FAMILY: 50}
 """Records in one transaction. With a family its members are published, and their open conflicts."""
@@ -139,6 +139,8 @@ async def _batches(context: RunContext, kind: str) -> None:
             else:
                 await _families(session, context, changes, effects)
             await publish(session, context, effects)
+            later = [change.pco_id for change in changes if change.outcome == LATER and change.pco_id]
+            await remote.look_again(session, context.owner, kind, later)
             await context.advance(session, len(changes))
         if len(changes) < BATCHES[kind]:
             return
@@ -188,7 +190,7 @@ async def _people(session: AsyncSession, context: RunContext, changes: Sequence[
             await _hold(session, context, change, person, links.get(person.pco_id))
         elif change.outcome == CREATED_HERE:
             if person.pco_id in links or not isinstance(batch.matches[person.pco_id], Unmatched):
-                _decide_later(context, change)
+                _decide_later(change)
                 continue
             member = _create(session, context, change, person, row)
             effects.members[member.id] = member
@@ -205,7 +207,7 @@ async def _people(session: AsyncSession, context: RunContext, changes: Sequence[
 
 
 async def _known_person(
-    session: AsyncSession, context: RunContext, batch: _People, change: Change, person: RemotePerson, row: Staged
+    session: AsyncSession, context: RunContext, batch: _People, change: Change, person: RemotePerson, row: Remote
 ) -> None:
     """Somebody who was found to be a member: linked, matched, or made by us without an answer."""
     member = batch.members[change.record_id]  # type: ignore[index] # planned with a record
@@ -213,15 +215,15 @@ async def _known_person(
     if link is None and change.outcome == CREATED_THERE:
         link = await _link(session, context, change)
     if member.deleted_at is not None:
-        _deleted_meanwhile(context, change, link)
+        _deleted_meanwhile(change)
         return
     if link is not None and link.record_id != member.id:
-        _decide_later(context, change)
+        _decide_later(change)
         return
     if link is None:
         different = batch.refused.get(person.pco_id, ())
         if change.outcome == LINKED and not still_matches(to_match(person), local_of(member), different):
-            _decide_later(context, change)
+            _decide_later(change)
             return
         link = await _link(session, context, change)
     if link is None:
@@ -230,7 +232,7 @@ async def _known_person(
         _answered(creation, link, row.read_at, same=person.remote_id == creation.marker)
     writes = batch.writes.get(link.id, [])
     if person_believable_at(writes, person.values, context.reading(row.read_at), context.country):
-        _decide_later(context, change)
+        _decide_later(change)
         return
     conflict = batch.conflicts.get(member.id)
     _merge_person(session, context, change, member, link, writes, person, row, conflict, batch.effects)
@@ -240,20 +242,17 @@ async def _known_person(
         batch.settled.setdefault(row.read_at, []).append(link.id)
 
 
-def _decide_later(context: RunContext, change: Change) -> None:
-    """The next run decides, and begins where this one did, so that it meets the record again."""
+def _decide_later(change: Change) -> None:
+    """The next run reads the record again and decides."""
     change.outcome, change.sentence = LATER, UNDECIDED
-    context.data.pop("cursor", None)
 
 
-def _deleted_meanwhile(context: RunContext, change: Change, link: Link | None) -> None:
-    """A record that was deleted here since the comparison. Without a link, the next run meets its match again."""
-    if link is None:
-        _decide_later(context, change)
+def _deleted_meanwhile(change: Change) -> None:
+    """A record that was deleted here since the comparison."""
     change.outcome, change.sentence = LATER, DELETED_MEANWHILE
 
 
-def _create(session: AsyncSession, context: RunContext, change: Change, person: RemotePerson, row: Staged) -> Member:
+def _create(session: AsyncSession, context: RunContext, change: Change, person: RemotePerson, row: Remote) -> Member:
     now = context.resources.clock.now()
     member = Member(
         id=change.record_id,
@@ -288,7 +287,7 @@ async def _link(session: AsyncSession, context: RunContext, change: Change) -> L
     """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
     made = await tie(session, context.owner, MEMBER, change.record_id, change.pco_id)
     if made is None:
-        _decide_later(context, change)
+        _decide_later(change)
     return made
 
 
@@ -321,7 +320,7 @@ def _merge_person(
     link: Link,
     writes: Sequence[Write],
     person: RemotePerson,
-    row: Staged,
+    row: Remote,
     conflict: Conflict | None,
     effects: Effects,
 ) -> None:
@@ -340,7 +339,7 @@ def _merge_person(
     _count(change, result, conflict, ours=bool(result.to_ours or other_status), theirs=bool(result.to_theirs))
     agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), context.resources.clock.now())
     link.contacts = dict(person.contacts)
-    link.state = "linked"
+    link.state, link.missing_since = "linked", None
     if result.conflicts:
         effects.conflicts += open_conflict(session, link, result.conflicts, conflict, context.resources.clock.now())
     elif conflict:
@@ -368,14 +367,14 @@ async def _hold(
 ) -> None:
     """Ask a person. Matched anew: candidates may have been taken by others in this very run."""
     if link is not None:
-        _decide_later(context, change)
+        _decide_later(change)
         return
     outcome = (await candidates_of(session, context, [person]))[person.pco_id]
     if isinstance(outcome, Matched):
         # The rival for the member is not asked about here.
         outcome = Held((Candidate(outcome.member_id, (change.sentence or "",)),), (change.sentence or "",))
     if not isinstance(outcome, Held):
-        _decide_later(context, change)
+        _decide_later(change)
         return
     values = {
         "theirs": to_json(person.values),
@@ -416,7 +415,6 @@ async def _families(session: AsyncSession, context: RunContext, changes: Sequenc
     strange = [change for change in changes if change.pco_id not in links]
     links |= await _homes(session, context, strange, households, people, families, effects)
     ours = await family_values(session, context.owner, list(families.values()))
-    met = await people_met(session, context, list(families))
     conflicts = await open_conflicts_of(session, context.organization_id, families)
     written = await writes_of(session, [link.id for link in links.values()])
     settled: dict[datetime, list[int]] = {}
@@ -427,22 +425,22 @@ async def _families(session: AsyncSession, context: RunContext, changes: Sequenc
         pco_id = str(change.pco_id)
         family, link = families.get(change.record_id), links.get(pco_id)  # type: ignore[arg-type] # planned with a record
         if family is not None and family.deleted_at is not None:
-            _deleted_meanwhile(context, change, link)
+            _deleted_meanwhile(change)
             continue
         if family is None or link is None or link.record_id != family.id:
-            _decide_later(context, change)
+            _decide_later(change)
             continue
         theirs = household_values(households[pco_id], people)
         writes = written.get(link.id, [])
         if family_believable_at(writes, theirs, context.reading(staged[pco_id].read_at)):
-            _decide_later(context, change)
+            _decide_later(change)
             continue
         base = family_base_of(link, writes, theirs)
         if writes:
             effects.rows += carried_out(context, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
             settled.setdefault(staged[pco_id].read_at, []).append(link.id)
         result = merge_family(base, ours[family.id], theirs, context.policy, kept_different(link))
-        result = without_unmet(result, met)
+        result = without_unmet(result, await people_met(session, context, result.remove_from_ours))
         _take_family_over(context, family, result, moves, effects)
         if not link.compared_version:
             # So that the platform learns of the link, also where no value moved.
@@ -586,14 +584,14 @@ def _agree_family(
     household: RemoteHousehold,
     base: Mapping[str, Any],
     result: FamilyMerge,
-    row: Staged,
+    row: Remote,
     people: dict[str, UUID],
     now: datetime,
 ) -> None:
     fields = result.fields
     members = (result.agreed_members - result.remove_from_ours) | result.add_to_ours
     agree(link, {**base, **fields.agreed, **fields.to_ours, "members": sorted(members)}, now)
-    link.state = "linked"
+    link.state, link.missing_since = "linked", None
     if _goes_there(result):
         change.there = "planned"
     else:
@@ -607,30 +605,24 @@ def _agree_family(
 
 
 async def _gone(context: RunContext) -> None:
-    """Whom a complete pull did not meet: still there after all, or gone, each asked for by itself."""
+    """End the links of those who are not there: asked for one by one, and not in the log of mergers."""
     while True:
-        async with context.job.sessions() as session:
-            change = await session.scalar(
-                select(Change)
-                .where(Change.run_id == context.run_id, Change.here == "planned", Change.outcome == GONE)
-                .order_by(Change.id)
-                .limit(1)
-            )
-        if change is None:
-            return
-        there = await _is_there(context, change.kind, str(change.pco_id))
         async with context.step() as session:
-            await _settle_gone(session, context, change.id, there=there)
-            await context.advance(session, 1)
-
-
-async def _is_there(context: RunContext, kind: str, pco_id: str) -> bool:
-    path = "people" if kind == MEMBER else "households"
-    try:
-        await context.pco.get(f"/people/v2/{path}/{pco_id}")
-    except NotFound:
-        return False
-    return True
+            changes = (
+                await session.scalars(
+                    select(Change)
+                    .where(Change.run_id == context.run_id, Change.here == "planned", Change.outcome == GONE)
+                    .order_by(Change.id)
+                    .limit(BATCHES[FAMILY])
+                )
+            ).all()
+            effects = Effects()
+            for change in changes:
+                await _settle_gone(session, context, change, effects)
+            await publish(session, context, effects)
+            await context.advance(session, len(changes))
+        if len(changes) < BATCHES[FAMILY]:
+            return
 
 
 async def _held_and_gone(context: RunContext) -> None:
@@ -638,25 +630,24 @@ async def _held_and_gone(context: RunContext) -> None:
     if context.kind != "full":
         return
     async with context.job.sessions() as session:
-        met = select(Staged).where(
-            Staged.run_id == context.run_id, Staged.kind == MEMBER, Staged.pco_id == HeldMatch.pco_id
-        )
         missing = (
             await session.scalars(
                 select(HeldMatch.pco_id)
                 .filter_by(**context.owner)
-                .where(HeldMatch.state.in_(["open", "later"]), ~met.exists())
+                .where(
+                    HeldMatch.state.in_(["open", "later"]),
+                    ~remote.sighted(context.run_id, MEMBER, HeldMatch.pco_id),
+                )
                 .order_by(HeldMatch.pco_id)
             )
         ).all()
     for pco_id in missing:
-        if not await _is_there(context, MEMBER, pco_id):
+        if not await is_there(context, MEMBER, pco_id):
             async with context.step() as session:
                 await no_longer_held(session, context.owner, [pco_id])
 
 
-async def _settle_gone(session: AsyncSession, context: RunContext, change_id: int, *, there: bool) -> None:
-    change = await session.get_one(Change, change_id)
+async def _settle_gone(session: AsyncSession, context: RunContext, change: Change, effects: Effects) -> None:
     change.here = "done"
     record: Member | Family = await session.get_one(
         Member if change.kind == MEMBER else Family, change.record_id, with_for_update=True
@@ -664,35 +655,34 @@ async def _settle_gone(session: AsyncSession, context: RunContext, change_id: in
     link = await session.scalar(
         select(Link).filter_by(**context.owner, kind=change.kind, pco_id=change.pco_id).with_for_update()
     )
-    now = context.resources.clock.now()
-    if link is None:
-        change.outcome = LATER
-    elif there or made_lately((await writes_of(session, [link.id])).get(link.id, ()), context.reading(now)):
-        # It exists, or was made so lately that a 404 proves nothing.
-        change.outcome = LATER
+    now = context.now()
+    if link is None or link.missing_since is None or link.state == "gone":
+        change.outcome = LATER  # tied to somebody else, or read again, since
     else:
-        link.state, link.gone_at, link.create_again = "gone", now, False
+        link.state, link.gone_at, link.missing_since, link.create_again = "gone", now, None, False
+        await remote.forget(session, context.owner, change.kind, [link.pco_id])
     change.sentence = OUTCOMES[change.outcome]
     if change.outcome != GONE:
         return
-    effects = Effects()
+    effects.rows.append(noted(context, change.kind, record.id, "planning_center_id", change.pco_id, None, rule="gone"))
     if isinstance(record, Member):
         await in_no_household(session, context.owner, record.id)
         touch(context, record, effects)
     else:
         touch_family(context, record, effects)
     effects.conflicts += await withdraw(session, context.organization_id, now, Conflict.record_id == change.record_id)
-    await publish(session, context, effects)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
 async def _staged(
-    session: AsyncSession, context: RunContext, kind: str, pco_ids: list[str | None]
-) -> dict[str, Staged]:
+    session: AsyncSession, context: RunContext, kind: str, pco_ids: Sequence[str | None]
+) -> dict[str, Remote]:
     rows = await session.scalars(
-        select(Staged).where(Staged.run_id == context.run_id, Staged.kind == kind, Staged.pco_id.in_(pco_ids))
+        select(Remote)
+        .filter_by(**context.owner, kind=kind)
+        .where(Remote.pco_id == any_(literal([one for one in pco_ids if one], ARRAY(Text))))
     )
     return {row.pco_id: row for row in rows}
 

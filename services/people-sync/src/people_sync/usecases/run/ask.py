@@ -27,7 +27,7 @@ from people_sync.domain.thresholds import exceeds
 from people_sync.domain.values import value_to_json
 from people_sync.storage import runs
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Change, Link, Member, Settings, Staged
+from people_sync.storage.tables import Change, Link, Member, Remote, Settings
 from people_sync.usecases.run.compare import name_of
 from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
@@ -67,9 +67,9 @@ async def ask(context: RunContext) -> bool:
 async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestion | None:
     """Asked if at least one first match has a field with two different values. Nothing was written yet."""
     rows = await session.stream(
-        select(Member, Staged.snapshot)
+        select(Member, Remote.snapshot)
         .join(Change, Change.record_id == Member.id)
-        .join(Staged, (Staged.run_id == Change.run_id) & (Staged.kind == MEMBER) & (Staged.pco_id == Change.pco_id))
+        .join(Remote, (Remote.kind == MEMBER) & (Remote.pco_id == Change.pco_id))
         .outerjoin(
             Link,
             (Link.record_id == Member.id)
@@ -81,7 +81,9 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
             Change.run_id == context.run_id,
             Change.kind == MEMBER,
             Change.outcome.in_([LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT]),
-            Staged.snapshot.is_not(None),
+            Remote.organization_id == context.organization_id,
+            Remote.pco_organization_id == context.pco_organization_id,
+            Remote.snapshot.is_not(None),
             or_(Link.id.is_(None), Link.agreed == {}),
         )
         .order_by(Change.id)

@@ -37,6 +37,7 @@ from people_sync.domain.planning_center import (
     RemoteHousehold,
     RemotePerson,
     household_from_snapshot,
+    is_whom_we_sent,
     person_from_snapshot,
     to_match,
 )
@@ -57,9 +58,10 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import to_json
 from people_sync.domain.writes import confirmed, confirmed_of_family, family_believable_at, person_believable_at
-from people_sync.storage.families import family_values, pco_ids_of
+from people_sync.storage import remote
+from people_sync.storage.families import among, family_values, pco_ids_of
 from people_sync.storage.held import waits_for_an_answer
-from people_sync.storage.links import agree, base_of, family_base_of, kept_different
+from people_sync.storage.links import agree, base_of, ended, family_base_of, kept_different
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.tables import (
     Change,
@@ -71,14 +73,12 @@ from people_sync.storage.tables import (
     HeldMatch,
     Link,
     Member,
-    Run,
-    Staged,
+    Remote,
 )
-from people_sync.storage.writes import settle, writes_of, written_since
+from people_sync.storage.writes import settle, writes_of
 from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.record.effects import Effects, carried_out, publish
 from people_sync.usecases.run.context import RunContext
-from people_sync.usecases.run.pull import INCOMPLETE
 
 BATCH: Final = 500
 COMPARED: Final = frozenset({"compared_people", "compared_households", "parts"})
@@ -123,21 +123,21 @@ async def _in_batches(
     context: RunContext,
     mark: str,
     kind: str,
-    decide: Callable[[AsyncSession, RunContext, Sequence[Staged]], Awaitable[Rows]],
+    decide: Callable[[AsyncSession, RunContext, Sequence[Remote]], Awaitable[Rows]],
 ) -> None:
     """Go through what was staged and had changed, in a stable order, a transaction for each batch."""
     while True:
         async with context.step() as session:
             staged = (
                 await session.scalars(
-                    select(Staged)
+                    select(Remote)
+                    .filter_by(**context.owner, kind=kind)
                     .where(
-                        Staged.run_id == context.run_id,
-                        Staged.kind == kind,
-                        Staged.pco_id > context.data.get(mark, ""),
-                        Staged.snapshot.is_not(None),
+                        Remote.run_id == context.run_id,
+                        Remote.pco_id > context.data.get(mark, ""),
+                        or_(Remote.snapshot.is_not(None), Remote.again),
                     )
-                    .order_by(Staged.pco_id)
+                    .order_by(Remote.pco_id)
                     .limit(BATCH)
                 )
             ).all()
@@ -168,16 +168,15 @@ async def _add(session: AsyncSession, context: RunContext, rows: Rows) -> None:
 # --- people ---------------------------------------------------------------------------------------------------------
 
 
-async def _people(session: AsyncSession, context: RunContext, staged: Sequence[Staged]) -> Rows:
+async def _people(session: AsyncSession, context: RunContext, staged: Sequence[Remote]) -> Rows:
     rows: Rows = []
     people: dict[str, RemotePerson] = {}
     for row in staged:
-        if row.snapshot == INCOMPLETE:
-            # The next incremental run begins where this one did, so that it meets the person again.
-            context.data.pop("cursor", None)
+        if row.again or row.snapshot is None:
+            # The read did not carry everything: the mirror remembers to read this one again.
             rows.append(_later(MEMBER, row.pco_id, f"Person {row.pco_id}"))
         else:
-            people[row.pco_id] = person_from_snapshot(row.snapshot or {})
+            people[row.pco_id] = person_from_snapshot(row.snapshot)
     read_at = {row.pco_id: row.read_at for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
     linked = await _linked_members(session, context, list(people))
@@ -239,7 +238,7 @@ def _compared(link: Link, remote_hash: bytes | None, version: int) -> None:
     """Note that both sides were compared and agree: bookkeeping, no value of anybody changes."""
     link.remote_hash = remote_hash
     link.compared_version = version
-    link.state = "linked"
+    link.state, link.missing_since = "linked", None
 
 
 async def settle_writes(
@@ -296,21 +295,25 @@ def _linking(member_id: UUID, person: RemotePerson, outcome: str) -> dict[str, A
 
 
 async def _adopted(session: AsyncSession, context: RunContext, people: dict[str, RemotePerson]) -> dict[str, UUID]:
-    """People made by us whose answer was lost: they carry the marker of an intent that has no answer yet."""
+    """People made by us whose answer was lost: they carry the marker, and the name, of an intent without an answer."""
     markers = {person.remote_id: pco_id for pco_id, person in people.items() if person.remote_id is not None}
     rows = await session.execute(
-        select(Creation.marker, Creation.record_id)
+        select(Creation.marker, Creation.record_id, Creation.content)
         .join(Member, Member.id == Creation.record_id)
         .where(
             Creation.organization_id == context.organization_id,
             Creation.pco_organization_id == context.pco_organization_id,
             Creation.kind == MEMBER,
-            Creation.pco_id.is_(None),
+            Creation.state == "sent",
             Creation.marker.in_(markers),
             ~_has_link(context, MEMBER, Member, Link.state != "gone"),
         )
     )
-    return {markers[row.marker]: row.record_id for row in rows}
+    return {
+        markers[marker]: record_id
+        for marker, record_id, content in rows.tuples()
+        if is_whom_we_sent(people[markers[marker]], content or {})
+    }
 
 
 async def candidates_of(
@@ -338,8 +341,8 @@ async def _candidates(
     emails = sorted({key for person in asked for key in person.email_keys()})
     names = sorted({key for person in asked for key in person.name_keys()})
     taken = or_(
-        # Who is gone there may be the one whom somebody added there again.
-        _has_link(context, MEMBER, Member, Link.state != "gone"),
+        # A member whose counterpart is gone stays a candidate: somebody may have added them there again.
+        _has_link(context, MEMBER, Member, ~ended(Link)),
         # Whom this run would create there is still to be had: the person there may be the same.
         exists().where(
             Change.run_id == context.run_id,
@@ -361,16 +364,7 @@ async def _candidates(
             by_email.setdefault(member.email_key, []).append(local)
         if not linked:
             by_name.setdefault(member.name_key, []).append(local)
-    peers = await session.execute(
-        select(Staged.pco_id, Staged.name_keys, Staged.email_keys).where(
-            Staged.run_id == context.run_id, Staged.kind == MEMBER, Staged.email_keys.overlap(emails)
-        )
-    )
-    return (
-        by_email,
-        by_name,
-        [Peer(row.pco_id, frozenset(row.name_keys), frozenset(row.email_keys)) for row in peers],
-    )
+    return by_email, by_name, await remote.peers(session, context.owner, emails)
 
 
 def local_of(member: Member, *, linked: bool = False) -> Local:
@@ -440,7 +434,7 @@ async def _in_conflict(session: AsyncSession, context: RunContext, record_ids: l
 # --- households -----------------------------------------------------------------------------------------------------
 
 
-async def _households(session: AsyncSession, context: RunContext, staged: Sequence[Staged]) -> Rows:
+async def _households(session: AsyncSession, context: RunContext, staged: Sequence[Remote]) -> Rows:
     households = {row.pco_id: household_from_snapshot(row.snapshot or {}) for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
     read_at = {row.pco_id: row.read_at for row in staged}
@@ -450,7 +444,6 @@ async def _households(session: AsyncSession, context: RunContext, staged: Sequen
     )
     pairs = found.all()
     ours = await family_values(session, context.owner, [family for _, family in pairs])
-    met = await people_met(session, context, [family.id for _, family in pairs])
     conflicts = await _in_conflict(session, context, [family.id for _, family in pairs])
     written = await writes_of(session, [link.id for link, _ in pairs])
     settled: dict[datetime, list[int]] = {}
@@ -468,7 +461,7 @@ async def _households(session: AsyncSession, context: RunContext, staged: Sequen
             continue
         base = family_base_of(link, writes, theirs)
         result = merge_family(base, ours[family.id], theirs, context.policy, kept_different(link))
-        result = without_unmet(result, met)
+        result = without_unmet(result, await people_met(session, context, result.remove_from_ours))
         unknown = bool(set(household.person_ids) - people.keys())
         change = _family_change(result, family, household, family.id in conflicts)
         if change:
@@ -658,19 +651,16 @@ def _known(household: RemoteHousehold, people: dict[str, UUID]) -> frozenset[UUI
     return frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
 
 
-async def people_met(session: AsyncSession, context: RunContext, family_ids: list[UUID]) -> set[str]:
-    """Members of these families whose people this run has read."""
+async def people_met(session: AsyncSession, context: RunContext, member_ids: Collection[str]) -> set[str]:
+    """Of these members those whose people this run has read."""
+    if not member_ids:
+        return set()
     rows = await session.scalars(
-        select(FamilyMember.member_id)
-        .join(Link, Link.record_id == FamilyMember.member_id)
-        .join(Staged, Staged.pco_id == Link.pco_id)
+        select(Link.record_id)
+        .filter_by(**context.owner, kind=MEMBER)
         .where(
-            FamilyMember.family_id.in_(family_ids),
-            Link.kind == MEMBER,
-            Link.organization_id == context.organization_id,
-            Link.pco_organization_id == context.pco_organization_id,
-            Staged.run_id == context.run_id,
-            Staged.kind == MEMBER,
+            Link.record_id == among([UUID(one) for one in member_ids]),
+            remote.sighted(context.run_id, MEMBER, Link.pco_id),
         )
     )
     return set(map(str, rows))
@@ -703,13 +693,9 @@ async def record_ids(session: AsyncSession, context: RunContext, pco_ids: list[s
 
 
 async def _gone(session: AsyncSession, context: RunContext) -> Rows:
-    """Linked people and households that a complete pull did not meet. Each is asked for by itself before it counts.
-
-    Not those made so lately that the pull may have been too early to meet them.
-    """
+    """Linked people and households that are not there: a complete pull has asked for each of them by itself."""
     if context.kind != "full":
         return []
-    began = (await session.get_one(Run, context.run_id)).started_at or context.resources.clock.now()
     rows: Rows = []
     for kind, record, name in (
         (MEMBER, Member, func.concat(Member.first_name, " ", Member.last_name)),
@@ -718,12 +704,7 @@ async def _gone(session: AsyncSession, context: RunContext) -> Rows:
         missing = (
             _links(context, kind, record)
             .with_only_columns(Link.record_id, Link.pco_id, name.label("name"))
-            .where(
-                Link.state != "gone",
-                ~written_since(began - context.resources.horizon),
-                record.deleted_at.is_(None),
-                ~exists().where(Staged.run_id == context.run_id, Staged.kind == kind, Staged.pco_id == Link.pco_id),
-            )
+            .where(Link.state != "gone", Link.missing_since.is_not(None), record.deleted_at.is_(None))
         )
         rows += [
             {

@@ -1,10 +1,11 @@
 """What every phase of a run works with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +15,8 @@ from people_sync.domain.progress import Pace
 from people_sync.storage import runs
 from people_sync.storage.tables import Run
 from people_sync.usecases.record.writer import Writer
+
+_WAIT_STEP: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -46,6 +49,8 @@ class RunContext(Writer):
     inactivate_deleted: bool
     since: datetime | None
     """An incremental run reads what changed since."""
+    mirrored: bool
+    """Whether a complete pull has filled the mirror."""
     data: dict[str, Any] = field(default_factory=dict)
     """The checkpoint: what the phases have behind them."""
 
@@ -68,6 +73,19 @@ class RunContext(Writer):
         """Count records as done in the run's row, within the step that did them."""
         run = await session.get_one(Run, self.run_id)
         run.done += more
+
+    async def wait_until(self, until: datetime, sentence: str) -> None:
+        """Wait for an instant, and say what for. Ends with StopRequested or LeaseLost as a step does."""
+        if until <= self.now():
+            return
+        async with self.transaction() as session:
+            await runs.change(session, self.run_id, waiting_for=sentence)
+        while (left := (until - self.now()).total_seconds()) > 0:
+            self.job.stop_if_requested()
+            self.job.check()
+            await asyncio.sleep(min(left, _WAIT_STEP))
+        async with self.transaction() as session:
+            await runs.change(session, self.run_id, waiting_for=None)
 
     async def pacer_state(self) -> Pace | None:
         """What the vendor's headers said last; None before the first answer."""

@@ -1,28 +1,29 @@
-"""Phase 1: read Planning Center, page by page, into `staged`. Nothing is decided here.
+"""Phase 1: read Planning Center, page by page, into the mirror. Nothing is decided here but who is not there.
 
 A full pull reads everybody with contacts and households in one walk; an incremental one reads who changed since the
 cursor, by each of the collections, since a change of a contact or a household need not move the person's
 `updated_at`. What a page lacks because `include` lags behind is read again by itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, all_, and_, any_, bindparam, cast, literal, or_, select, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Text, Uuid, all_, any_, cast, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, walk_all, walk_newest_first, walk_since
-from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, email_keys, to_match
+from people_sync.domain.planning_center import RemoteHousehold
+from people_sync.domain.sentences import WAITING_FOR_MERGERS
 from people_sync.planning_center import (
     FIELDS,
+    HOUSEHOLDS,
     INCLUDE,
     PEOPLE,
     household_of,
@@ -30,26 +31,29 @@ from people_sync.planning_center import (
     newest_person,
     person_of,
 )
-from people_sync.storage.tables import Conflict, HeldMatch, Link, Member, Run, Staged
+from people_sync.storage import remote
+from people_sync.storage.tables import Conflict, Connection, HeldMatch, Link, Member, Remote, Run
+from people_sync.storage.writes import written_since
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.mergers import follow_mergers
 
-INCOMPLETE: Final = {"incomplete": True}
-"""The snapshot of a person of whom a read did not carry everything."""
+_BATCH: Final = 100
 
 
 async def pull(context: RunContext) -> None:
-    """Stage what the run needs."""
+    """Read what the run needs."""
     if context.kind == "full":
         await _everybody(context)
+        await _missing(context)
+        await _until_mergers_show(context)
     else:
         await _changed(context)
     for pco_id in await follow_mergers(context):
         if context.kind != "full":
-            await read_person(context, pco_id, {})
+            await read_person(context, pco_id)
     if context.kind != "full":
         for pco_id in await _left_a_household(context):
-            await read_person(context, pco_id, {})
+            await read_person(context, pco_id)
     await _incomplete(context)
 
 
@@ -63,7 +67,7 @@ async def _everybody(context: RunContext) -> None:
     async with aclosing(walk_all(context.pco, PEOPLE, include=INCLUDE, fields=FIELDS, resume=position)) as pages:
         async for page in pages:
             context.data["people"] = page.position
-            await stage(context, page.rows, page.included, total=page.total_count)
+            await _put_page(context, page.rows, page.included, total=page.total_count)
 
 
 async def _changed(context: RunContext) -> None:
@@ -71,7 +75,8 @@ async def _changed(context: RunContext) -> None:
     if "concerned" not in context.data:
         people, households = await _concerned(context)
         concerned = len(people) + len(households)
-        everybody = concerned > PER_PAGE and concerned > await _pages(context)
+        # Who else has an email is known once everybody was read.
+        everybody = not context.mirrored or (concerned > PER_PAGE and concerned > await _pages(context))
         if everybody:
             people, households = set(), set()
         async with context.step(done=0, total=len(people) + len(households)):
@@ -83,15 +88,24 @@ async def _changed(context: RunContext) -> None:
     if context.data["everybody"]:
         await _everybody(context)
     while context.data["concerned"]:
-        await read_person(context, context.data["concerned"][0], {"concerned": context.data["concerned"][1:]})
+        first, *others = context.data["concerned"]
+        await read_person(context, first, {"concerned": others})
     while context.data["households"]:
-        household, *others = context.data["households"]
-        try:
-            rows = [(await context.pco.get(f"/people/v2/households/{household}")).data]
-        except NotFound:
-            rows = []  # gone is decided by full runs alone
-        context.data["households"] = others
-        await _stage_households(context, rows)
+        first, *others = context.data["households"]
+        await _read_household(context, first, {"households": others})
+
+
+async def _read_household(context: RunContext, pco_id: str, data: dict[str, Any]) -> None:
+    read_at = context.now()
+    try:
+        rows = [(await context.pco.get(f"{HOUSEHOLDS}/{pco_id}")).data]
+    except NotFound:
+        rows = []  # gone is decided by full runs alone
+    async with context.step() as session:
+        context.data |= data
+        found = [remote.household_row(household_of(row)) for row in rows]
+        await remote.put(session, context.owner, found, read_at, context.run_id)
+        await remote.met(session, context.run_id, FAMILY, [row.id for row in rows])
 
 
 async def _pages(context: RunContext) -> int:
@@ -103,14 +117,16 @@ async def _left_a_household(context: RunContext) -> list[str]:
     """People of our families whom a household no longer names: read by themselves, since they may be gone."""
     async with context.job.sessions() as session:
         households = await session.execute(
-            select(Staged.snapshot, Link.agreed)
-            .join(Link, (Link.pco_id == Staged.pco_id) & (Link.kind == Staged.kind))
+            select(Remote.snapshot, Link.agreed)
+            .join(Link, (Link.pco_id == Remote.pco_id) & (Link.kind == Remote.kind))
             .where(
                 Link.organization_id == context.organization_id,
                 Link.pco_organization_id == context.pco_organization_id,
-                Staged.run_id == context.run_id,
-                Staged.kind == FAMILY,
-                Staged.snapshot.is_not(None),
+                Remote.organization_id == context.organization_id,
+                Remote.pco_organization_id == context.pco_organization_id,
+                Remote.run_id == context.run_id,
+                Remote.kind == FAMILY,
+                Remote.snapshot.is_not(None),
             )
         )
         named: set[str] = set()
@@ -118,7 +134,6 @@ async def _left_a_household(context: RunContext) -> list[str]:
         for snapshot, agreed in households.tuples():
             named |= set((snapshot or {})["person_ids"])
             members |= set(map(UUID, agreed.get("members", ())))
-        met = select(Staged.pco_id).where(Staged.run_id == context.run_id, Staged.kind == MEMBER)
         return list(
             await session.scalars(
                 select(Link.pco_id)
@@ -127,7 +142,7 @@ async def _left_a_household(context: RunContext) -> list[str]:
                     Link.record_id == any_(literal(list(members), ARRAY(Uuid))),
                     Link.state != "gone",
                     Link.pco_id != all_(literal(list(named), ARRAY(Text))),
-                    Link.pco_id.not_in(met),
+                    ~remote.sighted(context.run_id, MEMBER, Link.pco_id),
                 )
                 .order_by(Link.pco_id)
             )
@@ -197,7 +212,8 @@ async def _open_ends(context: RunContext) -> list[str]:
             Link.state != "gone",
             or_(Link.remote_hash.is_(None), conflict.exists()),
         )
-        return list((await session.scalars(links.union(held))).all())
+        again = select(Remote.pco_id).filter_by(**context.owner, kind=MEMBER).where(Remote.again)
+        return list((await session.scalars(links.union(held, again))).all())
 
 
 async def _open_households(context: RunContext) -> list[str]:
@@ -207,6 +223,7 @@ async def _open_households(context: RunContext) -> list[str]:
             select(Link.pco_id)
             .filter_by(**context.owner, kind=FAMILY)
             .where(Link.state != "gone", Link.remote_hash.is_(None))
+            .union(select(Remote.pco_id).filter_by(**context.owner, kind=FAMILY).where(Remote.again))
         )
         return list(rows)
 
@@ -216,131 +233,132 @@ async def _incomplete(context: RunContext) -> None:
     while True:
         async with context.job.sessions() as session:
             pco_id = await session.scalar(
-                select(Staged.pco_id)
-                .where(Staged.run_id == context.run_id, Staged.snapshot == INCOMPLETE, Staged.remote_hash.is_(None))
+                select(Remote.pco_id)
+                .filter_by(**context.owner, kind=MEMBER)
+                .where(
+                    Remote.run_id == context.run_id,
+                    Remote.again,
+                    Remote.pco_id > context.data.get("read_again", ""),
+                )
+                .order_by(Remote.pco_id)
                 .limit(1)
             )
         if pco_id is None:
             return
-        await read_person(context, pco_id, {})
+        await read_person(context, pco_id, {"read_again": pco_id})
 
 
-async def read_person(context: RunContext, pco_id: str, data: dict[str, Any]) -> None:
-    """Stage one person by a read of its own. A 404 stages nothing: gone is decided elsewhere."""
+async def read_person(context: RunContext, pco_id: str, data: dict[str, Any] | None = None) -> None:
+    """Read one person by a request of its own. A 404 stores nothing: gone is decided elsewhere."""
+    read_at = context.now()
     try:
         document = await context.pco.get(f"{PEOPLE}/{pco_id}", Query(include=INCLUDE))
     except NotFound:
         async with context.step() as session:
-            context.data |= data
-            row = await session.get(Staged, (context.run_id, MEMBER, pco_id))
-            if row:
-                await session.delete(row)
+            context.data |= data or {}
+            await remote.not_shown(session, context.owner, MEMBER, [pco_id])
         return
-    context.data |= data
-    await stage(context, [document.data], document.included, again=True)
+    person = person_of(document.data, document.included)
+    households = _households(document.included)
+    async with context.step() as session:
+        context.data |= data or {}
+        rows = [remote.person_row(context.owner, pco_id, person), *map(remote.household_row, households)]
+        await remote.put(session, context.owner, rows, read_at, context.run_id)
+        await remote.met(session, context.run_id, MEMBER, [pco_id])
+        await remote.met(session, context.run_id, FAMILY, [one.pco_id for one in households])
 
 
-async def stage(
-    context: RunContext, rows: list[Resource], included: Included, *, total: int | None = None, again: bool = False
-) -> None:
-    """Store people, and the households that came with them, as they were read just now."""
-    read_at = context.resources.clock.now()
+async def _put_page(context: RunContext, rows: list[Resource], included: Included, *, total: int | None) -> None:
+    """Store people, and the households that came with them: those that are not as they were when last compared."""
+    read_at = context.now()
     people = {row.id: person_of(row, included) for row in rows}
-    households = _by_id(household_of(row) for row in included if row.type == "Household")
-    progress: dict[str, Any] = {} if again else {"done": Run.done + len(rows)}
+    households = {one.pco_id: one for one in _households(included)}
+    progress: dict[str, Any] = {"done": Run.done + len(rows)}
     if total is not None:
         progress["total"] = total
     async with context.step(**progress) as session:
-        known = await _hashes(session, context, people, households)
-        staged = [
-            _staged_person(pco_id, person, known.get((MEMBER, pco_id)), again=again)
+        known = await remote.compared_hashes(session, context.owner, people, households)
+        changed = [
+            remote.person_row(context.owner, pco_id, person)
             for pco_id, person in people.items()
+            if person is None or known.get((MEMBER, pco_id)) != person.hash
         ]
-        await _put(session, context, staged + _staged_households(households, known), read_at)
+        changed += [
+            remote.household_row(household)
+            for pco_id, household in households.items()
+            if known.get((FAMILY, pco_id)) != household.hash
+        ]
+        await remote.put(session, context.owner, changed, read_at, context.run_id)
+        await remote.met(session, context.run_id, MEMBER, people.keys())
+        await remote.met(session, context.run_id, FAMILY, households.keys())
 
 
-async def _stage_households(context: RunContext, rows: list[Resource]) -> None:
-    read_at = context.resources.clock.now()
-    households = _by_id(map(household_of, rows))
-    async with context.step() as session:
-        known = await _hashes(session, context, (), households)
-        await _put(session, context, _staged_households(households, known), read_at)
+def _households(included: Included) -> Iterable[RemoteHousehold]:
+    return [household_of(row) for row in included if row.type == "Household"]
 
 
-def _by_id(households: Iterable[RemoteHousehold]) -> dict[str, RemoteHousehold]:
-    return {household.pco_id: household for household in households}
+# --- who is not there -----------------------------------------------------------------------------------------------
 
 
-def _staged_person(pco_id: str, person: RemotePerson | None, known: bytes | None, *, again: bool) -> dict[str, Any]:
-    if person is None:
-        # Still not complete after a read of its own: a hash that fits nothing marks it as read, and as undecided.
-        return _staged(MEMBER, pco_id, INCOMPLETE, b"" if again else None)
-    found = person.hash
-    return _staged(MEMBER, pco_id, None if known == found else person.to_json(), found) | {
-        "email_keys": email_keys(person),
-        "name_keys": sorted(to_match(person).name_keys()),
-    }
+async def _missing(context: RunContext) -> None:
+    """Ask for each linked record that a complete pull did not meet: before anybody is matched.
 
-
-def _staged_households(
-    households: Mapping[str, RemoteHousehold], known: Mapping[tuple[str, str], bytes | None]
-) -> list[dict[str, Any]]:
-    return [
-        _staged(
-            FAMILY,
-            pco_id,
-            None if known.get((FAMILY, pco_id)) == household.hash else household.to_json(),
-            household.hash,
-        )
-        for pco_id, household in households.items()
-    ]
-
-
-def _staged(kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash: bytes | None) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "pco_id": pco_id,
-        "snapshot": snapshot,
-        "remote_hash": None if remote_hash is None else f"\\x{remote_hash.hex()}",
-        "email_keys": (),
-        "name_keys": (),
-    }
-
-
-async def _hashes(
-    session: AsyncSession, context: RunContext, people: Iterable[str], households: Iterable[str]
-) -> dict[tuple[str, str], bytes | None]:
-    """Of the records as they were when last compared, by kind and id."""
-    found = await session.execute(
-        select(Link.kind, Link.pco_id, Link.remote_hash).where(
-            Link.organization_id == context.organization_id,
-            Link.pco_organization_id == context.pco_organization_id,
-            Link.state == "linked",
-            or_(
-                and_(Link.kind == MEMBER, Link.pco_id == any_(literal(list(people), ARRAY(Text)))),
-                and_(Link.kind == FAMILY, Link.pco_id == any_(literal(list(households), ARRAY(Text)))),
-            ),
-        )
-    )
-    return {(kind, pco_id): remote_hash for kind, pco_id, remote_hash in found.tuples()}
-
-
-_PUT: Final = text(
+    Whoever is gone may have been added there again as somebody new. Not those made so lately that the pull may have
+    been too early to meet them.
     """
-    INSERT INTO staged (run_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, read_at)
-    SELECT :run_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, :read_at
-    FROM jsonb_to_recordset(:rows) AS page (
-        kind text, pco_id text, snapshot jsonb, remote_hash bytea, email_keys text[], name_keys text[]
-    )
-    ON CONFLICT (run_id, kind, pco_id) DO UPDATE SET
-        snapshot = excluded.snapshot, remote_hash = excluded.remote_hash, email_keys = excluded.email_keys,
-        name_keys = excluded.name_keys, read_at = excluded.read_at
-    """
-).bindparams(bindparam("run_id", type_=Uuid), bindparam("rows", type_=JSONB))
-"""A page in one statement: a row each costs more than reading it."""
+    if "missing" not in context.data:
+        async with context.step() as session:
+            began = (await session.get_one(Run, context.run_id)).started_at or context.now()
+            await remote.forget_strangers_not_met(session, context.owner, context.run_id, began)
+            connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
+            connection.mirrored = True
+            context.data |= {"missing": ["", ""], "began": began.isoformat()}
+    while batch := await _not_met(context):
+        for kind, pco_id in batch:
+            there = await is_there(context, kind, pco_id)
+            async with context.step() as session:
+                context.data["missing"] = [kind, pco_id]
+                link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
+                for row in await session.scalars(link):
+                    row.missing_since = None if there else row.missing_since or context.now()
 
 
-async def _put(session: AsyncSession, context: RunContext, rows: list[dict[str, Any]], read_at: datetime) -> None:
-    """Insert, last copy wins: offset pages can carry the same row twice."""
-    if rows:
-        await session.execute(_PUT, {"run_id": context.run_id, "read_at": read_at, "rows": rows})
+async def _not_met(context: RunContext) -> list[tuple[str, str]]:
+    """The next linked records, by kind and Planning Center's id, that the run has not met or asked for."""
+    began = datetime.fromisoformat(context.data["began"])
+    async with context.job.sessions() as session:
+        rows = await session.execute(
+            select(Link.kind, Link.pco_id)
+            .filter_by(**context.owner)
+            .where(
+                Link.state != "gone",
+                func.row(Link.kind, Link.pco_id) > func.row(*context.data["missing"]),
+                ~written_since(began - context.resources.horizon),
+                or_(
+                    (Link.kind == MEMBER) & ~remote.sighted(context.run_id, MEMBER, Link.pco_id),
+                    (Link.kind == FAMILY) & ~remote.sighted(context.run_id, FAMILY, Link.pco_id),
+                ),
+            )
+            .order_by(Link.kind, Link.pco_id)
+            .limit(_BATCH)
+        )
+        return [(kind, pco_id) for kind, pco_id in rows.tuples()]
+
+
+async def _until_mergers_show(context: RunContext) -> None:
+    """Wait until the log of mergers can be believed about whoever is missing, before it is read."""
+    async with context.job.sessions() as session:
+        newest = await session.scalar(
+            select(func.max(Link.missing_since)).filter_by(**context.owner, kind=MEMBER).where(Link.state != "gone")
+        )
+    if newest is not None:
+        await context.wait_until(newest + context.resources.horizon, WAITING_FOR_MERGERS)
+
+
+async def is_there(context: RunContext, kind: str, pco_id: str) -> bool:
+    """Whether Planning Center still has a person or household."""
+    try:
+        await context.pco.get(f"{PEOPLE if kind == MEMBER else HOUSEHOLDS}/{pco_id}")
+    except NotFound:
+        return False
+    return True

@@ -31,7 +31,6 @@ from people_sync.domain.sentences import (
     WAITING_FOR_READS,
     together,
 )
-from people_sync.storage import runs
 from people_sync.storage.tables import Change, Run
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
@@ -43,7 +42,6 @@ from servicekit.job_worker import JobContext
 BATCH: Final = 200
 _MOST_WAITS: Final = 6
 """How often a run waits for one record before it is left to the next run. A lost answer costs two."""
-_WAIT_STEP: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +98,7 @@ async def _all_of(context: RunContext, kind: str, one: Push) -> None:
         await _round(context, kind, one, waits)
         if not waits:
             return
-        await _wait_until(context, min(wait.until for wait in waits.values()))
+        await context.wait_until(min(wait.until for wait in waits.values()), WAITING_FOR_READS)
 
 
 async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> None:
@@ -160,17 +158,6 @@ async def _together(context: RunContext, changes: Sequence[Change], one: Push) -
         # All fail for the same reason (no connection, lease lost); the first one speaks for them.
         raise failed.exceptions[0] from failed
     return [(change, task.result()) for change, task in zip(changes, tasks, strict=True)]
-
-
-async def _wait_until(context: RunContext, until: datetime) -> None:
-    async with context.job.sessions.begin() as session:
-        await runs.change(session, context.run_id, waiting_for=WAITING_FOR_READS)
-    while (left := (until - context.resources.clock.now()).total_seconds()) > 0:
-        context.job.stop_if_requested()
-        context.job.check()
-        await asyncio.sleep(min(left, _WAIT_STEP))
-    async with context.job.sessions.begin() as session:
-        await runs.change(session, context.run_id, waiting_for=None)
 
 
 async def _push(context: RunContext, change: Change, one: Push) -> datetime | None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
@@ -19,8 +19,8 @@ from people_sync.domain.sentences import UNCHANGED, WAITING_FOR_RECONNECT, WAITI
 from people_sync.errors import NotConnected
 from people_sync.planning_center import latest, newest_person, organization_of
 from people_sync.resources import Resources
-from people_sync.storage import runs
-from people_sync.storage.tables import Change, Connection, Run, Settings, Staged
+from people_sync.storage import remote, runs
+from people_sync.storage.tables import Change, Connection, Remote, Run, Settings, Sighting
 from people_sync.usecases.history import RUN
 from people_sync.usecases.record.writer import Cause, policy_of
 from people_sync.usecases.run.apply import apply
@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 Phase = Callable[[RunContext], Awaitable[bool | None]]
 _WRITTEN: Final = {
-    "compare": "staged, link, member, family, family_member",
+    "compare": "remote, sighting, link, member, family, family_member",
     "push": "link, member, family, family_member",
 }
 PHASES: Final[dict[str, Phase]] = {"pull": pull, "compare": compare, "ask": ask, "apply": apply, "push": push}
@@ -110,7 +110,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
             .order_by(Run.created_at.desc())
             .limit(1)
         )
-        known_country = connection.country_code
+        known_country, mirrored = connection.country_code, connection.mirrored
         since = connection.cursor
     data = dict(job.data or {}) | {"answers": run.answers}
     country = known_country or await _country(job, pco, run.pco_organization_id, data)
@@ -141,6 +141,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         # Rows written just before the last run's cursor may not have been visible to it.
         since=since - horizon if since else None,
         alone_since=resources.clock.now() if job.fence > 1 or ended is None else ended,
+        mirrored=mirrored,
         data=data,
     )
 
@@ -174,8 +175,8 @@ async def _phases(context: RunContext) -> bool:
 
 async def _answered_late(context: RunContext) -> bool:
     async with context.job.sessions() as session:
-        oldest = await session.scalar(select(func.min(Staged.read_at)).where(Staged.run_id == context.run_id))
-    return oldest is not None and context.resources.clock.now() - oldest > PULL_LASTS
+        oldest = await session.scalar(select(func.min(Remote.read_at)).where(Remote.run_id == context.run_id))
+    return oldest is not None and context.now() - oldest > PULL_LASTS
 
 
 async def _start_over(context: RunContext, *, read_again: bool) -> None:
@@ -184,8 +185,10 @@ async def _start_over(context: RunContext, *, read_again: bool) -> None:
     Nothing was written yet, and what was answered stays answered. With `read_again` Planning Center is read anew too.
     """
     async with context.step(phase="pull", done=0, total=None) as session:
-        for rows in (Staged, Change) if read_again else (Change,):
-            await session.execute(delete(rows).where(rows.run_id == context.run_id))
+        await session.execute(delete(Change).where(Change.run_id == context.run_id))
+        if read_again:
+            await session.execute(delete(Sighting).where(Sighting.run_id == context.run_id))
+            await session.execute(update(Remote).where(Remote.run_id == context.run_id).values(run_id=None))
         kept = {"answers"} if read_again else context.data.keys() - {"phase", *COMPARED}
         context.data = {name: context.data[name] for name in context.data.keys() & kept}
 
@@ -206,8 +209,8 @@ async def _enter(context: RunContext, name: str) -> None:
         if name == "compare":
             total = await session.scalar(
                 select(func.count())
-                .select_from(Staged)
-                .where(Staged.run_id == context.run_id, Staged.snapshot.is_not(None))
+                .select_from(Remote)
+                .where(Remote.run_id == context.run_id, Remote.snapshot.is_not(None))
             )
         if name != "ask":
             await runs.change(session, context.run_id, phase=name, done=0, total=total)
@@ -233,15 +236,9 @@ async def _finish(context: RunContext) -> None:
     """Close the run: its numbers, the cursor, the next run's time. What was staged is let go."""
     async with context.job.sessions.begin() as session:
         await context.job.verify(session)
-        concerned = select(Change.pco_id).where(
-            Change.run_id == context.run_id, Change.kind == Staged.kind, Change.pco_id == Staged.pco_id
-        )
-        unchanged = await session.scalar(
-            select(func.count()).select_from(Staged).where(Staged.run_id == context.run_id, ~concerned.exists())
-        )
         found = await counts(session, context)
-        found[UNCHANGED] = found.get(UNCHANGED, 0) + (unchanged or 0)
-        await session.execute(delete(Staged).where(Staged.run_id == context.run_id))
+        found[UNCHANGED] = found.get(UNCHANGED, 0) + await _untouched(session, context)
+        await remote.let_go(session, context.run_id)
         now = context.resources.clock.now()
         connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
         if context.data.get("cursor"):
@@ -252,10 +249,24 @@ async def _finish(context: RunContext) -> None:
         await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
 
 
+async def _untouched(session: AsyncSession, context: RunContext) -> int:
+    """How many of those met needed nothing."""
+    met = (
+        select(Sighting.kind, func.unnest(Sighting.pco_ids).label("pco_id"))
+        .where(Sighting.run_id == context.run_id)
+        .distinct()
+        .subquery()
+    )
+    concerned = exists().where(
+        Change.run_id == context.run_id, Change.kind == met.c.kind, Change.pco_id == met.c.pco_id
+    )
+    return await session.scalar(select(func.count()).select_from(met).where(~concerned)) or 0
+
+
 async def _end(job: JobContext, state: str, message: str) -> None:
     async with job.sessions.begin() as session:
         await job.verify(session)
-        await session.execute(delete(Staged).where(Staged.run_id == job.id))
+        await remote.let_go(session, job.id)
         connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
         now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         if connection.state == "connected" and connection.next_run_at is None:

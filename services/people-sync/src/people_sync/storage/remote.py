@@ -1,0 +1,245 @@
+"""The mirror: what was last read of every person and household in Planning Center.
+
+It lasts, so that matching, *gone*, adoption and "who else has this email" know the same in a full run, in an
+incremental one, and right before a creation. Records are found by keys that hold the tenant: an email that many
+churches use as a placeholder leads to one church's people.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Exists,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.matching import Peer
+from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, email_keys, to_match
+from people_sync.storage.tables import Link, Remote, Sighting
+
+Owner = Mapping[str, str]
+"""`organization_id` and `pco_organization_id`."""
+
+
+def person_row(owner: Owner, pco_id: str, person: RemotePerson | None) -> dict[str, Any]:
+    """A person as read; None if the answer did not carry everything."""
+    if person is None:
+        return _row(MEMBER, pco_id, None, None)
+    emails, names = email_keys(person), sorted(to_match(person).name_keys())
+    keys = [lookup_key(owner, "email", one) for one in emails] + [lookup_key(owner, "name", one) for one in names]
+    return _row(MEMBER, pco_id, person.to_json(), person.hash) | {
+        "email_keys": emails,
+        "name_keys": names,
+        "keys": sorted(set(keys)),
+    }
+
+
+def household_row(household: RemoteHousehold) -> dict[str, Any]:
+    """A household as read."""
+    return _row(FAMILY, household.pco_id, household.to_json(), household.hash)
+
+
+def _row(kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash: bytes | None) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "pco_id": pco_id,
+        "snapshot": snapshot,
+        "remote_hash": None if remote_hash is None else f"\\x{remote_hash.hex()}",
+        "email_keys": (),
+        "name_keys": (),
+        "keys": (),
+    }
+
+
+def lookup_key(owner: Owner, what: str, value: str) -> int:
+    """What an email or a name of one church is found by, as a signed 64-bit number."""
+    content = "\0".join((owner["organization_id"], owner["pco_organization_id"], what, value))
+    return int.from_bytes(blake2b(content.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+_PUT: Final = text(
+    """
+    INSERT INTO remote AS known (
+        organization_id, pco_organization_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, keys,
+        read_at, again, run_id
+    )
+    SELECT :organization_id, :pco_organization_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, keys,
+        :read_at, snapshot IS NULL, :run_id
+    FROM jsonb_to_recordset(:rows) AS page (
+        kind text, pco_id text, snapshot jsonb, remote_hash bytea, email_keys text[], name_keys text[], keys bigint[]
+    )
+    ON CONFLICT (organization_id, pco_organization_id, kind, pco_id) DO UPDATE SET
+        snapshot = coalesce(excluded.snapshot, known.snapshot),
+        remote_hash = coalesce(excluded.remote_hash, known.remote_hash),
+        email_keys = CASE WHEN excluded.snapshot IS NULL THEN known.email_keys ELSE excluded.email_keys END,
+        name_keys = CASE WHEN excluded.snapshot IS NULL THEN known.name_keys ELSE excluded.name_keys END,
+        keys = CASE WHEN excluded.snapshot IS NULL THEN known.keys ELSE excluded.keys END,
+        read_at = excluded.read_at, again = excluded.again, run_id = coalesce(excluded.run_id, known.run_id)
+    WHERE known.read_at <= excluded.read_at
+    """
+).bindparams(
+    bindparam("run_id", type_=Uuid), bindparam("rows", type_=JSONB), bindparam("read_at", type_=DateTime(timezone=True))
+)
+"""A page in one statement: a row each costs more than reading it. The last read wins, whoever made it."""
+
+
+async def put(
+    session: AsyncSession, owner: Owner, rows: list[dict[str, Any]], read_at: datetime, run_id: UUID | None
+) -> None:
+    """Store records as they were read at an instant. `run_id`: the run that is to look at them.
+
+    An incomplete read leaves what was known before and is marked, so that the record is read again.
+    """
+    if rows:
+        await session.execute(_PUT, {**owner, "run_id": run_id, "read_at": read_at, "rows": rows})
+
+
+async def met(session: AsyncSession, run_id: UUID, kind: str, pco_ids: Collection[str]) -> None:
+    """Note that a run met these, whether they had changed or not."""
+    if pco_ids:
+        session.add(Sighting(run_id=run_id, kind=kind, pco_ids=list(pco_ids)))
+
+
+def sighted(run_id: UUID, kind: str, pco_id: Any) -> Exists:
+    """Whether a run met the record of the statement around it. Hashed once per statement, whatever the pages."""
+    seen = (
+        select(func.unnest(Sighting.pco_ids).label("pco_id"))
+        .where(Sighting.run_id == run_id, Sighting.kind == kind)
+        .subquery()
+    )
+    return exists().where(seen.c.pco_id == pco_id)
+
+
+async def compared_hashes(
+    session: AsyncSession, owner: Owner, people: Iterable[str], households: Iterable[str]
+) -> dict[tuple[str, str], bytes | None]:
+    """Of the records as they were when last compared, by kind and id; those that the mirror has as well."""
+    found = await session.execute(
+        select(Link.kind, Link.pco_id, Link.remote_hash)
+        .join(
+            Remote,
+            (Remote.organization_id == Link.organization_id)
+            & (Remote.pco_organization_id == Link.pco_organization_id)
+            & (Remote.kind == Link.kind)
+            & (Remote.pco_id == Link.pco_id),
+        )
+        .where(
+            Remote.remote_hash == Link.remote_hash,
+            Link.missing_since.is_(None),
+            Link.organization_id == owner["organization_id"],
+            Link.pco_organization_id == owner["pco_organization_id"],
+            Link.state == "linked",
+            or_(
+                and_(Link.kind == MEMBER, Link.pco_id == any_(literal(list(people), ARRAY(Text)))),
+                and_(Link.kind == FAMILY, Link.pco_id == any_(literal(list(households), ARRAY(Text)))),
+            ),
+        )
+    )
+    return {(kind, pco_id): remote_hash for kind, pco_id, remote_hash in found.tuples()}
+
+
+async def peers(session: AsyncSession, owner: Owner, emails: Collection[str]) -> list[Peer]:
+    """Everybody in Planning Center with one of these emails."""
+    rows = await session.execute(
+        select(Remote.pco_id, Remote.name_keys, Remote.email_keys)
+        .filter_by(**owner, kind=MEMBER)
+        .where(has_key(owner, "email", emails))
+    )
+    return [Peer(row.pco_id, frozenset(row.name_keys), frozenset(row.email_keys)) for row in rows]
+
+
+def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[bool]:
+    """Whether the record has one of these emails, or names."""
+    overlap: ColumnElement[bool] = Remote.keys.overlap(
+        literal([lookup_key(owner, what, one) for one in values], ARRAY(BigInteger))
+    )
+    return overlap
+
+
+async def look_again(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> None:
+    """Nothing could be decided about these: the next run reads them again, whether they change or not."""
+    if pco_ids:
+        await session.execute(_of(update(Remote), owner, kind, pco_ids).values(again=True))
+
+
+async def not_shown(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> None:
+    """A read answered 404: the run that met them before has nothing to decide about them."""
+    if pco_ids:
+        await session.execute(_of(update(Remote), owner, kind, pco_ids).values(run_id=None))
+
+
+async def forget(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> None:
+    """These are not in Planning Center any more."""
+    if pco_ids:
+        await session.execute(_of(delete(Remote), owner, kind, pco_ids))
+
+
+def _of(statement: Any, owner: Owner, kind: str, pco_ids: Collection[str]) -> Any:
+    return statement.where(
+        Remote.organization_id == owner["organization_id"],
+        Remote.pco_organization_id == owner["pco_organization_id"],
+        Remote.kind == kind,
+        Remote.pco_id == any_(literal(list(pco_ids), ARRAY(Text))),
+    ).execution_options(synchronize_session=False)
+
+
+async def forget_strangers_not_met(session: AsyncSession, owner: Owner, run_id: UUID, since: datetime) -> None:
+    """After a complete pull: who is neither linked nor met is not there any more."""
+    for kind in (MEMBER, FAMILY):
+        linked = exists().where(
+            Link.organization_id == Remote.organization_id,
+            Link.pco_organization_id == Remote.pco_organization_id,
+            Link.kind == Remote.kind,
+            Link.pco_id == Remote.pco_id,
+        )
+        await session.execute(
+            delete(Remote)
+            .where(
+                Remote.organization_id == owner["organization_id"],
+                Remote.pco_organization_id == owner["pco_organization_id"],
+                Remote.kind == kind,
+                Remote.read_at < since,
+                ~linked,
+                ~sighted(run_id, kind, Remote.pco_id),
+            )
+            .execution_options(synchronize_session=False)
+        )
+
+
+async def let_go(session: AsyncSession, run_id: UUID) -> None:
+    """Forget what a run met, and the values of those on which both sides agree: the link has them."""
+    await session.execute(delete(Sighting).where(Sighting.run_id == run_id))
+    agreed = exists().where(
+        Link.organization_id == Remote.organization_id,
+        Link.pco_organization_id == Remote.pco_organization_id,
+        Link.kind == Remote.kind,
+        Link.pco_id == Remote.pco_id,
+        Link.remote_hash == Remote.remote_hash,
+    )
+    await session.execute(
+        update(Remote)
+        .where(Remote.run_id == run_id, Remote.snapshot.is_not(None), agreed)
+        .values(snapshot=None)
+        .execution_options(synchronize_session=False)
+    )
