@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, or_, select, update
+from sqlalchemy import ColumnElement, Exists, Select, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -14,7 +14,7 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import PersonValues, partial_from_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
-from people_sync.storage.tables import FamilyMember, Link
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
 
 AT_ONCE: Final = "*"
 """In `Link.agreed_at`: the time of every field that is not named."""
@@ -77,6 +77,33 @@ async def tie_again(
 def ended(link: type[Link]) -> ColumnElement[bool]:
     """Whether the link's counterpart is gone, or not there when it was asked for last."""
     return or_(link.state == "gone", link.missing_since.is_not(None))
+
+
+def links_to(owner: Mapping[str, str], kind: str, record: type[Member] | type[Family]) -> Select[Any]:
+    """Links of one kind with their records, as (link, record)."""
+    statement: Select[Any] = select(Link).add_columns(record)
+    return statement.join(record, record.id == Link.record_id).where(
+        Link.organization_id == owner["organization_id"],
+        Link.pco_organization_id == owner["pco_organization_id"],
+        Link.kind == kind,
+    )
+
+
+def has_link(
+    owner: Mapping[str, str],
+    kind: str,
+    record: type[Member] | type[Family],
+    *where: ColumnElement[bool],
+    link: type[Link] = Link,
+) -> Exists:
+    """Whether a record of the statement around it has a link in this Planning Center organization."""
+    return exists().where(
+        link.record_id == record.id,
+        link.kind == kind,
+        link.organization_id == owner["organization_id"],
+        link.pco_organization_id == owner["pco_organization_id"],
+        *where,
+    )
 
 
 async def in_no_household(session: AsyncSession, owner: Mapping[str, str], member_id: UUID) -> None:

@@ -28,7 +28,7 @@ from people_sync.domain.values import value_to_json
 from people_sync.storage import runs
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Change, Link, Member, Remote, Settings
-from people_sync.usecases.run.compare import name_of
+from people_sync.usecases.record.decide_people import name_of
 from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
 

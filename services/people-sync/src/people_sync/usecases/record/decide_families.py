@@ -1,0 +1,143 @@
+"""What households as read need on either side."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY
+from people_sync.domain.families import household_values, is_created, match_family
+from people_sync.domain.merge import FamilyMerge, merge_family
+from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
+from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREATED_THERE, LINKED, updated
+from people_sync.domain.writes import confirmed_of_family, family_believable_at
+from people_sync.storage.families import family_values, pco_ids_of
+from people_sync.storage.links import agree, family_base_of, has_link, kept_different, links_to
+from people_sync.storage.tables import Creation, Family, Link, Remote
+from people_sync.storage.writes import writes_of
+from people_sync.usecases.record.decide_people import compared, in_conflict, later, settle_writes
+from people_sync.usecases.record.effects import carried_out
+from people_sync.usecases.record.families import people_known, people_met, record_ids, unlinked_families, without_unmet
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.writer import Writer
+
+
+async def decide_households(session: AsyncSession, writer: Writer, staged: Sequence[Remote]) -> list[Planned]:
+    households = {row.pco_id: household_from_snapshot(row.snapshot or {}) for row in staged}
+    hashes = {row.pco_id: row.remote_hash for row in staged}
+    read_at = {row.pco_id: row.read_at for row in staged}
+    people = await record_ids(session, writer, [pco_id for h in households.values() for pco_id in h.person_ids])
+    found = await session.execute(
+        links_to(writer.owner, FAMILY, Family).where(Link.pco_id.in_(list(households))).with_for_update(of=Link)
+    )
+    pairs = found.all()
+    ours = await family_values(session, writer.owner, [family for _, family in pairs])
+    conflicts = await in_conflict(session, writer, [family.id for _, family in pairs])
+    written = await writes_of(session, [link.id for link, _ in pairs])
+    settled: dict[datetime, list[int]] = {}
+    effects: list[dict[str, Any]] = []
+    rows: list[Planned] = []
+    for link, family in pairs:
+        household = households.pop(link.pco_id)
+        theirs = household_values(household, people)
+        if family.deleted_at is not None:
+            link.remote_hash = hashes[link.pco_id]
+            continue
+        writes = written.get(link.id, [])
+        if family_believable_at(writes, theirs, writer.reading(read_at[link.pco_id])):
+            rows.append(later(FAMILY, link.pco_id, household.name, record_id=family.id))
+            continue
+        base = family_base_of(link, writes, theirs)
+        result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link))
+        result = without_unmet(result, await people_met(session, writer, result.remove_from_ours))
+        unknown = bool(set(household.person_ids) - people.keys())
+        change = _family_change(result, family, household, family.id in conflicts)
+        if change:
+            rows.append(change)
+        elif not unknown:
+            members = sorted(result.agreed_members)
+            agree(link, {**base, **result.fields.agreed, "members": members}, read_at[household.pco_id])
+            compared(link, hashes[household.pco_id], family.version)
+            if writes:
+                effects += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
+                settled.setdefault(read_at[household.pco_id], []).append(link.id)
+    await settle_writes(session, writer, settled, effects)
+    return rows + await _strange_households(session, writer, households, people)
+
+
+def _family_change(
+    result: FamilyMerge, family: Family, household: RemoteHousehold, conflict_open: bool
+) -> Planned | None:
+    fields = result.fields
+    ours = bool(fields.to_ours or result.add_to_ours or result.remove_from_ours)
+    here = bool(ours or fields.conflicts or conflict_open)
+    there = bool(fields.to_theirs or result.add_to_theirs or result.remove_from_theirs)
+    if not here and not there:
+        return None
+    return Planned(
+        kind=FAMILY,
+        record_id=family.id,
+        pco_id=household.pco_id,
+        name=household.name,
+        here="planned" if here else "none",
+        there="planned" if there else "none",
+        outcome=CONFLICT if fields.conflicts else updated(ours=ours, theirs=there, otherwise=CONVERGED),
+    )
+
+
+async def _strange_households(
+    session: AsyncSession, writer: Writer, households: dict[str, RemoteHousehold], people: dict[str, UUID]
+) -> list[Planned]:
+    """Households without a link: ours whose answer was lost, the family of the same people, or a new one."""
+    adopted = await _adopted_households(session, writer, list(households.values()))
+    rows: list[Planned] = [_home(family, households.pop(pco_id), CREATED_THERE) for pco_id, family in adopted.items()]
+    members = {people[pco_id] for household in households.values() for pco_id in household.person_ids & people.keys()}
+    families = await unlinked_families(session, writer, members)
+    taken: set[UUID] = set(adopted.values())
+    for household in sorted(households.values(), key=lambda household: int(household.pco_id)):
+        theirs = people_known(household, people)
+        family = match_family(household.name, theirs, {k: v for k, v in families.items() if k not in taken})
+        if family is not None:
+            taken.add(family)
+        if theirs or family is not None:
+            rows.append(_home(family or uuid4(), household, LINKED if family else CREATED_HERE))
+    return rows
+
+
+def _home(family_id: UUID, household: RemoteHousehold, outcome: str) -> Planned:
+    return Planned(
+        kind=FAMILY,
+        record_id=family_id,
+        pco_id=household.pco_id,
+        name=household.name,
+        here="planned",
+        outcome=outcome,
+    )
+
+
+async def _adopted_households(
+    session: AsyncSession, writer: Writer, households: Sequence[RemoteHousehold]
+) -> dict[str, UUID]:
+    """Households made by us whose answer was lost, by Planning Center's id: an intent without an answer fits them."""
+    creations = await session.execute(
+        select(Creation.record_id, Creation.content)
+        .filter_by(**writer.owner, kind=FAMILY, state="sent")
+        .join(Family, Family.id == Creation.record_id)
+        .where(Creation.content.is_not(None), ~has_link(writer.owner, FAMILY, Family, Link.state != "gone"))
+    )
+    sent = {record_id: content or {} for record_id, content in creations.tuples()}
+    pco_ids = await pco_ids_of(
+        session, writer.owner, {member for content in sent.values() for member in content["members"]}
+    )
+    found: dict[str, UUID] = {}
+    for record_id, content in sent.items():
+        people = frozenset(pco_ids[member] for member in content["members"] if member in pco_ids)
+        for household in households:
+            there = frozenset(household.person_ids)
+            if household.pco_id not in found and is_created(content["name"], people, household.name, there):
+                found[household.pco_id] = record_id
+                break
+    return found

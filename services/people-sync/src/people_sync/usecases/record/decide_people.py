@@ -1,0 +1,220 @@
+"""What people as read need on either side; nothing is written but bookkeeping."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from people_sync.domain.matching import Held, Matched
+from people_sync.domain.merge import Merge, merge
+from people_sync.domain.planning_center import RemotePerson, is_whom_we_sent, person_from_snapshot
+from people_sync.domain.sentences import (
+    CONFLICT,
+    CONVERGED,
+    CREATED_HERE,
+    CREATED_THERE,
+    HELD,
+    LATER,
+    LINKED,
+    OUTCOMES,
+    updated,
+)
+from people_sync.domain.values import to_json
+from people_sync.domain.writes import confirmed, person_believable_at
+from people_sync.storage.links import agree, base_of, has_link, kept_different, links_to
+from people_sync.storage.records import values_of
+from people_sync.storage.tables import Conflict, Creation, Effect, Link, Member, Remote
+from people_sync.storage.writes import settle, writes_of
+from people_sync.usecases.record.effects import carried_out
+from people_sync.usecases.record.matching import candidates_of
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.writer import Writer
+
+DIFFERS: Final = "differs"
+"""Cause of a change in which the organization's first-match choice decides at least one field."""
+
+
+async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[Remote]) -> list[Planned]:
+    rows: list[Planned] = []
+    people: dict[str, RemotePerson] = {}
+    for row in staged:
+        if row.again or row.snapshot is None:
+            # The read did not carry everything: the mirror remembers to read this one again.
+            rows.append(later(MEMBER, row.pco_id, f"Person {row.pco_id}"))
+        else:
+            people[row.pco_id] = person_from_snapshot(row.snapshot)
+    read_at = {row.pco_id: row.read_at for row in staged}
+    hashes = {row.pco_id: row.remote_hash for row in staged}
+    linked = await _linked_members(session, writer, list(people))
+    conflicts = await in_conflict(session, writer, [member.id for _, member in linked.values()])
+    written = await writes_of(session, [link.id for link, _ in linked.values()])
+    settled: dict[datetime, list[int]] = {}
+    effects: list[dict[str, Any]] = []
+    for pco_id, (link, member) in linked.items():
+        person = people.pop(pco_id)
+        writes = written.get(link.id, [])
+        if person_believable_at(writes, person.values, writer.reading(read_at[pco_id]), writer.country):
+            rows.append(later(MEMBER, pco_id, name_of(person), record_id=member.id))
+        elif member.deleted_at is not None:
+            link.remote_hash = hashes[pco_id]
+        else:
+            base = base_of(link, writes, person.values, writer.country)
+            result = merge(
+                base,
+                values_of(member),
+                person.values,
+                writer.policy,
+                kept_different(link),
+            )
+            change = _person_change(result, member, person, member.id in conflicts)
+            if change:
+                rows.append(change)
+            else:
+                agree(link, to_json(base | dict(result.agreed)), read_at[pco_id])
+                link.contacts = dict(person.contacts)
+                compared(link, hashes[pco_id], member.version)
+                if writes:
+                    mine = confirmed(writes, person.values, writer.country)
+                    effects += carried_out(writer, MEMBER, member.id, writes, mine)
+                    settled.setdefault(read_at[pco_id], []).append(link.id)
+    await settle_writes(session, writer, settled, effects)
+    return rows + await _strangers(session, writer, people)
+
+
+def _person_change(result: Merge, member: Member, person: RemotePerson, conflict_open: bool) -> Planned | None:
+    """What a linked person needs; None when both sides agree on everything."""
+    ours = bool(result.to_ours or member.active != person.active)
+    here = bool(ours or result.conflicts or conflict_open)
+    there = bool(result.to_theirs)
+    if not here and not there:
+        return None
+    return Planned(
+        kind=MEMBER,
+        record_id=member.id,
+        pco_id=person.pco_id,
+        name=name_of(person),
+        here="planned" if here else "none",
+        there="planned" if there else "none",
+        outcome=CONFLICT if result.conflicts else updated(ours=ours, theirs=there, otherwise=CONVERGED),
+        cause=DIFFERS if result.first_match else None,
+    )
+
+
+def compared(link: Link, remote_hash: bytes | None, version: int) -> None:
+    """Note that both sides were compared and agree: bookkeeping, no value of anybody changes."""
+    link.remote_hash = remote_hash
+    link.compared_version = version
+    link.state, link.missing_since = "linked", None
+
+
+async def settle_writes(
+    session: AsyncSession, writer: Writer, settled: Mapping[datetime, Collection[int]], effects: list[dict[str, Any]]
+) -> None:
+    """`settled`: links by when they were read. `effects`: what writes without an answer evidently did."""
+    for read_at, link_ids in settled.items():
+        await settle(session, link_ids, writer.reading(read_at))
+    if effects:
+        await session.execute(insert(Effect), effects)
+
+
+async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> list[Planned]:
+    """People who are not linked: ours whose answer was lost, matches, doubtful ones, new ones."""
+    if not people:
+        return []
+    adopted = [
+        _linking(member, people.pop(pco_id), CREATED_THERE)
+        for pco_id, member in (await _adopted(session, writer, people)).items()
+    ]
+    rows: list[Planned] = []
+    outcomes = await candidates_of(session, writer, list(people.values()), {row.record_id for row in adopted})
+    for pco_id, person in people.items():
+        outcome = outcomes[pco_id]
+        if isinstance(outcome, Matched):
+            rows.append(_linking(UUID(outcome.member_id), person, LINKED))
+        elif isinstance(outcome, Held):
+            rows.append(
+                Planned(
+                    kind=MEMBER,
+                    pco_id=pco_id,
+                    name=name_of(person),
+                    here="planned",
+                    outcome=HELD,
+                    sentence=" ".join(outcome.reasons),
+                )
+            )
+        else:
+            rows.append(_linking(uuid4(), person, CREATED_HERE))
+    return adopted + rows
+
+
+def _linking(member_id: UUID, person: RemotePerson, outcome: str) -> Planned:
+    return Planned(
+        kind=MEMBER,
+        record_id=member_id,
+        pco_id=person.pco_id,
+        name=name_of(person),
+        here="planned",
+        outcome=outcome,
+    )
+
+
+async def _adopted(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> dict[str, UUID]:
+    """People made by us whose answer was lost: they carry the marker, and the name, of an intent without an answer."""
+    markers = {person.remote_id: pco_id for pco_id, person in people.items() if person.remote_id is not None}
+    rows = await session.execute(
+        select(Creation.marker, Creation.record_id, Creation.content)
+        .join(Member, Member.id == Creation.record_id)
+        .where(
+            Creation.organization_id == writer.organization_id,
+            Creation.pco_organization_id == writer.pco_organization_id,
+            Creation.kind == MEMBER,
+            Creation.state == "sent",
+            Creation.marker.in_(markers),
+            ~has_link(writer.owner, MEMBER, Member, Link.state != "gone"),
+        )
+    )
+    return {
+        markers[marker]: record_id
+        for marker, record_id, content in rows.tuples()
+        if is_whom_we_sent(people[markers[marker]], content or {})
+    }
+
+
+async def _linked_members(session: AsyncSession, writer: Writer, pco_ids: list[str]) -> dict[str, tuple[Link, Member]]:
+    rows = await session.execute(
+        links_to(writer.owner, MEMBER, Member).where(Link.pco_id.in_(pco_ids)).with_for_update(of=Link)
+    )
+    return {link.pco_id: (link, member) for link, member in rows}
+
+
+async def in_conflict(session: AsyncSession, writer: Writer, record_ids: list[UUID]) -> set[UUID]:
+    """Which of these records have an open conflict."""
+    rows = await session.scalars(
+        select(Conflict.record_id).where(
+            Conflict.organization_id == writer.organization_id,
+            Conflict.record_id.in_(record_ids),
+            Conflict.state == "open",
+        )
+    )
+    return set(rows)
+
+
+def later(kind: str, pco_id: str, name: str, record_id: UUID | None = None) -> Planned:
+    return Planned(
+        kind=kind,
+        record_id=record_id,
+        pco_id=pco_id,
+        name=name,
+        outcome=LATER,
+        sentence=OUTCOMES[LATER],
+    )
+
+
+def name_of(person: RemotePerson) -> str:
+    """The display name of a person in Planning Center."""
+    return f"{person.values.first_name} {person.values.last_name}".strip() or f"Person {person.pco_id}"

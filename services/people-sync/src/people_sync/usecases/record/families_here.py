@@ -1,0 +1,264 @@
+"""Taking households over here: names, who joins and who leaves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY
+from people_sync.domain.canonical import name_key
+from people_sync.domain.families import household_values
+from people_sync.domain.merge import FamilyMerge, merge_family
+from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
+from people_sync.domain.sentences import CREATED_THERE, LINKED
+from people_sync.domain.writes import confirmed_of_family, family_believable_at
+from people_sync.storage.families import family_values
+from people_sync.storage.links import NOTHING_AGREED, agree, family_base_of, kept_different, tie_again
+from people_sync.storage.tables import Family, FamilyMember, Link, Remote
+from people_sync.storage.writes import writes_of
+from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
+from people_sync.usecases.publishing import touch_members
+from people_sync.usecases.record.decide_people import settle_writes
+from people_sync.usecases.record.effects import Effects, carried_out, noted, touch_family
+from people_sync.usecases.record.families import (
+    people_met,
+    record_ids,
+    still_matched,
+    still_new,
+    unlinked_families,
+    without_unmet,
+)
+from people_sync.usecases.record.matching import not_created_yet
+from people_sync.usecases.record.people_here import (
+    as_read,
+    close_intent,
+    count_outcome,
+    decide_later,
+    deleted_meanwhile,
+    locked_links,
+    locked_members,
+    unanswered,
+)
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.writer import Writer
+
+
+@dataclass(slots=True)
+class _Memberships:
+    """Who joins and leaves which family here in one batch."""
+
+    joining: list[dict[str, Any]] = field(default_factory=list)
+    leaving: list[tuple[UUID, UUID]] = field(default_factory=list)
+
+
+async def take_families_over(
+    session: AsyncSession, writer: Writer, changes: Sequence[Planned], effects: Effects
+) -> None:
+    pco_ids = [change.pco_id for change in changes]
+    staged = await as_read(session, writer, FAMILY, pco_ids)
+    households = {pco_id: household_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
+    people = await record_ids(session, writer, [one for h in households.values() for one in h.person_ids])
+    families = await _locked_families(session, writer, [change.record_id for change in changes if change.record_id])
+    links = await locked_links(session, writer, FAMILY, pco_ids)
+    strange = [change for change in changes if change.pco_id not in links]
+    links |= await _homes(session, writer, strange, households, people, families, effects)
+    ours = await family_values(session, writer.owner, list(families.values()))
+    conflicts = await open_conflicts_of(session, writer.organization_id, families)
+    written = await writes_of(session, [link.id for link in links.values()])
+    settled: dict[datetime, list[int]] = {}
+    moves = _Memberships()
+    now = writer.now()
+    for change in changes:
+        change.here = "done"
+        pco_id = str(change.pco_id)
+        family, link = families.get(change.record_id), links.get(pco_id)  # type: ignore[arg-type] # planned with a record
+        if family is not None and family.deleted_at is not None:
+            deleted_meanwhile(change)
+            continue
+        if family is None or link is None or link.record_id != family.id:
+            decide_later(change)
+            continue
+        theirs = household_values(households[pco_id], people)
+        writes = written.get(link.id, [])
+        if family_believable_at(writes, theirs, writer.reading(staged[pco_id].read_at)):
+            decide_later(change)
+            continue
+        base = family_base_of(link, writes, theirs)
+        if writes:
+            effects.rows += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
+            settled.setdefault(staged[pco_id].read_at, []).append(link.id)
+        result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link))
+        result = without_unmet(result, await people_met(session, writer, result.remove_from_ours))
+        _take_family_over(writer, family, result, moves, effects)
+        if not link.compared_version:
+            # So that the platform learns of the link, also where no value moved.
+            touch_family(writer, family, effects)
+        conflict = conflicts.get(family.id)
+        ours_moves = bool(result.fields.to_ours or result.add_to_ours or result.remove_from_ours)
+        count_outcome(change, result.fields, conflict, ours=ours_moves, theirs=_goes_there(result))
+        if result.fields.conflicts:
+            effects.conflicts += open_conflict(session, link, result.fields.conflicts, conflict, now)
+        elif conflict:
+            effects.conflicts.append(close(conflict, "converged", now))
+        _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
+    await settle_writes(session, writer, settled, [])
+    await _move(session, writer, moves, effects)
+
+
+async def _homes(
+    session: AsyncSession,
+    writer: Writer,
+    changes: Sequence[Planned],
+    households: Mapping[str, RemoteHousehold],
+    people: dict[str, UUID],
+    families: dict[UUID, Family],
+    effects: Effects,
+) -> dict[str, Link]:
+    """Links for households that had none, with the new ones among `families`: these can have changed since."""
+    of_change = {change: households[str(change.pco_id)] for change in changes}
+    new = await still_new(session, writer, [one for c, one in of_change.items() if c.record_id not in families], people)
+    matched = {c.record_id: one for c, one in of_change.items() if c.record_id and c.outcome == LINKED}
+    homes = await still_matched(session, writer, matched, people)
+    adopted = [change for change in changes if change.outcome == CREATED_THERE]
+    known = [change for change in changes if change.pco_id in new or change.record_id in homes]
+    links = await _family_links(session, writer, known + adopted)
+    creations = await unanswered(session, writer, FAMILY, [link.record_id for link in links.values()])
+    now = writer.now()
+    for link in links.values():
+        if link.record_id in creations:
+            close_intent(
+                creations[link.record_id], link, now, same=link.pco_id in {change.pco_id for change in adopted}
+            )
+    for change in known:
+        if change.pco_id in new and change.pco_id in links:
+            made = _new_family(session, writer, change, of_change[change], effects)
+            families[made.id] = made
+    # Which was put off may be a family that this run would create there.
+    strangers = [household for change, household in of_change.items() if change.pco_id not in links]
+    members = {people[pco_id] for household in strangers for pco_id in household.person_ids if pco_id in people}
+    maybe = await unlinked_families(session, writer, members) if members else {}
+    await not_created_yet(session, writer, FAMILY, maybe)
+    await session.flush()
+    return links
+
+
+def _new_family(
+    session: AsyncSession, writer: Writer, change: Planned, household: RemoteHousehold, effects: Effects
+) -> Family:
+    now = writer.now()
+    family = Family(
+        id=change.record_id,
+        organization_id=writer.organization_id,
+        name=household.name,
+        name_key=name_key(household.name, ""),
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+    session.add(family)
+    effects.families[family.id] = family
+    return family
+
+
+async def _family_links(session: AsyncSession, writer: Writer, changes: Sequence[Planned]) -> dict[str, Link]:
+    """Links for households that had none; not for one whose family was linked to another meanwhile."""
+    if not changes:
+        return {}
+    rows: list[dict[str, Any]] = [
+        {**writer.owner, "kind": FAMILY, "record_id": change.record_id, "pco_id": change.pco_id, **NOTHING_AGREED}
+        for change in changes
+    ]
+    made = {
+        link.pco_id: link for link in await session.scalars(insert(Link).on_conflict_do_nothing().returning(Link), rows)
+    }
+    for change in changes:
+        if change.pco_id not in made:
+            again = await tie_again(session, writer.owner, FAMILY, change.record_id, change.pco_id)
+            made |= {again.pco_id: again} if again else {}
+    return made
+
+
+def _take_family_over(
+    writer: Writer, family: Family, result: FamilyMerge, moves: _Memberships, effects: Effects
+) -> None:
+    fields = result.fields
+
+    def note(name: str, old: Any, new: Any, rule: str) -> None:
+        effects.rows.append(noted(writer, FAMILY, family.id, name, old, new, rule=rule))
+
+    if not (fields.to_ours or result.add_to_ours or result.remove_from_ours):
+        return
+    for name, value in fields.to_ours.items():
+        note(name, fields.replaced[name], value, fields.reasons[name])
+    if "name" in fields.to_ours:
+        family.name = fields.to_ours["name"]
+        family.name_key = name_key(family.name, "")
+    if "primary_contact" in fields.to_ours:
+        primary = fields.to_ours["primary_contact"]
+        family.primary_contact_id = UUID(primary) if primary else None
+    for member in sorted(result.add_to_ours):
+        moves.joining.append(
+            {"family_id": family.id, "member_id": UUID(member), "organization_id": writer.organization_id}
+        )
+        note("members", None, member, "changed")
+    for member in sorted(result.remove_from_ours):
+        moves.leaving.append((family.id, UUID(member)))
+        note("members", member, None, "changed")
+    touch_family(writer, family, effects)
+
+
+async def _move(session: AsyncSession, writer: Writer, moves: _Memberships, effects: Effects) -> None:
+    """Write memberships, and publish the members again: a member's record names its families."""
+    if moves.joining:
+        await session.execute(insert(FamilyMember).on_conflict_do_nothing(), moves.joining)
+    if moves.leaving:
+        await session.execute(
+            delete(FamilyMember).where(tuple_(FamilyMember.family_id, FamilyMember.member_id).in_(moves.leaving))
+        )
+    concerned = {row["member_id"] for row in moves.joining} | {member for _, member in moves.leaving}
+    members = await locked_members(session, writer, sorted(concerned - effects.members.keys()))
+    await touch_members(session, list(members.values()), writer.now())
+    effects.members |= members
+
+
+def _goes_there(result: FamilyMerge) -> bool:
+    return bool(result.fields.to_theirs or result.add_to_theirs or result.remove_from_theirs)
+
+
+def _agree_family(
+    change: Planned,
+    link: Link,
+    family: Family,
+    household: RemoteHousehold,
+    base: Mapping[str, Any],
+    result: FamilyMerge,
+    row: Remote,
+    people: dict[str, UUID],
+    now: datetime,
+) -> None:
+    fields = result.fields
+    members = (result.agreed_members - result.remove_from_ours) | result.add_to_ours
+    agree(link, {**base, **fields.agreed, **fields.to_ours, "members": sorted(members)}, now)
+    link.state, link.missing_since = "linked", None
+    if _goes_there(result):
+        change.there = "planned"
+    else:
+        # While somebody in it is not known here, or it is in conflict, the household is compared on every run.
+        complete = not set(household.person_ids) - people.keys()
+        link.remote_hash = row.remote_hash if complete and not fields.conflicts else None
+        link.compared_version = family.version
+
+
+async def _locked_families(session: AsyncSession, writer: Writer, ids: list[UUID]) -> dict[UUID, Family]:
+    rows = await session.scalars(
+        select(Family)
+        .where(Family.organization_id == writer.organization_id, Family.id.in_(ids))
+        .order_by(Family.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in rows}

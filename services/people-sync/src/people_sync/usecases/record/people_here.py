@@ -1,0 +1,316 @@
+"""Taking people over here. The decision is made again under lock: both sides may have moved since it was planned."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Text, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from people_sync.domain.matching import Candidate, Held, Matched, Outcome, Unmatched, still_matches
+from people_sync.domain.merge import Merge, merge
+from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
+from people_sync.domain.sentences import (
+    CONFLICT,
+    CONVERGED,
+    CREATED_HERE,
+    CREATED_THERE,
+    DELETED_MEANWHILE,
+    HELD,
+    LATER,
+    LINKED,
+    UNCHANGED,
+    UNDECIDED,
+    updated,
+)
+from people_sync.domain.values import as_dict, to_json
+from people_sync.domain.writes import Write, confirmed, person_believable_at
+from people_sync.storage.links import AT_ONCE, agree, base_of, kept_different, tie
+from people_sync.storage.records import values_of
+from people_sync.storage.tables import Conflict, Creation, HeldMatch, Link, Member, Remote
+from people_sync.storage.writes import writes_of
+from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
+from people_sync.usecases.held import no_longer_held
+from people_sync.usecases.record.decide_people import settle_writes
+from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, touch
+from people_sync.usecases.record.matching import candidates_of, local_of, not_created_yet, said_different
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.writer import Writer
+
+_OPEN: Final = frozenset({HELD, LATER})
+"""Outcomes after which it is not decided who a person is."""
+
+
+@dataclass(slots=True)
+class _People:
+    """What a batch of people knows of this moment."""
+
+    members: dict[UUID, Member]
+    links: dict[str, Link]
+    writes: dict[int, list[Write]]
+    conflicts: dict[UUID, Conflict]
+    creations: dict[UUID, Creation]
+    matches: dict[str, Outcome]
+    """Of those planned as new: members can have been added since the comparison, and an admin may have answered."""
+    refused: dict[str, list[str]]
+    effects: Effects
+    settled: dict[datetime, list[int]] = field(default_factory=dict)
+
+
+async def take_people_over(session: AsyncSession, writer: Writer, changes: Sequence[Planned], effects: Effects) -> None:
+    staged = await as_read(session, writer, MEMBER, [change.pco_id for change in changes])
+    members = await locked_members(session, writer, [change.record_id for change in changes if change.record_id])
+    links = await locked_links(session, writer, MEMBER, [change.pco_id for change in changes])
+    people = {pco_id: person_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
+    new = [people[str(change.pco_id)] for change in changes if change.outcome == CREATED_HERE]
+    matched = [str(change.pco_id) for change in changes if change.outcome == LINKED]
+    batch = _People(
+        members,
+        links,
+        await writes_of(session, [link.id for link in links.values()]),
+        await open_conflicts_of(session, writer.organization_id, members),
+        await unanswered(session, writer, MEMBER, members),
+        await candidates_of(session, writer, new),
+        await said_different(session, writer, matched),
+        effects,
+    )
+    for change in changes:
+        change.here = "done"
+        row = staged[str(change.pco_id)]
+        person = people[row.pco_id]
+        if change.outcome == HELD:
+            await _hold(session, writer, change, person, links.get(person.pco_id))
+        elif change.outcome == CREATED_HERE:
+            if person.pco_id in links or not isinstance(batch.matches[person.pco_id], Unmatched):
+                decide_later(change)
+                continue
+            member = _create(session, writer, change, person, row)
+            effects.members[member.id] = member
+        else:
+            await _known_person(session, writer, batch, change, person, row)
+    await settle_writes(session, writer, batch.settled, [])
+    decided = [str(change.pco_id) for change in changes if change.outcome not in _OPEN]
+    await no_longer_held(session, writer.owner, decided)
+    # Who was put off may be somebody whom this run would create there.
+    strangers = [people[str(change.pco_id)] for change in changes if change.outcome == LATER]
+    outcomes = await candidates_of(session, writer, [person for person in strangers if person.pco_id not in links])
+    maybe = {UUID(member) for outcome in outcomes.values() for member in outcome.member_ids}
+    await not_created_yet(session, writer, MEMBER, maybe)
+
+
+async def _known_person(
+    session: AsyncSession, writer: Writer, batch: _People, change: Planned, person: RemotePerson, row: Remote
+) -> None:
+    """Somebody who was found to be a member: linked, matched, or made by us without an answer."""
+    member = batch.members[change.record_id]  # type: ignore[index] # planned with a record
+    link = batch.links.get(person.pco_id)
+    if link is None and change.outcome == CREATED_THERE:
+        link = await _link(session, writer, change)
+    if member.deleted_at is not None:
+        deleted_meanwhile(change)
+        return
+    if link is not None and link.record_id != member.id:
+        decide_later(change)
+        return
+    if link is None:
+        different = batch.refused.get(person.pco_id, ())
+        if change.outcome == LINKED and not still_matches(to_match(person), local_of(member), different):
+            decide_later(change)
+            return
+        link = await _link(session, writer, change)
+    if link is None:
+        return
+    if creation := batch.creations.get(member.id):
+        close_intent(creation, link, row.read_at, same=person.remote_id == creation.marker)
+    writes = batch.writes.get(link.id, [])
+    if person_believable_at(writes, person.values, writer.reading(row.read_at), writer.country):
+        decide_later(change)
+        return
+    conflict = batch.conflicts.get(member.id)
+    _merge_person(session, writer, change, member, link, writes, person, row, conflict, batch.effects)
+    if writes:
+        mine = confirmed(writes, person.values, writer.country)
+        batch.effects.rows += carried_out(writer, MEMBER, member.id, writes, mine)
+        batch.settled.setdefault(row.read_at, []).append(link.id)
+
+
+def decide_later(change: Planned) -> None:
+    """The next run reads the record again and decides."""
+    change.outcome, change.sentence = LATER, UNDECIDED
+
+
+def deleted_meanwhile(change: Planned) -> None:
+    """A record that was deleted here since the comparison."""
+    change.outcome, change.sentence = LATER, DELETED_MEANWHILE
+
+
+def _create(session: AsyncSession, writer: Writer, change: Planned, person: RemotePerson, row: Remote) -> Member:
+    now = writer.now()
+    member = Member(
+        id=change.record_id,
+        organization_id=writer.organization_id,
+        active=person.active,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+    take_over(member, as_dict(person.values))
+    session.add(member)
+    session.add(
+        Link(
+            **writer.owner,
+            kind=MEMBER,
+            record_id=member.id,
+            pco_id=person.pco_id,
+            state="linked",
+            agreed=to_json(person.values),
+            agreed_at={AT_ONCE: now.isoformat()},
+            kept_different={},
+            contacts=dict(person.contacts),
+            remote_hash=row.remote_hash,
+            compared_version=1,
+            create_again=False,
+        )
+    )
+    return member
+
+
+async def _link(session: AsyncSession, writer: Writer, change: Planned) -> Link | None:
+    """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
+    made = await tie(session, writer.owner, MEMBER, change.record_id, change.pco_id)
+    if made is None:
+        decide_later(change)
+    return made
+
+
+async def unanswered(
+    session: AsyncSession, writer: Writer, kind: str, record_ids: Collection[UUID]
+) -> dict[UUID, Creation]:
+    """Intents to create these records that have no answer."""
+    rows = await session.scalars(
+        select(Creation)
+        .filter_by(**writer.owner, kind=kind, pco_id=None)
+        .where(Creation.record_id.in_(record_ids))
+        .order_by(Creation.id)
+        .with_for_update()
+    )
+    return {row.record_id: row for row in rows}
+
+
+def close_intent(creation: Creation, link: Link, now: datetime, *, same: bool) -> None:
+    """Close an intent whose record is linked now. If it was this very counterpart, what was sent is agreed."""
+    if same and not link.agreed:
+        agree(link, creation.content or {}, now)
+    creation.pco_id, creation.state, creation.content = link.pco_id, "created", None
+
+
+def _merge_person(
+    session: AsyncSession,
+    writer: Writer,
+    change: Planned,
+    member: Member,
+    link: Link,
+    writes: Sequence[Write],
+    person: RemotePerson,
+    row: Remote,
+    conflict: Conflict | None,
+    effects: Effects,
+) -> None:
+    first = not link.compared_version
+    base = base_of(link, writes, person.values, writer.country)
+    result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
+    change_here(writer, member, result, effects)
+    other_status = member.active != person.active and not result.conflicts
+    if other_status:
+        effects.rows.append(noted(writer, MEMBER, member.id, "active", member.active, person.active, rule="changed"))
+        member.active = person.active
+        touch(writer, member, effects)
+    if first:
+        # So that the platform learns of the link, also where no value moved.
+        touch(writer, member, effects)
+    count_outcome(change, result, conflict, ours=bool(result.to_ours or other_status), theirs=bool(result.to_theirs))
+    agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), writer.now())
+    link.contacts = dict(person.contacts)
+    link.state, link.missing_since = "linked", None
+    if result.conflicts:
+        effects.conflicts += open_conflict(session, link, result.conflicts, conflict, writer.now())
+    elif conflict:
+        effects.conflicts.append(close(conflict, "converged", writer.now()))
+    if result.to_theirs:
+        change.there = "planned"
+    else:
+        change.there = "none"
+        if not result.conflicts:
+            link.remote_hash = row.remote_hash
+        link.compared_version = member.version
+
+
+def count_outcome(change: Planned, fields: Merge, conflict: Conflict | None, *, ours: bool, theirs: bool) -> None:
+    """The outcome by what is done, where it was staged by what seemed to be needed."""
+    if fields.conflicts:
+        change.outcome = CONFLICT
+    elif change.outcome not in {CREATED_HERE, CREATED_THERE}:
+        otherwise = CONVERGED if conflict else LINKED if change.outcome == LINKED else UNCHANGED
+        change.outcome = updated(ours=ours, theirs=theirs, otherwise=otherwise)
+
+
+async def _hold(
+    session: AsyncSession, writer: Writer, change: Planned, person: RemotePerson, link: Link | None
+) -> None:
+    """Ask a person. Matched anew: candidates may have been taken by others in this very run."""
+    if link is not None:
+        decide_later(change)
+        return
+    outcome = (await candidates_of(session, writer, [person]))[person.pco_id]
+    if isinstance(outcome, Matched):
+        # The rival for the member is not asked about here.
+        outcome = Held((Candidate(outcome.member_id, (change.sentence or "",)),), (change.sentence or "",))
+    if not isinstance(outcome, Held):
+        decide_later(change)
+        return
+    values = {
+        "theirs": to_json(person.values),
+        "candidates": [{"member_id": one.member_id, "reasons": list(one.reasons)} for one in outcome.candidates],
+        "candidate_ids": [one.member_id for one in outcome.candidates],
+        "reasons": list(outcome.reasons),
+    }
+    row = await session.scalar(select(HeldMatch).filter_by(**writer.owner, pco_id=person.pco_id).with_for_update())
+    if row is None:
+        session.add(
+            HeldMatch(**writer.owner, pco_id=person.pco_id, state="open", different_from=[], version=1, **values)
+        )
+    elif any(getattr(row, name) != value for name, value in values.items()):
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.version += 1
+        row.state = "later" if row.state == "later" else "open"
+
+
+async def as_read(session: AsyncSession, writer: Writer, kind: str, pco_ids: Sequence[str | None]) -> dict[str, Remote]:
+    rows = await session.scalars(
+        select(Remote)
+        .filter_by(**writer.owner, kind=kind)
+        .where(Remote.pco_id == any_(literal([one for one in pco_ids if one], ARRAY(Text))))
+    )
+    return {row.pco_id: row for row in rows}
+
+
+async def locked_members(session: AsyncSession, writer: Writer, ids: list[UUID]) -> dict[UUID, Member]:
+    rows = await session.scalars(
+        select(Member)
+        .where(Member.organization_id == writer.organization_id, Member.id.in_(ids))
+        .order_by(Member.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in rows}
+
+
+async def locked_links(session: AsyncSession, writer: Writer, kind: str, pco_ids: list[str | None]) -> dict[str, Link]:
+    rows = await session.scalars(
+        select(Link).filter_by(**writer.owner, kind=kind).where(Link.pco_id.in_(pco_ids)).with_for_update()
+    )
+    return {row.pco_id: row for row in rows}
