@@ -162,6 +162,22 @@ class HistoryEntry(Model):
     can_undo: bool
 
 
+class RecordSync(Model):
+    """One record being brought up to date on both sides, also while a run is on."""
+
+    id: str
+    record_kind: Literal["member", "family"]
+    record_id: str
+    state: Literal["queued", "done"]
+    outcome: str | None = Field(default=None, description="As in a run's numbers; None until it is done.")
+    sentence: str = Field(description="What is being waited for, or what was done, in words.")
+    again_at: Timestamp | None = Field(
+        default=None, description="When it is looked at again, because Planning Center did not show the newest state."
+    )
+    requested_at: Timestamp
+    finished_at: Timestamp | None = None
+
+
 class StartRun(Intent):
     """Sync Now."""
 
@@ -307,6 +323,7 @@ __all__ = [
     "PeopleSettings",
     "PeopleSettingsPatch",
     "PeopleStatus",
+    "RecordSync",
     "RejectionGroup",
     "Run",
     "RunItem",
