@@ -34,13 +34,10 @@ class Write:
     announced_at: datetime
     answered_at: datetime | None = None
 
-    def left_at(self, alone_since: datetime) -> datetime:
-        """When it had left at the latest.
-
-        One whose answer was never stored may have waited for its turn long after it was announced, until whoever sent
-        it had ended: that is `alone_since`.
-        """
-        return self.answered_at or max(self.announced_at, alone_since)
+    @property
+    def left_at(self) -> datetime:
+        """When it had left at the latest. Whoever takes over from a writer that died moves `announced_at` there."""
+        return self.answered_at or self.announced_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +46,10 @@ class Reading:
 
     read_at: datetime
     horizon: timedelta
-    alone_since: datetime
-    """Since when nothing is under way that somebody else had sent."""
 
     def recent(self, writes: Iterable[Write]) -> list[Write]:
         """The writes that this read need not show, in their order."""
-        return [write for write in writes if self.read_at - write.left_at(self.alone_since) < self.horizon]
+        return [write for write in writes if self.read_at - write.left_at < self.horizon]
 
 
 def person_believable_at(
@@ -90,13 +85,13 @@ def _believable_at(writes: Sequence[Write], seen: Mapping[str, Any], reading: Re
         recent = list(group)
         former = [write.before for write in recent] + [write.after for write in recent[:-1]]
         if not same(name, seen[name], recent[-1].after) and any(same(name, seen[name], value) for value in former):
-            found.append(max(write.left_at(reading.alone_since) for write in recent) + reading.horizon)
+            found.append(max(write.left_at for write in recent) + reading.horizon)
     return max(found, default=None)
 
 
 def made_lately(writes: Iterable[Write], reading: Reading) -> datetime | None:
     """When a 404 says something about a record that we wrote; None if it does now."""
-    left = [write.left_at(reading.alone_since) for write in reading.recent(writes)]
+    left = [write.left_at for write in reading.recent(writes)]
     return max(left) + reading.horizon if left else None
 
 

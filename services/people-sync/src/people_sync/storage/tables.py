@@ -387,6 +387,8 @@ class Creation(Base):
     kind: Mapped[str]
     """`member` and `family` for the record itself; `email`, `phone`, `address` for a member's contact."""
     record_id: Mapped[UUID]
+    of_record: Mapped[UUID | None]
+    """Of a membership: the family. Otherwise `record_id`."""
     marker: Mapped[int | None] = mapped_column(BigInteger)
     """Goes into the new person's `remote_id`, so that it can be found if the answer is lost."""
     state: Mapped[str]
@@ -397,6 +399,64 @@ class Creation(Base):
     look_after: Mapped[datetime | None]
     """A successor looks the marker up only after this instant: lease, timeout and staleness horizon are over."""
     pco_id: Mapped[str | None]
+
+
+class Claim(Base):
+    """Who writes a record at the moment: valid while the job runs under this fence and its lease."""
+
+    __tablename__ = "claim"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    record_id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID]
+    fence: Mapped[int]
+
+
+class Refresh(Base):
+    """A record to be looked at by itself, on both sides. Kept for a day when done, so that its end can be read."""
+
+    __tablename__ = "refresh"
+    __table_args__ = (
+        Index(
+            "uq_refresh_record",
+            "organization_id",
+            "pco_organization_id",
+            "kind",
+            "record_id",
+            unique=True,
+            postgresql_where=text("state = 'queued' AND record_id IS NOT NULL"),
+        ),
+        Index(
+            "uq_refresh_pco",
+            "organization_id",
+            "pco_organization_id",
+            "kind",
+            "pco_id",
+            unique=True,
+            postgresql_where=text("state = 'queued' AND record_id IS NULL"),
+        ),
+        Index("ix_refresh_due", "organization_id", "not_before", postgresql_where=text("state = 'queued'")),
+        Index("ix_refresh_finished", "finished_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    kind: Mapped[str]
+    record_id: Mapped[UUID | None]
+    pco_id: Mapped[str | None]
+    """Of somebody who is nobody here yet."""
+    reasons: Mapped[list[str]]
+    urgent: Mapped[bool]
+    """Somebody waits at a screen."""
+    not_before: Mapped[datetime]
+    state: Mapped[str]
+    """`queued` or `done`."""
+    tries: Mapped[int] = mapped_column(default=0)
+    outcome: Mapped[str | None]
+    sentence: Mapped[str | None]
+    requested_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
 
 
 class HeldMatch(Base):

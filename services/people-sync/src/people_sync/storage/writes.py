@@ -79,7 +79,7 @@ async def settle(session: AsyncSession, link_ids: Collection[int], reading: Read
     """After a read that was believed and decided upon: what it must have shown is forgotten, the rest is answered."""
     if not link_ids:
         return
-    left_at = func.coalesce(LinkWrite.answered_at, func.greatest(LinkWrite.announced_at, reading.alone_since))
+    left_at = func.coalesce(LinkWrite.answered_at, LinkWrite.announced_at)
     of_links = LinkWrite.link_id == _among(link_ids)
     await session.execute(delete(LinkWrite).where(of_links, left_at <= reading.read_at - reading.horizon))
     await session.execute(

@@ -78,6 +78,7 @@ async def create_once(
     record_id: UUID,
     content: Content,
     *,
+    of_record: UUID | None = None,
     look: Callable[[Intent], Awaitable[str | None]],
     post: Callable[[Intent], Awaitable[Document]],
     created: Created,
@@ -86,7 +87,7 @@ async def create_once(
 
     Raises NotYet while an earlier attempt may be under way or unseen, and what `look` and `post` raise.
     """
-    intent = await _intend(writer, kind, record_id, content)
+    intent = await _intend(writer, kind, record_id, content, of_record or record_id)
     if intent.must_look:
         found = await look(intent)
         if found is not None:
@@ -107,12 +108,12 @@ def _look_after(writer: Writer) -> datetime:
     return writer.now() + timedelta(seconds=seconds)
 
 
-async def _intend(writer: Writer, kind: str, record_id: UUID, content: Content) -> Intent:
+async def _intend(writer: Writer, kind: str, record_id: UUID, content: Content, of_record: UUID) -> Intent:
     now = writer.now()
     async with writer.transaction() as session:
         await session.execute(
             insert(Creation)
-            .values(**writer.owner, kind=kind, record_id=record_id, state="intended")
+            .values(**writer.owner, kind=kind, record_id=record_id, of_record=of_record, state="intended")
             .on_conflict_do_nothing()
         )
         row = (
@@ -121,10 +122,8 @@ async def _intend(writer: Writer, kind: str, record_id: UUID, content: Content) 
             )
         ).one()
         must_look = row.state == "sent"
-        if must_look and row.look_after is not None:
-            shows = max(row.look_after, writer.alone_since + writer.resources.horizon)
-            if shows > now:
-                raise NotYet(shows)
+        if must_look and row.look_after is not None and row.look_after > now:
+            raise NotYet(row.look_after)
         if row.state == "created" or row.marker is None:
             # What was created before is gone and wanted again: a new thing with a marker of its own.
             row.marker = await _free_marker(session) if kind == MEMBER else None

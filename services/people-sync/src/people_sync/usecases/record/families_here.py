@@ -23,6 +23,7 @@ from people_sync.storage.tables import Family, FamilyMember, Link, Remote
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
 from people_sync.usecases.publishing import touch_members
+from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, noted, touch_family
 from people_sync.usecases.record.families import (
@@ -38,6 +39,7 @@ from people_sync.usecases.record.people_here import (
     as_read,
     close_intent,
     count_outcome,
+    decidable,
     decide_later,
     deleted_meanwhile,
     locked_links,
@@ -57,13 +59,15 @@ class _Memberships:
 
 
 async def take_families_over(
-    session: AsyncSession, writer: Writer, changes: Sequence[Planned], effects: Effects
+    session: AsyncSession, writer: Writer, planned: Sequence[Planned], effects: Effects
 ) -> None:
+    """Take over here what is planned; the plans say afterwards what became of them."""
+    staged = await as_read(session, writer, FAMILY, [change.pco_id for change in planned])
+    families = await _locked_families(session, writer, [change.record_id for change in planned if change.record_id])
+    changes = decidable(planned, staged, await claimed_by_others(session, writer, families))
     pco_ids = [change.pco_id for change in changes]
-    staged = await as_read(session, writer, FAMILY, pco_ids)
-    households = {pco_id: household_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
+    households = {pco_id: household_from_snapshot(row.snapshot) for pco_id, row in staged.items() if row.snapshot}
     people = await record_ids(session, writer, [one for h in households.values() for one in h.person_ids])
-    families = await _locked_families(session, writer, [change.record_id for change in changes if change.record_id])
     links = await locked_links(session, writer, FAMILY, pco_ids)
     strange = [change for change in changes if change.pco_id not in links]
     links |= await _homes(session, writer, strange, households, people, families, effects)

@@ -1,6 +1,6 @@
 """Taking people over here. The decision is made again under lock: both sides may have moved since it was planned."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -35,6 +35,7 @@ from people_sync.storage.tables import Conflict, Creation, HeldMatch, Link, Memb
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
 from people_sync.usecases.held import no_longer_held
+from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, touch
 from people_sync.usecases.record.matching import candidates_of, local_of, not_created_yet, said_different
@@ -61,11 +62,13 @@ class _People:
     settled: dict[datetime, list[int]] = field(default_factory=dict)
 
 
-async def take_people_over(session: AsyncSession, writer: Writer, changes: Sequence[Planned], effects: Effects) -> None:
-    staged = await as_read(session, writer, MEMBER, [change.pco_id for change in changes])
-    members = await locked_members(session, writer, [change.record_id for change in changes if change.record_id])
+async def take_people_over(session: AsyncSession, writer: Writer, planned: Sequence[Planned], effects: Effects) -> None:
+    """Take over here what is planned; the plans say afterwards what became of them."""
+    staged = await as_read(session, writer, MEMBER, [change.pco_id for change in planned])
+    members = await locked_members(session, writer, [change.record_id for change in planned if change.record_id])
+    changes = decidable(planned, staged, await claimed_by_others(session, writer, members))
     links = await locked_links(session, writer, MEMBER, [change.pco_id for change in changes])
-    people = {pco_id: person_from_snapshot(row.snapshot or {}) for pco_id, row in staged.items()}
+    people = {pco_id: person_from_snapshot(row.snapshot) for pco_id, row in staged.items() if row.snapshot}
     new = [people[str(change.pco_id)] for change in changes if change.outcome == CREATED_HERE]
     matched = [str(change.pco_id) for change in changes if change.outcome == LINKED]
     batch = _People(
@@ -100,6 +103,22 @@ async def take_people_over(session: AsyncSession, writer: Writer, changes: Seque
     outcomes = await candidates_of(session, writer, [person for person in strangers if person.pco_id not in links])
     maybe = {UUID(member) for outcome in outcomes.values() for member in outcome.member_ids}
     await not_created_yet(session, writer, MEMBER, maybe)
+
+
+def decidable(planned: Sequence[Planned], staged: Mapping[str, Remote], busy: Collection[UUID]) -> list[Planned]:
+    """Those that can be taken over now; the others are put off.
+
+    `busy`: records that somebody else is writing. Without a snapshot somebody else has done it since.
+    """
+    found: list[Planned] = []
+    for change in planned:
+        row = staged.get(str(change.pco_id))
+        if row is None or row.snapshot is None or change.record_id in busy:
+            change.here = "done"
+            decide_later(change)
+        else:
+            found.append(change)
+    return found
 
 
 async def _known_person(

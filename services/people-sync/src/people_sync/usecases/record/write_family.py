@@ -337,7 +337,7 @@ async def _join(writer: Writer, family: Family, path: str, pco_id: str, member_i
         await _locked_link(session, writer, family)
 
     intent_id = uuid5(family.id, str(member_id))
-    await create_once(writer, MEMBERSHIP, intent_id, {}, look=look, post=post, created=created)
+    await create_once(writer, MEMBERSHIP, intent_id, {}, of_record=family.id, look=look, post=post, created=created)
 
 
 async def _leave(writer: Writer, path: str) -> None:

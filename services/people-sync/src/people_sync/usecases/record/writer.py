@@ -37,8 +37,6 @@ class Writer:
     pco_organization_id: str
     cause: Cause
     policy: MergePolicy
-    alone_since: datetime
-    """Since when nothing is under way that another process, or an earlier writer, had sent."""
 
     @property
     def owner(self) -> Mapping[str, str]:
@@ -56,7 +54,7 @@ class Writer:
 
     def reading(self, read_at: datetime) -> Reading:
         """What a read of that time can tell."""
-        return Reading(read_at, self.resources.horizon, self.alone_since)
+        return Reading(read_at, self.resources.horizon)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

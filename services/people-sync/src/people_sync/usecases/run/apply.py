@@ -4,17 +4,15 @@ from dataclasses import fields
 from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import GONE, LATER, OUTCOMES
+from people_sync.domain.sentences import GONE, LATER
 from people_sync.storage import remote
-from people_sync.storage.links import in_no_household
-from people_sync.storage.tables import Change, Conflict, Family, HeldMatch, Link, Member
-from people_sync.usecases.conflicts import withdraw
+from people_sync.storage.tables import Change, HeldMatch
 from people_sync.usecases.held import no_longer_held
-from people_sync.usecases.record.effects import Effects, noted, publish, touch, touch_family
+from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import take_families_over
+from people_sync.usecases.record.gone import end_link
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.run.context import RunContext
@@ -87,7 +85,9 @@ async def _gone(context: RunContext) -> None:
             ).all()
             effects = Effects()
             for change in changes:
-                await _settle_gone(session, context, change, effects)
+                plan = planned_of(change)
+                await end_link(session, context, plan, effects)
+                note(change, plan)
             await publish(session, context, effects)
             await context.advance(session, len(changes))
         if len(changes) < BATCHES[FAMILY]:
@@ -114,29 +114,3 @@ async def _held_and_gone(context: RunContext) -> None:
         if not await is_there(context, MEMBER, pco_id):
             async with context.step() as session:
                 await no_longer_held(session, context.owner, [pco_id])
-
-
-async def _settle_gone(session: AsyncSession, context: RunContext, change: Change, effects: Effects) -> None:
-    change.here = "done"
-    record: Member | Family = await session.get_one(
-        Member if change.kind == MEMBER else Family, change.record_id, with_for_update=True
-    )
-    link = await session.scalar(
-        select(Link).filter_by(**context.owner, kind=change.kind, pco_id=change.pco_id).with_for_update()
-    )
-    now = context.now()
-    if link is None or link.missing_since is None or link.state == "gone":
-        change.outcome = LATER  # tied to somebody else, or read again, since
-    else:
-        link.state, link.gone_at, link.missing_since, link.create_again = "gone", now, None, False
-        await remote.forget(session, context.owner, change.kind, [link.pco_id])
-    change.sentence = OUTCOMES[change.outcome]
-    if change.outcome != GONE:
-        return
-    effects.rows.append(noted(context, change.kind, record.id, "planning_center_id", change.pco_id, None, rule="gone"))
-    if isinstance(record, Member):
-        await in_no_household(session, context.owner, record.id)
-        touch(context, record, effects)
-    else:
-        touch_family(context, record, effects)
-    effects.conflicts += await withdraw(session, context.organization_id, now, Conflict.record_id == change.record_id)

@@ -5,12 +5,11 @@ exactly is decided again, by the same functions, at the moment it is applied: bo
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Text, Uuid, any_, cast, exists, func, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -25,7 +24,7 @@ from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import decide_people
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.planned import Planned
-from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.context import RunContext, add_planned
 
 BATCH: Final = 500
 COMPARED: Final = frozenset({"compared_people", "compared_households", "parts"})
@@ -40,7 +39,7 @@ async def compare(context: RunContext) -> None:
     for part in (_gone, _changed_here, _created_here, _deleted_here, _families_changed_here, _families_created_here):
         if part.__name__ not in context.data.get("parts", []):
             async with context.step() as session:
-                await _add(session, context, await part(session, context))
+                await add_planned(session, context, await part(session, context))
                 context.data["parts"] = [*context.data.get("parts", []), part.__name__]
 
 
@@ -85,18 +84,11 @@ async def _in_batches(
                 )
             ).all()
             if staged:
-                await _add(session, context, await decide(session, context, staged))
+                await add_planned(session, context, await decide(session, context, staged))
                 await context.advance(session, len(staged))
                 context.data[mark] = staged[-1].pco_id
         if len(staged) < BATCH:
             return
-
-
-async def _add(session: AsyncSession, context: RunContext, rows: list[Planned]) -> None:
-    """Plan changes; one that the run has already (a record reached from two sides) stays as it is."""
-    of_run = {"organization_id": context.organization_id, "run_id": context.run_id}
-    if rows:
-        await session.execute(insert(Change).on_conflict_do_nothing(), [of_run | asdict(row) for row in rows])
 
 
 async def _gone(session: AsyncSession, context: RunContext) -> list[Planned]:

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pco_client.client import Observation
 from people_sync.domain.progress import Pace
 from people_sync.storage import runs
-from people_sync.storage.tables import Run
+from people_sync.storage.tables import Change, Run
+from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 
 _WAIT_STEP: Final = 1.0
@@ -95,3 +97,10 @@ class RunContext(Writer):
         if state.limit is None or state.period is None:
             return None
         return Pace(state.limit, state.period, state.seconds_until_next_slot)
+
+
+async def add_planned(session: AsyncSession, context: RunContext, rows: list[Planned]) -> None:
+    """Plan changes; one that the run has already (a record reached from two sides) stays as it is."""
+    of_run = {"organization_id": context.organization_id, "run_id": context.run_id}
+    if rows:
+        await session.execute(insert(Change).on_conflict_do_nothing(), [of_run | asdict(row) for row in rows])

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Text, Uuid, all_, any_, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
@@ -34,8 +35,10 @@ from people_sync.planning_center import (
 from people_sync.storage import remote
 from people_sync.storage.tables import Conflict, Connection, HeldMatch, Link, Member, Remote, Run
 from people_sync.storage.writes import written_since
-from people_sync.usecases.run.context import RunContext
-from people_sync.usecases.run.mergers import follow_mergers
+from people_sync.usecases.record.mergers import follow_mergers
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.reading import read, store
+from people_sync.usecases.run.context import RunContext, add_planned
 
 _BATCH: Final = 100
 
@@ -48,7 +51,11 @@ async def pull(context: RunContext) -> None:
         await _until_mergers_show(context)
     else:
         await _changed(context)
-    for pco_id in await follow_mergers(context):
+
+    async def merged(session: AsyncSession, plan: Planned) -> None:
+        await add_planned(session, context, [plan])
+
+    for pco_id in await follow_mergers(context, merged):
         if context.kind != "full":
             await read_person(context, pco_id)
     if context.kind != "full":
@@ -96,16 +103,11 @@ async def _changed(context: RunContext) -> None:
 
 
 async def _read_household(context: RunContext, pco_id: str, data: dict[str, Any]) -> None:
-    read_at = context.now()
-    try:
-        rows = [(await context.pco.get(f"{HOUSEHOLDS}/{pco_id}")).data]
-    except NotFound:
-        rows = []  # gone is decided by full runs alone
+    found = await read(context, FAMILY, pco_id)
     async with context.step() as session:
         context.data |= data
-        found = [remote.household_row(household_of(row)) for row in rows]
-        await remote.put(session, context.owner, found, read_at, context.run_id)
-        await remote.met(session, context.run_id, FAMILY, [row.id for row in rows])
+        if found.document is not None:  # gone is decided by full runs alone
+            await store(session, context, found, run_id=context.run_id)
 
 
 async def _pages(context: RunContext) -> int:
@@ -250,21 +252,16 @@ async def _incomplete(context: RunContext) -> None:
 
 async def read_person(context: RunContext, pco_id: str, data: dict[str, Any] | None = None) -> None:
     """Read one person by a request of its own. A 404 stores nothing: gone is decided elsewhere."""
-    read_at = context.now()
-    try:
-        document = await context.pco.get(f"{PEOPLE}/{pco_id}", Query(include=INCLUDE))
-    except NotFound:
-        async with context.step() as session:
-            context.data |= data or {}
-            await remote.not_shown(session, context.owner, MEMBER, [pco_id])
-        return
-    person = person_of(document.data, document.included)
-    households = _households(document.included)
+    found = await read(context, MEMBER, pco_id)
     async with context.step() as session:
         context.data |= data or {}
-        rows = [remote.person_row(context.owner, pco_id, person), *map(remote.household_row, households)]
-        await remote.put(session, context.owner, rows, read_at, context.run_id)
-        await remote.met(session, context.run_id, MEMBER, [pco_id])
+        if found.document is None:
+            await remote.not_shown(session, context.owner, MEMBER, [pco_id])
+            return
+        await store(session, context, found, run_id=context.run_id)
+        households = _households(found.document.included)
+        rows = list(map(remote.household_row, households))
+        await remote.put(session, context.owner, rows, found.read_at, context.run_id)
         await remote.met(session, context.run_id, FAMILY, [one.pco_id for one in households])
 
 

@@ -15,7 +15,7 @@ Before each request the lease is checked to last longer than the request may tak
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -32,6 +32,7 @@ from people_sync.domain.sentences import (
     together,
 )
 from people_sync.storage.tables import Change, Run
+from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
 from people_sync.usecases.record.write_family import write_family
@@ -40,6 +41,8 @@ from people_sync.usecases.run.context import RunContext
 from servicekit.job_worker import JobContext
 
 BATCH: Final = 200
+_WHILE_BUSY: Final = timedelta(seconds=2)
+"""Another writer needs seconds for one record."""
 _MOST_WAITS: Final = 6
 """How often a run waits for one record before it is left to the next run. A lost answer costs two."""
 
@@ -71,12 +74,14 @@ async def push(context: RunContext) -> None:
 
 async def _person(context: RunContext, change: Change) -> str:
     assert change.record_id is not None
-    return await write_person(context, change.record_id, inactivate=change.outcome == INACTIVATED_THERE)
+    async with claimed(context, MEMBER, change.record_id):
+        return await write_person(context, change.record_id, inactivate=change.outcome == INACTIVATED_THERE)
 
 
 async def _family(context: RunContext, change: Change) -> str:
     assert change.record_id is not None
-    return await write_family(context, change.record_id)
+    async with claimed(context, FAMILY, change.record_id):
+        return await write_family(context, change.record_id)
 
 
 def _guard(job: JobContext, context: RunContext) -> Callable[[], Awaitable[None]]:
@@ -166,6 +171,8 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
         outcome = together(change.outcome, await one(context, change))
     except NotYet as error:
         return error.until
+    except Busy:
+        return context.now() + _WHILE_BUSY
     except Later as error:
         await _note(context, change, LATER, sentence=str(error))
     except PartRefused as error:

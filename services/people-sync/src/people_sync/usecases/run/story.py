@@ -22,6 +22,7 @@ from people_sync.resources import Resources
 from people_sync.storage import remote, runs
 from people_sync.storage.tables import Change, Connection, Remote, Run, Settings, Sighting
 from people_sync.usecases.history import RUN
+from people_sync.usecases.record.claims import take_over_abandoned
 from people_sync.usecases.record.writer import Cause, policy_of
 from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
@@ -59,6 +60,8 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
     async with resources.planning_center(job.organization_id, run.pco_organization_id, requests.observe) as pco:
         try:
             context = await _begin(job, resources, pco, requests)
+            async with context.transaction() as session:
+                await take_over_abandoned(session, context)
             async with reporting(context):
                 going_on = await _phases(context)
             if going_on:
@@ -104,12 +107,6 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
             raise NotConnected
         if connection.pco_organization_id != run.pco_organization_id:
             raise StopRequested
-        ended = await session.scalar(
-            select(Run.finished_at)
-            .where(Run.organization_id == job.organization_id, Run.finished_at.is_not(None))
-            .order_by(Run.created_at.desc())
-            .limit(1)
-        )
         known_country, mirrored = connection.country_code, connection.mirrored
         since = connection.cursor
     data = dict(job.data or {}) | {"answers": run.answers}
@@ -140,7 +137,6 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         inactivate_deleted=bool(chosen and chosen.inactivate_deleted),
         # Rows written just before the last run's cursor may not have been visible to it.
         since=since - horizon if since else None,
-        alone_since=resources.clock.now() if job.fence > 1 or ended is None else ended,
         mirrored=mirrored,
         data=data,
     )

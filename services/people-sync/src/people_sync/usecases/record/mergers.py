@@ -4,6 +4,7 @@ The log of mergers is append-only and read in its order, from where it was read 
 chain (A into B, B into C) is followed by itself. What it said is kept, so that it need not be read twice.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,61 +19,70 @@ from people_sync.domain.sentences import MERGED, merged_here
 from people_sync.planning_center import MERGERS
 from people_sync.storage import remote
 from people_sync.storage.records import full_name
-from people_sync.storage.tables import Alias, Change, Connection, Link, LinkWrite, Member
+from people_sync.storage.tables import Alias, Connection, Link, LinkWrite, Member
 from people_sync.usecases.record.effects import Effects, noted, publish, touch
-from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.writer import Writer
 
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-async def follow_mergers(context: RunContext) -> list[str]:
+Merged = Callable[[AsyncSession, Planned], Awaitable[None]]
+"""Is told of two members here whose people became one there, in the transaction that ends the second one's link."""
+
+
+async def _nobody(_session: AsyncSession, _plan: Planned) -> None:
+    return
+
+
+async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> list[str]:
     """Move links along the log. Returns the people kept, in Planning Center's ids."""
-    async with context.job.sessions() as session:
-        cursor = (await session.get_one(Connection, context.organization_id)).merger_cursor
-    since = cursor - context.resources.horizon if cursor else _BEGINNING
+    async with writer.job.sessions() as session:
+        cursor = (await session.get_one(Connection, writer.organization_id)).merger_cursor
+    since = cursor - writer.resources.horizon if cursor else _BEGINNING
     kept: list[str] = []
-    async for page in walk_since(context.pco, MERGERS, since, field="created_at"):
-        async with context.step() as session:
+    async for page in walk_since(writer.pco, MERGERS, since, field="created_at"):
+        async with writer.transaction() as session:
             effects = Effects()
-            pairs = await _remember(session, context, page.rows)
-            await _lock(session, context, [removed for _, removed in pairs])
+            pairs = await _remember(session, writer, page.rows)
+            await _lock(session, writer, [removed for _, removed in pairs])
             for keep, removed in pairs:
-                if await _follow(session, context, removed, keep, effects):
+                if await _follow(session, writer, removed, keep, effects, merged):
                     kept.append(keep)
-            await publish(session, context, effects)
+            await publish(session, writer, effects)
     return kept
 
 
-async def _remember(session: AsyncSession, context: RunContext, rows: list[Resource]) -> list[tuple[str, str]]:
+async def _remember(session: AsyncSession, writer: Writer, rows: list[Resource]) -> list[tuple[str, str]]:
     """Store what a page of the log says; (kept, removed) in its order."""
     if not rows:
         return []
     found: list[dict[str, Any]] = [
         {
-            **context.owner,
+            **writer.owner,
             "removed_id": str(row.attributes["person_to_remove_id"]),
             "kept_id": str(row.attributes["person_to_keep_id"]),
             "merged_at": datetime.fromisoformat(row.attributes["created_at"]),
-            "seen_at": context.now(),
+            "seen_at": writer.now(),
         }
         for row in rows
     ]
     await session.execute(insert(Alias).on_conflict_do_nothing(), found)
-    connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
+    connection = await session.get_one(Connection, writer.organization_id, with_for_update=True)
     connection.merger_cursor = max([one["merged_at"] for one in found] + [connection.merger_cursor or _BEGINNING])
     # Whom the pull met before the merger would come back as somebody new.
-    await remote.forget(session, context.owner, MEMBER, [one["removed_id"] for one in found])
+    await remote.forget(session, writer.owner, MEMBER, [one["removed_id"] for one in found])
     return [(one["kept_id"], one["removed_id"]) for one in found]
 
 
-async def _lock(session: AsyncSession, context: RunContext, removed: list[str]) -> None:
+async def _lock(session: AsyncSession, writer: Writer, removed: list[str]) -> None:
     """Members before links, and those in their order, as everywhere."""
     await session.execute(
         select(Member.id)
         .join(Link, Link.record_id == Member.id)
         .where(
-            Link.organization_id == context.organization_id,
-            Link.pco_organization_id == context.pco_organization_id,
+            Link.organization_id == writer.organization_id,
+            Link.pco_organization_id == writer.pco_organization_id,
             Link.kind == MEMBER,
             Link.pco_id == any_(literal(removed, ARRAY(Text))),
         )
@@ -81,12 +91,14 @@ async def _lock(session: AsyncSession, context: RunContext, removed: list[str]) 
     )
 
 
-async def _follow(session: AsyncSession, context: RunContext, removed: str, keep: str, effects: Effects) -> bool:
+async def _follow(
+    session: AsyncSession, writer: Writer, removed: str, keep: str, effects: Effects, merged: Merged
+) -> bool:
     links = {
         link.pco_id: link
         for link in await session.scalars(
             select(Link)
-            .filter_by(**context.owner, kind=MEMBER)
+            .filter_by(**writer.owner, kind=MEMBER)
             .where(Link.pco_id.in_([removed, keep]))
             .with_for_update()
         )
@@ -96,15 +108,15 @@ async def _follow(session: AsyncSession, context: RunContext, removed: str, keep
         return False
     member = await session.get_one(Member, link.record_id, with_for_update=True)
     if keep in links:
-        await _two_became_one(session, context, link, member, links[keep], effects)
+        await _two_became_one(session, writer, link, member, links[keep], effects, merged)
         return False
     link.pco_id, link.remote_hash, link.state = keep, None, "linked"
     link.gone_at = link.missing_since = link.merged_into = None
     # They were about the person removed.
     await session.execute(delete(LinkWrite).where(LinkWrite.link_id == link.id))
-    effects.rows.append(noted(context, MEMBER, member.id, "planning_center_id", removed, keep, rule="merged"))
+    effects.rows.append(noted(writer, MEMBER, member.id, "planning_center_id", removed, keep, rule="merged"))
     unchanged = link.compared_version == member.version
-    touch(context, member, effects)
+    touch(writer, member, effects)
     if unchanged:
         # Only the link moved: no value that Planning Center would have to get.
         link.compared_version = member.version
@@ -113,29 +125,18 @@ async def _follow(session: AsyncSession, context: RunContext, removed: str, keep
 
 
 async def _two_became_one(
-    session: AsyncSession, context: RunContext, link: Link, member: Member, kept: Link, effects: Effects
+    session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, effects: Effects, merged: Merged
 ) -> None:
     """Two members here whose people became one there: both stay, the second one's link ends, and both are named."""
     if link.merged_into == kept.pco_id:
         return
     other = await session.get_one(Member, kept.record_id)
-    link.state, link.gone_at, link.merged_into = "gone", link.gone_at or context.now(), kept.pco_id
+    link.state, link.gone_at, link.merged_into = "gone", link.gone_at or writer.now(), kept.pco_id
     link.create_again, link.missing_since = False, None
-    effects.rows.append(noted(context, MEMBER, member.id, "planning_center_id", link.pco_id, None, rule="merged"))
-    touch(context, member, effects)
-    await session.execute(
-        insert(Change)
-        .values(
-            organization_id=context.organization_id,
-            run_id=context.run_id,
-            kind=MEMBER,
-            record_id=member.id,
-            pco_id=link.pco_id,
-            name=full_name(member),
-            here="done",
-            there="none",
-            outcome=MERGED,
-            sentence=merged_here(full_name(member), full_name(other)),
-        )
-        .on_conflict_do_nothing()
+    effects.rows.append(noted(writer, MEMBER, member.id, "planning_center_id", link.pco_id, None, rule="merged"))
+    touch(writer, member, effects)
+    sentence = merged_here(full_name(member), full_name(other))
+    await merged(
+        session,
+        Planned(MEMBER, full_name(member), MERGED, member.id, link.pco_id, here="done", sentence=sentence),
     )

@@ -1,0 +1,144 @@
+"""One writer per record at any time: a claim, fenced by the job that holds it.
+
+A claim is valid while its job runs under the same fence and lease. One that a dead worker left behind is taken over
+with what that worker may have sent: its writes count from the takeover, since a request never outlives its lease.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from people_sync.storage.families import among
+from people_sync.storage.tables import Claim, Creation, Family, Link, LinkWrite, Member
+from people_sync.usecases.record.writer import Writer
+from servicekit.tables import JOB
+
+
+class Busy(Exception):
+    """Somebody else is writing this record at the moment."""
+
+
+@asynccontextmanager
+async def claimed(writer: Writer, kind: str, record_id: UUID) -> AsyncIterator[None]:
+    """Be the record's only writer for a block. Busy if somebody else is."""
+    async with writer.transaction() as session:
+        await _take(session, writer, kind, record_id)
+    try:
+        yield
+    finally:
+        # Without a look at the lease: whoever has lost it gives back what is still its own, and nothing else.
+        async with writer.job.sessions.begin() as session:
+            await session.execute(
+                delete(Claim).where(Claim.record_id == record_id, *_mine(writer)),
+            )
+
+
+async def claimed_by_others(session: AsyncSession, writer: Writer, record_ids: Collection[UUID]) -> set[UUID]:
+    """Of records whose rows are locked, those that somebody else is writing."""
+    rows = await session.scalars(
+        select(Claim.record_id)
+        .join(JOB, _holder())
+        .where(
+            Claim.organization_id == writer.organization_id,
+            Claim.record_id == among(list(record_ids)),
+            Claim.job_id != writer.job.id,
+        )
+    )
+    return set(rows)
+
+
+async def take_over_abandoned(session: AsyncSession, writer: Writer) -> None:
+    """End the organization's claims that no living worker holds, at the beginning of a job's work."""
+    alive = select(Claim.record_id).join(JOB, _holder()).where(Claim.organization_id == writer.organization_id)
+    abandoned = (
+        await session.scalars(
+            select(Claim)
+            .where(
+                Claim.organization_id == writer.organization_id,
+                (Claim.record_id.not_in(alive)) | ((Claim.job_id == writer.job.id) & (Claim.fence != writer.job.fence)),
+            )
+            .order_by(Claim.record_id)
+            .with_for_update(skip_locked=True)
+        )
+    ).all()
+    await _end(session, writer, abandoned)
+
+
+async def _take(session: AsyncSession, writer: Writer, kind: str, record_id: UUID) -> None:
+    # The record's row first, as every batch does: none of them can miss the claim.
+    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    await session.execute(
+        select(record.id)
+        .where(record.organization_id == writer.organization_id, record.id == record_id)
+        .with_for_update()
+    )
+    if await claimed_by_others(session, writer, [record_id]):
+        raise Busy
+    left_behind = await session.scalars(
+        select(Claim)
+        .where(Claim.organization_id == writer.organization_id, Claim.record_id == record_id)
+        .with_for_update()
+    )
+    await _end(session, writer, [claim for claim in left_behind if not _is_mine(writer, claim)])
+    await session.execute(
+        insert(Claim)
+        .values(
+            organization_id=writer.organization_id,
+            record_id=record_id,
+            job_id=writer.job.id,
+            fence=writer.job.fence,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+async def _end(session: AsyncSession, writer: Writer, claims: Sequence[Claim]) -> None:
+    """What their holders had sent may have left until now, and shows a staleness horizon later."""
+    if not claims:
+        return
+    records = among([claim.record_id for claim in claims])
+    now = writer.now()
+    links = select(Link.id).where(Link.organization_id == writer.organization_id, Link.record_id == records)
+    await session.execute(
+        update(LinkWrite)
+        .where(LinkWrite.link_id.in_(links), LinkWrite.answered_at.is_(None))
+        .values(announced_at=func.greatest(LinkWrite.announced_at, now))
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(
+        update(Creation)
+        .where(
+            Creation.organization_id == writer.organization_id, Creation.of_record == records, Creation.state == "sent"
+        )
+        .values(look_after=func.greatest(Creation.look_after, now + writer.resources.horizon))
+        .execution_options(synchronize_session=False)
+    )
+    for claim in claims:
+        await session.delete(claim)
+    await session.flush()
+
+
+def _holder() -> ColumnElement[bool]:
+    return (
+        (JOB.c.id == Claim.job_id)
+        & (JOB.c.fence == Claim.fence)
+        & (JOB.c.state == "running")
+        & (JOB.c.lease_until > func.clock_timestamp())
+    )
+
+
+def _mine(writer: Writer) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Claim.organization_id == writer.organization_id,
+        Claim.job_id == writer.job.id,
+        Claim.fence == writer.job.fence,
+    )
+
+
+def _is_mine(writer: Writer, claim: Claim) -> bool:
+    return bool(claim.job_id == writer.job.id and claim.fence == writer.job.fence)

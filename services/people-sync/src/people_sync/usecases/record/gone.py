@@ -1,0 +1,39 @@
+"""Ending the link of a record that is not in Planning Center any more."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from people_sync.domain.sentences import GONE, LATER, OUTCOMES
+from people_sync.storage import remote
+from people_sync.storage.links import in_no_household
+from people_sync.storage.tables import Conflict, Family, Link, Member
+from people_sync.usecases.conflicts import withdraw
+from people_sync.usecases.record.effects import Effects, noted, touch, touch_family
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.writer import Writer
+
+
+async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects: Effects) -> None:
+    """End it, unless the record was tied to somebody else, or read again, since it was found missing."""
+    plan.here = "done"
+    record: Member | Family = await session.get_one(
+        Member if plan.kind == MEMBER else Family, plan.record_id, with_for_update=True
+    )
+    link = await session.scalar(
+        select(Link).filter_by(**writer.owner, kind=plan.kind, pco_id=plan.pco_id).with_for_update()
+    )
+    if link is None or link.missing_since is None or link.state == "gone":
+        plan.outcome, plan.sentence = LATER, OUTCOMES[LATER]
+        return
+    now = writer.now()
+    link.state, link.gone_at, link.missing_since, link.create_again = "gone", now, None, False
+    await remote.forget(session, writer.owner, plan.kind, [link.pco_id])
+    effects.rows.append(noted(writer, plan.kind, record.id, "planning_center_id", plan.pco_id, None, rule="gone"))
+    if isinstance(record, Member):
+        await in_no_household(session, writer.owner, record.id)
+        touch(writer, record, effects)
+    else:
+        touch_family(writer, record, effects)
+    effects.conflicts += await withdraw(session, writer.organization_id, now, Conflict.record_id == plan.record_id)
+    plan.outcome, plan.sentence = GONE, OUTCOMES[GONE]

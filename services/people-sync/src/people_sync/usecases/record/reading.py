@@ -1,0 +1,57 @@
+"""Reading one record in Planning Center by a request of its own, into the mirror."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from pco_client.errors import NotFound
+from pco_client.jsonapi import Document
+from pco_client.query import Query
+from people_sync.planning_center import HOUSEHOLDS, INCLUDE, PEOPLE, household_of, person_of
+from people_sync.storage import remote
+from people_sync.usecases.record.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What Planning Center answered; `document` is None for a 404."""
+
+    kind: str
+    pco_id: str
+    read_at: datetime
+    document: Document | None
+
+
+async def read(writer: Writer, kind: str, pco_id: str) -> Read:
+    """Ask for one person, with contacts and households, or for one household."""
+    read_at = writer.now()
+    try:
+        if kind == MEMBER:
+            document = await writer.pco.get(f"{PEOPLE}/{pco_id}", Query(include=INCLUDE))
+        else:
+            document = await writer.pco.get(f"{HOUSEHOLDS}/{pco_id}")
+    except NotFound:
+        return Read(kind, pco_id, read_at, None)
+    return Read(kind, pco_id, read_at, document)
+
+
+async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: UUID | None = None) -> bool:
+    """Put what was read into the mirror. False if the answer did not carry everything.
+
+    `run_id`: the run that is to look at it.
+    """
+    document = found.document
+    assert document is not None
+    if found.kind == FAMILY:
+        rows = [remote.household_row(household_of(document.data))]
+        complete = True
+    else:
+        person = person_of(document.data, document.included)
+        complete = person is not None
+        rows = [remote.person_row(writer.owner, found.pco_id, person)]
+    await remote.put(session, writer.owner, rows, found.read_at, run_id)
+    await remote.met(session, writer.cause.id, found.kind, [found.pco_id])
+    return complete
