@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import random
+import select
 import socket
 import struct
 import time
@@ -222,7 +223,7 @@ class Edge:
                 case Latency():
                     await asyncio.sleep(self._latency(action.ms, action.jitter_ms))
                 case Hold():
-                    await _hold(hit, receive)
+                    await _hold(hit, call.scope, receive)
                 case Reset():
                     raise _Connection
                 case Respond():
@@ -574,13 +575,23 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _hold(hit: Hit, receive: Receive) -> None:
+async def _hold(hit: Hit, scope: Scope, receive: Receive) -> None:
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
-        if not await hit.script.hold(gone):
-            raise _Gone
+        if not await hit.script.hold(gone, lambda: _is_gone(scope)):
+            raise _Gone if _is_gone(scope) else _Connection
     finally:
         gone.cancel()
+
+
+def _is_gone(scope: Scope) -> bool:
+    """Whether the other end has closed, also when nobody here has been told yet."""
+    transport: asyncio.Transport = scope["extensions"][TRANSPORT_EXTENSION]
+    if transport.is_closing():
+        return True
+    state = select.poll()
+    state.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(state.poll(0))
 
 
 def _reset(scope: Scope) -> None:

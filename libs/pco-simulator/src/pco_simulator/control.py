@@ -155,9 +155,12 @@ def _add_faults(api: FastAPI, simulator: Simulator) -> None:
         return script(fault_id).state()
 
     @api.post("/_sim/faults/{fault_id}/release", tags=["faults"])
-    async def release(fault_id: str) -> Done:
-        """Let go of the requests that hang in a `hold`; later ones hang again."""
-        return Done(count=script(fault_id).release())
+    async def release(fault_id: str, carry_out: bool | None = None) -> Done:
+        """Let go of the requests that hang in a `hold`; later ones hang again.
+
+        `carry_out`: whether they are carried out, whatever became of their clients; else as the script says.
+        """
+        return Done(count=script(fault_id).release(carry_out=carry_out))
 
     @api.delete("/_sim/faults/{fault_id}", tags=["faults"], status_code=204)
     async def remove_fault(fault_id: str) -> None:

@@ -8,6 +8,7 @@ it acts. Several scripts may hit one request: they act in the order in which the
 import asyncio
 import random
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -96,10 +97,17 @@ class Reset(_Model):
 
 
 class Hold(_Model):
-    """Hang until released. A client that goes away meanwhile loses the request (`before`) or its answer (`after`)."""
+    """Hang until released.
+
+    A client that goes away meanwhile loses its answer (`after`) or, as `if_gone` says, the request (`before`), even
+    when it goes at the very moment of the release.
+    """
 
     kind: Literal["hold"] = "hold"
     when: When = "before"
+    if_gone: Literal["lost", "carried_out"] = "lost"
+    """`lost`: it never reached the vendor. `carried_out`: the vendor has it already; it hangs on after its client is
+    gone and is carried out when let go, unless the release says otherwise."""
 
 
 class ChangeSettings(_Model):
@@ -181,7 +189,7 @@ class Script:
         self._path = re.compile(match.path) if match.path else None
         self._query = re.compile(match.query) if match.query else None
         self._random = random.Random(match.seed)  # noqa: S311 - which requests fail, not a secret
-        self._released = asyncio.Event()
+        self._held: set[asyncio.Future[bool | None]] = set()
 
     def state(self) -> FaultState:
         """As shown by the control API."""
@@ -223,23 +231,33 @@ class Script:
             return False
         return match.probability >= 1 or self._random.random() < match.probability
 
-    def release(self) -> int:
-        """Let go of what hangs; gives how many requests. Later ones hang again."""
-        held = self.holding
-        self._released.set()
-        self._released = asyncio.Event()
+    def release(self, *, carry_out: bool | None = None) -> int:
+        """Let go of what hangs; gives how many requests. Later ones hang again.
+
+        `carry_out`: what becomes of them, whether their clients are still there or not; None: as the script says.
+        """
+        held = len(self._held)
+        while self._held:
+            self._held.pop().set_result(carry_out)
         return held
 
-    async def hold(self, gone: "asyncio.Future[None]") -> bool:
-        """Hang until released (True) or the client is gone (False)."""
+    async def hold(self, gone: "asyncio.Future[None]", is_gone: Callable[[], bool]) -> bool:
+        """Hang until let go; gives whether the request goes on.
+
+        `gone` ends when the client has gone. Its end may still be on the way when the release is here already, so
+        `is_gone` is asked as well: who died before the release is never served by luck.
+        """
+        outlives = isinstance(self.fault.action, Hold) and self.fault.action.if_gone == "carried_out"
+        released: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
+        self._held.add(released)
         self.holding += 1
-        released = asyncio.ensure_future(self._released.wait())
-        both: set[asyncio.Future[Any]] = {released, gone}
+        waited: set[asyncio.Future[Any]] = {released} if outlives else {released, gone}
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            return released.done()
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            carry_out = released.result() if released.done() else None
+            return (outlives or not is_gone()) if carry_out is None else carry_out
         finally:
-            released.cancel()
+            self._held.discard(released)
             self.holding -= 1
 
 

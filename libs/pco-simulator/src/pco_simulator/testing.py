@@ -82,9 +82,11 @@ class Control:
         state: dict[str, Any] = self.call("GET", f"/faults/{fault_id}")
         return state
 
-    def release(self, fault_id: str) -> int:
-        """Let go of what hangs in a `hold`; gives how many requests."""
-        count: int = self.call("POST", f"/faults/{fault_id}/release")["count"]
+    def release(self, fault_id: str, *, carry_out: bool | None = None) -> int:
+        """Let go of what hangs in a `hold`; gives how many requests. `carry_out`: whether they are carried out, also
+        those whose client is gone; False resets the connections of the others. None: as the script says."""
+        query = {} if carry_out is None else {"carry_out": carry_out}
+        count: int = self.call("POST", f"/faults/{fault_id}/release", params=query)["count"]
         return count
 
     def remove_fault(self, fault_id: str) -> None:

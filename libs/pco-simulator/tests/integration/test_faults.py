@@ -1,5 +1,7 @@
 """Each kind of fault, and how requests are chosen."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -131,6 +133,64 @@ def test_hold_until_the_client_is_gone(
     eventually(lambda: control.fault(fault)["holding"] == 0)
     eventually(lambda: bool(control.journal(method="POST")))
     assert control.truth(church)["people"] == people + created
+
+
+def left_hanging(simulator: SimulatorProcess, fault: str) -> None:
+    """A client whose POST hangs in the script, and who is gone then: the process of it killed."""
+    token = simulator.personal_access_token
+    program = (
+        "import httpx; httpx.post("
+        f"{simulator.base_url + PEOPLE!r}, json={PERSON!r}, auth={(token.id, token.secret)!r},"
+        f" headers={{'User-Agent': {USER_AGENT!r}}}, timeout=60)"
+    )
+    client = subprocess.Popen([sys.executable, "-c", program])
+    eventually(lambda: simulator.control.fault(fault)["holding"] == 1, seconds=30)
+    client.kill()
+    client.wait()
+
+
+@pytest.mark.parametrize(
+    ("if_gone", "let_go", "created"),
+    [
+        ("lost", lambda control, fault: control.remove_fault(fault), 0),
+        ("lost", lambda control, fault: control.release(fault), 0),
+        ("carried_out", lambda control, fault: control.remove_fault(fault), 1),
+        ("carried_out", lambda control, fault: control.release(fault), 1),
+        ("carried_out", lambda control, fault: control.release(fault, carry_out=True), 1),
+        ("carried_out", lambda control, fault: control.release(fault, carry_out=False), 0),
+    ],
+)
+def test_a_request_whose_client_died_is_carried_out_or_not_as_asked(
+    simulator: SimulatorProcess,
+    control: Control,
+    church: str,
+    if_gone: str,
+    let_go: Callable[[Control, str], object],
+    created: int,
+) -> None:
+    before = control.mark()
+    people = control.truth(church)["people"]
+    fault = control.add_fault({"kind": "hold", "if_gone": if_gone}, method="POST", nth=1)
+    left_hanging(simulator, fault)
+    let_go(control, fault)
+    eventually(lambda: bool(control.journal(method="POST", after=before)))
+    assert control.truth(church)["people"] == people + created
+    (entry,) = control.journal(method="POST", after=before)
+    assert entry["status"] == (201 if created else 0)
+
+
+def test_a_living_client_may_be_let_go_without_being_served(
+    simulator: SimulatorProcess, control: Control, church: str
+) -> None:
+    people = control.truth(church)["people"]
+    fault = control.add_fault({"kind": "hold"}, method="POST", nth=1)
+    with ThreadPoolExecutor(1) as pool, simulator.api() as api:
+        asked = pool.submit(api.post, PEOPLE, json=PERSON)
+        eventually(lambda: control.fault(fault)["holding"] == 1)
+        assert control.release(fault, carry_out=False) == 1
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            asked.result(timeout=10)
+    assert control.truth(church)["people"] == people
 
 
 def test_hold_until_released(api: httpx.Client, control: Control) -> None:
