@@ -12,6 +12,15 @@ from pco_simulator.jsonapi import FIRST_VERSION, Refused, resolve_version
 from pco_simulator.people.rules import PERSON_STRINGS
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def _is_a_range(span: tuple[int, int]) -> tuple[int, int]:
+    if span[0] > span[1]:
+        raise ValueError("must begin with the smallest")
+    return span
+
+
+Milliseconds = Count | Annotated[tuple[Count, Count], AfterValidator(_is_a_range)]
 Seconds = Annotated[float, Field(gt=0, le=2**31 - 1)]
 
 
@@ -71,12 +80,28 @@ class Settings(BaseModel):
 
     clock_offset_seconds: Annotated[float, Field(ge=-1e9, le=1e9)] = 0
     """The vendor's clock minus the real one, in everything it stamps. Lifetimes of tokens do not jump with it."""
-    lists_lag_ms: Count = 0
-    filters_lag_ms: Count = 0
-    singles_lag_ms: Count = 0
-    includes_lag_ms: Count = 0
+    lists_lag_ms: Milliseconds = 0
+    filters_lag_ms: Milliseconds = 0
+    """Of lists with a filter."""
+    singles_lag_ms: Milliseconds = 0
+    """How far reads stay behind writes (seconds to minutes, measured by a public People mirror), each kind of read
+    for itself. Like the lags below a number, or `[smallest, largest]`: then each request draws its own."""
+    includes_lag_ms: Milliseconds = 0
     """How much further behind `included` is: a relationship may name a row that `included` does not carry yet
     (measured by a public People mirror, minutes after a write)."""
+    includes_lag_relationships: bool = False
+    """Whether the relationships to what lags in `included` lag with it: then nothing in the answer shows that the
+    contacts are older than the person (unconfirmed)."""
+    mergers_lag_ms: Milliseconds = 0
+    """How much further behind the log of mergers is: the removed person is not found before the log says why
+    (unconfirmed)."""
+    created_lag_ms: Milliseconds = 0
+    """How much longer a person just created is not found by their id, while changes of known people show
+    (unconfirmed: that filters lag 30 to 90 s after a create is in public notes, that single reads do is not)."""
+    lag_seed: int = 0
+    """Of what requests draw from a range; setting it begins the sequence again."""
+    lag_past_ms: Count = 0
+    """How far a lag set later can reach back. Otherwise it is as far as the lags of the moment of the write."""
     contacts_touch_person: bool = False
     """Whether a change of an email, phone number or address moves `Person.updated_at`."""
     household_roles: bool = False

@@ -79,6 +79,12 @@ class Simulator:
         self.world.lag.filters_ms = changed.filters_lag_ms
         self.world.lag.singles_ms = changed.singles_lag_ms
         self.world.lag.includes_ms = changed.includes_lag_ms
+        self.world.lag.relationships_too = changed.includes_lag_relationships
+        self.world.lag.mergers_ms = changed.mergers_lag_ms
+        self.world.lag.created_ms = changed.created_lag_ms
+        self.world.lag.past_ms = changed.lag_past_ms
+        if "lag_seed" in values:
+            self.world.lag.chance.seed(changed.lag_seed)
         self.world.contacts_touch_person = changed.contacts_touch_person
         self.world.household_roles = changed.household_roles
         self.world.default_version = changed.default_version

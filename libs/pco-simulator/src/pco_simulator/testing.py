@@ -20,6 +20,8 @@ import httpx
 import orjson
 
 USER_AGENT = "pco-simulator-tests (https://example.org)"
+Span = int | tuple[int, int]
+"""Milliseconds, or the smallest and the largest of a range."""
 _READY_SECONDS = 120.0
 
 
@@ -63,6 +65,34 @@ class Control:
         """Change some settings, all or none."""
         settings: dict[str, Any] = self.call("PATCH", "/settings", json=values)
         return settings
+
+    def set_lag(
+        self,
+        *,
+        singles_ms: Span = 0,
+        lists_ms: Span = 0,
+        filters_ms: Span = 0,
+        includes_ms: Span = 0,
+        mergers_ms: Span = 0,
+        created_ms: Span = 0,
+        includes_lag_relationships: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        """How far reads stay behind writes from now on; what is not given does not lag.
+
+        A pair is a range from which each request draws, by `seed`. With the setting `lag_past_ms` this also holds for
+        what was written under less lag.
+        """
+        values: dict[str, Any] = {
+            "singles_lag_ms": singles_ms,
+            "lists_lag_ms": lists_ms,
+            "filters_lag_ms": filters_ms,
+            "includes_lag_ms": includes_ms,
+            "mergers_lag_ms": mergers_ms,
+            "created_lag_ms": created_ms,
+            "includes_lag_relationships": includes_lag_relationships,
+        }
+        self.change_settings(**values, **({} if seed is None else {"lag_seed": seed}))
 
     def reset(self) -> None:
         """Default settings, empty rate windows, no fault scripts, counters at zero."""

@@ -1,10 +1,11 @@
 """The state of the simulated Planning Center: churches, their rows, who may log in, and the clock."""
 
 import gc
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -53,20 +54,43 @@ class Clock:
         return time.monotonic()
 
 
+Span = int | tuple[int, int]
+"""Milliseconds, or the smallest and the largest of a range from which each request draws its own."""
+
+
 @dataclass(slots=True)
 class Lag:
-    """How far reads stay behind writes, per kind of read, in milliseconds."""
+    """How far reads stay behind writes, per kind of read."""
 
-    lists_ms: int = 0
-    filters_ms: int = 0
-    singles_ms: int = 0
-    includes_ms: int = 0
+    lists_ms: Span = 0
+    filters_ms: Span = 0
+    singles_ms: Span = 0
+    includes_ms: Span = 0
     """Of what `include` brings in, on top of the read's own lag."""
+    relationships_too: bool = False
+    """Whether the relationships that lead to what `include` brings in lag with it."""
+    mergers_ms: Span = 0
+    """Of the log of mergers, on top of the read's own lag."""
+    created_ms: Span = 0
+    """How long a person just created is not found by single reads, on top of the read's own lag."""
+    past_ms: int = 0
+    """How far reads can go back at least, however small the lag was when something was written."""
+    chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - how stale, not a secret
+
+    def draw(self, span: Span) -> int:
+        """The lag of one request."""
+        return span if isinstance(span, int) else self.chance.randint(*span)
 
     @property
     def largest(self) -> float:
         """Seconds."""
-        return (max(self.lists_ms, self.filters_ms, self.singles_ms) + self.includes_ms) / 1000
+        own = max(map(_most, (self.lists_ms, self.filters_ms, self.singles_ms)))
+        further = max(map(_most, (self.includes_ms, self.mergers_ms, self.created_ms)))
+        return max(own + further, self.past_ms) / 1000
+
+
+def _most(span: Span) -> int:
+    return span if isinstance(span, int) else span[1]
 
 
 @dataclass(frozen=True, slots=True)

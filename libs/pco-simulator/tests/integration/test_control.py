@@ -119,6 +119,26 @@ def test_lag_and_skew_are_settings(api: httpx.Client, control: Control, church: 
     control.delete_person(church, person_id)
 
 
+def test_lag_is_set_at_any_time_also_as_a_range(api: httpx.Client, control: Control, church: str) -> None:
+    control.change_settings(lag_past_ms=60_000)
+    person_id = control.create_person(church, first_name="Late", last_name="Comer")
+    assert api.get(f"{PEOPLE}/{person_id}").status_code == 200
+    control.set_lag(singles_ms=50_000)
+    assert api.get(f"{PEOPLE}/{person_id}").status_code == 404
+    control.set_lag(singles_ms=(0, 50_000), seed=2)
+    statuses = {api.get(f"{PEOPLE}/{person_id}").status_code for _ in range(20)}
+    assert 404 in statuses
+    control.set_lag(mergers_ms=50_000)
+    other = control.create_person(church, first_name="Twin", last_name="Comer")
+    merger = control.merge_people(church, person_id, other)
+    assert api.get(f"{PEOPLE}/{other}").status_code == 404
+    assert api.get(f"/people/v2/person_mergers/{merger}").status_code == 404
+    control.set_lag()
+    assert api.get(f"/people/v2/person_mergers/{merger}").status_code == 200
+    with pytest.raises(SimulatorError, match="smallest"):
+        control.set_lag(lists_ms=(2, 1))
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [

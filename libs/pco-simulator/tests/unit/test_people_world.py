@@ -257,6 +257,90 @@ class TestLag:
         assert self.seen(api, id_) == (True, True, True)
 
 
+class TestLagThatChanges:
+    """A test changes it whenever it likes."""
+
+    def test_a_lag_set_later_reaches_back_as_far_as_was_asked_for(
+        self, api: Direct, world: World, clock: SetClock, person_id: str
+    ) -> None:
+        world.lag.past_ms = 60_000
+        url = f"{PEOPLE}/{person_id}"
+        clock.advance(60)
+        api.patch(url, {"last_name": "One"})
+        clock.advance(10)
+        api.patch(url, {"last_name": "Two"})
+        assert api.get(url).data["attributes"]["last_name"] == "Two"
+        seen = []
+        for world.lag.singles_ms in (5_000, 15_000, 0, 5_000):
+            seen.append(api.get(url).data["attributes"]["last_name"])
+        assert seen == ["One", "Lovelace", "Two", "One"]
+        world.lag.singles_ms, world.lag.filters_ms = 0, 5_000
+        assert api.get(f"{PEOPLE}?where[last_name]=Two").ids == []
+        assert api.get(f"{PEOPLE}?order=-created_at&per_page=1").data[0]["attributes"]["last_name"] == "Two"
+
+    def test_each_request_may_draw_its_own(self, api: Direct, world: World, clock: SetClock, person_id: str) -> None:
+        url = f"{PEOPLE}/{person_id}"
+        world.lag.past_ms = 60_000
+        for name in "ABCD":
+            clock.advance(10)
+            api.patch(url, {"last_name": name})
+        world.lag.singles_ms = (1, 29_000)
+
+        def seen() -> str:
+            world.lag.chance.seed(5)
+            return "".join(api.get(url).data["attributes"]["last_name"] for _ in range(30))
+
+        first = seen()
+        assert set(first) == set("ABC")
+        assert seen() == first
+
+    def test_a_fresh_person_with_contacts_that_lag(
+        self, api: Direct, world: World, clock: SetClock, person_id: str
+    ) -> None:
+        world.lag.includes_ms, world.lag.relationships_too = 60_000, True
+        emails = f"{PEOPLE}/{person_id}/emails"
+        first = api.post(emails, {"address": "first@example.org"}).data["id"]
+        clock.advance(61)
+        api.patch(f"/people/v2/emails/{first}", {"address": "changed@example.org"})
+        second = api.post(emails, {"address": "second@example.org"}).data["id"]
+        api.patch(f"{PEOPLE}/{person_id}", {"last_name": "Fresh"})
+        url = f"{PEOPLE}/{person_id}?include=emails"
+        body = api.get(url).body
+        assert body["data"]["attributes"]["last_name"] == "Fresh"
+        assert body["data"]["relationships"]["emails"]["data"] == [{"type": "Email", "id": first}]
+        assert [row["attributes"]["address"] for row in body["included"]] == ["first@example.org"]
+        clock.advance(61)
+        body = api.get(url).body
+        assert [row["id"] for row in body["included"]] == [first, second]
+
+    def test_the_log_of_mergers_may_lag_behind_the_404(
+        self, api: Direct, world: World, clock: SetClock, person_id: str
+    ) -> None:
+        world.lag.mergers_ms = 30_000
+        removed = api.post(PEOPLE, {"first_name": "Gone"}).data["id"]
+        merger = world.merge_people(api.organization_id, person_id, removed)
+        log = f"/people/v2/person_mergers?where[created_at][gte]={clock.now():%Y-%m-%dT%H:%M:%SZ}"
+        assert api.get(f"{PEOPLE}/{removed}").status == 404
+        assert api.get(log).ids == []
+        assert api.get(f"/people/v2/person_mergers/{merger}").status == 404
+        clock.advance(30)
+        assert api.get(log).ids == [merger]
+
+    def test_a_person_just_created_may_not_be_found_while_an_edit_shows(
+        self, api: Direct, world: World, clock: SetClock
+    ) -> None:
+        world.lag.created_ms = 30_000
+        new = api.post(PEOPLE, {"first_name": "New"}).data["id"]
+        old = api.get(f"{PEOPLE}?per_page=1").ids[0]
+        api.patch(f"{PEOPLE}/{old}", {"last_name": "Seen"})
+        assert api.get(f"{PEOPLE}/{new}").status == api.get(f"{PEOPLE}/{new}/emails").status == 404
+        assert api.get(f"{PEOPLE}?where[id]={new}").ids == [new]
+        assert api.patch(f"{PEOPLE}/{new}", {"last_name": "Known"}).status == 200
+        assert api.get(f"{PEOPLE}/{old}").data["attributes"]["last_name"] == "Seen"
+        clock.advance(30)
+        assert api.get(f"{PEOPLE}/{new}").status == 200
+
+
 class TestPaging:
     """One world for all examples: paging changes nothing."""
 

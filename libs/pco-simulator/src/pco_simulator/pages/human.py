@@ -77,7 +77,10 @@ class People:
             now=self._world.clock.now(),
             base_url="",
         )
-        lag, self._world.lag = self._world.lag, Lag()
+        lag = self._world.lag
+        if method == "GET":
+            # Writes are kept for the lagging reads of clients, as those of anybody.
+            self._world.lag = Lag()
         try:
             response = people.handle(self._world, request)
         finally:

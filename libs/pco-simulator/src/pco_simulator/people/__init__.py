@@ -34,6 +34,7 @@ from pco_simulator.people.resources import (
     NOTHING,
     ORGANIZATION,
     PERSON,
+    PERSON_MERGER,
     REFERENCES,
     ROOT,
     TO_ONE,
@@ -43,7 +44,7 @@ from pco_simulator.people.resources import (
     households_of,
     members,
 )
-from pco_simulator.rows import Order, Row, parse_id
+from pco_simulator.rows import Order, Row, View, parse_id
 from pco_simulator.world import Change, Login, World
 
 _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
@@ -99,6 +100,8 @@ class _Call:
         self.version = version
         self.organization_id = request.caller.organization_id
         self.query = Query.parse(request.query)
+        self.nursery: View | None = None
+        """Who is not in it is too new to be found by a single read."""
 
     def answer(self) -> ApiResponse:
         request = self.request
@@ -117,10 +120,12 @@ class _Call:
     # -- reads -----------------------------------------------------------------------------------------------
 
     def _context(self, lag_ms: int = 0) -> Context:
-        further = self.world.lag.includes_ms
+        lag = self.world.lag
+        further = lag.draw(lag.includes_ms)
         return Context(
             view=self.world.view(self.organization_id, lag_ms),
             behind=self.world.view(self.organization_id, lag_ms + further) if further else None,
+            relationships_behind=lag.relationships_too,
             version=self.version,
             root=self.request.base_url + ROOT,
             fields=self.query.fields,
@@ -129,7 +134,11 @@ class _Call:
 
     def _read(self, segments: list[str], login: Login) -> ApiResponse:
         lag = self.world.lag
-        context = self._context(lag.singles_ms)
+        behind = lag.draw(lag.singles_ms) + (lag.draw(lag.mergers_ms) if segments[:1] == ["person_mergers"] else 0)
+        context = self._context(behind)
+        created = lag.draw(lag.created_ms)
+        if created:
+            self.nursery = self.world.view(self.organization_id, behind + created)
         match segments:
             case []:
                 return self._single(context, ORGANIZATION, organization_row(context))
@@ -227,7 +236,7 @@ class _Call:
 
     def _row(self, context: Context, type_: str, id_: str) -> Row:
         row = context.view.get(type_, parse_id(id_))
-        if row is None:
+        if row is None or (type_ == "Person" and self.nursery and self.nursery.get(type_, row.id) is None):
             raise not_found()
         return row
 
@@ -252,7 +261,10 @@ class _Call:
     ) -> ApiResponse:
         query, lag = self.query, self.world.lag
         filtered = bool(query.where or query.filters)
-        context = self._context(lag.filters_ms if filtered else lag.lists_ms)
+        behind = lag.draw(lag.filters_ms if filtered else lag.lists_ms)
+        if kind is PERSON_MERGER:
+            behind += lag.draw(lag.mergers_ms)
+        context = self._context(behind)
         conditions = self._conditions(kind)
         can_order = kind.can_order(self.version)
         order = tuple((name, descending) for name, descending in query.order if name in can_order)

@@ -196,7 +196,7 @@ class Included:
             if name not in known:
                 continue
             target, many, related = known[name]
-            rows = related(context, row)
+            rows = self._rows(related, row)
             added[name] = self._linkage(kind, row, name, target, many, rows)
             if not nested and target is not ORGANIZATION:
                 for found in rows:
@@ -220,6 +220,12 @@ class Included:
                 )
         return added
 
+    def _rows(self, related: Related, row: Row) -> Sequence[Row]:
+        context = self._context
+        if context.behind is not None and context.relationships_behind:
+            context = replace(context, view=context.behind)
+        return related(context, row)
+
     def _add(self, kind: Kind, row: Row, extra: dict[str, Any], self_url: str | None = None) -> None:
         context = self._context
         shown: Row | None = row
@@ -239,7 +245,7 @@ class Included:
             if name not in known:
                 continue
             target, many, related = known[name]
-            rows = related(self._context, row)
+            rows = self._rows(related, row)
             added[name] = self._linkage(kind, row, name, target, many, rows)
             for next_row in rows:
                 deeper.setdefault(name, {})[next_row.id] = {"type": target.type, "id": str(next_row.id)}

@@ -84,6 +84,8 @@ class Context:
     organization_id: int
     behind: View | None = None
     """What `included` shows, where that lags behind the rest."""
+    relationships_behind: bool = False
+    """Whether the relationships that lead there lag with it."""
 
     @property
     def always_included(self) -> bool:
