@@ -33,6 +33,7 @@ from pco_simulator.faults import (
     Hold,
     Latency,
     Mutate,
+    Omit,
     Reset,
     Respond,
     TooManyRequests,
@@ -216,7 +217,7 @@ class Edge:
         """Act out what is due; gives an answer that takes the place of the real one."""
         for hit in hits:
             action = hit.action
-            if getattr(action, "when", "before") != when or isinstance(action, Truncate):
+            if getattr(action, "when", "before") != when or isinstance(action, Truncate | Omit):
                 continue
             call.faults.append(hit.label)
             match action:
@@ -246,6 +247,8 @@ class Edge:
                 kept = answer.body[: int(len(answer.body) * hit.action.keep)]
                 whole = len(answer.body) if hit.action.mode == "connection" else None
                 answer = _Answer(answer.status, answer.headers, kept, whole)
+            elif isinstance(hit.action, Omit) and answer.announced is None:
+                answer = _omitted(hit, hit.action, call, answer)
         return answer
 
     def _end_tokens(self, action: EndToken, call: _Call) -> None:
@@ -518,6 +521,20 @@ def _scripted(action: Respond) -> _Answer:
     if action.code is not None:
         error["code"] = action.code
     return _plain(action.status, JSON, orjson.dumps({"errors": [error]}), headers)
+
+
+def _omitted(hit: Hit, action: Omit, call: _Call, answer: _Answer) -> _Answer:
+    if answer.status not in {200, 201} or not answer.body.startswith(b"{"):
+        return answer
+    document = orjson.loads(answer.body)
+    carried = action.carried(document)
+    if not carried or not hit.script.count():
+        return answer
+    call.faults.append(hit.label)
+    action.leave_out(document, carried)
+    body = orjson.dumps(document)
+    headers = [(name, _etag(body) if name == b"etag" else value) for name, value in answer.headers]
+    return _Answer(answer.status, headers, body)
 
 
 _TITLES = {

@@ -8,10 +8,10 @@ it acts. Several scripts may hit one request: they act in the order in which the
 import asyncio
 import random
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from pco_simulator.exchange import Caller
 
@@ -151,8 +151,62 @@ class Mutate(_Model):
     mutations: Annotated[list[Mutation], Field(min_length=1)]
 
 
+class Omit(_Model):
+    """Do the work and leave one thing out of the answer. Only answers that carry it are counted and hit.
+
+    Exactly one of `relationship`, `data_of`, `attribute` and `included` says what.
+    """
+
+    kind: Literal["omit"] = "omit"
+    type: str | None = None
+    """Of the resource that lacks it, wherever it stands in the document; default: of any."""
+    id: str | None = None
+    """Of that resource; with `included` of the row left out."""
+    relationship: str | None = None
+    """The whole relationship."""
+    data_of: str | None = None
+    """Only `data` of this relationship: its links stay."""
+    attribute: str | None = None
+    included: str | None = None
+    """Rows of this type in `included`, which is left out itself when nothing remains; `*`: all."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len([one for one in (self.relationship, self.data_of, self.attribute, self.included) if one]) != 1:
+            raise ValueError("one of relationship, data_of, attribute and included says what is left out")
+        return self
+
+    def carried(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The parts of an answer that have what is to be left out."""
+        rows = document.get("included") or []
+        if self.included is not None:
+            return [row for row in rows if self.included in {"*", row["type"]} and self.id in {None, row["id"]}]
+        data = document.get("data")
+        rows = [*(data if isinstance(data, list) else [data] if data else []), *rows]
+        rows = [row for row in rows if self.type in {None, row["type"]} and self.id in {None, row["id"]}]
+        if self.attribute is not None:
+            return [row for row in rows if self.attribute in row.get("attributes", {})]
+        if self.data_of is not None:
+            return [row for row in rows if "data" in row.get("relationships", {}).get(self.data_of, {})]
+        return [row for row in rows if self.relationship in row.get("relationships", {})]
+
+    def leave_out(self, document: dict[str, Any], carried: list[dict[str, Any]]) -> None:
+        """Take it out of what carries it."""
+        if self.included is not None:
+            document["included"] = [row for row in document["included"] if row not in carried]
+            if not document["included"]:
+                del document["included"]
+        for row in carried:
+            if self.attribute is not None:
+                del row["attributes"][self.attribute]
+            elif self.data_of is not None:
+                del row["relationships"][self.data_of]["data"]
+            elif self.relationship is not None:
+                del row["relationships"][self.relationship]
+
+
 Action = Annotated[
-    Latency | Respond | TooManyRequests | Truncate | Reset | Hold | ChangeSettings | EndToken | Mutate,
+    Latency | Respond | TooManyRequests | Truncate | Reset | Hold | ChangeSettings | EndToken | Mutate | Omit,
     Field(discriminator="kind"),
 ]
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
@@ -203,7 +257,10 @@ class Script:
         )
 
     def hits(self, method: str, path: str, query: str, caller: Caller | None) -> "Hit | None":
-        """Count the request if it matches; gives the hit if the script acts on it."""
+        """Count the request if it matches; gives the hit if the script acts on it.
+
+        A script that looks for something in the answer counts when it is there: the hit then has yet to `count`.
+        """
         match = self.fault.match
         if self._methods is not None and method not in self._methods:
             return None
@@ -214,11 +271,15 @@ class Script:
             return None
         if not _is_caller(match, caller):
             return None
+        hit = Hit(self, tuple(group or "" for group in found.groups()) if found else ())
+        return hit if isinstance(self.fault.action, Omit) or self.count() else None
+
+    def count(self) -> bool:
+        """One more match; gives whether the script acts on it."""
         self.matched += 1
-        if not self._chosen():
-            return None
-        self.acted += 1
-        return Hit(self, tuple(group or "" for group in found.groups()) if found else ())
+        chosen = self._chosen()
+        self.acted += chosen
+        return chosen
 
     def _chosen(self) -> bool:
         match = self.fault.match

@@ -107,6 +107,25 @@ class Control:
         fault_id: str = self.call("POST", "/faults", json={"match": match, "action": dict(action)})["id"]
         return fault_id
 
+    def omit(
+        self,
+        *,
+        relationship: str | None = None,
+        data_of: str | None = None,
+        attribute: str | None = None,
+        included: str | None = None,
+        type: str | None = None,  # noqa: A002 - the name it has in the document
+        id: str | None = None,  # noqa: A002
+        **match: Any,
+    ) -> str:
+        """Leave one thing out of the next answers that carry it (`times=2`: the next two); gives the script's id.
+
+        `omit(relationship="people", type="Household", id="17", times=2)`; `data_of` leaves the links of a
+        relationship; `included="Email"` leaves out rows of that type (with `id`: that row).
+        """
+        what = {"relationship": relationship, "data_of": data_of, "attribute": attribute, "included": included}
+        return self.add_fault({"kind": "omit", "type": type, "id": id, **what}, **match)
+
     def fault(self, fault_id: str) -> dict[str, Any]:
         """A script as it stands: `matched`, `acted`, `holding`."""
         state: dict[str, Any] = self.call("GET", f"/faults/{fault_id}")

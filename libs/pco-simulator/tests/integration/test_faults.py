@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -267,6 +268,8 @@ def test_bad_scripts_are_refused_with_a_reason(control: Control) -> None:
         ({"kind": "explode"}, {}),
         ({"kind": "settings", "values": {"rate_limit": -1}}, {}),
         ({"kind": "reset"}, {"path": "("}),
+        ({"kind": "omit", "type": "Household"}, {}),
+        ({"kind": "omit", "attribute": "name", "included": "Email"}, {}),
         ({"kind": "reset"}, {"colour": "red"}),
     ):
         with pytest.raises(SimulatorError, match="422"):
@@ -275,6 +278,68 @@ def test_bad_scripts_are_refused_with_a_reason(control: Control) -> None:
         control.change_settings(rate_limit=-1)
     with pytest.raises(SimulatorError, match=r"422.*no_such_setting"):
         control.change_settings(no_such_setting=1)
+
+
+@pytest.fixture
+def household(api: httpx.Client) -> dict[str, str]:
+    """One of several people, whose first has an email."""
+    rows = api.get("/people/v2/households", params={"per_page": "100"}).json()["data"]
+    for row in rows:
+        people = [each["id"] for each in row["relationships"]["people"]["data"]]
+        emails = api.get(f"{PEOPLE}/{people[0]}/emails").json()["data"]
+        if len(people) > 1 and emails:
+            return {"id": row["id"], "person": people[0], "email": emails[0]["id"]}
+    raise AssertionError("no such household was seeded")
+
+
+def resources(document: dict[str, Any], type_: str, id_: str) -> list[dict[str, Any]]:
+    data = document["data"] if isinstance(document["data"], list) else [document["data"]]
+    return [row for row in (*data, *document.get("included", [])) if (row["type"], row["id"]) == (type_, id_)]
+
+
+def test_one_relationship_is_missing_in_the_next_answers_that_carry_it(
+    api: httpx.Client, control: Control, household: dict[str, str]
+) -> None:
+    fault = control.omit(relationship="people", type="Household", id=household["id"], times=2)
+    single, of_person = f"/people/v2/households/{household['id']}", f"{PEOPLE}/{household['person']}?include=households"
+    assert api.get(f"{PEOPLE}/{household['person']}").status_code == 200
+    assert control.fault(fault)["matched"] == 0
+    seen = []
+    for url in (single, of_person, single):
+        (row,) = resources(api.get(url).json(), "Household", household["id"])
+        seen.append("people" in row["relationships"])
+        assert "primary_contact" in row["relationships"]
+    assert seen == [False, False, True]
+    assert control.fault(fault)["acted"] == 2
+    assert control.journal(path="households/")[-2]["faults"] == ["omit"]
+
+
+def test_data_attribute_and_included_can_be_missing(
+    api: httpx.Client, control: Control, household: dict[str, str]
+) -> None:
+    url = f"{PEOPLE}/{household['person']}?include=emails,households"
+
+    def person(document: dict[str, Any]) -> dict[str, Any]:
+        (row,) = resources(document, "Person", household["person"])
+        return row
+
+    whole = api.get(url)
+    control.omit(data_of="emails", type="Person", nth=1)
+    lacking = api.get(url)
+    assert person(lacking.json())["relationships"]["emails"].keys() == {"links"}
+    assert lacking.headers["etag"] != whole.headers["etag"]
+    control.omit(attribute="last_name", type="Person", id=household["person"], nth=1)
+    assert "last_name" not in person(api.get(url).json())["attributes"]
+    control.omit(included="Email", times=1)
+    lacks = api.get(url).json()
+    assert {row["type"] for row in lacks["included"]} == {"Household"}
+    assert person(lacks)["relationships"]["emails"]["data"]
+    control.omit(included="Email", id=household["email"], times=1)
+    assert not resources(api.get(url).json(), "Email", household["email"])
+    control.omit(included="*", times=1)
+    assert "included" not in api.get(url).json()
+    again = api.get(url)
+    assert (again.json(), again.headers["etag"]) == (whole.json(), whole.headers["etag"])
 
 
 def test_oauth_can_fail_too(simulator: SimulatorProcess, control: Control) -> None:
