@@ -77,6 +77,12 @@ def forbidden_attribute(name: str) -> Refused:
     return Refused(422, {"status": "422", "title": "Forbidden Attribute", "detail": f"{name} cannot be assigned"})
 
 
+def not_assignable(names: Sequence[str], type_: str) -> Refused:
+    """422 of one record that this caller may not edit (the words of planningcenter/developers#1139)."""
+    detail = f"You cannot assign {' and '.join(names) or 'anything'} to this {type_}"
+    return Refused(422, {"status": "422", "title": "Forbidden Attribute", "detail": detail})
+
+
 def invalid(resource: str, parameter: str, detail: str) -> Refused:
     """422 for a value that fails a validation."""
     return Refused(

@@ -104,6 +104,9 @@ class Settings(BaseModel):
     """How far a lag set later can reach back. Otherwise it is as far as the lags of the moment of the write."""
     contacts_touch_person: bool = False
     """Whether a change of an email, phone number or address moves `Person.updated_at`."""
+    administrator_refusal: Literal["reported", "403", "422", "off"] = "reported"
+    """How a caller who is no organization administrator is refused to edit an administrator's record. `reported`: a
+    PATCH of the person with the 422 of planningcenter/developers#1139, all else with 403 (unconfirmed)."""
     household_roles: bool = False
     """Whether memberships have a `household_role`."""
     default_version: Annotated[str, AfterValidator(_is_a_version)] = "2025-11-10"

@@ -86,6 +86,7 @@ class Simulator:
         if "lag_seed" in values:
             self.world.lag.chance.seed(changed.lag_seed)
         self.world.contacts_touch_person = changed.contacts_touch_person
+        self.world.administrator_refusal = changed.administrator_refusal
         self.world.household_roles = changed.household_roles
         self.world.default_version = changed.default_version
         self.journal.resize(changed.journal_requests, changed.journal_writes)

@@ -201,6 +201,22 @@ class Control:
         """Somebody edits a person."""
         self.mutate(organization_id, {"op": "edit", "id": person_id, "attributes": attributes})
 
+    def set_role(
+        self,
+        organization_id: str,
+        person_id: str,
+        people_permissions: str | None,
+        *,
+        organization_administrator: bool = False,
+    ) -> None:
+        """Somebody changes what a person may do: `Manager`, `Editor`, `Viewer` (every write is 403), None (all is)."""
+        self.edit_person(
+            organization_id,
+            person_id,
+            people_permissions=people_permissions,
+            site_administrator=organization_administrator,
+        )
+
     def delete_person(self, organization_id: str, person_id: str) -> None:
         """Somebody deletes a person."""
         self.mutate(organization_id, {"op": "delete", "id": person_id})

@@ -252,6 +252,8 @@ class World:
         self.contacts_touch_person = False
         """Whether a change of an email, phone number or address moves `Person.updated_at`. The vendor said yes in
         2017 and a user in 2019 (planningcenter/developers#313, #604); unconfirmed today, so the harsher no."""
+        self.administrator_refusal = "reported"
+        """How somebody who is no organization administrator is refused to edit one: see the setting."""
         self.household_roles = False
         """The feature "Parent and guardian household roles": without it memberships have no `household_role`."""
         self.remote_id_maximum = 2**31 - 1

@@ -119,6 +119,27 @@ def test_lag_and_skew_are_settings(api: httpx.Client, control: Control, church: 
     control.delete_person(church, person_id)
 
 
+def test_a_role_is_given_and_taken(simulator: SimulatorProcess, control: Control, church: str) -> None:
+    login = next(each for each in control.organizations()[0]["logins"] if each["people_permissions"] == "Editor")
+    with simulator.api(control.personal_access_token(church, people_permissions="Editor")) as editor:
+        person = {"data": {"type": "Person", "attributes": {"first_name": "By", "last_name": "Role"}}}
+        statuses = []
+        for role, administrator in (
+            ("Editor", False),
+            ("Viewer", False),
+            (None, False),
+            (None, True),
+            ("Editor", False),
+        ):
+            control.set_role(church, login["person_id"], role, organization_administrator=administrator)
+            me = editor.get("/people/v2/me")
+            if me.status_code == 200:
+                shown = me.json()["data"]["attributes"]
+                assert (shown["people_permissions"], shown["site_administrator"]) == (role, administrator)
+            statuses.append((me.status_code, editor.post(PEOPLE, json=person).status_code))
+    assert statuses == [(200, 201), (200, 403), (403, 403), (200, 201), (200, 201)]
+
+
 def test_lag_is_set_at_any_time_also_as_a_range(api: httpx.Client, control: Control, church: str) -> None:
     control.change_settings(lag_past_ms=60_000)
     person_id = control.create_person(church, first_name="Late", last_name="Comer")

@@ -512,3 +512,65 @@ def test_a_human_has_the_rules_of_the_api(api: Direct, world: World) -> None:
     assert world.truth(api.organization_id)["phone_numbers"] == before["phone_numbers"] + 1
     world.delete(api.organization_id, "PhoneNumber", phone)
     assert world.truth(api.organization_id) == before
+
+
+class TestAdministrators:
+    """planningcenter/developers#1139."""
+
+    @pytest.fixture
+    def editor(self, world: World, api: Direct) -> Direct:
+        login = world.logins[1]
+        assert (login.people_permissions, login.organization_administrator) == ("Editor", False)
+        return Direct(world, login.organization_id, login.person_id)
+
+    def statuses(self, editor: Direct, person_id: str) -> dict[str, int]:
+        """Of every write that concerns the person."""
+        email = editor.get(f"{PEOPLE}/{person_id}/emails").ids[0]
+        field = editor.get("/people/v2/field_definitions?where[data_type]=string").ids[0]
+        return {
+            "person": editor.patch(f"{PEOPLE}/{person_id}", {"first_name": "X", "last_name": "Y"}).status,
+            "added": editor.post(f"{PEOPLE}/{person_id}/phone_numbers", {"number": "1", "location": "Home"}).status,
+            "changed": editor.patch(f"/people/v2/emails/{email}", {"location": "Work"}).status,
+            "nested": editor.patch(f"{PEOPLE}/{person_id}/emails/{email}", {"location": "Home"}).status,
+            "field": editor.post(
+                f"{PEOPLE}/{person_id}/field_data", {"field_definition_id": field, "value": "x"}
+            ).status,
+            "contact gone": editor.delete(f"/people/v2/emails/{email}").status,
+            "gone": editor.delete(f"{PEOPLE}/{person_id}").status,
+        }
+
+    def test_only_an_organization_administrator_edits_one(self, api: Direct, editor: Direct, person_id: str) -> None:
+        assert set(self.statuses(editor, api.person_id).values()) == {422, 403}
+        answer = editor.patch(f"{PEOPLE}/{api.person_id}", {"first_name": "X", "last_name": "Y"})
+        assert answer.body == {
+            "errors": [
+                {
+                    "status": "422",
+                    "title": "Forbidden Attribute",
+                    "detail": "You cannot assign first_name and last_name to this Person",
+                }
+            ]
+        }
+        api.post(f"{PEOPLE}/{person_id}/emails", {"address": "a@example.org"})
+        api.patch(f"{PEOPLE}/{person_id}", {"accounting_administrator": True})
+        assert editor.patch(f"{PEOPLE}/{person_id}", {"first_name": "X"}).status == 422
+        assert api.patch(f"{PEOPLE}/{person_id}", {"accounting_administrator": False}).status == 200
+        assert set(self.statuses(editor, person_id).values()) == {200, 201, 204}
+        assert api.patch(f"{PEOPLE}/{api.person_id}", {"first_name": "X"}).status == 200
+
+    @pytest.mark.parametrize(("style", "expected"), [("403", {403}), ("422", {422}), ("off", {200, 201, 204})])
+    def test_how_they_are_refused_is_a_setting(
+        self, world: World, api: Direct, editor: Direct, style: str, expected: set[int]
+    ) -> None:
+        world.administrator_refusal = style
+        found = self.statuses(editor, api.person_id)
+        assert set(found.values()) == expected
+
+    def test_a_role_that_is_taken_away_refuses_every_write(self, world: World, editor: Direct, person_id: str) -> None:
+        world.edit_person(editor.organization_id, editor.person_id, {"people_permissions": "Viewer"})
+        assert editor.get("/people/v2/me").data["attributes"]["people_permissions"] == "Viewer"
+        assert editor.patch(f"{PEOPLE}/{person_id}", {"first_name": "X"}).status == 403
+        assert editor.post(PEOPLE, {"first_name": "X"}).status == 403
+        assert editor.get(f"{PEOPLE}/{person_id}").status == 200
+        world.edit_person(editor.organization_id, editor.person_id, {"people_permissions": None})
+        assert editor.get("/people/v2/me").status == 403

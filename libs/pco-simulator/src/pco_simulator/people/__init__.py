@@ -14,6 +14,7 @@ from pco_simulator.jsonapi import (
     condition_of,
     forbidden,
     html_not_found,
+    not_assignable,
     not_found,
     parse_write,
     resolve_version,
@@ -100,6 +101,8 @@ class _Call:
         self.version = version
         self.organization_id = request.caller.organization_id
         self.query = Query.parse(request.query)
+        self.protects = False
+        """Whether the caller may not edit administrators."""
         self.nursery: View | None = None
         """Who is not in it is too new to be found by a single read."""
 
@@ -115,6 +118,7 @@ class _Call:
         segments = [part for part in request.path.removeprefix(ROOT).split("/") if part]
         if request.method in ("GET", "HEAD"):
             return self._read(segments, login)
+        self.protects = not login.organization_administrator
         return self._write(segments)
 
     # -- reads -----------------------------------------------------------------------------------------------
@@ -342,13 +346,35 @@ class _Call:
         if target is None:
             return html_not_found()
         kind, row = target
-        with self._change() as change:
-            if method == "DELETE":
+        if method == "DELETE":
+            self._guard(kind, row)
+            with self._change() as change:
                 rules.delete(change, kind.type, row)
-                return ApiResponse(204, b"", "")
-            attributes, relationships = parse_write(self.request.body)
+            return ApiResponse(204, b"", "")
+        attributes, relationships = parse_write(self.request.body)
+        self._guard(kind, row, (*attributes, *relationships))
+        with self._change() as change:
             changed = rules.update(change, kind.type, row, attributes, relationships, self.version)
         return self._single(self._context(), kind, changed)
+
+    def _guard(self, kind: Kind, row: Row, named: Sequence[str] = ()) -> None:
+        """Organization and Accounting Administrators are edited by an organization administrator alone: whoever could
+        change how to reach one could take over their account (planningcenter/developers#1139).
+
+        Reported there is the 422 of a PATCH of the person. That contacts and deletions are refused, that they are
+        with 403, and that custom fields are like contacts, is unconfirmed; memberships of households are free.
+        """
+        style = self.world.administrator_refusal
+        if not self.protects or style == "off":
+            return
+        person = row if kind is PERSON else None
+        if kind in CONTACTS.values() or kind is FIELD_DATUM:
+            person = self._context().view.get("Person", row.attrs["person_id"])
+        if person is None or not (person.get("site_administrator") or person.get("accounting_administrator")):
+            return
+        if style == "422" or (style == "reported" and kind is PERSON and named):
+            raise not_assignable(named, kind.type)
+        raise forbidden()
 
     def _target(self, segments: list[str]) -> tuple[Kind, Row] | None:
         """The row a PATCH or DELETE names; None for a path that has no such method."""
@@ -383,6 +409,7 @@ class _Call:
             case ["people", id_, "field_data"]:
                 person = self._row(context, "Person", id_)
                 attributes, relationships = parse_write(self.request.body)
+                self._guard(FIELD_DATUM, Row(0, {"person_id": person.id}), (*attributes, *relationships))
                 with self._change() as change:
                     row = rules.create_field_datum(change, person, attributes, relationships)
                 return self._single(self._context(), FIELD_DATUM, row, _Parent("Person", id_, ""), status=201)
@@ -405,6 +432,7 @@ class _Call:
 
     def _create_contact(self, kind: Kind, person: Row) -> ApiResponse:
         attributes, relationships = parse_write(self.request.body)
+        self._guard(kind, Row(0, {"person_id": person.id}), (*attributes, *relationships))
         with self._change() as change:
             row = rules.create_contact(change, kind.type, person, attributes, relationships, self.version)
         shown = row
