@@ -34,6 +34,7 @@ from pco_simulator.faults import (
     Latency,
     Mutate,
     Omit,
+    Refuse,
     Reset,
     Respond,
     TooManyRequests,
@@ -41,6 +42,7 @@ from pco_simulator.faults import (
     When,
 )
 from pco_simulator.journal import WRITES, Entry, kind_of
+from pco_simulator.jsonapi import Refused
 from pco_simulator.oauth import OAuth
 from pco_simulator.pacing import Verdict
 from pco_simulator.pages.human import pages
@@ -124,6 +126,8 @@ class _Call:
     groups: tuple[str, ...] = ()
     created_id: str | None = None
     refused: TooManyRequests | None = None
+    refusal: Refused | None = None
+    """In place of the product's answer."""
     faults: list[str] = field(default_factory=list)
 
 
@@ -217,7 +221,7 @@ class Edge:
         """Act out what is due; gives an answer that takes the place of the real one."""
         for hit in hits:
             action = hit.action
-            if getattr(action, "when", "before") != when or isinstance(action, Truncate | Omit):
+            if not _is_due(hit, when, call):
                 continue
             call.faults.append(hit.label)
             match action:
@@ -231,6 +235,8 @@ class Edge:
                     return _scripted(action)
                 case TooManyRequests():
                     call.refused = action
+                case Refuse():
+                    call.refusal = action.refusal(call.body)
                 case ChangeSettings():
                     self._sim.change_settings(action.values)
                 case EndToken():
@@ -319,7 +325,10 @@ class Edge:
             return self._denied("scope")
         if self._sim.settings.error_hints and name == "people" and not people.is_open_to(self._sim.world, caller):
             return self._denied("product")
-        response = product(self._sim.world, self._request(call, caller, query))
+        if call.refusal is None:
+            response = product(self._sim.world, self._request(call, caller, query))
+        else:
+            response = call.refusal.response()
         if response.status == 201:
             call.created_id = _created_id(response.body)
         return self._dressed(call, caller, response, verdict)
@@ -501,6 +510,14 @@ def _plain(status: int, content_type: str, body: bytes, headers: list[tuple[byte
         ],
         body,
     )
+
+
+def _is_due(hit: Hit, when: When, call: _Call) -> bool:
+    """Whether it is acted out now; what cuts the answer itself never is."""
+    action = hit.action
+    if getattr(action, "when", "before") != when or isinstance(action, Truncate | Omit):
+        return False
+    return not isinstance(action, Refuse) or (action.concerns(call.body) and hit.script.count())
 
 
 def _scripted(action: Respond) -> _Answer:

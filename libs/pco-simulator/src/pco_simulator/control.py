@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pco_simulator.faults import ChangeSettings, Fault, FaultState, Mutation, Script
+from pco_simulator.faults import ChangeSettings, Fault, FaultState, Mutation, Refuse, Script
 from pco_simulator.journal import Entry
 from pco_simulator.settings import Settings
 from pco_simulator.simulator import Simulator
@@ -182,7 +182,8 @@ def _check_settings(simulator: Simulator, values: dict[str, Any]) -> None:
 
 
 def _check_expressions(fault: Fault) -> None:
-    for expression in (fault.match.path, fault.match.query):
+    value = fault.action.value if isinstance(fault.action, Refuse) else None
+    for expression in (fault.match.path, fault.match.query, value):
         _check_expression(expression)
 
 

@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from pco_simulator.exchange import Caller
+from pco_simulator.jsonapi import Refused, duplicate, forbidden_attribute, invalid, parse_write
 
 When = Literal["before", "after"]
 """Relative to the work: a write has happened `after`, and has not `before`."""
@@ -205,8 +207,48 @@ class Omit(_Model):
                 del row["relationships"][self.relationship]
 
 
+class Refuse(_Model):
+    """Refuse writes that name an attribute or relationship. Only those are counted and hit."""
+
+    kind: Literal["refuse"] = "refuse"
+    attribute: Annotated[str, Field(min_length=1)]
+    value: str | None = None
+    """Regular expression searched in the value; default: whatever it is."""
+    error: Literal["forbidden_attribute", "duplicate", "validation"] = "forbidden_attribute"
+    """422 `Forbidden Attribute`, 409 `Duplicate Record`, or 422 `Validation Error`."""
+    detail: str | None = None
+    """In place of the vendor's words."""
+
+    def concerns(self, body: bytes) -> bool:
+        """Whether a write names it."""
+        try:
+            attributes, relationships = parse_write(body)
+        except Refused:
+            return False
+        given = {**relationships, **attributes}
+        if self.attribute not in given:
+            return False
+        value = given[self.attribute]
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        return self.value is None or re.search(self.value, text) is not None
+
+    def refusal(self, body: bytes) -> Refused:
+        """As the vendor words it."""
+        match self.error:
+            case "forbidden_attribute":
+                refused = forbidden_attribute(self.attribute)
+            case "duplicate":
+                refused = duplicate()
+            case "validation":
+                type_ = orjson.loads(body)["data"].get("type") or "Person"
+                refused = invalid(type_, self.attribute, "is invalid")
+        if self.detail is None:
+            return refused
+        return Refused(refused.status, {**refused.errors[0], "detail": self.detail})
+
+
 Action = Annotated[
-    Latency | Respond | TooManyRequests | Truncate | Reset | Hold | ChangeSettings | EndToken | Mutate | Omit,
+    Latency | Respond | TooManyRequests | Truncate | Reset | Hold | ChangeSettings | EndToken | Mutate | Omit | Refuse,
     Field(discriminator="kind"),
 ]
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
@@ -259,7 +301,7 @@ class Script:
     def hits(self, method: str, path: str, query: str, caller: Caller | None) -> "Hit | None":
         """Count the request if it matches; gives the hit if the script acts on it.
 
-        A script that looks for something in the answer counts when it is there: the hit then has yet to `count`.
+        A script that looks into the request or its answer has yet to `count` the hit, when it has found something.
         """
         match = self.fault.match
         if self._methods is not None and method not in self._methods:
@@ -272,7 +314,7 @@ class Script:
         if not _is_caller(match, caller):
             return None
         hit = Hit(self, tuple(group or "" for group in found.groups()) if found else ())
-        return hit if isinstance(self.fault.action, Omit) or self.count() else None
+        return hit if isinstance(self.fault.action, Omit | Refuse) or self.count() else None
 
     def count(self) -> bool:
         """One more match; gives whether the script acts on it."""

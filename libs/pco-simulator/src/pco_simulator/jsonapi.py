@@ -77,6 +77,18 @@ def forbidden_attribute(name: str) -> Refused:
     return Refused(422, {"status": "422", "title": "Forbidden Attribute", "detail": f"{name} cannot be assigned"})
 
 
+def duplicate() -> Refused:
+    """409 of a race on a unique value (vendor documentation "errors")."""
+    return Refused(
+        409,
+        {
+            "status": "409",
+            "title": "Duplicate Record",
+            "detail": "The record you are trying to create/update already exists",
+        },
+    )
+
+
 def not_assignable(names: Sequence[str], type_: str) -> Refused:
     """422 of one record that this caller may not edit (the words of planningcenter/developers#1139)."""
     detail = f"You cannot assign {' and '.join(names) or 'anything'} to this {type_}"

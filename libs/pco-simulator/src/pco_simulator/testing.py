@@ -107,6 +107,15 @@ class Control:
         fault_id: str = self.call("POST", "/faults", json={"match": match, "action": dict(action)})["id"]
         return fault_id
 
+    def refuse(
+        self, attribute: str, error: str = "forbidden_attribute", *, value: str | None = None, **match: Any
+    ) -> str:
+        """Refuse the next writes that name an attribute or relationship; gives the script's id.
+
+        `error`: `forbidden_attribute` (422), `duplicate` (409) or `validation` (422); `value`: a regular expression.
+        """
+        return self.add_fault({"kind": "refuse", "attribute": attribute, "error": error, "value": value}, **match)
+
     def omit(
         self,
         *,

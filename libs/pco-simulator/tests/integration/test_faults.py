@@ -269,6 +269,7 @@ def test_bad_scripts_are_refused_with_a_reason(control: Control) -> None:
         ({"kind": "settings", "values": {"rate_limit": -1}}, {}),
         ({"kind": "reset"}, {"path": "("}),
         ({"kind": "omit", "type": "Household"}, {}),
+        ({"kind": "refuse", "attribute": "x", "value": "("}, {}),
         ({"kind": "omit", "attribute": "name", "included": "Email"}, {}),
         ({"kind": "reset"}, {"colour": "red"}),
     ):
@@ -340,6 +341,33 @@ def test_data_attribute_and_included_can_be_missing(
     assert "included" not in api.get(url).json()
     again = api.get(url)
     assert (again.json(), again.headers["etag"]) == (whole.json(), whole.headers["etag"])
+
+
+def test_writes_that_name_an_attribute_are_refused(api: httpx.Client, control: Control, church: str) -> None:
+    def post(**attributes: str) -> tuple[int, str, str]:
+        answer = api.post(PEOPLE, json={"data": {"type": "Person", "attributes": attributes}})
+        error = answer.json().get("errors", [{"title": "", "detail": ""}])[0]
+        return answer.status_code, error["title"], error["detail"]
+
+    people = control.truth(church)["people"]
+    first = control.refuse("nickname", times=1)
+    control.refuse("middle_name", "duplicate", value="^Twin", path="people$")
+    control.refuse("grade", "validation", method="POST")
+    assert post(first_name="Ada") == (201, "", "")
+    assert control.fault(first)["matched"] == 0
+    assert post(first_name="Ada", nickname="A") == (422, "Forbidden Attribute", "nickname cannot be assigned")
+    assert post(first_name="Ada", nickname="A") == (201, "", "")
+    assert post(first_name="Ada", middle_name="Single") == (201, "", "")
+    assert post(first_name="Ada", middle_name="Twin")[:2] == (409, "Duplicate Record")
+    assert post(first_name="Ada", grade="3") == (422, "Validation Error", "is invalid")
+    assert control.truth(church)["people"] == people + 3
+    assert control.journal(method="POST")[-1]["faults"] == ["refuse"]
+    control.clear_faults()
+    control.refuse("primary_campus", method="PATCH")
+    url = f"{PEOPLE}/{control.create_person(church, first_name='By', last_name='Relation')}"
+    change = {"data": {"type": "Person", "relationships": {"primary_campus": {"data": None}}}}
+    assert api.patch(url, json=change).status_code == 422
+    assert api.patch(url, content=b"{").status_code == 400
 
 
 def test_oauth_can_fail_too(simulator: SimulatorProcess, control: Control) -> None:
