@@ -87,6 +87,7 @@ class Simulator:
             self.world.lag.chance.seed(changed.lag_seed)
         self.world.contacts_touch_person = changed.contacts_touch_person
         self.world.administrator_refusal = changed.administrator_refusal
+        self.world.early_birthdates = changed.early_birthdates
         self.world.household_roles = changed.household_roles
         self.world.default_version = changed.default_version
         self.journal.resize(changed.journal_requests, changed.journal_writes)

@@ -574,3 +574,34 @@ class TestAdministrators:
         assert editor.get(f"{PEOPLE}/{person_id}").status == 200
         world.edit_person(editor.organization_id, editor.person_id, {"people_permissions": None})
         assert editor.get("/people/v2/me").status == 403
+
+
+class TestBirthdates:
+    """planningcenter/developers#454."""
+
+    @pytest.mark.parametrize(
+        ("given", "stored"),
+        [
+            ("1884-12-31", None),
+            ("0001-01-01", None),
+            ("1885-01-01", "1885-01-01"),
+            ("1885-02-28", "1885-02-28"),
+            ("1885-02-29", None),
+            ("1900-05-04", "1900-05-04"),
+        ],
+    )
+    def test_nothing_before_1885_is_a_birthdate(
+        self, api: Direct, person_id: str, given: str, stored: str | None
+    ) -> None:
+        url = f"{PEOPLE}/{person_id}"
+        api.patch(url, {"birthdate": "1990-01-02"})
+        answer = api.patch(url, {"birthdate": given})
+        assert (answer.status, answer.data["attributes"]["birthdate"]) == (200, stored)
+        assert api.post(PEOPLE, {"first_name": "A", "birthdate": given}).data["attributes"]["birthdate"] == stored
+        assert api.patch(url, {"anniversary": "1884-12-31"}).data["attributes"]["anniversary"] == "1884-12-31"
+
+    def test_it_may_be_refused(self, api: Direct, world: World, person_id: str) -> None:
+        world.early_birthdates = "refused"
+        answer = api.patch(f"{PEOPLE}/{person_id}", {"birthdate": "1884-12-31"})
+        assert (answer.status, answer.error["code"]) == (400, "invalid_data")
+        assert api.patch(f"{PEOPLE}/{person_id}", {"birthdate": "1885-12-31"}).status == 200

@@ -56,6 +56,9 @@ HOUSEHOLD_ASSIGNABLE = frozenset({"name", "member_count", "avatar", "primary_con
 FIELD_DATUM_ASSIGNABLE = frozenset({"value", "field_definition_id"})
 MEMBERSHIP_ASSIGNABLE = frozenset({"person_id", "pending"})
 
+FIRST_BIRTHDATE = "1885-01-01"
+"""The year 1885 means that the year is unknown (vendor's help 220345848, 204263114): it is stored and read as such."""
+
 PHONE_LOCATIONS = ("Mobile", "Home", "Work", "Other", "Pager", "Fax", "Skype")
 ROLES = ("adult", "child_or_dependent", "other_adult", "parent_guardian")
 
@@ -89,6 +92,14 @@ def _integer(value: Any) -> int | None:
 def _date(value: Any) -> str | None:
     """An invalid date is accepted and stored as null (recorded)."""
     return parse_date(value[:10]) if isinstance(value, str) else None
+
+
+def _refuse_early_birthdate(change: Change) -> None:
+    """Nothing before 1885-01-01 is valid (planningcenter/developers#454). Invalid dates are stored as null with 200
+    (recorded); that these are as well is unconfirmed. The one who met the bound in 2018 spoke of an 'invalid data'
+    answer: which of its forms, and whether it is still so, is unconfirmed too."""
+    if change.world.early_birthdates == "refused":
+        raise bad_request("invalid_data")
 
 
 def _only(attributes: Mapping[str, Any], allowed: frozenset[str]) -> None:
@@ -149,6 +160,9 @@ def _person_values(
             values[name] = bool(_boolean(value))
         elif name in ("anniversary", "birthdate"):
             values[name] = _date(value)
+    if (values.get("birthdate") or FIRST_BIRTHDATE) < FIRST_BIRTHDATE:
+        _refuse_early_birthdate(change)
+        values["birthdate"] = None
     named = "first_name" in values or before is None
     if named and not (values.get("first_name") or "").strip():
         # Whether a person may be without a first name is unconfirmed; refusing is the harsher reading.
