@@ -5,9 +5,9 @@ example.com, phone numbers are of the range 555-0100 to 555-0199 that is kept fo
 
 What is in them on purpose, because real churches have it: families with shared surnames, blended families,
 children of two households, spouses and children with one email address, people of the same name, nicknames,
-accents and particles, missing fields, contacts without a primary one and with several, inactive people, numbers in
-every notation, `remote_id`s that the church itself has given, ids of 8 and of 9 digits, and an import that created
-more than a page of people in one second.
+accents and particles, prefixes and suffixes, logins, birthdates without a year (1885), missing fields, contacts without
+a primary one and with several, inactive people, numbers in every notation, `remote_id`s that the church itself
+has given, ids of 8 and of 9 digits, and an import that created more than a page of people in one second.
 """
 
 import random
@@ -160,6 +160,7 @@ def churches(*, people: int, seed: int, churches: int) -> Iterator[SeededChurch]
         rng = random.Random(f"{seed}/church/{number}")  # noqa: S311
         church = _Builder(organization, ids, rng, size).build()
         _add_custom_fields(church, fields, random.Random(f"{seed}/fields/{number}"))  # noqa: S311
+        _add_about_adults(church, random.Random(f"{seed}/adults/{number}"))  # noqa: S311
         yield church
 
 
@@ -545,6 +546,25 @@ def _add_custom_fields(church: SeededChurch, ids: _Ids, rng: random.Random) -> N
             if (name, value) in options:
                 datum["field_option_id"] = options[name, value]
             rows["FieldDatum"].append((ids.draw("FieldDatum"), datum))
+
+
+def _add_about_adults(church: SeededChurch, rng: random.Random) -> None:
+    """Prefixes of names, logins of people without a role (they log in to Church Center with an address of theirs), and
+    birthdates of which the year is unknown (1885); chance of its own, so that nobody else is another by it."""
+    prefixes = [id_ for id_, _ in church.rows["NamePrefix"]]
+    addresses: dict[int, str] = {}
+    for _, email in church.rows["Email"]:
+        addresses.setdefault(email["person_id"], email["address"])
+    for id_, person in church.rows["Person"]:
+        prefix, login, year, day = rng.random(), rng.random(), rng.random(), rng.randrange(365)
+        if person.get("child"):
+            continue
+        if prefix < 0.06:
+            person["name_prefix_id"] = prefixes[int(prefix * 1_000) % len(prefixes)]
+        if login < 0.1 and id_ in addresses and "login_identifier" not in person:
+            person["login_identifier"] = addresses[id_]
+        if year < 0.03 and "birthdate" not in person:
+            person["birthdate"] = (date(1885, 1, 1) + timedelta(days=day)).isoformat()
 
 
 def _mailbox(name: str) -> str:

@@ -554,3 +554,43 @@ class TestSearch:
     def test_rules(self, api: Direct, somebody: str, search: str, needle: str, found: bool) -> None:
         ids = [row["id"] for row in everybody(api, f"&where[{search}]={needle}")]
         assert (somebody in ids) is found
+
+
+class TestNamesAndLogins:
+    """What tells apart people of one name, and whom a change would be mailed to."""
+
+    names = ("name_prefix", "name_suffix", "middle_name", "nickname", "given_name", "login_identifier")
+
+    def test_a_seeded_church_has_some_of_each(self, api: Direct) -> None:
+        people = everybody(api)
+        found = {name: [row for row in people if row["attributes"].get(name)] for name in self.names[2:]}
+        for name in self.names[:2]:
+            found[name] = [row for row in everybody(api, f"&include={name}") if row["relationships"][name]["data"]]
+        counts = {name: len(rows) for name, rows in found.items()}
+        assert all(count > 2 for count in counts.values()), counts
+        assert len({row["attributes"]["login_identifier"] for row in found["login_identifier"]}) > 5
+        assert any((row["attributes"]["birthdate"] or "").startswith("1885-") for row in people)
+
+    def test_fields_select_them(self, api: Direct) -> None:
+        fields = ",".join(self.names)
+        url = f"{PEOPLE}?include=name_suffix,name_prefix&fields[Person]={fields}&fields[NameSuffix]=value"
+        values: dict[str, set[str]] = {"name_prefix": set(), "name_suffix": set()}
+        for offset in range(0, 400, 100):
+            body = api.get(f"{url}&per_page=100&offset={offset}").body
+            known = {(row["type"], row["id"]): row["attributes"]["value"] for row in body["included"]}
+            for row in body["data"]:
+                assert set(row["attributes"]) == set(self.names[2:])
+                assert set(row["relationships"]) == set(self.names[:2])
+                for name, relationship in row["relationships"].items():
+                    if (ref := relationship["data"]) is not None:
+                        values[name].add(known[ref["type"], ref["id"]])
+        assert "Jr." in values["name_suffix"]
+        assert "Dr." in values["name_prefix"]
+
+    def test_a_login_is_read_only_and_a_suffix_is_not(self, api: Direct, person_id: str) -> None:
+        url = f"{PEOPLE}/{person_id}"
+        assert api.patch(url, {"login_identifier": "a@example.org"}).error["title"] == "Forbidden Attribute"
+        suffix = api.get("/people/v2/name_suffixes?where[value]=Jr.").ids[0]
+        assert api.patch(url, {}, name_suffix=("NameSuffix", suffix)).data["attributes"]["name"] == "Ada Lovelace Jr."
+        body = api.get(f"{url}?include=name_suffix").body
+        assert [row["attributes"]["value"] for row in body["included"]] == ["Jr."]
