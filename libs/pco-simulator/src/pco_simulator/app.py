@@ -42,7 +42,7 @@ from pco_simulator.faults import (
     When,
 )
 from pco_simulator.journal import WRITES, Entry, kind_of
-from pco_simulator.jsonapi import Refused
+from pco_simulator.jsonapi import Refused, with_surrogates
 from pco_simulator.oauth import OAuth
 from pco_simulator.pacing import Verdict
 from pco_simulator.pages.human import pages
@@ -195,6 +195,8 @@ class Edge:
         finally:
             self._record(call, seq, answer, started)
         if answer is not None:
+            if answer.announced is None:
+                answer.body = with_surrogates(answer.body)
             await _send(scope, receive, send, answer)
 
     async def _answer(self, call: _Call, receive: Receive) -> _Answer:

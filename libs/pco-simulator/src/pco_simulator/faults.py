@@ -134,7 +134,9 @@ class Mutation(_Model):
     `last` is the person created last by a mutation.
     """
 
-    op: Literal["create", "edit", "delete", "merge"]
+    op: Literal["create", "edit", "delete", "merge", "set_raw"]
+    """`set_raw` edits past every rule: what the vendor has from elsewhere and delivers though it would refuse it, such
+    as a NUL or half a surrogate pair in a name, `0000-00-00`, a read-only value."""
     type: str = "Person"
     id: str = "random"
     """The row that is edited or deleted; with `merge` the person kept; with `create` of a contact its person."""

@@ -520,6 +520,25 @@ def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return parts[0], parts[1]
 
 
+_PRIVATE = 0x100000
+"""Halves of surrogate pairs cannot be encoded; they are kept as characters of private use, so far above them."""
+_HALVES = re.compile("[\ud800-\udfff]")
+_KEPT_HALVES = re.compile(rb"\xf4\x8d[\xa0-\xbf][\x80-\xbf]")
+
+
+def without_surrogates(text: str) -> str:
+    """Text as it can be kept."""
+    return _HALVES.sub(lambda half: chr(_PRIVATE + ord(half[0])), text)
+
+
+def with_surrogates(body: bytes) -> bytes:
+    """A JSON body as a vendor sends it who has half a pair in a text: the escape `\\ud83d`, which strict readers of
+    JSON refuse (unconfirmed)."""
+    if b"\xf4\x8d" not in body:
+        return body
+    return _KEPT_HALVES.sub(lambda kept: b"\\u%04x" % (ord(kept[0].decode()) - _PRIVATE), body)
+
+
 def _internal_server_error() -> Refused:
     """What a list of resources in place of a document gets (planningcenter/developers#707)."""
     return Refused(

@@ -71,6 +71,8 @@ class Mutator:
                 raise ValueError(f"a {mutation.type} cannot be created here; use the API")
             case "edit":
                 self._world.edit(organization_id, mutation.type, id_, attributes)
+            case "set_raw":
+                self._world.set_raw(organization_id, mutation.type, id_, attributes)
             case "delete":
                 self._world.delete(organization_id, mutation.type, id_)
             case "merge":

@@ -5,6 +5,7 @@ with SimulatorProcess(people=200) as simulator:
     simulator.control.add_fault({"kind": "reset", "when": "after"}, method="POST", nth=1)
 """
 
+import json
 import signal
 import subprocess
 import sys
@@ -199,7 +200,10 @@ class Control:
     def mutate(self, organization_id: str, *mutations: Mapping[str, Any]) -> list[dict[str, str]]:
         """People at Planning Center change something; see `pco_simulator.faults.Mutation`."""
         path = f"/organizations/{organization_id}/mutations"
-        done: list[dict[str, str]] = self.call("POST", path, json=[dict(mutation) for mutation in mutations])
+        # Escaped: no encoding has half a surrogate pair.
+        body = json.dumps([dict(mutation) for mutation in mutations])
+        headers = {"Content-Type": "application/json"}
+        done: list[dict[str, str]] = self.call("POST", path, content=body, headers=headers)
         return done
 
     def create_person(self, organization_id: str, **attributes: Any) -> str:
@@ -225,6 +229,14 @@ class Control:
             people_permissions=people_permissions,
             site_administrator=organization_administrator,
         )
+
+    def set_raw(self, organization_id: str, type_: str, id_: str, **attributes: Any) -> None:
+        """Stored values past every rule, delivered as they are in lists and single reads.
+
+        `set_raw(church, "Person", id, first_name="A\\0da", birthdate="0000-00-00", login_identifier="a@example.org",
+        name_suffix="Jr.")`; half a surrogate pair such as `"\\ud83d"` is delivered as that escape.
+        """
+        self.mutate(organization_id, {"op": "set_raw", "type": type_, "id": id_, "attributes": attributes})
 
     def delete_person(self, organization_id: str, person_id: str) -> None:
         """Somebody deletes a person."""

@@ -532,6 +532,16 @@ class World:
         with self._by_hand(organization_id) as change:
             rules.update(change, type_, _row(change, type_, id_), attributes, {})
 
+    def set_raw(self, organization_id: str, type_: str, id_: str, attributes: Mapping[str, Any]) -> None:
+        """Stored attributes as given, past every rule; `updated_at` moves unless it is given.
+
+        `KeyError` when the row is unknown, `ValueError` for what has no such attribute or cannot be kept in order.
+        """
+        from pco_simulator.people import rules  # noqa: PLC0415
+
+        with self._by_hand(organization_id) as change:
+            rules.set_raw(change, type_, _row(change, type_, id_), attributes)
+
     def delete(self, organization_id: str, type_: str, id_: str) -> None:
         """A human deletes a row (a person with all contacts and memberships). `KeyError` when unknown."""
         from pco_simulator.people import rules  # noqa: PLC0415

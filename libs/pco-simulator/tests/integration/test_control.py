@@ -1,5 +1,7 @@
 """Journal, truth, mutations and the control API's own description."""
 
+import json
+
 import httpx
 import pytest
 
@@ -138,6 +140,50 @@ def test_a_role_is_given_and_taken(simulator: SimulatorProcess, control: Control
                 assert (shown["people_permissions"], shown["site_administrator"]) == (role, administrator)
             statuses.append((me.status_code, editor.post(PEOPLE, json=person).status_code))
     assert statuses == [(200, 201), (200, 403), (403, 403), (200, 201), (200, 201)]
+
+
+def test_impossible_values_are_delivered_as_they_are(api: httpx.Client, control: Control, church: str) -> None:
+    person_id = control.create_person(church, first_name="Odd", last_name="One")
+    long_name = "é" * 100_000
+
+    def seen() -> list[str]:
+        urls = (f"{PEOPLE}/{person_id}", f"{PEOPLE}?order=-created_at&per_page=100", f"{PEOPLE}?where[id]={person_id}")
+        return [api.get(url).text for url in urls]
+
+    control.set_raw(church, "Person", person_id, first_name="A\0da", birthdate="0000-00-00", middle_name=long_name)
+    for text in seen():
+        rows = json.loads(text)["data"]
+        rows = rows if isinstance(rows, list) else [rows]
+        (attributes,) = [row["attributes"] for row in rows if row["id"] == person_id]
+        assert (attributes["first_name"], attributes["birthdate"]) == ("A\0da", "0000-00-00")
+        assert attributes["name"] == "A\0da One"
+        assert attributes["middle_name"] == long_name
+        assert '"A\\u0000da"' in text
+    control.set_raw(
+        church, "Person", person_id, first_name="\ud83d half", last_name="\U0001f600 whole", middle_name=None
+    )
+    for text in seen():
+        assert '"first_name":"\\ud83d half"' in text
+        assert "\U0001f600 whole" in text
+    control.omit(attribute="last_name", type="Person", id=person_id, times=1)
+    assert '"first_name":"\\ud83d half"' in api.get(f"{PEOPLE}/{person_id}").text
+    control.delete_person(church, person_id)
+
+
+def test_raw_values_are_those_that_are_stored(api: httpx.Client, control: Control, church: str) -> None:
+    person_id = control.create_person(church, first_name="Raw", last_name="One")
+    control.set_raw(church, "Person", person_id, login_identifier="raw@example.org", name_suffix="IV", nickname="R")
+    body = api.get(f"{PEOPLE}/{person_id}?include=name_suffix").json()
+    assert body["data"]["attributes"]["login_identifier"] == "raw@example.org"
+    assert body["data"]["attributes"]["name"] == "Raw One IV"
+    assert [row["attributes"]["value"] for row in body["included"]] == ["IV"]
+    for bad in ({"no_such": "x"}, {"birthdate": "soon"}, {"birthdate": 3}, {"child": "yes"}, {"id": 3}):
+        with pytest.raises(SimulatorError, match=f"422.*Person {next(iter(bad))} "):
+            control.set_raw(church, "Person", person_id, **bad)
+    with pytest.raises(SimulatorError, match="404"):
+        control.set_raw(church, "Person", "1", first_name="Nobody")
+    assert api.get(f"{PEOPLE}?order=birthdate&per_page=1").status_code == 200
+    control.delete_person(church, person_id)
 
 
 def test_lag_is_set_at_any_time_also_as_a_range(api: httpx.Client, control: Control, church: str) -> None:
