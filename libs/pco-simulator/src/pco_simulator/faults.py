@@ -134,9 +134,13 @@ class Mutation(_Model):
     `last` is the person created last by a mutation.
     """
 
-    op: Literal["create", "edit", "delete", "merge", "set_raw"]
-    """`set_raw` edits past every rule: what the vendor has from elsewhere and delivers though it would refuse it, such
-    as a NUL or half a surrogate pair in a name, `0000-00-00`, a read-only value."""
+    op: Literal["create", "edit", "delete", "merge", "move", "set_raw"]
+    """`create` also makes a `Household` of `name` and `person_ids`, the first of whom is its primary contact.
+
+    `move` takes a person (`id`) to `household_id`, out of `from_household_id` or else of all others; null: to none.
+    `set_raw` edits past every rule: what the vendor has from elsewhere and delivers though it would refuse it, such as
+    a NUL or half a surrogate pair in a name, `0000-00-00`, a read-only value.
+    """
     type: str = "Person"
     id: str = "random"
     """The row that is edited or deleted; with `merge` the person kept; with `create` of a contact its person."""

@@ -67,10 +67,14 @@ class Mutator:
                 self._last_created[organization_id] = id_
             case "create" if mutation.type in _OF_A_PERSON:
                 id_ = self._world.create(organization_id, mutation.type, attributes, person_id=id_)
+            case "create" if mutation.type == "Household":
+                id_ = self._world.create_household(organization_id, attributes)
             case "create":
                 raise ValueError(f"a {mutation.type} cannot be created here; use the API")
             case "edit":
                 self._world.edit(organization_id, mutation.type, id_, attributes)
+            case "move":
+                self._world.move_person(organization_id, id_, attributes)
             case "set_raw":
                 self._world.set_raw(organization_id, mutation.type, id_, attributes)
             case "delete":

@@ -230,6 +230,18 @@ class Control:
             site_administrator=organization_administrator,
         )
 
+    def create_household(self, organization_id: str, name: str, *person_ids: str) -> str:
+        """Somebody makes a household, the first person its primary contact; gives the id."""
+        attributes = {"name": name, "person_ids": person_ids}
+        household = {"op": "create", "type": "Household", "attributes": attributes}
+        return self.mutate(organization_id, household)[0]["id"]
+
+    def move_person(self, organization_id: str, person_id: str, to: str | None, *, left: str | None = None) -> None:
+        """Somebody moves a person to a household (None: to none), out of `left` or else out of all others. One that is
+        left empty stays."""
+        attributes = {"household_id": to, "from_household_id": left}
+        self.mutate(organization_id, {"op": "move", "id": person_id, "attributes": attributes})
+
     def set_raw(self, organization_id: str, type_: str, id_: str, **attributes: Any) -> None:
         """Stored values past every rule, delivered as they are in lists and single reads.
 

@@ -532,6 +532,29 @@ class World:
         with self._by_hand(organization_id) as change:
             rules.update(change, type_, _row(change, type_, id_), attributes, {})
 
+    def create_household(self, organization_id: str, attributes: Mapping[str, Any]) -> str:
+        """A human makes a household of `name` and `person_ids`; the first is its primary contact; gives the id."""
+        from pco_simulator.people import rules  # noqa: PLC0415
+
+        given = dict(attributes)
+        people = [{"type": "Person", "id": str(id_)} for id_ in given.pop("person_ids", [])]
+        links = {"people": {"data": people}, "primary_contact": {"data": people[0] if people else None}}
+        with self._by_hand(organization_id) as change:
+            return str(rules.create_household(change, given, links).id)
+
+    def move_person(self, organization_id: str, person_id: str, attributes: Mapping[str, Any]) -> None:
+        """A human moves a person to `household_id` (null: to none), out of `from_household_id` or else of all others.
+
+        Nobody's `updated_at` moves, and a household left empty stays (planningcenter/developers#708, #1258, #124).
+        """
+        from pco_simulator.people import rules  # noqa: PLC0415
+
+        with self._by_hand(organization_id) as change:
+            person = _row(change, "Person", person_id)
+            target = attributes.get("household_id")
+            household = None if target is None else _row(change, "Household", str(target))
+            rules.move_person(change, person, household, attributes.get("from_household_id"))
+
     def set_raw(self, organization_id: str, type_: str, id_: str, attributes: Mapping[str, Any]) -> None:
         """Stored attributes as given, past every rule; `updated_at` moves unless it is given.
 

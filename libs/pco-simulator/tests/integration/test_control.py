@@ -238,3 +238,23 @@ def test_settings_are_described(control: Control) -> None:
     body = described["paths"]["/_sim/settings"]["patch"]["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/Settings"}
     assert set(described["components"]["schemas"]["Settings"]["properties"]) == set(control.settings())
+
+
+def test_households_are_made_and_moved_between(api: httpx.Client, control: Control, church: str) -> None:
+    ada, bob = (control.create_person(church, first_name=name, last_name="Mover") for name in ("Ada", "Bob"))
+    old, new = (control.create_household(church, name, person_id) for name, person_id in (("Old", ada), ("New", bob)))
+
+    def people(household_id: str) -> list[str]:
+        data = api.get(f"/people/v2/households/{household_id}").json()["data"]
+        return [ref["id"] for ref in data["relationships"]["people"]["data"]]
+
+    control.move_person(church, ada, new)
+    assert (people(old), people(new)) == ([], [bob, ada])
+    control.move_person(church, bob, old, left=old)
+    assert (people(old), people(new)) == ([bob], [bob, ada])
+    control.move_person(church, bob, None)
+    assert (people(old), people(new)) == ([], [ada])
+    with pytest.raises(SimulatorError, match="404"):
+        control.move_person(church, ada, "1")
+    with pytest.raises(SimulatorError, match="422"):
+        control.create_household(church, "Nobody's")

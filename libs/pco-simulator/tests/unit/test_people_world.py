@@ -257,6 +257,83 @@ class TestLag:
         assert self.seen(api, id_) == (True, True, True)
 
 
+class TestHouseholdsByHand:
+    """planningcenter/developers#1258, #124."""
+
+    HOUSEHOLDS = "/people/v2/households"
+
+    def met(self, api: Direct) -> set[str]:
+        """The households that a walk over all people with their households meets."""
+        found: set[str] = set()
+        url: str | None = f"{PEOPLE}?per_page=100&include=households"
+        while url:
+            body = api.get(url).body
+            found |= {row["id"] for row in body["included"]}
+            url = body["links"].get("next")
+        return found
+
+    def people_of(self, api: Direct, household: str) -> list[str]:
+        data = api.get(f"{self.HOUSEHOLDS}/{household}").data
+        assert data["attributes"]["member_count"] == len(data["relationships"]["people"]["data"])
+        return [ref["id"] for ref in data["relationships"]["people"]["data"]]
+
+    def test_who_moves_is_in_the_new_one_and_the_old_one_stays_empty(
+        self, api: Direct, world: World, clock: SetClock, person_id: str
+    ) -> None:
+        other = api.post(PEOPLE, {"first_name": "Other"}).data["id"]
+        old = world.create_household(api.organization_id, {"name": "Old", "person_ids": [person_id]})
+        new = world.create_household(api.organization_id, {"name": "New", "person_ids": [other]})
+        before = [
+            api.get(url).data["attributes"]["updated_at"]
+            for url in (f"{PEOPLE}/{person_id}", f"{self.HOUSEHOLDS}/{old}")
+        ]
+        assert {old, new} <= self.met(api)
+        clock.advance(60)
+        world.move_person(api.organization_id, person_id, {"household_id": new})
+        assert (self.people_of(api, old), self.people_of(api, new)) == ([], [other, person_id])
+        left = api.get(f"{self.HOUSEHOLDS}/{old}").data
+        assert (left["attributes"]["primary_contact_id"], left["relationships"]["primary_contact"]) == (
+            None,
+            {"data": None},
+        )
+        assert api.get(f"{self.HOUSEHOLDS}/{old}/household_memberships").ids == []
+        assert old in api.get(f"{self.HOUSEHOLDS}?order=-created_at&per_page=100").ids
+        assert self.met(api) & {old, new} == {new}
+        after = [
+            api.get(url).data["attributes"]["updated_at"]
+            for url in (f"{PEOPLE}/{person_id}", f"{self.HOUSEHOLDS}/{old}")
+        ]
+        assert after == before
+
+    def test_one_of_several_is_left(self, api: Direct, world: World, person_id: str) -> None:
+        first, second, third = (
+            world.create_household(api.organization_id, {"name": name, "person_ids": [person_id]}) for name in "ABC"
+        )
+        world.move_person(api.organization_id, person_id, {"household_id": third, "from_household_id": first})
+        held = [self.people_of(api, each) for each in (first, second, third)]
+        assert held == [[], [person_id], [person_id]]
+        world.move_person(api.organization_id, person_id, {"household_id": None})
+        assert [self.people_of(api, each) for each in (first, second, third)] == [[], [], []]
+
+    def test_a_household_of_more_than_a_page(self, api: Direct, world: World) -> None:
+        people = api.get(f"{PEOPLE}?per_page=100").ids + api.get(f"{PEOPLE}?per_page=50&offset=100").ids
+        household = world.create_household(api.organization_id, {"name": "Camp", "person_ids": people})
+        url = f"{self.HOUSEHOLDS}/{household}"
+        assert self.people_of(api, household) == people
+        for edge, key in (("household_memberships", "person_name"), ("people", "first_name")):
+            pages = [api.get(f"{url}/{edge}?per_page=500&offset={offset}&order={key}") for offset in (0, 100)]
+            assert [len(page.ids) for page in pages] == [100, 50]
+            assert pages[0].body["meta"]["total_count"] == 150
+            assert pages[0].body["meta"]["next"] == {"offset": 100} or edge == "people"
+        memberships = api.get(f"{url}/household_memberships?per_page=100&offset=100").data
+        assert api.delete(f"{url}/household_memberships/{memberships[0]['id']}").status == 204
+        assert self.people_of(api, household) == [*people[:100], *people[101:]]
+        kept = [("Person", id_) for id_ in people[:120] if id_ != people[3]]
+        assert api.patch(url, {}, people=kept).status == 200
+        assert set(self.people_of(api, household)) == {id_ for _, id_ in kept}
+        assert len(api.get(f"{url}?include=people").body["included"]) == 119
+
+
 class TestLagThatChanges:
     """A test changes it whenever it likes."""
 

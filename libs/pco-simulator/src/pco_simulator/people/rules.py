@@ -533,7 +533,8 @@ def create_household(change: Change, attributes: Mapping[str, Any], relationship
 
 
 def update_household(change: Change, row: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any]) -> Row:
-    """`people` replaces the members; joining and leaving does not move the household's `updated_at`."""
+    """`people` replaces the members, however many (unconfirmed for more than a page of memberships); joining and
+    leaving does not move the household's `updated_at`."""
     values = _changed(row, _household_values(change, attributes, relationships))
     people = _household_people(change, relationships)
     memberships = change.view.children("HouseholdMembership", "household_id", row.id)
@@ -622,6 +623,18 @@ def delete_membership(change: Change, row: Row) -> None:
     (unconfirmed)."""
     _contact_leaves(change, row)
     change.destroy("HouseholdMembership", row)
+
+
+def move_person(change: Change, person: Row, household: Row | None, left: Any = None) -> None:
+    """Into one household, out of one or of all others, whose rows stay though nobody is left in them."""
+    memberships = change.view.children("HouseholdMembership", "person_id", person.id)
+    target = None if household is None else household.id
+    for membership in memberships:
+        id_ = membership.attrs["household_id"]
+        if id_ != target and (left is None or str(left) == str(id_)):
+            delete_membership(change, membership)
+    if household is not None and all(membership.attrs["household_id"] != target for membership in memberships):
+        create_membership(change, household, {"person_id": person.id, "pending": False}, {})
 
 
 def _contact_leaves(change: Change, membership: Row) -> None:
