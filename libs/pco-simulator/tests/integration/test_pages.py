@@ -81,3 +81,29 @@ def test_unknown_church_and_person(browser: httpx.Client, church: str) -> None:
     assert browser.get(f"/churches/{church}?offset={'9' * 30}").status_code == 200
     broken = browser.post(f"/churches/{church}/people", content=b"x", headers={"Content-Type": "multipart/form-data"})
     assert 'role="alert"' in broken.text
+
+
+def test_a_street_of_two_lines_is_delivered_with_the_newline_in_it(
+    browser: httpx.Client, api: httpx.Client, control: Control, church: str
+) -> None:
+    person_id = control.create_person(church, first_name="Two", last_name="Lines")
+    here = f"/churches/{church}/people/{person_id}"
+    form = {"type": "Address", "street_line_1": "12 Elm St\r\nApt 4", "city": "Ashford", "location": "Home"}
+    page = browser.post(f"{here}/contacts", data=form)
+    assert re.search(r'<textarea name="street_line_1" rows="2">\n12 Elm St\nApt 4</textarea>', page.text)
+    url = f"/people/v2/people/{person_id}/addresses"
+
+    def street() -> tuple[str, str | None]:
+        (row,) = api.get(url).json()["data"]
+        return row["attributes"]["street_line_1"], row["attributes"]["street_line_2"]
+
+    assert street() == ("12 Elm St\nApt 4", None)
+    old = api.get(url, headers={"X-PCO-API-Version": "2023-02-15"}).json()["data"][0]
+    assert old["attributes"]["street"] == "12 Elm St\nApt 4"
+    change = {"data": {"type": "Address", "attributes": {"city": "Milltown"}}}
+    assert api.patch(f"/people/v2/addresses/{old['id']}", json=change).status_code == 200
+    assert street() == ("12 Elm St\nApt 4", None)
+    address = {"op": "edit", "type": "Address", "id": old["id"], "attributes": {"street_line_1": "1 Oak St\nUnit 2"}}
+    control.mutate(church, address)
+    assert street() == ("1 Oak St\nUnit 2", None)
+    control.delete_person(church, person_id)

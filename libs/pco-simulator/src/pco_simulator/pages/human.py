@@ -45,6 +45,8 @@ _CONTACTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 _LABELS = {"street_line_1": "Street", "street_line_2": "Street, second line", "zip": "ZIP", "child": "Child"}
 _BOOLEANS = frozenset({"child", "primary"})
+_LINES = frozenset({"street_line_1"})
+"""Both lines of a street can be typed into the one field, and stand in it (planningcenter/developers#718)."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -276,7 +278,8 @@ class _Screens:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    return {key: str(value).strip() for key, value in (await form_of(request) or {}).items()}
+    # Browsers send two characters for the end of a line.
+    return {key: str(value).replace("\r\n", "\n").strip() for key, value in (await form_of(request) or {}).items()}
 
 
 def _ids(request: Request) -> tuple[str, str]:
@@ -311,6 +314,7 @@ def _field(name: str, value: Any) -> dict[str, Any]:
         "label": _LABELS.get(name, name.replace("_", " ").capitalize()),
         "value": value,
         "boolean": name in _BOOLEANS,
+        "lines": name in _LINES,
     }
 
 
