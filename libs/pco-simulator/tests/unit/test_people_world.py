@@ -334,6 +334,68 @@ class TestHouseholdsByHand:
         assert len(api.get(f"{url}?include=people").body["included"]) == 119
 
 
+class TestMerging:
+    """Children keep their ids (a public People mirror, 2026-07); what becomes of households is unconfirmed."""
+
+    def person(self, api: Direct, name: str) -> str:
+        id_: str = api.post(PEOPLE, {"first_name": name}).data["id"]
+        api.post(f"{PEOPLE}/{id_}/emails", {"address": f"{name}@example.org"})
+        api.post(f"{PEOPLE}/{id_}/phone_numbers", {"number": "(212) 555-0100", "location": "Mobile"})
+        api.post(f"{PEOPLE}/{id_}/addresses", {"city": name})
+        return id_
+
+    def children(self, api: Direct, id_: str) -> list[str]:
+        return [
+            child
+            for edge in ("emails", "phone_numbers", "addresses")
+            for child in api.get(f"{PEOPLE}/{id_}/{edge}").ids
+        ]
+
+    def test_children_move_with_their_ids_and_the_removed_person_is_gone(
+        self, api: Direct, world: World, clock: SetClock
+    ) -> None:
+        keep, remove = self.person(api, "keep"), self.person(api, "remove")
+        ours, theirs = self.children(api, keep), self.children(api, remove)
+        before = api.get(f"{PEOPLE}/{keep}").data["attributes"]
+        clock.advance(60)
+        merger = world.merge_people(api.organization_id, keep, remove)
+        assert api.get(f"{PEOPLE}/{remove}").status == api.get(f"{PEOPLE}/{remove}/emails").status == 404
+        assert api.patch(f"{PEOPLE}/{remove}", {"first_name": "X"}).status == 404
+        assert sorted(self.children(api, keep)) == sorted(ours + theirs)
+        email = api.get(f"/people/v2/emails/{theirs[0]}").data
+        assert email["relationships"]["person"]["data"]["id"] == keep
+        assert [row["attributes"]["primary"] for row in api.get(f"{PEOPLE}/{keep}/emails").data] == [True, True]
+        assert api.get(f"{PEOPLE}/{keep}").data["attributes"] == before
+        entry = api.get(f"/people/v2/person_mergers/{merger}").data
+        assert entry["attributes"] == {
+            "created_at": f"{clock.now():%Y-%m-%dT%H:%M:%SZ}",
+            "person_to_keep_id": keep,
+            "person_to_remove_id": remove,
+        }
+        assert api.get(f"/people/v2/person_mergers?where[person_to_remove_id]={remove}").ids == [merger]
+
+    def test_households_are_the_keepers_then(self, api: Direct, world: World) -> None:
+        keep, remove, other = (self.person(api, name) for name in ("keep", "remove", "other"))
+        shared = world.create_household(api.organization_id, {"name": "Shared", "person_ids": [remove, keep, other]})
+        own = world.create_household(api.organization_id, {"name": "Own", "person_ids": [remove]})
+        world.merge_people(api.organization_id, keep, remove)
+        for household, expected in ((shared, [keep, other]), (own, [keep])):
+            data = api.get(f"/people/v2/households/{household}").data
+            assert [ref["id"] for ref in data["relationships"]["people"]["data"]] == expected
+            assert data["relationships"]["primary_contact"]["data"]["id"] == keep
+            assert data["attributes"]["member_count"] == len(expected)
+        assert api.get(f"{PEOPLE}/{keep}/households").ids == [shared, own]
+
+    def test_the_keeper_may_go_as_well(self, api: Direct, world: World) -> None:
+        first, second, third = (self.person(api, name) for name in ("first", "second", "third"))
+        mergers = [
+            world.merge_people(api.organization_id, keep, gone) for keep, gone in ((second, first), (third, second))
+        ]
+        assert set(mergers) <= set(api.get("/people/v2/person_mergers?per_page=100").ids)
+        assert [api.get(f"{PEOPLE}/{id_}").status for id_ in (first, second, third)] == [404, 404, 200]
+        assert len(self.children(api, third)) == 9
+
+
 class TestLagThatChanges:
     """A test changes it whenever it likes."""
 
