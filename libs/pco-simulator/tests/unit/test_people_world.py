@@ -296,6 +296,7 @@ class TestHouseholdsByHand:
             None,
             {"data": None},
         )
+        assert left["attributes"]["primary_contact_name"] == "Ada Lovelace"
         assert api.get(f"{self.HOUSEHOLDS}/{old}/household_memberships").ids == []
         assert old in api.get(f"{self.HOUSEHOLDS}?order=-created_at&per_page=100").ids
         assert self.met(api) & {old, new} == {new}
@@ -335,7 +336,8 @@ class TestHouseholdsByHand:
 
 
 class TestMerging:
-    """Children keep their ids (a public People mirror, 2026-07); what becomes of households is unconfirmed."""
+    """Children keep their ids (a public People mirror, 2026-07); the keeper is in the households of both
+    (planningcenter/developers#1224)."""
 
     def person(self, api: Direct, name: str) -> str:
         id_: str = api.post(PEOPLE, {"first_name": name}).data["id"]
@@ -385,6 +387,15 @@ class TestMerging:
             assert data["relationships"]["primary_contact"]["data"]["id"] == keep
             assert data["attributes"]["member_count"] == len(expected)
         assert api.get(f"{PEOPLE}/{keep}/households").ids == [shared, own]
+
+    def test_fields_are_the_keepers_but_for_the_only_login(self, api: Direct, world: World) -> None:
+        keep, remove = self.person(api, "keep"), self.person(api, "remove")
+        attributes = {"login_identifier": "login@example.org", "birthdate": "1980-01-01", "nickname": "Theirs"}
+        world.set_raw(api.organization_id, "Person", remove, attributes)
+        world.merge_people(api.organization_id, keep, remove)
+        kept = api.get(f"{PEOPLE}/{keep}").data["attributes"]
+        shown = (kept["login_identifier"], kept["birthdate"], kept["nickname"], kept["first_name"])
+        assert shown == ("login@example.org", None, None, "keep")
 
     def test_the_keeper_may_go_as_well(self, api: Direct, world: World) -> None:
         first, second, third = (self.person(api, name) for name in ("first", "second", "third"))

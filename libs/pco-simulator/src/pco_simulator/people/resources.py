@@ -524,9 +524,14 @@ def households_of(view: View, person: Row) -> list[Row]:
     return [found for row in rows if (found := view.get("Household", row.attrs["household_id"])) is not None]
 
 
-def _contact_name(view: View, household: Row) -> str | None:
-    person = view.get("Person", household.attrs.get("primary_contact_id"))
-    return None if person is None else person_name(view, person)
+def contact_name(view: View, household: Row) -> str | None:
+    """Of the primary contact; of the last one where there is none any more: a household left empty was seen with
+    `primary_contact_id` null and still a name (planningcenter/developers#1258)."""
+    id_ = household.attrs.get("primary_contact_id")
+    person = view.get("Person", id_)
+    if person is not None:
+        return person_name(view, person)
+    return household.attrs.get("last_contact_name") if id_ is None else None
 
 
 def _household_attributes(context: Context, row: Row) -> dict[str, Any]:
@@ -538,7 +543,7 @@ def _household_attributes(context: Context, row: Row) -> dict[str, Any]:
         "member_count": len(members(context.view, row)),
         "name": get("name"),
         "primary_contact_id": None if contact is None else str(contact),
-        "primary_contact_name": _contact_name(context.view, row),
+        "primary_contact_name": contact_name(context.view, row),
         "updated_at": get("updated_at"),
     }
 
@@ -569,7 +574,7 @@ HOUSEHOLD = Kind(
         },
         derived={
             "member_count": lambda view, row: len(members(view, row)),
-            "primary_contact_name": _contact_name,
+            "primary_contact_name": contact_name,
         },
     ),
     attributes=_household_attributes,

@@ -26,6 +26,7 @@ from pco_simulator.people.resources import (
     TO_MANY,
     TO_ONE,
     VERSIONS,
+    contact_name,
     has_street_lines,
     households_of,
 )
@@ -288,8 +289,10 @@ def delete_person(change: Change, row: Row) -> None:
 
 
 def merge(change: Change, keep: Row, remove: Row) -> Row:
-    """Children move with their ids and keep their own `primary`, memberships move unless both are in; nobody's
-    `updated_at` moves (unconfirmed). The removed person is gone and the log has a row."""
+    """Children move with their ids and keep their own `primary`; memberships move, so that the keeper is in the
+    households of both (planningcenter/developers#1224), unless both were in; every field of one value is the keeper's,
+    but for a login that only the other has (vendor's help 138581). Nobody's `updated_at` moves (unconfirmed). The
+    removed person is gone and the log has a row."""
     if keep.id == remove.id:
         raise invalid("PersonMerger", "person_to_remove_id", "must be another person")
     view = change.view
@@ -305,6 +308,8 @@ def merge(change: Change, keep: Row, remove: Row) -> Row:
             change.update("HouseholdMembership", membership, {"person_id": keep.id})
         if household is not None and household.attrs.get("primary_contact_id") == remove.id:
             change.update("Household", household, {"primary_contact_id": keep.id}, quiet=True)
+    if remove.get("login_identifier") and not keep.get("login_identifier"):
+        change.update("Person", keep, {"login_identifier": remove.get("login_identifier")})
     change.destroy("Person", remove)
     return change.create(
         "PersonMerger",
@@ -506,6 +511,7 @@ def _household_values(
         contact = _linked_id(relationships["primary_contact"])
     if contact is not None:
         values["primary_contact_id"] = _person_by(change, "primary_contact_id", contact).id
+        values["last_contact_name"] = None
     return values
 
 
@@ -619,8 +625,8 @@ def update_membership(change: Change, row: Row, attributes: Mapping[str, Any], r
 
 
 def delete_membership(change: Change, row: Row) -> None:
-    """Leaving moves nobody's `updated_at`; a household whose primary contact leaves has none
-    (unconfirmed)."""
+    """Leaving moves nobody's `updated_at`; a household whose primary contact leaves has none (seen in one left empty,
+    planningcenter/developers#1258; with others in it unconfirmed), though it still shows the name."""
     _contact_leaves(change, row)
     change.destroy("HouseholdMembership", row)
 
@@ -640,7 +646,8 @@ def move_person(change: Change, person: Row, household: Row | None, left: Any = 
 def _contact_leaves(change: Change, membership: Row) -> None:
     household = change.view.get("Household", membership.attrs["household_id"])
     if household and household.attrs.get("primary_contact_id") == membership.attrs["person_id"]:
-        change.update("Household", household, {"primary_contact_id": None}, quiet=True)
+        left = {"primary_contact_id": None, "last_contact_name": contact_name(change.view, household)}
+        change.update("Household", household, left, quiet=True)
 
 
 # -- custom fields ---------------------------------------------------------------------------------------------
