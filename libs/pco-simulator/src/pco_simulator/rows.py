@@ -219,13 +219,25 @@ class View:
         overlay = self._overlays.get(type_)
         if overlay is None:
             return base
-        seen = base.copy()
+        # Where an entry of now is left out and one of then put in, by place: what lies between is copied whole.
+        cuts: list[tuple[int, bool, tuple[Any, ...]]] = []
         for id_, row in overlay.items():
             now = table.rows.get(id_)
-            if now is not None:
-                del seen[bisect_left(seen, order_entry(now, order, table.kinds))]
-            if row is not None:
-                insort(seen, order_entry(row, order, table.kinds))
+            new = None if now is None else order_entry(now, order, table.kinds)
+            old = None if row is None else order_entry(row, order, table.kinds)
+            if new != old:
+                cuts += [(bisect_left(base, new), True, new)] if new else []
+                cuts += [(bisect_left(base, old), False, old)] if old else []
+        if not cuts:
+            return base
+        seen: list[tuple[Any, ...]] = []
+        at = 0
+        for place, is_left_out, entry in sorted(cuts):
+            seen += base[at:place]
+            at = place + is_left_out
+            if not is_left_out:
+                seen.append(entry)
+        seen += base[at:]
         return seen
 
     def exact(self, type_: str, field: str, value: Any) -> list[int] | None:

@@ -428,6 +428,25 @@ class TestLagThatChanges:
         assert api.get(f"{PEOPLE}?where[last_name]=Two").ids == []
         assert api.get(f"{PEOPLE}?order=-created_at&per_page=1").data[0]["attributes"]["last_name"] == "Two"
 
+    def test_much_that_changed_is_put_in_its_old_order(self, api: Direct, world: World, clock: SetClock) -> None:
+        world.lag.past_ms = 60_000
+        urls = [
+            f"{PEOPLE}?per_page=100&offset={at}&order={key}"
+            for at in (0, 300)
+            for key in ("last_name", "-updated_at", "")
+        ]
+        before = [api.get(url).ids for url in urls]
+        clock.advance(1)
+        people = [row.id for row in world.church(api.organization_id).tables["Person"].rows.values()]
+        for number, id_ in enumerate(people[10:300]):
+            world.edit_person(api.organization_id, str(id_), {"last_name": f"New {number % 7}"})
+        world.delete(api.organization_id, "Person", str(people[350]))
+        api.post(PEOPLE, {"first_name": "New"})
+        clock.advance(1)
+        assert [api.get(url).ids for url in urls] != before
+        world.lag.lists_ms = 1_500
+        assert [api.get(url).ids for url in urls] == before
+
     def test_each_request_may_draw_its_own(self, api: Direct, world: World, clock: SetClock, person_id: str) -> None:
         url = f"{PEOPLE}/{person_id}"
         world.lag.past_ms = 60_000
