@@ -111,6 +111,54 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("organization_id", "pco_organization_id", "removed_id", name="pk_alias"),
     )
+    op.create_table(
+        "claim",
+        sa.Column("organization_id", sa.Text, nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", "record_id", name="pk_claim"),
+    )
+    op.create_table(
+        "refresh",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Text, nullable=False),
+        sa.Column("pco_organization_id", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=True),
+        sa.Column("pco_id", sa.Text, nullable=True),
+        sa.Column("reasons", ARRAY(sa.Text), nullable=False),
+        sa.Column("urgent", sa.Boolean(), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.Text, nullable=True),
+        sa.Column("sentence", sa.Text, nullable=True),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_refresh"),
+    )
+    record = ["organization_id", "pco_organization_id", "kind"]
+    op.create_index(
+        "uq_refresh_record",
+        "refresh",
+        [*record, "record_id"],
+        unique=True,
+        postgresql_where=sa.text("state = 'queued' AND record_id IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_refresh_pco",
+        "refresh",
+        [*record, "pco_id"],
+        unique=True,
+        postgresql_where=sa.text("state = 'queued' AND record_id IS NULL"),
+    )
+    op.create_index(
+        "ix_refresh_due", "refresh", ["organization_id", "not_before"], postgresql_where=sa.text("state = 'queued'")
+    )
+    op.create_index("ix_refresh_finished", "refresh", ["finished_at"])
+    op.add_column("creation", sa.Column("of_record", sa.Uuid(), nullable=True))
+    op.execute("UPDATE creation SET of_record = record_id WHERE kind <> 'membership'")
     op.add_column("connection", sa.Column("merger_cursor", sa.DateTime(timezone=True), nullable=True))
     op.add_column("connection", sa.Column("mirrored", sa.Boolean(), nullable=False, server_default="false"))
     op.execute(sa.schema.DropSequence(sa.Sequence("creation_marker")))

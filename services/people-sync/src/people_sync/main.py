@@ -4,12 +4,13 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from people_sync.api import bulk, families, held, members, runs, settings, status
+from people_sync.api import bulk, families, held, members, runs, settings, status, syncs
 from people_sync.config import Settings
 from people_sync.messaging.connections import connections
 from people_sync.resources import open_resources
 from people_sync.storage.tables import Base
-from people_sync.usecases import rounds
+from people_sync.usecases import refreshes, rounds
+from people_sync.usecases.refresh_job import work_off
 from people_sync.usecases.run.story import carry_out
 from people_sync.usecases.runs import KIND
 from servicekit.app import create_service
@@ -22,11 +23,17 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
     return create_service(
         service,
         metadata=Base.metadata,
-        routers=[module.router for module in (status, members, families, bulk, runs, held, settings)],
+        routers=[module.router for module in (status, members, families, bulk, runs, held, settings, syncs)],
         subscribers=[connections],
-        workers=[JobWorker(KIND, carry_out, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds)],
+        workers=[
+            JobWorker(KIND, carry_out, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds),
+            JobWorker(
+                refreshes.KIND, work_off, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds
+            ),
+        ],
         loops=[
             Loop("schedule", rounds.start_due, every=15),
+            Loop("old refreshes", rounds.forget_refreshes, every=600),
             Loop("abandoned runs", rounds.close_abandoned, every=15),
         ],
         resources=open_resources,

@@ -15,6 +15,8 @@ from people_sync.domain.planning_center import (
 )
 
 PEOPLE: Final = "/people/v2/people"
+DEFAULT_COUNTRY: Final = "US"
+"""Of a church whose organization does not say."""
 HOUSEHOLDS: Final = "/people/v2/households"
 MERGERS: Final = "/people/v2/person_mergers"
 INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")

@@ -167,6 +167,20 @@ WAITING_FOR_THRESHOLD: Final = (
     "Nothing was written."
 )
 UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
+ASKING: Final = "Asking Planning Center."
+LOOKS_AGAIN: Final = "Planning Center does not show the newest state yet. Nothing was overwritten; we look again."
+ROLE_IS_GONE: Final = (
+    "Planning Center refused this to the person who connected it: they need the role Editor in People. "
+    "What was done stays. Give them the role in Planning Center, then sync again."
+)
+UNREADABLE: Final = (
+    "Planning Center answered in a way that we do not understand. Nothing was changed; tell the operators if it "
+    "happens again."
+)
+FIRST_SYNC_ASKS: Final = (
+    "Both sides have different values, and it was not chosen yet which of them count. Nothing was overwritten: the "
+    "next sync of everybody asks."
+)
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."

@@ -177,6 +177,21 @@ def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[b
     return overlap
 
 
+async def settled(session: AsyncSession, owner: Owner, kind: str, pco_id: str) -> None:
+    """Let the values go if both sides agree on them and no run is to look at them."""
+    agreed = exists().where(
+        Link.organization_id == Remote.organization_id,
+        Link.pco_organization_id == Remote.pco_organization_id,
+        Link.kind == Remote.kind,
+        Link.pco_id == Remote.pco_id,
+        Link.remote_hash == Remote.remote_hash,
+    )
+    await session.flush()
+    await session.execute(
+        _of(update(Remote), owner, kind, [pco_id]).where(Remote.run_id.is_(None), agreed).values(snapshot=None)
+    )
+
+
 async def look_again(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> None:
     """Nothing could be decided about these: the next run reads them again, whether they change or not."""
     if pco_ids:

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import PEOPLE
 from people_sync.storage.tables import Connection, Settings
-from people_sync.usecases import runs
+from people_sync.usecases import refreshes, runs
 from people_sync.usecases.bulk import adopt_supplied, one_at_a_time
 
 
@@ -42,5 +42,6 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
     if fact.state == "connected":
         await adopt_supplied(session, fact.organization_id, fact.pco_organization_id)
         await runs.resume_waiting(session, fact.organization_id)
+        await refreshes.resume_waiting(session, fact.organization_id)
     elif fact.state in {"closing", "disconnected"}:
         await runs.stop_open(session, fact.organization_id)

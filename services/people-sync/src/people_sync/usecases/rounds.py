@@ -1,7 +1,7 @@
 """What comes round by itself."""
 
 from people_sync.resources import Resources
-from people_sync.usecases import runs
+from people_sync.usecases import refreshes, runs
 from servicekit.runtime import Runtime
 
 
@@ -15,3 +15,9 @@ async def close_abandoned(runtime: Runtime, _: Resources) -> None:
     """End the runs whose job ended without them."""
     async with runtime.sessions.begin() as session:
         await runs.close_abandoned(session)
+
+
+async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
+    """Let go of syncs of one record whose end need not be read any more."""
+    async with runtime.sessions.begin() as session:
+        await refreshes.forget_old(session, resources.clock.now())

@@ -72,3 +72,15 @@ def policy_of(chosen: Settings | None, country: str) -> MergePolicy:
         merge_different_fields=bool(chosen and chosen.merge_different_fields),
         country=country,
     )
+
+
+def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCenter:
+    """The client for writing: before each request the lease is checked to last longer than its `seconds` at most."""
+
+    async def guard() -> None:
+        if job.lease_left() <= seconds:
+            # A busy machine renews late in the background; whoever lost the job learns it here.
+            await job.renew()
+        job.check(seconds)
+
+    return pco.using(timeout=seconds, guard=guard)

@@ -37,8 +37,8 @@ from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
+from people_sync.usecases.record.writer import guarded
 from people_sync.usecases.run.context import RunContext
-from servicekit.job_worker import JobContext
 
 BATCH: Final = 200
 _WHILE_BUSY: Final = timedelta(seconds=2)
@@ -65,9 +65,7 @@ Waits = dict[int, _Wait]
 
 async def push(context: RunContext) -> None:
     """Write what is planned for Planning Center: people with their contacts, then families."""
-    context.pco = context.pco.using(
-        timeout=context.resources.settings.pco_request_timeout_seconds, guard=_guard(context.job, context)
-    )
+    context.pco = guarded(context.pco, context.job, context.resources.settings.pco_request_timeout_seconds)
     await _all_of(context, MEMBER, _person)
     await _all_of(context, FAMILY, _family)
 
@@ -82,18 +80,6 @@ async def _family(context: RunContext, change: Change) -> str:
     assert change.record_id is not None
     async with claimed(context, FAMILY, change.record_id):
         return await write_family(context, change.record_id)
-
-
-def _guard(job: JobContext, context: RunContext) -> Callable[[], Awaitable[None]]:
-    seconds = context.resources.settings.pco_request_timeout_seconds
-
-    async def guard() -> None:
-        if job.lease_left() <= seconds:
-            # A busy machine renews late in the background; whoever lost the job learns it here.
-            await job.renew()
-        job.check(seconds)
-
-    return guard
 
 
 async def _all_of(context: RunContext, kind: str, one: Push) -> None:

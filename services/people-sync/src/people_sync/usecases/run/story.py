@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
 from pco_client.client import PlanningCenter
 from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
-from people_sync.domain.sentences import UNCHANGED, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
+from people_sync.domain.sentences import ROLE_IS_GONE, UNCHANGED, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
 from people_sync.errors import NotConnected
-from people_sync.planning_center import latest, newest_person, organization_of
+from people_sync.planning_center import DEFAULT_COUNTRY, latest, newest_person, organization_of
 from people_sync.resources import Resources
 from people_sync.storage import remote, runs
 from people_sync.storage.tables import Change, Connection, Remote, Run, Settings, Sighting
@@ -36,7 +36,6 @@ from servicekit.job_worker import JobContext
 from servicekit.jobs import StopRequested
 from servicekit.outbox import append
 
-DEFAULT_COUNTRY: Final = "US"
 PULL_LASTS: Final = timedelta(hours=1)
 """How long what was read may wait for an answer: after that people may have been added there, and are read again."""
 _FIRST_DELAY = timedelta(seconds=5)
@@ -78,8 +77,7 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
             await _end(
                 job,
                 "failed",
-                "Planning Center refused this to the person who connected it: they need the role Editor in People. "
-                "What was done stays. Give them the role in Planning Center, then sync again.",
+                ROLE_IS_GONE,
             )
         except PlanningCenterError as error:
             log.exception("run failed", run=str(job.id), exc_info=error)

@@ -1,0 +1,192 @@
+"""One record by itself: read there, decide, take over here, write there, agree. As a run does it, for one."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.sentences import (
+    FIRST_SYNC_ASKS,
+    GONE,
+    LATER,
+    UNCHANGED,
+    together,
+)
+from people_sync.domain.writes import made_lately
+from people_sync.storage import remote
+from people_sync.storage.families import linked_records, pco_ids_of
+from people_sync.storage.records import full_name
+from people_sync.storage.tables import Family, FamilyMember, Link, Member, Remote, Settings
+from people_sync.storage.writes import writes_of
+from people_sync.usecases.record.claims import claimed
+from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.decide_families import decide_households
+from people_sync.usecases.record.decide_people import DIFFERS, decide_people
+from people_sync.usecases.record.effects import Effects, publish
+from people_sync.usecases.record.families_here import take_families_over
+from people_sync.usecases.record.gone import end_link
+from people_sync.usecases.record.mergers import follow_mergers
+from people_sync.usecases.record.people_here import take_people_over
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.reading import read, store
+from people_sync.usecases.record.write_family import write_family
+from people_sync.usecases.record.write_person import write_person
+from people_sync.usecases.record.writer import Writer
+
+
+async def sync_member(writer: Writer, member_id: UUID) -> str:
+    """Bring one member up to date on both sides; gives the outcome.
+
+    Raises Busy, NotYet, Later, PartRefused, and what the client raises for reasons that are not this record's.
+    """
+    async with claimed(writer, MEMBER, member_id):
+        return await _sync(writer, MEMBER, member_id)
+
+
+async def sync_family(writer: Writer, family_id: UUID) -> str:
+    """Bring one family up to date: first its people, as both sides have them, then the family itself."""
+    async with writer.job.sessions() as session:
+        link = await _link(session, writer, FAMILY, family_id)
+        members = list(await _members(session, writer, family_id))
+    for member_id in members:
+        await sync_member(writer, member_id)
+    if link is not None and link.state != "gone":
+        await _strangers_of(writer, link.pco_id)
+    async with claimed(writer, FAMILY, family_id):
+        return await _sync(writer, FAMILY, family_id)
+
+
+async def sync_stranger(writer: Writer, pco_id: str) -> str:
+    """Somebody in Planning Center who is nobody here yet: matched, held, or added; gives the outcome."""
+    plan = await _take_over(writer, MEMBER, pco_id)
+    return UNCHANGED if plan is None else plan.outcome
+
+
+async def _sync(writer: Writer, kind: str, record_id: UUID) -> str:
+    async with writer.job.sessions() as session:
+        link = await _link(session, writer, kind, record_id)
+    outcome = UNCHANGED
+    if link is not None and link.state != "gone":
+        plan = await _take_over(writer, kind, link.pco_id, link)
+        outcome = UNCHANGED if plan is None else plan.outcome
+        if outcome == GONE:
+            return outcome
+    write = write_person if kind == MEMBER else write_family
+    return together(outcome, await write(writer, record_id))
+
+
+async def _take_over(writer: Writer, kind: str, pco_id: str, link: Link | None = None) -> Planned | None:
+    """Read a record there and take over here what it brings. None if there was nothing to decide."""
+    found = await read(writer, kind, pco_id)
+    if found.document is None:
+        if link is None:
+            return None
+        return await _not_there(writer, kind, link)
+    if kind == FAMILY and link is not None:
+        await _read_who_left(writer, link, pco_id)
+    async with writer.transaction() as session:
+        if not await store(session, writer, found):
+            raise NotYet(found.read_at + writer.resources.horizon)
+        row = await session.get_one(
+            Remote, (writer.organization_id, writer.pco_organization_id, kind, pco_id), populate_existing=True
+        )
+        decide, take_over = (
+            (decide_people, take_people_over) if kind == MEMBER else (decide_households, take_families_over)
+        )
+        plan = next(iter(await decide(session, writer, [row])), None)
+        if plan is not None:
+            await _check(session, writer, plan)
+            if plan.here == "planned":
+                effects = Effects()
+                await take_over(session, writer, [plan], effects)
+                await publish(session, writer, effects)
+            if plan.outcome == LATER:
+                raise NotYet(writer.now() + writer.resources.horizon)
+        await remote.settled(session, writer.owner, kind, pco_id)
+        return plan
+
+
+async def _check(session: AsyncSession, writer: Writer, plan: Planned) -> None:
+    if plan.outcome == LATER:
+        raise NotYet(writer.now() + writer.resources.horizon)
+    if plan.cause == DIFFERS:
+        chosen = await session.get(Settings, writer.organization_id)
+        if chosen is None or chosen.first_match is None:
+            raise Later(FIRST_SYNC_ASKS)
+
+
+async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:
+    """A 404: made so lately that it proves nothing, merged, or gone once the log of mergers can be believed."""
+    async with writer.job.sessions() as session:
+        writes = (await writes_of(session, [link.id])).get(link.id, [])
+    if until := made_lately(writes, writer.reading(writer.now())):
+        raise NotYet(until)
+    missing_since = link.missing_since
+    if kind == MEMBER:
+        await follow_mergers(writer)
+    async with writer.transaction() as session:
+        row = await session.get_one(Link, link.id, with_for_update=True, populate_existing=True)
+        if row.pco_id != link.pco_id or row.state == "gone":
+            raise NotYet(writer.now())  # followed a merger: read whom it leads to
+        row.missing_since = missing_since or writer.now()
+        believable_at = row.missing_since + writer.resources.horizon
+    if missing_since is None or believable_at > writer.now():
+        raise NotYet(believable_at)
+    async with writer.transaction() as session:
+        if kind == MEMBER:
+            name = full_name(await session.get_one(Member, link.record_id))
+        else:
+            name = (await session.get_one(Family, link.record_id)).name
+        plan = Planned(kind, name, GONE, link.record_id, link.pco_id, here="planned")
+        effects = Effects()
+        await end_link(session, writer, plan, effects)
+        await publish(session, writer, effects)
+    return plan
+
+
+async def _read_who_left(writer: Writer, link: Link, pco_id: str) -> None:
+    """People of the family whom the household no longer names: nobody leaves it here who may be gone."""
+    household = await read(writer, FAMILY, pco_id)
+    if household.document is None:
+        return
+    named = {person.id for person in household.document.data.to_many("people")}
+    async with writer.job.sessions() as session:
+        agreed = await pco_ids_of(session, writer.owner, link.agreed.get("members", ()))
+    for person_id in sorted(set(agreed.values()) - named):
+        found = await read(writer, MEMBER, person_id)
+        if found.document is not None:
+            async with writer.transaction() as session:
+                await remote.met(session, writer.cause.id, MEMBER, [person_id])
+
+
+async def _strangers_of(writer: Writer, pco_id: str) -> None:
+    """People of a household who are nobody here yet."""
+    household = await read(writer, FAMILY, pco_id)
+    if household.document is None:
+        return
+    people = [person.id for person in household.document.data.to_many("people")]
+    async with writer.job.sessions() as session:
+        known = await linked_records(session, writer.owner, people)
+    for person_id in people:
+        if person_id not in known:
+            await sync_stranger(writer, person_id)
+
+
+async def _link(session: AsyncSession, writer: Writer, kind: str, record_id: UUID) -> Link | None:
+    link: Link | None = await session.scalar(select(Link).filter_by(**writer.owner, kind=kind, record_id=record_id))
+    return link
+
+
+async def _members(session: AsyncSession, writer: Writer, family_id: UUID) -> list[UUID]:
+    rows = await session.scalars(
+        select(FamilyMember.member_id)
+        .join(Member, Member.id == FamilyMember.member_id)
+        .where(
+            FamilyMember.family_id == family_id,
+            FamilyMember.organization_id == writer.organization_id,
+            Member.deleted_at.is_(None),
+        )
+        .order_by(FamilyMember.member_id)
+    )
+    return list(rows)

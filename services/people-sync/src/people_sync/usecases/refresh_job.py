@@ -1,0 +1,175 @@
+"""The job that works refreshes off, beside whatever run is on: who waits at a screen goes first."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import delete, func, select
+
+from contracts.values import MEMBER
+from pco_client.client import Observation, PlanningCenter
+from pco_client.errors import Forbidden, LeaseUnavailable, NotFound, PlanningCenterError, Unauthorized, Unavailable
+from pco_client.pacer import Priority
+from people_sync.domain.sentences import ASKING, LATER, LOOKS_AGAIN, OUTCOMES, REJECTED, ROLE_IS_GONE, UNREADABLE
+from people_sync.errors import NotConnected
+from people_sync.planning_center import DEFAULT_COUNTRY
+from people_sync.resources import Resources
+from people_sync.storage.tables import Connection, Refresh, Settings, Sighting
+from people_sync.usecases.history import REFRESH
+from people_sync.usecases.record.claims import Busy, take_over_abandoned
+from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.one import sync_family, sync_member, sync_stranger
+from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
+from people_sync.usecases.record.writer import Cause, Writer, guarded, policy_of
+from servicekit.job_worker import JobContext
+
+_RECONNECT: Final = timedelta(minutes=5)
+_AWAY: Final = timedelta(seconds=10)
+_WHILE_BUSY: Final = timedelta(seconds=1)
+_MOST_TRIES: Final = 6
+
+log = structlog.get_logger(__name__)
+
+
+async def work_off(job: JobContext, resources: Resources) -> None:
+    """Work off an organization's refreshes (`servicekit.jobs.Run`)."""
+    try:
+        async with job.sessions() as session:
+            connection = await session.get(Connection, job.organization_id)
+            chosen = await session.get(Settings, job.organization_id)
+        if connection is None or connection.state != "connected":
+            raise NotConnected
+        async with resources.planning_center(job.organization_id, connection.pco_organization_id, _unobserved) as pco:
+            await _all(_writer(job, resources, pco, connection, chosen))
+    except (NotConnected, Unauthorized):
+        await _give_back(job, resources.clock.now() + _RECONNECT)
+    except (Unavailable, LeaseUnavailable) as error:
+        log.warning("Planning Center away", job=str(job.id), exc_info=error)
+        await _give_back(job, resources.clock.now() + _AWAY)
+
+
+def _unobserved(_: Observation) -> None:
+    return
+
+
+def _writer(
+    job: JobContext, resources: Resources, pco: PlanningCenter, connection: Connection, chosen: Settings | None
+) -> Writer:
+    return Writer(
+        job=job,
+        resources=resources,
+        pco=guarded(pco, job, resources.settings.pco_request_timeout_seconds),
+        organization_id=job.organization_id,
+        pco_organization_id=connection.pco_organization_id,
+        cause=Cause(REFRESH, job.id),
+        policy=policy_of(chosen, connection.country_code or DEFAULT_COUNTRY),
+    )
+
+
+async def _all(writer: Writer) -> None:
+    async with writer.transaction() as session:
+        await take_over_abandoned(session, writer)
+    while (row := await _next(writer)) is not None:
+        priority = Priority.INTERACTIVE if row.urgent else Priority.BULK
+        one = replace(writer, pco=writer.pco.using(priority=priority), cause=Cause(REFRESH, row.id))
+        await _one(one, row)
+        writer.job.stop_if_requested()
+
+
+async def _next(writer: Writer) -> Refresh | None:
+    """The next that is due. If there is none the job is given back until one is, or ends."""
+    of_organization = (
+        Refresh.organization_id == writer.organization_id,
+        Refresh.pco_organization_id == writer.pco_organization_id,
+        Refresh.state == "queued",
+    )
+    async with writer.transaction() as session:
+        row: Refresh | None = await session.scalar(
+            select(Refresh)
+            .where(*of_organization, Refresh.not_before <= writer.now())
+            .order_by(Refresh.urgent.desc(), Refresh.not_before, Refresh.id)
+            .limit(1)
+        )
+        if row is None:
+            upcoming = await session.scalar(select(func.min(Refresh.not_before)).where(*of_organization))
+            if upcoming is None:
+                await writer.job.finish(session)
+            else:
+                await writer.job.wait(session, {}, until=upcoming)
+    return row
+
+
+async def _one(writer: Writer, row: Refresh) -> None:
+    """One record; whatever is wrong with it is its own end, and not the others'."""
+    try:
+        outcome = await _sync(writer, row)
+    except Busy:
+        await _again(writer, row, writer.now() + _WHILE_BUSY, ASKING, counts=False)
+    except NotYet as error:
+        await _again(writer, row, error.until, LOOKS_AGAIN)
+    except Later as error:
+        await _done(writer, row, LATER, str(error))
+    except PartRefused as error:
+        await _done(writer, row, REJECTED, str(error))
+    except NotFound:
+        await _again(writer, row, writer.now() + writer.resources.horizon, LOOKS_AGAIN)
+    except (Unauthorized, LeaseUnavailable):
+        raise
+    except DEFINITE as error:
+        await _refused(writer, row, error)
+    except Unavailable as error:
+        if not error.outcome_unknown:
+            raise
+        log.warning("outcome unknown", refresh=str(row.id), exc_info=error)
+        await _again(writer, row, writer.now() + writer.resources.horizon, LOOKS_AGAIN)
+    except PlanningCenterError as error:
+        log.warning("answer not understood", refresh=str(row.id), exc_info=error)
+        await _done(writer, row, REJECTED, UNREADABLE)
+    else:
+        await _done(writer, row, outcome, OUTCOMES[outcome])
+
+
+async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> None:
+    refusals = Refusals()
+    try:
+        await refusals.refused(writer, Part(None, ()), error)
+    except Forbidden:
+        await _done(writer, row, REJECTED, ROLE_IS_GONE)
+        return
+    await _done(writer, row, REJECTED, refusals.found[0].sentence)
+
+
+async def _sync(writer: Writer, row: Refresh) -> str:
+    if row.record_id is None:
+        return await sync_stranger(writer, row.pco_id or "")
+    if row.kind == MEMBER:
+        return await sync_member(writer, row.record_id)
+    return await sync_family(writer, row.record_id)
+
+
+async def _again(writer: Writer, row: Refresh, until: datetime, sentence: str, *, counts: bool = True) -> None:
+    """Look at it again at an instant; a record that shows nothing new for long is left to the next sync."""
+    if counts and row.tries + 1 >= _MOST_TRIES:
+        await _done(writer, row, LATER, OUTCOMES[LATER])
+        return
+    async with writer.transaction() as session:
+        found = await session.get_one(Refresh, row.id, with_for_update=True)
+        found.not_before, found.sentence = until, sentence
+        found.tries += counts
+        await session.execute(delete(Sighting).where(Sighting.run_id == row.id))
+
+
+async def _done(writer: Writer, row: Refresh, outcome: str, sentence: str) -> None:
+    async with writer.transaction() as session:
+        found = await session.get_one(Refresh, row.id, with_for_update=True)
+        found.state, found.outcome, found.sentence = "done", outcome, sentence
+        found.tries += 1
+        found.finished_at = writer.now()
+        await session.execute(delete(Sighting).where(Sighting.run_id == row.id))
+
+
+async def _give_back(job: JobContext, until: datetime) -> None:
+    async with job.sessions.begin() as session:
+        await job.verify(session)
+        await job.wait(session, {}, until=until)

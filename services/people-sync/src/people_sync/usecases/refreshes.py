@@ -1,0 +1,157 @@
+"""Records to look at again, one by one: asked for at a screen, or by what could not be decided before."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.http.people import RecordSync
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.sentences import ASKING, LOOKS_AGAIN
+from people_sync.storage.tables import Connection, Family, Link, Member, Refresh
+from people_sync.usecases.directory import parse_id
+from servicekit import jobs
+from servicekit.errors import Conflict, NotFound
+from servicekit.ids import uuid7
+from servicekit.tables import JOB, OPEN_STATES
+
+KIND: Final = "people.refresh"
+"""Of the job that works the organization's refreshes off."""
+KEPT: Final = timedelta(days=1)
+"""How long its end can be read."""
+
+
+async def sync_now(session: AsyncSession, organization_id: str, kind: str, record_id: str, now: datetime) -> RecordSync:
+    """*Sync this person now*, or this family. Conflict (409) while that is impossible, NotFound (404)."""
+    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    word = "member" if kind == MEMBER else "family"
+    id_ = parse_id(record_id, word)
+    found = await session.scalar(
+        select(record.id).where(
+            record.organization_id == organization_id, record.id == id_, record.deleted_at.is_(None)
+        )
+    )
+    if found is None:
+        raise NotFound(f"There is no such {word}.")
+    connection = await session.get(Connection, organization_id)
+    if connection is None or connection.state != "connected":
+        raise Conflict(
+            "Planning Center People is not connected, so nothing can be synced. Connect it under Integrations first.",
+            slug="not-connected",
+        )
+    if not connection.mirrored:
+        raise Conflict(
+            "Sync everybody once first: until then it is not known who is in Planning Center already, and somebody "
+            "could be added there twice.",
+            slug="sync-first",
+        )
+    owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
+    row = await request(session, owner, kind, record_id=id_, reason="asked", urgent=True, not_before=now, now=now)
+    return render(row)
+
+
+async def request(
+    session: AsyncSession,
+    owner: Mapping[str, str],
+    kind: str,
+    *,
+    record_id: UUID | None = None,
+    pco_id: str | None = None,
+    reason: str,
+    urgent: bool,
+    not_before: datetime,
+    now: datetime,
+) -> Refresh:
+    """Queue a record, by our id or by Planning Center's; ten requests for the same are one row, the earliest counts."""
+    if record_id is None:
+        record_id = await session.scalar(select(Link.record_id).filter_by(**owner, kind=kind, pco_id=pco_id))
+    by_record = record_id is not None
+    statement = insert(Refresh).values(
+        id=uuid7(),
+        **owner,
+        kind=kind,
+        record_id=record_id,
+        pco_id=None if by_record else pco_id,
+        reasons=[reason],
+        urgent=urgent,
+        not_before=not_before,
+        state="queued",
+        tries=0,
+        requested_at=now,
+    )
+    index = ["organization_id", "pco_organization_id", "kind", "record_id" if by_record else "pco_id"]
+    where = text(f"state = 'queued' AND record_id IS {'NOT NULL' if by_record else 'NULL'}")
+    merged = {
+        "reasons": func.array(
+            select(func.unnest(Refresh.reasons.op("||")(statement.excluded.reasons))).distinct().scalar_subquery()
+        ),
+        "urgent": Refresh.urgent | statement.excluded.urgent,
+        "not_before": func.least(Refresh.not_before, statement.excluded.not_before),
+    }
+    row = (
+        await session.scalars(
+            statement.on_conflict_do_update(index_elements=index, index_where=where, set_=merged).returning(Refresh),
+            execution_options={"populate_existing": True},
+        )
+    ).one()
+    await wake(session, owner["organization_id"])
+    return row
+
+
+async def wake(session: AsyncSession, organization_id: str) -> None:
+    """See to it that a job works the organization's refreshes off."""
+    while True:
+        job_id, created = await jobs.enqueue(session, KIND, organization_id)
+        if created:
+            return
+        # Locked: a job that is just ending either has not looked yet, or is over when it is seen here.
+        state = await session.scalar(select(JOB.c.state).where(JOB.c.id == job_id).with_for_update())
+        if state in OPEN_STATES:
+            await jobs.resume(session, job_id)
+            return
+
+
+async def resume_waiting(session: AsyncSession, organization_id: str) -> None:
+    """The connection is back: what was queued meanwhile is worked off."""
+    waiting = select(Refresh.id).where(Refresh.organization_id == organization_id, Refresh.state == "queued").limit(1)
+    if await session.scalar(waiting) is not None:
+        await wake(session, organization_id)
+
+
+async def get(session: AsyncSession, organization_id: str, sync_id: str) -> RecordSync:
+    """What became of one. NotFound (404)."""
+    row = await session.scalar(
+        select(Refresh).where(
+            Refresh.organization_id == organization_id,
+            Refresh.id == parse_id(sync_id, "sync"),
+            Refresh.record_id.is_not(None),
+        )
+    )
+    if row is None:
+        raise NotFound("There is no such sync. Those of one record are kept for a day.")
+    return render(row)
+
+
+def render(row: Refresh) -> RecordSync:
+    """As the API shows it."""
+    waits = row.state == "queued" and row.tries > 0
+    return RecordSync(
+        id=str(row.id),
+        record_kind="family" if row.kind == FAMILY else "member",
+        record_id=str(row.record_id),
+        state="done" if row.state == "done" else "queued",
+        outcome=row.outcome,
+        sentence=row.sentence or (LOOKS_AGAIN if waits else ASKING),
+        again_at=row.not_before if waits else None,
+        requested_at=row.requested_at,
+        finished_at=row.finished_at,
+    )
+
+
+async def forget_old(session: AsyncSession, now: datetime) -> None:
+    """Delete those whose end need not be read any more."""
+    await session.execute(delete(Refresh).where(Refresh.finished_at < now - KEPT))
