@@ -112,6 +112,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "pco_organization_id", "removed_id", name="pk_alias"),
     )
     op.create_table(
+        "shown",
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "kind", "key", "outcome", name="pk_shown"),
+    )
+    op.create_table(
         "claim",
         sa.Column("organization_id", sa.Text, nullable=False),
         sa.Column("record_id", sa.Uuid(), nullable=False),

@@ -67,7 +67,7 @@ async def untouched(site: Site) -> list[Any]:
         "(SELECT count(*) FROM member WHERE organization_id = $1 AND deleted_at IS NULL AND active) AS members,"
         "(SELECT count(*) FROM family WHERE organization_id = $1 AND deleted_at IS NULL) AS families,"
         "(SELECT count(*) FROM family_member WHERE organization_id = $1) AS memberships,"
-        "(SELECT count(*) FROM history WHERE organization_id = $1) AS changes",
+        "(SELECT count(*) FROM effect WHERE organization_id = $1) AS changes",
         site.organization_id,
     )
     return [*ours, site.control.truth(site.church.id)]

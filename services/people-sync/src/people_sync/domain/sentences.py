@@ -20,6 +20,7 @@ REJECTED: Final = "rejected"
 LATER: Final = "later"
 INACTIVATED_THERE: Final = "inactivated_there"
 CONVERGED: Final = "converged"
+NOT_DONE: Final = "not_done"
 
 OUTCOMES: Final[dict[str, str]] = {
     CREATED_HERE: "Added here from Planning Center.",
@@ -35,6 +36,7 @@ OUTCOMES: Final[dict[str, str]] = {
     GONE: "No longer in Planning Center. Kept here, and not created there again unless an administrator asks.",
     MERGED: "Merged with another person in Planning Center; the link follows to the one who was kept.",
     REJECTED: "Planning Center refused this record. It is tried again with the next sync.",
+    NOT_DONE: "The sync ended before it came to this record. Nothing was changed; the next sync goes on.",
     LATER: "Planning Center did not show the newest state yet. The next sync goes on with this record.",
     INACTIVATED_THERE: "Deleted here, so made inactive in Planning Center, as the settings say.",
 }

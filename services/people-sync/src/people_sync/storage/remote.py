@@ -36,7 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.matching import Peer
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, email_keys, to_match
-from people_sync.storage.tables import Link, Remote, Sighting
+from people_sync.storage.tables import Link, Remote, Shown, Sighting
 
 Owner = Mapping[str, str]
 """`organization_id` and `pco_organization_id`."""
@@ -245,6 +245,7 @@ async def forget_strangers_not_met(session: AsyncSession, owner: Owner, run_id: 
 async def let_go(session: AsyncSession, run_id: UUID) -> None:
     """Forget what a run met, and the values of those on which both sides agree: the link has them."""
     await session.execute(delete(Sighting).where(Sighting.run_id == run_id))
+    await session.execute(delete(Shown).where(Shown.run_id == run_id))
     agreed = exists().where(
         Link.organization_id == Remote.organization_id,
         Link.pco_organization_id == Remote.pco_organization_id,

@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
-from people_sync.storage.tables import Connection, Run, Settings
+from people_sync.domain.sentences import CONFLICT, CREATED_HERE, LINKED, NOT_DONE, UPDATED_BOTH, UPDATED_HERE
+from people_sync.storage.tables import Change, Connection, Run, Settings
 
 OPEN: Final = ("queued", "running", "waiting", "stopping")
 NOUNS: Final = {"pull": "people", "compare": "records", "apply": "changes", "push": "changes", "finish": "records"}
@@ -50,6 +51,24 @@ async def change(session: AsyncSession, run_id: UUID, **values: Any) -> Run:
     # The row that comes back is what the session knows then; working the new values out as well would cost more.
     options = {"populate_existing": True, "synchronize_session": False}
     return (await session.scalars(statement, execution_options=options)).one()
+
+
+async def mark_not_done(session: AsyncSession, run_id: UUID) -> None:
+    """A run that ends early: what was planned and not carried out is no outcome."""
+    planned = (Change.run_id == run_id) & ((Change.here == "planned") | (Change.there == "planned"))
+    # Of a record that was to change on both sides, this side may be done.
+    half = (Change.here == "done") & (Change.outcome == UPDATED_BOTH)
+    kept = (Change.here == "done") & Change.outcome.in_([LINKED, CREATED_HERE, CONFLICT])
+    await session.execute(
+        update(Change)
+        .where(planned)
+        .values(
+            outcome=case((half, UPDATED_HERE), (kept, Change.outcome), else_=NOT_DONE),
+            here=case((Change.here == "planned", "none"), else_=Change.here),
+            there=case((Change.there == "planned", "none"), else_=Change.there),
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def schedule(session: AsyncSession, connection: Connection, now: datetime) -> None:

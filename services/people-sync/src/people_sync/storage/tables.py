@@ -344,6 +344,18 @@ class Alias(Base):
     seen_at: Mapped[datetime]
 
 
+class Shown(Base):
+    """What a waiting run's question showed: an answer is bound to it."""
+
+    __tablename__ = "shown"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    """Our id, or Planning Center's of somebody new."""
+    outcome: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Change(Base):
     """One record of a run: what is to be done on each side, and what became of it."""
 

@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.domain.matching import Local, Outcome, Peer, match_all
-from people_sync.domain.planning_center import RemotePerson, to_match
+from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
 from people_sync.domain.sentences import LATER, UNDECIDED
 from people_sync.storage import remote
 from people_sync.storage.links import ended, has_link
-from people_sync.storage.tables import Change, HeldMatch, Link, Member
+from people_sync.storage.tables import Change, HeldMatch, Link, Member, Remote
 from people_sync.usecases.record.writer import Writer
 
 
@@ -74,6 +74,31 @@ def local_of(member: Member, *, linked: bool = False) -> Local:
     return Local(
         str(member.id), member.first_name, member.last_name, member.birthdate, member.child, member.email, linked
     )
+
+
+async def may_be_there(session: AsyncSession, writer: Writer, member: Member) -> bool:
+    """Whether somebody in Planning Center who is nobody here yet may be this member, as far as is known now."""
+    emails = [member.email_key] if member.email_key else []
+    rows = await session.scalars(
+        select(Remote)
+        .filter_by(**writer.owner, kind=MEMBER)
+        .where(
+            or_(
+                remote.has_key(writer.owner, "email", emails),
+                remote.has_key(writer.owner, "name", [member.name_key]),
+            ),
+            Remote.snapshot.is_not(None),
+            ~exists().where(
+                Link.organization_id == Remote.organization_id,
+                Link.pco_organization_id == Remote.pco_organization_id,
+                Link.kind == Remote.kind,
+                Link.pco_id == Remote.pco_id,
+            ),
+        )
+    )
+    strangers = [person_from_snapshot(row.snapshot) for row in rows if row.snapshot]
+    outcomes = await candidates_of(session, writer, strangers)
+    return any(str(member.id) in outcome.member_ids for outcome in outcomes.values())
 
 
 async def said_different(session: AsyncSession, writer: Writer, pco_ids: list[str]) -> dict[str, list[str]]:

@@ -39,6 +39,7 @@ from people_sync.domain.sentences import (
     INACTIVATED_THERE,
     LATER,
     UNCHANGED,
+    UNDECIDED,
     UPDATED_BOTH,
     UPDATED_THERE,
     WAITS_FOR_ANSWER,
@@ -55,6 +56,7 @@ from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
+from people_sync.usecases.record.matching import may_be_there
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
 from people_sync.usecases.record.writer import Writer
 
@@ -70,6 +72,7 @@ class _Local:
     member: Member
     link: Link | None
     waits: bool
+    """For an answer, since they may be somebody who is there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,16 @@ async def _load(session: AsyncSession, writer: Writer, member_id: UUID) -> _Loca
     return _Local(member, link, bool(waits))
 
 
+async def _look_before(writer: Writer, member: Member) -> None:
+    """Later if somebody who may be this member came to be known there since the plan was made."""
+    async with writer.job.sessions() as session:
+        sent = await session.scalar(
+            select(Creation.id).filter_by(**writer.owner, kind=MEMBER, record_id=member.id, state="sent")
+        )
+        if sent is None and await may_be_there(session, writer, member):
+            raise Later(UNDECIDED)
+
+
 # --- create ---------------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +144,7 @@ async def _create(writer: Writer, local: _Local) -> str:
         raise Later(WAITS_FOR_ANSWER)
     if local.link is not None and not local.link.create_again:
         return LATER
+    await _look_before(writer, local.member)
     member, values = local.member, values_of(local.member)
     content = {name: value for name, value in to_json(values).items() if name not in _CONTACTS or value is None}
     made = await create_once(

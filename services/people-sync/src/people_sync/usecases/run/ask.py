@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Text, cast, delete, exists, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
@@ -27,12 +27,13 @@ from people_sync.domain.thresholds import exceeds
 from people_sync.domain.values import value_to_json
 from people_sync.storage import runs
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Change, Link, Member, Remote, Settings
+from people_sync.storage.tables import Change, Link, Member, Remote, Settings, Shown
 from people_sync.usecases.record.decide_people import name_of
 from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
 
 EXAMPLES: Final = 5
+_KEY: Final = func.coalesce(cast(Change.record_id, Text), Change.pco_id)
 _CHANGES: Final = (UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, GONE, INACTIVATED_THERE)
 
 
@@ -45,10 +46,12 @@ async def ask(context: RunContext) -> bool:
         question = None
         if settings is None or settings.first_match is None:
             question = await _first_match(session, context)
-        if question is None and "threshold" not in context.data.get("answers", {}):
+        if question is None and await _grew(session, context):
             question = await _threshold(session, context)
         if question is None:
             return True
+        if question.kind == "threshold":
+            await _remember_shown(session, context)
         run = await runs.change(
             session,
             context.run_id,
@@ -144,6 +147,25 @@ async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion 
         examples=tuple({"name": row.name, "field": row.outcome, "here": None, "planning_center": None} for row in rows),
         answers=("continue", "stop"),
     )
+
+
+async def _grew(session: AsyncSession, context: RunContext) -> bool:
+    """Whether there is a change that no answer covers: one that was not shown when the question was answered."""
+    if "threshold" not in context.data.get("answers", {}):
+        return True
+    shown = exists().where(
+        Shown.run_id == Change.run_id, Shown.kind == Change.kind, Shown.key == _KEY, Shown.outcome == Change.outcome
+    )
+    beyond = select(Change.id).where(Change.run_id == context.run_id, Change.outcome.in_(_CHANGES), ~shown).limit(1)
+    return await session.scalar(beyond) is not None
+
+
+async def _remember_shown(session: AsyncSession, context: RunContext) -> None:
+    await session.execute(delete(Shown).where(Shown.run_id == context.run_id))
+    rows = select(Change.run_id, Change.kind, _KEY, Change.outcome).where(
+        Change.run_id == context.run_id, Change.outcome.in_(_CHANGES)
+    )
+    await session.execute(insert(Shown).from_select(["run_id", "kind", "key", "outcome"], rows))
 
 
 async def _count(session: AsyncSession, context: RunContext, outcome: str) -> int:

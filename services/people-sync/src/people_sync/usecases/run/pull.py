@@ -64,6 +64,23 @@ async def pull(context: RunContext) -> None:
     await _incomplete(context)
 
 
+async def catch_up(context: RunContext) -> None:
+    """Read who was added or changed there since the pull: before a run that waited creates anybody there.
+
+    Into the mirror alone. What the run decided stays; a creation looks there for somebody who may be the same.
+    """
+    cursor = context.data.get("cursor")
+    if cursor is None:
+        return
+    since = datetime.fromisoformat(cursor) - context.resources.horizon
+    async for page in walk_since(context.pco, PEOPLE, since):
+        for row in page.rows:
+            found = await read(context, MEMBER, row.id)
+            if found.document is not None:
+                async with context.transaction() as session:
+                    await store(session, context, found)
+
+
 async def _everybody(context: RunContext) -> None:
     position = context.data.get("people")
     if position and position["complete"]:

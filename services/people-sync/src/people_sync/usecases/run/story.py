@@ -28,7 +28,7 @@ from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
 from people_sync.usecases.run.compare import COMPARED, compare
 from people_sync.usecases.run.context import Requests, RunContext
-from people_sync.usecases.run.pull import pull
+from people_sync.usecases.run.pull import catch_up, pull
 from people_sync.usecases.run.push import push
 from people_sync.usecases.run.report import counts, reporting
 from people_sync.usecases.runs import STOPPED
@@ -160,8 +160,11 @@ async def _phases(context: RunContext) -> bool:
     if context.data.get("phase") == "ask":
         await _start_over(context, read_again=await _answered_late(context))
     names = list(PHASES)
-    for name in names[names.index(context.data.get("phase", "pull")) :]:
+    resumed = context.data.get("phase")
+    for name in names[names.index(resumed or "pull") :]:
         await _enter(context, name)
+        if name == "push" and resumed is not None:
+            await catch_up(context)
         if await PHASES[name](context) is False:
             return False
     return True
@@ -261,6 +264,7 @@ async def _end(job: JobContext, state: str, message: str) -> None:
     async with job.sessions.begin() as session:
         await job.verify(session)
         await remote.let_go(session, job.id)
+        await runs.mark_not_done(session, job.id)
         connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
         now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         if connection.state == "connected" and connection.next_run_at is None:

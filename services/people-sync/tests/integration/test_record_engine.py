@@ -1,0 +1,295 @@
+"""One record at a time, remembered field by field: each story lost, overwrote or doubled something once."""
+
+from typing import Any
+
+import pytest
+from sync_harness.site import Site
+from sync_harness.stage import Stage
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def sync_one(site: Site, first_name: str) -> dict[str, Any]:
+    """Sync this person now, until it is done."""
+    member = await site.member(first_name)
+    return await done(site, await site.call("POST", f"/members/{member['id']}/sync", status=202))
+
+
+async def done(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
+    async def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = await site.call("GET", f"/syncs/{asked['id']}")
+        return found if found["state"] == "done" else None
+
+    found: dict[str, Any] = await eventually(ended, within=40, every=0.1)
+    return found
+
+
+async def effects(site: Site, first_name: str, side: str = "here") -> list[tuple[str, Any, Any, str]]:
+    """What was changed of a member on a side: field, before, after, by."""
+    member = await site.member(first_name)
+    rows = await site.database.fetch(
+        "SELECT * FROM effect WHERE record_id = $1 AND side = $2 ORDER BY id", member["id"], side
+    )
+    return [(row["field"], row["before"], row["after"], row["by"]) for row in rows]
+
+
+# --- sync this one now ----------------------------------------------------------------------------------------------
+
+
+async def test_this_person_now_goes_both_ways(site: Site) -> None:
+    await site.sync()
+    await site.change("Bruno", phone="(212) 555-0150")
+    site.edit("Bea", last_name="Bakerson")
+    await site.visible()
+    first, second = await sync_one(site, "Bruno"), await sync_one(site, "Bea")
+    assert (first["outcome"], second["outcome"]) == ("updated_there", "updated_here")
+    assert site.contacts("Bruno", "PhoneNumber")[0]["number"] == "(212) 555-0150"
+    assert (await site.member("Bea"))["last_name"] == "Bakerson"
+    assert (await effects(site, "Bruno", "there")) == [("phone", "(212) 555-0104", "(212) 555-0150", "platform")]
+    await site.believable()
+    mark = site.mark()
+    assert (await sync_one(site, "Bruno"))["outcome"] == "unchanged"
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+    assert site.journal(mark, writes=True) == []
+
+
+async def test_this_person_now_while_a_full_run_is_on(site: Site) -> None:
+    await site.sync()
+    await site.change("Bruno", phone="(212) 555-0150")
+    slow = site.fault({"kind": "latency", "ms": 20_000}, method="GET", path="/people/v2/people")
+    run_id = await site.start()
+    await site.until(run_id, "running")
+    assert (await sync_one(site, "Bruno"))["outcome"] == "updated_there"
+    assert (await site.run(run_id))["state"] == "running"
+    site.control.remove_fault(slow)
+    await site.until(run_id, "done")
+    assert site.contacts("Bruno", "PhoneNumber")[0]["number"] == "(212) 555-0150"
+
+
+async def test_ten_requests_for_the_same_person_are_one(site: Site) -> None:
+    await site.sync()
+    member = await site.member("Bruno")
+    async with site.held_up("Bruno"):
+        asked = [await site.call("POST", f"/members/{member['id']}/sync", status=202) for _ in range(10)]
+    assert len({one["id"] for one in asked}) <= 2  # one at work, one behind it
+    assert (await done(site, asked[-1]))["outcome"] == "unchanged"
+
+
+async def test_nobody_is_synced_alone_before_everybody_was_read(site: Site) -> None:
+    member = await site.add("Alan", "Abbot", email="alan@example.org")
+    answer = await site.call("POST", f"/members/{member}/sync", status=409)
+    assert answer["type"].endswith("sync-first")
+
+
+# --- A1, A2, B6, B7: memory per field --------------------------------------------------------------------------------
+
+
+async def test_a_refused_part_leaves_no_memory_that_overwrites(site: Site) -> None:
+    """A1: knowledge derived from a write's note was lost when the note was replaced."""
+    await site.sync()
+    before = await site.member("Bruno")
+    refusal = site.control.refuse("number", "validation", organization_id=site.church.id)
+    await site.change("Bruno", last_name="Bakerson", phone="(212) 555-0150")
+    for _ in range(2):
+        assert (await site.sync())["counts"]["rejected"] == 1
+    assert site.person("Bruno")["last_name"] == "Bakerson"
+    await site.change("Bruno", last_name=before["last_name"], phone=before["phone"])
+    await site.sync()
+    site.control.remove_fault(refusal)
+    await site.believable()
+    await site.sync()
+    after = await site.member("Bruno")
+    assert (after["last_name"], after["phone"]) == (before["last_name"], before["phone"])
+    assert site.person("Bruno")["last_name"] == before["last_name"]
+    assert [one for one in await effects(site, "Bruno") if one[3] == "planning_center"] == []
+
+
+async def test_a_refused_contact_keeps_no_other_from_being_sent(site: Site) -> None:
+    """B6 and B7: what was refused is listed, corrected and sent at once; the rest was sent all the same."""
+    await site.sync()
+    refusal = site.control.refuse("number", "validation", organization_id=site.church.id)
+    await site.change(
+        "Bruno", phone="(212) 555-0150", email="bb@example.org", address={"street_line_1": "7 Pine St", "city": "Ulm"}
+    )
+    run = await site.sync()
+    assert run["counts"]["rejected"] == 1
+    (item,) = await site.items(run["id"], "rejected")
+    assert "phone number" in item["sentence"]
+    assert [row["address"] for row in site.contacts("Bruno", "Email")] == ["bb@example.org"]
+    assert [row["street_line_1"] for row in site.contacts("Bruno", "Address")] == ["7 Pine St"]
+    site.control.remove_fault(refusal)
+    await site.change("Bruno", phone="(212) 555-0151")
+    assert (await sync_one(site, "Bruno"))["outcome"] == "updated_there"
+    assert [row["number"] for row in site.contacts("Bruno", "PhoneNumber")] == ["(212) 555-0151"]
+
+
+async def test_one_persons_403_is_that_persons(site: Site) -> None:
+    """B4: only an organization administrator may edit one; everybody else syncs."""
+    await site.sync()
+    id_ = site.person("Bruno")["id"]
+    refusal = site.fault(
+        {"kind": "respond", "status": 403, "body": {"errors": [{"status": "403", "title": "Forbidden"}]}},
+        method="PATCH",
+        path=f"/people/v2/people/{id_}",
+    )
+    await site.change("Bruno", last_name="Bakerson")
+    await site.change("Bea", last_name="Bakerson")
+    run = await site.sync()
+    assert (run["state"], run["counts"]["rejected"], run["counts"]["updated_there"]) == ("done", 1, 1)
+    (item,) = await site.items(run["id"], "rejected")
+    assert "organization administrators" in item["sentence"]
+    assert site.person("Bea")["last_name"] == "Bakerson"
+    site.control.remove_fault(refusal)
+    assert (await site.sync())["counts"]["updated_there"] == 1
+
+
+# --- B1: other contacts ---------------------------------------------------------------------------------------------
+
+
+async def test_a_value_that_is_another_contact_is_that_contact(site: Site) -> None:
+    await site.sync()
+    person = site.person("Bruno")["id"]
+    (first,) = site.contacts("Bruno", "PhoneNumber")
+    site.mutate(
+        {
+            "op": "create",
+            "type": "PhoneNumber",
+            "id": person,
+            "attributes": {"number": "(212) 555-0121", "location": "Home", "primary": False},
+        }
+    )
+    await site.visible()
+    await site.change("Bruno", phone="(212) 555-0121")
+    await site.sync()
+    found = {row["number"]: row["primary"] for row in site.contacts("Bruno", "PhoneNumber")}
+    assert found == {first["number"]: False, "(212) 555-0121": True}
+    await site.believable()
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+
+
+async def test_clearing_ours_takes_no_other_in_its_place(site: Site) -> None:
+    await site.sync()
+    attributes = {"number": "(212) 555-0121", "location": "Home", "primary": False}
+    site.mutate({"op": "create", "type": "PhoneNumber", "id": site.person("Bruno")["id"], "attributes": attributes})
+    await site.visible()
+    await site.sync()
+    await site.change("Bruno", phone=None)
+    await site.sync()
+    await site.believable()
+    for kind in ("full", "incremental"):
+        assert (await site.sync(kind))["counts"].keys() <= {"unchanged"}
+    assert (await site.member("Bruno"))["phone"] is None
+    assert [row["number"] for row in site.contacts("Bruno", "PhoneNumber")] == ["(212) 555-0121"]
+
+
+# --- A5, A6, B10, B11: who is who -----------------------------------------------------------------------------------
+
+
+async def test_a_number_alone_makes_nobody_ours(site: Site) -> None:
+    """A5: somebody there whose Remote ID equals the marker of a refused intent."""
+    await site.sync()
+    refusal = site.control.refuse("last_name", "validation", organization_id=site.church.id)
+    await site.add("Nina", "New", email="nina@example.org")
+    await site.sync()
+    site.control.remove_fault(refusal)
+    marker = await site.database.value(
+        "SELECT marker FROM creation WHERE organization_id = $1 AND kind = 'member'", site.organization_id
+    )
+    site.create("Otto", "Other", remote_id=marker)
+    await site.visible()
+    await site.sync()
+    assert (await site.member("Nina"))["last_name"] == "New"
+    assert len(await site.members("Otto")) == 1
+    assert len(site.people("Nina")) == 1
+
+
+@pytest.mark.parametrize("between", [True, False])
+async def test_deleted_there_and_added_again_is_the_same(site: Site, *, between: bool) -> None:
+    """B10: the outcome does not depend on when we look."""
+    await site.sync()
+    before = await site.member("Bruno")
+    site.delete("Bruno")
+    await site.visible()
+    if between:
+        await site.sync()
+    site.create("Bruno", before["last_name"], email=before["email"])
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    (after,) = await site.members("Bruno")
+    assert after["id"] == before["id"]
+    assert len(site.people("Bruno")) == 1
+    state = await site.database.value("SELECT state FROM link WHERE record_id = $1", before["id"])
+    assert state == "linked"
+
+
+async def test_a_merger_that_shows_late_ends_no_link(site: Site) -> None:
+    """A6: a link ends after a 404 and a log that can be believed."""
+    await site.sync()
+    before = await site.member("Bruno")
+    keep = site.create("Bruno Otto", "Baker", email="otto@example.org")
+    await site.visible()
+    site.control.change_settings(mergers_lag_ms=1_000)
+    site.merge(keep, str(site.person("Bruno")["id"]))
+    run = await site.sync()
+    site.control.change_settings(mergers_lag_ms=0)
+    assert "gone" not in run["counts"], run
+    link = (await site.database.fetch("SELECT * FROM link WHERE record_id = $1", before["id"]))[0]
+    assert (link["state"], link["pco_id"]) == ("linked", keep)
+
+
+async def test_two_members_whose_people_became_one(site: Site) -> None:
+    """B11: both stay and are named; the second is not added there again."""
+    await site.sync()
+    site.merge(str(site.person("Bea")["id"]), str(site.person("Bruno")["id"]))
+    await site.visible()
+    run = await site.sync()
+    assert run["counts"]["merged"] == 1
+    (item,) = await site.items(run["id"], "merged")
+    assert "Bruno" in item["sentence"]
+    assert "Bea" in item["sentence"]
+    bruno = await site.member("Bruno")
+    answer = await site.call("POST", f"/members/{bruno['id']}/create-again", status=409)
+    assert answer["type"].endswith("merged")
+    assert len(site.people("Bruno")) == 0
+
+
+async def test_gone_by_itself(site: Site) -> None:
+    """A refresh finds somebody gone as a run does: only once the log of mergers can be believed."""
+    await site.sync()
+    site.delete("Bruno")
+    await site.visible()
+    assert (await sync_one(site, "Bruno"))["outcome"] == "gone"
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+
+
+# --- two at the same people -----------------------------------------------------------------------------------------
+
+
+async def test_a_run_and_syncs_of_one_at_the_same_people(site: Site, stage: Stage) -> None:
+    await site.sync()
+    names = ["Bruno", "Bea", "Alan", "Amy", "Carl", "Cora", "Dan"]
+    for number, name in enumerate(names):
+        await site.change(name, last_name="Ours", phone=f"(212) 555-016{number}")
+    nina = await site.add("Nina", "New", email="nina@example.org", phone="(212) 555-0170")
+    mark = site.mark()
+    run_id = await site.start()
+    ids = [str((await site.member(name))["id"]) for name in names] + [nina]
+    asked = [await site.call("POST", f"/members/{id_}/sync", status=202) for id_ in ids]
+    for one in asked:
+        await done(site, one)
+    await site.until(run_id, "done")
+    for number, name in enumerate(names):
+        assert site.person(name)["last_name"] == "Ours"
+        assert [row["number"] for row in site.contacts(name, "PhoneNumber")] == [f"(212) 555-016{number}"]
+    assert len(site.people("Nina")) == 1
+    assert len(site.contacts("Nina", "Email")) == len(site.contacts("Nina", "PhoneNumber")) == 1
+    patched = [entry["path"] for entry in site.journal(mark, writes=True) if entry["method"] == "PATCH"]
+    assert len(patched) == len(set(patched)), "something was written twice"
+    await site.believable()
+    mark = site.mark()
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+    assert site.journal(mark, writes=True) == []
