@@ -129,11 +129,7 @@ async def test_one_persons_403_is_that_persons(site: Site) -> None:
     """B4: only an organization administrator may edit one; everybody else syncs."""
     await site.sync()
     id_ = site.person("Bruno")["id"]
-    refusal = site.fault(
-        {"kind": "respond", "status": 403, "body": {"errors": [{"status": "403", "title": "Forbidden"}]}},
-        method="PATCH",
-        path=f"/people/v2/people/{id_}",
-    )
+    refusal = site.fault({"kind": "respond", "status": 403}, method="PATCH", path=f"/people/v2/people/{id_}")
     await site.change("Bruno", last_name="Bakerson")
     await site.change("Bea", last_name="Bakerson")
     run = await site.sync()
@@ -163,7 +159,7 @@ async def test_a_value_that_is_another_contact_is_that_contact(site: Site) -> No
     await site.visible()
     await site.change("Bruno", phone="(212) 555-0121")
     await site.sync()
-    found = {row["number"]: row["primary"] for row in site.contacts("Bruno", "PhoneNumber")}
+    found = {row["number"]: row.get("primary", False) for row in site.contacts("Bruno", "PhoneNumber")}
     assert found == {first["number"]: False, "(212) 555-0121": True}
     await site.believable()
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
