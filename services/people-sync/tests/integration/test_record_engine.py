@@ -58,7 +58,7 @@ async def test_this_person_now_goes_both_ways(site: Site) -> None:
 async def test_this_person_now_while_a_full_run_is_on(site: Site) -> None:
     await site.sync()
     await site.change("Bruno", phone="(212) 555-0150")
-    slow = site.fault({"kind": "latency", "ms": 20_000}, method="GET", path="/people/v2/people")
+    slow = site.fault({"kind": "latency", "ms": 20_000}, method="GET", path="/people/v2/people$")
     run_id = await site.start()
     await site.until(run_id, "running")
     assert (await sync_one(site, "Bruno"))["outcome"] == "updated_there"
@@ -129,7 +129,7 @@ async def test_one_persons_403_is_that_persons(site: Site) -> None:
     """B4: only an organization administrator may edit one; everybody else syncs."""
     await site.sync()
     id_ = site.person("Bruno")["id"]
-    refusal = site.fault({"kind": "respond", "status": 403}, method="PATCH", path=f"/people/v2/people/{id_}")
+    refusal = site.fault({"kind": "respond", "status": 403}, method="PATCH", path=f"/people/v2/people/{id_}$")
     await site.change("Bruno", last_name="Bakerson")
     await site.change("Bea", last_name="Bakerson")
     run = await site.sync()
