@@ -17,10 +17,14 @@ CONSOLE := services/webhook-gateway
 
 INTEGRATED := $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
 CRASHES := services/people-sync/tests/integration/test_crashes.py
-INTEGRATION := $(patsubst %,integration-%,people-sync crashes \
+INTEGRATION := $(patsubst %,integration-%,crashes people-sync \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
+# What a look shows goes first, then what takes longest: two run at a time, and both cores are to be busy to the end.
+STAGES := lint imports $(wordlist 1,2,$(INTEGRATION)) e2e browser types unit \
+	$(filter-out $(wordlist 1,2,$(INTEGRATION)),$(INTEGRATION)) containers console
 
 PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
+CHECKS = $(BIN)/python -m local_stack.checks --reports=$(REPORTS) --make="$(MAKE_COMMAND)"
 
 ##@ Use
 
@@ -41,9 +45,7 @@ clean-run: $(INSTALLED) ## forget everything that `make run` kept
 ##@ Check
 
 test: $(INSTALLED) ## everything this machine can check, and what it could not
-	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
-	@$(MAKE) --no-print-directory lint types imports console unit integration e2e browser containers
-	@$(BIN)/python -m local_stack.report $(REPORTS)
+	@$(CHECKS) $(STAGES)
 
 lint: $(INSTALLED) ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
@@ -76,11 +78,9 @@ unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
 	@mkdir -p $(REPORTS)
 	@$(PYTEST) --ignore-glob='*/tests/integration' libs services deploy
 
-# Two at a time, with servers of their own: some tests leave poison in topics on purpose, most wait. What takes longest
-# goes first.
+# Each with servers of its own: some tests leave poison in topics on purpose.
 integration: $(INSTALLED) ## on real PostgreSQL, real Kafka and the simulator
-	@mkdir -p $(REPORTS)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(INTEGRATION)
+	@$(CHECKS) $(INTEGRATION)
 
 $(INTEGRATION): integration-%:
 	@echo "pytest $(or $(filter %/$*/tests/integration,$(INTEGRATED)),$(CRASHES))"; \

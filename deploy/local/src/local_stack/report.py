@@ -1,45 +1,125 @@
-"""What a test run could not check, said at its end: ``python -m local_stack.report FOLDER``.
+"""What a test run says at its end: every stage with its time, what failed and how to repeat it, what was not checked.
 
-Reads pytest's JUnit reports (``*.xml``) and the notes of whole layers that were left out (``*.skipped``).
+Reads what `local_stack.checks` noted of each stage (``*.outcome``), pytest's JUnit reports (``*.xml``, of the family
+xunit1, which names files) and the notes of whole stages that were left out (``*.skipped``).
 """
 
-import sys
+import json
+import shlex
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
 
-def summary(folder: Path) -> str:
-    """Counts by layer, then every reason for a skip with the number of tests behind it."""
-    lines = []
-    skipped: Counter[str] = Counter()
-    for report in sorted(folder.glob("*.xml")):
-        suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
-        total = sum(int(suite.get("tests", 0)) for suite in suites)
-        seconds = sum(float(suite.get("time", 0)) for suite in suites)
-        reasons = [
-            f"{report.stem}: {skip.get('message', '').strip() or 'no reason given'}"
-            for suite in suites
-            for skip in suite.iter("skipped")
-            if skip.get("type") != "pytest.xfail"
-        ]
-        skipped.update(reasons)
-        lines.append(f"  {report.stem:<14}{total - len(reasons):>6} tests in {seconds:.0f} s")
-    notes = [note.read_text().strip() for note in sorted(folder.glob("*.skipped"))]
-    lines = ["Checked:", *lines]
-    if notes or skipped:
-        lines += ["Not checked:", *(f"  {note}" for note in notes)]
-        lines += [f"  {reason} ({count} tests)" for reason, count in sorted(skipped.items())]
-    else:
-        lines.append("Nothing was skipped.")
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stage ended."""
+
+    stage: str
+    status: int
+    """Of its process: 0 if all is well."""
+    seconds: float
 
 
-def main() -> int:
-    """Print the summary of the folder named on the command line."""
-    sys.stdout.write(f"\n{summary(Path(sys.argv[1]))}\n")
-    return 0
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What to print, and whether anything failed."""
+
+    text: str
+    failed: int
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@dataclass(slots=True)
+class _Stage:
+    name: str
+    outcome: Outcome | None
+    tests: int = 0
+    failed: list[str] = field(default_factory=list)
+    """Node ids; empty strings where pytest named none."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    note: str = ""
+    """Why the whole stage was left out."""
+
+    @property
+    def red(self) -> bool:
+        return self.outcome is None or self.outcome.status != 0 or bool(self.failed)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Passed, failed, skipped. A stage without tests, or red without a red test, counts as one."""
+        skipped = self.skipped.total()
+        failed = max(len(self.failed), int(self.red))
+        if not self.tests:
+            return int(not failed and not self.note), failed, int(bool(self.note) and not failed)
+        return self.tests - len(self.failed) - skipped, failed, skipped
+
+    def line(self) -> str:
+        passed, failed, skipped = self.counts()
+        words = [f"{failed} failed"] if self.failed else ["FAILED"] if failed else []
+        words += [f"{passed} passed"] if self.tests else []
+        words += [f"{skipped} skipped"] if skipped else []
+        time = f"{self.outcome.seconds:.0f} s" if self.outcome else "never ended"
+        return f"  {self.name:<26}{time:>8}  {', '.join(words) or 'passed'}"
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Note how a stage ended."""
+    (folder / f"{outcome.stage}.outcome").write_text(json.dumps(asdict(outcome)))
+
+
+def summary(folder: Path, stages: Iterable[str], *, seconds: float) -> Summary:
+    """Of these stages; `seconds`: what all took together."""
+    found = [_read(folder, stage) for stage in stages]
+    lines = [f"Stages, {seconds // 60:.0f} min {seconds % 60:.0f} s in all:", *(one.line() for one in found)]
+    if red := [one for one in found if one.red]:
+        lines.append("Failed, and how to repeat it:")
+        for one in red:
+            lines.append(f"  make {one.name}")
+            lines += [f"    .venv/bin/pytest {shlex.quote(test)}" for test in one.failed if test]
+    left_out = [f"  {one.note}" for one in found if one.note]
+    left_out += [
+        f"  {one.name}: {reason} ({count} {'test' if count == 1 else 'tests'})"
+        for one in found
+        for reason, count in sorted(one.skipped.items())
+    ]
+    lines += ["Not checked:", *left_out] if left_out else ["Nothing was skipped."]
+    passed, failed, skipped = (sum(counts) for counts in zip(*(one.counts() for one in found), strict=True))
+    lines += ["", f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")]
+    return Summary("\n".join(lines), failed)
+
+
+def _read(folder: Path, stage: str) -> _Stage:
+    noted, report, left_out = (folder / f"{stage}.{kind}" for kind in ("outcome", "xml", "skipped"))
+    found = _Stage(stage, Outcome(**json.loads(noted.read_text())) if noted.exists() else None)
+    if left_out.exists():
+        found.note = left_out.read_text().strip()
+    if report.exists():
+        for case in ElementTree.parse(report).getroot().iter("testcase"):
+            _add(found, case)
+    return found
+
+
+def _add(found: _Stage, case: ElementTree.Element) -> None:
+    """One testcase. A test that fails and whose end fails too is there twice."""
+    skip = case.find("skipped")
+    if case.find("failure") is not None or case.find("error") is not None:
+        test = _node_id(case)
+        if test and test in found.failed:
+            return
+        found.failed.append(test)
+    elif skip is not None and skip.get("type") != "pytest.xfail":
+        found.skipped[(skip.get("message") or "").strip() or "no reason given"] += 1
+    found.tests += 1
+
+
+def _node_id(case: ElementTree.Element) -> str:
+    """What to give to pytest. A file that could not be read is its own, without a class name."""
+    file, name, owner = case.get("file"), case.get("name", ""), case.get("classname", "")
+    if not file:
+        return ""
+    if not owner:
+        return file
+    module = file.removesuffix(".py").replace("/", ".")
+    classes = owner.removeprefix(module).strip(".")
+    return "::".join([file, *(classes.split(".") if classes else []), name])

@@ -1,0 +1,105 @@
+"""All stages of `make test`, two at a time, to the end: ``python -m local_stack.checks STAGE...``.
+
+Each stage is a target of the Makefile. One that fails keeps no other from running; what each said is printed as it
+ends, and is kept in the folder of the reports.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_stack.report import Outcome, summary, write_outcome
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class _Running:
+    stage: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    began: float
+
+
+class Checks:
+    """Starts stages in the order given, as many at once as asked for."""
+
+    def __init__(self, stages: list[str], folder: Path, *, make: str, at_once: int) -> None:
+        self._waiting = deque(stages)
+        self._folder = folder
+        self._make = make
+        self._at_once = at_once
+        self._running: list[_Running] = []
+        self._began = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in [each for stage in stages for each in folder.glob(f"{stage}.*")]:
+            old.unlink()
+
+    def run(self) -> None:
+        """Until the last has ended."""
+        while self._waiting or self._running:
+            while self._waiting and len(self._running) < self._at_once:
+                self._start(self._waiting.popleft())
+            time.sleep(_POLL_SECONDS)
+            for one in [each for each in self._running if each.process.poll() is not None]:
+                self._running.remove(one)
+                self._ended(one)
+
+    def stop(self) -> None:
+        """Ask what runs to end, and wait for it: tests end the servers they started."""
+        for one in self._running:
+            one.process.send_signal(signal.SIGTERM)
+        for one in self._running:
+            one.process.wait()
+
+    def _start(self, stage: str) -> None:
+        log = self._folder / f"{stage}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [self._make, "--no-print-directory", stage], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        self._running.append(_Running(stage, process, log, time.monotonic()))
+        self._say(f"{stage} began")
+
+    def _ended(self, one: _Running) -> None:
+        seconds = time.monotonic() - one.began
+        write_outcome(self._folder, Outcome(one.stage, one.process.returncode, seconds))
+        self._say(f"{one.stage} {'FAILED' if one.process.returncode else 'ended'} after {seconds:.0f} s")
+        said = one.log.read_text(errors="replace").rstrip()
+        if said:
+            sys.stdout.write("\n".join(f"  {line}" for line in said.splitlines()) + "\n")
+            sys.stdout.flush()
+
+    def _say(self, text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        sys.stdout.write(f"[{minutes:02}:{seconds:02}] {text}\n")
+        sys.stdout.flush()
+
+
+def main() -> int:
+    """Run what the command line names; 1 if anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="+", metavar="STAGE", help="targets of the Makefile, what takes longest first")
+    parser.add_argument("--reports", type=Path, required=True, help="folder of the JUnit reports")
+    parser.add_argument("--make", default="make", help="the make to call")
+    parser.add_argument("--at-once", type=int, default=2, help="how many stages run at the same time")
+    asked = parser.parse_args()
+    checks = Checks(asked.stages, asked.reports, make=asked.make, at_once=asked.at_once)
+    began = time.monotonic()
+    try:
+        checks.run()
+    except KeyboardInterrupt:  # make and pytest got it too
+        checks.stop()
+        return 130
+    told = summary(asked.reports, asked.stages, seconds=time.monotonic() - began)
+    sys.stdout.write(f"\n{told.text}\n")
+    return 1 if told.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
