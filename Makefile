@@ -7,6 +7,8 @@ SIMULATOR_PORT ?= 8090
 PEOPLE ?=
 STATE ?= .state
 COMPOSE ?= docker compose
+TESTS ?=
+TIMES ?= 10
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -108,6 +110,9 @@ containers: $(INSTALLED) ## the People story against docker-compose.yml, where a
 	@mkdir -p $(REPORTS)
 	@COMPOSE="$(COMPOSE)" $(PYTEST) tests/containers
 
+flaky: $(INSTALLED) ## tests again and again beside a load of both cores: make flaky TESTS=path::name TIMES=20
+	@$(BIN)/python -m local_stack.flaky --times="$(TIMES)" $(TESTS)
+
 bench: $(INSTALLED) ## measurements against floors and peers, one table
 	@$(BIN)/python -m bench
 
@@ -140,5 +145,5 @@ $(INSTALLED): constraints.txt pyproject.toml $(wildcard libs/*/pyproject.toml se
 		$(foreach folder,$(DISTRIBUTIONS),--editable $(folder))
 	@touch $@
 
-.PHONY: help install run clean-run test lint types imports console unit integration e2e browser containers bench \
+.PHONY: help install run clean-run test lint types imports console unit integration e2e browser containers flaky bench \
 	format contracts constraints $(INTEGRATION)

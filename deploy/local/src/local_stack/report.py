@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree
 
 
@@ -89,28 +90,48 @@ def summary(folder: Path, stages: Iterable[str], *, seconds: float) -> Summary:
     return Summary("\n".join(lines), failed)
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test, or one half of it: a test that fails and whose end fails too is there twice."""
+
+    test: str
+    """What to give to pytest; empty where the report does not say."""
+    outcome: Literal["passed", "failed", "skipped"]
+    reason: str
+    """Of the skip, or everything pytest said of the failure."""
+
+
+def cases(report: Path) -> list[Case]:
+    """What a JUnit report says. A test that is expected to fail, and does, has passed."""
+    return [_case(found) for found in ElementTree.parse(report).getroot().iter("testcase")]
+
+
+def _case(found: ElementTree.Element) -> Case:
+    test = _node_id(found)
+    for kind in ("failure", "error"):
+        if (broken := found.find(kind)) is not None:
+            captured = [part.text or "" for part in found.iter() if part.tag in {"system-out", "system-err"}]
+            return Case(test, "failed", "\n".join([broken.text or broken.get("message") or "", *captured]))
+    skip = found.find("skipped")
+    if skip is not None and skip.get("type") != "pytest.xfail":
+        return Case(test, "skipped", (skip.get("message") or "").strip() or "no reason given")
+    return Case(test, "passed", "")
+
+
 def _read(folder: Path, stage: str) -> _Stage:
     noted, report, left_out = (folder / f"{stage}.{kind}" for kind in ("outcome", "xml", "skipped"))
     found = _Stage(stage, Outcome(**json.loads(noted.read_text())) if noted.exists() else None)
     if left_out.exists():
         found.note = left_out.read_text().strip()
-    if report.exists():
-        for case in ElementTree.parse(report).getroot().iter("testcase"):
-            _add(found, case)
+    for case in cases(report) if report.exists() else ():
+        if case.outcome == "failed":
+            if case.test and case.test in found.failed:
+                continue
+            found.failed.append(case.test)
+        elif case.outcome == "skipped":
+            found.skipped[case.reason] += 1
+        found.tests += 1
     return found
-
-
-def _add(found: _Stage, case: ElementTree.Element) -> None:
-    """One testcase. A test that fails and whose end fails too is there twice."""
-    skip = case.find("skipped")
-    if case.find("failure") is not None or case.find("error") is not None:
-        test = _node_id(case)
-        if test and test in found.failed:
-            return
-        found.failed.append(test)
-    elif skip is not None and skip.get("type") != "pytest.xfail":
-        found.skipped[(skip.get("message") or "").strip() or "no reason given"] += 1
-    found.tests += 1
 
 
 def _node_id(case: ElementTree.Element) -> str:
