@@ -233,6 +233,8 @@ async def _die(ground: Ground, copy: Copy, kill: Kill) -> bool:
             return False
         await asyncio.sleep(0.05)
     await ground.nursery.kill(pid)
+    # Planning Center's end of the connection hears of it a moment later; what is let go before that is carried out.
+    await eventually(lambda: ground.control.fault(fault)["holding"] == 0, within=PATIENCE_SECONDS)
     ground.control.remove_fault(fault)
     return True
 
