@@ -111,11 +111,13 @@ class Copy:
     async def over(self, *, within: float = 240.0) -> dict[str, Any]:
         """Wait until no run is open; gives the last one."""
 
-        async def ended() -> dict[str, Any] | None:
-            rows = await self.database.fetch("SELECT * FROM run ORDER BY created_at DESC, id DESC LIMIT 1")
-            return rows[0] if rows[0]["state"] in {"done", "failed", "stopped"} else None
+        async with self.database.connection() as connection:
 
-        run: dict[str, Any] = await eventually(ended, within=within, every=0.25)
+            async def ended() -> dict[str, Any] | None:
+                row = await connection.fetchrow("SELECT * FROM run ORDER BY created_at DESC, id DESC LIMIT 1")
+                return dict(row) if row["state"] in {"done", "failed", "stopped"} else None
+
+            run: dict[str, Any] = await eventually(ended, within=within, every=0.25)
         assert run["state"] == "done", run
         return run
 

@@ -6,20 +6,26 @@ fork takes milliseconds where an interpreter with all imports takes seconds; it 
 
 import asyncio
 import ctypes
+import gc
 import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Final
+
+from sqlalchemy.orm import configure_mappers
 
 from people_sync.config import Settings
 from people_sync.main import create_app
 from servicekit.app import run
+from servicekit.consumers import Consumers
 from servicekit.testing import eventually
 from sync_harness.sabotage import install_from_environment
+from sync_harness.scaled import scale_time
 
 _DIE_WITH_THE_PARENT: Final = 1
 """PR_SET_PDEATHSIG: a test run that is ended leaves nobody behind."""
@@ -27,6 +33,7 @@ _DIE_WITH_THE_PARENT: Final = 1
 
 def _serve() -> None:
     """Until standard input ends."""
+    _warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
     for line in sys.stdin:
         wanted = json.loads(line)
@@ -35,6 +42,24 @@ def _serve() -> None:
             _become(wanted["env"], wanted["log"])
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
+
+
+_LATE: Final = (
+    "httpcore",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
+
+
+def _warm_up() -> None:
+    """What each process would do for itself: load what is imported late, make routes and mappers, sort the garbage."""
+    for module in _LATE:
+        import_module(module)
+    configure_mappers()
+    gc.collect()
+    gc.freeze()
 
 
 def _become(env: Mapping[str, str], log: str) -> None:
@@ -49,10 +74,17 @@ def _become(env: Mapping[str, str], log: str) -> None:
         os.dup2(target, number)
     sys.argv = ["people_sync"]
     install_from_environment()
+    scale_time()
+    Consumers.run = _told_nothing  # type: ignore[method-assign]
     try:
         run(Settings, create_app)
     finally:
         os._exit(1)
+
+
+async def _told_nothing(self: Consumers) -> None:
+    """No facts come to these processes: members of one group, they would only make each other rebalance."""
+    await asyncio.Event().wait()
 
 
 def is_alive(pid: int) -> bool:

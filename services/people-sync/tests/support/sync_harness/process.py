@@ -58,7 +58,7 @@ def environment(
 
 
 class Service:
-    """`python -m people_sync`."""
+    """People-sync as a process of its own."""
 
     def __init__(self, env: Mapping[str, str], log: Path) -> None:
         self.env = dict(env)
@@ -76,7 +76,10 @@ class Service:
         """Start it; with `ready`, wait until it says so."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
-                [sys.executable, "-m", "people_sync"], env=self.env, stdout=log, stderr=log
+                [sys.executable, "-m", "sync_harness.scaled"],
+                env=self.env | {"PYTHONPATH": str(Path(__file__).parents[1])},
+                stdout=log,
+                stderr=log,
             )
         if ready:
             async with httpx.AsyncClient(base_url=self.base_url) as client:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from sync_harness.process import HORIZON_SECONDS, LAG
 PEOPLE: Final = "/api/v1/people"
 OVER: Final = frozenset({"done", "failed", "stopped"})
 WRITES: Final = ("POST", "PATCH", "DELETE", "PUT")
+_NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Of our own, since a client that makes one reads all certificates of this machine: 27 ms for every call."""
 
 
 class Database:
@@ -76,7 +79,7 @@ class Site:
     async def call(self, method: str, path: str, body: Any = None, *, status: int | None = None) -> Any:
         """A call of people-sync's API by the gateway in an admin's name."""
         headers = self._keys.user_headers(PEOPLE_SYNC, organization_id=self.organization_id)
-        async with httpx.AsyncClient(base_url=self._base_url, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=self._base_url, headers=headers, timeout=30, verify=_NO_TLS) as client:
             answer = await client.request(method, PEOPLE + path, json=body)
         assert answer.is_success if status is None else answer.status_code == status, answer.text
         return answer.json() if answer.content else None
