@@ -9,6 +9,9 @@ STATE ?= .state
 COMPOSE ?= docker compose
 TESTS ?=
 TIMES ?= 10
+MINUTES ?= 30
+# Stages at the same time: one more than two cores, since most tests wait half of their time.
+AT_ONCE ?= 3
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -18,15 +21,17 @@ DISTRIBUTIONS := libs/contracts libs/servicekit libs/pco-client libs/pco-simulat
 CONSOLE := services/webhook-gateway
 
 INTEGRATED := $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
-CRASHES := services/people-sync/tests/integration/test_crashes.py
-INTEGRATION := $(patsubst %,integration-%,crashes people-sync \
+# Files of people-sync that are stages of their own, because they last as long as other services' tests together.
+LONG := crashes run_story incomplete_reads meanwhile two_workers
+LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
+INTEGRATION := $(patsubst %,integration-%,$(LONG) people-sync \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
-# What a look shows goes first, then what takes longest: two run at a time, and both cores are to be busy to the end.
-STAGES := lint imports $(wordlist 1,2,$(INTEGRATION)) e2e browser types unit \
-	$(filter-out $(wordlist 1,2,$(INTEGRATION)),$(INTEGRATION)) containers console
+# What a look shows goes first, then what takes longest, so that no stage is left alone at the end.
+STAGES := lint imports $(wordlist 1,3,$(INTEGRATION)) types e2e browser unit \
+	$(filter-out $(wordlist 1,3,$(INTEGRATION)),$(INTEGRATION)) containers console
 
 PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
-CHECKS = $(BIN)/python -m local_stack.checks --reports=$(REPORTS) --make="$(MAKE_COMMAND)"
+CHECKS = $(BIN)/python -m local_stack.checks --reports=$(REPORTS) --make="$(MAKE_COMMAND)" --at-once=$(AT_ONCE)
 
 ##@ Use
 
@@ -85,9 +90,9 @@ integration: $(INSTALLED) ## on real PostgreSQL, real Kafka and the simulator
 	@$(CHECKS) $(INTEGRATION)
 
 $(INTEGRATION): integration-%:
-	@echo "pytest $(or $(filter %/$*/tests/integration,$(INTEGRATED)),$(CRASHES))"; \
-		$(PYTEST) -q $(if $(filter crashes,$*),$(CRASHES), \
-			$(filter %/$*/tests/integration,$(INTEGRATED)) --ignore=$(CRASHES))
+	@mkdir -p $(REPORTS)
+	@$(PYTEST) -q $(or $(filter %/test_$*.py,$(LONG_FILES)), \
+		$(filter %/$*/tests/integration,$(INTEGRATED)) $(LONG_FILES:%=--ignore=%))
 
 e2e: $(INSTALLED) ## the stories, with all services as processes
 	@mkdir -p $(REPORTS)
@@ -112,6 +117,10 @@ containers: $(INSTALLED) ## the People story against docker-compose.yml, where a
 
 flaky: $(INSTALLED) ## tests again and again beside a load of both cores: make flaky TESTS=path::name TIMES=20
 	@$(BIN)/python -m local_stack.flaky --times="$(TIMES)" $(TESTS)
+
+soak: $(INSTALLED) ## exhaustive forms, bounded: make soak MINUTES=30
+	@$(BIN)/python -m local_stack.soak --minutes="$(MINUTES)" --crashes=$(filter %/test_crashes.py,$(LONG_FILES)) \
+		services/people-sync/tests/unit/test_merge_laws.py services/conflict-service/tests/unit/test_histories.py
 
 bench: $(INSTALLED) ## measurements against floors and peers, one table
 	@$(BIN)/python -m bench
@@ -145,5 +154,5 @@ $(INSTALLED): constraints.txt pyproject.toml $(wildcard libs/*/pyproject.toml se
 		$(foreach folder,$(DISTRIBUTIONS),--editable $(folder))
 	@touch $@
 
-.PHONY: help install run clean-run test lint types imports console unit integration e2e browser containers flaky bench \
+.PHONY: help install run clean-run test lint types imports console unit integration e2e browser containers flaky soak bench \
 	format contracts constraints $(INTEGRATION)

@@ -4,6 +4,7 @@ Session: `postgres_server` (admin URL), `kafka_server` (bootstrap servers, topic
 Per test, for tests that kill servers: `own_postgres`, `own_kafka`.
 """
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     """Log lines go where pytest captures them, and joserfc's advice on the name of an algorithm goes nowhere."""
     config.addinivalue_line("filterwarnings", "ignore:EdDSA is deprecated")
+    if examples := os.environ.get("SOAK_EXAMPLES"):  # `make soak`
+        from hypothesis import settings  # noqa: PLC0415
+
+        settings.register_profile("soak", max_examples=int(examples), deadline=None)
+        settings.load_profile("soak")
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -1,0 +1,56 @@
+"""Exhaustive forms of tests, for as long as asked: ``python -m local_stack.soak --minutes=30 --crashes=FILE FILE...``.
+
+Half of the time: a process killed at one instant after another of a run over 5,000 people. The other half: long
+histories, drawn anew in every round. Says what was tried with its seed, and all that a failure said; goes on after one.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+
+_EXAMPLES = 1_000
+"""Of each property in a round."""
+
+
+def tried(what: str, tests: list[str], **environment: object) -> bool:
+    """Run tests, say what was tried and how it ended; whether it ended well."""
+    began = time.monotonic()
+    env = os.environ | {name: str(value) for name, value in environment.items()}
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    told = [line.removeprefix("tried: ") for line in done.stdout.splitlines() if line.startswith("tried: ")]
+    verdict = "passed" if not done.returncode else "FAILED"
+    sys.stdout.write(f"{what}: {verdict} in {time.monotonic() - began:.0f} s {'; '.join(told)}\n")
+    if done.returncode:
+        sys.stdout.write(f"{done.stdout}\n")
+    sys.stdout.flush()
+    return not done.returncode
+
+
+def main() -> int:
+    """Try until the time is over; 1 if anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, required=True, help="how long")
+    parser.add_argument("--seed", type=int, default=None, help="of the first round; drawn and said if left out")
+    parser.add_argument("--crashes", required=True, help="the file with the crash tests")
+    parser.add_argument("histories", nargs="+", metavar="FILE", help="tests of Hypothesis")
+    asked = parser.parse_args()
+    seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
+    deadline = time.monotonic() + asked.minutes * 60
+    large = [asked.crashes, "-k", "large_church"]
+    ended = [
+        tried(f"crashes, seed {seed}", large, SOAK_SECONDS=asked.minutes * 30, SOAK_SEED=seed),
+    ]
+    while time.monotonic() < deadline:
+        histories = [*asked.histories, f"--hypothesis-seed={seed}"]
+        ended.append(tried(f"histories, seed {seed}", histories, SOAK_EXAMPLES=_EXAMPLES))
+        seed += 1
+    sys.stdout.write(f"{ended.count(True)} passed, {ended.count(False)} failed\n")
+    return 0 if all(ended) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
