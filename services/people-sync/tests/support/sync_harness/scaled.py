@@ -1,15 +1,12 @@
 """`python -m sync_harness.scaled`: people-sync, with the pauses between its attempts scaled as the rest of time is."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from pco_client import client
 from people_sync.config import Settings
 from people_sync.main import create_app
 from servicekit.app import run
-
-ATTEMPTS: Final = client.Retries().attempts
-"""Of the client, for a read."""
 
 
 def scale_time() -> None:
