@@ -141,7 +141,13 @@ class _Process:
         self._work = Supervisor(runtime.health)
         self._relay = Supervisor(runtime.health)
         settings = runtime.settings
-        self._events = Producer(settings.kafka_bootstrap_servers, client_id=f"{settings.service_name}.outbox")
+        self._events = Producer(
+            settings.kafka_bootstrap_servers,
+            client_id=f"{settings.service_name}.outbox",
+            transactional_id=outbox.transactional_id_of(
+                settings.service_name, settings.database_url.get_secret_value()
+            ),
+        )
 
     def start(self, resources: Any) -> None:
         runtime, health_ = self._runtime, self._runtime.health

@@ -41,6 +41,7 @@ class DeadLetters:
             group_id=f"{topic}.operator",  # its committed offset is how far operators have come
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
         )
 
     async def __aenter__(self) -> "DeadLetters":

@@ -1,7 +1,8 @@
 """Kafka in: subscriptions as data, and the only place where FastStream's classes are constructed.
 
-Every default of FastStream that loses messages is set here: acknowledgement after the handler, `earliest`, one group
-per subscription, no topics made on the way, headers that cannot be decoded, retries and dead letters.
+Every default of FastStream that loses messages is set here: acknowledgement after the handler, `earliest`, only what
+was committed, one group per subscription, no topics made on the way, headers that cannot be decoded, retries and dead
+letters.
 """
 
 import dataclasses
@@ -219,6 +220,8 @@ def make_broker(
             # Said here and not on the broker: a broker's policy does not reach routers that are included later.
             ack_policy=AckPolicy.NACK_ON_ERROR,
             auto_offset_reset="latest" if subscription.broadcast else "earliest",
+            # What a fenced relay still sent is in the log and was never committed (docs/decisions/0012).
+            isolation_level="read_committed",
             parser=_parse,
             decoder=_decoder(subscription.topic),
             no_reply=True,

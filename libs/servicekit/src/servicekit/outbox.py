@@ -3,15 +3,16 @@
 `append` is the only writer of message metadata (CloudEvents names in headers), `servicekit.kafka` the only reader.
 """
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
+import structlog
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy import Row, delete, func, insert, select, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from contracts.base import Event
@@ -19,7 +20,7 @@ from contracts.topics import topic_of
 from servicekit.context import current_flow
 from servicekit.ids import uuid7
 from servicekit.notify import Wake
-from servicekit.producer import Producer, Record
+from servicekit.producer import Fenced, Producer, Record
 from servicekit.tables import OUTBOX
 from servicekit.telemetry import METRICS
 
@@ -27,8 +28,17 @@ CHANNEL = "outbox"
 MAX_EVENTS = 2000
 MAX_BYTES = 1_000_000
 """Below what a broker takes by default, headers included: a row it refuses would hold up all rows behind it."""
+TAKE_OVER_SECONDS: Final = 3.0
+"""A relay that was fenced leaves rows to the one that did it, until they are as old as this."""
 _RELAY_LOCK = 0x0_0B0C  # any constant: one relay at a time per database
+_LONGEST_WAIT = select(
+    func.extract(
+        "epoch", func.clock_timestamp() - select(OUTBOX.c.created_at).order_by(OUTBOX.c.id).limit(1).scalar_subquery()
+    )
+)
 _PROPAGATOR = TraceContextTextMapPropagator()
+
+log = structlog.get_logger(__name__)
 
 # Keys in ascending order, so that two transactions can never wait for each other inside one call.
 _LOCK_KEYS = text("SELECT count(pg_advisory_xact_lock(lock)) FROM unnest(CAST(:locks AS bigint[])) AS lock")
@@ -94,20 +104,36 @@ def _row(event: Event, service: str) -> dict[str, Any]:
     return {"topic": topic.name, "key": event.key, "value": value, "headers": headers}
 
 
+def transactional_id_of(service: str, database_url: str) -> str:
+    """The name under which the relays of one database fence each other: `people-sync.outbox.people_sync`.
+
+    Nothing else at the same Kafka may have it, so two databases of one service there need names of their own.
+    """
+    return f"{service}.outbox.{make_url(database_url).database}"
+
+
 class Relay:
     """Carries outbox rows to Kafka, oldest first. Any number may run; one at a time works per database.
+
+    The database's lock alone does not say who may send: a process that is frozen with a batch in its hands loses the
+    lock, and sends when it wakes. So the producer has a transactional id of its database, and rows are read after it
+    has begun: whoever reads rows has fenced all who read some before, at Kafka (docs/decisions/0012).
 
     A crash between Kafka's confirmation and the commit of the deletion repeats the batch, in order: inboxes absorb it.
     """
 
     def __init__(
-        self, engine: AsyncEngine, producer: Producer, wake: Wake, *, batch: int = 200, poll_seconds: float = 1.0
+        self, engine: AsyncEngine, producer: Producer, wake: Wake, *, batch: int = 500, poll_seconds: float = 1.0
     ) -> None:
+        """producer: with `transactional_id_of(...)` the database; ValueError without one."""
+        if producer.transactional_id is None:
+            raise ValueError("a relay's producer needs a transactional id: without one nobody is fenced")
         self._engine = engine
         self._producer = producer
         self._wake = wake
         self._batch = batch
         self._poll_seconds = poll_seconds
+        self._second = False
         self._tracer = trace.get_tracer(__name__)
 
     async def step(self) -> None:
@@ -119,16 +145,30 @@ class Relay:
 
     async def relay_batch(self) -> int:
         """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is at work."""
+        try:
+            count = await self._relay_batch()
+        except Fenced:
+            # Another process relays. Beginning again at once would fence it in turn, and so on at every batch.
+            log.info("another relay has taken over")
+            self._second = True
+            return 0
+        METRICS.outbox_relayed_total.inc(count)
+        return count
+
+    async def _relay_batch(self) -> int:
         async with self._engine.begin() as connection:
             if not await connection.scalar(select(func.pg_try_advisory_xact_lock(_RELAY_LOCK))):
                 return 0
-            rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id).limit(self._batch))).all()
-            if not rows:
+            waited = await connection.scalar(_LONGEST_WAIT)
+            if waited is None or (self._second and waited < TAKE_OVER_SECONDS):
                 return 0
-            METRICS.outbox_age_seconds.set(time.time() - rows[0].created_at.timestamp())
+            METRICS.outbox_age_seconds.set(waited)
+            await self._producer.begin()
+            # Not before: that they can be read now shows that the lock was still held when the others were fenced.
+            rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id).limit(self._batch))).all()
             await self._producer.send([self._record(row) for row in rows])
             await connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_([row.id for row in rows])))
-        METRICS.outbox_relayed_total.inc(len(rows))
+        self._second = False
         return len(rows)
 
     def _record(self, row: Row[Any]) -> Record:

@@ -1,16 +1,19 @@
 """The one Kafka producer class: idempotent, ordered inside a partition, made anew after any failure."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerFenced
 
 from servicekit.errors import TransientError
 
 Headers = Sequence[tuple[str, bytes | None]]
+TRANSACTION_SECONDS: Final = 30
+"""After it Kafka ends a transaction that its producer has left open: until then readers of its partitions wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,48 +30,89 @@ class KafkaUnavailable(TransientError):
     """Kafka did not confirm. What was sent may or may not be there."""
 
 
-class Producer:
-    """Sends batches and waits for every confirmation. One task at a time uses it."""
+class Fenced(KafkaUnavailable):
+    """A producer of the same transactional id began after this one, and nothing of this batch will ever be read."""
 
-    def __init__(self, bootstrap_servers: str, *, client_id: str, timeout_seconds: float = 15.0) -> None:
+
+class Producer:
+    """Sends batches and waits for every confirmation. One task at a time uses it.
+
+    transactional_id: each batch is one transaction of Kafka, which readers with `read_committed` see whole or not at
+    all; and of all producers with this id, in whatever process, only the one that began last can send. Without it a
+    batch is sent message by message, and nobody is fenced.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        client_id: str,
+        timeout_seconds: float = 15.0,
+        transactional_id: str | None = None,
+    ) -> None:
+        self.transactional_id = transactional_id
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
         self._timeout_seconds = timeout_seconds
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
 
+    async def begin(self) -> None:
+        """Connect, unless that is done. With a transactional id: whoever had begun with it can send nothing from here
+        on, also what is on its way. KafkaUnavailable if Kafka does not answer."""
+        async with self._lock, self._dropping("did not let a producer begin"):
+            await self._begun()
+
     async def send(self, records: Sequence[Record]) -> None:
-        """Send all, in order per partition; return when all are confirmed. KafkaUnavailable otherwise."""
-        async with self._lock:
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    producer = await self._started()
-                    confirmations = [
-                        await producer.send(record.topic, record.value, key=record.key, headers=list(record.headers))
-                        for record in records
-                    ]
-                    await asyncio.gather(*confirmations)
-            except (KafkaError, TimeoutError, OSError) as error:
-                # An idempotent producer can stay stuck on OutOfOrderSequenceNumber (aio-libs/aiokafka#1017).
-                await self._drop()
-                raise KafkaUnavailable(
-                    f"Kafka at {self._bootstrap_servers} did not confirm {len(records)} messages: {error!r}"
-                ) from error
-            except BaseException:
-                await self._drop()
-                raise
+        """Send all, in order per partition; return when all are confirmed. KafkaUnavailable otherwise, and Fenced if
+        another has begun with the same transactional id: this one begins anew with the next call."""
+        async with self._lock, self._dropping(f"did not confirm {len(records)} messages"):
+            producer = await self._begun()
+            if self.transactional_id is None:
+                await self._send(producer, records)
+                return
+            await producer.begin_transaction()
+            await self._send(producer, records)
+            # Only after every confirmation: aiokafka also commits what is left when a message was refused.
+            await producer.commit_transaction()
 
     async def close(self) -> None:
         """Let go of the connections. The next `send` makes new ones."""
         async with self._lock:
             await self._drop()
 
-    async def _started(self) -> AIOKafkaProducer:
+    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
+        confirmations = [
+            await producer.send(record.topic, record.value, key=record.key, headers=list(record.headers))
+            for record in records
+        ]
+        await asyncio.gather(*confirmations)
+
+    @asynccontextmanager
+    async def _dropping(self, what: str) -> AsyncIterator[None]:
+        """After any failure the producer is let go, with its transaction, and the next call makes another.
+
+        An idempotent producer can stay stuck on OutOfOrderSequenceNumber (aio-libs/aiokafka#1017).
+        """
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                yield
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._drop()
+            raised = Fenced if _is_fenced(error) else KafkaUnavailable
+            raise raised(f"Kafka at {self._bootstrap_servers} {what}: {error!r}") from error
+        except BaseException:
+            await self._drop()
+            raise
+
+    async def _begun(self) -> AIOKafkaProducer:
         if self._producer is None:
             producer = AIOKafkaProducer(
                 bootstrap_servers=self._bootstrap_servers,
                 client_id=self._client_id,
                 enable_idempotence=True,
+                transactional_id=self.transactional_id,
+                transaction_timeout_ms=TRANSACTION_SECONDS * 1000,
                 request_timeout_ms=int(self._timeout_seconds * 1000),
                 max_request_size=4 * 1024 * 1024,
             )
@@ -82,3 +126,12 @@ class Producer:
             # Nothing that is still buffered matters: the caller counts the batch as not sent.
             with suppress(KafkaError, TimeoutError, OSError):
                 await asyncio.wait_for(producer.stop(), timeout=2)
+
+
+def _is_fenced(error: BaseException | None) -> bool:
+    """aiokafka hides the cause where its background task finds it first."""
+    while error is not None:
+        if isinstance(error, ProducerFenced):
+            return True
+        error = error.__cause__
+    return False

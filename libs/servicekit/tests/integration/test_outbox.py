@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from sample_service.main import note_event
 from sample_service.messages import fact
 from sqlalchemy import event, func, select, text
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from servicekit.context import flow
 from servicekit.db import Sessions, make_sessions
 from servicekit.notify import Listener, Wake
-from servicekit.outbox import CHANNEL, Relay, append, append_all
+from servicekit.outbox import CHANNEL, Relay, append, append_all, transactional_id_of
 from servicekit.producer import KafkaUnavailable, Producer, Record
 from servicekit.tables import OUTBOX
 from servicekit.testing import Databases, eventually
@@ -46,8 +46,10 @@ def sessions(engine: AsyncEngine) -> Sessions:
 class CrashingProducer(Producer):
     """Dies before, in the middle of, or after sending: what a crash of the process leaves behind."""
 
-    def __init__(self, bootstrap_servers: str, chance: float, seed: int) -> None:
-        super().__init__(bootstrap_servers, client_id="crashing")
+    def __init__(self, bootstrap_servers: str, url: str, chance: float, seed: int) -> None:
+        super().__init__(
+            bootstrap_servers, client_id="crashing", transactional_id=transactional_id_of("people-sync", url)
+        )
         self._chance = chance
         self._random = random.Random(seed)
         self.crashes = 0
@@ -57,13 +59,14 @@ class CrashingProducer(Producer):
             await super().send(records)
             return
         self.crashes += 1
-        await super().send(records[: self._random.randint(0, len(records))])
+        if sent := records[: self._random.randint(0, len(records))]:
+            await super().send(sent)
         raise KafkaUnavailable("injected")
 
 
 async def read(bootstrap_servers: str, organization_id: str, count: int) -> list[Any]:
     """All messages of an organization, once at least `count` different ones are there."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level="read_committed")
     await consumer.start()
     try:
         partitions = [TopicPartition(TOPIC, number) for number in range(12)]
@@ -83,7 +86,7 @@ async def read(bootstrap_servers: str, organization_id: str, count: int) -> list
 
 
 async def test_order_per_key_under_concurrent_writers_two_relays_and_crashes(
-    engine: AsyncEngine, sessions: Sessions, kafka_server: str
+    url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str
 ) -> None:
     keys, writers, rounds = [f"ordered-{n}" for n in range(5)], 8, 10
     await _counters(engine, keys)
@@ -103,7 +106,7 @@ async def test_order_per_key_under_concurrent_writers_two_relays_and_crashes(
                 await append_all(session, events)
                 await asyncio.sleep(choose.random() / 200)
 
-    producers = [CrashingProducer(kafka_server, 0.3, seed) for seed in (1, 2)]
+    producers = [CrashingProducer(kafka_server, url, 0.3, seed) for seed in (1, 2)]
     relays = [Relay(engine, producer, Wake(), batch=7, poll_seconds=0.02) for producer in producers]
 
     async def relay(one: Relay) -> None:
@@ -140,12 +143,123 @@ async def test_order_per_key_under_concurrent_writers_two_relays_and_crashes(
             repeats += 1
             continue
         ids.add(identity)
-        version = int(message.value.split(b'"version":')[1].split(b",")[0])
-        seen[message.key.decode()].append(version)
+        seen[message.key.decode()].append(_version(message))
     assert {key: len(versions) for key, versions in seen.items()} == written
     for key, versions in seen.items():
         assert versions == list(range(2, written[key] + 2)), key
     assert repeats > 0, "no crash repeated anything: the test proves nothing"
+
+
+class FrozenProducer(Producer):
+    """Belongs to a process that is frozen at some instant, with a batch in its hands, and thaws."""
+
+    def __init__(self, bootstrap_servers: str, transactional_id: str, *, frozen: str) -> None:
+        super().__init__(bootstrap_servers, client_id="frozen", transactional_id=transactional_id)
+        self._frozen_when = frozen
+        self.frozen = asyncio.Event()
+        self.thawed = asyncio.Event()
+
+    async def begin(self) -> None:
+        await self._freeze("it begins")
+        await super().begin()
+
+    async def send(self, records: Sequence[Record]) -> None:
+        await self._freeze("it sends")
+        await super().send(records)
+
+    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
+        await super()._send(producer, records)
+        await self._freeze("it commits")
+
+    async def _freeze(self, when: str) -> None:
+        if self._frozen_when == when:
+            self.frozen.set()
+            await self.thawed.wait()
+
+
+@pytest.mark.parametrize("frozen", ["it begins", "it sends", "it commits"])
+async def test_a_thawed_relay_brings_back_nothing_old(
+    url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str, frozen: str
+) -> None:
+    organization = f"org-{frozen.replace(' ', '-')}"
+    key = f"key of {organization}"
+    await _counters(engine, [key])
+    thawed = FrozenProducer(kafka_server, transactional_id_of("people-sync", url), frozen=frozen)
+    other = relaying(kafka_server, url)
+    successor = Relay(engine, other, Wake())
+    await _publish(sessions, organization, key, 1)
+    stale = asyncio.create_task(Relay(engine, thawed, Wake()).relay_batch())
+    await thawed.frozen.wait()
+    await _end_idle_transactions(engine)
+    await _relayed(successor)
+    await _publish(sessions, organization, key, 2)
+    await _relayed(successor)
+    thawed.thawed.set()
+    await asyncio.gather(stale, return_exceptions=True)
+    await _publish(sessions, organization, key, 3)
+    await _relayed(successor)
+    versions = [_version(message) for message in await read(kafka_server, organization, 3)]
+    assert versions == [1, 2, 3]
+    for producer in (thawed, other):
+        await producer.close()
+
+
+async def test_relays_that_fence_each_other_settle_on_one(
+    url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str
+) -> None:
+    await _counters(engine, ["turns"])
+    producers = [relaying(kafka_server, url) for _ in range(2)]
+    first, second = (Relay(engine, producer, Wake()) for producer in producers)
+    await _publish(sessions, "org-turns", "turns", 1)
+    assert await first.relay_batch() == 1
+    await _publish(sessions, "org-turns", "turns", 2)
+    assert await second.relay_batch() == 1, "one that begins takes over at once"
+    for version in range(3, 8):
+        await _publish(sessions, "org-turns", "turns", version)
+        assert await first.relay_batch() == 0, "it was fenced, and leaves young rows to the other"
+        assert await second.relay_batch() == 1
+    await _publish(sessions, "org-turns", "turns", 8)
+    await _relayed(first)  # the other does not come any more
+    versions = [_version(message) for message in await read(kafka_server, "org-turns", 8)]
+    assert versions == list(range(1, 9))
+    for producer in producers:
+        await producer.close()
+
+
+async def test_a_relay_that_could_not_be_fenced_is_refused(engine: AsyncEngine, kafka_server: str) -> None:
+    with pytest.raises(ValueError, match="transactional id"):
+        Relay(engine, Producer(kafka_server, client_id="bare"), Wake())
+
+
+def relaying(kafka: str, url: str) -> Producer:
+    """A producer as the service's relay has it."""
+    return Producer(kafka, client_id="relay", transactional_id=transactional_id_of("people-sync", url))
+
+
+async def _relayed(relay: Relay) -> None:
+    async def one() -> bool:
+        return await relay.relay_batch() == 1
+
+    await eventually(one, within=30)
+
+
+async def _publish(sessions: Sessions, organization: str, key: str, version: int) -> None:
+    async with sessions.begin() as session:
+        await append(session, note_event(organization, key, version))
+
+
+async def _end_idle_transactions(engine: AsyncEngine) -> None:
+    """As PostgreSQL does by itself with `idle_in_transaction_session_timeout`, and returns when they have ended."""
+    of_others = "datname = current_database() AND state = 'idle in transaction'"
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(
+            text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {of_others}")
+        )
+
+
+def _version(message: Any) -> int:
+    return int(message.value.split(b'"version":')[1].split(b",")[0])
 
 
 async def _counters(engine: AsyncEngine, keys: list[str]) -> None:
@@ -202,11 +316,11 @@ async def test_only_the_registrys_producer_may_append(sessions: Sessions) -> Non
 
 
 async def test_what_kafka_would_not_take_never_stands_in_the_way_of_the_others(
-    engine: AsyncEngine, sessions: Sessions, kafka_server: str
+    url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str
 ) -> None:
     async with sessions.begin() as session:
         await append(session, note_event("org-big", "k" * 400_000, 1))  # its key is in its body as well
-    producer = Producer(kafka_server, client_id="big")
+    producer = relaying(kafka_server, url)
     assert await Relay(engine, producer, Wake()).relay_batch() == 1
     await producer.close()
     with pytest.raises(ValueError, match=r"WebhookApplied has 1[0-9]+ bytes"):

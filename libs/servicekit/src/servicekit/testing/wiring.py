@@ -44,6 +44,7 @@ def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) 
         offset_reset = "latest" if subscription.broadcast else "earliest"
         assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
         assert subscriber._connection_args["auto_offset_reset"] == offset_reset  # noqa: SLF001
+        assert subscriber._connection_args["isolation_level"] == "read_committed"  # noqa: SLF001
         assert subscriber._connection_args["enable_auto_commit"] is False  # noqa: SLF001
         assert subscriber.topic_names == [subscription.topic.name]
     assert not by_group, f"no subscriber for {sorted(by_group)}"
