@@ -201,6 +201,22 @@ async def test_a_refresh_cannot_outlive_the_disconnect(auth: Auth) -> None:
     assert sum(grant["live_access_tokens"] + grant["live_refresh_tokens"] for grant in grants) == 0
 
 
+async def test_a_pair_that_comes_after_the_disconnect_is_given_back(auth: Auth) -> None:
+    """The refresh has lost its lock, so nothing kept the disconnect waiting for its answer."""
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.expire_access_token(admin)
+    fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/token", times=1)
+    refreshing = asyncio.create_task(auth.lease(admin))
+    await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1)
+    await auth.lose_locks()
+    await disconnected(auth, admin)
+    auth.simulator.control.release(fault)
+    assert (await refreshing).status_code == 409
+    grants = auth.simulator.control.grants()
+    assert sum(grant["live_access_tokens"] + grant["live_refresh_tokens"] for grant in grants) == 0
+
+
 async def test_never_connected(auth: Auth) -> None:
     admin = new_church()
     assert (await auth.call(admin, "POST", "/people/disconnect", ok=False)).status_code == 409

@@ -4,9 +4,10 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import httpx
 import pytest
-from auth_support import Auth, Facts, new_church
+from auth_support import Auth, Facts, dsn, new_church
 
 from contracts.http.auth import LEASE_PATH
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
@@ -215,6 +216,72 @@ async def test_killed_between_the_answer_and_our_commit_ends_in_reconnect(
     assert events[1].reason == "lost"
     await auth.connect(admin)
     assert (await auth.lease(admin)).status_code == 200
+
+
+async def test_a_pair_that_comes_after_the_end_brings_the_grant_back(auth: Auth, facts: Facts) -> None:
+    """The lock is lost amid a slow refresh, and another replica believes the refusal of the token that was used."""
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.expire_access_token(admin)
+    fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/token", nth=1)
+    asked = asyncio.create_task(auth.lease(admin))
+    await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1, within=10)
+    await auth.lose_locks()
+    async with auth.process() as other:
+        refused = await auth.lease(admin, client=other.client)
+        assert (refused.status_code, refused.json()["type"]) == (409, "/problems/reconnect-required")
+        assert (await auth.card(admin))["state"] == "reconnect_required"
+        assert auth.simulator.control.release(fault) == 1
+        answer = await asked
+        assert answer.status_code == 200, answer.text
+        card = await auth.card(admin)
+        assert (card["state"], card["reason"], card["generation"]) == ("connected", None, 1)
+        assert (await auth.lease(admin, client=other.client)).json() == answer.json()
+    assert await auth.works(answer.json()["access_token"])
+    events = await facts.names(
+        admin, "people:ConnectionAuthorized", "people:ReconnectRequired", "people:ConnectionAuthorized"
+    )
+    assert [(event.version, event.generation) for event in events] == [(1, 1), (2, 1), (3, 1)]
+
+
+async def test_a_pair_that_comes_while_the_grant_is_being_ended_is_kept(auth: Auth, facts: Facts) -> None:
+    admin = new_church()
+    await auth.connect(admin)
+    await auth.expire_access_token(admin)
+    fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/token", nth=1)
+    asked = asyncio.create_task(auth.lease(admin))
+    await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1, within=10)
+    await auth.lose_locks()
+    held = await asyncpg.connect(dsn(auth.settings))
+    try:
+        async with auth.process() as other:
+            lock = "SELECT pg_advisory_lock(hashtextextended('organization:' || $1, 0))"
+            await held.execute(lock, admin.organization_id)
+            ending = asyncio.create_task(auth.lease(admin, client=other.client))
+
+            async def waiting(count: int) -> bool:
+                rows = await auth.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                return len(rows) >= count
+
+            await eventually(lambda: waiting(1), within=20, because="the other is about to end the grant")
+            assert auth.simulator.control.release(fault) == 1
+            renewed = "SELECT 1 FROM oauth_grant WHERE organization_id = $1 AND expires_at > now()"
+
+            async def stored_or_waiting() -> bool:
+                return bool(await auth.sql(renewed, admin.organization_id)) or await waiting(2)
+
+            await eventually(stored_or_waiting, within=20)
+            await held.execute("SELECT pg_advisory_unlock_all()")
+            await ending
+            assert (await asked).status_code == 200
+            for client in (other.client, auth.client):
+                assert (await auth.lease(admin, client=client)).status_code == 200
+    finally:
+        await held.close()
+    assert (await auth.card(admin))["state"] == "connected"
+    (grant,) = await auth.sql("SELECT ended_at FROM oauth_grant WHERE organization_id = $1", admin.organization_id)
+    assert grant["ended_at"] is None
+    assert type(facts.of(admin)[-1]).__name__ == "ConnectionAuthorized"
 
 
 async def test_killed_before_the_vendor_was_reached_loses_nothing(auth: Auth) -> None:

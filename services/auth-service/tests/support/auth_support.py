@@ -198,6 +198,14 @@ class Auth:
         finally:
             await connection.close()
 
+    async def lose_locks(self) -> None:
+        """Break the connections that hold grants' locks, as a failover does."""
+        broken = await self.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND query LIKE '%pg_advisory_lock(hashtextextended(''grant:%' AND pid <> pg_backend_pid()"
+        )
+        assert broken
+
     async def expire_access_token(self, browser: Browser) -> None:
         """Two hours later, for us and for Planning Center."""
         await self.sql(

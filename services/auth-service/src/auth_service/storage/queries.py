@@ -53,6 +53,15 @@ async def grant(session: AsyncSession, grant_id: UUID) -> OAuthGrant | None:
     return await session.get(OAuthGrant, grant_id, populate_existing=True)
 
 
+async def lock_grant(session: AsyncSession, grant_id: UUID) -> OAuthGrant | None:
+    """A grant as it is stored now, under its organization's lock: it stays so until this transaction ends."""
+    found = await grant(session, grant_id)
+    if found is None:
+        return None
+    await lock_organization(session, found.organization_id)
+    return await grant(session, grant_id)
+
+
 async def next_token_generation(session: AsyncSession) -> int:
     """Higher than every token generation before."""
     generation: int = await session.scalar(select(TOKEN_GENERATION.next_value()))  # type: ignore[assignment]

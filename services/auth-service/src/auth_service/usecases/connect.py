@@ -32,7 +32,7 @@ from auth_service.storage.tables import AuthorizationAttempt, Connection, OAuthG
 from auth_service.storage.vault import Vault
 from auth_service.usecases.cards import card, other_product
 from auth_service.usecases.facts import move
-from auth_service.usecases.refresh import Refresher
+from auth_service.usecases.refresh import Refresher, give_back
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from contracts.http.auth import (
     AuthorizationCompleted,
@@ -130,7 +130,7 @@ class Connecting:
             async with self._sessions.begin() as session:
                 reconnected = await self._store(session, user, product, tokens, identity)
         except BaseException:
-            await self._give_back(tokens)
+            await give_back(self._vendor, tokens)
             raise
         await self._look_at_earlier_grant(user.organization_id, product)
         async with self._sessions.begin() as session:
@@ -279,14 +279,6 @@ class Connecting:
         connection.connected_by_name = user.name
         connection.connected_at = now
         return move(connection, "connected", ConnectionAuthorized, now)
-
-    async def _give_back(self, tokens: Tokens) -> None:
-        """A consent that was not taken ends at Planning Center too, if it can be reached."""
-        try:
-            await self._vendor.revoke(tokens.refresh_token, "refresh_token")
-            await self._vendor.revoke(tokens.access_token, "access_token")
-        except PlanningCenterAway as error:
-            log.warning("a consent that was not taken could not be given back", cause=str(error))
 
     async def _look_at_earlier_grant(self, organization_id: str, product: Product) -> None:
         """Ask whether this consent ended the other product's grant: if so, its card says so now and not in two hours.

@@ -119,14 +119,14 @@ class Disconnecting:
             await self._finish(row, lines.already_ended(interrupted=False))
         else:
             async with self._locks.hold(grant.id):
-                outcome = await self._revoke(row, grant)
+                async with self._sessions.begin() as session:
+                    stored = await queries.grant(session, grant.id)
+                outcome = await self._revoke(row, stored)
                 if outcome is not None:
-                    await self._finish(row, outcome)
+                    await self._finish(row, outcome, ended=stored.token_generation if stored else None)
 
-    async def _revoke(self, row: Disconnect, grant: OAuthGrant) -> Mapping[Step, Line] | None:
-        """Revoke both tokens as they are stored now, and check. None: not possible now, try again later."""
-        async with self._sessions.begin() as session:
-            stored = await queries.grant(session, grant.id)
+    async def _revoke(self, row: Disconnect, stored: OAuthGrant | None) -> Mapping[Step, Line] | None:
+        """Revoke both tokens, and check. None: not possible now, try again later."""
         if stored is None or stored.ended_at:
             return lines.already_ended(interrupted=stored is not None and stored.refresh_started_at is not None)
         try:
@@ -147,8 +147,14 @@ class Disconnecting:
             )
         return None
 
-    async def _finish(self, taken: Disconnect, outcome: Mapping[Step, Line], *, shared: bool = False) -> None:
-        """Write the receipt, let go of the grant unless the other product uses it, and say so to everybody."""
+    async def _finish(
+        self, taken: Disconnect, outcome: Mapping[Step, Line], *, shared: bool = False, ended: int | None = None
+    ) -> None:
+        """Write the receipt, let go of the grant unless the other product uses it, and say so to everybody.
+
+        ended: the generation of the tokens that `outcome` is about. A refresh that had lost its lock may have stored
+        others meanwhile; then they are ended first.
+        """
         now = self._clock.now()
         product = _product(taken)
         async with self._sessions.begin() as session:
@@ -161,6 +167,10 @@ class Disconnecting:
             if shared and not _used_by_other(church, connection):
                 row.due_at = func.now()  # the other product was disconnected meanwhile: the grant ends with this one
                 return
+            grant = await queries.grant(session, connection.grant_id) if connection.grant_id else None
+            if grant and ended is not None and grant.token_generation != ended:
+                row.due_at = func.now()
+                return
             written = _lines(row)
             if written["subscriptions"].outcome == "pending":
                 written["subscriptions"] = lines.subscriptions_given_up()
@@ -170,8 +180,7 @@ class Disconnecting:
             grant_id, connection.grant_id = connection.grant_id, None
             await session.flush()
             if grant_id and not await queries.connections_of(session, grant_id):
-                ended = await queries.grant(session, grant_id)
-                await session.delete(ended)
+                await session.delete(grant)
             if church.binding:
                 church.binding.in_use = any(row.state != "disconnected" for row in church.connections.values())
             await outbox.append(session, fact)
@@ -209,7 +218,9 @@ async def end_unused_grants(sessions: Sessions, vendor: PlanningCenter, vault: V
                     log.exception("unused grant cannot be read", grant_id=str(grant_id))
                     continue
             async with sessions.begin() as session:
-                await session.execute(delete(OAuthGrant).where(OAuthGrant.id == grant_id))
+                # A refresh that had lost its lock may have stored other tokens meanwhile: they come next.
+                ended = (OAuthGrant.id == grant_id) & (OAuthGrant.token_generation == grant.token_generation)
+                await session.execute(delete(OAuthGrant).where(ended))
 
 
 async def subscriptions_removed(session: AsyncSession, fact: SubscriptionsRemoved) -> None:

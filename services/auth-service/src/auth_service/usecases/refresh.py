@@ -5,11 +5,14 @@ Refresh tokens rotate: the answer to a refresh holds the only refresh token that
 1. one at a time over all replicas, by an advisory lock of PostgreSQL; those who waited take what was stored meanwhile;
 2. `refresh_started_at` is committed before Planning Center is asked, the new pair before anybody gets the new token;
 3. a process that dies between the two leaves the mark: the next refresh is refused, and the mark tells why;
-4. a refusal is believed only after the store was read again and the refresh tried once more.
+4. a refusal is believed only after the store was read again and the refresh tried once more;
+5. a pair is believed whenever it comes: to a grant that was ended meanwhile it gives its life back, with the
+   connections that were told of the end; where the grant is gone, it is given back to Planning Center.
 
 The lock is a session lock on a connection of its own, and no transaction is open while Planning Center is asked. The
 connection is not one of the pool, since refreshes that each held one and needed another would starve each other. If
-the lock's connection breaks, two replicas may refresh at once: step 4 and the compare-and-set in `_store` decide.
+the lock's connection breaks, two replicas may refresh at once: what each of them learns is written under the
+organization's lock, and 4 and 5 make one truth of it in either order.
 """
 
 import asyncio
@@ -33,7 +36,7 @@ from auth_service.storage import queries
 from auth_service.storage.tables import Connection, OAuthGrant
 from auth_service.storage.vault import Vault
 from auth_service.usecases.facts import move
-from contracts.events.auth_connection_v1 import ReconnectRequired
+from contracts.events.auth_connection_v1 import ConnectionAuthorized, ReconnectRequired
 from servicekit import outbox
 from servicekit.clock import Clock
 from servicekit.db import Sessions
@@ -45,6 +48,8 @@ STORE_WITHIN_SECONDS = 300.0
 """How long a new pair is kept in memory and stored again and again while PostgreSQL is away: it exists nowhere else."""
 SECOND_LOOK_SECONDS = 1.0
 """Before a refusal is believed: time for a replica that lost its lock to store what it got."""
+REFUSED, LOST, REPLACED = ENDED_BECAUSE = ("refused", "lost", "replaced")
+"""Why a connection waits for a reconnect when its grant has ended."""
 LOCK_WITHIN_SECONDS = 60.0
 LOCKS_AT_ONCE = 10
 """Per process: each one is a connection to PostgreSQL beside the pool."""
@@ -153,7 +158,10 @@ class Refresher:
                 except GrantRefused:
                     await self._end(grant_id, stale_generation, interrupted=interrupted)
                     return None
-            return await self._store(grant_id, stale_generation, tokens)
+            stored = await self._store(grant_id, stale_generation, tokens)
+            if stored is None:
+                await give_back(self._vendor, tokens)
+            return stored
 
     async def _begin(self, grant_id: UUID, stale_generation: int) -> tuple[OAuthGrant | None, bool]:
         """The grant as stored, marked as being refreshed if it is still stale; and whether it was marked before.
@@ -171,15 +179,11 @@ class Refresher:
             return grant, interrupted
 
     async def _store(self, grant_id: UUID, stale_generation: int, tokens: Tokens) -> OAuthGrant | None:
+        """The grant with the new pair, or with the one that another has stored first. None: it is gone."""
         async for attempt in stamina.retry_context(on=is_outage, timeout=STORE_WITHIN_SECONDS, attempts=None):
             with attempt:
                 async with self._sessions.begin() as session:
-                    grant = await session.scalar(
-                        select(OAuthGrant)
-                        .where(OAuthGrant.id == grant_id)
-                        .with_for_update()
-                        .execution_options(populate_existing=True)
-                    )
+                    grant = await queries.lock_grant(session, grant_id)
                     if grant is None or grant.token_generation > stale_generation:
                         log.warning("a refreshed pair came too late", grant_id=str(grant_id))
                         return grant
@@ -190,22 +194,41 @@ class Refresher:
                     grant.expires_at = tokens.expires_at
                     grant.refresh_expires_at = tokens.issued_at + self._settings.refresh_token_lifetime
                     grant.refresh_started_at = None
-                    grant.ended_at = None
+                    if grant.ended_at is not None:
+                        await self._revive(session, grant)
                     return grant
         raise AssertionError("retry_context ends by return or raise")
+
+    async def _revive(self, session: AsyncSession, grant: OAuthGrant) -> None:
+        """Another replica has ended this grant while its answer was on the way: it works, so nobody need reconnect."""
+        grant.ended_at = None
+        church = await queries.church(session, grant.organization_id)
+        told = [
+            connection
+            for connection in church.connections.values()
+            if connection.grant_id == grant.id
+            and connection.state == "reconnect_required"
+            and connection.reason in ENDED_BECAUSE
+        ]
+        if church.binding and any(connection.reason == REPLACED for connection in told):
+            church.binding.one_grant = False
+        now = self._clock.now()
+        await outbox.append_all(
+            session, [move(connection, "connected", ConnectionAuthorized, now) for connection in told]
+        )
+        log.warning("a grant that was taken for ended goes on", grant_id=str(grant.id))
 
     async def _end(self, grant_id: UUID, stale_generation: int, *, interrupted: bool) -> None:
         """Planning Center refused twice: the grant has ended, and everybody who uses it is told."""
         now = self._clock.now()
         async with self._sessions.begin() as session:
-            grant = await queries.grant(session, grant_id)
+            grant = await queries.lock_grant(session, grant_id)
             if grant is None or grant.token_generation > stale_generation:
                 return
-            await queries.lock_organization(session, grant.organization_id)
-            reason = "lost" if interrupted else "refused"
+            reason = LOST if interrupted else REFUSED
             church = await queries.church(session, grant.organization_id)
             if church.binding and await self._replaced(session, church, grant):
-                reason = "replaced"
+                reason = REPLACED
                 church.binding.one_grant = True
             grant.ended_at = now
             if not interrupted:
@@ -230,6 +253,15 @@ class Refresher:
             )
             for other in rows
         )
+
+
+async def give_back(vendor: PlanningCenter, tokens: Tokens) -> None:
+    """A pair that nobody will hold ends at Planning Center too, if it can be reached."""
+    try:
+        await vendor.revoke(tokens.refresh_token, "refresh_token")
+        await vendor.revoke(tokens.access_token, "access_token")
+    except PlanningCenterAway as error:
+        log.warning("tokens that nobody holds could not be given back", cause=str(error))
 
 
 async def keep_alive(refresher: Refresher, sessions: Sessions, settings: Settings, clock: Clock) -> None:
