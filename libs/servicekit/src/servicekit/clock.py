@@ -1,5 +1,6 @@
 """Time as a value that tests can set."""
 
+import time
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,3 +19,13 @@ class SystemClock:
     def now(self) -> datetime:
         """The present instant, aware, in UTC."""
         return datetime.now(UTC)
+
+
+def elapsed() -> float:
+    """Seconds since some fixed instant, for leases: it goes on while the process, or the machine, is suspended.
+
+    `time.monotonic` stands still on Linux while the machine sleeps, and a lease would seem to last.
+    """
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()

@@ -1,9 +1,13 @@
-"""The side of `servicekit.jobs` that does the work: claims, renews, checkpoints, ends."""
+"""The side of `servicekit.jobs` that does the work: claims, renews, checkpoints, ends.
+
+Slots are shared by turns. A job keeps its slot for as long as nobody waits; once it has had it for `turn_seconds` and
+another job of its kind is due, it leaves between two steps, goes to the end of the queue and continues at its
+checkpoint. So a short job is never behind long ones, however many there are, and no slot need be kept free for it.
+"""
 
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,19 +15,25 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import Row, case, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, case, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from servicekit.clock import elapsed
 from servicekit.context import flow
 from servicekit.db import Sessions
 from servicekit.errors import PermanentError, is_transient
-from servicekit.jobs import LeaseLost, Run, State, StopRequested
+from servicekit.jobs import LeaseLost, Run, State, StopRequested, TurnOver, ring
 from servicekit.notify import Wake
 from servicekit.tables import JOB
 from servicekit.telemetry import METRICS
 
 LEASE_SECONDS = 15.0
+TURN_SECONDS = 30.0
+POLL_SECONDS = 1.0
 MOST_ATTEMPTS = 5
+MOST_TRANSIENT_ATTEMPTS = 20
+"""In a row, without progress; more than an hour. Attempts are counted in PostgreSQL, so none passes while it is away:
+what fails so often with a passing error is of our own making, such as a transaction that PostgreSQL always ends."""
 LONGEST_DELAY_SECONDS = 300
 
 log = structlog.get_logger(__name__)
@@ -42,6 +52,8 @@ class JobWorker:
     run: Run
     concurrency: int = 1
     lease_seconds: float = LEASE_SECONDS
+    turn_seconds: float = TURN_SECONDS
+    """How long a job may keep its slot from others of its kind that are due."""
 
 
 @dataclass(slots=True)
@@ -61,6 +73,10 @@ class JobContext:
     lease_seconds: float
     stop_requested: bool = False
     """Somebody pressed *Stop safely*; at most a third of a lease old."""
+    turn_seconds: float = TURN_SECONDS
+    turn_over: bool = False
+    """Another job waits for this one's slot; at most a third of a lease old."""
+    _began: float = field(default_factory=elapsed, repr=False)
     _deadline: float = field(default=0.0, repr=False)
     _over: bool = field(default=False, repr=False)
 
@@ -93,7 +109,7 @@ class JobContext:
 
     def lease_left(self) -> float:
         """Seconds for which nobody else can have this job; 0 or less when that is over. Costs nothing."""
-        return self._deadline - time.monotonic()
+        return self._deadline - elapsed()
 
     def check(self, seconds: float = 0.0) -> None:
         """Guard before a request to the vendor that may take `seconds`: LeaseLost unless the lease lasts longer."""
@@ -101,9 +117,20 @@ class JobContext:
             raise LeaseLost(f"job {self.id}: the lease has {self.lease_left():.1f} s left")
 
     def stop_if_requested(self) -> None:
-        """StopRequested if somebody pressed *Stop safely*. Call it between steps."""
+        """StopRequested if somebody pressed *Stop safely*, TurnOver if another job waits for the slot.
+
+        Call it between steps, where everything done is committed, and let both through. A long step that is made of
+        parts asks `leaving` before each, and skips what is left.
+        """
         if self.stop_requested:
             raise StopRequested
+        if self.turn_over:
+            raise TurnOver
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the next `stop_if_requested` raises."""
+        return self.stop_requested or self.turn_over
 
     @property
     def over(self) -> bool:
@@ -125,11 +152,13 @@ class JobContext:
 
     async def renew(self) -> None:
         """Make the lease whole again. LeaseLost if another has claimed the job."""
-        asked = time.monotonic()  # before the database's clock is read: our view of the lease ends first
+        asked = elapsed()  # before the database's clock is read: our view of the lease ends first
         async with self.sessions.begin() as session:
             row = await self._update(session, lease_until=_in(self.lease_seconds))
+            turn_over = asked - self._began > self.turn_seconds and bool(await session.scalar(_waits_for(self.kind)))
         self._deadline = asked + self.lease_seconds
         self.stop_requested = row.stop_requested
+        self.turn_over = turn_over
 
     async def keep(self, beat: Callable[[], None]) -> None:
         """Renew until cancelled. LeaseLost when the job is another's or the lease has run out."""
@@ -143,8 +172,24 @@ class JobContext:
                     return
                 raise
             except Exception as error:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    return  # an error of the rollback took the cancellation's place
                 log.warning("lease not renewed", job=str(self.id), left=round(self.lease_left(), 1), exc_info=error)
                 self.check()
+
+
+def _due(kind: str) -> ColumnElement[bool]:
+    """Queued, due again, or left behind by a dead worker."""
+    return (JOB.c.kind == kind) & or_(
+        JOB.c.state.in_(["queued", "waiting"]) & (JOB.c.run_after <= _now),
+        (JOB.c.state == "running") & (JOB.c.lease_until < _now),
+    )
+
+
+def _waits_for(kind: str) -> Select[bool]:
+    """Whether a job is due for longer than a free slot anywhere takes to find it."""
+    since = func.greatest(JOB.c.run_after, JOB.c.updated_at)
+    return select(exists().where(_due(kind), since < _in(-2 * POLL_SECONDS)))
 
 
 class Claimer:
@@ -165,20 +210,16 @@ class Claimer:
         self._wake.clear()
         job = await self._claim()
         if job is None:
-            await self._wake.wait(1.0)
+            await self._wake.wait(POLL_SECONDS)
         else:
             await self._work(job)
 
     async def _claim(self) -> JobContext | None:
-        """The job whose organization has waited longest: queued, due again, or left behind by a dead worker."""
-        asked = time.monotonic()
-        due = or_(
-            (JOB.c.state.in_(["queued", "waiting"])) & (JOB.c.run_after <= _now),
-            (JOB.c.state == "running") & (JOB.c.lease_until < _now),
-        )
+        """The job whose organization has waited longest."""
+        asked = elapsed()
         candidate = (
             select(JOB.c.id)
-            .where(JOB.c.kind == self._worker.kind, due)
+            .where(_due(self._worker.kind))
             .order_by(JOB.c.updated_at)
             .limit(1)
             .with_for_update(skip_locked=True)
@@ -213,6 +254,8 @@ class Claimer:
             sessions=self._sessions,
             lease_seconds=self._worker.lease_seconds,
             stop_requested=row.stop_requested,
+            turn_seconds=self._worker.turn_seconds,
+            _began=asked,
             _deadline=asked + self._worker.lease_seconds,
         )
 
@@ -238,9 +281,11 @@ class Claimer:
             return "lease_lost"
         except StopRequested:
             return await self._end(job, "cancelled")
+        except TurnOver:
+            return await self._give_back(job, "gave_way")
         except asyncio.CancelledError:
             await _cancelled(run)
-            await self._retry(job, 0)
+            await self._give_back(job, "released")
             METRICS.jobs_total.labels(job.kind, "released").inc()
             raise
         except Exception as error:  # noqa: BLE001 - every failure of a job ends in its row
@@ -253,25 +298,41 @@ class Claimer:
         log.error("job broke", job=str(job.id), kind=job.kind, exc_info=error)
         if isinstance(error, PermanentError):
             return await self._end(job, "failed", str(error))
-        if is_transient(error) or self._attempts < MOST_ATTEMPTS:
+        transient = is_transient(error)
+        if self._attempts < (MOST_TRANSIENT_ATTEMPTS if transient else MOST_ATTEMPTS):
             delay = min(2**self._attempts, LONGEST_DELAY_SECONDS)
             return await self._retry(job, delay, type(error).__name__)
-        return await self._end(
-            job, "failed", f"An unexpected error ({type(error).__name__}) came {self._attempts} times."
-        )
+        kind = "A passing" if transient else "An unexpected"
+        return await self._end(job, "failed", f"{kind} error ({type(error).__name__}) came {self._attempts} times.")
 
     async def _end(self, job: JobContext, state: State, error: str | None = None) -> str:
         if job.over:
             return "over"
         return await self._write(lambda session: job.finish(session, state, error), state)
 
-    async def _retry(self, job: JobContext, delay: float, error: str | None = None) -> str:
-        async def give_back(session: AsyncSession) -> None:
+    async def _retry(self, job: JobContext, delay: float, error: str) -> str:
+        async def queue_again(session: AsyncSession) -> None:
             await job._update(  # noqa: SLF001
                 session, state="queued", run_after=_in(delay), lease_owner=None, lease_until=None, error=error
             )
 
-        return await self._write(give_back, "retried")
+        return await self._write(queue_again, "retried")
+
+    async def _give_back(self, job: JobContext, outcome: str) -> str:
+        """To the end of the queue. Nothing has failed, so the claim was no attempt."""
+
+        async def queue_again(session: AsyncSession) -> None:
+            await job._update(  # noqa: SLF001
+                session,
+                state="queued",
+                run_after=_now,
+                lease_owner=None,
+                lease_until=None,
+                attempts=func.greatest(JOB.c.attempts - 1, 0),
+            )
+            await ring(session)
+
+        return await self._write(queue_again, outcome)
 
     async def _write(self, change: Callable[[AsyncSession], Awaitable[None]], outcome: str) -> str:
         try:

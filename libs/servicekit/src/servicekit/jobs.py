@@ -39,6 +39,10 @@ class StopRequested(Exception):
     """Raised by `JobContext.stop_if_requested`: the job ends as cancelled."""
 
 
+class TurnOver(Exception):
+    """Raised by `JobContext.stop_if_requested`: the job leaves its slot to another and is continued after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as it stands in its row."""
@@ -80,7 +84,7 @@ async def enqueue(
             .returning(JOB.c.id)
         )
         if created is not None:
-            await _ring(session)
+            await ring(session)
             return created, True
         existing = await session.scalar(
             select(JOB.c.id).where(
@@ -119,7 +123,7 @@ async def request_stop(session: AsyncSession, job_id: UUID) -> State | None:
         )
         .returning(JOB.c.state)
     )
-    await _ring(session)
+    await ring(session)
     return state  # type: ignore[no-any-return]
 
 
@@ -131,7 +135,7 @@ async def resume(session: AsyncSession, job_id: UUID, *, checkpoint: dict[str, A
     found = await session.scalar(
         update(JOB).where(JOB.c.id == job_id, JOB.c.state == "waiting").values(values).returning(JOB.c.id)
     )
-    await _ring(session)
+    await ring(session)
     return found is not None
 
 
@@ -142,7 +146,8 @@ async def forget_old(sessions: Sessions) -> int:
         return len(result.all())
 
 
-async def _ring(session: AsyncSession) -> None:
+async def ring(session: AsyncSession) -> None:
+    """Wake every claimer, of whatever kind, when this transaction commits."""
     await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 

@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
-from uuid import UUID
+from typing import Any, cast
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -20,11 +22,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from servicekit import inbox, jobs
+from servicekit.clock import elapsed
 from servicekit.db import Sessions, make_sessions
 from servicekit.errors import NotFound, TransientError
 from servicekit.job_worker import Claimer, JobContext, JobWorker
 from servicekit.jobs import JobFailed, LeaseLost
-from servicekit.notify import Wake
+from servicekit.notify import Listener, Wake
 from servicekit.testing import Databases, KeyRing, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -74,9 +77,9 @@ def process(url: str, kafka: str, keys: KeyRing, **environment: str) -> Iterator
         started.wait()
 
 
-async def enqueue(sessions: Sessions, organization: str = "org-1", **payload: Any) -> UUID:
+async def enqueue(sessions: Sessions, organization: str = "org-1", kind: str = "run", **payload: Any) -> UUID:
     async with sessions.begin() as session:
-        job_id, _ = await jobs.enqueue(session, "run", organization, payload or {"pages": 10})
+        job_id, _ = await jobs.enqueue(session, kind, organization, payload or {"pages": 10})
     return job_id
 
 
@@ -179,12 +182,21 @@ async def test_another_organization_cannot_see_a_job(sessions: Sessions) -> None
 
 
 @asynccontextmanager
-async def working(sessions: Sessions, run: Any, *, concurrency: int = 1, lease: float = 2.0) -> AsyncIterator[None]:
+async def working(
+    sessions: Sessions,
+    run: Any,
+    *,
+    kind: str = "run",
+    concurrency: int = 1,
+    lease: float = 2.0,
+    turn: float = 30.0,
+    wake: Callable[[], Wake] = Wake,
+) -> AsyncIterator[None]:
     """Claimers in this process."""
-    worker = JobWorker("run", run, concurrency=concurrency, lease_seconds=lease)
+    worker = JobWorker(kind, run, concurrency=concurrency, lease_seconds=lease, turn_seconds=turn)
 
     async def loop() -> None:
-        claimer = Claimer(worker, sessions, None, Wake(), lambda: None)
+        claimer = Claimer(worker, sessions, None, wake(), lambda: None)
         while True:
             await claimer.step()
 
@@ -216,8 +228,6 @@ async def test_a_blocked_event_loop_notices_that_its_lease_is_over(sessions: Ses
 
     async def run(job: JobContext, _: Any) -> None:
         if job.fence == 1:
-            import time  # noqa: PLC0415
-
             time.sleep(1.2)  # noqa: ASYNC251 - the point: nothing can renew meanwhile
             with pytest.raises(LeaseLost) as caught:
                 job.check()
@@ -351,6 +361,160 @@ async def test_jobs_are_claimed_fairly(sessions: Sessions) -> None:
     async with working(sessions, run):
         await eventually(lambda: len(order) >= 9)
     assert order[:9] == ["fair-a", "fair-b", "fair-c"] * 3
+
+
+async def test_a_short_job_is_not_behind_long_ones(sessions: Sessions) -> None:
+    short_done = asyncio.Event()
+    pages_of: dict[str, list[int]] = {}
+
+    async def run(job: JobContext, _: Any) -> None:
+        if job.organization_id == "turn-short":
+            short_done.set()
+            return
+        page = (job.data or {"page": 0})["page"]
+        while not short_done.is_set() or job.fence == 1:
+            pages_of.setdefault(job.organization_id, []).append(page)
+            page += 1
+            async with job.sessions.begin() as session:
+                await job.checkpoint(session, {"page": page})
+            await asyncio.sleep(0.05)
+            job.stop_if_requested()
+            if short_done.is_set():
+                return
+
+    names = [f"turn-{number}" for number in range(2)]
+    ids = [await enqueue(sessions, name) for name in names]
+    async with working(sessions, run, concurrency=2, lease=0.9, turn=0.3):
+        await eventually(lambda: set(pages_of) == set(names))
+        short = await enqueue(sessions, "turn-short")
+        for job_id in (short, *ids):
+            await eventually(in_state(sessions, job_id, "done"), within=20)
+    for name in names:
+        assert pages_of[name] == list(range(len(pages_of[name]))), "who leaves its slot goes on where it was"
+    rows = [await row(sessions, job_id) for job_id in ids]
+    assert max(found.fence for found in rows) > 1
+    assert max(found.attempts for found in rows) <= 1, "leaving a slot is no failed attempt"
+
+
+async def test_a_long_job_keeps_its_slot_while_nobody_waits(sessions: Sessions) -> None:
+    async def run(job: JobContext, _: Any) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0.1)
+            job.stop_if_requested()
+
+    job_id = await enqueue(sessions)
+    later = await enqueue(sessions, "org-not-due")
+    async with sessions.begin() as session:
+        await session.execute(
+            text("UPDATE job SET run_after = now() + interval '1 hour' WHERE id = :id"), {"id": later}
+        )
+    await enqueue(sessions, "org-other-kind", kind="people-refresh")
+    async with working(sessions, run, lease=0.9, turn=0.1):
+        await eventually(in_state(sessions, job_id, "done"), within=20)
+    assert (await row(sessions, job_id)).fence == 1
+
+
+async def test_kinds_work_side_by_side_and_one_bell_wakes_all(
+    url: str, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.job_worker.POLL_SECONDS", 600.0)  # the bell alone
+    listener = Listener(url)
+    begun: list[str] = []
+    go_on = asyncio.Event()
+
+    async def long(job: JobContext, _: Any) -> None:
+        begun.append(job.organization_id)
+        await go_on.wait()
+
+    async def short(_job: JobContext, _: Any) -> None:
+        return
+
+    ring = partial(listener.wake, jobs.CHANNEL)
+    async with (
+        working(sessions, long, concurrency=2, wake=ring),
+        working(sessions, short, kind="people-refresh", concurrency=2, wake=ring),
+    ):
+        await asyncio.sleep(0)  # every claimer has its wake
+        listening = asyncio.create_task(listener.listen())
+        try:
+            runs = [await enqueue(sessions, f"kind-{number}") for number in range(3)]
+            await eventually(lambda: len(begun) == 2)
+            refreshes = [await enqueue(sessions, f"kind-{number}", kind="people-refresh") for number in range(5)]
+            for job_id in refreshes:
+                await eventually(in_state(sessions, job_id, "done"))
+            assert len(begun) == 2
+            go_on.set()
+            for job_id in runs:
+                await eventually(in_state(sessions, job_id, "done"))
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_a_cancellation_that_an_error_took_the_place_of_ends_the_renewal(sessions: Sessions) -> None:
+    """As when a connection breaks while the statement that is cancelled is rolled back."""
+    renewing = asyncio.Event()
+
+    class Broken:
+        def begin(self) -> Any:
+            return self
+
+        async def __aenter__(self) -> Any:
+            renewing.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise OSError("the connection was lost") from None
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    job = JobContext(uuid4(), "run", "org", {}, None, 1, cast("Any", Broken()), lease_seconds=0.03)
+    job._deadline = float("inf")
+    kept = asyncio.create_task(job.keep(lambda: None))
+    await renewing.wait()
+    job.lease_seconds = 3600.0  # whoever goes on sleeps for ever
+    kept.cancel()
+    done, _ = await asyncio.wait({kept}, timeout=5)
+    kept.cancel()
+    assert done == {kept}
+
+
+async def test_a_lease_ends_while_the_machine_sleeps(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = JobContext(uuid4(), "run", "org", {}, None, 1, sessions, lease_seconds=15)
+    job._deadline = elapsed() + 15
+    job.check(10)
+    slept = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: slept(clock) + 3600)  # `monotonic` stands still
+    with pytest.raises(LeaseLost):
+        job.check()
+
+
+async def test_an_outage_of_our_own_making_ends_the_job(url: str, sessions: Sessions) -> None:
+    """PostgreSQL ends a transaction that takes too long, and will do so every time."""
+    hasty = {"server_settings": {"idle_in_transaction_session_timeout": "100"}}
+    own = create_async_engine(url, connect_args=hasty)
+
+    async def run(job: JobContext, _: Any) -> None:
+        async with make_sessions(own, "people-sync").begin() as session:
+            await job.verify(session)
+            await asyncio.sleep(0.3)
+            await session.execute(text("SELECT 1"))
+
+    job_id = await enqueue(sessions)
+    async with sessions.begin() as session:
+        await session.execute(text("UPDATE job SET attempts = 18 WHERE id = :id"), {"id": job_id})
+    async with working(sessions, run):
+
+        async def tried() -> bool:
+            found = await row(sessions, job_id)
+            return bool((found.state, found.attempts) == ("queued", 19) and found.error)
+
+        await eventually(tried)
+        async with sessions.begin() as session:
+            await session.execute(text("UPDATE job SET run_after = now() WHERE id = :id"), {"id": job_id})
+        await eventually(in_state(sessions, job_id, "failed"))
+    assert (await row(sessions, job_id)).error.endswith("came 20 times.")
+    await own.dispose()
 
 
 async def test_what_is_long_over_is_forgotten(sessions: Sessions) -> None:
