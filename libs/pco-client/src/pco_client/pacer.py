@@ -60,6 +60,8 @@ _MARGIN: Final = 0.02
 """Seconds added to a slot's end against clock granularity on either side."""
 _TICK: Final = 0.001
 _DEFAULT_MAX_IN_FLIGHT: Final = 64
+_KEPT_IDLE: Final = 60.0
+"""Seconds for which a pacer without work is kept at least, and between two looks for such."""
 
 
 class Priority(IntEnum):
@@ -245,6 +247,7 @@ class Pacer:
         self._waiters: list[_Waiter] = []
         self._tickets = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._used = self.now()
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -271,6 +274,14 @@ class Pacer:
             if slot.answered_at is None:
                 self._release(slot)
 
+    def idle(self) -> bool:
+        """Whether nothing is under way or waits, and what was counted lies so far back that a new pacer would do the
+        same: it begins with one request, too."""
+        now = self.now()
+        quiet = now - self._used > max(_KEPT_IDLE, 3 * (self._period or 0.0))
+        paused = any(kind.paused_until > now for kind in self._classes.values())
+        return quiet and not paused and not self._waiters and not self._own.in_flight
+
     def state(self) -> PacerState:
         now = self.now()
         normal = self._classes[LimitClass.NORMAL]
@@ -293,7 +304,7 @@ class Pacer:
 
     def learn(self, slot: Slot, status: int, headers: Mapping[str, str]) -> None:
         """Takes one answer into the ledger; called once per slot, through `Slot.answered`."""
-        now = self.now()
+        now = self._used = self.now()
         self._own.answer(slot, now)
         period = _leading_number(headers.get(PERIOD_HEADER))
         if period:
@@ -362,6 +373,7 @@ class Pacer:
 
     async def _admit(self, priority: Priority, limit_class: LimitClass, ticket: int) -> Slot:
         waiter = _Waiter(priority, ticket, limit_class, asyncio.get_running_loop().create_future())
+        self._used = self.now()
         heapq.heappush(self._waiters, waiter)
         self._dispatch()
         try:
@@ -465,19 +477,37 @@ class Pacer:
 
 
 class Pacers:
-    """All pacers of a process, one per PCO user: clients of the same user share one."""
+    """All pacers of a process, one per PCO user: clients of the same user share one.
+
+    One that knows nothing any more that matters (`Pacer.idle`) is let go, when a pacer is made and the last look was
+    some time ago: a process has to do with every church sooner or later.
+    """
 
     def __init__(self, *, max_in_flight: int = _DEFAULT_MAX_IN_FLIGHT, observer: PacerObserver | None = None) -> None:
         self._max_in_flight = max_in_flight
         self._observer = observer
         self._pacers: dict[str, Pacer] = {}
+        self._looked = -math.inf
+
+    def __len__(self) -> int:
+        """How many are held."""
+        return len(self._pacers)
 
     def of(self, pco_user_id: str) -> Pacer:
         """The pacer of a PCO user, made when first asked for. `max_in_flight` bounds bulk requests under way at once
-        (the size of the transport pool), nothing else."""
+        (the size of the transport pool), nothing else. Ask for it anew for every request; between two, it may have
+        been let go."""
         if pco_user_id not in self._pacers:
+            self._forget_idle()
             self._pacers[pco_user_id] = Pacer(pco_user_id, max_in_flight=self._max_in_flight, observer=self._observer)
         return self._pacers[pco_user_id]
+
+    def _forget_idle(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked < _KEPT_IDLE:
+            return
+        self._looked = now
+        self._pacers = {user: pacer for user, pacer in self._pacers.items() if not pacer.idle()}
 
 
 def _leading_number(value: str | None) -> float | None:

@@ -343,7 +343,34 @@ def test_a_cancelled_waiter_and_an_unused_slot_leave_nothing_behind() -> None:
     run_in_virtual_time(main())
 
 
-def test_clients_of_one_user_share_one_pacer() -> None:
+async def test_clients_of_one_user_share_one_pacer() -> None:
     pacers = Pacers()
     assert pacers.of("7") is pacers.of("7")
     assert pacers.of("7") is not pacers.of("8")
+
+
+def test_pacers_of_users_who_are_done_are_let_go() -> None:
+    async def job() -> None:
+        pacers = Pacers()
+        for number in range(1000):
+            await call(pacers.of(f"user-{number}"), Vendor(), lambda: 0.1)
+        busy, paused = pacers.of("busy"), pacers.of("paused")
+        async with busy.slot() as slot:
+            slot.sending()
+            async with paused.slot() as refused:
+                refused.sending()
+                refused.answered(429, httpx.Headers({"Retry-After": "600"}))
+            await asyncio.sleep(200)
+            kept = pacers.of("lately")
+            await call(kept, Vendor(), lambda: 0.1)
+            assert len(pacers) == 3
+            await asyncio.sleep(50)
+            pacers.of("new")
+            assert pacers.of("lately") is kept
+            assert pacers.of("busy") is busy
+            assert pacers.of("paused") is paused
+        await asyncio.sleep(1000)
+        pacers.of("another")
+        assert len(pacers) == 1
+
+    run_in_virtual_time(job())
