@@ -15,6 +15,7 @@ from pco_client.client import (
 from pco_client.current import Current
 from pco_client.errors import (
     Advice,
+    AnsweredTooLate,
     BadRequest,
     Conflict,
     Forbidden,
@@ -44,13 +45,16 @@ from pco_client.walk import (
     walk_newest_first,
     walk_since,
 )
+from pco_client.wire import Check
 
 __all__ = [
     "VERSIONS",
     "Advice",
     "Answer",
+    "AnsweredTooLate",
     "BadRequest",
     "ChangedPage",
+    "Check",
     "Conflict",
     "Current",
     "Document",

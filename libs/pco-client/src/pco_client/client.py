@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -14,6 +15,7 @@ import stamina
 
 from pco_client import jsonapi
 from pco_client.errors import (
+    AnsweredTooLate,
     LeaseUnavailable,
     PlanningCenterError,
     Reason,
@@ -26,16 +28,22 @@ from pco_client.jsonapi import Document, Page
 from pco_client.pacer import DEEP_OFFSET, LimitClass, Pacer, Pacers, Priority, _retry_after
 from pco_client.query import Query, check_honoured
 from pco_client.versions import PROCESSED_AS_HEADER, VERSION_HEADER, VERSIONS, product_of
+from pco_client.wire import Check, check_writes, checking
 
 # httpx writes every URL at INFO, and ours carry names and addresses in the query.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 Guard = Callable[[], Awaitable[None]]
-"""Awaited before each send, and again right before its bytes are written; raises (anything) to forbid it. What it
-raises reaches the caller as it is."""
+"""Awaited before each send, and again when the connection is there; raises (anything) to forbid it. What it raises
+reaches the caller as it is."""
 
 _WRITING: Final = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
 """httpcore's trace events between having a connection and writing to it. Without its whole body a POST does nothing."""
+
+_FROZEN: Final = 0.5
+"""Seconds by which a timer must be late for the process to have been frozen or busy: one that is not fires in time."""
+_LOOK: Final = 1.0
+"""Seconds for the answers that came meanwhile, and wait in the kernel, to be read."""
 
 
 class Secret:
@@ -128,6 +136,8 @@ class _Options:
     timeout: float | None = None
     deadline: float | None = None
     guard: Guard | None = None
+    check: Check | None = None
+    answered: Guard | None = None
 
 
 class _Leases:
@@ -209,11 +219,13 @@ class PlanningCenter:
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers={"User-Agent": user_agent, "Accept": "application/json"},
-            timeout=httpx.Timeout(self._timeouts.exchange, connect=self._timeouts.connect, pool=None),
+            # The whole exchange is bounded by `_send`, which knows a frozen process from a silent vendor.
+            timeout=httpx.Timeout(None, connect=self._timeouts.connect),
             limits=httpx.Limits(max_connections=pool_size, max_keepalive_connections=pool_size),
             follow_redirects=False,
             transport=transport,
         )
+        check_writes(self._http)
 
     async def __aenter__(self) -> Self:
         return self
@@ -233,14 +245,27 @@ class PlanningCenter:
         timeout: float | None = None,
         deadline: float | None = None,
         guard: Guard | None = None,
+        check: Check | None = None,
+        answered: Guard | None = None,
     ) -> "PlanningCenter":
         """The same client with other options; connections, lease and pace are shared. What is not given stays.
 
         - `timeout`: seconds for one exchange, from send to answer; after it a write's outcome is unknown.
         - `deadline`: seconds for a whole call, waiting for a slot and repeats included. When it passes before anything
           was sent, the `Unavailable` raised says `outcome_unknown=False`.
-        - `guard`: the caller's check that it still holds its job. Connecting can take longer than a lease, so it is
-          asked again when the connection is there.
+        Whoever works under a lease says so with three callables; what they raise reaches the caller as it is:
+
+        - `guard`: awaited before each send, and again when the connection is there, since connecting can take longer
+          than a lease. It may take its time, and renew.
+        - `check`: asked in the same breath in which bytes go to the kernel, for every request by itself: a process that
+          was frozen amid a batch, also for hours, sends none of it when it thaws. It must not block, and its clock must
+          go on while the process or the machine sleeps (`JobContext.check`).
+        - `answered`: awaited after a POST, PATCH or DELETE that the vendor has accepted, before the answer is given to
+          the caller. If it raises, the lease was lost while the request was on its way, and somebody else may be
+          writing the same record: `AnsweredTooLate` is raised, which holds the answer (with the id that was made), so
+          that what slipped through can be settled. It should look at the database (`JobContext.renew`) when its own
+          clock says that the lease may be over. Requests that are cancelled meanwhile, as the others in a TaskGroup
+          are, have no answer: their outcome is unknown.
         """
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
@@ -250,6 +275,8 @@ class PlanningCenter:
             timeout=old.timeout if timeout is None else timeout,
             deadline=old.deadline if deadline is None else deadline,
             guard=old.guard if guard is None else guard,
+            check=old.check if check is None else check,
+            answered=old.answered if answered is None else answered,
         )
         return view
 
@@ -347,7 +374,7 @@ class PlanningCenter:
             if response.status_code == 429:
                 continue
             if response.is_success:
-                return self._accepted(call, response)
+                return await self._given(call, self._accepted(call, response))
             error = _refusal(call, response)
             if isinstance(error, Unauthorized) and error.renewable and not asked_again:
                 asked_again = True
@@ -367,15 +394,16 @@ class PlanningCenter:
         timeout = self._options.timeout or self._timeouts.exchange
         call.under_way = True
         try:
-            async with asyncio.timeout(timeout) as limit:
-                response = await self._http.request(
-                    call.method,
-                    call.path,
-                    params=tuple(call.query.parameters()),
-                    content=call.body,
-                    headers=headers,
-                    extensions={"trace": self._before_writing},
-                )
+            async with _exchange(timeout) as limit:
+                with checking(self._options.check):
+                    response = await self._http.request(
+                        call.method,
+                        call.path,
+                        params=tuple(call.query.parameters()),
+                        content=call.body,
+                        headers=headers,
+                        extensions={"trace": self._before_writing},
+                    )
             status = response.status_code
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             call.under_way = False
@@ -403,6 +431,14 @@ class PlanningCenter:
         if event in _WRITING and self._options.guard is not None:
             await self._options.guard()
 
+    async def _given(self, call: "_Call", answer: Answer) -> Answer:
+        if call.is_write and self._options.answered is not None:
+            try:
+                await self._options.answered()
+            except Exception as error:
+                raise AnsweredTooLate(call.method, call.path, answer.status, answer.body) from error
+        return answer
+
     @staticmethod
     def _accepted(call: "_Call", response: httpx.Response) -> Answer:
         content = response.content
@@ -427,6 +463,26 @@ class PlanningCenter:
                 **call.place,
             )
         return Answer(response.status_code, body, response.headers.get("X-Request-Id"), processed_as)
+
+
+@asynccontextmanager
+async def _exchange(seconds: float) -> AsyncIterator[asyncio.Timeout]:
+    """`asyncio.timeout(seconds)`, but a process that was frozen beyond it reads the answers that came meanwhile.
+
+    When it thaws, the timer is due in the same turn of the loop in which the answer is found, and would win.
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds
+    async with asyncio.timeout(None) as limit:
+
+        def over() -> None:
+            limit.reschedule(loop.time() + (_LOOK if loop.time() - due > _FROZEN else 0.0))
+
+        timer = loop.call_at(due, over)
+        try:
+            yield limit
+        finally:
+            timer.cancel()
 
 
 @dataclass(slots=True)

@@ -208,6 +208,32 @@ class LeaseUnavailable(PlanningCenterError):
     advice = Advice.RETRY_LATER
 
 
+class AnsweredTooLate(Exception):
+    """The vendor has accepted a write, and its writer had lost the right to it meanwhile; `__cause__` says how.
+
+    Raised when what was given to `PlanningCenter.using(answered=...)` raises. Not a `PlanningCenterError`, because
+    nothing is wrong at the vendor.
+    Whoever gets it may be the only one who knows what was made: hand `record` to the record's next writer.
+    """
+
+    def __init__(self, method: str, path: str, status: int, body: Any) -> None:
+        super().__init__(f"accepted after its writer had lost the lease ({method} {path}, HTTP {status})")
+        self.method = method
+        self.path = path
+        """Path without the query."""
+        self.status = status
+        self.body = body
+        """Decoded JSON of the answer, `None` without a body; `jsonapi.document` reads it."""
+
+    @property
+    def record(self) -> tuple[str, str] | None:
+        """Type and id of the record in the answer (`("Person", "17")`), `None` if it holds none, as after a DELETE."""
+        data = self.body.get("data") if isinstance(self.body, dict) else None
+        if not isinstance(data, dict) or not data.get("id"):
+            return None
+        return str(data.get("type")), str(data["id"])
+
+
 class RateLimited(Exception):
     """429; handled by the client."""
 

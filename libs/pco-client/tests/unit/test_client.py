@@ -3,17 +3,29 @@
 import asyncio
 import json
 import logging
+import re
+import socket
+import ssl
+import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import pytest
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pco_client import (
     Advice,
+    AnsweredTooLate,
     BadRequest,
     Conflict,
+    Document,
     Forbidden,
     Hint,
     Lease,
@@ -29,9 +41,11 @@ from pco_client import (
     Reason,
     Rejected,
     Secret,
+    Timeouts,
     Unauthorized,
     Unavailable,
     UnexpectedAnswer,
+    wire,
 )
 from pco_client import client as client_module
 from pco_client.client import Guard
@@ -353,6 +367,277 @@ async def test_the_guard_is_asked_again_when_the_connection_is_there(allowed: in
         request = await asyncio.wait_for(received, 5)
     assert request.startswith(written)
     assert request.endswith(b"\r\n\r\n" if written else b"")
+
+
+class Vendor:
+    """Takes connections, says what each request was, and answers when it is let."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[bytes] = []
+        self.arrived = asyncio.Semaphore(0)
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self._tls = tls
+
+    async def __aenter__(self) -> "Vendor":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if self._tls else 'http'}://localhost:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+                body = await reader.readexactly(int(length.group(1)) if length else 0)
+                self.requests.append(head.split(b" ", 2)[1] + b" " + body)
+                self.arrived.release()
+                await self.answers.wait()
+                answer = json.dumps(PERSON).encode()
+                writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def client(self, **options: Any) -> PlanningCenter:
+        defaults = {"user_agent": "tests (tests@example.org)", "lease": FixedLeases("one"), "pacers": Pacers()}
+        return PlanningCenter(base_url=self.url, **{**defaults, **options})
+
+
+@pytest.mark.parametrize("frozen_at", [9, 16, 20, 24])
+async def test_what_is_left_of_a_batch_does_not_leave_a_process_that_thaws(frozen_at: int) -> None:
+    """Eight requests, each with three looks at the lease that may wait; it is lost while one of them waits."""
+    held = True
+    looks = 0
+
+    def check() -> None:
+        if not held:
+            raise LeaseLost
+
+    async def guard() -> None:
+        nonlocal held, looks
+        looks += 1
+        await asyncio.sleep(0)
+        held = held and looks < frozen_at
+
+    async with Vendor() as vendor, vendor.client() as client:
+        await asyncio.gather(*(client.get(ME) for _ in range(8)))
+        del vendor.requests[:]
+        writes = (client.using(guard=guard, check=check).create("/people/v2/people", BODY) for _ in range(8))
+        results = await asyncio.gather(*writes, return_exceptions=True)
+    assert {type(result) for result in results} <= {Document, LeaseLost}
+    assert len(vendor.requests) == sum(isinstance(result, Document) for result in results) < 8
+
+
+async def test_the_check_is_asked_in_the_step_that_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn of the loop lies between the last look at the lease and the bytes."""
+    loop = asyncio.get_running_loop()
+    turn = 0
+    asked: list[int] = []
+    written: list[int] = []
+    over = False
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if not over:
+            loop.call_soon(count)
+
+    link_write = wire._Link.write
+
+    def write(link: wire._Link, data: bytes) -> None:
+        written.append(turn)
+        link_write(link, data)
+
+    async with Vendor() as vendor, vendor.client() as client:
+        await client.get(ME)
+        monkeypatch.setattr(wire._Link, "write", write)
+        loop.call_soon(count)
+        await client.using(check=lambda: asked.append(turn)).create("/people/v2/people", BODY)
+        over = True
+    assert asked == written
+    assert len(asked) == 2, "head and body"
+
+
+async def test_an_answer_to_a_lost_lease_tells_what_was_made() -> None:
+    held = True
+
+    async def answered() -> None:
+        if not held:
+            raise LeaseLost
+
+    async with Vendor() as vendor, vendor.client() as client:
+        view = client.using(answered=answered)
+        assert (await view.create("/people/v2/people", BODY)).data.id == "1"
+        held = False
+        assert (await view.get(ME)).data.id == "1", "a read makes nothing"
+        with pytest.raises(AnsweredTooLate) as caught:
+            await view.create("/people/v2/people", BODY)
+    assert (caught.value.record, caught.value.status) == (("Person", "1"), 201)
+    assert isinstance(caught.value.__cause__, LeaseLost)
+
+
+async def test_an_answer_that_came_while_the_process_was_frozen_is_read() -> None:
+    async with Vendor() as vendor, vendor.client(timeouts=Timeouts(exchange=0.5)) as client:
+        await client.get(ME)
+        await vendor.arrived.acquire()
+        vendor.answers.clear()
+        writing = asyncio.create_task(write(client))
+        await vendor.arrived.acquire()
+        vendor.answers.set()
+        time.sleep(1.5)  # noqa: ASYNC251 - frozen; the vendor of this test is frozen with it, and answers on waking
+        assert (await writing).data.id == "1"
+
+
+def certified(path: Path) -> ssl.SSLContext:
+    """A server called localhost. `path` gets its key and certificate; whoever trusts that file trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(secret + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+class Elsewhere:
+    """A vendor that goes on while this process stands still: in a thread, with sockets that block."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self.received = 0
+        self.more = threading.Condition()
+        self._tls = tls
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"{'https' if tls else 'http'}://localhost:{self._listening.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        if self._tls:
+            connection = self._tls.wrap_socket(connection, server_side=True)
+        request = b""
+        while data := connection.recv(65536):
+            with self.more:
+                self.received += len(data)
+                self.more.notify()
+            request += data
+            head, end, body = request.partition(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            if end and length and len(body) == int(length.group(1)):
+                answer, request = json.dumps(PERSON).encode(), b""
+                connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+        connection.close()
+        self._listening.close()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_what_is_written_is_the_kernels_at_once(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process stands still after each write, and the bytes arrive: on the loop of the tests, which sends at once,
+    and on that of the services, which likes to gather."""
+    context = certified(tmp_path / "pair.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "pair.pem"))
+    vendor = Elsewhere(context if tls else None)
+    written = 0
+    arrived: list[bool] = []
+    link_write = wire._Link.write
+
+    def write(link: wire._Link, data: bytes) -> None:
+        nonlocal written
+        link_write(link, data)
+        written += len(data)
+        with vendor.more:
+            arrived.append(vendor.more.wait_for(lambda: vendor.received >= written, timeout=10))
+
+    async def main() -> None:
+        client = PlanningCenter(
+            base_url=vendor.url, user_agent="tests (tests@example.org)", lease=FixedLeases("one"), pacers=Pacers()
+        )
+        async with client:
+            note = {"data": {"type": "Person", "attributes": {"note": "x" * 40_000}}}
+            for body in (note, BODY):
+                assert (await client.create("/people/v2/people", body)).data.id == "1"
+
+    monkeypatch.setattr(wire._Link, "write", write)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+    assert arrived == [True] * len(arrived)
+    assert len(arrived) >= 6
+
+
+async def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Vendor() as vendor:
+        loop = asyncio.get_running_loop()
+        port = int(vendor.url.rsplit(":", 1)[1])
+        stream = (socket.SOCK_STREAM, 6, "")
+        silent, refusing = "192.0.2.1", "127.0.0.2"
+        known = [(socket.AF_INET, *stream, (address, port)) for address in (silent, refusing, "127.0.0.1")]
+
+        async def addresses(*_: Any, **__: Any) -> list[Any]:
+            return known
+
+        monkeypatch.setattr(loop, "getaddrinfo", addresses)
+        link = await wire._connected("vendor.example", port, None)
+        assert link.transport.get_extra_info("peername")[0] == "127.0.0.1"
+        link.transport.abort()
+        del known[0], known[-1]
+        with pytest.raises(ConnectionRefusedError):
+            await wire._connected("vendor.example", port, None)
+
+
+async def test_over_tls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = certified(tmp_path / "pair.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "pair.pem"))
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            raise LeaseLost
+
+    async with Vendor(context) as vendor, vendor.client() as client:
+        view = client.using(check=check)
+        large = {"data": {"type": "Person", "attributes": {"note": "x" * 10_000}}}
+        assert (await view.create("/people/v2/people", large)).data.id == "1"
+        with pytest.raises(LeaseLost):
+            await view.create("/people/v2/people", BODY)
+        assert (await client.get(ME)).data.id == "1"
+    assert len(vendor.requests) == 2
+    monkeypatch.delenv("SSL_CERT_FILE")
+    async with Vendor(context) as stranger, stranger.client() as client:
+        with pytest.raises(Unavailable) as caught:
+            await write(client)
+    assert (caught.value.reason, caught.value.outcome_unknown) == (Reason.CONNECTION, False)
+
+
+async def test_a_connection_that_the_vendor_closed_is_not_used_again() -> None:
+    async with Vendor() as vendor, vendor.client() as client:
+        await client.get(ME)
+        (connection,) = client._http._transport._pool.connections  # type: ignore[attr-defined]
+        stream = connection._connection._network_stream
+        stream._link.eof_received()
+        assert (await write(client)).data.id == "1"
+        assert client._http._transport._pool.connections != [connection]  # type: ignore[attr-defined]
 
 
 def test_what_is_observed_and_logged_holds_no_personal_data(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ checkpoint. So a short job is never behind long ones, however many there are, an
 """
 
 import asyncio
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,8 @@ from servicekit.telemetry import METRICS
 LEASE_SECONDS = 15.0
 TURN_SECONDS = 30.0
 POLL_SECONDS = 1.0
+SETTLE_SECONDS = 10.0
+"""For what is under way when a lease is lost, before it is cut off."""
 MOST_ATTEMPTS = 5
 MOST_TRANSIENT_ATTEMPTS = 20
 """In a row, without progress; more than an hour. Attempts are counted in PostgreSQL, so none passes while it is away:
@@ -112,7 +115,11 @@ class JobContext:
         return self._deadline - elapsed()
 
     def check(self, seconds: float = 0.0) -> None:
-        """Guard before a request to the vendor that may take `seconds`: LeaseLost unless the lease lasts longer."""
+        """Guard before a request to the vendor that may take `seconds`: LeaseLost unless the lease lasts longer.
+
+        Ask it where nothing waits between it and the request's bytes (`pco_client`'s `check`): its clock goes on while
+        the process is stopped and while the machine sleeps.
+        """
         if self.lease_left() <= seconds:
             raise LeaseLost(f"job {self.id}: the lease has {self.lease_left():.1f} s left")
 
@@ -159,6 +166,14 @@ class JobContext:
         self._deadline = asked + self.lease_seconds
         self.stop_requested = row.stop_requested
         self.turn_over = turn_over
+
+    async def lose(self, run: asyncio.Future[None]) -> None:
+        """The lease is another's or may be: nothing more is begun, and what is on its way gets time to be answered.
+
+        Who learns only now what the vendor has made hands it to the job's next worker; cut off, nobody would.
+        """
+        self._deadline = -math.inf
+        await asyncio.wait({run}, timeout=SETTLE_SECONDS)
 
     async def keep(self, beat: Callable[[], None]) -> None:
         """Renew until cancelled. LeaseLost when the job is another's or the lease has run out."""
@@ -273,6 +288,7 @@ class Claimer:
         try:
             await asyncio.wait({run, keep}, return_when=asyncio.FIRST_COMPLETED)
             if not run.done() and keep.exception():
+                await job.lose(run)
                 raise LeaseLost(f"job {job.id}") from keep.exception()
             await run
             return await self._end(job, "done")

@@ -241,6 +241,37 @@ async def test_a_blocked_event_loop_notices_that_its_lease_is_over(sessions: Ses
     assert (await row(sessions, job_id)).fence == 2
 
 
+async def test_who_loses_the_lease_learns_what_is_still_answered(sessions: Sessions) -> None:
+    under_way, lost = asyncio.Event(), asyncio.Event()
+    learnt: list[float] = []
+
+    async def run(job: JobContext, _: Any) -> None:
+        if job.fence > 1:
+            return
+        under_way.set()
+
+        async def request() -> None:
+            while job.lease_left() > 0:  # noqa: ASYNC110 - the answer comes after the loss is known
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+
+        await request()
+        learnt.append(job.lease_left())
+        with pytest.raises(LeaseLost):
+            job.check()
+        lost.set()
+        await asyncio.sleep(60)
+
+    job_id = await enqueue(sessions)
+    async with working(sessions, run, lease=0.9):
+        await under_way.wait()
+        async with sessions.begin() as session:  # another has claimed it, and is gone already
+            taken = "UPDATE job SET fence = fence + 1, lease_owner = 'other', lease_until = now() WHERE id = :id"
+            await session.execute(text(taken), {"id": job_id})
+        await asyncio.wait_for(lost.wait(), 20)
+        assert learnt[0] < 0
+
+
 async def test_stop_safely(sessions: Sessions) -> None:
     begun = asyncio.Event()
 

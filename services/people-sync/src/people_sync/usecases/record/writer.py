@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -83,4 +84,4 @@ def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCen
             await job.renew()
         job.check(seconds)
 
-    return pco.using(timeout=seconds, guard=guard)
+    return pco.using(timeout=seconds, guard=guard, check=partial(job.check, seconds))
