@@ -66,7 +66,7 @@ class _Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        # uvloop gathers what is written and sends it at the end of the loop's turn, unless it may keep nothing.
+        # A piece then waits, before its check, until all before it is the kernel's.
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:

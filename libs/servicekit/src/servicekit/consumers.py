@@ -4,12 +4,14 @@ import asyncio
 import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 from aiokafka.client import AIOKafkaClient
 from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import LogicSubscriber
 
+from servicekit.db import ping as ping_postgres
 from servicekit.dead_letter import Guard
 from servicekit.health import NotReady
 from servicekit.kafka import Subscription, make_broker
@@ -41,6 +43,7 @@ class Consumers:
                 subscription.topic.name,
                 None if subscription.broadcast else subscription.topic.dead_letter(subscription.service),
                 runtime.dead_letters,
+                partial(ping_postgres, runtime.engine),
             )
             for subscription in subscriptions
         }

@@ -1,6 +1,7 @@
 """Retry, then dead letter, then stop: what happens to a message that a handler does not take.
 
-    PostgreSQL or a peer away (`is_outage`)  → wait, then the same message again, for as long as it takes
+    PostgreSQL or a peer away (`is_outage`)  → wait, then the same message again, for as long as it takes; but ten
+                                               times at most for one that is of our own making (`may_be_ours`)
     a passing failure (`is_transient`)       → again with backoff, five attempts, then dead letter
     anything else                            → dead letter at once
     too many dead letters                    → the group stops consuming, `/readyz` says so, nothing more is rejected
@@ -22,13 +23,15 @@ from faststream import BaseMiddleware
 from faststream.exceptions import IgnoredException, NackMessage
 from faststream.message import StreamMessage
 
-from servicekit.errors import is_outage, is_transient
+from servicekit.errors import is_outage, is_transient, may_be_ours
 from servicekit.producer import Producer, Record
 from servicekit.telemetry import METRICS
 
 ATTEMPTS = 5
 FIRST_DELAY_SECONDS = 0.1
 OUTAGE_DELAY_SECONDS = 1.0
+MOST_WAITS = 10
+"""For one message, with PostgreSQL answering all the while."""
 MOST_IN_A_ROW = 20
 MOST_OF_THE_LAST = (50, 100)
 
@@ -59,7 +62,15 @@ class Rejections:
 class Guard:
     """What one subscription of this process knows between messages; shared by its middlewares and health checks."""
 
-    def __init__(self, group: str, topic: str, dead_letter_topic: str | None, producer: Producer) -> None:
+    def __init__(
+        self,
+        group: str,
+        topic: str,
+        dead_letter_topic: str | None,
+        producer: Producer,
+        answers: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """answers: raises if PostgreSQL does not answer."""
         self.rejections = Rejections(group)
         self.group = group
         self.topic = topic
@@ -69,6 +80,23 @@ class Guard:
         """Whether an outage is being waited for."""
         self._dead_letter_topic = dead_letter_topic
         self._producer = producer
+        self._answers = answers
+        self._waits: dict[int, tuple[int, int]] = {}
+        """By partition: the offset at which it waits, and how often PostgreSQL answered meanwhile."""
+
+    async def waited_enough(self, record: ConsumerRecord[Any, Any], error: Exception) -> bool:
+        """Whether an outage is taken for one of our own making, at this message. Counts."""
+        if self._answers is None or not may_be_ours(error):
+            return False
+        try:
+            await self._answers()
+        except Exception:  # noqa: BLE001 - whatever it is: an outage it is
+            self._waits.pop(record.partition, None)
+            return False
+        offset, times = self._waits.get(record.partition, (record.offset, 0))
+        times = times + 1 if offset == record.offset else 1
+        self._waits[record.partition] = (record.offset, times)
+        return times > MOST_WAITS
 
     def outcome(self, outcome: str) -> None:
         """Count a message."""
@@ -128,7 +156,7 @@ class RetryThenDeadLetter(BaseMiddleware):
             except IgnoredException:  # AckMessage, NackMessage and their like: decisions, not failures
                 raise
             except Exception as error:  # noqa: BLE001 - sorted below; none is swallowed
-                if is_outage(error):
+                if is_outage(error) and not await guard.waited_enough(msg.raw_message, error):
                     await self._wait_out(guard, error)
                 if not is_transient(error) or attempt == ATTEMPTS:
                     # A failing publish is not swallowed: the message is seen again.

@@ -15,14 +15,14 @@
     └── PermanentError                never worth trying again: dead letter, or the job fails with this text
 
 `is_outage` names a third kind that nobody raises by hand: PostgreSQL or the network is away. Work waits for it and
-loses nothing; it is never counted as an attempt.
+loses nothing; it is never counted as an attempt, unless it looks as if we made it ourselves (`may_be_ours`).
 """
 
 import asyncio
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -149,6 +149,12 @@ def is_outage(error: BaseException) -> bool:
             or (isinstance(error, OperationalError | InterfaceError) and not sqlstate(error))
         )
     return isinstance(error, OSError | asyncio.TimeoutError | PoolTimeoutError)
+
+
+def may_be_ours(error: BaseException) -> bool:
+    """Whether an outage may be of our own making: PostgreSQL has ended a transaction that took us too long, or a time
+    limit in our own code has passed. It was, if the same comes again and again while PostgreSQL answers others."""
+    return isinstance(error, SQLAlchemyError) or (isinstance(error, TimeoutError) and error.errno is None)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -221,6 +221,34 @@ async def test_an_outage_is_waited_for_and_rejects_nothing(
     assert await dead_letters(kafka_server, organization) == []
 
 
+async def test_an_outage_of_our_own_making_is_waited_for_a_few_times(
+    client: httpx.AsyncClient,
+    app: FastAPI,
+    producer: Producer,
+    organization: str,
+    kafka_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A time limit of ours passes every time, and PostgreSQL is there all the while."""
+    monkeypatch.setattr("servicekit.dead_letter.OUTAGE_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr("servicekit.dead_letter.FIRST_DELAY_SECONDS", 0.001)
+    failures = app.state.resources.failures
+    failures.extend(TimeoutError() for _ in range(200))
+    await producer.send([record(fact(organization, 1))])
+
+    async def rejected() -> bool:
+        return len(await dead_letters(kafka_server, organization)) == 1
+
+    await eventually(rejected, within=30)
+    failures.clear()
+    await producer.send([record(fact(organization, 2))])
+
+    async def goes_on() -> bool:
+        return await effects(app, organization) == [f"authorized {organization}:2"]
+
+    await eventually(goes_on, within=15)
+
+
 async def test_a_group_that_rejects_too_much_stops(
     app: FastAPI, producer: Producer, kafka_server: str, organization: str
 ) -> None:
