@@ -556,7 +556,9 @@ def inboxes(stack: Stack) -> dict[str, int]:
 async def publish_again(bootstrap_servers: str, topics: tuple[str, ...]) -> dict[str, int]:
     """Everything that is in these topics once more, last first, as new messages. How many by topic."""
     counts = {}
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest", isolation_level="read_committed"
+    )
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
     await consumer.start()
     await producer.start()

@@ -297,7 +297,11 @@ class Facts:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._consumer = AIOKafkaConsumer(
-            TOPIC, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest", group_id=None
+            TOPIC,
+            bootstrap_servers=bootstrap_servers,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            group_id=None,
         )
         self._seen: list[tuple[str, Event]] = []
         self._task: asyncio.Task[None] | None = None

@@ -73,7 +73,12 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
     headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church, roles=("staff",))
     conflict_id = uuid4().hex
     values: dict[str, Any] = {"organization_id": church, "conflict_id": conflict_id}
-    consumer = AIOKafkaConsumer("conflicts.conflict.v1", bootstrap_servers=kafka_server, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        "conflicts.conflict.v1",
+        bootstrap_servers=kafka_server,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
     await consumer.start()
     try:
         await publish(kafka_server, fact(ConflictDetected, 1, **values), PEOPLE_SYNC)

@@ -80,7 +80,10 @@ async def test_a_closing_connection_is_answered_once(app: FastAPI, kafka_server:
     async with (
         AIOKafkaProducer(bootstrap_servers=kafka_server) as producer,
         AIOKafkaConsumer(
-            "webhooks.subscription.v1", bootstrap_servers=kafka_server, auto_offset_reset="earliest"
+            "webhooks.subscription.v1",
+            bootstrap_servers=kafka_server,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
         ) as consumer,
     ):
         await publish(producer, fact(ConnectionAuthorized, organization, 1, "connected"))

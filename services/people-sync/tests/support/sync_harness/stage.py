@@ -59,7 +59,9 @@ class Stage:
     async def told(self, site: Site, topic: str, count: int) -> list[tuple[str, dict[str, Any]]]:
         """The first so many facts about an organization: type and body, by their time."""
         found: list[tuple[str, dict[str, Any]]] = []
-        consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.kafka, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=self.kafka, auto_offset_reset="earliest", isolation_level="read_committed"
+        )
         await consumer.start()
         try:
             async with asyncio.timeout(20):
