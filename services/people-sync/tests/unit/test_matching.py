@@ -4,12 +4,28 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from people_sync.domain.matching import UNMATCHED, Held, Local, Matched, Outcome, Peer, Theirs, match_all, still_matches
+from people_sync.domain.canonical import email_key
+from people_sync.domain.matching import (
+    SHOWN,
+    UNMATCHED,
+    Held,
+    Local,
+    Matched,
+    Outcome,
+    Peer,
+    Sharers,
+    Theirs,
+    match_all,
+    match_people,
+    rows_needed,
+    still_matches,
+)
 
 MAIL = "home@example.org"
 ANN = Theirs("1", "Ann", "Smith", emails=(MAIL,))
@@ -130,7 +146,7 @@ def test_in_a_shared_email_only_those_left_over_may_be_one_person() -> None:
 
 
 def test_an_office_email_says_nothing_beside_another_name() -> None:
-    staff = [Local(f"m{n}", f"First{n}", "Here", email=MAIL) for n in range(40)]
+    staff = [Local(f"s{n}", f"First{n}", "Here", email=MAIL) for n in range(40)]
     people = [Theirs(str(100 + n), f"Person{n}", "There", emails=(MAIL,)) for n in range(40)]
     assert set(matched(people, staff).values()) == {UNMATCHED}
     assert matched([ANN, *people], [HERE, *staff])["1"] == Matched("m1")
@@ -153,8 +169,10 @@ def test_the_same_name_without_a_common_email_is_held(person: Theirs, member: Lo
     assert held_for(one(person, member)) == {"m1"}
 
 
-def test_the_same_name_of_a_child_and_an_adult_is_no_match() -> None:
-    assert one(replace(ANN, emails=(), child=True), HERE) == UNMATCHED
+def test_the_same_name_of_a_child_and_an_adult_is_held_unless_the_birthdates_differ() -> None:
+    child = replace(ANN, emails=(), child=True)
+    assert held_for(one(child, HERE)) == {"m1"}
+    assert one(replace(child, birthdate=date(2015, 1, 1)), replace(HERE, birthdate=date(1985, 1, 1))) == UNMATCHED
 
 
 def test_a_sure_match_takes_the_member_away_from_the_doubtful() -> None:
@@ -169,6 +187,79 @@ def test_two_members_who_fit_one_person_are_held() -> None:
 
 def test_an_answer_of_different_people_holds() -> None:
     assert matched([ANN], [HERE], different=[("1", "m1")]) == {"1": UNMATCHED}
+
+
+# --- many -----------------------------------------------------------------------------------------------------------
+
+MANY = 3_000
+
+
+def spent(people: Sequence[Theirs], members: Sequence[Local]) -> tuple[float, dict[str, Outcome]]:
+    """Seconds of this process, in batches as a run has them."""
+    emails = {key: Sharers.of(*who) for key, who in sharers_of(people, members).items()}
+    outcomes: dict[str, Outcome] = {}
+    began = process_time()
+    for start in range(0, len(people), 500):
+        outcomes |= match_people(people[start : start + 500], members, emails)
+    return process_time() - began, outcomes
+
+
+def sharers_of(people: Sequence[Theirs], members: Sequence[Local]) -> dict[str, tuple[list[Local], list[Peer]]]:
+    found: dict[str, tuple[list[Local], list[Peer]]] = {}
+    for member in members:
+        found.setdefault(email_key(member.email) or "", ([], []))[0].append(member)
+    for person in people:
+        for key in person.email_keys():
+            found.setdefault(key, ([], []))[1].append(Peer(person.pco_id, person.name_keys(), person.email_keys()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mail", "first", "outcome"),
+    [("office@example.org", "Same", Held), ("office@example.org", "N{}", Matched), ("", "Same", Held)],
+    ids=["one name and one email", "one email", "one name"],
+)
+def test_what_thousands_share_costs_nothing_beside_reading_it(mail: str, first: str, outcome: type[Outcome]) -> None:
+    """A comparison of all with all takes a minute here; one batch after the other only reads the members again."""
+    people = [Theirs(str(n), first.format(n), "There", emails=(mail,) * bool(mail)) for n in range(MANY)]
+    members = [Local(f"m{n}", first.format(n), "There", email=mail or None) for n in range(MANY)]
+    seconds, outcomes = spent(people, members)
+    assert {type(one) for one in outcomes.values()} == {outcome}
+    assert seconds < 3
+
+
+def test_thousands_who_left_one_email_behind_take_no_longer_when_it_is_an_offices() -> None:
+    people = [Theirs(str(n), f"N{n}", "There", emails=("office@example.org",)) for n in range(MANY)]
+    members = [Local(f"m{n}", f"N{n}", "Here", email="office@example.org") for n in range(MANY)]
+    seconds, outcomes = spent(people, members)
+    assert set(outcomes.values()) == {UNMATCHED}
+    assert seconds < 3
+
+
+def test_a_held_match_names_some_of_many_and_counts_the_rest() -> None:
+    members = [Local(f"m{n:03}", "Ann", "Smith", email=f"{n}@example.org") for n in range(100)]
+    outcome = one(ANN, *members)
+    assert isinstance(outcome, Held)
+    assert (len(outcome.candidates), outcome.more) == (SHOWN, 100 - SHOWN)
+    # Whoever was called somebody else makes room.
+    refused = [("1", member.member_id) for member in members[:99]]
+    outcome = matched([ANN], members, different=refused)["1"]
+    assert isinstance(outcome, Held)
+    assert (held_for(outcome), outcome.more) == ({"m099"}, 0)
+    # The surest come first.
+    born = replace(members[70], birthdate=date(1990, 1, 1))
+    outcome = one(replace(ANN, birthdate=date(1990, 1, 1)), *members[:70], born)
+    assert isinstance(outcome, Held)
+    assert outcome.candidates[0].member_id == "m070"
+
+
+def test_a_query_may_give_as_many_rows_as_are_needed_and_count_the_rest() -> None:
+    members = [Local(f"m{n:03}", "Ann", "Smith") for n in range(100)]
+    needed = rows_needed(people=1, refused=2)
+    given = [*members[: needed - 1], replace(members[needed - 1], others=100 - needed)]
+    for different in ([], [("1", "m000"), ("1", "m001")]):
+        everything = match_people([ANN], members, {}, different=different)
+        assert match_people([ANN], given, {}, different=different) == everything
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------
@@ -238,7 +329,7 @@ def test_a_match_is_safe(people: list[Theirs], members: list[Local]) -> None:
 
 @given(batches, directories)
 def test_nobody_is_doubled_without_asking(people: list[Theirs], members: list[Local]) -> None:
-    """A new member is made only if nobody free here has the same name, flag and no other birthdate."""
+    """A new member is made only if nobody free here has the same name and no other birthdate."""
     outcomes = matched(people, members)
     taken = {outcome.member_id for outcome in outcomes.values() if isinstance(outcome, Matched)}
     for person in people:
@@ -246,6 +337,6 @@ def test_nobody_is_doubled_without_asking(people: list[Theirs], members: list[Lo
             continue
         for member in members:
             apart = person.birthdate and member.birthdate and person.birthdate != member.birthdate
-            if member.linked or member.member_id in taken or apart or member.child != person.child:
+            if member.linked or member.member_id in taken or apart:
                 continue
             assert not member.name_key or member.name_key not in person.name_keys()

@@ -13,22 +13,28 @@ an administrator, so that nobody is overwritten or doubled.
         another name                            held only against those whom nobody matches by name
     no common e-mail
         same name, same child flag              held, unless the birthdates differ
-        same name, other child flag             no match; held if the birthdates are the same
+        same name, other child flag             held, unless the birthdates differ
 
 A different birthdate, where both are known, always speaks against: no match by e-mail and name either. Two people
 who fit one member are both held. The outcome does not depend on the order of people or candidates.
+
+One e-mail or one name may be shared by thousands: members are looked up, never gone through, and a held match names
+the strongest `SHOWN` of its candidates.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain, islice
 from typing import Final, Literal, TypeAlias
 
 from people_sync.domain.canonical import email_key, fold, name_key
 
-_HOUSEHOLD: Final = 12
+HOUSEHOLD: Final = 12
 """An e-mail that more people share on either side is an office's: beside another name it says nothing."""
+SHOWN: Final = 10
+"""How many candidates a held match names; of further ones it says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,9 @@ class Local:
     email: str | None = None
     linked: bool = False
     """Already tied to somebody in Planning Center: no candidate, but counts among those who share an e-mail."""
+    others: int = 0
+    """How many further unlinked members of the same name, child flag and birthdate this row stands for: see
+    `rows_needed`."""
 
     @property
     def name_key(self) -> str:
@@ -124,6 +133,8 @@ class Held:
     candidates: tuple[Candidate, ...]
     reasons: tuple[str, ...]
     """Of all candidates, in words, without repetition."""
+    more: int = 0
+    """How many further members may be this person: not named, there are too many."""
 
     @property
     def member_ids(self) -> tuple[str, ...]:
@@ -147,6 +158,85 @@ UNMATCHED: Final = Unmatched()
 _Names = Literal["same", "partial", "different"]
 
 
+@dataclass(frozen=True, slots=True)
+class Sharers:
+    """Who has one e-mail: counts of everybody, linked or not, the people asked about too; deleted members do not count.
+
+    `names_here` counts members by `Local.name_key`, `names_there` people by each of `Theirs.name_keys()`. Needed are
+    the names of the people asked about; of an e-mail that at most `HOUSEHOLD` share on either side, all of them.
+    """
+
+    here: int = 0
+    there: int = 0
+    names_here: Mapping[str, int] = field(default_factory=dict)
+    names_there: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, here: Sequence[Local], there: Sequence[Peer]) -> "Sharers":
+        """Counted from rows: linear, so once for all people, not once a batch."""
+        return cls(
+            len(here),
+            len(there),
+            Counter(local.name_key for local in here),
+            Counter(key for peer in there for key in peer.name_keys),
+        )
+
+    @property
+    def shared(self) -> bool:
+        """Whether several people have it on a side."""
+        return self.here > 1 or self.there > 1
+
+    @property
+    def office(self) -> bool:
+        """Whether more people share it than a household has."""
+        return max(self.here, self.there) > HOUSEHOLD
+
+
+_ALONE: Final = Sharers()
+
+
+def rows_needed(people: int, refused: int = 0) -> int:
+    """How many unlinked members of one name, child flag and birthdate `match_people` must see to decide about so many
+    people, of whom administrators called so many candidates somebody else: further ones are only counted (`others`)."""
+    return people + refused + SHOWN
+
+
+def match_people(
+    people: Iterable[Theirs],
+    members: Iterable[Local],
+    emails: Mapping[str, Sharers],
+    *,
+    different: Collection[tuple[str, str]] = (),
+) -> dict[str, Outcome]:
+    """Match a batch; keys of the answer are the people's `pco_id`. Costs about n log n, whatever is shared.
+
+    `members`: in any order, those who are not linked and
+        have an e-mail of the people that at most `HOUSEHOLD` share, whatever their name;
+        have an e-mail and a name of one of the people, or a name and a birthdate;
+        have one of the people's names (`Theirs.name_keys`): of one name, child flag and birthdate `rows_needed` are
+        enough.
+    `emails`: by `email_key` of the people's e-mails. `different`: (pco_id, member_id) that an administrator called
+    different people.
+    """
+    asked = {person.pco_id: _There(person) for person in people}
+    free = {member.member_id: member for member in members if not member.linked}
+    refused: dict[str, set[str]] = defaultdict(set)
+    for pco_id, member_id in different:
+        refused[pco_id].add(member_id)
+    index = _Index(free.values(), emails)
+    sure = {pco_id: _sure(person, index, refused[pco_id]) for pco_id, person in asked.items()}
+    taken = _taken(sure)
+    outcomes: dict[str, Outcome] = {}
+    left = _Index((local for local in free.values() if local.member_id not in taken), emails) if taken else index
+    for pco_id, person in asked.items():
+        if len(sure[pco_id]) == 1 and sure[pco_id] <= taken:
+            (member_id,) = sure[pco_id]
+            outcomes[pco_id] = Matched(member_id)
+        else:
+            outcomes[pco_id] = _held(person, left, sure[pco_id] - taken, refused[pco_id], several=len(sure[pco_id]) > 1)
+    return outcomes
+
+
 def match_all(
     people: Iterable[Theirs],
     by_email: Mapping[str, Sequence[Local]],
@@ -155,23 +245,23 @@ def match_all(
     peers: Iterable[Peer] = (),
     different: Collection[tuple[str, str]] = (),
 ) -> dict[str, Outcome]:
-    """Match a batch; keys of the answer are the people's `pco_id`.
+    """`match_people` from rows alone: linear in everybody who shares an e-mail, at each call.
 
     `by_email`: every member, linked or not, by `email_key` of the people's e-mails. `by_name`: unlinked members by
     `name_key` of the people's names. `peers`: everybody else in Planning Center with one of these e-mails, linked or
-    not: they make an e-mail shared. `different`: (pco_id, member_id) that an administrator called different people.
+    not: they make an e-mail shared.
     """
-    asked = {person.pco_id: person for person in people}
+    people = list(people)
     everybody = {peer.pco_id: peer for peer in peers} | {
-        person.pco_id: Peer(person.pco_id, person.name_keys(), person.email_keys()) for person in asked.values()
+        person.pco_id: Peer(person.pco_id, person.name_keys(), person.email_keys()) for person in people
     }
     there: dict[str, list[Peer]] = defaultdict(list)
     for peer in everybody.values():
         for key in peer.email_keys:
             there[key].append(peer)
-    shared = {key: _Sharers.of(by_email.get(key, ()), sharers) for key, sharers in there.items()}
-    refused = frozenset(different)
-    return _settle({pco_id: _verdict(person, shared, by_name, refused) for pco_id, person in asked.items()})
+    emails = {key: Sharers.of(by_email.get(key, ()), sharers) for key, sharers in there.items()}
+    members = [local for group in (*by_email.values(), *by_name.values()) for local in group]
+    return match_people(people, members, emails, different=different)
 
 
 def still_matches(person: Theirs, member: Local, different: Collection[str] = ()) -> bool:
@@ -181,121 +271,246 @@ def still_matches(person: Theirs, member: Local, different: Collection[str] = ()
     """
     by_email = {key: [member] for key in person.email_keys() & {email_key(member.email)}}
     refused = [(person.pco_id, one) for one in different]
-    return isinstance(match_all([person], by_email, {}, different=refused)[person.pco_id], Matched)
+    outcome = match_all([person], by_email, {member.name_key: [member]}, different=refused)[person.pco_id]
+    return isinstance(outcome, Matched)
+
+
+class _There:
+    """A person with all keys, made once."""
+
+    __slots__ = ("emails", "names", "person")
+
+    def __init__(self, person: Theirs) -> None:
+        self.person = person
+        self.emails = sorted(person.email_keys())
+        self.names = sorted(person.name_keys())
+
+
+class _Here:
+    """A member with all keys, made once."""
+
+    __slots__ = ("email", "id", "local", "name")
+
+    def __init__(self, local: Local) -> None:
+        self.local = local
+        self.id = local.member_id
+        self.email = email_key(local.email)
+        self.name = local.name_key
+
+
+class _Rows:
+    """Members in the order of their ids, and how many they stand for."""
+
+    __slots__ = ("rows", "weight")
+
+    def __init__(self) -> None:
+        self.rows: list[_Here] = []
+        self.weight = 0
+
+    def add(self, one: _Here) -> None:
+        self.rows.append(one)
+        self.weight += 1 + one.local.others
+
+
+class _Group:
+    """Members of one name, in all and by birthdate."""
+
+    __slots__ = ("everybody", "exact")
+
+    def __init__(self) -> None:
+        self.everybody = _Rows()
+        self.exact: dict[date | None, _Rows] = defaultdict(_Rows)
+
+    def add(self, one: _Here) -> None:
+        self.everybody.add(one)
+        self.exact[one.local.birthdate].add(one)
+
+    def possible(self, birthdate: date | None) -> list[_Rows]:
+        """Those whose birthdate does not contradict, the surest first; nobody twice."""
+        if birthdate is None:
+            return [self.everybody]
+        return [self.exact[day] for day in (birthdate, None) if day in self.exact]
+
+
+class _Index:
+    """Members who are to be had, by what they are looked up by."""
+
+    def __init__(self, members: Iterable[Local], emails: Mapping[str, Sharers]) -> None:
+        self.emails = emails
+        self.members: dict[str, _Here] = {}
+        self.by_email: dict[str, list[_Here]] = defaultdict(list)
+        self._named: dict[tuple[str | None, str], _Group] = defaultdict(_Group)
+        for local in sorted(members, key=lambda local: local.member_id):
+            one = self.members[local.member_id] = _Here(local)
+            if one.email:
+                self.by_email[one.email].append(one)
+            if one.name:
+                for email in {one.email, None}:
+                    self._named[email, one.name].add(one)
+
+    def sharers(self, email: str) -> Sharers:
+        return self.emails.get(email, _ALONE)
+
+    def named(self, person: _There, email: str | None = None) -> list[_Group]:
+        """Those of the person's name; of them those with the e-mail."""
+        return [self._named[email, name] for name in person.names if (email, name) in self._named]
+
+    def few(self, person: _There, email: str) -> list[_Here]:
+        """Those to look at one by one, whatever their name: of an e-mail that one person has on each side, and of a
+        household those who are left over when whoever is found by name is accounted for."""
+        sharers, here = self.sharers(email), self.by_email.get(email, [])
+        if not sharers.shared:
+            return here[:HOUSEHOLD]
+        if sharers.office or any(sharers.names_here.get(name) for name in person.names):
+            return []
+        return [one for one in here[:HOUSEHOLD] if not sharers.names_there.get(one.name)]
+
+
+def _sure(person: _There, index: _Index, refused: Collection[str]) -> set[str]:
+    """Members who are this person without doubt, before anybody competes for them."""
+    found: set[str] = set()
+    for email in person.emails:
+        sharers = index.sharers(email)
+        if sharers.shared:
+            namesakes = sum(sharers.names_here.get(name, 0) for name in person.names)
+            groups = index.named(person, email) if namesakes == 1 else []
+            rows = [one for group in groups for one in group.everybody.rows[:1]]
+        else:
+            rows = index.few(person, email)
+        found |= {one.id for one in rows if one.id not in refused and _by_email(person, one, sharers) is True}
+    return found
+
+
+def _taken(sure: Mapping[str, Collection[str]]) -> set[str]:
+    """Let people compete for members: one for sure takes the member, several hold it against all of them."""
+    claims = Counter(member_id for members in sure.values() for member_id in members)
+    return {
+        member_id for members in sure.values() if len(members) == 1 for member_id in members if claims[member_id] == 1
+    }
+
+
+def _held(
+    person: _There, index: _Index, rivals: Collection[str], refused: Collection[str], *, several: bool
+) -> Held | Unmatched:
+    """Candidates, the strongest first, and how many more there are; `rivals` fit for sure, but not alone."""
+    competition = "Several members fit this person." if several else "Several people fit this member."
+    shown = [Candidate(member_id, (competition,)) for member_id in sorted(rivals)]
+    left_out = {*refused, *rivals}
+    possible = _Possible.of(person, index)
+    for one in islice(possible, len(left_out) + SHOWN):
+        if one.id not in left_out and len(shown) < max(SHOWN, len(rivals)):
+            shown.append(Candidate(one.id, (possible.reason(one),)))
+    if not shown:
+        return UNMATCHED
+    total = len(rivals) + possible.weight - possible.of_these(left_out)
+    reasons = tuple(dict.fromkeys(reason for candidate in shown for reason in candidate.reasons))
+    return Held(tuple(shown), reasons, more=max(0, total - len(shown)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
-    """Before the competition: members who are this person for sure, and those who may be."""
+class _Possible:
+    """Whoever may be one person, each once, without looking at them all."""
 
-    sure: frozenset[str]
-    doubtful: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sharers:
-    """Who has one e-mail."""
-
-    here: Sequence[Local]
-    people_here: int
-    people_there: int
-    names_here: Counter[str]
-    names_there: Counter[str]
+    person: _There
+    index: _Index
+    few: Mapping[str, _Here]
+    """By id, those whose e-mail alone makes them candidates, with a doubt that can be said."""
+    shared: Sequence[_Rows]
+    """Of the same name and the same shared e-mail."""
+    named: Sequence[_Rows]
+    """Of the same name, and no other birthdate; those with an e-mail of the person are in the other two."""
+    overlap: int
+    """How many of `named` those are."""
 
     @classmethod
-    def of(cls, here: Sequence[Local], there: Sequence[Peer]) -> "_Sharers":
-        return cls(
-            here,
-            len(here),
-            len(there),
-            Counter(local.name_key for local in here),
-            Counter(key for peer in there for key in peer.name_keys),
-        )
+    def of(cls, person: _There, index: _Index) -> "_Possible":
+        birthdate = person.person.birthdate
+        few: dict[str, _Here] = {}
+        shared: list[_Rows] = []
+        overlap = 0
+        for email in person.emails:
+            sharers = index.sharers(email)
+            few |= {one.id: one for one in index.few(person, email) if isinstance(_by_email(person, one, sharers), str)}
+            groups = index.named(person, email)
+            overlap += sum(rows.weight for group in groups for rows in group.possible(birthdate))
+            if sharers.shared:
+                shared += [group.everybody for group in groups]
+        named = [rows for group in index.named(person) for rows in group.possible(birthdate)]
+        return cls(person, index, few, shared, named, overlap)
+
+    def __iter__(self) -> Iterator[_Here]:
+        yield from chain.from_iterable(rows.rows for rows in self.shared)
+        yield from self.few.values()
+        for rows in self.named:
+            yield from (one for one in rows.rows if one.email not in self.person.emails)
 
     @property
-    def shared(self) -> bool:
-        return self.people_here > 1 or self.people_there > 1
+    def weight(self) -> int:
+        return (
+            sum(rows.weight for rows in (*self.shared, *self.named))
+            - self.overlap
+            + sum(1 + one.local.others for one in self.few.values())
+        )
 
-    def may_be(self, person: Theirs) -> list[Local]:
-        """The members to look at: in a shared e-mail whoever is found by name is accounted for, and only two who
-        are both left over may be one person."""
-        keys = person.name_keys()
-        named = [local for local in self.here if local.name_key in keys]
-        if not self.shared:
-            return list(self.here)
-        if named or max(self.people_here, self.people_there) > _HOUSEHOLD:
-            return named
-        return [local for local in self.here if not self.names_there[local.name_key]]
+    def of_these(self, member_ids: Collection[str]) -> int:
+        """How many of these members `weight` counts."""
+        found = [one for member_id in member_ids if (one := self.index.members.get(member_id))]
+        return sum(one.id in self.few or self._named(one) for one in found)
 
+    def _named(self, one: _Here) -> bool:
+        if one.name not in self.person.names:
+            return False
+        if one.email in self.person.emails:
+            return self.index.sharers(one.email or "").shared
+        return not _birthdates_differ(self.person.person, one.local)
 
-def _verdict(
-    person: Theirs,
-    shared: Mapping[str, _Sharers],
-    by_name: Mapping[str, Sequence[Local]],
-    refused: frozenset[tuple[str, str]],
-) -> _Verdict:
-    def possible(local: Local) -> bool:
-        return not local.linked and (person.pco_id, local.member_id) not in refused
-
-    sure: set[str] = set()
-    doubtful: dict[str, list[str]] = defaultdict(list)
-    for key in sorted(person.email_keys()):
-        for local in filter(possible, shared[key].may_be(person)):
-            answer = _by_email(person, local, shared[key])
-            if answer is True:
-                sure.add(local.member_id)
-            elif answer:
-                doubtful[local.member_id].append(answer)
-    for key in sorted(person.name_keys()):
-        for local in filter(possible, by_name.get(key, ())):
-            if reason := _by_name(person, local):
-                doubtful[local.member_id].append(reason)
-    return _Verdict(
-        frozenset(sure),
-        {member: tuple(dict.fromkeys(reasons)) for member, reasons in doubtful.items() if member not in sure},
-    )
+    def reason(self, one: _Here) -> str:
+        """Why, in words."""
+        if one.email in self.person.emails:
+            answer = _by_email(self.person, one, self.index.sharers(one.email or ""))
+            return answer if isinstance(answer, str) else "Several people have this name and this email."
+        return _by_name(self.person.person, one.local)
 
 
-def _by_email(person: Theirs, local: Local, sharers: _Sharers) -> str | Literal[True] | None:
+def _by_email(person: _There, one: _Here, sharers: Sharers) -> str | Literal[True] | None:
     """Two with the same e-mail: True for a match, words for a doubt, None for somebody else."""
-    names = _names(person, local)
-    if person.child != local.child:
+    names = _names(person, one)
+    theirs, local = person.person, one.local
+    if theirs.child != local.child:
         return "Same name and email, but one is a child and the other an adult." if names == "same" else None
-    if _birthdates_differ(person, local):
+    if _birthdates_differ(theirs, local):
         return "Same name and email, but the birthdates differ." if names == "same" else None
-    both = f"{local.name} here, {person.name} in Planning Center."
+    both = f"{local.name} here, {theirs.name} in Planning Center."
     if not sharers.shared:
         return f"Same email, but the names differ: {both}" if names == "different" else True
     if names != "same":
         return f"An email that several people share, and the names differ: {both}"
-    namesakes_here = sum(sharers.names_here[key] for key in person.name_keys())
-    if namesakes_here == sharers.names_there[local.name_key] == 1:
+    namesakes_here = sum(sharers.names_here.get(name, 0) for name in person.names)
+    if namesakes_here == sharers.names_there.get(one.name) == 1:
         return True
     return "Several people have this name and this email."
 
 
-def _by_name(person: Theirs, local: Local) -> str | None:
-    """Two with the same name: words for a doubt, None for somebody else."""
-    if _birthdates_differ(person, local):
-        return None
+def _by_name(person: Theirs, local: Local) -> str:
+    """The doubt about two with the same name, no common e-mail and no other birthdate."""
     same_birthdate = person.birthdate is not None and person.birthdate == local.birthdate
-    if person.child != local.child:
-        return "Same name and birthdate, but one is a child and the other an adult." if same_birthdate else None
-    keys, mail = person.email_keys(), email_key(local.email)
-    if mail in keys:
-        # The e-mail has its own, more exact words.
-        return None
     what = "Same name and birthdate" if same_birthdate else "Same name"
-    return f"{what}, but the emails differ." if keys and mail else f"{what}, but no email to be sure."
+    if person.child != local.child:
+        return f"{what}, but one is a child and the other an adult."
+    return (
+        f"{what}, but the emails differ."
+        if person.email_keys() and local.email
+        else f"{what}, but no email to be sure."
+    )
 
 
-def _names(person: Theirs, local: Local) -> _Names:
+def _names(person: _There, one: _Here) -> _Names:
     """`partial`: a first or last name is missing on a side and nothing contradicts."""
-    last_there, last_here = fold(person.last_name), fold(local.last_name)
-    first_here = fold(local.first_name)
-    firsts = {fold(name) for name in person.first_names()} or {""}
-    if local.name_key and local.name_key in person.name_keys():
+    if one.name and one.name in person.names:
         return "same"
+    last_there, last_here = fold(person.person.last_name), fold(one.local.last_name)
+    first_here = fold(one.local.first_name)
+    firsts = {fold(name) for name in person.person.first_names()} or {""}
     last_fits = last_there == last_here or not last_there or not last_here
     first_fits = first_here in firsts or not first_here or firsts == {""}
     something_equal = (last_here and last_there == last_here) or (first_here and first_here in firsts)
@@ -304,29 +519,3 @@ def _names(person: Theirs, local: Local) -> _Names:
 
 def _birthdates_differ(person: Theirs, local: Local) -> bool:
     return person.birthdate is not None and local.birthdate is not None and person.birthdate != local.birthdate
-
-
-def _settle(verdicts: Mapping[str, _Verdict]) -> dict[str, Outcome]:
-    """Let people compete for members: one for sure takes the member, several hold it against all of them."""
-    claims = Counter(member for verdict in verdicts.values() for member in verdict.sure)
-    taken = {
-        member
-        for verdict in verdicts.values()
-        if len(verdict.sure) == 1
-        for member in verdict.sure
-        if claims[member] == 1
-    }
-    outcomes: dict[str, Outcome] = {}
-    for pco_id, verdict in verdicts.items():
-        if len(verdict.sure) == 1 and verdict.sure <= taken:
-            (member,) = verdict.sure
-            outcomes[pco_id] = Matched(member)
-            continue
-        reason = "Several members fit this person." if len(verdict.sure) > 1 else "Several people fit this member."
-        doubtful = dict.fromkeys(verdict.sure, (reason,)) | dict(verdict.doubtful)
-        candidates = tuple(
-            Candidate(member, reasons) for member, reasons in sorted(doubtful.items()) if member not in taken
-        )
-        reasons = tuple(dict.fromkeys(reason for candidate in candidates for reason in candidate.reasons))
-        outcomes[pco_id] = Held(candidates, reasons) if candidates else UNMATCHED
-    return outcomes

@@ -1,0 +1,130 @@
+"""Matching by looking up gives what comparing everybody with everybody gives: the table, told once more and slowly."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from people_sync.domain.canonical import email_key, fold
+from people_sync.domain.matching import HOUSEHOLD, SHOWN, Held, Local, Matched, Peer, Theirs, match_all
+
+PAIR = tuple[str, str]
+
+
+class Reference:
+    """Quadratic, and nothing but the rules."""
+
+    def __init__(self, people: list[Theirs], members: list[Local], different: list[PAIR]) -> None:
+        self.people, self.members, self.different = people, members, set(different)
+
+    def outcomes(self) -> dict[str, str | set[str]]:
+        """By person: the member who is matched, or the candidates; nobody is an empty set."""
+        sure = {p.pco_id: {m.member_id for m in self.members if self.verdict(p, m) is True} for p in self.people}
+        claims = Counter(member for members in sure.values() for member in members)
+        taken = {m for members in sure.values() if len(members) == 1 for m in members if claims[m] == 1}
+        found: dict[str, str | set[str]] = {}
+        for p in self.people:
+            mine = sure[p.pco_id]
+            if len(mine) == 1 and mine <= taken:
+                found[p.pco_id] = next(iter(mine))
+            else:
+                found[p.pco_id] = {m.member_id for m in self.members if self.verdict(p, m) is not None} - taken
+        return found
+
+    def verdict(self, p: Theirs, m: Local) -> bool | None:
+        """True: the same; False: in doubt; None: somebody else."""
+        if m.linked or (p.pco_id, m.member_id) in self.different:
+            return None
+        mail = email_key(m.email)
+        if mail and mail in p.email_keys():
+            return self.by_email(p, m, mail)
+        return False if self.same_name(p, m) and not self.apart(p, m) else None
+
+    def by_email(self, p: Theirs, m: Local, mail: str) -> bool | None:
+        here = [one for one in self.members if email_key(one.email) == mail]
+        there = [one for one in self.people if mail in one.email_keys()]
+        if len(here) == len(there) == 1:
+            if self.apart(p, m) or p.child != m.child:
+                return False if self.same_name(p, m) else None
+            return self.same_name(p, m) or self.incomplete(p, m)
+        if self.same_name(p, m):
+            if self.apart(p, m) or p.child != m.child:
+                return False
+            alike = [one for one in here if self.same_name(p, one)], [one for one in there if self.same_name(one, m)]
+            return len(alike[0]) == len(alike[1]) == 1
+        accounted = any(self.same_name(p, one) for one in here) or any(self.same_name(one, m) for one in there)
+        office = max(len(here), len(there)) > HOUSEHOLD
+        return None if accounted or office or self.apart(p, m) or p.child != m.child else False
+
+    @staticmethod
+    def same_name(p: Theirs, m: Local) -> bool:
+        return bool(m.name_key) and m.name_key in p.name_keys()
+
+    @staticmethod
+    def apart(p: Theirs, m: Local) -> bool:
+        return bool(p.birthdate and m.birthdate and p.birthdate != m.birthdate)
+
+    @staticmethod
+    def incomplete(p: Theirs, m: Local) -> bool:
+        """Something is missing, nothing contradicts, something is equal."""
+        lasts = {fold(p.last_name), fold(m.last_name)} - {""}
+        firsts = {fold(name) for name in p.first_names()}
+        first = fold(m.first_name)
+        fits = len(lasts) <= 1 and (not first or not firsts or first in firsts)
+        equal = (p.last_name and fold(p.last_name) == fold(m.last_name)) or (first and first in firsts)
+        return bool(fits and equal)
+
+
+firsts = st.sampled_from(["Ann", "ann", "Bob", ""])
+lasts = st.sampled_from(["Smith", "Smith", "Jones", ""])
+mails = st.sampled_from(["a@example.org", "A@example.org", "b@example.org"])
+birthdates = st.sampled_from([None, None, date(1990, 1, 1), date(2015, 5, 5)])
+theirs = st.builds(
+    Theirs,
+    pco_id=st.just(""),
+    first_name=firsts,
+    last_name=lasts,
+    nickname=firsts,
+    birthdate=birthdates,
+    child=st.booleans(),
+    emails=st.lists(mails, max_size=2).map(tuple),
+)
+locals_ = st.builds(
+    Local,
+    member_id=st.just(""),
+    first_name=firsts,
+    last_name=lasts,
+    birthdate=birthdates,
+    child=st.booleans(),
+    email=st.one_of(st.none(), mails),
+    linked=st.sampled_from([False, False, True]),
+)
+batches = st.lists(theirs, max_size=16).map(lambda all_: [replace(p, pco_id=str(n)) for n, p in enumerate(all_)])
+directories = st.lists(locals_, max_size=16).map(
+    lambda all_: [replace(m, member_id=f"m{n:02}") for n, m in enumerate(all_)]
+)
+pairs = st.lists(st.tuples(st.sampled_from("012"), st.sampled_from(["m00", "m01", "m02"])), max_size=3)
+
+
+@settings(max_examples=400)
+@given(batches, directories, pairs)
+def test_both_agree(people: list[Theirs], members: list[Local], different: list[PAIR]) -> None:
+    by_email: dict[str, list[Local]] = {}
+    by_name: dict[str, list[Local]] = {}
+    for member in members:
+        by_email.setdefault(email_key(member.email) or "", []).append(member)
+        by_name.setdefault(member.name_key, []).append(member)
+    peers = [Peer(person.pco_id, person.name_keys(), person.email_keys()) for person in people]
+    outcomes = match_all(people, by_email, by_name, peers=peers, different=different)
+    for pco_id, expected in Reference(people, members, different).outcomes().items():
+        outcome = outcomes[pco_id]
+        if isinstance(expected, str):
+            assert outcome == Matched(expected)
+        elif isinstance(outcome, Held):
+            shown = set(outcome.member_ids)
+            assert shown <= expected
+            assert (len(shown), outcome.more) == (min(SHOWN, len(expected)), max(0, len(expected) - SHOWN))
+        else:
+            assert (outcome.member_ids, expected) == ((), set())
