@@ -20,7 +20,7 @@ from pco_client.errors import NotFound
 from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, walk_all, walk_newest_first, walk_since
-from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, email_keys, to_match
+from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread, email_keys, to_match
 from people_sync.planning_center import (
     FIELDS,
     INCLUDE,
@@ -245,7 +245,7 @@ async def stage(
 ) -> None:
     """Store people, and the households that came with them, as they were read just now."""
     read_at = work.resources.clock.now()
-    people = {row.id: person_of(row, included) for row in rows}
+    people = {person.pco_id: person for person in (person_of(row, included) for row in rows)}
     households = _by_id(household_of(row) for row in included if row.type == "Household")
     progress: dict[str, Any] = {} if again else {"done": Run.done + len(rows)}
     if total is not None:
@@ -267,12 +267,13 @@ async def _stage_households(work: Work, rows: list[Resource]) -> None:
         await _put(session, work, _staged_households(households, known), read_at)
 
 
-def _by_id(households: Iterable[RemoteHousehold]) -> dict[str, RemoteHousehold]:
-    return {household.pco_id: household for household in households}
+def _by_id(households: Iterable[RemoteHousehold | Unread]) -> dict[str, RemoteHousehold]:
+    """Those that can be read: of the others nothing is known."""
+    return {one.pco_id: one for one in households if isinstance(one, RemoteHousehold)}
 
 
-def _staged_person(pco_id: str, person: RemotePerson | None, known: bytes | None, *, again: bool) -> dict[str, Any]:
-    if person is None:
+def _staged_person(pco_id: str, person: RemotePerson | Unread, known: bytes | None, *, again: bool) -> dict[str, Any]:
+    if isinstance(person, Unread):
         # Still not complete after a read of its own: a hash that fits nothing marks it as read, and as undecided.
         return _staged(MEMBER, pco_id, INCOMPLETE, b"" if again else None)
     found = person.hash

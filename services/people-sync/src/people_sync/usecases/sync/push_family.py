@@ -16,7 +16,7 @@ from pco_client.walk import list_all
 from people_sync.domain.canonical import fold
 from people_sync.domain.families import is_created
 from people_sync.domain.merge import FamilyMerge, merge_family
-from people_sync.domain.planning_center import RemoteHousehold, is_inconclusive_family
+from people_sync.domain.planning_center import RemoteHousehold, Unread, is_inconclusive_family
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
@@ -177,7 +177,10 @@ async def _free_households(work: Work, pco_id: str) -> list[RemoteHousehold]:
         raise
     if document.included.missing(document.data, "households"):
         raise NotYet(work.resources.clock.now() + work.resources.horizon)
-    households = [household_of(row) for row in document.included.many(document.data, "households")]
+    found = [household_of(row) for row in document.included.many(document.data, "households")]
+    households = [household for household in found if isinstance(household, RemoteHousehold)]
+    if len(households) < len(found):
+        raise NotYet(work.resources.clock.now() + work.resources.horizon)
     async with work.job.sessions() as session:
         linked = await session.scalars(
             select(Link.pco_id)
@@ -234,6 +237,8 @@ async def _update(work: Work, family: Family, link: Link, people: Mapping[str, s
     path = f"{HOUSEHOLDS}/{link.pco_id}"
     read_at, horizon = work.resources.clock.now(), work.resources.horizon
     household = household_of((await work.pco.get(path)).data)
+    if isinstance(household, Unread):
+        raise NotYet(read_at + horizon)
     async with work.job.sessions() as session:
         known = await record_ids(session, work, list(household.person_ids))
         ours = (await family_values(session, work, [family]))[family.id]

@@ -21,6 +21,7 @@ from people_sync.domain.planning_center import (
     NEW_CONTACT,
     Contact,
     RemotePerson,
+    Unread,
     contact_attributes,
     is_inconclusive,
     person_attributes,
@@ -180,7 +181,7 @@ async def _update(work: Work, member: Member, link: Link) -> str:
             raise NotYet(link.written_at + horizon) from None  # made so lately that a 404 proves nothing
         raise
     person = person_of(document.data, document.included)
-    if person is None:
+    if isinstance(person, Unread):
         raise NotYet(read_at + horizon)
     written_at = work.written_at(link)
     if is_inconclusive(link.written_before, written_at, person.values, read_at, horizon, work.country):
