@@ -6,6 +6,10 @@ from typing import Any, Final
 
 import phonenumbers
 
+from contracts.people import Address
+from people_sync.domain.canonical import fold
+from people_sync.domain.values import LONGEST_KEY, impossible
+
 _NEVER_EMPTY: Final = {"first_name": "a first name", "last_name": "a last name", "child": "true or false"}
 
 
@@ -19,10 +23,18 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
         for name, what in _NEVER_EMPTY.items()
         if name in values and (values[name] is None or values[name] == "")
     ]
+    found += [
+        (name, f"{problem}: write it again")
+        for name in ("first_name", "last_name", "email", "phone", "gender")
+        if isinstance(text := values.get(name), str) and (problem := text_problem(text))
+    ]
     phone = values.get("phone")
     if phone and (wrong := _phone_problem(phone, country)):
         found.append(("phone", wrong))
     address = values.get("address")
+    parts = (getattr(address, part) for part in Address.model_fields) if address else ()
+    if problem := next((problem for part in parts if (problem := text_problem(part))), None):
+        found.append(("address", f"{problem}: write it again"))
     if address and address.country_code and address.country_code not in phonenumbers.SUPPORTED_REGIONS:
         found.append(("address", "has an unknown country: give its code, such as US, or none for the church's own"))
     birthdate = values.get("birthdate")
@@ -32,6 +44,14 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     if birthdate and birthdate.year < 1850:
         found.append(("birthdate", "lies before 1850: give the day of birth with all four digits of the year"))
     return found
+
+
+def text_problem(text: str) -> str | None:
+    """Why a text cannot be kept or looked up, in words behind the field's name; None when it can."""
+    if problem := impossible(text):
+        return problem
+    # A full name is looked up as one.
+    return "is too long" if len(text) * 72 > LONGEST_KEY and len(fold(text).encode()) * 2 > LONGEST_KEY else None
 
 
 def _phone_problem(phone: str, country: str | None) -> str | None:
