@@ -1,7 +1,7 @@
 import pytest
 
 from contracts.people import Address
-from people_sync.domain.canonical import canonical, fold, name_key, same
+from people_sync.domain.canonical import canonical, email_key, fold, name_key, same, text_key
 from people_sync.domain.values import Value
 
 
@@ -25,6 +25,42 @@ from people_sync.domain.values import Value
 )
 def test_formatting_is_no_change(field: str, one: Value, other: Value) -> None:
     assert same(field, one, other, "US")
+
+
+INVISIBLE = [
+    "\u200b",
+    "\u200d",
+    "\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\u200e",
+    "\u200f",
+    "\u202a",
+    "\u202e",
+    "\u2066",
+    "\u061c",
+]
+
+
+@pytest.mark.parametrize("mark", INVISIBLE, ids=ascii)
+def test_what_is_invisible_is_no_change_and_hides_nobody(mark: str) -> None:
+    for place in (f"{mark}Müller", f"Mül{mark}ler", f"Müller{mark}", f"Mu{mark}\u0308ller"):
+        assert same("last_name", place, "Müller", "US")
+        assert name_key("Ann", place) == "ann muller"
+        assert canonical("address", Address(city=place), "US") == canonical("address", Address(city="Müller"), "US")
+        assert text_key(place) == "Müller"
+    assert same("email", f"a{mark}nn@example.org{mark}", "ann@example.org", "US")
+    assert email_key(f"{mark}ann@exam{mark}ple.org") == "ann@example.org"
+    assert same("phone", f"{mark}212 555{mark} 0143", "+12125550143", "US")
+    assert same("first_name", mark, "", "US")
+    assert email_key(mark) is None
+
+
+def test_a_zero_width_non_joiner_is_a_space() -> None:
+    assert same("first_name", "مهر\u200cنوش", "مهر نوش", "US")
+    assert not same("first_name", "مهر\u200cنوش", "مهرنوش", "US")
+    assert fold("مهر\u200cنوش") == fold("مهر نوش")
+    assert email_key("ann\u200c@example.org\u200c") == "ann@example.org"
 
 
 @pytest.mark.parametrize(

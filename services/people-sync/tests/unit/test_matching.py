@@ -73,6 +73,8 @@ def held_for(outcome: Outcome) -> set[str]:
         (replace(ANN, last_name=""), HERE),
         (replace(ANN, child=True), replace(HERE, child=True)),
         (replace(ANN, birthdate=date(1990, 1, 1)), HERE),
+        (replace(ANN, first_name="A\u200bnn", emails=("\ufeffhome@exam\u00adple.org",)), HERE),
+        (replace(ANN, last_name="Smith\u200e"), replace(HERE, last_name="\u2066Smi\u00adth")),
     ],
 )
 def test_one_email_and_the_same_name_is_a_match(person: Theirs, member: Local) -> None:

@@ -1,8 +1,8 @@
 """What counts as equal: formatting is not a change.
 
 Phones compare as E.164 read with the church's own country, e-mails without case, all text in Unicode NFC with
-collapsed whitespace, an address without a country as one in the church's own. Re-capitalising a name is a change:
-somebody typed it.
+collapsed whitespace and without what is invisible, an address without a country as one in the church's own.
+Re-capitalising a name is a change: somebody typed it.
 """
 
 import re
@@ -16,6 +16,8 @@ import phonenumbers
 from contracts.people import Address
 from people_sync.domain.values import Value
 
+_ZWNJ: Final = "\u200c"
+"""Zero width non-joiner: parts words where a space would part letters too far, in Persian names."""
 _APOSTROPHES: Final = re.compile(r"['’‘`´ʼ]")
 _COMBINING_MARKS: Final = re.compile("[\u0300-\u036f]")
 _LETTERS: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
@@ -44,14 +46,27 @@ def same(field: str, one: Value, other: Value, country: str) -> bool:
     return one == other or canonical(field, one, country) == canonical(field, other, country)
 
 
+@lru_cache(maxsize=4_096)
+def visible(text: str) -> str:
+    """Without what has no width and no meaning: zero-width space and joiner, byte order mark, soft hyphen, marks of
+    direction (Unicode's category Cf). A zero-width non-joiner counts as a space."""
+    if text.isascii():
+        return text
+    return "".join(c for c in text.replace(_ZWNJ, " ") if unicodedata.category(c) != "Cf")
+
+
 def text_key(value: str) -> str | None:
-    """NFC, whitespace collapsed; None when nothing is left."""
-    return " ".join(unicodedata.normalize("NFC", value).split()) or None
+    """NFC, whitespace collapsed, nothing invisible; None when nothing is left."""
+    return " ".join(unicodedata.normalize("NFC", visible(value)).split()) or None
 
 
 def email_key(value: str | None) -> str | None:
-    """How an e-mail is compared and looked up: trimmed, without case. None when empty."""
-    return unicodedata.normalize("NFC", value).strip().casefold() or None if value else None
+    """How an e-mail is compared and looked up: trimmed, without case, nothing invisible. None when empty."""
+    if not value:
+        return None
+    if not value.isascii():
+        value = unicodedata.normalize("NFC", visible(value.replace(_ZWNJ, "")))
+    return value.strip().casefold() or None
 
 
 @lru_cache(maxsize=4_096)
@@ -60,7 +75,7 @@ def phone_key(value: str, country: str) -> str | None:
 
     Parsing takes tens of microseconds, hence the cache.
     """
-    text = unicodedata.normalize("NFKC", value)
+    text = unicodedata.normalize("NFKC", visible(value))
     fallback = "".join(character for character in text.casefold() if character.isalnum()) or text_key(text)
     try:
         number = phonenumbers.parse(text, country or None)
@@ -86,8 +101,8 @@ def _address_key(address: Address, country: str) -> tuple[str | None, ...] | Non
 
 @lru_cache(maxsize=4_096)
 def fold(text: str) -> str:
-    """A name without case, accents and punctuation: `Émilie  O’Brien-Łuk` is `emilie obrien luk`."""
-    decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
+    """A name without case, accents, punctuation and what is invisible: `Émilie  O’Brien-Łuk` is `emilie obrien luk`."""
+    decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", visible(text))).casefold()
     # Only the combining diacritical marks go: the vowel signs of other scripts are letters of the name.
     plain = _COMBINING_MARKS.sub("", decomposed).translate(_LETTERS)
     return " ".join("".join(" " if unicodedata.category(c)[0] in "PSZC" else c for c in plain).split())
