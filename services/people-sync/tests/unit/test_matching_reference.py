@@ -13,6 +13,9 @@ from people_sync.domain.matching import HOUSEHOLD, SHOWN, Held, Local, Matched, 
 PAIR = tuple[str, str]
 
 
+SUFFIXES = {"sr": "1", "senior": "1", "jr": "2", "junior": "2", "ii": "2", "iii": "3"}
+
+
 class Reference:
     """Quadratic, and nothing but the rules."""
 
@@ -39,8 +42,11 @@ class Reference:
             return None
         mail = email_key(m.email)
         if mail and mail in p.email_keys():
-            return self.by_email(p, m, mail)
-        return False if self.same_name(p, m) and not self.apart(p, m) else None
+            found = self.by_email(p, m, mail)
+        else:
+            found = False if self.same_name(p, m) and not self.apart(p, m) else None
+        born = p.birthdate is not None and p.birthdate == m.birthdate
+        return False if found is None and born and self.one_suffix(p, m) else found
 
     def by_email(self, p: Theirs, m: Local, mail: str) -> bool | None:
         here = [one for one in self.members if email_key(one.email) == mail]
@@ -63,22 +69,36 @@ class Reference:
         return bool(m.name_key) and m.name_key in p.name_keys()
 
     @staticmethod
+    def split(first: str, last: str, suffix: str = "") -> tuple[str, str]:
+        """Name and suffix."""
+        words = fold(f"{first} {last}").split()
+        written = SUFFIXES.get(words[-1], "") if len(words) > 1 else ""
+        name = " ".join(words[:-1] if written else words)
+        return name, SUFFIXES.get(fold(suffix), "") or written
+
+    def one_suffix(self, p: Theirs, m: Local) -> bool:
+        """The same name but for a suffix that is missing on a side."""
+        name, mine = self.split(m.first_name, m.last_name)
+        theirs = (self.split(first, p.last_name, p.suffix) for first in p.first_names() or [""])
+        return any(name and name == other and (not mine) != (not suffix) for other, suffix in theirs)
+
+    @staticmethod
     def apart(p: Theirs, m: Local) -> bool:
         return bool(p.birthdate and m.birthdate and p.birthdate != m.birthdate)
 
-    @staticmethod
-    def incomplete(p: Theirs, m: Local) -> bool:
+    def incomplete(self, p: Theirs, m: Local) -> bool:
         """Something is missing, nothing contradicts, something is equal."""
-        lasts = {fold(p.last_name), fold(m.last_name)} - {""}
+        theirs, ours = self.split("", p.last_name, p.suffix), self.split("", m.last_name)
         firsts = {fold(name) for name in p.first_names()}
         first = fold(m.first_name)
-        fits = len(lasts) <= 1 and (not first or not firsts or first in firsts)
-        equal = (p.last_name and fold(p.last_name) == fold(m.last_name)) or (first and first in firsts)
-        return bool(fits and equal)
+        named = any(self.split(one, p.last_name)[0] == self.split(first, m.last_name)[0] for one in firsts or {""})
+        fits = len({theirs[0], ours[0]} - {""}) <= 1 and (not first or not firsts or first in firsts)
+        equal = (theirs[0] and theirs[0] == ours[0]) or (first and first in firsts)
+        return bool(fits and equal and theirs[1] == ours[1] and not named)
 
 
 firsts = st.sampled_from(["Ann", "ann", "Bob", ""])
-lasts = st.sampled_from(["Smith", "Smith", "Jones", ""])
+lasts = st.sampled_from(["Smith", "Smith", "Smith Jr.", "Smith, Junior", "Smith III", "Jones", ""])
 mails = st.sampled_from(["a@example.org", "A@example.org", "b@example.org"])
 birthdates = st.sampled_from([None, None, date(1990, 1, 1), date(2015, 5, 5)])
 theirs = st.builds(
@@ -90,6 +110,7 @@ theirs = st.builds(
     birthdate=birthdates,
     child=st.booleans(),
     emails=st.lists(mails, max_size=2).map(tuple),
+    suffix=st.sampled_from(["", "", "", "Jr.", "II", "III", "M.D."]),
 )
 locals_ = st.builds(
     Local,

@@ -20,6 +20,21 @@ _ZWNJ: Final = "\u200c"
 """Zero width non-joiner: parts words where a space would part letters too far, in Persian names."""
 _APOSTROPHES: Final = re.compile(r"['’‘`´ʼ]")
 _COMBINING_MARKS: Final = re.compile("[\u0300-\u036f]")
+_GENERATIONS: Final = {
+    "sr": 1,
+    "senior": 1,
+    "jr": 2,
+    "junior": 2,
+    "ii": 2,
+    "2nd": 2,
+    "iii": 3,
+    "3rd": 3,
+    "iv": 4,
+    "4th": 4,
+    "v": 5,
+    "5th": 5,
+}
+"""Generational suffixes, folded, by generation."""
 _LETTERS: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
 
 
@@ -111,3 +126,23 @@ def fold(text: str) -> str:
 def name_key(first_name: str, last_name: str) -> str:
     """How a full name is looked up and lists are ordered. Empty when there is no name."""
     return f"{fold(first_name)} {fold(last_name)}".strip()
+
+
+def generation(suffix: str) -> int | None:
+    """Which generation a suffix names: 1 for Sr., 2 for Jr., II and 2nd, and so on; None for another, such as M.D."""
+    return next((found for word in fold(suffix).split() if (found := _GENERATIONS.get(word))), None)
+
+
+def without_suffix(key: str) -> tuple[str, int | None]:
+    """A full name as `name_key` gives it, without the generational suffix behind it, and that one's generation."""
+    name, _, last = key.rpartition(" ")
+    found = _GENERATIONS.get(last) if name else None
+    return (name, found) if found else (key, None)
+
+
+def with_suffix(name: str, generation: int) -> list[str]:
+    """Every way in which a full name is looked up with the suffix of a generation."""
+    return [f"{name} {suffix}" for suffix, found in _GENERATIONS.items() if found == generation]
+
+
+GENERATIONS: Final = tuple(sorted(set(_GENERATIONS.values())))

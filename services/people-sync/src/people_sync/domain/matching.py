@@ -14,6 +14,10 @@ an administrator, so that nobody is overwritten or doubled.
     no common e-mail
         same name, same child flag              held, unless the birthdates differ
         same name, other child flag             held, unless the birthdates differ
+        same name but for a suffix on one side  held if the birthdates are the same
+
+A generational suffix (Jr., III), in the last name or in Planning Center's own field, belongs to the name: who has
+another one has another name, and nobody is matched whose suffix is missing on a side.
 
 A different birthdate, where both are known, always speaks against: no match by e-mail and name either. Two people
 who fit one member are both held. The outcome does not depend on the order of people or candidates.
@@ -29,7 +33,15 @@ from datetime import date
 from itertools import chain, islice
 from typing import Final, Literal, TypeAlias
 
-from people_sync.domain.canonical import email_key, fold, name_key
+from people_sync.domain.canonical import (
+    GENERATIONS,
+    email_key,
+    fold,
+    generation,
+    name_key,
+    with_suffix,
+    without_suffix,
+)
 
 HOUSEHOLD: Final = 12
 """An e-mail that more people share on either side is an office's: beside another name it says nothing."""
@@ -51,14 +63,30 @@ class Theirs:
     child: bool = False
     emails: tuple[str, ...] = ()
     """All of them, not only the primary one."""
+    suffix: str = ""
+    """Planning Center's own field; a suffix may stand in the last name as well."""
 
     def first_names(self) -> list[str]:
         """Display, legal and nickname: any of them may be the one used here."""
         return [name for name in dict.fromkeys((self.first_name, self.given_name, self.nickname)) if name]
 
+    def names(self) -> frozenset[tuple[str, int | None]]:
+        """Every full name, folded and without a generational suffix, and the suffix's generation."""
+        found = (without_suffix(name_key(first, self.last_name)) for first in self.first_names() or [""])
+        own = generation(self.suffix)
+        return frozenset((name, own or written) for name, written in found if name)
+
     def name_keys(self) -> frozenset[str]:
-        """Every way the full name may be written here."""
-        return frozenset(name_key(first, self.last_name) for first in self.first_names() or [""]) - {""}
+        """Every way the full name may be written here, with its generational suffix."""
+        return frozenset(key for name, suffix in self.names() for key in _spellings(name, suffix))
+
+    def lookup_keys(self) -> frozenset[str]:
+        """What members are looked up by, by `Local.name_key`: with a birthdate, that of somebody who differs by a
+        suffix on one side alone may be the same."""
+        if self.birthdate is None:
+            return self.name_keys()
+        others = (key for name, suffix in self.names() for other in _others(suffix) for key in _spellings(name, other))
+        return self.name_keys().union(others)
 
     def email_keys(self) -> frozenset[str]:
         """The e-mails as they are looked up."""
@@ -67,7 +95,16 @@ class Theirs:
     @property
     def name(self) -> str:
         """The display name."""
-        return f"{self.first_name} {self.last_name}".strip()
+        return " ".join(part for part in (self.first_name, self.last_name, self.suffix) if part)
+
+
+def _spellings(name: str, suffix: int | None) -> list[str]:
+    return [name] if suffix is None else with_suffix(name, suffix)
+
+
+def _others(suffix: int | None) -> Sequence[int | None]:
+    """Suffixes that may be the same person's nevertheless: one that is missing contradicts nothing."""
+    return GENERATIONS if suffix is None else (None,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +192,7 @@ class Unmatched:
 Outcome: TypeAlias = Matched | Held | Unmatched
 UNMATCHED: Final = Unmatched()
 
-_Names = Literal["same", "partial", "different"]
+_Names = Literal["same", "suffix", "partial", "different"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +250,7 @@ def match_people(
     `members`: in any order, those who are not linked and
         have an e-mail of the people that at most `HOUSEHOLD` share, whatever their name;
         have an e-mail and a name of one of the people, or a name and a birthdate;
-        have one of the people's names (`Theirs.name_keys`): of one name, child flag and birthdate `rows_needed` are
+        have one of the people's names (`Theirs.lookup_keys`): of one name, child flag and birthdate `rows_needed` are
         enough.
     `emails`: by `email_key` of the people's e-mails. `different`: (pco_id, member_id) that an administrator called
     different people.
@@ -278,24 +315,26 @@ def still_matches(person: Theirs, member: Local, different: Collection[str] = ()
 class _There:
     """A person with all keys, made once."""
 
-    __slots__ = ("emails", "names", "person")
+    __slots__ = ("emails", "keys", "names", "person")
 
     def __init__(self, person: Theirs) -> None:
         self.person = person
         self.emails = sorted(person.email_keys())
-        self.names = sorted(person.name_keys())
+        self.names = sorted(person.names(), key=lambda pair: (pair[0], pair[1] or 0))
+        self.keys = sorted(person.name_keys())
 
 
 class _Here:
     """A member with all keys, made once."""
 
-    __slots__ = ("email", "id", "local", "name")
+    __slots__ = ("email", "id", "key", "local", "name", "suffix")
 
     def __init__(self, local: Local) -> None:
         self.local = local
         self.id = local.member_id
         self.email = email_key(local.email)
-        self.name = local.name_key
+        self.key = local.name_key
+        self.name, self.suffix = without_suffix(self.key)
 
 
 class _Rows:
@@ -331,6 +370,10 @@ class _Group:
             return [self.everybody]
         return [self.exact[day] for day in (birthdate, None) if day in self.exact]
 
+    def born(self, birthdate: date | None) -> list[_Rows]:
+        """Those with the same birthdate."""
+        return [self.exact[birthdate]] if birthdate is not None and birthdate in self.exact else []
+
 
 class _Index:
     """Members who are to be had, by what they are looked up by."""
@@ -339,21 +382,28 @@ class _Index:
         self.emails = emails
         self.members: dict[str, _Here] = {}
         self.by_email: dict[str, list[_Here]] = defaultdict(list)
-        self._named: dict[tuple[str | None, str], _Group] = defaultdict(_Group)
+        self._named: dict[tuple[str | None, str, int | None], _Group] = defaultdict(_Group)
         for local in sorted(members, key=lambda local: local.member_id):
             one = self.members[local.member_id] = _Here(local)
             if one.email:
                 self.by_email[one.email].append(one)
             if one.name:
                 for email in {one.email, None}:
-                    self._named[email, one.name].add(one)
+                    self._named[email, one.name, one.suffix].add(one)
 
     def sharers(self, email: str) -> Sharers:
         return self.emails.get(email, _ALONE)
 
     def named(self, person: _There, email: str | None = None) -> list[_Group]:
         """Those of the person's name; of them those with the e-mail."""
-        return [self._named[email, name] for name in person.names if (email, name) in self._named]
+        return self._groups((email, *name) for name in person.names)
+
+    def suffixed(self, person: _There) -> list[_Group]:
+        """Those of the person's name but for a suffix that is missing on a side."""
+        return self._groups((None, name, other) for name, suffix in person.names for other in _others(suffix))
+
+    def _groups(self, keys: Iterable[tuple[str | None, str, int | None]]) -> list[_Group]:
+        return [self._named[key] for key in keys if key in self._named]
 
     def few(self, person: _There, email: str) -> list[_Here]:
         """Those to look at one by one, whatever their name: of an e-mail that one person has on each side, and of a
@@ -361,9 +411,9 @@ class _Index:
         sharers, here = self.sharers(email), self.by_email.get(email, [])
         if not sharers.shared:
             return here[:HOUSEHOLD]
-        if sharers.office or any(sharers.names_here.get(name) for name in person.names):
+        if sharers.office or any(sharers.names_here.get(key) for key in person.keys):
             return []
-        return [one for one in here[:HOUSEHOLD] if not sharers.names_there.get(one.name)]
+        return [one for one in here[:HOUSEHOLD] if not sharers.names_there.get(one.key)]
 
 
 def _sure(person: _There, index: _Index, refused: Collection[str]) -> set[str]:
@@ -372,7 +422,7 @@ def _sure(person: _There, index: _Index, refused: Collection[str]) -> set[str]:
     for email in person.emails:
         sharers = index.sharers(email)
         if sharers.shared:
-            namesakes = sum(sharers.names_here.get(name, 0) for name in person.names)
+            namesakes = sum(sharers.names_here.get(key, 0) for key in person.keys)
             groups = index.named(person, email) if namesakes == 1 else []
             rows = [one for group in groups for one in group.everybody.rows[:1]]
         else:
@@ -419,8 +469,10 @@ class _Possible:
     """Of the same name and the same shared e-mail."""
     named: Sequence[_Rows]
     """Of the same name, and no other birthdate; those with an e-mail of the person are in the other two."""
+    suffixed: Sequence[_Rows]
+    """Of the same birthdate, and the same name but for a suffix on one side; some are among `few`."""
     overlap: int
-    """How many of `named` those are."""
+    """How many are counted twice."""
 
     @classmethod
     def of(cls, person: _There, index: _Index) -> "_Possible":
@@ -436,18 +488,22 @@ class _Possible:
             if sharers.shared:
                 shared += [group.everybody for group in groups]
         named = [rows for group in index.named(person) for rows in group.possible(birthdate)]
-        return cls(person, index, few, shared, named, overlap)
+        suffixed = [rows for group in index.suffixed(person) for rows in group.born(birthdate)]
+        overlap += sum(1 + one.local.others for one in few.values() if _but_for_suffix(person, one))
+        return cls(person, index, few, shared, named, suffixed, overlap)
 
     def __iter__(self) -> Iterator[_Here]:
         yield from chain.from_iterable(rows.rows for rows in self.shared)
         yield from self.few.values()
         for rows in self.named:
             yield from (one for one in rows.rows if one.email not in self.person.emails)
+        for rows in self.suffixed:
+            yield from (one for one in rows.rows if one.id not in self.few)
 
     @property
     def weight(self) -> int:
         return (
-            sum(rows.weight for rows in (*self.shared, *self.named))
+            sum(rows.weight for rows in (*self.shared, *self.named, *self.suffixed))
             - self.overlap
             + sum(1 + one.local.others for one in self.few.values())
         )
@@ -455,10 +511,10 @@ class _Possible:
     def of_these(self, member_ids: Collection[str]) -> int:
         """How many of these members `weight` counts."""
         found = [one for member_id in member_ids if (one := self.index.members.get(member_id))]
-        return sum(one.id in self.few or self._named(one) for one in found)
+        return sum(one.id in self.few or self._named(one) or _but_for_suffix(self.person, one) for one in found)
 
     def _named(self, one: _Here) -> bool:
-        if one.name not in self.person.names:
+        if (one.name, one.suffix) not in self.person.names:
             return False
         if one.email in self.person.emails:
             return self.index.sharers(one.email or "").shared
@@ -468,7 +524,10 @@ class _Possible:
         """Why, in words."""
         if one.email in self.person.emails:
             answer = _by_email(self.person, one, self.index.sharers(one.email or ""))
-            return answer if isinstance(answer, str) else "Several people have this name and this email."
+            if isinstance(answer, str):
+                return answer
+        if _but_for_suffix(self.person, one):
+            return _suffix_differs(self.person, one)
         return _by_name(self.person.person, one.local)
 
 
@@ -476,25 +535,26 @@ def _by_email(person: _There, one: _Here, sharers: Sharers) -> str | Literal[Tru
     """Two with the same e-mail: True for a match, words for a doubt, None for somebody else."""
     names = _names(person, one)
     theirs, local = person.person, one.local
+    if _but_for_suffix(person, one) and not sharers.shared:
+        return _suffix_differs(person, one)
     if theirs.child != local.child:
         return "Same name and email, but one is a child and the other an adult." if names == "same" else None
     if _birthdates_differ(theirs, local):
         return "Same name and email, but the birthdates differ." if names == "same" else None
     both = f"{local.name} here, {theirs.name} in Planning Center."
     if not sharers.shared:
-        return f"Same email, but the names differ: {both}" if names == "different" else True
+        return f"Same email, but the names differ: {both}" if names in {"different", "suffix"} else True
     if names != "same":
         return f"An email that several people share, and the names differ: {both}"
-    namesakes_here = sum(sharers.names_here.get(name, 0) for name in person.names)
-    if namesakes_here == sharers.names_there.get(one.name) == 1:
+    namesakes_here = sum(sharers.names_here.get(key, 0) for key in person.keys)
+    if namesakes_here == sharers.names_there.get(one.key) == 1:
         return True
     return "Several people have this name and this email."
 
 
 def _by_name(person: Theirs, local: Local) -> str:
     """The doubt about two with the same name, no common e-mail and no other birthdate."""
-    same_birthdate = person.birthdate is not None and person.birthdate == local.birthdate
-    what = "Same name and birthdate" if same_birthdate else "Same name"
+    what = "Same name and birthdate" if _same_birthdate(person, local) else "Same name"
     if person.child != local.child:
         return f"{what}, but one is a child and the other an adult."
     return (
@@ -504,11 +564,25 @@ def _by_name(person: Theirs, local: Local) -> str:
     )
 
 
+def _but_for_suffix(person: _There, one: _Here) -> bool:
+    """Whether birthdate and name are the same but for a suffix that is missing on a side."""
+    return _same_birthdate(person.person, one.local) and _names(person, one) == "suffix"
+
+
+def _suffix_differs(person: _There, one: _Here) -> str:
+    both = f"{one.local.name} here, {person.person.name} in Planning Center."
+    return f"Same birthdate, and the same name but for the suffix: {both}"
+
+
 def _names(person: _There, one: _Here) -> _Names:
-    """`partial`: a first or last name is missing on a side and nothing contradicts."""
-    if one.name and one.name in person.names:
-        return "same"
-    last_there, last_here = fold(person.person.last_name), fold(one.local.last_name)
+    """`suffix`: one is missing on a side. `partial`: a first or last name is, and nothing contradicts."""
+    suffixes = [suffix for name, suffix in person.names if name == one.name]
+    if one.name and suffixes:
+        return "same" if one.suffix in suffixes else "suffix" if None in {one.suffix, *suffixes} else "different"
+    last_there, there = without_suffix(fold(person.person.last_name))
+    last_here, here = without_suffix(fold(one.local.last_name))
+    if (generation(person.person.suffix) or there) != here:
+        return "different"
     first_here = fold(one.local.first_name)
     firsts = {fold(name) for name in person.person.first_names()} or {""}
     last_fits = last_there == last_here or not last_there or not last_here
@@ -519,3 +593,7 @@ def _names(person: _There, one: _Here) -> _Names:
 
 def _birthdates_differ(person: Theirs, local: Local) -> bool:
     return person.birthdate is not None and local.birthdate is not None and person.birthdate != local.birthdate
+
+
+def _same_birthdate(person: Theirs, local: Local) -> bool:
+    return person.birthdate is not None and person.birthdate == local.birthdate
