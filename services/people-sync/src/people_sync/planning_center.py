@@ -26,16 +26,18 @@ from people_sync.domain.planning_center import (
 from people_sync.domain.values import LONGEST_KEY, impossible
 
 PEOPLE: Final = "/people/v2/people"
-INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")
+INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households", "name_suffix")
+_TEXTS: Final = ("first_name", "last_name", "given_name", "nickname", "middle_name", "gender", "status")
 FIELDS: Final = {
     "Person": (
-        *("first_name", "last_name", "given_name", "nickname", "birthdate", "gender", "child", "status", "remote_id"),
+        *(*_TEXTS, "birthdate", "child", "remote_id"),
         *("created_at", "updated_at", *INCLUDE),
     ),
     "Email": ("address", "primary"),
     "PhoneNumber": ("number", "primary"),
     "Address": (*ADDRESS_PARTS, "primary"),
     "Household": ("name", "people", "primary_contact"),
+    "NameSuffix": ("value",),
 }
 """What is read of a record, relationships included: the rest is most of an answer, and somebody's private data."""
 
@@ -97,14 +99,15 @@ def household_of(row: Resource) -> RemoteHousehold | Unread:
 
 def _person(row: Resource, included: Included) -> RemotePerson:
     attributes = row.attributes
-    _texts(row, "first_name", "last_name", "given_name", "nickname", "gender", "status")
+    _texts(row, *_TEXTS)
     _present(row, "birthdate", "child", "remote_id")
     if attributes["birthdate"] not in (None, "") and date_of(attributes["birthdate"]) is None:
         raise _Wrong("unreadable", "birthdate", "is no date")
     if not isinstance(attributes["child"], bool | None):
         raise _Wrong("unreadable", "child", "is neither yes nor no")
     for first in ("first_name", "given_name", "nickname"):
-        _key(first, name_key(attributes[first] or "", attributes["last_name"] or ""))
+        full = f"{attributes[first] or ''} {attributes['middle_name'] or ''}"
+        _key(first, name_key(full, attributes["last_name"] or ""))
     _id(row.id)
     households = [household.id for household in _whole(row, included, "households")]
     for household_id in households:
@@ -116,7 +119,26 @@ def _person(row: Resource, included: Included) -> RemotePerson:
         phones=_contacts(row, included, "phone_numbers", "number"),
         addresses=_contacts(row, included, "addresses", *ADDRESS_PARTS),
         household_ids=households,
+        suffix=_suffix(row, included),
     )
+
+
+def _suffix(row: Resource, included: Included) -> str | None:
+    """Jr. and the like, a record of its own. It decides nothing but matching, so an answer without it will do."""
+    if not row.has_relationship("name_suffix"):
+        return None
+    try:
+        identifier = row.to_one("name_suffix")
+    except UnexpectedAnswer:
+        raise _Wrong("unreadable", "name_suffix", "has an unexpected form") from None
+    if identifier is None:
+        return None
+    suffix = included.get(identifier)
+    if suffix is None:
+        raise _Wrong("incomplete", "name_suffix")
+    _texts(suffix, "value")
+    value: str | None = suffix.attributes["value"]
+    return value
 
 
 def _household(row: Resource) -> RemoteHousehold:

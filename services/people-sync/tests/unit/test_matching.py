@@ -177,6 +177,23 @@ def test_the_same_name_of_a_child_and_an_adult_is_held_unless_the_birthdates_dif
     assert one(replace(child, birthdate=date(2015, 1, 1)), replace(HERE, birthdate=date(1985, 1, 1))) == UNMATCHED
 
 
+def test_the_middle_name_may_be_part_of_the_first_name_here() -> None:
+    person = replace(ANN, middle_name="Marie")
+    for first in ("Ann", "Ann Marie", "Ann M."):
+        assert one(person, replace(HERE, first_name=first)) == Matched("m1")
+    assert held_for(one(person, replace(HERE, first_name="Ann Louise"))) == {"m1"}
+
+
+def test_whoever_is_inactive_there_is_not_silently_the_match() -> None:
+    inactive = replace(ANN, active=False)
+    assert one(inactive, HERE) == Matched("m1", inactive=True)
+    assert one(inactive, replace(HERE, active=False)) == Matched("m1")
+    assert one(ANN, replace(HERE, active=False)) == Matched("m1")
+    outcome = one(replace(inactive, emails=()), HERE)
+    assert isinstance(outcome, Held)
+    assert outcome.reasons == ("Same name, but no email to be sure.", "Inactive in Planning Center, active here.")
+
+
 BORN = date(1990, 1, 1)
 
 

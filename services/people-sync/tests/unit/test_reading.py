@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pco_client.jsonapi import Document, document
-from people_sync.domain.planning_center import ADDRESS_PARTS, RemoteHousehold, RemotePerson, Unread, remote_person
+from people_sync.domain.planning_center import (
+    ADDRESS_PARTS,
+    RemoteHousehold,
+    RemotePerson,
+    Unread,
+    person_from_snapshot,
+    remote_person,
+    to_match,
+)
 from people_sync.planning_center import FIELDS, INCLUDE, household_of, person_of
 
 Body = dict[str, Any]
@@ -20,6 +28,7 @@ PERSON = {
     "last_name": "Smith",
     "given_name": None,
     "nickname": None,
+    "middle_name": "Marie",
     "birthdate": "1990-02-03",
     "gender": "Female",
     "child": False,
@@ -44,9 +53,13 @@ def person() -> Body:
             "type": "Person",
             "id": "1",
             "attributes": deepcopy(PERSON),
-            "relationships": {name: linkage(kind, "5") for name, kind in TYPES.items()},
+            "relationships": {name: linkage(kind, "5") for name, kind in TYPES.items()}
+            | {"name_suffix": {"data": {"type": "NameSuffix", "id": "5"}}},
         },
-        "included": [{"type": kind, "id": "5", "attributes": deepcopy(CONTACTS[name])} for name, kind in TYPES.items()],
+        "included": [
+            *({"type": kind, "id": "5", "attributes": deepcopy(CONTACTS[name])} for name, kind in TYPES.items()),
+            {"type": "NameSuffix", "id": "5", "attributes": {"value": "Jr."}},
+        ],
     }
 
 
@@ -82,6 +95,8 @@ def test_whole_answers_are_read() -> None:
     found = read(person())
     assert isinstance(found, RemotePerson)
     assert (found.values.email, found.values.phone, found.household_ids) == ("ann@example.org", "212 555 0143", ("5",))
+    assert (found.middle_name, found.suffix, to_match(found).name) == ("Marie", "Jr.", "Ann Marie Smith Jr.")
+    assert person_from_snapshot(found.to_json()) == found
     home = read_household(household())
     assert isinstance(home, RemoteHousehold)
     assert (home.name, home.person_ids, home.primary_contact_id) == ("Smith", ("1", "2"), "1")
@@ -109,7 +124,8 @@ def absent_from_a_person() -> list[tuple[str, Callable[[Body], Any]]]:
         *((f"no relationship {name}", unnamed(name)) for name in TYPES),
         *((f"no data of {name}", empty(name, {"links": {}})) for name in TYPES),
         *((f"null for {name}", empty(name, {"data": None})) for name in TYPES),
-        *((f"{kind} not included", dropped(kind)) for kind in TYPES.values()),
+        *((f"{kind} not included", dropped(kind)) for kind in (*TYPES.values(), "NameSuffix")),
+        ("no NameSuffix.value", part("NameSuffix", "value")),
         *((f"no {kind}.{name}", part(kind, name)) for name_, kind in TYPES.items() for name in CONTACTS[name_]),
         ("no attributes", lambda body: body["data"].pop("attributes")),
         ("no relationships", lambda body: body["data"].pop("relationships")),
@@ -149,6 +165,23 @@ def test_what_is_absent_of_a_household_is_not_empty(damage: Callable[[Body], Any
     assert (found.pco_id, found.why) == ("9", "incomplete")
 
 
+@pytest.mark.parametrize("relationship", [None, {}, {"data": None}])
+def test_a_suffix_decides_nothing_but_matching_and_may_be_absent(relationship: Any) -> None:
+    body = person()
+    body["data"]["relationships"]["name_suffix"] = relationship
+    found = read(body)
+    assert isinstance(found, RemotePerson)
+    assert found.suffix is None
+
+
+def test_a_snapshot_of_an_older_version_is_read() -> None:
+    found = read(person())
+    assert isinstance(found, RemotePerson)
+    snapshot = found.to_json()
+    del snapshot["middle_name"], snapshot["suffix"]
+    assert person_from_snapshot(snapshot).values == found.values
+
+
 def test_empty_is_empty() -> None:
     body = person()
     body["data"]["relationships"] = {name: {"data": []} for name in TYPES}
@@ -172,7 +205,7 @@ def parts() -> list[tuple[str, Callable[[Body, Any], Any]]]:
         return lambda body, value: included(body, kind)["attributes"].update({name: value})
 
     return [
-        *((name, own(name)) for name in ("first_name", "last_name", "given_name", "nickname")),
+        *((name, own(name)) for name in ("first_name", "last_name", "given_name", "nickname", "middle_name")),
         ("Email.address", part("Email", "address")),
     ]
 
@@ -192,7 +225,7 @@ def test_a_text_that_cannot_exist_makes_one_person_unreadable(put: Callable[[Bod
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("Person", "gender"), ("Person", "status"), ("PhoneNumber", "number")]
+    [("Person", "gender"), ("Person", "status"), ("PhoneNumber", "number"), ("NameSuffix", "value")]
     + [("Address", part) for part in ADDRESS_PARTS],
 )
 @pytest.mark.parametrize("value", [value for value in TEXTS if value != "\ufdfa" * 900], ids=lambda one: repr(one)[:12])

@@ -65,10 +65,17 @@ class Theirs:
     """All of them, not only the primary one."""
     suffix: str = ""
     """Planning Center's own field; a suffix may stand in the last name as well."""
+    middle_name: str = ""
+    active: bool = True
 
     def first_names(self) -> list[str]:
-        """Display, legal and nickname: any of them may be the one used here."""
-        return [name for name in dict.fromkeys((self.first_name, self.given_name, self.nickname)) if name]
+        """Display, legal and nickname, the first two with the middle name or its initial too: any of them may be the
+        one used here."""
+        names = [self.first_name, self.given_name, self.nickname]
+        if self.middle_name:
+            middles = (self.middle_name, self.middle_name[0])
+            names += [f"{first} {middle}" for first in names[:2] if first for middle in middles]
+        return [name for name in dict.fromkeys(names) if name]
 
     def names(self) -> frozenset[tuple[str, int | None]]:
         """Every full name, folded and without a generational suffix, and the suffix's generation."""
@@ -94,8 +101,8 @@ class Theirs:
 
     @property
     def name(self) -> str:
-        """The display name."""
-        return " ".join(part for part in (self.first_name, self.last_name, self.suffix) if part)
+        """The display name, with middle name and suffix."""
+        return " ".join(part for part in (self.first_name, self.middle_name, self.last_name, self.suffix) if part)
 
 
 def _spellings(name: str, suffix: int | None) -> list[str]:
@@ -128,6 +135,7 @@ class Local:
     email: str | None = None
     linked: bool = False
     """Already tied to somebody in Planning Center: no candidate, but counts among those who share an e-mail."""
+    active: bool = True
     others: int = 0
     """How many further unlinked members of the same name, child flag and birthdate this row stands for: see
     `rows_needed`."""
@@ -156,6 +164,9 @@ class Matched:
     """The same person, without doubt."""
 
     member_id: str
+    inactive: bool = False
+    """The person is inactive there and the member active here: agreeing on the rest changes that on a side, so it is
+    asked or counted with the first match."""
 
     @property
     def member_ids(self) -> tuple[str, ...]:
@@ -268,7 +279,7 @@ def match_people(
     for pco_id, person in asked.items():
         if len(sure[pco_id]) == 1 and sure[pco_id] <= taken:
             (member_id,) = sure[pco_id]
-            outcomes[pco_id] = Matched(member_id)
+            outcomes[pco_id] = Matched(member_id, inactive=_only_inactive(person.person, free[member_id]))
         else:
             outcomes[pco_id] = _held(person, left, sure[pco_id] - taken, refused[pco_id], several=len(sure[pco_id]) > 1)
     return outcomes
@@ -449,7 +460,7 @@ def _held(
     possible = _Possible.of(person, index)
     for one in islice(possible, len(left_out) + SHOWN):
         if one.id not in left_out and len(shown) < max(SHOWN, len(rivals)):
-            shown.append(Candidate(one.id, (possible.reason(one),)))
+            shown.append(Candidate(one.id, possible.reasons(one)))
     if not shown:
         return UNMATCHED
     total = len(rivals) + possible.weight - possible.of_these(left_out)
@@ -520,8 +531,12 @@ class _Possible:
             return self.index.sharers(one.email or "").shared
         return not _birthdates_differ(self.person.person, one.local)
 
-    def reason(self, one: _Here) -> str:
-        """Why, in words."""
+    def reasons(self, one: _Here) -> tuple[str, ...]:
+        """Why, in words, and what else to know before an answer."""
+        inactive = ("Inactive in Planning Center, active here.",) * _only_inactive(self.person.person, one.local)
+        return (self._reason(one), *inactive)
+
+    def _reason(self, one: _Here) -> str:
         if one.email in self.person.emails:
             answer = _by_email(self.person, one, self.index.sharers(one.email or ""))
             if isinstance(answer, str):
@@ -593,6 +608,10 @@ def _names(person: _There, one: _Here) -> _Names:
 
 def _birthdates_differ(person: Theirs, local: Local) -> bool:
     return person.birthdate is not None and local.birthdate is not None and person.birthdate != local.birthdate
+
+
+def _only_inactive(person: Theirs, local: Local) -> bool:
+    return local.active and not person.active
 
 
 def _same_birthdate(person: Theirs, local: Local) -> bool:

@@ -57,6 +57,8 @@ class RemotePerson:
     household_ids: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
     """All of them: matching looks at every one."""
+    middle_name: str | None = None
+    suffix: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `from_snapshot` reads back."""
@@ -70,6 +72,8 @@ class RemotePerson:
             "contacts": dict(self.contacts),
             "household_ids": list(self.household_ids),
             "emails": list(self.emails),
+            "middle_name": self.middle_name,
+            "suffix": self.suffix,
         }
 
     @property
@@ -114,6 +118,9 @@ def person_from_snapshot(snapshot: Mapping[str, Any]) -> RemotePerson:
         contacts=snapshot["contacts"],
         household_ids=tuple(snapshot["household_ids"]),
         emails=tuple(snapshot["emails"]),
+        # Snapshots of an older version have neither.
+        middle_name=snapshot.get("middle_name"),
+        suffix=snapshot.get("suffix"),
     )
 
 
@@ -139,6 +146,7 @@ def remote_person(
     phones: Iterable[Contact] = (),
     addresses: Iterable[Contact] = (),
     household_ids: Iterable[str] = (),
+    suffix: str | None = None,
 ) -> RemotePerson:
     """A person as read from the People API (version 2026-06-04), with the contacts that came with it.
 
@@ -167,6 +175,8 @@ def remote_person(
         contacts={name: contact.id for name, contact in found.items() if contact},
         household_ids=tuple(sorted(household_ids, key=int)),
         emails=tuple(one for contact in emails if (one := _text(contact.attributes.get("address")))),
+        middle_name=_text(attributes.get("middle_name")),
+        suffix=suffix,
     )
 
 
@@ -227,6 +237,9 @@ def to_match(person: RemotePerson) -> Theirs:
         birthdate=person.values.birthdate,
         child=person.values.child,
         emails=person.emails,
+        suffix=person.suffix or "",
+        middle_name=person.middle_name or "",
+        active=person.active,
     )
 
 
