@@ -194,6 +194,61 @@ def test_whoever_is_inactive_there_is_not_silently_the_match() -> None:
     assert outcome.reasons == ("Same name, but no email to be sure.", "Inactive in Planning Center, active here.")
 
 
+LILY = Theirs("5", "Lily", "Smith", birthdate=date(2015, 5, 5), child=True)
+LILY_HERE = Local("m5", "Lily", "Smith", birthdate=date(2015, 5, 5), child=True)
+AT_HOME = [
+    ({"household_members": frozenset({"m1"})}, {"family_members": frozenset({"m1", "m5"})}),
+    ({"family_ids": frozenset({"f1"})}, {"family_ids": frozenset({"f0", "f1"})}),
+]
+
+
+@pytest.mark.parametrize(("there", "here"), AT_HOME, ids=["a parent is linked", "the family is linked"])
+def test_a_child_without_an_email_is_known_by_name_birthdate_and_family(
+    there: dict[str, frozenset[str]], here: dict[str, frozenset[str]]
+) -> None:
+    child, member = replace(LILY, **there), replace(LILY_HERE, **here)  # type: ignore[arg-type]
+    assert one(child, member) == Matched("m5")
+    assert one(replace(child, emails=(MAIL,)), member) == Matched("m5")
+    assert one(child, replace(member, email=MAIL)) == Matched("m5")
+    assert still_matches(child, member)
+    assert not still_matches(LILY, member)
+    assert held_for(one(LILY, member)) == {"m5"}
+    assert held_for(one(child, LILY_HERE)) == {"m5"}
+    assert held_for(one(replace(child, emails=("her@example.org",)), replace(member, email=MAIL))) == {"m5"}
+    assert held_for(one(replace(child, birthdate=None), member)) == {"m5"}
+    assert held_for(one(replace(child, child=False), replace(member, child=False))) == {"m5"}
+    assert held_for(one(replace(child, child=False), member)) == {"m5"}
+    assert one(replace(child, birthdate=date(2015, 5, 6)), member) == UNMATCHED
+    assert one(replace(child, first_name="Rose"), member) == UNMATCHED
+    twice = matched([child, replace(child, pco_id="6")], [member])
+    assert [held_for(outcome) for outcome in twice.values()] == [{"m5"}, {"m5"}]
+    assert held_for(one(child, member, replace(member, member_id="m6"))) == {"m5", "m6"}
+    assert matched([child], [member], different=[("5", "m5")]) == {"5": UNMATCHED}
+
+
+def test_children_are_matched_in_one_batch_with_their_parents() -> None:
+    child = replace(LILY, household_people=frozenset({"1", "5"}))
+    member = replace(LILY_HERE, family_members=frozenset({"m1", "m5"}))
+    assert matched([child, ANN], [HERE, member]) == {"1": Matched("m1"), "5": Matched("m5")}
+
+
+def test_whoever_was_added_again_is_tied_to_the_counterpart_of_the_deleted_one() -> None:
+    former = replace(ANN, deleted_here=True)
+    assert one(former, HERE) == Matched("m1")
+    assert one(former) == UNMATCHED
+    outcome = one(replace(former, emails=()), HERE)
+    assert isinstance(outcome, Held)
+    assert outcome.reasons[1:] == ("Linked before to a member who was deleted here.",)
+
+
+def test_whose_counterpart_is_gone_is_tied_to_the_one_created_again_there() -> None:
+    orphan = replace(HERE, gone=True)
+    assert one(ANN, orphan) == Matched("m1")
+    outcome = one(replace(ANN, emails=()), orphan)
+    assert isinstance(outcome, Held)
+    assert outcome.reasons[1:] == ("Linked before to somebody who is gone in Planning Center.",)
+
+
 BORN = date(1990, 1, 1)
 
 

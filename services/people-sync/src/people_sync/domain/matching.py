@@ -15,6 +15,8 @@ an administrator, so that nobody is overwritten or doubled.
         same name, same child flag              held, unless the birthdates differ
         same name, other child flag             held, unless the birthdates differ
         same name but for a suffix on one side  held if the birthdates are the same
+    children, an e-mail on one side at most
+        same name, full birthdate and family    match
 
 A generational suffix (Jr., III), in the last name or in Planning Center's own field, belongs to the name: who has
 another one has another name, and nobody is matched whose suffix is missing on a side.
@@ -67,6 +69,16 @@ class Theirs:
     """Planning Center's own field; a suffix may stand in the last name as well."""
     middle_name: str = ""
     active: bool = True
+    household_members: frozenset[str] = frozenset()
+    """Ids of members who are linked to people of this person's households."""
+    household_people: frozenset[str] = frozenset()
+    """Planning Center's ids of the people of these households: whoever of them is matched in the same batch counts as
+    linked."""
+    family_ids: frozenset[str] = frozenset()
+    """Ids of families that are linked to these households."""
+    deleted_here: bool = False
+    """Linked to a member who was deleted here. Asked about so that somebody added again is tied to them: whoever is
+    `Unmatched` stays as they are, and nobody new is made of them."""
 
     def first_names(self) -> list[str]:
         """Display, legal and nickname, the first two with the middle name or its initial too: any of them may be the
@@ -136,6 +148,11 @@ class Local:
     linked: bool = False
     """Already tied to somebody in Planning Center: no candidate, but counts among those who share an e-mail."""
     active: bool = True
+    family_ids: frozenset[str] = frozenset()
+    family_members: frozenset[str] = frozenset()
+    """Ids of the members of these families."""
+    gone: bool = False
+    """Was linked to somebody who is gone there: to be had, since somebody there may have been created again."""
     others: int = 0
     """How many further unlinked members of the same name, child flag and birthdate this row stands for: see
     `rows_needed`."""
@@ -274,6 +291,11 @@ def match_people(
     index = _Index(free.values(), emails)
     sure = {pco_id: _sure(person, index, refused[pco_id]) for pco_id, person in asked.items()}
     taken = _taken(sure)
+    linked = {pco_id: member_id for pco_id, (member_id, *_) in _single(sure).items() if member_id in taken}
+    for pco_id, person in asked.items():
+        if not sure[pco_id]:
+            sure[pco_id] = _child_of_the_family(person, index, refused[pco_id] | taken, linked)
+    taken = _taken(sure)
     outcomes: dict[str, Outcome] = {}
     left = _Index((local for local in free.values() if local.member_id not in taken), emails) if taken else index
     for pco_id, person in asked.items():
@@ -315,6 +337,7 @@ def match_all(
 def still_matches(person: Theirs, member: Local, different: Collection[str] = ()) -> bool:
     """Whether the two alone match: of a match that was made earlier, whether both are still whom it was made for.
 
+    Both with what their families say (`household_members`, `family_members` and so on), where it was made by that.
     `different`: ids of members whom an administrator called somebody else than the person.
     """
     by_email = {key: [member] for key in person.email_keys() & {email_key(member.email)}}
@@ -442,6 +465,31 @@ def _sure(person: _There, index: _Index, refused: Collection[str]) -> set[str]:
     return found
 
 
+def _child_of_the_family(
+    person: _There, index: _Index, left_out: Collection[str], linked: Mapping[str, str]
+) -> set[str]:
+    """The child here with the same full name and the same full birthdate in the same family, where one of the two has
+    no e-mail: the same family is one that is linked, or has somebody who is."""
+    theirs = person.person
+    if not theirs.child or not _year_known(theirs.birthdate):
+        return set()
+    relatives = theirs.household_members | {linked[one] for one in theirs.household_people if one in linked}
+    same = [one for group in index.named(person) for rows in group.born(theirs.birthdate) for one in rows.rows[:SHOWN]]
+    return {
+        one.id
+        for one in same
+        if one.local.child
+        and _year_known(one.local.birthdate)
+        and one.id not in left_out
+        and not (person.emails and one.email)
+        and not (relatives.isdisjoint(one.local.family_members) and theirs.family_ids.isdisjoint(one.local.family_ids))
+    }
+
+
+def _single(sure: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
+    return {pco_id: members for pco_id, members in sure.items() if len(members) == 1}
+
+
 def _taken(sure: Mapping[str, Collection[str]]) -> set[str]:
     """Let people compete for members: one for sure takes the member, several hold it against all of them."""
     claims = Counter(member_id for members in sure.values() for member_id in members)
@@ -533,8 +581,13 @@ class _Possible:
 
     def reasons(self, one: _Here) -> tuple[str, ...]:
         """Why, in words, and what else to know before an answer."""
-        inactive = ("Inactive in Planning Center, active here.",) * _only_inactive(self.person.person, one.local)
-        return (self._reason(one), *inactive)
+        person, local = self.person.person, one.local
+        known = {
+            "Inactive in Planning Center, active here.": _only_inactive(person, local),
+            "Linked before to a member who was deleted here.": person.deleted_here,
+            "Linked before to somebody who is gone in Planning Center.": local.gone,
+        }
+        return (self._reason(one), *(sentence for sentence, true in known.items() if true))
 
     def _reason(self, one: _Here) -> str:
         if one.email in self.person.emails:
@@ -608,6 +661,10 @@ def _names(person: _There, one: _Here) -> _Names:
 
 def _birthdates_differ(person: Theirs, local: Local) -> bool:
     return person.birthdate is not None and local.birthdate is not None and person.birthdate != local.birthdate
+
+
+def _year_known(birthdate: date | None) -> bool:
+    return birthdate is not None
 
 
 def _only_inactive(person: Theirs, local: Local) -> bool:
