@@ -1,7 +1,9 @@
+from datetime import date
+
 import pytest
 
 from contracts.people import Address
-from people_sync.domain.canonical import canonical, email_key, fold, name_key, same, text_key
+from people_sync.domain.canonical import canonical, email_key, fold, identical, name_key, same, text_key
 from people_sync.domain.values import Value
 
 
@@ -79,6 +81,17 @@ def test_a_zero_width_non_joiner_is_a_space() -> None:
 )
 def test_a_typed_difference_is_a_change(field: str, one: Value, other: Value) -> None:
     assert not same(field, one, other, "US")
+
+
+def test_the_year_1885_means_that_it_is_unknown() -> None:
+    unknown = date(1885, 5, 3)
+    for year in (1885, 1990, 2020):
+        assert same("birthdate", unknown, date(year, 5, 3), "US")
+        assert same("birthdate", date(year, 5, 3), unknown, "US")
+    assert not same("birthdate", unknown, date(1990, 5, 4), "US")
+    assert not same("birthdate", date(1990, 5, 3), date(1991, 5, 3), "US")
+    assert not same("birthdate", unknown, None, "US")
+    assert not identical("birthdate", unknown, date(1990, 5, 3), "US")
 
 
 def test_a_local_number_is_read_with_the_churchs_country() -> None:

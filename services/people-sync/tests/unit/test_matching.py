@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from people_sync.domain.canonical import email_key
+from people_sync.domain.canonical import email_key, same
 from people_sync.domain.matching import (
     SHOWN,
     UNMATCHED,
@@ -192,6 +192,18 @@ def test_whoever_is_inactive_there_is_not_silently_the_match() -> None:
     outcome = one(replace(inactive, emails=()), HERE)
     assert isinstance(outcome, Held)
     assert outcome.reasons == ("Same name, but no email to be sure.", "Inactive in Planning Center, active here.")
+
+
+def test_a_birthdate_without_a_year_contradicts_no_year() -> None:
+    unknown, known = date(1885, 3, 1), date(1990, 3, 1)
+    for there, here in ((unknown, known), (known, unknown), (unknown, unknown)):
+        assert one(replace(ANN, birthdate=there), replace(HERE, birthdate=here)) == Matched("m1")
+        outcome = one(replace(ANN, emails=(), birthdate=there), replace(HERE, birthdate=here))
+        assert isinstance(outcome, Held)
+        assert outcome.reasons == ("Same name and birthday, of unknown year, but no email to be sure.",)
+        child = replace(LILY, birthdate=there, family_ids=frozenset("f"))
+        assert held_for(one(child, replace(LILY_HERE, birthdate=here, family_ids=frozenset("f")))) == {"m5"}
+    assert one(replace(ANN, emails=(), birthdate=unknown), replace(HERE, birthdate=date(1990, 3, 2))) == UNMATCHED
 
 
 LILY = Theirs("5", "Lily", "Smith", birthdate=date(2015, 5, 5), child=True)
@@ -389,7 +401,7 @@ def test_a_query_may_give_as_many_rows_as_are_needed_and_count_the_rest() -> Non
 firsts = st.sampled_from(["Ann", "ann", "Bob", "Lily", ""])
 lasts = st.sampled_from(["Smith", "Smith Jr.", "Jones", ""])
 mails = st.sampled_from(["a@example.org", "A@example.org", "b@example.org"])
-birthdates = st.sampled_from([None, date(1990, 1, 1), date(2015, 5, 5)])
+birthdates = st.sampled_from([None, date(1990, 1, 1), date(2015, 5, 5), date(1885, 5, 5)])
 theirs = st.builds(
     Theirs,
     pco_id=st.just(""),
@@ -440,7 +452,9 @@ def test_a_match_is_safe(people: list[Theirs], members: list[Local]) -> None:
             assert member.child == person.child, "a child became an adult"
             assert still_matches(person, member), "what nobody has changed since"
             assert (member.email or "").casefold() in person.email_keys()
-            assert None in {member.birthdate, person.birthdate} or member.birthdate == person.birthdate
+            assert None in {member.birthdate, person.birthdate} or same(
+                "birthdate", member.birthdate, person.birthdate, "US"
+            )
             owners = [m for m in members if m.email and m.email.casefold() == (member.email or "").casefold()]
             if len(owners) > 1:
                 assert member.name_key in person.name_keys()
@@ -458,7 +472,11 @@ def test_nobody_is_doubled_without_asking(people: list[Theirs], members: list[Lo
         if outcomes[person.pco_id] != UNMATCHED:
             continue
         for member in members:
-            apart = person.birthdate and member.birthdate and person.birthdate != member.birthdate
+            apart = (
+                person.birthdate
+                and member.birthdate
+                and not same("birthdate", person.birthdate, member.birthdate, "US")
+            )
             if member.linked or member.member_id in taken or apart:
                 continue
             assert not member.name_key or member.name_key not in person.name_keys()

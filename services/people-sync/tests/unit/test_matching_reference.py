@@ -51,7 +51,7 @@ class Reference:
         """The same child of the same family, an e-mail on one side at most."""
         relatives = p.household_members | {linked[one] for one in p.household_people if one in linked}
         family = bool(relatives & m.family_members or p.family_ids & m.family_ids)
-        born = p.birthdate is not None and p.birthdate == m.birthdate
+        born = p.birthdate is not None and p.birthdate == m.birthdate and p.birthdate.year != 1885
         refused = m.linked or (p.pco_id, m.member_id) in self.different
         alike = p.child and m.child and born and self.same_name(p, m) and not (p.email_keys() and m.email)
         return alike and family and not refused
@@ -65,8 +65,7 @@ class Reference:
             found = self.by_email(p, m, mail)
         else:
             found = False if self.same_name(p, m) and not self.apart(p, m) else None
-        born = p.birthdate is not None and p.birthdate == m.birthdate
-        return False if found is None and born and self.one_suffix(p, m) else found
+        return False if found is None and self.born(p, m) and self.one_suffix(p, m) else found
 
     def by_email(self, p: Theirs, m: Local, mail: str) -> bool | None:
         here = [one for one in self.members if email_key(one.email) == mail]
@@ -104,7 +103,15 @@ class Reference:
 
     @staticmethod
     def apart(p: Theirs, m: Local) -> bool:
-        return bool(p.birthdate and m.birthdate and p.birthdate != m.birthdate)
+        return bool(p.birthdate and m.birthdate) and not Reference.born(p, m)
+
+    @staticmethod
+    def born(p: Theirs, m: Local) -> bool:
+        """On the same day, and in the same year unless a side does not know it."""
+        if p.birthdate is None or m.birthdate is None:
+            return False
+        days = {(one.month, one.day) for one in (p.birthdate, m.birthdate)}
+        return len(days) == 1 and len({p.birthdate.year, m.birthdate.year} - {1885}) <= 1
 
     def incomplete(self, p: Theirs, m: Local) -> bool:
         """Something is missing, nothing contradicts, something is equal."""
@@ -120,7 +127,7 @@ class Reference:
 firsts = st.sampled_from(["Ann", "ann", "Bob", ""])
 lasts = st.sampled_from(["Smith", "Smith", "Smith Jr.", "Smith, Junior", "Smith III", "Jones", ""])
 mails = st.sampled_from(["a@example.org", "A@example.org", "b@example.org"])
-birthdates = st.sampled_from([None, None, date(1990, 1, 1), date(2015, 5, 5)])
+birthdates = st.sampled_from([None, None, date(1990, 1, 1), date(2015, 5, 5), date(1885, 5, 5), date(2016, 5, 5)])
 theirs = st.builds(
     Theirs,
     pco_id=st.just(""),

@@ -107,6 +107,13 @@ def test_a_child_born_today_where_it_is_tomorrow_already_is_fine() -> None:
     assert [field for field, _ in problems({"birthdate": date(2026, 1, 7)}, None, TODAY)] == ["birthdate"]
 
 
+@pytest.mark.parametrize(("day", "fine"), [((1884, 12, 31), False), ((1885, 1, 1), True), ((20, 5, 3), False)])
+def test_no_birthdate_lies_before_what_planning_center_knows(day: tuple[int, int, int], fine: bool) -> None:
+    found = problems({"birthdate": date(*day)}, None, TODAY)
+    assert [field for field, _ in found] == ([] if fine else ["birthdate"])
+    assert fine or "before 1885" in found[0][1]
+
+
 @pytest.mark.parametrize(
     ("theirs", "agreed"),
     [

@@ -8,6 +8,7 @@ Re-capitalising a name is a change: somebody typed it.
 import re
 import unicodedata
 from collections.abc import Hashable
+from datetime import date
 from functools import lru_cache
 from typing import Final
 
@@ -39,7 +40,7 @@ _LETTERS: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ
 
 
 def canonical(field: str, value: Value, country: str) -> Hashable:
-    """Two values of a field are equal if and only if this is. None stands for empty.
+    """Two values of a field are `identical` if and only if this is equal. None stands for empty.
 
     `country`: the church's own, ISO 3166-1 alpha-2.
     """
@@ -57,8 +58,43 @@ def canonical(field: str, value: Value, country: str) -> Hashable:
 
 
 def same(field: str, one: Value, other: Value, country: str) -> bool:
-    """Whether two values of a field are equal but for formatting."""
+    """Whether two values of a field agree: equal but for formatting, or birthdates of which one has no year.
+
+    Not transitive: 1885-05-03 agrees with every third of May, and these do not agree with each other.
+    """
+    keys = canonical(field, one, country), canonical(field, other, country)
+    return keys[0] == keys[1] or same_day(*keys)
+
+
+def identical(field: str, one: Value, other: Value, country: str) -> bool:
+    """Whether two values of a field are equal but for formatting: whether a value that was written is there."""
     return one == other or canonical(field, one, country) == canonical(field, other, country)
+
+
+YEAR_UNKNOWN: Final = 1885
+"""How Planning Center stores a birthdate without a year (its help, 220345848 and 204263114)."""
+EARLIEST: Final = date(1885, 1, 1)
+"""No date before it is valid there (planningcenter/developers#454)."""
+
+
+def year_known(value: object) -> bool:
+    """Whether this is a birthdate with a year of its own."""
+    return isinstance(value, date) and value.year != YEAR_UNKNOWN
+
+
+def same_day(one: object, other: object) -> bool:
+    """Whether two birthdates have one month and day, and one of them no year that could contradict."""
+    return (
+        isinstance(one, date)
+        and isinstance(other, date)
+        and (one.month, one.day) == (other.month, other.day)
+        and not (year_known(one) and year_known(other))
+    )
+
+
+def nothing_new(value: object, was: object) -> bool:
+    """Whether a value, as `canonical` gives it, says nothing beyond a former one: equal, or without its year."""
+    return value == was or (same_day(value, was) and not year_known(value))
 
 
 @lru_cache(maxsize=4_096)

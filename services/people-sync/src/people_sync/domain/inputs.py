@@ -7,9 +7,13 @@ from typing import Any, Final
 import phonenumbers
 
 from contracts.people import Address
-from people_sync.domain.canonical import fold
+from people_sync.domain.canonical import EARLIEST, fold
 from people_sync.domain.values import LONGEST_KEY, impossible
 
+_TOO_EARLY: Final = (
+    "lies before 1885, and Planning Center knows no earlier date: give all four digits of the year, or 1885 if it is "
+    "not known"
+)
 _NEVER_EMPTY: Final = {"first_name": "a first name", "last_name": "a last name", "child": "true or false"}
 
 
@@ -41,8 +45,8 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     # A day of slack: it may be tomorrow already where the caller is.
     if birthdate and birthdate > today + timedelta(days=1):
         found.append(("birthdate", "lies in the future: give the day of birth"))
-    if birthdate and birthdate.year < 1850:
-        found.append(("birthdate", "lies before 1850: give the day of birth with all four digits of the year"))
+    if birthdate and birthdate < EARLIEST:
+        found.append(("birthdate", _TOO_EARLY))
     return found
 
 

@@ -21,7 +21,8 @@ an administrator, so that nobody is overwritten or doubled.
 A generational suffix (Jr., III), in the last name or in Planning Center's own field, belongs to the name: who has
 another one has another name, and nobody is matched whose suffix is missing on a side.
 
-A different birthdate, where both are known, always speaks against: no match by e-mail and name either. Two people
+A different birthdate, where both are known, always speaks against: no match by e-mail and name either. Where
+a side has no year (1885), month and day count alone. Two people
 who fit one member are both held. The outcome does not depend on the order of people or candidates.
 
 One e-mail or one name may be shared by thousands: members are looked up, never gone through, and a held match names
@@ -37,12 +38,15 @@ from typing import Final, Literal, TypeAlias
 
 from people_sync.domain.canonical import (
     GENERATIONS,
+    YEAR_UNKNOWN,
     email_key,
     fold,
     generation,
     name_key,
+    same_day,
     with_suffix,
     without_suffix,
+    year_known,
 )
 
 HOUSEHOLD: Final = 12
@@ -388,25 +392,35 @@ class _Rows:
 class _Group:
     """Members of one name, in all and by birthdate."""
 
-    __slots__ = ("everybody", "exact")
+    __slots__ = ("by_day", "everybody", "exact")
 
     def __init__(self) -> None:
         self.everybody = _Rows()
-        self.exact: dict[date | None, _Rows] = defaultdict(_Rows)
+        self.exact: dict[tuple[int, int, int] | None, _Rows] = defaultdict(_Rows)
+        self.by_day: dict[tuple[int, int], _Rows] = defaultdict(_Rows)
 
     def add(self, one: _Here) -> None:
         self.everybody.add(one)
-        self.exact[one.local.birthdate].add(one)
+        day = one.local.birthdate
+        self.exact[(day.year, day.month, day.day) if day else None].add(one)
+        if day:
+            self.by_day[day.month, day.day].add(one)
 
     def possible(self, birthdate: date | None) -> list[_Rows]:
         """Those whose birthdate does not contradict, the surest first; nobody twice."""
         if birthdate is None:
             return [self.everybody]
-        return [self.exact[day] for day in (birthdate, None) if day in self.exact]
+        return [*self.born(birthdate), *([self.exact[None]] if None in self.exact else [])]
 
     def born(self, birthdate: date | None) -> list[_Rows]:
-        """Those with the same birthdate."""
-        return [self.exact[birthdate]] if birthdate is not None and birthdate in self.exact else []
+        """Those with the same birthdate, as far as both years are known."""
+        if birthdate is None:
+            return []
+        day = birthdate.month, birthdate.day
+        if not year_known(birthdate):
+            return [self.by_day[day]] if day in self.by_day else []
+        days = ((birthdate.year, *day), (YEAR_UNKNOWN, *day))
+        return [self.exact[one] for one in days if one in self.exact]
 
 
 class _Index:
@@ -471,7 +485,7 @@ def _child_of_the_family(
     """The child here with the same full name and the same full birthdate in the same family, where one of the two has
     no e-mail: the same family is one that is linked, or has somebody who is."""
     theirs = person.person
-    if not theirs.child or not _year_known(theirs.birthdate):
+    if not theirs.child or not year_known(theirs.birthdate):
         return set()
     relatives = theirs.household_members | {linked[one] for one in theirs.household_people if one in linked}
     same = [one for group in index.named(person) for rows in group.born(theirs.birthdate) for one in rows.rows[:SHOWN]]
@@ -479,7 +493,7 @@ def _child_of_the_family(
         one.id
         for one in same
         if one.local.child
-        and _year_known(one.local.birthdate)
+        and year_known(one.local.birthdate)
         and one.id not in left_out
         and not (person.emails and one.email)
         and not (relatives.isdisjoint(one.local.family_members) and theirs.family_ids.isdisjoint(one.local.family_ids))
@@ -622,7 +636,10 @@ def _by_email(person: _There, one: _Here, sharers: Sharers) -> str | Literal[Tru
 
 def _by_name(person: Theirs, local: Local) -> str:
     """The doubt about two with the same name, no common e-mail and no other birthdate."""
-    what = "Same name and birthdate" if _same_birthdate(person, local) else "Same name"
+    what = "Same name"
+    if _same_birthdate(person, local):
+        known = year_known(person.birthdate) and year_known(local.birthdate)
+        what = "Same name and birthdate" if known else "Same name and birthday, of unknown year"
     if person.child != local.child:
         return f"{what}, but one is a child and the other an adult."
     return (
@@ -660,11 +677,7 @@ def _names(person: _There, one: _Here) -> _Names:
 
 
 def _birthdates_differ(person: Theirs, local: Local) -> bool:
-    return person.birthdate is not None and local.birthdate is not None and person.birthdate != local.birthdate
-
-
-def _year_known(birthdate: date | None) -> bool:
-    return birthdate is not None
+    return person.birthdate is not None and local.birthdate is not None and not _same_birthdate(person, local)
 
 
 def _only_inactive(person: Theirs, local: Local) -> bool:
@@ -672,4 +685,6 @@ def _only_inactive(person: Theirs, local: Local) -> bool:
 
 
 def _same_birthdate(person: Theirs, local: Local) -> bool:
-    return person.birthdate is not None and person.birthdate == local.birthdate
+    return person.birthdate is not None and (
+        person.birthdate == local.birthdate or same_day(person.birthdate, local.birthdate)
+    )

@@ -13,7 +13,8 @@ from json import dumps
 from typing import Any, Final, Literal
 
 from contracts.people import Address
-from people_sync.domain.canonical import email_key, same
+from people_sync.domain.canonical import email_key
+from people_sync.domain.canonical import identical as same
 from people_sync.domain.matching import Theirs
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import PersonValues, as_dict, from_json, partial_from_json, to_json
