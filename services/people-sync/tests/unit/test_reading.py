@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from json import dumps
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pco_client.jsonapi import Document, document
+from people_sync.domain.merge import NOTHING, MergePolicy, merge
 from people_sync.domain.planning_center import (
     ADDRESS_PARTS,
     RemoteHousehold,
@@ -19,6 +21,7 @@ from people_sync.domain.planning_center import (
     remote_person,
     to_match,
 )
+from people_sync.domain.values import as_dict
 from people_sync.planning_center import FIELDS, INCLUDE, household_of, person_of
 
 Body = dict[str, Any]
@@ -192,6 +195,35 @@ def test_empty_is_empty() -> None:
     home = household()
     home["data"]["relationships"] = {"people": {"data": []}, "primary_contact": {"data": None}}
     assert read_household(home) == RemoteHousehold("9", "Smith", (), None)
+
+
+@pytest.mark.parametrize(
+    ("line_1", "line_2", "split"),
+    [
+        ("1 Main St\nApt 2", "", ("1 Main St", "Apt 2")),
+        ("1 Main St\r\nApt 2", "", ("1 Main St", "Apt 2")),
+        ("1 Main St,\n Apt 2\n\nc/o Smith", None, ("1 Main St", "Apt 2, c/o Smith")),
+        ("1 Main St\nApt 2", "Back door", ("1 Main St", "Apt 2, Back door")),
+        ("\n1 Main St\n", "", ("1 Main St", "")),
+        ("1 Main St", "Apt 2\nBack door", ("1 Main St", "Apt 2, Back door")),
+        ("1 Main St,", " Apt 2", ("1 Main St,", " Apt 2")),
+        ("\n", "", ("", "")),
+    ],
+)
+def test_a_street_of_several_lines_is_split(line_1: str, line_2: str | None, split: tuple[str, str]) -> None:
+    body = person()
+    included(body, "Address")["attributes"] |= {"street_line_1": line_1, "street_line_2": line_2}
+    found = read(body)
+    assert isinstance(found, RemotePerson)
+    address = found.values.address
+    assert address is not None
+    assert (address.street_line_1, address.street_line_2) == split
+    there = address.model_copy(update={"street_line_1": line_1, "street_line_2": line_2 or ""})
+    # What was agreed before lines were split is no change now, and nothing to write back.
+    agreed = as_dict(replace(found.values, address=there))
+    assert merge(agreed, replace(found.values, address=there), found.values, MergePolicy()) == NOTHING
+    edited = merge(agreed, replace(found.values, address=there, email="new@example.org"), found.values, MergePolicy())
+    assert (edited.to_theirs, edited.to_ours, edited.conflicts) == ({"email": "new@example.org"}, {}, {})
 
 
 TEXTS = ["a\0b", "a\ud800", "x" * 100_000, "\ufdfa" * 900, 7, 1.5, True, ["Ann"], {"a": 1}]

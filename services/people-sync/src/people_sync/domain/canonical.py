@@ -140,14 +140,25 @@ def phone_key(value: str, country: str) -> str | None:
 
 
 def _address_key(address: Address, country: str) -> tuple[str | None, ...] | None:
-    parts = tuple(
-        text_key(part)
-        for part in (address.street_line_1, address.street_line_2, address.city, address.state, address.zip)
-    )
+    # Where a street is broken into lines is whitespace: what was agreed before the lines were split stays equal.
+    street = " ".join(street_lines(address.street_line_1, address.street_line_2))
+    parts = tuple(text_key(part) for part in (street, address.city, address.state, address.zip))
     if not any(parts):
         # A country alone is no address.
         return None
     return (*parts, address.country_code.strip().upper() or country.upper())
+
+
+def street_lines(line_1: str, line_2: str) -> tuple[str, str]:
+    """A street in two lines: the first one, and whatever else there is, parted by commas.
+
+    As they are where neither holds a line break.
+    """
+    if max(len(line_1.splitlines()), len(line_2.splitlines())) < 2 and "\n" not in line_1 + line_2:
+        return line_1, line_2
+    lines = [line.strip(" \t,") for line in (*line_1.splitlines(), *line_2.splitlines())]
+    first, *others = [line for line in lines if line] or [""]
+    return first, ", ".join(others)
 
 
 @lru_cache(maxsize=4_096)

@@ -13,7 +13,7 @@ from json import dumps
 from typing import Any, Final, Literal
 
 from contracts.people import Address
-from people_sync.domain.canonical import email_key
+from people_sync.domain.canonical import email_key, street_lines
 from people_sync.domain.canonical import identical as same
 from people_sync.domain.matching import Theirs
 from people_sync.domain.merge import FamilyValues
@@ -182,8 +182,14 @@ def remote_person(
 
 
 def address_of(attributes: Mapping[str, Any]) -> Address | None:
-    """Planning Center's address as ours; None when every part is empty."""
+    """Planning Center's address as ours; None when every part is empty.
+
+    `street_line_1` can hold several lines, from when one field showed them all (planningcenter/developers#718): the
+    first stays, the others go before what `street_line_2` holds, parted by commas. That compares equal to what is
+    there (`canonical.street_lines`), so it is written back only with another change of the address.
+    """
     parts = {name: _text(attributes.get(name)) or "" for name in ADDRESS_PARTS}
+    parts["street_line_1"], parts["street_line_2"] = street_lines(parts["street_line_1"], parts["street_line_2"])
     if not any(value for name, value in parts.items() if name != "country_code"):
         return None
     return Address(**parts)
