@@ -1,5 +1,6 @@
 """What of a person's input is acceptable beyond its shape: the same for one member and for a thousand."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, Final
@@ -7,9 +8,11 @@ from typing import Any, Final
 import phonenumbers
 
 from contracts.people import Address
-from people_sync.domain.canonical import EARLIEST, fold
+from people_sync.domain.canonical import EARLIEST, fold, visible
 from people_sync.domain.values import LONGEST_KEY, impossible
 
+_EXTENSION: Final = re.compile(r"[\s,;.(-]*(?:;?ext(?:ension|n)?|x|#)[\s.:=-]*[0-9]{1,9}[)\s]*$", re.IGNORECASE)
+"""As numbers are written beside an extension in English: `x12`, `ext. 12`, `#12`, `;ext=12`."""
 _TOO_EARLY: Final = (
     "lies before 1885, and Planning Center knows no earlier date: give all four digits of the year, or 1885 if it is "
     "not known"
@@ -62,7 +65,9 @@ def _phone_problem(phone: str, country: str | None) -> str | None:
     try:
         number = phonenumbers.parse(phone, country)
     except phonenumbers.NumberParseException:
-        if country is None and 5 <= sum(c.isdigit() for c in phone) <= 15 and not any(c.isalpha() for c in phone):
+        number_alone = _EXTENSION.sub("", visible(phone))
+        digits = sum(c.isdigit() for c in number_alone)
+        if country is None and 5 <= digits <= 15 and not any(c.isalpha() for c in number_alone):
             # Read with the church's country once that is known.
             return None
         return "is not a phone number: write it like +1 212 555 0143"
