@@ -22,8 +22,8 @@ A generational suffix (Jr., III), in the last name or in Planning Center's own f
 another one has another name, and nobody is matched whose suffix is missing on a side.
 
 A different birthdate, where both are known, always speaks against: no match by e-mail and name either. Where
-a side has no year (1885), month and day count alone. Two people
-who fit one member are both held. The outcome does not depend on the order of people or candidates.
+a side has no year (1885), month and day count alone. Two people who fit one member are both held. The outcome does not
+depend on the order of people or candidates.
 
 One e-mail or one name may be shared by thousands: members are looked up, never gone through, and a held match names
 the strongest `SHOWN` of its candidates.
@@ -31,237 +31,47 @@ the strongest `SHOWN` of its candidates.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final, Literal, TypeAlias
+from typing import Literal
 
-from people_sync.domain.canonical import (
-    GENERATIONS,
-    YEAR_UNKNOWN,
-    email_key,
-    fold,
-    generation,
-    name_key,
-    same_day,
-    with_suffix,
-    without_suffix,
-    year_known,
+from people_sync.domain.canonical import email_key, fold, generation, same_day, without_suffix, year_known
+from people_sync.domain.match_index import Asked, Free, Index, Rows
+from people_sync.domain.match_values import (
+    HOUSEHOLD,
+    SHOWN,
+    UNMATCHED,
+    Candidate,
+    Held,
+    Local,
+    Matched,
+    Outcome,
+    Peer,
+    Sharers,
+    Theirs,
+    Unmatched,
 )
 
-HOUSEHOLD: Final = 12
-"""An e-mail that more people share on either side is an office's: beside another name it says nothing."""
-SHOWN: Final = 10
-"""How many candidates a held match names; of further ones it says how many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Theirs:
-    """A person in Planning Center."""
-
-    pco_id: str
-    first_name: str
-    last_name: str
-    given_name: str = ""
-    """The legal first name, where `first_name` is a nickname."""
-    nickname: str = ""
-    birthdate: date | None = None
-    child: bool = False
-    emails: tuple[str, ...] = ()
-    """All of them, not only the primary one."""
-    suffix: str = ""
-    """Planning Center's own field; a suffix may stand in the last name as well."""
-    middle_name: str = ""
-    active: bool = True
-    household_members: frozenset[str] = frozenset()
-    """Ids of members who are linked to people of this person's households."""
-    household_people: frozenset[str] = frozenset()
-    """Planning Center's ids of the people of these households: whoever of them is matched in the same batch counts as
-    linked."""
-    family_ids: frozenset[str] = frozenset()
-    """Ids of families that are linked to these households."""
-    deleted_here: bool = False
-    """Linked to a member who was deleted here. Asked about so that somebody added again is tied to them: whoever is
-    `Unmatched` stays as they are, and nobody new is made of them."""
-
-    def first_names(self) -> list[str]:
-        """Display, legal and nickname, the first two with the middle name or its initial too: any of them may be the
-        one used here."""
-        names = [self.first_name, self.given_name, self.nickname]
-        if self.middle_name:
-            middles = (self.middle_name, self.middle_name[0])
-            names += [f"{first} {middle}" for first in names[:2] if first for middle in middles]
-        return [name for name in dict.fromkeys(names) if name]
-
-    def names(self) -> frozenset[tuple[str, int | None]]:
-        """Every full name, folded and without a generational suffix, and the suffix's generation."""
-        found = (without_suffix(name_key(first, self.last_name)) for first in self.first_names() or [""])
-        own = generation(self.suffix)
-        return frozenset((name, own or written) for name, written in found if name)
-
-    def name_keys(self) -> frozenset[str]:
-        """Every way the full name may be written here, with its generational suffix."""
-        return frozenset(key for name, suffix in self.names() for key in _spellings(name, suffix))
-
-    def lookup_keys(self) -> frozenset[str]:
-        """What members are looked up by, by `Local.name_key`: with a birthdate, that of somebody who differs by a
-        suffix on one side alone may be the same."""
-        if self.birthdate is None:
-            return self.name_keys()
-        others = (key for name, suffix in self.names() for other in _others(suffix) for key in _spellings(name, other))
-        return self.name_keys().union(others)
-
-    def email_keys(self) -> frozenset[str]:
-        """The e-mails as they are looked up."""
-        return frozenset(key for email in self.emails if (key := email_key(email)))
-
-    @property
-    def name(self) -> str:
-        """The display name, with middle name and suffix."""
-        return " ".join(part for part in (self.first_name, self.middle_name, self.last_name, self.suffix) if part)
-
-
-def _spellings(name: str, suffix: int | None) -> list[str]:
-    return [name] if suffix is None else with_suffix(name, suffix)
-
-
-def _others(suffix: int | None) -> Sequence[int | None]:
-    """Suffixes that may be the same person's nevertheless: one that is missing contradicts nothing."""
-    return GENERATIONS if suffix is None else (None,)
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Somebody in Planning Center of whom matching asks only who else has an e-mail."""
-
-    pco_id: str
-    name_keys: frozenset[str]
-    email_keys: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """A member here who is not deleted."""
-
-    member_id: str
-    first_name: str
-    last_name: str
-    birthdate: date | None = None
-    child: bool = False
-    email: str | None = None
-    linked: bool = False
-    """Already tied to somebody in Planning Center: no candidate, but counts among those who share an e-mail."""
-    active: bool = True
-    family_ids: frozenset[str] = frozenset()
-    family_members: frozenset[str] = frozenset()
-    """Ids of the members of these families."""
-    gone: bool = False
-    """Was linked to somebody who is gone there: to be had, since somebody there may have been created again."""
-    others: int = 0
-    """How many further unlinked members of the same name, child flag and birthdate this row stands for: see
-    `rows_needed`."""
-
-    @property
-    def name_key(self) -> str:
-        """The full name as it is looked up."""
-        return name_key(self.first_name, self.last_name)
-
-    @property
-    def name(self) -> str:
-        """The display name."""
-        return f"{self.first_name} {self.last_name}".strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A member who may be the same person, and why, in words."""
-
-    member_id: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """The same person, without doubt."""
-
-    member_id: str
-    inactive: bool = False
-    """The person is inactive there and the member active here: agreeing on the rest changes that on a side, so it is
-    asked or counted with the first match."""
-
-    @property
-    def member_ids(self) -> tuple[str, ...]:
-        """The member."""
-        return (self.member_id,)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Doubtful: waits for an administrator."""
-
-    candidates: tuple[Candidate, ...]
-    reasons: tuple[str, ...]
-    """Of all candidates, in words, without repetition."""
-    more: int = 0
-    """How many further members may be this person: not named, there are too many."""
-
-    @property
-    def member_ids(self) -> tuple[str, ...]:
-        """The candidates."""
-        return tuple(candidate.member_id for candidate in self.candidates)
-
-
-@dataclass(frozen=True, slots=True)
-class Unmatched:
-    """Nobody here: a new member."""
-
-    @property
-    def member_ids(self) -> tuple[str, ...]:
-        """Nobody."""
-        return ()
-
-
-Outcome: TypeAlias = Matched | Held | Unmatched
-UNMATCHED: Final = Unmatched()
+__all__ = [
+    "HOUSEHOLD",
+    "SHOWN",
+    "UNMATCHED",
+    "Candidate",
+    "Held",
+    "Local",
+    "Matched",
+    "Outcome",
+    "Peer",
+    "Sharers",
+    "Theirs",
+    "Unmatched",
+    "match_all",
+    "match_people",
+    "rows_needed",
+    "still_matches",
+]
 
 _Names = Literal["same", "suffix", "partial", "different"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sharers:
-    """Who has one e-mail: counts of everybody, linked or not, the people asked about too; deleted members do not count.
-
-    `names_here` counts members by `Local.name_key`, `names_there` people by each of `Theirs.name_keys()`. Needed are
-    the names of the people asked about; of an e-mail that at most `HOUSEHOLD` share on either side, all of them.
-    """
-
-    here: int = 0
-    there: int = 0
-    names_here: Mapping[str, int] = field(default_factory=dict)
-    names_there: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, here: Sequence[Local], there: Sequence[Peer]) -> "Sharers":
-        """Counted from rows: linear, so once for all people, not once a batch."""
-        return cls(
-            len(here),
-            len(there),
-            Counter(local.name_key for local in here),
-            Counter(key for peer in there for key in peer.name_keys),
-        )
-
-    @property
-    def shared(self) -> bool:
-        """Whether several people have it on a side."""
-        return self.here > 1 or self.there > 1
-
-    @property
-    def office(self) -> bool:
-        """Whether more people share it than a household has."""
-        return max(self.here, self.there) > HOUSEHOLD
-
-
-_ALONE: Final = Sharers()
 
 
 def rows_needed(people: int, refused: int = 0) -> int:
@@ -281,18 +91,19 @@ def match_people(
 
     `members`: in any order, those who are not linked and
         have an e-mail of the people that at most `HOUSEHOLD` share, whatever their name;
-        have an e-mail and a name of one of the people, or a name and a birthdate;
-        have one of the people's names (`Theirs.lookup_keys`): of one name, child flag and birthdate `rows_needed` are
-        enough.
+        have an e-mail and a name (`Theirs.name_keys`) of one of the people;
+        have a name and a birthdate of one of the people;
+        have one of the people's names (`Theirs.lookup_keys`).
+        Of one name, child flag and birthdate, and of one e-mail and name, `rows_needed` are enough.
     `emails`: by `email_key` of the people's e-mails. `different`: (pco_id, member_id) that an administrator called
     different people.
     """
-    asked = {person.pco_id: _There(person) for person in people}
+    asked = {person.pco_id: Asked(person) for person in people}
     free = {member.member_id: member for member in members if not member.linked}
     refused: dict[str, set[str]] = defaultdict(set)
     for pco_id, member_id in different:
         refused[pco_id].add(member_id)
-    index = _Index(free.values(), emails)
+    index = Index(free.values(), emails)
     sure = {pco_id: _sure(person, index, refused[pco_id]) for pco_id, person in asked.items()}
     taken = _taken(sure)
     linked = {pco_id: member_id for pco_id, (member_id, *_) in _single(sure).items() if member_id in taken}
@@ -301,7 +112,7 @@ def match_people(
             sure[pco_id] = _child_of_the_family(person, index, refused[pco_id] | taken, linked)
     taken = _taken(sure)
     outcomes: dict[str, Outcome] = {}
-    left = _Index((local for local in free.values() if local.member_id not in taken), emails) if taken else index
+    left = Index((local for local in free.values() if local.member_id not in taken), emails) if taken else index
     for pco_id, person in asked.items():
         if len(sure[pco_id]) == 1 and sure[pco_id] <= taken:
             (member_id,) = sure[pco_id]
@@ -350,121 +161,7 @@ def still_matches(person: Theirs, member: Local, different: Collection[str] = ()
     return isinstance(outcome, Matched)
 
 
-class _There:
-    """A person with all keys, made once."""
-
-    __slots__ = ("emails", "keys", "names", "person")
-
-    def __init__(self, person: Theirs) -> None:
-        self.person = person
-        self.emails = sorted(person.email_keys())
-        self.names = sorted(person.names(), key=lambda pair: (pair[0], pair[1] or 0))
-        self.keys = sorted(person.name_keys())
-
-
-class _Here:
-    """A member with all keys, made once."""
-
-    __slots__ = ("email", "id", "key", "local", "name", "suffix")
-
-    def __init__(self, local: Local) -> None:
-        self.local = local
-        self.id = local.member_id
-        self.email = email_key(local.email)
-        self.key = local.name_key
-        self.name, self.suffix = without_suffix(self.key)
-
-
-class _Rows:
-    """Members in the order of their ids, and how many they stand for."""
-
-    __slots__ = ("rows", "weight")
-
-    def __init__(self) -> None:
-        self.rows: list[_Here] = []
-        self.weight = 0
-
-    def add(self, one: _Here) -> None:
-        self.rows.append(one)
-        self.weight += 1 + one.local.others
-
-
-class _Group:
-    """Members of one name, in all and by birthdate."""
-
-    __slots__ = ("by_day", "everybody", "exact")
-
-    def __init__(self) -> None:
-        self.everybody = _Rows()
-        self.exact: dict[tuple[int, int, int] | None, _Rows] = defaultdict(_Rows)
-        self.by_day: dict[tuple[int, int], _Rows] = defaultdict(_Rows)
-
-    def add(self, one: _Here) -> None:
-        self.everybody.add(one)
-        day = one.local.birthdate
-        self.exact[(day.year, day.month, day.day) if day else None].add(one)
-        if day:
-            self.by_day[day.month, day.day].add(one)
-
-    def possible(self, birthdate: date | None) -> list[_Rows]:
-        """Those whose birthdate does not contradict, the surest first; nobody twice."""
-        if birthdate is None:
-            return [self.everybody]
-        return [*self.born(birthdate), *([self.exact[None]] if None in self.exact else [])]
-
-    def born(self, birthdate: date | None) -> list[_Rows]:
-        """Those with the same birthdate, as far as both years are known."""
-        if birthdate is None:
-            return []
-        day = birthdate.month, birthdate.day
-        if not year_known(birthdate):
-            return [self.by_day[day]] if day in self.by_day else []
-        days = ((birthdate.year, *day), (YEAR_UNKNOWN, *day))
-        return [self.exact[one] for one in days if one in self.exact]
-
-
-class _Index:
-    """Members who are to be had, by what they are looked up by."""
-
-    def __init__(self, members: Iterable[Local], emails: Mapping[str, Sharers]) -> None:
-        self.emails = emails
-        self.members: dict[str, _Here] = {}
-        self.by_email: dict[str, list[_Here]] = defaultdict(list)
-        self._named: dict[tuple[str | None, str, int | None], _Group] = defaultdict(_Group)
-        for local in sorted(members, key=lambda local: local.member_id):
-            one = self.members[local.member_id] = _Here(local)
-            if one.email:
-                self.by_email[one.email].append(one)
-            if one.name:
-                for email in {one.email, None}:
-                    self._named[email, one.name, one.suffix].add(one)
-
-    def sharers(self, email: str) -> Sharers:
-        return self.emails.get(email, _ALONE)
-
-    def named(self, person: _There, email: str | None = None) -> list[_Group]:
-        """Those of the person's name; of them those with the e-mail."""
-        return self._groups((email, *name) for name in person.names)
-
-    def suffixed(self, person: _There) -> list[_Group]:
-        """Those of the person's name but for a suffix that is missing on a side."""
-        return self._groups((None, name, other) for name, suffix in person.names for other in _others(suffix))
-
-    def _groups(self, keys: Iterable[tuple[str | None, str, int | None]]) -> list[_Group]:
-        return [self._named[key] for key in keys if key in self._named]
-
-    def few(self, person: _There, email: str) -> list[_Here]:
-        """Those to look at one by one, whatever their name: of an e-mail that one person has on each side, and of a
-        household those who are left over when whoever is found by name is accounted for."""
-        sharers, here = self.sharers(email), self.by_email.get(email, [])
-        if not sharers.shared:
-            return here[:HOUSEHOLD]
-        if sharers.office or any(sharers.names_here.get(key) for key in person.keys):
-            return []
-        return [one for one in here[:HOUSEHOLD] if not sharers.names_there.get(one.key)]
-
-
-def _sure(person: _There, index: _Index, refused: Collection[str]) -> set[str]:
+def _sure(person: Asked, index: Index, refused: Collection[str]) -> set[str]:
     """Members who are this person without doubt, before anybody competes for them."""
     found: set[str] = set()
     for email in person.emails:
@@ -479,9 +176,7 @@ def _sure(person: _There, index: _Index, refused: Collection[str]) -> set[str]:
     return found
 
 
-def _child_of_the_family(
-    person: _There, index: _Index, left_out: Collection[str], linked: Mapping[str, str]
-) -> set[str]:
+def _child_of_the_family(person: Asked, index: Index, left_out: Collection[str], linked: Mapping[str, str]) -> set[str]:
     """The child here with the same full name and the same full birthdate in the same family, where one of the two has
     no e-mail: the same family is one that is linked, or has somebody who is."""
     theirs = person.person
@@ -513,7 +208,7 @@ def _taken(sure: Mapping[str, Collection[str]]) -> set[str]:
 
 
 def _held(
-    person: _There, index: _Index, rivals: Collection[str], refused: Collection[str], *, several: bool
+    person: Asked, index: Index, rivals: Collection[str], refused: Collection[str], *, several: bool
 ) -> Held | Unmatched:
     """Candidates, the strongest first, and how many more there are; `rivals` fit for sure, but not alone."""
     competition = "Several members fit this person." if several else "Several people fit this member."
@@ -534,24 +229,24 @@ def _held(
 class _Possible:
     """Whoever may be one person, each once, without looking at them all."""
 
-    person: _There
-    index: _Index
-    few: Mapping[str, _Here]
+    person: Asked
+    index: Index
+    few: Mapping[str, Free]
     """By id, those whose e-mail alone makes them candidates, with a doubt that can be said."""
-    shared: Sequence[_Rows]
+    shared: Sequence[Rows]
     """Of the same name and the same shared e-mail."""
-    named: Sequence[_Rows]
+    named: Sequence[Rows]
     """Of the same name, and no other birthdate; those with an e-mail of the person are in the other two."""
-    suffixed: Sequence[_Rows]
+    suffixed: Sequence[Rows]
     """Of the same birthdate, and the same name but for a suffix on one side; some are among `few`."""
     overlap: int
     """How many are counted twice."""
 
     @classmethod
-    def of(cls, person: _There, index: _Index) -> "_Possible":
+    def of(cls, person: Asked, index: Index) -> "_Possible":
         birthdate = person.person.birthdate
-        few: dict[str, _Here] = {}
-        shared: list[_Rows] = []
+        few: dict[str, Free] = {}
+        shared: list[Rows] = []
         overlap = 0
         for email in person.emails:
             sharers = index.sharers(email)
@@ -565,7 +260,7 @@ class _Possible:
         overlap += sum(1 + one.local.others for one in few.values() if _but_for_suffix(person, one))
         return cls(person, index, few, shared, named, suffixed, overlap)
 
-    def __iter__(self) -> Iterator[_Here]:
+    def __iter__(self) -> Iterator[Free]:
         yield from chain.from_iterable(rows.rows for rows in self.shared)
         yield from self.few.values()
         for rows in self.named:
@@ -586,14 +281,14 @@ class _Possible:
         found = [one for member_id in member_ids if (one := self.index.members.get(member_id))]
         return sum(one.id in self.few or self._named(one) or _but_for_suffix(self.person, one) for one in found)
 
-    def _named(self, one: _Here) -> bool:
+    def _named(self, one: Free) -> bool:
         if (one.name, one.suffix) not in self.person.names:
             return False
         if one.email in self.person.emails:
             return self.index.sharers(one.email or "").shared
         return not _birthdates_differ(self.person.person, one.local)
 
-    def reasons(self, one: _Here) -> tuple[str, ...]:
+    def reasons(self, one: Free) -> tuple[str, ...]:
         """Why, in words, and what else to know before an answer."""
         person, local = self.person.person, one.local
         known = {
@@ -603,7 +298,7 @@ class _Possible:
         }
         return (self._reason(one), *(sentence for sentence, true in known.items() if true))
 
-    def _reason(self, one: _Here) -> str:
+    def _reason(self, one: Free) -> str:
         if one.email in self.person.emails:
             answer = _by_email(self.person, one, self.index.sharers(one.email or ""))
             if isinstance(answer, str):
@@ -613,7 +308,7 @@ class _Possible:
         return _by_name(self.person.person, one.local)
 
 
-def _by_email(person: _There, one: _Here, sharers: Sharers) -> str | Literal[True] | None:
+def _by_email(person: Asked, one: Free, sharers: Sharers) -> str | Literal[True] | None:
     """Two with the same e-mail: True for a match, words for a doubt, None for somebody else."""
     names = _names(person, one)
     theirs, local = person.person, one.local
@@ -649,17 +344,17 @@ def _by_name(person: Theirs, local: Local) -> str:
     )
 
 
-def _but_for_suffix(person: _There, one: _Here) -> bool:
+def _but_for_suffix(person: Asked, one: Free) -> bool:
     """Whether birthdate and name are the same but for a suffix that is missing on a side."""
     return _same_birthdate(person.person, one.local) and _names(person, one) == "suffix"
 
 
-def _suffix_differs(person: _There, one: _Here) -> str:
+def _suffix_differs(person: Asked, one: Free) -> str:
     both = f"{one.local.name} here, {person.person.name} in Planning Center."
     return f"Same birthdate, and the same name but for the suffix: {both}"
 
 
-def _names(person: _There, one: _Here) -> _Names:
+def _names(person: Asked, one: Free) -> _Names:
     """`suffix`: one is missing on a side. `partial`: a first or last name is, and nothing contradicts."""
     suffixes = [suffix for name, suffix in person.names if name == one.name]
     if one.name and suffixes:
