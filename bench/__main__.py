@@ -18,7 +18,7 @@ def main() -> None:
     try:
         if {"pull", "nochange", "pypco"} & set(asked.figures):
             figures.reading(asked, shown)
-        for name in ("push", "memory", "start"):
+        for name in ("push", "memory", "start", "matching"):
             if name in asked.figures:
                 getattr(figures, name)(asked, shown)
     finally:

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import Self
 
-FIGURES = ("pull", "nochange", "pypco", "push", "memory", "start")
+FIGURES = ("pull", "nochange", "pypco", "push", "memory", "start", "matching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Parameters:
     small: int = 1_000
     """The two churches of memory."""
     large: int = 100_000
+    sharers: int = 10_000
+    """How many people on each side matching is asked about."""
     new: int = 500
     """How many people push adds."""
     latency_ms: int = 250
@@ -29,7 +31,7 @@ class Parameters:
     scale: int = 4
     """push alone: period and latency are divided by this."""
     repeat: int = 3
-    """How often nochange and start are measured; the median counts."""
+    """How often nochange, start and matching are measured; the median counts."""
 
     @classmethod
     def read(cls) -> Self:

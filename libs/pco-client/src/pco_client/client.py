@@ -1,6 +1,7 @@
 """Requests to Planning Center: leases, pace, retries and the table of errors around `httpx.AsyncClient`."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -445,8 +446,8 @@ class PlanningCenter:
         body: Any = None
         if content.strip():
             try:
-                body = orjson.loads(content)
-            except orjson.JSONDecodeError as error:
+                body = _decoded(content)
+            except ValueError as error:
                 html = content.lstrip()[:1] == b"<"
                 raise call.lost(
                     Reason.HTML if html else Reason.TRUNCATED,
@@ -532,6 +533,19 @@ def _backoff(error: Exception) -> bool | float:
 
 
 _T = TypeVar("_T", Document, Page)
+
+
+def _decoded(content: bytes) -> Any:
+    """JSON; with lone surrogates in it too, which are one record's matter and must not hide the rest of a page.
+
+    Raises ValueError when it is no JSON.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        if b"\\u" not in content:
+            raise
+        return json.loads(content)
 
 
 def _parsed(parse: Callable[[Any], _T], answer: Answer, method: str, path: str) -> _T:

@@ -251,6 +251,11 @@ def test_429_never_fails_even_a_write() -> None:
     assert len(script.requests) == 3
 
 
+def test_half_a_character_in_one_record_does_not_hide_the_page() -> None:
+    content = b'{"data": {"type": "Person", "id": "1", "attributes": {"last_name": "\\ud83d"}}}'
+    assert use(Script(httpx.Response(200, content=content)), read).data.attributes == {"last_name": "\ud83d"}
+
+
 LOST: list[tuple[Step, Reason]] = [
     (errors(500), Reason.STATUS),
     (errors(503), Reason.STATUS),

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -54,6 +54,7 @@ def create_service(
     workers: Sequence[JobWorker] = (),
     resources: ResourcesFactory = _no_resources,
     body_limits: Mapping[str, int] | None = None,
+    texts_judged: Collection[str] = (),
     title: str | None = None,
     clock: Clock | None = None,
     span_processor: SpanProcessor | None = None,
@@ -63,6 +64,7 @@ def create_service(
     metadata: the service's own, from `service_metadata(...)`; tells which of servicekit's tables it has.
     resources: an async context manager over Runtime that yields the service's own Resources dataclass.
     body_limits: path prefix → bytes, for routes that take more than 1 MiB.
+    texts_judged: path prefixes of routes that refuse text which cannot be stored themselves, record by record.
     HTTP answers at once, also while PostgreSQL or Kafka is away: `/readyz` tells, and everything recovers by itself.
     """
     runtime = _make_runtime(settings, clock or SystemClock())
@@ -98,7 +100,7 @@ def create_service(
     for router in routers:
         app.include_router(router)
     add_error_handlers(app)
-    app.add_middleware(Edge, limits=body_limits or {})
+    app.add_middleware(Edge, limits=body_limits or {}, texts_judged=texts_judged)
     if setup_tracing(settings, span_processor):
         FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", server_request_hook=forget_query)
         HTTPXClientInstrumentor.instrument_client(runtime.http, request_hook=forget_query_async)

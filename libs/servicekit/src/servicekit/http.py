@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import structlog
@@ -154,10 +154,15 @@ def _encodable(text: str) -> str:
 
 
 class Edge:
-    """The outermost ASGI layer. `limits`: path prefix → bytes, for routes that take more than 1 MiB."""
+    """The outermost ASGI layer. `limits`: path prefix → bytes, for routes that take more than 1 MiB.
 
-    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int]) -> None:
+    `texts_judged`: path prefixes of routes that refuse text which cannot be stored themselves: one of their many
+    records must not refuse the others.
+    """
+
+    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int], texts_judged: Collection[str] = ()) -> None:
         self._app = app
+        self._texts_judged = tuple(texts_judged)
         self._limits = sorted(limits.items(), key=lambda item: -len(item[0]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -221,7 +226,8 @@ class Edge:
             more = message.get("more_body", False)
             if len(body) > limit:
                 raise TooLarge(f"The body may have {limit} bytes: send less at a time.", limit=limit)
-        if _SUSPECT_ESCAPE.search(body) and _has_unstorable_text(bytes(body)):
+        judged = path.startswith(self._texts_judged)
+        if not judged and _SUSPECT_ESCAPE.search(body) and _has_unstorable_text(bytes(body)):
             raise Invalid(_UNSTORABLE_TEXT)
         return _once({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
 

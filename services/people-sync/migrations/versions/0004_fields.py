@@ -83,6 +83,7 @@ def upgrade() -> None:
         sa.Column("name_keys", ARRAY(sa.Text), nullable=False),
         sa.Column("keys", ARRAY(sa.BigInteger), nullable=False),
         sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("unread", JSONB, nullable=True),
         sa.Column("again", sa.Boolean(), nullable=False),
         sa.Column("run_id", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("organization_id", "pco_organization_id", "kind", "pco_id", name="pk_remote"),

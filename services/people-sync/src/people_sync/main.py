@@ -38,5 +38,6 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         ],
         resources=open_resources,
         body_limits={"/api/v1/people/bulk": 8 * 1024 * 1024},
+        texts_judged=["/api/v1/people/bulk"],
         **overrides,
     )

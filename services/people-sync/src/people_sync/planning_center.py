@@ -1,71 +1,230 @@
-"""Planning Center People as this service reads it: which fields and includes, and what makes an answer whole."""
+"""Planning Center People as this service reads it: which fields and includes, and what makes an answer whole.
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+Absent is not empty: an attribute, relationship or included record that did not come says nothing, and taken for empty
+it would clear a value here. A value that cannot exist is that record's alone. Both give an `Unread` in place of the
+record; no reader raises for what an answer holds.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 from pco_client.client import PlanningCenter
+from pco_client.errors import UnexpectedAnswer
 from pco_client.jsonapi import Included, Page, Resource
 from pco_client.query import Query
+from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.planning_center import (
     ADDRESS_PARTS,
     Contact,
     RemoteHousehold,
     RemotePerson,
+    Unread,
+    date_of,
     remote_person,
 )
+from people_sync.domain.values import LONGEST_KEY, impossible
 
 PEOPLE: Final = "/people/v2/people"
 DEFAULT_COUNTRY: Final = "US"
 """Of a church whose organization does not say."""
 HOUSEHOLDS: Final = "/people/v2/households"
 MERGERS: Final = "/people/v2/person_mergers"
-INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")
+INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households", "name_suffix")
+_TEXTS: Final = ("first_name", "last_name", "given_name", "nickname", "middle_name", "gender", "status")
 FIELDS: Final = {
     "Person": (
-        *("first_name", "last_name", "given_name", "nickname", "birthdate", "gender", "child", "status", "remote_id"),
+        *(*_TEXTS, "birthdate", "child", "remote_id"),
         *("created_at", "updated_at", *INCLUDE),
     ),
     "Email": ("address", "primary"),
     "PhoneNumber": ("number", "primary"),
     "Address": (*ADDRESS_PARTS, "primary"),
     "Household": ("name", "people", "primary_contact"),
+    "NameSuffix": ("value",),
 }
 """What is read of a record, relationships included: the rest is most of an answer, and somebody's private data."""
-REQUIRED: Final = frozenset(FIELDS["Person"]) - {*INCLUDE, "nickname", "given_name", "created_at", "updated_at"}
-"""Attributes without which an answer says nothing about a person."""
+
+_WORDS: Final[Mapping[str, str]] = {
+    "address": "email address",
+    "number": "phone number",
+    "zip": "postal code",
+    "country_code": "country",
+    "people": "people in it",
+    "street_line_1": "street",
+    "street_line_2": "second line of the street",
+    "child": "child setting",
+    "remote_id": "Remote ID",
+    "primary": "choice of the primary contact",
+}
+"""What an administrator calls a part; the others are called by their own name."""
+_ID: Final = re.compile("[0-9]{1,18}")
+_IDS: Final = "number in Planning Center"
 
 
-def person_of(row: Resource, included: Included) -> RemotePerson | None:
-    """The person with contacts; None when the answer names contacts or households that it does not carry."""
-    # What is not there says nothing; taken for empty it would clear a value here.
-    if not row.attributes.keys() >= REQUIRED:
-        return None
-    found = {name: included.whole(row, name) for name in INCLUDE}
-    if None in found.values():
-        return None
+class _Wrong(Exception):
+    """Why a record cannot be read."""
+
+    def __init__(self, why: Literal["incomplete", "unreadable"], part: str, problem: str = "") -> None:
+        self.why, self.part, self.problem = why, _WORDS.get(part, part.replace("_", " ")), problem
+
+    def unread(self, row: Resource, kind: str) -> Unread:
+        name = " ".join(
+            text for part in ("first_name", "last_name", "name") if isinstance(text := row.attributes.get(part), str)
+        )
+        sentence = (
+            f"Planning Center did not send everything about this {kind} ({self.part} missing). "
+            "Nothing was changed; we read it again."
+            if self.why == "incomplete"
+            else f"Planning Center has a value for this {kind} that we cannot read: {self.part}, it {self.problem}. "
+            "Nothing was changed. Correct it in Planning Center; the next sync reads it again."
+        )
+        return Unread(_possible(row.id, 40), self.why, sentence, _possible(name, 200))
+
+
+def person_of(row: Resource, included: Included) -> RemotePerson | Unread:
+    """The person with contacts and the ids of households, or why the answer does not say them all."""
+    try:
+        return _person(row, included)
+    except _Wrong as wrong:
+        return wrong.unread(row, "person")
+
+
+def household_of(row: Resource) -> RemoteHousehold | Unread:
+    """The household with its people, or why the answer does not say them all.
+
+    Both relationships come with every household, without `include` (recorded on 2026-06-04).
+    """
+    try:
+        return _household(row)
+    except _Wrong as wrong:
+        return wrong.unread(row, "household")
+
+
+def _person(row: Resource, included: Included) -> RemotePerson:
+    attributes = row.attributes
+    _texts(row, *_TEXTS)
+    _present(row, "birthdate", "child", "remote_id")
+    if attributes["birthdate"] not in (None, "") and date_of(attributes["birthdate"]) is None:
+        raise _Wrong("unreadable", "birthdate", "is no date")
+    if not isinstance(attributes["child"], bool | None):
+        raise _Wrong("unreadable", "child", "is neither yes nor no")
+    for first in ("first_name", "given_name", "nickname"):
+        full = f"{attributes[first] or ''} {attributes['middle_name'] or ''}"
+        _key(first, name_key(full, attributes["last_name"] or ""))
+    _id(row.id)
+    households = [household.id for household in _whole(row, included, "households")]
+    for household_id in households:
+        _id(household_id)
     return remote_person(
         row.id,
-        row.attributes,
-        emails=_contacts(found["emails"]),
-        phones=_contacts(found["phone_numbers"]),
-        addresses=_contacts(found["addresses"]),
-        household_ids=[household.id for household in found["households"] or ()],
+        attributes,
+        emails=_contacts(row, included, "emails", "address"),
+        phones=_contacts(row, included, "phone_numbers", "number"),
+        addresses=_contacts(row, included, "addresses", *ADDRESS_PARTS),
+        household_ids=households,
+        suffix=_suffix(row, included),
     )
 
 
-def household_of(row: Resource) -> RemoteHousehold:
-    """The household with its people, whom the relationship always names."""
-    primary = row.to_one("primary_contact")
+def _suffix(row: Resource, included: Included) -> str | None:
+    """Jr. and the like, a record of its own. It decides nothing but matching, so an answer without it will do."""
+    if not row.has_relationship("name_suffix"):
+        return None
+    try:
+        identifier = row.to_one("name_suffix")
+    except UnexpectedAnswer:
+        raise _Wrong("unreadable", "name_suffix", "has an unexpected form") from None
+    if identifier is None:
+        return None
+    suffix = included.get(identifier)
+    if suffix is None:
+        raise _Wrong("incomplete", "name_suffix")
+    _texts(suffix, "value")
+    value: str | None = suffix.attributes["value"]
+    return value
+
+
+def _household(row: Resource) -> RemoteHousehold:
+    _texts(row, "name")
+    name = row.attributes["name"] or ""
+    _key("name", name_key(name, ""))
+    try:
+        if not row.has_relationship("people") or row.relationships["people"]["data"] is None:
+            raise _Wrong("incomplete", "people")
+        if not row.has_relationship("primary_contact"):
+            raise _Wrong("incomplete", "primary_contact")
+        primary, people = row.to_one("primary_contact"), row.to_many("people")
+    except UnexpectedAnswer:
+        raise _Wrong("unreadable", "people", "has an unexpected form") from None
+    for pco_id in (row.id, *(person.id for person in people), *([primary.id] if primary else [])):
+        _id(pco_id)
     return RemoteHousehold(
         pco_id=row.id,
-        name=row.attributes.get("name") or "",
-        person_ids=tuple(sorted({person.id for person in row.to_many("people")}, key=int)),
+        name=name,
+        person_ids=tuple(sorted({person.id for person in people}, key=int)),
         primary_contact_id=primary.id if primary else None,
     )
 
 
-def _contacts(rows: Iterable[Resource] | None) -> list[Contact]:
-    return [Contact(row.id, row.attributes.get("primary") is True, row.attributes) for row in rows or ()]
+def _contacts(row: Resource, included: Included, relationship: str, *texts: str) -> list[Contact]:
+    contacts: list[Contact] = []
+    for one in _whole(row, included, relationship):
+        _id(one.id)
+        _texts(one, *texts)
+        _present(one, "primary")
+        if relationship == "emails":
+            _key("address", email_key(one.attributes["address"]) or "")
+        contacts.append(Contact(one.id, one.attributes["primary"] is True, one.attributes))
+    return contacts
+
+
+def _whole(row: Resource, included: Included, relationship: str) -> list[Resource]:
+    try:
+        # A to-many relationship that is null does not say "none", which is an empty list.
+        if not row.has_relationship(relationship) or row.relationships[relationship]["data"] is None:
+            raise _Wrong("incomplete", relationship)
+        found = included.whole(row, relationship)
+    except UnexpectedAnswer:
+        raise _Wrong("unreadable", relationship, "has an unexpected form") from None
+    if found is None:
+        raise _Wrong("incomplete", relationship)
+    return found
+
+
+def _present(row: Resource, *attributes: str) -> None:
+    for name in attributes:
+        if name not in row.attributes:
+            raise _Wrong("incomplete", name)
+
+
+def _texts(row: Resource, *attributes: str) -> None:
+    """Each of them came, and is a text that can be kept, or null."""
+    _present(row, *attributes)
+    for name in attributes:
+        value: Any = row.attributes[name]
+        if value is not None and not isinstance(value, str):
+            raise _Wrong("unreadable", name, "is no text")
+        if value and (problem := impossible(value)):
+            raise _Wrong("unreadable", name, problem)
+
+
+def _key(part: str, key: str) -> None:
+    if len(key) * 4 > LONGEST_KEY and len(key.encode()) > LONGEST_KEY:
+        raise _Wrong("unreadable", part, "is too long")
+
+
+def _id(value: str) -> None:
+    if not _ID.fullmatch(value):
+        raise _Wrong("unreadable", _IDS, "is no number")
+
+
+def _possible(text: str, longest: int) -> str:
+    """As far as it can be stored and shown."""
+    return "".join(
+        "\ufffd" if character == "\0" or 0xD800 <= ord(character) <= 0xDFFF else character
+        for character in text[:longest]
+    )
 
 
 async def newest_person(pco: PlanningCenter, *include: str) -> Page:
@@ -76,7 +235,7 @@ async def newest_person(pco: PlanningCenter, *include: str) -> Page:
 
 def latest(rows: Sequence[Resource], before: str | None = None) -> str | None:
     """The newest `updated_at`, by Planning Center's clock: the cursor of the next incremental run."""
-    seen = [row.attributes["updated_at"] for row in rows if row.attributes.get("updated_at")]
+    seen = [at for row in rows if isinstance(at := row.attributes.get("updated_at"), str) and at]
     return max([*seen, *([before] if before else [])], default=None)
 
 

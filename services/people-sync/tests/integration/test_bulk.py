@@ -80,6 +80,7 @@ async def test_a_bad_record_is_refused_alone_with_its_place(church: Any) -> None
         person("f", pco_id="12x"),
         person("g", pco_id="5"),
         person("h", pco_id="5"),
+        person("i", first_name="I\0"),
     ]
     families = [
         {"external_id": "f1", "name": "Fine", "member_external_ids": ["a"]},
@@ -98,6 +99,7 @@ async def test_a_bad_record_is_refused_alone_with_its_place(church: Any) -> None
         ("member", 5): ["colour"],
         ("member", 6): ["pco_id"],
         ("member", 8): ["pco_id"],
+        ("member", 9): ["first_name"],
         ("family", 1): ["member_external_ids.1", "member_external_ids.2"],
         ("family", 2): ["primary_contact_external_id"],
         ("family", 3): ["name"],

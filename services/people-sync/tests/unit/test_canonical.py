@@ -1,7 +1,9 @@
+from datetime import date
+
 import pytest
 
 from contracts.people import Address
-from people_sync.domain.canonical import canonical, fold, name_key, same
+from people_sync.domain.canonical import canonical, email_key, fold, identical, name_key, same, text_key
 from people_sync.domain.values import Value
 
 
@@ -19,12 +21,58 @@ from people_sync.domain.values import Value
         ("gender", "", None),
         ("address", Address(city="Ulm", country_code="US"), Address(city=" Ulm ")),
         ("address", Address(street_line_1="1 Main\nSt"), Address(street_line_1="1 Main St")),
+        (
+            "address",
+            Address(street_line_1="1 Main St\nApt 2"),
+            Address(street_line_1="1 Main St", street_line_2="Apt 2"),
+        ),
+        (
+            "address",
+            Address(street_line_1="1 Main St Apt 2"),
+            Address(street_line_1="1 Main St", street_line_2="Apt 2"),
+        ),
         ("address", Address(), None),
         ("address", Address(country_code="DE"), None),
     ],
 )
 def test_formatting_is_no_change(field: str, one: Value, other: Value) -> None:
     assert same(field, one, other, "US")
+
+
+INVISIBLE = [
+    "\u200b",
+    "\u200d",
+    "\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\u200e",
+    "\u200f",
+    "\u202a",
+    "\u202e",
+    "\u2066",
+    "\u061c",
+]
+
+
+@pytest.mark.parametrize("mark", INVISIBLE, ids=ascii)
+def test_what_is_invisible_is_no_change_and_hides_nobody(mark: str) -> None:
+    for place in (f"{mark}Müller", f"Mül{mark}ler", f"Müller{mark}", f"Mu{mark}\u0308ller"):
+        assert same("last_name", place, "Müller", "US")
+        assert name_key("Ann", place) == "ann muller"
+        assert canonical("address", Address(city=place), "US") == canonical("address", Address(city="Müller"), "US")
+        assert text_key(place) == "Müller"
+    assert same("email", f"a{mark}nn@example.org{mark}", "ann@example.org", "US")
+    assert email_key(f"{mark}ann@exam{mark}ple.org") == "ann@example.org"
+    assert same("phone", f"{mark}212 555{mark} 0143", "+12125550143", "US")
+    assert same("first_name", mark, "", "US")
+    assert email_key(mark) is None
+
+
+def test_a_zero_width_non_joiner_is_a_space() -> None:
+    assert same("first_name", "مهر\u200cنوش", "مهر نوش", "US")
+    assert not same("first_name", "مهر\u200cنوش", "مهرنوش", "US")
+    assert fold("مهر\u200cنوش") == fold("مهر نوش")
+    assert email_key("ann\u200c@example.org\u200c") == "ann@example.org"
 
 
 @pytest.mark.parametrize(
@@ -37,12 +85,25 @@ def test_formatting_is_no_change(field: str, one: Value, other: Value) -> None:
         ("phone", "1-800-FLOWERS", "1-800-CONTACT"),
         ("email", "ann@example.org", "anne@example.org"),
         ("address", Address(city="Ulm"), Address(city="Ulm", country_code="DE")),
+        ("address", Address(street_line_1="1 Main St"), Address(street_line_1="1 Main St", street_line_2="Apt 2")),
+        ("address", Address(street_line_1="1 Main St\nApt 2"), Address(street_line_1="1 Main St\nApt 3")),
         ("child", False, True),
         ("child", False, None),
     ],
 )
 def test_a_typed_difference_is_a_change(field: str, one: Value, other: Value) -> None:
     assert not same(field, one, other, "US")
+
+
+def test_the_year_1885_means_that_it_is_unknown() -> None:
+    unknown = date(1885, 5, 3)
+    for year in (1885, 1990, 2020):
+        assert same("birthdate", unknown, date(year, 5, 3), "US")
+        assert same("birthdate", date(year, 5, 3), unknown, "US")
+    assert not same("birthdate", unknown, date(1990, 5, 4), "US")
+    assert not same("birthdate", date(1990, 5, 3), date(1991, 5, 3), "US")
+    assert not same("birthdate", unknown, None, "US")
+    assert not identical("birthdate", unknown, date(1990, 5, 3), "US")
 
 
 def test_a_local_number_is_read_with_the_churchs_country() -> None:

@@ -123,6 +123,55 @@ def test_first_match(
     assert {name: values.base_known for name, values in outcome.conflicts.items()} == dict.fromkeys(conflicts, False)
 
 
+FULL, NO_YEAR, OTHER_YEAR, OTHER_DAY = date(1990, 2, 3), date(1885, 2, 3), date(1991, 2, 3), date(1990, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("base", "ours", "theirs", "to_ours", "to_theirs", "agreed"),
+    [
+        # Nothing was ever agreed: both agree, and the year is kept in mind.
+        ("", FULL, NO_YEAR, None, None, FULL),
+        ("", NO_YEAR, FULL, None, None, FULL),
+        # No longer shown: not a change, and replaces nothing.
+        (FULL, FULL, NO_YEAR, None, None, None),
+        (FULL, NO_YEAR, FULL, None, None, None),
+        (FULL, NO_YEAR, NO_YEAR, None, None, NO_YEAR),
+        # Typed since.
+        (NO_YEAR, FULL, NO_YEAR, None, FULL, None),
+        (NO_YEAR, NO_YEAR, FULL, FULL, None, None),
+        (FULL, OTHER_YEAR, NO_YEAR, None, OTHER_YEAR, None),
+        # Both moved, to what agrees.
+        (OTHER_DAY, FULL, NO_YEAR, None, None, FULL),
+        (None, NO_YEAR, FULL, None, None, FULL),
+        # Whoever only lost the year has typed nothing.
+        (FULL, NO_YEAR, OTHER_DAY, OTHER_DAY, None, None),
+    ],
+)
+def test_a_birthdate_without_a_year_contradicts_nothing_and_replaces_nothing(
+    base: date | str | None,
+    ours: date,
+    theirs: date,
+    to_ours: date | None,
+    to_theirs: date | None,
+    agreed: date | None,
+) -> None:
+    known = {**BASE, "birthdate": base} if base != "" else {n: value for n, value in BASE.items() if n != "birthdate"}
+    outcome = merge(known, replace(ANN, birthdate=ours), replace(ANN, birthdate=theirs), RECORD)
+    assert (outcome.to_ours.get("birthdate"), outcome.to_theirs.get("birthdate")) == (to_ours, to_theirs)
+    assert outcome.agreed == ({"birthdate": agreed} if agreed else {})
+    assert not outcome.conflicts
+
+
+@pytest.mark.parametrize(
+    ("base", "ours", "theirs"), [(NO_YEAR, FULL, OTHER_YEAR), (NO_YEAR, FULL, OTHER_DAY), (FULL, OTHER_YEAR, OTHER_DAY)]
+)
+def test_two_years_that_were_typed_are_a_conflict(base: date, ours: date, theirs: date) -> None:
+    known = {**BASE, "birthdate": base}
+    outcome = merge(known, replace(ANN, birthdate=ours), replace(ANN, birthdate=theirs), RECORD)
+    assert set(outcome.conflicts) == {"birthdate"}
+    assert not outcome.writes
+
+
 def test_child_is_never_empty() -> None:
     outcome = merge(None, replace(ANN, child=True), ANN, MergePolicy(first_match="ask"))
     assert set(outcome.conflicts) == {"child"}

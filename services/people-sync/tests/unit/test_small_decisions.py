@@ -88,6 +88,15 @@ def test_sentences_are_sentences() -> None:
         ("+999 30 123456", "US", False),
         ("12", "US", False),
         ("12", None, False),
+        ("212 555 0143 x12", None, True),
+        ("212-555-0143 ext. 12", None, True),
+        ("(212) 555-0143, Extension 1234", None, True),
+        ("212 555 0143 #7", None, True),
+        ("tel;ext=12", None, False),
+        ("212 555 0143 xyz", None, False),
+        ("212 555 0143 x", None, False),
+        ("x12", None, False),
+        ("12 x12345", None, False),
         ("call me", None, False),
         ("call me", "US", False),
         ("1234567890123456", None, False),
@@ -106,6 +115,13 @@ def test_countries_are_known_ones(code: str, fine: bool) -> None:
 def test_a_child_born_today_where_it_is_tomorrow_already_is_fine() -> None:
     assert problems({"birthdate": date(2026, 1, 6)}, None, TODAY) == []
     assert [field for field, _ in problems({"birthdate": date(2026, 1, 7)}, None, TODAY)] == ["birthdate"]
+
+
+@pytest.mark.parametrize(("day", "fine"), [((1884, 12, 31), False), ((1885, 1, 1), True), ((20, 5, 3), False)])
+def test_no_birthdate_lies_before_what_planning_center_knows(day: tuple[int, int, int], fine: bool) -> None:
+    found = problems({"birthdate": date(*day)}, None, TODAY)
+    assert [field for field, _ in found] == ([] if fine else ["birthdate"])
+    assert fine or "before 1885" in found[0][1]
 
 
 @pytest.mark.parametrize(

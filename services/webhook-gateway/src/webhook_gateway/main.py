@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         subscribers=[*connections.SUBSCRIPTIONS, *live.subscriptions()],
         resources=make_resources,
+        texts_judged=["/api/v1/people/bulk"],
         body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},
     )
     console.show_missing_pages(app, settings.identity_issuer)

@@ -1,5 +1,6 @@
 """Which family here is which household in Planning Center, when nothing links them yet."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -47,3 +48,26 @@ def match_family(
     best = max(scores.values())
     winners = [family for family, score in scores.items() if score == best]
     return winners[0] if len(winners) == 1 and best[0] > 0 else None
+
+
+def match_families(
+    households: Mapping[str, tuple[str, frozenset[UUID]]], families: Mapping[UUID, tuple[str, frozenset[UUID]]]
+) -> dict[str, UUID]:
+    """`match_family` for many households (Planning Center's id to name and members), each family for one at most.
+
+    Lower ids choose first. Looks at families with somebody in common alone, so it costs what the members cost.
+    """
+    of_member: dict[UUID, set[UUID]] = defaultdict(set)
+    for family, (_, theirs) in families.items():
+        for member in theirs:
+            of_member[member].add(family)
+    found: dict[str, UUID] = {}
+    for pco_id in sorted(households, key=int):
+        name, members = households[pco_id]
+        near = {family: families[family] for member in members for family in of_member.get(member, ())}
+        match = match_family(name, members, near)
+        if match is not None:
+            found[pco_id] = match
+            for member in families[match][1]:
+                of_member[member].discard(match)
+    return found

@@ -1,11 +1,22 @@
 """What of a person's input is acceptable beyond its shape: the same for one member and for a thousand."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
 import phonenumbers
 
+from contracts.people import Address
+from people_sync.domain.canonical import EARLIEST, fold, visible
+from people_sync.domain.values import LONGEST_KEY, impossible
+
+_EXTENSION: Final = re.compile(r"[\s,;.(-]*(?:;?ext(?:ension|n)?|x|#)[\s.:=-]*[0-9]{1,9}[)\s]*$", re.IGNORECASE)
+"""As numbers are written beside an extension in English: `x12`, `ext. 12`, `#12`, `;ext=12`."""
+_TOO_EARLY: Final = (
+    "lies before 1885, and Planning Center knows no earlier date: give all four digits of the year, or 1885 if it is "
+    "not known"
+)
 _NEVER_EMPTY: Final = {"first_name": "a first name", "last_name": "a last name", "child": "true or false"}
 
 
@@ -19,26 +30,44 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
         for name, what in _NEVER_EMPTY.items()
         if name in values and (values[name] is None or values[name] == "")
     ]
+    found += [
+        (name, f"{problem}: write it again")
+        for name in ("first_name", "last_name", "email", "phone", "gender")
+        if isinstance(text := values.get(name), str) and (problem := text_problem(text))
+    ]
     phone = values.get("phone")
     if phone and (wrong := _phone_problem(phone, country)):
         found.append(("phone", wrong))
     address = values.get("address")
+    parts = (getattr(address, part) for part in Address.model_fields) if address else ()
+    if problem := next((problem for part in parts if (problem := text_problem(part))), None):
+        found.append(("address", f"{problem}: write it again"))
     if address and address.country_code and address.country_code not in phonenumbers.SUPPORTED_REGIONS:
         found.append(("address", "has an unknown country: give its code, such as US, or none for the church's own"))
     birthdate = values.get("birthdate")
     # A day of slack: it may be tomorrow already where the caller is.
     if birthdate and birthdate > today + timedelta(days=1):
         found.append(("birthdate", "lies in the future: give the day of birth"))
-    if birthdate and birthdate.year < 1850:
-        found.append(("birthdate", "lies before 1850: give the day of birth with all four digits of the year"))
+    if birthdate and birthdate < EARLIEST:
+        found.append(("birthdate", _TOO_EARLY))
     return found
+
+
+def text_problem(text: str) -> str | None:
+    """Why a text cannot be kept or looked up, in words behind the field's name; None when it can."""
+    if problem := impossible(text):
+        return problem
+    # A full name is looked up as one.
+    return "is too long" if len(text) * 72 > LONGEST_KEY and len(fold(text).encode()) * 2 > LONGEST_KEY else None
 
 
 def _phone_problem(phone: str, country: str | None) -> str | None:
     try:
         number = phonenumbers.parse(phone, country)
     except phonenumbers.NumberParseException:
-        if country is None and 5 <= sum(c.isdigit() for c in phone) <= 15 and not any(c.isalpha() for c in phone):
+        number_alone = _EXTENSION.sub("", visible(phone))
+        digits = sum(c.isdigit() for c in number_alone)
+        if country is None and 5 <= digits <= 15 and not any(c.isalpha() for c in number_alone):
             # Read with the church's country once that is known.
             return None
         return "is not a phone number: write it like +1 212 555 0143"

@@ -13,138 +13,113 @@ an administrator, so that nobody is overwritten or doubled.
         another name                            held only against those whom nobody matches by name
     no common e-mail
         same name, same child flag              held, unless the birthdates differ
-        same name, other child flag             no match; held if the birthdates are the same
+        same name, other child flag             held, unless the birthdates differ
+        same name but for a suffix on one side  held if the birthdates are the same
+    children, an e-mail on one side at most
+        same name, full birthdate and family    match
 
-A different birthdate, where both are known, always speaks against: no match by e-mail and name either. Two people
-who fit one member are both held. The outcome does not depend on the order of people or candidates.
+A generational suffix (Jr., III), in the last name or in Planning Center's own field, belongs to the name: who has
+another one has another name, and nobody is matched whose suffix is missing on a side.
+
+A different birthdate, where both are known, always speaks against: no match by e-mail and name either. Where
+a side has no year (1885), month and day count alone. Two people who fit one member are both held. The outcome does not
+depend on the order of people or candidates.
+
+One e-mail or one name may be shared by thousands: members are looked up, never gone through, and a held match names
+the strongest `SHOWN` of its candidates.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Final, Literal, TypeAlias
+from itertools import chain, islice
+from typing import Literal
 
-from people_sync.domain.canonical import email_key, fold, name_key
+from people_sync.domain.canonical import email_key, fold, generation, same_day, without_suffix, year_known
+from people_sync.domain.match_index import Asked, Free, Index, Rows
+from people_sync.domain.match_values import (
+    HOUSEHOLD,
+    SHOWN,
+    UNMATCHED,
+    Candidate,
+    Held,
+    Local,
+    Matched,
+    Outcome,
+    Peer,
+    Sharers,
+    Theirs,
+    Unmatched,
+)
 
-_HOUSEHOLD: Final = 12
-"""An e-mail that more people share on either side is an office's: beside another name it says nothing."""
+__all__ = [
+    "HOUSEHOLD",
+    "SHOWN",
+    "UNMATCHED",
+    "Candidate",
+    "Held",
+    "Local",
+    "Matched",
+    "Outcome",
+    "Peer",
+    "Sharers",
+    "Theirs",
+    "Unmatched",
+    "match_all",
+    "match_people",
+    "rows_needed",
+    "still_matches",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class Theirs:
-    """A person in Planning Center."""
-
-    pco_id: str
-    first_name: str
-    last_name: str
-    given_name: str = ""
-    """The legal first name, where `first_name` is a nickname."""
-    nickname: str = ""
-    birthdate: date | None = None
-    child: bool = False
-    emails: tuple[str, ...] = ()
-    """All of them, not only the primary one."""
-
-    def first_names(self) -> list[str]:
-        """Display, legal and nickname: any of them may be the one used here."""
-        return [name for name in dict.fromkeys((self.first_name, self.given_name, self.nickname)) if name]
-
-    def name_keys(self) -> frozenset[str]:
-        """Every way the full name may be written here."""
-        return frozenset(name_key(first, self.last_name) for first in self.first_names() or [""]) - {""}
-
-    def email_keys(self) -> frozenset[str]:
-        """The e-mails as they are looked up."""
-        return frozenset(key for email in self.emails if (key := email_key(email)))
-
-    @property
-    def name(self) -> str:
-        """The display name."""
-        return f"{self.first_name} {self.last_name}".strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Somebody in Planning Center of whom matching asks only who else has an e-mail."""
-
-    pco_id: str
-    name_keys: frozenset[str]
-    email_keys: frozenset[str]
+_Names = Literal["same", "suffix", "partial", "different"]
 
 
-@dataclass(frozen=True, slots=True)
-class Local:
-    """A member here who is not deleted."""
-
-    member_id: str
-    first_name: str
-    last_name: str
-    birthdate: date | None = None
-    child: bool = False
-    email: str | None = None
-    linked: bool = False
-    """Already tied to somebody in Planning Center: no candidate, but counts among those who share an e-mail."""
-
-    @property
-    def name_key(self) -> str:
-        """The full name as it is looked up."""
-        return name_key(self.first_name, self.last_name)
-
-    @property
-    def name(self) -> str:
-        """The display name."""
-        return f"{self.first_name} {self.last_name}".strip()
+def rows_needed(people: int, refused: int = 0) -> int:
+    """How many unlinked members of one name, child flag and birthdate `match_people` must see to decide about so many
+    people, of whom administrators called so many candidates somebody else: further ones are only counted (`others`)."""
+    return people + refused + SHOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A member who may be the same person, and why, in words."""
+def match_people(
+    people: Iterable[Theirs],
+    members: Iterable[Local],
+    emails: Mapping[str, Sharers],
+    *,
+    different: Collection[tuple[str, str]] = (),
+) -> dict[str, Outcome]:
+    """Match a batch; keys of the answer are the people's `pco_id`. Costs about n log n, whatever is shared.
 
-    member_id: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """The same person, without doubt."""
-
-    member_id: str
-
-    @property
-    def member_ids(self) -> tuple[str, ...]:
-        """The member."""
-        return (self.member_id,)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Doubtful: waits for an administrator."""
-
-    candidates: tuple[Candidate, ...]
-    reasons: tuple[str, ...]
-    """Of all candidates, in words, without repetition."""
-
-    @property
-    def member_ids(self) -> tuple[str, ...]:
-        """The candidates."""
-        return tuple(candidate.member_id for candidate in self.candidates)
-
-
-@dataclass(frozen=True, slots=True)
-class Unmatched:
-    """Nobody here: a new member."""
-
-    @property
-    def member_ids(self) -> tuple[str, ...]:
-        """Nobody."""
-        return ()
-
-
-Outcome: TypeAlias = Matched | Held | Unmatched
-UNMATCHED: Final = Unmatched()
-
-_Names = Literal["same", "partial", "different"]
+    `members`: in any order, those who are not linked and
+        have an e-mail of the people that at most `HOUSEHOLD` share, whatever their name;
+        have an e-mail and a name (`Theirs.name_keys`) of one of the people;
+        have a name and a birthdate of one of the people;
+        have one of the people's names (`Theirs.lookup_keys`).
+        Of one name, child flag and birthdate, and of one e-mail and name, `rows_needed` are enough.
+    `emails`: by `email_key` of the people's e-mails. `different`: (pco_id, member_id) that an administrator called
+    different people.
+    """
+    asked = {person.pco_id: Asked(person) for person in people}
+    free = {member.member_id: member for member in members if not member.linked}
+    refused: dict[str, set[str]] = defaultdict(set)
+    for pco_id, member_id in different:
+        refused[pco_id].add(member_id)
+    index = Index(free.values(), emails)
+    sure = {pco_id: _sure(person, index, refused[pco_id]) for pco_id, person in asked.items()}
+    taken = _taken(sure)
+    linked = {pco_id: member_id for pco_id, (member_id, *_) in _single(sure).items() if member_id in taken}
+    for pco_id, person in asked.items():
+        if not sure[pco_id]:
+            sure[pco_id] = _child_of_the_family(person, index, refused[pco_id] | taken, linked)
+    taken = _taken(sure)
+    outcomes: dict[str, Outcome] = {}
+    left = Index((local for local in free.values() if local.member_id not in taken), emails) if taken else index
+    for pco_id, person in asked.items():
+        if len(sure[pco_id]) == 1 and sure[pco_id] <= taken:
+            (member_id,) = sure[pco_id]
+            outcomes[pco_id] = Matched(member_id, inactive=_only_inactive(person.person, free[member_id]))
+        else:
+            outcomes[pco_id] = _held(person, left, sure[pco_id] - taken, refused[pco_id], several=len(sure[pco_id]) > 1)
+    return outcomes
 
 
 def match_all(
@@ -155,147 +130,241 @@ def match_all(
     peers: Iterable[Peer] = (),
     different: Collection[tuple[str, str]] = (),
 ) -> dict[str, Outcome]:
-    """Match a batch; keys of the answer are the people's `pco_id`.
+    """`match_people` from rows alone: linear in everybody who shares an e-mail, at each call.
 
     `by_email`: every member, linked or not, by `email_key` of the people's e-mails. `by_name`: unlinked members by
     `name_key` of the people's names. `peers`: everybody else in Planning Center with one of these e-mails, linked or
-    not: they make an e-mail shared. `different`: (pco_id, member_id) that an administrator called different people.
+    not: they make an e-mail shared.
     """
-    asked = {person.pco_id: person for person in people}
+    people = list(people)
     everybody = {peer.pco_id: peer for peer in peers} | {
-        person.pco_id: Peer(person.pco_id, person.name_keys(), person.email_keys()) for person in asked.values()
+        person.pco_id: Peer(person.pco_id, person.name_keys(), person.email_keys()) for person in people
     }
     there: dict[str, list[Peer]] = defaultdict(list)
     for peer in everybody.values():
         for key in peer.email_keys:
             there[key].append(peer)
-    shared = {key: _Sharers.of(by_email.get(key, ()), sharers) for key, sharers in there.items()}
-    refused = frozenset(different)
-    return _settle({pco_id: _verdict(person, shared, by_name, refused) for pco_id, person in asked.items()})
+    emails = {key: Sharers.of(by_email.get(key, ()), sharers) for key, sharers in there.items()}
+    members = [local for group in (*by_email.values(), *by_name.values()) for local in group]
+    return match_people(people, members, emails, different=different)
 
 
 def still_matches(person: Theirs, member: Local, different: Collection[str] = ()) -> bool:
     """Whether the two alone match: of a match that was made earlier, whether both are still whom it was made for.
 
+    Both with what their families say (`household_members`, `family_members` and so on), where it was made by that.
     `different`: ids of members whom an administrator called somebody else than the person.
     """
     by_email = {key: [member] for key in person.email_keys() & {email_key(member.email)}}
     refused = [(person.pco_id, one) for one in different]
-    return isinstance(match_all([person], by_email, {}, different=refused)[person.pco_id], Matched)
+    outcome = match_all([person], by_email, {member.name_key: [member]}, different=refused)[person.pco_id]
+    return isinstance(outcome, Matched)
+
+
+def _sure(person: Asked, index: Index, refused: Collection[str]) -> set[str]:
+    """Members who are this person without doubt, before anybody competes for them."""
+    found: set[str] = set()
+    for email in person.emails:
+        sharers = index.sharers(email)
+        if sharers.shared:
+            namesakes = sum(sharers.names_here.get(key, 0) for key in person.keys)
+            groups = index.named(person, email) if namesakes == 1 else []
+            rows = [one for group in groups for one in group.everybody.rows[:1]]
+        else:
+            rows = index.few(person, email)
+        found |= {one.id for one in rows if one.id not in refused and _by_email(person, one, sharers) is True}
+    return found
+
+
+def _child_of_the_family(person: Asked, index: Index, left_out: Collection[str], linked: Mapping[str, str]) -> set[str]:
+    """The child here with the same full name and the same full birthdate in the same family, where one of the two has
+    no e-mail: the same family is one that is linked, or has somebody who is."""
+    theirs = person.person
+    if not theirs.child or not year_known(theirs.birthdate):
+        return set()
+    relatives = theirs.household_members | {linked[one] for one in theirs.household_people if one in linked}
+    same = [one for group in index.named(person) for rows in group.born(theirs.birthdate) for one in rows.rows[:SHOWN]]
+    return {
+        one.id
+        for one in same
+        if one.local.child
+        and year_known(one.local.birthdate)
+        and one.id not in left_out
+        and not (person.emails and one.email)
+        and not (relatives.isdisjoint(one.local.family_members) and theirs.family_ids.isdisjoint(one.local.family_ids))
+    }
+
+
+def _single(sure: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
+    return {pco_id: members for pco_id, members in sure.items() if len(members) == 1}
+
+
+def _taken(sure: Mapping[str, Collection[str]]) -> set[str]:
+    """Let people compete for members: one for sure takes the member, several hold it against all of them."""
+    claims = Counter(member_id for members in sure.values() for member_id in members)
+    return {
+        member_id for members in sure.values() if len(members) == 1 for member_id in members if claims[member_id] == 1
+    }
+
+
+def _held(
+    person: Asked, index: Index, rivals: Collection[str], refused: Collection[str], *, several: bool
+) -> Held | Unmatched:
+    """Candidates, the strongest first, and how many more there are; `rivals` fit for sure, but not alone."""
+    competition = "Several members fit this person." if several else "Several people fit this member."
+    shown = [Candidate(member_id, (competition,)) for member_id in sorted(rivals)]
+    left_out = {*refused, *rivals}
+    possible = _Possible.of(person, index)
+    for one in islice(possible, len(left_out) + SHOWN):
+        if one.id not in left_out and len(shown) < max(SHOWN, len(rivals)):
+            shown.append(Candidate(one.id, possible.reasons(one)))
+    if not shown:
+        return UNMATCHED
+    total = len(rivals) + possible.weight - possible.of_these(left_out)
+    reasons = tuple(dict.fromkeys(reason for candidate in shown for reason in candidate.reasons))
+    return Held(tuple(shown), reasons, more=max(0, total - len(shown)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
-    """Before the competition: members who are this person for sure, and those who may be."""
+class _Possible:
+    """Whoever may be one person, each once, without looking at them all."""
 
-    sure: frozenset[str]
-    doubtful: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sharers:
-    """Who has one e-mail."""
-
-    here: Sequence[Local]
-    people_here: int
-    people_there: int
-    names_here: Counter[str]
-    names_there: Counter[str]
+    person: Asked
+    index: Index
+    few: Mapping[str, Free]
+    """By id, those whose e-mail alone makes them candidates, with a doubt that can be said."""
+    shared: Sequence[Rows]
+    """Of the same name and the same shared e-mail."""
+    named: Sequence[Rows]
+    """Of the same name, and no other birthdate; those with an e-mail of the person are in the other two."""
+    suffixed: Sequence[Rows]
+    """Of the same birthdate, and the same name but for a suffix on one side; some are among `few`."""
+    overlap: int
+    """How many are counted twice."""
 
     @classmethod
-    def of(cls, here: Sequence[Local], there: Sequence[Peer]) -> "_Sharers":
-        return cls(
-            here,
-            len(here),
-            len(there),
-            Counter(local.name_key for local in here),
-            Counter(key for peer in there for key in peer.name_keys),
-        )
+    def of(cls, person: Asked, index: Index) -> "_Possible":
+        birthdate = person.person.birthdate
+        few: dict[str, Free] = {}
+        shared: list[Rows] = []
+        overlap = 0
+        for email in person.emails:
+            sharers = index.sharers(email)
+            few |= {one.id: one for one in index.few(person, email) if isinstance(_by_email(person, one, sharers), str)}
+            groups = index.named(person, email)
+            overlap += sum(rows.weight for group in groups for rows in group.possible(birthdate))
+            if sharers.shared:
+                shared += [group.everybody for group in groups]
+        named = [rows for group in index.named(person) for rows in group.possible(birthdate)]
+        suffixed = [rows for group in index.suffixed(person) for rows in group.born(birthdate)]
+        overlap += sum(1 + one.local.others for one in few.values() if _but_for_suffix(person, one))
+        return cls(person, index, few, shared, named, suffixed, overlap)
+
+    def __iter__(self) -> Iterator[Free]:
+        yield from chain.from_iterable(rows.rows for rows in self.shared)
+        yield from self.few.values()
+        for rows in self.named:
+            yield from (one for one in rows.rows if one.email not in self.person.emails)
+        for rows in self.suffixed:
+            yield from (one for one in rows.rows if one.id not in self.few)
 
     @property
-    def shared(self) -> bool:
-        return self.people_here > 1 or self.people_there > 1
+    def weight(self) -> int:
+        return (
+            sum(rows.weight for rows in (*self.shared, *self.named, *self.suffixed))
+            - self.overlap
+            + sum(1 + one.local.others for one in self.few.values())
+        )
 
-    def may_be(self, person: Theirs) -> list[Local]:
-        """The members to look at: in a shared e-mail whoever is found by name is accounted for, and only two who
-        are both left over may be one person."""
-        keys = person.name_keys()
-        named = [local for local in self.here if local.name_key in keys]
-        if not self.shared:
-            return list(self.here)
-        if named or max(self.people_here, self.people_there) > _HOUSEHOLD:
-            return named
-        return [local for local in self.here if not self.names_there[local.name_key]]
+    def of_these(self, member_ids: Collection[str]) -> int:
+        """How many of these members `weight` counts."""
+        found = [one for member_id in member_ids if (one := self.index.members.get(member_id))]
+        return sum(one.id in self.few or self._named(one) or _but_for_suffix(self.person, one) for one in found)
 
+    def _named(self, one: Free) -> bool:
+        if (one.name, one.suffix) not in self.person.names:
+            return False
+        if one.email in self.person.emails:
+            return self.index.sharers(one.email or "").shared
+        return not _birthdates_differ(self.person.person, one.local)
 
-def _verdict(
-    person: Theirs,
-    shared: Mapping[str, _Sharers],
-    by_name: Mapping[str, Sequence[Local]],
-    refused: frozenset[tuple[str, str]],
-) -> _Verdict:
-    def possible(local: Local) -> bool:
-        return not local.linked and (person.pco_id, local.member_id) not in refused
+    def reasons(self, one: Free) -> tuple[str, ...]:
+        """Why, in words, and what else to know before an answer."""
+        person, local = self.person.person, one.local
+        known = {
+            "Inactive in Planning Center, active here.": _only_inactive(person, local),
+            "Linked before to a member who was deleted here.": person.deleted_here,
+            "Linked before to somebody who is gone in Planning Center.": local.gone,
+        }
+        return (self._reason(one), *(sentence for sentence, true in known.items() if true))
 
-    sure: set[str] = set()
-    doubtful: dict[str, list[str]] = defaultdict(list)
-    for key in sorted(person.email_keys()):
-        for local in filter(possible, shared[key].may_be(person)):
-            answer = _by_email(person, local, shared[key])
-            if answer is True:
-                sure.add(local.member_id)
-            elif answer:
-                doubtful[local.member_id].append(answer)
-    for key in sorted(person.name_keys()):
-        for local in filter(possible, by_name.get(key, ())):
-            if reason := _by_name(person, local):
-                doubtful[local.member_id].append(reason)
-    return _Verdict(
-        frozenset(sure),
-        {member: tuple(dict.fromkeys(reasons)) for member, reasons in doubtful.items() if member not in sure},
-    )
+    def _reason(self, one: Free) -> str:
+        if one.email in self.person.emails:
+            answer = _by_email(self.person, one, self.index.sharers(one.email or ""))
+            if isinstance(answer, str):
+                return answer
+        if _but_for_suffix(self.person, one):
+            return _suffix_differs(self.person, one)
+        return _by_name(self.person.person, one.local)
 
 
-def _by_email(person: Theirs, local: Local, sharers: _Sharers) -> str | Literal[True] | None:
+def _by_email(person: Asked, one: Free, sharers: Sharers) -> str | Literal[True] | None:
     """Two with the same e-mail: True for a match, words for a doubt, None for somebody else."""
-    names = _names(person, local)
-    if person.child != local.child:
+    names = _names(person, one)
+    theirs, local = person.person, one.local
+    if _but_for_suffix(person, one) and not sharers.shared:
+        return _suffix_differs(person, one)
+    if theirs.child != local.child:
         return "Same name and email, but one is a child and the other an adult." if names == "same" else None
-    if _birthdates_differ(person, local):
+    if _birthdates_differ(theirs, local):
         return "Same name and email, but the birthdates differ." if names == "same" else None
-    both = f"{local.name} here, {person.name} in Planning Center."
+    both = f"{local.name} here, {theirs.name} in Planning Center."
     if not sharers.shared:
-        return f"Same email, but the names differ: {both}" if names == "different" else True
+        return f"Same email, but the names differ: {both}" if names in {"different", "suffix"} else True
     if names != "same":
         return f"An email that several people share, and the names differ: {both}"
-    namesakes_here = sum(sharers.names_here[key] for key in person.name_keys())
-    if namesakes_here == sharers.names_there[local.name_key] == 1:
+    namesakes_here = sum(sharers.names_here.get(key, 0) for key in person.keys)
+    if namesakes_here == sharers.names_there.get(one.key) == 1:
         return True
     return "Several people have this name and this email."
 
 
-def _by_name(person: Theirs, local: Local) -> str | None:
-    """Two with the same name: words for a doubt, None for somebody else."""
-    if _birthdates_differ(person, local):
-        return None
-    same_birthdate = person.birthdate is not None and person.birthdate == local.birthdate
+def _by_name(person: Theirs, local: Local) -> str:
+    """The doubt about two with the same name, no common e-mail and no other birthdate."""
+    what = "Same name"
+    if _same_birthdate(person, local):
+        known = year_known(person.birthdate) and year_known(local.birthdate)
+        what = "Same name and birthdate" if known else "Same name and birthday, of unknown year"
     if person.child != local.child:
-        return "Same name and birthdate, but one is a child and the other an adult." if same_birthdate else None
-    keys, mail = person.email_keys(), email_key(local.email)
-    if mail in keys:
-        # The e-mail has its own, more exact words.
-        return None
-    what = "Same name and birthdate" if same_birthdate else "Same name"
-    return f"{what}, but the emails differ." if keys and mail else f"{what}, but no email to be sure."
+        return f"{what}, but one is a child and the other an adult."
+    return (
+        f"{what}, but the emails differ."
+        if person.email_keys() and local.email
+        else f"{what}, but no email to be sure."
+    )
 
 
-def _names(person: Theirs, local: Local) -> _Names:
-    """`partial`: a first or last name is missing on a side and nothing contradicts."""
-    last_there, last_here = fold(person.last_name), fold(local.last_name)
-    first_here = fold(local.first_name)
-    firsts = {fold(name) for name in person.first_names()} or {""}
-    if local.name_key and local.name_key in person.name_keys():
-        return "same"
+def _but_for_suffix(person: Asked, one: Free) -> bool:
+    """Whether birthdate and name are the same but for a suffix that is missing on a side."""
+    return _same_birthdate(person.person, one.local) and _names(person, one) == "suffix"
+
+
+def _suffix_differs(person: Asked, one: Free) -> str:
+    both = f"{one.local.name} here, {person.person.name} in Planning Center."
+    return f"Same birthdate, and the same name but for the suffix: {both}"
+
+
+def _names(person: Asked, one: Free) -> _Names:
+    """`suffix`: one is missing on a side. `partial`: a first or last name is, and nothing contradicts."""
+    suffixes = [suffix for name, suffix in person.names if name == one.name]
+    if one.name and suffixes:
+        return "same" if one.suffix in suffixes else "suffix" if None in {one.suffix, *suffixes} else "different"
+    last_there, there = without_suffix(fold(person.person.last_name))
+    last_here, here = without_suffix(fold(one.local.last_name))
+    if (generation(person.person.suffix) or there) != here:
+        return "different"
+    first_here = fold(one.local.first_name)
+    firsts = {fold(name) for name in person.person.first_names()} or {""}
     last_fits = last_there == last_here or not last_there or not last_here
     first_fits = first_here in firsts or not first_here or firsts == {""}
     something_equal = (last_here and last_there == last_here) or (first_here and first_here in firsts)
@@ -303,30 +372,14 @@ def _names(person: Theirs, local: Local) -> _Names:
 
 
 def _birthdates_differ(person: Theirs, local: Local) -> bool:
-    return person.birthdate is not None and local.birthdate is not None and person.birthdate != local.birthdate
+    return person.birthdate is not None and local.birthdate is not None and not _same_birthdate(person, local)
 
 
-def _settle(verdicts: Mapping[str, _Verdict]) -> dict[str, Outcome]:
-    """Let people compete for members: one for sure takes the member, several hold it against all of them."""
-    claims = Counter(member for verdict in verdicts.values() for member in verdict.sure)
-    taken = {
-        member
-        for verdict in verdicts.values()
-        if len(verdict.sure) == 1
-        for member in verdict.sure
-        if claims[member] == 1
-    }
-    outcomes: dict[str, Outcome] = {}
-    for pco_id, verdict in verdicts.items():
-        if len(verdict.sure) == 1 and verdict.sure <= taken:
-            (member,) = verdict.sure
-            outcomes[pco_id] = Matched(member)
-            continue
-        reason = "Several members fit this person." if len(verdict.sure) > 1 else "Several people fit this member."
-        doubtful = dict.fromkeys(verdict.sure, (reason,)) | dict(verdict.doubtful)
-        candidates = tuple(
-            Candidate(member, reasons) for member, reasons in sorted(doubtful.items()) if member not in taken
-        )
-        reasons = tuple(dict.fromkeys(reason for candidate in candidates for reason in candidate.reasons))
-        outcomes[pco_id] = Held(candidates, reasons) if candidates else UNMATCHED
-    return outcomes
+def _only_inactive(person: Theirs, local: Local) -> bool:
+    return local.active and not person.active
+
+
+def _same_birthdate(person: Theirs, local: Local) -> bool:
+    return person.birthdate is not None and (
+        person.birthdate == local.birthdate or same_day(person.birthdate, local.birthdate)
+    )

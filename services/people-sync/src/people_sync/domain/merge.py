@@ -8,6 +8,9 @@
                                         overwritten on either side. With `merge_different_fields` only the fields
                                         changed on both sides conflict, the others are applied.
 
+A birthdate without a year (1885) contradicts none with one: the two agree and nothing is written. A year that somebody
+typed since is a change; one that is no longer shown is none, and replaces nothing.
+
 A name is never cleared by an empty one: an empty side is filled from the other, always. A difference that an
 administrator decided to keep is left alone until either value changes, and is a conflict then.
 """
@@ -16,7 +19,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from people_sync.domain.canonical import canonical, text_key
+from people_sync.domain.canonical import canonical, nothing_new, same_day, text_key, year_known
 from people_sync.domain.values import FIELDS, PersonValues, Value, as_dict
 
 FirstMatch: TypeAlias = Literal["planning_center", "ask", "ours"]
@@ -124,9 +127,11 @@ def merge_fields(
                 agreed[name] = our_value
             continue
         here, there = comparable(name, our_value), comparable(name, their_value)
-        if here == there:
-            if not known or comparable(name, base[name]) != here:
-                agreed[name] = our_value
+        was = comparable(name, base[name]) if known else None
+        if here == there or (same_day(here, there) and not (known and _typed_a_year(here, there, was))):
+            fuller = their_value if year_known(there) and not year_known(here) else our_value
+            if not known or was != comparable(name, fuller):
+                agreed[name] = fuller
         elif name in kept_different:
             kept_here, kept_there = kept_different[name]
             if comparable(name, kept_here) != here or comparable(name, kept_there) != there:
@@ -136,9 +141,14 @@ def merge_fields(
         elif not known:
             first.append(name)
         else:
-            was = comparable(name, base[name])
-            changed[name] = "theirs" if here == was else "ours" if there == was else "both"
+            changed[name] = "theirs" if nothing_new(here, was) else "ours" if nothing_new(there, was) else "both"
     return _decide(base, ours, theirs, policy, agreed, filled, changed, first)
+
+
+def _typed_a_year(here: Hashable, there: Hashable, was: Hashable) -> bool:
+    """Of two birthdates of which one has no year: whether the other is new, and the one without says nothing new."""
+    fuller, other = (here, there) if year_known(here) else (there, here)
+    return not nothing_new(fuller, was) and nothing_new(other, was)
 
 
 def _decide(

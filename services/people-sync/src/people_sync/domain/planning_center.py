@@ -4,15 +4,16 @@ A church's one e-mail, phone and address here map to the primary ones there. Not
 (planningcenter/developers#460): the lowest id of the primaries is taken, and without a primary the lowest id at all.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import blake2b
 from json import dumps
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from contracts.people import Address
-from people_sync.domain.canonical import email_key, fold
+from people_sync.domain.canonical import email_key, fold, street_lines
 from people_sync.domain.matching import Theirs
 from people_sync.domain.values import PersonValues, from_json, to_json
 
@@ -24,6 +25,20 @@ class Contact:
     id: str
     primary: bool
     attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A person or household of whom an answer does not say everything: nothing is decided by it, and nothing lost."""
+
+    pco_id: str
+    why: Literal["incomplete", "unreadable"]
+    """`incomplete`: a part did not come; read again, since `include` can lag behind for minutes after a write.
+    `unreadable`: a value that cannot exist; it stays until somebody corrects it there."""
+    sentence: str
+    """What is wrong and what to do, for an administrator; holds no value."""
+    name: str = ""
+    """As far as it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,8 @@ class RemotePerson:
     household_ids: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
     """All of them: matching looks at every one."""
+    middle_name: str | None = None
+    suffix: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `from_snapshot` reads back."""
@@ -54,6 +71,8 @@ class RemotePerson:
             "contacts": dict(self.contacts),
             "household_ids": list(self.household_ids),
             "emails": list(self.emails),
+            "middle_name": self.middle_name,
+            "suffix": self.suffix,
         }
 
     @property
@@ -103,6 +122,9 @@ def person_from_snapshot(snapshot: Mapping[str, Any]) -> RemotePerson:
         contacts=snapshot["contacts"],
         household_ids=tuple(snapshot["household_ids"]),
         emails=tuple(snapshot["emails"]),
+        # Snapshots of an older version have neither.
+        middle_name=snapshot.get("middle_name"),
+        suffix=snapshot.get("suffix"),
     )
 
 
@@ -128,36 +150,49 @@ def remote_person(
     phones: Iterable[Contact] = (),
     addresses: Iterable[Contact] = (),
     household_ids: Iterable[str] = (),
+    suffix: str | None = None,
 ) -> RemotePerson:
-    """A person as read from the People API (version 2026-06-04), with the contacts that came with it."""
+    """A person as read from the People API (version 2026-06-04), with the contacts that came with it.
+
+    Takes every answer: what is no text or no date counts as none. Whether an answer is whole and can be kept is
+    decided before, in `people_sync.planning_center`.
+    """
     emails = list(emails)
     email, phone, address = main_contact(emails), main_contact(phones), main_contact(addresses)
     found = {"email": email, "phone": phone, "address": address}
     return RemotePerson(
         pco_id=pco_id,
         values=PersonValues(
-            first_name=attributes.get("first_name") or "",
-            last_name=attributes.get("last_name") or "",
-            birthdate=_date(attributes.get("birthdate")),
-            gender=attributes.get("gender") or None,
+            first_name=_text(attributes.get("first_name")) or "",
+            last_name=_text(attributes.get("last_name")) or "",
+            birthdate=date_of(attributes.get("birthdate")),
+            gender=_text(attributes.get("gender")),
             child=bool(attributes.get("child")),
-            email=(email.attributes.get("address") or None) if email else None,
-            phone=(phone.attributes.get("number") or None) if phone else None,
+            email=_text(email.attributes.get("address")) if email else None,
+            phone=_text(phone.attributes.get("number")) if phone else None,
             address=address_of(address.attributes) if address else None,
         ),
-        given_name=attributes.get("given_name"),
-        nickname=attributes.get("nickname"),
+        given_name=_text(attributes.get("given_name")),
+        nickname=_text(attributes.get("nickname")),
         active=attributes.get("status") != "inactive",
-        remote_id=attributes.get("remote_id"),
+        remote_id=_marker(attributes.get("remote_id")),
         contacts={name: contact.id for name, contact in found.items() if contact},
         household_ids=tuple(sorted(household_ids, key=int)),
-        emails=tuple(contact.attributes["address"] for contact in emails if contact.attributes.get("address")),
+        emails=tuple(one for contact in emails if (one := _text(contact.attributes.get("address")))),
+        middle_name=_text(attributes.get("middle_name")),
+        suffix=suffix,
     )
 
 
 def address_of(attributes: Mapping[str, Any]) -> Address | None:
-    """Planning Center's address as ours; None when every part is empty."""
-    parts = {name: attributes.get(name) or "" for name in ADDRESS_PARTS}
+    """Planning Center's address as ours; None when every part is empty.
+
+    `street_line_1` can hold several lines, from when one field showed them all (planningcenter/developers#718): the
+    first stays, the others go before what `street_line_2` holds, parted by commas. That compares equal to what is
+    there (`canonical.street_lines`), so it is written back only with another change of the address.
+    """
+    parts = {name: _text(attributes.get(name)) or "" for name in ADDRESS_PARTS}
+    parts["street_line_1"], parts["street_line_2"] = street_lines(parts["street_line_1"], parts["street_line_2"])
     if not any(value for name, value in parts.items() if name != "country_code"):
         return None
     return Address(**parts)
@@ -193,6 +228,8 @@ NEW_CONTACT: Final[Mapping[str, dict[str, Any]]] = {
 }
 """Sent with a new contact. A phone without `location` is refused (planningcenter/developers#493)."""
 
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
 ADDRESS_PARTS: Final = tuple(Address.model_fields)
 
 CONTACT_PATHS: Final[Mapping[str, str]] = {"email": "emails", "phone": "phone_numbers", "address": "addresses"}
@@ -210,6 +247,9 @@ def to_match(person: RemotePerson) -> Theirs:
         birthdate=person.values.birthdate,
         child=person.values.child,
         emails=person.emails,
+        suffix=person.suffix or "",
+        middle_name=person.middle_name or "",
+        active=person.active,
     )
 
 
@@ -232,5 +272,20 @@ def _digest(content: Any) -> bytes:
     return blake2b(dumps(content).encode(), digest_size=16).digest()
 
 
-def _date(value: Any) -> date | None:
-    return date.fromisoformat(value) if value else None
+def date_of(value: Any) -> date | None:
+    """A day as Planning Center writes one, `YYYY-MM-DD`; None for anything else."""
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value or None if isinstance(value, str) else None
+
+
+def _marker(value: Any) -> int | None:
+    """`remote_id` as far as it can be one of ours: a number that a bigint holds."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None

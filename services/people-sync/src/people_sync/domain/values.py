@@ -25,6 +25,25 @@ class PersonValues:
     address: Address | None = None
 
 
+LONGEST: Final = 1_000
+"""Characters of any one text: more is no name, address or number."""
+LONGEST_KEY: Final = 2_000
+"""Bytes in UTF-8 of what texts are looked up by. An index of PostgreSQL takes no entry above 2,704 bytes, and a few
+ligatures fold to twenty times their length."""
+
+
+def impossible(text: str) -> str | None:
+    """Why a text cannot be kept, in words behind "it"; None when it can.
+
+    PostgreSQL stores no NUL in text or jsonb, and a lone surrogate is no character in UTF-8; JSON can carry both.
+    """
+    if "\0" in text or any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        return "holds a character that does not exist"
+    if len(text) > LONGEST:
+        return f"is longer than {LONGEST:,} characters"
+    return None
+
+
 FIELDS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone", "address")
 
 

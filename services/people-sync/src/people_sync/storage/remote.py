@@ -35,29 +35,36 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.matching import Peer
-from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, email_keys, to_match
+from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread, email_keys, to_match
 from people_sync.storage.tables import Link, Remote, Shown, Sighting
 
 Owner = Mapping[str, str]
 """`organization_id` and `pco_organization_id`."""
 
 
-def person_row(owner: Owner, pco_id: str, person: RemotePerson | None) -> dict[str, Any]:
-    """A person as read; None if the answer did not carry everything."""
-    if person is None:
-        return _row(MEMBER, pco_id, None, None)
+def person_row(owner: Owner, person: RemotePerson | Unread) -> dict[str, Any]:
+    """A person as read, or why the answer does not say everything."""
+    if isinstance(person, Unread):
+        return _unread_row(MEMBER, person)
     emails, names = email_keys(person), sorted(to_match(person).name_keys())
     keys = [lookup_key(owner, "email", one) for one in emails] + [lookup_key(owner, "name", one) for one in names]
-    return _row(MEMBER, pco_id, person.to_json(), person.hash) | {
+    return _row(MEMBER, person.pco_id, person.to_json(), person.hash) | {
         "email_keys": emails,
         "name_keys": names,
         "keys": sorted(set(keys)),
     }
 
 
-def household_row(household: RemoteHousehold) -> dict[str, Any]:
-    """A household as read."""
+def household_row(household: RemoteHousehold | Unread) -> dict[str, Any]:
+    """A household as read, or why the answer does not say everything."""
+    if isinstance(household, Unread):
+        return _unread_row(FAMILY, household)
     return _row(FAMILY, household.pco_id, household.to_json(), household.hash)
+
+
+def _unread_row(kind: str, unread: Unread) -> dict[str, Any]:
+    said = {"name": unread.name, "sentence": unread.sentence}
+    return _row(kind, unread.pco_id, None, None) | {"unread": said}
 
 
 def _row(kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash: bytes | None) -> dict[str, Any]:
@@ -69,6 +76,7 @@ def _row(kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash: b
         "email_keys": (),
         "name_keys": (),
         "keys": (),
+        "unread": None,
     }
 
 
@@ -82,12 +90,13 @@ _PUT: Final = text(
     """
     INSERT INTO remote AS known (
         organization_id, pco_organization_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, keys,
-        read_at, again, run_id
+        read_at, again, unread, run_id
     )
     SELECT :organization_id, :pco_organization_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, keys,
-        :read_at, snapshot IS NULL, :run_id
+        :read_at, snapshot IS NULL, unread, :run_id
     FROM jsonb_to_recordset(:rows) AS page (
-        kind text, pco_id text, snapshot jsonb, remote_hash bytea, email_keys text[], name_keys text[], keys bigint[]
+        kind text, pco_id text, snapshot jsonb, remote_hash bytea, email_keys text[], name_keys text[],
+        keys bigint[], unread jsonb
     )
     ON CONFLICT (organization_id, pco_organization_id, kind, pco_id) DO UPDATE SET
         snapshot = coalesce(excluded.snapshot, known.snapshot),
@@ -95,7 +104,8 @@ _PUT: Final = text(
         email_keys = CASE WHEN excluded.snapshot IS NULL THEN known.email_keys ELSE excluded.email_keys END,
         name_keys = CASE WHEN excluded.snapshot IS NULL THEN known.name_keys ELSE excluded.name_keys END,
         keys = CASE WHEN excluded.snapshot IS NULL THEN known.keys ELSE excluded.keys END,
-        read_at = excluded.read_at, again = excluded.again, run_id = coalesce(excluded.run_id, known.run_id)
+        read_at = excluded.read_at, again = excluded.again, unread = excluded.unread,
+        run_id = coalesce(excluded.run_id, known.run_id)
     WHERE known.read_at <= excluded.read_at
     """
 ).bindparams(

@@ -312,6 +312,8 @@ class Remote(Base):
     """`storage.remote.lookup_key` of both."""
     read_at: Mapped[datetime]
     """When it was read as it is; an unchanged record is not written again."""
+    unread: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Why the last read did not say everything, as `name` and `sentence`."""
     again: Mapped[bool] = mapped_column(default=False)
     """To be read again by the next run: the read was incomplete, or nothing could be decided."""
     run_id: Mapped[UUID | None]

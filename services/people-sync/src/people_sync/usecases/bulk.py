@@ -18,8 +18,8 @@ from sqlalchemy.orm import aliased
 from contracts.http.common import FieldError
 from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResult, BulkUpsert
 from contracts.values import MEMBER
-from people_sync.domain.inputs import problems
-from people_sync.domain.values import FIELDS, as_dict
+from people_sync.domain.inputs import problems, text_problem
+from people_sync.domain.values import FIELDS, as_dict, impossible
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import history
@@ -101,7 +101,7 @@ class _Call:
             BulkRejected(
                 kind=kind,
                 position=position,
-                external_id=external_id if isinstance(external_id, str) else None,
+                external_id=external_id if isinstance(external_id, str) and not impossible(external_id) else None,
                 errors=tuple(FieldError(field=name, message=message) for name, message in errors),
             )
         )
@@ -150,8 +150,11 @@ def _valid(call: _Call, kind: Kind, items: Sequence[dict[str, Any]], model: type
                 found.append((name, f"is the same as that of record {first[name, value]}: send each once"))
         if isinstance(item, BulkMember):
             found += problems(_values(item), call.country, call.now.date())
-        elif item.primary_contact_external_id not in {None, *item.member_external_ids}:
-            found.append(("primary_contact_external_id", "must be one of member_external_ids"))
+        else:
+            if item.primary_contact_external_id not in {None, *item.member_external_ids}:
+                found.append(("primary_contact_external_id", "must be one of member_external_ids"))
+            if problem := text_problem(item.name):
+                found.append(("name", f"{problem}: write it again"))
         if found:
             call.reject(kind, position, item.external_id, found)
         else:

@@ -18,7 +18,7 @@ from people_sync.storage.families import family_values, pco_ids_of
 from people_sync.storage.links import agree, family_base_of, has_link, kept_different, links_to
 from people_sync.storage.tables import Creation, Family, Link, Remote
 from people_sync.storage.writes import writes_of
-from people_sync.usecases.record.decide_people import compared, in_conflict, later, settle_writes
+from people_sync.usecases.record.decide_people import compared, in_conflict, later, settle_writes, unread
 from people_sync.usecases.record.effects import carried_out
 from people_sync.usecases.record.families import people_known, people_met, record_ids, unlinked_families, without_unmet
 from people_sync.usecases.record.planned import Planned
@@ -26,6 +26,8 @@ from people_sync.usecases.record.writer import Writer
 
 
 async def decide_households(session: AsyncSession, writer: Writer, staged: Sequence[Remote]) -> list[Planned]:
+    unreadable = [unread(row) for row in staged if row.again or row.snapshot is None]
+    staged = [row for row in staged if not row.again and row.snapshot is not None]
     households = {row.pco_id: household_from_snapshot(row.snapshot or {}) for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
     read_at = {row.pco_id: row.read_at for row in staged}
@@ -39,7 +41,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
     written = await writes_of(session, [link.id for link, _ in pairs])
     settled: dict[datetime, list[int]] = {}
     effects: list[dict[str, Any]] = []
-    rows: list[Planned] = []
+    rows: list[Planned] = unreadable
     for link, family in pairs:
         household = households.pop(link.pco_id)
         theirs = household_values(household, people)

@@ -44,8 +44,8 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     people: dict[str, RemotePerson] = {}
     for row in staged:
         if row.again or row.snapshot is None:
-            # The read did not carry everything: the mirror remembers to read this one again.
-            rows.append(later(MEMBER, row.pco_id, f"Person {row.pco_id}"))
+            # The read did not say everything: the mirror remembers to read this one again.
+            rows.append(unread(row))
         else:
             people[row.pco_id] = person_from_snapshot(row.snapshot)
     read_at = {row.pco_id: row.read_at for row in staged}
@@ -213,6 +213,13 @@ def later(kind: str, pco_id: str, name: str, record_id: UUID | None = None) -> P
         outcome=LATER,
         sentence=OUTCOMES[LATER],
     )
+
+
+def unread(row: Remote) -> Planned:
+    """Nothing is decided about a record of which an answer did not say everything."""
+    said = row.unread or {}
+    name = said.get("name") or f"{'Person' if row.kind == MEMBER else 'Household'} {row.pco_id}"
+    return Planned(row.kind, name, LATER, pco_id=row.pco_id, sentence=said.get("sentence") or OUTCOMES[LATER])
 
 
 def name_of(person: RemotePerson) -> str:

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
+from people_sync.domain.planning_center import Unread
 from people_sync.domain.sentences import (
     FIRST_SYNC_ASKS,
     GONE,
@@ -14,6 +15,7 @@ from people_sync.domain.sentences import (
     together,
 )
 from people_sync.domain.writes import made_lately
+from people_sync.planning_center import household_of
 from people_sync.storage import remote
 from people_sync.storage.families import linked_records, pco_ids_of
 from people_sync.storage.records import full_name
@@ -147,10 +149,7 @@ async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:
 
 async def _read_who_left(writer: Writer, link: Link, pco_id: str) -> None:
     """People of the family whom the household no longer names: nobody leaves it here who may be gone."""
-    household = await read(writer, FAMILY, pco_id)
-    if household.document is None:
-        return
-    named = {person.id for person in household.document.data.to_many("people")}
+    named = set(await _people_of(writer, pco_id))
     async with writer.job.sessions() as session:
         agreed = await pco_ids_of(session, writer.owner, link.agreed.get("members", ()))
     for person_id in sorted(set(agreed.values()) - named):
@@ -162,15 +161,23 @@ async def _read_who_left(writer: Writer, link: Link, pco_id: str) -> None:
 
 async def _strangers_of(writer: Writer, pco_id: str) -> None:
     """People of a household who are nobody here yet."""
-    household = await read(writer, FAMILY, pco_id)
-    if household.document is None:
-        return
-    people = [person.id for person in household.document.data.to_many("people")]
+    people = await _people_of(writer, pco_id)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, people)
     for person_id in people:
         if person_id not in known:
             await sync_stranger(writer, person_id)
+
+
+async def _people_of(writer: Writer, pco_id: str) -> list[str]:
+    """People of a household, by Planning Center's ids; nobody of one that is gone."""
+    found = await read(writer, FAMILY, pco_id)
+    if found.document is None:
+        return []
+    household = household_of(found.document.data)
+    if isinstance(household, Unread):
+        raise NotYet(found.read_at + writer.resources.horizon)
+    return list(household.person_ids)
 
 
 async def _link(session: AsyncSession, writer: Writer, kind: str, record_id: UUID) -> Link | None:

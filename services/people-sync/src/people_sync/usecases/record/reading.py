@@ -10,6 +10,7 @@ from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from pco_client.jsonapi import Document
 from pco_client.query import Query
+from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread
 from people_sync.planning_center import HOUSEHOLDS, INCLUDE, PEOPLE, household_of, person_of
 from people_sync.storage import remote
 from people_sync.usecases.record.writer import Writer
@@ -45,13 +46,13 @@ async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: U
     """
     document = found.document
     assert document is not None
+    one: RemotePerson | RemoteHousehold | Unread
     if found.kind == FAMILY:
-        rows = [remote.household_row(household_of(document.data))]
-        complete = True
+        one = household_of(document.data)
+        row = remote.household_row(one)
     else:
-        person = person_of(document.data, document.included)
-        complete = person is not None
-        rows = [remote.person_row(writer.owner, found.pco_id, person)]
-    await remote.put(session, writer.owner, rows, found.read_at, run_id)
+        one = person_of(document.data, document.included)
+        row = remote.person_row(writer.owner, one)
+    await remote.put(session, writer.owner, [row], found.read_at, run_id)
     await remote.met(session, writer.cause.id, found.kind, [found.pco_id])
-    return complete
+    return not isinstance(one, Unread)

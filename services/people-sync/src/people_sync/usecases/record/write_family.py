@@ -20,7 +20,7 @@ from pco_client.walk import list_all
 from people_sync.domain.canonical import fold
 from people_sync.domain.families import household_values, is_created
 from people_sync.domain.merge import FamilyMerge, merge_family
-from people_sync.domain.planning_center import RemoteHousehold
+from people_sync.domain.planning_center import RemoteHousehold, Unread
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
@@ -169,7 +169,10 @@ async def _free_households(writer: Writer, pco_id: str) -> list[RemoteHousehold]
         raise
     if document.included.missing(document.data, "households"):
         raise NotYet(writer.now() + writer.resources.horizon)
-    households = [household_of(row) for row in document.included.many(document.data, "households")]
+    found = [household_of(row) for row in document.included.many(document.data, "households")]
+    households = [household for household in found if isinstance(household, RemoteHousehold)]
+    if len(households) < len(found):
+        raise NotYet(writer.now() + writer.resources.horizon)
     async with writer.job.sessions() as session:
         linked = await session.scalars(
             select(Link.pco_id)
@@ -218,6 +221,8 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     path = f"{HOUSEHOLDS}/{link.pco_id}"
     read_at = writer.now()
     household = household_of((await writer.pco.get(path)).data)
+    if isinstance(household, Unread):
+        raise NotYet(read_at + writer.resources.horizon)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, household.person_ids)
         ours = (await family_values(session, writer.owner, [family]))[family.id]

@@ -27,6 +27,7 @@ from people_sync.domain.planning_center import (
     NEW_CONTACT,
     Contact,
     RemotePerson,
+    Unread,
     contact_attributes,
     main_contact,
     person_attributes,
@@ -269,7 +270,7 @@ async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> _There:
             raise NotYet(until) from None  # made so lately that a 404 proves nothing
         raise
     person = person_of(document.data, document.included)
-    if person is None:
+    if isinstance(person, Unread):
         raise NotYet(read_at + writer.resources.horizon)
     contacts = {name: _contacts(document.included.many(document.data, path)) for name, path in CONTACT_PATHS.items()}
     return _There(person, contacts, read_at)

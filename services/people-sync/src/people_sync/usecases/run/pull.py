@@ -20,7 +20,7 @@ from pco_client.errors import NotFound
 from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, walk_all, walk_newest_first, walk_since
-from people_sync.domain.planning_center import RemoteHousehold
+from people_sync.domain.planning_center import RemoteHousehold, Unread
 from people_sync.domain.sentences import WAITING_FOR_MERGERS
 from people_sync.planning_center import (
     FIELDS,
@@ -285,7 +285,7 @@ async def read_person(context: RunContext, pco_id: str, data: dict[str, Any] | N
 async def _put_page(context: RunContext, rows: list[Resource], included: Included, *, total: int | None) -> None:
     """Store people, and the households that came with them: those that are not as they were when last compared."""
     read_at = context.now()
-    people = {row.id: person_of(row, included) for row in rows}
+    people = {person.pco_id: person for person in (person_of(row, included) for row in rows)}
     households = {one.pco_id: one for one in _households(included)}
     progress: dict[str, Any] = {"done": Run.done + len(rows)}
     if total is not None:
@@ -293,21 +293,21 @@ async def _put_page(context: RunContext, rows: list[Resource], included: Include
     async with context.step(**progress) as session:
         known = await remote.compared_hashes(session, context.owner, people, households)
         changed = [
-            remote.person_row(context.owner, pco_id, person)
+            remote.person_row(context.owner, person)
             for pco_id, person in people.items()
-            if person is None or known.get((MEMBER, pco_id)) != person.hash
+            if isinstance(person, Unread) or known.get((MEMBER, pco_id)) != person.hash
         ]
         changed += [
             remote.household_row(household)
             for pco_id, household in households.items()
-            if known.get((FAMILY, pco_id)) != household.hash
+            if isinstance(household, Unread) or known.get((FAMILY, pco_id)) != household.hash
         ]
         await remote.put(session, context.owner, changed, read_at, context.run_id)
         await remote.met(session, context.run_id, MEMBER, people.keys())
         await remote.met(session, context.run_id, FAMILY, households.keys())
 
 
-def _households(included: Included) -> Iterable[RemoteHousehold]:
+def _households(included: Included) -> Iterable[RemoteHousehold | Unread]:
     return [household_of(row) for row in included if row.type == "Household"]
 
 
