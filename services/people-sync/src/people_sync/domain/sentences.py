@@ -71,6 +71,11 @@ def merged_here(one: str, other: str) -> str:
     )
 
 
+def and_more(count: int) -> str:
+    """Of candidates of a held match that are not named."""
+    return f"And {count} more members here who may be this person." if count > 1 else "And one more member here."
+
+
 WAITS_FOR_ANSWER: Final = (
     "May be somebody who is already in Planning Center, so nothing was created there: please decide in Held matches."
 )

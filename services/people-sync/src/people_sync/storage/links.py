@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Exists, Select, exists, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Exists, Select, Text, any_, exists, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -18,6 +18,9 @@ from people_sync.storage.tables import Family, FamilyMember, Link, Member
 
 AT_ONCE: Final = "*"
 """In `Link.agreed_at`: the time of every field that is not named."""
+
+ACTIVE: Final = "active"
+"""In `Link.agreed` of a member: whether they were active in Planning Center when last compared."""
 
 NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "state": "linked",
@@ -49,7 +52,11 @@ async def tie(
         .on_conflict_do_nothing()
         .returning(Link)
     )
-    return made or await tie_again(session, owner, kind, record_id, pco_id)
+    return (
+        made
+        or await tie_again(session, owner, kind, record_id, pco_id)
+        or await _tie_instead(session, owner, kind, record_id, pco_id)
+    )
 
 
 async def tie_again(
@@ -72,6 +79,78 @@ async def tie_again(
         execution_options={"populate_existing": True, "synchronize_session": False},
     )
     return made
+
+
+async def _tie_instead(
+    session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
+) -> Link | None:
+    """`tie` for a counterpart whose record was deleted here: somebody added again takes its place."""
+    if kind != MEMBER:
+        return None
+    deleted = exists().where(Member.id == Link.record_id, Member.deleted_at.is_not(None))
+    other = aliased(Link)
+    linked = exists().where(
+        other.organization_id == owner["organization_id"],
+        other.pco_organization_id == owner["pco_organization_id"],
+        other.kind == kind,
+        other.record_id == record_id,
+    )
+    made: Link | None = await session.scalar(
+        update(Link)
+        .filter_by(**owner, kind=kind, pco_id=pco_id)
+        .where(deleted, ~linked)
+        .values(record_id=record_id, **NOTHING_AGREED)
+        .returning(Link),
+        execution_options={"populate_existing": True, "synchronize_session": False},
+    )
+    return made
+
+
+async def deleted_here(session: AsyncSession, link: Link) -> bool:
+    """Whether the link's member was deleted here."""
+    found = select(Member.id).where(Member.id == link.record_id, Member.deleted_at.is_not(None))
+    return await session.scalar(found) is not None
+
+
+async def deleted_namesakes(session: AsyncSession, owner: Mapping[str, str], member: Member) -> bool:
+    """Whether a counterpart of somebody deleted here, who may be this member, is still to be read."""
+    same = Member.name_key == member.name_key
+    if member.email_key:
+        same |= Member.email_key == member.email_key
+    found = (
+        select(Link.id)
+        .filter_by(**owner, kind=MEMBER, remote_hash=None)
+        .join(Member, Member.id == Link.record_id)
+        .where(Link.state != "gone", Member.deleted_at.is_not(None), same)
+        .limit(1)
+    )
+    return await session.scalar(found) is not None
+
+
+async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> None:
+    """Let the next run read the counterparts of deleted members who may be these new ones, added again."""
+    if not members:
+        return
+    emails = [member.email_key for member in members if member.email_key]
+    names = [member.name_key for member in members]
+    deleted = select(Member.id).where(
+        Member.organization_id == members[0].organization_id,
+        Member.deleted_at.is_not(None),
+        or_(
+            Member.email_key == any_(literal(emails, ARRAY(Text))), Member.name_key == any_(literal(names, ARRAY(Text)))
+        ),
+    )
+    await session.execute(
+        update(Link)
+        .where(
+            Link.organization_id == members[0].organization_id,
+            Link.kind == MEMBER,
+            Link.state != "gone",
+            Link.record_id.in_(deleted),
+        )
+        .values(remote_hash=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def ended(link: type[Link]) -> ColumnElement[bool]:
@@ -141,7 +220,8 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
         link.agreed_at = {AT_ONCE: now.isoformat()}
     elif moved:
         link.agreed_at = {**(link.agreed_at or {}), **dict.fromkeys(moved, now.isoformat())}
-    link.agreed = dict(agreed)
+    # Whether both sides were active is agreed beside the fields.
+    link.agreed = {**{name: before[name] for name in (ACTIVE,) if name in before}, **agreed}
 
 
 def kept_different(link: Link) -> Mapping[str, tuple[Any, Any]]:

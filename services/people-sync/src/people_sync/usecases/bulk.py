@@ -20,6 +20,7 @@ from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResu
 from contracts.values import MEMBER
 from people_sync.domain.inputs import problems, text_problem
 from people_sync.domain.values import FIELDS, as_dict, impossible
+from people_sync.storage.links import look_for_deleted
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import history
@@ -251,6 +252,7 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
     existing, adoptable = await _existing(call, Member, items.values(), links)
     revived: list[UUID] = []
     adopted: list[UUID] = []
+    added: list[Member] = []
     for position, item in items.items():
         member = existing.get(item.external_id) or adoptable.get(links.owner(item.pco_id))
         if wrong := links.contradiction(item.pco_id, member.id if member else None):
@@ -260,6 +262,7 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
         if member is None:
             member = new_member(call.organization_id, values, item.external_id, call.now)
             call.session.add(member)
+            added.append(member)
             call.members[member.id] = member
             call.created += 1
             links.supply(item.pco_id, member.id)
@@ -282,6 +285,7 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
             call.members[member.id] = member
             call.notes += notes
     await call.session.flush()
+    await look_for_deleted(call.session, added)
     # What a pull agreed on with itself is no agreement with the platform: the first-match choice decides.
     await call.session.execute(
         update(Link)

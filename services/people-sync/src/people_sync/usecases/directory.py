@@ -21,6 +21,7 @@ from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.inputs import problems
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name, paging
+from people_sync.storage.links import look_for_deleted
 from people_sync.storage.records import render_members, values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMatch, Link, Member
 from people_sync.usecases import conflicts, history
@@ -46,6 +47,7 @@ async def create(session: AsyncSession, organization_id: str, body: MemberInput,
             )
     member = new_member(organization_id, values, body.external_id, now)
     session.add(member)
+    await look_for_deleted(session, [member])
     await publish(session, organization_id, now, [member], [])
     return (await render_members(session, [member]))[0]
 

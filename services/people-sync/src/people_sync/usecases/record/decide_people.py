@@ -26,7 +26,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import to_json
 from people_sync.domain.writes import confirmed, person_believable_at
-from people_sync.storage.links import agree, base_of, has_link, kept_different, links_to
+from people_sync.storage.links import ACTIVE, agree, base_of, has_link, kept_different, links_to
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Conflict, Creation, Effect, Link, Member, Remote
 from people_sync.storage.writes import settle, writes_of
@@ -55,12 +55,14 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     written = await writes_of(session, [link.id for link, _ in linked.values()])
     settled: dict[datetime, list[int]] = {}
     effects: list[dict[str, Any]] = []
+    deleted: dict[str, RemotePerson] = {}
     for pco_id, (link, member) in linked.items():
         person = people.pop(pco_id)
         writes = written.get(link.id, [])
         if person_believable_at(writes, person.values, writer.reading(read_at[pco_id]), writer.country):
             rows.append(later(MEMBER, pco_id, name_of(person), record_id=member.id))
         elif member.deleted_at is not None:
+            deleted[pco_id] = person
             link.remote_hash = hashes[pco_id]
         else:
             base = base_of(link, writes, person.values, writer.country)
@@ -71,7 +73,7 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
                 writer.policy,
                 kept_different(link),
             )
-            change = _person_change(result, member, person, member.id in conflicts)
+            change = _person_change(result, member, person, member.id in conflicts, link.agreed.get(ACTIVE))
             if change:
                 rows.append(change)
             else:
@@ -83,12 +85,26 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
                     effects += carried_out(writer, MEMBER, member.id, writes, mine)
                     settled.setdefault(read_at[pco_id], []).append(link.id)
     await settle_writes(session, writer, settled, effects)
-    return rows + await _strangers(session, writer, people)
+    return rows + await _deleted_here(session, writer, deleted) + await _strangers(session, writer, people)
 
 
-def _person_change(result: Merge, member: Member, person: RemotePerson, conflict_open: bool) -> Planned | None:
+async def _deleted_here(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> list[Planned]:
+    """Linked to members who were deleted here: somebody added again is tied to them, and not added there twice."""
+    outcomes = await candidates_of(session, writer, list(people.values()), deleted_here=people.keys())
+    rows: list[Planned] = []
+    for pco_id, outcome in outcomes.items():
+        if isinstance(outcome, Matched):
+            rows.append(_linking(UUID(outcome.member_id), people[pco_id], LINKED))
+        elif isinstance(outcome, Held):
+            rows.append(_holding(people[pco_id], outcome))
+    return rows
+
+
+def _person_change(
+    result: Merge, member: Member, person: RemotePerson, conflict_open: bool, active_before: bool | None
+) -> Planned | None:
     """What a linked person needs; None when both sides agree on everything."""
-    ours = bool(result.to_ours or member.active != person.active)
+    ours = bool(result.to_ours or (member.active != person.active and active_before is not person.active))
     here = bool(ours or result.conflicts or conflict_open)
     there = bool(result.to_theirs)
     if not here and not there:
@@ -137,19 +153,21 @@ async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, Re
         if isinstance(outcome, Matched):
             rows.append(_linking(UUID(outcome.member_id), person, LINKED))
         elif isinstance(outcome, Held):
-            rows.append(
-                Planned(
-                    kind=MEMBER,
-                    pco_id=pco_id,
-                    name=name_of(person),
-                    here="planned",
-                    outcome=HELD,
-                    sentence=" ".join(outcome.reasons),
-                )
-            )
+            rows.append(_holding(person, outcome))
         else:
             rows.append(_linking(uuid4(), person, CREATED_HERE))
     return adopted + rows
+
+
+def _holding(person: RemotePerson, outcome: Held) -> Planned:
+    return Planned(
+        kind=MEMBER,
+        pco_id=person.pco_id,
+        name=name_of(person),
+        here="planned",
+        outcome=HELD,
+        sentence=" ".join(outcome.reasons),
+    )
 
 
 def _linking(member_id: UUID, person: RemotePerson, outcome: str) -> Planned:

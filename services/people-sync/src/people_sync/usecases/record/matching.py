@@ -1,6 +1,9 @@
 """Who in Planning Center is whom here, as rows: the candidates, and what an administrator said."""
 
+import asyncio
 from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Uuid, any_, exists, literal, or_, select, update
@@ -8,72 +11,67 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.domain.matching import Local, Outcome, Peer, match_all
-from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
+from people_sync.domain.matching import Local, Outcome, match_people, still_matches
+from people_sync.domain.planning_center import RemotePerson, person_from_snapshot
 from people_sync.domain.sentences import LATER, UNDECIDED
 from people_sync.storage import remote
-from people_sync.storage.links import ended, has_link
+from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of
+from people_sync.storage.families import among
+from people_sync.storage.links import deleted_namesakes
 from people_sync.storage.tables import Change, HeldMatch, Link, Member, Remote
 from people_sync.usecases.record.writer import Writer
 
+LARGE: Final = 2_000
+"""Rows from which on matching runs beside the event loop."""
+
 
 async def candidates_of(
-    session: AsyncSession, writer: Writer, people: Sequence[RemotePerson], taken: Collection[UUID | None] = ()
+    session: AsyncSession,
+    writer: Writer,
+    people: Sequence[RemotePerson],
+    taken: Collection[UUID | None] = (),
+    *,
+    deleted_here: Collection[str] = (),
 ) -> dict[str, Outcome]:
-    """The matching outcomes of people who are not linked, as they stand now. `taken`: members who are others."""
+    """The matching outcomes of people who are not linked, as they stand now.
+
+    `taken`: members who are others. `deleted_here`: those of the people who are linked to members deleted here.
+    """
     if not people:
         return {}
-    by_email, by_name, peers = await _candidates(session, writer, people, taken)
     refused = await said_different(session, writer, [person.pco_id for person in people])
-    return match_all(
-        [to_match(person) for person in people],
-        by_email,
-        by_name,
-        peers=peers,
-        different=[(pco_id, member) for pco_id, members in refused.items() for member in members],
-    )
-
-
-async def _candidates(
-    session: AsyncSession, writer: Writer, people: Sequence[RemotePerson], others: Collection[UUID | None]
-) -> tuple[dict[str, list[Local]], dict[str, list[Local]], list[Peer]]:
-    """Members by e-mail (all) and by name (not linked), and everybody in Planning Center with one of the e-mails."""
-    asked = [to_match(person) for person in people]
-    emails = sorted({key for person in asked for key in person.email_keys()})
-    names = sorted({key for person in asked for key in person.name_keys()})
-    taken = or_(
-        # A member whose counterpart is gone stays a candidate: somebody may have added them there again.
-        has_link(writer.owner, MEMBER, Member, ~ended(Link)),
+    different = [(pco_id, member) for pco_id, members in refused.items() for member in members]
+    theirs = await theirs_of(session, writer.owner, people, deleted_here)
+    emails = await sharers_of(session, writer.owner, theirs)
+    # A member whose counterpart is gone stays a candidate: somebody may have added them there again.
+    planned = exists().where(
         # Whom this run would create there is still to be had: the person there may be the same.
-        exists().where(
-            Change.run_id == writer.cause.id,
-            Change.kind == MEMBER,
-            Change.record_id == Member.id,
-            Change.pco_id.is_not(None),
-        ),
+        Change.run_id == writer.cause.id,
+        Change.kind == MEMBER,
+        Change.record_id == Member.id,
+        Change.pco_id.is_not(None),
     )
-    statement = select(Member, taken.label("taken")).where(
-        Member.organization_id == writer.organization_id,
-        Member.deleted_at.is_(None),
-        or_(Member.email_key.in_(emails), Member.name_key.in_(names)),
+    elsewhere = or_(planned, Member.id == among([one for one in taken if one]))
+    members = await free_members(
+        session, writer.owner, theirs, emails, taken=elsewhere, refused=max(map(len, refused.values()), default=0)
     )
-    by_email: dict[str, list[Local]] = {}
-    by_name: dict[str, list[Local]] = {}
-    for member, has_counterpart in await session.execute(statement):
-        linked = has_counterpart or member.id in others
-        local = local_of(member, linked=linked)
-        if member.email_key:
-            by_email.setdefault(member.email_key, []).append(local)
-        if not linked:
-            by_name.setdefault(member.name_key, []).append(local)
-    return by_email, by_name, await remote.peers(session, writer.owner, emails)
+    match = partial(match_people, theirs, members, emails, different=different)
+    if len(members) + len(theirs) < LARGE:
+        return match()
+    return await asyncio.to_thread(match)
 
 
-def local_of(member: Member, *, linked: bool = False) -> Local:
+async def local_of(session: AsyncSession, writer: Writer, member: Member) -> Local:
     """A member as matching looks at one."""
-    return Local(
-        str(member.id), member.first_name, member.last_name, member.birthdate, member.child, member.email, linked
-    )
+    return (await locals_of(session, writer.owner, [member]))[0]
+
+
+async def still_the_same(
+    session: AsyncSession, writer: Writer, person: RemotePerson, member: Member, different: Collection[str]
+) -> bool:
+    """Whether two who were matched before are still whom the match was made for."""
+    (theirs,) = await theirs_of(session, writer.owner, [person])
+    return still_matches(theirs, await local_of(session, writer, member), different)
 
 
 async def may_be_there(session: AsyncSession, writer: Writer, member: Member) -> bool:
@@ -96,6 +94,8 @@ async def may_be_there(session: AsyncSession, writer: Writer, member: Member) ->
             ),
         )
     )
+    if await deleted_namesakes(session, writer.owner, member):
+        return True
     strangers = [person_from_snapshot(row.snapshot) for row in rows if row.snapshot]
     outcomes = await candidates_of(session, writer, strangers)
     return any(str(member.id) in outcome.member_ids for outcome in outcomes.values())

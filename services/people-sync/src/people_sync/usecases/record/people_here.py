@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.domain.matching import Candidate, Held, Matched, Outcome, Unmatched, still_matches
+from people_sync.domain.matching import Candidate, Held, Matched, Outcome, Unmatched
 from people_sync.domain.merge import Merge, merge
-from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
+from people_sync.domain.planning_center import RemotePerson, person_from_snapshot
 from people_sync.domain.sentences import (
     CONFLICT,
     CONVERGED,
@@ -25,11 +25,12 @@ from people_sync.domain.sentences import (
     LINKED,
     UNCHANGED,
     UNDECIDED,
+    and_more,
     updated,
 )
 from people_sync.domain.values import as_dict, to_json
 from people_sync.domain.writes import Write, confirmed, person_believable_at
-from people_sync.storage.links import AT_ONCE, agree, base_of, kept_different, tie
+from people_sync.storage.links import ACTIVE, AT_ONCE, agree, base_of, deleted_here, kept_different, tie
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Conflict, Creation, HeldMatch, Link, Member, Remote
 from people_sync.storage.writes import writes_of
@@ -38,7 +39,7 @@ from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, touch
-from people_sync.usecases.record.matching import candidates_of, local_of, not_created_yet, said_different
+from people_sync.usecases.record.matching import candidates_of, not_created_yet, said_different, still_the_same
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 
@@ -133,11 +134,11 @@ async def _known_person(
         deleted_meanwhile(change)
         return
     if link is not None and link.record_id != member.id:
-        decide_later(change)
-        return
+        # Of somebody deleted here, who is added again: tied anew below.
+        link = None
     if link is None:
         different = batch.refused.get(person.pco_id, ())
-        if change.outcome == LINKED and not still_matches(to_match(person), local_of(member), different):
+        if change.outcome == LINKED and not await still_the_same(session, writer, person, member, different):
             decide_later(change)
             return
         link = await _link(session, writer, change)
@@ -186,7 +187,7 @@ def _create(session: AsyncSession, writer: Writer, change: Planned, person: Remo
             record_id=member.id,
             pco_id=person.pco_id,
             state="linked",
-            agreed=to_json(person.values),
+            agreed={**to_json(person.values), ACTIVE: person.active},
             agreed_at={AT_ONCE: now.isoformat()},
             kept_different={},
             contacts=dict(person.contacts),
@@ -243,7 +244,7 @@ def _merge_person(
     base = base_of(link, writes, person.values, writer.country)
     result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
     change_here(writer, member, result, effects)
-    other_status = member.active != person.active and not result.conflicts
+    other_status = member.active != person.active and not result.conflicts and _moved(link, person, writer, first=first)
     if other_status:
         effects.rows.append(noted(writer, MEMBER, member.id, "active", member.active, person.active, rule="changed"))
         member.active = person.active
@@ -252,7 +253,8 @@ def _merge_person(
         # So that the platform learns of the link, also where no value moved.
         touch(writer, member, effects)
     count_outcome(change, result, conflict, ours=bool(result.to_ours or other_status), theirs=bool(result.to_theirs))
-    agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), writer.now())
+    agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
+    agree(link, agreed if result.conflicts else {**agreed, ACTIVE: person.active}, writer.now())
     link.contacts = dict(person.contacts)
     link.state, link.missing_since = "linked", None
     if result.conflicts:
@@ -268,6 +270,13 @@ def _merge_person(
         link.compared_version = member.version
 
 
+def _moved(link: Link, person: RemotePerson, writer: Writer, *, first: bool) -> bool:
+    """Whether a status there that differs from ours is news; at a first match the church's choice decides."""
+    if first:
+        return writer.policy.first_match == "planning_center"
+    return bool(link.agreed.get(ACTIVE) is not person.active)
+
+
 def count_outcome(change: Planned, fields: Merge, conflict: Conflict | None, *, ours: bool, theirs: bool) -> None:
     """The outcome by what is done, where it was staged by what seemed to be needed."""
     if fields.conflicts:
@@ -281,10 +290,12 @@ async def _hold(
     session: AsyncSession, writer: Writer, change: Planned, person: RemotePerson, link: Link | None
 ) -> None:
     """Ask a person. Matched anew: candidates may have been taken by others in this very run."""
-    if link is not None:
+    added_again = link is not None and await deleted_here(session, link)
+    if link is not None and not added_again:
         decide_later(change)
         return
-    outcome = (await candidates_of(session, writer, [person]))[person.pco_id]
+    deleted = [person.pco_id] if added_again else []
+    outcome = (await candidates_of(session, writer, [person], deleted_here=deleted))[person.pco_id]
     if isinstance(outcome, Matched):
         # The rival for the member is not asked about here.
         outcome = Held((Candidate(outcome.member_id, (change.sentence or "",)),), (change.sentence or "",))
@@ -295,7 +306,7 @@ async def _hold(
         "theirs": to_json(person.values),
         "candidates": [{"member_id": one.member_id, "reasons": list(one.reasons)} for one in outcome.candidates],
         "candidate_ids": [one.member_id for one in outcome.candidates],
-        "reasons": list(outcome.reasons),
+        "reasons": [*outcome.reasons, *([and_more(outcome.more)] if outcome.more else [])],
     }
     row = await session.scalar(select(HeldMatch).filter_by(**writer.owner, pco_id=person.pco_id).with_for_update())
     if row is None:

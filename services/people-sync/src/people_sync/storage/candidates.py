@@ -1,0 +1,201 @@
+"""What matching looks at, as rows and counts: bounded, whatever email or name thousands share."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, any_, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.matching import HOUSEHOLD, Local, Sharers, Theirs, rows_needed
+from people_sync.domain.planning_center import RemotePerson, household_from_snapshot, to_match
+from people_sync.storage import remote
+from people_sync.storage.families import among, linked_records
+from people_sync.storage.links import ended, has_link
+from people_sync.storage.tables import FamilyMember, Link, Member, Remote
+
+Owner = Mapping[str, str]
+
+
+async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Theirs]) -> dict[str, Sharers]:
+    """Who has the people's emails, on both sides, counted by the database."""
+    emails = sorted({key for person in people for key in person.email_keys()})
+    if not emails:
+        return {}
+    names = sorted({key for person in people for key in person.name_keys()})
+    ours = (Member.organization_id == owner["organization_id"], Member.deleted_at.is_(None))
+    here = await _counts(session, select(Member.email_key, func.count()).where(*ours, Member.email_key == _any(emails)))
+    email = func.unnest(Remote.email_keys).column_valued("email")
+    theirs = select(email).select_from(Remote).filter_by(**owner, kind=MEMBER)
+    theirs = theirs.where(remote.has_key(owner, "email", emails), email == _any(emails))
+    there = await _counts(session, theirs.add_columns(func.count()).group_by(email), grouped=True)
+    few = [one for one in emails if max(here.get(one, 0), there.get(one, 0)) <= HOUSEHOLD]
+    names_here: dict[str, dict[str, int]] = defaultdict(dict)
+    rows = await session.execute(
+        select(Member.email_key, Member.name_key, func.count())
+        .where(
+            *ours, Member.email_key == _any(emails), or_(Member.email_key == _any(few), Member.name_key == _any(names))
+        )
+        .group_by(Member.email_key, Member.name_key)
+    )
+    for key, name, count in rows.tuples():
+        names_here[str(key)][name] = count
+    names_there: dict[str, dict[str, int]] = defaultdict(dict)
+    their_name = func.unnest(Remote.name_keys).column_valued("name")
+    found = await session.execute(
+        theirs.add_columns(their_name, func.count())
+        .where(or_(email == _any(few), their_name == _any(names)))
+        .group_by(email, their_name)
+    )
+    for key, one, count in found.tuples():
+        names_there[key][one] = count
+    return {one: Sharers(here.get(one, 0), there.get(one, 0), names_here[one], names_there[one]) for one in emails}
+
+
+async def free_members(
+    session: AsyncSession,
+    owner: Owner,
+    people: Sequence[Theirs],
+    emails: Mapping[str, Sharers],
+    *,
+    taken: ColumnElement[bool],
+    refused: int,
+) -> list[Local]:
+    """Members who are to be had, as `domain.matching.match_people` wants them. `taken`: those who are not, either."""
+    few = [key for key, sharers in emails.items() if not sharers.office]
+    names = sorted({key for person in people for key in person.lookup_keys()})
+    own_names = sorted({key for person in people for key in person.name_keys()})
+    needed = rows_needed(len(people), refused)
+    free = (
+        Member.organization_id == owner["organization_id"],
+        Member.deleted_at.is_(None),
+        ~has_link(owner, MEMBER, Member, ~ended(Link)),
+        ~taken,
+    )
+    group: dict[str, Any] = {"partition_by": (Member.name_key, Member.child, Member.birthdate)}
+    named = (
+        select(
+            Member.id,
+            func.row_number().over(**group, order_by=Member.id).label("nth"),
+            func.count().over(**group).label("size"),
+        )
+        .where(*free, Member.name_key == _any(names))
+        .subquery()
+    )
+    found: dict[UUID, int] = {}
+    for id_, nth, size in (await session.execute(select(named).where(named.c.nth <= needed))).tuples():
+        found[id_] = max(0, size - needed) if nth == 1 else 0
+    mailed = (
+        select(
+            Member.id,
+            func.row_number().over(partition_by=(Member.email_key, Member.name_key), order_by=Member.id).label("nth"),
+        )
+        .where(*free, Member.email_key == _any(list(emails)), Member.name_key == _any(own_names))
+        .subquery()
+    )
+    for statement in (
+        select(mailed.c.id).where(mailed.c.nth <= needed),
+        select(Member.id).where(*free, Member.email_key == _any(few)),
+    ):
+        found |= {id_: found.get(id_, 0) for id_ in await session.scalars(statement)}
+    members = list(await session.scalars(select(Member).where(Member.id == among(list(found)))))
+    locals_ = await locals_of(session, owner, members)
+    return [replace(local, others=found[UUID(local.member_id)]) for local in locals_]
+
+
+async def locals_of(session: AsyncSession, owner: Owner, members: Sequence[Member]) -> list[Local]:
+    """Members as matching looks at them; children with their families."""
+    children = [member.id for member in members if member.child]
+    families: dict[UUID, set[str]] = defaultdict(set)
+    relatives: dict[str, set[str]] = defaultdict(set)
+    if children:
+        of_children = select(FamilyMember.family_id).where(FamilyMember.member_id == among(children))
+        rows = await session.execute(
+            select(FamilyMember.family_id, FamilyMember.member_id).where(FamilyMember.family_id.in_(of_children))
+        )
+        for family_id, member_id in rows.tuples():
+            families[member_id].add(str(family_id))
+            relatives[str(family_id)].add(str(member_id))
+    gone = set(
+        await session.scalars(
+            select(Link.record_id)
+            .filter_by(**owner, kind=MEMBER)
+            .where(ended(Link), Link.record_id == among([member.id for member in members]))
+        )
+    )
+    return [
+        Local(
+            str(member.id),
+            member.first_name,
+            member.last_name,
+            member.birthdate,
+            member.child,
+            member.email,
+            active=member.active,
+            family_ids=frozenset(families[member.id]) if member.child else frozenset(),
+            family_members=frozenset(one for family in families[member.id] for one in relatives[family])
+            if member.child
+            else frozenset(),
+            gone=member.id in gone,
+        )
+        for member in members
+    ]
+
+
+async def theirs_of(
+    session: AsyncSession, owner: Owner, people: Sequence[RemotePerson], deleted_here: Collection[str] = ()
+) -> list[Theirs]:
+    """People as matching looks at them; children with what is known of their households.
+
+    `deleted_here`: Planning Center's ids of those who are linked to members deleted here.
+    """
+    children = [person for person in people if person.values.child]
+    household_ids = sorted({one for person in children for one in person.household_ids})
+    families: dict[str, str] = {}
+    named: dict[str, set[str]] = defaultdict(set)
+    members: dict[str, set[str]] = defaultdict(set)
+    if household_ids:
+        links = await session.execute(
+            select(Link.pco_id, Link.record_id, Link.agreed)
+            .filter_by(**owner, kind=FAMILY)
+            .where(Link.state != "gone", Link.pco_id == _any(household_ids))
+        )
+        for pco_id, record_id, agreed in links.tuples():
+            families[pco_id] = str(record_id)
+            members[pco_id] |= set(agreed.get("members", ()))
+        rows = await session.execute(
+            select(Remote.pco_id, Remote.snapshot)
+            .filter_by(**owner, kind=FAMILY)
+            .where(Remote.snapshot.is_not(None), Remote.pco_id == _any(household_ids))
+        )
+        for pco_id, snapshot in rows.tuples():
+            named[pco_id] |= set(household_from_snapshot(snapshot or {}).person_ids)
+        known = await linked_records(session, owner, sorted({one for ids in named.values() for one in ids}))
+        for pco_id, ids in named.items():
+            members[pco_id] |= {str(known[one]) for one in ids if one in known}
+    found = []
+    for person in people:
+        theirs = replace(to_match(person), deleted_here=person.pco_id in deleted_here)
+        if person.values.child:
+            theirs = replace(
+                theirs,
+                household_members=frozenset(one for id_ in person.household_ids for one in members[id_]),
+                household_people=frozenset(one for id_ in person.household_ids for one in named[id_]) - {person.pco_id},
+                family_ids=frozenset(families[id_] for id_ in person.household_ids if id_ in families),
+            )
+        found.append(theirs)
+    return found
+
+
+async def _counts(session: AsyncSession, statement: Any, *, grouped: bool = False) -> dict[str, int]:
+    rows = await session.execute(statement if grouped else statement.group_by(Member.email_key))
+    return dict(rows.tuples().all())
+
+
+def _any(values: Collection[str]) -> ColumnElement[bool]:
+    """An array: a statement of its own for every number of values would be kept by every connection."""
+    return any_(literal(list(values), ARRAY(Text)))
