@@ -58,7 +58,7 @@ def text_problem(text: str) -> str | None:
     if problem := impossible(text):
         return problem
     # A full name is looked up as one.
-    return "is too long" if len(text) * 72 > LONGEST_KEY and len(fold(text).encode()) * 2 > LONGEST_KEY else None
+    return "is too long" if len(fold(text).encode()) * 2 > LONGEST_KEY else None
 
 
 def _phone_problem(phone: str, country: str | None) -> str | None:
