@@ -81,7 +81,7 @@ def add_error_handlers(app: FastAPI) -> None:
             return problem(Malformed("The body is not valid JSON."), request.url.path)
         # Only places and messages: the input may be personal, and may be unencodable.
         errors = [
-            {"field": ".".join(str(part) for part in item["loc"]), "message": _encodable(sentence(item))}
+            {"field": _encodable(".".join(map(str, item["loc"]))), "message": _encodable(sentence(item))}
             for item in problems
         ]
         return problem(

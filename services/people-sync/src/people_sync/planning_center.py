@@ -23,7 +23,7 @@ from people_sync.domain.planning_center import (
     date_of,
     remote_person,
 )
-from people_sync.domain.values import LONGEST_KEY, impossible
+from people_sync.domain.values import LONGEST_KEY, impossible, may_be_too_long
 
 PEOPLE: Final = "/people/v2/people"
 DEFAULT_COUNTRY: Final = "US"
@@ -109,9 +109,11 @@ def _person(row: Resource, included: Included) -> RemotePerson:
         raise _Wrong("unreadable", "birthdate", "is no date")
     if not isinstance(attributes["child"], bool | None):
         raise _Wrong("unreadable", "child", "is neither yes nor no")
-    for first in ("first_name", "given_name", "nickname"):
-        full = f"{attributes[first] or ''} {attributes['middle_name'] or ''}"
-        _key(first, name_key(full, attributes["last_name"] or ""))
+    middle, last = attributes["middle_name"] or "", attributes["last_name"] or ""
+    for part in ("first_name", "given_name", "nickname"):
+        first = attributes[part] or ""
+        if may_be_too_long(first, middle, last):
+            _key(part, name_key(f"{first} {middle}", last))
     _id(row.id)
     households = [household.id for household in _whole(row, included, "households")]
     for household_id in households:
@@ -148,7 +150,8 @@ def _suffix(row: Resource, included: Included) -> str | None:
 def _household(row: Resource) -> RemoteHousehold:
     _texts(row, "name")
     name = row.attributes["name"] or ""
-    _key("name", name_key(name, ""))
+    if may_be_too_long(name):
+        _key("name", name_key(name, ""))
     try:
         if not row.has_relationship("people") or row.relationships["people"]["data"] is None:
             raise _Wrong("incomplete", "people")
@@ -173,8 +176,8 @@ def _contacts(row: Resource, included: Included, relationship: str, *texts: str)
         _id(one.id)
         _texts(one, *texts)
         _present(one, "primary")
-        if relationship == "emails":
-            _key("address", email_key(one.attributes["address"]) or "")
+        if relationship == "emails" and may_be_too_long(address := one.attributes["address"] or ""):
+            _key("address", email_key(address) or "")
         contacts.append(Contact(one.id, one.attributes["primary"] is True, one.attributes))
     return contacts
 
@@ -210,7 +213,7 @@ def _texts(row: Resource, *attributes: str) -> None:
 
 
 def _key(part: str, key: str) -> None:
-    if len(key) * 4 > LONGEST_KEY and len(key.encode()) > LONGEST_KEY:
+    if len(key.encode()) > LONGEST_KEY:
         raise _Wrong("unreadable", part, "is too long")
 
 

@@ -114,6 +114,17 @@ async def test_what_is_no_bulk_at_all_is_refused_whole(church: Any, body: Any) -
     assert await church.rows(Member) == []
 
 
+async def test_half_a_character_refuses_its_own_record_and_nothing_fails(church: Any) -> None:
+    broken = rb'{"members": [{"external_id": "\ud800"}, {"external_id": "a", "first_name": "A", "last_name": "B"}]}'
+    answer = await church.http.put("/api/v1/people/bulk", content=broken, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    assert ([one["position"] for one in answer.json()["rejected"]], answer.json()["created"]) == ([0], 1)
+    unknown = await church.http.put(
+        "/api/v1/people/bulk", content=rb'{"\udfff": 1}', headers={"Content-Type": "application/json"}
+    )
+    assert unknown.status_code == 422, unknown.text
+
+
 async def test_a_known_pco_id_becomes_a_supplied_link(church: Any) -> None:
     await church.connect()
     assert counts(

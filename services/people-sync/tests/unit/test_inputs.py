@@ -24,6 +24,11 @@ def test_a_text_that_cannot_exist_is_refused_at_its_field(field: str, text: str)
     assert all(message.isprintable() for _, message in found)
 
 
+@pytest.mark.parametrize("text", ["", " ", "\u200b", "\ufeff\u200e \u200c"])
+def test_a_name_of_which_nothing_is_visible_is_empty(text: str) -> None:
+    assert [field for field, _ in problems({"first_name": text}, "US", TODAY)] == ["first_name"]
+
+
 def test_a_name_that_no_index_holds_is_refused() -> None:
     assert [field for field, _ in problems({"last_name": LIGATURES}, "US", TODAY)] == ["last_name"]
     assert problems({"first_name": "Ж" * 100, "last_name": "漢" * 100}, "US", TODAY) == []

@@ -18,7 +18,7 @@ NAMES = {"first_name", "last_name"}
 
 # Few values per field, so that sides meet, collide and differ by format alone.
 VALUES: dict[str, list[Value]] = {
-    "first_name": ["Ann", "ann", " Ann ", "Zoë", "Zoe\u0308", "", "Bob"],
+    "first_name": ["Ann", "ann", " Ann ", "Zoë", "Zoe\u0308", "Zo\u200bë", "", "\u200e", "Bob"],
     "last_name": ["Smith", "Smith ", "O’Brien", "", "Jones"],
     "birthdate": [None, date(1990, 1, 1), date(2015, 5, 5), date(2016, 5, 5), date(1885, 5, 5)],
     "gender": [None, "Male", "Female", ""],
@@ -32,6 +32,8 @@ VALUES: dict[str, list[Value]] = {
         Address(city="Ulm ", country_code="US"),
         Address(city="Ulm", country_code="DE"),
         Address(street_line_1="1 Main St", city="Ulm"),
+        Address(street_line_1="1 Main St\nApt 2", city="Ulm"),
+        Address(street_line_1="1 Main St", street_line_2="Apt 2", city="Ulm"),
     ],
 }
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import phonenumbers
 
 from contracts.people import Address
-from people_sync.domain.canonical import EARLIEST, fold, visible
+from people_sync.domain.canonical import EARLIEST, fold, text_key, visible
 from people_sync.domain.values import LONGEST_KEY, impossible
 
 _EXTENSION: Final = re.compile(r"[\s,;.(-]*(?:;?ext(?:ension|n)?|x|#)[\s.:=-]*[0-9]{1,9}[)\s]*$", re.IGNORECASE)
@@ -28,7 +28,7 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     found = [
         (name, f"cannot be empty: give {what}")
         for name, what in _NEVER_EMPTY.items()
-        if name in values and (values[name] is None or values[name] == "")
+        if name in values and _is_empty(values[name])
     ]
     found += [
         (name, f"{problem}: write it again")
@@ -53,12 +53,17 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     return found
 
 
+def _is_empty(value: Any) -> bool:
+    """A text of which nothing is visible is empty too: nobody could find it again."""
+    return value is None or (isinstance(value, str) and text_key(value) is None)
+
+
 def text_problem(text: str) -> str | None:
     """Why a text cannot be kept or looked up, in words behind the field's name; None when it can."""
     if problem := impossible(text):
         return problem
     # A full name is looked up as one.
-    return "is too long" if len(text) * 72 > LONGEST_KEY and len(fold(text).encode()) * 2 > LONGEST_KEY else None
+    return "is too long" if len(fold(text).encode()) * 2 > LONGEST_KEY else None
 
 
 def _phone_problem(phone: str, country: str | None) -> str | None:

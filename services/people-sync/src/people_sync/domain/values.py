@@ -1,5 +1,6 @@
 """The values of a person that both sides keep equal."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -25,11 +26,19 @@ class PersonValues:
     address: Address | None = None
 
 
+_HALF: Final = re.compile("[\ud800-\udfff]")
 LONGEST: Final = 1_000
 """Characters of any one text: more is no name, address or number."""
+_WIDEST: Final = 72
+"""Bytes that one character can fold to: 18 letters in place of one ligature."""
 LONGEST_KEY: Final = 2_000
 """Bytes in UTF-8 of what texts are looked up by. An index of PostgreSQL takes no entry above 2,704 bytes, and a few
 ligatures fold to twenty times their length."""
+
+
+def may_be_too_long(*texts: str) -> bool:
+    """Whether a key of these texts may have more bytes than `LONGEST_KEY`: cheap, and mostly no."""
+    return sum(map(len, texts)) * (1 if all(text.isascii() for text in texts) else _WIDEST) > LONGEST_KEY
 
 
 def impossible(text: str) -> str | None:
@@ -37,7 +46,7 @@ def impossible(text: str) -> str | None:
 
     PostgreSQL stores no NUL in text or jsonb, and a lone surrogate is no character in UTF-8; JSON can carry both.
     """
-    if "\0" in text or any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+    if "\0" in text or (not text.isascii() and _HALF.search(text)):
         return "holds a character that does not exist"
     if len(text) > LONGEST:
         return f"is longer than {LONGEST:,} characters"
