@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final, TypeAlias
 
-from people_sync.domain.canonical import same as same_value
-from people_sync.domain.canonical import text_key
+from people_sync.domain.canonical import identical, text_key
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import PersonValues, as_dict, value_from_json
 
@@ -138,7 +137,7 @@ def with_written(agreed: Mapping[str, Any], written: Mapping[str, Any]) -> dict[
 
 def _same_in(country: str) -> Same:
     def same(name: str, seen: Any, written: Any) -> bool:
-        return same_value(name, seen, value_from_json(name, written), country)
+        return identical(name, seen, value_from_json(name, written), country)
 
     return same
 

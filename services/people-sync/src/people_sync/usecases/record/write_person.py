@@ -19,7 +19,7 @@ from contracts.values import MEMBER
 from pco_client.errors import NotFound, PlanningCenterError, Unavailable
 from pco_client.jsonapi import Document, Resource, write_body
 from pco_client.query import Query, Where
-from people_sync.domain.canonical import same
+from people_sync.domain.canonical import identical
 from people_sync.domain.merge import Merge, merge
 from people_sync.domain.planning_center import (
     CONTACT_PATHS,
@@ -182,7 +182,7 @@ async def _by_marker(writer: Writer, values: PersonValues, intent: Intent) -> st
         return None
     found = remote_person(page.data[0].id, page.data[0].attributes)
     sent = intent.content.get("last_name", values.last_name)
-    if len(page.data) > 1 or not same("last_name", found.values.last_name, sent, writer.country):
+    if len(page.data) > 1 or not identical("last_name", found.values.last_name, sent, writer.country):
         raise PartRefused.undecidable(
             f"We cannot tell whether {values.first_name} {values.last_name} was created in Planning Center: "
             f"the number {intent.marker} in the field Remote ID belongs to somebody else there. "
@@ -309,7 +309,7 @@ async def _write_attributes(
     body = write_body("Person", person_attributes(sent), identity=link.pco_id)
     document = await writer.pco.patch(f"{PEOPLE}/{link.pco_id}", body)
     shown = as_dict(remote_person(link.pco_id, document.data.attributes).values)
-    taken = {name: value for name, value in sent.items() if same(name, shown[name], value, writer.country)}
+    taken = {name: value for name, value in sent.items() if identical(name, shown[name], value, writer.country)}
     await _answered(writer, member, outcome, taken, other=tuple(sent.keys() - taken.keys()))
     for name in sent.keys() - taken.keys():
         outcome.complete = False
@@ -387,7 +387,7 @@ async def _create_contact(
 
 
 def _holds(name: str, contact: Contact, value: Any, country: str) -> bool:
-    return same(name, _value_of(name, contact), value, country)
+    return identical(name, _value_of(name, contact), value, country)
 
 
 def _value_of(name: str, contact: Contact | None) -> Any:
