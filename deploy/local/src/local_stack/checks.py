@@ -5,7 +5,6 @@ ends, and is kept in the folder of the reports.
 """
 
 import argparse
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from local_stack.report import Outcome, summary, write_outcome
 
 _POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -51,11 +51,12 @@ class Checks:
                 self._ended(one)
 
     def stop(self) -> None:
-        """Ask what runs to end, and wait for it: tests end the servers they started."""
+        """Wait for what runs, which had the same Ctrl-C: tests end the servers they started."""
         for one in self._running:
-            one.process.send_signal(signal.SIGTERM)
-        for one in self._running:
-            one.process.wait()
+            try:
+                one.process.wait(_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                one.process.terminate()
 
     def _start(self, stage: str) -> None:
         log = self._folder / f"{stage}.log"
@@ -93,7 +94,7 @@ def main() -> int:
     began = time.monotonic()
     try:
         checks.run()
-    except KeyboardInterrupt:  # make and pytest got it too
+    except KeyboardInterrupt:
         checks.stop()
         return 130
     told = summary(asked.reports, asked.stages, seconds=time.monotonic() - began)

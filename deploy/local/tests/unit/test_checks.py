@@ -1,0 +1,39 @@
+"""Every stage runs, whichever fails, and the end says so."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+MAKEFILE = """
+red:
+	@echo this is wrong; exit 3
+green:
+	@echo all is well
+unable:
+	@echo "unable: nothing to do it with" > reports/unable.skipped
+"""
+
+
+def run(folder: Path, *stages: str) -> subprocess.CompletedProcess[str]:
+    (folder / "Makefile").write_text(MAKEFILE)
+    command = [sys.executable, "-m", "local_stack.checks", "--reports=reports", "--at-once=1", *stages]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_red_stage_keeps_no_other_from_running(tmp_path: Path) -> None:
+    done = run(tmp_path, "red", "green", "unable")
+    assert done.returncode == 1
+    assert "this is wrong" in done.stdout
+    assert "all is well" in done.stdout
+    assert "  make red\n" in done.stdout
+    assert "  unable: nothing to do it with" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed, 1 skipped"
+
+
+def test_what_an_earlier_run_said_is_forgotten(tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    (reports / "green.skipped").write_text("green: not there at that time")
+    done = run(tmp_path, "green")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "1 passed, 0 failed"
