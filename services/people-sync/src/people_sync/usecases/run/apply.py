@@ -1,14 +1,17 @@
 """Phase 1's writing half: what Planning Center has, taken over here in batches, each one transaction."""
 
+from collections.abc import Sequence
 from dataclasses import fields
+from itertools import accumulate
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import GONE, LATER
 from people_sync.storage import remote
-from people_sync.storage.tables import Change, HeldMatch
+from people_sync.storage.tables import Change, HeldMatch, Remote
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import take_families_over
@@ -18,8 +21,10 @@ from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.pull import is_there
 
-BATCHES: Final = {MEMBER: 100, FAMILY: 50}
-"""Records in one transaction. With a family its members are published, and their open conflicts."""
+BATCHES: Final = {MEMBER: 500, FAMILY: 200}
+"""Records in one transaction."""
+_MOST_MEMBERS: Final = 1_200
+"""Of the families of one transaction: each is published with its family, and what is in conflict beside it."""
 
 
 async def apply(context: RunContext) -> None:
@@ -47,6 +52,10 @@ async def _batches(context: RunContext, kind: str) -> None:
                     .limit(BATCHES[kind])
                 )
             ).all()
+            more = len(changes) == BATCHES[kind]
+            if kind == FAMILY and changes:
+                fitting = await _as_many_as_fit(session, context, changes)
+                more, changes = more or len(fitting) < len(changes), fitting
             plans = [planned_of(change) for change in changes]
             effects = Effects()
             await take_over(session, context, plans, effects)
@@ -56,8 +65,24 @@ async def _batches(context: RunContext, kind: str) -> None:
             for change, plan in zip(changes, plans, strict=True):
                 note(change, plan)
             await context.advance(session, len(changes))
-        if len(changes) < BATCHES[kind]:
+        if not more:
             return
+
+
+async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: Sequence[Change]) -> Sequence[Change]:
+    """The first of these households, up to as many as have not too many people together."""
+    sizes = dict(
+        (
+            await session.execute(
+                select(Remote.pco_id, func.jsonb_array_length(Remote.snapshot["person_ids"]))
+                .filter_by(**context.owner, kind=FAMILY)
+                .where(Remote.snapshot.is_not(None), Remote.pco_id.in_([change.pco_id for change in changes]))
+            )
+        ).all()
+    )
+    people = accumulate(sizes.get(change.pco_id, 0) for change in changes)
+    fitting = sum(total <= _MOST_MEMBERS for total in people)
+    return changes[: max(1, fitting)]
 
 
 def planned_of(change: Change) -> Planned:

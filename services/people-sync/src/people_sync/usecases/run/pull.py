@@ -33,6 +33,7 @@ from people_sync.planning_center import (
     person_of,
 )
 from people_sync.storage import remote
+from people_sync.storage.families import linked_records
 from people_sync.storage.tables import Conflict, Connection, HeldMatch, Link, Member, Remote, Run
 from people_sync.storage.writes import written_since
 from people_sync.usecases.record.mergers import follow_mergers
@@ -65,20 +66,26 @@ async def pull(context: RunContext) -> None:
 
 
 async def catch_up(context: RunContext) -> None:
-    """Read who was added or changed there since the pull: before a run that waited creates anybody there.
+    """Read who was added there since the pull: before a run that was interrupted creates anybody there.
 
     Into the mirror alone. What the run decided stays; a creation looks there for somebody who may be the same.
     """
-    cursor = context.data.get("cursor")
+    cursor = context.data.get("caught_up") or context.data.get("cursor")
     if cursor is None:
         return
-    since = datetime.fromisoformat(cursor) - context.resources.horizon
-    async for page in walk_since(context.pco, PEOPLE, since):
+    newest = cursor
+    async for page in walk_since(context.pco, PEOPLE, datetime.fromisoformat(cursor) - context.resources.horizon):
+        newest = latest(page.rows, newest)
+        async with context.job.sessions() as session:
+            known = await linked_records(session, context.owner, [row.id for row in page.rows])
         for row in page.rows:
-            found = await read(context, MEMBER, row.id)
-            if found.document is not None:
-                async with context.transaction() as session:
-                    await store(session, context, found)
+            if row.id not in known:
+                found = await read(context, MEMBER, row.id)
+                if found.document is not None:
+                    async with context.transaction() as session:
+                        await store(session, context, found)
+    async with context.step():
+        context.data["caught_up"] = newest
 
 
 async def _everybody(context: RunContext) -> None:

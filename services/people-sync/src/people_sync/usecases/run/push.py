@@ -140,7 +140,7 @@ async def _together(context: RunContext, changes: Sequence[Change], one: Push) -
 
     async def bounded(change: Change) -> datetime | None:
         async with limit:
-            return None if context.job.stop_requested else await _push(context, change, one)
+            return None if context.job.leaving else await _push(context, change, one)
 
     try:
         async with asyncio.TaskGroup() as group:
