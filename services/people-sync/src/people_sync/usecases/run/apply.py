@@ -71,7 +71,7 @@ async def _batches(context: RunContext, kind: str) -> None:
 
 async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: Sequence[Change]) -> Sequence[Change]:
     """The first of these households, up to as many as have not too many people together."""
-    sizes = dict(
+    sizes: dict[str, int] = dict(
         (
             await session.execute(
                 select(Remote.pco_id, func.jsonb_array_length(Remote.snapshot["person_ids"]))
@@ -80,7 +80,7 @@ async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: S
             )
         ).all()
     )
-    people = accumulate(sizes.get(change.pco_id, 0) for change in changes)
+    people = accumulate(sizes.get(str(change.pco_id), 0) for change in changes)
     fitting = sum(total <= _MOST_MEMBERS for total in people)
     return changes[: max(1, fitting)]
 
