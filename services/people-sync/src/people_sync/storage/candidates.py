@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, any_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Text, any_, func, literal, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,11 +28,23 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
         return {}
     names = sorted({key for person in people for key in person.name_keys()})
     ours = (Member.organization_id == owner["organization_id"], Member.deleted_at.is_(None))
-    here = await _counts(session, select(Member.email_key, func.count()).where(*ours, Member.email_key == _any(emails)))
-    email = func.unnest(Remote.email_keys).column_valued("email")
-    theirs = select(email).select_from(Remote).filter_by(**owner, kind=MEMBER)
-    theirs = theirs.where(remote.has_key(owner, "email", emails), email == _any(emails))
-    there = await _counts(session, theirs.add_columns(func.count()).group_by(email), grouped=True)
+    here = await _counts(
+        session,
+        select(Member.email_key, func.count())
+        .where(*ours, Member.email_key == _any(emails))
+        .group_by(Member.email_key),
+    )
+    mails = func.unnest(Remote.email_keys).table_valued("email").render_derived(name="mails")
+    email = mails.c.email
+    theirs = select(email).select_from(Remote).join(mails, true())
+    theirs = theirs.where(
+        Remote.organization_id == owner["organization_id"],
+        Remote.pco_organization_id == owner["pco_organization_id"],
+        Remote.kind == MEMBER,
+        remote.has_key(owner, "email", emails),
+        email == _any(emails),
+    )
+    there = await _counts(session, theirs.add_columns(func.count()).group_by(email))
     few = [one for one in emails if max(here.get(one, 0), there.get(one, 0)) <= HOUSEHOLD]
     names_here: dict[str, dict[str, int]] = defaultdict(dict)
     rows = await session.execute(
@@ -45,9 +57,11 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
     for key, name, count in rows.tuples():
         names_here[str(key)][name] = count
     names_there: dict[str, dict[str, int]] = defaultdict(dict)
-    their_name = func.unnest(Remote.name_keys).column_valued("name")
+    spelt = func.unnest(Remote.name_keys).table_valued("name").render_derived(name="spelt")
+    their_name = spelt.c.name
     found = await session.execute(
         theirs.add_columns(their_name, func.count())
+        .join(spelt, true())
         .where(or_(email == _any(few), their_name == _any(names)))
         .group_by(email, their_name)
     )
@@ -191,9 +205,8 @@ async def theirs_of(
     return found
 
 
-async def _counts(session: AsyncSession, statement: Any, *, grouped: bool = False) -> dict[str, int]:
-    rows = await session.execute(statement if grouped else statement.group_by(Member.email_key))
-    return dict(rows.tuples().all())
+async def _counts(session: AsyncSession, statement: Any) -> dict[str, int]:
+    return dict((await session.execute(statement)).tuples().all())
 
 
 def _any(values: Collection[str]) -> ColumnElement[bool]:

@@ -5,7 +5,8 @@ from dataclasses import fields
 from itertools import accumulate
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, any_, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
@@ -74,9 +75,13 @@ async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: S
     sizes: dict[str, int] = dict(
         (
             await session.execute(
-                select(Remote.pco_id, func.jsonb_array_length(Remote.snapshot["person_ids"]))
-                .filter_by(**context.owner, kind=FAMILY)
-                .where(Remote.snapshot.is_not(None), Remote.pco_id.in_([change.pco_id for change in changes]))
+                select(Remote.pco_id, func.jsonb_array_length(Remote.snapshot["person_ids"])).where(
+                    Remote.organization_id == context.organization_id,
+                    Remote.pco_organization_id == context.pco_organization_id,
+                    Remote.kind == FAMILY,
+                    Remote.snapshot.is_not(None),
+                    Remote.pco_id == any_(literal([change.pco_id for change in changes], ARRAY(Text))),
+                )
             )
         ).all()
     )
