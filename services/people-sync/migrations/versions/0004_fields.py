@@ -169,6 +169,8 @@ def upgrade() -> None:
     op.add_column("creation", sa.Column("of_record", sa.Uuid(), nullable=True))
     op.execute("UPDATE creation SET of_record = record_id WHERE kind <> 'membership'")
     op.add_column("connection", sa.Column("merger_cursor", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("settings", sa.Column("inactivate_since", sa.DateTime(timezone=True), nullable=True))
+    op.execute("UPDATE settings SET inactivate_since = '1970-01-01T00:00:00Z' WHERE inactivate_deleted")
     op.add_column("connection", sa.Column("mirrored", sa.Boolean(), nullable=False, server_default="false"))
     op.execute(sa.schema.DropSequence(sa.Sequence("creation_marker")))
 

@@ -289,3 +289,93 @@ async def test_a_run_and_syncs_of_one_at_the_same_people(site: Site, stage: Stag
     mark = site.mark()
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
     assert site.journal(mark, writes=True) == []
+
+
+# --- A8, B5, B8, B9, A14: runs ---------------------------------------------------------------------------------------
+
+
+async def test_an_answer_covers_what_was_shown_and_nothing_else(site: Site) -> None:
+    """A8: asked about some, answered late, others applied."""
+    await site.sync()
+    await site.settings(threshold_percent=1, threshold_minimum=1)
+    await site.change("Bruno", last_name="Ours")
+    await site.change("Bea", last_name="Ours")
+    run_id = await site.start()
+    run = await site.until(run_id, "waiting")
+    assert run["question"]["counts"]["updated_there"] == 2
+    await site.change("Carl", last_name="Ours")
+    mark = site.mark()
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "continue"})
+
+    async def asked_again() -> bool:
+        question = (await site.run(run_id))["question"]
+        return bool(question and question["counts"]["updated_there"] == 3)
+
+    await eventually(asked_again, within=40)
+    assert site.journal(mark, writes=True) == []
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "continue"})
+    assert (await site.until(run_id, "done"))["counts"]["updated_there"] == 3
+
+
+async def test_what_a_stopped_run_did_not_do_is_not_told_as_done(site: Site) -> None:
+    """B5: planned told as done."""
+    await site.sync()
+    for number in range(6):
+        await site.add(f"New{number}", "Person", email=f"new{number}@example.org")
+    hold = site.fault({"kind": "hold"}, method="POST", path="/people/v2/people$")
+    run_id = await site.start()
+
+    async def held() -> bool:
+        return bool(site.control.fault(hold)["holding"])
+
+    await eventually(held, within=60)
+    await site.call("POST", f"/runs/{run_id}/stop")
+    site.control.remove_fault(hold)
+    site.control.release(hold)
+    run = await site.until(run_id, "stopped")
+    there = [number for number in range(6) if site.people(f"New{number}")]
+    items = await site.items(run_id, "created_there")
+    assert len(items) <= len(there)
+    outcomes = {item["outcome"] for item in await site.items(run_id)}
+    assert outcomes <= {"created_there", "not_done", "unchanged", "rejected", "later"}, (run, outcomes)
+
+
+async def test_a_household_left_empty_is_seen(site: Site) -> None:
+    """B8: nobody leads to it any more, so no walk over people meets it."""
+    await site.sync()
+    (clark,) = [row for row in site.rows("Household") if row["name"] == "Clark Household"]
+    (dean,) = [row for row in site.rows("Household") if row["name"] == "Dean Household"]
+    for name in ("Carl", "Cora"):
+        site.control.move_person(site.church.id, site.person(name)["id"], dean["id"], left=clark["id"])
+    await site.visible()
+    await site.sync()
+    assert await site.members_of("Dean Household") == ["Carl", "Cora", "Dan", "Dora"]
+    assert await site.members_of("Clark Household") == []
+    for _ in range(2):
+        assert (await site.sync())["counts"].keys() <= {"unchanged"}
+
+
+async def test_deleted_here_and_added_again_is_the_same_there(site: Site) -> None:
+    """B9: 60 re-sent made 120."""
+    await site.sync()
+    before = await site.member("Bruno")
+    await site.remove("Bruno")
+    await site.sync()
+    added = await site.add("Bruno", before["last_name"], email=before["email"])
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    assert len(site.people("Bruno")) == 1
+    link = (await site.database.fetch("SELECT * FROM link WHERE pco_id = $1", str(site.person("Bruno")["id"])))[0]
+    assert str(link["record_id"]) == added
+
+
+async def test_inactivating_does_not_reach_back(site: Site) -> None:
+    """A14: only who is deleted once that was chosen."""
+    await site.sync()
+    await site.remove("Bruno")
+    await site.settings(inactivate_deleted=True)
+    await site.remove("Bea")
+    run = await site.sync()
+    assert run["counts"]["inactivated_there"] == 1
+    assert [site.person(name).get("status", "active") for name in ("Bruno", "Bea")] == ["active", "inactive"]

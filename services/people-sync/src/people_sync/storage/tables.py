@@ -218,6 +218,8 @@ class Settings(Base):
     threshold_minimum: Mapped[int] = mapped_column(default=50)
     schedule_hours: Mapped[int] = mapped_column(default=4)
     inactivate_deleted: Mapped[bool] = mapped_column(default=False)
+    inactivate_since: Mapped[datetime | None]
+    """When that was switched on: it does not reach back to everybody who was ever deleted."""
 
 
 class Connection(Base):

@@ -32,6 +32,10 @@ async def change(
         )
     if "schedule_hours" in values:
         await session.get(Connection, organization_id, with_for_update=True)  # before Settings, as everywhere
+    if values.get("inactivate_deleted"):
+        before = await session.get(Settings, organization_id, with_for_update=True)
+        if before is None or not before.inactivate_deleted:
+            values["inactivate_since"] = now
     if values:
         row = PeopleSettings().model_dump() | values | {"organization_id": organization_id}
         statement = insert(Settings).values(row)

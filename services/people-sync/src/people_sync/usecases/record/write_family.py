@@ -203,6 +203,12 @@ async def _store_link(session: AsyncSession, writer: Writer, family: Family, con
         # The platform learns of the link; no value moved that Planning Center would have to get.
         family.version = locked.version
     link = await tie(session, writer.owner, FAMILY, family.id, made.pco_id)
+    if agreed.get("primary_contact") and locked.primary_contact_id is None:
+        # A household cannot be without one: ours has the one that it was made with.
+        locked.primary_contact_id = UUID(agreed["primary_contact"])
+        effects.rows.append(
+            noted(writer, FAMILY, family.id, "primary_contact", None, agreed["primary_contact"], rule="filled")
+        )
     if link is not None:
         agree(link, agreed, now)
         link.compared_version = family.version if agreed == content else 0

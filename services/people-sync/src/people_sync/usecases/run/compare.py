@@ -144,11 +144,13 @@ async def _created_here(session: AsyncSession, context: RunContext) -> list[Plan
 
 
 async def _deleted_here(session: AsyncSession, context: RunContext) -> list[Planned]:
-    if not context.inactivate_deleted:
+    if context.inactivate_since is None:
         return []
     rows = await session.execute(
         links_to(context.owner, MEMBER, Member).where(
-            Link.state == "linked", Member.deleted_at.is_not(None), Member.version > Link.compared_version
+            Link.state == "linked",
+            Member.deleted_at >= context.inactivate_since,
+            Member.version > Link.compared_version,
         )
     )
     return [_there(MEMBER, member.id, link.pco_id, full_name(member), INACTIVATED_THERE) for link, member in rows]

@@ -48,7 +48,8 @@ class RunContext(Writer):
     kind: str
     threshold: tuple[int, int]
     """Percent and minimum of the linked records."""
-    inactivate_deleted: bool
+    inactivate_since: datetime | None
+    """Members deleted here since then become inactive there; None for nobody."""
     since: datetime | None
     """An incremental run reads what changed since."""
     mirrored: bool

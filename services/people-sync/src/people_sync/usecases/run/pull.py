@@ -336,12 +336,16 @@ async def _missing(context: RunContext) -> None:
             context.data |= {"missing": ["", ""], "began": began.isoformat()}
     while batch := await _not_met(context):
         for kind, pco_id in batch:
-            there = await is_there(context, kind, pco_id)
+            found = await read(context, kind, pco_id)
+            there = found.document is not None
             async with context.step() as session:
                 context.data["missing"] = [kind, pco_id]
                 link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
                 for row in await session.scalars(link):
                     row.missing_since = None if there else row.missing_since or context.now()
+                if there:
+                    # A walk over people never meets a household that was left empty (planningcenter/developers#1258).
+                    await store(session, context, found, run_id=context.run_id)
 
 
 async def _not_met(context: RunContext) -> list[tuple[str, str]]:

@@ -132,7 +132,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         kind=run.kind,
         policy=policy_of(chosen, country),
         threshold=(chosen.threshold_percent, chosen.threshold_minimum) if chosen else (25, 50),
-        inactivate_deleted=bool(chosen and chosen.inactivate_deleted),
+        inactivate_since=chosen.inactivate_since if chosen and chosen.inactivate_deleted else None,
         # Rows written just before the last run's cursor may not have been visible to it.
         since=since - horizon if since else None,
         mirrored=mirrored,
