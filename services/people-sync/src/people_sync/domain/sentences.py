@@ -76,6 +76,9 @@ def and_more(count: int) -> str:
     return f"And {count} more members here who may be this person." if count > 1 else "And one more member here."
 
 
+NOBODY_THERE_YET: Final = (
+    "Nobody of this family is in Planning Center yet, so neither is the family: it follows with its first member."
+)
 WAITS_FOR_ANSWER: Final = (
     "May be somebody who is already in Planning Center, so nothing was created there: please decide in Held matches."
 )

@@ -12,7 +12,6 @@ from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgress
 from contracts.http.common import Page
 from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery
 from contracts.identity import UserIdentity
-from contracts.values import MEMBER
 from people_sync.domain.sentences import OUTCOMES, REJECTED
 from people_sync.storage import paging, remote, runs
 from people_sync.storage.tables import Change, Connection, Run, Settings
@@ -266,7 +265,7 @@ def _item(row: Change) -> RunItem:
         name=row.name,
         outcome=row.outcome,
         cause=row.cause if row.outcome == REJECTED else None,
-        sentence=row.sentence or (OUTCOMES.get(row.outcome) if row.kind == MEMBER else None),
+        sentence=row.sentence or OUTCOMES.get(row.outcome),
     )
 
 

@@ -25,7 +25,7 @@ from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
     DELETED_MEANWHILE,
-    LATER,
+    NOBODY_THERE_YET,
     UNCHANGED,
     UPDATED_THERE,
 )
@@ -72,7 +72,7 @@ async def write_family(writer: Writer, family_id: UUID) -> str:
 
 async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> str:
     if not people:
-        return LATER  # nobody of them is in Planning Center yet
+        raise Later(NOBODY_THERE_YET)
     primary = await _primary(writer, family, people)
     wanted = frozenset(people.values())
     content: Content = {"name": family.name, "primary_contact": primary, "members": sorted(people)}

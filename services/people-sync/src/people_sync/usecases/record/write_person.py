@@ -37,8 +37,9 @@ from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
     DELETED_MEANWHILE,
+    GONE,
     INACTIVATED_THERE,
-    LATER,
+    OUTCOMES,
     UNCHANGED,
     UNDECIDED,
     UPDATED_BOTH,
@@ -144,7 +145,7 @@ async def _create(writer: Writer, local: _Local) -> str:
     if local.waits:
         raise Later(WAITS_FOR_ANSWER)
     if local.link is not None and not local.link.create_again:
-        return LATER
+        raise Later(OUTCOMES[GONE])
     await _look_before(writer, local.member)
     member, values = local.member, values_of(local.member)
     content = {name: value for name, value in to_json(values).items() if name not in _CONTACTS or value is None}
