@@ -39,7 +39,10 @@ def sentence(error: ErrorDetails) -> str:
     values = error.get("ctx", {})
     if values.get("min_length") == 1:
         return _EMPTY
-    if error["type"] in _SENTENCES:
-        return _SENTENCES[error["type"]].format(**values)
+    # A text that a function looked at first is measured like a list.
+    of_text = f"string_{error['type']}" if isinstance(error["input"], str) else ""
+    for name in (of_text, error["type"]):
+        if name in _SENTENCES:
+            return _SENTENCES[name].format(**values)
     words = error["msg"].removeprefix("Value error, ")
     return f"{words[:1].upper()}{words[1:].rstrip('.')}."

@@ -73,6 +73,7 @@ class Wished(BaseModel):
     limit: Annotated[int, Field(ge=1, le=200)] = 1
     child: bool = False
     note: Annotated[str, AfterValidator(refuse)] = ""
+    title: Annotated[Annotated[str, AfterValidator(str)], Field(min_length=2, max_length=3)] = "ab"
     needed: int
 
 
@@ -82,6 +83,8 @@ class Wished(BaseModel):
         ({"name": ""}, "Must not be empty."),
         ({"name": "abcd"}, "Use at most 3 characters."),
         ({"name": 5}, "Send text."),
+        ({"title": "abcd"}, "Use at most 3 characters."),
+        ({"title": "a"}, "Use at least 2 characters."),
         ({"code": "A"}, "Use at least 2 characters."),
         ({"code": "aa"}, "String should match pattern '^[A-Z]+$'."),
         ({"items": []}, "Must not be empty."),

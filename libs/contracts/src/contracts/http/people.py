@@ -18,7 +18,7 @@ def _without_control_characters(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_without_control_characters)]
-Name = Annotated[Text, Field(min_length=1, max_length=100)]
+Name = Annotated[Text, Field(max_length=100, description="One of the two names may be empty.")]
 ExternalId = Annotated[Text, Field(min_length=1, max_length=200)]
 PcoId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
 

@@ -17,19 +17,20 @@ _TOO_EARLY: Final = (
     "lies before 1885, and Planning Center knows no earlier date: give all four digits of the year, or 1885 if it is "
     "not known"
 )
-_NEVER_EMPTY: Final = {"first_name": "a first name", "last_name": "a last name", "child": "true or false"}
+NAMES: Final = ("first_name", "last_name")
 
 
 def problems(values: Mapping[str, Any], country: str | None, today: date) -> list[tuple[str, str]]:
     """(field, what is wrong and what to do) for the fields given; empty when all are acceptable.
 
     `country`: the church's own, if known. Without it a phone number must carry its country, or be left as digits.
+    Names are judged when both are given: Planning Center has people with one of them.
     """
-    found = [
-        (name, f"cannot be empty: give {what}")
-        for name, what in _NEVER_EMPTY.items()
-        if name in values and _is_empty(values[name])
-    ]
+    found = []
+    if values.keys() >= set(NAMES) and all(_is_empty(values[name]) for name in NAMES):
+        found.append(("first_name", "cannot be empty when the last name is too: give at least one of the two"))
+    if "child" in values and values["child"] is None:
+        found.append(("child", "cannot be empty: give true or false"))
     found += [
         (name, f"{problem}: write it again")
         for name in ("first_name", "last_name", "email", "phone", "gender")

@@ -18,7 +18,7 @@ from contracts.http.people import MemberInput, MemberPatch, MemberQuery
 from contracts.people import Address
 from contracts.values import MEMBER
 from people_sync.domain.canonical import email_key, fold
-from people_sync.domain.inputs import problems
+from people_sync.domain.inputs import NAMES, problems
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name, paging
 from people_sync.storage.links import look_for_deleted
@@ -59,7 +59,9 @@ async def change(
     member = await locked(session, organization_id, member_id)
     check_version(body.version, member.version, "member")
     values = input_values({name: getattr(body, name) for name in body.model_fields_set & set(FIELDS)})
-    await check(session, organization_id, values, now)
+    renamed = values.keys() & set(NAMES)
+    empty = {name: "" for name in NAMES if renamed and not getattr(member, name)}
+    await check(session, organization_id, empty | values, now)
     return await _set(session, member, values, actor, now)
 
 
@@ -239,6 +241,8 @@ async def check(session: AsyncSession, organization_id: str, values: Mapping[str
 def input_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Input as the directory holds it: empty text is no value, an address is `contracts.people.Address`."""
     held = dict(values)
+    for name in held.keys() & set(NAMES):
+        held[name] = held[name] or ""
     if "phone" in held:
         held["phone"] = held["phone"] or None
     if held.get("address") is not None:
