@@ -123,6 +123,18 @@ export interface Run {
   finished_at: string | null;
 }
 
+export interface RecordSync {
+  id: string;
+  record_kind: "member" | "family";
+  record_id: string;
+  state: "queued" | "done";
+  outcome: string | null;
+  sentence: string;
+  again_at: string | null;
+  requested_at: string;
+  finished_at: string | null;
+}
+
 export interface RunItem {
   record_kind: string;
   record_id: string | null;

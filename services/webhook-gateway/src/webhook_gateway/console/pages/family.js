@@ -4,10 +4,11 @@ import { at, get, patch, post, remove } from "../api.js";
 import { announce, h, update } from "../parts/dom.js";
 import { action, confirm, field, heading, limit, run as work, when } from "../parts/look.js";
 import { conflictOf } from "../parts/conflict.js";
-import { WRITTEN, linkStatus } from "../parts/member.js";
+import { WRITTEN, differing, linkStatus } from "../parts/member.js";
 import { otherwiseChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
 import { MOST } from "../parts/search.js";
+import { syncNow } from "../parts/sync.js";
 import { sentenceOf } from "../parts/problem.js";
 import { count, fullName } from "../parts/words.js";
 
@@ -46,6 +47,11 @@ function view(context) {
   const { id, main, signal, admin } = context;
   const title = heading("Family", h("a", { href: "/families" }, "All families"));
   const conflict = conflictOf(context);
+  const sync = syncNow(context, {
+    label: "Sync this family now",
+    path: at`/people/families/${id}/sync`,
+    done: () => record.reload(),
+  });
   const record = part({
     signal,
     load: () => read(context),
@@ -82,10 +88,12 @@ function view(context) {
             ? h(
                 "div",
                 { class: "row" },
-                action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary" }),
-                action("Delete", () => erase(family)),
+                action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary", key: "edit" }),
+                sync.button,
+                action("Delete", () => erase(family), { key: "delete" }),
               )
             : null,
+          sync.said,
         ),
       ];
     },
@@ -123,7 +131,6 @@ function edit(context, known) {
   /** @type {Map<string, Member>} */
   const chosen = new Map(known?.members.map((member) => [member.id, member]));
   let contact = family?.primary_contact_id ?? null;
-  let touched = false;
   let saved = false;
   /** @type {Member[]} */
   let matching = [];
@@ -153,14 +160,12 @@ function edit(context, known) {
             { class: "row" },
             h("input", { type: "radio", name: "contact", id: `contact-${member.id}`, checked: member.id === contact, onchange: () => {
               contact = member.id;
-              touched = true;
             } }),
             h("label", { for: `contact-${member.id}` }, "Primary contact", h("span", { class: "hidden-visually" }, `: ${fullName(member)}`)),
           ),
           action("Remove", () => {
             chosen.delete(member.id);
             if (contact === member.id) contact = null;
-            touched = true;
             showMembers();
             showFound();
             search.focus();
@@ -200,7 +205,6 @@ function edit(context, known) {
             ? h("button", { key: "added", type: "button", disabled: true }, `Added ${fullName(member)}`)
             : action(`Add ${fullName(member)}`, () => {
                 chosen.set(member.id, member);
-                touched = true;
                 showFound();
                 showMembers();
                 search.focus();
@@ -216,23 +220,18 @@ function edit(context, known) {
     "form",
     {
       class: "card",
-      oninput: (/** @type {Event} */ event) => {
-        if (event.target !== search) touched = true;
-      },
       onsubmit: (/** @type {SubmitEvent} */ event) => {
         event.preventDefault();
         void work(form, async () => {
-          const values = {
-            name: String(new FormData(form).get("name")).trim(),
-            member_ids: [...chosen.keys()],
-            primary_contact_id: contact,
-          };
-          const stored = family
-            ? await patch(at`/people/families/${family.id}`, { ...values, version: family.version }).catch(otherwiseChanged(context, "family"))
-            : await post("/people/families", values);
+          const changed = changes();
+          let id = family?.id ?? "";
+          if (!family) id = (await post("/people/families", values())).id;
+          else if (Object.keys(changed).length > 0) {
+            await patch(at`/people/families/${id}`, { ...changed, version: family.version }).catch(otherwiseChanged(context, "family"));
+          }
           saved = true;
           announce("Saved.");
-          context.go(at`/families/${stored.id}`, { replace: true });
+          context.go(at`/families/${id}`, { replace: true });
         });
       },
     },
@@ -242,7 +241,15 @@ function edit(context, known) {
     h("fieldset", { class: "stack tight" }, h("legend", {}, "Members"), members),
     h("div", { class: "row" }, h("button", { class: "primary" }, family ? "Save" : "Add this family"), h("a", { href: back }, "Cancel")),
   );
-  context.keep(() => touched && !saved);
+  const values = () => ({
+    name: String(new FormData(form).get("name")).trim(),
+    // In whatever order they came: who is put back is no change.
+    member_ids: [...chosen.keys()].sort(),
+    primary_contact_id: contact,
+  });
+  const untouched = values();
+  const changes = () => differing(values(), untouched);
+  context.keep(() => !saved && Object.keys(changes()).length > 0);
   showMembers();
   main.append(heading(family ? `Edit ${family.name}` : "Add a family", h("a", { href: "/families" }, "All families")), form);
 }

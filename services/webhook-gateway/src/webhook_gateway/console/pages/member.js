@@ -9,6 +9,7 @@ import { differing, linkStatus, memberFields, readMember, valuesOf } from "../pa
 import { conflictOf } from "../parts/conflict.js";
 import { part } from "../parts/part.js";
 import { otherwiseChanged, showNewest } from "../parts/newest.js";
+import { syncNow } from "../parts/sync.js";
 import { fieldName, fullName, sentenceCase, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
@@ -46,11 +47,13 @@ function memberForm(context, member, verb, save, back) {
     ...memberFields(member),
     h("div", { class: "row" }, h("button", { class: "primary" }, verb), h("a", { href: back }, "Cancel")),
   );
-  const untouched = JSON.stringify(readMember(form));
-  context.keep(() => !saved && JSON.stringify(readMember(form)) !== untouched);
+  const untouched = readMember(form);
+  const changes = () => differing(readMember(form), untouched);
+  context.keep(() => !saved && Object.keys(changes()).length > 0);
   let saved = false;
   return {
     form,
+    changes,
     done: () => (saved = true),
   };
 }
@@ -100,8 +103,8 @@ async function edit(context) {
     context,
     member,
     "Save",
-    async (form) => {
-      const changes = differing(readMember(form), /** @type {any} */ (member));
+    async () => {
+      const changes = made.changes();
       if (Object.keys(changes).length > 0) {
         await patch(at`/people/members/${id}`, { ...changes, version: member.version }).catch(otherwiseChanged(context, "person"));
       }
@@ -133,6 +136,15 @@ async function view(context) {
   const { id, main, signal, admin, absent } = context;
   const title = heading("Person", h("a", { href: "/people" }, "All people"));
   const conflict = conflictOf(context);
+  const sync = syncNow(context, {
+    label: "Sync this person now",
+    path: at`/people/members/${id}/sync`,
+    done: async () => {
+      const version = record.value()?.version;
+      await record.reload();
+      if (record.value()?.version !== version) await history.reload();
+    },
+  });
   /** @type {import("../parts/part.js").Part<Member>} */
   const record = part({
     signal,
@@ -160,10 +172,12 @@ async function view(context) {
             ? h(
                 "div",
                 { class: "row" },
-                action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary" }),
-                action("Delete", () => erase(member)),
+                action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary", key: "edit" }),
+                sync.button,
+                action("Delete", () => erase(member), { key: "delete" }),
               )
             : null,
+          sync.said,
         ),
         member.family_ids.length > 0 ? families.element : h("p", { class: "quiet" }, "Not in a family."),
       ];

@@ -68,6 +68,9 @@ export async function show(context) {
       load: (after, limit) => get(at`/people/runs/${id}/items`, { after, limit, outcome }, signal),
       id: (/** @type {RunItem} */ item) => `${item.record_kind}:${item.record_id ?? item.pco_id}`,
       href: (item) => recordAddress(item),
+      follows: ["/people/runs"],
+      // Once it has ended the list is another: what was not carried out is in none of what was done.
+      onFact: (fact) => (fact.body.run?.id === id && !inProgress(fact.body.run) ? { id: "", item: null } : null),
       cells: (item) => [item.name || "No name", item.record_kind === "family" ? "Family" : "Person", item.sentence ?? outcomeName(item.outcome)],
       empty: () => h("p", {}, "No record of this sync has this outcome."),
     });
@@ -139,7 +142,7 @@ function content(run, admin, outcome, showRun, context) {
       ? h(
           "section",
           { key: "counts", class: "stack", "aria-label": "Counts by outcome" },
-          h("h2", {}, going ? "So far" : "Outcome"),
+          h("h2", {}, going ? "So far" : (ENDED_BEFORE[run.state] ?? "Outcome")),
           h(
             "div",
             { class: "counts" },
@@ -154,6 +157,9 @@ function content(run, admin, outcome, showRun, context) {
       : null,
   ];
 }
+
+/** What is counted of a sync that did not come to its end. @type {Record<string, string>} */
+const ENDED_BEFORE = { stopped: "Until it was stopped", failed: "Until it failed" };
 
 /** @param {Run} run */
 function tookOf(run) {

@@ -192,7 +192,8 @@ export function field(label, name, options = {}) {
   const props = { id, name, "aria-describedby": `${id}-note`, autocomplete: "off", ...rest };
   const control = choices
     ? h("select", { ...props, value: value ?? "" }, ...choices.map(([key, text]) => h("option", { value: key }, text)))
-    : h("input", { type: "text", ...props, value: value ?? "" });
+    : // A browser would glue lines together.
+      h("input", { type: "text", ...props, value: String(value ?? "").replace(/\s*[\r\n]+\s*/g, " ") });
   if (most && control instanceof HTMLInputElement) {
     control.oninput = () => {
       limit(control, most);

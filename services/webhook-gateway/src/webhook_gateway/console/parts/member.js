@@ -1,7 +1,7 @@
 // A member's values: as a list, as a form, and as what a form says.
 
 import { h } from "./dom.js";
-import { field, showValidity, status } from "./look.js";
+import { field, limit, showValidity, status } from "./look.js";
 import { fieldName, shown } from "./words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
@@ -32,6 +32,8 @@ const ADDRESS = [
   ["zip", "ZIP code", 30],
 ];
 
+const MOST_OF_NAME = 100;
+
 /** Spaces alone are no name. */
 export const WRITTEN = { pattern: ".*\\S.*", title: "A name has at least one letter" };
 
@@ -52,15 +54,49 @@ function checkCountry(address) {
   showValidity(country, COUNTRY);
 }
 
+/**
+ * A street's field holds one line: what stands below the first goes into the second field.
+ * @param {import("../types.d.ts").Address | null | undefined} address
+ */
+function inLines(address) {
+  if (!address) return null;
+  const [first = "", ...rest] = address.street_line_1.split(/\s*[\r\n]+\s*/).filter(Boolean);
+  return { ...address, street_line_1: first, street_line_2: [...rest, address.street_line_2].filter(Boolean).join(", ") };
+}
+
+const NAMES = "One of the two names may be empty.";
+
+/** @param {HTMLElement} names the two fields */
+function checkNames(names) {
+  const [first, last] = names.querySelectorAll("input");
+  if (!first || !last) return;
+  limit(first, MOST_OF_NAME);
+  if (!first.value.trim() && !last.value.trim()) first.setCustomValidity("Give a first name or a last name.");
+}
+
 /** @param {MemberValues | null} values */
 export function memberFields(values) {
-  const address = values?.address;
+  const address = inLines(values?.address);
+  // Planning Center may have somebody without any name: the rest can be edited nevertheless.
+  const required = !values || Boolean(values.first_name || values.last_name);
+  const names = h(
+    "div",
+    {
+      class: "fields",
+      oninput: () => {
+        if (required) checkNames(names);
+        showValidity(/** @type {HTMLInputElement} */ (names.querySelector("input")), NAMES);
+      },
+    },
+    field("First name", "first_name", { value: values?.first_name, most: MOST_OF_NAME, hint: NAMES }),
+    field("Last name", "last_name", { value: values?.last_name, most: MOST_OF_NAME }),
+  );
+  if (required) checkNames(names);
   return [
+    names,
     h(
       "div",
       { class: "fields" },
-      field("First name", "first_name", { value: values?.first_name, required: true, most: 100, ...WRITTEN }),
-      field("Last name", "last_name", { value: values?.last_name, required: true, most: 100, ...WRITTEN }),
       field("Email", "email", { value: values?.email, type: "email" }),
       field("Phone", "phone", { value: values?.phone, type: "tel", most: 50 }),
       field("Birthdate", "birthdate", { value: values?.birthdate, type: "date" }),

@@ -141,6 +141,7 @@ const OUTCOMES = {
   gone: "Gone in Planning Center",
   rejected: "Refused by Planning Center",
   later: "Left for the next sync",
+  not_done: "Not done, the sync ended before",
 };
 
 /** What a sync that asks would do. @type {Record<string, string>} */

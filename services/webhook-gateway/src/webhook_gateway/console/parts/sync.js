@@ -1,0 +1,151 @@
+// "Sync this person now": one record is brought up to date on both sides, and what became of it is said here.
+
+import { at, get, post } from "../api.js";
+import { follow } from "../live.js";
+import { announce, h, update } from "./dom.js";
+import { action, status, when } from "./look.js";
+import { Problem, sentenceOf } from "./problem.js";
+import { ago, exact } from "./words.js";
+
+/** @typedef {import("../types.d.ts").RecordSync} RecordSync */
+
+const ASKING = "Asking Planning Center…";
+/** Milliseconds between two looks: quick at first, then as long as it takes. */
+const PAUSES = [250, 400, 600, 1000, 1500, 2500, 4000, 6000, 10_000];
+/** The connection is known a moment later to the sync itself. */
+const KNOWN_AFTER = [0, 1000, 3000, 10_000];
+
+/** Everything else is done. @type {Record<string, [import("./look.js").Tone, string]>} */
+const NOT_DONE = {
+  rejected: ["bad", "Refused by Planning Center"],
+  conflict: ["bad", "In conflict"],
+  held: ["warn", "Held match"],
+  gone: ["warn", "Gone in Planning Center"],
+  merged: ["warn", "Merged in Planning Center"],
+  later: ["warn", "Not yet"],
+  not_done: ["warn", "Not done"],
+};
+
+/** What was asked for and is not done, by record: who comes back to the page finds it. @type {Map<string, RecordSync>} */
+const waiting = new Map();
+
+/** @param {number} time */
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
+
+/**
+ * A button for administrators, and what became of it: nodes that stay the same through every live update.
+ * @param {import("../app.js").Context} context of the record's page
+ * @param {{ label: string, path: string, done: () => unknown }} about `done` reads the record again
+ */
+export function syncNow({ id, signal, admin }, { label, path, done }) {
+  const said = h("div", { key: "sync-said", id: "sync-said", class: "stack tight" });
+  const button = action(label, press, { key: "sync-now" });
+  let connected = true;
+  /** @type {RecordSync | null} */
+  let sync = null;
+  let trouble = "";
+  let asking = false;
+  /** Only the newest press is followed. */
+  let turn = 0;
+
+  async function press() {
+    asking = true;
+    render();
+    announce(ASKING);
+    try {
+      /** @type {RecordSync} */
+      const asked = await post(path);
+      void watch(asked);
+    } catch (error) {
+      asking = false;
+      render();
+      void learn();
+      throw error;
+    }
+  }
+
+  /** @param {RecordSync} asked */
+  async function watch(asked) {
+    const mine = (turn += 1);
+    const left = () => signal.aborted || mine !== turn;
+    sync = asked;
+    trouble = "";
+    asking = sync.state === "queued";
+    for (let looks = 0; asking; looks += 1) {
+      waiting.set(id, sync);
+      render();
+      await pause(PAUSES[Math.min(looks, PAUSES.length - 1)] ?? 0);
+      if (left()) return;
+      try {
+        sync = /** @type {RecordSync} */ (await get(at`/people/syncs/${asked.id}`, undefined, signal));
+        if (left()) return;
+        trouble = "";
+        asking = sync.state === "queued";
+      } catch (error) {
+        if (left()) return;
+        trouble = sentenceOf(error);
+        asking = !(error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429);
+      }
+    }
+    waiting.delete(id);
+    render();
+    const again = trouble ? null : sync.again_at;
+    announce((trouble || sync.sentence) + (again ? ` It is looked at again ${ago(again)}: ${exact(again)}.` : ""));
+    await done();
+  }
+
+  function render() {
+    if (!button.hasAttribute("data-busy")) button.toggleAttribute("disabled", !connected);
+    if (connected) button.removeAttribute("aria-describedby");
+    else button.setAttribute("aria-describedby", said.id);
+    update(said, outcome(), connected ? null : h("p", { key: "unconnected", class: "quiet small" }, "This needs Planning Center People, which is not connected. ", h("a", { href: "/integrations" }, "Go to Integrations")));
+  }
+
+  function outcome() {
+    if (asking) return h("p", { key: "asking" }, status("busy", ASKING), " ", trouble || (sync?.state === "queued" && sync.sentence));
+    if (trouble) return h("p", { key: "trouble" }, status("bad", "Not known"), " ", trouble);
+    if (!sync) return null;
+    return [
+      h(
+        "p",
+        { key: "done" },
+        status(...(NOT_DONE[sync.outcome ?? ""] ?? /** @type {const} */ (["good", "Done"]))),
+        " ",
+        sync.sentence,
+        " ",
+        h("span", { class: "quiet small" }, when(sync.finished_at, "")),
+      ),
+      sync.again_at ? h("p", { key: "again" }, "It is looked at again ", when(sync.again_at), ".") : null,
+      sync.outcome === "held" ? h("p", { key: "held" }, h("a", { href: "/held" }, "Go to Held matches")) : null,
+    ];
+  }
+
+  /** Whether a sync is possible; where that can't be read, the answer to a press says it. */
+  async function learn() {
+    const known = await get("/people/status", undefined, signal).catch(() => null);
+    if (signal.aborted) return;
+    connected = known?.connected ?? true;
+    render();
+  }
+
+  /** @param {HTMLElement} element */
+  const slot = (element) => (element.isConnected ? h(element.localName, { key: element.dataset.key, "data-slot": true }) : element);
+
+  if (admin) {
+    void learn();
+    const changed = () => {
+      for (const time of KNOWN_AFTER) void pause(time).then(() => (signal.aborted ? undefined : learn()));
+    };
+    follow("/connections", changed, signal);
+    const before = waiting.get(id);
+    if (before) void watch(before);
+  }
+  return {
+    get button() {
+      return admin ? slot(button) : null;
+    },
+    get said() {
+      return admin ? slot(said) : null;
+    },
+  };
+}
