@@ -12,6 +12,7 @@ import { ago, exact } from "./words.js";
 const ASKING = "Asking Planning Center…";
 /** Milliseconds between two looks: quick at first, then as long as it takes. */
 const PAUSES = [250, 400, 600, 1000, 1500, 2500, 4000, 6000, 10_000];
+const LONGEST = 60_000;
 /** The connection is known a moment later to the sync itself. */
 const KNOWN_AFTER = [0, 1000, 3000, 10_000];
 
@@ -28,6 +29,9 @@ const NOT_DONE = {
 
 /** What was asked for and is not done, by record: who comes back to the page finds it. @type {Map<string, RecordSync>} */
 const waiting = new Map();
+
+/** What is shown of a time is also said. @param {string} sentence @param {string | null} again */
+const tell = (sentence, again) => announce(again ? `${sentence} It is looked at again ${ago(again)}: ${exact(again)}.` : sentence);
 
 /** @param {number} time */
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
@@ -71,10 +75,14 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     sync = asked;
     trouble = "";
     asking = sync.state === "queued";
+    let told = false;
     for (let looks = 0; asking; looks += 1) {
       waiting.set(id, sync);
       render();
-      await pause(PAUSES[Math.min(looks, PAUSES.length - 1)] ?? 0);
+      if (sync.again_at && !told) tell(sync.sentence, sync.again_at);
+      told ||= sync.again_at !== null;
+      const least = sync.again_at ? Date.parse(sync.again_at) - Date.now() : 0;
+      await pause(Math.max(PAUSES[Math.min(looks, PAUSES.length - 1)] ?? 0, Math.min(least, LONGEST)));
       if (left()) return;
       try {
         sync = /** @type {RecordSync} */ (await get(at`/people/syncs/${asked.id}`, undefined, signal));
@@ -89,8 +97,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     }
     waiting.delete(id);
     render();
-    const again = trouble ? null : sync.again_at;
-    announce((trouble || sync.sentence) + (again ? ` It is looked at again ${ago(again)}: ${exact(again)}.` : ""));
+    tell(trouble || sync.sentence, trouble ? null : sync.again_at);
     await done();
   }
 
@@ -102,7 +109,11 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
   }
 
   function outcome() {
-    if (asking) return h("p", { key: "asking" }, status("busy", ASKING), " ", trouble || (sync?.state === "queued" && sync.sentence));
+    const again = sync?.again_at ? h("p", { key: "again", class: "small" }, "It is looked at again ", when(sync.again_at), ".") : null;
+    if (asking) {
+      const words = trouble || (sync?.state === "queued" ? sync.sentence : ASKING);
+      return [h("p", { key: "asking" }, status("busy", again ? "Waiting" : "Syncing"), " ", words), again];
+    }
     if (trouble) return h("p", { key: "trouble" }, status("bad", "Not known"), " ", trouble);
     if (!sync) return null;
     return [
@@ -115,7 +126,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
         " ",
         h("span", { class: "quiet small" }, when(sync.finished_at, "")),
       ),
-      sync.again_at ? h("p", { key: "again" }, "It is looked at again ", when(sync.again_at), ".") : null,
+      again,
       sync.outcome === "held" ? h("p", { key: "held" }, h("a", { href: "/held" }, "Go to Held matches")) : null,
     ];
   }
