@@ -2,11 +2,14 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from local_stack.church import Church
 from local_stack.stack import Stack
@@ -15,6 +18,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "screenshots"
+AXE = ROOT / "services/webhook-gateway/node_modules/axe-core/axe.min.js"
+"""There once `make console` has run."""
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 QUIET += ["--disable-sync", "--no-first-run", "--disable-quic"]
 PEOPLE = 400
@@ -277,6 +282,299 @@ def test_an_edit_that_somebody_else_overtook(page: Page, stack: Stack) -> None:
     refused.get_by_role("button", name="Show the newest values").click()
     expect(page.get_by_label("Phone")).to_have_value("202-555-0189")
     expect(page.get_by_label("City")).to_have_value("Dover")
+
+
+SYNC_PERSON = "Sync this person now"
+SAID = """() => {
+  window.said = [];
+  const region = document.querySelector('[aria-live="polite"]');
+  const keep = () => window.said.push(region.textContent);
+  new MutationObserver(keep).observe(region, { childList: true, characterData: true, subtree: true });
+}"""
+"""From now on everything that is said in the live region is kept, in order."""
+
+FINDINGS = """async () => {
+  await Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)));
+  const { violations } = await axe.run();
+  return violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]);
+}"""
+"""What axe finds on the page, once colours have stopped to change."""
+
+
+def tab_to(page: Page, role: Literal["button", "link", "textbox", "checkbox"], name: str) -> Locator:
+    """Press Tab until the control has the focus."""
+    control = page.get_by_role(role, name=name, exact=True)
+    expect(control).to_be_visible()
+    for _ in range(60):
+        if control.evaluate("element => element === document.activeElement"):
+            return control
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not come to {name}")
+
+
+def accessible(page: Page) -> None:
+    """No finding of axe on the page as it is, in both colour schemes."""
+    if not AXE.exists():
+        return
+    page.evaluate(AXE.read_text())
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(FINDINGS) == [], scheme
+    page.emulate_media(color_scheme="light")
+
+
+def test_one_person_is_synced_during_a_full_run(page: Page, stack: Stack) -> None:
+    with Church.of(stack) as church:
+        organization = church.control.organizations()[0]["id"]
+        someone = next(one for one in church.members(state="linked") if one["family_ids"] and not one["child"])
+        church.edit_there(organization, someone["link"]["pco_id"], first_name="Prudence")
+        page.goto(f"/people/{someone['id']}")
+        held = church.control.add_fault({"kind": "hold"}, method="GET", path="^/people/v2/people$", skip=2, times=1)
+        run_id = church.start()
+        church.eventually(lambda: church.control.fault(held)["holding"] == 1, "the run is at work")
+        button = tab_to(page, "button", SYNC_PERSON)
+        page.evaluate(SAID)
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        done = page.get_by_role("main").get_by_text("Changed here, as in Planning Center.")
+        expect(done).to_be_visible()
+        expect(button).to_be_focused()
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Prudence {someone['last_name']}")
+        assert page.evaluate("window.said") == ["Asking Planning Center…", "Changed here, as in Planning Center."]
+        expect(page.get_by_role("table").get_by_role("row", name=re.compile("First name.*Prudence"))).to_be_visible()
+        assert church.run(run_id)["state"] == "running"
+        accessible(page)
+        shot(page, "member-synced")
+        church.control.release(held, carry_out=True)
+        counts = church.wait(run_id)["counts"]
+        truth = church.control.truth(organization)
+        assert sum(counts.values()) == truth["people"] + truth["households"]
+        page.goto(f"/runs/{run_id}")
+        shown = page.get_by_role("region", name="Counts by outcome")
+        for amount in counts.values():
+            expect(shown).to_contain_text(f"{amount:,}")
+        accessible(page)
+        page.goto(f"/families/{someone['family_ids'][0]}")
+        tab_to(page, "button", "Sync this family now")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("main").get_by_text("Equal on both sides.")).to_be_visible()
+        accessible(page)
+        shot(page, "family-synced")
+
+
+def test_a_sync_that_is_looked_at_again_says_when(page: Page, stack: Stack) -> None:
+    """Against a stub of the routes: what the vendor's lag makes of it cannot be had on demand."""
+    with Church.of(stack) as church:
+        someone = church.members(state="linked")[0]
+    now = datetime.now(UTC)
+    sync: dict[str, object] = {
+        "id": "one",
+        "record_kind": "member",
+        "record_id": someone["id"],
+        "state": "queued",
+        "outcome": None,
+        "sentence": "Asking Planning Center.",
+        "again_at": None,
+        "requested_at": now.isoformat(),
+        "finished_at": None,
+    }
+    looks: list[float] = []
+    posts: list[str] = []
+
+    def asked(route: Route) -> None:
+        posts.append(route.request.url)
+        route.fulfill(status=202, json=sync)
+
+    def looked_at(route: Route) -> None:
+        looks.append(time.monotonic())
+        if len(looks) == 3:
+            route.fulfill(status=503, json={"detail": "People can't be reached right now."})
+        else:
+            route.fulfill(json=sync)
+
+    page.route("**/api/v1/people/members/*/sync", asked)
+    page.route("**/api/v1/people/syncs/one", looked_at)
+    page.goto(f"/people/{someone['id']}")
+    main = page.get_by_role("main")
+    button = main.get_by_role("button", name=SYNC_PERSON)
+    page.evaluate(SAID)
+    button.click()
+    expect(main.get_by_text("Asking Planning Center.")).to_be_visible()
+    shot(page, "member-syncing")
+    button.click()
+    expect(main.get_by_text("People can't be reached right now.")).to_be_visible()
+    expect(main.get_by_text("Asking Planning Center.")).to_be_visible()
+    assert len(posts) == 2
+    assert len(looks) < 12
+    page.get_by_role("link", name="All people").click()
+    expect(page.get_by_role("heading", name="People", level=1)).to_be_visible()
+    left = len(looks)
+    page.wait_for_timeout(3000)
+    assert len(looks) == left
+    again = now + timedelta(minutes=5)
+    sync |= {"sentence": "Planning Center does not show the newest state yet.", "again_at": again.isoformat()}
+    page.go_back()
+    waits = main.get_by_text(re.compile("^It is looked at again in [45] minutes"))
+    expect(waits).to_contain_text(str(again.year))
+    expect(main.get_by_role("time").filter(has_text="minutes").last).to_have_attribute(
+        "title", re.compile(str(again.year))
+    )
+    accessible(page)
+    shot(page, "member-looked-at-again")
+    page.unroute("**/api/v1/people/members/*/sync")
+    page.unroute("**/api/v1/people/syncs/one")
+    page.goto("/people")
+
+
+def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
+    """Kind: a form that tells its own reading of a value as an edit. B2: a street of two lines was glued and sent."""
+    street = "12 Mill Lane\r\nFlat 3"
+    sent: list[object] = []
+    with Church.of(stack) as church:
+        otto = church.add_member(first_name="Otto", last_name="Oneline", address={"city": "Dover"})
+        kin = church.add_member(first_name="Ida", last_name="Oneline")
+        family = church.add_family("Oneline", otto, kin)
+        version = church.get(f"/people/members/{otto['id']}")["version"]
+
+    def with_lines(route: Route) -> None:
+        if route.request.method == "PATCH":
+            sent.append(route.request.post_data_json)
+            return route.continue_()
+        answer = route.fetch()
+        member = answer.json()
+        if not member["address"]["street_line_1"]:
+            member["first_name"], member["address"]["street_line_1"] = "Otto\n the  Great ", street
+        return route.fulfill(response=answer, json=member)
+
+    def seen() -> None:
+        expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("^Otto"))
+        expect(page.get_by_role("link", name="Oneline", exact=True)).to_be_visible()
+
+    page.route(f"**/api/v1/people/members/{otto['id']}", with_lines)
+    page.goto(f"/people/{otto['id']}?edit=1")
+    expect(page.get_by_label("Street", exact=True)).to_have_value("12 Mill Lane")
+    expect(page.get_by_label("Street, second line")).to_have_value("Flat 3")
+    page.get_by_label("Email").fill("otto@example.org")
+    page.get_by_role("button", name="Save").click()
+    seen()
+    assert sent == [{"email": "otto@example.org", "version": version}]
+    # Nothing is an edit that leaves everything as it was.
+    page.goto(f"/people/{otto['id']}?edit=1")
+    page.get_by_label("City").fill("Durham")
+    page.get_by_label("City").fill("Dover ")
+    page.get_by_role("button", name="Save").click()
+    seen()
+    assert len(sent) == 1
+    page.goto(f"/people/{otto['id']}?edit=1")
+    page.get_by_label("City").fill("Durham")
+    page.get_by_role("button", name="Save").click()
+    seen()
+    address = {"street_line_1": "12 Mill Lane", "street_line_2": "Flat 3", "city": "Durham"}
+    assert sent[1:] == [{"address": {"state": "", "zip": "", "country_code": ""} | address, "version": version + 1}]
+    page.unroute(f"**/api/v1/people/members/{otto['id']}")
+
+    def kept(route: Route) -> None:
+        if route.request.method == "PATCH":
+            sent.append(route.request.post_data_json)
+        route.continue_()
+
+    page.route(f"**/api/v1/people/families/{family['id']}", kept)
+    page.goto(f"/families/{family['id']}?edit=1")
+    page.get_by_role("radio", name=re.compile("Primary contact.*Ida Oneline")).check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("link", name="All families")).to_be_visible()
+    assert sent[2:] == [{"primary_contact_id": kin["id"], "version": family["version"]}]
+    page.goto(f"/families/{family['id']}?edit=1")
+    page.get_by_role("button", name="Remove Otto Oneline").click()
+    page.get_by_role("searchbox", name="Find people to add").fill("Otto Oneline")
+    page.get_by_role("button", name="Add Otto Oneline").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("link", name="All families")).to_be_visible()
+    assert len(sent) == 3
+    page.unroute(f"**/api/v1/people/families/{family['id']}")
+
+
+def test_one_name_is_enough_and_keys_are(page: Page) -> None:
+    page.goto("/people/new")
+    tab_to(page, "textbox", "First name")
+    page.keyboard.type("Cher")
+    page.keyboard.press("Backspace")
+    for _ in range(3):
+        page.keyboard.press("Backspace")
+    said = page.get_by_text("Give a first name or a last name.")
+    expect(said).to_be_visible()
+    accessible(page)
+    shot(page, "member-without-a-name")
+    tab_to(page, "textbox", "Last name")
+    page.keyboard.type("Cher")
+    expect(said).to_have_count(0)
+    for name in ("Email", "Phone"):
+        tab_to(page, "textbox", name)
+    tab_to(page, "checkbox", "Child")
+    for name in ("Street", "Street, second line", "City", "State", "ZIP code", "Country code"):
+        tab_to(page, "textbox", name)
+    tab_to(page, "button", "Add this person")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Cher", level=1, exact=True)).to_be_visible()
+    tab_to(page, "button", "Edit")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Edit Cher")).to_be_visible()
+    tab_to(page, "textbox", "First name")
+    page.keyboard.type("Cher")
+    tab_to(page, "textbox", "Last name")
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("definition").first).to_have_text("Cher")
+    expect(page.get_by_role("heading", name="Cher", level=1, exact=True)).to_be_visible()
+
+
+def test_a_sync_that_ended_early_tells_only_what_was_done(page: Page, stack: Stack) -> None:
+    """Kind: what was planned told as done. B5. Against a stub of one run: when a sync stops is a matter of its pace."""
+    with Church.of(stack) as church:
+        run = church.get("/people/runs")["items"][0]
+    done = {"record_kind": "member", "record_id": None, "pco_id": None, "cause": None, "name": "Paul Planned"}
+    not_done = "The sync ended before it came to this record. Nothing was changed; the next sync goes on."
+    sentences = {"created_there": "Added in Planning Center.", "not_done": not_done}
+
+    def items(route: Route) -> None:
+        outcome = route.request.url.rpartition("outcome=")[2].partition("&")[0]
+        item = done | {"outcome": outcome, "sentence": sentences[outcome]}
+        route.fulfill(json={"items": [item], "next": None, "total": 1})
+
+    for state, until in (("stopped", "Until it was stopped"), ("failed", "Until it failed")):
+        ended = run | {"state": state, "counts": {"created_there": 1, "not_done": 1}}
+        page.route(f"**/api/v1/people/runs/{run['id']}", lambda route, ended=ended: route.fulfill(json=ended))
+        page.route(f"**/api/v1/people/runs/{run['id']}/items?*", items)
+        page.goto(f"/runs/{run['id']}")
+        expect(page.get_by_role("heading", name=until)).to_be_visible()
+        page.get_by_role("link", name=re.compile("Not done, the sync ended before")).click()
+        expect(page.get_by_role("heading", name="Not done, the sync ended before")).to_be_visible()
+        expect(page.get_by_role("table").get_by_role("row", name=re.compile("Paul"))).to_contain_text(not_done)
+        expect(page.get_by_role("table")).not_to_contain_text("Added in Planning Center")
+        accessible(page)
+        shot(page, f"run-{state}")
+        page.unroute_all(behavior="wait")
+
+
+def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> None:
+    with Church.of(stack) as church:
+        organization = church.control.organizations()[0]["id"]
+        kept, merged = [
+            church.add_member(first_name=name, last_name="Merged", email=f"{name.lower()}@example.org")
+            for name in ("Mia", "Nell")
+        ]
+        church.sync("incremental")
+        there = [church.get(f"/people/members/{one['id']}")["link"]["pco_id"] for one in (kept, merged)]
+        church.control.merge_people(organization, *there)
+        church.sync()
+    page.goto(f"/people/{merged['id']}")
+    page.get_by_role("button", name="Create again in Planning Center").click()
+    refused = page.get_by_role("alert")
+    expect(refused).to_contain_text("This member was merged with somebody else in Planning Center")
+    expect(page.get_by_role("button", name="Create again in Planning Center")).to_be_enabled()
+    accessible(page)
+    shot(page, "member-merged")
 
 
 def test_an_edit_there_appears_here(page: Page, stack: Stack) -> None:

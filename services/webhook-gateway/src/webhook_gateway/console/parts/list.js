@@ -38,7 +38,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     "table",
     { class: "table fold" },
     h("caption", { class: "hidden-visually" }, caption),
-    h("thead", {}, h("tr", {}, ...columns.map((column) => h("th", { scope: "col" }, column)))),
+    h("thead", {}, h("tr", {}, ...columns.map((column) => h("th", { scope: "col" }, column || h("span", { class: "hidden-visually" }, "Actions"))))),
     body,
   );
   const counted = h("p", { class: "quiet", role: "status" });

@@ -112,15 +112,15 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     const again = sync?.again_at ? h("p", { key: "again", class: "small" }, "It is looked at again ", when(sync.again_at), ".") : null;
     if (asking) {
       const words = trouble || (sync?.state === "queued" ? sync.sentence : ASKING);
-      return [h("p", { key: "asking" }, status("busy", again ? "Waiting" : "Syncing"), " ", words), again];
+      return [h("p", { key: "asking" }, status("busy", again ? "Waiting" : "Syncing", { pill: true }), " ", words), again];
     }
-    if (trouble) return h("p", { key: "trouble" }, status("bad", "Not known"), " ", trouble);
+    if (trouble) return h("p", { key: "trouble" }, status("bad", "Not known", { pill: true }), " ", trouble);
     if (!sync) return null;
     return [
       h(
         "p",
         { key: "done" },
-        status(...(NOT_DONE[sync.outcome ?? ""] ?? /** @type {const} */ (["good", "Done"]))),
+        status(...(NOT_DONE[sync.outcome ?? ""] ?? /** @type {const} */ (["good", "Done"])), { pill: true }),
         " ",
         sync.sentence,
         " ",
