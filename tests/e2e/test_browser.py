@@ -329,6 +329,8 @@ def test_one_person_is_synced_during_a_full_run(page: Page, stack: Stack) -> Non
         someone = next(one for one in church.members(state="linked") if one["family_ids"] and not one["child"])
         church.edit_there(organization, someone["link"]["pco_id"], first_name="Prudence")
         page.goto(f"/people/{someone['id']}")
+        # Of a limit of three, one request that hangs and two of others leave nothing.
+        church.control.change_settings(rate_limit=30)
         held = church.control.add_fault({"kind": "hold"}, method="GET", path="^/people/v2/people$", skip=2, times=1)
         run_id = church.start()
         church.eventually(lambda: church.control.fault(held)["holding"] == 1, "the run is at work")
@@ -347,6 +349,7 @@ def test_one_person_is_synced_during_a_full_run(page: Page, stack: Stack) -> Non
         shot(page, "member-synced")
         church.control.release(held, carry_out=True)
         counts = church.wait(run_id)["counts"]
+        church.control.change_settings(rate_limit=3)
         truth = church.control.truth(organization)
         assert sum(counts.values()) == truth["people"] + truth["households"]
         page.goto(f"/runs/{run_id}")
@@ -542,10 +545,10 @@ def test_a_sync_that_ended_early_tells_only_what_was_done(page: Page, stack: Sta
         item = done | {"outcome": outcome, "sentence": sentences[outcome]}
         route.fulfill(json={"items": [item], "next": None, "total": 1})
 
+    page.route(f"**/api/v1/people/runs/{run['id']}", lambda route: route.fulfill(json=run))
+    page.route(f"**/api/v1/people/runs/{run['id']}/items?*", items)
     for state, until in (("stopped", "Until it was stopped"), ("failed", "Until it failed")):
-        ended = run | {"state": state, "counts": {"created_there": 1, "not_done": 1}}
-        page.route(f"**/api/v1/people/runs/{run['id']}", lambda route, ended=ended: route.fulfill(json=ended))
-        page.route(f"**/api/v1/people/runs/{run['id']}/items?*", items)
+        run |= {"state": state, "counts": {"created_there": 1, "not_done": 1}}
         page.goto(f"/runs/{run['id']}")
         expect(page.get_by_role("heading", name=until)).to_be_visible()
         page.get_by_role("link", name=re.compile("Not done, the sync ended before")).click()
@@ -554,7 +557,7 @@ def test_a_sync_that_ended_early_tells_only_what_was_done(page: Page, stack: Sta
         expect(page.get_by_role("table")).not_to_contain_text("Added in Planning Center")
         accessible(page)
         shot(page, f"run-{state}")
-        page.unroute_all(behavior="wait")
+    page.unroute_all(behavior="wait")
 
 
 def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> None:
@@ -738,6 +741,13 @@ def test_disconnect_with_a_receipt(page: Page, stack: Stack) -> None:
     expect(another).to_have_count(0)
     page.goto("/people/new")
     expect(page.get_by_role("main")).to_contain_text("Planning Center People is not connected")
+    with Church.of(stack) as church:
+        someone = church.members(state="linked")[0]
+    page.goto(f"/people/{someone['id']}")
+    expect(page.get_by_role("button", name=SYNC_PERSON)).to_be_disabled()
+    expect(page.get_by_role("button", name=SYNC_PERSON)).to_have_accessible_description(re.compile("not connected"))
+    accessible(page)
+    shot(page, "member-not-connected")
 
 
 def test_what_was_written_is_small(page: Page, stack: Stack) -> None:
@@ -754,6 +764,11 @@ def test_staff_see_no_actions(browser: Browser, stack: Stack) -> None:
     expect(page.get_by_role("button", name=re.compile("Connect Planning Center"))).to_have_count(0)
     expect(page.get_by_role("button", name="Sync Now")).to_have_count(0)
     shot(page, "staff")
+    with Church.of(stack) as church:
+        someone = church.members(state="linked")[0]
+    page.goto(f"/people/{someone['id']}")
+    expect(page.get_by_role("definition").first).to_have_text(someone["first_name"])
+    expect(page.get_by_role("button", name=SYNC_PERSON)).to_have_count(0)
     page.context.close()
 
 

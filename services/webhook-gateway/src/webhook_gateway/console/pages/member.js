@@ -286,6 +286,7 @@ function byWhom(entry) {
   /** @type {Record<string, string>} */
   const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule" };
   const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
-  const what = entry.rule ? `${who} (${entry.rule.replace(/_/g, " ")})` : who;
+  // That it was changed there says no more than who did it.
+  const what = entry.rule && entry.rule !== "changed" ? `${who} (${entry.rule.replace(/_/g, " ")})` : who;
   return entry.run_id ? h("a", { href: at`/runs/${entry.run_id}` }, what) : what;
 }
