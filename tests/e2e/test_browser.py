@@ -70,10 +70,10 @@ def shot(page: Page, name: str) -> None:
     size = page.viewport_size
     for kind in ("light", "dark"):
         page.emulate_media(color_scheme=kind)
-        page.screenshot(path=SCREENSHOTS / f"{name}-{kind}.png", full_page=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{kind}.png", full_page=True, animations="disabled")
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 390, "height": 844})
-    page.screenshot(path=SCREENSHOTS / f"{name}-phone.png", full_page=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}-phone.png", full_page=True, animations="disabled")
     if size:
         page.set_viewport_size(size)
 

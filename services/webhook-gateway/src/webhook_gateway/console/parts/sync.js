@@ -13,8 +13,10 @@ const ASKING = "Asking Planning Center…";
 /** Milliseconds between two looks: quick at first, then as long as it takes. */
 const PAUSES = [250, 400, 600, 1000, 1500, 2500, 4000, 6000, 10_000];
 const LONGEST = 60_000;
-/** The connection is known a moment later to the sync itself. */
-const KNOWN_AFTER = [0, 1000, 3000, 10_000];
+
+const UNCONNECTED = "This needs Planning Center People, which is not connected.";
+/** By the connection's state. @type {Record<string, string>} */
+const IMPOSSIBLE = { connected: "", reconnect_required: "This needs Planning Center People, which has to be reconnected first." };
 
 /** Everything else is done. @type {Record<string, [import("./look.js").Tone, string]>} */
 const NOT_DONE = {
@@ -44,7 +46,8 @@ const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 export function syncNow({ id, signal, admin }, { label, path, done }) {
   const said = h("div", { key: "sync-said", id: "sync-said", class: "stack tight" });
   const button = action(label, press, { key: "sync-now" });
-  let connected = true;
+  /** Why it is impossible, if it is. */
+  let reason = "";
   /** @type {RecordSync | null} */
   let sync = null;
   let trouble = "";
@@ -102,10 +105,10 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
   }
 
   function render() {
-    if (!button.hasAttribute("data-busy")) button.toggleAttribute("disabled", !connected);
-    if (connected) button.removeAttribute("aria-describedby");
-    else button.setAttribute("aria-describedby", said.id);
-    update(said, outcome(), connected ? null : h("p", { key: "unconnected", class: "quiet small" }, "This needs Planning Center People, which is not connected. ", h("a", { href: "/integrations" }, "Go to Integrations")));
+    if (!button.hasAttribute("data-busy")) button.toggleAttribute("disabled", reason !== "");
+    if (reason) button.setAttribute("aria-describedby", said.id);
+    else button.removeAttribute("aria-describedby");
+    update(said, outcome(), reason ? h("p", { key: "reason", class: "quiet small" }, reason, " ", h("a", { href: "/integrations" }, "Go to Integrations")) : null);
   }
 
   function outcome() {
@@ -133,9 +136,10 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
 
   /** Whether a sync is possible; where that can't be read, the answer to a press says it. */
   async function learn() {
-    const known = await get("/people/status", undefined, signal).catch(() => null);
+    /** @type {import("../types.d.ts").Connections | null} */
+    const known = await get("/connections", undefined, signal).catch(() => null);
     if (signal.aborted) return;
-    connected = known?.connected ?? true;
+    reason = known ? (IMPOSSIBLE[known.people.state] ?? UNCONNECTED) : "";
     render();
   }
 
@@ -144,10 +148,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
 
   if (admin) {
     void learn();
-    const changed = () => {
-      for (const time of KNOWN_AFTER) void pause(time).then(() => (signal.aborted ? undefined : learn()));
-    };
-    follow("/connections", changed, signal);
+    follow("/connections", learn, signal);
     const before = waiting.get(id);
     if (before) void watch(before);
   }

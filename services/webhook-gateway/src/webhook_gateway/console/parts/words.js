@@ -92,6 +92,7 @@ const FIELDS = {
   primary_contact_id: "Primary contact",
   primary_contact: "Primary contact",
   active: "Active",
+  planning_center_id: "Planning Center ID",
 };
 
 /** @param {string} field */
