@@ -9,6 +9,7 @@ from contracts.http.people import BulkFamily, BulkMember
 from contracts.people import Address
 from people_sync.domain.inputs import problems
 from people_sync.usecases.bulk import _Call, _valid
+from people_sync.usecases.directory import input_values
 from people_sync.usecases.history import Actor
 
 TODAY = date(2026, 1, 5)
@@ -26,7 +27,9 @@ def test_a_text_that_cannot_exist_is_refused_at_its_field(field: str, text: str)
 
 @pytest.mark.parametrize("text", ["", " ", "\u200b", "\ufeff\u200e \u200c"])
 def test_a_name_of_which_nothing_is_visible_is_empty(text: str) -> None:
-    assert [field for field, _ in problems({"first_name": text}, "US", TODAY)] == ["first_name"]
+    assert [field for field, _ in problems({"first_name": text, "last_name": text}, "US", TODAY)] == ["first_name"]
+    assert problems({"first_name": text, "last_name": "Ng"}, "US", TODAY) == []
+    assert input_values({"first_name": text, "last_name": "Ng"}) == {"first_name": "", "last_name": "Ng"}
 
 
 def test_a_name_that_no_index_holds_is_refused() -> None:

@@ -27,7 +27,7 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     Names are judged when both are given: Planning Center has people with one of them.
     """
     found = []
-    if values.keys() >= set(NAMES) and all(_is_empty(values[name]) for name in NAMES):
+    if values.keys() >= set(NAMES) and all(is_empty(values[name]) for name in NAMES):
         found.append(("first_name", "cannot be empty when the last name is too: give at least one of the two"))
     if "child" in values and values["child"] is None:
         found.append(("child", "cannot be empty: give true or false"))
@@ -54,7 +54,7 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     return found
 
 
-def _is_empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
     """A text of which nothing is visible is empty too: nobody could find it again."""
     return value is None or (isinstance(value, str) and text_key(value) is None)
 

@@ -18,7 +18,7 @@ from contracts.http.people import MemberInput, MemberPatch, MemberQuery
 from contracts.people import Address
 from contracts.values import MEMBER
 from people_sync.domain.canonical import email_key, fold
-from people_sync.domain.inputs import NAMES, problems
+from people_sync.domain.inputs import NAMES, is_empty, problems
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name, paging
 from people_sync.storage.links import look_for_deleted
@@ -242,7 +242,7 @@ def input_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Input as the directory holds it: empty text is no value, an address is `contracts.people.Address`."""
     held = dict(values)
     for name in held.keys() & set(NAMES):
-        held[name] = held[name] or ""
+        held[name] = "" if is_empty(held[name]) else held[name]
     if "phone" in held:
         held["phone"] = held["phone"] or None
     if held.get("address") is not None:
