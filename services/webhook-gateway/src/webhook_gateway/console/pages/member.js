@@ -122,7 +122,7 @@ async function edit(context) {
       moved.append(
         notice(
           "warn",
-          h("p", {}, "Somebody else changed this person meanwhile. What you typed is still here."),
+          h("p", {}, "This person was changed elsewhere meanwhile. What you typed is still here."),
           h("div", { class: "row" }, showNewest(context)),
         ),
       );
