@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -151,14 +151,23 @@ async def test_requests_that_left_just_before_their_process_died(late: Site) -> 
     marker = 1_234_567_890
     await late.database.fetch(
         "INSERT INTO creation"
-        " (organization_id, pco_organization_id, kind, record_id, marker, content, state, sent_at, look_after)"
-        " SELECT organization_id, pco_organization_id, 'member', $2, $3, $4, 'sent', now() - interval '1 hour',"
+        " (organization_id, pco_organization_id, kind, record_id, of_record, marker, content, state, sent_at,"
+        " look_after)"
+        " SELECT organization_id, pco_organization_id, 'member', $2, $2, $3, $4, 'sent', now() - interval '1 hour',"
         " now() - interval '1 hour' FROM connection WHERE organization_id = $1",
         late.organization_id,
         UUID(await late.add("Lost", "Answer")),
         marker,
         {"first_name": "Lost", "last_name": "Answer"},
     )
+    lost = (await late.member("Lost"))["id"]
+    for record_id in (bruno["id"], dean["id"], lost):
+        await late.database.fetch(
+            "INSERT INTO claim (organization_id, record_id, job_id, fence) VALUES ($1, $2, $3, 1)",
+            late.organization_id,
+            record_id,
+            uuid4(),
+        )
     # Changed here, and back again since.
     for name in ("Bakerson", bruno["last_name"]):
         await late.change("Bruno", last_name=name)

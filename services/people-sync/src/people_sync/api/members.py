@@ -1,6 +1,7 @@
 """Members and children of the directory."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
@@ -8,7 +9,7 @@ from contracts import people
 from contracts.http.common import Page, PageQuery
 from contracts.http.people import HistoryEntry, MemberInput, MemberPatch, MemberQuery
 from people_sync.resources import Wired
-from people_sync.usecases import directory, history
+from people_sync.usecases import directory, history, refreshes
 from people_sync.usecases.history import Actor
 from servicekit.auth import Admin, User
 from servicekit.db import Session
@@ -68,5 +69,8 @@ async def undo_change(member_id: str, entry_id: str, user: Admin, session: Sessi
 
 @router.post("/{member_id}/create-again")
 async def create_again(member_id: str, user: Admin, session: Session, wired: Wired) -> people.Member:
-    """Let the next run create a member again who is gone in Planning Center."""
-    return await directory.create_again(session, user.organization_id, member_id, wired.clock.now())
+    """Create a member again who is gone in Planning Center: at once, or with the next sync while that is impossible."""
+    now = wired.clock.now()
+    member = await directory.create_again(session, user.organization_id, member_id, now)
+    await refreshes.soon(session, user.organization_id, now, record_id=UUID(member.id), reason="create again")
+    return member

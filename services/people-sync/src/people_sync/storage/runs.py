@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import case, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
@@ -53,8 +53,8 @@ async def change(session: AsyncSession, run_id: UUID, **values: Any) -> Run:
     return (await session.scalars(statement, execution_options=options)).one()
 
 
-async def mark_not_done(session: AsyncSession, run_id: UUID) -> None:
-    """A run that ends early: what was planned and not carried out is no outcome."""
+async def mark_not_done(session: AsyncSession, run_id: UUID) -> dict[str, int]:
+    """A run that ends early: what was planned and not carried out is no outcome. Gives the numbers by outcome."""
     planned = (Change.run_id == run_id) & ((Change.here == "planned") | (Change.there == "planned"))
     # Of a record that was to change on both sides, this side may be done.
     half = (Change.here == "done") & (Change.outcome == UPDATED_BOTH)
@@ -69,6 +69,8 @@ async def mark_not_done(session: AsyncSession, run_id: UUID) -> None:
         )
         .execution_options(synchronize_session=False)
     )
+    counted = select(Change.outcome, func.count(Change.id)).where(Change.run_id == run_id).group_by(Change.outcome)
+    return dict((await session.execute(counted)).tuples().all())
 
 
 async def schedule(session: AsyncSession, connection: Connection, now: datetime) -> None:

@@ -18,6 +18,7 @@ from people_sync.storage.links import tie
 from people_sync.storage.records import render_members
 from people_sync.storage.tables import Connection, Member
 from people_sync.storage.tables import HeldMatch as Row
+from people_sync.usecases import refreshes
 from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.publishing import publish, touch_members
 from servicekit.errors import Conflict, Invalid, NotFound
@@ -45,7 +46,7 @@ async def held_matches(session: AsyncSession, organization_id: str, query: HeldQ
 async def answer(
     session: AsyncSession, organization_id: str, held_id: str, body: AnswerHeld, user: UserIdentity, now: datetime
 ) -> HeldMatch:
-    """Take an answer; the next sync acts on it. Conflict (409) if the match moved on since, or the member is taken."""
+    """Take an answer and act on it at once. Conflict (409) if the match moved on since, or the member is taken."""
     held = await session.scalar(
         _of(organization_id).where(Row.id == parse_id(held_id, "held match")).with_for_update(of=Row)
     )
@@ -62,6 +63,11 @@ async def answer(
     held.version += 1
     held.answered_by, held.answered_at = user.user_id, now
     await session.flush()
+    if body.answer == "same":
+        member_id = parse_id(body.member_id or "", "member")
+        await refreshes.soon(session, organization_id, now, record_id=member_id, reason="answered")
+    elif body.answer == "different":
+        await refreshes.soon(session, organization_id, now, pco_id=held.pco_id, reason="answered")
     return (await _render(session, [held]))[0]
 
 

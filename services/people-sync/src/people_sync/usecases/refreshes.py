@@ -54,6 +54,32 @@ async def sync_now(session: AsyncSession, organization_id: str, kind: str, recor
     return render(row)
 
 
+async def soon(
+    session: AsyncSession,
+    organization_id: str,
+    now: datetime,
+    *,
+    record_id: UUID | None = None,
+    pco_id: str | None = None,
+    reason: str,
+) -> None:
+    """Carry out at once what an administrator decided about one person; while not connected the next sync does."""
+    connection = await session.get(Connection, organization_id)
+    if connection is not None and connection.state == "connected" and connection.mirrored:
+        owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
+        await request(
+            session,
+            owner,
+            MEMBER,
+            record_id=record_id,
+            pco_id=pco_id,
+            reason=reason,
+            urgent=True,
+            not_before=now,
+            now=now,
+        )
+
+
 async def request(
     session: AsyncSession,
     owner: Mapping[str, str],

@@ -86,9 +86,16 @@ async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync
 async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -> Run:
     """End a run that nobody works on: what it staged is let go, and the schedule goes on."""
     await remote.let_go(session, run_id)
-    await runs.mark_not_done(session, run_id)
+    counts = await runs.mark_not_done(session, run_id)
     run = await runs.change(
-        session, run_id, state=state, message=message, waiting_for=None, question=None, finished_at=func.now()
+        session,
+        run_id,
+        counts=counts,
+        state=state,
+        message=message,
+        waiting_for=None,
+        question=None,
+        finished_at=func.now(),
     )
     connection = await session.get(Connection, run.organization_id, with_for_update=True)
     if connection is not None and connection.state == "connected" and connection.next_run_at is None:

@@ -264,13 +264,13 @@ async def _end(job: JobContext, state: str, message: str) -> None:
     async with job.sessions.begin() as session:
         await job.verify(session)
         await remote.let_go(session, job.id)
-        await runs.mark_not_done(session, job.id)
+        done = await runs.mark_not_done(session, job.id)
         connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
         now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         if connection.state == "connected" and connection.next_run_at is None:
             # A run that was started by the schedule and did not get through does not end the schedule.
             await runs.schedule(session, connection, now)
-        await _close(session, job, state, message, now)
+        await _close(session, job, state, message, now, counts=done)
 
 
 async def _close(
@@ -280,10 +280,10 @@ async def _close(
     message: str | None,
     now: datetime | None,
     *,
-    counts: dict[str, int] | None = None,
+    counts: dict[str, int],
     requests: int = 0,
 ) -> None:
-    values = {} if counts is None else {"counts": counts, "phase": "finish"}
+    values: dict[str, Any] = {"phase": "finish"} if state == "done" else {}
     run = await runs.change(
         session,
         job.id,
@@ -295,6 +295,7 @@ async def _close(
         eta_low=None,
         eta_high=None,
         requests=Run.requests + requests,
+        counts=counts,
         **values,
     )
     await append(
