@@ -229,7 +229,7 @@ async def test_a_merger_that_shows_late_ends_no_link(site: Site) -> None:
     before = await site.member("Bruno")
     keep = site.create("Bruno Otto", "Baker", email="otto@example.org")
     await site.visible()
-    site.control.change_settings(mergers_lag_ms=2_000)
+    site.control.change_settings(mergers_lag_ms=1_200)
     site.merge(keep, str(site.person("Bruno")["id"]))
     await site.visible()
     run = await site.sync()
@@ -348,8 +348,7 @@ async def test_a_household_left_empty_is_seen(site: Site) -> None:
     (clark,) = [row for row in site.rows("Household") if row["name"] == "Clark Household"]
     (dean,) = [row for row in site.rows("Household") if row["name"] == "Dean Household"]
     for name in ("Carl", "Cora"):
-        move = {"op": "move", "household_id": dean["id"], "from_household_id": clark["id"]}
-        site.mutate({**move, "id": site.person(name)["id"]})
+        site.move(name, to=str(dean["id"]), left=str(clark["id"]))
     await site.visible()
     await site.sync()
     assert await site.members_of("Dean Household") == ["Carl", "Cora", "Dan", "Dora"]

@@ -206,12 +206,14 @@ async def test_held_until_answered(site: Site) -> None:
     for first in waiting:
         assert len(await site.members(first)) == len(site.people(first)) == 1
         assert site.contacts(first, "Email")[0]["address"] == f"{first.lower()}.there@example.org"
+    await site.settings(first_match="ours")
     answers = {"Hal": "same", "Hope": "different", "Hugh": "later"}
     for first, answer in answers.items():
         member = waiting[first]["candidates"][0]["member"]["id"] if answer == "same" else None
         body = {"answer": answer, "member_id": member, "version": waiting[first]["version"]}
         await site.call("POST", f"/held-matches/{waiting[first]['id']}/answer", body)
-    await site.settings(first_match="ours")
+    await eventually(lambda: site.contacts("Hal", "Email")[0]["address"] == "hal.here@example.org", within=40)
+    await site.believable()
     await site.sync("incremental")
     assert [row["address"] for row in site.contacts("Hal", "Email")] == ["hal.here@example.org"]
     assert len(await site.members("Hal")) == len(site.people("Hal")) == 1

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -129,16 +129,38 @@ async def request(
 
 
 async def wake(session: AsyncSession, organization_id: str) -> None:
-    """See to it that a job works the organization's refreshes off."""
-    while True:
-        job_id, created = await jobs.enqueue(session, KIND, organization_id)
-        if created:
-            return
-        # Locked: a job that is just ending either has not looked yet, or is over when it is seen here.
-        state = await session.scalar(select(JOB.c.state).where(JOB.c.id == job_id).with_for_update())
-        if state in OPEN_STATES:
+    """See to it that a job works the organization's refreshes off.
+
+    A job that is amid a step is not waited for: it looks again after it, or it is just ending, and `start_due` begins
+    another.
+    """
+    job_id, created = await jobs.enqueue(session, KIND, organization_id)
+    if not created:
+        waiting = select(JOB.c.state).where(JOB.c.id == job_id).with_for_update(skip_locked=True)
+        if await session.scalar(waiting) == "waiting":
             await jobs.resume(session, job_id)
-            return
+
+
+async def start_due(session: AsyncSession) -> None:
+    """Begin jobs for refreshes that are due and that no job works off."""
+    open_job = exists().where(
+        JOB.c.kind == KIND, JOB.c.organization_id == Refresh.organization_id, JOB.c.state.in_(OPEN_STATES)
+    )
+    due = await session.scalars(
+        select(Refresh.organization_id)
+        .join(Connection, Connection.organization_id == Refresh.organization_id)
+        .where(
+            Refresh.state == "queued",
+            Refresh.not_before <= func.now(),
+            Connection.state == "connected",
+            Connection.pco_organization_id == Refresh.pco_organization_id,
+            ~open_job,
+        )
+        .distinct()
+        .limit(100)
+    )
+    for organization_id in due.all():
+        await jobs.enqueue(session, KIND, organization_id)
 
 
 async def resume_waiting(session: AsyncSession, organization_id: str) -> None:

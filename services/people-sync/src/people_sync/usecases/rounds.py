@@ -21,3 +21,9 @@ async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
     """Let go of syncs of one record whose end need not be read any more."""
     async with runtime.sessions.begin() as session:
         await refreshes.forget_old(session, resources.clock.now())
+
+
+async def start_refreshes(runtime: Runtime, _: Resources) -> None:
+    """Begin jobs for records to look at again whose time has come."""
+    async with runtime.sessions.begin() as session:
+        await refreshes.start_due(session)

@@ -287,6 +287,11 @@ class Site:
         """Somebody at Planning Center merges two people."""
         self.mutate({"op": "merge", "id": keep_id, "remove_id": remove_id})
 
+    def move(self, first_name: str, *, to: str, left: str) -> None:
+        """Somebody at Planning Center moves a person from one household to another, by their ids."""
+        self._moved_at = time.monotonic()
+        self.control.move_person(self.church.id, str(self.person(first_name)["id"]), to, left=left)
+
     def rename_household(self, name: str, new: str) -> None:
         """Somebody at Planning Center renames a household."""
         (household,) = [row for row in self.rows("Household") if row["name"] == name]

@@ -493,9 +493,9 @@ async def _store_answer(
     link.kept_different = {name: kept for name, kept in link.kept_different.items() if name not in taken}
     rows = []
     for name, value in taken.items():
-        rule = outcome.reasons.get(name)
+        rule = "first_match" if outcome.reasons.get(name) == "first_match" else None
         # The church's choice for first matches is a rule; everything else was typed here.
-        by = "rule" if rule == "first_match" else "platform"
+        by = "rule" if rule else "platform"
         rows.append(noted(writer, MEMBER, member.id, name, replaced.get(name), value, side=THERE, by=by, rule=rule))
     if rows:
         await session.execute(insert(Effect), rows)
