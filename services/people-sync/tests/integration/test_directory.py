@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from sqlalchemy import update
 
 from contracts.routes import ROUTES
-from people_sync.storage.tables import Effect, FamilyMember, HeldMatch, Link, Member
+from people_sync.storage.sync_tables import HeldMatch
+from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from servicekit.testing import KeyRing
 
 ANN = {

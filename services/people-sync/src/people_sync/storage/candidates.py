@@ -16,7 +16,8 @@ from people_sync.domain.planning_center import RemotePerson, household_from_snap
 from people_sync.storage import remote
 from people_sync.storage.families import among, linked_records
 from people_sync.storage.links import ended, has_link
-from people_sync.storage.tables import FamilyMember, Link, Member, Remote
+from people_sync.storage.sync_tables import Remote
+from people_sync.storage.tables import FamilyMember, Link, Member
 
 Owner = Mapping[str, str]
 

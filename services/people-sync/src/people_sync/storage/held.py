@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import Exists, Text, cast, exists, func, select
 
-from people_sync.storage.tables import HeldMatch, Member
+from people_sync.storage.sync_tables import HeldMatch
+from people_sync.storage.tables import Member
 
 
 def waits_for_an_answer(owner: Mapping[str, str]) -> Exists:

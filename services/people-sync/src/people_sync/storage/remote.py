@@ -36,7 +36,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.matching import Peer
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread, email_keys, to_match
-from people_sync.storage.tables import Link, Remote, Shown, Sighting
+from people_sync.storage.sync_tables import Remote, Shown, Sighting
+from people_sync.storage.tables import Link
 
 Owner = Mapping[str, str]
 """`organization_id` and `pco_organization_id`."""

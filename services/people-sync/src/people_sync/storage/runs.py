@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
 from people_sync.domain.sentences import CONFLICT, CREATED_HERE, LINKED, NOT_DONE, UPDATED_BOTH, UPDATED_HERE
-from people_sync.storage.tables import Change, Connection, Run, Settings
+from people_sync.storage.sync_tables import Change, Run
+from people_sync.storage.tables import Connection, Settings
 
 OPEN: Final = ("queued", "running", "waiting", "stopping")
 NOUNS: Final = {"pull": "people", "compare": "records", "apply": "changes", "push": "changes", "finish": "records"}

@@ -15,7 +15,8 @@ from contracts.events.people_conflict_v1 import ConflictConverged, ConflictDetec
 from people_sync.domain.merge import ConflictValues
 from people_sync.domain.values import value_to_json
 from people_sync.storage.records import full_name
-from people_sync.storage.tables import Conflict, Family, FamilyMember, Link, Member
+from people_sync.storage.sync_tables import Conflict
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from servicekit.outbox import append_all
 
 _FACTS: Final[Mapping[str, type[ConflictFact]]] = {

@@ -23,7 +23,8 @@ from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name, paging
 from people_sync.storage.links import look_for_deleted
 from people_sync.storage.records import render_members, values_of
-from people_sync.storage.tables import Connection, Family, FamilyMember, HeldMatch, Link, Member
+from people_sync.storage.sync_tables import HeldMatch
+from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import conflicts, history
 from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families, touch_members

@@ -16,8 +16,8 @@ from people_sync.domain.values import from_json, to_contract
 from people_sync.storage import paging
 from people_sync.storage.links import tie
 from people_sync.storage.records import render_members
+from people_sync.storage.sync_tables import HeldMatch as Row
 from people_sync.storage.tables import Connection, Member
-from people_sync.storage.tables import HeldMatch as Row
 from people_sync.usecases import refreshes
 from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.publishing import publish, touch_members

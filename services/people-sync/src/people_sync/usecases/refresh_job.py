@@ -15,7 +15,8 @@ from people_sync.domain.sentences import ASKING, LATER, LOOKS_AGAIN, OUTCOMES, R
 from people_sync.errors import NotConnected
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
-from people_sync.storage.tables import Connection, Refresh, Settings, Sighting
+from people_sync.storage.sync_tables import Refresh, Sighting
+from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.history import REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import ASKING, LOOKS_AGAIN
-from people_sync.storage.tables import Connection, Family, Link, Member, Refresh
+from people_sync.storage.sync_tables import Refresh
+from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
 from servicekit.errors import Conflict, NotFound

@@ -14,7 +14,8 @@ from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQue
 from contracts.identity import UserIdentity
 from people_sync.domain.sentences import OUTCOMES, REJECTED
 from people_sync.storage import paging, remote, runs
-from people_sync.storage.tables import Change, Connection, Run, Settings
+from people_sync.storage.sync_tables import Change, Run
+from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
 from servicekit.errors import Conflict, NotFound

@@ -7,7 +7,8 @@ from contracts.http.people import PeopleStatus
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import REJECTED
 from people_sync.storage import runs
-from people_sync.storage.tables import Connection, Family, HeldMatch, Link, Member, Run
+from people_sync.storage.sync_tables import HeldMatch, Run
+from people_sync.storage.tables import Connection, Family, Link, Member
 
 
 async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:

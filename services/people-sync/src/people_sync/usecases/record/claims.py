@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.storage.families import among
-from people_sync.storage.tables import Claim, Creation, Family, Link, LinkWrite, Member
+from people_sync.storage.sync_tables import Claim, Creation
+from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.usecases.record.writer import Writer
 from servicekit.tables import JOB
 

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import MEMBER
 from pco_client.errors import PlanningCenterError, Unavailable
 from pco_client.jsonapi import Document
-from people_sync.storage.tables import Creation
+from people_sync.storage.sync_tables import Creation
 from people_sync.usecases.record.writer import Writer
 
 _FIRST_MARKER: Final = 1_000_000_000

@@ -16,7 +16,8 @@ from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREA
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
 from people_sync.storage.families import family_values, pco_ids_of
 from people_sync.storage.links import agree, family_base_of, has_link, kept_different, links_to
-from people_sync.storage.tables import Creation, Family, Link, Remote
+from people_sync.storage.sync_tables import Creation, Remote
+from people_sync.storage.tables import Family, Link
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.decide_people import compared, in_conflict, later, settle_writes, unread
 from people_sync.usecases.record.effects import carried_out

@@ -28,7 +28,8 @@ from people_sync.domain.values import to_json
 from people_sync.domain.writes import confirmed, person_believable_at
 from people_sync.storage.links import ACTIVE, agree, base_of, has_link, kept_different, links_to
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Conflict, Creation, Effect, Link, Member, Remote
+from people_sync.storage.sync_tables import Conflict, Creation, Remote
+from people_sync.storage.tables import Effect, Link, Member
 from people_sync.storage.writes import settle, writes_of
 from people_sync.usecases.record.effects import carried_out
 from people_sync.usecases.record.matching import candidates_of

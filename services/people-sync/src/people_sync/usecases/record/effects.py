@@ -16,7 +16,8 @@ from people_sync.domain.merge import Merge
 from people_sync.domain.values import value_to_json
 from people_sync.domain.writes import Write
 from people_sync.storage.records import render_families, render_members
-from people_sync.storage.tables import Conflict, Effect, Family, Member
+from people_sync.storage.sync_tables import Conflict
+from people_sync.storage.tables import Effect, Family, Member
 from people_sync.usecases import conflicts
 from people_sync.usecases.history import HERE, THERE
 from people_sync.usecases.record.writer import Writer

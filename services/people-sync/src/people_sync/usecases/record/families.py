@@ -16,7 +16,8 @@ from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, LATER, LIN
 from people_sync.storage import remote
 from people_sync.storage.families import among
 from people_sync.storage.links import has_link
-from people_sync.storage.tables import Change, Family, FamilyMember, Link
+from people_sync.storage.sync_tables import Change
+from people_sync.storage.tables import Family, FamilyMember, Link
 from people_sync.usecases.record.writer import Writer
 
 

@@ -19,7 +19,8 @@ from people_sync.domain.sentences import CREATED_THERE, LINKED
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
 from people_sync.storage.families import family_values
 from people_sync.storage.links import NOTHING_AGREED, agree, family_base_of, kept_different, tie_again
-from people_sync.storage.tables import Family, FamilyMember, Link, Remote
+from people_sync.storage.sync_tables import Remote
+from people_sync.storage.tables import Family, FamilyMember, Link
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
 from people_sync.usecases.publishing import touch_members

@@ -7,7 +7,8 @@ from contracts.values import MEMBER
 from people_sync.domain.sentences import GONE, LATER, OUTCOMES
 from people_sync.storage import remote
 from people_sync.storage.links import in_no_household
-from people_sync.storage.tables import Conflict, Family, Link, Member
+from people_sync.storage.sync_tables import Conflict
+from people_sync.storage.tables import Family, Link, Member
 from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.record.effects import Effects, noted, touch, touch_family
 from people_sync.usecases.record.planned import Planned

@@ -18,7 +18,8 @@ from people_sync.storage import remote
 from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of
 from people_sync.storage.families import among
 from people_sync.storage.links import deleted_namesakes
-from people_sync.storage.tables import Change, HeldMatch, Link, Member, Remote
+from people_sync.storage.sync_tables import Change, HeldMatch, Remote
+from people_sync.storage.tables import Link, Member
 from people_sync.usecases.record.writer import Writer
 
 LARGE: Final = 2_000

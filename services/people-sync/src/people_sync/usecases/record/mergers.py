@@ -19,7 +19,8 @@ from people_sync.domain.sentences import MERGED, merged_here
 from people_sync.planning_center import MERGERS
 from people_sync.storage import remote
 from people_sync.storage.records import full_name
-from people_sync.storage.tables import Alias, Connection, Link, LinkWrite, Member
+from people_sync.storage.sync_tables import Alias
+from people_sync.storage.tables import Connection, Link, LinkWrite, Member
 from people_sync.usecases.record.effects import Effects, noted, publish, touch
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer

@@ -19,7 +19,8 @@ from people_sync.planning_center import household_of
 from people_sync.storage import remote
 from people_sync.storage.families import linked_records, pco_ids_of
 from people_sync.storage.records import full_name
-from people_sync.storage.tables import Family, FamilyMember, Link, Member, Remote, Settings
+from people_sync.storage.sync_tables import Remote
+from people_sync.storage.tables import Family, FamilyMember, Link, Member, Settings
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.claims import claimed
 from people_sync.usecases.record.creations import Later, NotYet

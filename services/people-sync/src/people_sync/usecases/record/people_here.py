@@ -32,7 +32,8 @@ from people_sync.domain.values import as_dict, to_json
 from people_sync.domain.writes import Write, confirmed, person_believable_at
 from people_sync.storage.links import ACTIVE, AT_ONCE, agree, base_of, deleted_here, kept_different, tie
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Conflict, Creation, HeldMatch, Link, Member, Remote
+from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
+from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
 from people_sync.usecases.held import no_longer_held

@@ -40,7 +40,8 @@ from people_sync.domain.writes import (
 from people_sync.planning_center import HOUSEHOLDS, household_of
 from people_sync.storage.families import among, family_values, linked_records, pco_ids_of, people_of
 from people_sync.storage.links import agree, family_base_of, kept_different, tie
-from people_sync.storage.tables import Creation, Effect, Family, Link, LinkWrite, Member
+from people_sync.storage.sync_tables import Creation
+from people_sync.storage.tables import Effect, Family, Link, LinkWrite, Member
 from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, taken_back, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE

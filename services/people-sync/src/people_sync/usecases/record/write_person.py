@@ -4,10 +4,8 @@ Every part (the person, each contact) is a request of its own and is answered, o
 Center took is agreed at once, what it refused is taken back and listed, the other parts are sent all the same.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,20 +14,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from pco_client.errors import NotFound, PlanningCenterError, Unavailable
-from pco_client.jsonapi import Document, Resource, write_body
+from pco_client.errors import NotFound
+from pco_client.jsonapi import Resource, write_body
 from pco_client.query import Query, Where
 from people_sync.domain.canonical import identical
 from people_sync.domain.merge import Merge, merge
 from people_sync.domain.planning_center import (
     CONTACT_PATHS,
-    CONTACT_TYPES,
-    NEW_CONTACT,
     Contact,
     RemotePerson,
     Unread,
-    contact_attributes,
-    main_contact,
     person_attributes,
     remote_person,
 )
@@ -46,20 +40,23 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
     WAITS_FOR_ANSWER,
 )
-from people_sync.domain.values import PersonValues, as_dict, to_json, value_from_json, value_to_json
+from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
 from people_sync.domain.writes import CREATED, confirmed, made_lately, person_believable_at
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.held import waits_for_an_answer
 from people_sync.storage.links import agree, base_of, kept_different
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Creation, Effect, Link, Member
-from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, taken_back, writes_of
+from people_sync.storage.sync_tables import Creation
+from people_sync.storage.tables import Effect, Link, Member
+from people_sync.storage.writes import Sent, announce, answered, note_created, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
+from people_sync.usecases.record.answers import Parts, answer, locked_link, part
+from people_sync.usecases.record.contacts import There, create_contact, write_contact
 from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
 from people_sync.usecases.record.matching import may_be_there
-from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
+from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
 
 _CONTACTS: Final = ("email", "phone", "address")
@@ -75,32 +72,6 @@ class _Local:
     link: Link | None
     waits: bool
     """For an answer, since they may be somebody who is there already."""
-
-
-@dataclass(frozen=True, slots=True)
-class _There:
-    """A person as read right before the write, with every contact."""
-
-    person: RemotePerson
-    contacts: Mapping[str, Sequence[Contact]]
-    """All of them, by our field."""
-    read_at: datetime
-
-    def others(self, name: str) -> list[Contact]:
-        """Those that ours does not map to."""
-        mapped = self.person.contacts.get(name)
-        return [contact for contact in self.contacts[name] if contact.id != mapped]
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What becomes of the parts of one member."""
-
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why each field is written."""
-    refusals: Refusals = field(default_factory=Refusals)
-    complete: bool = True
-    """Whether everything of our version is there now."""
 
 
 async def write_person(writer: Writer, member_id: UUID, *, inactivate: bool = False) -> str:
@@ -138,9 +109,6 @@ async def _look_before(writer: Writer, member: Member) -> None:
             raise Later(UNDECIDED)
 
 
-# --- create ---------------------------------------------------------------------------------------------------------
-
-
 async def _create(writer: Writer, local: _Local) -> str:
     if local.waits:
         raise Later(WAITS_FOR_ANSWER)
@@ -161,12 +129,12 @@ async def _create(writer: Writer, local: _Local) -> str:
         ),
         created=lambda session, made: _store_link(session, writer, member, values, made),
     )
-    outcome = _Outcome(complete=made.content == content)
+    outcome = Parts(complete=made.content == content)
     for name in _CONTACTS:
         value = as_dict(values)[name]
         if value is not None:
-            async with _part(writer, member, outcome, Part(name, (name,))):
-                outcome.complete &= await _create_contact(writer, member, made.pco_id, name, value, outcome)
+            async with part(writer, member, outcome, Part(name, (name,))):
+                outcome.complete &= await create_contact(writer, member, made.pco_id, name, value, outcome)
     await _agree(writer, member, outcome)
     return CREATED_THERE
 
@@ -228,9 +196,6 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
         member.version = locked.version
 
 
-# --- change ---------------------------------------------------------------------------------------------------------
-
-
 async def _update(writer: Writer, member: Member, link: Link) -> str:
     async with writer.job.sessions() as session:
         writes = (await writes_of(session, [link.id])).get(link.id, [])
@@ -248,21 +213,21 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
         await _nothing_to_write(writer, member, base | dict(result.agreed), person)
         return UNCHANGED
     await _announce(writer, member, result, there)
-    outcome = _Outcome(result.reasons)
+    outcome = Parts(result.reasons)
     if sent := {name: value for name, value in result.to_theirs.items() if name not in _CONTACTS}:
-        async with _part(writer, member, outcome, Part(None, tuple(sent))):
+        async with part(writer, member, outcome, Part(None, tuple(sent))):
             await _write_attributes(writer, member, link, sent, outcome)
     for name in _CONTACTS:
         if name in result.to_theirs:
-            async with _part(writer, member, outcome, Part(name, (name,))):
-                outcome.complete &= await _write_contact(
+            async with part(writer, member, outcome, Part(name, (name,))):
+                outcome.complete &= await write_contact(
                     writer, member, link, there, name, result.to_theirs[name], outcome
                 )
     await _agree(writer, member, outcome)
     return CONFLICT if result.conflicts else UPDATED_BOTH if result.to_ours else UPDATED_THERE
 
 
-async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> _There:
+async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> There:
     read_at = writer.now()
     try:
         document = await writer.pco.get(f"{PEOPLE}/{link.pco_id}", Query(include=INCLUDE))
@@ -274,20 +239,20 @@ async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> _There:
     if isinstance(person, Unread):
         raise NotYet(read_at + writer.resources.horizon)
     contacts = {name: _contacts(document.included.many(document.data, path)) for name, path in CONTACT_PATHS.items()}
-    return _There(person, contacts, read_at)
+    return There(person, contacts, read_at)
 
 
 def _contacts(rows: Iterable[Resource]) -> list[Contact]:
     return [Contact(row.id, row.attributes.get("primary") is True, row.attributes) for row in rows]
 
 
-async def _announce(writer: Writer, member: Member, result: Merge, there: _There) -> None:
+async def _announce(writer: Writer, member: Member, result: Merge, there: There) -> None:
     """Commit what is about to be overwritten there, so that a stale read is known as one after a crash too.
 
     What is known by now to be agreed is stored with it: the next announcement knows no more of this one's fields.
     """
     async with writer.transaction() as session:
-        link = await _locked_link(session, writer, member)
+        link = await locked_link(session, writer, member)
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         mine = confirmed(writes, there.person.values, writer.country)
         base = base_of(link, writes, there.person.values, writer.country)
@@ -305,13 +270,13 @@ async def _announce(writer: Writer, member: Member, result: Merge, there: _There
 
 
 async def _write_attributes(
-    writer: Writer, member: Member, link: Link, sent: Mapping[str, Any], outcome: _Outcome
+    writer: Writer, member: Member, link: Link, sent: Mapping[str, Any], outcome: Parts
 ) -> None:
     body = write_body("Person", person_attributes(sent), identity=link.pco_id)
     document = await writer.pco.patch(f"{PEOPLE}/{link.pco_id}", body)
     shown = as_dict(remote_person(link.pco_id, document.data.attributes).values)
     taken = {name: value for name, value in sent.items() if identical(name, shown[name], value, writer.country)}
-    await _answered(writer, member, outcome, taken, other=tuple(sent.keys() - taken.keys()))
+    await answer(writer, member, outcome, taken, other=tuple(sent.keys() - taken.keys()))
     for name in sent.keys() - taken.keys():
         outcome.complete = False
         outcome.refusals.add(
@@ -321,91 +286,7 @@ async def _write_attributes(
         )
 
 
-async def _write_contact(
-    writer: Writer, member: Member, link: Link, there: _There, name: str, value: Any, outcome: _Outcome
-) -> bool:
-    """Our one e-mail, phone or address is the one that was mapped; the others there are never touched.
-
-    One of them that has our value already is the same contact: it becomes the primary one. Gives what
-    `_create_contact` gives.
-    """
-    contact_id = there.person.contacts.get(name)
-    others = there.others(name)
-    equal = next((one for one in others if value is not None and _holds(name, one, value, writer.country)), None)
-    if value is None:
-        if contact_id is not None:
-            with suppress(NotFound):  # deleted there too
-                await writer.pco.delete(_path(name, contact_id))
-        await _answered(
-            writer, member, outcome, {name: None}, contacts={name: None}, left=_value_of(name, main_contact(others))
-        )
-        return True
-    if equal is not None:
-        contact_id = equal.id
-        await writer.pco.patch(
-            _path(name, equal.id), write_body(CONTACT_TYPES[name], {"primary": True}, identity=equal.id)
-        )
-    elif contact_id is None:
-        return await _create_contact(writer, member, link.pco_id, name, value, outcome)
-    else:
-        await writer.pco.patch(
-            _path(name, contact_id),
-            write_body(CONTACT_TYPES[name], contact_attributes(name, value), identity=contact_id),
-        )
-    await _answered(writer, member, outcome, {name: value}, contacts={name: contact_id})
-    return True
-
-
-def _path(name: str, contact_id: str) -> str:
-    return f"/people/v2/{CONTACT_PATHS[name]}/{contact_id}"
-
-
-async def _create_contact(
-    writer: Writer, member: Member, pco_id: str, name: str, value: Any, outcome: _Outcome
-) -> bool:
-    """False if an earlier attempt, whose answer was lost, had created it with another value: that one is agreed."""
-    content = {name: value_to_json(value)}
-
-    async def look(intent: Intent) -> str | None:
-        sent = value_from_json(name, intent.content.get(name, content[name]))
-        document = await writer.pco.get(f"{PEOPLE}/{pco_id}", Query(include=(CONTACT_PATHS[name],)))
-        if document.included.missing(document.data, CONTACT_PATHS[name]):
-            raise NotYet(writer.now() + writer.resources.horizon)
-        for contact in document.included.many(document.data, CONTACT_PATHS[name]):
-            if _holds(name, Contact(contact.id, primary=True, attributes=contact.attributes), sent, writer.country):
-                return contact.id
-        return None
-
-    async def post(_: Intent) -> Document:
-        body = write_body(CONTACT_TYPES[name], contact_attributes(name, value) | NEW_CONTACT[name])
-        return await writer.pco.create(f"{PEOPLE}/{pco_id}/{CONTACT_PATHS[name]}", body)
-
-    async def created(session: AsyncSession, made: Made) -> None:
-        await _store_answer(session, writer, member, outcome, made.content, contacts={name: made.pco_id})
-
-    made = await create_once(writer, name, member.id, content, look=look, post=post, created=created)
-    return made.content == content
-
-
-def _holds(name: str, contact: Contact, value: Any, country: str) -> bool:
-    return identical(name, _value_of(name, contact), value, country)
-
-
-def _value_of(name: str, contact: Contact | None) -> Any:
-    """What a contact says, as a value of our field."""
-    if contact is None:
-        return None
-    values = remote_person(
-        "0",
-        {},
-        emails=[contact] if name == "email" else (),
-        phones=[contact] if name == "phone" else (),
-        addresses=[contact] if name == "address" else (),
-    ).values
-    return as_dict(values)[name]
-
-
-async def _moved_there(writer: Writer, member: Member, there: _There) -> Merge:
+async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
     """Somebody changed the person there since the pull: take that over here, or open a conflict, never overwrite.
 
     Returns what was decided, with our values of this moment: `member` is of this version from here on.
@@ -415,7 +296,7 @@ async def _moved_there(writer: Writer, member: Member, there: _There) -> Merge:
         locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
         if locked.deleted_at is not None:
             raise Later(DELETED_MEANWHILE)
-        link = await _locked_link(session, writer, member)
+        link = await locked_link(session, writer, member)
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         base = base_of(link, writes, person.values, writer.country)
         result = merge(base, values_of(locked), person.values, writer.policy, kept_different(link))
@@ -432,97 +313,21 @@ async def _moved_there(writer: Writer, member: Member, there: _There) -> Merge:
     return result
 
 
-# --- what becomes of a part -----------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _part(writer: Writer, member: Member, outcome: _Outcome, part: Part) -> AsyncIterator[None]:
-    """One request and its answer: a definite refusal is this part's alone."""
-    try:
-        yield
-    except DEFINITE as error:
-        await _taken_back(writer, member, part.fields)
-        outcome.complete = False
-        await outcome.refusals.refused(writer, part, error)
-    except Unavailable as error:
-        if error.outcome_unknown:
-            # It may still be under way: reads can be believed a horizon after now.
-            async with writer.transaction() as session:
-                link = await _locked_link(session, writer, member)
-                await left_again(session, link.id, part.fields, writer.now())
-        raise
-    except PlanningCenterError:
-        raise
-
-
-async def _answered(
-    writer: Writer,
-    member: Member,
-    outcome: _Outcome,
-    taken: Mapping[str, Any],
-    *,
-    contacts: Mapping[str, str | None] | None = None,
-    other: Sequence[str] = (),
-    left: Any = None,
-) -> None:
-    async with writer.transaction() as session:
-        link = await _store_answer(session, writer, member, outcome, to_json(taken), contacts=contacts or {})
-        await answered(session, link.id, other, writer.now())
-        for name, contact_id in (contacts or {}).items():
-            if contact_id is None and left is not None:
-                # Another contact of the person stays there, and is not taken over in place of the one cleared.
-                link.kept_different = {**link.kept_different, name: [None, value_to_json(left)]}
-
-
-async def _store_answer(
-    session: AsyncSession,
-    writer: Writer,
-    member: Member,
-    outcome: _Outcome,
-    taken: Mapping[str, Any],
-    *,
-    contacts: Mapping[str, str | None],
-) -> Link:
-    """Planning Center took these fields (JSON): both sides have them now."""
-    link = await _locked_link(session, writer, member)
-    replaced = {one.field: one.before for one in (await writes_of(session, [link.id])).get(link.id, [])}
-    await answered(session, link.id, taken.keys(), writer.now())
-    agree(link, {**link.agreed, **taken}, writer.now())
-    merged = {**link.contacts, **contacts}
-    link.contacts = {name: contact for name, contact in merged.items() if contact is not None}
-    link.kept_different = {name: kept for name, kept in link.kept_different.items() if name not in taken}
-    rows = []
-    for name, value in taken.items():
-        rule = "first_match" if outcome.reasons.get(name) == "first_match" else None
-        # The church's choice for first matches is a rule; everything else was typed here.
-        by = "rule" if rule else "platform"
-        rows.append(noted(writer, MEMBER, member.id, name, replaced.get(name), value, side=THERE, by=by, rule=rule))
-    if rows:
-        await session.execute(insert(Effect), rows)
-    return link
-
-
-async def _taken_back(writer: Writer, member: Member, fields: Sequence[str]) -> None:
-    async with writer.transaction() as session:
-        link = await _locked_link(session, writer, member)
-        await taken_back(session, link.id, fields)
-
-
 async def _nothing_to_write(writer: Writer, member: Member, agreed: Mapping[str, Any], person: RemotePerson) -> None:
     async with writer.transaction() as session:
-        link = await _locked_link(session, writer, member)
+        link = await locked_link(session, writer, member)
         agree(link, {**link.agreed, **to_json(agreed)}, writer.now())
         link.compared_version, link.contacts = member.version, dict(person.contacts)
         await _forget_intents(session, writer, member, link)
 
 
-async def _agree(writer: Writer, member: Member, outcome: _Outcome) -> None:
+async def _agree(writer: Writer, member: Member, outcome: Parts) -> None:
     """Both sides have these values now. What was typed here meanwhile has a higher version and is pushed next time.
 
     Raises PartRefused if something of it was refused.
     """
     async with writer.transaction() as session:
-        link = await _locked_link(session, writer, member)
+        link = await locked_link(session, writer, member)
         link.compared_version = member.version if outcome.complete else _NEVER
         await _forget_intents(session, writer, member, link)
     outcome.refusals.raise_any()
@@ -537,18 +342,10 @@ async def _forget_intents(session: AsyncSession, writer: Writer, member: Member,
     )
 
 
-async def _locked_link(session: AsyncSession, writer: Writer, member: Member) -> Link:
-    statement = select(Link).filter_by(**writer.owner, kind=MEMBER, record_id=member.id).with_for_update()
-    return (await session.scalars(statement)).one()
-
-
-# --- inactivate -----------------------------------------------------------------------------------------------------
-
-
 async def _inactivate(writer: Writer, member: Member, link: Link) -> str:
     """A member deleted here becomes inactive there; nobody is ever deleted there."""
-    outcome = _Outcome()
-    async with _part(writer, member, outcome, Part(None, ())):
+    outcome = Parts()
+    async with part(writer, member, outcome, Part(None, ())):
         body = write_body("Person", {"status": "inactive"}, identity=link.pco_id)
         await writer.pco.patch(f"{PEOPLE}/{link.pco_id}", body)
     outcome.refusals.raise_any()

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import GONE, LATER
 from people_sync.storage import remote
-from people_sync.storage.tables import Change, HeldMatch, Remote
+from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import take_families_over

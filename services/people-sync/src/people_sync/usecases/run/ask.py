@@ -27,7 +27,8 @@ from people_sync.domain.thresholds import exceeds
 from people_sync.domain.values import value_to_json
 from people_sync.storage import runs
 from people_sync.storage.records import values_of
-from people_sync.storage.tables import Change, Link, Member, Remote, Settings, Shown
+from people_sync.storage.sync_tables import Change, Remote, Shown
+from people_sync.storage.tables import Link, Member, Settings
 from people_sync.usecases.record.decide_people import name_of
 from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append

@@ -18,7 +18,8 @@ from people_sync.domain.sentences import CREATED_THERE, GONE, INACTIVATED_THERE,
 from people_sync.storage.held import waits_for_an_answer
 from people_sync.storage.links import has_link, links_to
 from people_sync.storage.records import full_name
-from people_sync.storage.tables import Change, Conflict, Family, FamilyMember, Link, Member, Remote
+from people_sync.storage.sync_tables import Change, Conflict, Remote
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import decide_people

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pco_client.client import Observation
 from people_sync.domain.progress import Pace
 from people_sync.storage import runs
-from people_sync.storage.tables import Change, Run
+from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 

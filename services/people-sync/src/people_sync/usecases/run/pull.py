@@ -34,7 +34,8 @@ from people_sync.planning_center import (
 )
 from people_sync.storage import remote
 from people_sync.storage.families import linked_records
-from people_sync.storage.tables import Conflict, Connection, HeldMatch, Link, Member, Remote, Run
+from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
+from people_sync.storage.tables import Connection, Link, Member
 from people_sync.storage.writes import written_since
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.planned import Planned

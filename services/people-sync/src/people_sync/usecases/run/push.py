@@ -31,7 +31,7 @@ from people_sync.domain.sentences import (
     WAITING_FOR_READS,
     together,
 )
-from people_sync.storage.tables import Change, Run
+from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals

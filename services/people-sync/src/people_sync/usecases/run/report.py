@@ -17,7 +17,7 @@ from people_sync.domain.progress import Pace, eta
 from people_sync.domain.sentences import waiting_for_limit
 from people_sync.errors import NotConnected
 from people_sync.storage import runs
-from people_sync.storage.tables import Change, Run
+from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
 

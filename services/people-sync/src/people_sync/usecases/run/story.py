@@ -20,7 +20,8 @@ from people_sync.errors import NotConnected
 from people_sync.planning_center import DEFAULT_COUNTRY, latest, newest_person, organization_of
 from people_sync.resources import Resources
 from people_sync.storage import remote, runs
-from people_sync.storage.tables import Change, Connection, Remote, Run, Settings, Sighting
+from people_sync.storage.sync_tables import Change, Remote, Run, Sighting
+from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.history import RUN
 from people_sync.usecases.record.claims import take_over_abandoned
 from people_sync.usecases.record.writer import Cause, policy_of

@@ -1,0 +1,300 @@
+"""What the sync keeps: what it read, runs and their changes, intents, questions. Row access as in `tables`."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Identity,
+    Index,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from people_sync.storage.tables import Base
+
+
+class Run(Base):
+    """A sync run. Its id is also the id of the job that carries it out."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("ix_run_organization", "organization_id", "created_at", "id"),
+        Index(
+            "uq_run_in_progress",
+            "organization_id",
+            unique=True,
+            postgresql_where=text("state IN ('queued', 'running', 'waiting', 'stopping')"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    kind: Mapped[str]
+    state: Mapped[str]
+    trigger: Mapped[str]
+    started_by: Mapped[str | None]
+    started_by_name: Mapped[str | None]
+    phase: Mapped[str] = mapped_column(default="pull")
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int | None]
+    requests: Mapped[int] = mapped_column(default=0)
+    counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    question: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """By question, what an administrator answered."""
+    waiting_for: Mapped[str | None]
+    rate_per_second: Mapped[float | None]
+    eta_low: Mapped[int | None]
+    eta_high: Mapped[int | None]
+    message: Mapped[str | None]
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Remote(Base):
+    """What was last read of a person or household in Planning Center: a mirror that lasts."""
+
+    __tablename__ = "remote"
+    __table_args__ = (
+        Index("ix_remote_keys", "keys", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+        Index("ix_remote_run", "run_id", "kind", "pco_id", postgresql_where=text("snapshot IS NOT NULL")),
+        Index("ix_remote_again", "organization_id", "kind", postgresql_where=text("again")),
+    )
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    pco_organization_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    pco_id: Mapped[str] = mapped_column(primary_key=True)
+    snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """As read, until both sides agree on it: then the link has the values."""
+    remote_hash: Mapped[bytes | None]
+    """None if nothing complete was ever read."""
+    email_keys: Mapped[list[str]] = mapped_column(default=list)
+    """Of a person: to see how many share an email."""
+    name_keys: Mapped[list[str]] = mapped_column(default=list)
+    """Of a person: every way the full name may be written here."""
+    keys: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), default=list)
+    """`storage.remote.lookup_key` of both."""
+    read_at: Mapped[datetime]
+    """When it was read as it is; an unchanged record is not written again."""
+    unread: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Why the last read did not say everything, as `name` and `sentence`."""
+    again: Mapped[bool] = mapped_column(default=False)
+    """To be read again by the next run: the read was incomplete, or nothing could be decided."""
+    run_id: Mapped[UUID | None]
+    """The last run that met it with something to decide."""
+
+
+class Sighting(Base):
+    """Whom a run met, a page in a row."""
+
+    __tablename__ = "sighting"
+    __table_args__ = (Index("ix_sighting_run", "run_id", "kind"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    pco_ids: Mapped[list[str]]
+
+
+class Alias(Base):
+    """Two people who were merged in Planning Center, as its log says."""
+
+    __tablename__ = "alias"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    pco_organization_id: Mapped[str] = mapped_column(primary_key=True)
+    removed_id: Mapped[str] = mapped_column(primary_key=True)
+    kept_id: Mapped[str]
+    merged_at: Mapped[datetime]
+    """By Planning Center's clock."""
+    seen_at: Mapped[datetime]
+
+
+class Shown(Base):
+    """What a waiting run's question showed: an answer is bound to it."""
+
+    __tablename__ = "shown"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    """Our id, or Planning Center's of somebody new."""
+    outcome: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Change(Base):
+    """One record of a run: what is to be done on each side, and what became of it."""
+
+    __tablename__ = "change"
+    __table_args__ = (
+        Index("ix_change_run_outcome", "run_id", "outcome", "id"),
+        Index("ix_change_todo", "run_id", "kind", "id", postgresql_where=text("here = 'planned' OR there = 'planned'")),
+        UniqueConstraint("run_id", "kind", "record_id"),
+        UniqueConstraint("run_id", "kind", "pco_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    organization_id: Mapped[str]
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    record_id: Mapped[UUID | None]
+    pco_id: Mapped[str | None]
+    name: Mapped[str]
+    here: Mapped[str] = mapped_column(default="none")
+    """What this side still needs: `none`, `planned`, `done`."""
+    there: Mapped[str] = mapped_column(default="none")
+    """What Planning Center still needs: `none`, `planned`, `done`, `later` (inconclusive, the next run goes on)."""
+    outcome: Mapped[str]
+    """What the run's numbers count, as planned and then as done."""
+    cause: Mapped[str | None]
+    sentence: Mapped[str | None]
+
+
+class Creation(Base):
+    """An intent to create something in Planning Center, committed before the request (crash safety)."""
+
+    __tablename__ = "creation"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
+        UniqueConstraint("marker"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    kind: Mapped[str]
+    """`member` and `family` for the record itself; `email`, `phone`, `address` for a member's contact."""
+    record_id: Mapped[UUID]
+    of_record: Mapped[UUID | None]
+    """Of a membership: the family. Otherwise `record_id`."""
+    marker: Mapped[int | None] = mapped_column(BigInteger)
+    """Goes into the new person's `remote_id`, so that it can be found if the answer is lost."""
+    state: Mapped[str]
+    """`intended`, `sent` (the outcome is unknown until the answer is stored), `created`, `held` for a person."""
+    content: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What was sent, as `Link.agreed` has it, until the answer is known: the record may be edited before that."""
+    sent_at: Mapped[datetime | None]
+    look_after: Mapped[datetime | None]
+    """A successor looks the marker up only after this instant: lease, timeout and staleness horizon are over."""
+    pco_id: Mapped[str | None]
+
+
+class Claim(Base):
+    """Who writes a record at the moment: valid while the job runs under this fence and its lease."""
+
+    __tablename__ = "claim"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    record_id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID]
+    fence: Mapped[int]
+
+
+class Refresh(Base):
+    """A record to be looked at by itself, on both sides. Kept for a day when done, so that its end can be read."""
+
+    __tablename__ = "refresh"
+    __table_args__ = (
+        Index(
+            "uq_refresh_record",
+            "organization_id",
+            "pco_organization_id",
+            "kind",
+            "record_id",
+            unique=True,
+            postgresql_where=text("state = 'queued' AND record_id IS NOT NULL"),
+        ),
+        Index(
+            "uq_refresh_pco",
+            "organization_id",
+            "pco_organization_id",
+            "kind",
+            "pco_id",
+            unique=True,
+            postgresql_where=text("state = 'queued' AND record_id IS NULL"),
+        ),
+        Index("ix_refresh_due", "organization_id", "not_before", postgresql_where=text("state = 'queued'")),
+        Index("ix_refresh_finished", "finished_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    kind: Mapped[str]
+    record_id: Mapped[UUID | None]
+    pco_id: Mapped[str | None]
+    """Of somebody who is nobody here yet."""
+    reasons: Mapped[list[str]]
+    urgent: Mapped[bool]
+    """Somebody waits at a screen."""
+    not_before: Mapped[datetime]
+    state: Mapped[str]
+    """`queued` or `done`."""
+    tries: Mapped[int] = mapped_column(default=0)
+    outcome: Mapped[str | None]
+    sentence: Mapped[str | None]
+    requested_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class HeldMatch(Base):
+    """A person in Planning Center who may or may not be somebody here."""
+
+    __tablename__ = "held_match"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "pco_organization_id", "pco_id"),
+        Index("ix_held_match_candidates", "candidate_ids", postgresql_using="gin"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    pco_id: Mapped[str]
+    theirs: Mapped[dict[str, Any]]
+    candidates: Mapped[list[Any]]
+    """`[{"member_id": ..., "reasons": [...]}]`"""
+    candidate_ids: Mapped[list[str]]
+    reasons: Mapped[list[Any]]
+    state: Mapped[str]
+    """`open`, `later`, `same`, `different`."""
+    different_from: Mapped[list[str]] = mapped_column(default=list)
+    """Members an administrator said this is not."""
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    answered_by: Mapped[str | None]
+    answered_at: Mapped[datetime | None]
+
+
+class Conflict(Base):
+    """A conflict as people-sync found it; conflict-service keeps what people decide about it."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (
+        Index("uq_conflict_open", "organization_id", "record_id", unique=True, postgresql_where=text("state = 'open'")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str] = mapped_column(server_default=text("''"))
+    kind: Mapped[str]
+    record_id: Mapped[UUID]
+    pco_id: Mapped[str]
+    name: Mapped[str] = mapped_column(server_default=text("''"))
+    """The record's, as told last; so are `family_ids`."""
+    family_ids: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    fields: Mapped[list[Any]]
+    """As `contracts.conflicts.ConflictField`."""
+    state: Mapped[str]
+    """`open`, `converged`, `withdrawn`, `resolved`."""
+    version: Mapped[int] = mapped_column(default=1)
+    opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())

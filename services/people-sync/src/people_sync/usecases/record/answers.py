@@ -1,0 +1,110 @@
+"""What becomes of the parts of one member: taken, refused or unanswered, each by itself."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from pco_client.errors import PlanningCenterError, Unavailable
+from people_sync.domain.values import to_json, value_to_json
+from people_sync.storage.links import agree
+from people_sync.storage.tables import Effect, Link, Member
+from people_sync.storage.writes import answered, left_again, taken_back, writes_of
+from people_sync.usecases.history import THERE
+from people_sync.usecases.record.effects import noted
+from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
+from people_sync.usecases.record.writer import Writer
+
+
+@dataclass(slots=True)
+class Parts:
+    """What becomes of the parts of one member."""
+
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why each field is written."""
+    refusals: Refusals = field(default_factory=Refusals)
+    complete: bool = True
+    """Whether everything of our version is there now."""
+
+
+@asynccontextmanager
+async def part(writer: Writer, member: Member, outcome: Parts, part: Part) -> AsyncIterator[None]:
+    """One request and its answer: a definite refusal is this part's alone."""
+    try:
+        yield
+    except DEFINITE as error:
+        await _take_back(writer, member, part.fields)
+        outcome.complete = False
+        await outcome.refusals.refused(writer, part, error)
+    except Unavailable as error:
+        if error.outcome_unknown:
+            # It may still be under way: reads can be believed a horizon after now.
+            async with writer.transaction() as session:
+                link = await locked_link(session, writer, member)
+                await left_again(session, link.id, part.fields, writer.now())
+        raise
+    except PlanningCenterError:
+        raise
+
+
+async def answer(
+    writer: Writer,
+    member: Member,
+    outcome: Parts,
+    taken: Mapping[str, Any],
+    *,
+    contacts: Mapping[str, str | None] | None = None,
+    other: Sequence[str] = (),
+    left: Any = None,
+) -> None:
+    async with writer.transaction() as session:
+        link = await store_answer(session, writer, member, outcome, to_json(taken), contacts=contacts or {})
+        await answered(session, link.id, other, writer.now())
+        for name, contact_id in (contacts or {}).items():
+            if contact_id is None and left is not None:
+                # Another contact of the person stays there, and is not taken over in place of the one cleared.
+                link.kept_different = {**link.kept_different, name: [None, value_to_json(left)]}
+
+
+async def store_answer(
+    session: AsyncSession,
+    writer: Writer,
+    member: Member,
+    outcome: Parts,
+    taken: Mapping[str, Any],
+    *,
+    contacts: Mapping[str, str | None],
+) -> Link:
+    """Planning Center took these fields (JSON): both sides have them now."""
+    link = await locked_link(session, writer, member)
+    replaced = {one.field: one.before for one in (await writes_of(session, [link.id])).get(link.id, [])}
+    await answered(session, link.id, taken.keys(), writer.now())
+    agree(link, {**link.agreed, **taken}, writer.now())
+    merged = {**link.contacts, **contacts}
+    link.contacts = {name: contact for name, contact in merged.items() if contact is not None}
+    link.kept_different = {name: kept for name, kept in link.kept_different.items() if name not in taken}
+    rows = []
+    for name, value in taken.items():
+        rule = "first_match" if outcome.reasons.get(name) == "first_match" else None
+        # The church's choice for first matches is a rule; everything else was typed here.
+        by = "rule" if rule else "platform"
+        rows.append(noted(writer, MEMBER, member.id, name, replaced.get(name), value, side=THERE, by=by, rule=rule))
+    if rows:
+        await session.execute(insert(Effect), rows)
+    return link
+
+
+async def _take_back(writer: Writer, member: Member, fields: Sequence[str]) -> None:
+    async with writer.transaction() as session:
+        link = await locked_link(session, writer, member)
+        await taken_back(session, link.id, fields)
+
+
+async def locked_link(session: AsyncSession, writer: Writer, member: Member) -> Link:
+    statement = select(Link).filter_by(**writer.owner, kind=MEMBER, record_id=member.id).with_for_update()
+    return (await session.scalars(statement)).one()
