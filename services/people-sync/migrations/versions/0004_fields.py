@@ -171,6 +171,7 @@ def upgrade() -> None:
     op.add_column("connection", sa.Column("merger_cursor", sa.DateTime(timezone=True), nullable=True))
     op.add_column("settings", sa.Column("inactivate_since", sa.DateTime(timezone=True), nullable=True))
     op.execute("UPDATE settings SET inactivate_since = '1970-01-01T00:00:00Z' WHERE inactivate_deleted")
+    op.add_column("connection", sa.Column("caught_up", sa.DateTime(timezone=True), nullable=True))
     op.add_column("connection", sa.Column("mirrored", sa.Boolean(), nullable=False, server_default="false"))
     op.execute(sa.schema.DropSequence(sa.Sequence("creation_marker")))
 

@@ -76,6 +76,7 @@ def and_more(count: int) -> str:
     return f"And {count} more members here who may be this person." if count > 1 else "And one more member here."
 
 
+INACTIVE_HERE: Final = "Inactive here, so not added in Planning Center."
 NOBODY_THERE_YET: Final = (
     "Nobody of this family is in Planning Center yet, so neither is the family: it follows with its first member."
 )

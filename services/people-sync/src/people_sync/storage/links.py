@@ -154,8 +154,8 @@ async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> 
 
 
 def ended(link: type[Link]) -> ColumnElement[bool]:
-    """Whether the link's counterpart is gone, or not there when it was asked for last."""
-    return or_(link.state == "gone", link.missing_since.is_not(None))
+    """Whether the link's counterpart is gone, or missing and in no merger that can be known of."""
+    return link.state.in_(("gone", "missing"))
 
 
 def links_to(owner: Mapping[str, str], kind: str, record: type[Member] | type[Family]) -> Select[Any]:

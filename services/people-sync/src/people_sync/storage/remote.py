@@ -21,10 +21,12 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    case,
     delete,
     exists,
     func,
     literal,
+    null,
     or_,
     select,
     text,
@@ -266,7 +268,7 @@ async def let_go(session: AsyncSession, run_id: UUID) -> None:
     )
     await session.execute(
         update(Remote)
-        .where(Remote.run_id == run_id, Remote.snapshot.is_not(None), agreed)
-        .values(snapshot=None)
+        .where(Remote.run_id == run_id)
+        .values(snapshot=case((agreed, null()), else_=Remote.snapshot), run_id=None)
         .execution_options(synchronize_session=False)
     )

@@ -134,7 +134,8 @@ class Link(Base):
     record_id: Mapped[UUID]
     pco_id: Mapped[str]
     state: Mapped[str] = mapped_column(default="linked")
-    """`linked`; `supplied` by the platform and not compared yet; `gone` in Planning Center."""
+    """`linked`; `supplied` by the platform and not compared yet; `missing`: not there and not merged, as a complete
+    pull has found; `gone`: ended for that."""
     agreed: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Last agreed values by field; a field that was never agreed on is absent."""
     agreed_at: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -242,6 +243,8 @@ class Connection(Base):
     """Incremental runs read what changed since then, less the staleness horizon."""
     merger_cursor: Mapped[datetime | None]
     """The log of mergers was read up to there."""
+    caught_up: Mapped[datetime | None]
+    """People added there up to then are in `remote`, by Planning Center's clock."""
     mirrored: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether a complete pull has filled `remote`."""
     next_run_at: Mapped[datetime | None]

@@ -30,7 +30,7 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
     if before is None or moved:
         # Another Planning Center organization: where the sync stood says nothing about it.
         values |= {"country_code": None, "full_sync_at": None, "cursor": None, "next_run_at": None}
-        values |= {"merger_cursor": None, "mirrored": False}
+        values |= {"merger_cursor": None, "mirrored": False, "caught_up": None}
     if moved:
         # What wins where both sides have a value was answered for other people: it is asked again.
         church = Settings.organization_id == fact.organization_id

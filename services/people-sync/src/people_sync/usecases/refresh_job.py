@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.values import MEMBER
 from pco_client.client import Observation, PlanningCenter
@@ -24,11 +25,15 @@ from people_sync.usecases.record.one import sync_family, sync_member, sync_stran
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
 from people_sync.usecases.record.writer import Cause, Writer, guarded, policy_of
 from servicekit.job_worker import JobContext
+from servicekit.jobs import LeaseLost, StopRequested, TurnOver
 
 _RECONNECT: Final = timedelta(minutes=5)
 _AWAY: Final = timedelta(seconds=10)
 _WHILE_BUSY: Final = timedelta(seconds=1)
 _MOST_TRIES: Final = 6
+
+GIVEN_BACK: Final = "given_back"
+"""In the checkpoint of a job that waits for Planning Center, or for the connection, and not for a row's time."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +45,9 @@ async def work_off(job: JobContext, resources: Resources) -> None:
             connection = await session.get(Connection, job.organization_id)
             chosen = await session.get(Settings, job.organization_id)
         if connection is None or connection.state != "connected":
-            raise NotConnected
+            # A fact about the connection resumes it.
+            await _give_back(job, None)
+            return
         async with resources.planning_center(job.organization_id, connection.pco_organization_id, _unobserved) as pco:
             await _all(_writer(job, resources, pco, connection, chosen))
     except (NotConnected, Unauthorized):
@@ -74,7 +81,14 @@ async def _all(writer: Writer) -> None:
     while (row := await _next(writer)) is not None:
         priority = Priority.INTERACTIVE if row.urgent else Priority.BULK
         one = replace(writer, pco=writer.pco.using(priority=priority), cause=Cause(REFRESH, row.id))
-        await _one(one, row)
+        try:
+            await _one(one, row)
+        except (LeaseLost, StopRequested, TurnOver, NotConnected, PlanningCenterError, SQLAlchemyError, OSError):
+            raise
+        except Exception:
+            # One bad record is one line in a list.
+            log.exception("refresh broke", refresh=str(row.id))
+            await _again(one, row, one.now() + _AWAY, LOOKS_AGAIN)
         writer.job.stop_if_requested()
 
 
@@ -104,7 +118,7 @@ async def _next(writer: Writer) -> Refresh | None:
 async def _one(writer: Writer, row: Refresh) -> None:
     """One record; whatever is wrong with it is its own end, and not the others'."""
     try:
-        outcome = await _sync(writer, row)
+        outcome, problems = await _sync(writer, row)
     except Busy:
         await _again(writer, row, writer.now() + _WHILE_BUSY, ASKING, counts=False)
     except NotYet as error:
@@ -116,19 +130,22 @@ async def _one(writer: Writer, row: Refresh) -> None:
     except NotFound:
         await _again(writer, row, writer.now() + writer.resources.horizon, LOOKS_AGAIN)
     except (Unauthorized, LeaseUnavailable):
+        # Not this record's: it is the first again once the connection answers.
         raise
     except DEFINITE as error:
         await _refused(writer, row, error)
     except Unavailable as error:
+        # It may be this record's alone: the others go first next time.
+        log.warning("Planning Center away", refresh=str(row.id), exc_info=error)
+        until = writer.now() + (writer.resources.horizon if error.outcome_unknown else _AWAY)
+        await _again(writer, row, until, LOOKS_AGAIN)
         if not error.outcome_unknown:
             raise
-        log.warning("outcome unknown", refresh=str(row.id), exc_info=error)
-        await _again(writer, row, writer.now() + writer.resources.horizon, LOOKS_AGAIN)
     except PlanningCenterError as error:
         log.warning("answer not understood", refresh=str(row.id), exc_info=error)
         await _done(writer, row, REJECTED, UNREADABLE)
     else:
-        await _done(writer, row, outcome, OUTCOMES[outcome])
+        await _done(writer, row, outcome, " ".join([OUTCOMES[outcome], *problems]))
 
 
 async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> None:
@@ -141,11 +158,12 @@ async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> 
     await _done(writer, row, REJECTED, refusals.found[0].sentence)
 
 
-async def _sync(writer: Writer, row: Refresh) -> str:
+async def _sync(writer: Writer, row: Refresh) -> tuple[str, list[str]]:
+    """The outcome, and what could not be done, in words."""
     if row.record_id is None:
-        return await sync_stranger(writer, row.pco_id or "")
+        return await sync_stranger(writer, row.pco_id or ""), []
     if row.kind == MEMBER:
-        return await sync_member(writer, row.record_id)
+        return await sync_member(writer, row.record_id), []
     return await sync_family(writer, row.record_id)
 
 
@@ -164,13 +182,17 @@ async def _again(writer: Writer, row: Refresh, until: datetime, sentence: str, *
 async def _done(writer: Writer, row: Refresh, outcome: str, sentence: str) -> None:
     async with writer.transaction() as session:
         found = await session.get_one(Refresh, row.id, with_for_update=True)
-        found.state, found.outcome, found.sentence = "done", outcome, sentence
-        found.tries += 1
-        found.finished_at = writer.now()
+        if found.requested_at > row.requested_at:
+            # Asked for again meanwhile: what was typed since may not be in this.
+            found.not_before, found.tries, found.sentence = writer.now(), 0, None
+        else:
+            found.state, found.outcome, found.sentence = "done", outcome, sentence
+            found.tries += 1
+            found.finished_at = writer.now()
         await session.execute(delete(Sighting).where(Sighting.run_id == row.id))
 
 
-async def _give_back(job: JobContext, until: datetime) -> None:
+async def _give_back(job: JobContext, until: datetime | None) -> None:
     async with job.sessions.begin() as session:
         await job.verify(session)
-        await job.wait(session, {}, until=until)
+        await job.wait(session, {GIVEN_BACK: True}, until=until)

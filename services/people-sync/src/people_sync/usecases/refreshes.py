@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, text
+from sqlalchemy import delete, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,7 +18,7 @@ from people_sync.usecases.directory import parse_id
 from servicekit import jobs
 from servicekit.errors import Conflict, NotFound
 from servicekit.ids import uuid7
-from servicekit.tables import JOB, OPEN_STATES
+from servicekit.tables import JOB
 
 KIND: Final = "people.refresh"
 """Of the job that works the organization's refreshes off."""
@@ -116,6 +116,7 @@ async def request(
         "reasons": func.array(
             select(func.unnest(Refresh.reasons.op("||")(statement.excluded.reasons))).distinct().scalar_subquery()
         ),
+        "requested_at": statement.excluded.requested_at,
         "urgent": Refresh.urgent | statement.excluded.urgent,
         "not_before": func.least(Refresh.not_before, statement.excluded.not_before),
     }
@@ -143,9 +144,15 @@ async def wake(session: AsyncSession, organization_id: str) -> None:
 
 
 async def start_due(session: AsyncSession) -> None:
-    """Begin jobs for refreshes that are due and that no job works off."""
-    open_job = exists().where(
-        JOB.c.kind == KIND, JOB.c.organization_id == Refresh.organization_id, JOB.c.state.in_(OPEN_STATES)
+    """Begin, or wake, jobs for refreshes that are due: a request may have met one that was just going to sleep."""
+    at_work = exists().where(
+        JOB.c.kind == KIND,
+        JOB.c.organization_id == Refresh.organization_id,
+        or_(
+            JOB.c.state.in_(("queued", "running")),
+            # Waits for Planning Center or the connection, and not for a row's time.
+            (JOB.c.state == "waiting") & JOB.c.checkpoint["given_back"].is_not(None),
+        ),
     )
     due = await session.scalars(
         select(Refresh.organization_id)
@@ -155,13 +162,13 @@ async def start_due(session: AsyncSession) -> None:
             Refresh.not_before <= func.now(),
             Connection.state == "connected",
             Connection.pco_organization_id == Refresh.pco_organization_id,
-            ~open_job,
+            ~at_work,
         )
         .distinct()
         .limit(100)
     )
     for organization_id in due.all():
-        await jobs.enqueue(session, KIND, organization_id)
+        await wake(session, organization_id)
 
 
 async def resume_waiting(session: AsyncSession, organization_id: str) -> None:

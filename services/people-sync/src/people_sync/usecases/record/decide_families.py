@@ -43,9 +43,12 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
     settled: dict[datetime, list[int]] = {}
     effects: list[dict[str, Any]] = []
     rows: list[Planned] = unreadable
+    shown = {link.pco_id: household_values(households[link.pco_id], people) for link, _ in pairs}
+    leaving = {one for link, family in pairs for one in ours[family.id].members - shown[link.pco_id].members}
+    met = await people_met(session, writer, leaving)
     for link, family in pairs:
         household = households.pop(link.pco_id)
-        theirs = household_values(household, people)
+        theirs = shown[link.pco_id]
         if family.deleted_at is not None:
             link.remote_hash = hashes[link.pco_id]
             continue
@@ -55,7 +58,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
             continue
         base = family_base_of(link, writes, theirs)
         result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link))
-        result = without_unmet(result, await people_met(session, writer, result.remove_from_ours))
+        result = without_unmet(result, met)
         unknown = bool(set(household.person_ids) - people.keys())
         change = _family_change(result, family, household, family.id in conflicts)
         if change:

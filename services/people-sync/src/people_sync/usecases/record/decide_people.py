@@ -28,9 +28,10 @@ from people_sync.domain.values import to_json
 from people_sync.domain.writes import confirmed, person_believable_at
 from people_sync.storage.links import ACTIVE, agree, base_of, has_link, kept_different, links_to
 from people_sync.storage.records import values_of
-from people_sync.storage.sync_tables import Conflict, Creation, Remote
+from people_sync.storage.sync_tables import Alias, Conflict, Creation, Remote
 from people_sync.storage.tables import Effect, Link, Member
 from people_sync.storage.writes import settle, writes_of
+from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.effects import carried_out
 from people_sync.usecases.record.matching import candidates_of
 from people_sync.usecases.record.planned import Planned
@@ -54,13 +55,19 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     linked = await _linked_members(session, writer, list(people))
     conflicts = await in_conflict(session, writer, [member.id for _, member in linked.values()])
     written = await writes_of(session, [link.id for link, _ in linked.values()])
+    # What is under way is its writer's to settle.
+    busy = await claimed_by_others(
+        session, writer, [member.id for link, member in linked.values() if link.id in written]
+    )
     settled: dict[datetime, list[int]] = {}
     effects: list[dict[str, Any]] = []
     deleted: dict[str, RemotePerson] = {}
     for pco_id, (link, member) in linked.items():
         person = people.pop(pco_id)
         writes = written.get(link.id, [])
-        if person_believable_at(writes, person.values, writer.reading(read_at[pco_id]), writer.country):
+        if member.id in busy or person_believable_at(
+            writes, person.values, writer.reading(read_at[pco_id]), writer.country
+        ):
             rows.append(later(MEMBER, pco_id, name_of(person), record_id=member.id))
         elif member.deleted_at is not None:
             deleted[pco_id] = person
@@ -141,6 +148,12 @@ async def settle_writes(
 
 async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> list[Planned]:
     """People who are not linked: ours whose answer was lost, matches, doubtful ones, new ones."""
+    merged = await session.scalars(
+        select(Alias.removed_id).filter_by(**writer.owner).where(Alias.removed_id.in_(people.keys()))
+    )
+    # A read that lags can still show them.
+    for pco_id in merged.all():
+        del people[pco_id]
     if not people:
         return []
     adopted = [

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY
 from people_sync.domain.canonical import name_key
 from people_sync.domain.families import household_values
-from people_sync.domain.merge import FamilyMerge, merge_family
+from people_sync.domain.merge import FamilyMerge, FamilyValues, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CREATED_THERE, LINKED
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
@@ -78,6 +78,8 @@ async def take_families_over(
     settled: dict[datetime, list[int]] = {}
     moves = _Memberships()
     now = writer.now()
+    shown = {pco_id: household_values(household, people) for pco_id, household in households.items()}
+    met = await people_met(session, writer, _missed(links, ours, shown))
     for change in changes:
         change.here = "done"
         pco_id = str(change.pco_id)
@@ -88,7 +90,7 @@ async def take_families_over(
         if family is None or link is None or link.record_id != family.id:
             decide_later(change)
             continue
-        theirs = household_values(households[pco_id], people)
+        theirs = shown[pco_id]
         writes = written.get(link.id, [])
         if family_believable_at(writes, theirs, writer.reading(staged[pco_id].read_at)):
             decide_later(change)
@@ -98,7 +100,7 @@ async def take_families_over(
             effects.rows += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
             settled.setdefault(staged[pco_id].read_at, []).append(link.id)
         result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link))
-        result = without_unmet(result, await people_met(session, writer, result.remove_from_ours))
+        result = without_unmet(result, met)
         _take_family_over(writer, family, result, moves, effects)
         if not link.compared_version:
             # So that the platform learns of the link, also where no value moved.
@@ -113,6 +115,18 @@ async def take_families_over(
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
     await settle_writes(session, writer, settled, [])
     await _move(session, writer, moves, effects)
+
+
+def _missed(
+    links: Mapping[str, Link], ours: Mapping[UUID, FamilyValues], shown: Mapping[str, FamilyValues]
+) -> set[str]:
+    """Members of our families whom the households do not name."""
+    return {
+        one
+        for pco_id, link in links.items()
+        if link.record_id in ours and pco_id in shown
+        for one in ours[link.record_id].members - shown[pco_id].members
+    }
 
 
 async def _homes(

@@ -22,6 +22,8 @@ from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.usecases.record.writer import Writer
 
+LARGEST_LOOK: Final = 100
+"""People who are looked at before one is created: of an email that more share, matching says nothing anyway."""
 LARGE: Final = 2_000
 """Rows from which on matching runs beside the event loop."""
 
@@ -94,6 +96,7 @@ async def may_be_there(session: AsyncSession, writer: Writer, member: Member) ->
                 Link.pco_id == Remote.pco_id,
             ),
         )
+        .limit(LARGEST_LOOK)
     )
     if await deleted_namesakes(session, writer.owner, member):
         return True

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import Text, any_, delete, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +25,8 @@ from people_sync.storage.tables import Connection, Link, LinkWrite, Member
 from people_sync.usecases.record.effects import Effects, noted, publish, touch
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
+
+log = structlog.get_logger(__name__)
 
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -67,13 +70,25 @@ async def _remember(session: AsyncSession, writer: Writer, rows: list[Resource])
             "seen_at": writer.now(),
         }
         for row in rows
+        if _is_whole(row)
     ]
+    if not found:
+        return []
     await session.execute(insert(Alias).on_conflict_do_nothing(), found)
     connection = await session.get_one(Connection, writer.organization_id, with_for_update=True)
     connection.merger_cursor = max([one["merged_at"] for one in found] + [connection.merger_cursor or _BEGINNING])
     # Whom the pull met before the merger would come back as somebody new.
     await remote.forget(session, writer.owner, MEMBER, [one["removed_id"] for one in found])
     return [(one["kept_id"], one["removed_id"]) for one in found]
+
+
+def _is_whole(row: Resource) -> bool:
+    """One entry that cannot be read is no reason to follow none."""
+    ids = (row.attributes.get("person_to_remove_id"), row.attributes.get("person_to_keep_id"))
+    whole = all(str(id_).isdecimal() for id_ in ids) and isinstance(row.attributes.get("created_at"), str)
+    if not whole:
+        log.warning("a merger that cannot be read", merger=row.id)
+    return whole
 
 
 async def _lock(session: AsyncSession, writer: Writer, removed: list[str]) -> None:

@@ -1,16 +1,22 @@
 """One record by itself: read there, decide, take over here, write there, agree. As a run does it, for one."""
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
+from pco_client.errors import NotFound
 from people_sync.domain.planning_center import Unread
 from people_sync.domain.sentences import (
     FIRST_SYNC_ASKS,
     GONE,
     LATER,
+    LINKED,
+    OUTCOMES,
     UNCHANGED,
     together,
 )
@@ -22,7 +28,8 @@ from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member, Settings
 from people_sync.storage.writes import writes_of
-from people_sync.usecases.record.claims import claimed
+from people_sync.usecases.record.catch_up import catch_up
+from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import DIFFERS, decide_people
@@ -33,9 +40,12 @@ from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import read, store
+from people_sync.usecases.record.refusals import PartRefused
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
 from people_sync.usecases.record.writer import Writer
+
+_WHILE_BUSY: Final = timedelta(seconds=1)
 
 
 async def sync_member(writer: Writer, member_id: UUID) -> str:
@@ -47,17 +57,35 @@ async def sync_member(writer: Writer, member_id: UUID) -> str:
         return await _sync(writer, MEMBER, member_id)
 
 
-async def sync_family(writer: Writer, family_id: UUID) -> str:
-    """Bring one family up to date: first its people, as both sides have them, then the family itself."""
+async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
+    """Bring one family up to date: first its people, as both sides have them, then the family itself.
+
+    Gives the outcome, and what could not be done about one of its people, in words: that keeps nobody else waiting.
+    Raises as `sync_member` does for the family itself, and NotYet if somebody of it has to be looked at again.
+    """
     async with writer.job.sessions() as session:
         link = await _link(session, writer, FAMILY, family_id)
         members = list(await _members(session, writer, family_id))
-    for member_id in members:
-        await sync_member(writer, member_id)
+    problems: list[str] = []
+    again: list[datetime] = []
+    for member_id, name in members:
+        try:
+            await sync_member(writer, member_id)
+        except NotYet as error:
+            again.append(error.until)
+        except Busy:
+            again.append(writer.now() + _WHILE_BUSY)
+        except (Later, PartRefused) as error:
+            problems.append(f"{name}: {error}")
+        except NotFound:
+            problems.append(f"{name}: {OUTCOMES[LATER]}")
     if link is not None and link.state != "gone":
         await _strangers_of(writer, link.pco_id)
     async with claimed(writer, FAMILY, family_id):
-        return await _sync(writer, FAMILY, family_id)
+        outcome = await _sync(writer, FAMILY, family_id)
+    if again:
+        raise NotYet(max(again))
+    return outcome, problems
 
 
 async def sync_stranger(writer: Writer, pco_id: str) -> str:
@@ -75,6 +103,8 @@ async def _sync(writer: Writer, kind: str, record_id: UUID) -> str:
         outcome = UNCHANGED if plan is None else plan.outcome
         if outcome == GONE:
             return outcome
+    else:
+        await catch_up(writer, None)
     write = write_person if kind == MEMBER else write_family
     return together(outcome, await write(writer, record_id))
 
@@ -113,7 +143,8 @@ async def _take_over(writer: Writer, kind: str, pco_id: str, link: Link | None =
 async def _check(session: AsyncSession, writer: Writer, plan: Planned) -> None:
     if plan.outcome == LATER:
         raise NotYet(writer.now() + writer.resources.horizon)
-    if plan.cause == DIFFERS:
+    # Of two who were never compared only the church can say which values count.
+    if plan.cause == DIFFERS or plan.outcome == LINKED:
         chosen = await session.get(Settings, writer.organization_id)
         if chosen is None or chosen.first_match is None:
             raise Later(FIRST_SYNC_ASKS)
@@ -186,15 +217,15 @@ async def _link(session: AsyncSession, writer: Writer, kind: str, record_id: UUI
     return link
 
 
-async def _members(session: AsyncSession, writer: Writer, family_id: UUID) -> list[UUID]:
+async def _members(session: AsyncSession, writer: Writer, family_id: UUID) -> Sequence[tuple[UUID, str]]:
     rows = await session.scalars(
-        select(FamilyMember.member_id)
-        .join(Member, Member.id == FamilyMember.member_id)
+        select(Member)
+        .join(FamilyMember, Member.id == FamilyMember.member_id)
         .where(
             FamilyMember.family_id == family_id,
             FamilyMember.organization_id == writer.organization_id,
             Member.deleted_at.is_(None),
         )
-        .order_by(FamilyMember.member_id)
+        .order_by(Member.id)
     )
-    return list(rows)
+    return [(member.id, full_name(member)) for member in rows]

@@ -78,7 +78,7 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
         links,
         await writes_of(session, [link.id for link in links.values()]),
         await open_conflicts_of(session, writer.organization_id, members),
-        await unanswered(session, writer, MEMBER, members),
+        await unanswered(session, writer, MEMBER, [change.record_id for change in changes if change.record_id]),
         await candidates_of(session, writer, new),
         await said_different(session, writer, matched),
         effects,
@@ -245,7 +245,9 @@ def _merge_person(
     base = base_of(link, writes, person.values, writer.country)
     result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
     change_here(writer, member, result, effects)
-    other_status = member.active != person.active and not result.conflicts and _moved(link, person, writer, first=first)
+    other_status = (
+        member.active != person.active and not result.conflicts and _moved(link, person, writer, first=not link.agreed)
+    )
     if other_status:
         effects.rows.append(noted(writer, MEMBER, member.id, "active", member.active, person.active, rule="changed"))
         member.active = person.active

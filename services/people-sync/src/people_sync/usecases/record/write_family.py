@@ -243,14 +243,19 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     if result.fields.conflicts:
         await _conflict(writer, family, result)
     leaving = {str(member): pco_id for pco_id, member in known.items() if str(member) in result.remove_from_theirs}
-    written = bool(result.fields.to_theirs or joining or leaving)
+    sent = {
+        name: value
+        for name, value in result.fields.to_theirs.items()
+        # A primary contact who is not there, or no more a member here, cannot be sent.
+        if name != "primary_contact" or value in people
+    }
+    written = bool(sent or joining or leaving)
     mine = carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
-    await _announce(writer, family, base, result, joining, leaving.keys(), mine)
+    await _announce(writer, family, base, result, sent, joining, leaving.keys(), mine)
     refusals = Refusals()
-    if result.fields.to_theirs:
-        async with _part(writer, family, refusals, result.fields.to_theirs):
-            if attributes := _attributes(people, result):
-                await writer.pco.patch(path, write_body("Household", attributes, identity=link.pco_id))
+    if sent:
+        async with _part(writer, family, refusals, sent):
+            await writer.pco.patch(path, write_body("Household", _attributes(people, sent), identity=link.pco_id))
     for member in sorted(joining):
         async with _part(writer, family, refusals, {membership(member): True}):
             await _join(writer, family, path, people[member], UUID(member))
@@ -269,13 +274,14 @@ async def _announce(
     family: Family,
     base: Mapping[str, Any],
     result: FamilyMerge,
+    fields_sent: Mapping[str, Any],
     joining: Set[str],
     leaving: Set[str],
     mine: list[dict[str, Any]],
 ) -> None:
     """Commit what is about to change there, so that a stale read is known as one, and what is agreed by now."""
     fields = result.fields
-    sent = [Sent(name, fields.replaced[name], value) for name, value in fields.to_theirs.items()]
+    sent = [Sent(name, fields.replaced[name], value) for name, value in fields_sent.items()]
     sent += [Sent(membership(member), before=False, after=True) for member in sorted(joining)]
     sent += [Sent(membership(member), before=True, after=False) for member in sorted(leaving)]
     async with writer.transaction() as session:
@@ -323,13 +329,10 @@ async def _store_answer(session: AsyncSession, writer: Writer, family: Family, w
     return link
 
 
-def _attributes(people: Mapping[str, str], result: FamilyMerge) -> dict[str, Any]:
-    attributes: dict[str, Any] = {}
-    if "name" in result.fields.to_theirs:
-        attributes["name"] = result.fields.to_theirs["name"]
-    primary = result.fields.to_theirs.get("primary_contact")
-    if primary is not None and primary in people:
-        attributes["primary_contact_id"] = people[primary]
+def _attributes(people: Mapping[str, str], sent: Mapping[str, Any]) -> dict[str, Any]:
+    attributes = {"name": sent["name"]} if "name" in sent else {}
+    if "primary_contact" in sent:
+        attributes["primary_contact_id"] = people[sent["primary_contact"]]
     return attributes
 
 
@@ -369,7 +372,9 @@ def _person(membership: Resource) -> str | None:
 async def _agree(writer: Writer, family: Family, left: Mapping[str, bool], *, complete: bool) -> None:
     """Everything is there. `left`: who had left there by themselves."""
     async with writer.transaction() as session:
-        link = await _store_answer(session, writer, family, left)
+        link = await _locked_link(session, writer, family)
+        await answered(session, link.id, left.keys(), writer.now())
+        agree(link, with_written(link.agreed, left), writer.now())
         link.compared_version, link.remote_hash = family.version if complete else 0, None
 
 

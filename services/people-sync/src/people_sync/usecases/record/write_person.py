@@ -33,6 +33,7 @@ from people_sync.domain.sentences import (
     DELETED_MEANWHILE,
     GONE,
     INACTIVATED_THERE,
+    INACTIVE_HERE,
     OUTCOMES,
     UNCHANGED,
     UNDECIDED,
@@ -44,7 +45,7 @@ from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_j
 from people_sync.domain.writes import CREATED, confirmed, made_lately, person_believable_at
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.held import waits_for_an_answer
-from people_sync.storage.links import agree, base_of, kept_different
+from people_sync.storage.links import ACTIVE, agree, base_of, kept_different
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Effect, Link, Member
@@ -115,6 +116,8 @@ async def _create(writer: Writer, local: _Local) -> str:
     if local.link is not None and not local.link.create_again:
         raise Later(OUTCOMES[GONE])
     await _look_before(writer, local.member)
+    if not local.member.active:
+        raise Later(INACTIVE_HERE)
     member, values = local.member, values_of(local.member)
     content = {name: value for name, value in to_json(values).items() if name not in _CONTACTS or value is None}
     made = await create_once(
@@ -172,7 +175,9 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
         "contacts": {},
         "remote_hash": None,
         "compared_version": _NEVER,
+        "missing_since": None,
         "gone_at": None,
+        "merged_into": None,
         "create_again": False,
     }
     locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
@@ -184,7 +189,7 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
         execution_options={"populate_existing": True},
     )
     assert link is not None
-    agree(link, made.content, now)
+    agree(link, {**made.content, ACTIVE: True}, now)
     await note_created(session, link.id, now)
     await announce(session, link.id, [Sent(name, None, value) for name, value in coming.items()], now)
     # The platform learns of the link; no value moved that Planning Center would have to get.
@@ -260,7 +265,7 @@ async def _announce(writer: Writer, member: Member, result: Merge, there: There)
         if mine:
             await session.execute(insert(Effect), carried_out(writer, MEMBER, member.id, writes, mine))
             await answered(session, link.id, mine.keys(), writer.now())
-        link.remote_hash = None
+        link.remote_hash, link.missing_since = None, None
         link.contacts = dict(there.person.contacts)
         sent = [
             Sent(name, value_to_json(result.replaced[name]), value_to_json(value))
@@ -318,6 +323,7 @@ async def _nothing_to_write(writer: Writer, member: Member, agreed: Mapping[str,
         link = await locked_link(session, writer, member)
         agree(link, {**link.agreed, **to_json(agreed)}, writer.now())
         link.compared_version, link.contacts = member.version, dict(person.contacts)
+        link.missing_since = None
         await _forget_intents(session, writer, member, link)
 
 

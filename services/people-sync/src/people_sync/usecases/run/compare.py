@@ -5,11 +5,10 @@ exactly is decided again, by the same functions, at the moment it is applied: bo
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
-from uuid import UUID
+from typing import Any, Final
 
-from sqlalchemy import Text, Uuid, any_, cast, exists, func, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Select, Text, Uuid, cast, exists, func, literal, null, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -17,14 +16,13 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import CREATED_THERE, GONE, INACTIVATED_THERE, LATER, UPDATED_THERE
 from people_sync.storage.held import waits_for_an_answer
 from people_sync.storage.links import has_link, links_to
-from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Change, Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import decide_people
 from people_sync.usecases.record.effects import Effects, publish
-from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.planned import Here, Planned, There
 from people_sync.usecases.run.context import RunContext, add_planned
 
 BATCH: Final = 500
@@ -40,7 +38,7 @@ async def compare(context: RunContext) -> None:
     for part in (_gone, _changed_here, _created_here, _deleted_here, _families_changed_here, _families_created_here):
         if part.__name__ not in context.data.get("parts", []):
             async with context.step() as session:
-                await add_planned(session, context, await part(session, context))
+                await part(session, context)
                 context.data["parts"] = [*context.data.get("parts", []), part.__name__]
 
 
@@ -92,72 +90,85 @@ async def _in_batches(
             return
 
 
-async def _gone(session: AsyncSession, context: RunContext) -> list[Planned]:
+async def _plan(
+    session: AsyncSession,
+    context: RunContext,
+    kind: str,
+    found: Select[Any],
+    outcome: str,
+    *,
+    here: Here = "none",
+    there: There = "planned",
+) -> None:
+    """Plan the same for all `found` (record, Planning Center's id, name), by one statement whatever their number."""
+    row = found.subquery().columns
+    values = {
+        "organization_id": literal(context.organization_id),
+        "run_id": literal(context.run_id, Uuid),
+        "kind": literal(kind),
+        "record_id": row[0],
+        "pco_id": row[1],
+        "name": row[2],
+        "here": literal(here),
+        "there": literal(there),
+        "outcome": literal(outcome),
+    }
+    statement = insert(Change).from_select(list(values), select(*values.values()))
+    await session.execute(statement.on_conflict_do_nothing())
+
+
+_MEMBER_NAME: Final = func.trim(func.concat(Member.first_name, " ", Member.last_name))
+
+
+def _members(*where: Any) -> Select[Any]:
+    return select(Member.id, null().cast(Text), _MEMBER_NAME).where(*where)
+
+
+def _linked(context: RunContext, kind: str, *where: Any) -> Select[Any]:
+    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    name = _MEMBER_NAME if kind == MEMBER else Family.name
+    return links_to(context.owner, kind, record).with_only_columns(Link.record_id, Link.pco_id, name).where(*where)
+
+
+async def _gone(session: AsyncSession, context: RunContext) -> None:
     """Linked people and households that are not there: a complete pull has asked for each of them by itself."""
     if context.kind != "full":
-        return []
-    rows: list[Planned] = []
-    for kind, record, name in (
-        (MEMBER, Member, func.concat(Member.first_name, " ", Member.last_name)),
-        (FAMILY, Family, Family.name),
-    ):
-        missing = (
-            links_to(context.owner, kind, record)
-            .with_only_columns(Link.record_id, Link.pco_id, name.label("name"))
-            .where(Link.state != "gone", Link.missing_since.is_not(None), record.deleted_at.is_(None))
-        )
-        rows += [
-            Planned(
-                kind=kind,
-                record_id=row.record_id,
-                pco_id=row.pco_id,
-                name=row.name,
-                here="planned",
-                outcome=GONE,
-            )
-            for row in await session.execute(missing)
-        ]
-    return rows
+        return
+    for kind, deleted_at in ((MEMBER, Member.deleted_at), (FAMILY, Family.deleted_at)):
+        found = _linked(context, kind, Link.state == "missing", deleted_at.is_(None))
+        await _plan(session, context, kind, found, GONE, here="planned", there="none")
 
 
-async def _changed_here(session: AsyncSession, context: RunContext) -> list[Planned]:
-    rows = await session.execute(
-        links_to(context.owner, MEMBER, Member).where(
-            Link.state == "linked", Member.deleted_at.is_(None), Member.version > Link.compared_version
-        )
-    )
-    return [_there(MEMBER, member.id, link.pco_id, full_name(member), UPDATED_THERE) for link, member in rows]
+async def _changed_here(session: AsyncSession, context: RunContext) -> None:
+    changed = (Link.state == "linked", Member.deleted_at.is_(None), Member.version > Link.compared_version)
+    await _plan(session, context, MEMBER, _linked(context, MEMBER, *changed), UPDATED_THERE)
 
 
-async def _created_here(session: AsyncSession, context: RunContext) -> list[Planned]:
+async def _created_here(session: AsyncSession, context: RunContext) -> None:
     """Members without a link; not those whom a held match may stand for, nor those gone in Planning Center."""
     again = has_link(context.owner, MEMBER, Member, Link.state == "gone", Link.create_again.is_(True))
-    rows = await session.scalars(
-        select(Member).where(
-            Member.organization_id == context.organization_id,
-            Member.deleted_at.is_(None),
-            Member.active,
-            or_(~has_link(context.owner, MEMBER, Member), again),
-            ~waits_for_an_answer(context.owner),
-        )
+    found = _members(
+        Member.organization_id == context.organization_id,
+        Member.deleted_at.is_(None),
+        Member.active,
+        or_(~has_link(context.owner, MEMBER, Member), again),
+        ~waits_for_an_answer(context.owner),
     )
-    return [_there(MEMBER, member.id, None, full_name(member), CREATED_THERE) for member in rows]
+    await _plan(session, context, MEMBER, found, CREATED_THERE)
 
 
-async def _deleted_here(session: AsyncSession, context: RunContext) -> list[Planned]:
+async def _deleted_here(session: AsyncSession, context: RunContext) -> None:
     if context.inactivate_since is None:
-        return []
-    rows = await session.execute(
-        links_to(context.owner, MEMBER, Member).where(
-            Link.state == "linked",
-            Member.deleted_at >= context.inactivate_since,
-            Member.version > Link.compared_version,
-        )
+        return
+    deleted = (
+        Link.state == "linked",
+        Member.deleted_at >= context.inactivate_since,
+        Member.version > Link.compared_version,
     )
-    return [_there(MEMBER, member.id, link.pco_id, full_name(member), INACTIVATED_THERE) for link, member in rows]
+    await _plan(session, context, MEMBER, _linked(context, MEMBER, *deleted), INACTIVATED_THERE)
 
 
-async def _families_changed_here(session: AsyncSession, context: RunContext) -> list[Planned]:
+async def _families_changed_here(session: AsyncSession, context: RunContext) -> None:
     """Families that were edited, or of whom somebody is known there only now."""
     person = aliased(Link)
     known = or_(
@@ -176,50 +187,36 @@ async def _families_changed_here(session: AsyncSession, context: RunContext) -> 
         ~Link.agreed["members"].has_key(cast(Member.id, Text)),
         known,
     )
-    found = await session.execute(
-        links_to(context.owner, FAMILY, Family).where(
-            Link.state == "linked",
-            Family.deleted_at.is_(None),
-            or_(Family.version > Link.compared_version, newcomer),
-        )
+    found = _linked(
+        context,
+        FAMILY,
+        Link.state == "linked",
+        Family.deleted_at.is_(None),
+        or_(Family.version > Link.compared_version, newcomer),
     )
-    rows = found.all()
     # What the household's own comparison could not see: who is only about to be created there.
     await session.execute(
         update(Change)
         .where(
             Change.run_id == context.run_id,
             Change.kind == FAMILY,
-            Change.record_id == any_(literal([family.id for _, family in rows], ARRAY(Uuid))),
+            Change.record_id.in_(select(found.subquery().columns[0])),
             Change.outcome != LATER,
         )
         .values(there="planned"),
         execution_options={"synchronize_session": False},
     )
-    return [_there(FAMILY, family.id, link.pco_id, family.name, UPDATED_THERE) for link, family in rows]
+    await _plan(session, context, FAMILY, found, UPDATED_THERE)
 
 
-async def _families_created_here(session: AsyncSession, context: RunContext) -> list[Planned]:
+async def _families_created_here(session: AsyncSession, context: RunContext) -> None:
     somebody = exists().where(
         FamilyMember.family_id == Family.id, Member.id == FamilyMember.member_id, Member.deleted_at.is_(None)
     )
-    rows = await session.scalars(
-        select(Family).where(
-            Family.organization_id == context.organization_id,
-            Family.deleted_at.is_(None),
-            ~has_link(context.owner, FAMILY, Family),
-            somebody,
-        )
+    found: Any = select(Family.id, null().cast(Text), Family.name).where(
+        Family.organization_id == context.organization_id,
+        Family.deleted_at.is_(None),
+        ~has_link(context.owner, FAMILY, Family),
+        somebody,
     )
-    return [_there(FAMILY, family.id, None, family.name, CREATED_THERE) for family in rows]
-
-
-def _there(kind: str, record_id: UUID, pco_id: str | None, name: str, outcome: str) -> Planned:
-    return Planned(
-        kind=kind,
-        record_id=record_id,
-        pco_id=pco_id,
-        name=name,
-        there="planned",
-        outcome=outcome,
-    )
+    await _plan(session, context, FAMILY, found, CREATED_THERE)

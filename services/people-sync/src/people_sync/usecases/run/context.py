@@ -54,6 +54,8 @@ class RunContext(Writer):
     """An incremental run reads what changed since."""
     mirrored: bool
     """Whether a complete pull has filled the mirror."""
+    caught_up_at: datetime | None = None
+    """When this process looked last for people who were added there since the pull."""
     data: dict[str, Any] = field(default_factory=dict)
     """The checkpoint: what the phases have behind them."""
 

@@ -5,13 +5,14 @@ cursor, by each of the collections, since a change of a contact or a household n
 `updated_at`. What a page lacks because `include` lags behind is read again by itself.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, all_, any_, cast, func, literal, or_, select
+from sqlalchemy import Text, Uuid, all_, any_, cast, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,7 +34,6 @@ from people_sync.planning_center import (
     person_of,
 )
 from people_sync.storage import remote
-from people_sync.storage.families import linked_records
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Connection, Link, Member
 from people_sync.storage.writes import written_since
@@ -43,6 +43,8 @@ from people_sync.usecases.record.reading import read, store
 from people_sync.usecases.run.context import RunContext, add_planned
 
 _BATCH: Final = 100
+_READ_AHEAD: Final = 16
+"""Pages of a full walk that are read while others are looked at."""
 
 
 async def pull(context: RunContext) -> None:
@@ -57,36 +59,16 @@ async def pull(context: RunContext) -> None:
     async def merged(session: AsyncSession, plan: Planned) -> None:
         await add_planned(session, context, [plan])
 
-    for pco_id in await follow_mergers(context, merged):
+    kept = await follow_mergers(context, merged)
+    if context.kind == "full":
+        await _note_missing(context)
+    for pco_id in kept:
         if context.kind != "full":
             await read_person(context, pco_id)
     if context.kind != "full":
         for pco_id in await _left_a_household(context):
             await read_person(context, pco_id)
     await _incomplete(context)
-
-
-async def catch_up(context: RunContext) -> None:
-    """Read who was added there since the pull: before a run that was interrupted creates anybody there.
-
-    Into the mirror alone. What the run decided stays; a creation looks there for somebody who may be the same.
-    """
-    cursor = context.data.get("caught_up") or context.data.get("cursor")
-    if cursor is None:
-        return
-    newest = cursor
-    async for page in walk_since(context.pco, PEOPLE, datetime.fromisoformat(cursor) - context.resources.horizon):
-        newest = latest(page.rows, newest)
-        async with context.job.sessions() as session:
-            known = await linked_records(session, context.owner, [row.id for row in page.rows])
-        for row in page.rows:
-            if row.id not in known:
-                found = await read(context, MEMBER, row.id)
-                if found.document is not None:
-                    async with context.transaction() as session:
-                        await store(session, context, found)
-    async with context.step():
-        context.data["caught_up"] = newest
 
 
 async def _everybody(context: RunContext) -> None:
@@ -96,10 +78,15 @@ async def _everybody(context: RunContext) -> None:
     if position is None and "cursor" not in context.data:
         # The newest change before the first page, not after the last: an early page does not show later edits.
         context.data["cursor"] = latest((await newest_person(context.pco)).data)
-    async with aclosing(walk_all(context.pco, PEOPLE, include=INCLUDE, fields=FIELDS, resume=position)) as pages:
+    async with aclosing(
+        walk_all(context.pco, PEOPLE, include=INCLUDE, fields=FIELDS, parallel=_READ_AHEAD, resume=position)
+    ) as pages:
+        # A page may have been read while as many before it were looked at.
+        asked = deque([context.now()], maxlen=_READ_AHEAD + 1)
         async for page in pages:
             context.data["people"] = page.position
-            await _put_page(context, page.rows, page.included, total=page.total_count)
+            await _put_page(context, page.rows, page.included, asked[0], total=page.total_count)
+            asked.append(context.now())
 
 
 async def _changed(context: RunContext) -> None:
@@ -119,6 +106,9 @@ async def _changed(context: RunContext) -> None:
             }
     if context.data["everybody"]:
         await _everybody(context)
+        async with context.step() as session:
+            connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
+            connection.mirrored = True
     while context.data["concerned"]:
         first, *others = context.data["concerned"]
         await read_person(context, first, {"concerned": others})
@@ -239,8 +229,13 @@ async def _open_ends(context: RunContext) -> list[str]:
             Link.state != "gone",
             or_(Link.remote_hash.is_(None), conflict.exists()),
         )
+        missing = (
+            select(Link.pco_id)
+            .filter_by(**context.owner, kind=MEMBER)
+            .where(Link.state != "gone", Link.missing_since.is_not(None))
+        )
         again = select(Remote.pco_id).filter_by(**context.owner, kind=MEMBER).where(Remote.again)
-        return list((await session.scalars(links.union(held, again))).all())
+        return list((await session.scalars(links.union(held, again, missing))).all())
 
 
 async def _open_households(context: RunContext) -> list[str]:
@@ -290,9 +285,10 @@ async def read_person(context: RunContext, pco_id: str, data: dict[str, Any] | N
         await remote.met(session, context.run_id, FAMILY, [one.pco_id for one in households])
 
 
-async def _put_page(context: RunContext, rows: list[Resource], included: Included, *, total: int | None) -> None:
+async def _put_page(
+    context: RunContext, rows: list[Resource], included: Included, read_at: datetime, *, total: int | None
+) -> None:
     """Store people, and the households that came with them: those that are not as they were when last compared."""
-    read_at = context.now()
     people = {person.pco_id: person for person in (person_of(row, included) for row in rows)}
     households = {one.pco_id: one for one in _households(included)}
     progress: dict[str, Any] = {"done": Run.done + len(rows)}
@@ -344,9 +340,23 @@ async def _missing(context: RunContext) -> None:
                 link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
                 for row in await session.scalars(link):
                     row.missing_since = None if there else row.missing_since or context.now()
+                    row.state = "linked" if there and row.state == "missing" else row.state
                 if there:
                     # A walk over people never meets a household that was left empty (planningcenter/developers#1258).
                     await store(session, context, found, run_id=context.run_id)
+
+
+async def _note_missing(context: RunContext) -> None:
+    """The log of mergers was read late enough: who is missing and not in it is to be had by somebody else."""
+    began = datetime.fromisoformat(context.data["began"])
+    async with context.step() as session:
+        await session.execute(
+            update(Link)
+            .filter_by(**context.owner, state="linked")
+            .where(Link.missing_since.is_not(None), ~written_since(began - context.resources.horizon))
+            .values(state="missing")
+            .execution_options(synchronize_session=False)
+        )
 
 
 async def _not_met(context: RunContext) -> list[tuple[str, str]]:

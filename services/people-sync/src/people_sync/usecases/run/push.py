@@ -24,6 +24,7 @@ from sqlalchemy import select
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound, Unavailable
 from people_sync.domain.sentences import (
+    CREATED_THERE,
     INACTIVATED_THERE,
     LATER,
     OUTCOMES,
@@ -32,6 +33,7 @@ from people_sync.domain.sentences import (
     together,
 )
 from people_sync.storage.sync_tables import Change, Run
+from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
@@ -113,11 +115,23 @@ async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> Non
         if not changes:
             return
         after = changes[-1].id
+        if any(change.outcome == CREATED_THERE for change in changes):
+            await _look_for_newcomers(context)
         now = context.resources.clock.now()
         due = [change for change in changes if change.id not in waits or waits[change.id].until <= now]
         for change, until in await _together(context, due, one):
             await _again(context, change, until, waits)
         context.job.stop_if_requested()
+
+
+async def _look_for_newcomers(context: RunContext) -> None:
+    """Before somebody is created: once, and again when the last look is older than reads can be behind."""
+    looked_at = context.caught_up_at
+    if looked_at is None or context.now() - looked_at > context.resources.horizon:
+        cursor = context.data.get("cursor")
+        now = context.now()
+        await catch_up(context, datetime.fromisoformat(cursor) if cursor else None)
+        context.caught_up_at = now
 
 
 async def _again(context: RunContext, change: Change, until: datetime | None, waits: Waits) -> None:

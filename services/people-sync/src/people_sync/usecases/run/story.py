@@ -29,7 +29,7 @@ from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
 from people_sync.usecases.run.compare import COMPARED, compare
 from people_sync.usecases.run.context import Requests, RunContext
-from people_sync.usecases.run.pull import catch_up, pull
+from people_sync.usecases.run.pull import pull
 from people_sync.usecases.run.push import push
 from people_sync.usecases.run.report import counts, reporting
 from people_sync.usecases.runs import STOPPED
@@ -161,11 +161,8 @@ async def _phases(context: RunContext) -> bool:
     if context.data.get("phase") == "ask":
         await _start_over(context, read_again=await _answered_late(context))
     names = list(PHASES)
-    resumed = context.data.get("phase")
-    for name in names[names.index(resumed or "pull") :]:
+    for name in names[names.index(context.data.get("phase", "pull")) :]:
         await _enter(context, name)
-        if name == "push" and resumed is not None:
-            await catch_up(context)
         if await PHASES[name](context) is False:
             return False
     return True
