@@ -267,6 +267,92 @@ async def test_gone_by_itself(site: Site) -> None:
 # --- two at the same people -----------------------------------------------------------------------------------------
 
 
+async def test_an_edit_typed_during_a_sync_of_one_is_sent_too(site: Site) -> None:
+    """A request that meets one at work is not swallowed by it."""
+    await site.sync()
+    member = await site.member("Bruno")
+    hold = site.fault(
+        {"kind": "hold"}, method="PATCH", path=f"/people/v2/people/{site.person('Bruno')['id']}$", times=1
+    )
+    await site.change("Bruno", last_name="One")
+    await site.call("POST", f"/members/{member['id']}/sync", status=202)
+
+    async def held() -> bool:
+        return bool(site.control.fault(hold)["holding"])
+
+    await eventually(held, within=20)
+    await site.change("Bruno", last_name="Two")
+    asked = await site.call("POST", f"/members/{member['id']}/sync", status=202)
+    site.control.release(hold)
+    await done(site, asked)
+    assert site.person("Bruno")["last_name"] == "Two"
+
+
+async def test_one_persons_outage_keeps_nobody_else_waiting(site: Site) -> None:
+    await site.sync()
+    ill = site.fault(
+        {"kind": "respond", "status": 500}, method="GET", path=f"/people/v2/people/{site.person('Bea')['id']}$"
+    )
+    bea, bruno = await site.member("Bea"), await site.member("Bruno")
+    first = await site.call("POST", f"/members/{bea['id']}/sync", status=202)
+    second = await site.call("POST", f"/members/{bruno['id']}/sync", status=202)
+    assert (await done(site, second))["outcome"] == "unchanged"
+    site.control.remove_fault(ill)
+    assert (await done(site, first))["outcome"] == "unchanged"
+
+
+async def test_somebody_added_there_since_the_last_sync_is_not_doubled(site: Site) -> None:
+    """Before a creation the vendor is asked who came, also by a sync of one and after an answer."""
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    site.create("Zoe", "Zander", email="zoe@example.org")
+    await site.visible()
+    await site.add("Zoe", "Zander", email="zoe@example.org")
+    assert (await sync_one(site, "Zoe"))["outcome"] == "later"
+    await site.sync()
+    assert len(site.people("Zoe")) == len(await site.members("Zoe")) == 1
+
+
+async def test_somebody_added_there_while_a_question_waits_is_not_doubled(site: Site) -> None:
+    await site.add("Alan", "Abbot", email="alan@example.org", phone="(212) 555-0111")
+    await site.add("Zoe", "Zander", email="zoe@example.org")
+    run_id = await site.start()
+    await site.until(run_id, "waiting")
+    site.create("Zoe", "Zander", email="zoe@example.org")
+    await site.visible()
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
+    await site.until(run_id, "done")
+    assert len(site.people("Zoe")) == 1
+
+
+async def test_a_sync_of_one_decides_no_first_match_unasked(site: Site) -> None:
+    await site.sync()
+    family = await site.family_of("Clark Household")
+    (household,) = [row for row in site.rows("Household") if row["name"] == "Clark Household"]
+    await site.add("Zoe", "Zander", email="zoe@example.org", phone="(212) 555-0188")
+    person = site.create("Zoe", "Zander", email="zoe@example.org")
+    number = {"number": "(212) 555-0199", "location": "Home"}
+    site.mutate({"op": "create", "type": "PhoneNumber", "id": person, "attributes": number})
+    site.control.move_person(site.church.id, person, str(household["id"]))
+    await site.visible()
+    await done(site, await site.call("POST", f"/families/{family['id']}/sync", status=202))
+    assert (await site.member("Zoe"))["phone"] == "(212) 555-0188"
+
+
+async def test_a_status_there_is_taken_over_also_after_a_refused_part(site: Site) -> None:
+    """B13: what the first match decides about the status is no answer to later changes."""
+    await site.settings(first_match="ours")
+    await site.sync()
+    site.control.refuse("number", "validation", organization_id=site.church.id)
+    await site.change("Bruno", phone="(212) 555-0150")
+    await site.sync()
+    await site.believable()
+    site.edit("Bruno", status="inactive")
+    await site.visible()
+    await site.sync()
+    assert not (await site.member("Bruno"))["active"]
+
+
 async def test_a_run_and_syncs_of_one_at_the_same_people(site: Site, stage: Stage) -> None:
     await site.sync()
     names = ["Bruno", "Bea", "Alan", "Amy", "Carl", "Cora", "Dan"]

@@ -14,12 +14,12 @@ from people_sync.usecases.record.writer import Writer
 async def catch_up(writer: Writer, since: datetime | None) -> None:
     """Read people who were added or changed there and are nobody here yet, into the mirror alone.
 
-    A creation looks there for somebody who may be the same. `since`: by Planning Center's clock; nothing is read where
-    neither this nor an earlier look says from when.
+    A creation looks there for somebody who may be the same. `since`: by Planning Center's clock, later than the last
+    run's cursor; nothing is read where nothing says from when.
     """
     async with writer.job.sessions() as session:
         connection = await session.get_one(Connection, writer.organization_id)
-    known_until = [instant for instant in (since, connection.caught_up) if instant is not None]
+    known_until = [instant for instant in (since, connection.cursor, connection.caught_up) if instant is not None]
     if not known_until:
         return
     start = max(known_until)

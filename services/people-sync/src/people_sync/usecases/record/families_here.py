@@ -66,10 +66,9 @@ async def take_families_over(
     staged = await as_read(session, writer, FAMILY, [change.pco_id for change in planned])
     families = await _locked_families(session, writer, [change.record_id for change in planned if change.record_id])
     changes = decidable(planned, staged, await claimed_by_others(session, writer, families))
-    pco_ids = [change.pco_id for change in changes]
     households = {pco_id: household_from_snapshot(row.snapshot) for pco_id, row in staged.items() if row.snapshot}
     people = await record_ids(session, writer, [one for h in households.values() for one in h.person_ids])
-    links = await locked_links(session, writer, FAMILY, pco_ids)
+    links = await locked_links(session, writer, FAMILY, [change.pco_id for change in changes])
     strange = [change for change in changes if change.pco_id not in links]
     links |= await _homes(session, writer, strange, households, people, families, effects)
     ours = await family_values(session, writer.owner, list(families.values()))
