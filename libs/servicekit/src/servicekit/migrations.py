@@ -29,8 +29,11 @@ def locate(package: str) -> Path:
     raise FileNotFoundError(f"{package} has no migrations/versions folder")
 
 
-async def migrate(database_url: str, package: str) -> None:
-    """Bring the database to the newest revision. Several processes may try at once: one works, the others wait."""
+async def migrate(database_url: str, package: str, *, to: str = "heads") -> None:
+    """Bring the database to the newest revision. Several processes may try at once: one works, the others wait.
+
+    to: an earlier revision, for tests of a migration with data.
+    """
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     config.set_main_option("version_locations", str(locate(package)))
@@ -38,15 +41,15 @@ async def migrate(database_url: str, package: str) -> None:
     engine = create_async_engine(database_url)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, config)
+            await connection.run_sync(_upgrade, config, to)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection, config: Config) -> None:
+def _upgrade(connection: Connection, config: Config, to: str) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     config.attributes["connection"] = connection
-    command.upgrade(config, "heads")
+    command.upgrade(config, to)
 
 
 def create_servicekit_tables(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> None:
