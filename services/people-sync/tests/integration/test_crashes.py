@@ -94,7 +94,7 @@ class _ground:  # noqa: N801 - reads as the statement it is
 
     async def __aenter__(self) -> Ground:
         folder, rows, kafka, keys, lender, copies = self._made
-        churches = write_state(folder / "copies", rows, copies)
+        churches = write_state(folder / "copies", [rows] * copies)
         simulator = self._stack.enter_context(
             SimulatorProcess(settings=UNKIND, **arguments_of(folder / "copies", copies))
         )
@@ -106,7 +106,7 @@ class _ground:  # noqa: N801 - reads as the statement it is
 
 
 async def _changed_since_the_last_run(folder: Path, url: str, kafka: str, keys: KeyRing, lender: Lender) -> Rows:
-    churches = write_state(folder / "first", rows_of(), 1)
+    churches = write_state(folder / "first", [rows_of()])
     with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "first", 1)) as simulator:
         lender.grants[f"first/{ORGANIZATION}"] = Grant(churches[0], churches[0].tokens[0])
         env = environment(

@@ -131,12 +131,12 @@ def rows_of_dump(dump: Sequence[Mapping[str, Any]]) -> Rows:
     return rows
 
 
-def write_state(state: Path, rows: Rows, copies: int) -> list[Church]:
-    """Churches with these rows, each the same, kept in `state` for `arguments_of`."""
+def write_state(state: Path, rows: Sequence[Rows]) -> list[Church]:
+    """A church for each of these rows, kept in `state` for `arguments_of`."""
     state.mkdir(parents=True, exist_ok=True)
     world = World(Clock(), _store(state))
-    churches = [_install(world, number, rows) for number in range(copies)]
-    world.store.put("world", "shape", {"format": FORMAT, "people": _PEOPLE, "seed": SEED, "churches": copies})
+    churches = [_install(world, number, of_church) for number, of_church in enumerate(rows)]
+    world.store.put("world", "shape", {"format": FORMAT, "people": _PEOPLE, "seed": SEED, "churches": len(rows)})
     world.store.commit()
     tokens = TokenStore(state, world, SEED)
     client = Client(derived(SEED, "oauth-client"), "secret", ["http://127.0.0.1:1/"], "Example application")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,12 +37,12 @@ class Stage:
     name: str
     free: list[Church] = field(default_factory=list)
 
-    async def site(self) -> Site:
-        """A connected organization with a church nobody has used."""
+    async def site(self, *, connected: bool = False) -> Site:
+        """An organization with a church nobody has used; `connected`: the database knows of it already."""
         church = self.free.pop(0)
         organization = f"{self.name}-{church.id}"
-        self.lender.grants[f"{self.name}/{organization}"] = Grant(church, church.tokens[0])
-        await connect(self.database, organization, church)
+        if not connected:
+            await connect(self.database, organization, church)
         return Site(organization, church, self.simulator.control, self.database, self.keys, self.service.base_url)
 
     def grant(self, site: Site) -> Grant:
@@ -117,13 +117,15 @@ async def staged(
     kafka: str,
     keys: KeyRing,
     lender: Lender,
-    rows: Rows | None = None,
+    rows: Rows | Sequence[Rows] | None = None,
     copies: int = COPIES,
     **more: object,
 ) -> AsyncIterator[Stage]:
-    """A stage with churches of these rows. `more`: environment variables of the service."""
-    churches = write_state(folder / "churches", rows or rows_of(), copies)
-    with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "churches", copies)) as simulator:
+    """A stage with churches of these rows, as many alike as `copies` or each its own. `more`: environment variables."""
+    each = [rows or rows_of()] * copies if rows is None or isinstance(rows, Mapping) else list(rows)
+    churches = write_state(folder / "churches", each)
+    lender.grants |= {f"{folder.name}/{folder.name}-{one.id}": Grant(one, one.tokens[0]) for one in churches}
+    with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "churches", len(each))) as simulator:
         env = environment(
             keys,
             database=database,
