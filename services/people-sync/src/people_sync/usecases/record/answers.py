@@ -82,7 +82,9 @@ async def store_answer(
 ) -> Link:
     """Planning Center took these fields (JSON): both sides have them now."""
     link = await locked_link(session, writer, member)
-    replaced = {one.field: one.before for one in (await writes_of(session, [link.id])).get(link.id, [])}
+    # One that a read has confirmed meanwhile is noted already.
+    writes = (await writes_of(session, [link.id])).get(link.id, [])
+    replaced = {one.field: one.before for one in writes if one.answered_at is None}
     await answered(session, link.id, taken.keys(), writer.now())
     agree(link, {**link.agreed, **taken}, writer.now())
     merged = {**link.contacts, **contacts}
@@ -90,10 +92,12 @@ async def store_answer(
     link.kept_different = {name: kept for name, kept in link.kept_different.items() if name not in taken}
     rows = []
     for name, value in taken.items():
+        if name not in replaced:
+            continue
         rule = "first_match" if outcome.reasons.get(name) == "first_match" else None
         # The church's choice for first matches is a rule; everything else was typed here.
         by = "rule" if rule else "platform"
-        rows.append(noted(writer, MEMBER, member.id, name, replaced.get(name), value, side=THERE, by=by, rule=rule))
+        rows.append(noted(writer, MEMBER, member.id, name, replaced[name], value, side=THERE, by=by, rule=rule))
     if rows:
         await session.execute(insert(Effect), rows)
     return link

@@ -317,12 +317,15 @@ async def _part(writer: Writer, family: Family, refusals: Refusals, written: Map
 async def _store_answer(session: AsyncSession, writer: Writer, family: Family, written: Mapping[str, Any]) -> Link:
     """Planning Center took these: both sides have them now."""
     link = await _locked_link(session, writer, family)
-    replaced = {one.field: one.before for one in (await writes_of(session, [link.id])).get(link.id, [])}
+    # One that a read has confirmed meanwhile is noted already.
+    writes = (await writes_of(session, [link.id])).get(link.id, [])
+    replaced = {one.field: one.before for one in writes if one.answered_at is None}
     await answered(session, link.id, written.keys(), writer.now())
     agree(link, with_written(link.agreed, written), writer.now())
     rows = [
-        noted(writer, FAMILY, family.id, name, replaced.get(name), value, side=THERE, by="platform")
+        noted(writer, FAMILY, family.id, name, replaced[name], value, side=THERE, by="platform")
         for name, value in written.items()
+        if name in replaced
     ]
     if rows:
         await session.execute(insert(Effect), rows)
