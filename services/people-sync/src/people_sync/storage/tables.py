@@ -166,7 +166,7 @@ class LinkWrite(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     link_id: Mapped[int] = mapped_column(ForeignKey("link.id", ondelete="CASCADE"))
     field: Mapped[str]
-    """A field of the record; `members` for one member of a family; `created` for the record itself."""
+    """A field of the record; `member:` and the id for one member of a family; `created` for the record itself."""
     before: Mapped[Any] = mapped_column(JSONB)
     after: Mapped[Any] = mapped_column(JSONB)
     announced_at: Mapped[datetime]
@@ -177,7 +177,7 @@ class LinkWrite(Base):
 class Effect(Base):
     """A change of one field on either side, with what caused it. Never deleted.
 
-    A creation is one row (field `created`), so is a membership (`members`), a link (`planning_center_id`).
+    A creation is one row (field `created`), so is a membership (`members`, there `member:` and the id), a link (`planning_center_id`).
     """
 
     __tablename__ = "effect"

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY
-from people_sync.domain.families import household_values, is_created, match_family
+from people_sync.domain.families import household_values, is_created, match_families
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREATED_THERE, LINKED, updated
@@ -102,14 +102,14 @@ async def _strange_households(
     rows: list[Planned] = [_home(family, households.pop(pco_id), CREATED_THERE) for pco_id, family in adopted.items()]
     members = {people[pco_id] for household in households.values() for pco_id in household.person_ids & people.keys()}
     families = await unlinked_families(session, writer, members)
-    taken: set[UUID] = set(adopted.values())
-    for household in sorted(households.values(), key=lambda household: int(household.pco_id)):
-        theirs = people_known(household, people)
-        family = match_family(household.name, theirs, {k: v for k, v in families.items() if k not in taken})
-        if family is not None:
-            taken.add(family)
-        if theirs or family is not None:
-            rows.append(_home(family or uuid4(), household, LINKED if family else CREATED_HERE))
+    taken = set(adopted.values())
+    known = {pco_id: (household.name, people_known(household, people)) for pco_id, household in households.items()}
+    matches = match_families(known, {id_: family for id_, family in families.items() if id_ not in taken})
+    for pco_id in sorted(households, key=int):
+        _, theirs = known[pco_id]
+        match = matches.get(pco_id)
+        if theirs or match is not None:
+            rows.append(_home(match or uuid4(), households[pco_id], LINKED if match else CREATED_HERE))
     return rows
 
 

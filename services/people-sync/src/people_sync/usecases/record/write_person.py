@@ -78,7 +78,7 @@ class _Local:
 async def write_person(writer: Writer, member_id: UUID, *, inactivate: bool = False) -> str:
     """Write one member; gives the outcome.
 
-    `inactivate`: a member deleted here becomes inactive there. Raises NotYet, Later, Undecidable, PartRefused, and what
+    `inactivate`: a member deleted here becomes inactive there. Raises NotYet, Later, PartRefused, and what
     the client raises for reasons that are not this record's.
     """
     async with writer.job.sessions() as session:
