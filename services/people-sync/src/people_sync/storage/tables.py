@@ -177,7 +177,8 @@ class LinkWrite(Base):
 class Effect(Base):
     """A change of one field on either side, with what caused it. Never deleted.
 
-    A creation is one row (field `created`), so is a membership (`members`, there `member:` and the id), a link (`planning_center_id`).
+    A creation is one row (field `created`), so is a membership (`members`; in Planning Center `member:` and the id) and
+    a link (`planning_center_id`).
     """
 
     __tablename__ = "effect"
