@@ -27,8 +27,8 @@ LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
 INTEGRATION := $(patsubst %,integration-%,$(LONG) people-sync \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
 # What a look shows goes first, then what takes longest, so that no stage is left alone at the end.
-STAGES := lint imports $(wordlist 1,3,$(INTEGRATION)) types e2e browser unit \
-	$(filter-out $(wordlist 1,3,$(INTEGRATION)),$(INTEGRATION)) containers console
+STAGES := lint imports console $(wordlist 1,3,$(INTEGRATION)) types e2e browser unit \
+	$(filter-out $(wordlist 1,3,$(INTEGRATION)),$(INTEGRATION)) containers
 
 PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
 CHECKS = $(BIN)/python -m local_stack.checks --reports=$(REPORTS) --make="$(MAKE_COMMAND)" --at-once=$(AT_ONCE)
@@ -76,9 +76,7 @@ console: ## tsc --checkJs and eslint for the console, where npm is there
 	@if ! command -v npm >/dev/null; then \
 		$(call skip,console,npm is not installed, so the console's JavaScript was not checked); \
 	else \
-		cd $(CONSOLE) && { [ node_modules -nt package.json ] \
-			|| { npm install --no-package-lock --no-audit --no-fund --loglevel=error && touch node_modules; }; } \
-			&& npm run --silent check; \
+		$(NODE_MODULES) && cd $(CONSOLE) && npm run --silent check; \
 	fi
 
 unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
@@ -108,6 +106,7 @@ browser: $(INSTALLED) ## the stories in Chromium
 	@if ! command -v chromium >/dev/null; then \
 		$(call skip,browser,Chromium is not installed: run \`apt-get install chromium\` as root first); \
 	else \
+		if command -v npm >/dev/null; then $(NODE_MODULES); fi; \
 		$(PYTEST) tests/e2e -m browser; \
 	fi
 
@@ -135,6 +134,10 @@ contracts: $(INSTALLED) ## write schema snapshots of changed messages and check 
 
 constraints: $(INSTALLED) ## pin what is installed now
 	@$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+# axe looks at the pages of the browser's stories with them, too.
+NODE_MODULES = ( cd $(CONSOLE) && { [ node_modules -nt package.json ] \
+	|| { npm install --no-package-lock --no-audit --no-fund --loglevel=error && touch node_modules; }; } )
 
 # -- inside ------------------------------------------------------------------------------------
 

@@ -268,10 +268,16 @@ async def _dies(copy: Copy, pid: int) -> bool:
     return True
 
 
+BY_CHANCE: Final = frozenset({"job remote sighting"})
+"""Commits that not every run makes: of who came to be there between a run's pull and its push."""
+
+
 def _kills(kinds: Iterable[tuple[str, str]]) -> list[Kill]:
     """Three around every kind of call, two around every kind of commit."""
     kills = []
     for what, kind in sorted(kinds):
+        if kind in BY_CHANCE:
+            continue
         kills.append(Kill(what, kind))
         if what == "answer":
             kills += [Kill("before call", kind), Kill("during call", kind)]

@@ -350,6 +350,8 @@ async def _forget_intents(session: AsyncSession, writer: Writer, member: Member,
 
 async def _inactivate(writer: Writer, member: Member, link: Link) -> str:
     """A member deleted here becomes inactive there; nobody is ever deleted there."""
+    if link.compared_version >= member.version:
+        return INACTIVATED_THERE  # done already, before a process died
     outcome = Parts()
     async with part(writer, member, outcome, Part(None, ())):
         body = write_body("Person", {"status": "inactive"}, identity=link.pco_id)
