@@ -105,6 +105,8 @@ def world(stack: Stack) -> Iterator[World]:
         run = ada.sync()
         ada.eventually(lambda: ada.get("/conflicts/count")["open"] == 1, "the conflict is known")
         members, families = ada.members(), ada.families()
+        another = next(one for one in ada.members(state="linked") if one["id"] != member["id"])
+        synced = ada.call("POST", f"/people/members/{another['id']}/sync")
         secrets = {record["id"] for record in [*members, *families]} | {one["email"] for one in members if one["email"]}
         yield World(
             stack,
@@ -117,6 +119,7 @@ def world(stack: Stack) -> Iterator[World]:
                 "entry_id": next(ada.all(f"/people/members/{member['id']}/history"))["id"],
                 "family_id": families[0]["id"],
                 "run_id": run["id"],
+                "sync_id": synced["id"],
                 "held_id": next(ada.all("/people/held-matches"))["id"],
                 "conflict_id": next(ada.all("/conflicts"))["id"],
             },
