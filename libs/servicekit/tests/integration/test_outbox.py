@@ -132,7 +132,8 @@ async def test_order_per_key_under_concurrent_writers_two_relays_and_crashes(
         for producer in producers:
             await producer.close()
 
-    assert all(producer.crashes for producer in producers)
+    # Two relays settle on one, which may have carried everything.
+    assert any(producer.crashes for producer in producers)
     messages = await read(kafka_server, "org-ordered", sum(written.values()))
     seen: dict[str, list[int]] = defaultdict(list)
     ids: set[bytes] = set()

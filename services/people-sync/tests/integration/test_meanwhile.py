@@ -350,6 +350,6 @@ async def lose_the_answer(
     await meanwhile()
     if not stopped:
         await site.until(run_id, "done")
-    for _ in range(2):
+    for _ in range(3):
         await site.believable()
         await site.sync()

@@ -12,6 +12,10 @@ import pytest
 import pytest_asyncio
 import structlog
 
+# Not only when its own plugin sums up at the very end: a finalizer that formats a traceback amid that import enters
+# the parser of CPython 3.11 a second time, and the whole session ends as an error.
+from hypothesis import settings
+
 from servicekit.logging import format_exception, redact
 from servicekit.testing import servers
 
@@ -25,8 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Log lines go where pytest captures them, and joserfc's advice on the name of an algorithm goes nowhere."""
     config.addinivalue_line("filterwarnings", "ignore:EdDSA is deprecated")
     if examples := os.environ.get("SOAK_EXAMPLES"):  # `make soak`
-        from hypothesis import settings  # noqa: PLC0415
-
         settings.register_profile("soak", max_examples=int(examples), deadline=None)
         settings.load_profile("soak")
     structlog.configure(
