@@ -47,6 +47,7 @@ class Repetitions:
         with TemporaryDirectory(prefix="flaky-") as folder:
             report = Path(folder) / "report.xml"
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+            command += ["-o", "junit_family=xunit1"]  # which names the file of each test
             done = subprocess.run([*command, *self._tests], capture_output=True, text=True, check=False)
             found = cases(report) if report.exists() else []
         failed = {one.test: one.reason for one in found if one.outcome == "failed"}
