@@ -91,11 +91,11 @@ def noted(
 def carried_out(
     writer: Writer, kind: str, record_id: UUID, writes: Iterable[Write], fields: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Effects of writes whose answer was lost and which are there all the same."""
+    """Effects of writes whose answer was lost and which are there all the same; one for each field."""
+    found = {write.field: write for write in writes if write.answered_at is None and write.field in fields}
     return [
         noted(writer, kind, record_id, write.field, write.before, write.after, side=THERE, by="platform")
-        for write in writes
-        if write.answered_at is None and write.field in fields
+        for write in found.values()
     ]
 
 

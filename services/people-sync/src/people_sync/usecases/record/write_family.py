@@ -42,7 +42,7 @@ from people_sync.storage.families import among, family_values, linked_records, p
 from people_sync.storage.links import agree, family_base_of, kept_different, tie
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Effect, Family, Link, LinkWrite, Member
-from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, taken_back, writes_of
+from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, settle, taken_back, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.creations import Content, Intent, Later, Made, NotYet, create_once
@@ -251,7 +251,7 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     }
     written = bool(sent or joining or leaving)
     mine = carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
-    await _announce(writer, family, base, result, sent, joining, leaving.keys(), mine)
+    await _announce(writer, family, base, result, sent, joining, leaving.keys(), mine, writer.reading(read_at))
     refusals = Refusals()
     if sent:
         async with _part(writer, family, refusals, sent):
@@ -278,6 +278,7 @@ async def _announce(
     joining: Set[str],
     leaving: Set[str],
     mine: list[dict[str, Any]],
+    reading: Reading,
 ) -> None:
     """Commit what is about to change there, so that a stale read is known as one, and what is agreed by now."""
     fields = result.fields
@@ -290,7 +291,7 @@ async def _announce(
         link.remote_hash = None
         if mine:
             await session.execute(insert(Effect), mine)
-            await answered(session, link.id, [row["field"] for row in mine], writer.now())
+        await settle(session, [link.id], reading)
         await announce(session, link.id, sent, writer.now())
 
 

@@ -22,7 +22,6 @@ from people_sync.domain.merge import Merge, merge
 from people_sync.domain.planning_center import (
     CONTACT_PATHS,
     Contact,
-    RemotePerson,
     Unread,
     person_attributes,
     remote_person,
@@ -42,14 +41,14 @@ from people_sync.domain.sentences import (
     WAITS_FOR_ANSWER,
 )
 from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
-from people_sync.domain.writes import CREATED, confirmed, made_lately, person_believable_at
+from people_sync.domain.writes import CREATED, Write, confirmed, made_lately, person_believable_at
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.held import waits_for_an_answer
 from people_sync.storage.links import ACTIVE, agree, base_of, kept_different
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Effect, Link, Member
-from people_sync.storage.writes import Sent, announce, answered, note_created, writes_of
+from people_sync.storage.writes import Sent, announce, note_created, settle, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.answers import Parts, answer, locked_link, part
@@ -215,7 +214,7 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
         if not result.to_theirs:
             return CONFLICT if result.conflicts else UPDATED_BOTH
     if not result.to_theirs:
-        await _nothing_to_write(writer, member, base | dict(result.agreed), person)
+        await _nothing_to_write(writer, member, base | dict(result.agreed), there)
         return UNCHANGED
     await _announce(writer, member, result, there)
     outcome = Parts(result.reasons)
@@ -262,9 +261,7 @@ async def _announce(writer: Writer, member: Member, result: Merge, there: There)
         mine = confirmed(writes, there.person.values, writer.country)
         base = base_of(link, writes, there.person.values, writer.country)
         agree(link, to_json(base | dict(result.agreed)), writer.now())
-        if mine:
-            await session.execute(insert(Effect), carried_out(writer, MEMBER, member.id, writes, mine))
-            await answered(session, link.id, mine.keys(), writer.now())
+        await _settled(session, writer, member, link, writes, mine, there)
         link.remote_hash, link.missing_since = None, None
         link.contacts = dict(there.person.contacts)
         sent = [
@@ -318,13 +315,31 @@ async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
     return result
 
 
-async def _nothing_to_write(writer: Writer, member: Member, agreed: Mapping[str, Any], person: RemotePerson) -> None:
+async def _nothing_to_write(writer: Writer, member: Member, agreed: Mapping[str, Any], there: There) -> None:
     async with writer.transaction() as session:
         link = await locked_link(session, writer, member)
+        writes = (await writes_of(session, [link.id])).get(link.id, [])
+        mine = confirmed(writes, there.person.values, writer.country)
+        await _settled(session, writer, member, link, writes, mine, there)
         agree(link, {**link.agreed, **to_json(agreed)}, writer.now())
-        link.compared_version, link.contacts = member.version, dict(person.contacts)
+        link.compared_version, link.contacts = member.version, dict(there.person.contacts)
         link.missing_since = None
         await _forget_intents(session, writer, member, link)
+
+
+async def _settled(
+    session: AsyncSession,
+    writer: Writer,
+    member: Member,
+    link: Link,
+    writes: Sequence[Write],
+    mine: Mapping[str, Any],
+    there: There,
+) -> None:
+    """A read that is believed tells what became of earlier writes: what is there is noted, nothing stays open."""
+    if rows := carried_out(writer, MEMBER, member.id, writes, mine):
+        await session.execute(insert(Effect), rows)
+    await settle(session, [link.id], writer.reading(there.read_at))
 
 
 async def _agree(writer: Writer, member: Member, outcome: Parts) -> None:
