@@ -31,6 +31,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.writes import (
     CREATED,
+    Reading,
     confirmed_of_family,
     family_believable_at,
     made_lately,
