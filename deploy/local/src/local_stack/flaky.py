@@ -40,7 +40,7 @@ class Repetitions:
         self.runs: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.first = ""
-        """What the first failure said."""
+        """The output of the first failure."""
 
     def repeat(self) -> set[str]:
         """Run the tests once; gives those that failed."""

@@ -20,13 +20,13 @@ class Outcome:
 
     stage: str
     status: int
-    """Of its process: 0 if all is well."""
+    """The exit status of its process: 0 if all is well."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What to print, and whether anything failed."""
+    """The text to print, and whether anything failed."""
 
     text: str
     failed: int
@@ -70,7 +70,7 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
 
 
 def summary(folder: Path, stages: Iterable[str], *, seconds: float) -> Summary:
-    """Of these stages; `seconds`: what all took together."""
+    """Sum up these stages; `seconds`: the time that all took together."""
     found = [_read(folder, stage) for stage in stages]
     lines = [f"Stages, {seconds // 60:.0f} min {seconds % 60:.0f} s in all:", *(one.line() for one in found)]
     if red := [one for one in found if one.red]:
@@ -95,14 +95,14 @@ class Case:
     """One test, or one half of it: a test that fails and whose end fails too is there twice."""
 
     test: str
-    """What to give to pytest; empty where the report does not say."""
+    """The node id that pytest takes; empty where the report does not say."""
     outcome: Literal["passed", "failed", "skipped"]
     reason: str
-    """Of the skip, or everything pytest said of the failure."""
+    """The reason of the skip, or everything that pytest said of the failure."""
 
 
 def cases(report: Path) -> list[Case]:
-    """What a JUnit report says. A test that is expected to fail, and does, has passed."""
+    """The tests of a JUnit report. A test that is expected to fail, and does, has passed."""
     return [_case(found) for found in ElementTree.parse(report).getroot().iter("testcase")]
 
 

@@ -36,7 +36,6 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.matching import Peer
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread, email_keys, to_match
 from people_sync.storage.sync_tables import Remote, Shown, Sighting
 from people_sync.storage.tables import Link
@@ -170,16 +169,6 @@ async def compared_hashes(
         )
     )
     return {(kind, pco_id): remote_hash for kind, pco_id, remote_hash in found.tuples()}
-
-
-async def peers(session: AsyncSession, owner: Owner, emails: Collection[str]) -> list[Peer]:
-    """Everybody in Planning Center with one of these emails."""
-    rows = await session.execute(
-        select(Remote.pco_id, Remote.name_keys, Remote.email_keys)
-        .filter_by(**owner, kind=MEMBER)
-        .where(has_key(owner, "email", emails))
-    )
-    return [Peer(row.pco_id, frozenset(row.name_keys), frozenset(row.email_keys)) for row in rows]
 
 
 def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[bool]:

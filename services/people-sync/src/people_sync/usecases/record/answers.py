@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from pco_client.errors import PlanningCenterError, Unavailable
+from pco_client.errors import Unavailable
 from people_sync.domain.values import to_json, value_to_json
 from people_sync.storage.links import agree
 from people_sync.storage.tables import Effect, Link, Member
@@ -47,8 +47,6 @@ async def part(writer: Writer, member: Member, outcome: Parts, part: Part) -> As
             async with writer.transaction() as session:
                 link = await locked_link(session, writer, member)
                 await left_again(session, link.id, part.fields, writer.now())
-        raise
-    except PlanningCenterError:
         raise
 
 

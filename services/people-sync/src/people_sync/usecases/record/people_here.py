@@ -281,7 +281,7 @@ def _moved(link: Link, person: RemotePerson, writer: Writer, *, first: bool) -> 
 
 
 def count_outcome(change: Planned, fields: Merge, conflict: Conflict | None, *, ours: bool, theirs: bool) -> None:
-    """The outcome by what is done, where it was staged by what seemed to be needed."""
+    """Set the outcome to what was done; the plan said what seemed to be needed."""
     if fields.conflicts:
         change.outcome = CONFLICT
     elif change.outcome not in {CREATED_HERE, CREATED_THERE}:

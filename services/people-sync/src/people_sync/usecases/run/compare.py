@@ -31,7 +31,7 @@ COMPARED: Final = frozenset({"compared_people", "compared_households", "parts"})
 
 
 async def compare(context: RunContext) -> None:
-    """Stage every difference of the run."""
+    """Plan every difference of the run."""
     await _withdraw_conflicts(context)
     await _in_batches(context, "compared_people", MEMBER, decide_people)
     await _in_batches(context, "compared_households", FAMILY, decide_households)
@@ -66,7 +66,7 @@ async def _in_batches(
     kind: str,
     decide: Callable[[AsyncSession, RunContext, Sequence[Remote]], Awaitable[list[Planned]]],
 ) -> None:
-    """Go through what was staged and had changed, in a stable order, a transaction for each batch."""
+    """Go through the records that had changed, in a stable order, a transaction for each batch."""
     while True:
         async with context.step() as session:
             staged = (

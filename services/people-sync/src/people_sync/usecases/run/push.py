@@ -3,8 +3,8 @@
 The vendor has neither conditional requests nor idempotency keys, so every write is prepared for the process dying at
 any instant:
 
-- Change: read the record right before, decide again, note on the link what is about to be overwritten (a later read
-  that shows it is stale, not an edit), send only the fields that differ, check the answer.
+- Change: read the record right before, decide again, note each field that is about to be overwritten (a later read that
+  shows its former value is stale, not an edit), send only the fields that differ, check the answer.
 - Create: an intent (`creation` row) is committed before the request. If its answer is lost nobody repeats it before
   lease, timeout and staleness horizon are over and Planning Center has been looked through: a person by the marker in
   `remote_id`, a contact by its value, a household by its people.
