@@ -16,9 +16,9 @@ def main() -> None:
         say(rows[-1])
 
     try:
-        if {"pull", "nochange", "pypco"} & set(asked.figures):
+        if {"pull", "nochange", "pypco", "now"} & set(asked.figures):
             figures.reading(asked, shown)
-        for name in ("push", "memory", "start", "matching"):
+        for name in ("apply", "push", "memory", "start", "matching", "idle"):
             if name in asked.figures:
                 getattr(figures, name)(asked, shown)
     finally:

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import Self
 
-FIGURES = ("pull", "nochange", "pypco", "push", "memory", "start", "matching")
+FIGURES = ("pull", "nochange", "pypco", "now", "apply", "push", "memory", "start", "matching", "idle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Parameters:
     only: str = ",".join(FIGURES)
     """Which figures, separated by commas."""
     people: int = 30_000
-    """The church of pull, nochange and pypco."""
+    """The church of pull, nochange, pypco, now and apply."""
     small: int = 1_000
     """The two churches of memory."""
     large: int = 100_000
@@ -23,6 +23,10 @@ class Parameters:
     """How many people on each side matching is asked about."""
     new: int = 500
     """How many people push adds."""
+    asked: int = 40
+    """How many people now syncs, one each second."""
+    quiet: int = 60
+    """Seconds for which idle looks on."""
     latency_ms: int = 250
     limit: int = 100
     """Requests per sliding period."""

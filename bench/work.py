@@ -1,8 +1,9 @@
 """A church at work on a stack of its own, and what its runs leave to be measured."""
 
+import io
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,14 +11,17 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
+import psutil
+
 from contracts.values import AUTH_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
 from local_stack.church import ENDED, Church
-from local_stack.stack import Stack
+from local_stack.stack import SERVICES, Stack
 
 INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")
 _NEEDED: Final = (AUTH_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY)
 _CACHE: Final = Path(__file__).parents[1] / ".cache"
-FREE: Final = {"rate_limit": 0, "latency_ms": 0, "deep_offset_limit": 0}
+FREE: Final[dict[str, Any]] = {"rate_limit": 0, "latency_ms": 0, "deep_offset_limit": 0}
 """Settings of a vendor that holds nobody back."""
 
 
@@ -29,7 +33,7 @@ class Ran:
     entries: list[dict[str, Any]]
     """The requests to People, by the simulator's journal."""
     phases: dict[str, float] = field(default_factory=dict)
-    """Seconds by phase, seen from outside: half a second more or less."""
+    """Seconds by phase, seen from outside, to the precision of looking."""
 
     @property
     def seconds(self) -> float:
@@ -53,7 +57,7 @@ class Ran:
 
     def shown(self) -> str:
         """The phases, for the reader."""
-        return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.phases.items())
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.phases.items())
 
 
 def floor(requests: int, *, limit: int, period: float, latency: float) -> float:
@@ -62,7 +66,7 @@ def floor(requests: int, *, limit: int, period: float, latency: float) -> float:
 
 
 @contextmanager
-def church(people: int, **settings: Any) -> Iterator[tuple[Stack, Church]]:
+def church(people: int, *, services: Sequence[str] = _NEEDED, **settings: Any) -> Iterator[tuple[Stack, Church]]:
     """A church of this size, connected, nothing synced yet. Ends all that it started."""
     say(f"a church of {people:,} people")
     with (
@@ -70,7 +74,7 @@ def church(people: int, **settings: Any) -> Iterator[tuple[Stack, Church]]:
         Stack(
             state,
             people=people,
-            services=_NEEDED,
+            services=services,
             simulator_settings={"journal_requests": 20_000, **settings},
             cache=_CACHE,
         ) as stack,
@@ -80,14 +84,14 @@ def church(people: int, **settings: Any) -> Iterator[tuple[Stack, Church]]:
         yield stack, admin
 
 
-def sync(admin: Church, kind: str = "full", *, within: float = 1800) -> Ran:
-    """A run to its end, looked at twice a second so that looking costs nothing. Raises unless it is done."""
+def sync(admin: Church, kind: str = "full", *, within: float = 1800, every: float = 0.5) -> Ran:
+    """A run to its end, looked at `every` so many seconds: twice a second costs nothing. Raises unless it is done."""
     mark = admin.control.mark()
     run_id = admin.start(kind)
     phases: dict[str, float] = {}
     began = last = time.monotonic()
     while True:
-        time.sleep(0.5)
+        time.sleep(every)
         run = admin.run(run_id)
         now = time.monotonic()
         phase = run["progress"]["phase"]
@@ -112,6 +116,46 @@ def vendor(admin: Church, **settings: Any) -> None:
 def organization(admin: Church) -> dict[str, Any]:
     """The church at Planning Center."""
     return admin.control.organizations()[0]
+
+
+COPIED: Final = ("member", "link", "family", "family_member", "effect")
+"""What a first import writes and keeps."""
+
+
+async def copied(stack: Stack) -> tuple[int, float]:
+    """How many rows people-sync has in the tables of a first import, and the seconds of a bare COPY of all of them into
+    tables of the same columns, indexes and checks."""
+    connection = await asyncpg.connect(stack.database_url(PEOPLE_SYNC, driver="postgresql"))
+    try:
+        await connection.execute("CREATE SCHEMA bare")
+        count, seconds = 0, 0.0
+        for table in COPIED:
+            await connection.execute(f"CREATE TABLE bare.{table} (LIKE public.{table} INCLUDING ALL)")
+            rows = io.BytesIO()
+            await connection.copy_from_table(table, output=rows, format="binary")
+            rows.seek(0)
+            began = time.monotonic()
+            done = await connection.copy_to_table(table, schema_name="bare", source=rows, format="binary")
+            seconds += time.monotonic() - began
+            count += int(done.removeprefix("COPY "))
+    finally:
+        await connection.close()
+    return count, seconds
+
+
+def spent(stack: Stack, seconds: float) -> dict[str, float]:
+    """CPU of each service over so many seconds, in cores."""
+    processes = {one.label: psutil.Process(one.pid) for one in stack.processes() if one.pid is not None}
+    services = {name: one for name, one in processes.items() if name in SERVICES}
+    before = {name: one.cpu_times() for name, one in services.items()}
+    began = time.monotonic()
+    time.sleep(seconds)
+    took = time.monotonic() - began
+    after = {name: one.cpu_times() for name, one in services.items()}
+    return {
+        name: (after[name].user + after[name].system - before[name].user - before[name].system) / took
+        for name in services
+    }
 
 
 def say(text: str) -> None:

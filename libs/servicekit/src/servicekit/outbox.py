@@ -4,14 +4,17 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
+from json import dumps
 from typing import Any, Final
 
 import structlog
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from sqlalchemy import Row, delete, func, insert, select, text
+from sqlalchemy import BigInteger, LargeBinary, Row, Text, any_, bindparam, delete, func, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -44,6 +47,30 @@ log = structlog.get_logger(__name__)
 _LOCK_KEYS = text("SELECT count(pg_advisory_xact_lock(lock)) FROM unnest(CAST(:locks AS bigint[])) AS lock")
 
 
+# Columns as arrays: a row each would be a message of the protocol each.
+_INSERT = text(
+    """
+    INSERT INTO outbox (topic, key, value, headers)
+    SELECT topic, key, value, CAST(headers AS jsonb)
+    FROM unnest(:topics, :keys, :values, :headers) WITH ORDINALITY AS event (topic, key, value, headers, nth)
+    ORDER BY nth
+    """
+).bindparams(
+    bindparam("topics", type_=ARRAY(Text)),
+    bindparam("keys", type_=ARRAY(Text)),
+    bindparam("values", type_=ARRAY(LargeBinary)),
+    bindparam("headers", type_=ARRAY(Text)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    topic: str
+    key: str
+    value: bytes | None
+    headers: dict[str, str]
+
+
 async def append(session: AsyncSession, event: Event, *, tombstone: bool = False) -> None:
     """Publish `event` if and only if this session's transaction commits. See `append_all`.
 
@@ -65,15 +92,21 @@ async def append_all(session: AsyncSession, events: Sequence[Event], *, tombston
     if len(events) > MAX_EVENTS:
         raise ValueError(f"{len(events)} events in one transaction; split the work so that it has {MAX_EVENTS} or less")
     service: str = session.info["service_name"]
-    rows: list[dict[str, Any]] = []
+    shared = _shared_headers(service)
+    rows: list[_Row] = []
     for event in events:
-        row = _row(event, service)
-        rows.append(row)
+        rows.append(_row(event, service, shared))
         if tombstone:
-            rows.append(row | {"value": None, "headers": row["headers"] | {"ce_id": str(uuid7())}})
-    locks = sorted({_lock(row["topic"], row["key"]) for row in rows})
+            rows.append(replace(rows[-1], value=None, headers=rows[-1].headers | {"ce_id": str(uuid7())}))
+    locks = sorted({_lock(row.topic, row.key) for row in rows})
     await session.execute(_LOCK_KEYS, {"locks": locks})
-    await session.execute(insert(OUTBOX), rows)
+    columns = {
+        "topics": [row.topic for row in rows],
+        "keys": [row.key for row in rows],
+        "values": [row.value for row in rows],
+        "headers": [dumps(row.headers) for row in rows],
+    }
+    await session.execute(_INSERT, columns)
     await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
@@ -81,15 +114,11 @@ def _lock(topic: str, key: str) -> int:
     return int.from_bytes(blake2b(f"{topic}\0{key}".encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def _row(event: Event, service: str) -> dict[str, Any]:
+def _shared_headers(service: str) -> dict[str, str]:
+    """Of all events of one call."""
     flow = current_flow()
-    topic = topic_of(type(event))
-    if service not in topic.producers:
-        raise ValueError(f"the registry does not let {service} publish to {topic.name}")
     headers = {
         "ce_specversion": "1.0",
-        "ce_id": str(uuid7()),
-        "ce_type": type(event).__name__,
         "ce_source": f"/{service}",
         "ce_time": datetime.now(UTC).isoformat(),
         "ce_correlationid": flow.correlation_id,
@@ -98,10 +127,17 @@ def _row(event: Event, service: str) -> dict[str, Any]:
     if flow.causation_id:
         headers["ce_causationid"] = flow.causation_id
     _PROPAGATOR.inject(headers)  # adds traceparent, if a trace is being recorded
-    value = event.model_dump_json().encode()
-    if (size := len(event.key.encode()) + len(value)) > MAX_BYTES:
+    return headers
+
+
+def _row(event: Event, service: str, shared: dict[str, str]) -> _Row:
+    topic = topic_of(type(event))
+    if service not in topic.producers:
+        raise ValueError(f"the registry does not let {service} publish to {topic.name}")
+    key, value = event.key, event.model_dump_json().encode()
+    if (size := len(key.encode()) + len(value)) > MAX_BYTES:
         raise ValueError(f"{type(event).__name__} has {size} bytes; Kafka takes {MAX_BYTES}")
-    return {"topic": topic.name, "key": event.key, "value": value, "headers": headers}
+    return _Row(topic.name, key, value, {**shared, "ce_id": str(uuid7()), "ce_type": type(event).__name__})
 
 
 def transactional_id_of(service: str, database_url: str) -> str:
@@ -167,17 +203,19 @@ class Relay:
             # Not before: that they can be read now shows that the lock was still held when the others were fenced.
             rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id).limit(self._batch))).all()
             await self._producer.send([self._record(row) for row in rows])
-            await connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_([row.id for row in rows])))
+            sent = literal([row.id for row in rows], ARRAY(BigInteger))
+            await connection.execute(delete(OUTBOX).where(OUTBOX.c.id == any_(sent)))
         self._second = False
         return len(rows)
 
     def _record(self, row: Row[Any]) -> Record:
         headers: dict[str, str] = dict(row.headers)
-        # The span hangs on the trace that appended the row, which may be in another process and long over.
-        with self._tracer.start_as_current_span(
-            f"send {row.topic}", context=_PROPAGATOR.extract(headers), kind=trace.SpanKind.PRODUCER
-        ):
-            _PROPAGATOR.inject(headers)
+        if "traceparent" in headers:
+            # The span hangs on the trace that appended the row, which may be in another process and long over.
+            with self._tracer.start_as_current_span(
+                f"send {row.topic}", context=_PROPAGATOR.extract(headers), kind=trace.SpanKind.PRODUCER
+            ):
+                _PROPAGATOR.inject(headers)
         return Record(
             row.topic, row.key.encode(), row.value, [(name, value.encode()) for name, value in headers.items()]
         )

@@ -71,6 +71,41 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
     return {one: Sharers(here.get(one, 0), there.get(one, 0), names_here[one], names_there[one]) for one in emails}
 
 
+def _to_be_had(owner: Owner) -> tuple[ColumnElement[bool], ...]:
+    """Members who are linked to nobody who is there. One whose counterpart is gone stays a candidate."""
+    return (
+        Member.organization_id == owner["organization_id"],
+        Member.deleted_at.is_(None),
+        ~has_link(owner, MEMBER, Member, ~ended(Link)),
+    )
+
+
+async def anybody_free(session: AsyncSession, owner: Owner) -> bool:
+    """Whether any member here is to be had."""
+    return await session.scalar(select(Member.id).where(*_to_be_had(owner)).limit(1)) is not None
+
+
+async def with_candidates(session: AsyncSession, owner: Owner, people: Sequence[Theirs]) -> list[Theirs]:
+    """Those of the people who share an email, or a name as `free_members` looks it up, with a member to be had."""
+    names = {person.pco_id: person.lookup_keys() for person in people}
+    emails = {person.pco_id: person.email_keys() for person in people}
+    named = await _shared_by_free(session, owner, Member.name_key, frozenset().union(*names.values()))
+    mailed = await _shared_by_free(session, owner, Member.email_key, frozenset().union(*emails.values()))
+    return [
+        person
+        for person in people
+        if not (names[person.pco_id].isdisjoint(named) and emails[person.pco_id].isdisjoint(mailed))
+    ]
+
+
+async def _shared_by_free(session: AsyncSession, owner: Owner, column: Any, keys: Collection[str]) -> set[str]:
+    """Those of the keys that a member to be had has: each looked up by itself, so that the directory's size is no
+    matter, nor whether the planner knows it."""
+    asked = func.unnest(literal(sorted(keys), ARRAY(Text))).table_valued("key").render_derived(name="asked")
+    somebody = select(literal(1)).where(*_to_be_had(owner), column == asked.c.key).limit(1).lateral()
+    return set(await session.scalars(select(asked.c.key).join(somebody, true())))
+
+
 async def free_members(
     session: AsyncSession,
     owner: Owner,
@@ -85,12 +120,7 @@ async def free_members(
     names = sorted({key for person in people for key in person.lookup_keys()})
     own_names = sorted({key for person in people for key in person.name_keys()})
     needed = rows_needed(len(people), refused)
-    free = (
-        Member.organization_id == owner["organization_id"],
-        Member.deleted_at.is_(None),
-        ~has_link(owner, MEMBER, Member, ~ended(Link)),
-        ~taken,
-    )
+    free = (*_to_be_had(owner), ~taken)
     group: dict[str, Any] = {"partition_by": (Member.name_key, Member.child, Member.birthdate)}
     named = (
         select(

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, Text, any_, delete, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page
@@ -101,7 +102,9 @@ async def _same(session: AsyncSession, organization_id: str, held: Row, body: An
 async def no_longer_held(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> None:
     """Who is known now waits for no answer any more, and keeps nobody else waiting."""
     await session.execute(
-        delete(Row).filter_by(**owner).where(Row.pco_id.in_(pco_ids), Row.state.in_(["open", "later"])),
+        delete(Row)
+        .filter_by(**owner)
+        .where(Row.pco_id == any_(literal(list(pco_ids), ARRAY(Text))), Row.state.in_(["open", "later"])),
         execution_options={"synchronize_session": False},
     )
 

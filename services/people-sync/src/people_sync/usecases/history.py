@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import insert, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page, PageQuery
@@ -15,6 +15,7 @@ from contracts.identity import UserIdentity
 from contracts.values import MEMBER
 from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
 from people_sync.storage import paging
+from people_sync.storage.effects import insert_effects
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Effect, Member
 from servicekit.errors import Conflict, NotFound
@@ -82,19 +83,18 @@ async def note(
             "cause": EDIT,
             "side": HERE,
             "kind": change.kind,
-            "record_id": change.record_id,
+            "record_id": str(change.record_id),
             "field": change.field,
             "before": change.old,
             "after": change.new,
             "by": actor.by,
             "by_user_id": actor.user_id,
             "by_name": actor.name,
-            "at": now,
+            "at": now.isoformat(),
         }
         for change in changes
     ]
-    if rows:
-        await session.execute(insert(Effect), rows)
+    await insert_effects(session, rows)
 
 
 async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> Page[HistoryEntry]:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from pco_client.errors import Unavailable
 from people_sync.domain.values import to_json, value_to_json
+from people_sync.storage.effects import insert_effects
 from people_sync.storage.links import agree
-from people_sync.storage.tables import Effect, Link, Member
+from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import answered, left_again, taken_back, writes_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.effects import noted
@@ -96,8 +96,7 @@ async def store_answer(
         # The church's choice for first matches is a rule; everything else was typed here.
         by = "rule" if rule else "platform"
         rows.append(noted(writer, MEMBER, member.id, name, replaced[name], value, side=THERE, by=by, rule=rule))
-    if rows:
-        await session.execute(insert(Effect), rows)
+    await insert_effects(session, rows)
     return link
 
 

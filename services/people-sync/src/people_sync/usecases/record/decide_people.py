@@ -6,7 +6,6 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
@@ -26,10 +25,11 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import to_json
 from people_sync.domain.writes import confirmed, person_believable_at
+from people_sync.storage.effects import insert_effects
 from people_sync.storage.links import ACTIVE, agree, base_of, has_link, kept_different, links_to
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Alias, Conflict, Creation, Remote
-from people_sync.storage.tables import Effect, Link, Member
+from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import settle, writes_of
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.effects import carried_out
@@ -142,8 +142,7 @@ async def settle_writes(
     """`settled`: links by when they were read. `effects`: what writes without an answer evidently did."""
     for read_at, link_ids in settled.items():
         await settle(session, link_ids, writer.reading(read_at))
-    if effects:
-        await session.execute(insert(Effect), effects)
+    await insert_effects(session, effects)
 
 
 async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> list[Planned]:

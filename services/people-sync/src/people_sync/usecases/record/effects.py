@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
@@ -15,9 +14,10 @@ from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.merge import Merge
 from people_sync.domain.values import value_to_json
 from people_sync.domain.writes import Write
+from people_sync.storage.effects import insert_effects
 from people_sync.storage.records import render_families, render_members
 from people_sync.storage.sync_tables import Conflict
-from people_sync.storage.tables import Effect, Family, Member
+from people_sync.storage.tables import Family, Member
 from people_sync.usecases import conflicts
 from people_sync.usecases.history import HERE, THERE
 from people_sync.usecases.record.writer import Writer
@@ -34,14 +34,13 @@ class Effects:
     families: dict[UUID, Family] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of `Effect`, inserted together: as objects they would make a statement of every number of them."""
+    """Rows of `Effect`, as `noted` makes them."""
 
 
 async def publish(session: AsyncSession, writer: Writer, effects: Effects) -> None:
     """Append the facts of all records that changed, in one call."""
     await session.flush()
-    if effects.rows:
-        await session.execute(insert(Effect), effects.rows)
+    await insert_effects(session, effects.rows)
     now = writer.now()
     facts: list[Event] = [
         MemberChanged(organization_id=writer.organization_id, version=member.version, member=member, changed_at=now)
@@ -71,20 +70,20 @@ def noted(
     by: str = "planning_center",
     rule: str | None = None,
 ) -> dict[str, Any]:
-    """A row of `Effect`, values as JSON."""
+    """A row of `Effect` as JSON."""
     return {
         "organization_id": writer.organization_id,
         "cause": writer.cause.kind,
-        "cause_id": writer.cause.id,
+        "cause_id": str(writer.cause.id),
         "kind": kind,
-        "record_id": record_id,
+        "record_id": str(record_id),
         "side": side,
         "field": name,
         "before": before,
         "after": after,
         "by": by,
         "rule": rule,
-        "at": writer.now(),
+        "at": writer.now().isoformat(),
     }
 
 

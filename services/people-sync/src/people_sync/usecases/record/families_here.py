@@ -16,7 +16,7 @@ from people_sync.domain.families import household_values
 from people_sync.domain.merge import FamilyMerge, FamilyValues, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CREATED_THERE, LINKED
-from people_sync.domain.writes import confirmed_of_family, family_believable_at
+from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.families import family_values
 from people_sync.storage.links import NOTHING_AGREED, agree, family_base_of, kept_different, tie_again
 from people_sync.storage.sync_tables import Remote
@@ -180,6 +180,7 @@ def _new_family(
     )
     session.add(family)
     effects.families[family.id] = family
+    effects.rows.append(noted(writer, FAMILY, family.id, CREATED, None, household.pco_id))
     return family
 
 

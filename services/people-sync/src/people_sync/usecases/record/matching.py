@@ -11,11 +11,11 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.domain.matching import Local, Outcome, match_people, still_matches
-from people_sync.domain.planning_center import RemotePerson, person_from_snapshot
+from people_sync.domain.matching import UNMATCHED, Local, Outcome, match_people, still_matches
+from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
 from people_sync.domain.sentences import LATER, UNDECIDED
 from people_sync.storage import remote
-from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of
+from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of, with_candidates
 from people_sync.storage.families import among
 from people_sync.storage.links import deleted_namesakes
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
@@ -44,9 +44,12 @@ async def candidates_of(
         return {}
     refused = await said_different(session, writer, [person.pco_id for person in people])
     different = [(pco_id, member) for pco_id, members in refused.items() for member in members]
-    theirs = await theirs_of(session, writer.owner, people, deleted_here)
+    outcomes: dict[str, Outcome] = {person.pco_id: UNMATCHED for person in people}
+    near = await may_be_here(session, writer, people)
+    if not near:
+        return outcomes
+    theirs = await theirs_of(session, writer.owner, [one for one in people if one.pco_id in near], deleted_here)
     emails = await sharers_of(session, writer.owner, theirs)
-    # A member whose counterpart is gone stays a candidate: somebody may have added them there again.
     planned = exists().where(
         # Whom this run would create there is still to be had: the person there may be the same.
         Change.run_id == writer.cause.id,
@@ -60,8 +63,14 @@ async def candidates_of(
     )
     match = partial(match_people, theirs, members, emails, different=different)
     if len(members) + len(theirs) < LARGE:
-        return match()
-    return await asyncio.to_thread(match)
+        return outcomes | match()
+    return outcomes | await asyncio.to_thread(match)
+
+
+async def may_be_here(session: AsyncSession, writer: Writer, people: Sequence[RemotePerson]) -> set[str]:
+    """Those of the people whom matching has to look at: of everybody else it can only say that nobody here fits."""
+    near = await with_candidates(session, writer.owner, [to_match(person) for person in people])
+    return {person.pco_id for person in near}
 
 
 async def local_of(session: AsyncSession, writer: Writer, member: Member) -> Local:

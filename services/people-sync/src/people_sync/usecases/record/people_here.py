@@ -29,7 +29,7 @@ from people_sync.domain.sentences import (
     updated,
 )
 from people_sync.domain.values import as_dict, to_json
-from people_sync.domain.writes import Write, confirmed, person_believable_at
+from people_sync.domain.writes import CREATED, Write, confirmed, person_believable_at
 from people_sync.storage.links import ACTIVE, AT_ONCE, agree, base_of, deleted_here, kept_different, tie
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
@@ -95,6 +95,7 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
                 continue
             member = _create(session, writer, change, person, row)
             effects.members[member.id] = member
+            effects.rows.append(noted(writer, MEMBER, member.id, CREATED, None, person.pco_id))
         else:
             await _known_person(session, writer, batch, change, person, row)
     await settle_writes(session, writer, batch.settled, [])

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
@@ -39,10 +38,11 @@ from people_sync.domain.writes import (
     with_written,
 )
 from people_sync.planning_center import HOUSEHOLDS, household_of
+from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import among, family_values, linked_records, pco_ids_of, people_of
 from people_sync.storage.links import agree, family_base_of, kept_different, tie
 from people_sync.storage.sync_tables import Creation
-from people_sync.storage.tables import Effect, Family, Link, LinkWrite, Member
+from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, settle, taken_back, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
@@ -290,8 +290,7 @@ async def _announce(
         link = await _locked_link(session, writer, family)
         agree(link, {**base, **fields.agreed, "members": sorted(result.agreed_members)}, writer.now())
         link.remote_hash = None
-        if mine:
-            await session.execute(insert(Effect), mine)
+        await insert_effects(session, mine)
         await settle(session, [link.id], reading)
         await announce(session, link.id, sent, writer.now())
 
@@ -329,8 +328,7 @@ async def _store_answer(session: AsyncSession, writer: Writer, family: Family, w
         for name, value in written.items()
         if name in replaced
     ]
-    if rows:
-        await session.execute(insert(Effect), rows)
+    await insert_effects(session, rows)
     return link
 
 

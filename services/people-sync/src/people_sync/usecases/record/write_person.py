@@ -43,11 +43,12 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, made_lately, person_believable_at
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
+from people_sync.storage.effects import insert_effects
 from people_sync.storage.held import waits_for_an_answer
 from people_sync.storage.links import ACTIVE, agree, base_of, kept_different
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Creation
-from people_sync.storage.tables import Effect, Link, Member
+from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import Sent, announce, note_created, settle, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
@@ -338,7 +339,7 @@ async def _settled(
 ) -> None:
     """A read that is believed tells what became of earlier writes: what is there is noted, nothing stays open."""
     if rows := carried_out(writer, MEMBER, member.id, writes, mine):
-        await session.execute(insert(Effect), rows)
+        await insert_effects(session, rows)
     await settle(session, [link.id], writer.reading(there.read_at))
 
 
@@ -375,7 +376,5 @@ async def _inactivate(writer: Writer, member: Member, link: Link) -> str:
     async with writer.transaction() as session:
         row = await session.get_one(Link, link.id, with_for_update=True)
         row.compared_version, row.remote_hash = member.version, None
-        await session.execute(
-            insert(Effect), [noted(writer, MEMBER, member.id, "active", True, False, side=THERE, by="rule")]
-        )
+        await insert_effects(session, [noted(writer, MEMBER, member.id, "active", True, False, side=THERE, by="rule")])
     return INACTIVATED_THERE

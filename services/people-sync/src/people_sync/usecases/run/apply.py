@@ -20,6 +20,7 @@ from people_sync.usecases.record.gone import end_link
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.newcomers import take_newcomers_over
 from people_sync.usecases.run.pull import is_there
 
 BATCHES: Final = {MEMBER: 500, FAMILY: 200}
@@ -30,6 +31,7 @@ _MOST_MEMBERS: Final = 1_200
 
 async def apply(context: RunContext) -> None:
     """Take over what is planned for this side: people, then families, then who is gone."""
+    await take_newcomers_over(context)
     await _batches(context, MEMBER)
     await _batches(context, FAMILY)
     await _gone(context)

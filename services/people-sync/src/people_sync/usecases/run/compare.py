@@ -7,8 +7,7 @@ exactly is decided again, by the same functions, at the moment it is applied: bo
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, Text, Uuid, cast, exists, func, literal, null, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, Text, cast, exists, func, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -22,8 +21,9 @@ from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import decide_people
 from people_sync.usecases.record.effects import Effects, publish
-from people_sync.usecases.record.planned import Here, Planned, There
-from people_sync.usecases.run.context import RunContext, add_planned
+from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.run.context import RunContext, add_planned, plan_found
+from people_sync.usecases.run.newcomers import plan_newcomers, plan_their_households
 
 BATCH: Final = 500
 COMPARED: Final = frozenset({"compared_people", "compared_households", "parts"})
@@ -33,7 +33,9 @@ COMPARED: Final = frozenset({"compared_people", "compared_households", "parts"})
 async def compare(context: RunContext) -> None:
     """Plan every difference of the run."""
     await _withdraw_conflicts(context)
+    await plan_newcomers(context)
     await _in_batches(context, "compared_people", MEMBER, decide_people)
+    await plan_their_households(context)
     await _in_batches(context, "compared_households", FAMILY, decide_households)
     for part in (_gone, _changed_here, _created_here, _deleted_here, _families_changed_here, _families_created_here):
         if part.__name__ not in context.data.get("parts", []):
@@ -77,6 +79,9 @@ async def _in_batches(
                         Remote.run_id == context.run_id,
                         Remote.pco_id > context.data.get(mark, ""),
                         or_(Remote.snapshot.is_not(None), Remote.again),
+                        ~exists().where(
+                            Change.run_id == context.run_id, Change.kind == kind, Change.pco_id == Remote.pco_id
+                        ),
                     )
                     .order_by(Remote.pco_id)
                     .limit(BATCH)
@@ -88,33 +93,6 @@ async def _in_batches(
                 context.data[mark] = staged[-1].pco_id
         if len(staged) < BATCH:
             return
-
-
-async def _plan(
-    session: AsyncSession,
-    context: RunContext,
-    kind: str,
-    found: Select[Any],
-    outcome: str,
-    *,
-    here: Here = "none",
-    there: There = "planned",
-) -> None:
-    """Plan the same for all `found` (record, Planning Center's id, name), by one statement whatever their number."""
-    row = found.subquery().columns
-    values = {
-        "organization_id": literal(context.organization_id),
-        "run_id": literal(context.run_id, Uuid),
-        "kind": literal(kind),
-        "record_id": row[0],
-        "pco_id": row[1],
-        "name": row[2],
-        "here": literal(here),
-        "there": literal(there),
-        "outcome": literal(outcome),
-    }
-    statement = insert(Change).from_select(list(values), select(*values.values()))
-    await session.execute(statement.on_conflict_do_nothing())
 
 
 _MEMBER_NAME: Final = func.trim(func.concat(Member.first_name, " ", Member.last_name))
@@ -136,12 +114,12 @@ async def _gone(session: AsyncSession, context: RunContext) -> None:
         return
     for kind, deleted_at in ((MEMBER, Member.deleted_at), (FAMILY, Family.deleted_at)):
         found = _linked(context, kind, Link.state == "missing", deleted_at.is_(None))
-        await _plan(session, context, kind, found, GONE, here="planned", there="none")
+        await plan_found(session, context, kind, found, GONE, here="planned", there="none")
 
 
 async def _changed_here(session: AsyncSession, context: RunContext) -> None:
     changed = (Link.state == "linked", Member.deleted_at.is_(None), Member.version > Link.compared_version)
-    await _plan(session, context, MEMBER, _linked(context, MEMBER, *changed), UPDATED_THERE)
+    await plan_found(session, context, MEMBER, _linked(context, MEMBER, *changed), UPDATED_THERE)
 
 
 async def _created_here(session: AsyncSession, context: RunContext) -> None:
@@ -154,7 +132,7 @@ async def _created_here(session: AsyncSession, context: RunContext) -> None:
         or_(~has_link(context.owner, MEMBER, Member), again),
         ~waits_for_an_answer(context.owner),
     )
-    await _plan(session, context, MEMBER, found, CREATED_THERE)
+    await plan_found(session, context, MEMBER, found, CREATED_THERE)
 
 
 async def _deleted_here(session: AsyncSession, context: RunContext) -> None:
@@ -165,7 +143,7 @@ async def _deleted_here(session: AsyncSession, context: RunContext) -> None:
         Member.deleted_at >= context.inactivate_since,
         Member.version > Link.compared_version,
     )
-    await _plan(session, context, MEMBER, _linked(context, MEMBER, *deleted), INACTIVATED_THERE)
+    await plan_found(session, context, MEMBER, _linked(context, MEMBER, *deleted), INACTIVATED_THERE)
 
 
 async def _families_changed_here(session: AsyncSession, context: RunContext) -> None:
@@ -206,7 +184,7 @@ async def _families_changed_here(session: AsyncSession, context: RunContext) -> 
         .values(there="planned"),
         execution_options={"synchronize_session": False},
     )
-    await _plan(session, context, FAMILY, found, UPDATED_THERE)
+    await plan_found(session, context, FAMILY, found, UPDATED_THERE)
 
 
 async def _families_created_here(session: AsyncSession, context: RunContext) -> None:
@@ -219,4 +197,4 @@ async def _families_created_here(session: AsyncSession, context: RunContext) -> 
         ~has_link(context.owner, FAMILY, Family),
         somebody,
     )
-    await _plan(session, context, FAMILY, found, CREATED_THERE)
+    await plan_found(session, context, FAMILY, found, CREATED_THERE)

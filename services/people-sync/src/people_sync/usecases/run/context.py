@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import Select, Uuid, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,7 +16,7 @@ from pco_client.client import Observation
 from people_sync.domain.progress import Pace
 from people_sync.storage import runs
 from people_sync.storage.sync_tables import Change, Run
-from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.planned import Here, Planned, There
 from people_sync.usecases.record.writer import Writer
 
 _WAIT_STEP: Final = 1.0
@@ -79,6 +80,16 @@ class RunContext(Writer):
         run = await session.get_one(Run, self.run_id)
         run.done += more
 
+    async def analyze(self, tables: str) -> None:
+        """Tell PostgreSQL's planner of rows that were written just now.
+
+        Autovacuum comes a minute later; until then the planner takes a church of any size for one row, and compares
+        everybody with everybody.
+        """
+        async with self.job.sessions.begin() as session:
+            # Another run that is at the same tables does it for both.
+            await session.execute(text(f"ANALYZE (SKIP_LOCKED) {tables}"))
+
     async def wait_until(self, until: datetime, sentence: str) -> None:
         """Wait for an instant, and say what for. Ends with StopRequested or LeaseLost as a step does."""
         if until <= self.now():
@@ -107,3 +118,34 @@ async def add_planned(session: AsyncSession, context: RunContext, rows: list[Pla
     of_run = {"organization_id": context.organization_id, "run_id": context.run_id}
     if rows:
         await session.execute(insert(Change).on_conflict_do_nothing(), [of_run | asdict(row) for row in rows])
+
+
+async def plan_found(
+    session: AsyncSession,
+    context: RunContext,
+    kind: str,
+    found: Select[Any],
+    outcome: str,
+    *,
+    here: Here = "none",
+    there: There = "planned",
+) -> int:
+    """Plan the same for all `found` (record, Planning Center's id, name), by one statement whatever their number.
+
+    Gives how many were not planned before.
+    """
+    row = found.subquery().columns
+    values = {
+        "organization_id": literal(context.organization_id),
+        "run_id": literal(context.run_id, Uuid),
+        "kind": literal(kind),
+        "record_id": row[0],
+        "pco_id": row[1],
+        "name": row[2],
+        "here": literal(here),
+        "there": literal(there),
+        "outcome": literal(outcome),
+    }
+    statement = insert(Change).from_select(list(values), select(*values.values()))
+    result: Any = await session.execute(statement.on_conflict_do_nothing())
+    return int(result.rowcount)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import delete, exists, func, select, text, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
@@ -47,6 +47,7 @@ log = structlog.get_logger(__name__)
 Phase = Callable[[RunContext], Awaitable[bool | None]]
 _WRITTEN: Final = {
     "compare": "remote, sighting, link, member, family, family_member",
+    "apply": "change",
     "push": "link, member, family, family_member",
 }
 PHASES: Final[dict[str, Phase]] = {"pull": pull, "compare": compare, "ask": ask, "apply": apply, "push": push}
@@ -212,19 +213,14 @@ async def _enter(context: RunContext, name: str) -> None:
 
 
 async def _analyze(context: RunContext, name: str) -> None:
-    """Tell PostgreSQL's planner of the rows that the phase before has written.
-
-    Autovacuum comes a minute later; until then the planner takes a church of any size for one row, and compares
-    everybody with everybody.
-    """
+    """Tell the planner of the rows that the phase before has written, if it has."""
     tables = _WRITTEN.get(name)
     if tables is None:
         return
-    async with context.job.sessions.begin() as session:
+    async with context.job.sessions() as session:
         run = await session.get_one(Run, context.run_id)
-        if run.done:
-            # Another run that is at the same tables does it for both.
-            await session.execute(text(f"ANALYZE (SKIP_LOCKED) {tables}"))
+    if run.done:
+        await context.analyze(tables)
 
 
 async def _finish(context: RunContext) -> None:

@@ -93,6 +93,7 @@ const FIELDS = {
   primary_contact: "Primary contact",
   active: "Active",
   planning_center_id: "Planning Center ID",
+  created: "Added, with the Planning Center ID",
 };
 
 /** @param {string} field */

@@ -1,0 +1,232 @@
+"""People whom nobody here can be, and their households: planned and taken over by statements for all of them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.sentences import CREATED_HERE
+from people_sync.storage.links import AT_ONCE
+from people_sync.storage.remote import Owner
+from people_sync.storage.sync_tables import Alias, Change, Creation, Remote
+from people_sync.storage.tables import Link
+
+
+def _strangers(owner: Owner, run_id: UUID, kind: str, name: ColumnElement[str]) -> Select[Any]:
+    """Whom the run met and who is not linked, as (a new id, Planning Center's id, name)."""
+    linked = exists().where(
+        Link.organization_id == Remote.organization_id,
+        Link.pco_organization_id == Remote.pco_organization_id,
+        Link.kind == Remote.kind,
+        Link.pco_id == Remote.pco_id,
+    )
+    return (
+        select(func.gen_random_uuid(), Remote.pco_id, name)
+        .where(
+            Remote.organization_id == owner["organization_id"],
+            Remote.pco_organization_id == owner["pco_organization_id"],
+            Remote.kind == kind,
+            Remote.run_id == run_id,
+            Remote.snapshot.is_not(None),
+            ~Remote.again,
+            ~linked,
+        )
+        .order_by(Remote.pco_id)
+    )
+
+
+def unlinked_people(owner: Owner, run_id: UUID) -> Select[Any]:
+    """Everybody whom the run met and who is not linked, nor merged away: they are new where nobody here is to be had
+    (`candidates.anybody_free`)."""
+    first, last = (Remote.snapshot["values"][part].astext for part in ("first_name", "last_name"))
+    name = func.coalesce(
+        func.nullif(func.trim(func.concat(first, " ", last)), ""), func.concat("Person ", Remote.pco_id)
+    )
+    merged = exists().where(
+        Alias.organization_id == Remote.organization_id,
+        Alias.pco_organization_id == Remote.pco_organization_id,
+        Alias.removed_id == Remote.pco_id,
+    )
+    return _strangers(owner, run_id, MEMBER, name).where(~merged)
+
+
+def households_of_newcomers(owner: Owner, run_id: UUID) -> Select[Any]:
+    """Households of which everybody is planned as new here: no family can be one of them."""
+    other = aliased(Remote)
+    person = (
+        func.jsonb_array_elements_text(other.snapshot["person_ids"]).table_valued("pco_id").render_derived("person")
+    )
+    new = (
+        (Change.run_id == run_id)
+        & (Change.kind == MEMBER)
+        & (Change.pco_id == person.c.pco_id)
+        & (Change.outcome == CREATED_HERE)
+    )
+    with_others = (
+        select(other.pco_id)
+        .join(person, true())
+        .outerjoin(Change, new)
+        .where(
+            other.organization_id == owner["organization_id"],
+            other.pco_organization_id == owner["pco_organization_id"],
+            other.kind == FAMILY,
+            other.run_id == run_id,
+            Change.id.is_(None),
+        )
+    )
+    somebody = func.jsonb_array_length(Remote.snapshot["person_ids"]) > 0
+    name = Remote.snapshot["name"].astext
+    return _strangers(owner, run_id, FAMILY, name).where(somebody, Remote.pco_id.not_in(with_others))
+
+
+async def any_unanswered(session: AsyncSession, owner: Owner, kind: str) -> bool:
+    """Whether somebody may be there whom we sent: an intent of this kind has no answer."""
+    sent = select(Creation.id).filter_by(**owner, kind=kind, state="sent").limit(1)
+    return await session.scalar(sent) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """One person or household that is planned as new."""
+
+    change_id: int
+    record_id: UUID
+    pco_id: str
+    snapshot: dict[str, Any]
+
+
+def _planned(owner: Owner, run_id: UUID, kind: str) -> Any:
+    return (
+        select(Change.id, Change.record_id, Change.pco_id, Remote.snapshot)
+        .join(Remote, (Remote.kind == Change.kind) & (Remote.pco_id == Change.pco_id))
+        .where(
+            Change.run_id == run_id,
+            Change.kind == kind,
+            Change.here == "planned",
+            Change.outcome == CREATED_HERE,
+            Remote.organization_id == owner["organization_id"],
+            Remote.pco_organization_id == owner["pco_organization_id"],
+            Remote.snapshot.is_not(None),
+        )
+        .order_by(Change.id)
+    )
+
+
+async def next_planned(
+    session: AsyncSession, owner: Owner, run_id: UUID, kind: str, after: int, limit: int
+) -> list[Newcomer]:
+    """Those planned as new and not taken over yet, in the order of their plans, beyond the plan `after`."""
+    rows = await session.execute(_planned(owner, run_id, kind).where(Change.id > after).limit(limit))
+    return [Newcomer(*row) for row in rows]
+
+
+async def planned_people(
+    session: AsyncSession, owner: Owner, run_id: UUID, pco_ids: Collection[str]
+) -> dict[str, Newcomer]:
+    """Of these people those who are planned as new and not taken over yet."""
+    wanted = Change.pco_id == any_(literal(list(pco_ids), ARRAY(Text)))
+    rows = await session.execute(_planned(owner, run_id, MEMBER).where(wanted))
+    found = [Newcomer(*row) for row in rows]
+    return {one.pco_id: one for one in found}
+
+
+_INSERT_MEMBERS: Final = text(
+    """
+    INSERT INTO member (
+        id, organization_id, first_name, last_name, birthdate, gender, child, email, phone, address, name_key,
+        email_key, active, version, created_at, updated_at
+    )
+    SELECT id, :organization_id, first_name, last_name, birthdate, gender, child, email, phone, address, name_key,
+        email_key, active, 1, :now, :now
+    FROM jsonb_to_recordset(:rows) AS new (
+        id uuid, first_name text, last_name text, birthdate date, gender text, child boolean, email text, phone text,
+        address jsonb, name_key text, email_key text, active boolean
+    )
+    """
+).bindparams(bindparam("rows", type_=JSONB), bindparam("now", type_=DateTime(timezone=True)))
+
+_INSERT_FAMILIES: Final = text(
+    """
+    INSERT INTO family (id, organization_id, name, name_key, primary_contact_id, version, created_at, updated_at)
+    SELECT id, :organization_id, name, name_key, primary_contact_id, 1, :now, :now
+    FROM jsonb_to_recordset(:rows) AS new (id uuid, name text, name_key text, primary_contact_id uuid)
+    """
+).bindparams(bindparam("rows", type_=JSONB), bindparam("now", type_=DateTime(timezone=True)))
+
+_INSERT_MEMBERSHIPS: Final = text(
+    """
+    INSERT INTO family_member (organization_id, family_id, member_id)
+    SELECT :organization_id, new.id, one.member_id
+    FROM jsonb_to_recordset(:rows) AS new (id uuid, members uuid[]), unnest(new.members) AS one (member_id)
+    """
+).bindparams(bindparam("rows", type_=JSONB))
+
+_INSERT_LINKS: Final = text(
+    """
+    INSERT INTO link (
+        organization_id, pco_organization_id, kind, record_id, pco_id, state, agreed, agreed_at, kept_different,
+        contacts, remote_hash, compared_version, create_again
+    )
+    SELECT r.organization_id, r.pco_organization_id, r.kind, new.record_id, r.pco_id, 'linked', new.agreed,
+        :agreed_at, '{}', coalesce(r.snapshot -> 'contacts', '{}'), r.remote_hash, 1, false
+    FROM jsonb_to_recordset(:rows) AS new (record_id uuid, pco_id text, agreed jsonb)
+    JOIN remote AS r ON r.pco_id = new.pco_id
+    WHERE r.organization_id = :organization_id AND r.pco_organization_id = :pco_organization_id AND r.kind = :kind
+    ON CONFLICT DO NOTHING
+    """
+).bindparams(bindparam("rows", type_=JSONB), bindparam("agreed_at", type_=JSONB))
+
+
+async def insert_members(session: AsyncSession, owner: Owner, rows: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Rows of `Member` as JSON, of the first version."""
+    values = {"organization_id": owner["organization_id"], "rows": rows, "now": now}
+    await session.execute(_INSERT_MEMBERS, values)
+
+
+async def insert_families(session: AsyncSession, owner: Owner, rows: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Rows of `Family` as JSON, of the first version, each with the ids of its `members`."""
+    if rows:
+        values = {"organization_id": owner["organization_id"], "rows": rows}
+        await session.execute(_INSERT_FAMILIES, values | {"now": now})
+        await session.execute(_INSERT_MEMBERSHIPS, values)
+
+
+async def insert_links(
+    session: AsyncSession, owner: Owner, kind: str, agreed: Sequence[tuple[UUID, str, dict[str, Any]]], now: datetime
+) -> bool:
+    """Link records to those they were made of, all values agreed. False if one of these is linked to another by now."""
+    if not agreed:
+        return True
+    rows = [{"record_id": str(id_), "pco_id": pco_id, "agreed": values} for id_, pco_id, values in agreed]
+    result: Any = await session.execute(
+        _INSERT_LINKS, {**owner, "kind": kind, "rows": rows, "agreed_at": {AT_ONCE: now.isoformat()}}
+    )
+    return int(result.rowcount) == len(rows)
+
+
+async def note_done(session: AsyncSession, changes: Collection[int]) -> None:
+    """These plans were carried out here."""
+    done = update(Change).where(Change.id == any_(literal(list(changes), ARRAY(BigInteger)))).values(here="done")
+    await session.execute(done.execution_options(synchronize_session=False))
