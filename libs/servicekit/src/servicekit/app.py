@@ -21,7 +21,7 @@ from servicekit import consumers, db, health, inbox, jobs, outbox
 from servicekit.auth import Verifier
 from servicekit.clock import Clock, SystemClock
 from servicekit.http import Edge, add_error_handlers
-from servicekit.job_worker import Claimer, JobWorker
+from servicekit.job_worker import Claimer, JobWorker, Polls
 from servicekit.kafka import Subscription
 from servicekit.logging import setup_logging
 from servicekit.loops import Loop, Supervisor
@@ -163,10 +163,11 @@ class _Process:
             health_.probe("subscribers", group.check)
             self._work.start(group.NAME, group.run)
         for worker in self._workers:
+            polls = Polls()
             for number in range(worker.concurrency):
                 name = f"{worker.kind}.{number}"
                 wake, beat = runtime.listener.wake(jobs.CHANNEL), partial(health_.beat, name)
-                self._work.start(name, Claimer(worker, runtime.sessions, resources, wake, beat).step)
+                self._work.start(name, Claimer(worker, runtime.sessions, resources, wake, beat, polls).step)
         for loop in self._loops:
             step = partial(loop.run, runtime, resources)
             self._work.start(loop.name, step, every=loop.every, longest_round=loop.longest_round)

@@ -193,10 +193,27 @@ class JobContext:
                 self.check()
 
 
+class Polls:
+    """Spreads the polls of a worker's idle slots: together they look once in POLL_SECONDS, however many they are."""
+
+    def __init__(self) -> None:
+        self._next = -math.inf
+
+    def wait(self) -> float:
+        """Seconds until a slot that has found nothing looks again."""
+        now = elapsed()
+        self._next = max(now, self._next) + POLL_SECONDS
+        return self._next - now
+
+    def rung(self) -> None:
+        """The doorbell woke all of them."""
+        self._next = -math.inf
+
+
 def _due(kind: str) -> ColumnElement[bool]:
     """Queued, due again, or left behind by a dead worker."""
     return (JOB.c.kind == kind) & or_(
-        JOB.c.state.in_(["queued", "waiting"]) & (JOB.c.run_after <= _now),
+        or_(JOB.c.state == "queued", JOB.c.state == "waiting") & (JOB.c.run_after <= _now),
         (JOB.c.state == "running") & (JOB.c.lease_until < _now),
     )
 
@@ -207,55 +224,68 @@ def _waits_for(kind: str) -> Select[bool]:
     return select(exists().where(_due(kind), since < _in(-2 * POLL_SECONDS)))
 
 
+def _claiming(worker: JobWorker, owner: str) -> Any:
+    candidate = (
+        select(JOB.c.id)
+        .where(_due(worker.kind))
+        .order_by(JOB.c.updated_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    return (
+        update(JOB)
+        .where(JOB.c.id == candidate)
+        .values(
+            state="running",
+            lease_owner=owner,
+            lease_until=_in(worker.lease_seconds),
+            fence=JOB.c.fence + 1,
+            attempts=JOB.c.attempts + 1,
+            updated_at=_now,
+        )
+        .returning(*JOB.c)
+    )
+
+
 class Claimer:
     """Claims and runs one job at a time; a process has `concurrency` of them per worker."""
 
     def __init__(
-        self, worker: JobWorker, sessions: Sessions, resources: Any, wake: Wake, beat: Callable[[], None]
+        self,
+        worker: JobWorker,
+        sessions: Sessions,
+        resources: Any,
+        wake: Wake,
+        beat: Callable[[], None],
+        polls: Polls | None = None,
     ) -> None:
+        """polls: shared by the slots of one worker."""
         self._worker = worker
         self._sessions = sessions
         self._resources = resources
         self._wake = wake
         self._beat = beat
+        self._polls = polls or Polls()
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        # Made once: it is asked every second for as long as the process lives.
+        self._claiming = _claiming(worker, self._owner)
 
     async def step(self) -> None:
-        """Run one job if there is one, else sleep until the doorbell rings or a second has passed."""
+        """Run one job if there is one, else sleep until the doorbell rings or it is this slot's turn to look."""
         self._wake.clear()
         job = await self._claim()
         if job is None:
-            await self._wake.wait(POLL_SECONDS)
+            if await self._wake.wait(self._polls.wait()):
+                self._polls.rung()
         else:
             await self._work(job)
 
     async def _claim(self) -> JobContext | None:
         """The job whose organization has waited longest."""
         asked = elapsed()
-        candidate = (
-            select(JOB.c.id)
-            .where(_due(self._worker.kind))
-            .order_by(JOB.c.updated_at)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
         async with self._sessions.begin() as session:
-            row = (
-                await session.execute(
-                    update(JOB)
-                    .where(JOB.c.id == candidate)
-                    .values(
-                        state="running",
-                        lease_owner=self._owner,
-                        lease_until=_in(self._worker.lease_seconds),
-                        fence=JOB.c.fence + 1,
-                        attempts=JOB.c.attempts + 1,
-                        updated_at=_now,
-                    )
-                    .returning(*JOB.c)
-                )
-            ).one_or_none()
+            row = (await session.execute(self._claiming)).one_or_none()
         if row is None:
             return None
         self._attempts, self._correlation_id = row.attempts, row.correlation_id

@@ -21,10 +21,11 @@ class Wake:
         """Forget earlier rings: call before looking for work, so that none is missed after."""
         self._event.clear()
 
-    async def wait(self, seconds: float) -> None:
-        """Return at the first ring, or after `seconds`."""
+    async def wait(self, seconds: float) -> bool:
+        """Return at the first ring (true), or after `seconds`."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            return await asyncio.wait_for(self._event.wait(), seconds)
+        return False
 
 
 class Listener:
