@@ -6,6 +6,7 @@ churches use as a placeholder leads to one church's people.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
@@ -44,42 +45,50 @@ Owner = Mapping[str, str]
 """`organization_id` and `pco_organization_id`."""
 
 
-def person_row(owner: Owner, person: RemotePerson | Unread) -> dict[str, Any]:
+def person_row(owner: Owner, person: RemotePerson | Unread, fingerprint: bytes | None = None) -> dict[str, Any]:
     """A person as read, or why the answer does not say everything."""
     if isinstance(person, Unread):
         return _unread_row(MEMBER, person)
     emails, names = email_keys(person), sorted(to_match(person).name_keys())
     keys = [lookup_key(owner, "email", one) for one in emails] + [lookup_key(owner, "name", one) for one in names]
-    return _row(MEMBER, person.pco_id, person.to_json(), person.hash) | {
+    return _row(MEMBER, person.pco_id, person.to_json(), person.hash, fingerprint) | {
         "email_keys": emails,
         "name_keys": names,
         "keys": sorted(set(keys)),
     }
 
 
-def household_row(household: RemoteHousehold | Unread) -> dict[str, Any]:
+def household_row(household: RemoteHousehold | Unread, fingerprint: bytes | None = None) -> dict[str, Any]:
     """A household as read, or why the answer does not say everything."""
     if isinstance(household, Unread):
         return _unread_row(FAMILY, household)
-    return _row(FAMILY, household.pco_id, household.to_json(), household.hash)
+    return _row(FAMILY, household.pco_id, household.to_json(), household.hash, fingerprint)
 
 
 def _unread_row(kind: str, unread: Unread) -> dict[str, Any]:
     said = {"name": unread.name, "sentence": unread.sentence}
-    return _row(kind, unread.pco_id, None, None) | {"unread": said}
+    return _row(kind, unread.pco_id, None, None, None) | {"unread": said}
 
 
-def _row(kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash: bytes | None) -> dict[str, Any]:
+def _row(
+    kind: str, pco_id: str, snapshot: dict[str, Any] | None, remote_hash: bytes | None, fingerprint: bytes | None
+) -> dict[str, Any]:
     return {
         "kind": kind,
         "pco_id": pco_id,
         "snapshot": snapshot,
-        "remote_hash": None if remote_hash is None else f"\\x{remote_hash.hex()}",
+        "remote_hash": _hex(remote_hash),
+        "fingerprint": _hex(fingerprint),
         "email_keys": (),
         "name_keys": (),
         "keys": (),
         "unread": None,
     }
+
+
+def _hex(value: bytes | None) -> str | None:
+    """A bytea inside JSON."""
+    return None if value is None else f"\\x{value.hex()}"
 
 
 def lookup_key(owner: Owner, what: str, value: str) -> int:
@@ -91,18 +100,19 @@ def lookup_key(owner: Owner, what: str, value: str) -> int:
 _PUT: Final = text(
     """
     INSERT INTO remote AS known (
-        organization_id, pco_organization_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, keys,
-        read_at, again, unread, run_id
+        organization_id, pco_organization_id, kind, pco_id, snapshot, remote_hash, fingerprint, email_keys, name_keys,
+        keys, read_at, again, unread, run_id
     )
-    SELECT :organization_id, :pco_organization_id, kind, pco_id, snapshot, remote_hash, email_keys, name_keys, keys,
-        :read_at, snapshot IS NULL, unread, :run_id
+    SELECT :organization_id, :pco_organization_id, kind, pco_id, snapshot, remote_hash, fingerprint, email_keys,
+        name_keys, keys, :read_at, snapshot IS NULL, unread, :run_id
     FROM jsonb_to_recordset(:rows) AS page (
-        kind text, pco_id text, snapshot jsonb, remote_hash bytea, email_keys text[], name_keys text[],
-        keys bigint[], unread jsonb
+        kind text, pco_id text, snapshot jsonb, remote_hash bytea, fingerprint bytea, email_keys text[],
+        name_keys text[], keys bigint[], unread jsonb
     )
     ON CONFLICT (organization_id, pco_organization_id, kind, pco_id) DO UPDATE SET
         snapshot = coalesce(excluded.snapshot, known.snapshot),
         remote_hash = coalesce(excluded.remote_hash, known.remote_hash),
+        fingerprint = excluded.fingerprint,
         email_keys = CASE WHEN excluded.snapshot IS NULL THEN known.email_keys ELSE excluded.email_keys END,
         name_keys = CASE WHEN excluded.snapshot IS NULL THEN known.name_keys ELSE excluded.name_keys END,
         keys = CASE WHEN excluded.snapshot IS NULL THEN known.keys ELSE excluded.keys END,
@@ -143,12 +153,20 @@ def sighted(run_id: UUID, kind: str, pco_id: Any) -> Exists:
     return exists().where(seen.c.pco_id == pco_id)
 
 
-async def compared_hashes(
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A record as it was when last compared."""
+
+    remote_hash: bytes | None
+    fingerprint: bytes | None
+
+
+async def compared(
     session: AsyncSession, owner: Owner, people: Iterable[str], households: Iterable[str]
-) -> dict[tuple[str, str], bytes | None]:
-    """Of the records as they were when last compared, by kind and id; those that the mirror has as well."""
+) -> dict[tuple[str, str], Compared]:
+    """By kind and id, those that the mirror has as they were when last compared, and read completely."""
     found = await session.execute(
-        select(Link.kind, Link.pco_id, Link.remote_hash)
+        select(Link.kind, Link.pco_id, Link.remote_hash, Remote.fingerprint)
         .join(
             Remote,
             (Remote.organization_id == Link.organization_id)
@@ -158,6 +176,7 @@ async def compared_hashes(
         )
         .where(
             Remote.remote_hash == Link.remote_hash,
+            ~Remote.again,
             Link.missing_since.is_(None),
             Link.organization_id == owner["organization_id"],
             Link.pco_organization_id == owner["pco_organization_id"],
@@ -168,7 +187,29 @@ async def compared_hashes(
             ),
         )
     )
-    return {(kind, pco_id): remote_hash for kind, pco_id, remote_hash in found.tuples()}
+    return {(kind, pco_id): Compared(*values) for kind, pco_id, *values in found.tuples()}
+
+
+_NOTE_FINGERPRINTS: Final = text(
+    """
+    UPDATE remote SET fingerprint = page.fingerprint
+    FROM jsonb_to_recordset(:rows) AS page (kind text, pco_id text, fingerprint bytea)
+    WHERE remote.organization_id = :organization_id AND remote.pco_organization_id = :pco_organization_id
+        AND remote.kind = page.kind AND remote.pco_id = page.pco_id
+    """
+).bindparams(bindparam("rows", type_=JSONB))
+
+
+async def note_fingerprints(
+    session: AsyncSession, owner: Owner, fingerprints: Mapping[tuple[str, str], bytes | None]
+) -> None:
+    """These records came in another form and say the same, by kind and id."""
+    rows = [
+        {"kind": kind, "pco_id": pco_id, "fingerprint": _hex(fingerprint)}
+        for (kind, pco_id), fingerprint in fingerprints.items()
+    ]
+    if rows:
+        await session.execute(_NOTE_FINGERPRINTS, {**owner, "rows": rows})
 
 
 def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[bool]:

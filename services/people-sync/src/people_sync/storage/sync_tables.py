@@ -77,6 +77,8 @@ class Remote(Base):
     """As read, until both sides agree on it: then the link has the values."""
     remote_hash: Mapped[bytes | None]
     """None if nothing complete was ever read."""
+    fingerprint: Mapped[bytes | None]
+    """Of the answer that `remote_hash` was read from (`planning_center.fingerprint_of`), where it came in a page."""
     email_keys: Mapped[list[str]] = mapped_column(default=list)
     """Of a person: to see how many share an email."""
     name_keys: Mapped[list[str]] = mapped_column(default=list)

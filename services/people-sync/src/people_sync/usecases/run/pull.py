@@ -5,8 +5,9 @@ cursor, by each of the collections, since a change of a contact or a household n
 `updated_at`. What a page lacks because `include` lags behind is read again by itself.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
@@ -20,7 +21,7 @@ from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
-from pco_client.walk import PER_PAGE, STEP, walk_all, walk_newest_first, walk_since
+from pco_client.walk import PER_PAGE, STEP, WalkedPage, walk_all, walk_newest_first, walk_since
 from people_sync.domain.planning_center import RemoteHousehold, Unread
 from people_sync.domain.sentences import WAITING_FOR_MERGERS
 from people_sync.planning_center import (
@@ -28,6 +29,7 @@ from people_sync.planning_center import (
     HOUSEHOLDS,
     INCLUDE,
     PEOPLE,
+    fingerprint_of,
     household_of,
     latest,
     newest_person,
@@ -45,6 +47,8 @@ from people_sync.usecases.run.context import RunContext, add_planned
 _BATCH: Final = 100
 _READ_AHEAD: Final = 16
 """Pages of a full walk that are read while others are looked at."""
+_TOGETHER: Final = 5
+"""Pages in one transaction at most."""
 
 
 async def pull(context: RunContext) -> None:
@@ -83,10 +87,28 @@ async def _everybody(context: RunContext) -> None:
     ) as pages:
         # A page may have been read while as many before it were looked at.
         asked = deque([context.now()], maxlen=_READ_AHEAD + 1)
-        async for page in pages:
-            context.data["people"] = page.position
-            await _put_page(context, page.rows, page.included, asked[0], total=page.total_count)
-            asked.append(context.now())
+        async for group in _together(pages):
+            context.data["people"] = group[-1].position
+            await _put_pages(context, group, asked[0])
+            asked.extend([context.now()] * len(group))
+
+
+async def _together(pages: AsyncIterator[WalkedPage]) -> AsyncIterator[list[WalkedPage]]:
+    """Pages in groups: those that came while the ones before were looked at make one transaction."""
+    coming = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await coming) is not None:
+            group = [page]
+            coming = asyncio.ensure_future(anext(pages, None))
+            await asyncio.sleep(0)  # one turn of the loop, in which a page that is there is handed over
+            while len(group) < _TOGETHER and coming.done() and not coming.exception() and (more := coming.result()):
+                group.append(more)
+                coming = asyncio.ensure_future(anext(pages, None))
+                await asyncio.sleep(0)
+            yield group
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
 async def _changed(context: RunContext) -> None:
@@ -285,30 +307,33 @@ async def read_person(context: RunContext, pco_id: str, data: dict[str, Any] | N
         await remote.met(session, context.run_id, FAMILY, [one.pco_id for one in households])
 
 
-async def _put_page(
-    context: RunContext, rows: list[Resource], included: Included, read_at: datetime, *, total: int | None
-) -> None:
+async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: datetime) -> None:
     """Store people, and the households that came with them: those that are not as they were when last compared."""
-    people = {person.pco_id: person for person in (person_of(row, included) for row in rows)}
-    households = {one.pco_id: one for one in _households(included)}
-    progress: dict[str, Any] = {"done": Run.done + len(rows)}
-    if total is not None:
-        progress["total"] = total
+    came: dict[tuple[str, str], tuple[Resource, Included]] = {}
+    for page in pages:
+        came |= {(MEMBER, row.id): (row, page.included) for row in page.rows}
+        came |= {(FAMILY, row.id): (row, page.included) for row in page.included if row.type == "Household"}
+    ids = {kind: [pco_id for one, pco_id in came if one == kind] for kind in (MEMBER, FAMILY)}
+    progress = {"done": Run.done + sum(len(page.rows) for page in pages), "total": pages[-1].total_count}
     async with context.step(**progress) as session:
-        known = await remote.compared_hashes(session, context.owner, people, households)
-        changed = [
-            remote.person_row(context.owner, person)
-            for pco_id, person in people.items()
-            if isinstance(person, Unread) or known.get((MEMBER, pco_id)) != person.hash
-        ]
-        changed += [
-            remote.household_row(household)
-            for pco_id, household in households.items()
-            if isinstance(household, Unread) or known.get((FAMILY, pco_id)) != household.hash
-        ]
+        known = await remote.compared(session, context.owner, ids[MEMBER], ids[FAMILY])
+        changed: list[dict[str, Any]] = []
+        same: dict[tuple[str, str], bytes | None] = {}
+        for key, (row, included) in came.items():
+            fingerprint, before = fingerprint_of(row, included), known.get(key)
+            if before and fingerprint and before.fingerprint == fingerprint:
+                continue
+            one = person_of(row, included) if key[0] == MEMBER else household_of(row)
+            if before and not isinstance(one, Unread) and before.remote_hash == one.hash:
+                same[key] = fingerprint
+            elif isinstance(one, RemoteHousehold) or (isinstance(one, Unread) and key[0] == FAMILY):
+                changed.append(remote.household_row(one, fingerprint))
+            else:
+                changed.append(remote.person_row(context.owner, one, fingerprint))
         await remote.put(session, context.owner, changed, read_at, context.run_id)
-        await remote.met(session, context.run_id, MEMBER, people.keys())
-        await remote.met(session, context.run_id, FAMILY, households.keys())
+        await remote.note_fingerprints(session, context.owner, same)
+        for kind in (MEMBER, FAMILY):
+            await remote.met(session, context.run_id, kind, ids[kind])
 
 
 def _households(included: Included) -> Iterable[RemoteHousehold | Unread]:

@@ -1,0 +1,14 @@
+"""What an answer looked like when it was last read, so that an unchanged record need not be read again."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Without a fingerprint a record is read once, and has one then."""
+    op.add_column("remote", sa.Column("fingerprint", sa.LargeBinary))
