@@ -112,7 +112,7 @@ async def test_every_page_fails_for_long_in_every_way(stage: Stage) -> None:
 
 async def stored_pages(site: Site, run_id: str) -> set[int]:
     """Offsets of the pages that the run keeps. One that was under way when it began to wait is not among them."""
-    query = "SELECT checkpoint -> 'people' -> 'ranges' FROM job WHERE id::text = $1"
+    query = "SELECT checkpoint -> 'pulled' -> 'position' -> 'ranges' FROM job WHERE id::text = $1"
     ranges = await site.database.value(query, run_id) or []
     return {STEP * number for start, end, *_ in ranges for number in range(start, end + 1)}
 

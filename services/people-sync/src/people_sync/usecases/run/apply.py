@@ -5,12 +5,12 @@ from dataclasses import fields
 from itertools import accumulate
 from typing import Final
 
-from sqlalchemy import Text, any_, func, literal, select
+from sqlalchemy import ColumnElement, Text, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import GONE, LATER
+from people_sync.domain.sentences import CREATED_HERE, GONE, LATER
 from people_sync.storage import remote
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.usecases.held import no_longer_held
@@ -30,7 +30,11 @@ _MOST_MEMBERS: Final = 1_200
 
 
 async def apply(context: RunContext) -> None:
-    """Take over what is planned for this side: people, then families, then who is gone."""
+    """Take over what is planned for this side: people, then families, then who is gone.
+
+    Who is here already before who is new: of those it may turn out meanwhile that they are not.
+    """
+    await _batches(context, MEMBER, Change.outcome != CREATED_HERE)
     await take_newcomers_over(context)
     await _batches(context, MEMBER)
     await _batches(context, FAMILY)
@@ -38,7 +42,7 @@ async def apply(context: RunContext) -> None:
     await _held_and_gone(context)
 
 
-async def _batches(context: RunContext, kind: str) -> None:
+async def _batches(context: RunContext, kind: str, *where: ColumnElement[bool]) -> None:
     take_over = take_people_over if kind == MEMBER else take_families_over
     while True:
         async with context.step() as session:
@@ -50,6 +54,7 @@ async def _batches(context: RunContext, kind: str) -> None:
                         Change.kind == kind,
                         Change.here == "planned",
                         Change.outcome != GONE,
+                        *where,
                     )
                     .order_by(Change.id)
                     .limit(BATCHES[kind])

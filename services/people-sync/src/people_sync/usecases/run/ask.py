@@ -64,7 +64,7 @@ async def ask(context: RunContext) -> bool:
             session,
             SyncRunProgressed(organization_id=context.organization_id, version=run.version, run=runs.render(run)),
         )
-        await context.job.wait(session, context.data)
+        await context.job.wait(session, context.checkpoint.to_json())
     return False
 
 
@@ -152,7 +152,7 @@ async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion 
 
 async def _grew(session: AsyncSession, context: RunContext) -> bool:
     """Whether there is a change that no answer covers: one that was not shown when the question was answered."""
-    if "threshold" not in context.data.get("answers", {}):
+    if "threshold" not in context.answers:
         return True
     shown = exists().where(
         Shown.run_id == Change.run_id, Shown.kind == Change.kind, Shown.key == _KEY, Shown.outcome == Change.outcome

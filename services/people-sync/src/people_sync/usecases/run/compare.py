@@ -26,22 +26,20 @@ from people_sync.usecases.run.context import RunContext, add_planned, plan_found
 from people_sync.usecases.run.newcomers import plan_newcomers, plan_their_households
 
 BATCH: Final = 500
-COMPARED: Final = frozenset({"compared_people", "compared_households", "parts"})
-"""What of the checkpoint says how far the comparison is."""
 
 
 async def compare(context: RunContext) -> None:
     """Plan every difference of the run."""
     await _withdraw_conflicts(context)
     await plan_newcomers(context)
-    await _in_batches(context, "compared_people", MEMBER, decide_people)
+    await _in_batches(context, MEMBER, decide_people)
     await plan_their_households(context)
-    await _in_batches(context, "compared_households", FAMILY, decide_households)
+    await _in_batches(context, FAMILY, decide_households)
     for part in (_gone, _changed_here, _created_here, _deleted_here, _families_changed_here, _families_created_here):
-        if part.__name__ not in context.data.get("parts", []):
+        if part.__name__ not in context.checkpoint.compared.parts:
             async with context.step() as session:
                 await part(session, context)
-                context.data["parts"] = [*context.data.get("parts", []), part.__name__]
+                context.checkpoint.compared.parts.append(part.__name__)
 
 
 async def _withdraw_conflicts(context: RunContext) -> None:
@@ -64,11 +62,11 @@ async def _withdraw_conflicts(context: RunContext) -> None:
 
 async def _in_batches(
     context: RunContext,
-    mark: str,
     kind: str,
     decide: Callable[[AsyncSession, RunContext, Sequence[Remote]], Awaitable[list[Planned]]],
 ) -> None:
     """Go through the records that had changed, in a stable order, a transaction for each batch."""
+    mark, compared = "people" if kind == MEMBER else "households", context.checkpoint.compared
     while True:
         async with context.step() as session:
             staged = (
@@ -77,7 +75,7 @@ async def _in_batches(
                     .filter_by(**context.owner, kind=kind)
                     .where(
                         Remote.run_id == context.run_id,
-                        Remote.pco_id > context.data.get(mark, ""),
+                        Remote.pco_id > getattr(compared, mark),
                         or_(Remote.snapshot.is_not(None), Remote.again),
                         ~exists().where(
                             Change.run_id == context.run_id, Change.kind == kind, Change.pco_id == Remote.pco_id
@@ -90,7 +88,7 @@ async def _in_batches(
             if staged:
                 await add_planned(session, context, await decide(session, context, staged))
                 await context.advance(session, len(staged))
-                context.data[mark] = staged[-1].pco_id
+                setattr(compared, mark, staged[-1].pco_id)
         if len(staged) < BATCH:
             return
 

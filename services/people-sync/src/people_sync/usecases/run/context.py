@@ -1,7 +1,7 @@
 """What every phase of a run works with."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -18,6 +18,7 @@ from people_sync.storage import runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases.record.planned import Here, Planned, There
 from people_sync.usecases.record.writer import Writer
+from people_sync.usecases.run.checkpoint import Checkpoint
 
 _WAIT_STEP: Final = 1.0
 
@@ -57,8 +58,9 @@ class RunContext(Writer):
     """Whether a complete pull has filled the mirror."""
     caught_up_at: datetime | None = None
     """When this process looked last for people who were added there since the pull."""
-    data: dict[str, Any] = field(default_factory=dict)
-    """The checkpoint: what the phases have behind them."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """By question, what an administrator has answered."""
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
     @asynccontextmanager
     async def step(self, **progress: Any) -> AsyncIterator[AsyncSession]:
@@ -70,9 +72,9 @@ class RunContext(Writer):
         async with self.transaction() as session:
             yield session
             requests = self.requests.take()
-            self.data["waits"] = 0
+            self.checkpoint.waits = 0
             await runs.change(session, self.run_id, requests=Run.requests + requests, **progress)
-            await self.job.checkpoint(session, self.data)
+            await self.job.checkpoint(session, self.checkpoint.to_json())
         self.job.stop_if_requested()
 
     async def advance(self, session: AsyncSession, more: int) -> None:

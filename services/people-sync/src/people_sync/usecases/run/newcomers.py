@@ -48,10 +48,10 @@ class _Linked(Exception):
 
 async def plan_newcomers(context: RunContext) -> None:
     """Plan who is new here without looking at each, where that is certain: nobody here is to be had."""
-    if "newcomers" in context.data.get("parts", []):
+    if "newcomers" in context.checkpoint.compared.parts:
         return
     async with context.step() as session:
-        context.data["parts"] = [*context.data.get("parts", []), "newcomers"]
+        context.checkpoint.compared.parts.append("newcomers")
         certain = not (
             await anybody_free(session, context.owner) or await newcomers.any_unanswered(session, context.owner, MEMBER)
         )
@@ -64,10 +64,10 @@ async def plan_newcomers(context: RunContext) -> None:
 
 async def plan_their_households(context: RunContext) -> None:
     """Plan the households as new of which everybody is, once all people are planned."""
-    if "their_households" in context.data.get("parts", []):
+    if "their_households" in context.checkpoint.compared.parts:
         return
     async with context.step() as session:
-        context.data["parts"] = [*context.data.get("parts", []), "their_households"]
+        context.checkpoint.compared.parts.append("their_households")
         if not await newcomers.any_unanswered(session, context.owner, FAMILY):
             found = newcomers.households_of_newcomers(context.owner, context.run_id)
             await plan_found(session, context, FAMILY, found, CREATED_HERE, here="planned", there="none")

@@ -76,19 +76,20 @@ async def pull(context: RunContext) -> None:
 
 
 async def _everybody(context: RunContext) -> None:
-    position = context.data.get("people")
+    checkpoint = context.checkpoint
+    position = checkpoint.pulled.position
     if position and position["complete"]:
         return
-    if position is None and "cursor" not in context.data:
+    if position is None and checkpoint.cursor is None:
         # The newest change before the first page, not after the last: an early page does not show later edits.
-        context.data["cursor"] = latest((await newest_person(context.pco)).data)
+        checkpoint.cursor = latest((await newest_person(context.pco)).data)
     async with aclosing(
         walk_all(context.pco, PEOPLE, include=INCLUDE, fields=FIELDS, parallel=_READ_AHEAD, resume=position)
     ) as pages:
         # A page may have been read while as many before it were looked at.
         asked = deque([context.now()], maxlen=_READ_AHEAD + 1)
         async for group in _together(pages):
-            context.data["people"] = group[-1].position
+            checkpoint.pulled.position = group[-1].position
             await _put_pages(context, group, asked[0])
             asked.extend([context.now()] * len(group))
 
@@ -113,7 +114,8 @@ async def _together(pages: AsyncIterator[WalkedPage]) -> AsyncIterator[list[Walk
 
 async def _changed(context: RunContext) -> None:
     """Collect who is concerned, then read each of them; everybody, where that takes fewer requests."""
-    if "concerned" not in context.data:
+    pulled = context.checkpoint.pulled
+    if pulled.concerned is None:
         people, households = await _concerned(context)
         concerned = len(people) + len(households)
         # Who else has an email is known once everybody was read.
@@ -121,28 +123,23 @@ async def _changed(context: RunContext) -> None:
         if everybody:
             people, households = set(), set()
         async with context.step(done=0, total=len(people) + len(households)):
-            context.data |= {
-                "everybody": everybody,
-                "concerned": sorted(people, key=int),
-                "households": sorted(households, key=int),
-            }
-    if context.data["everybody"]:
+            pulled.everybody = everybody
+            pulled.concerned, pulled.households = sorted(people, key=int), sorted(households, key=int)
+    if pulled.everybody:
         await _everybody(context)
         async with context.step() as session:
             connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
             connection.mirrored = True
-    while context.data["concerned"]:
-        first, *others = context.data["concerned"]
-        await read_person(context, first, {"concerned": others})
-    while context.data["households"]:
-        first, *others = context.data["households"]
-        await _read_household(context, first, {"households": others})
+    while pulled.concerned:
+        await read_person(context, pulled.concerned[0])
+    while pulled.households:
+        await _read_household(context, pulled.households[0])
 
 
-async def _read_household(context: RunContext, pco_id: str, data: dict[str, Any]) -> None:
+async def _read_household(context: RunContext, pco_id: str) -> None:
     found = await read(context, FAMILY, pco_id)
     async with context.step() as session:
-        context.data |= data
+        context.checkpoint.pulled.households.remove(pco_id)
         if found.document is not None:  # gone is decided by full runs alone
             await store(session, context, found, run_id=context.run_id)
 
@@ -191,7 +188,7 @@ async def _left_a_household(context: RunContext) -> list[str]:
 async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
     since = context.since
     assert since is not None
-    people, cursor = set(await _open_ends(context)), context.data.get("cursor")
+    people, cursor = set(await _open_ends(context)), context.checkpoint.cursor
     async for page in walk_since(context.pco, PEOPLE, since):
         people |= {row.id for row in page.rows}
         cursor = latest(page.rows, cursor)
@@ -203,7 +200,7 @@ async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
     households = set(await _open_households(context))
     async for page in walk_since(context.pco, "/people/v2/households", since):
         households |= {row.id for row in page.rows}
-    context.data["cursor"] = cursor
+    context.checkpoint.cursor = cursor
     return people, households
 
 
@@ -282,21 +279,24 @@ async def _incomplete(context: RunContext) -> None:
                 .where(
                     Remote.run_id == context.run_id,
                     Remote.again,
-                    Remote.pco_id > context.data.get("read_again", ""),
+                    Remote.pco_id > context.checkpoint.pulled.read_again,
                 )
                 .order_by(Remote.pco_id)
                 .limit(1)
             )
         if pco_id is None:
             return
-        await read_person(context, pco_id, {"read_again": pco_id})
+        await read_person(context, pco_id, again=True)
 
 
-async def read_person(context: RunContext, pco_id: str, data: dict[str, Any] | None = None) -> None:
+async def read_person(context: RunContext, pco_id: str, *, again: bool = False) -> None:
     """Read one person by a request of its own. A 404 stores nothing: gone is decided elsewhere."""
     found = await read(context, MEMBER, pco_id)
     async with context.step() as session:
-        context.data |= data or {}
+        if again:
+            context.checkpoint.pulled.read_again = pco_id
+        elif pco_id in (concerned := context.checkpoint.pulled.concerned or []):
+            concerned.remove(pco_id)
         if found.document is None:
             await remote.not_shown(session, context.owner, MEMBER, [pco_id])
             return
@@ -349,19 +349,20 @@ async def _missing(context: RunContext) -> None:
     Whoever is gone may have been added there again as somebody new. Not those made so lately that the pull may have
     been too early to meet them.
     """
-    if "missing" not in context.data:
+    pulled = context.checkpoint.pulled
+    if pulled.missing is None:
         async with context.step() as session:
             began = (await session.get_one(Run, context.run_id)).started_at or context.now()
             await remote.forget_strangers_not_met(session, context.owner, context.run_id, began)
             connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
             connection.mirrored = True
-            context.data |= {"missing": ["", ""], "began": began.isoformat()}
+            pulled.missing, pulled.began = ("", ""), began.isoformat()
     while batch := await _not_met(context):
         for kind, pco_id in batch:
             found = await read(context, kind, pco_id)
             there = found.document is not None
             async with context.step() as session:
-                context.data["missing"] = [kind, pco_id]
+                pulled.missing = (kind, pco_id)
                 link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
                 for row in await session.scalars(link):
                     row.missing_since = None if there else row.missing_since or context.now()
@@ -373,7 +374,7 @@ async def _missing(context: RunContext) -> None:
 
 async def _note_missing(context: RunContext) -> None:
     """The log of mergers was read late enough: who is missing and not in it is to be had by somebody else."""
-    began = datetime.fromisoformat(context.data["began"])
+    began = _began(context)
     async with context.step() as session:
         await session.execute(
             update(Link)
@@ -386,14 +387,14 @@ async def _note_missing(context: RunContext) -> None:
 
 async def _not_met(context: RunContext) -> list[tuple[str, str]]:
     """The next linked records, by kind and Planning Center's id, that the run has not met or asked for."""
-    began = datetime.fromisoformat(context.data["began"])
+    began, missing = _began(context), context.checkpoint.pulled.missing or ("", "")
     async with context.job.sessions() as session:
         rows = await session.execute(
             select(Link.kind, Link.pco_id)
             .filter_by(**context.owner)
             .where(
                 Link.state != "gone",
-                func.row(Link.kind, Link.pco_id) > func.row(*context.data["missing"]),
+                func.row(Link.kind, Link.pco_id) > func.row(*missing),
                 ~written_since(began - context.resources.horizon),
                 or_(
                     (Link.kind == MEMBER) & ~remote.sighted(context.run_id, MEMBER, Link.pco_id),
@@ -404,6 +405,12 @@ async def _not_met(context: RunContext) -> list[tuple[str, str]]:
             .limit(_BATCH)
         )
         return [(kind, pco_id) for kind, pco_id in rows.tuples()]
+
+
+def _began(context: RunContext) -> datetime:
+    began = context.checkpoint.pulled.began
+    assert began is not None  # set before anything is looked for
+    return datetime.fromisoformat(began)
 
 
 async def _until_mergers_show(context: RunContext) -> None:

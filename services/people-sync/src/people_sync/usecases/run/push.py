@@ -128,7 +128,7 @@ async def _look_for_newcomers(context: RunContext) -> None:
     """Before somebody is created: once, and again when the last look is older than reads can be behind."""
     looked_at = context.caught_up_at
     if looked_at is None or context.now() - looked_at > context.resources.horizon:
-        cursor = context.data.get("cursor")
+        cursor = context.checkpoint.cursor
         now = context.now()
         await catch_up(context, datetime.fromisoformat(cursor) if cursor else None)
         context.caught_up_at = now

@@ -27,7 +27,8 @@ from people_sync.usecases.record.claims import take_over_abandoned
 from people_sync.usecases.record.writer import Cause, policy_of
 from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
-from people_sync.usecases.run.compare import COMPARED, compare
+from people_sync.usecases.run.checkpoint import Checkpoint, Compared
+from people_sync.usecases.run.compare import compare
 from people_sync.usecases.run.context import Requests, RunContext
 from people_sync.usecases.run.pull import pull
 from people_sync.usecases.run.push import push
@@ -93,7 +94,7 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
 
 def _delay(job: JobContext) -> timedelta:
     """Longer with every wait for the vendor in a row."""
-    waits = min(int((job.data or {}).get("waits", 0)), 10)
+    waits = min(Checkpoint.from_json(job.data).waits, 10)
     return min(_FIRST_DELAY * 2.0**waits, _LONGEST_DELAY)
 
 
@@ -109,8 +110,9 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
             raise StopRequested
         known_country, mirrored = connection.country_code, connection.mirrored
         since = connection.cursor
-    data = dict(job.data or {}) | {"answers": run.answers}
-    country = known_country or await _country(job, pco, run.pco_organization_id, data)
+        answers = run.answers
+    checkpoint = Checkpoint.from_json(job.data)
+    country = known_country or await _country(job, pco, run.pco_organization_id, checkpoint)
     async with job.sessions.begin() as session:
         await job.verify(session)
         await runs.change(
@@ -138,14 +140,15 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         # Rows written just before the last run's cursor may not have been visible to it.
         since=since - horizon if since else None,
         mirrored=mirrored,
-        data=data,
+        answers=answers,
+        checkpoint=checkpoint,
     )
 
 
-async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: str, data: dict[str, Any]) -> str:
+async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: str, checkpoint: Checkpoint) -> str:
     """The church's country, from its Planning Center organization: it comes with the pull's own first question."""
     page = await newest_person(pco, "organization")
-    data.setdefault("cursor", latest(page.data))
+    checkpoint.cursor = checkpoint.cursor or latest(page.data)
     organization = await organization_of(pco, page)
     country = organization.attributes.get("country_code") or DEFAULT_COUNTRY
     async with job.sessions.begin() as session:
@@ -159,10 +162,10 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
 
 async def _phases(context: RunContext) -> bool:
     """Go through what is left of the phases. False if the run waits for a person."""
-    if context.data.get("phase") == "ask":
+    if context.checkpoint.phase == "ask":
         await _start_over(context, read_again=await _answered_late(context))
     names = list(PHASES)
-    for name in names[names.index(context.data.get("phase", "pull")) :]:
+    for name in names[names.index(context.checkpoint.phase or "pull") :]:
         await _enter(context, name)
         if await PHASES[name](context) is False:
             return False
@@ -185,17 +188,17 @@ async def _start_over(context: RunContext, *, read_again: bool) -> None:
         if read_again:
             await session.execute(delete(Sighting).where(Sighting.run_id == context.run_id))
             await session.execute(update(Remote).where(Remote.run_id == context.run_id).values(run_id=None))
-        kept = {"answers"} if read_again else context.data.keys() - {"phase", *COMPARED}
-        context.data = {name: context.data[name] for name in context.data.keys() & kept}
+            context.checkpoint = Checkpoint()
+        context.checkpoint.phase, context.checkpoint.compared = None, Compared()
 
 
 async def _enter(context: RunContext, name: str) -> None:
-    if context.data.get("phase") == name:
+    if context.checkpoint.phase == name:
         return
     if context.kind == "full":
         await _analyze(context, name)
     async with context.step() as session:
-        context.data["phase"] = name
+        context.checkpoint.phase = name
         planned = {"apply": Change.here, "push": Change.there}.get(name)
         total = None
         if planned is not None:
@@ -232,8 +235,8 @@ async def _finish(context: RunContext) -> None:
         await remote.let_go(session, context.run_id)
         now = context.resources.clock.now()
         connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
-        if context.data.get("cursor"):
-            connection.cursor = datetime.fromisoformat(context.data["cursor"])
+        if context.checkpoint.cursor:
+            connection.cursor = datetime.fromisoformat(context.checkpoint.cursor)
         if context.kind == "full":
             connection.full_sync_at = now
         await runs.schedule(session, connection, now)
@@ -309,8 +312,8 @@ async def _wait(job: JobContext, sentence: str, *, until: datetime) -> None:
                 )
                 fact = SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=runs.render(run))
                 await append(session, fact)
-            data = dict(job.data or {})
-            data["waits"] = data.get("waits", 0) + 1
-            await job.wait(session, data, until=until)
+            checkpoint = Checkpoint.from_json(job.data)
+            checkpoint.waits += 1
+            await job.wait(session, checkpoint.to_json(), until=until)
             return
     await _end(job, "stopped", STOPPED)
