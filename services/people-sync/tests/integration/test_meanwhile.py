@@ -353,3 +353,27 @@ async def lose_the_answer(
     for _ in range(3):
         await site.believable()
         await site.sync()
+
+
+async def test_a_newcomer_who_is_linked_by_another_job_meanwhile_is_not_doubled(site: Site) -> None:
+    """Many are taken over by one statement; one of them linked at the same moment leaves it to the careful way."""
+    await site.settings(first_match="planning_center")
+    dora = site.person("Dora")
+    elsewhere = await site.add("Somebody", "Else", email="else@example.org")
+    link = (
+        "INSERT INTO link (organization_id, pco_organization_id, kind, record_id, pco_id, state, agreed, agreed_at, "
+        "kept_different, contacts, compared_version, create_again) "
+        "VALUES ($1, $2, 'member', $3::text::uuid, $4, 'linked', '{}', '{}', '{}', '{}', 0, false)"
+    )
+    async with site.database.connection() as connection:
+        async with connection.transaction():
+            await connection.execute(link, site.organization_id, site.church.id, elsewhere, dora["id"])
+            run_id = await site.start()
+            await site.waits()
+        run = await site.until(run_id, "done")
+    assert "Dora Dean" in [item["name"] for item in await site.items(run_id, "later")]
+    assert await site.members("Dora") == []
+    assert run["counts"]["created_here"] > 0
+    await site.believable()
+    await site.sync("incremental")
+    assert len(site.people("Dora")) == len(await site.members("Dora")) == 1

@@ -22,7 +22,7 @@ from people_sync.domain.planning_center import (
     to_match,
 )
 from people_sync.domain.values import as_dict
-from people_sync.planning_center import FIELDS, INCLUDE, household_of, person_of
+from people_sync.planning_center import FIELDS, INCLUDE, fingerprint_of, household_of, person_of
 
 Body = dict[str, Any]
 TYPES = {"emails": "Email", "phone_numbers": "PhoneNumber", "addresses": "Address", "households": "Household"}
@@ -362,3 +362,48 @@ def test_an_answer_carries_several_and_one_is_unreadable() -> None:
     answers: list[Document] = [document(person()), document(person())]
     answers[0].data.attributes["last_name"] = "\0"  # type: ignore[index]
     assert [type(person_of(one.data, one.included)) for one in answers] == [Unread, RemotePerson]
+
+
+# --- fingerprints ---------------------------------------------------------------------------------------------------
+
+
+def parts_of(body: Body) -> list[tuple[Body, str]]:
+    """Every attribute and relationship of a person and of what came with it, as (object, name)."""
+    attributes = [one["attributes"] for one in (body["data"], *body["included"])]
+    return [(one, name) for one in (*attributes, body["data"]["relationships"]) for name in one]
+
+
+def fingerprint(body: Body) -> bytes | None:
+    read = document(body)
+    return fingerprint_of(read.data, read.included)
+
+
+@pytest.mark.parametrize("number", range(len(parts_of(person()))))
+@pytest.mark.parametrize("change", [lambda _: "other", lambda _: None], ids=["changed", "emptied"])
+def test_what_is_read_differently_has_another_fingerprint(number: int, change: Callable[[Any], Any]) -> None:
+    body = person()
+    part, name = parts_of(body)[number]
+    part[name] = change(part[name])
+    other = document(body)
+    same = person_of(other.data, other.included) == person_of(document(person()).data, document(person()).included)
+    assert same or fingerprint(body) != fingerprint(person())
+
+
+@pytest.mark.parametrize("number", range(len(person()["included"])))
+def test_an_answer_that_lacks_something_has_no_fingerprint(number: int) -> None:
+    body = person()
+    del body["included"][number]
+    assert fingerprint(body) is None
+
+
+def test_a_text_that_cannot_exist_has_no_fingerprint() -> None:
+    body = person()
+    body["data"]["attributes"]["nickname"] = "\ud800"
+    assert fingerprint(body) is None
+
+
+def test_the_same_answer_has_the_same_fingerprint() -> None:
+    assert fingerprint(person()) == fingerprint(person()) is not None
+    other = household()
+    other["data"]["attributes"]["name"] = "Another name"
+    assert fingerprint(other) != fingerprint(household()) is not None
