@@ -324,10 +324,13 @@ async def _hold(
 
 
 async def as_read(session: AsyncSession, writer: Writer, kind: str, pco_ids: Sequence[str | None]) -> dict[str, Remote]:
+    """What was read last, locked: before the records here, as who reads one by itself does."""
     rows = await session.scalars(
         select(Remote)
         .filter_by(**writer.owner, kind=kind)
         .where(Remote.pco_id == any_(literal([one for one in pco_ids if one], ARRAY(Text))))
+        .order_by(Remote.pco_id)
+        .with_for_update()
     )
     return {row.pco_id: row for row in rows}
 
@@ -344,6 +347,10 @@ async def locked_members(session: AsyncSession, writer: Writer, ids: list[UUID])
 
 async def locked_links(session: AsyncSession, writer: Writer, kind: str, pco_ids: list[str | None]) -> dict[str, Link]:
     rows = await session.scalars(
-        select(Link).filter_by(**writer.owner, kind=kind).where(Link.pco_id.in_(pco_ids)).with_for_update()
+        select(Link)
+        .filter_by(**writer.owner, kind=kind)
+        .where(Link.pco_id.in_(pco_ids))
+        .order_by(Link.id)
+        .with_for_update()
     )
     return {row.pco_id: row for row in rows}

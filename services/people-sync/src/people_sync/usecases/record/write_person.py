@@ -148,18 +148,19 @@ def _without_empty(attributes: Mapping[str, Any]) -> dict[str, Any]:
 async def _by_marker(writer: Writer, values: PersonValues, intent: Intent) -> str | None:
     """The person whom an earlier attempt created; None when there is none."""
     assert intent.marker is not None
-    page = await writer.pco.list(PEOPLE, Query(where=(Where("remote_id", intent.marker),), per_page=2))
-    if not page.data:
+    page = await writer.pco.list(PEOPLE, Query(where=(Where("remote_id", intent.marker),), per_page=10))
+    rows = [row for row in page.data if row.id not in intent.strays]
+    if not rows:
         return None
-    found = remote_person(page.data[0].id, page.data[0].attributes)
+    found = remote_person(rows[0].id, rows[0].attributes)
     sent = intent.content.get("last_name", values.last_name)
-    if len(page.data) > 1 or not identical("last_name", found.values.last_name, sent, writer.country):
+    if len(rows) > 1 or not identical("last_name", found.values.last_name, sent, writer.country):
         raise PartRefused.undecidable(
             f"We cannot tell whether {values.first_name} {values.last_name} was created in Planning Center: "
             f"the number {intent.marker} in the field Remote ID belongs to somebody else there. "
             "Look the person up in Planning Center; nothing more is created until this is settled."
         )
-    return page.data[0].id
+    return rows[0].id
 
 
 async def _store_link(session: AsyncSession, writer: Writer, member: Member, values: PersonValues, made: Made) -> None:

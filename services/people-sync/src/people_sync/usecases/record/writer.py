@@ -76,7 +76,10 @@ def policy_of(chosen: Settings | None, country: str) -> MergePolicy:
 
 
 def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCenter:
-    """The client for writing: before each request the lease is checked to last longer than its `seconds` at most."""
+    """The client for writing: before each request the lease is checked to last longer than its `seconds` at most.
+
+    What is answered after the lease was lost raises AnsweredTooLate, with what was made.
+    """
 
     async def guard() -> None:
         if job.lease_left() <= seconds:
@@ -84,4 +87,9 @@ def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCen
             await job.renew()
         job.check(seconds)
 
-    return pco.using(timeout=seconds, guard=guard, check=partial(job.check, seconds))
+    async def answered() -> None:
+        if job.lease_left() <= 0:
+            # Over by our clock: whether somebody has taken the job since, the database knows.
+            await job.renew()
+
+    return pco.using(timeout=seconds, guard=guard, check=partial(job.check, seconds), answered=answered)

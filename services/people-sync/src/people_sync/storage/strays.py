@@ -1,0 +1,39 @@
+"""Strays as rows: left behind, known of, settled."""
+
+from collections.abc import Collection, Mapping
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from people_sync.storage.sync_tables import Stray
+
+MEMBERSHIP = "membership"
+"""Kind of an intent: a person joins a household."""
+
+
+async def of_record(session: AsyncSession, owner: Mapping[str, str], record_id: UUID) -> list[Stray]:
+    """Those that are not settled, oldest first."""
+    statement = select(Stray).filter_by(**owner, record_id=record_id).where(_OPEN).order_by(Stray.made_at, Stray.pco_id)
+    return list(await session.scalars(statement))
+
+
+async def of_intent(session: AsyncSession, owner: Mapping[str, str], kind: str, intent_id: UUID) -> list[Stray]:
+    """Those of one intent that are not settled, oldest first."""
+    statement = select(Stray).filter_by(**owner, kind=kind, intent_id=intent_id).where(_OPEN)
+    return list(await session.scalars(statement.order_by(Stray.made_at, Stray.pco_id)))
+
+
+async def known_strays(
+    session: AsyncSession, owner: Mapping[str, str], kind: str, pco_ids: Collection[str]
+) -> frozenset[str]:
+    """Of records in Planning Center, those that are strays, settled or not."""
+    if not pco_ids:
+        return frozenset()
+    among = any_(literal(list(pco_ids), ARRAY(Text)))
+    rows = await session.scalars(select(Stray.pco_id).filter_by(**owner, kind=kind).where(Stray.pco_id == among))
+    return frozenset(rows)
+
+
+_OPEN: ColumnElement[bool] = Stray.settled_at.is_(None)
