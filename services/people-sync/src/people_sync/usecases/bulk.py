@@ -24,6 +24,7 @@ from people_sync.storage.links import look_for_deleted
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import history
+from people_sync.usecases.bulk_locks import lock_all
 from people_sync.usecases.directory import input_values, new_member
 from people_sync.usecases.families import family_notes, join, leave, membership_notes, new_family, set_values
 from people_sync.usecases.held import no_longer_held
@@ -124,8 +125,11 @@ async def upsert(
         known_organization_id=known,
         country=connection.country_code if connection else None,
     )
-    await _members(call, _valid(call, "member", body.members, BulkMember))
-    await _families(call, _valid(call, "family", body.families, BulkFamily))
+    members = _valid(call, "member", body.members, BulkMember)
+    families = _valid(call, "family", body.families, BulkFamily)
+    await lock_all(session, organization_id, members.values(), families.values())
+    await _members(call, members)
+    await _families(call, families)
     await history.note(session, organization_id, actor, call.notes, now)
     await publish(session, organization_id, now, call.members.values(), call.families.values())
     call.rejected.sort(key=lambda one: (one.kind != "member", one.position))
