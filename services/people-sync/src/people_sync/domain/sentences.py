@@ -220,6 +220,12 @@ FIRST_SYNC_ASKS: Final = (
     "Both sides have different values, and it was not chosen yet which of them count. Nothing was overwritten: the "
     "next sync of everybody asks."
 )
+ANOTHER_ORGANIZATION: Final = (
+    "Not done: another Planning Center organization was connected. Its first sync brings everybody up to date."
+)
+DISCONNECTED: Final = (
+    "Not done: Planning Center was disconnected. Connect it again and sync; nothing that was typed here is lost."
+)
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."

@@ -1,16 +1,25 @@
 """Strays as rows: left behind, known of, settled."""
 
 from collections.abc import Collection, Mapping
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, any_, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from contracts.values import FAMILY, MEMBER
 from people_sync.storage.sync_tables import Stray
 
-MEMBERSHIP = "membership"
+MEMBERSHIP: Final = "membership"
 """Kind of an intent: a person joins a household."""
+STRAY: Final = "stray"
+"""Reason of a refresh."""
+
+
+def record_kind(kind: str) -> str:
+    """Whether an intent of this kind is a member's or a family's."""
+    return FAMILY if kind in {FAMILY, MEMBERSHIP} else MEMBER
 
 
 async def of_record(session: AsyncSession, owner: Mapping[str, str], record_id: UUID) -> list[Stray]:

@@ -20,7 +20,7 @@ from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResu
 from contracts.values import MEMBER
 from people_sync.domain.inputs import problems, text_problem
 from people_sync.domain.values import FIELDS, as_dict, impossible
-from people_sync.storage.links import look_for_deleted
+from people_sync.storage.links import ended, look_for_deleted
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import history
@@ -290,10 +290,17 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
             call.notes += notes
     await call.session.flush()
     await look_for_deleted(call.session, added)
-    # What a pull agreed on with itself is no agreement with the platform: the first-match choice decides.
+    # What a pull agreed on with itself is no agreement with the platform: the first-match choice decides. One that has
+    # ended, or is another Planning Center organization's, is none in use, and does not become one by that.
     await call.session.execute(
         update(Link)
-        .where(Link.organization_id == call.organization_id, Link.kind == MEMBER, Link.record_id.in_(adopted))
+        .where(
+            Link.organization_id == call.organization_id,
+            Link.pco_organization_id == call.known_organization_id,
+            Link.kind == MEMBER,
+            Link.record_id.in_(adopted),
+            ~ended(Link),
+        )
         .values(agreed={}, agreed_at={}, remote_hash=None, state="supplied")
     )
     await links.write(call)

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import AnsweredTooLate, PlanningCenterError, Unavailable
 from pco_client.jsonapi import Document
-from people_sync.storage.strays import MEMBERSHIP, of_intent
+from people_sync.storage.strays import of_intent, record_kind
 from people_sync.storage.sync_tables import Creation, Stray
 from people_sync.storage.tables import Family, Member
 from people_sync.usecases.record.strays import leave_behind
@@ -189,7 +189,7 @@ async def _close(writer: Writer, intent: Intent, made: Made, created: Created) -
         kind, of_record = (
             await session.execute(select(Creation.kind, Creation.of_record).where(Creation.id == intent.id))
         ).one()
-        record: type[Member] | type[Family] = Family if kind in {FAMILY, MEMBERSHIP} else Member
+        record: type[Member] | type[Family] = Family if record_kind(kind) == FAMILY else Member
         await session.execute(select(record.id).where(record.id == of_record).with_for_update())
         row = await session.get_one(Creation, intent.id, with_for_update=True)
         row.state, row.pco_id, row.content = "created", made.pco_id, None

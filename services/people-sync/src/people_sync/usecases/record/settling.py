@@ -30,7 +30,7 @@ from people_sync.domain.values import value_from_json
 from people_sync.planning_center import HOUSEHOLDS, PEOPLE
 from people_sync.storage.families import pco_ids_of
 from people_sync.storage.records import full_name
-from people_sync.storage.strays import MEMBERSHIP, of_record
+from people_sync.storage.strays import MEMBERSHIP, of_record, record_kind
 from people_sync.storage.sync_tables import Creation, Stray
 from people_sync.storage.tables import Effect, Family, Link, Member
 from people_sync.storage.writes import Sent, announce, answered
@@ -68,7 +68,7 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
     async with writer.job.sessions() as session:
         of_intent = select(Creation).filter_by(**writer.owner, kind=stray.kind, record_id=stray.intent_id)
         intent = await session.scalar(of_intent)
-        kind = FAMILY if stray.kind in {FAMILY, MEMBERSHIP} else MEMBER
+        kind = record_kind(stray.kind)
         link = await session.scalar(select(Link).filter_by(**writer.owner, kind=kind, record_id=stray.record_id))
         other = await session.scalar(select(Link.record_id).filter_by(**writer.owner, kind=kind, pco_id=stray.pco_id))
     if intent is not None and intent.state in {"sent", "intended"}:

@@ -12,19 +12,16 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.values import FAMILY, MEMBER
+from contracts.values import MEMBER
 from people_sync.domain.planning_center import RemotePerson, is_whom_we_sent
 from people_sync.domain.values import to_json
 from people_sync.storage.links import ended
 from people_sync.storage.records import values_of
-from people_sync.storage.strays import MEMBERSHIP, known_strays
+from people_sync.storage.strays import STRAY, known_strays, record_kind
 from people_sync.storage.sync_tables import Creation, Stray
 from people_sync.storage.tables import Connection, Link, Member
 from people_sync.usecases import refreshes
 from people_sync.usecases.record.writer import Writer
-
-STRAY = "stray"
-"""Reason of a refresh."""
 
 
 async def leave_behind(
@@ -82,7 +79,7 @@ async def _note(session: AsyncSession, writer: Writer, rows: list[dict[str, Any]
     if connection is None or connection.pco_organization_id != writer.pco_organization_id:
         return  # the record's next writer comes with the connection
     for row in rows:
-        kind = FAMILY if row["kind"] in {FAMILY, MEMBERSHIP} else MEMBER
+        kind = record_kind(row["kind"])
         await refreshes.request(
             session, writer.owner, kind, record_id=row["record_id"], reason=STRAY, urgent=False, not_before=now, now=now
         )
