@@ -121,6 +121,7 @@ def writer(app: FastAPI) -> Writer:
         pco_organization_id="77",
         cause=Cause("run", uuid4()),
         policy=MergePolicy(),
+        chosen=True,
     )
 
 
@@ -273,7 +274,6 @@ async def test_one_record_is_looked_at(church: Any, rival: Any, writer: Writer, 
 
     monkeypatch.setattr(record_one, "read", read)
     monkeypatch.setattr(record_one, "_read_who_left", nobody)
-    monkeypatch.setattr(record_one, "_check", nobody)
     if kind == FAMILY:
         await in_order(
             rival, ("member", second), ("link", link.id), lambda: record_one._take_over(writer, FAMILY, "500", link)
@@ -329,11 +329,10 @@ async def test_a_person_is_taken_over_who_was_read(church: Any, rival: Any, writ
     await church.connect()
     ann = (await church.add())["id"]
     await church.link(ann, "101")
-    snapshot = {"values": {}}
     await church.store(
         Remote,
         {"pco_organization_id": "77", "kind": MEMBER, "pco_id": "101", "snapshot": None, "read_at": NOW}
-        | {"email_keys": [], "name_keys": [], "keys": [], "again": True, "unread": snapshot},
+        | {"email_keys": [], "name_keys": [], "keys": [], "again": True, "unread": None},
     )
     plan = Planned(MEMBER, "Ann", "updated_here", UUID(ann), "101", here="planned")
 

@@ -31,7 +31,7 @@ from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.one import sync_family, sync_member, sync_stranger
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
-from people_sync.usecases.record.writer import Cause, Writer, guarded, policy_of
+from people_sync.usecases.record.writer import Cause, Writer, guarded, has_chosen, policy_of
 from servicekit.job_worker import JobContext
 from servicekit.jobs import LeaseLost, StopRequested, TurnOver
 
@@ -82,6 +82,7 @@ def _writer(
         pco_organization_id=connection.pco_organization_id,
         cause=Cause(REFRESH, job.id),
         policy=policy_of(chosen, connection.country_code or DEFAULT_COUNTRY),
+        chosen=has_chosen(chosen),
     )
 
 

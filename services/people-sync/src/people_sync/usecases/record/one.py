@@ -26,7 +26,7 @@ from people_sync.storage import remote
 from people_sync.storage.families import linked_records, pco_ids_of
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Remote
-from people_sync.storage.tables import Family, FamilyMember, Link, Member, Settings
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
@@ -135,11 +135,13 @@ async def _take_over(writer: Writer, kind: str, pco_id: str, link: Link | None =
         )
         plan = next(iter(await decide(session, writer, [row])), None)
         if plan is not None:
-            await _check(session, writer, plan)
+            _check(writer, plan)
             if plan.here == "planned":
                 effects = Effects()
                 await take_over(session, writer, [plan], effects)
                 await publish(session, writer, effects)
+            if plan.outcome == LATER and plan.sentence == FIRST_SYNC_ASKS:
+                raise Later(FIRST_SYNC_ASKS)
             if plan.outcome == LATER:
                 raise NotYet(writer.now() + writer.resources.horizon)
         await remote.settled(session, writer.owner, kind, pco_id)
@@ -160,14 +162,12 @@ async def _lock_record(session: AsyncSession, writer: Writer, kind: str, pco_id:
     await session.execute(select(record.id).where(record.id == record_id).with_for_update())
 
 
-async def _check(session: AsyncSession, writer: Writer, plan: Planned) -> None:
+def _check(writer: Writer, plan: Planned) -> None:
     if plan.outcome == LATER:
         raise NotYet(writer.now() + writer.resources.horizon)
     # Of two who were never compared only the church can say which values count.
-    if plan.cause == DIFFERS or plan.outcome == LINKED:
-        chosen = await session.get(Settings, writer.organization_id)
-        if chosen is None or chosen.first_match is None:
-            raise Later(FIRST_SYNC_ASKS)
+    if not writer.chosen and (plan.cause == DIFFERS or plan.outcome == LINKED):
+        raise Later(FIRST_SYNC_ASKS)
 
 
 async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:

@@ -20,6 +20,7 @@ from people_sync.domain.sentences import (
     CREATED_HERE,
     CREATED_THERE,
     DELETED_MEANWHILE,
+    FIRST_SYNC_ASKS,
     HELD,
     LATER,
     LINKED,
@@ -244,6 +245,9 @@ def _merge_person(
     first = not link.compared_version
     base = base_of(link, writes, person.values, writer.country)
     result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
+    if result.first_match and not writer.chosen:
+        change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
+        return
     change_here(writer, member, result, effects)
     other_status = (
         member.active != person.active and not result.conflicts and _moved(link, person, writer, first=not link.agreed)

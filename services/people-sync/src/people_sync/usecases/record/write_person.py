@@ -30,6 +30,7 @@ from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
     DELETED_MEANWHILE,
+    FIRST_SYNC_ASKS,
     GONE,
     INACTIVATED_THERE,
     INACTIVE_HERE,
@@ -209,7 +210,7 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
     if until := person_believable_at(writes, person.values, writer.reading(there.read_at), writer.country):
         raise NotYet(until)
     base = base_of(link, writes, person.values, writer.country)
-    result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
+    result = _asked(writer, merge(base, values_of(member), person.values, writer.policy, kept_different(link)))
     if result.conflicts or result.to_ours:
         result = await _moved_there(writer, member, there)
         if not result.to_theirs:
@@ -230,6 +231,13 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
                 )
     await _agree(writer, member, outcome)
     return CONFLICT if result.conflicts else UPDATED_BOTH if result.to_ours else UPDATED_THERE
+
+
+def _asked(writer: Writer, result: Merge) -> Merge:
+    """What was decided; Later if the church's choice decides a part of it, and was never made."""
+    if result.first_match and not writer.chosen:
+        raise Later(FIRST_SYNC_ASKS)
+    return result
 
 
 async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> There:
@@ -302,7 +310,7 @@ async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
         link = await locked_link(session, writer, member)
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         base = base_of(link, writes, person.values, writer.country)
-        result = merge(base, values_of(locked), person.values, writer.policy, kept_different(link))
+        result = _asked(writer, merge(base, values_of(locked), person.values, writer.policy, kept_different(link)))
         effects = Effects()
         change_here(writer, locked, result, effects)
         agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), writer.now())

@@ -38,6 +38,9 @@ class Writer:
     pco_organization_id: str
     cause: Cause
     policy: MergePolicy
+    chosen: bool
+    """Whether an administrator chose what counts where both sides have a value and nothing was agreed. If not, nothing
+    is overwritten by the default: a run of everybody asks."""
 
     @property
     def owner(self) -> Mapping[str, str]:
@@ -64,6 +67,11 @@ class Writer:
             # First of all: whoever has lost the job must not even wait for the rows it would lock.
             await self.job.verify(session)
             yield session
+
+
+def has_chosen(chosen: Settings | None) -> bool:
+    """Whether what counts on a first match was answered, or set."""
+    return chosen is not None and chosen.first_match is not None
 
 
 def policy_of(chosen: Settings | None, country: str) -> MergePolicy:

@@ -31,7 +31,7 @@ from people_sync.storage.sync_tables import Change, Remote, Run, Sighting
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.history import RUN
 from people_sync.usecases.record.claims import take_over_abandoned
-from people_sync.usecases.record.writer import Cause, policy_of
+from people_sync.usecases.record.writer import Cause, has_chosen, policy_of
 from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
 from people_sync.usecases.run.compare import COMPARED, compare
@@ -141,6 +141,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         cause=Cause(RUN, job.id),
         kind=run.kind,
         policy=policy_of(chosen, country),
+        chosen=has_chosen(chosen),
         threshold=(chosen.threshold_percent, chosen.threshold_minimum) if chosen else (25, 50),
         inactivate_since=chosen.inactivate_since if chosen and chosen.inactivate_deleted else None,
         # Rows written just before the last run's cursor may not have been visible to it.
