@@ -1,9 +1,12 @@
 """What was made twice in Planning Center: what stays, and what is taken back."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from people_sync.domain.strays import Kept, contacts_to_keep, fate_of_record, is_doubled_membership
+from people_sync.domain.strays import Kept, contacts_to_keep, fate_of_record, is_doubled_membership, is_still_stray
 
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SENT = "nora@example.org"
 
 
@@ -47,6 +50,15 @@ def test_a_person_or_household(counterpart: str | None, another_record: bool, fa
 def test_contacts(there: dict[str, str], answered: str | None, agreed: str | None, kept: Kept) -> None:
     found = contacts_to_keep("email", there, stray="1", answered=answered, sent=SENT, agreed=agreed, country="US")
     assert found == kept
+
+
+@pytest.mark.parametrize(
+    ("settled", "used_again", "still"),
+    [(None, True, True), (None, False, True), (1, True, True), (25, True, False), (25, False, True)],
+)
+def test_who_uses_it_again_has_it_for_their_own(settled: int | None, used_again: bool, still: bool) -> None:
+    settled_at = NOW - timedelta(hours=settled) if settled else None
+    assert is_still_stray(settled_at, used_again=used_again, now=NOW) is still
 
 
 def test_nobody_is_twice_in_a_household() -> None:

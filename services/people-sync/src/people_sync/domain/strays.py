@@ -5,10 +5,14 @@ A *stray* was made beside what the record's next writer made, or in place of it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from datetime import datetime, timedelta
+from typing import Final, Literal, TypeAlias
 
 from people_sync.domain.canonical import identical
 from people_sync.domain.values import Value
+
+_SHOWN: Final = timedelta(days=1)
+"""After that every read shows what was settled."""
 
 Fate: TypeAlias = Literal["keep", "leave", "take_back"]
 """`keep`: it is what our record stands for. `leave`: somebody else's matter by now. `take_back`: doubly ours."""
@@ -61,6 +65,14 @@ def contacts_to_keep(
         return Kept(None)
     unedited = {one for one in ours if identical(name, there[one], sent, country)} | {*wanted} & {*ours}
     return Kept(keep, frozenset(unedited - {keep}))
+
+
+def is_still_stray(settled_at: datetime | None, *, used_again: bool, now: datetime) -> bool:
+    """Whether a stray that is met there is nobody of its own: not settled, or left as it was settled.
+
+    `used_again`: it is active, or has people in it. Reads that lag show that as well for a while.
+    """
+    return settled_at is None or not used_again or now - settled_at < _SHOWN
 
 
 def is_doubled_membership(stray: str, people: Mapping[str, str | None]) -> bool:

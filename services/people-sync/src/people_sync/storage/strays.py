@@ -1,15 +1,16 @@
 """Strays as rows: left behind, known of, settled."""
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, any_, literal, select
+from sqlalchemy import ColumnElement, Text, any_, exists, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.storage.sync_tables import Stray
+from people_sync.storage.sync_tables import Remote, Stray
 
 MEMBERSHIP: Final = "membership"
 """Kind of an intent: a person joins a household."""
@@ -36,13 +37,25 @@ async def of_intent(session: AsyncSession, owner: Mapping[str, str], kind: str, 
 
 async def known_strays(
     session: AsyncSession, owner: Mapping[str, str], kind: str, pco_ids: Collection[str]
-) -> frozenset[str]:
-    """Of records in Planning Center, those that are strays, settled or not."""
+) -> dict[str, datetime | None]:
+    """Of records in Planning Center, those that are strays, with the time when they were settled."""
     if not pco_ids:
-        return frozenset()
+        return {}
     among = any_(literal(list(pco_ids), ARRAY(Text)))
-    rows = await session.scalars(select(Stray.pco_id).filter_by(**owner, kind=kind).where(Stray.pco_id == among))
-    return frozenset(rows)
+    rows = await session.execute(
+        select(Stray.pco_id, Stray.settled_at).filter_by(**owner, kind=kind).where(Stray.pco_id == among)
+    )
+    return dict(rows.tuples().all())
+
+
+def is_stray() -> ColumnElement[bool]:
+    """Whether the remote record of the statement around it is one."""
+    return exists().where(
+        Stray.organization_id == Remote.organization_id,
+        Stray.pco_organization_id == Remote.pco_organization_id,
+        Stray.kind == Remote.kind,
+        Stray.pco_id == Remote.pco_id,
+    )
 
 
 _OPEN: ColumnElement[bool] = Stray.settled_at.is_(None)

@@ -191,8 +191,8 @@ class Creation(Base):
 class Stray(Base):
     """Something in Planning Center that a worker made and that it had no right to store: another had taken over.
 
-    Settled by the record's next writer. People and households that were doubled stay known for good, since a pull would
-    take them for new ones.
+    Settled by the record's next writer. People and households that were doubled stay known, since a pull would take
+    them for new ones.
     """
 
     __tablename__ = "stray"

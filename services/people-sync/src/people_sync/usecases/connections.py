@@ -60,7 +60,11 @@ async def _look_at_strays(session: AsyncSession, fact: ConnectionFact) -> None:
     """What was doubled, and not settled, before the connection ended: each record is looked at once more."""
     owner = {"organization_id": fact.organization_id, "pco_organization_id": fact.pco_organization_id}
     rows = await session.execute(
-        select(Stray.kind, Stray.record_id).filter_by(**owner).where(Stray.settled_at.is_(None)).distinct()
+        select(Stray.kind, Stray.record_id)
+        .filter_by(**owner)
+        .where(Stray.settled_at.is_(None))
+        .distinct()
+        .order_by(Stray.record_id)
     )
     for kind, record_id in rows.tuples():
         await refreshes.request(

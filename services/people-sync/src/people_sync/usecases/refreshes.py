@@ -94,6 +94,8 @@ async def request(
     now: datetime,
 ) -> Refresh:
     """Queue a record, by our id or by Planning Center's; ten requests for the same are one row, the earliest counts."""
+    # A new job before the row: who asks for several in one transaction would wait for the second with the job in hand.
+    await wake(session, owner["organization_id"])
     if record_id is None:
         record_id = await session.scalar(select(Link.record_id).filter_by(**owner, kind=kind, pco_id=pco_id))
     by_record = record_id is not None
@@ -120,14 +122,11 @@ async def request(
         "urgent": Refresh.urgent | statement.excluded.urgent,
         "not_before": func.least(Refresh.not_before, statement.excluded.not_before),
     }
-    row = (
-        await session.scalars(
-            statement.on_conflict_do_update(index_elements=index, index_where=where, set_=merged).returning(Refresh),
-            execution_options={"populate_existing": True},
-        )
-    ).one()
-    await wake(session, owner["organization_id"])
-    return row
+    rows = await session.scalars(
+        statement.on_conflict_do_update(index_elements=index, index_where=where, set_=merged).returning(Refresh),
+        execution_options={"populate_existing": True},
+    )
+    return rows.one()
 
 
 async def wake(session: AsyncSession, organization_id: str) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.domain.planning_center import RemotePerson, is_whom_we_sent
+from people_sync.domain.strays import is_still_stray
 from people_sync.domain.values import to_json
 from people_sync.storage.links import ended
 from people_sync.storage.records import values_of
@@ -39,10 +40,16 @@ async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, 
     They are known from the worker that made them, or by the marker of an intent that has another answer: whoever made
     them may never wake to tell.
     """
+    now = writer.now()
     known = await known_strays(session, writer.owner, MEMBER, people)
+    ignored = frozenset(
+        pco_id
+        for pco_id, settled_at in known.items()
+        if is_still_stray(settled_at, used_again=people[pco_id].active, now=now)
+    )
     markers = {one.remote_id: pco_id for pco_id, one in people.items() if one.remote_id and pco_id not in known}
     if not markers:
-        return known
+        return ignored
     rows = await session.execute(
         select(Creation.marker, Member)
         .join(Member, Member.id == Creation.record_id)
@@ -65,8 +72,8 @@ async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, 
         if is_whom_we_sent(people[pco_id], content):
             of_record = {"record_id": member.id, "intent_id": member.id}
             found.append({"kind": MEMBER, "pco_id": pco_id, "content": content, **of_record})
-    await _note(session, writer, found, writer.now())
-    return known | {row["pco_id"] for row in found}
+    await _note(session, writer, found, now)
+    return ignored | {row["pco_id"] for row in found}
 
 
 async def _note(session: AsyncSession, writer: Writer, rows: list[dict[str, Any]], now: datetime) -> None:
@@ -78,7 +85,7 @@ async def _note(session: AsyncSession, writer: Writer, rows: list[dict[str, Any]
     connection = await session.get(Connection, writer.organization_id)
     if connection is None or connection.pco_organization_id != writer.pco_organization_id:
         return  # the record's next writer comes with the connection
-    for row in rows:
+    for row in sorted(rows, key=lambda row: str(row["record_id"])):
         kind = record_kind(row["kind"])
         await refreshes.request(
             session, writer.owner, kind, record_id=row["record_id"], reason=STRAY, urgent=False, not_before=now, now=now
