@@ -22,7 +22,7 @@ CONSOLE := services/webhook-gateway
 
 INTEGRATED := $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
 # Files of people-sync that are stages of their own, because they last as long as other services' tests together.
-LONG := crashes run_story incomplete_reads meanwhile two_workers
+LONG := crashes run_story incomplete_reads meanwhile strays two_workers
 LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
 INTEGRATION := $(patsubst %,integration-%,$(LONG) people-sync \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))

@@ -3,10 +3,12 @@
 import time
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
+from people_sync.storage.sync_tables import Refresh, Stray
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.connections import connection_changed
 
@@ -270,3 +272,71 @@ async def test_a_thousand_members_with_their_families_are_quick(church: Any) -> 
     # Row by row it would be thousands of statements; the bound leaves room for a busy machine.
     assert max(took) < 10, took
     print("bulk:", [f"{seconds:.2f} s" for seconds in took])  # noqa: T201
+
+
+async def test_links_of_another_organization_and_those_that_ended_stay_as_they_are(church: Any) -> None:
+    """A member whom a pull made is taken over by the platform: that is news to the organization in use alone."""
+    await church.connect()
+    pulled = await church.add()
+    former = {"pco_organization_id": "66", "state": "gone", "agreed": {"first_name": "Ann"}}
+    await church.link(pulled["id"], "11", **former)
+    await church.link(pulled["id"], "21", agreed={"first_name": "Ann"})
+    assert counts(await put(church, [person("a", pco_id="21")])) == (0, 1, 0, 0)
+    assert {(link.pco_id, link.state, bool(link.agreed)) for link in await church.rows(Link)} == {
+        ("11", "gone", True),
+        ("21", "supplied", False),
+    }
+
+
+async def test_who_is_gone_is_not_brought_back_by_the_id(church: Any) -> None:
+    await church.connect()
+    pulled = await church.add()
+    await church.link(pulled["id"], "21", state="gone", agreed={"first_name": "Ann"})
+    await put(church, [person("a", pco_id="21")])
+    assert [link.state for link in await church.rows(Link)] == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("moved", "state", "ended"),
+    [("88", "connected", "another"), ("77", "disconnected", "disconnected"), ("77", "reconnect_required", None)],
+)
+async def test_what_was_to_be_looked_at_ends_with_its_organization(
+    church: Any, moved: str, state: str, ended: str | None
+) -> None:
+    async with church.app.state.runtime.sessions.begin() as session:
+        await connection_changed(session, AUTHORIZED)
+    ann = await church.add()
+    await church.store(
+        Refresh,
+        {"id": uuid4(), "pco_organization_id": "77", "kind": "member", "record_id": UUID(ann["id"]), "state": "queued"}
+        | {"reasons": ["asked"], "urgent": True, "not_before": AUTHORIZED.occurred_at}
+        | {"requested_at": AUTHORIZED.occurred_at},
+    )
+    fact = AUTHORIZED.model_copy(update={"version": 2, "state": state, "pco_organization_id": moved})
+    async with church.app.state.runtime.sessions.begin() as session:
+        await connection_changed(session, fact)
+    (row,) = await church.rows(Refresh)
+    shown = await church.call("GET", f"/syncs/{row.id}")
+    if ended is None:
+        assert (shown["state"], row.finished_at) == ("queued", None)
+    else:
+        assert (shown["state"], shown["outcome"]) == ("done", "not_done")
+        assert ended in shown["sentence"]
+        assert row.finished_at is not None
+
+
+async def test_what_was_doubled_is_looked_at_when_its_organization_is_connected_again(church: Any) -> None:
+    ann = await church.add()
+    record = {"record_id": UUID(ann["id"]), "intent_id": UUID(ann["id"]), "made_at": AUTHORIZED.occurred_at}
+    for pco_organization_id, settled_at in (("77", None), ("66", None)):
+        await church.store(
+            Stray,
+            {"pco_organization_id": pco_organization_id, "kind": "email", "pco_id": "5", "content": {}}
+            | record
+            | {"settled_at": settled_at},
+        )
+    async with church.app.state.runtime.sessions.begin() as session:
+        await connection_changed(session, AUTHORIZED)
+    assert [(row.pco_organization_id, row.kind, row.reasons) for row in await church.rows(Refresh)] == [
+        ("77", "member", ["stray"])
+    ]

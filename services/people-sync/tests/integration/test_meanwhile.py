@@ -377,3 +377,47 @@ async def test_a_newcomer_who_is_linked_by_another_job_meanwhile_is_not_doubled(
     await site.believable()
     await site.sync("incremental")
     assert len(site.people("Dora")) == len(await site.members("Dora")) == 1
+
+
+# --- no choice was made for first matches: none was needed when the run could have asked -----------------------------
+
+
+async def asks_next(site: Site) -> None:
+    """The next run of everybody asks what counts."""
+    await site.believable()
+    run = await site.until(await site.start(), "waiting")
+    assert run["question"]["kind"] == "first_match"
+
+
+async def test_an_id_supplied_while_a_run_is_on_overwrites_nothing_unasked(site: Site) -> None:
+    lea = {"external_id": "lea", "first_name": "Lea", "last_name": "Other", "email": "lea@example.org"}
+    await site.call("PUT", "/bulk", {"members": [lea]})
+    await site.add("Bruno", "Baker", email="bruno@example.org")
+    there = site.person("Lee")["id"]
+    async with site.held_up("Bruno"):
+        run_id = await site.start()
+        await site.waits()
+        await site.call("PUT", "/bulk", {"members": [lea | {"pco_id": there}]})
+    await site.until(run_id, "done")
+    here = await site.member("Lea")
+    assert (here["last_name"], here["email"]) == ("Other", "lea@example.org")
+    assert site.person("Lee")["last_name"] == "Lane"
+    assert [row["address"] for row in site.contacts("Lee", "Email")] == ["lee@example.org"]
+    sentences = [item["sentence"] for item in await site.items(run_id)]
+    assert any("it was not chosen yet" in (sentence or "") for sentence in sentences), sentences
+    await asks_next(site)
+
+
+async def test_a_value_typed_while_a_run_is_on_is_not_overwritten_unasked(site: Site) -> None:
+    """The two were equal when the run could have asked, or one of them had no value."""
+    ids = {first: await site.add(first, last, email=f"{first}@example.org") for first, last in LAST.items()}
+    first, second = sorted(LAST, key=lambda name: ids[name])
+    phone = [row["number"] for row in site.contacts(second, "PhoneNumber")]
+    async with site.held_up_at(ids[first]):
+        run_id = await site.start()
+        await site.waits()
+        await site.change(second, phone="(212) 555-0199")
+    await site.until(run_id, "done")
+    assert (await site.member(second))["phone"] == "(212) 555-0199"
+    assert [row["number"] for row in site.contacts(second, "PhoneNumber")] == phone
+    await asks_next(site)

@@ -71,6 +71,34 @@ def merged_here(one: str, other: str) -> str:
     )
 
 
+def doubled_person(name: str, pco_id: str) -> str:
+    """A person whom a late request of ours has made a second time."""
+    return (
+        f"{name} was made twice in Planning Center, because a server of ours stood still. The second one (number "
+        f"{pco_id}) is inactive there now: merge the two in Planning Center."
+    )
+
+
+def doubled_family(name: str, pco_id: str) -> str:
+    """The same of a household."""
+    return (
+        f"The household {name} was made twice in Planning Center, because a server of ours stood still. The second one "
+        f"(number {pco_id}) is empty there now: delete it in Planning Center."
+    )
+
+
+DOUBLED_CONTACT: Final = (
+    "The {name} was there twice in Planning Center, because a server of ours stood still; one of the two was deleted."
+)
+DOUBLED_MEMBERSHIP: Final = (
+    "Somebody was in the household twice in Planning Center, because a server of ours stood still; once is left."
+)
+NOT_TAKEN_BACK: Final = (
+    "Something was made twice in Planning Center, because a server of ours stood still, and we may not take it back. "
+    "Look at the record in Planning Center."
+)
+
+
 def and_more(count: int) -> str:
     """Of candidates of a held match that are not named."""
     return f"And {count} more members here who may be this person." if count > 1 else "And one more member here."
@@ -191,6 +219,12 @@ UNREADABLE: Final = (
 FIRST_SYNC_ASKS: Final = (
     "Both sides have different values, and it was not chosen yet which of them count. Nothing was overwritten: the "
     "next sync of everybody asks."
+)
+ANOTHER_ORGANIZATION: Final = (
+    "Not done: another Planning Center organization was connected. Its first sync brings everybody up to date."
+)
+DISCONNECTED: Final = (
+    "Not done: Planning Center was disconnected. Connect it again and sync; nothing that was typed here is lost."
 )
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Exists, Select, Text, any_, exists, literal, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Exists, Select, Text, any_, exists, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -140,17 +140,21 @@ async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> 
             Member.email_key == any_(literal(emails, ARRAY(Text))), Member.name_key == any_(literal(names, ARRAY(Text)))
         ),
     )
-    await session.execute(
-        update(Link)
-        .where(
-            Link.organization_id == members[0].organization_id,
-            Link.kind == MEMBER,
-            Link.state != "gone",
-            Link.record_id.in_(deleted),
-        )
-        .values(remote_hash=None)
-        .execution_options(synchronize_session=False)
+    found = select(Link.id).where(
+        Link.organization_id == members[0].organization_id,
+        Link.kind == MEMBER,
+        Link.state != "gone",
+        Link.record_id.in_(deleted),
     )
+    # An update locks in whatever order it finds them.
+    ids = (await session.scalars(found.order_by(Link.id).with_for_update())).all()
+    if ids:
+        await session.execute(
+            update(Link)
+            .where(Link.id == any_(literal(ids, ARRAY(BigInteger))))
+            .values(remote_hash=None)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def ended(link: type[Link]) -> ColumnElement[bool]:

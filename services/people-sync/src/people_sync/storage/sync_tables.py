@@ -190,6 +190,40 @@ class Creation(Base):
     pco_id: Mapped[str | None]
 
 
+class Stray(Base):
+    """Something in Planning Center that a worker made and that it had no right to store: another had taken over.
+
+    Settled by the record's next writer. People and households that were doubled stay known, since a pull would take
+    them for new ones.
+    """
+
+    __tablename__ = "stray"
+    __table_args__ = (
+        Index(
+            "ix_stray_open",
+            "organization_id",
+            "pco_organization_id",
+            "record_id",
+            postgresql_where=text("settled_at IS NULL"),
+        ),
+    )
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    pco_organization_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """As `Creation.kind`."""
+    pco_id: Mapped[str] = mapped_column(primary_key=True)
+    record_id: Mapped[UUID]
+    """The member or family whose writer settles it: `Creation.of_record`."""
+    intent_id: Mapped[UUID]
+    """`Creation.record_id`."""
+    content: Mapped[dict[str, Any]]
+    """What was sent, as `Creation.content`."""
+    made_at: Mapped[datetime]
+    """When its answer was read."""
+    settled_at: Mapped[datetime | None]
+
+
 class Claim(Base):
     """Who writes a record at the moment: valid while the job runs under this fence and its lease."""
 

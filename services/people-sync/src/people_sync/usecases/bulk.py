@@ -20,10 +20,11 @@ from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResu
 from contracts.values import MEMBER
 from people_sync.domain.inputs import problems, text_problem
 from people_sync.domain.values import FIELDS, as_dict, impossible
-from people_sync.storage.links import look_for_deleted
+from people_sync.storage.links import ended, look_for_deleted
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import history
+from people_sync.usecases.bulk_locks import lock_all
 from people_sync.usecases.directory import input_values, new_member
 from people_sync.usecases.families import family_notes, join, leave, membership_notes, new_family, set_values
 from people_sync.usecases.held import no_longer_held
@@ -124,8 +125,11 @@ async def upsert(
         known_organization_id=known,
         country=connection.country_code if connection else None,
     )
-    await _members(call, _valid(call, "member", body.members, BulkMember))
-    await _families(call, _valid(call, "family", body.families, BulkFamily))
+    members = _valid(call, "member", body.members, BulkMember)
+    families = _valid(call, "family", body.families, BulkFamily)
+    await lock_all(session, organization_id, members.values(), families.values())
+    await _members(call, members)
+    await _families(call, families)
     await history.note(session, organization_id, actor, call.notes, now)
     await publish(session, organization_id, now, call.members.values(), call.families.values())
     call.rejected.sort(key=lambda one: (one.kind != "member", one.position))
@@ -286,10 +290,17 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
             call.notes += notes
     await call.session.flush()
     await look_for_deleted(call.session, added)
-    # What a pull agreed on with itself is no agreement with the platform: the first-match choice decides.
+    # What a pull agreed on with itself is no agreement with the platform: the first-match choice decides. One that has
+    # ended, or is another Planning Center organization's, is none in use, and does not become one by that.
     await call.session.execute(
         update(Link)
-        .where(Link.organization_id == call.organization_id, Link.kind == MEMBER, Link.record_id.in_(adopted))
+        .where(
+            Link.organization_id == call.organization_id,
+            Link.pco_organization_id == call.known_organization_id,
+            Link.kind == MEMBER,
+            Link.record_id.in_(adopted),
+            ~ended(Link),
+        )
         .values(agreed={}, agreed_at={}, remote_hash=None, state="supplied")
     )
     await links.write(call)

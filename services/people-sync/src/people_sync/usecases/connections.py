@@ -1,14 +1,18 @@
 """What auth-service says about the People connection, kept as far as the sync needs it."""
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import PEOPLE
+from people_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED
+from people_sync.storage.strays import STRAY, record_kind
+from people_sync.storage.sync_tables import Stray
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import refreshes, runs
 from people_sync.usecases.bulk import adopt_supplied, one_at_a_time
+from servicekit.tables import JOB
 
 
 async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
@@ -16,6 +20,7 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
     if fact.product != PEOPLE:
         return
     await one_at_a_time(session, fact.organization_id)
+    await _hold_jobs(session, fact.organization_id)
     before = await session.get(Connection, fact.organization_id, with_for_update=True)
     if before is not None and before.version >= fact.version:
         return
@@ -39,9 +44,46 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         values.setdefault("next_run_at", fact.occurred_at)
     statement = insert(Connection).values(organization_id=fact.organization_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["organization_id"], set_=values))
+    if moved:
+        await refreshes.end(session, fact.organization_id, ANOTHER_ORGANIZATION, fact.occurred_at)
     if fact.state == "connected":
         await adopt_supplied(session, fact.organization_id, fact.pco_organization_id)
         await runs.resume_waiting(session, fact.organization_id)
+        await _look_at_strays(session, fact)
         await refreshes.resume_waiting(session, fact.organization_id)
     elif fact.state in {"closing", "disconnected"}:
         await runs.stop_open(session, fact.organization_id)
+        await refreshes.end(session, fact.organization_id, DISCONNECTED, fact.occurred_at)
+
+
+async def _look_at_strays(session: AsyncSession, fact: ConnectionFact) -> None:
+    """What was doubled, and not settled, before the connection ended: each record is looked at once more."""
+    owner = {"organization_id": fact.organization_id, "pco_organization_id": fact.pco_organization_id}
+    rows = await session.execute(
+        select(Stray.kind, Stray.record_id)
+        .filter_by(**owner)
+        .where(Stray.settled_at.is_(None))
+        .distinct()
+        .order_by(Stray.record_id)
+    )
+    for kind, record_id in rows.tuples():
+        await refreshes.request(
+            session,
+            owner,
+            record_kind(kind),
+            record_id=record_id,
+            reason=STRAY,
+            urgent=False,
+            not_before=fact.occurred_at,
+            now=fact.occurred_at,
+        )
+
+
+async def _hold_jobs(session: AsyncSession, organization_id: str) -> None:
+    """Let nobody work for the organization meanwhile: a job before the connection, as in a job's own steps."""
+    jobs_of = select(JOB.c.id).where(
+        JOB.c.organization_id == organization_id,
+        JOB.c.kind.in_((runs.KIND, refreshes.KIND)),
+        JOB.c.finished_at.is_(None),
+    )
+    await session.execute(jobs_of.order_by(JOB.c.id).with_for_update())

@@ -53,16 +53,15 @@ async def change(
     session: AsyncSession, organization_id: str, family_id: str, body: FamilyPatch, actor: Actor, now: datetime
 ) -> people.Family:
     """Change the fields that were sent; `member_ids` is the whole list. Conflict (409) if the family moved on."""
-    family = await _locked(session, organization_id, family_id)
-    check_version(body.version, family.version, "family")
     sent = body.model_fields_set
+    wanted = body.member_ids or () if "member_ids" in sent else ()
+    family, people = await _locked(session, organization_id, family_id, wanted)
+    check_version(body.version, family.version, "family")
     before = await _present(session, family.id)
     after = before
-    moved: Sequence[Member] = ()
     if "member_ids" in sent:
-        wanted = await _members(session, organization_id, body.member_ids or ())
-        after = frozenset(member.id for member in wanted)
-        moved = await _lock_members(session, before ^ after)
+        after = frozenset(member.id for member in await _members(session, organization_id, wanted))
+    moved = [people[member] for member in sorted(before ^ after)]
     values: dict[str, Any] = {}
     if "name" in sent:
         if body.name is None:
@@ -85,8 +84,8 @@ async def change(
 
 async def remove(session: AsyncSession, organization_id: str, family_id: str, actor: Actor, now: datetime) -> None:
     """Delete here; its members stay. In Planning Center nothing happens."""
-    family = await _locked(session, organization_id, family_id)
-    members = await _lock_members(session, await _present(session, family.id))
+    family, people = await _locked(session, organization_id, family_id)
+    members = [people[member] for member in sorted(await _present(session, family.id))]
     await session.execute(delete(FamilyMember).where(FamilyMember.family_id == family.id))
     family.deleted_at = family.updated_at = now
     family.version += 1
@@ -190,11 +189,23 @@ def _by_id(organization_id: str, family_id: str) -> Select[Family]:
     )
 
 
-async def _locked(session: AsyncSession, organization_id: str, family_id: str) -> Family:
-    family = await session.scalar(_by_id(organization_id, family_id).with_for_update())
-    if family is None:
-        raise NotFound("There is no such family.")
-    return family
+async def _locked(
+    session: AsyncSession, organization_id: str, family_id: str, wanted: Sequence[str] = ()
+) -> tuple[Family, dict[UUID, Member]]:
+    """The family, its people, and whoever is `wanted` in it: locked, members before families as everywhere."""
+    more = {id_ for text in wanted if (id_ := _id_of(text)) is not None}
+    while True:
+        async with session.begin_nested() as attempt:
+            found = await session.scalar(_by_id(organization_id, family_id).with_only_columns(Family.id))
+            ids = more | await _present(session, found) if found else more
+            people = await _lock_members(session, organization_id, ids)
+            family = await session.scalar(_by_id(organization_id, family_id).with_for_update())
+            if family is None:
+                raise NotFound("There is no such family.")
+            if await _present(session, family.id) <= people.keys():
+                return family, people
+            # Somebody joined before the family was locked.
+            await attempt.rollback()
 
 
 async def _present(session: AsyncSession, family_id: UUID) -> frozenset[UUID]:
@@ -210,12 +221,7 @@ async def _present(session: AsyncSession, family_id: UUID) -> frozenset[UUID]:
 
 async def _members(session: AsyncSession, organization_id: str, ids: Sequence[str]) -> list[Member]:
     """The members named, locked, each once. Invalid (422) with the position of every id that is nobody's."""
-    known: dict[str, UUID] = {}
-    for text in ids:
-        try:
-            known[text] = UUID(text)
-        except ValueError:
-            continue
+    known = {text: id_ for text in ids if (id_ := _id_of(text)) is not None}
     rows = await session.scalars(
         select(Member)
         .where(Member.organization_id == organization_id, Member.id.in_(known.values()), Member.deleted_at.is_(None))
@@ -233,18 +239,30 @@ async def _members(session: AsyncSession, organization_id: str, ids: Sequence[st
     return list(found.values())
 
 
-async def _lock_members(session: AsyncSession, ids: Collection[UUID]) -> Sequence[Member]:
-    rows = await session.scalars(select(Member).where(Member.id.in_(ids)).order_by(Member.id).with_for_update())
-    return rows.all()
+async def _lock_members(session: AsyncSession, organization_id: str, ids: Collection[UUID]) -> dict[UUID, Member]:
+    rows = await session.scalars(
+        select(Member)
+        .where(Member.organization_id == organization_id, Member.id.in_(ids))
+        .order_by(Member.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {member.id: member for member in rows}
+
+
+def _id_of(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _primary(text: str | None, members: Collection[UUID]) -> UUID | None:
     if text is None:
         return None
-    try:
-        primary = UUID(text)
-    except ValueError as error:
-        raise _invalid("primary_contact_id", "is no member of this directory") from error
+    primary = _id_of(text)
+    if primary is None:
+        raise _invalid("primary_contact_id", "is no member of this directory")
     if primary not in members:
         raise _invalid("primary_contact_id", "must be one of the family's members: add the member first")
     return primary

@@ -48,6 +48,9 @@ async def answer(
     session: AsyncSession, organization_id: str, held_id: str, body: AnswerHeld, user: UserIdentity, now: datetime
 ) -> HeldMatch:
     """Take an answer and act on it at once. Conflict (409) if the match moved on since, or the member is taken."""
+    if body.answer == "same" and body.member_id is not None:
+        # Members before held matches, as a sync locks them. Who is a candidate is checked behind.
+        await _member(session, organization_id, body.member_id)
     held = await session.scalar(
         _of(organization_id).where(Row.id == parse_id(held_id, "held match")).with_for_update(of=Row)
     )
@@ -78,11 +81,7 @@ async def _same(session: AsyncSession, organization_id: str, held: Row, body: An
         raise Invalid(
             "Say which member it is.", errors=[{"field": "member_id", "message": "must be one of the candidates"}]
         )
-    member = await session.scalar(
-        select(Member)
-        .where(Member.organization_id == organization_id, Member.id == parse_id(body.member_id, "member"))
-        .with_for_update()
-    )
+    member = await _member(session, organization_id, body.member_id)
     if member is None or member.deleted_at is not None:
         raise Conflict("This member was deleted meanwhile. Nothing was linked. Choose again.", slug="member-gone")
     owner = {"organization_id": organization_id, "pco_organization_id": held.pco_organization_id}
@@ -97,6 +96,18 @@ async def _same(session: AsyncSession, organization_id: str, held: Row, body: An
     await session.flush()
     await touch_members(session, [member], now)
     await publish(session, organization_id, now, [member], [])
+
+
+async def _member(session: AsyncSession, organization_id: str, member_id: str) -> Member | None:
+    """Somebody of the directory, locked."""
+    try:
+        id_ = UUID(member_id)
+    except ValueError:
+        return None
+    found: Member | None = await session.scalar(
+        select(Member).where(Member.organization_id == organization_id, Member.id == id_).with_for_update()
+    )
+    return found
 
 
 async def no_longer_held(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> None:

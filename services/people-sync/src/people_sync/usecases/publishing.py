@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Integer, Uuid, func, literal, update
+from sqlalchemy import Integer, Uuid, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -77,6 +77,9 @@ async def _touch(session: AsyncSession, kind: str, records: Sequence[Member] | S
     ids = literal([record.id for record in records], ARRAY(Uuid))
     versions = literal([record.version for record in records], ARRAY(Integer))
     touched = func.unnest(ids, versions).table_valued("id", "version").render_derived(name="touched")
+    # An update locks in whatever order it finds them.
+    links = select(Link.id).where(Link.kind == kind, Link.record_id == any_(ids))
+    await session.execute(links.order_by(Link.id).with_for_update())
     await session.execute(
         update(Link)
         .where(Link.kind == kind, Link.record_id == touched.c.id, Link.compared_version == touched.c.version)

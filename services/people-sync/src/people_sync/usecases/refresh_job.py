@@ -10,7 +10,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.values import MEMBER
 from pco_client.client import Observation, PlanningCenter
-from pco_client.errors import Forbidden, LeaseUnavailable, NotFound, PlanningCenterError, Unauthorized, Unavailable
+from pco_client.errors import (
+    AnsweredTooLate,
+    Forbidden,
+    LeaseUnavailable,
+    NotFound,
+    PlanningCenterError,
+    Unauthorized,
+    Unavailable,
+)
 from pco_client.pacer import Priority
 from people_sync.domain.sentences import ASKING, LATER, LOOKS_AGAIN, OUTCOMES, REJECTED, ROLE_IS_GONE, UNREADABLE
 from people_sync.errors import NotConnected
@@ -23,7 +31,7 @@ from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.one import sync_family, sync_member, sync_stranger
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
-from people_sync.usecases.record.writer import Cause, Writer, guarded, policy_of
+from people_sync.usecases.record.writer import Cause, Writer, guarded, has_chosen, policy_of
 from servicekit.job_worker import JobContext
 from servicekit.jobs import LeaseLost, StopRequested, TurnOver
 
@@ -52,6 +60,8 @@ async def work_off(job: JobContext, resources: Resources) -> None:
             await _all(_writer(job, resources, pco, connection, chosen))
     except (NotConnected, Unauthorized):
         await _give_back(job, resources.clock.now() + _RECONNECT)
+    except AnsweredTooLate as error:
+        raise LeaseLost(str(error)) from error
     except (Unavailable, LeaseUnavailable) as error:
         log.warning("Planning Center away", job=str(job.id), exc_info=error)
         await _give_back(job, resources.clock.now() + _AWAY)
@@ -72,6 +82,7 @@ def _writer(
         pco_organization_id=connection.pco_organization_id,
         cause=Cause(REFRESH, job.id),
         policy=policy_of(chosen, connection.country_code or DEFAULT_COUNTRY),
+        chosen=has_chosen(chosen),
     )
 
 
@@ -83,7 +94,9 @@ async def _all(writer: Writer) -> None:
         one = replace(writer, pco=writer.pco.using(priority=priority), cause=Cause(REFRESH, row.id))
         try:
             await _one(one, row)
-        except (LeaseLost, StopRequested, TurnOver, NotConnected, PlanningCenterError, SQLAlchemyError, OSError):
+        except (LeaseLost, AnsweredTooLate, StopRequested, TurnOver, NotConnected):
+            raise
+        except (PlanningCenterError, SQLAlchemyError, OSError):
             raise
         except Exception:
             # One bad record is one line in a list.
@@ -159,11 +172,11 @@ async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> 
 
 
 async def _sync(writer: Writer, row: Refresh) -> tuple[str, list[str]]:
-    """The outcome, and what could not be done, in words."""
+    """The outcome, and what else there is to know, in words."""
     if row.record_id is None:
         return await sync_stranger(writer, row.pco_id or ""), []
     if row.kind == MEMBER:
-        return await sync_member(writer, row.record_id), []
+        return await sync_member(writer, row.record_id)
     return await sync_family(writer, row.record_id)
 
 

@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, or_, select, text
+from sqlalchemy import delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import ASKING, LOOKS_AGAIN
+from people_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_DONE
 from people_sync.storage.sync_tables import Refresh
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
@@ -94,6 +94,8 @@ async def request(
     now: datetime,
 ) -> Refresh:
     """Queue a record, by our id or by Planning Center's; ten requests for the same are one row, the earliest counts."""
+    # A new job before the row: who asks for several in one transaction would wait for the second with the job in hand.
+    await wake(session, owner["organization_id"])
     if record_id is None:
         record_id = await session.scalar(select(Link.record_id).filter_by(**owner, kind=kind, pco_id=pco_id))
     by_record = record_id is not None
@@ -120,14 +122,11 @@ async def request(
         "urgent": Refresh.urgent | statement.excluded.urgent,
         "not_before": func.least(Refresh.not_before, statement.excluded.not_before),
     }
-    row = (
-        await session.scalars(
-            statement.on_conflict_do_update(index_elements=index, index_where=where, set_=merged).returning(Refresh),
-            execution_options={"populate_existing": True},
-        )
-    ).one()
-    await wake(session, owner["organization_id"])
-    return row
+    rows = await session.scalars(
+        statement.on_conflict_do_update(index_elements=index, index_where=where, set_=merged).returning(Refresh),
+        execution_options={"populate_existing": True},
+    )
+    return rows.one()
 
 
 async def wake(session: AsyncSession, organization_id: str) -> None:
@@ -176,6 +175,16 @@ async def resume_waiting(session: AsyncSession, organization_id: str) -> None:
     waiting = select(Refresh.id).where(Refresh.organization_id == organization_id, Refresh.state == "queued").limit(1)
     if await session.scalar(waiting) is not None:
         await wake(session, organization_id)
+
+
+async def end(session: AsyncSession, organization_id: str, sentence: str, now: datetime) -> None:
+    """End what is queued: the connection that it was for is over."""
+    await session.execute(
+        update(Refresh)
+        .where(Refresh.organization_id == organization_id, Refresh.state == "queued")
+        .values(state="done", outcome=NOT_DONE, sentence=sentence, finished_at=now)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def get(session: AsyncSession, organization_id: str, sync_id: str) -> RecordSync:

@@ -85,7 +85,10 @@ async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync
 
 
 async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -> Run:
-    """End a run that nobody works on: what it staged is let go, and the schedule goes on."""
+    """End a run that nobody works on: what it staged is let go, and the schedule goes on.
+
+    The caller holds the run, and before it the organization's connection.
+    """
     await remote.let_go(session, run_id)
     counts = await runs.mark_not_done(session, run_id)
     run = await runs.change(
@@ -98,7 +101,7 @@ async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -
         question=None,
         finished_at=func.now(),
     )
-    connection = await session.get(Connection, run.organization_id, with_for_update=True)
+    connection = await session.get(Connection, run.organization_id)
     if connection is not None and connection.state == "connected" and connection.next_run_at is None:
         now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         await runs.schedule(session, connection, now)
@@ -118,7 +121,7 @@ async def answer(session: AsyncSession, organization_id: str, run_id: str, body:
     if body.answer == "stop":
         return await stop(session, organization_id, run_id)
     if body.question == "first_match":
-        chosen = await session.get(Settings, organization_id, with_for_update=True)
+        chosen = await session.get(Settings, organization_id)
         if chosen is None:
             chosen = Settings(organization_id=organization_id)
             session.add(chosen)
@@ -204,11 +207,16 @@ async def rejections(session: AsyncSession, organization_id: str, run_id: str) -
 
 async def close_abandoned(session: AsyncSession) -> None:
     """End the runs whose job ended without them: after too many unexpected errors in a row."""
-    over = select(Run.id, JOB.c.error).join(JOB, JOB.c.id == Run.id)
+    over = select(Run.organization_id, Run.id, JOB.c.error).join(JOB, JOB.c.id == Run.id)
     rows = await session.execute(
-        over.where(Run.state.in_(runs.OPEN), JOB.c.state.in_(["failed", "cancelled", "done"])).with_for_update(of=Run)
+        over.where(Run.state.in_(runs.OPEN), JOB.c.state.in_(["failed", "cancelled", "done"])).order_by(
+            Run.organization_id
+        )
     )
-    for run_id, error in rows.all():
+    for organization_id, run_id, error in rows.all():
+        found = await _locked(session, organization_id, str(run_id))
+        if found.state not in runs.OPEN:
+            continue  # another process was faster
         run = await close(
             session,
             run_id,
@@ -285,10 +293,14 @@ async def _find(session: AsyncSession, organization_id: str, run_id: str) -> Run
 
 
 async def _locked(session: AsyncSession, organization_id: str, run_id: str) -> Run:
-    # The job before the run, in the order of the run's own steps: the other way round both could wait for each other.
+    """The run, locked; before it, as in its own steps, its job, the connection and the settings."""
     job = select(JOB.c.id).where(JOB.c.id == parse_id(run_id, "sync"), JOB.c.organization_id == organization_id)
     await session.execute(job.with_for_update())
-    run = await session.scalar(_by_id(organization_id, run_id).with_for_update())
+    await session.get(Connection, organization_id, with_for_update=True)
+    await session.get(Settings, organization_id, with_for_update=True)
+    run = await session.scalar(
+        _by_id(organization_id, run_id).with_for_update().execution_options(populate_existing=True)
+    )
     if run is None:
         raise NotFound("There is no such sync.")
     return run

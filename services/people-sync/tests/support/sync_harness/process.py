@@ -72,6 +72,11 @@ class Service:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     async def start(self, *, ready: bool = True) -> "Service":
         """Start it; with `ready`, wait until it says so."""
         with self.log.open("ab") as log:

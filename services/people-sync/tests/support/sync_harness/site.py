@@ -67,6 +67,7 @@ class Site:
         self._keys = keys
         self._base_url = base_url
         self._moved_at = 0.0
+        self._holder: int | None = None
         self.horizon_seconds = HORIZON_SECONDS
         self.lag_seconds = max(LAG.values()) / 1000
 
@@ -153,16 +154,21 @@ class Site:
         """A run comes as far as this member and waits."""
         async with self.database.connection() as connection, connection.transaction():
             await connection.execute("SELECT 1 FROM member WHERE id::text = $1 FOR UPDATE", member_id)
-            yield
+            self._holder = await connection.fetchval("SELECT pg_backend_pid()")
+            try:
+                yield
+            finally:
+                self._holder = None
 
     async def waits(self) -> None:
-        """Until somebody waits for a lock."""
+        """Until somebody waits for what is held up here, or for any lock if nothing is."""
         query = (
-            "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() "
+            "AND ($1::int IS NULL OR $1 = ANY(pg_blocking_pids(pid)))"
         )
 
         async def waiting() -> bool:
-            return bool(await self.database.value(query))
+            return bool(await self.database.value(query, self._holder))
 
         await eventually(waiting, within=20)
 

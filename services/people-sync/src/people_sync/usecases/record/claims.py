@@ -104,19 +104,19 @@ async def _end(session: AsyncSession, writer: Writer, claims: Sequence[Claim]) -
         return
     records = among([claim.record_id for claim in claims])
     now = writer.now()
-    links = select(Link.id).where(Link.organization_id == writer.organization_id, Link.record_id == records)
-    await session.execute(
-        update(LinkWrite)
-        .where(LinkWrite.link_id.in_(links), LinkWrite.answered_at.is_(None))
-        .values(announced_at=func.greatest(LinkWrite.announced_at, now))
-        .execution_options(synchronize_session=False)
-    )
     await session.execute(
         update(Creation)
         .where(
             Creation.organization_id == writer.organization_id, Creation.of_record == records, Creation.state == "sent"
         )
         .values(look_after=func.greatest(Creation.look_after, now + writer.resources.horizon))
+        .execution_options(synchronize_session=False)
+    )
+    links = select(Link.id).where(Link.organization_id == writer.organization_id, Link.record_id == records)
+    await session.execute(
+        update(LinkWrite)
+        .where(LinkWrite.link_id.in_(links), LinkWrite.answered_at.is_(None))
+        .values(announced_at=func.greatest(LinkWrite.announced_at, now))
         .execution_options(synchronize_session=False)
     )
     for claim in claims:

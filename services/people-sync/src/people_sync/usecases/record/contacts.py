@@ -59,28 +59,29 @@ async def write_contact(
     if value is None:
         if contact_id is not None:
             with suppress(NotFound):  # deleted there too
-                await writer.pco.delete(_path(name, contact_id))
+                await writer.pco.delete(contact_path(name, contact_id))
         await answer(
-            writer, member, outcome, {name: None}, contacts={name: None}, left=_value_of(name, main_contact(others))
+            writer, member, outcome, {name: None}, contacts={name: None}, left=value_of(name, main_contact(others))
         )
         return True
     if equal is not None:
         contact_id = equal.id
         await writer.pco.patch(
-            _path(name, equal.id), write_body(CONTACT_TYPES[name], {"primary": True}, identity=equal.id)
+            contact_path(name, equal.id), write_body(CONTACT_TYPES[name], {"primary": True}, identity=equal.id)
         )
     elif contact_id is None:
         return await create_contact(writer, member, link.pco_id, name, value, outcome)
     else:
         await writer.pco.patch(
-            _path(name, contact_id),
+            contact_path(name, contact_id),
             write_body(CONTACT_TYPES[name], contact_attributes(name, value), identity=contact_id),
         )
     await answer(writer, member, outcome, {name: value}, contacts={name: contact_id})
     return True
 
 
-def _path(name: str, contact_id: str) -> str:
+def contact_path(name: str, contact_id: str) -> str:
+    """Of one contact by itself."""
     return f"/people/v2/{CONTACT_PATHS[name]}/{contact_id}"
 
 
@@ -93,9 +94,10 @@ async def create_contact(writer: Writer, member: Member, pco_id: str, name: str,
         document = await writer.pco.get(f"{PEOPLE}/{pco_id}", Query(include=(CONTACT_PATHS[name],)))
         if document.included.missing(document.data, CONTACT_PATHS[name]):
             raise NotYet(writer.now() + writer.resources.horizon)
-        for contact in document.included.many(document.data, CONTACT_PATHS[name]):
-            if _holds(name, Contact(contact.id, primary=True, attributes=contact.attributes), sent, writer.country):
-                return contact.id
+        for row in document.included.many(document.data, CONTACT_PATHS[name]):
+            contact = Contact(row.id, primary=True, attributes=row.attributes)
+            if row.id not in intent.strays and _holds(name, contact, sent, writer.country):
+                return row.id
         return None
 
     async def post(_: Intent) -> Document:
@@ -110,10 +112,10 @@ async def create_contact(writer: Writer, member: Member, pco_id: str, name: str,
 
 
 def _holds(name: str, contact: Contact, value: Any, country: str) -> bool:
-    return identical(name, _value_of(name, contact), value, country)
+    return identical(name, value_of(name, contact), value, country)
 
 
-def _value_of(name: str, contact: Contact | None) -> Any:
+def value_of(name: str, contact: Contact | None) -> Any:
     """What a contact says, as a value of our field."""
     if contact is None:
         return None

@@ -7,6 +7,9 @@
 `sent` is committed before the request leaves. `look_after` is when the request can no longer be under way (the
 lease of whoever sent it is over, and so is its timeout) and when a read can be believed (staleness horizon). A request
 that waited for its turn left later than that: it ended with its process, and shows a horizon after.
+
+A request whose process was frozen right before the write may leave later still. Who reads its answer then has lost the
+record, and leaves a stray behind (`strays`): an intent that has no other answer takes it for its own.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -17,15 +20,19 @@ from secrets import randbelow
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.values import MEMBER
-from pco_client.errors import PlanningCenterError, Unavailable
+from contracts.values import FAMILY, MEMBER
+from pco_client.errors import AnsweredTooLate, PlanningCenterError, Unavailable
 from pco_client.jsonapi import Document
-from people_sync.storage.sync_tables import Creation
+from people_sync.storage.strays import of_intent, record_kind
+from people_sync.storage.sync_tables import Creation, Stray
+from people_sync.storage.tables import Family, Member
+from people_sync.usecases.record.strays import leave_behind
 from people_sync.usecases.record.writer import Writer
+from servicekit.jobs import LeaseLost
 
 _FIRST_MARKER: Final = 1_000_000_000
 _LAST_MARKER: Final = 2_147_483_647
@@ -57,6 +64,8 @@ class Intent:
     """Of the request that was sent last. Not what is to be sent now: the record may have been edited since."""
     must_look: bool
     """An earlier request for it may have been carried out."""
+    strays: Mapping[str, Content]
+    """Made by whoever had lost the record by then, with what was sent: no look finds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +94,37 @@ async def create_once(
 ) -> Made:
     """Create it, or find what an earlier attempt created.
 
-    Raises NotYet while an earlier attempt may be under way or unseen, and what `look` and `post` raise.
+    Raises NotYet while an earlier attempt may be under way or unseen, LeaseLost if it was made and the right to store
+    that is another's, and what `look` and `post` raise.
     """
-    intent = await _intend(writer, kind, record_id, content, of_record or record_id)
+    of_record = of_record or record_id
+    intent = await _intend(writer, kind, record_id, content, of_record)
     if intent.must_look:
         found = await look(intent)
         if found is not None:
             return await _close(writer, intent, Made(found, intent.content), created)
+        if intent.strays:
+            return await _close(writer, intent, Made(*next(iter(intent.strays.items()))), created)
         await _send_again(writer, intent, content)
+
+    async def slipped(pco_id: str) -> None:
+        await leave_behind(writer, kind, pco_id, record_id=of_record, intent_id=record_id, content=dict(content))
+
     try:
         document = await post(intent)
+    except AnsweredTooLate as error:
+        if error.record is not None:
+            await slipped(error.record[1])
+        raise LeaseLost(str(error)) from error
     except PlanningCenterError as error:
         if not (isinstance(error, Unavailable) and error.outcome_unknown):
             await _refused(writer, intent)
         raise
-    return await _close(writer, intent, Made(document.data.id, content), created)
+    try:
+        return await _close(writer, intent, Made(document.data.id, content), created)
+    except LeaseLost:
+        await slipped(document.data.id)
+        raise
 
 
 def _look_after(writer: Writer) -> datetime:
@@ -121,7 +146,8 @@ async def _intend(writer: Writer, kind: str, record_id: UUID, content: Content, 
                 select(Creation).filter_by(**writer.owner, kind=kind, record_id=record_id).with_for_update()
             )
         ).one()
-        must_look = row.state == "sent"
+        strays = await of_intent(session, writer.owner, kind, record_id)
+        must_look = row.state == "sent" or (row.state == "intended" and bool(strays))
         if must_look and row.look_after is not None and row.look_after > now:
             raise NotYet(row.look_after)
         if row.state == "created" or row.marker is None:
@@ -130,7 +156,8 @@ async def _intend(writer: Writer, kind: str, record_id: UUID, content: Content, 
             row.pco_id = None
         if not must_look:
             _sent(writer, row, content)
-        return Intent(row.id, row.marker, row.content or {}, must_look)
+        made = {stray.pco_id: stray.content for stray in strays}
+        return Intent(row.id, row.marker, row.content or {}, must_look, made)
 
 
 async def _free_marker(session: AsyncSession) -> int:
@@ -158,8 +185,17 @@ async def _refused(writer: Writer, intent: Intent) -> None:
 
 async def _close(writer: Writer, intent: Intent, made: Made, created: Created) -> Made:
     async with writer.transaction() as session:
+        # The record first, as who takes a batch over here does; of whom the intent is, was committed with it.
+        kind, of_record = (
+            await session.execute(select(Creation.kind, Creation.of_record).where(Creation.id == intent.id))
+        ).one()
+        record: type[Member] | type[Family] = Family if record_kind(kind) == FAMILY else Member
+        await session.execute(select(record.id).where(record.id == of_record).with_for_update())
         row = await session.get_one(Creation, intent.id, with_for_update=True)
         row.state, row.pco_id, row.content = "created", made.pco_id, None
+        if made.pco_id in intent.strays:
+            owner = {name: getattr(row, name) for name in ("organization_id", "pco_organization_id", "kind")}
+            await session.execute(delete(Stray).filter_by(**owner, pco_id=made.pco_id))
         await created(session, made)
     return made
 

@@ -13,9 +13,11 @@ from people_sync.domain.families import household_values, is_created, match_fami
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREATED_THERE, LINKED, updated
+from people_sync.domain.strays import is_still_stray
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
 from people_sync.storage.families import family_values, pco_ids_of
 from people_sync.storage.links import agree, family_base_of, has_link, kept_different, links_to
+from people_sync.storage.strays import known_strays
 from people_sync.storage.sync_tables import Creation, Remote
 from people_sync.storage.tables import Family, Link
 from people_sync.storage.writes import writes_of
@@ -34,7 +36,10 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
     read_at = {row.pco_id: row.read_at for row in staged}
     people = await record_ids(session, writer, [pco_id for h in households.values() for pco_id in h.person_ids])
     found = await session.execute(
-        links_to(writer.owner, FAMILY, Family).where(Link.pco_id.in_(list(households))).with_for_update(of=Link)
+        links_to(writer.owner, FAMILY, Family)
+        .where(Link.pco_id.in_(list(households)))
+        .order_by(Link.id)
+        .with_for_update(of=Link)
     )
     pairs = found.all()
     ours = await family_values(session, writer.owner, [family for _, family in pairs])
@@ -98,6 +103,9 @@ async def _strange_households(
     session: AsyncSession, writer: Writer, households: dict[str, RemoteHousehold], people: dict[str, UUID]
 ) -> list[Planned]:
     """Households without a link: ours whose answer was lost, the family of the same people, or a new one."""
+    for pco_id, settled_at in (await known_strays(session, writer.owner, FAMILY, households)).items():
+        if is_still_stray(settled_at, used_again=bool(households[pco_id].person_ids), now=writer.now()):
+            del households[pco_id]
     adopted = await _adopted_households(session, writer, list(households.values()))
     rows: list[Planned] = [_home(family, households.pop(pco_id), CREATED_THERE) for pco_id, family in adopted.items()]
     members = {people[pco_id] for household in households.values() for pco_id in household.person_ids & people.keys()}

@@ -35,6 +35,7 @@ from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.effects import carried_out
 from people_sync.usecases.record.matching import candidates_of
 from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.strays import strays_among
 from people_sync.usecases.record.writer import Writer
 
 DIFFERS: Final = "differs"
@@ -153,6 +154,8 @@ async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, Re
     # A read that lags can still show them.
     for pco_id in merged.all():
         del people[pco_id]
+    for pco_id in await strays_among(session, writer, people):
+        del people[pco_id]
     if not people:
         return []
     adopted = [
@@ -218,7 +221,10 @@ async def _adopted(session: AsyncSession, writer: Writer, people: dict[str, Remo
 
 async def _linked_members(session: AsyncSession, writer: Writer, pco_ids: list[str]) -> dict[str, tuple[Link, Member]]:
     rows = await session.execute(
-        links_to(writer.owner, MEMBER, Member).where(Link.pco_id.in_(pco_ids)).with_for_update(of=Link)
+        links_to(writer.owner, MEMBER, Member)
+        .where(Link.pco_id.in_(pco_ids))
+        .order_by(Link.id)
+        .with_for_update(of=Link)
     )
     return {link.pco_id: (link, member) for link, member in rows}
 

@@ -1,12 +1,12 @@
 """Taking households over here: names, who joins and who leaves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,10 +17,10 @@ from people_sync.domain.merge import FamilyMerge, FamilyValues, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CREATED_THERE, LINKED
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
-from people_sync.storage.families import family_values
+from people_sync.storage.families import among, family_values
 from people_sync.storage.links import NOTHING_AGREED, agree, family_base_of, kept_different, tie_again
 from people_sync.storage.sync_tables import Remote
-from people_sync.storage.tables import Family, FamilyMember, Link
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
 from people_sync.usecases.publishing import touch_members
@@ -64,10 +64,12 @@ async def take_families_over(
 ) -> None:
     """Take over here what is planned; the plans say afterwards what became of them."""
     staged = await as_read(session, writer, FAMILY, [change.pco_id for change in planned])
-    families = await _locked_families(session, writer, [change.record_id for change in planned if change.record_id])
-    changes = decidable(planned, staged, await claimed_by_others(session, writer, families))
     households = {pco_id: household_from_snapshot(row.snapshot) for pco_id, row in staged.items() if row.snapshot}
     people = await record_ids(session, writer, [one for h in households.values() for one in h.person_ids])
+    families, held = await _locked_families(
+        session, writer, [change.record_id for change in planned if change.record_id], people.values()
+    )
+    changes = decidable(planned, staged, await claimed_by_others(session, writer, families))
     links = await locked_links(session, writer, FAMILY, [change.pco_id for change in changes])
     strange = [change for change in changes if change.pco_id not in links]
     links |= await _homes(session, writer, strange, households, people, families, effects)
@@ -86,7 +88,7 @@ async def take_families_over(
         if family is not None and family.deleted_at is not None:
             deleted_meanwhile(change)
             continue
-        if family is None or link is None or link.record_id != family.id:
+        if family is None or link is None or link.record_id != family.id or not ours[family.id].members <= held:
             decide_later(change)
             continue
         theirs = shown[pco_id]
@@ -114,6 +116,23 @@ async def take_families_over(
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
     await settle_writes(session, writer, settled, [])
     await _move(session, writer, moves, effects)
+
+
+async def lock_people(
+    session: AsyncSession, writer: Writer, family_ids: Collection[UUID], others: Collection[UUID] = ()
+) -> set[str]:
+    """Lock who is in these families, and `others` who may join them, before the families; their ids as text."""
+    of_families = select(FamilyMember.member_id).where(FamilyMember.family_id == among(family_ids))
+    rows = await session.scalars(
+        select(Member.id)
+        .where(
+            Member.organization_id == writer.organization_id,
+            or_(Member.id.in_(of_families), Member.id == among(others)),
+        )
+        .order_by(Member.id)
+        .with_for_update()
+    )
+    return {str(member_id) for member_id in rows}
 
 
 def _missed(
@@ -273,11 +292,15 @@ def _agree_family(
         link.compared_version = family.version
 
 
-async def _locked_families(session: AsyncSession, writer: Writer, ids: list[UUID]) -> dict[UUID, Family]:
+async def _locked_families(
+    session: AsyncSession, writer: Writer, ids: list[UUID], others: Collection[UUID]
+) -> tuple[dict[UUID, Family], set[str]]:
+    """The families, and the members who are locked with them: whoever joined in between is not among these."""
+    held = await lock_people(session, writer, ids, others)
     rows = await session.scalars(
         select(Family)
         .where(Family.organization_id == writer.organization_id, Family.id.in_(ids))
         .order_by(Family.id)
         .with_for_update()
     )
-    return {row.id: row for row in rows}
+    return {row.id: row for row in rows}, held

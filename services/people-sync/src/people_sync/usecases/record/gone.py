@@ -1,18 +1,48 @@
 """Ending the link of a record that is not in Planning Center any more."""
 
-from sqlalchemy import select
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.values import MEMBER
+from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import GONE, LATER, OUTCOMES
 from people_sync.storage import remote
+from people_sync.storage.families import among
 from people_sync.storage.links import in_no_household
-from people_sync.storage.sync_tables import Conflict
-from people_sync.storage.tables import Family, Link, Member
+from people_sync.storage.sync_tables import Conflict, Remote
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.record.effects import Effects, noted, touch, touch_family
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
+
+KINDS: Final[dict[str, type[Member] | type[Family]]] = {MEMBER: Member, FAMILY: Family}
+
+
+async def lock_for_end(session: AsyncSession, writer: Writer, plans: Sequence[Planned]) -> None:
+    """Lock what ending several links in one transaction changes: what was read, members, families, then links."""
+    for kind in KINDS:
+        there = [str(plan.pco_id) for plan in plans if plan.kind == kind]
+        read = select(Remote.pco_id).filter_by(**writer.owner, kind=kind).where(Remote.pco_id.in_(there))
+        await session.execute(read.order_by(Remote.pco_id).with_for_update())
+    ids = {kind: among([plan.record_id for plan in plans if plan.kind == kind and plan.record_id]) for kind in KINDS}
+    for kind, record in KINDS.items():
+        await session.execute(select(record.id).where(record.id == ids[kind]).order_by(record.id).with_for_update())
+    families = select(FamilyMember.family_id).where(FamilyMember.member_id == ids[MEMBER])
+    await session.execute(
+        select(Link.id)
+        .filter_by(**writer.owner)
+        .where(
+            or_(
+                (Link.kind == MEMBER) & (Link.record_id == ids[MEMBER]),
+                (Link.kind == FAMILY) & ((Link.record_id == ids[FAMILY]) | Link.record_id.in_(families)),
+            )
+        )
+        .order_by(Link.id)
+        .with_for_update()
+    )
 
 
 async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects: Effects) -> None:

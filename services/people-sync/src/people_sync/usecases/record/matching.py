@@ -18,6 +18,7 @@ from people_sync.storage import remote
 from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of, with_candidates
 from people_sync.storage.families import among
 from people_sync.storage.links import deleted_namesakes
+from people_sync.storage.strays import is_stray
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.usecases.record.writer import Writer
@@ -98,6 +99,7 @@ async def may_be_there(session: AsyncSession, writer: Writer, member: Member) ->
                 remote.has_key(writer.owner, "name", [member.name_key]),
             ),
             Remote.snapshot.is_not(None),
+            ~is_stray(),
             ~exists().where(
                 Link.organization_id == Remote.organization_id,
                 Link.pco_organization_id == Remote.pco_organization_id,

@@ -49,7 +49,7 @@ async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> list[str]:
         async with writer.transaction() as session:
             effects = Effects()
             pairs = await _remember(session, writer, page.rows)
-            await _lock(session, writer, [removed for _, removed in pairs])
+            await _lock(session, writer, [one for pair in pairs for one in pair])
             for keep, removed in pairs:
                 if await _follow(session, writer, removed, keep, effects, merged):
                     kept.append(keep)
@@ -91,20 +91,17 @@ def _is_whole(row: Resource) -> bool:
     return whole
 
 
-async def _lock(session: AsyncSession, writer: Writer, removed: list[str]) -> None:
-    """Members before links, and those in their order, as everywhere."""
-    await session.execute(
-        select(Member.id)
-        .join(Link, Link.record_id == Member.id)
-        .where(
-            Link.organization_id == writer.organization_id,
-            Link.pco_organization_id == writer.pco_organization_id,
-            Link.kind == MEMBER,
-            Link.pco_id == any_(literal(removed, ARRAY(Text))),
-        )
-        .order_by(Member.id)
-        .with_for_update(of=Member)
+async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> None:
+    """Members before links, each in their order, as everywhere: those removed, and those kept."""
+    theirs = (
+        Link.organization_id == writer.organization_id,
+        Link.pco_organization_id == writer.pco_organization_id,
+        Link.kind == MEMBER,
+        Link.pco_id == any_(literal(people, ARRAY(Text))),
     )
+    members = select(Member.id).join(Link, Link.record_id == Member.id).where(*theirs)
+    await session.execute(members.order_by(Member.id).with_for_update(of=Member))
+    await session.execute(select(Link.id).where(*theirs).order_by(Link.id).with_for_update())
 
 
 async def _follow(

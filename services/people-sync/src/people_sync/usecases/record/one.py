@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
-from people_sync.domain.planning_center import Unread
+from people_sync.domain.planning_center import Unread, household_from_snapshot
 from people_sync.domain.sentences import (
     FIRST_SYNC_ASKS,
     GONE,
@@ -26,7 +26,7 @@ from people_sync.storage import remote
 from people_sync.storage.families import linked_records, pco_ids_of
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Remote
-from people_sync.storage.tables import Family, FamilyMember, Link, Member, Settings
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
@@ -34,13 +34,14 @@ from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import DIFFERS, decide_people
 from people_sync.usecases.record.effects import Effects, publish
-from people_sync.usecases.record.families_here import take_families_over
+from people_sync.usecases.record.families_here import lock_people, take_families_over
 from people_sync.usecases.record.gone import end_link
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import read, store
 from people_sync.usecases.record.refusals import PartRefused
+from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
 from people_sync.usecases.record.writer import Writer
@@ -48,19 +49,21 @@ from people_sync.usecases.record.writer import Writer
 _WHILE_BUSY: Final = timedelta(seconds=1)
 
 
-async def sync_member(writer: Writer, member_id: UUID) -> str:
-    """Bring one member up to date on both sides; gives the outcome.
+async def sync_member(writer: Writer, member_id: UUID) -> tuple[str, list[str]]:
+    """Bring one member up to date on both sides; gives the outcome, and what else there is to know, in words.
 
     Raises Busy, NotYet, Later, PartRefused, and what the client raises for reasons that are not this record's.
     """
     async with claimed(writer, MEMBER, member_id):
-        return await _sync(writer, MEMBER, member_id)
+        said = await settle_strays(writer, member_id)
+        return await _sync(writer, MEMBER, member_id), said
 
 
 async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
     """Bring one family up to date: first its people, as both sides have them, then the family itself.
 
-    Gives the outcome, and what could not be done about one of its people, in words: that keeps nobody else waiting.
+    Gives the outcome, and what else there is to know, in words: what could not be done about one of its people keeps
+    nobody else waiting.
     Raises as `sync_member` does for the family itself, and NotYet if somebody of it has to be looked at again.
     """
     async with writer.job.sessions() as session:
@@ -70,7 +73,8 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
     again: list[datetime] = []
     for member_id, name in members:
         try:
-            await sync_member(writer, member_id)
+            _, said = await sync_member(writer, member_id)
+            problems += said
         except NotYet as error:
             again.append(error.until)
         except Busy:
@@ -82,6 +86,7 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
     if link is not None and link.state != "gone":
         await _strangers_of(writer, link.pco_id)
     async with claimed(writer, FAMILY, family_id):
+        problems += await settle_strays(writer, family_id)
         outcome = await _sync(writer, FAMILY, family_id)
     if again:
         raise NotYet(max(again))
@@ -121,6 +126,7 @@ async def _take_over(writer: Writer, kind: str, pco_id: str, link: Link | None =
     async with writer.transaction() as session:
         if not await store(session, writer, found):
             raise NotYet(found.read_at + writer.resources.horizon)
+        await _lock_record(session, writer, kind, pco_id)
         row = await session.get_one(
             Remote, (writer.organization_id, writer.pco_organization_id, kind, pco_id), populate_existing=True
         )
@@ -129,25 +135,39 @@ async def _take_over(writer: Writer, kind: str, pco_id: str, link: Link | None =
         )
         plan = next(iter(await decide(session, writer, [row])), None)
         if plan is not None:
-            await _check(session, writer, plan)
+            _check(writer, plan)
             if plan.here == "planned":
                 effects = Effects()
                 await take_over(session, writer, [plan], effects)
                 await publish(session, writer, effects)
+            if plan.outcome == LATER and plan.sentence == FIRST_SYNC_ASKS:
+                raise Later(FIRST_SYNC_ASKS)
             if plan.outcome == LATER:
                 raise NotYet(writer.now() + writer.resources.horizon)
         await remote.settled(session, writer.owner, kind, pco_id)
         return plan
 
 
-async def _check(session: AsyncSession, writer: Writer, plan: Planned) -> None:
+async def _lock_record(session: AsyncSession, writer: Writer, kind: str, pco_id: str) -> None:
+    """Whose link is decided about is locked before it: members, then families, then links, as everywhere."""
+    record_id = await session.scalar(select(Link.record_id).filter_by(**writer.owner, kind=kind, pco_id=pco_id))
+    if record_id is None:
+        return
+    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    if kind == FAMILY:
+        snapshot = await session.scalar(select(Remote.snapshot).filter_by(**writer.owner, kind=FAMILY, pco_id=pco_id))
+        people = household_from_snapshot(snapshot).person_ids if snapshot else ()
+        known = await linked_records(session, writer.owner, people)
+        await lock_people(session, writer, [record_id], known.values())
+    await session.execute(select(record.id).where(record.id == record_id).with_for_update())
+
+
+def _check(writer: Writer, plan: Planned) -> None:
     if plan.outcome == LATER:
         raise NotYet(writer.now() + writer.resources.horizon)
     # Of two who were never compared only the church can say which values count.
-    if plan.cause == DIFFERS or plan.outcome == LINKED:
-        chosen = await session.get(Settings, writer.organization_id)
-        if chosen is None or chosen.first_match is None:
-            raise Later(FIRST_SYNC_ASKS)
+    if not writer.chosen and (plan.cause == DIFFERS or plan.outcome == LINKED):
+        raise Later(FIRST_SYNC_ASKS)
 
 
 async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:

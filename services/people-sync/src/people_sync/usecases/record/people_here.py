@@ -20,6 +20,7 @@ from people_sync.domain.sentences import (
     CREATED_HERE,
     CREATED_THERE,
     DELETED_MEANWHILE,
+    FIRST_SYNC_ASKS,
     HELD,
     LATER,
     LINKED,
@@ -245,6 +246,9 @@ def _merge_person(
     first = not link.compared_version
     base = base_of(link, writes, person.values, writer.country)
     result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
+    if result.first_match and not writer.chosen:
+        change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
+        return
     change_here(writer, member, result, effects)
     other_status = (
         member.active != person.active and not result.conflicts and _moved(link, person, writer, first=not link.agreed)
@@ -325,10 +329,13 @@ async def _hold(
 
 
 async def as_read(session: AsyncSession, writer: Writer, kind: str, pco_ids: Sequence[str | None]) -> dict[str, Remote]:
+    """What was read last, locked: before the records here, as who reads one by itself does."""
     rows = await session.scalars(
         select(Remote)
         .filter_by(**writer.owner, kind=kind)
         .where(Remote.pco_id == any_(literal([one for one in pco_ids if one], ARRAY(Text))))
+        .order_by(Remote.pco_id)
+        .with_for_update()
     )
     return {row.pco_id: row for row in rows}
 
@@ -345,6 +352,10 @@ async def locked_members(session: AsyncSession, writer: Writer, ids: list[UUID])
 
 async def locked_links(session: AsyncSession, writer: Writer, kind: str, pco_ids: list[str | None]) -> dict[str, Link]:
     rows = await session.scalars(
-        select(Link).filter_by(**writer.owner, kind=kind).where(Link.pco_id.in_(pco_ids)).with_for_update()
+        select(Link)
+        .filter_by(**writer.owner, kind=kind)
+        .where(Link.pco_id.in_(pco_ids))
+        .order_by(Link.id)
+        .with_for_update()
     )
     return {row.pco_id: row for row in rows}

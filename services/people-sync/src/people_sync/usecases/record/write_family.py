@@ -3,7 +3,7 @@
 As with people every request is answered, or refused, by itself; each membership is a fact of its own.
 """
 
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import AsyncIterator, Container, Mapping, Set
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid5
@@ -41,6 +41,7 @@ from people_sync.planning_center import HOUSEHOLDS, household_of
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import among, family_values, linked_records, pco_ids_of, people_of
 from people_sync.storage.links import agree, family_base_of, kept_different, tie
+from people_sync.storage.strays import MEMBERSHIP
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, settle, taken_back, writes_of
@@ -50,8 +51,6 @@ from people_sync.usecases.record.creations import Content, Intent, Later, Made, 
 from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, touch_family
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
-
-MEMBERSHIP = "membership"
 
 
 async def write_family(writer: Writer, family_id: UUID) -> str:
@@ -91,7 +90,7 @@ async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> 
         sent = intent.content or content
         async with writer.job.sessions() as session:
             people = await pco_ids_of(session, writer.owner, sent["members"])
-        return await _made_before(writer, sent["name"], frozenset(people.values()))
+        return await _made_before(writer, sent["name"], frozenset(people.values()), intent.strays)
 
     async def post(_: Intent) -> Document:
         relationships: dict[str, Identifier | list[Identifier]] = {
@@ -149,7 +148,7 @@ async def _existing(writer: Writer, family: Family, primary: str, wanted: frozen
     return None
 
 
-async def _made_before(writer: Writer, name: str, wanted: frozenset[str]) -> str | None:
+async def _made_before(writer: Writer, name: str, wanted: frozenset[str], strays: Container[str]) -> str | None:
     """What an earlier attempt created."""
     for pco_id in sorted(wanted, key=int):
         try:
@@ -157,6 +156,8 @@ async def _made_before(writer: Writer, name: str, wanted: frozenset[str]) -> str
         except NotFound:
             continue  # gone there since
         for household in households:
+            if household.pco_id in strays:
+                continue
             if is_created(name, wanted, household.name, frozenset(household.person_ids)):
                 return household.pco_id
     return None
@@ -260,8 +261,8 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     for member in sorted(joining):
         async with _part(writer, family, refusals, {membership(member): True}):
             await _join(writer, family, path, people[member], UUID(member))
-    for row in await _memberships(writer, path) if leaving else ():
-        for member in [member for member, pco_id in leaving.items() if pco_id == _person(row)]:
+    for row in await memberships(writer, path) if leaving else ():
+        for member in [member for member, pco_id in leaving.items() if pco_id == person_of_membership(row)]:
             async with _part(writer, family, refusals, {membership(member): False}):
                 await _leave(writer, f"{path}/household_memberships/{row.id}")
             del leaving[member]
@@ -342,8 +343,9 @@ def _attributes(people: Mapping[str, str], sent: Mapping[str, Any]) -> dict[str,
 async def _join(writer: Writer, family: Family, path: str, pco_id: str, member_id: UUID) -> None:
     """`pending: false`, since a pending membership can mail the person (planningcenter/developers#371)."""
 
-    async def look(_: Intent) -> str | None:
-        return next((row.id for row in await _memberships(writer, path) if _person(row) == pco_id), None)
+    async def look(intent: Intent) -> str | None:
+        theirs = (row.id for row in await memberships(writer, path) if person_of_membership(row) == pco_id)
+        return next((row for row in theirs if row not in intent.strays), None)
 
     async def post(_: Intent) -> Document:
         body = write_body(
@@ -363,11 +365,11 @@ async def _leave(writer: Writer, path: str) -> None:
         await writer.pco.delete(path)
 
 
-async def _memberships(writer: Writer, path: str) -> list[Resource]:
+async def memberships(writer: Writer, path: str) -> list[Resource]:
     return (await list_all(writer.pco, f"{path}/household_memberships")).data
 
 
-def _person(membership: Resource) -> str | None:
+def person_of_membership(membership: Resource) -> str | None:
     person = membership.to_one("person")
     return person.id if person else None
 

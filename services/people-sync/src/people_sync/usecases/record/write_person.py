@@ -30,6 +30,7 @@ from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
     DELETED_MEANWHILE,
+    FIRST_SYNC_ASKS,
     GONE,
     INACTIVATED_THERE,
     INACTIVE_HERE,
@@ -149,18 +150,19 @@ def _without_empty(attributes: Mapping[str, Any]) -> dict[str, Any]:
 async def _by_marker(writer: Writer, values: PersonValues, intent: Intent) -> str | None:
     """The person whom an earlier attempt created; None when there is none."""
     assert intent.marker is not None
-    page = await writer.pco.list(PEOPLE, Query(where=(Where("remote_id", intent.marker),), per_page=2))
-    if not page.data:
+    page = await writer.pco.list(PEOPLE, Query(where=(Where("remote_id", intent.marker),), per_page=10))
+    rows = [row for row in page.data if row.id not in intent.strays]
+    if not rows:
         return None
-    found = remote_person(page.data[0].id, page.data[0].attributes)
+    found = remote_person(rows[0].id, rows[0].attributes)
     sent = intent.content.get("last_name", values.last_name)
-    if len(page.data) > 1 or not identical("last_name", found.values.last_name, sent, writer.country):
+    if len(rows) > 1 or not identical("last_name", found.values.last_name, sent, writer.country):
         raise PartRefused.undecidable(
             f"We cannot tell whether {values.first_name} {values.last_name} was created in Planning Center: "
             f"the number {intent.marker} in the field Remote ID belongs to somebody else there. "
             "Look the person up in Planning Center; nothing more is created until this is settled."
         )
-    return page.data[0].id
+    return rows[0].id
 
 
 async def _store_link(session: AsyncSession, writer: Writer, member: Member, values: PersonValues, made: Made) -> None:
@@ -209,7 +211,7 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
     if until := person_believable_at(writes, person.values, writer.reading(there.read_at), writer.country):
         raise NotYet(until)
     base = base_of(link, writes, person.values, writer.country)
-    result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
+    result = _asked(writer, merge(base, values_of(member), person.values, writer.policy, kept_different(link)))
     if result.conflicts or result.to_ours:
         result = await _moved_there(writer, member, there)
         if not result.to_theirs:
@@ -230,6 +232,13 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
                 )
     await _agree(writer, member, outcome)
     return CONFLICT if result.conflicts else UPDATED_BOTH if result.to_ours else UPDATED_THERE
+
+
+def _asked(writer: Writer, result: Merge) -> Merge:
+    """What was decided; Later if the church's choice decides a part of it, and was never made."""
+    if result.first_match and not writer.chosen:
+        raise Later(FIRST_SYNC_ASKS)
+    return result
 
 
 async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> There:
@@ -302,7 +311,7 @@ async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
         link = await locked_link(session, writer, member)
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         base = base_of(link, writes, person.values, writer.country)
-        result = merge(base, values_of(locked), person.values, writer.policy, kept_different(link))
+        result = _asked(writer, merge(base, values_of(locked), person.values, writer.policy, kept_different(link)))
         effects = Effects()
         change_here(writer, locked, result, effects)
         agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), writer.now())

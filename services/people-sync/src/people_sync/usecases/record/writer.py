@@ -38,6 +38,9 @@ class Writer:
     pco_organization_id: str
     cause: Cause
     policy: MergePolicy
+    chosen: bool
+    """Whether an administrator chose what counts where both sides have a value and nothing was agreed. If not, nothing
+    is overwritten by the default: a run of everybody asks."""
 
     @property
     def owner(self) -> Mapping[str, str]:
@@ -66,6 +69,11 @@ class Writer:
             yield session
 
 
+def has_chosen(chosen: Settings | None) -> bool:
+    """Whether what counts on a first match was answered, or set."""
+    return chosen is not None and chosen.first_match is not None
+
+
 def policy_of(chosen: Settings | None, country: str) -> MergePolicy:
     """The organization's choices; None for the defaults."""
     return MergePolicy(
@@ -76,7 +84,10 @@ def policy_of(chosen: Settings | None, country: str) -> MergePolicy:
 
 
 def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCenter:
-    """The client for writing: before each request the lease is checked to last longer than its `seconds` at most."""
+    """The client for writing: before each request the lease is checked to last longer than its `seconds` at most.
+
+    What is answered after the lease was lost raises AnsweredTooLate, with what was made.
+    """
 
     async def guard() -> None:
         if job.lease_left() <= seconds:
@@ -84,4 +95,9 @@ def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCen
             await job.renew()
         job.check(seconds)
 
-    return pco.using(timeout=seconds, guard=guard, check=partial(job.check, seconds))
+    async def answered() -> None:
+        if job.lease_left() <= 0:
+            # Over by our clock: whether somebody has taken the job since, the database knows.
+            await job.renew()
+
+    return pco.using(timeout=seconds, guard=guard, check=partial(job.check, seconds), answered=answered)

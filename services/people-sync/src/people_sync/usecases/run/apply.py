@@ -16,7 +16,7 @@ from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import take_families_over
-from people_sync.usecases.record.gone import end_link
+from people_sync.usecases.record.gone import end_link, lock_for_end
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.run.context import RunContext
@@ -121,8 +121,9 @@ async def _gone(context: RunContext) -> None:
                 )
             ).all()
             effects = Effects()
-            for change in changes:
-                plan = planned_of(change)
+            plans = [planned_of(change) for change in changes]
+            await lock_for_end(session, context, plans)
+            for change, plan in zip(changes, plans, strict=True):
                 await end_link(session, context, plan, effects)
                 note(change, plan)
             await publish(session, context, effects)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, all_, any_, cast, func, literal, or_, select, update
+from sqlalchemy import Text, Uuid, all_, any_, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -353,9 +353,9 @@ async def _missing(context: RunContext) -> None:
     if pulled.missing is None:
         async with context.step() as session:
             began = (await session.get_one(Run, context.run_id)).started_at or context.now()
-            await remote.forget_strangers_not_met(session, context.owner, context.run_id, began)
             connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
             connection.mirrored = True
+            await remote.forget_strangers_not_met(session, context.owner, context.run_id, began)
             pulled.missing, pulled.began = ("", ""), began.isoformat()
     while batch := await _not_met(context):
         for kind, pco_id in batch:
@@ -376,13 +376,10 @@ async def _note_missing(context: RunContext) -> None:
     """The log of mergers was read late enough: who is missing and not in it is to be had by somebody else."""
     began = _began(context)
     async with context.step() as session:
-        await session.execute(
-            update(Link)
-            .filter_by(**context.owner, state="linked")
-            .where(Link.missing_since.is_not(None), ~written_since(began - context.resources.horizon))
-            .values(state="missing")
-            .execution_options(synchronize_session=False)
-        )
+        missing = (Link.missing_since.is_not(None), ~written_since(began - context.resources.horizon))
+        found = select(Link).filter_by(**context.owner, state="linked").where(*missing).order_by(Link.id)
+        for link in await session.scalars(found.with_for_update()):
+            link.state = "missing"
 
 
 async def _not_met(context: RunContext) -> list[tuple[str, str]]:

@@ -37,6 +37,7 @@ from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
+from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
 from people_sync.usecases.record.writer import guarded
@@ -50,7 +51,8 @@ _MOST_WAITS: Final = 6
 
 log = structlog.get_logger(__name__)
 
-Push = Callable[[RunContext, Change], Awaitable[str]]
+Push = Callable[[RunContext, Change], Awaitable[tuple[str, list[str]]]]
+"""Gives the outcome, and what else there is to know, in words."""
 
 
 @dataclass(slots=True)
@@ -72,16 +74,19 @@ async def push(context: RunContext) -> None:
     await _all_of(context, FAMILY, _family)
 
 
-async def _person(context: RunContext, change: Change) -> str:
+async def _person(context: RunContext, change: Change) -> tuple[str, list[str]]:
     assert change.record_id is not None
     async with claimed(context, MEMBER, change.record_id):
-        return await write_person(context, change.record_id, inactivate=change.outcome == INACTIVATED_THERE)
+        said = await settle_strays(context, change.record_id)
+        inactivate = change.outcome == INACTIVATED_THERE
+        return await write_person(context, change.record_id, inactivate=inactivate), said
 
 
-async def _family(context: RunContext, change: Change) -> str:
+async def _family(context: RunContext, change: Change) -> tuple[str, list[str]]:
     assert change.record_id is not None
     async with claimed(context, FAMILY, change.record_id):
-        return await write_family(context, change.record_id)
+        said = await settle_strays(context, change.record_id)
+        return await write_family(context, change.record_id), said
 
 
 async def _all_of(context: RunContext, kind: str, one: Push) -> None:
@@ -151,24 +156,30 @@ async def _together(context: RunContext, changes: Sequence[Change], one: Push) -
     Each comes back with the instant before which nothing can be decided about it, if there is one.
     """
     limit = asyncio.Semaphore(context.resources.settings.push_at_once)
+    failed: list[BaseException] = []
 
     async def bounded(change: Change) -> datetime | None:
         async with limit:
-            return None if context.job.leaving else await _push(context, change, one)
+            if failed or context.job.leaving:
+                return None
+            try:
+                return await _push(context, change, one)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failed.append(error)
+                return None
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(bounded(change)) for change in changes]
-    except ExceptionGroup as failed:
+    # Nobody is cut off: what is on its way has an answer that only its sender can store.
+    found = await asyncio.gather(*(bounded(change) for change in changes))
+    if failed:
         # All fail for the same reason (no connection, lease lost); the first one speaks for them.
-        raise failed.exceptions[0] from failed
-    return [(change, task.result()) for change, task in zip(changes, tasks, strict=True)]
+        raise failed[0]
+    return list(zip(changes, found, strict=True))
 
 
 async def _push(context: RunContext, change: Change, one: Push) -> datetime | None:
     """Push one record; the instant before which nothing can be decided about it, if there is one."""
     try:
-        outcome = together(change.outcome, await one(context, change))
+        now, said = await one(context, change)
     except NotYet as error:
         return error.until
     except Busy:
@@ -192,7 +203,8 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
         log.warning("outcome unknown", change=change.id, exc_info=error)
         return context.resources.clock.now() + context.resources.horizon
     else:
-        await _note(context, change, outcome)
+        outcome = together(change.outcome, now)
+        await _note(context, change, outcome, sentence=" ".join([OUTCOMES[outcome], *said]) if said else None)
     return None
 
 

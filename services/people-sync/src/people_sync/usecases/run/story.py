@@ -14,7 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
 from pco_client.client import PlanningCenter
-from pco_client.errors import Forbidden, LeaseUnavailable, PlanningCenterError, Unauthorized, Unavailable
+from pco_client.errors import (
+    AnsweredTooLate,
+    Forbidden,
+    LeaseUnavailable,
+    PlanningCenterError,
+    Unauthorized,
+    Unavailable,
+)
 from people_sync.domain.sentences import ROLE_IS_GONE, UNCHANGED, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
 from people_sync.errors import NotConnected
 from people_sync.planning_center import DEFAULT_COUNTRY, latest, newest_person, organization_of
@@ -24,7 +31,7 @@ from people_sync.storage.sync_tables import Change, Remote, Run, Sighting
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.history import RUN
 from people_sync.usecases.record.claims import take_over_abandoned
-from people_sync.usecases.record.writer import Cause, policy_of
+from people_sync.usecases.record.writer import Cause, has_chosen, policy_of
 from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
 from people_sync.usecases.run.checkpoint import Checkpoint, Compared
@@ -35,7 +42,7 @@ from people_sync.usecases.run.push import push
 from people_sync.usecases.run.report import counts, reporting
 from people_sync.usecases.runs import STOPPED
 from servicekit.job_worker import JobContext
-from servicekit.jobs import StopRequested
+from servicekit.jobs import LeaseLost, StopRequested
 from servicekit.outbox import append
 
 PULL_LASTS: Final = timedelta(hours=1)
@@ -73,6 +80,8 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
         except (NotConnected, Unauthorized):
             # A fact about the connection resumes it at once; one that came a moment too early must not be missed.
             await _wait(job, WAITING_FOR_RECONNECT, until=resources.clock.now() + _LONGEST_DELAY)
+        except AnsweredTooLate as error:
+            raise LeaseLost(str(error)) from error
         except (Unavailable, LeaseUnavailable) as error:
             log.warning("Planning Center away", run=str(job.id), exc_info=error)
             await _wait(job, WAITING_FOR_VENDOR, until=resources.clock.now() + _delay(job))
@@ -135,6 +144,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         cause=Cause(RUN, job.id),
         kind=run.kind,
         policy=policy_of(chosen, country),
+        chosen=has_chosen(chosen),
         threshold=(chosen.threshold_percent, chosen.threshold_minimum) if chosen else (25, 50),
         inactivate_since=chosen.inactivate_since if chosen and chosen.inactivate_deleted else None,
         # Rows written just before the last run's cursor may not have been visible to it.
@@ -230,11 +240,11 @@ async def _finish(context: RunContext) -> None:
     """Close the run: its numbers, the cursor, the next run's time. What was staged is let go."""
     async with context.job.sessions.begin() as session:
         await context.job.verify(session)
+        connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
         found = await counts(session, context)
         found[UNCHANGED] = found.get(UNCHANGED, 0) + await _untouched(session, context)
         await remote.let_go(session, context.run_id)
         now = context.resources.clock.now()
-        connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
         if context.checkpoint.cursor:
             connection.cursor = datetime.fromisoformat(context.checkpoint.cursor)
         if context.kind == "full":
@@ -260,9 +270,9 @@ async def _untouched(session: AsyncSession, context: RunContext) -> int:
 async def _end(job: JobContext, state: str, message: str) -> None:
     async with job.sessions.begin() as session:
         await job.verify(session)
+        connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
         await remote.let_go(session, job.id)
         done = await runs.mark_not_done(session, job.id)
-        connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
         now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         if connection.state == "connected" and connection.next_run_at is None:
             # A run that was started by the schedule and did not get through does not end the schedule.

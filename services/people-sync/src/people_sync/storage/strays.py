@@ -1,0 +1,61 @@
+"""Strays as rows: left behind, known of, settled."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, any_, exists, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from people_sync.storage.sync_tables import Remote, Stray
+
+MEMBERSHIP: Final = "membership"
+"""Kind of an intent: a person joins a household."""
+STRAY: Final = "stray"
+"""Reason of a refresh."""
+
+
+def record_kind(kind: str) -> str:
+    """Whether an intent of this kind is a member's or a family's."""
+    return FAMILY if kind in {FAMILY, MEMBERSHIP} else MEMBER
+
+
+async def of_record(session: AsyncSession, owner: Mapping[str, str], record_id: UUID) -> list[Stray]:
+    """Those that are not settled, oldest first."""
+    statement = select(Stray).filter_by(**owner, record_id=record_id).where(_OPEN).order_by(Stray.made_at, Stray.pco_id)
+    return list(await session.scalars(statement))
+
+
+async def of_intent(session: AsyncSession, owner: Mapping[str, str], kind: str, intent_id: UUID) -> list[Stray]:
+    """Those of one intent that are not settled, oldest first."""
+    statement = select(Stray).filter_by(**owner, kind=kind, intent_id=intent_id).where(_OPEN)
+    return list(await session.scalars(statement.order_by(Stray.made_at, Stray.pco_id)))
+
+
+async def known_strays(
+    session: AsyncSession, owner: Mapping[str, str], kind: str, pco_ids: Collection[str]
+) -> dict[str, datetime | None]:
+    """Of records in Planning Center, those that are strays, with the time when they were settled."""
+    if not pco_ids:
+        return {}
+    among = any_(literal(list(pco_ids), ARRAY(Text)))
+    rows = await session.execute(
+        select(Stray.pco_id, Stray.settled_at).filter_by(**owner, kind=kind).where(Stray.pco_id == among)
+    )
+    return dict(rows.tuples().all())
+
+
+def is_stray() -> ColumnElement[bool]:
+    """Whether the remote record of the statement around it is one."""
+    return exists().where(
+        Stray.organization_id == Remote.organization_id,
+        Stray.pco_organization_id == Remote.pco_organization_id,
+        Stray.kind == Remote.kind,
+        Stray.pco_id == Remote.pco_id,
+    )
+
+
+_OPEN: ColumnElement[bool] = Stray.settled_at.is_(None)

@@ -1,0 +1,252 @@
+"""Strays settled by their record's next writer, under its claim: what is doubly ours is taken back, and shown.
+
+A contact or a membership is deleted there. A person is made inactive and a household emptied, and both stay for an
+administrator to look at: nobody is ever deleted there.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import FAMILY, MEMBER
+from pco_client.errors import NotFound
+from pco_client.jsonapi import write_body
+from people_sync.domain.planning_center import CONTACT_PATHS, CONTACT_TYPES, Contact
+from people_sync.domain.sentences import (
+    DOUBLED_CONTACT,
+    DOUBLED_MEMBERSHIP,
+    FIELD_NAMES,
+    NOT_TAKEN_BACK,
+    doubled_family,
+    doubled_person,
+)
+from people_sync.domain.strays import Kept, contacts_to_keep, fate_of_record, is_doubled_membership
+from people_sync.domain.values import value_from_json
+from people_sync.planning_center import HOUSEHOLDS, PEOPLE
+from people_sync.storage.families import pco_ids_of
+from people_sync.storage.records import full_name
+from people_sync.storage.strays import MEMBERSHIP, of_record, record_kind
+from people_sync.storage.sync_tables import Creation, Stray
+from people_sync.storage.tables import Effect, Family, Link, Member
+from people_sync.storage.writes import Sent, announce, answered
+from people_sync.usecases.held import no_longer_held
+from people_sync.usecases.history import THERE
+from people_sync.usecases.record.contacts import contact_path, value_of
+from people_sync.usecases.record.creations import NotYet
+from people_sync.usecases.record.effects import noted
+from people_sync.usecases.record.reading import Read, read
+from people_sync.usecases.record.refusals import DEFINITE
+from people_sync.usecases.record.write_family import memberships, person_of_membership
+from people_sync.usecases.record.writer import Writer
+
+DOUBLED: Final = "doubled"
+"""Rule of an effect: it was made twice there, and the second one was taken back."""
+
+
+async def settle_strays(writer: Writer, record_id: UUID) -> list[str]:
+    """Settle what was made for a record beside its writers; what an administrator should know of it, in words.
+
+    Raises NotYet while a read may not show it yet, and what the client raises for reasons that are not the stray's.
+    """
+    async with writer.job.sessions() as session:
+        strays = await of_record(session, writer.owner, record_id)
+    said: list[str] = []
+    for stray in strays:
+        try:
+            said += await _settle(writer, stray)
+        except DEFINITE:
+            said.append(NOT_TAKEN_BACK)
+    return said
+
+
+async def _settle(writer: Writer, stray: Stray) -> list[str]:
+    async with writer.job.sessions() as session:
+        of_intent = select(Creation).filter_by(**writer.owner, kind=stray.kind, record_id=stray.intent_id)
+        intent = await session.scalar(of_intent)
+        kind = record_kind(stray.kind)
+        link = await session.scalar(select(Link).filter_by(**writer.owner, kind=kind, record_id=stray.record_id))
+        other = await session.scalar(select(Link.record_id).filter_by(**writer.owner, kind=kind, pco_id=stray.pco_id))
+    if intent is not None and intent.state in {"sent", "intended"}:
+        return []  # the intent has no other answer yet: who carries it out takes this one, or finds another
+    if link is None or link.state in {"gone", "missing"}:
+        await _forget(writer, stray)
+        return []
+    if stray.kind in _RECORDS:
+        another = other is not None and other != stray.record_id
+        fate = fate_of_record(stray.pco_id, counterpart=link.pco_id, another_record=another)
+        if fate == "take_back":
+            return await _RECORDS[stray.kind](writer, stray, link)
+        await _forget(writer, stray)
+        return []
+    if stray.kind == MEMBERSHIP:
+        return await _membership(writer, stray, link)
+    return await _contact(writer, stray, link, intent.pco_id if intent else None)
+
+
+# --- people and households --------------------------------------------------------------------------------------------
+
+
+async def _person(writer: Writer, stray: Stray, link: Link) -> list[str]:
+    found = await _both_there(writer, MEMBER, stray, link)
+    if found is None:
+        return []
+    if _attributes(found).get("status") != "inactive":
+        body = write_body("Person", {"status": "inactive"}, identity=stray.pco_id)
+        await writer.pco.patch(f"{PEOPLE}/{stray.pco_id}", body)
+    async with writer.transaction() as session:
+        name = full_name(await session.get_one(Member, stray.record_id))
+        await no_longer_held(session, writer.owner, [stray.pco_id])
+        await _taken_back(session, writer, stray, [(MEMBER, stray.record_id, "planning_center_id")])
+    return [doubled_person(name, stray.pco_id)]
+
+
+async def _household(writer: Writer, stray: Stray, link: Link) -> list[str]:
+    """Those leave it whom we have put into it; who else is in it by now stays."""
+    found = await _both_there(writer, FAMILY, stray, link)
+    if found is None:
+        return []
+    members = list(stray.content.get("members", ()))
+    async with writer.job.sessions() as session:
+        people = set((await pco_ids_of(session, writer.owner, members)).values())
+    path = f"{HOUSEHOLDS}/{stray.pco_id}"
+    for row in await memberships(writer, path):
+        if person_of_membership(row) in people:
+            with suppress(NotFound):
+                await writer.pco.delete(f"{path}/household_memberships/{row.id}")
+    async with writer.transaction() as session:
+        name = (await session.get_one(Family, stray.record_id)).name
+        # A family has no history of its own to be read: those of its people show it.
+        rows = [(FAMILY, stray.record_id, "planning_center_id"), *((MEMBER, UUID(one), "families") for one in members)]
+        await _taken_back(session, writer, stray, rows)
+    return [doubled_family(name, stray.pco_id)]
+
+
+_RECORDS: Final[Mapping[str, Callable[[Writer, Stray, Link], Awaitable[list[str]]]]] = {
+    MEMBER: _person,
+    FAMILY: _household,
+}
+
+
+async def _both_there(writer: Writer, kind: str, stray: Stray, link: Link) -> Read | None:
+    """The stray, as read, if its counterpart is there too: of two who were merged there one is gone."""
+    found = await read(writer, kind, stray.pco_id)
+    if found.document is None:
+        await _not_there(writer, stray)
+        return None
+    if (await read(writer, kind, link.pco_id)).document is None:
+        raise NotYet(writer.now() + writer.resources.horizon)
+    return found
+
+
+def _attributes(found: Read) -> Mapping[str, Any]:
+    assert found.document is not None
+    return found.document.data.attributes
+
+
+async def _taken_back(
+    session: AsyncSession, writer: Writer, stray: Stray, records: list[tuple[str, UUID, str]]
+) -> None:
+    """It stays known as a stray, and in the history of these records (kind, id, field)."""
+    row = await session.get_one(
+        Stray, (*writer.owner.values(), stray.kind, stray.pco_id), with_for_update=True, populate_existing=True
+    )
+    row.settled_at = writer.now()
+    effects = [
+        noted(writer, kind, record_id, field, stray.pco_id, None, side=THERE, by="rule", rule=DOUBLED)
+        for kind, record_id, field in records
+    ]
+    await session.execute(insert(Effect), effects)
+
+
+# --- contacts and memberships -----------------------------------------------------------------------------------------
+
+
+async def _contact(writer: Writer, stray: Stray, link: Link, answer: str | None) -> list[str]:
+    name = stray.kind
+    there = await _contacts_of(writer, name, link.pco_id)
+    if stray.pco_id not in there:
+        await _not_there(writer, stray)
+        return []
+    agreed = value_from_json(name, link.agreed.get(name))
+    kept = contacts_to_keep(
+        name,
+        {one.id: value_of(name, one) for one in there.values()},
+        stray=stray.pco_id,
+        answered=answer,
+        sent=value_from_json(name, stray.content.get(name)),
+        agreed=agreed,
+        country=writer.country,
+    )
+    for contact_id in sorted(kept.take_back):
+        with suppress(NotFound):
+            await writer.pco.delete(contact_path(name, contact_id))
+    if kept.keep is not None and not there[kept.keep].primary and kept.take_back:
+        body = write_body(CONTACT_TYPES[name], {"primary": True}, identity=kept.keep)
+        await writer.pco.patch(contact_path(name, kept.keep), body)
+    await _contact_settled(writer, stray, name, kept)
+    return [DOUBLED_CONTACT.format(name=FIELD_NAMES[name])] if kept.take_back else []
+
+
+async def _contacts_of(writer: Writer, name: str, pco_id: str) -> dict[str, Contact]:
+    found = await read(writer, MEMBER, pco_id)
+    if found.document is None:
+        raise NotYet(writer.now() + writer.resources.horizon)
+    person, included = found.document.data, found.document.included
+    if included.missing(person, CONTACT_PATHS[name]):
+        raise NotYet(writer.now() + writer.resources.horizon)
+    rows = included.many(person, CONTACT_PATHS[name])
+    return {row.id: Contact(row.id, row.attributes.get("primary") is True, row.attributes) for row in rows}
+
+
+async def _contact_settled(writer: Writer, stray: Stray, name: str, kept: Kept) -> None:
+    async with writer.transaction() as session:
+        of_member = select(Link).filter_by(**writer.owner, kind=MEMBER, record_id=stray.record_id).with_for_update()
+        link = (await session.scalars(of_member)).one()
+        if kept.take_back:
+            others = {field: id_ for field, id_ in link.contacts.items() if field != name}
+            link.contacts = {**others, name: kept.keep} if kept.keep else others
+            link.remote_hash = None
+            sent, agreed = stray.content.get(name), link.agreed.get(name)
+            now = writer.now()
+            # A read that lags may still show what was taken back: that is nobody's edit.
+            await announce(session, link.id, [Sent(name, sent, agreed)], now)
+            await answered(session, link.id, [name], now)
+            row = noted(writer, MEMBER, stray.record_id, name, sent, sent, side=THERE, by="rule", rule=DOUBLED)
+            await session.execute(insert(Effect), [row])
+        await session.execute(_this(writer, stray))
+
+
+async def _membership(writer: Writer, stray: Stray, link: Link) -> list[str]:
+    path = f"{HOUSEHOLDS}/{link.pco_id}"
+    people = {row.id: person_of_membership(row) for row in await memberships(writer, path)}
+    if stray.pco_id not in people:
+        await _not_there(writer, stray)
+        return []
+    doubled = is_doubled_membership(stray.pco_id, people)
+    if doubled:
+        with suppress(NotFound):
+            await writer.pco.delete(f"{path}/household_memberships/{stray.pco_id}")
+    await _forget(writer, stray)
+    return [DOUBLED_MEMBERSHIP] if doubled else []
+
+
+async def _not_there(writer: Writer, stray: Stray) -> None:
+    """NotYet if it was made so lately that a read need not show it; otherwise somebody there was faster."""
+    until = stray.made_at + writer.resources.horizon
+    if writer.now() < until:
+        raise NotYet(until)
+    await _forget(writer, stray)
+
+
+async def _forget(writer: Writer, stray: Stray) -> None:
+    async with writer.transaction() as session:
+        await session.execute(_this(writer, stray))
+
+
+def _this(writer: Writer, stray: Stray) -> Any:
+    return delete(Stray).filter_by(**writer.owner, kind=stray.kind, pco_id=stray.pco_id)

@@ -1,0 +1,92 @@
+"""What slipped through: made in Planning Center by a worker that had lost the record meanwhile.
+
+No check on our side can keep the last request of a frozen process from leaving late. Whoever learns from its answer
+that the lease was lost writes down what was made, and the record's next writer settles it (`settling`).
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.values import MEMBER
+from people_sync.domain.planning_center import RemotePerson, is_whom_we_sent
+from people_sync.domain.strays import is_still_stray
+from people_sync.domain.values import to_json
+from people_sync.storage.links import ended
+from people_sync.storage.records import values_of
+from people_sync.storage.strays import STRAY, known_strays, record_kind
+from people_sync.storage.sync_tables import Creation, Stray
+from people_sync.storage.tables import Connection, Link, Member
+from people_sync.usecases import refreshes
+from people_sync.usecases.record.writer import Writer
+
+
+async def leave_behind(
+    writer: Writer, kind: str, pco_id: str, *, record_id: UUID, intent_id: UUID, content: dict[str, Any]
+) -> None:
+    """Write down what was made, without a look at the lease: it is lost, and nothing is decided here."""
+    row = {"kind": kind, "pco_id": pco_id, "record_id": record_id, "intent_id": intent_id, "content": content}
+    async with writer.job.sessions.begin() as session:
+        await _note(session, writer, [row], writer.now())
+
+
+async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> frozenset[str]:
+    """Of people who are not linked, those who were made by us beside the one who is.
+
+    They are known from the worker that made them, or by the marker of an intent that has another answer: whoever made
+    them may never wake to tell.
+    """
+    now = writer.now()
+    known = await known_strays(session, writer.owner, MEMBER, people)
+    ignored = frozenset(
+        pco_id
+        for pco_id, settled_at in known.items()
+        if is_still_stray(settled_at, used_again=people[pco_id].active, now=now)
+    )
+    markers = {one.remote_id: pco_id for pco_id, one in people.items() if one.remote_id and pco_id not in known}
+    if not markers:
+        return ignored
+    rows = await session.execute(
+        select(Creation.marker, Member)
+        .join(Member, Member.id == Creation.record_id)
+        .join(Link, (Link.record_id == Creation.record_id) & (Link.pco_id == Creation.pco_id))
+        .where(
+            Creation.organization_id == writer.organization_id,
+            Creation.pco_organization_id == writer.pco_organization_id,
+            Creation.kind == MEMBER,
+            Creation.state == "created",
+            Creation.marker.in_(markers),
+            Link.organization_id == Creation.organization_id,
+            Link.pco_organization_id == Creation.pco_organization_id,
+            Link.kind == MEMBER,
+            ~ended(Link),
+        )
+    )
+    found: list[dict[str, Any]] = []
+    for marker, member in rows.tuples():
+        pco_id, content = markers[marker or 0], to_json(values_of(member))
+        if is_whom_we_sent(people[pco_id], content):
+            of_record = {"record_id": member.id, "intent_id": member.id}
+            found.append({"kind": MEMBER, "pco_id": pco_id, "content": content, **of_record})
+    await _note(session, writer, found, now)
+    return ignored | {row["pco_id"] for row in found}
+
+
+async def _note(session: AsyncSession, writer: Writer, rows: list[dict[str, Any]], now: datetime) -> None:
+    if not rows:
+        return
+    await session.execute(
+        insert(Stray).on_conflict_do_nothing(), [{**writer.owner, **row, "made_at": now} for row in rows]
+    )
+    connection = await session.get(Connection, writer.organization_id)
+    if connection is None or connection.pco_organization_id != writer.pco_organization_id:
+        return  # the record's next writer comes with the connection
+    for row in sorted(rows, key=lambda row: str(row["record_id"])):
+        kind = record_kind(row["kind"])
+        await refreshes.request(
+            session, writer.owner, kind, record_id=row["record_id"], reason=STRAY, urgent=False, not_before=now, now=now
+        )

@@ -1,0 +1,197 @@
+"""A worker frozen between a request's check and its answer, whose request the vendor carries out beside a successor's.
+
+The successor takes over, looks, finds nothing, and makes the same; then the first request arrives as well. The frozen
+worker learns from its answer that it has lost the lease, and hands on what was made.
+"""
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from sync_harness.lender import Lender
+from sync_harness.process import LEASE_SECONDS, Service, free_port
+from sync_harness.site import Site
+from sync_harness.stage import Stage, staged
+
+from servicekit.testing import Databases, KeyRing, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Stage]:
+    folder = tmp_path_factory.mktemp("strays")
+    database = await databases.create("people_sync")
+    async with staged(folder, database=database, kafka=kafka_server, keys=keys, lender=lender, copies=10) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def second(stage: Stage) -> AsyncIterator[Service]:
+    """Another people-sync on the same database."""
+    service = Service({**stage.service.env, "HTTP_PORT": str(free_port())}, stage.service.log.with_name("second.log"))
+    yield await service.start()
+    await service.stop()
+
+
+@asynccontextmanager
+async def frozen(stage: Stage, second: Service, site: Site, path: str) -> AsyncIterator[Service]:
+    """The worker of a run, frozen amid a POST to `path` that is carried out once a successor has ended the run.
+
+    The worker thaws behind the block, unless it has ended in it.
+    """
+    fault = site.fault({"kind": "hold", "when": "before", "if_gone": "carried_out"}, method="POST", path=path, times=1)
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(fault)["holding"] == 1, within=40, every=0.02)
+    owner = await site.database.value("SELECT lease_owner FROM job WHERE id = $1", UUID(run_id))
+    paused = next(one for one in (stage.service, second) if f":{one.pid}:" in owner)
+    site.through((second if paused is stage.service else stage.service).base_url)
+    paused.send(signal.SIGSTOP)
+    try:
+        await site.until(run_id, "done", within=LEASE_SECONDS + 60)
+        site.control.release(fault)
+        await eventually(lambda: site.control.fault(fault)["holding"] == 0, within=10)
+        yield paused
+    finally:
+        if paused.running:
+            paused.send(signal.SIGCONT)
+
+
+async def settled(site: Site) -> None:
+    """Until nothing is left to be settled, or to be looked at again."""
+
+    async def nothing() -> bool:
+        stray = "SELECT count(*) FROM stray WHERE organization_id = $1 AND settled_at IS NULL"
+        told = "SELECT count(*) FROM refresh WHERE organization_id = $1 AND state = 'done' AND 'stray' = ANY(reasons)"
+        return not await site.database.value(stray, site.organization_id) and bool(
+            await site.database.value(told, site.organization_id)
+        )
+
+    await eventually(nothing, within=60, every=0.1)
+
+
+async def history(site: Site, first_name: str) -> list[tuple[str, str | None]]:
+    """What a member's history says: field and rule."""
+    member = await site.member(first_name)
+    items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
+    return [(item["field"], item["rule"]) for item in items]
+
+
+async def told(site: Site) -> str:
+    """What the look at the record says."""
+    query = "SELECT sentence FROM refresh WHERE organization_id = $1 AND 'stray' = ANY(reasons)"
+    return str(await site.database.value(query, site.organization_id))
+
+
+async def linked_to(site: Site, first_name: str) -> str:
+    """Planning Center's id of a member."""
+    member = await site.member(first_name)
+    return str(await site.database.value("SELECT pco_id FROM link WHERE record_id = $1", member["id"]))
+
+
+def statuses(site: Site) -> dict[str, bool]:
+    """Whether each person of this name is active, by id."""
+    return {row["id"]: row.get("status") != "inactive" for row in site.people("Nora")}
+
+
+async def nothing_more(site: Site) -> None:
+    """The next syncs change nothing on either side."""
+    await site.believable()
+    for _ in range(2):
+        run = await site.sync()
+        assert run["counts"].keys() <= {"unchanged"}, run["counts"]
+
+
+async def test_a_doubled_email_is_taken_back(stage: Stage, second: Service) -> None:
+    site = await stage.site()
+    await site.sync()
+    await site.add("Nora", "New", email="nora@example.org")
+    async with frozen(stage, second, site, "/emails$"):
+        assert len(site.contacts("Nora", "Email")) == 2
+    await settled(site)
+    (email,) = site.contacts("Nora", "Email")
+    assert (email["address"], email["primary"]) == ("nora@example.org", True)
+    assert ("email", "doubled") in await history(site, "Nora")
+    assert "The email was there twice" in await told(site)
+    await nothing_more(site)
+    assert len(site.contacts("Nora", "Email")) == 1
+
+
+async def test_an_email_that_nobody_wants_any_more_is_taken_back(stage: Stage, second: Service) -> None:
+    """The member was given another e-mail while the worker that sent the first one stood still."""
+    site = await stage.site()
+    await site.sync()
+    await site.add("Nora", "New", email="old@example.org")
+    async with frozen(stage, second, site, "/emails$"):
+        await site.change("Nora", email="nora@example.org")
+        await site.sync()
+    await settled(site)
+    assert (await site.member("Nora"))["email"] == "nora@example.org"
+    await nothing_more(site)
+    assert [row["address"] for row in site.contacts("Nora", "Email")] == ["nora@example.org"]
+
+
+async def test_a_doubled_person_is_made_inactive_and_shown(stage: Stage, second: Service) -> None:
+    site = await stage.site()
+    await site.sync()
+    await site.add("Nora", "New", email="nora@example.org")
+    async with frozen(stage, second, site, "/people/v2/people$"):
+        assert len(site.people("Nora")) == 2
+        linked = await linked_to(site, "Nora")
+    await settled(site)
+    assert statuses(site) == {row["id"]: row["id"] == linked for row in site.people("Nora")}
+    assert ("planning_center_id", "doubled") in await history(site, "Nora")
+    assert "Nora New" in await told(site)
+    await nothing_more(site)
+    assert len(await site.members("Nora")) == 1
+
+
+async def test_a_doubled_household_is_emptied_and_shown(stage: Stage, second: Service) -> None:
+    site = await stage.site()
+    await site.sync()
+    members = [await site.add(name, "New", email=f"{name}@example.org") for name in ("Nora", "Nils")]
+    await site.family("New", *members)
+    async with frozen(stage, second, site, "/people/v2/households$"):
+        assert len([row for row in site.rows("Household") if row["name"] == "New"]) == 2
+    await settled(site)
+    households = {int(row["id"]): row["name"] for row in site.rows("Household") if row["name"] == "New"}
+    people = [row["household_id"] for row in site.rows("HouseholdMembership") if row["household_id"] in households]
+    assert (len(households), len(people), len(set(people))) == (2, 2, 1), people
+    assert ("families", "doubled") in await history(site, "Nora")
+    assert "New" in await told(site)
+    await nothing_more(site)
+    assert await site.members_of("New") == ["Nils", "Nora"]
+
+
+async def test_nobody_joins_a_household_twice(stage: Stage, second: Service) -> None:
+    site = await stage.site()
+    await site.sync()
+    await site.regroup("Baker Household", join=["Lee"])
+    async with frozen(stage, second, site, "/household_memberships$") as worker:
+        before = worker.log.read_text().count("lease lost")
+    await eventually(lambda: worker.log.read_text().count("lease lost") > before, within=30)
+    await nothing_more(site)
+    assert site.household("Baker Household") == ["Bea", "Bruno", "Lee"]
+    assert await site.members_of("Baker Household") == ["Bea", "Bruno", "Lee"]
+
+
+async def test_a_doubled_person_whose_worker_never_wakes_is_known_by_the_marker(stage: Stage, second: Service) -> None:
+    site = await stage.site()
+    await site.sync()
+    await site.add("Nora", "New", email="nora@example.org")
+    async with frozen(stage, second, site, "/people/v2/people$") as worker:
+        await worker.kill()
+    await worker.start()
+    linked = await linked_to(site, "Nora")
+    await site.believable()
+    await site.sync()
+    await settled(site)
+    assert statuses(site) == {row["id"]: row["id"] == linked for row in site.people("Nora")}
+    assert len(site.people("Nora")) == 2
+    await nothing_more(site)
+    assert len(await site.members("Nora")) == 1
