@@ -28,19 +28,22 @@ from sync_harness.crashing import (
     all_of,
     carried_on,
     die,
+    die_beside,
+    ended_as,
     ground,
     is_write,
     kills_around,
     left_behind,
     undisturbed,
 )
+from sync_harness.ends import differences
 from sync_harness.lender import Lender
 from sync_harness.site import Database, Site
 
 from contracts.http.people import AnswerHeld
 from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER, PEOPLE_SYNC
-from people_sync.usecases import directory, held, refreshes
+from people_sync.usecases import directory, held, refreshes, runs
 from servicekit.db import make_sessions
 from servicekit.testing import Databases, KeyRing
 
@@ -50,8 +53,8 @@ SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200 + SOAK_SECONDS)]
 log = logging.getLogger(__name__)
 COPIES: Final = 150 + int(SOAK_SECONDS)
-TOGETHER: Final = 8
-"""Kills of one of two processes."""
+TOGETHER: Final = 5
+"""Kills of the process that has the run, and as many of the one that has the others."""
 _ADMIN: Final = UserIdentity(
     user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
 )
@@ -65,7 +68,7 @@ class Prepared:
     alone: str
     """Everybody is to be looked at by themselves."""
     run: str
-    """A full run is queued, and nobody waits beside it but for the answers."""
+    """A full run is queued, and nobody waits beside it but whom an administrator has decided about."""
     together: str
     """Both."""
 
@@ -215,3 +218,50 @@ async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -
     failures = await all_of(zip(cycle(["alone"]), kills, strict=False), one)
     print(f"tried: {tried} kills of {len(kills)}")  # noqa: T201 - read by `make soak`
     assert not failures, "\n\n".join(failures)
+
+
+def _in_the_middle(expected: Undisturbed) -> list[Kill]:
+    """Amid the instants that come most often: whichever of the two processes is faster, each comes to some of them."""
+    often = Counter(expected.instants).most_common(2 * TOGETHER + int(SOAK_SECONDS / 60))
+    kills = [Kill(what, kind, max(1, times // 2)) for (what, kind), times in often]
+    return random.Random(SEED).sample(kills, min(len(kills), TOGETHER + int(SOAK_SECONDS / 120)))
+
+
+async def test_a_run_and_the_others_in_two_processes_of_which_one_dies(prepared: Prepared) -> None:
+    async with copied(prepared.ground, prepared.run) as copy:
+        expected = await undisturbed(copy)
+    kinds = (runs.KIND, refreshes.KIND)
+    noted: dict[str, Undisturbed] = {}
+    for only in kinds:
+        async with copied(prepared.ground, prepared.together) as copy:
+            noted[only] = await undisturbed(copy, only=only)
+            assert not written_twice(copy)
+        assert noted[only].settled == expected.settled, differences(expected.settled, noted[only].settled)
+    died = 0
+
+    async def one(only: str, kill: Kill) -> str | None:
+        nonlocal died
+        async with copied(prepared.ground, prepared.together) as copy:
+            try:
+                died += await die_beside(copy, kill, only)
+                failure = await ended_as(copy, expected) or written_twice(copy, kill) or await _moves_again(copy)
+            except AssertionError as error:
+                failure = f"{error}\n{copy.log.read_text()[-3000:]}"
+        if failure:
+            failure = f"{only}: {kill}: {failure}"
+            log.warning(failure)
+        return failure
+
+    tried = [(only, kill) for only in kinds for kill in _in_the_middle(noted[only])]
+    failures = await all_of(tried, one, at_once=4)
+    assert not failures, "\n\n".join(failures)
+    assert died >= len(tried) / 3, f"{died} of {len(tried)} died: the instants do not fit any more"
+
+
+async def _moves_again(copy: Copy) -> str | None:
+    """What a further run writes, which has nothing to do."""
+    before = int(copy.ground.control.summary()["last_seq"])
+    await copy.again()
+    entries = copy.ground.control.journal(after=before, path="^/people/v2/", limit=20_000)
+    found = [one["kind"] for one in entries if one["organization_id"] == copy.church.id and is_write(one["kind"])]
+    return f"a further run writes {found}" if found else None

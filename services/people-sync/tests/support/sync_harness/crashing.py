@@ -113,10 +113,12 @@ async def left_behind(
         return rows_of_dump(simulator.control.dump(churches[0].id))
 
 
-async def undisturbed(copy: Copy) -> Undisturbed:
-    """See the story through in a copy that nobody disturbs."""
+async def undisturbed(copy: Copy, *, only: str | None = None) -> Undisturbed:
+    """See the story through in a copy that nobody disturbs. `only`: the kind of job whose instants are noted."""
     record = copy.log.with_suffix(".instants")
-    await copy.process(record=str(record))
+    pid = await copy.process(record=str(record), only=only)
+    if only:
+        await _joined(copy, pid, only)
     await copy.over()
     lines = [line.split("\t") for line in record.read_text().splitlines()]
     ends = await copy.ends()
@@ -127,11 +129,16 @@ async def undisturbed(copy: Copy) -> Undisturbed:
 
 
 async def carried_on(copy: Copy, expected: Undisturbed) -> str | None:
-    """A new process takes over; why it did not end as undisturbed, None if it did.
+    """A new process takes over; why it did not end as undisturbed, None if it did."""
+    await copy.process()
+    return await ended_as(copy, expected)
+
+
+async def ended_as(copy: Copy, expected: Undisturbed) -> str | None:
+    """Wait until it is over; why it did not end as undisturbed, None if it did.
 
     What a kill leaves open within the staleness horizon may be the next run's to finish.
     """
-    await copy.process()
     await copy.over()
     found = await copy.ends()
     if found != expected.ends:
@@ -173,6 +180,24 @@ async def die(copy: Copy, kill: Kill) -> bool:
     await eventually(lambda: control.fault(fault)["holding"] == 0, within=PATIENCE_SECONDS)
     control.remove_fault(fault)
     return True
+
+
+async def die_beside(copy: Copy, kill: Kill, only: str) -> bool:
+    """Let one process take one kind of job alone and die at it, while another is at work on everything else."""
+    pid = await copy.process(kill=[kill.what, kill.kind, kill.nth], only=only)
+    await _joined(copy, pid, only)
+    return await _dies(copy, pid)
+
+
+async def _joined(copy: Copy, pid: int, only: str) -> None:
+    """Start a second process once the first has the job that it is for."""
+
+    async def begun() -> bool:
+        running = await copy.database.value("SELECT count(*) FROM job WHERE kind = $1 AND state <> 'queued'", only)
+        return bool(running) or not is_alive(pid)
+
+    await eventually(begun, within=PATIENCE_SECONDS)
+    await copy.process()
 
 
 async def _within(happened: Callable[[], bool], copy: Copy) -> bool:
