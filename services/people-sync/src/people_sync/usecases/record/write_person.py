@@ -323,6 +323,8 @@ async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
         base = base_of(link, writes, person.values, writer.country)
         result = merge(base, values_of(locked), person.values, writer.policy, kept_different(link))
         effects = Effects()
+        # The mirror has an older read: should that come back there, it is to be compared again.
+        link.remote_hash = None
         change_here(writer, locked, result, effects)
         agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), writer.now())
         if result.conflicts:
@@ -344,6 +346,8 @@ async def _nothing_to_write(writer: Writer, member: Member, agreed: Mapping[str,
         agree(link, {**link.agreed, **to_json(agreed)}, writer.now())
         link.compared_version, link.contacts = member.version, dict(there.person.contacts)
         link.missing_since = None
+        if link.remote_hash != there.person.hash:
+            link.remote_hash = None
         await _forget_intents(session, writer, member, link)
 
 
