@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 from sync_harness.copies import ORGANIZATION, Copy, Ground, copied, copy_database, start_run
 from sync_harness.crashing import (
+    BY_CHANCE,
     Kill,
     Undisturbed,
     all_of,
@@ -32,7 +33,6 @@ from sync_harness.crashing import (
     ended_as,
     ground,
     is_write,
-    kills_around,
     left_behind,
     undisturbed,
 )
@@ -180,9 +180,18 @@ def written_twice(copy: Copy, kill: Kill | None = None) -> str | None:
 
 
 def _sample(expected: Undisturbed) -> list[Kill]:
-    """Around every kind of call that writes, right after every kind that reads, and around every kind of commit."""
-    kills = [kill for kill in kills_around(expected.kinds) if is_write(kill.kind) or not kill.what.endswith(" call")]
-    return kills + [Kill("late call", kill.kind) for kill in kills if kill.what == "before call"]
+    """Once at every kind of commit, once after every kind of read, and twice around every kind of write: which of the
+    instants around it is drawn by seed."""
+    draw = random.Random(SEED)
+    kills = [Kill(draw.choice(["before commit", "after commit"]), kind) for kind in _kinds(expected, "before commit")]
+    for kind in _kinds(expected, "answer"):
+        instants = ["answer", "before call", "late call", "during call"] if is_write(kind) else ["answer"]
+        kills += [Kill(what, kind) for what in draw.sample(instants, min(2, len(instants)))]
+    return kills
+
+
+def _kinds(expected: Undisturbed, what: str) -> list[str]:
+    return sorted(kind for instant, kind in expected.kinds if instant == what and kind not in BY_CHANCE)
 
 
 def _every(expected: Undisturbed) -> list[Kill]:
