@@ -22,7 +22,7 @@ CONSOLE := services/webhook-gateway
 
 INTEGRATED := $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
 # Files of people-sync that are stages of their own, because they last as long as other services' tests together.
-LONG := crashes run_story incomplete_reads meanwhile strays two_workers
+LONG := crashes refresh_crashes run_story incomplete_reads meanwhile strays two_workers
 LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
 INTEGRATION := $(patsubst %,integration-%,$(LONG) people-sync \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
@@ -119,7 +119,8 @@ flaky: $(INSTALLED) ## tests again and again beside a load of both cores: make f
 
 soak: $(INSTALLED) ## exhaustive forms, bounded: make soak MINUTES=30
 	@$(BIN)/python -m local_stack.soak --minutes="$(MINUTES)" --crashes=$(filter %/test_crashes.py,$(LONG_FILES)) \
-		services/people-sync/tests/unit/test_merge_laws.py services/conflict-service/tests/unit/test_histories.py
+		--refreshes=$(filter %/test_refresh_crashes.py,$(LONG_FILES)) \
+		services/people-sync/tests/unit/test_merge_laws.py services/people-sync/tests/unit/test_writes.py services/conflict-service/tests/unit/test_histories.py
 
 bench: $(INSTALLED) ## measurements against floors and peers, one table
 	@$(BIN)/python -m bench

@@ -1,7 +1,10 @@
-"""Exhaustive forms of tests, for as long as asked: ``python -m local_stack.soak --minutes=30 --crashes=FILE FILE...``.
+"""Exhaustive forms of tests, for as long as asked.
 
-Half of the time: a process killed at one instant after another of a run over 5,000 people. The other half: long
-histories, drawn anew in every round. Says what was tried with its seed, and all that a failure said; goes on after one.
+    python -m local_stack.soak --minutes=30 --crashes=FILE --refreshes=FILE FILE...
+
+A quarter of the time a process is killed at one instant after another of a run over 5,000 people, another quarter at
+every instant of syncs of one record. The other half: long histories, drawn anew in every round. Says what was tried
+with its seed, and all that a failure said; goes on after one.
 """
 
 import argparse
@@ -36,13 +39,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, required=True, help="how long")
     parser.add_argument("--seed", type=int, default=None, help="of the first round; drawn and said if left out")
     parser.add_argument("--crashes", required=True, help="the file with the crash tests")
+    parser.add_argument("--refreshes", required=True, help="the file with those of syncs of one record")
     parser.add_argument("histories", nargs="+", metavar="FILE", help="tests of Hypothesis")
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
     deadline = time.monotonic() + asked.minutes * 60
     large = [asked.crashes, "-k", "large_church"]
+    every = [asked.refreshes, "-k", "every_kind"]
     ended = [
-        tried(f"crashes, seed {seed}", large, SOAK_SECONDS=asked.minutes * 30, SOAK_SEED=seed),
+        tried(f"crashes, seed {seed}", large, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
+        tried(f"crashes of syncs of one, seed {seed}", every, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
     ]
     while time.monotonic() < deadline:
         histories = [*asked.histories, f"--hypothesis-seed={seed}"]

@@ -5,14 +5,11 @@ is met by SIGKILL once, in a copy of its own, and a new process carries on. In t
 without the kill: nobody and nothing doubled, lost or different.
 """
 
-import asyncio
 import logging
 import os
 import random
-import re
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,45 +17,38 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from sync_harness.church import Church, Rows, arguments_of, rows_of, rows_of_dump, rows_of_many, write_state
-from sync_harness.copies import ORGANIZATION, Copy, Ground, copied, copy_database, start_run
-from sync_harness.ends import State, differences, doubled
-from sync_harness.lender import Grant, Lender
-from sync_harness.nursery import is_alive, nursery
-from sync_harness.process import UNKIND, environment, free_port, running
+from sync_harness.church import Church, rows_of_many
+from sync_harness.copies import ORGANIZATION, Ground, copied, copy_database, start_run
+from sync_harness.crashing import (
+    PATIENCE_SECONDS,
+    Kill,
+    Undisturbed,
+    all_of,
+    carried_on,
+    die,
+    ground,
+    kills_around,
+    left_behind,
+    undisturbed,
+)
+from sync_harness.ends import differences, doubled
+from sync_harness.lender import Lender
+from sync_harness.process import environment, free_port, running
 from sync_harness.site import Database, Site
 from sync_harness.stage import connect
 
-from pco_simulator.testing import SimulatorProcess
-from servicekit.testing import Databases, KeyRing, eventually
+from servicekit.testing import Databases, KeyRing
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
 """`make soak`: for so long, and at as many instants, processes die in one run over a larger church."""
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200 + SOAK_SECONDS)]
 log = logging.getLogger(__name__)
-AT_ONCE: Final = 8
-"""Enough for two cores; with more, requests wait for a turn longer than their timeout, and runs take another way."""
 LARGE: Final = 5000 if SOAK_SECONDS else 1500
 LARGE_KILLS: Final = max(6, int(SOAK_SECONDS / 6))
 SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
 """Of the instants: the kills are the same in every run."""
-PATIENCE_SECONDS: Final = 240.0
-"""Of a busy machine; seconds are enough on an idle one."""
 COPIES: Final = 220
 STORIES: Final = ("full", "incremental")
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """An instant to die at."""
-
-    what: str
-    """`before call`, `during call`, `answer`, `before commit` or `after commit`."""
-    kind: str
-    nth: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.what} {self.nth} of {self.kind}"
 
 
 @dataclass(slots=True)
@@ -76,58 +66,15 @@ async def prepared(
     """A church in sync, changed on both sides since; copies of it, and a database with the run queued per story."""
     folder = tmp_path_factory.mktemp("crashes")
     url = await databases.create("people_sync")
-    rows = await _changed_since_the_last_run(folder, url, kafka_server, keys, lender)
+    rows = await left_behind(folder, url, kafka_server, keys, lender, _change_both_sides)
+    # The organization's country is asked for once: that is to be met too.
+    await Database(url).fetch("UPDATE connection SET country_code = NULL")
     templates = {}
     for story in STORIES:
         templates[story] = await copy_database(url)
         await start_run(templates[story], story)
-    async with _ground(folder, rows, kafka_server, keys, lender, copies=COPIES) as ground:
-        yield Prepared(ground, templates)
-
-
-class _ground:  # noqa: N801 - reads as the statement it is
-    """A simulator with copies of a church, and a nursery of processes."""
-
-    def __init__(self, folder: Path, rows: Rows, kafka: str, keys: KeyRing, lender: Lender, *, copies: int) -> None:
-        self._stack = AsyncExitStack()
-        self._made = (folder, rows, kafka, keys, lender, copies)
-
-    async def __aenter__(self) -> Ground:
-        folder, rows, kafka, keys, lender, copies = self._made
-        churches = write_state(folder / "copies", [rows] * copies)
-        simulator = self._stack.enter_context(
-            SimulatorProcess(settings=UNKIND, **arguments_of(folder / "copies", copies))
-        )
-        started = await self._stack.enter_async_context(nursery())
-        return Ground(started, simulator.control, simulator.base_url, lender, keys, kafka, folder, churches)
-
-    async def __aexit__(self, *error: Any) -> None:
-        await self._stack.aclose()
-
-
-async def _changed_since_the_last_run(folder: Path, url: str, kafka: str, keys: KeyRing, lender: Lender) -> Rows:
-    churches = write_state(folder / "first", [rows_of()])
-    with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "first", 1)) as simulator:
-        lender.grants[f"first/{ORGANIZATION}"] = Grant(churches[0], churches[0].tokens[0])
-        env = environment(
-            keys,
-            database=url,
-            kafka=kafka,
-            simulator=simulator.base_url,
-            auth_service=lender.url_of("first"),
-            port=free_port(),
-        )
-        async with running(env, folder / "first.log") as service:
-            database = Database(url)
-            await connect(database, ORGANIZATION, churches[0])
-            site = Site(ORGANIZATION, churches[0], simulator.control, database, keys, service.base_url)
-            await site.sync()
-            await site.believable()
-            await _change_both_sides(site)
-            await site.visible()
-        # The organization's country is asked for once: that is to be met too.
-        await database.fetch("UPDATE connection SET country_code = NULL")
-        return rows_of_dump(simulator.control.dump(churches[0].id))
+    async with ground(folder, rows, kafka_server, keys, lender, copies=COPIES) as made:
+        yield Prepared(made, templates)
 
 
 async def _change_both_sides(site: Site) -> None:
@@ -175,132 +122,32 @@ async def _change_both_sides(site: Site) -> None:
     site.merge(site.create("Maximilian", "Moor", email="maximilian@example.org"), site.person("Max")["id"])
 
 
-@dataclass(frozen=True, slots=True)
-class Undisturbed:
-    """How a story ends, and after one more run, and the kinds of instants on the way."""
-
-    ends: State
-    settled: State
-    kinds: set[tuple[str, str]]
-
-
 async def _undisturbed(prepared: Prepared, story: str) -> Undisturbed:
     async with copied(prepared.ground, prepared.templates[story]) as copy:
-        record = copy.log.with_suffix(".instants")
-        await copy.process(record=str(record))
-        await copy.over()
-        kinds = {(what, kind) for what, kind in (line.split("\t") for line in record.read_text().splitlines())}
-        ends = await copy.ends()
-        await copy.again()
-        settled = await copy.ends()
-    assert not doubled(settled), doubled(settled)
-    return Undisturbed(ends, settled, kinds)
+        return await undisturbed(copy)
 
 
-async def _killed(prepared: Prepared, story: str, kill: Kill, undisturbed: Undisturbed) -> str | None:
-    """Why it did not end as undisturbed; None if it did.
-
-    What a kill leaves open within the staleness horizon may be the next run's to finish.
-    """
+async def _killed(prepared: Prepared, story: str, kill: Kill, expected: Undisturbed) -> str | None:
+    """Why it did not end as undisturbed; None if it did."""
     async with copied(prepared.ground, prepared.templates[story]) as copy:
         try:
-            if not await _die(prepared.ground, copy, kill):
-                return f"{story}: was never killed {kill}"
-            await copy.process()
-            await copy.over()
-            found = await copy.ends()
-            if found != undisturbed.ends:
-                await copy.again()
-                found = await copy.ends()
+            failure = await carried_on(copy, expected) if await die(copy, kill) else "was never killed"
         except AssertionError as error:
-            return f"{story}: killed {kill}: {error}\n{copy.log.read_text()[-3000:]}"
-    if twice := doubled(found):
-        return f"{story}: killed {kill}: doubled {twice}"
-    if found not in (undisturbed.ends, undisturbed.settled):
-        return f"{story}: killed {kill}:\n{differences(undisturbed.settled, found)}"
-    return None
-
-
-async def _die(ground: Ground, copy: Copy, kill: Kill) -> bool:
-    """Start a process and see it die there. False if it got to the end of the run alive."""
-    if not kill.what.endswith(" call"):
-        pid = await copy.process(kill=[kill.what, kill.kind, kill.nth])
-        return await _dies(copy, pid)
-    method, path = kill.kind.split(" ", 1)
-    fault = ground.control.add_fault(
-        {"kind": "hold", "when": "before" if kill.what == "before call" else "after"},
-        organization_id=copy.church.id,
-        method=method,
-        path=f"^{re.escape(path).replace(re.escape('{id}'), '[0-9]+')}$",
-        nth=kill.nth,
-    )
-    pid = await copy.process()
-    asked = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-    while not ground.control.fault(fault)["holding"]:
-        if asyncio.get_running_loop().time() > asked:
-            return False
-        await asyncio.sleep(0.05)
-    await ground.nursery.kill(pid)
-    # Planning Center's end of the connection hears of it a moment later; what is let go before that is carried out.
-    await eventually(lambda: ground.control.fault(fault)["holding"] == 0, within=PATIENCE_SECONDS)
-    ground.control.remove_fault(fault)
-    return True
-
-
-async def _dies(copy: Copy, pid: int) -> bool:
-    async with copy.database.connection() as connection:
-
-        async def settled() -> str | None:
-            if not is_alive(pid):
-                return "dead"
-            open_ = await connection.fetchval(
-                "SELECT count(*) FROM run WHERE state NOT IN ('done', 'failed', 'stopped')"
-            )
-            return None if open_ else "over"
-
-        ended = await eventually(settled, within=PATIENCE_SECONDS, every=0.2)
-    if ended == "over":
-        # The instant may be the very last commit's.
-        try:
-            await eventually(lambda: not is_alive(pid), within=3)
-        except AssertionError:
-            return False
-    return True
-
-
-BY_CHANCE: Final = frozenset({"job remote sighting"})
-"""Commits that not every run makes: of who came to be there between a run's pull and its push."""
-
-
-def _kills(kinds: Iterable[tuple[str, str]]) -> list[Kill]:
-    """Three around every kind of call, two around every kind of commit."""
-    kills = []
-    for what, kind in sorted(kinds):
-        if kind in BY_CHANCE:
-            continue
-        kills.append(Kill(what, kind))
-        if what == "answer":
-            kills += [Kill("before call", kind), Kill("during call", kind)]
-    return kills
+            failure = f"{error}\n{copy.log.read_text()[-3000:]}"
+    if failure:
+        failure = f"{story}: {kill}: {failure}"
+        log.warning(failure)
+    return failure
 
 
 async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -> None:
-    limit = asyncio.Semaphore(AT_ONCE)
-    baselines = dict(zip(STORIES, await asyncio.gather(*(_undisturbed(prepared, one) for one in STORIES)), strict=True))
-
-    async def one(story: str, kill: Kill) -> str | None:
-        async with limit:
-            failure = await _killed(prepared, story, kill, baselines[story])
-        if failure:
-            log.warning(failure)
-        return failure
-
+    baselines = {story: await _undisturbed(prepared, story) for story in STORIES}
     work: list[tuple[str, Kill]] = []
     met: set[tuple[str, str]] = set()
     for story in STORIES:
-        work += [(story, kill) for kill in _kills(baselines[story].kinds - met)]
+        work += [(story, kill) for kill in kills_around(baselines[story].kinds - met)]
         met |= baselines[story].kinds
-    failures = [failure for failure in await asyncio.gather(*(one(*each) for each in work)) if failure]
+    failures = await all_of(work, lambda story, kill: _killed(prepared, story, kill, baselines[story]))
     calls = {kind for what, kind in met if what == "answer"}
     commits = {kind for what, kind in met if what == "before commit"}
     log.info("%d kills around %d kinds of calls and %d kinds of commits", len(work), len(calls), len(commits))
@@ -314,8 +161,8 @@ async def test_killed_at_instants_drawn_by_seed_in_a_large_church(
     folder = tmp_path_factory.mktemp("large")
     template = await databases.create("people_sync")
     await _members_of_a_large_church(folder, template, kafka_server, keys, lender)
-    async with _ground(folder, rows_of_many(LARGE), kafka_server, keys, lender, copies=2) as ground:
-        async with copied(ground, template) as copy:
+    async with ground(folder, rows_of_many(LARGE), kafka_server, keys, lender, copies=2) as made:
+        async with copied(made, template) as copy:
             record = copy.log.with_suffix(".instants")
             await copy.process(record=str(record))
             await copy.over(within=PATIENCE_SECONDS)
@@ -323,12 +170,12 @@ async def test_killed_at_instants_drawn_by_seed_in_a_large_church(
             await copy.again()
             expected.append(await copy.ends())
         assert not doubled(expected[0])
-        async with copied(ground, template) as copy:
+        async with copied(made, template) as copy:
             kills, killed, until = _drawn(record.read_text().splitlines()), 0, time.monotonic() + SOAK_SECONDS
             for kill in kills:
                 if SOAK_SECONDS and time.monotonic() > until:
                     break
-                if await _die(ground, copy, kill):
+                if await die(copy, kill):
                     killed += 1
             await copy.process()
             await copy.over(within=PATIENCE_SECONDS)

@@ -1,5 +1,6 @@
 """What a read tells in the light of our own writes: changing lag, several writes of a field, lost answers."""
 
+import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,18 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.values import MEMBER
 from people_sync.domain.canonical import canonical, same
 from people_sync.domain.merge import FamilyValues, Merge, MergePolicy, merge
-from people_sync.domain.values import FIELDS, PersonValues, Value, as_dict, partial_from_json, to_json, value_to_json
+from people_sync.domain.values import FIELDS, PersonValues, Value, as_dict, to_json, value_to_json
 from people_sync.domain.writes import (
     Reading,
     Write,
-    confirmed,
     family_believable_at,
     made_lately,
     membership,
     person_believable_at,
 )
+from people_sync.storage.links import agree, agreed_since, base_of
+from people_sync.storage.tables import Link
 
 COUNTRY = "US"
 HORIZON = timedelta(seconds=120)
@@ -88,18 +91,22 @@ def test_a_404_for_somebody_made_lately_says_nothing() -> None:
 class World:
     """Two sides and the engine between them, on its own pure functions; it stores what the engine stores, when it does.
 
-    The vendor shows our own writes late: every field by a lag of its own, another in every read. Edits of the church
-    show at once: what is overwritten while they do not is the documented window.
+    Two writers, a run and a sync of one record, have one mirror of what was read last, and read once more right before
+    they write. The vendor shows our own writes late: every field by a lag of its own, another in every read. Edits of
+    the church show at once: what is overwritten while they do not is the documented window.
     """
 
     ours: PersonValues
     there: list[tuple[datetime, PersonValues]]
+    policy: MergePolicy
     now: datetime = START
-    agreed: dict[str, Value] = field(default_factory=dict)
+    link: Link = field(default_factory=lambda: Link(kind=MEMBER, agreed={}, agreed_at={}, kept_different={}))
+    mirror: tuple[PersonValues, datetime] | None = None
     writes: list[Write] = field(default_factory=list)
     edited_at: dict[str, datetime] = field(default_factory=dict)
     typed: dict[str, dict[str, Value]] = field(default_factory=lambda: {"here": {}, "there": {}})
-    common: dict[str, Value] = field(default_factory=dict)
+    common: dict[str, tuple[Value, datetime]] = field(default_factory=dict)
+    """The value that both sides were last known to have, and when that was."""
     overwritten: list[str] = field(default_factory=list)
     conflicts: set[str] = field(default_factory=set)
     sent: int = 0
@@ -123,7 +130,7 @@ class World:
             self.put_there(name, value)
             self.edited_at[name] = self.now
         self.typed[side][name] = value
-        if name in self.common and same(name, value, self.common[name], COUNTRY):
+        if name in self.common and same(name, value, self.common[name][0], COUNTRY):
             del self.typed[side][name]
 
     def seen(self, lags: dict[str, float]) -> PersonValues:
@@ -135,47 +142,88 @@ class World:
             shown[name] = getattr(values[-1], name)
         return PersonValues(**shown)
 
-    def sync(self, lags: dict[str, float], fates: dict[str, str], policy: MergePolicy) -> None:
-        seen, reading = self.seen(lags), Reading(self.now, HORIZON)
-        if person_believable_at(self.writes, seen, reading, COUNTRY):
-            return
-        base = self.agreed | confirmed(self.writes, seen, COUNTRY)
-        self.writes = [
-            write if write.answered_at else replace(write, answered_at=write.announced_at)
-            for write in reading.recent(self.writes)
-        ]
-        result = merge(base, self.ours, seen, policy)
+    def sync(self, lags: dict[str, float], fates: dict[str, str]) -> None:
+        """One record from its read to its write, with nobody between."""
+        self.read(lags)
+        self.take_over()
+        self.write(lags, fates)
+
+    def read(self, lags: dict[str, float]) -> None:
+        self.mirror = self.seen(lags), self.now
+
+    def take_over(self) -> None:
+        """From the mirror, whoever has read it and whenever."""
+        if self.mirror is not None:
+            self.decided(*self.mirror)
+
+    def decided(self, seen: PersonValues, read_at: datetime) -> Merge | None:
+        """What a read means; taken over here."""
+        if self.unbelievable(seen, read_at):
+            return None
+        base = base_of(self.link, self.writes, seen, COUNTRY)
+        result = merge(base, self.ours, seen, self.policy)
         self.conflicts = set(result.conflicts)
         for name in FIELDS:
             if same(name, getattr(self.ours, name), getattr(seen, name), COUNTRY):
                 self.settle(name, getattr(seen, name))
-        self.agreed = partial_from_json(to_json(base | dict(result.agreed) | dict(result.to_ours)))
         for name, value in result.to_ours.items():
-            assert same(name, value, getattr(self.theirs, name), COUNTRY), "an old value of ours came back"
+            assert self.was_there(name, value), "an old value came back"
             self.note("here", name, result, getattr(self.ours, name))
             self.ours = replace(self.ours, **{name: value})
             self.settle(name, value)
-        for name, value in result.to_theirs.items():
-            self.write(name, value, result, fates.get(name, "fine"))
+        agree(self.link, to_json(base | dict(result.agreed) | dict(result.to_ours)), self.now)
+        self.settle_writes(read_at)
+        return result
 
-    def write(self, name: str, value: Value, result: Merge, fate: str) -> None:
+    def unbelievable(self, seen: PersonValues, read_at: datetime) -> bool:
+        stale = person_believable_at(self.writes, seen, Reading(read_at, HORIZON), COUNTRY)
+        return stale is not None or agreed_since(self.link, seen, read_at, COUNTRY)
+
+    def settle_writes(self, read_at: datetime) -> None:
+        self.writes = [
+            write if write.answered_at else replace(write, answered_at=write.announced_at)
+            for write in Reading(read_at, HORIZON).recent(self.writes)
+        ]
+
+    def write(self, lags: dict[str, float], fates: dict[str, str]) -> None:
+        """Read right before, decide again, announce and send."""
+        result = self.decided(self.seen(lags), self.now)
+        if result is None:
+            return
+        sent = {name: value_to_json(value) for name, value in result.to_theirs.items()}
+        for name, after in sent.items():
+            self.writes.append(Write(name, value_to_json(result.replaced[name]), after, self.now))
+        for name, value in result.to_theirs.items():
+            self.send(name, value, result, fates.get(name, "fine"))
+
+    def send(self, name: str, value: Value, result: Merge, fate: str) -> None:
         assert same(name, result.replaced[name], getattr(self.theirs, name), COUNTRY), "decided on a stale value"
-        before, after = value_to_json(result.replaced[name]), value_to_json(value)
         self.sent += 1
-        announced = Write(name, before, after, self.now)
         if fate == "refused":
-            return  # a definite 4xx takes its row back
-        self.writes.append(announced if fate != "fine" else replace(announced, answered_at=self.now))
+            # A definite 4xx takes its row back.
+            self.writes = [one for one in self.writes if one.answered_at or one.field != name]
+            return
         if fate == "lost":
             return
         self.note("there", name, result, getattr(self.theirs, name))
         self.put_there(name, value)
         self.settle(name, value)
         if fate == "fine":
-            self.agreed[name] = value
+            self.writes = [
+                one if one.answered_at or one.field != name else replace(one, answered_at=self.now)
+                for one in self.writes
+            ]
+            agree(self.link, {**self.link.agreed, name: value_to_json(value)}, self.now)
+
+    def was_there(self, name: str, value: Value) -> bool:
+        """Whether Planning Center has had this value since both sides were last known to be equal."""
+        since = self.common[name][1] if name in self.common else self.there[0][0]
+        before = [values for when, values in self.there if when <= since][-1:]
+        values = before + [values for when, values in self.there if when > since]
+        return any(same(name, getattr(one, name), value, COUNTRY) for one in values)
 
     def settle(self, name: str, value: Value) -> None:
-        self.common[name] = value
+        self.common[name] = value, self.now
         for typed in self.typed.values():
             if name in typed and same(name, typed[name], value, COUNTRY):
                 del typed[name]
@@ -202,41 +250,52 @@ steps = st.lists(
         st.tuples(st.just("here"), edits, st.none()),
         st.tuples(st.just("there"), edits, st.none()),
         st.tuples(st.just("sync"), lags, fates),
+        st.tuples(st.just("run reads"), lags, st.none()),
+        st.tuples(st.just("run takes over"), st.none(), st.none()),
+        st.tuples(st.just("run writes"), lags, fates),
         st.tuples(st.just("wait"), st.floats(0.1, 150), st.none()),
     ),
     min_size=4,
     max_size=24,
 )
+EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "400"))
 
 
-@settings(max_examples=300)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(steps, st.booleans())
 def test_histories_with_lag_overwrite_nothing_and_converge(
     history: list[tuple[str, Any, Any]], merge_different_fields: bool
 ) -> None:
+    """A run, in its steps, and syncs of the one record between them; nobody writes while another does."""
     policy = MergePolicy(merge_different_fields=merge_different_fields, country=COUNTRY)
-    world = World(PERSON, [(START - 2 * HORIZON, PERSON)])
-    world.sync({}, {}, policy)
+    world = World(PERSON, [(START - 2 * HORIZON, PERSON)], policy)
+    world.sync({}, {})
     for kind, what, more in history:
         world.now += timedelta(seconds=0.5)
         if kind == "wait":
             world.now += timedelta(seconds=what)
         elif kind == "sync":
-            world.sync(what, more, policy)
+            world.sync(what, more)
+        elif kind == "run reads":
+            world.read(what)
+        elif kind == "run takes over":
+            world.take_over()
+        elif kind == "run writes":
+            world.write(what, more)
         elif kind == "written":
             world.edit("here", *what)
-            world.sync({}, {}, policy)
+            world.sync({}, {})
         else:
             world.edit(kind, *what)
         assert world.overwritten == []
     for _ in range(4):
         world.now += HORIZON + timedelta(seconds=1)
-        world.sync({}, {}, policy)
+        world.sync({}, {})
     for name in FIELDS:
         equal = same(name, getattr(world.ours, name), getattr(world.theirs, name), COUNTRY)
         assert equal or name in world.conflicts, name
     before, agreed = world.sent, as_dict(world.ours)
     world.now += HORIZON + timedelta(seconds=1)
-    world.sync({}, {}, policy)
+    world.sync({}, {})
     assert (world.sent, as_dict(world.ours)) == (before, agreed)
     assert world.overwritten == []

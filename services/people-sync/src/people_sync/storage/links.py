@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
+from people_sync.domain.canonical import identical
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.values import PersonValues, partial_from_json, value_from_json
+from people_sync.domain.values import PersonValues, as_dict, partial_from_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 
@@ -226,6 +227,18 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
         link.agreed_at = {**(link.agreed_at or {}), **dict.fromkeys(moved, now.isoformat())}
     # Whether both sides were active is agreed beside the fields.
     link.agreed = {**{name: before[name] for name in (ACTIVE,) if name in before}, **agreed}
+
+
+def agreed_since(link: Link, seen: PersonValues, read_at: datetime, country: str) -> bool:
+    """Whether both sides have agreed on another value since this read: it is older than what is known, and no news."""
+    at = {name: datetime.fromisoformat(value) for name, value in (link.agreed_at or {}).items()}
+    if all(agreed_at <= read_at for agreed_at in at.values()):
+        return False
+    values = as_dict(seen)
+    return any(
+        at.get(name, at.get(AT_ONCE, read_at)) > read_at and not identical(name, values[name], value, country)
+        for name, value in partial_from_json(link.agreed).items()
+    )
 
 
 def kept_different(link: Link) -> Mapping[str, tuple[Any, Any]]:

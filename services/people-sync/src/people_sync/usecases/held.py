@@ -22,6 +22,7 @@ from people_sync.storage.tables import Connection, Member
 from people_sync.usecases import refreshes
 from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.publishing import publish, touch_members
+from people_sync.usecases.record.claims import is_being_written
 from servicekit.errors import Conflict, Invalid, NotFound
 
 
@@ -84,6 +85,12 @@ async def _same(session: AsyncSession, organization_id: str, held: Row, body: An
     member = await _member(session, organization_id, body.member_id)
     if member is None or member.deleted_at is not None:
         raise Conflict("This member was deleted meanwhile. Nothing was linked. Choose again.", slug="member-gone")
+    if await is_being_written(session, organization_id, member.id):
+        raise Conflict(
+            "This member is being synced at the moment, and may just be added in Planning Center. Nothing was linked. "
+            "Answer again in a few seconds.",
+            slug="busy",
+        )
     owner = {"organization_id": organization_id, "pco_organization_id": held.pco_organization_id}
     link = await tie(session, owner, MEMBER, member.id, held.pco_id)
     if link is None:

@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from contracts.values import PEOPLE_SYNC
 from pco_simulator.testing import Control
+from people_sync.storage import remote
 from people_sync.usecases import runs
 from servicekit.db import make_sessions
 from servicekit.testing import KeyRing, eventually
@@ -27,7 +28,21 @@ from sync_harness.sabotage import VARIABLE
 from sync_harness.site import Database
 
 ORGANIZATION: Final = "org-copied"
-_OF_A_CHURCH: Final = ("conflict", "connection", "creation", "held_match", "link", "run")
+_OF_A_CHURCH: Final = (
+    "alias",
+    "conflict",
+    "connection",
+    "creation",
+    "held_match",
+    "link",
+    "refresh",
+    "remote",
+    "run",
+)
+_OPEN: Final = """
+    SELECT (SELECT count(*) FROM run WHERE state NOT IN ('done', 'failed', 'stopped'))
+        + (SELECT count(*) FROM refresh WHERE state = 'queued')
+"""
 
 
 async def start_run(url: str, kind: str) -> None:
@@ -82,14 +97,14 @@ class Copy:
     def __init__(self, ground: Ground, church: Church, url: str, more: dict[str, object]) -> None:
         self.church = church
         self.database = Database(url)
-        self._ground = ground
+        self.ground = ground
         self._more = more
         self.log = ground.folder / f"{church.id}.log"
-        self.pid = 0
+        self._pids: list[int] = []
 
     async def process(self, **sabotage: Any) -> int:
         """Start people-sync; `sabotage` as `Saboteur` takes it."""
-        ground = self._ground
+        ground = self.ground
         env = environment(
             ground.keys,
             database=self.database.url,
@@ -101,25 +116,34 @@ class Copy:
             **({VARIABLE: json.dumps(sabotage)} if sabotage else {}),
             **self._more,
         )
-        self.pid = await ground.nursery.start(env, self.log)
-        return self.pid
+        pid = await ground.nursery.start(env, self.log)
+        self._pids.append(pid)
+        return pid
 
-    async def kill(self) -> None:
-        """SIGKILL."""
-        await self._ground.nursery.kill(self.pid)
+    async def kill(self, pid: int | None = None) -> None:
+        """SIGKILL for one process, or for all."""
+        for one in [pid] if pid else list(self._pids):
+            await self.ground.nursery.kill(one)
+            self.died(one)
 
-    async def over(self, *, within: float = 240.0) -> dict[str, Any]:
-        """Wait until no run is open; gives the last one."""
+    def died(self, pid: int) -> None:
+        """A process has died by itself: its number may be somebody else's by now."""
+        self._pids.remove(pid)
 
+    async def at_work(self, connection: Any) -> bool:
+        """Whether a run is open, or a record waits to be looked at by itself."""
+        return bool(await connection.fetchval(_OPEN))
+
+    async def over(self, *, within: float = 240.0) -> None:
+        """Wait until no run is open and nobody waits to be looked at; every run is done."""
         async with self.database.connection() as connection:
 
-            async def ended() -> dict[str, Any] | None:
-                row = await connection.fetchrow("SELECT * FROM run ORDER BY created_at DESC, id DESC LIMIT 1")
-                return dict(row) if row["state"] in {"done", "failed", "stopped"} else None
+            async def ended() -> bool:
+                return not await self.at_work(connection)
 
-            run: dict[str, Any] = await eventually(ended, within=within, every=0.25)
-        assert run["state"] == "done", run
-        return run
+            await eventually(ended, within=within, every=0.25)
+            unwell = await connection.fetch("SELECT * FROM run WHERE state <> 'done'")
+        assert not unwell, unwell
 
     async def again(self) -> None:
         """One more full run, by the process that is there, once reads can be believed: what was open is decided."""
@@ -137,7 +161,7 @@ class Copy:
 
     async def ends(self) -> State:
         """How both sides stand."""
-        dump = self._ground.control.dump(self.church.id)
+        dump = self.ground.control.dump(self.church.id)
         return there(dump) + await here(self.database, dump, ORGANIZATION)
 
 
@@ -150,9 +174,18 @@ async def copied(ground: Ground, template: str, **more: object) -> AsyncIterator
     made = Copy(ground, church, url, more)
     for table in _OF_A_CHURCH:
         await made.database.fetch(f"UPDATE {table} SET pco_organization_id = $1", church.id)
+    await _found_by_their_keys(made.database)
     try:
         yield made
     finally:
-        if made.pid:
-            await made.kill()
+        await made.kill()
         await drop_database(url)
+
+
+async def _found_by_their_keys(database: Database) -> None:
+    """What a row of the mirror is looked up by names its church too."""
+    for row in await database.fetch("SELECT * FROM remote WHERE keys <> '{}'"):
+        keys = [remote.lookup_key(row, "email", one) for one in row["email_keys"]]
+        keys += [remote.lookup_key(row, "name", one) for one in row["name_keys"]]
+        query = "UPDATE remote SET keys = $1 WHERE kind = $2 AND pco_id = $3"
+        await database.fetch(query, sorted(set(keys)), row["kind"], row["pco_id"])

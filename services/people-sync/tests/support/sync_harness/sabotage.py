@@ -17,7 +17,8 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from pco_client.client import Observation
 from pco_simulator.journal import kind_of
-from people_sync.usecases.run.context import Requests
+from people_sync.resources import Resources
+from servicekit.job_worker import Claimer
 
 VARIABLE: Final = "SABOTAGE"
 _WRITE: Final = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.IGNORECASE)
@@ -25,11 +26,15 @@ _TABLES: Final = "sabotage.tables"
 
 
 class Saboteur:
-    """`record`: a file that gets a line per instant. `kill`: `[what, kind, nth]`, the instant at which to die."""
+    """`record`: a file that gets a line per instant. `kill`: `[what, kind, nth]`, the instant at which to die.
 
-    def __init__(self, record: str | None = None, kill: list[Any] | None = None) -> None:
+    `only`: the one kind of job that this process takes.
+    """
+
+    def __init__(self, record: str | None = None, kill: list[Any] | None = None, only: str | None = None) -> None:
         self._record = Path(record) if record else None
         self._kill = tuple(kill) if kill else None
+        self._only = only
         self._seen: Counter[tuple[str, str]] = Counter()
 
     def at(self, what: str, kind: str) -> None:
@@ -57,14 +62,24 @@ class Saboteur:
                 self.at("after commit", kind)
 
         DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
-        observe = Requests.observe
+        client: Any = Resources.planning_center
 
-        def observed(requests: Requests, observation: Observation) -> None:
-            if observation.status is not None:
-                self.at("answer", kind_of(observation.method, observation.path))
-            observe(requests, observation)
+        def watched(resources: Resources, organization_id: str, pco_organization_id: str, observer: Any) -> Any:
+            def observed(observation: Observation) -> None:
+                if observation.status is not None:
+                    self.at("answer", kind_of(observation.method, observation.path))
+                observer(observation)
 
-        Requests.observe = observed  # type: ignore[assignment, method-assign]
+            return client(resources, organization_id, pco_organization_id, observed)
+
+        Resources.planning_center = watched  # type: ignore[assignment, method-assign]
+        if self._only:
+            claim: Any = Claimer._claim
+
+            async def only(claimer: Any) -> Any:
+                return await claim(claimer) if claimer._worker.kind == self._only else None
+
+            Claimer._claim = only  # type: ignore[assignment, method-assign]
 
 
 def _note_table(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

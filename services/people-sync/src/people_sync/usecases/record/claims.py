@@ -53,6 +53,13 @@ async def claimed_by_others(session: AsyncSession, writer: Writer, record_ids: C
     return set(rows)
 
 
+async def is_being_written(session: AsyncSession, organization_id: str, record_id: UUID) -> bool:
+    """Whether a worker is writing this record, whose row is locked, at the moment."""
+    found = select(Claim.record_id).join(JOB, _holder())
+    found = found.where(Claim.organization_id == organization_id, Claim.record_id == record_id)
+    return await session.scalar(found) is not None
+
+
 async def take_over_abandoned(session: AsyncSession, writer: Writer) -> None:
     """End the organization's claims that no living worker holds, at the beginning of a job's work."""
     alive = select(Claim.record_id).join(JOB, _holder()).where(Claim.organization_id == writer.organization_id)

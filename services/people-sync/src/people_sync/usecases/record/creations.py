@@ -146,6 +146,8 @@ async def _intend(writer: Writer, kind: str, record_id: UUID, content: Content, 
                 select(Creation).filter_by(**writer.owner, kind=kind, record_id=record_id).with_for_update()
             )
         ).one()
+        # An intent of before this column: whoever takes over a claim has to find it.
+        row.of_record = of_record
         strays = await of_intent(session, writer.owner, kind, record_id)
         must_look = row.state == "sent" or (row.state == "intended" and bool(strays))
         if must_look and row.look_after is not None and row.look_after > now:

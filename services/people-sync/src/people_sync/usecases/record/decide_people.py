@@ -26,7 +26,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import to_json
 from people_sync.domain.writes import confirmed, person_believable_at
 from people_sync.storage.effects import insert_effects
-from people_sync.storage.links import ACTIVE, agree, base_of, has_link, kept_different, links_to
+from people_sync.storage.links import ACTIVE, agree, agreed_since, base_of, has_link, kept_different, links_to
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Alias, Conflict, Creation, Remote
 from people_sync.storage.tables import Link, Member
@@ -66,8 +66,10 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     for pco_id, (link, member) in linked.items():
         person = people.pop(pco_id)
         writes = written.get(link.id, [])
-        if member.id in busy or person_believable_at(
-            writes, person.values, writer.reading(read_at[pco_id]), writer.country
+        if (
+            member.id in busy
+            or person_believable_at(writes, person.values, writer.reading(read_at[pco_id]), writer.country)
+            or agreed_since(link, person.values, read_at[pco_id], writer.country)
         ):
             rows.append(later(MEMBER, pco_id, name_of(person), record_id=member.id))
         elif member.deleted_at is not None:

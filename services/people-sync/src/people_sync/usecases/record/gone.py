@@ -14,6 +14,7 @@ from people_sync.storage.links import in_no_household
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import withdraw
+from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.effects import Effects, noted, touch, touch_family
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
@@ -46,7 +47,10 @@ async def lock_for_end(session: AsyncSession, writer: Writer, plans: Sequence[Pl
 
 
 async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects: Effects) -> None:
-    """End it, unless the record was tied to somebody else, or read again, since it was found missing."""
+    """End it, unless the record was tied to somebody else, or read again, since it was found missing.
+
+    Nor is it ended while another worker writes the record: what Planning Center answers there says more.
+    """
     plan.here = "done"
     record: Member | Family = await session.get_one(
         Member if plan.kind == MEMBER else Family, plan.record_id, with_for_update=True
@@ -54,7 +58,8 @@ async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects
     link = await session.scalar(
         select(Link).filter_by(**writer.owner, kind=plan.kind, pco_id=plan.pco_id).with_for_update()
     )
-    if link is None or link.missing_since is None or link.state == "gone":
+    busy = await claimed_by_others(session, writer, [record.id])
+    if busy or link is None or link.missing_since is None or link.state == "gone":
         plan.outcome, plan.sentence = LATER, OUTCOMES[LATER]
         return
     now = writer.now()

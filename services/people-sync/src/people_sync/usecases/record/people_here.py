@@ -31,7 +31,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import as_dict, to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, person_believable_at
-from people_sync.storage.links import ACTIVE, AT_ONCE, agree, base_of, deleted_here, kept_different, tie
+from people_sync.storage.links import ACTIVE, AT_ONCE, agree, agreed_since, base_of, deleted_here, kept_different, tie
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
@@ -150,7 +150,8 @@ async def _known_person(
     if creation := batch.creations.get(member.id):
         close_intent(creation, link, row.read_at, same=person.remote_id == creation.marker)
     writes = batch.writes.get(link.id, [])
-    if person_believable_at(writes, person.values, writer.reading(row.read_at), writer.country):
+    stale = person_believable_at(writes, person.values, writer.reading(row.read_at), writer.country)
+    if stale or agreed_since(link, person.values, row.read_at, writer.country):
         decide_later(change)
         return
     conflict = batch.conflicts.get(member.id)

@@ -34,6 +34,7 @@ from people_sync.domain.sentences import (
     GONE,
     INACTIVATED_THERE,
     INACTIVE_HERE,
+    LATER,
     OUTCOMES,
     UNCHANGED,
     UNDECIDED,
@@ -46,8 +47,8 @@ from people_sync.domain.writes import CREATED, Write, confirmed, made_lately, pe
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.held import waits_for_an_answer
-from people_sync.storage.links import ACTIVE, agree, base_of, kept_different
-from people_sync.storage.records import values_of
+from people_sync.storage.links import ACTIVE, agree, base_of, ended, kept_different
+from people_sync.storage.records import full_name, values_of
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import Sent, announce, note_created, settle, writes_of
@@ -183,14 +184,21 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
         "create_again": False,
     }
     locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
+    await _nobody_elses(session, writer, locked, made)
     link = await session.scalar(
         insert(Link)
         .values(**writer.owner, kind=MEMBER, record_id=member.id, **row)
-        .on_conflict_do_update(index_elements=["organization_id", "pco_organization_id", "kind", "record_id"], set_=row)
+        .on_conflict_do_update(
+            index_elements=["organization_id", "pco_organization_id", "kind", "record_id"],
+            set_=row,
+            where=(Link.pco_id == made.pco_id) | ended(Link),
+        )
         .returning(Link),
         execution_options={"populate_existing": True},
     )
-    assert link is not None
+    if link is None:
+        # The platform has said meanwhile who they are in Planning Center: that counts.
+        raise Later(OUTCOMES[LATER])
     agree(link, {**made.content, ACTIVE: True}, now)
     await note_created(session, link.id, now)
     await announce(session, link.id, [Sent(name, None, value) for name, value in coming.items()], now)
@@ -201,6 +209,18 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
     await publish(session, writer, effects)
     if unchanged:
         member.version = locked.version
+
+
+async def _nobody_elses(session: AsyncSession, writer: Writer, member: Member, made: Made) -> None:
+    """PartRefused if who was created is linked to another member: read under other names, they were taken for new."""
+    taken = select(Link.record_id).filter_by(**writer.owner, kind=MEMBER, pco_id=made.pco_id)
+    other = await session.scalar(taken.where(Link.record_id != member.id))
+    if other is not None:
+        name, second = full_name(member), full_name(await session.get_one(Member, other))
+        raise PartRefused.undecidable(
+            f"{name} was added in Planning Center, and who was added is linked to {second} here. If the two are one "
+            "person, delete one of them here; otherwise look the person up in Planning Center."
+        )
 
 
 async def _update(writer: Writer, member: Member, link: Link) -> str:
@@ -313,6 +333,8 @@ async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
         base = base_of(link, writes, person.values, writer.country)
         result = _asked(writer, merge(base, values_of(locked), person.values, writer.policy, kept_different(link)))
         effects = Effects()
+        # The mirror has an older read: should that come back there, it is to be compared again.
+        link.remote_hash = None
         change_here(writer, locked, result, effects)
         agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), writer.now())
         if result.conflicts:
@@ -334,6 +356,8 @@ async def _nothing_to_write(writer: Writer, member: Member, agreed: Mapping[str,
         agree(link, {**link.agreed, **to_json(agreed)}, writer.now())
         link.compared_version, link.contacts = member.version, dict(there.person.contacts)
         link.missing_since = None
+        if link.remote_hash != there.person.hash:
+            link.remote_hash = None
         await _forget_intents(session, writer, member, link)
 
 

@@ -66,6 +66,9 @@ class _Wait:
 Waits = dict[int, _Wait]
 """By change."""
 
+_PUT_OFF: Final = "put_off"
+"""In the checkpoint, the waits: who continues a run that gave way, or died, has waited as often as it had."""
+
 
 async def push(context: RunContext) -> None:
     """Write what is planned for Planning Center: people with their contacts, then families."""
@@ -91,7 +94,8 @@ async def _family(context: RunContext, change: Change) -> tuple[str, list[str]]:
 
 async def _all_of(context: RunContext, kind: str, one: Push) -> None:
     """Until nothing is planned any more. What cannot be decided before an instant comes again after it."""
-    waits: Waits = {}
+    kept: dict[str, tuple[str, int]] = context.data.get(_PUT_OFF, {})
+    waits = {int(change): _Wait(datetime.fromisoformat(until), times) for change, (until, times) in kept.items()}
     while True:
         await _round(context, kind, one, waits)
         if not waits:
@@ -101,7 +105,7 @@ async def _all_of(context: RunContext, kind: str, one: Push) -> None:
 
 async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> None:
     """Everything planned that need not wait, once, in batches."""
-    after = 0
+    after, planned = 0, set[int]()
     while True:
         async with context.job.sessions() as session:
             changes = (
@@ -118,14 +122,19 @@ async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> Non
                 )
             ).all()
         if not changes:
+            # Done right before a process died that had it in its checkpoint.
+            for done in waits.keys() - planned:
+                del waits[done]
             return
         after = changes[-1].id
+        planned |= {change.id for change in changes}
         if any(change.outcome == CREATED_THERE for change in changes):
             await _look_for_newcomers(context)
         now = context.resources.clock.now()
         due = [change for change in changes if change.id not in waits or waits[change.id].until <= now]
         for change, until in await _together(context, due, one):
             await _again(context, change, until, waits)
+        await _keep(context, waits)
         context.job.stop_if_requested()
 
 
@@ -148,6 +157,15 @@ async def _again(context: RunContext, change: Change, until: datetime | None, wa
         await _note(context, change, LATER, sentence=OUTCOMES[LATER])
     else:
         waits[change.id] = _Wait(until, before.times + 1 if before else 1)
+
+
+async def _keep(context: RunContext, waits: Waits) -> None:
+    """Put the waits into the checkpoint, where they are others than there."""
+    kept = {str(change): [wait.until.isoformat(), wait.times] for change, wait in waits.items()}
+    if kept != context.data.get(_PUT_OFF, {}):
+        async with context.transaction() as session:
+            context.data[_PUT_OFF] = kept
+            await context.job.checkpoint(session, context.data)
 
 
 async def _together(context: RunContext, changes: Sequence[Change], one: Push) -> list[tuple[Change, datetime | None]]:

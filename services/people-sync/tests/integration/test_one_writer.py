@@ -1,0 +1,176 @@
+"""Somebody decides about a record, or finds it elsewhere, while the writer's request is under way."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from sync_harness.lender import Lender
+from sync_harness.site import Site
+from sync_harness.stage import Stage, staged
+
+from servicekit.testing import Databases, KeyRing, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Stage]:
+    """Requests may hang for as long as a test needs."""
+    folder = tmp_path_factory.mktemp("writers")
+    database = await databases.create("people_sync")
+    async with staged(
+        folder,
+        database=database,
+        kafka=kafka_server,
+        keys=keys,
+        lender=lender,
+        copies=8,
+        PCO_REQUEST_TIMEOUT_SECONDS=60,
+        JOB_LEASE_SECONDS=90,
+    ) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(stage: Stage) -> Site:
+    """In sync, with the choice for first matches made."""
+    made = await stage.site()
+    await made.settings(first_match="planning_center")
+    await made.sync()
+    return made
+
+
+async def asked_for(site: Site, *, pco_id: str) -> None:
+    """Queue a look at somebody in Planning Center who is nobody here yet, as a webhook will, and wait for its end."""
+    id_ = uuid4()
+    await site.database.fetch(
+        "INSERT INTO refresh (id, organization_id, pco_organization_id, kind, pco_id, reasons, urgent, not_before,"
+        " state, tries, requested_at) VALUES ($1, $2, $3, 'member', $4, '{asked}', true, now(), 'queued', 0, now())",
+        id_,
+        site.organization_id,
+        site.church.id,
+        pco_id,
+    )
+
+    async def done() -> bool:
+        return bool(await site.database.value("SELECT state FROM refresh WHERE id = $1", id_) == "done")
+
+    await eventually(done, within=60)
+
+
+async def held_in(site: Site, fault: str) -> None:
+    await eventually(lambda: site.control.fault(fault)["holding"], within=60)
+
+
+async def let_go(site: Site, fault: str) -> None:
+    site.control.release(fault)
+    site.control.remove_fault(fault)
+
+
+async def linked_to(site: Site, member_id: str) -> Any:
+    return await site.database.value("SELECT pco_id FROM link WHERE record_id = $1", UUID(member_id))
+
+
+async def test_a_question_about_somebody_who_is_being_added_there_waits_for_that(site: Site) -> None:
+    nina = await site.add("Nina", "New", email="nina@example.org")
+    hold = site.fault({"kind": "hold", "when": "after"}, method="POST", path="/people/v2/people$")
+    run_id = await site.start("incremental")
+    await held_in(site, hold)
+    another = site.create("Nina", "New", email="another.nina@example.org")
+    await site.visible()
+    await asked_for(site, pco_id=another)
+    [held] = (await site.call("GET", "/held-matches"))["items"]
+    answer = {"answer": "same", "member_id": nina, "version": held["version"]}
+    refused = await site.call("POST", f"/held-matches/{held['id']}/answer", answer, status=409)
+    assert refused["type"].endswith("busy")
+    await let_go(site, hold)
+    await site.until(run_id, "done")
+    assert await linked_to(site, nina) not in {None, another}
+    assert len(site.people("Nina")) == 2
+
+
+async def test_an_id_that_is_supplied_while_somebody_is_being_added_there_counts(site: Site) -> None:
+    nina = {"external_id": "n", "first_name": "Nina", "last_name": "New", "birthdate": "1980-01-01"}
+    await site.call("PUT", "/bulk", {"members": [nina]})
+    id_ = str((await site.member("Nina"))["id"])
+    hold = site.fault({"kind": "hold", "when": "after"}, method="POST", path="/people/v2/people$")
+    run_id = await site.start("incremental")
+    await held_in(site, hold)
+    another = site.create("Nora", "Newman")
+    await site.call("PUT", "/bulk", {"members": [nina | {"pco_id": another}]})
+    await let_go(site, hold)
+    await site.until(run_id, "done")
+    await site.believable()
+    await site.sync()
+    assert await linked_to(site, id_) == another
+    run = await site.sync()
+    assert run["counts"].keys() <= {"unchanged"}, await site.items(run["id"])
+
+
+async def test_whom_we_added_there_and_somebody_took_for_another_is_one_line(site: Site) -> None:
+    """Nobody else's sync ends for it."""
+    nina = await site.add("Nina", "New")
+    lost = site.fault({"kind": "reset", "when": "after"}, method="POST", path="/people/v2/people$", times=1)
+    run_id = await site.start("incremental")
+    await eventually(lambda: site.control.fault(lost)["acted"], within=60)
+    await site.call("POST", f"/runs/{run_id}/stop")
+    await site.until(run_id, "stopped")
+    # Corrected beyond recognition, taken over here as somebody new, and put right again.
+    person = site.person("Nina")["id"]
+    zita, again = {"first_name": "Zita", "last_name": "Zink"}, {"first_name": "Nina", "last_name": "New"}
+    site.mutate({"op": "edit", "id": person, "attributes": zita})
+    await site.visible()
+    await asked_for(site, pco_id=person)
+    site.mutate({"op": "edit", "id": person, "attributes": again})
+    await site.visible()
+    await site.database.fetch("UPDATE creation SET look_after = now() WHERE record_id = $1", UUID(nina))
+    await site.change("Bruno", last_name="Bakerson")
+    run = await site.sync("incremental")
+    assert site.person("Bruno")["last_name"] == "Bakerson"
+    [item] = await site.items(run["id"], "rejected")
+    assert item["record_id"] == nina
+    assert len(site.people("Nina")) == 1
+
+
+async def test_a_link_does_not_end_while_its_record_is_being_written(site: Site) -> None:
+    """A run has found somebody missing whom another writer is just writing: they are there, as the answer says."""
+    bruno = str((await site.member("Bruno"))["id"])
+    person = site.person("Bruno")["id"]
+    await site.change("Bruno", last_name="Bakerson")
+    hold = site.fault({"kind": "hold", "when": "after"}, method="PATCH", path=f"/people/v2/people/{person}$", times=1)
+    asked = await site.call("POST", f"/members/{bruno}/sync", status=202)
+    await held_in(site, hold)
+    missing = "UPDATE link SET state = 'missing', missing_since = now() - interval '1 hour' WHERE record_id = $1"
+    async with site.held_up("Carl"):
+        site.edit("Carl", last_name="There")
+        await site.visible()
+        run_id = await site.start()
+        await site.waits()
+        await site.database.fetch(missing, UUID(bruno))
+        await site.database.fetch(
+            "INSERT INTO change (organization_id, run_id, kind, record_id, pco_id, name, here, there, outcome)"
+            " VALUES ($1, $2, 'member', $3, $4, 'Bruno', 'planned', 'none', 'gone')"
+            " ON CONFLICT (run_id, kind, record_id) DO UPDATE SET outcome = 'gone', here = 'planned', there = 'none'",
+            site.organization_id,
+            UUID(run_id),
+            UUID(bruno),
+            person,
+        )
+    await site.until(run_id, "done", within=120)
+    state = await site.database.value("SELECT state FROM link WHERE record_id = $1", UUID(bruno))
+    await let_go(site, hold)
+    assert state != "gone"
+
+    async def ended() -> bool:
+        return bool((await site.call("GET", f"/syncs/{asked['id']}"))["state"] == "done")
+
+    await eventually(ended, within=60)
+    await site.believable()
+    await site.sync()
+    link = await site.database.value("SELECT state FROM link WHERE record_id = $1", UUID(bruno))
+    assert link == "linked"
+    assert (await site.member("Bruno"))["last_name"] == site.person("Bruno")["last_name"] == "Bakerson"

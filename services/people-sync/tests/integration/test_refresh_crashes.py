@@ -1,0 +1,276 @@
+"""Records that are looked at by themselves: killed at work, and at work beside a run in two processes.
+
+One story has everybody that one record's sync can be about: somebody new with contacts, somebody edited here, there,
+and on both sides, a family that people join and leave, a new family, somebody to be created again, and answers to held
+matches. It ends as undisturbed at whatever instant a process dies, and nothing is written twice.
+"""
+
+import logging
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import cycle
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
+from sync_harness.copies import ORGANIZATION, Copy, Ground, copied, copy_database, start_run
+from sync_harness.crashing import (
+    BY_CHANCE,
+    Kill,
+    Undisturbed,
+    all_of,
+    carried_on,
+    die,
+    die_beside,
+    ended_as,
+    ground,
+    is_write,
+    left_behind,
+    undisturbed,
+)
+from sync_harness.ends import differences
+from sync_harness.lender import Lender
+from sync_harness.site import Database, Site
+
+from contracts.http.people import AnswerHeld
+from contracts.identity import UserIdentity
+from contracts.values import FAMILY, MEMBER, PEOPLE_SYNC
+from people_sync.usecases import directory, held, refreshes, runs
+from servicekit.db import make_sessions
+from servicekit.testing import Databases, KeyRing
+
+SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
+"""`make soak`: for so long processes die at every instant there is, in an order drawn by seed."""
+SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200 + SOAK_SECONDS)]
+log = logging.getLogger(__name__)
+COPIES: Final = 150 + int(SOAK_SECONDS)
+TOGETHER: Final = 5
+"""Kills of the process that has the run, and as many of the one that has the others."""
+_ADMIN: Final = UserIdentity(
+    user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
+)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Where the stories start."""
+
+    ground: Ground
+    alone: str
+    """Everybody is to be looked at by themselves."""
+    run: str
+    """A full run is queued, and nobody waits beside it but whom an administrator has decided about."""
+    together: str
+    """Both."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def prepared(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Prepared]:
+    """A church in sync, changed on both sides since; copies of it, and a database per story."""
+    folder = tmp_path_factory.mktemp("refreshes")
+    url = await databases.create("people_sync")
+    rows = await left_behind(folder, url, kafka_server, keys, lender, _change_both_sides)
+    await _in_one_transaction(url, _decide)
+    run = await copy_database(url)
+    await start_run(run, "full")
+    await _in_one_transaction(url, _ask_for_everybody)
+    together = await copy_database(url)
+    await start_run(together, "full")
+    async with ground(folder, rows, kafka_server, keys, lender, copies=COPIES) as made:
+        yield Prepared(made, url, run, together)
+
+
+async def _change_both_sides(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    for name in ("Hal", "Ida"):
+        await site.add(name, "Held", email=f"{name}@example.org")
+        site.create(name, "Held", email=f"another.{name}@example.org")
+    site.delete("Lee")
+    await site.visible()
+    await site.sync()
+    address = {"street_line_1": "9 Oak St", "city": "Ashford", "state": "CT", "zip": "06278"}
+    ann = await site.add("Ann", "New", email="ann@example.org", phone="(212) 555-0141", address=address)
+    bob = await site.add("Bob", "New", email="bob@example.org")
+    await site.family("New Family", ann, bob)
+    await site.change("Bruno", last_name="Bakerson", phone="(212) 555-0150", email="bb@example.org")
+    await site.change("Dora", phone=None, address=address)
+    await site.change("Carl", last_name="Clarkson")
+    await site.regroup("Abbot Household", join=["Ned"], leave=["Amy"])
+    site.edit("Cora", last_name="Clarkson")
+    site.edit_contact("Cora", "Email", address="cc@example.org")
+    site.edit_contact("Carl", "PhoneNumber", number="(212) 555-0155")
+    site.rename_household("Dean Household", "Dean Family")
+
+
+async def _in_one_transaction(url: str, act: Any) -> None:
+    """As the API does, where no service is running."""
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
+            await act(session, Database(url))
+    finally:
+        await engine.dispose()
+
+
+async def _decide(session: AsyncSession, database: Database) -> None:
+    """Somebody gone is to be created again; of two held matches one is the same person and one is not."""
+    now = datetime.now(UTC)
+    lee = await database.value("SELECT id FROM member WHERE first_name = 'Lee'")
+    await directory.create_again(session, ORGANIZATION, str(lee), now)
+    await refreshes.soon(session, ORGANIZATION, now, record_id=UUID(str(lee)), reason="create again")
+    for row in await database.fetch("SELECT * FROM held_match"):
+        name = row["theirs"]["first_name"]
+        answer = AnswerHeld(
+            answer="same" if name == "Hal" else "different",
+            member_id=row["candidate_ids"][0] if name == "Hal" else None,
+            version=row["version"],
+        )
+        await held.answer(session, ORGANIZATION, str(row["id"]), answer, _ADMIN, now)
+
+
+async def _ask_for_everybody(session: AsyncSession, database: Database) -> None:
+    now = datetime.now(UTC)
+    members = await database.fetch("SELECT id FROM member WHERE first_name IN ('Bruno', 'Dora', 'Cora', 'Carl', 'Ida')")
+    families = await database.fetch("SELECT id FROM family WHERE name <> 'Clark Household'")
+    for kind, rows in ((MEMBER, members), (FAMILY, families)):
+        for row in rows:
+            await refreshes.sync_now(session, ORGANIZATION, kind, str(row["id"]), now)
+
+
+async def _killed(prepared: Prepared, kill: Kill, expected: Undisturbed) -> str | None:
+    """Why it did not end as undisturbed; None if it did."""
+    async with copied(prepared.ground, prepared.alone) as copy:
+        try:
+            if await die(copy, kill):
+                failure = await carried_on(copy, expected) or written_twice(copy, kill)
+            else:
+                failure = "was never killed"
+        except AssertionError as error:
+            failure = f"{error}\n{copy.log.read_text()[-3000:]}"
+    if failure:
+        failure = f"{kill}: {failure}"
+        log.warning(failure)
+    return failure
+
+
+def written_twice(copy: Copy, kill: Kill | None = None) -> str | None:
+    """The same request carried out twice. A request that nobody answered was carried out unless it never arrived."""
+    lost = kill is not None and kill.what == "before call"
+    entries = copy.ground.control.journal(path="^/people/v2/", limit=20_000)
+    done = Counter(
+        (entry["method"], entry["path"], entry["body"])
+        for entry in entries
+        if entry["organization_id"] == copy.church.id
+        and is_write(entry["kind"])
+        and (200 <= entry["status"] < 300 or (entry["status"] == 0 and not lost))
+    )
+    twice = [what for what, times in done.items() if times > 1]
+    return f"written twice: {twice}" if twice else None
+
+
+def _sample(expected: Undisturbed) -> list[Kill]:
+    """Once at every kind of commit, once after every kind of read, and twice around every kind of write: which of the
+    instants around it is drawn by seed."""
+    draw = random.Random(SEED)
+    kills = [Kill(draw.choice(["before commit", "after commit"]), kind) for kind in _kinds(expected, "before commit")]
+    for kind in _kinds(expected, "answer"):
+        instants = ["answer", "before call", "late call", "during call"] if is_write(kind) else ["answer"]
+        kills += [Kill(what, kind) for what in draw.sample(instants, min(2, len(instants)))]
+    return kills
+
+
+def _kinds(expected: Undisturbed, what: str) -> list[str]:
+    return sorted(kind for instant, kind in expected.kinds if instant == what and kind not in BY_CHANCE)
+
+
+def _every(expected: Undisturbed) -> list[Kill]:
+    """Every instant there was."""
+    seen: Counter[tuple[str, str]] = Counter()
+    kills = []
+    for what, kind in expected.instants:
+        seen[what, kind] += 1
+        kills.append(Kill(what, kind, seen[what, kind]))
+        if what == "answer" and is_write(kind):
+            kills += [Kill(call, kind, seen[what, kind]) for call in ("before call", "late call", "during call")]
+    random.Random(SEED).shuffle(kills)
+    return kills
+
+
+async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -> None:
+    async with copied(prepared.ground, prepared.alone) as copy:
+        expected = await undisturbed(copy)
+        assert not written_twice(copy)
+        refused = await copy.database.fetch("SELECT outcome FROM refresh WHERE outcome IN ('rejected', 'later')")
+    assert refused == []
+    until = time.monotonic() + SOAK_SECONDS
+    tried = 0
+
+    async def one(_: str, kill: Kill) -> str | None:
+        nonlocal tried
+        if SOAK_SECONDS and time.monotonic() > until:
+            return None
+        tried += 1
+        return await _killed(prepared, kill, expected)
+
+    kills = _every(expected) if SOAK_SECONDS else _sample(expected)
+    failures = await all_of(zip(cycle(["alone"]), kills, strict=False), one)
+    print(f"tried: {tried} kills of {len(kills)}")  # noqa: T201 - read by `make soak`
+    assert not failures, "\n\n".join(failures)
+
+
+def _in_the_middle(expected: Undisturbed) -> list[Kill]:
+    """Amid the instants that come most often: whichever of the two processes is faster, each comes to some of them."""
+    often = Counter(expected.instants).most_common(2 * TOGETHER + int(SOAK_SECONDS / 60))
+    kills = [Kill(what, kind, max(1, times // 2)) for (what, kind), times in often]
+    return random.Random(SEED).sample(kills, min(len(kills), TOGETHER + int(SOAK_SECONDS / 120)))
+
+
+async def test_a_run_and_the_others_in_two_processes_of_which_one_dies(prepared: Prepared) -> None:
+    async with copied(prepared.ground, prepared.run) as copy:
+        expected = await undisturbed(copy)
+    kinds = (runs.KIND, refreshes.KIND)
+    noted: dict[str, Undisturbed] = {}
+    for only in kinds:
+        async with copied(prepared.ground, prepared.together) as copy:
+            noted[only] = await undisturbed(copy, only=only)
+            assert not written_twice(copy)
+        assert noted[only].settled == expected.settled, differences(expected.settled, noted[only].settled)
+    died = 0
+
+    async def one(only: str, kill: Kill) -> str | None:
+        nonlocal died
+        async with copied(prepared.ground, prepared.together) as copy:
+            try:
+                died += await die_beside(copy, kill, only)
+                failure = await ended_as(copy, expected) or written_twice(copy, kill) or await _moves_again(copy)
+            except AssertionError as error:
+                failure = f"{error}\n{copy.log.read_text()[-3000:]}"
+        if failure:
+            failure = f"{only}: {kill}: {failure}"
+            log.warning(failure)
+        return failure
+
+    tried = [(only, kill) for only in kinds for kill in _in_the_middle(noted[only])]
+    failures = await all_of(tried, one, at_once=4)
+    assert not failures, "\n\n".join(failures)
+    assert died >= len(tried) / 3, f"{died} of {len(tried)} died: the instants do not fit any more"
+
+
+async def _moves_again(copy: Copy) -> str | None:
+    """What a further run writes, which has nothing to do."""
+    before = int(copy.ground.control.summary()["last_seq"])
+    await copy.again()
+    entries = copy.ground.control.journal(after=before, path="^/people/v2/", limit=20_000)
+    found = [one["kind"] for one in entries if one["organization_id"] == copy.church.id and is_write(one["kind"])]
+    return f"a further run writes {found}" if found else None

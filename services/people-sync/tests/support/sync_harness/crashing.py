@@ -1,0 +1,236 @@
+"""Killing people-sync at a chosen instant of its work, and where such a story begins.
+
+The kinds of instants come from work that nobody disturbs. Each is met by SIGKILL once, in a copy of its own.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pco_simulator.testing import SimulatorProcess
+from servicekit.testing import KeyRing, eventually
+from sync_harness.church import Rows, arguments_of, rows_of, rows_of_dump, write_state
+from sync_harness.copies import ORGANIZATION, Copy, Ground
+from sync_harness.ends import State, differences, doubled
+from sync_harness.lender import Grant, Lender
+from sync_harness.nursery import is_alive, nursery
+from sync_harness.process import UNKIND, environment, free_port, running
+from sync_harness.site import WRITES, Database, Site
+from sync_harness.stage import connect
+
+PATIENCE_SECONDS: Final = 240.0
+"""Of a busy machine; seconds are enough on an idle one."""
+AT_ONCE: Final = 8
+"""Enough for two cores; with more, requests wait for a turn longer than their timeout, and runs take another way."""
+BY_CHANCE: Final = frozenset({"job remote sighting"})
+"""Commits that not every run makes: of who came to be there between a run's pull and its push."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """An instant to die at."""
+
+    what: str
+    """`before call` (it never arrives), `late call` (it arrives after the death), `during call`, `answer`,
+    `before commit` or `after commit`."""
+    kind: str
+    nth: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.nth} of {self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """How a story ends, and after one more run, and the instants on the way, in their order."""
+
+    ends: State
+    settled: State
+    instants: list[tuple[str, str]]
+
+    @property
+    def kinds(self) -> set[tuple[str, str]]:
+        """Each kind of instant once."""
+        return set(self.instants)
+
+
+def kills_around(kinds: Iterable[tuple[str, str]]) -> list[Kill]:
+    """Three around every kind of call, two around every kind of commit."""
+    kills = []
+    for what, kind in sorted(kinds):
+        if kind in BY_CHANCE:
+            continue
+        kills.append(Kill(what, kind))
+        if what == "answer":
+            kills += [Kill("before call", kind), Kill("during call", kind)]
+    return kills
+
+
+def is_write(kind: str) -> bool:
+    """Whether a call changes something in Planning Center."""
+    return kind.split(" ", 1)[0] in WRITES
+
+
+@asynccontextmanager
+async def ground(
+    folder: Path, rows: Rows, kafka: str, keys: KeyRing, lender: Lender, *, copies: int
+) -> AsyncIterator[Ground]:
+    """A simulator with copies of a church, and a nursery of processes."""
+    churches = write_state(folder / "copies", [rows] * copies)
+    with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "copies", copies)) as simulator:
+        async with nursery() as started:
+            yield Ground(started, simulator.control, simulator.base_url, lender, keys, kafka, folder, churches)
+
+
+async def left_behind(
+    folder: Path, url: str, kafka: str, keys: KeyRing, lender: Lender, change: Callable[[Site], Awaitable[None]]
+) -> Rows:
+    """A church in sync by a first run, and changed since; its rows. No process is left, `url` can be copied."""
+    churches = write_state(folder / "first", [rows_of()])
+    with SimulatorProcess(settings=UNKIND, **arguments_of(folder / "first", 1)) as simulator:
+        lender.grants[f"first/{ORGANIZATION}"] = Grant(churches[0], churches[0].tokens[0])
+        env = environment(
+            keys,
+            database=url,
+            kafka=kafka,
+            simulator=simulator.base_url,
+            auth_service=lender.url_of("first"),
+            port=free_port(),
+        )
+        async with running(env, folder / "first.log") as service:
+            database = Database(url)
+            await connect(database, ORGANIZATION, churches[0])
+            site = Site(ORGANIZATION, churches[0], simulator.control, database, keys, service.base_url)
+            await site.sync()
+            await site.believable()
+            await change(site)
+            await site.visible()
+            await site.believable()
+        return rows_of_dump(simulator.control.dump(churches[0].id))
+
+
+async def undisturbed(copy: Copy, *, only: str | None = None) -> Undisturbed:
+    """See the story through in a copy that nobody disturbs. `only`: the kind of job whose instants are noted."""
+    record = copy.log.with_suffix(".instants")
+    pid = await copy.process(record=str(record), only=only)
+    if only:
+        await _joined(copy, pid, only)
+    await copy.over()
+    lines = [line.split("\t") for line in record.read_text().splitlines()]
+    ends = await copy.ends()
+    await copy.again()
+    settled = await copy.ends()
+    assert not doubled(settled), doubled(settled)
+    return Undisturbed(ends, settled, [(what, kind) for what, kind in lines])
+
+
+async def carried_on(copy: Copy, expected: Undisturbed) -> str | None:
+    """A new process takes over; why it did not end as undisturbed, None if it did."""
+    await copy.process()
+    return await ended_as(copy, expected)
+
+
+async def ended_as(copy: Copy, expected: Undisturbed) -> str | None:
+    """Wait until it is over; why it did not end as undisturbed, None if it did.
+
+    What a kill leaves open within the staleness horizon may be the next run's to finish.
+    """
+    await copy.over()
+    found = await copy.ends()
+    if found != expected.ends:
+        await copy.again()
+        found = await copy.ends()
+    if twice := doubled(found):
+        return f"doubled {twice}"
+    if found not in (expected.ends, expected.settled):
+        return differences(expected.settled, found)
+    return None
+
+
+async def die(copy: Copy, kill: Kill) -> bool:
+    """Start a process and see it die there. False if it got to the end of its work alive."""
+    if not kill.what.endswith(" call"):
+        pid = await copy.process(kill=[kill.what, kill.kind, kill.nth])
+        return await _dies(copy, pid)
+    method, path = kill.kind.split(" ", 1)
+    control, late = copy.ground.control, kill.what == "late call"
+    fault = control.add_fault(
+        {
+            "kind": "hold",
+            "when": "after" if kill.what == "during call" else "before",
+            "if_gone": "carried_out" if late else "lost",
+        },
+        organization_id=copy.church.id,
+        method=method,
+        path=f"^{re.escape(path).replace(re.escape('{id}'), '[0-9]+')}$",
+        nth=kill.nth,
+    )
+    pid = await copy.process()
+    if not await _within(lambda: bool(control.fault(fault)["holding"]), copy):
+        control.remove_fault(fault)
+        return False
+    await copy.kill(pid)
+    if late:
+        control.release(fault)
+    # Planning Center's end of the connection hears of it a moment later; what is let go before that is carried out.
+    await eventually(lambda: control.fault(fault)["holding"] == 0, within=PATIENCE_SECONDS)
+    control.remove_fault(fault)
+    return True
+
+
+async def die_beside(copy: Copy, kill: Kill, only: str) -> bool:
+    """Let one process take one kind of job alone and die at it, while another is at work on everything else."""
+    pid = await copy.process(kill=[kill.what, kill.kind, kill.nth], only=only)
+    await _joined(copy, pid, only)
+    return await _dies(copy, pid)
+
+
+async def _joined(copy: Copy, pid: int, only: str) -> None:
+    """Start a second process once the first has the job that it is for."""
+
+    async def begun() -> bool:
+        running = await copy.database.value("SELECT count(*) FROM job WHERE kind = $1 AND state <> 'queued'", only)
+        return bool(running) or not is_alive(pid)
+
+    await eventually(begun, within=PATIENCE_SECONDS)
+    await copy.process()
+
+
+async def _within(happened: Callable[[], bool], copy: Copy) -> bool:
+    """Whether it happens before the work is over."""
+    async with copy.database.connection() as connection:
+
+        async def settled() -> str | None:
+            if happened():
+                return "happened"
+            return None if await copy.at_work(connection) else "over"
+
+        return bool(await eventually(settled, within=PATIENCE_SECONDS, every=0.1) == "happened")
+
+
+async def _dies(copy: Copy, pid: int) -> bool:
+    if not await _within(lambda: not is_alive(pid), copy):
+        # The instant may be the very last commit's.
+        try:
+            await eventually(lambda: not is_alive(pid), within=3)
+        except AssertionError:
+            return False
+    copy.died(pid)
+    return True
+
+
+async def all_of(
+    tried: Iterable[tuple[str, Kill]], one: Callable[[str, Kill], Awaitable[str | None]], *, at_once: int = AT_ONCE
+) -> list[str]:
+    """Try each kill, some at the same time; gives what went wrong."""
+    limit = asyncio.Semaphore(at_once)
+
+    async def bounded(story: str, kill: Kill) -> str | None:
+        async with limit:
+            return await one(story, kill)
+
+    return [failure for failure in await asyncio.gather(*(bounded(*each) for each in tried)) if failure]
