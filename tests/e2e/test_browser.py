@@ -618,6 +618,68 @@ def test_a_held_match_is_found_again_and_asked_about(page: Page) -> None:
     expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
 
 
+def test_one_answer_to_all_that_are_shown(page: Page, stack: Stack) -> None:
+    with Church.of(stack) as church:
+        organization = church.control.organizations()[0]["id"]
+        names = ["Hank", "Hedy", "Hetty", "Hiram", "Hope", "Hugh"]
+        for name in names:
+            added = church.add_member(first_name=name, last_name="Twofold", email=f"{name.lower()}@example.org")
+            church.control.create_person(organization, first_name=name, last_name="Twofold", middle_name="Quill")
+        church.add_member(first_name="Hope", last_name="Twofold", email="hope.two@example.org")
+        family = church.add_family("Twofold", added)
+        church.sync()
+        page.goto(f"/families/{family['id']}")
+        page.get_by_role("link", name="1 held match of this family").click()
+        expect(page.get_by_text("Only those of one family.")).to_be_visible()
+        expect(page.get_by_role("region", name="Hugh Twofold")).to_be_visible()
+        page.get_by_role("link", name="Show all families").click()
+        expect(page.get_by_text("6 held matches", exact=True)).to_be_visible()
+        page.get_by_role("link", name="Same name", exact=True).click()
+        hank = page.get_by_role("region", name="Hank Twofold")
+        expect(hank.get_by_role("row", name=re.compile("Middle name.*Quill"))).to_be_visible()
+        expect(hank.get_by_role("row", name=re.compile("Status.*Active.*Active"))).to_be_visible()
+        accessible(page)
+        shot(page, "held-matches")
+        tab_to(page, "button", "All: same person")
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Exactly these 5 are answered.")
+        expect(dialog).to_contain_text("1 held match is left as it is, because several people may be meant.")
+        expect(dialog).to_contain_text("Hank Twofold here and Hank Twofold in Planning Center become one person")
+        accessible(page)
+        shot(page, "held-all-dialog")
+        # Somebody else is faster with one of them.
+        hedy = next(one for one in church.all("/people/held-matches") if one["theirs"]["first_name"] == "Hedy")
+        church.call("POST", f"/people/held-matches/{hedy['id']}/answer", json={"answer": "different"})
+        page.evaluate(SAID)
+        tab_to(page, "button", "Answer 5 held matches")
+        page.keyboard.press("Enter")
+        said = page.get_by_role("region", name="What was answered")
+        expect(said).to_contain_text("4 held matches were answered: same person.")
+        expect(said).to_contain_text("1 held match changed meanwhile and was left as it is.")
+        expect(said.get_by_role("listitem")).to_have_text(re.compile("Hedy Twofold: Somebody else answered it"))
+        expect(page.get_by_role("region", name="Hank Twofold")).to_have_count(0)
+        expect(page.get_by_role("region", name="Hope Twofold")).to_be_visible()
+        assert any("4 held matches were answered" in sentence for sentence in page.evaluate("window.said"))
+        accessible(page)
+        shot(page, "held-all-answered")
+        page.reload()
+        expect(said).to_contain_text("4 held matches were answered: same person.")
+        tab_to(page, "button", "All: same person")
+        page.keyboard.press("Enter")
+        refused = page.get_by_role("alert")
+        expect(refused).to_contain_text("None of these can have the answer")
+        tab_to(page, "button", "Close")
+        page.keyboard.press("Enter")
+        expect(said).to_have_count(0)
+        tab_to(page, "button", "All: different people")
+        page.keyboard.press("Enter")
+        tab_to(page, "button", "Answer 1 held match")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="No held matches fit these filters")).to_be_visible()
+    page.goto("/")
+
+
 def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         [nora] = church.members(q="nora.newcome@example.org")

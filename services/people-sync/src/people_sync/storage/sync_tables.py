@@ -8,7 +8,9 @@ from sqlalchemy import (
     BigInteger,
     Identity,
     Index,
+    Integer,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
@@ -263,6 +265,8 @@ class HeldMatch(Base):
     candidates: Mapped[list[Any]]
     """`[{"member_id": ..., "reasons": [...]}]`"""
     candidate_ids: Mapped[list[str]]
+    more: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    """How many further members may be this person: not named."""
     reasons: Mapped[list[Any]]
     state: Mapped[str]
     """`open`, `later`, `same`, `different`."""
@@ -272,6 +276,46 @@ class HeldMatch(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     answered_by: Mapped[str | None]
     answered_at: Mapped[datetime | None]
+
+
+class HeldBulk(Base):
+    """One answer to many held matches: exactly those that were shown, kept for a day. The job carries it out.
+
+    One row for all of them, so that showing ten thousand writes one.
+    """
+
+    __tablename__ = "held_bulk"
+    __table_args__ = (Index("ix_held_bulk_created", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    answer: Mapped[str]
+    held_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    versions: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    names: Mapped[list[str]]
+    """As shown: who is skipped is named also if the match is gone."""
+    left_out: Mapped[int]
+    digest: Mapped[str]
+    state: Mapped[str]
+    """`shown`, `working`, `done`."""
+    done: Mapped[int] = mapped_column(default=0)
+    """How many were looked at, in their order."""
+    skipped: Mapped[int] = mapped_column(default=0)
+    answered_by: Mapped[str | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class HeldSkipped(Base):
+    """A held match that moved after it was shown, and why it was not answered."""
+
+    __tablename__ = "held_skipped"
+
+    bulk_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    """In `HeldBulk.held_ids`."""
+    sentence: Mapped[str]
 
 
 class Conflict(Base):

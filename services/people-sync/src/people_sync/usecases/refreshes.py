@@ -63,8 +63,12 @@ async def soon(
     record_id: UUID | None = None,
     pco_id: str | None = None,
     reason: str,
+    urgent: bool = True,
 ) -> None:
-    """Carry out at once what an administrator decided about one person; while not connected the next sync does."""
+    """Carry out at once what an administrator decided about one person; while not connected the next sync does.
+
+    `urgent`: somebody waits at a screen for this one.
+    """
     connection = await session.get(Connection, organization_id)
     if connection is not None and connection.state == "connected" and connection.mirrored:
         owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
@@ -75,7 +79,7 @@ async def soon(
             record_id=record_id,
             pco_id=pco_id,
             reason=reason,
-            urgent=True,
+            urgent=urgent,
             not_before=now,
             now=now,
         )

@@ -229,20 +229,56 @@ export interface HistoryEntry {
   can_undo: boolean;
 }
 
+export interface HeldPerson extends MemberValues {
+  middle_name: string | null;
+  suffix: string | null;
+  active: boolean | null;
+}
+
 export interface HeldCandidate {
   member: Member;
   reasons: string[];
+  suffix: string | null;
 }
 
 export interface HeldMatch {
   id: string;
   pco_id: string;
-  theirs: MemberValues;
+  theirs: HeldPerson;
   candidates: HeldCandidate[];
+  more: number;
   reasons: string[];
   state: "open" | "later" | "same" | "different";
   version: number;
   created_at: string;
+}
+
+export interface HeldSample {
+  match: HeldMatch;
+  sentence: string;
+}
+
+export interface HeldBulk {
+  id: string;
+  answer: "same" | "different" | "later";
+  digest: string;
+  count: number;
+  left_out: number;
+  state: "shown" | "working" | "done";
+  done: number;
+  skipped: number;
+  created_at: string;
+  finished_at: string | null;
+}
+
+export interface HeldBulkPreview extends HeldBulk {
+  samples: HeldSample[];
+}
+
+export interface HeldSkipped {
+  held_id: string;
+  name: string;
+  sentence: string;
 }
 
 export interface PeopleSettings {

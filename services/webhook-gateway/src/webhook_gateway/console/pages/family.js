@@ -52,6 +52,14 @@ function view(context) {
     path: at`/people/families/${id}/sync`,
     done: () => record.reload(),
   });
+  const waiting = part({
+    signal,
+    follows: ["/people/held-matches"],
+    load: () => get("/people/held-matches", { family_id: id, limit: 1 }, signal),
+    skeleton: () => null,
+    render: (/** @type {import("../types.d.ts").Page<unknown>} */ { total }) =>
+      total ? h("p", {}, h("a", { href: `/held?family_id=${encodeURIComponent(id)}` }, count(total, "held match", "held matches"), " of this family")) : null,
+  });
   const record = part({
     signal,
     load: () => read(context),
@@ -71,6 +79,7 @@ function view(context) {
           { class: "card", "aria-label": "Members" },
           h("div", { class: "row spread" }, linkStatus(family), h("span", { class: "quiet small" }, "Changed ", when(family.updated_at))),
           conflict.element,
+          waiting.element,
           h("h2", {}, count(members.length, "member")),
           h(
             "ul",
