@@ -1,4 +1,4 @@
-"""One answer to many held matches; how many candidates are not named.
+"""One answer to many held matches; how many candidates are not named; who may be mailed.
 
 Revision ID: 0006
 Revises: 0004
@@ -24,6 +24,7 @@ def upgrade() -> None:
         ) AS said WHERE said.id = held_match.id
         """
     )
+    op.add_column("remote", sa.Column("login", sa.Boolean(), nullable=True))
     op.create_table(
         "held_bulk",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -34,6 +35,7 @@ def upgrade() -> None:
         sa.Column("versions", ARRAY(sa.Integer()), nullable=False),
         sa.Column("names", ARRAY(sa.Text), nullable=False),
         sa.Column("left_out", sa.Integer(), nullable=False),
+        sa.Column("may_be_mailed", sa.Integer(), nullable=False),
         sa.Column("digest", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("done", sa.Integer(), nullable=False),

@@ -65,7 +65,8 @@ async def test_first_match_asks_what_counts(site: Site, answer: str) -> None:
     mark = site.mark()
     run_id = await site.start()
     run = await waiting_for(site, run_id, "first_match")
-    assert run["question"]["counts"] == {"matched": 1, "people_with_differences": 1, "differing_values": 1}
+    counts = {"matched": 1, "people_with_differences": 1, "differing_values": 1, "may_be_mailed": 0}
+    assert run["question"]["counts"] == counts
     assert run["question"]["examples"][0]["field"] == "phone"
     assert site.journal(mark, writes=True) == []
     assert (await site.member("Alan"))["phone"] == "(212) 555-0199"

@@ -317,6 +317,10 @@ class HeldBulk(Model):
     digest: str = Field(description="Of exactly the matches shown, their versions and the answer.")
     count: int = Field(description="How many would be answered.")
     left_out: int = Field(description="How many fit the filters and cannot have this answer.")
+    may_be_mailed: int = Field(
+        default=0,
+        description="People whom Planning Center may mail: they sign in there, and their email or phone would change.",
+    )
     state: Literal["shown", "working", "done"]
     done: int = Field(description="How many were looked at: answered or skipped.")
     skipped: int = Field(description="How many moved since they were shown, and were left as they are.")

@@ -93,6 +93,8 @@ class Remote(Base):
     """To be read again by the next run: the read was incomplete, or nothing could be decided."""
     run_id: Mapped[UUID | None]
     """The last run that met it with something to decide."""
+    login: Mapped[bool | None]
+    """Whether the person signs in there, and so may be mailed about a change; None if no read has said it."""
 
 
 class Sighting(Base):
@@ -296,6 +298,8 @@ class HeldBulk(Base):
     names: Mapped[list[str]]
     """As shown: who is skipped is named also if the match is gone."""
     left_out: Mapped[int]
+    may_be_mailed: Mapped[int]
+    """How many of these people sign in there and would get another email or phone."""
     digest: Mapped[str]
     state: Mapped[str]
     """`shown`, `working`, `done`."""

@@ -1,11 +1,12 @@
 """One answer to many held matches: shown first, bound to what was shown, carried out by a job in batches."""
 
+import typing
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Final, cast
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, true
+from sqlalchemy import ColumnElement, Select, Text, cast, delete, func, insert, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http import people
@@ -13,16 +14,23 @@ from contracts.http.common import Page, PageQuery
 from contracts.http.people import Answer, AnswerHeldBulk, HeldBulkInput, HeldBulkPreview, HeldSample, HeldSkipped
 from contracts.identity import UserIdentity
 from contracts.people import MemberValues
+from contracts.values import MEMBER
 from people_sync.domain.held import MEMBER_GONE, TAKEN, moved, would_be_done
+from people_sync.domain.merge import merge
+from people_sync.domain.planning_center import MAILED_ABOUT
+from people_sync.domain.values import from_json
+from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage import paging
 from people_sync.storage.held import ONE_CANDIDATE, WAITING, fitting, wanted_by_nobody_else
-from people_sync.storage.sync_tables import HeldBulk, HeldMatch
+from people_sync.storage.records import values_of
+from people_sync.storage.sync_tables import HeldBulk, HeldMatch, Remote
 from people_sync.storage.sync_tables import HeldSkipped as Skipped
-from people_sync.storage.tables import Connection, Member
+from people_sync.storage.tables import Connection, Member, Settings
 from people_sync.usecases.directory import parse_id
 from people_sync.usecases.held import act_on, answered, of_connected, render, tie_to
 from people_sync.usecases.publishing import publish, touch_members
+from people_sync.usecases.record.writer import policy_of
 from servicekit import jobs
 from servicekit.errors import Conflict, NotFound
 from servicekit.ids import uuid7
@@ -63,6 +71,7 @@ async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInp
         versions=[one.version for one in shown],
         names=[f"{one.first} {one.last}".strip() for one in shown],
         left_out=everybody - len(shown),
+        may_be_mailed=await _may_be_mailed(session, organization_id, can) if body.answer == "same" else 0,
         digest=digest(body.answer, [(one.id, one.version) for one in shown]),
         state="shown",
         done=0,
@@ -75,6 +84,29 @@ async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInp
     )
     matches = await render(session, list(first))
     return HeldBulkPreview(**dict(_render(row)), samples=tuple(_sample(body.answer, match) for match in matches))
+
+
+async def _may_be_mailed(session: AsyncSession, organization_id: str, can: Select[HeldMatch]) -> int:
+    """How many who sign in at Planning Center would get another email or phone there, linked with their candidate."""
+    connection = await session.get_one(Connection, organization_id)
+    policy = policy_of(await session.get(Settings, organization_id), connection.country_code or DEFAULT_COUNTRY)
+    rows = await session.stream(
+        can.with_only_columns(Member, HeldMatch.theirs)
+        .join(Member, cast(Member.id, Text) == HeldMatch.candidate_ids[1])
+        .join(
+            Remote,
+            (Remote.organization_id == HeldMatch.organization_id)
+            & (Remote.pco_organization_id == HeldMatch.pco_organization_id)
+            & (Remote.kind == MEMBER)
+            & (Remote.pco_id == HeldMatch.pco_id),
+        )
+        .where(Remote.login.is_(True))
+        .execution_options(yield_per=200)
+    )
+    found = 0
+    async for member, theirs in rows:
+        found += not MAILED_ABOUT.isdisjoint(merge({}, values_of(member), from_json(theirs), policy).to_theirs)
+    return found
 
 
 def digest(answer: str, shown: list[tuple[UUID, int]]) -> str:
@@ -170,6 +202,7 @@ def _render(row: HeldBulk) -> people.HeldBulk:
         digest=row.digest,
         count=len(row.held_ids),
         left_out=row.left_out,
+        may_be_mailed=row.may_be_mailed,
         state=row.state,
         done=row.done,
         skipped=row.skipped,
@@ -197,7 +230,7 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
 
 async def _batch(session: AsyncSession, bulk: HeldBulk, now: datetime) -> None:
     """The next of them. Members are locked before held matches, as runs do."""
-    answer_ = cast("Answer", bulk.answer)
+    answer_ = typing.cast("Answer", bulk.answer)
     part = slice(bulk.done, bulk.done + BATCH)
     ids = bulk.held_ids[part]
     members = await _candidates(session, bulk, ids) if answer_ == "same" else {}

@@ -264,6 +264,7 @@ export interface HeldBulk {
   digest: string;
   count: number;
   left_out: number;
+  may_be_mailed: number;
   state: "shown" | "working" | "done";
   done: number;
   skipped: number;

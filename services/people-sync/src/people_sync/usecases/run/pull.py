@@ -307,6 +307,7 @@ async def _put_page(
             if isinstance(household, Unread) or known.get((FAMILY, pco_id)) != household.hash
         ]
         await remote.put(session, context.owner, changed, read_at, context.run_id)
+        await remote.note_logins(session, context.owner, people.values())
         await remote.met(session, context.run_id, MEMBER, people.keys())
         await remote.met(session, context.run_id, FAMILY, households.keys())
 

@@ -4,7 +4,7 @@ import { at, get, post } from "../api.js";
 import { announce, h, update } from "./dom.js";
 import { action, confirm, notice, status } from "./look.js";
 import { Problem, sentenceOf } from "./problem.js";
-import { count, number } from "./words.js";
+import { count, mailed, number } from "./words.js";
 
 /** @typedef {import("../types.d.ts").HeldBulk} HeldBulk */
 /** @typedef {import("../types.d.ts").HeldBulkPreview} Preview */
@@ -48,6 +48,7 @@ export function answerAll(context, { filters, done }) {
         h("p", {}, `Exactly ${preview.count === 1 ? "this one is" : `these ${number(preview.count)} are`} answered. Whatever changes before its turn is left as it is and named. `, left),
         h("p", { id: "samples" }, preview.count > preview.samples.length ? `The first ${number(preview.samples.length)}:` : "What will be done:"),
         h("ul", { class: "bullets", "aria-labelledby": "samples" }, ...preview.samples.map(({ match, sentence }) => h("li", {}, sentence, h("span", { class: "quiet small" }, ` ${match.reasons.join(" ")}`)))),
+        preview.may_be_mailed > 0 ? h("p", {}, mailed(preview.may_be_mailed)) : null,
         answer === "later" ? null : h("p", {}, "This cannot be taken back here."),
       ],
       verb: `Answer ${matches(preview.count)}`,

@@ -14,6 +14,10 @@ export const PRODUCTS = { people: "Planning Center People", calendar: "Planning 
 /** @param {number} value */
 export const number = (value) => NUMBERS.format(value);
 
+/** Whom a change of email or phone is mailed to there. @param {number} people at most */
+export const mailed = (people) =>
+  `Planning Center may mail up to ${people === 1 ? "1 person" : `${number(people)} people`}: they sign in there, and their email or phone would change.`;
+
 /**
  * A number with its noun: "1 family", "1,204 families".
  * @param {number} value
