@@ -497,6 +497,41 @@ def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
     page.unroute(f"**/api/v1/people/families/{family['id']}")
 
 
+def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, stack: Stack) -> None:
+    """Kind: a bound that a church's real family is beyond. Only who was touched is sent."""
+    people = [{"external_id": f"l-{n}", "first_name": f"L{n:03}", "last_name": "Crowd"} for n in range(151)]
+    family = {"external_id": "crowd", "name": "Crowd", "member_external_ids": [f"l-{n}" for n in range(150)]}
+    sent: list[dict[str, object]] = []
+    with Church.of(stack) as church:
+        church.call("PUT", "/people/bulk", json={"members": people, "families": [family]})
+        (crowd,) = [one for one in church.families() if one["name"] == "Crowd"]
+        ids = {one["first_name"]: one["id"] for one in church.members(q="Crowd")}
+
+        def kept(route: Route) -> None:
+            if route.request.method == "PATCH":
+                sent.append(route.request.post_data_json)
+            route.continue_()
+
+        page.route(f"**/api/v1/people/families/{crowd['id']}", kept)
+        page.goto(f"/families/{crowd['id']}")
+        expect(page.get_by_role("heading", name="150 members")).to_be_visible()
+        page.get_by_role("button", name="Edit").click()
+        page.get_by_role("button", name="Remove L003 Crowd").click()
+        page.get_by_role("searchbox", name="Find people to add").fill("Crowd")
+        page.get_by_role("button", name="Add L150 Crowd").click()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("heading", name="150 members")).to_be_visible()
+        expect(page.get_by_role("link", name="L150 Crowd")).to_be_visible()
+        expect(page.get_by_role("link", name="L003 Crowd")).to_have_count(0)
+        touched = {"add_member_ids": [ids["L150"]], "remove_member_ids": [ids["L003"]]}
+        assert sent == [touched | {"version": crowd["version"]}]
+        page.unroute(f"**/api/v1/people/families/{crowd['id']}")
+        accessible(page)
+        church.call("DELETE", f"/people/families/{crowd['id']}")
+        for member in ids.values():
+            church.call("DELETE", f"/people/members/{member}")
+
+
 def test_one_name_is_enough_and_keys_are(page: Page) -> None:
     page.goto("/people/new")
     tab_to(page, "textbox", "First name")

@@ -62,21 +62,32 @@ class MemberPatch(Intent):
     address: AddressInput | None = None
 
 
+_LARGEST_FAMILY = 1000
+
+
 class FamilyInput(Intent):
     """A new family."""
 
     name: Annotated[Text, Field(min_length=1, max_length=200)]
-    member_ids: tuple[str, ...] = Field(default=(), max_length=100)
+    member_ids: tuple[str, ...] = Field(default=(), max_length=_LARGEST_FAMILY)
     primary_contact_id: str | None = None
     external_id: ExternalId | None = None
 
 
 class FamilyPatch(Intent):
-    """Only the fields sent are changed."""
+    """Only the fields sent are changed. Members: either the whole list, or who joins and who leaves."""
 
     version: int | None = Field(default=None, ge=1)
     name: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
-    member_ids: tuple[str, ...] | None = Field(default=None, max_length=100)
+    member_ids: tuple[str, ...] | None = Field(
+        default=None, max_length=_LARGEST_FAMILY, description="The whole list: who is not in it leaves."
+    )
+    add_member_ids: tuple[str, ...] = Field(
+        default=(), max_length=_LARGEST_FAMILY, description="Who joins; whoever is a member already stays one."
+    )
+    remove_member_ids: tuple[str, ...] = Field(
+        default=(), max_length=_LARGEST_FAMILY, description="Who leaves; nothing happens to others."
+    )
     primary_contact_id: str | None = None
 
 
@@ -92,7 +103,7 @@ class BulkFamily(Intent):
 
     external_id: ExternalId
     name: Annotated[Text, Field(min_length=1, max_length=200)]
-    member_external_ids: tuple[ExternalId, ...] = Field(default=(), max_length=100)
+    member_external_ids: tuple[ExternalId, ...] = Field(default=(), max_length=_LARGEST_FAMILY)
     primary_contact_external_id: ExternalId | None = None
     pco_id: PcoId | None = None
 
@@ -139,6 +150,7 @@ class MemberQuery(PageQuery):
     q: str | None = Field(default=None, max_length=100, description="Part of the name or e-mail.")
     child: bool | None = None
     state: Literal["linked", "local", "gone", "held", "inactive"] | None = None
+    family_id: str | None = Field(default=None, max_length=40, description="Members of this family.")
 
 
 class FamilyQuery(PageQuery):

@@ -52,17 +52,13 @@ async def create(session: AsyncSession, organization_id: str, body: FamilyInput,
 async def change(
     session: AsyncSession, organization_id: str, family_id: str, body: FamilyPatch, actor: Actor, now: datetime
 ) -> people.Family:
-    """Change the fields that were sent; `member_ids` is the whole list. Conflict (409) if the family moved on."""
+    """Change the fields that were sent. Conflict (409) if the family moved on, Invalid (422) for what cannot be."""
     family = await _locked(session, organization_id, family_id)
     check_version(body.version, family.version, "family")
     sent = body.model_fields_set
     before = await _present(session, family.id)
-    after = before
-    moved: Sequence[Member] = ()
-    if "member_ids" in sent:
-        wanted = await _members(session, organization_id, body.member_ids or ())
-        after = frozenset(member.id for member in wanted)
-        moved = await _lock_members(session, before ^ after)
+    after = await _members_after(session, organization_id, body, before)
+    moved = await _lock_members(session, before ^ after) if before != after else ()
     values: dict[str, Any] = {}
     if "name" in sent:
         if body.name is None:
@@ -81,6 +77,24 @@ async def change(
         await history.note(session, organization_id, actor, notes, now)
         await publish(session, organization_id, now, moved, [family])
     return (await render_families(session, [family]))[0]
+
+
+async def _members_after(
+    session: AsyncSession, organization_id: str, body: FamilyPatch, before: frozenset[UUID]
+) -> frozenset[UUID]:
+    """Who belongs to the family afterwards, locked as far as they were named."""
+    if "member_ids" in body.model_fields_set:
+        if body.add_member_ids or body.remove_member_ids:
+            raise _invalid("member_ids", "is the whole list: leave it out to add or remove members")
+        return frozenset(member.id for member in await _members(session, organization_id, body.member_ids or ()))
+    both = set(body.add_member_ids) & set(body.remove_member_ids)
+    if both:
+        position = next(at for at, one in enumerate(body.remove_member_ids) if one in both)
+        raise _invalid(f"remove_member_ids.{position}", "is in add_member_ids too: name each member in one of them")
+    add = await _members(session, organization_id, body.add_member_ids, "add_member_ids")
+    # Who is gone from the directory is in no family that is shown: nothing to do.
+    leaving = {id_ for text in body.remove_member_ids if (id_ := _as_id(text))}
+    return (before | {member.id for member in add}) - leaving
 
 
 async def remove(session: AsyncSession, organization_id: str, family_id: str, actor: Actor, now: datetime) -> None:
@@ -208,14 +222,18 @@ async def _present(session: AsyncSession, family_id: UUID) -> frozenset[UUID]:
     )
 
 
-async def _members(session: AsyncSession, organization_id: str, ids: Sequence[str]) -> list[Member]:
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+async def _members(
+    session: AsyncSession, organization_id: str, ids: Sequence[str], field: str = "member_ids"
+) -> list[Member]:
     """The members named, locked, each once. Invalid (422) with the position of every id that is nobody's."""
-    known: dict[str, UUID] = {}
-    for text in ids:
-        try:
-            known[text] = UUID(text)
-        except ValueError:
-            continue
+    known = {text: id_ for text in ids if (id_ := _as_id(text))}
     rows = await session.scalars(
         select(Member)
         .where(Member.organization_id == organization_id, Member.id.in_(known.values()), Member.deleted_at.is_(None))
@@ -224,7 +242,7 @@ async def _members(session: AsyncSession, organization_id: str, ids: Sequence[st
     )
     found = {member.id: member for member in rows}
     errors = [
-        {"field": f"member_ids.{position}", "message": "is no member of this directory"}
+        {"field": f"{field}.{position}", "message": "is no member of this directory"}
         for position, text in enumerate(ids)
         if known.get(text) not in found
     ]
