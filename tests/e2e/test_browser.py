@@ -501,7 +501,7 @@ def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, sta
     """Kind: a bound that a church's real family is beyond. Only who was touched is sent."""
     people = [{"external_id": f"l-{n}", "first_name": f"L{n:03}", "last_name": "Crowd"} for n in range(151)]
     family = {"external_id": "crowd", "name": "Crowd", "member_external_ids": [f"l-{n}" for n in range(150)]}
-    sent: list[dict[str, object]] = []
+    sent: list[object] = []
     with Church.of(stack) as church:
         church.call("PUT", "/people/bulk", json={"members": people, "families": [family]})
         (crowd,) = [one for one in church.families() if one["name"] == "Crowd"]
@@ -731,6 +731,8 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
     conflicts.click()
     expect(page.get_by_role("heading", name="Conflicts", level=1)).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text("Theirs")
+    expect(page.get_by_role("row", name=re.compile("Last name"))).to_contain_text(re.compile(r"Last agreed on \w+ \d"))
+    accessible(page)
     shot(page, "conflicts")
     page.get_by_role("link", name="Integrations").first.click()
     expect(page.get_by_role("region", name="Planning Center People")).to_contain_text("1")

@@ -180,6 +180,11 @@ class RecordSync(Model):
     id: str
     record_kind: Literal["member", "family"]
     record_id: str
+    reasons: tuple[str, ...] = Field(
+        default=(),
+        description="Why: `asked` at a screen, `answered` a held match, or left by a run: an `incomplete` read, an "
+        "`unanswered` request.",
+    )
     state: Literal["queued", "done"]
     outcome: str | None = Field(default=None, description="As in a run's numbers; None until it is done.")
     sentence: str = Field(description="What is being waited for, or what was done, in words.")

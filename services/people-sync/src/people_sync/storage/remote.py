@@ -65,7 +65,7 @@ def household_row(household: RemoteHousehold | Unread) -> dict[str, Any]:
 
 
 def _unread_row(kind: str, unread: Unread) -> dict[str, Any]:
-    said = {"name": unread.name, "sentence": unread.sentence}
+    said = {"name": unread.name, "sentence": unread.sentence, "why": unread.why}
     return _row(kind, unread.pco_id, None, None) | {"unread": said}
 
 

@@ -33,6 +33,7 @@ from people_sync.domain.sentences import (
     together,
 )
 from people_sync.storage.sync_tables import Change, Run
+from people_sync.usecases import refreshes
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
@@ -141,6 +142,7 @@ async def _again(context: RunContext, change: Change, until: datetime | None, wa
         return
     if before is not None and before.times == _MOST_WAITS:
         await _note(context, change, LATER, sentence=OUTCOMES[LATER])
+        await _look_after_the_run(context, change, until)
     else:
         waits[change.id] = _Wait(until, before.times + 1 if before else 1)
 
@@ -185,6 +187,7 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
     except NotFound:
         # Gone, or made so lately that it does not show yet: a complete pull decides.
         await _note(context, change, LATER, sentence=OUTCOMES[LATER])
+        await _look_after_the_run(context, change, context.now() + context.resources.horizon)
     except Unavailable as error:
         if not error.outcome_unknown:
             raise
@@ -194,6 +197,21 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
     else:
         await _note(context, change, outcome)
     return None
+
+
+async def _look_after_the_run(context: RunContext, change: Change, until: datetime) -> None:
+    """Have a record that was left looked at by itself, as soon as something can be decided about it."""
+    async with context.transaction() as session:
+        await refreshes.request(
+            session,
+            context.owner,
+            change.kind,
+            record_id=change.record_id,
+            reason=refreshes.UNANSWERED,
+            urgent=False,
+            not_before=until,
+            now=context.now(),
+        )
 
 
 async def _note(
