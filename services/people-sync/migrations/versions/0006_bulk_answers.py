@@ -1,4 +1,5 @@
-"""One answer to many held matches; how many candidates are not named; who may be mailed.
+"""One answer to many held matches; how many candidates are not named; who may be mailed;
+a conflict's values have a version of their own.
 
 Revision ID: 0006
 Revises: 0004
@@ -24,6 +25,7 @@ def upgrade() -> None:
         ) AS said WHERE said.id = held_match.id
         """
     )
+    op.add_column("conflict", sa.Column("values_version", sa.Integer(), nullable=False, server_default="1"))
     op.add_column("remote", sa.Column("login", sa.Boolean(), nullable=True))
     op.create_table(
         "held_bulk",

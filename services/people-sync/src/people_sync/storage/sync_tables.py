@@ -88,7 +88,7 @@ class Remote(Base):
     read_at: Mapped[datetime]
     """When it was read as it is; an unchanged record is not written again."""
     unread: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Why the last read did not say everything, as `name` and `sentence`."""
+    """Why the last read did not say everything, as `name`, `sentence` and `why` (`domain.planning_center.Unread`)."""
     again: Mapped[bool] = mapped_column(default=False)
     """To be read again by the next run: the read was incomplete, or nothing could be decided."""
     run_id: Mapped[UUID | None]
@@ -238,6 +238,7 @@ class Refresh(Base):
     pco_id: Mapped[str | None]
     """Of somebody who is nobody here yet."""
     reasons: Mapped[list[str]]
+    """`asked` at a screen, `answered` a held match; a run left it: `incomplete` read, `unanswered` request."""
     urgent: Mapped[bool]
     """Somebody waits at a screen."""
     not_before: Mapped[datetime]
@@ -344,5 +345,7 @@ class Conflict(Base):
     state: Mapped[str]
     """`open`, `converged`, `withdrawn`, `resolved`."""
     version: Mapped[int] = mapped_column(default=1)
+    values_version: Mapped[int] = mapped_column(server_default=text("1"), default=1)
+    """Counts the values of `fields` alone."""
     opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())

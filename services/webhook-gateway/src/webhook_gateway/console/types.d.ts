@@ -127,6 +127,7 @@ export interface RecordSync {
   id: string;
   record_kind: "member" | "family";
   record_id: string;
+  reasons: string[];
   state: "queued" | "done";
   outcome: string | null;
   sentence: string;
@@ -298,6 +299,7 @@ export interface ConflictField {
   theirs: unknown;
   ours_changed_at: string | null;
   theirs_changed_at: string | null;
+  agreed_at: string | null;
 }
 
 export interface ConflictRecord {
@@ -314,6 +316,7 @@ export interface Conflict {
   fields: ConflictField[];
   state: "open" | "resolved" | "agreed_elsewhere" | "withdrawn";
   version: number;
+  values_version: number;
   opened_at: string;
   updated_at: string;
 }

@@ -6,6 +6,7 @@
 const NUMBERS = new Intl.NumberFormat();
 const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const LONG_DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
 /** @type {Record<Product, string>} */
@@ -40,6 +41,9 @@ export const exact = (iso) => EXACT.format(new Date(iso));
  * @param {string} iso `YYYY-MM-DD`
  */
 export const day = (iso) => DAY.format(new Date(`${iso}T12:00:00`));
+
+/** The day of an instant: "3 March 2026". @param {string} iso */
+export const longDay = (iso) => LONG_DAY.format(new Date(iso));
 
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [
