@@ -190,7 +190,8 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
         .order_by(Remote.kind, Remote.pco_id)
         .limit(MOST_OF_A_RUN)
     )
-    for kind, pco_id, read_at, record_id in unread.tuples().all():
+    incomplete = unread.tuples().all()
+    for kind, pco_id, read_at, record_id in incomplete:
         await _queue(
             session,
             owner,
@@ -210,7 +211,8 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
         .order_by(Creation.id)
         .limit(MOST_OF_A_RUN)
     )
-    for kind, of_record, record_id, look_after in lost.tuples().all():
+    unanswered = lost.tuples().all()
+    for kind, of_record, record_id, look_after in unanswered:
         await _queue(
             session,
             owner,
@@ -222,7 +224,8 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
             not_before=max(now, look_after or now),
             now=now,
         )
-    await wake(session, owner["organization_id"])
+    if incomplete or unanswered:
+        await wake(session, owner["organization_id"])
 
 
 async def wake(session: AsyncSession, organization_id: str) -> None:
