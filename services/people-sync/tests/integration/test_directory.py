@@ -416,3 +416,9 @@ async def test_settings_have_defaults_and_change_field_by_field(church: Any) -> 
     for bad in ({"threshold_percent": 0}, {"schedule_hours": None}, {"first_match": "mine"}, {"colour": 1}):
         await church.call("PATCH", "/settings", bad, status=422)
     assert (await church.call("GET", "/settings"))["schedule_hours"] == 8
+
+
+async def test_nothing_is_held_where_nothing_is_connected(church: Any) -> None:
+    for answer in ("same", "different", "later"):
+        shown = await church.call("POST", "/held-matches/bulk", {"answer": answer}, status=201)
+        assert (shown["count"], shown["left_out"], shown["samples"]) == (0, 0, [])

@@ -70,7 +70,7 @@ async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInp
         held_ids=[one.id for one in shown],
         versions=[one.version for one in shown],
         names=[f"{one.first} {one.last}".strip() for one in shown],
-        left_out=everybody - len(shown),
+        left_out=max(everybody - len(shown), 0),
         may_be_mailed=await _may_be_mailed(session, organization_id, can) if body.answer == "same" else 0,
         digest=digest(body.answer, [(one.id, one.version) for one in shown]),
         state="shown",
@@ -88,7 +88,9 @@ async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInp
 
 async def _may_be_mailed(session: AsyncSession, organization_id: str, can: Select[HeldMatch]) -> int:
     """How many who sign in at Planning Center would get another email or phone there, linked with their candidate."""
-    connection = await session.get_one(Connection, organization_id)
+    connection = await session.get(Connection, organization_id)
+    if connection is None:
+        return 0
     policy = policy_of(await session.get(Settings, organization_id), connection.country_code or DEFAULT_COUNTRY)
     rows = await session.stream(
         can.with_only_columns(Member, HeldMatch.theirs)
