@@ -595,6 +595,24 @@ def test_a_sync_that_ended_early_tells_only_what_was_done(page: Page, stack: Sta
     page.unroute_all(behavior="wait")
 
 
+def test_a_question_says_how_many_may_be_mailed(page: Page, stack: Stack) -> None:
+    """Against a stub of one run: the church of these stories has its first match behind it."""
+    with Church.of(stack) as church:
+        run = church.get("/people/runs")["items"][0]
+    counts = {"matched": 12, "people_with_differences": 4, "differing_values": 5, "may_be_mailed": 3}
+    answers = ["planning_center", "ask", "ours"]
+    run |= {"state": "waiting", "finished_at": None}
+    run["question"] = {"kind": "first_match", "counts": counts, "examples": [], "answers": answers}
+    page.route(f"**/api/v1/people/runs/{run['id']}", lambda route: route.fulfill(json=run))
+    page.goto(f"/runs/{run['id']}")
+    question = page.get_by_role("region", name="Which value should win the first time?")
+    expect(question).to_contain_text("Planning Center may mail up to 3 people: they sign in there")
+    expect(question.get_by_role("definition")).to_have_text(["12", "4", "5"])
+    accessible(page)
+    shot(page, "question-first-match")
+    page.unroute_all(behavior="wait")
+
+
 def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         organization = church.control.organizations()[0]["id"]
