@@ -497,6 +497,41 @@ def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
     page.unroute(f"**/api/v1/people/families/{family['id']}")
 
 
+def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, stack: Stack) -> None:
+    """Kind: a bound that a church's real family is beyond. Only who was touched is sent."""
+    people = [{"external_id": f"l-{n}", "first_name": f"L{n:03}", "last_name": "Crowd"} for n in range(151)]
+    family = {"external_id": "crowd", "name": "Crowd", "member_external_ids": [f"l-{n}" for n in range(150)]}
+    sent: list[object] = []
+    with Church.of(stack) as church:
+        church.call("PUT", "/people/bulk", json={"members": people, "families": [family]})
+        (crowd,) = [one for one in church.families() if one["name"] == "Crowd"]
+        ids = {one["first_name"]: one["id"] for one in church.members(q="Crowd")}
+
+        def kept(route: Route) -> None:
+            if route.request.method == "PATCH":
+                sent.append(route.request.post_data_json)
+            route.continue_()
+
+        page.route(f"**/api/v1/people/families/{crowd['id']}", kept)
+        page.goto(f"/families/{crowd['id']}")
+        expect(page.get_by_role("heading", name="150 members")).to_be_visible()
+        page.get_by_role("button", name="Edit").click()
+        page.get_by_role("button", name="Remove L003 Crowd").click()
+        page.get_by_role("searchbox", name="Find people to add").fill("Crowd")
+        page.get_by_role("button", name="Add L150 Crowd").click()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("heading", name="150 members")).to_be_visible()
+        expect(page.get_by_role("link", name="L150 Crowd")).to_be_visible()
+        expect(page.get_by_role("link", name="L003 Crowd")).to_have_count(0)
+        touched = {"add_member_ids": [ids["L150"]], "remove_member_ids": [ids["L003"]]}
+        assert sent == [touched | {"version": crowd["version"]}]
+        page.unroute(f"**/api/v1/people/families/{crowd['id']}")
+        accessible(page)
+        church.call("DELETE", f"/people/families/{crowd['id']}")
+        for member in ids.values():
+            church.call("DELETE", f"/people/members/{member}")
+
+
 def test_one_name_is_enough_and_keys_are(page: Page) -> None:
     page.goto("/people/new")
     tab_to(page, "textbox", "First name")
@@ -560,6 +595,24 @@ def test_a_sync_that_ended_early_tells_only_what_was_done(page: Page, stack: Sta
     page.unroute_all(behavior="wait")
 
 
+def test_a_question_says_how_many_may_be_mailed(page: Page, stack: Stack) -> None:
+    """Against a stub of one run: the church of these stories has its first match behind it."""
+    with Church.of(stack) as church:
+        run = church.get("/people/runs")["items"][0]
+    counts = {"matched": 12, "people_with_differences": 4, "differing_values": 5, "may_be_mailed": 3}
+    answers = ["planning_center", "ask", "ours"]
+    run |= {"state": "waiting", "finished_at": None}
+    run["question"] = {"kind": "first_match", "counts": counts, "examples": [], "answers": answers}
+    page.route(f"**/api/v1/people/runs/{run['id']}", lambda route: route.fulfill(json=run))
+    page.goto(f"/runs/{run['id']}")
+    question = page.get_by_role("region", name="Which value should win the first time?")
+    expect(question).to_contain_text("Planning Center may mail up to 3 people: they sign in there")
+    expect(question.get_by_role("definition")).to_have_text(["12", "4", "5"])
+    accessible(page)
+    shot(page, "question-first-match")
+    page.unroute_all(behavior="wait")
+
+
 def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         organization = church.control.organizations()[0]["id"]
@@ -618,6 +671,68 @@ def test_a_held_match_is_found_again_and_asked_about(page: Page) -> None:
     expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
 
 
+def test_one_answer_to_all_that_are_shown(page: Page, stack: Stack) -> None:
+    with Church.of(stack) as church:
+        organization = church.control.organizations()[0]["id"]
+        names = ["Hank", "Hedy", "Hetty", "Hiram", "Hope", "Hugh"]
+        for name in names:
+            added = church.add_member(first_name=name, last_name="Twofold", email=f"{name.lower()}@example.org")
+            church.control.create_person(organization, first_name=name, last_name="Twofold", middle_name="Quill")
+        church.add_member(first_name="Hope", last_name="Twofold", email="hope.two@example.org")
+        family = church.add_family("Twofold", added)
+        church.sync()
+        page.goto(f"/families/{family['id']}")
+        page.get_by_role("link", name="1 held match of this family").click()
+        expect(page.get_by_text("Only those of one family.")).to_be_visible()
+        expect(page.get_by_role("region", name="Hugh Twofold")).to_be_visible()
+        page.get_by_role("link", name="Show all families").click()
+        expect(page.get_by_text("6 held matches", exact=True)).to_be_visible()
+        page.get_by_role("link", name="Same name", exact=True).click()
+        hank = page.get_by_role("region", name="Hank Twofold")
+        expect(hank.get_by_role("row", name=re.compile("Middle name.*Quill"))).to_be_visible()
+        expect(hank.get_by_role("row", name=re.compile("Status.*Active.*Active"))).to_be_visible()
+        accessible(page)
+        shot(page, "held-matches")
+        tab_to(page, "button", "All: same person")
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Exactly these 5 are answered.")
+        expect(dialog).to_contain_text("1 held match is left as it is, because several people may be meant.")
+        expect(dialog).to_contain_text("Hank Twofold here and Hank Twofold in Planning Center become one person")
+        accessible(page)
+        shot(page, "held-all-dialog")
+        # Somebody else is faster with one of them.
+        hedy = next(one for one in church.all("/people/held-matches") if one["theirs"]["first_name"] == "Hedy")
+        church.call("POST", f"/people/held-matches/{hedy['id']}/answer", json={"answer": "different"})
+        page.evaluate(SAID)
+        tab_to(page, "button", "Answer 5 held matches")
+        page.keyboard.press("Enter")
+        said = page.get_by_role("region", name="What was answered")
+        expect(said).to_contain_text("4 held matches were answered: same person.")
+        expect(said).to_contain_text("1 held match changed meanwhile and was left as it is.")
+        expect(said.get_by_role("listitem")).to_have_text(re.compile("Hedy Twofold: Somebody else answered it"))
+        expect(page.get_by_role("region", name="Hank Twofold")).to_have_count(0)
+        expect(page.get_by_role("region", name="Hope Twofold")).to_be_visible()
+        assert any("4 held matches were answered" in sentence for sentence in page.evaluate("window.said"))
+        accessible(page)
+        shot(page, "held-all-answered")
+        page.reload()
+        expect(said).to_contain_text("4 held matches were answered: same person.")
+        tab_to(page, "button", "All: same person")
+        page.keyboard.press("Enter")
+        refused = page.get_by_role("alert")
+        expect(refused).to_contain_text("None of these can have the answer")
+        tab_to(page, "button", "Close")
+        page.keyboard.press("Enter")
+        expect(said).to_have_count(0)
+        tab_to(page, "button", "All: different people")
+        page.keyboard.press("Enter")
+        tab_to(page, "button", "Answer 1 held match")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="No held matches fit these filters")).to_be_visible()
+    page.goto("/")
+
+
 def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         [nora] = church.members(q="nora.newcome@example.org")
@@ -634,6 +749,8 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
     conflicts.click()
     expect(page.get_by_role("heading", name="Conflicts", level=1)).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text("Theirs")
+    expect(page.get_by_role("row", name=re.compile("Last name"))).to_contain_text(re.compile(r"Last agreed on \w+ \d"))
+    accessible(page)
     shot(page, "conflicts")
     page.get_by_role("link", name="Integrations").first.click()
     expect(page.get_by_role("region", name="Planning Center People")).to_contain_text("1")

@@ -107,6 +107,7 @@ def world(stack: Stack) -> Iterator[World]:
         members, families = ada.members(), ada.families()
         another = next(one for one in ada.members(state="linked") if one["id"] != member["id"])
         synced = ada.call("POST", f"/people/members/{another['id']}/sync")
+        bulk = ada.call("POST", "/people/held-matches/bulk", json={"answer": "later"})
         secrets = {record["id"] for record in [*members, *families]} | {one["email"] for one in members if one["email"]}
         yield World(
             stack,
@@ -120,6 +121,7 @@ def world(stack: Stack) -> Iterator[World]:
                 "family_id": families[0]["id"],
                 "run_id": run["id"],
                 "sync_id": synced["id"],
+                "bulk_id": bulk["id"],
                 "held_id": next(ada.all("/people/held-matches"))["id"],
                 "conflict_id": next(ada.all("/conflicts"))["id"],
             },

@@ -19,6 +19,7 @@ class ConflictField(Model):
     theirs: Any = None
     ours_changed_at: Timestamp | None = None
     theirs_changed_at: Timestamp | None = None
+    agreed_at: Timestamp | None = Field(default=None, description="When both sides last had `base`; null if not known.")
 
 
 class ConflictRecord(Model):

@@ -28,7 +28,10 @@ class RunQuestion(Model):
     """What a waiting run needs from an administrator."""
 
     kind: str = Field(description="`first_match` or `threshold`.")
-    counts: dict[str, int] = Field(description="By outcome, what would happen.")
+    counts: dict[str, int] = Field(
+        description="By outcome, what would happen. `may_be_mailed`: how many people Planning Center may mail at most, "
+        "since they sign in there and their email or phone would change."
+    )
     examples: tuple[dict[str, str | None], ...] = Field(
         default=(), description="Each with `name`, `field`, `here`, `planning_center`."
     )

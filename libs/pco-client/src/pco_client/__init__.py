@@ -33,7 +33,6 @@ from pco_client.errors import (
 )
 from pco_client.jsonapi import Document, Identifier, Included, Page, Resource, write_body
 from pco_client.pacer import LimitClass, Pacer, PacerObserver, Pacers, PacerState, Priority
-from pco_client.people import People, household_id_of
 from pco_client.query import Query, Where
 from pco_client.versions import VERSIONS
 from pco_client.walk import (
@@ -75,7 +74,6 @@ __all__ = [
     "PacerState",
     "Pacers",
     "Page",
-    "People",
     "PlanningCenter",
     "PlanningCenterError",
     "Position",
@@ -94,7 +92,6 @@ __all__ = [
     "UnexpectedAnswer",
     "WalkedPage",
     "Where",
-    "household_id_of",
     "list_all",
     "walk_all",
     "walk_newest_first",

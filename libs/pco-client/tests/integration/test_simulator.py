@@ -12,21 +12,19 @@ import pytest
 
 from pco_client import (
     Current,
-    NotFound,
-    People,
     PlanningCenter,
     PlanningCenterError,
     Position,
-    Priority,
-    Rejected,
+    Query,
     Retries,
     Unauthorized,
     Unavailable,
-    household_id_of,
+    Where,
     list_all,
     walk_all,
     walk_newest_first,
     walk_since,
+    write_body,
 )
 from pco_simulator.testing import Control
 
@@ -53,9 +51,8 @@ async def test_who_is_connected(connect: Connect, church: str) -> None:
     client = connect()
     me = await Current(client).me()
     assert me.included.one(me.data, "organization") is not None
-    people = People(client)
-    assert (await people.me()).data.attributes["people_permissions"] == "Manager"
-    organization = await people.organization()
+    assert (await client.get("/people/v2/me")).data.attributes["people_permissions"] == "Manager"
+    organization = await client.get("/people/v2")
     assert organization.data.type == "Organization"
     assert organization.data.id == church
 
@@ -127,7 +124,7 @@ async def test_a_token_that_dies_mid_walk_is_replaced(connect: Connect, control:
     assert await read_all(client) == people_of(control, church)
     control.add_fault({"kind": "end_token"}, nth=1)
     with pytest.raises(Unauthorized):
-        await People(client).me()
+        await client.get("/people/v2/me")
 
 
 async def test_a_walk_that_broke_goes_on_where_it_was(connect: Connect, control: Control, church: str) -> None:
@@ -174,10 +171,8 @@ async def test_addresses_come_newest_first(connect: Connect, control: Control, c
     client = connect()
     start = datetime.now(UTC) - timedelta(seconds=1)
     person = (await client.list(PEOPLE)).data[3].id
-    people = People(client)
-    made = await people.create_address(
-        person, {"street_line_1": "1 Main", "city": "Springfield", "state": "IL", "zip": "1", "location": "Home"}
-    )
+    address = {"street_line_1": "1 Main", "city": "Springfield", "state": "IL", "zip": "1", "location": "Home"}
+    made = await client.create(f"{PEOPLE}/{person}/addresses", write_body("Address", address))
     await asyncio.sleep(0.5)
     control.mark()
     pages = [page async for page in walk_newest_first(client, "/people/v2/addresses", start)]
@@ -188,52 +183,14 @@ async def test_addresses_come_newest_first(connect: Connect, control: Control, c
             pass
 
 
-async def test_people_contacts_and_households_by_name(connect: Connect, control: Control) -> None:
-    control.change_settings(lists_lag_ms=0, filters_lag_ms=0, singles_lag_ms=0)
-    people = People(connect().using(priority=Priority.INTERACTIVE, timeout=20))
-    marker = 987_654_321
-    made = await people.create_person({"first_name": "Ada", "last_name": "Test", "remote_id": marker})
-    ada = made.data.id
-    assert [row.id for row in await people.people_by_remote_id(marker)] == [ada]
-    email = await people.create_email(ada, {"address": "Ada@Example.org", "location": "Home", "primary": True})
-    phone = await people.create_phone_number(ada, {"number": "5550100123", "location": "Mobile"})
-    assert [row.id for row in await people.emails_by_address("ada@example.org")] == [email.data.id]
-    assert [row.id for row in await people.emails(ada)] == [email.data.id]
-    assert [row.id for row in await people.phone_numbers(ada)] == [phone.data.id]
-    await people.update_email(email.data.id, {"location": "Work"})
-    assert (await people.email(email.data.id)).data.attributes["location"] == "Work"
-    await people.update_person(ada, {"nickname": "Addie"})
-    read = await people.person(ada, include=("emails",))
-    assert read.data.attributes["nickname"] == "Addie"
-    assert [e.id for e in read.included.many(read.data, "emails")] == [email.data.id]
-
-    child = (await people.create_person({"first_name": "Ben", "last_name": "Test", "child": True})).data.id
-    late = (await people.create_person({"first_name": "Cal", "last_name": "Test"})).data.id
-    household = (await people.create_household("Test", people=[ada, child], primary_contact=ada)).data
-    membership = await people.add_household_member(household.id, late)
-    members = await people.household_memberships(household.id, include=("person",))
-    assert {m.to_one("person").id for m in members.data if m.to_one("person")} == {ada, child, late}  # type: ignore[union-attr]
-    assert [household_id_of(row) for row in await people.household_memberships_of(late)] == [household.id]
-    await people.remove_household_member(household.id, membership.data.id)
-    assert [h.id for h in await people.households_of(ada)] == [household.id]
-    await people.update_household(household.id, {"name": "Tests"})
-    assert {p.id for p in (await people.household(household.id)).data.to_many("people")} == {ada, child}
-    assert household.id in {h.id for h in await people.households(name="Tests")}
-
-    with pytest.raises(Rejected) as rejected:
-        await people.update_person(ada, {"grade": 99})
-    assert rejected.value.problems[0].parameter == "grade"
-    with pytest.raises(NotFound):
-        await people.email(ada)
-
-
 async def test_mergers_are_read_from_an_instant_on(connect: Connect, control: Control, church: str) -> None:
     client = connect()
     start = datetime.now(UTC) - timedelta(seconds=1)
     keep, remove = (await client.list(PEOPLE)).data[5:7]
     control.merge_people(church, keep.id, remove.id)
     await asyncio.sleep(0.5)
-    mergers = await People(client).person_mergers(start)
+    query = Query(where=(Where("created_at", start, "gte"),))
+    mergers = (await list_all(client, "/people/v2/person_mergers", query)).data
     assert (keep.id, remove.id) in {
         (str(m.attributes["person_to_keep_id"]), str(m.attributes["person_to_remove_id"])) for m in mergers
     }
@@ -245,7 +202,7 @@ async def test_a_write_whose_answer_was_lost_is_not_repeated(connect: Connect, c
     for action in ({"kind": "reset", "when": "after"}, {"kind": "truncate"}, {"kind": "truncate", "mode": "length"}):
         control.add_fault(action, method="POST", nth=1)
         with pytest.raises(Unavailable) as caught:
-            await People(client).create_person({"first_name": "Lost"})
+            await client.create(PEOPLE, write_body("Person", {"first_name": "Lost"}))
         assert caught.value.outcome_unknown
         control.clear_faults()
     assert control.truth(church)["people"] == before + 3

@@ -33,11 +33,11 @@ from pco_client import (
     NotFound,
     Observation,
     Pacers,
-    People,
     PlanningCenter,
     PlanningCenterError,
     Priority,
     Problem,
+    Query,
     Reason,
     Rejected,
     Secret,
@@ -45,6 +45,7 @@ from pco_client import (
     Unauthorized,
     Unavailable,
     UnexpectedAnswer,
+    Where,
     wire,
 )
 from pco_client import client as client_module
@@ -650,9 +651,9 @@ def test_what_is_observed_and_logged_holds_no_personal_data(caplog: pytest.LogCa
     caplog.set_level(logging.INFO)
 
     async def job(client: PlanningCenter) -> None:
-        view = People(client.using(priority=Priority.INTERACTIVE))
+        view = client.using(priority=Priority.INTERACTIVE)
         with pytest.raises(NotFound) as caught:
-            await view.emails_by_address("tim@example.org")
+            await view.list("/people/v2/emails", Query(where=(Where("address", "tim@example.org"),)))
         assert "tim@" not in str(caught.value)
 
     use(Script(errors(404, **NOT_FOUND)), job, observer=seen.append)
@@ -660,56 +661,3 @@ def test_what_is_observed_and_logged_holds_no_personal_data(caplog: pytest.LogCa
         ("people", "GET", "/people/v2/emails", 404, Priority.INTERACTIVE)
     ]
     assert "tim@" not in caplog.text
-
-
-def test_people_bodies_have_the_vendors_shape() -> None:
-    async def job(client: PlanningCenter) -> None:
-        people = People(client)
-        await people.create_household("Smith", people=["1", "2"], primary_contact="1")
-        await people.add_household_member("5", "7")
-        await people.update_email("9", {"primary": True})
-
-    script = Script(ok({"data": {"type": "Household", "id": "1"}}))
-    use(script, job)
-    household, membership, email = (json.loads(request.content)["data"] for request in script.requests)
-    assert household["relationships"]["people"]["data"] == [
-        {"type": "Person", "id": "1"},
-        {"type": "Person", "id": "2"},
-    ]
-    assert household["relationships"]["primary_contact"]["data"] == {"type": "Person", "id": "1"}
-    assert household["attributes"] == {"name": "Smith"}
-    assert membership == {
-        "type": "HouseholdMembership",
-        "attributes": {"pending": False},
-        "relationships": {"person": {"data": {"type": "Person", "id": "7"}}},
-    }
-    assert email == {"type": "Email", "id": "9", "attributes": {"primary": True}}
-    assert [request.url.path for request in script.requests] == [
-        "/people/v2/households",
-        "/people/v2/households/5/household_memberships",
-        "/people/v2/emails/9",
-    ]
-
-
-def test_people_refuse_what_a_sync_must_not_do() -> None:
-    async def job(client: PlanningCenter) -> None:
-        people = People(client)
-        with pytest.raises(ValueError, match="site_administrator"):
-            await people.update_person("1", {"site_administrator": True})
-        with pytest.raises(ValueError, match="digits"):
-            await people.person("1/emails")
-        with pytest.raises(ValueError, match="address"):
-            await people.emails_by_address("%example.org")
-
-    script = Script(ok())
-    use(script, job)
-    assert script.requests == []
-
-
-def test_found_by_address_means_exactly_that_address() -> None:
-    rows = [
-        {"type": "Email", "id": str(i), "attributes": {"address": a}} for i, a in enumerate(["A@x.org", "aa@x.org"])
-    ]
-    meta = {"total_count": 2, "count": 2, "can_query_by": ["address"]}
-    found = use(Script(ok({"data": rows, "meta": meta})), lambda client: People(client).emails_by_address("a@X.org"))
-    assert [row.id for row in found] == ["0"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import pco_client
-from pco_client import Identifier, Query, Resource, UnexpectedAnswer, Where, household_id_of, jsonapi
+from pco_client import Identifier, Query, UnexpectedAnswer, Where, jsonapi
 from pco_client.versions import VERSIONS, product_of
 
 DOCUMENT: dict[str, Any] = {
@@ -112,14 +112,6 @@ def test_queries_that_cannot_be_meant_are_refused(make: Any) -> None:
 def test_a_naive_instant_is_refused() -> None:
     with pytest.raises(ValueError, match="aware"):
         Where("updated_at", datetime(2026, 1, 1)).parameter()  # noqa: DTZ001
-
-
-def test_the_household_of_a_membership() -> None:
-    link = "https://vendor.example/people/v2/households/12/household_memberships/3"
-    membership = Resource("HouseholdMembership", "3", {}, {}, {"self": link})
-    assert household_id_of(membership) == "12"
-    with pytest.raises(UnexpectedAnswer):
-        household_id_of(Resource("HouseholdMembership", "3", {}, {}, {}))
 
 
 def test_products_and_exports() -> None:

@@ -67,6 +67,21 @@ async def test_wiring(app: FastAPI) -> None:
     assert ours == {(route.method, route.path) for route in routes_of(CONFLICT_SERVICE)}
 
 
+async def test_the_version_of_the_values_is_people_syncs(
+    app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
+) -> None:
+    """Ours counts facts, the one of the values only what somebody decides about."""
+    headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church, roles=("staff",))
+    values: dict[str, Any] = {"organization_id": church, "conflict_id": uuid4().hex}
+    path = f"{PATH}/{values['conflict_id']}"
+    for version, values_version in ((1, 1), (2, 1), (3, 2)):
+        await tell(app, fact(ConflictDetected, version, values_version=values_version, **values))
+        shown = (await client.get(path, headers=headers)).json()
+        assert (shown["version"], shown["values_version"]) == (version, values_version)
+    await tell(app, fact(ConflictDetected, 2, values_version=1, **values))
+    assert (await client.get(path, headers=headers)).json()["values_version"] == 2
+
+
 async def test_from_kafka_to_the_list_and_back_to_kafka(
     app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, kafka_server: str, church: str
 ) -> None:

@@ -23,6 +23,7 @@ def fact(
     family_ids: tuple[str, ...] = (),
     ours: str = "Anna",
     minutes: int | None = None,
+    values_version: int = 1,
 ) -> ConflictFact:
     """One fact; later versions occur later unless `minutes` says otherwise."""
     extra: dict[str, Any] = {"decision_id": "d"} if kind in {ResolutionApplied, ResolutionOvertaken} else {}
@@ -34,6 +35,7 @@ def fact(
             kind="member", id=f"member-of-{conflict_id}", name="Anna Berg", pco_id="7", family_ids=family_ids
         ),
         fields=(ConflictField(field="first_name", base="Ann", ours=ours, theirs="Anne"),),
+        values_version=values_version,
         occurred_at=START + timedelta(minutes=version if minutes is None else minutes),
         **extra,
     )

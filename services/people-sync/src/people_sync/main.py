@@ -9,7 +9,7 @@ from people_sync.config import Settings
 from people_sync.messaging.connections import connections
 from people_sync.resources import open_resources
 from people_sync.storage.tables import Base
-from people_sync.usecases import refreshes, rounds
+from people_sync.usecases import held_bulk, refreshes, rounds
 from people_sync.usecases.refresh_job import work_off
 from people_sync.usecases.run.story import carry_out
 from people_sync.usecases.runs import KIND
@@ -30,11 +30,18 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
             JobWorker(
                 refreshes.KIND, work_off, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds
             ),
+            JobWorker(
+                held_bulk.KIND,
+                held_bulk.carry_out,
+                concurrency=service.runs_at_once,
+                lease_seconds=service.job_lease_seconds,
+            ),
         ],
         loops=[
             Loop("schedule", rounds.start_due, every=15),
             Loop("refreshes", rounds.start_refreshes, every=2),
             Loop("old refreshes", rounds.forget_refreshes, every=600),
+            Loop("old answers", rounds.forget_answers, every=600),
             Loop("abandoned runs", rounds.close_abandoned, every=15),
         ],
         resources=open_resources,

@@ -37,7 +37,7 @@ INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households", "name_su
 _TEXTS: Final = ("first_name", "last_name", "given_name", "nickname", "middle_name", "gender", "status")
 FIELDS: Final = {
     "Person": (
-        *(*_TEXTS, "birthdate", "child", "remote_id"),
+        *(*_TEXTS, "birthdate", "child", "remote_id", "login_identifier"),
         *("created_at", "updated_at", *INCLUDE),
     ),
     "Email": ("address", "primary"),

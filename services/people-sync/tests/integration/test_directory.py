@@ -315,6 +315,44 @@ async def test_members_are_filtered_by_child_and_state(church: Any) -> None:
     ] == "/problems/not-gone"
 
 
+async def test_a_family_of_more_than_a_hundred_gains_and_loses_members(church: Any) -> None:
+    """Only who joins and who leaves is sent; the whole list is taken as well."""
+    names = [
+        {"external_id": f"m-{number}", "first_name": f"M{number:03}", "last_name": "Large"} for number in range(151)
+    ]
+    everybody = [one["external_id"] for one in names]
+    family = {"external_id": "f-1", "name": "Large", "member_external_ids": everybody[:150]}
+    result = await church.call("PUT", "/bulk", {"members": names, "families": [family]})
+    assert (result["created"], result["rejected"]) == (152, [])
+    (large,) = (await church.call("GET", "/families"))["items"]
+    path = f"/families/{large['id']}"
+    page = await church.call("GET", f"/members?family_id={large['id']}&limit=200")
+    assert (page["total"], page["items"][0]["first_name"]) == (150, "M000")
+    ids = [one["id"] for one in page["items"]]
+    (newcomer,) = (await church.call("GET", "/members?q=M150"))["items"]
+    await church.events()
+    changed = await church.call(
+        "PATCH", path, {"add_member_ids": [newcomer["id"], ids[5]], "remove_member_ids": ids[:2], "version": 1}
+    )
+    assert set(changed["member_ids"]) == {*ids[2:], newcomer["id"]}
+    told = {key for kind, key, _ in await church.events() if kind == "MemberChanged"}
+    assert told == {*ids[:2], newcomer["id"]}
+    # Twice is once.
+    again = await church.call("PATCH", path, {"add_member_ids": [newcomer["id"]], "remove_member_ids": ids[:2]})
+    assert again == changed
+    assert await church.events() == []
+    whole = await church.call("PATCH", path, {"member_ids": ids[1:]})
+    assert set(whole["member_ids"]) == {*ids[1:]}
+    for body, field in (
+        ({"member_ids": ids, "add_member_ids": [newcomer["id"]]}, "member_ids"),
+        ({"add_member_ids": [ids[3]], "remove_member_ids": [ids[4], ids[3]]}, "remove_member_ids.1"),
+        ({"add_member_ids": ["x"]}, "add_member_ids.0"),
+    ):
+        problem = await church.call("PATCH", path, body, status=422)
+        assert [error["field"] for error in problem["errors"]] == [field], problem
+    assert len((await church.call("GET", path))["member_ids"]) == 149
+
+
 async def test_families_are_added_changed_and_deleted(church: Any) -> None:
     await church.connect()
     ann, bob, eve = [await church.add(first_name=name) for name in ("Ann", "Bob", "Eve")]
@@ -378,3 +416,9 @@ async def test_settings_have_defaults_and_change_field_by_field(church: Any) -> 
     for bad in ({"threshold_percent": 0}, {"schedule_hours": None}, {"first_match": "mine"}, {"colour": 1}):
         await church.call("PATCH", "/settings", bad, status=422)
     assert (await church.call("GET", "/settings"))["schedule_hours"] == 8
+
+
+async def test_nothing_is_held_where_nothing_is_connected(church: Any) -> None:
+    for answer in ("same", "different", "later"):
+        shown = await church.call("POST", "/held-matches/bulk", {"answer": answer}, status=201)
+        assert (shown["count"], shown["left_out"], shown["samples"]) == (0, 0, [])

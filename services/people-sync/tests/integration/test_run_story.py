@@ -65,7 +65,8 @@ async def test_first_match_asks_what_counts(site: Site, answer: str) -> None:
     mark = site.mark()
     run_id = await site.start()
     run = await waiting_for(site, run_id, "first_match")
-    assert run["question"]["counts"] == {"matched": 1, "people_with_differences": 1, "differing_values": 1}
+    counts = {"matched": 1, "people_with_differences": 1, "differing_values": 1, "may_be_mailed": 0}
+    assert run["question"]["counts"] == counts
     assert run["question"]["examples"][0]["field"] == "phone"
     assert site.journal(mark, writes=True) == []
     assert (await site.member("Alan"))["phone"] == "(212) 555-0199"
@@ -325,6 +326,28 @@ async def test_a_conflict_tells_of_its_record_as_it_is(site: Site, stage: Stage)
     assert (first[1]["record"]["family_ids"], second[1]["record"]["family_ids"]) == ([], [family])
     await site.call("PATCH", f"/members/{(await site.member('Alan'))['id']}", {"first_name": "Allan"})
     assert (await stage.told(site, "people.conflict.v1", 3))[-1][1]["record"]["name"] == "Allan Abbot"
+
+
+async def test_the_values_of_a_conflict_have_a_version_of_their_own(site: Site, stage: Stage) -> None:
+    """A decision is bound to values: a family that is renamed, or a member, leaves them as they were shown."""
+    await site.sync()
+    agreed_at = (await site.run((await site.call("GET", "/runs"))["items"][0]["id"]))["finished_at"]
+    await site.change("Carl", phone="(212) 555-0199")
+    site.edit_contact("Carl", "PhoneNumber", number="(212) 555-0188")
+    await site.visible()
+    await site.sync()
+    [(_, opened)] = await stage.told(site, "people.conflict.v1", 1)
+    (field,) = opened["fields"]
+    assert field["field"] == "phone"
+    assert field["agreed_at"] is not None
+    assert field["agreed_at"] <= agreed_at
+    family = await site.family("New", str((await site.member("Carl"))["id"]))
+    told = await stage.told(site, "people.conflict.v1", 2)
+    assert family in told[1][1]["record"]["family_ids"]
+    await site.change("Carl", phone="(212) 555-0177")
+    await site.sync()
+    told = await stage.told(site, "people.conflict.v1", 3)
+    assert [(fact["version"], fact["values_version"]) for _, fact in told] == [(1, 1), (2, 1), (3, 2)]
 
 
 @pytest.mark.parametrize("deleted", [True, False])

@@ -14,6 +14,7 @@ from pco_client.jsonapi import Document, document
 from people_sync.domain.merge import NOTHING, MergePolicy, merge
 from people_sync.domain.planning_center import (
     ADDRESS_PARTS,
+    Contact,
     RemoteHousehold,
     RemotePerson,
     Unread,
@@ -44,6 +45,20 @@ CONTACTS: dict[str, dict[str, Any]] = {
     "addresses": dict.fromkeys(ADDRESS_PARTS, "") | {"city": "Ulm", "primary": True},
     "households": {},
 }
+
+
+def test_a_login_is_read_and_is_no_content() -> None:
+    """Hashes that churches have stored stay: another one would have everybody compared again."""
+    attributes = {"first_name": "Ann", "last_name": "Smith", "birthdate": "1990-02-03", "child": False}
+    attributes |= {"status": "active", "remote_id": None, "middle_name": "Marie"}
+    email = [Contact("5", True, {"address": "ann@example.org"})]
+    logins = {}
+    for said in ({}, {"login_identifier": None}, {"login_identifier": "ann@example.org"}):
+        read = remote_person("1", attributes | said, emails=email, household_ids=["7"], suffix="Jr.")
+        assert read.hash.hex() == "c677bcea927fa3f6f12c5df0c80e3857"
+        assert "login" not in read.to_json()
+        logins[str(said.get("login_identifier", "absent"))] = read.login
+    assert logins == {"absent": None, "None": False, "ann@example.org": True}
 
 
 def linkage(kind: str, *ids: str) -> Body:
@@ -121,7 +136,8 @@ def absent_from_a_person() -> list[tuple[str, Callable[[Body], Any]]]:
     def part(kind: str, name: str) -> Callable[[Body], Any]:
         return lambda body: included(body, kind)["attributes"].pop(name)
 
-    read_of_person = set(FIELDS["Person"]) - {*INCLUDE, "created_at", "updated_at"}
+    # A login decides nothing that is kept equal.
+    read_of_person = set(FIELDS["Person"]) - {*INCLUDE, "created_at", "updated_at", "login_identifier"}
     return [
         *((f"no {name}", without(name)) for name in sorted(read_of_person)),
         *((f"no relationship {name}", unnamed(name)) for name in TYPES),

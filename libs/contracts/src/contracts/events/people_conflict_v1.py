@@ -12,6 +12,9 @@ class ConflictFact(Event):
     conflict_id: str
     record: ConflictRecord
     fields: tuple[ConflictField, ...] = Field(description="Only the fields that collide.")
+    values_version: int = Field(
+        default=1, ge=1, description="Counts the values of `fields` alone: a record that is renamed does not move it."
+    )
     occurred_at: Timestamp
 
     @property

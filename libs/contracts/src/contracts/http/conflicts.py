@@ -17,6 +17,10 @@ class Conflict(Model):
     fields: tuple[ConflictField, ...]
     state: Literal["open", "resolved", "agreed_elsewhere", "withdrawn"]
     version: int
+    values_version: int = Field(
+        default=1,
+        description="Grows when a value of `fields` changes, and with nothing else: a decision is bound to it.",
+    )
     opened_at: Timestamp
     updated_at: Timestamp
 

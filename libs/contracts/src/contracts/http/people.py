@@ -62,21 +62,32 @@ class MemberPatch(Intent):
     address: AddressInput | None = None
 
 
+_LARGEST_FAMILY = 1000
+
+
 class FamilyInput(Intent):
     """A new family."""
 
     name: Annotated[Text, Field(min_length=1, max_length=200)]
-    member_ids: tuple[str, ...] = Field(default=(), max_length=100)
+    member_ids: tuple[str, ...] = Field(default=(), max_length=_LARGEST_FAMILY)
     primary_contact_id: str | None = None
     external_id: ExternalId | None = None
 
 
 class FamilyPatch(Intent):
-    """Only the fields sent are changed."""
+    """Only the fields sent are changed. Members: either the whole list, or who joins and who leaves."""
 
     version: int | None = Field(default=None, ge=1)
     name: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
-    member_ids: tuple[str, ...] | None = Field(default=None, max_length=100)
+    member_ids: tuple[str, ...] | None = Field(
+        default=None, max_length=_LARGEST_FAMILY, description="The whole list: who is not in it leaves."
+    )
+    add_member_ids: tuple[str, ...] = Field(
+        default=(), max_length=_LARGEST_FAMILY, description="Who joins; whoever is a member already stays one."
+    )
+    remove_member_ids: tuple[str, ...] = Field(
+        default=(), max_length=_LARGEST_FAMILY, description="Who leaves; nothing happens to others."
+    )
     primary_contact_id: str | None = None
 
 
@@ -92,7 +103,7 @@ class BulkFamily(Intent):
 
     external_id: ExternalId
     name: Annotated[Text, Field(min_length=1, max_length=200)]
-    member_external_ids: tuple[ExternalId, ...] = Field(default=(), max_length=100)
+    member_external_ids: tuple[ExternalId, ...] = Field(default=(), max_length=_LARGEST_FAMILY)
     primary_contact_external_id: ExternalId | None = None
     pco_id: PcoId | None = None
 
@@ -139,6 +150,7 @@ class MemberQuery(PageQuery):
     q: str | None = Field(default=None, max_length=100, description="Part of the name or e-mail.")
     child: bool | None = None
     state: Literal["linked", "local", "gone", "held", "inactive"] | None = None
+    family_id: str | None = Field(default=None, max_length=40, description="Members of this family.")
 
 
 class FamilyQuery(PageQuery):
@@ -168,6 +180,11 @@ class RecordSync(Model):
     id: str
     record_kind: Literal["member", "family"]
     record_id: str
+    reasons: tuple[str, ...] = Field(
+        default=(),
+        description="Why: `asked` at a screen, `answered` a held match, or left by a run: an `incomplete` read, an "
+        "`unanswered` request.",
+    )
     state: Literal["queued", "done"]
     outcome: str | None = Field(default=None, description="As in a run's numbers; None until it is done.")
     sentence: str = Field(description="What is being waited for, or what was done, in words.")
@@ -240,11 +257,20 @@ class PeopleStatus(Model):
     next_run_at: Timestamp | None = None
 
 
+class HeldPerson(MemberValues):
+    """The person in Planning Center, as read last."""
+
+    middle_name: str | None = None
+    suffix: str | None = None
+    active: bool | None = Field(default=None, description="None while Planning Center's answer is not known any more.")
+
+
 class HeldCandidate(Model):
-    """A local member who may be the same person."""
+    """A local member who may be the same person. Here a middle name or suffix is part of the names."""
 
     member: Member
     reasons: tuple[str, ...] = Field(description="In words.")
+    suffix: str | None = Field(default=None, description="As written behind the last name.")
 
 
 class HeldMatch(Model):
@@ -252,24 +278,97 @@ class HeldMatch(Model):
 
     id: str
     pco_id: str
-    theirs: MemberValues
+    theirs: HeldPerson
     candidates: tuple[HeldCandidate, ...]
+    more: int = Field(default=0, description="How many further members may be this person and are not listed.")
     reasons: tuple[str, ...]
     state: Literal["open", "later", "same", "different"]
     version: int
     created_at: Timestamp
 
 
+HeldReason = Literal["name", "email", "child", "suffix"]
+"""`name`: the same name, and no common e-mail. `email`: the same e-mail, and something contradicts. `child`: one is a
+child and the other an adult. `suffix`: the same name but for a suffix."""
+_MOST_DAYS = 3650
+
+
 class HeldQuery(PageQuery):
     """Filters of the held matches."""
 
     state: Literal["open", "later", "same", "different"] | None = None
+    reason: HeldReason | None = Field(default=None, description="At least one candidate has such a reason.")
+    single: bool | None = Field(default=None, description="Whether exactly one member may be the person.")
+    family_id: str | None = Field(default=None, max_length=40, description="A candidate is in this family.")
+    older_than_days: int | None = Field(default=None, ge=0, le=_MOST_DAYS, description="The question is older.")
+
+
+Answer = Literal["same", "different", "later"]
+
+
+class HeldBulkInput(Intent):
+    """Which held matches are to get one answer: those that wait and fit the filters."""
+
+    answer: Answer = Field(
+        description="`same` takes only those where exactly one member may be the person, and who may be nobody else."
+    )
+    state: Literal["open", "later"] | None = Field(default=None, description="None: both.")
+    reason: HeldReason | None = None
+    single: bool | None = None
+    family_id: str | None = Field(default=None, max_length=40)
+    older_than_days: int | None = Field(default=None, ge=0, le=_MOST_DAYS)
+
+
+class HeldSample(Model):
+    """One of those shown, and what would be done."""
+
+    match: HeldMatch
+    sentence: str
+
+
+class HeldBulk(Model):
+    """One answer to many held matches: what was shown, and how far it is carried out."""
+
+    id: str
+    answer: Answer
+    digest: str = Field(description="Of exactly the matches shown, their versions and the answer.")
+    count: int = Field(description="How many would be answered.")
+    left_out: int = Field(description="How many fit the filters and cannot have this answer.")
+    may_be_mailed: int = Field(
+        default=0,
+        description="People whom Planning Center may mail: they sign in there, and their email or phone would change.",
+    )
+    state: Literal["shown", "working", "done"]
+    done: int = Field(description="How many were looked at: answered or skipped.")
+    skipped: int = Field(description="How many moved since they were shown, and were left as they are.")
+    created_at: Timestamp
+    finished_at: Timestamp | None = None
+
+
+class HeldBulkPreview(HeldBulk):
+    """What one answer to many held matches would do. Nothing was done yet."""
+
+    samples: tuple[HeldSample, ...] = Field(description="The first ten.")
+
+
+class AnswerHeldBulk(Intent):
+    """Carry out what was shown."""
+
+    digest: Annotated[Text, Field(max_length=100, description="As shown.")]
+
+
+class HeldSkipped(Model):
+    """A held match that was shown and not answered, because it moved since."""
+
+    held_id: str
+    name: str
+    sentence: str
 
 
 class AnswerHeld(Intent):
     """`same` needs the member."""
 
-    answer: Literal["same", "different", "later"]
+    answer: Answer
     member_id: str | None = None
     version: int | None = Field(default=None, ge=1)
 
@@ -302,6 +401,7 @@ __all__ = [
     "Address",
     "AddressInput",
     "AnswerHeld",
+    "AnswerHeldBulk",
     "AnswerRun",
     "BulkFamily",
     "BulkMember",
@@ -312,9 +412,15 @@ __all__ = [
     "FamilyInput",
     "FamilyPatch",
     "FamilyQuery",
+    "HeldBulk",
+    "HeldBulkInput",
+    "HeldBulkPreview",
     "HeldCandidate",
     "HeldMatch",
+    "HeldPerson",
     "HeldQuery",
+    "HeldSample",
+    "HeldSkipped",
     "HistoryEntry",
     "Member",
     "MemberInput",

@@ -63,6 +63,7 @@ def _render(conflict_id: str, conflict: domain.Conflict) -> Conflict:
         fields=conflict.fields,
         state=conflict.state,
         version=conflict.version,
+        values_version=conflict.values_version,
         opened_at=conflict.opened_at,
         updated_at=conflict.updated_at,
     )

@@ -40,6 +40,7 @@ class Conflict:
     state: State
     source_version: int
     version: int
+    values_version: int
     opened_at: datetime
     updated_at: datetime
 
@@ -67,6 +68,7 @@ def take(before: Conflict | None, fact: ConflictFact) -> Change | None:
         state=state,
         source_version=fact.version,
         version=before.version if before else 0,
+        values_version=fact.values_version,
         opened_at=min(fact.occurred_at, before.opened_at) if before else fact.occurred_at,
         updated_at=fact.occurred_at,
     )

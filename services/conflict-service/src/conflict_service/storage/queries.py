@@ -44,6 +44,7 @@ async def save(session: AsyncSession, organization_id: str, conflict_id: str, co
             state=conflict.state,
             source_version=conflict.source_version,
             version=conflict.version,
+            values_version=conflict.values_version,
             opened_at=conflict.opened_at,
             updated_at=conflict.updated_at,
         )
@@ -103,6 +104,7 @@ def _value(row: ConflictRow) -> Conflict:
         state=cast("State", row.state),
         source_version=row.source_version,
         version=row.version,
+        values_version=row.values_version,
         opened_at=row.opened_at,
         updated_at=row.updated_at,
     )

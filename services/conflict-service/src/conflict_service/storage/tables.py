@@ -46,5 +46,7 @@ class ConflictRow(Base):
     """The version of people-sync's fact that this row shows: a decision is taken on it."""
     version: Mapped[int]
     """Ours: grows with every newer fact; the version of what is announced on conflicts.conflict.v1."""
+    values_version: Mapped[int] = mapped_column(server_default=text("1"))
+    """people-sync's, of the values in `fields` alone: a decision is bound to it."""
     opened_at: Mapped[datetime]
     updated_at: Mapped[datetime]

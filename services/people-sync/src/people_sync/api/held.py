@@ -4,10 +4,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from contracts.http.common import Page
-from contracts.http.people import AnswerHeld, HeldMatch, HeldQuery
+from contracts.http.common import Page, PageQuery
+from contracts.http.people import (
+    AnswerHeld,
+    AnswerHeldBulk,
+    HeldBulk,
+    HeldBulkInput,
+    HeldBulkPreview,
+    HeldMatch,
+    HeldQuery,
+    HeldSkipped,
+)
 from people_sync.resources import Wired
-from people_sync.usecases import held
+from people_sync.usecases import held, held_bulk
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
@@ -24,3 +33,29 @@ async def held_matches(user: User, session: Session, query: Annotated[HeldQuery,
 async def answer(held_id: str, body: AnswerHeld, user: Admin, session: Session, wired: Wired) -> HeldMatch:
     """Answer a doubtful match."""
     return await held.answer(session, user.organization_id, held_id, body, user, wired.clock.now())
+
+
+@router.post("/bulk", status_code=201)
+async def preview(body: HeldBulkInput, user: Admin, session: Session, wired: Wired) -> HeldBulkPreview:
+    """Show what one answer to many doubtful matches would do."""
+    return await held_bulk.preview(session, user.organization_id, body, wired.clock.now())
+
+
+@router.get("/bulk/{bulk_id}")
+async def bulk(bulk_id: str, user: User, session: Session) -> HeldBulk:
+    """How far an answer to many doubtful matches is carried out."""
+    return await held_bulk.get(session, user.organization_id, bulk_id)
+
+
+@router.post("/bulk/{bulk_id}/answer", status_code=202)
+async def answer_bulk(bulk_id: str, body: AnswerHeldBulk, user: Admin, session: Session) -> HeldBulk:
+    """Answer the doubtful matches that were shown."""
+    return await held_bulk.answer(session, user.organization_id, bulk_id, body, user)
+
+
+@router.get("/bulk/{bulk_id}/skipped")
+async def skipped(
+    bulk_id: str, user: User, session: Session, query: Annotated[PageQuery, Query()]
+) -> Page[HeldSkipped]:
+    """Doubtful matches that moved since they were shown, and were left as they are."""
+    return await held_bulk.skipped(session, user.organization_id, bulk_id, query)

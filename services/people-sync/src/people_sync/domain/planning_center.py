@@ -58,6 +58,9 @@ class RemotePerson:
     """All of them: matching looks at every one."""
     middle_name: str | None = None
     suffix: str | None = None
+    login: bool | None = None
+    """Whether the person signs in at Planning Center; None if the answer does not say. No content: not compared, and
+    not in `to_json`."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `from_snapshot` reads back."""
@@ -181,6 +184,7 @@ def remote_person(
         emails=tuple(one for contact in emails if (one := _text(contact.attributes.get("address")))),
         middle_name=_text(attributes.get("middle_name")),
         suffix=suffix,
+        login=bool(attributes["login_identifier"]) if "login_identifier" in attributes else None,
     )
 
 
@@ -231,6 +235,9 @@ NEW_CONTACT: Final[Mapping[str, dict[str, Any]]] = {
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 ADDRESS_PARTS: Final = tuple(Address.model_fields)
+
+MAILED_ABOUT: Final = frozenset({"email", "phone"})
+"""Our fields whose change Planning Center mails to a person who signs in there (vendor's help 204263114)."""
 
 CONTACT_PATHS: Final[Mapping[str, str]] = {"email": "emails", "phone": "phone_numbers", "address": "addresses"}
 CONTACT_TYPES: Final[Mapping[str, str]] = {"email": "Email", "phone": "PhoneNumber", "address": "Address"}

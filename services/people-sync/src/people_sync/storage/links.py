@@ -241,6 +241,13 @@ def agreed_since(link: Link, seen: PersonValues, read_at: datetime, country: str
     )
 
 
+def agreed_at(link: Link, name: str) -> datetime | None:
+    """When the field was last agreed on; None if it never was, or that is not known."""
+    known = link.agreed_at or {}
+    text = known.get(name, known.get(AT_ONCE))
+    return datetime.fromisoformat(text) if text else None
+
+
 def kept_different(link: Link) -> Mapping[str, tuple[Any, Any]]:
     """The differences that an administrator decided to keep, by field."""
     if link.kind != MEMBER:

@@ -66,7 +66,7 @@ def household_row(household: RemoteHousehold | Unread, fingerprint: bytes | None
 
 
 def _unread_row(kind: str, unread: Unread) -> dict[str, Any]:
-    said = {"name": unread.name, "sentence": unread.sentence}
+    said = {"name": unread.name, "sentence": unread.sentence, "why": unread.why}
     return _row(kind, unread.pco_id, None, None, None) | {"unread": said}
 
 
@@ -135,6 +135,28 @@ async def put(
     """
     if rows:
         await session.execute(_PUT, {**owner, "run_id": run_id, "read_at": read_at, "rows": rows})
+
+
+_LOGINS: Final = text(
+    """
+    UPDATE remote SET login = page.login FROM jsonb_to_recordset(:rows) AS page (pco_id text, login boolean)
+    WHERE organization_id = :organization_id AND pco_organization_id = :pco_organization_id AND kind = :kind
+        AND remote.pco_id = page.pco_id AND remote.login IS DISTINCT FROM page.login
+    """
+).bindparams(bindparam("rows", type_=JSONB))
+
+
+async def note_logins(
+    session: AsyncSession, owner: Owner, people: Iterable[RemotePerson | RemoteHousehold | Unread]
+) -> None:
+    """Note who of those read signs in there: a login is nothing that is compared."""
+    rows = [
+        {"pco_id": person.pco_id, "login": person.login}
+        for person in read
+        if isinstance(person, RemotePerson) and person.login is not None
+    ]
+    if rows:
+        await session.execute(_LOGINS, {**owner, "kind": MEMBER, "rows": rows})
 
 
 async def met(session: AsyncSession, run_id: UUID, kind: str, pco_ids: Collection[str]) -> None:

@@ -8,7 +8,9 @@ from sqlalchemy import (
     BigInteger,
     Identity,
     Index,
+    Integer,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
@@ -88,11 +90,13 @@ class Remote(Base):
     read_at: Mapped[datetime]
     """When it was read as it is; an unchanged record is not written again."""
     unread: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Why the last read did not say everything, as `name` and `sentence`."""
+    """Why the last read did not say everything, as `name`, `sentence` and `why` (`domain.planning_center.Unread`)."""
     again: Mapped[bool] = mapped_column(default=False)
     """To be read again by the next run: the read was incomplete, or nothing could be decided."""
     run_id: Mapped[UUID | None]
     """The last run that met it with something to decide."""
+    login: Mapped[bool | None]
+    """Whether the person signs in there, and so may be mailed about a change; None if no read has said it."""
 
 
 class Sighting(Base):
@@ -270,6 +274,7 @@ class Refresh(Base):
     pco_id: Mapped[str | None]
     """Of somebody who is nobody here yet."""
     reasons: Mapped[list[str]]
+    """`asked` at a screen, `answered` a held match; a run left it: `incomplete` read, `unanswered` request."""
     urgent: Mapped[bool]
     """Somebody waits at a screen."""
     not_before: Mapped[datetime]
@@ -299,6 +304,8 @@ class HeldMatch(Base):
     candidates: Mapped[list[Any]]
     """`[{"member_id": ..., "reasons": [...]}]`"""
     candidate_ids: Mapped[list[str]]
+    more: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    """How many further members may be this person: not named."""
     reasons: Mapped[list[Any]]
     state: Mapped[str]
     """`open`, `later`, `same`, `different`."""
@@ -308,6 +315,48 @@ class HeldMatch(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     answered_by: Mapped[str | None]
     answered_at: Mapped[datetime | None]
+
+
+class HeldBulk(Base):
+    """One answer to many held matches: exactly those that were shown, kept for a day. The job carries it out.
+
+    One row for all of them, so that showing ten thousand writes one.
+    """
+
+    __tablename__ = "held_bulk"
+    __table_args__ = (Index("ix_held_bulk_created", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    answer: Mapped[str]
+    held_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    versions: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    names: Mapped[list[str]]
+    """As shown: who is skipped is named also if the match is gone."""
+    left_out: Mapped[int]
+    may_be_mailed: Mapped[int]
+    """How many of these people sign in there and would get another email or phone."""
+    digest: Mapped[str]
+    state: Mapped[str]
+    """`shown`, `working`, `done`."""
+    done: Mapped[int] = mapped_column(default=0)
+    """How many were looked at, in their order."""
+    skipped: Mapped[int] = mapped_column(default=0)
+    answered_by: Mapped[str | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class HeldSkipped(Base):
+    """A held match that moved after it was shown, and why it was not answered."""
+
+    __tablename__ = "held_skipped"
+
+    bulk_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    """In `HeldBulk.held_ids`."""
+    sentence: Mapped[str]
 
 
 class Conflict(Base):
@@ -332,5 +381,7 @@ class Conflict(Base):
     state: Mapped[str]
     """`open`, `converged`, `withdrawn`, `resolved`."""
     version: Mapped[int] = mapped_column(default=1)
+    values_version: Mapped[int] = mapped_column(server_default=text("1"), default=1)
+    """Counts the values of `fields` alone."""
     opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -14,6 +14,7 @@ from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.events.people_conflict_v1 import ConflictConverged, ConflictDetected, ConflictFact, ConflictWithdrawn
 from people_sync.domain.merge import ConflictValues
 from people_sync.domain.values import value_to_json
+from people_sync.storage.links import agreed_at
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
@@ -48,6 +49,7 @@ def open_conflict(
             base=value_to_json(value.base),
             ours=value_to_json(value.ours),
             theirs=value_to_json(value.theirs),
+            agreed_at=agreed_at(link, name) if value.base_known else None,
         ).model_dump(mode="json")
         for name, value in values.items()
     ]
@@ -64,14 +66,22 @@ def open_conflict(
             fields=fields,
             state="open",
             version=1,
+            values_version=1,
         )
         session.add(conflict)
         return [conflict]
-    if (conflict.fields, conflict.pco_id) == (fields, link.pco_id):
+    moved = list(map(_values, conflict.fields)) != list(map(_values, fields))
+    if not moved and conflict.pco_id == link.pco_id:
         return []
     conflict.fields, conflict.pco_id = fields, link.pco_id
+    conflict.values_version += moved
     _count(conflict, now)
     return [conflict]
+
+
+def _values(field: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a field is decided about: not when it was agreed on or changed."""
+    return tuple(field[name] for name in ("field", "base", "ours", "theirs"))
 
 
 def close(conflict: Conflict, state: Literal["converged", "withdrawn"], now: datetime) -> Conflict:
@@ -124,6 +134,7 @@ async def facts(session: AsyncSession, conflicts: Sequence[Conflict], now: datet
                 family_ids=tuple(conflict.family_ids),
             ),
             fields=tuple(ConflictField.model_validate(field) for field in conflict.fields),
+            values_version=conflict.values_version,
             occurred_at=now,
         )
         for conflict in conflicts

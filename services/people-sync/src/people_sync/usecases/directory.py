@@ -134,6 +134,9 @@ async def members(session: AsyncSession, organization_id: str, query: MemberQuer
         conditions.append(Member.email_key.like(paging.contains(email_key(query.q) or "")))
     if query.child is not None:
         conditions.append(Member.child == query.child)
+    if query.family_id is not None:
+        of_family = FamilyMember.family_id == parse_id(query.family_id, "family")
+        conditions.append(Member.id.in_(select(FamilyMember.member_id).where(of_family)))
     if query.state:
         conditions.append(await _in_state(session, organization_id, query.state))
     rows, total = await by_name.page_of(session, Member, conditions, query, filtered=len(conditions) > 2)

@@ -52,15 +52,13 @@ async def create(session: AsyncSession, organization_id: str, body: FamilyInput,
 async def change(
     session: AsyncSession, organization_id: str, family_id: str, body: FamilyPatch, actor: Actor, now: datetime
 ) -> people.Family:
-    """Change the fields that were sent; `member_ids` is the whole list. Conflict (409) if the family moved on."""
+    """Change the fields that were sent. Conflict (409) if the family moved on, Invalid (422) for what cannot be."""
     sent = body.model_fields_set
-    wanted = body.member_ids or () if "member_ids" in sent else ()
+    wanted = [*(body.member_ids or ()), *body.add_member_ids]
     family, people = await _locked(session, organization_id, family_id, wanted)
     check_version(body.version, family.version, "family")
     before = await _present(session, family.id)
-    after = before
-    if "member_ids" in sent:
-        after = frozenset(member.id for member in await _members(session, organization_id, wanted))
+    after = await _members_after(session, organization_id, body, before)
     moved = [people[member] for member in sorted(before ^ after)]
     values: dict[str, Any] = {}
     if "name" in sent:
@@ -80,6 +78,24 @@ async def change(
         await history.note(session, organization_id, actor, notes, now)
         await publish(session, organization_id, now, moved, [family])
     return (await render_families(session, [family]))[0]
+
+
+async def _members_after(
+    session: AsyncSession, organization_id: str, body: FamilyPatch, before: frozenset[UUID]
+) -> frozenset[UUID]:
+    """Who belongs to the family afterwards, locked as far as they were named."""
+    if "member_ids" in body.model_fields_set:
+        if body.add_member_ids or body.remove_member_ids:
+            raise _invalid("member_ids", "is the whole list: leave it out to add or remove members")
+        return frozenset(member.id for member in await _members(session, organization_id, body.member_ids or ()))
+    both = set(body.add_member_ids) & set(body.remove_member_ids)
+    if both:
+        position = next(at for at, one in enumerate(body.remove_member_ids) if one in both)
+        raise _invalid(f"remove_member_ids.{position}", "is in add_member_ids too: name each member in one of them")
+    add = await _members(session, organization_id, body.add_member_ids, "add_member_ids")
+    # Who is gone from the directory is in no family that is shown: nothing to do.
+    leaving = {id_ for text in body.remove_member_ids if (id_ := _id_of(text))}
+    return (before | {member.id for member in add}) - leaving
 
 
 async def remove(session: AsyncSession, organization_id: str, family_id: str, actor: Actor, now: datetime) -> None:
@@ -219,7 +235,9 @@ async def _present(session: AsyncSession, family_id: UUID) -> frozenset[UUID]:
     )
 
 
-async def _members(session: AsyncSession, organization_id: str, ids: Sequence[str]) -> list[Member]:
+async def _members(
+    session: AsyncSession, organization_id: str, ids: Sequence[str], field: str = "member_ids"
+) -> list[Member]:
     """The members named, locked, each once. Invalid (422) with the position of every id that is nobody's."""
     known = {text: id_ for text in ids if (id_ := _id_of(text)) is not None}
     rows = await session.scalars(
@@ -230,7 +248,7 @@ async def _members(session: AsyncSession, organization_id: str, ids: Sequence[st
     )
     found = {member.id: member for member in rows}
     errors = [
-        {"field": f"member_ids.{position}", "message": "is no member of this directory"}
+        {"field": f"{field}.{position}", "message": "is no member of this directory"}
         for position, text in enumerate(ids)
         if known.get(text) not in found
     ]

@@ -5,19 +5,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Text, any_, delete, func, literal, select
+from sqlalchemy import ColumnElement, Select, Text, any_, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page
-from contracts.http.people import AnswerHeld, HeldCandidate, HeldMatch, HeldQuery
+from contracts.http.people import Answer, AnswerHeld, HeldCandidate, HeldMatch, HeldPerson, HeldQuery
 from contracts.identity import UserIdentity
 from contracts.values import MEMBER
+from people_sync.domain.held import BUSY, MEMBER_GONE, TAKEN, suffix_in
 from people_sync.domain.values import from_json, to_contract
 from people_sync.storage import paging
+from people_sync.storage.held import WAITING, fitting
 from people_sync.storage.links import tie
 from people_sync.storage.records import render_members
 from people_sync.storage.sync_tables import HeldMatch as Row
+from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Connection, Member
 from people_sync.usecases import refreshes
 from people_sync.usecases.directory import check_version, parse_id
@@ -28,8 +31,7 @@ from servicekit.errors import Conflict, Invalid, NotFound
 
 async def held_matches(session: AsyncSession, organization_id: str, query: HeldQuery) -> Page[HeldMatch]:
     """A page of held matches, oldest first; without a filter those that still wait."""
-    states = [query.state] if query.state else ["open", "later"]
-    statement = _of(organization_id).where(Row.state.in_(states))
+    statement = of_connected(organization_id).where(*fitting(query), _in_state(query.state))
     total = None
     if query.after:
         created, last = paging.decode(query.after, paging.instant, UUID)
@@ -39,7 +41,7 @@ async def held_matches(session: AsyncSession, organization_id: str, query: HeldQ
     rows = (await session.scalars(statement.order_by(Row.created_at, Row.id).limit(query.limit + 1))).all()
     shown = rows[: query.limit]
     return Page[HeldMatch](
-        items=tuple(await _render(session, list(shown))),
+        items=tuple(await render(session, list(shown))),
         next=paging.encode(shown[-1].created_at.isoformat(), str(shown[-1].id)) if len(rows) > query.limit else None,
         total=total,
     )
@@ -53,7 +55,7 @@ async def answer(
         # Members before held matches, as a sync locks them. Who is a candidate is checked behind.
         await _member(session, organization_id, body.member_id)
     held = await session.scalar(
-        _of(organization_id).where(Row.id == parse_id(held_id, "held match")).with_for_update(of=Row)
+        of_connected(organization_id).where(Row.id == parse_id(held_id, "held match")).with_for_update(of=Row)
     )
     if held is None:
         raise NotFound("There is no such held match.")
@@ -61,48 +63,66 @@ async def answer(
     if held.state in {"same", "different"}:
         raise Conflict("This match was answered already. Read the list again.", slug="answered")
     if body.answer == "same":
-        await _same(session, organization_id, held, body, now)
-    elif body.answer == "different":
-        held.different_from = sorted({*held.different_from, *held.candidate_ids})
-    held.state = body.answer
-    held.version += 1
-    held.answered_by, held.answered_at = user.user_id, now
+        member = await _chosen(session, organization_id, held, body)
+        await tie_to(session, held, member)
+    answered(held, body.answer, user.user_id, now)
     await session.flush()
     if body.answer == "same":
-        member_id = parse_id(body.member_id or "", "member")
-        await refreshes.soon(session, organization_id, now, record_id=member_id, reason="answered")
-    elif body.answer == "different":
-        await refreshes.soon(session, organization_id, now, pco_id=held.pco_id, reason="answered")
-    return (await _render(session, [held]))[0]
+        await touch_members(session, [member], now)
+        await publish(session, organization_id, now, [member], [])
+    await act_on(session, held, body.answer, body.member_id, now, urgent=True)
+    return (await render(session, [held]))[0]
 
 
-async def _same(session: AsyncSession, organization_id: str, held: Row, body: AnswerHeld, now: datetime) -> None:
-    """Link the two. Nothing was ever agreed between them, so the next sync asks the organization's choice."""
+async def _chosen(session: AsyncSession, organization_id: str, held: Row, body: AnswerHeld) -> Member:
     if body.member_id not in held.candidate_ids:
         raise Invalid(
             "Say which member it is.", errors=[{"field": "member_id", "message": "must be one of the candidates"}]
         )
     member = await _member(session, organization_id, body.member_id)
     if member is None or member.deleted_at is not None:
-        raise Conflict("This member was deleted meanwhile. Nothing was linked. Choose again.", slug="member-gone")
+        raise Conflict(f"{MEMBER_GONE} Choose again.", slug="member-gone")
     if await is_being_written(session, organization_id, member.id):
-        raise Conflict(
-            "This member is being synced at the moment, and may just be added in Planning Center. Nothing was linked. "
-            "Answer again in a few seconds.",
-            slug="busy",
-        )
-    owner = {"organization_id": organization_id, "pco_organization_id": held.pco_organization_id}
+        raise Conflict(BUSY, slug="busy")
+    return member
+
+
+async def tie_to(session: AsyncSession, held: Row, member: Member) -> None:
+    """Link the two, both locked. Nothing was ever agreed between them, so the next sync asks the organization's choice.
+
+    Conflict (409) if one of them was linked to somebody else meanwhile.
+    """
+    owner = {"organization_id": held.organization_id, "pco_organization_id": held.pco_organization_id}
     link = await tie(session, owner, MEMBER, member.id, held.pco_id)
     if link is None:
-        raise Conflict(
-            "This member, or this person in Planning Center, was linked to somebody else meanwhile. "
-            "Nothing was linked. Read the list again.",
-            slug="already-linked",
-        )
+        raise Conflict(f"{TAKEN} Read the list again.", slug="already-linked")
     link.compared_version = member.version
-    await session.flush()
-    await touch_members(session, [member], now)
-    await publish(session, organization_id, now, [member], [])
+
+
+def answered(held: Row, answer: Answer, user_id: str | None, now: datetime) -> None:
+    """Note an answer in a locked row."""
+    if answer == "different":
+        held.different_from = sorted({*held.different_from, *held.candidate_ids})
+    held.state = answer
+    held.version += 1
+    held.answered_by, held.answered_at = user_id, now
+
+
+async def act_on(
+    session: AsyncSession, held: Row, answer: Answer, member_id: str | None, now: datetime, *, urgent: bool
+) -> None:
+    """Have the person looked at by themselves, as far as the answer changes anything."""
+    if answer == "later":
+        return
+    await refreshes.soon(
+        session,
+        held.organization_id,
+        now,
+        record_id=parse_id(member_id or "", "member") if answer == "same" else None,
+        pco_id=held.pco_id if answer == "different" else None,
+        reason="answered",
+        urgent=urgent,
+    )
 
 
 async def _member(session: AsyncSession, organization_id: str, member_id: str) -> Member | None:
@@ -127,7 +147,7 @@ async def no_longer_held(session: AsyncSession, owner: Mapping[str, str], pco_id
     )
 
 
-def _of(organization_id: str) -> Select[Row]:
+def of_connected(organization_id: str) -> Select[Row]:
     """Those of the Planning Center organization that is connected."""
     return (
         select(Row)
@@ -140,23 +160,53 @@ def _of(organization_id: str) -> Select[Row]:
     )
 
 
-async def _render(session: AsyncSession, rows: list[Row]) -> list[HeldMatch]:
+def _in_state(state: str | None) -> ColumnElement[bool]:
+    return Row.state.in_([state] if state else WAITING)
+
+
+async def render(session: AsyncSession, rows: list[Row]) -> list[HeldMatch]:
+    """As the API shows them, in the order given; rows of one organization."""
     ids = {UUID(one["member_id"]) for row in rows for one in row.candidates}
     members = (await session.scalars(select(Member).where(Member.id.in_(ids), Member.deleted_at.is_(None)))).all()
     rendered = {member.id: member for member in await render_members(session, members)}
-    return [_held(row, rendered) for row in rows]
+    snapshots = await _as_read(session, rows)
+    return [_held(row, rendered, snapshots.get(row.pco_id)) for row in rows]
 
 
-def _held(row: Row, members: dict[str, Any]) -> HeldMatch:
+async def _as_read(session: AsyncSession, rows: list[Row]) -> dict[str, dict[str, Any]]:
+    if not rows:
+        return {}
+    found = await session.execute(
+        select(Remote.pco_id, Remote.snapshot)
+        .filter_by(
+            organization_id=rows[0].organization_id, pco_organization_id=rows[0].pco_organization_id, kind=MEMBER
+        )
+        .where(Remote.pco_id.in_([row.pco_id for row in rows]), Remote.snapshot.is_not(None))
+    )
+    return {pco_id: snapshot for pco_id, snapshot in found.tuples() if snapshot is not None}
+
+
+def _held(row: Row, members: dict[str, Any], snapshot: dict[str, Any] | None) -> HeldMatch:
+    there = snapshot or {}
     return HeldMatch(
         id=str(row.id),
         pco_id=row.pco_id,
-        theirs=to_contract(from_json(row.theirs)),
+        theirs=HeldPerson(
+            **dict(to_contract(from_json(row.theirs))),
+            middle_name=there.get("middle_name"),
+            suffix=there.get("suffix"),
+            active=there.get("active"),
+        ),
         candidates=tuple(
-            HeldCandidate(member=members[one["member_id"]], reasons=tuple(one["reasons"]))
+            HeldCandidate(
+                member=members[one["member_id"]],
+                reasons=tuple(one["reasons"]),
+                suffix=suffix_in(members[one["member_id"]].last_name),
+            )
             for one in row.candidates
             if one["member_id"] in members
         ),
+        more=row.more,
         reasons=tuple(row.reasons),
         state=row.state,
         version=row.version,

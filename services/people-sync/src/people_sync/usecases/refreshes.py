@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_DONE
-from people_sync.storage.sync_tables import Refresh
+from people_sync.storage.sync_tables import Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
@@ -22,6 +22,10 @@ from servicekit.tables import JOB
 
 KIND: Final = "people.refresh"
 """Of the job that works the organization's refreshes off."""
+INCOMPLETE: Final = "incomplete"
+UNANSWERED: Final = "unanswered"
+MOST_OF_A_RUN: Final = 500
+"""Records of either sort that one run leaves to refreshes; further ones wait for the next run."""
 KEPT: Final = timedelta(days=1)
 """How long its end can be read."""
 
@@ -63,8 +67,12 @@ async def soon(
     record_id: UUID | None = None,
     pco_id: str | None = None,
     reason: str,
+    urgent: bool = True,
 ) -> None:
-    """Carry out at once what an administrator decided about one person; while not connected the next sync does."""
+    """Carry out at once what an administrator decided about one person; while not connected the next sync does.
+
+    `urgent`: somebody waits at a screen for this one.
+    """
     connection = await session.get(Connection, organization_id)
     if connection is not None and connection.state == "connected" and connection.mirrored:
         owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
@@ -75,7 +83,7 @@ async def soon(
             record_id=record_id,
             pco_id=pco_id,
             reason=reason,
-            urgent=True,
+            urgent=urgent,
             not_before=now,
             now=now,
         )
@@ -96,6 +104,31 @@ async def request(
     """Queue a record, by our id or by Planning Center's; ten requests for the same are one row, the earliest counts."""
     # A new job before the row: who asks for several in one transaction would wait for the second with the job in hand.
     await wake(session, owner["organization_id"])
+    return await _queue(
+        session,
+        owner,
+        kind,
+        record_id=record_id,
+        pco_id=pco_id,
+        reason=reason,
+        urgent=urgent,
+        not_before=not_before,
+        now=now,
+    )
+
+
+async def _queue(
+    session: AsyncSession,
+    owner: Mapping[str, str],
+    kind: str,
+    *,
+    record_id: UUID | None,
+    pco_id: str | None,
+    reason: str,
+    urgent: bool,
+    not_before: datetime,
+    now: datetime,
+) -> Refresh:
     if record_id is None:
         record_id = await session.scalar(select(Link.record_id).filter_by(**owner, kind=kind, pco_id=pco_id))
     by_record = record_id is not None
@@ -127,6 +160,71 @@ async def request(
         execution_options={"populate_existing": True},
     )
     return rows.one()
+
+
+async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: datetime, horizon: timedelta) -> None:
+    """Queue what a run had to leave: reads that stayed incomplete, and requests whose answer was lost.
+
+    Each for the instant from which something can be decided about it, so that nobody waits for the next run.
+    """
+    unread = await session.execute(
+        select(Remote.kind, Remote.pco_id, Remote.read_at, Link.record_id)
+        .outerjoin(
+            Link,
+            (Link.organization_id == Remote.organization_id)
+            & (Link.pco_organization_id == Remote.pco_organization_id)
+            & (Link.kind == Remote.kind)
+            & (Link.pco_id == Remote.pco_id),
+        )
+        .where(
+            Remote.organization_id == owner["organization_id"],
+            Remote.pco_organization_id == owner["pco_organization_id"],
+            Remote.again,
+            # A value that cannot exist stays until somebody corrects it there.
+            or_(Remote.unread.is_(None), Remote.unread["why"].astext != "unreadable"),
+            # A household by itself says nothing: it comes with its people.
+            or_(Remote.kind == MEMBER, Link.record_id.is_not(None)),
+        )
+        .order_by(Remote.kind, Remote.pco_id)
+        .limit(MOST_OF_A_RUN)
+    )
+    incomplete = unread.tuples().all()
+    lost = await session.execute(
+        select(Creation.kind, Creation.of_record, Creation.record_id, Creation.look_after)
+        .filter_by(**owner, state="sent")
+        # Older ones were looked at already: nothing there is theirs.
+        .where(Creation.look_after > now - KEPT)
+        .order_by(Creation.id)
+        .limit(MOST_OF_A_RUN)
+    )
+    unanswered = lost.tuples().all()
+    if incomplete or unanswered:
+        # A new job before the rows, as in `request`.
+        await wake(session, owner["organization_id"])
+    for kind, pco_id, read_at, record_id in incomplete:
+        await _queue(
+            session,
+            owner,
+            kind,
+            record_id=record_id,
+            pco_id=pco_id,
+            reason=INCOMPLETE,
+            urgent=False,
+            not_before=max(now, read_at + horizon),
+            now=now,
+        )
+    for kind, of_record, record_id, look_after in unanswered:
+        await _queue(
+            session,
+            owner,
+            FAMILY if kind in {FAMILY, "membership"} else MEMBER,
+            record_id=of_record or record_id,
+            pco_id=None,
+            reason=UNANSWERED,
+            urgent=False,
+            not_before=max(now, look_after or now),
+            now=now,
+        )
 
 
 async def wake(session: AsyncSession, organization_id: str) -> None:
@@ -208,6 +306,7 @@ def render(row: Refresh) -> RecordSync:
         id=str(row.id),
         record_kind="family" if row.kind == FAMILY else "member",
         record_id=str(row.record_id),
+        reasons=tuple(sorted(row.reasons)),
         state="done" if row.state == "done" else "queued",
         outcome=row.outcome,
         sentence=row.sentence or (LOOKS_AGAIN if waits else ASKING),

@@ -1,7 +1,7 @@
 """What comes round by itself."""
 
 from people_sync.resources import Resources
-from people_sync.usecases import refreshes, runs
+from people_sync.usecases import held_bulk, refreshes, runs
 from servicekit.runtime import Runtime
 
 
@@ -21,6 +21,12 @@ async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
     """Let go of syncs of one record whose end need not be read any more."""
     async with runtime.sessions.begin() as session:
         await refreshes.forget_old(session, resources.clock.now())
+
+
+async def forget_answers(runtime: Runtime, resources: Resources) -> None:
+    """Let go of answers to many held matches that were shown or given long ago."""
+    async with runtime.sessions.begin() as session:
+        await held_bulk.forget_old(session, resources.clock.now())
 
 
 async def start_refreshes(runtime: Runtime, _: Resources) -> None:

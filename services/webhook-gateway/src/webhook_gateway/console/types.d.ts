@@ -127,6 +127,7 @@ export interface RecordSync {
   id: string;
   record_kind: "member" | "family";
   record_id: string;
+  reasons: string[];
   state: "queued" | "done";
   outcome: string | null;
   sentence: string;
@@ -229,20 +230,57 @@ export interface HistoryEntry {
   can_undo: boolean;
 }
 
+export interface HeldPerson extends MemberValues {
+  middle_name: string | null;
+  suffix: string | null;
+  active: boolean | null;
+}
+
 export interface HeldCandidate {
   member: Member;
   reasons: string[];
+  suffix: string | null;
 }
 
 export interface HeldMatch {
   id: string;
   pco_id: string;
-  theirs: MemberValues;
+  theirs: HeldPerson;
   candidates: HeldCandidate[];
+  more: number;
   reasons: string[];
   state: "open" | "later" | "same" | "different";
   version: number;
   created_at: string;
+}
+
+export interface HeldSample {
+  match: HeldMatch;
+  sentence: string;
+}
+
+export interface HeldBulk {
+  id: string;
+  answer: "same" | "different" | "later";
+  digest: string;
+  count: number;
+  left_out: number;
+  may_be_mailed: number;
+  state: "shown" | "working" | "done";
+  done: number;
+  skipped: number;
+  created_at: string;
+  finished_at: string | null;
+}
+
+export interface HeldBulkPreview extends HeldBulk {
+  samples: HeldSample[];
+}
+
+export interface HeldSkipped {
+  held_id: string;
+  name: string;
+  sentence: string;
 }
 
 export interface PeopleSettings {
@@ -261,6 +299,7 @@ export interface ConflictField {
   theirs: unknown;
   ours_changed_at: string | null;
   theirs_changed_at: string | null;
+  agreed_at: string | null;
 }
 
 export interface ConflictRecord {
@@ -277,6 +316,7 @@ export interface Conflict {
   fields: ConflictField[];
   state: "open" | "resolved" | "agreed_elsewhere" | "withdrawn";
   version: number;
+  values_version: number;
   opened_at: string;
   updated_at: string;
 }

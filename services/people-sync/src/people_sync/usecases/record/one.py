@@ -39,7 +39,7 @@ from people_sync.usecases.record.gone import end_link
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
-from people_sync.usecases.record.reading import read, store
+from people_sync.usecases.record.reading import Read, read, store
 from people_sync.usecases.record.refusals import PartRefused
 from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
@@ -83,11 +83,13 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
             problems.append(f"{name}: {error}")
         except NotFound:
             problems.append(f"{name}: {OUTCOMES[LATER]}")
-    if link is not None and link.state != "gone":
-        await _strangers_of(writer, link.pco_id)
     async with claimed(writer, FAMILY, family_id):
         problems += await settle_strays(writer, family_id)
-        outcome = await _sync(writer, FAMILY, family_id)
+        found = None
+        if link is not None and link.state != "gone":
+            found = await read(writer, FAMILY, link.pco_id)
+            await _strangers_of(writer, found)
+        outcome = await _sync(writer, FAMILY, family_id, found)
     if again:
         raise NotYet(max(again))
     return outcome, problems
@@ -99,12 +101,14 @@ async def sync_stranger(writer: Writer, pco_id: str) -> str:
     return UNCHANGED if plan is None else plan.outcome
 
 
-async def _sync(writer: Writer, kind: str, record_id: UUID) -> str:
+async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> str:
+    """`found`: what was just read of its counterpart, if it was."""
     async with writer.job.sessions() as session:
         link = await _link(session, writer, kind, record_id)
     outcome = UNCHANGED
     if link is not None and link.state != "gone":
-        plan = await _take_over(writer, kind, link.pco_id, link)
+        found = found if found is not None and found.pco_id == link.pco_id else None
+        plan = await _take_over(writer, kind, link.pco_id, link, found)
         outcome = UNCHANGED if plan is None else plan.outcome
         if outcome == GONE:
             return outcome
@@ -114,15 +118,17 @@ async def _sync(writer: Writer, kind: str, record_id: UUID) -> str:
     return together(outcome, await write(writer, record_id))
 
 
-async def _take_over(writer: Writer, kind: str, pco_id: str, link: Link | None = None) -> Planned | None:
-    """Read a record there and take over here what it brings. None if there was nothing to decide."""
-    found = await read(writer, kind, pco_id)
+async def _take_over(
+    writer: Writer, kind: str, pco_id: str, link: Link | None = None, found: Read | None = None
+) -> Planned | None:
+    """Read a record there, unless it just was, and take over here what it brings. None if nothing was to decide."""
+    found = found or await read(writer, kind, pco_id)
     if found.document is None:
         if link is None:
             return None
         return await _not_there(writer, kind, link)
     if kind == FAMILY and link is not None:
-        await _read_who_left(writer, link, pco_id)
+        await _read_who_left(writer, link, found)
     async with writer.transaction() as session:
         if not await store(session, writer, found):
             raise NotYet(found.read_at + writer.resources.horizon)
@@ -199,9 +205,9 @@ async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:
     return plan
 
 
-async def _read_who_left(writer: Writer, link: Link, pco_id: str) -> None:
+async def _read_who_left(writer: Writer, link: Link, household: Read) -> None:
     """People of the family whom the household no longer names: nobody leaves it here who may be gone."""
-    named = set(await _people_of(writer, pco_id))
+    named = set(_people_of(writer, household))
     async with writer.job.sessions() as session:
         agreed = await pco_ids_of(session, writer.owner, link.agreed.get("members", ()))
     for person_id in sorted(set(agreed.values()) - named):
@@ -211,9 +217,9 @@ async def _read_who_left(writer: Writer, link: Link, pco_id: str) -> None:
                 await remote.met(session, writer.cause.id, MEMBER, [person_id])
 
 
-async def _strangers_of(writer: Writer, pco_id: str) -> None:
+async def _strangers_of(writer: Writer, household: Read) -> None:
     """People of a household who are nobody here yet."""
-    people = await _people_of(writer, pco_id)
+    people = _people_of(writer, household)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, people)
     for person_id in people:
@@ -221,9 +227,8 @@ async def _strangers_of(writer: Writer, pco_id: str) -> None:
             await sync_stranger(writer, person_id)
 
 
-async def _people_of(writer: Writer, pco_id: str) -> list[str]:
-    """People of a household, by Planning Center's ids; nobody of one that is gone."""
-    found = await read(writer, FAMILY, pco_id)
+def _people_of(writer: Writer, found: Read) -> list[str]:
+    """People of a household, by Planning Center's ids; nobody of one that is gone. NotYet if it does not say them."""
     if found.document is None:
         return []
     household = household_of(found.document.data)

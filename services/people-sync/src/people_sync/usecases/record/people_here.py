@@ -315,6 +315,7 @@ async def _hold(
         "theirs": to_json(person.values),
         "candidates": [{"member_id": one.member_id, "reasons": list(one.reasons)} for one in outcome.candidates],
         "candidate_ids": [one.member_id for one in outcome.candidates],
+        "more": outcome.more,
         "reasons": [*outcome.reasons, *([and_more(outcome.more)] if outcome.more else [])],
     }
     row = await session.scalar(select(HeldMatch).filter_by(**writer.owner, pco_id=person.pco_id).with_for_update())

@@ -9,7 +9,7 @@ from contracts.events.people_sync_run_v1 import SyncRunProgressed
 from contracts.sync_runs import RunQuestion
 from contracts.values import MEMBER
 from people_sync.domain.merge import merge
-from people_sync.domain.planning_center import person_from_snapshot
+from people_sync.domain.planning_center import MAILED_ABOUT, person_from_snapshot
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_HERE,
@@ -24,7 +24,7 @@ from people_sync.domain.sentences import (
     WAITING_FOR_THRESHOLD,
 )
 from people_sync.domain.thresholds import exceeds
-from people_sync.domain.values import value_to_json
+from people_sync.domain.values import from_json, partial_from_json, to_json, value_to_json
 from people_sync.storage import runs
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Change, Remote, Shown
@@ -115,9 +115,15 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
             )
     if not people:
         return None
+    mailed = await _may_be_mailed(session, context, open_choice=True)
     return RunQuestion(
         kind="first_match",
-        counts={"matched": matched, "people_with_differences": people, "differing_values": fields},
+        counts={
+            "matched": matched,
+            "people_with_differences": people,
+            "differing_values": fields,
+            "may_be_mailed": mailed,
+        },
         examples=tuple(examples),
         answers=("planning_center", "ask", "ours"),
     )
@@ -136,6 +142,7 @@ async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion 
     if not exceeds(sum(counts.values()), linked or 0, percent, minimum):
         return None
     counts |= {outcome: await _count(session, context, outcome) for outcome in (CREATED_HERE, CREATED_THERE)}
+    counts["may_be_mailed"] = await _may_be_mailed(session, context)
     rows = await session.scalars(
         select(Change)
         .where(Change.run_id == context.run_id, Change.outcome.in_(_CHANGES))
@@ -148,6 +155,43 @@ async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion 
         examples=tuple({"name": row.name, "field": row.outcome, "here": None, "planning_center": None} for row in rows),
         answers=("continue", "stop"),
     )
+
+
+async def _may_be_mailed(session: AsyncSession, context: RunContext, *, open_choice: bool = False) -> int:
+    """How many people who sign in at Planning Center would get another email or phone there.
+
+    `open_choice`: it is not chosen yet which values count at a first match, so each of them may be ours.
+    """
+    rows = await session.stream(
+        select(Member, Remote.snapshot, Link.agreed)
+        .join(Change, Change.record_id == Member.id)
+        .join(Remote, (Remote.kind == MEMBER) & (Remote.pco_id == Change.pco_id))
+        .outerjoin(
+            Link,
+            (Link.record_id == Member.id)
+            & (Link.organization_id == context.organization_id)
+            & (Link.pco_organization_id == context.pco_organization_id)
+            & (Link.kind == MEMBER),
+        )
+        .where(
+            Change.run_id == context.run_id,
+            Change.kind == MEMBER,
+            Change.outcome.in_([LINKED, UPDATED_THERE, UPDATED_BOTH]),
+            Remote.organization_id == context.organization_id,
+            Remote.pco_organization_id == context.pco_organization_id,
+            Remote.login.is_(True),
+        )
+        .execution_options(yield_per=200)
+    )
+    found = 0
+    async for member, snapshot, agreed in rows:
+        ours, base = values_of(member), partial_from_json(agreed or {})
+        # Without a snapshot both sides agreed when it was last read.
+        theirs = person_from_snapshot(snapshot).values if snapshot else from_json(to_json(ours) | (agreed or {}))
+        result = merge(base, ours, theirs, context.policy)
+        written = {*result.to_theirs, *(result.first_match if open_choice else ())}
+        found += not written.isdisjoint(MAILED_ABOUT)
+    return found
 
 
 async def _grew(session: AsyncSession, context: RunContext) -> bool:

@@ -52,6 +52,8 @@ class Checkpoint:
     """For Planning Center, in a row."""
     cursor: str | None = None
     """The newest change there when the run began, in ISO 8601: the next incremental run reads on from it."""
+    put_off: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Changes that a push has to come back to, by id: from when on, in ISO 8601, and how often it has waited."""
     pulled: Pulled = field(default_factory=Pulled)
     compared: Compared = field(default_factory=Compared)
 
@@ -63,6 +65,7 @@ class Checkpoint:
             "phase": self.phase,
             "waits": self.waits,
             "cursor": self.cursor,
+            "put_off": dict(self.put_off),
             "pulled": pulled,
             "compared": compared,
         }
@@ -73,6 +76,7 @@ class Checkpoint:
         data = data or {}
         found = cls(phase=data.get("phase"), waits=int(data.get("waits", 0)), cursor=data.get("cursor"))
         if data.get("version") == VERSION:
+            found.put_off = {change: (until, times) for change, (until, times) in data["put_off"].items()}
             pulled = data["pulled"]
             missing = pulled["missing"] and (pulled["missing"][0], pulled["missing"][1])
             found.pulled, found.compared = Pulled(**pulled | {"missing": missing}), Compared(**data["compared"])

@@ -22,7 +22,7 @@ from pco_client.errors import NotFound
 from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, WalkedPage, walk_all, walk_newest_first, walk_since
-from people_sync.domain.planning_center import RemoteHousehold, Unread
+from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread
 from people_sync.domain.sentences import WAITING_FOR_MERGERS
 from people_sync.planning_center import (
     FIELDS,
@@ -319,11 +319,13 @@ async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: 
         known = await remote.compared(session, context.owner, ids[MEMBER], ids[FAMILY])
         changed: list[dict[str, Any]] = []
         same: dict[tuple[str, str], bytes | None] = {}
+        read: list[RemotePerson | RemoteHousehold | Unread] = []
         for key, (row, included) in came.items():
             fingerprint, before = fingerprint_of(row, included), known.get(key)
             if before and fingerprint and before.fingerprint == fingerprint:
                 continue
             one = person_of(row, included) if key[0] == MEMBER else household_of(row)
+            read.append(one)
             if before and not isinstance(one, Unread) and before.remote_hash == one.hash:
                 same[key] = fingerprint
             elif isinstance(one, RemoteHousehold) or (isinstance(one, Unread) and key[0] == FAMILY):
@@ -332,6 +334,7 @@ async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: 
                 changed.append(remote.person_row(context.owner, one, fingerprint))
         await remote.put(session, context.owner, changed, read_at, context.run_id)
         await remote.note_fingerprints(session, context.owner, same)
+        await remote.note_logins(session, context.owner, read)
         for kind in (MEMBER, FAMILY):
             await remote.met(session, context.run_id, kind, ids[kind])
 

@@ -33,6 +33,7 @@ from people_sync.domain.sentences import (
     together,
 )
 from people_sync.storage.sync_tables import Change, Run
+from people_sync.usecases import refreshes
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
@@ -64,10 +65,7 @@ class _Wait:
 
 
 Waits = dict[int, _Wait]
-"""By change."""
-
-_PUT_OFF: Final = "put_off"
-"""In the checkpoint, the waits: who continues a run that gave way, or died, has waited as often as it had."""
+"""By change. Kept in the checkpoint: who continues a run that gave way, or died, has waited as often as it had."""
 
 
 async def push(context: RunContext) -> None:
@@ -94,7 +92,7 @@ async def _family(context: RunContext, change: Change) -> tuple[str, list[str]]:
 
 async def _all_of(context: RunContext, kind: str, one: Push) -> None:
     """Until nothing is planned any more. What cannot be decided before an instant comes again after it."""
-    kept: dict[str, tuple[str, int]] = context.data.get(_PUT_OFF, {})
+    kept = context.checkpoint.put_off
     waits = {int(change): _Wait(datetime.fromisoformat(until), times) for change, (until, times) in kept.items()}
     while True:
         await _round(context, kind, one, waits)
@@ -155,17 +153,18 @@ async def _again(context: RunContext, change: Change, until: datetime | None, wa
         return
     if before is not None and before.times == _MOST_WAITS:
         await _note(context, change, LATER, sentence=OUTCOMES[LATER])
+        await _look_after_the_run(context, change, until)
     else:
         waits[change.id] = _Wait(until, before.times + 1 if before else 1)
 
 
 async def _keep(context: RunContext, waits: Waits) -> None:
     """Put the waits into the checkpoint, where they are others than there."""
-    kept = {str(change): [wait.until.isoformat(), wait.times] for change, wait in waits.items()}
-    if kept != context.data.get(_PUT_OFF, {}):
+    kept = {str(change): (wait.until.isoformat(), wait.times) for change, wait in waits.items()}
+    if kept != context.checkpoint.put_off:
         async with context.transaction() as session:
-            context.data[_PUT_OFF] = kept
-            await context.job.checkpoint(session, context.data)
+            context.checkpoint.put_off = kept
+            await context.job.checkpoint(session, context.checkpoint.to_json())
 
 
 async def _together(context: RunContext, changes: Sequence[Change], one: Push) -> list[tuple[Change, datetime | None]]:
@@ -214,6 +213,7 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
     except NotFound:
         # Gone, or made so lately that it does not show yet: a complete pull decides.
         await _note(context, change, LATER, sentence=OUTCOMES[LATER])
+        await _look_after_the_run(context, change, context.now() + context.resources.horizon)
     except Unavailable as error:
         if not error.outcome_unknown:
             raise
@@ -224,6 +224,21 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
         outcome = together(change.outcome, now)
         await _note(context, change, outcome, sentence=" ".join([OUTCOMES[outcome], *said]) if said else None)
     return None
+
+
+async def _look_after_the_run(context: RunContext, change: Change, until: datetime) -> None:
+    """Have a record that was left looked at by itself, as soon as something can be decided about it."""
+    async with context.transaction() as session:
+        await refreshes.request(
+            session,
+            context.owner,
+            change.kind,
+            record_id=change.record_id,
+            reason=refreshes.UNANSWERED,
+            urgent=False,
+            not_before=until,
+            now=context.now(),
+        )
 
 
 async def _note(

@@ -29,6 +29,7 @@ from people_sync.resources import Resources
 from people_sync.storage import remote, runs
 from people_sync.storage.sync_tables import Change, Remote, Run, Sighting
 from people_sync.storage.tables import Connection, Settings
+from people_sync.usecases import refreshes
 from people_sync.usecases.history import RUN
 from people_sync.usecases.record.claims import take_over_abandoned
 from people_sync.usecases.record.writer import Cause, has_chosen, policy_of
@@ -250,6 +251,7 @@ async def _finish(context: RunContext) -> None:
         if context.kind == "full":
             connection.full_sync_at = now
         await runs.schedule(session, connection, now)
+        await refreshes.after_a_run(session, context.owner, now, context.resources.horizon)
         await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
 
 

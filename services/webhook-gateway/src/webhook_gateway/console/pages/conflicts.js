@@ -4,7 +4,7 @@ import { at, get } from "../api.js";
 import { h } from "../parts/dom.js";
 import { heading, action, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
-import { count, fieldName, shown } from "../parts/words.js";
+import { count, fieldName, longDay, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Conflict} Conflict */
 /** @typedef {import("../types.d.ts").ConflictField} ConflictField */
@@ -93,7 +93,7 @@ function row(field) {
     "tr",
     { key: field.field },
     h("th", { scope: "row" }, fieldName(field.field)),
-    h("td", { "data-label": "Last agreed" }, base || h("span", { class: "quiet" }, "empty")),
+    h("td", { "data-label": "Last agreed" }, base || h("span", { class: "quiet" }, "empty"), field.agreed_at ? h("div", { class: "quiet small" }, `Last agreed on ${longDay(field.agreed_at)}`) : null),
     h("td", { "data-label": "Here" }, changed(base, shown(field.ours)), at_(field.ours_changed_at)),
     h("td", { "data-label": "Planning Center" }, changed(base, shown(field.theirs)), at_(field.theirs_changed_at)),
   );

@@ -38,7 +38,15 @@ export async function show(context) {
 async function read({ id, signal, absent }) {
   /** @type {Family} */
   const family = await get(at`/people/families/${id}`, undefined, signal).catch(absent);
-  const members = await Promise.all(family.member_ids.map((member) => get(at`/people/members/${member}`, undefined, signal)));
+  /** @type {Member[]} */
+  const members = [];
+  let after = null;
+  do {
+    /** @type {import("../types.d.ts").Page<Member>} */
+    const page = await get("/people/members", { family_id: id, after, limit: 200 }, signal);
+    members.push(...page.items);
+    after = page.next;
+  } while (after);
   return { family, members };
 }
 
@@ -51,6 +59,14 @@ function view(context) {
     label: "Sync this family now",
     path: at`/people/families/${id}/sync`,
     done: () => record.reload(),
+  });
+  const waiting = part({
+    signal,
+    follows: ["/people/held-matches"],
+    load: () => get("/people/held-matches", { family_id: id, limit: 1 }, signal),
+    skeleton: () => null,
+    render: (/** @type {import("../types.d.ts").Page<unknown>} */ { total }) =>
+      total ? h("p", {}, h("a", { href: `/held?family_id=${encodeURIComponent(id)}` }, count(total, "held match", "held matches"), " of this family")) : null,
   });
   const record = part({
     signal,
@@ -71,6 +87,7 @@ function view(context) {
           { class: "card", "aria-label": "Members" },
           h("div", { class: "row spread" }, linkStatus(family), h("span", { class: "quiet small" }, "Changed ", when(family.updated_at))),
           conflict.element,
+          waiting.element,
           h("h2", {}, count(members.length, "member")),
           h(
             "ul",
@@ -182,9 +199,10 @@ function edit(context, known) {
     if (text.length < 2) return update(found);
     if (!search.validity.valid) return update(found, h("li", {}, search.validationMessage));
     try {
-      const page = await get("/people/members", { q: text, limit: 8 }, signal);
+      // Most of those found first may be in a large family already.
+      const page = await get("/people/members", { q: text, limit: Math.min(8 + chosen.size, 200) }, signal);
       if (search.value.trim() !== text) return;
-      matching = page.items.filter((/** @type {Member} */ member) => !chosen.has(member.id));
+      matching = page.items.filter((/** @type {Member} */ member) => !chosen.has(member.id)).slice(0, 8);
       if (matching.length === 0) update(found, h("li", { class: "quiet" }, "Nobody else matches."));
       else showFound();
     } catch (error) {
@@ -227,7 +245,7 @@ function edit(context, known) {
           let id = family?.id ?? "";
           if (!family) id = (await post("/people/families", values())).id;
           else if (Object.keys(changed).length > 0) {
-            await patch(at`/people/families/${id}`, { ...changed, version: family.version }).catch(otherwiseChanged(context, "family"));
+            await patch(at`/people/families/${id}`, { ...touched(changed), version: family.version }).catch(otherwiseChanged(context, "family"));
           }
           saved = true;
           announce("Saved.");
@@ -249,6 +267,14 @@ function edit(context, known) {
   });
   const untouched = values();
   const changes = () => differing(values(), untouched);
+  /** Who joins and who leaves, in place of everybody. @param {Partial<ReturnType<typeof values>>} changed */
+  function touched({ member_ids, ...rest }) {
+    if (!member_ids) return rest;
+    const before = new Set(untouched.member_ids);
+    const add = member_ids.filter((member) => !before.has(member));
+    const gone = untouched.member_ids.filter((member) => !chosen.has(member));
+    return { ...rest, ...(add.length && { add_member_ids: add }), ...(gone.length && { remove_member_ids: gone }) };
+  }
   context.keep(() => !saved && Object.keys(changes()).length > 0);
   showMembers();
   main.append(heading(family ? `Edit ${family.name}` : "Add a family", h("a", { href: "/families" }, "All families")), form);

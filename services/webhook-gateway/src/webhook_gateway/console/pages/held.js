@@ -1,6 +1,7 @@
 // Held matches: people in Planning Center who may or may not be somebody here.
 
 import { at, get, post } from "../api.js";
+import { answerAll } from "../parts/answers.js";
 import { announce, h } from "../parts/dom.js";
 import { chips } from "../parts/list.js";
 import { action, confirm, heading, status, when } from "../parts/look.js";
@@ -33,7 +34,31 @@ export function show(context) {
     ["same", "Same person"],
     ["different", "Different people"],
   ]);
+  const reasons = chips("Why it is doubtful", context, "reason", [
+    ["", "Any doubt"],
+    ["name", "Same name"],
+    ["email", "Same email"],
+    ["child", "Child and adult"],
+    ["suffix", "Suffix"],
+  ]);
+  const candidates = chips("How many it may be", context, "single", [
+    ["", "Any number of people"],
+    ["true", "One person"],
+    ["false", "Several people"],
+  ]);
+  const ages = chips("Age of the question", context, "older_than_days", [
+    ["", "Any age"],
+    ["7", "Older than a week"],
+    ["30", "Older than a month"],
+  ]);
   const state = query.get("state");
+  const single = query.get("single");
+  const older = query.get("older_than_days");
+  const family = query.get("family_id");
+  /** All but the state. */
+  const filters = { reason: query.get("reason") || null, single: single && single === "true", older_than_days: older ? Number(older) : null, family_id: family };
+  const filtered = Object.values(filters).some((value) => value !== null);
+  const answers = answerAll(context, { filters: () => ({ ...filters, state: state || null }), done: () => matches.reload() });
   let shownCount = Math.min(Number(query.get("rows")) || STEP, MOST);
   let unanswered = 0;
   /** @type {import("../parts/part.js").Part<Held>} */
@@ -42,8 +67,8 @@ export function show(context) {
     follows: ["/people/held-matches"],
     load: async () => {
       /** @type {Held} */
-      const page = await get("/people/held-matches", { state, limit: shownCount }, signal);
-      if (state && page.items.length === 0) unanswered = (await get("/people/held-matches", { limit: 1 }, signal)).total ?? 0;
+      const page = await get("/people/held-matches", { ...filters, state, limit: shownCount }, signal);
+      if ((state || filtered) && page.items.length === 0) unanswered = (await get("/people/held-matches", { limit: 1 }, signal)).total ?? 0;
       return page;
     },
     render: (/** @type {Held} */ page) =>
@@ -51,7 +76,7 @@ export function show(context) {
         ? h(
             "div",
             { class: "card empty" },
-            h("h2", {}, state ? "No held matches in this state" : "No held matches"),
+            h("h2", {}, filtered ? "No held matches fit these filters" : state ? "No held matches in this state" : "No held matches"),
             unanswered > 0
               ? h("p", {}, h("a", { href: "/held" }, `${count(unanswered, "held match is", "held matches are")} unanswered: show ${unanswered === 1 ? "it" : "them"}`))
               : null,
@@ -60,6 +85,7 @@ export function show(context) {
           )
         : [
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : count(page.total, "held match", "held matches")),
+            admin && page.total && (!state || state === "open" || state === "later") ? answers.buttons(page.total) : null,
             ...page.items.map((held) => match(held)),
             page.next && shownCount < MOST
               ? action("Load more", () => {
@@ -146,6 +172,7 @@ export function show(context) {
                 }),
               ),
             ),
+            ...about(held, (candidate) => `Here, ${called(candidate)}`),
             held.candidates.length > 1 && held.candidates.some(({ reasons }) => reasons.length > 0)
               ? h("tr", {}, h("th", { scope: "row" }, "Why"), h("td", {}), ...held.candidates.map((candidate) => h("td", { "data-label": `Here, ${called(candidate)}` }, candidate.reasons.join(" "))))
               : null,
@@ -174,10 +201,38 @@ export function show(context) {
     );
   }
 
+  /** What is not kept equal, and tells people apart. @param {HeldMatch} held @param {(candidate: Candidate) => string} label */
+  function about({ theirs, candidates }, label) {
+    /** @param {boolean | null} active */
+    const activity = (active) => (active === null ? "—" : active ? "Active" : "Inactive");
+    /** @type {[string, string, (candidate: Candidate) => string][]} */
+    const rows = [
+      ["Middle name", theirs.middle_name ?? "", () => ""],
+      ["Suffix", theirs.suffix ?? "", ({ suffix }) => suffix ?? ""],
+      ["Status", activity(theirs.active), ({ member }) => activity(member.active)],
+    ];
+    return rows
+      .filter(([, there, here]) => there || candidates.some((candidate) => here(candidate)))
+      .map(([name, there, here]) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, name),
+          h("td", { "data-label": "Planning Center" }, there || "—"),
+          ...candidates.map((candidate) => {
+            const value = here(candidate) || (name === "Middle name" ? "Not kept here" : "—");
+            return h("td", { "data-label": label(candidate) }, value === (there || "—") || name === "Middle name" ? value : h("strong", {}, value));
+          }),
+        ),
+      );
+  }
+
   main.append(
     heading("Held matches", h("a", { href: "/people" }, "All people")),
     h("p", { class: "quiet" }, "People in Planning Center who may be somebody you have here already. Nothing happens to them until " + (admin ? "you answer." : "an administrator answers.")),
-    states,
+    h("div", { class: "stack tight" }, states, reasons, candidates, ages),
+    family ? h("p", {}, "Only those of one family. ", h("a", { href: at`/families/${family}` }, "Go to the family"), " · ", h("a", { href: context.here({ family_id: null, rows: null }) }, "Show all families")) : "",
+    answers.said,
     matches.element,
   );
 }

@@ -14,6 +14,7 @@ import {
   hasList,
   inProgress,
   intention,
+  mailed,
   number,
   outcomeName,
   phaseName,
@@ -184,6 +185,7 @@ const ANSWERS = {
  */
 function question(run, asked, admin, showRun) {
   const first = asked.kind === "first_match";
+  const { may_be_mailed = 0, ...counts } = asked.counts;
   const preset = first ? "planning_center" : "";
   return h(
     "section",
@@ -199,8 +201,9 @@ function question(run, asked, admin, showRun) {
     h(
       "dl",
       { class: "facts" },
-      ...Object.entries(asked.counts).flatMap(([name, amount]) => [h("dt", {}, intention(name)), h("dd", {}, number(amount))]),
+      ...Object.entries(counts).flatMap(([name, amount]) => [h("dt", {}, intention(name)), h("dd", {}, number(amount))]),
     ),
+    may_be_mailed ? h("p", {}, mailed(may_be_mailed), first ? " Fewest are mailed if Planning Center's value wins." : "") : null,
     asked.examples.length > 0 ? examples(asked.examples, first) : null,
     admin
       ? h(

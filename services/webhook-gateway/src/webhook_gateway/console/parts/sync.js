@@ -29,6 +29,13 @@ const NOT_DONE = {
   not_done: ["warn", "Not done"],
 };
 
+/** Why it would have been looked at without being asked for. @type {Record<string, string>} */
+const REASONS = {
+  answered: "A held match about it was answered.",
+  incomplete: "Planning Center had not sent everything about it during the last sync.",
+  unanswered: "Planning Center had not answered a change of it during the last sync.",
+};
+
 /** What was asked for and is not done, by record: who comes back to the page finds it. @type {Map<string, RecordSync>} */
 const waiting = new Map();
 
@@ -130,6 +137,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
         h("span", { class: "quiet small" }, when(sync.finished_at, "")),
       ),
       again,
+      ...(sync.reasons ?? []).filter((one) => one in REASONS).map((one) => h("p", { key: one, class: "quiet small" }, REASONS[one])),
       sync.outcome === "held" ? h("p", { key: "held" }, h("a", { href: "/held" }, "Go to Held matches")) : null,
     ];
   }

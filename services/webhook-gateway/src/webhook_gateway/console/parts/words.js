@@ -6,6 +6,7 @@
 const NUMBERS = new Intl.NumberFormat();
 const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const LONG_DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
 /** @type {Record<Product, string>} */
@@ -13,6 +14,10 @@ export const PRODUCTS = { people: "Planning Center People", calendar: "Planning 
 
 /** @param {number} value */
 export const number = (value) => NUMBERS.format(value);
+
+/** Whom a change of email or phone is mailed to there. @param {number} people at most */
+export const mailed = (people) =>
+  `Planning Center may mail up to ${people === 1 ? "1 person" : `${number(people)} people`}: they sign in there, and their email or phone would change.`;
 
 /**
  * A number with its noun: "1 family", "1,204 families".
@@ -36,6 +41,9 @@ export const exact = (iso) => EXACT.format(new Date(iso));
  * @param {string} iso `YYYY-MM-DD`
  */
 export const day = (iso) => DAY.format(new Date(`${iso}T12:00:00`));
+
+/** The day of an instant: "3 March 2026". @param {string} iso */
+export const longDay = (iso) => LONG_DAY.format(new Date(iso));
 
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [

@@ -1,0 +1,62 @@
+"""Held matches by what is doubtful about them, and what one answer to many says of each."""
+
+from typing import Final
+
+from contracts.http.people import Answer, HeldReason
+from people_sync.domain.canonical import fold, without_suffix
+
+REASONS: Final[dict[HeldReason, tuple[str, ...]]] = {
+    "child": ("Same name%, but one is a child and the other an adult.",),
+    "suffix": ("Same birthdate, and the same name but for the suffix:%",),
+    "email": (
+        "Same email, but the names differ:%",
+        "Same name and email, but the birthdates differ.",
+        "An email that several people share, and the names differ:%",
+        "Several people have this name and this email.",
+    ),
+    "name": ("Same name%, but the emails differ.", "Same name%, but no email to be sure."),
+}
+"""SQL patterns of the sentences that `domain.matching` gives as reasons; only `%` stands for anything."""
+
+NOT_WAITING: Final = (
+    "It waits for no answer any more: who this person is became known meanwhile. Nothing was answered here."
+)
+ANSWERED: Final = "Somebody else answered it meanwhile. That answer stays."
+MEMBER_GONE: Final = "This member was deleted meanwhile. Nothing was linked."
+TAKEN: Final = "One of the two was linked to somebody else meanwhile. Nothing was linked."
+BUSY: Final = (
+    "This member is being synced at the moment, and may just be added in Planning Center. Nothing was linked. "
+    "Answer again in a few seconds."
+)
+MOVED: Final = "It is not as it was when it was shown. It still waits: look at it and answer it by itself."
+
+
+def moved(shown: int, version: int | None, state: str | None) -> str | None:
+    """Why a held match that was shown with one version is not answered, in words; None if it is as it was shown.
+
+    `version` and `state`: as they are now, None if the match is gone.
+    """
+    if version is None:
+        return NOT_WAITING
+    if state in {"same", "different"}:
+        return ANSWERED
+    return None if version == shown else MOVED
+
+
+def would_be_done(answer: Answer, there: str, here: list[str]) -> str:
+    """What an answer to one held match does. `here`: the candidates' names."""
+    who = " or ".join(here) or "nobody"
+    if answer == "same":
+        return f"{who} here and {there} in Planning Center become one person, kept equal on both sides from then on."
+    if answer == "different":
+        return (
+            f"{there} in Planning Center is somebody else than {who} here: both sides keep both, "
+            "and each is added where it is missing."
+        )
+    return f"{there} in Planning Center and {who} here stay as they are until somebody answers."
+
+
+def suffix_in(last_name: str) -> str | None:
+    """The generational suffix behind a last name, as it is written; None without one."""
+    _, generation = without_suffix(fold(last_name))
+    return last_name.rsplit(maxsplit=1)[-1].strip(",") if generation else None
