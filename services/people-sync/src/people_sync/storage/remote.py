@@ -147,7 +147,7 @@ _LOGINS: Final = text(
 
 
 async def note_logins(
-    session: AsyncSession, owner: Owner, people: Iterable[RemotePerson | RemoteHousehold | Unread]
+    session: AsyncSession, owner: Owner, read: Iterable[RemotePerson | RemoteHousehold | Unread]
 ) -> None:
     """Note who of those read signs in there: a login is nothing that is compared."""
     rows = [
