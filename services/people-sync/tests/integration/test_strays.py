@@ -47,13 +47,13 @@ async def frozen(stage: Stage, second: Service, site: Site, path: str) -> AsyncI
     """
     fault = site.fault({"kind": "hold", "when": "before", "if_gone": "carried_out"}, method="POST", path=path, times=1)
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(fault)["holding"] == 1, within=40, every=0.02)
+    await eventually(lambda: site.control.fault(fault)["holding"] == 1, within=120, every=0.02)
     owner = await site.database.value("SELECT lease_owner FROM job WHERE id = $1", UUID(run_id))
     paused = next(one for one in (stage.service, second) if f":{one.pid}:" in owner)
     site.through((second if paused is stage.service else stage.service).base_url)
     paused.send(signal.SIGSTOP)
     try:
-        await site.until(run_id, "done", within=LEASE_SECONDS + 60)
+        await site.until(run_id, "done", within=LEASE_SECONDS + 120)
         site.control.release(fault)
         await eventually(lambda: site.control.fault(fault)["holding"] == 0, within=10)
         yield paused
