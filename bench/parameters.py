@@ -23,7 +23,7 @@ class Parameters:
     """How many people on each side matching is asked about."""
     new: int = 500
     """How many people push adds."""
-    asked: int = 40
+    asked: int = 25
     """How many people now syncs, one each second."""
     quiet: int = 60
     """Seconds for which idle looks on."""

@@ -7,6 +7,7 @@ Nobody but the boundary commits: `transaction` here for a request, the inbox for
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import orjson
 from fastapi import Depends
 from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -36,6 +37,8 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
         max_overflow=5,
         pool_timeout=10,
         pool_pre_ping=True,
+        json_serializer=_to_json,
+        json_deserializer=orjson.loads,
         hide_parameters=True,  # the text of an error goes to the log, values must not
         connect_args={
             "timeout": 5,
@@ -50,6 +53,10 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
             },
         },
     )
+
+
+def _to_json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def make_sessions(engine: AsyncEngine, service_name: str) -> Sessions:

@@ -52,6 +52,7 @@ def person_row(owner: Owner, person: RemotePerson | Unread, fingerprint: bytes |
     emails, names = email_keys(person), sorted(to_match(person).name_keys())
     keys = [lookup_key(owner, "email", one) for one in emails] + [lookup_key(owner, "name", one) for one in names]
     return _row(MEMBER, person.pco_id, person.to_json(), person.hash, fingerprint) | {
+        "login": person.login,
         "email_keys": emails,
         "name_keys": names,
         "keys": sorted(set(keys)),
@@ -82,6 +83,7 @@ def _row(
         "email_keys": (),
         "name_keys": (),
         "keys": (),
+        "login": None,
         "unread": None,
     }
 
@@ -101,18 +103,19 @@ _PUT: Final = text(
     """
     INSERT INTO remote AS known (
         organization_id, pco_organization_id, kind, pco_id, snapshot, remote_hash, fingerprint, email_keys, name_keys,
-        keys, read_at, again, unread, run_id
+        keys, login, read_at, again, unread, run_id
     )
     SELECT :organization_id, :pco_organization_id, kind, pco_id, snapshot, remote_hash, fingerprint, email_keys,
-        name_keys, keys, :read_at, snapshot IS NULL, unread, :run_id
+        name_keys, keys, login, :read_at, snapshot IS NULL, unread, :run_id
     FROM jsonb_to_recordset(:rows) AS page (
         kind text, pco_id text, snapshot jsonb, remote_hash bytea, fingerprint bytea, email_keys text[],
-        name_keys text[], keys bigint[], unread jsonb
+        name_keys text[], keys bigint[], login boolean, unread jsonb
     )
     ON CONFLICT (organization_id, pco_organization_id, kind, pco_id) DO UPDATE SET
         snapshot = coalesce(excluded.snapshot, known.snapshot),
         remote_hash = coalesce(excluded.remote_hash, known.remote_hash),
         fingerprint = excluded.fingerprint,
+        login = coalesce(excluded.login, known.login),
         email_keys = CASE WHEN excluded.snapshot IS NULL THEN known.email_keys ELSE excluded.email_keys END,
         name_keys = CASE WHEN excluded.snapshot IS NULL THEN known.name_keys ELSE excluded.name_keys END,
         keys = CASE WHEN excluded.snapshot IS NULL THEN known.keys ELSE excluded.keys END,
@@ -135,28 +138,6 @@ async def put(
     """
     if rows:
         await session.execute(_PUT, {**owner, "run_id": run_id, "read_at": read_at, "rows": rows})
-
-
-_LOGINS: Final = text(
-    """
-    UPDATE remote SET login = page.login FROM jsonb_to_recordset(:rows) AS page (pco_id text, login boolean)
-    WHERE organization_id = :organization_id AND pco_organization_id = :pco_organization_id AND kind = :kind
-        AND remote.pco_id = page.pco_id AND remote.login IS DISTINCT FROM page.login
-    """
-).bindparams(bindparam("rows", type_=JSONB))
-
-
-async def note_logins(
-    session: AsyncSession, owner: Owner, read: Iterable[RemotePerson | RemoteHousehold | Unread]
-) -> None:
-    """Note who of those read signs in there: a login is nothing that is compared."""
-    rows = [
-        {"pco_id": person.pco_id, "login": person.login}
-        for person in read
-        if isinstance(person, RemotePerson) and person.login is not None
-    ]
-    if rows:
-        await session.execute(_LOGINS, {**owner, "kind": MEMBER, "rows": rows})
 
 
 async def met(session: AsyncSession, run_id: UUID, kind: str, pco_ids: Collection[str]) -> None:
@@ -212,26 +193,31 @@ async def compared(
     return {(kind, pco_id): Compared(*values) for kind, pco_id, *values in found.tuples()}
 
 
-_NOTE_FINGERPRINTS: Final = text(
+_NOTE_SAME: Final = text(
     """
-    UPDATE remote SET fingerprint = page.fingerprint
-    FROM jsonb_to_recordset(:rows) AS page (kind text, pco_id text, fingerprint bytea)
+    UPDATE remote SET fingerprint = page.fingerprint, login = coalesce(page.login, remote.login)
+    FROM jsonb_to_recordset(:rows) AS page (kind text, pco_id text, fingerprint bytea, login boolean)
     WHERE remote.organization_id = :organization_id AND remote.pco_organization_id = :pco_organization_id
         AND remote.kind = page.kind AND remote.pco_id = page.pco_id
     """
 ).bindparams(bindparam("rows", type_=JSONB))
 
 
-async def note_fingerprints(
-    session: AsyncSession, owner: Owner, fingerprints: Mapping[tuple[str, str], bytes | None]
+async def note_same(
+    session: AsyncSession, owner: Owner, records: Iterable[tuple[RemotePerson | RemoteHousehold, bytes | None]]
 ) -> None:
-    """These records came in another form and say the same, by kind and id."""
+    """These came in another form and say the same of what is compared. A login is nothing that is compared."""
     rows = [
-        {"kind": kind, "pco_id": pco_id, "fingerprint": _hex(fingerprint)}
-        for (kind, pco_id), fingerprint in fingerprints.items()
+        {
+            "kind": MEMBER if isinstance(one, RemotePerson) else FAMILY,
+            "pco_id": one.pco_id,
+            "fingerprint": _hex(fingerprint),
+            "login": one.login if isinstance(one, RemotePerson) else None,
+        }
+        for one, fingerprint in records
     ]
     if rows:
-        await session.execute(_NOTE_FINGERPRINTS, {**owner, "rows": rows})
+        await session.execute(_NOTE_SAME, {**owner, "rows": rows})
 
 
 def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[bool]:

@@ -54,7 +54,5 @@ async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: U
         one = person_of(document.data, document.included)
         row = remote.person_row(writer.owner, one)
     await remote.put(session, writer.owner, [row], found.read_at, run_id)
-    if isinstance(one, RemotePerson):
-        await remote.note_logins(session, writer.owner, [one])
     await remote.met(session, writer.cause.id, found.kind, [found.pco_id])
     return not isinstance(one, Unread)

@@ -318,23 +318,20 @@ async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: 
     async with context.step(**progress) as session:
         known = await remote.compared(session, context.owner, ids[MEMBER], ids[FAMILY])
         changed: list[dict[str, Any]] = []
-        same: dict[tuple[str, str], bytes | None] = {}
-        read: list[RemotePerson | RemoteHousehold | Unread] = []
+        same: list[tuple[RemotePerson | RemoteHousehold, bytes | None]] = []
         for key, (row, included) in came.items():
             fingerprint, before = fingerprint_of(row, included), known.get(key)
             if before and fingerprint and before.fingerprint == fingerprint:
                 continue
             one = person_of(row, included) if key[0] == MEMBER else household_of(row)
-            read.append(one)
             if before and not isinstance(one, Unread) and before.remote_hash == one.hash:
-                same[key] = fingerprint
+                same.append((one, fingerprint))
             elif isinstance(one, RemoteHousehold) or (isinstance(one, Unread) and key[0] == FAMILY):
                 changed.append(remote.household_row(one, fingerprint))
             else:
                 changed.append(remote.person_row(context.owner, one, fingerprint))
         await remote.put(session, context.owner, changed, read_at, context.run_id)
-        await remote.note_fingerprints(session, context.owner, same)
-        await remote.note_logins(session, context.owner, read)
+        await remote.note_same(session, context.owner, same)
         for kind in (MEMBER, FAMILY):
             await remote.met(session, context.run_id, kind, ids[kind])
 
