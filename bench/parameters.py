@@ -23,8 +23,8 @@ class Parameters:
     """How many people on each side matching is asked about."""
     new: int = 500
     """How many people push adds."""
-    asked: int = 25
-    """How many people now syncs, one each second."""
+    asked: int = 40
+    """How many people now syncs, one after the other with half a second between."""
     quiet: int = 60
     """Seconds for which idle looks on."""
     latency_ms: int = 250

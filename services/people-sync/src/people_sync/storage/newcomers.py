@@ -28,6 +28,7 @@ from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import CREATED_HERE
+from people_sync.storage import remote
 from people_sync.storage.links import AT_ONCE
 from people_sync.storage.remote import Owner
 from people_sync.storage.sync_tables import Alias, Change, Creation, Remote
@@ -115,11 +116,13 @@ class Newcomer:
     record_id: UUID
     pco_id: str
     snapshot: dict[str, Any]
+    remote_hash: bytes
+    """Of the snapshot."""
 
 
 def _planned(owner: Owner, run_id: UUID, kind: str) -> Any:
     return (
-        select(Change.id, Change.record_id, Change.pco_id, Remote.snapshot)
+        select(Change.id, Change.record_id, Change.pco_id, Remote.snapshot, Remote.remote_hash)
         .join(Remote, (Remote.kind == Change.kind) & (Remote.pco_id == Change.pco_id))
         .where(
             Change.run_id == run_id,
@@ -189,11 +192,11 @@ _INSERT_LINKS: Final = text(
         organization_id, pco_organization_id, kind, record_id, pco_id, state, agreed, agreed_at, kept_different,
         contacts, remote_hash, compared_version, create_again
     )
-    SELECT r.organization_id, r.pco_organization_id, r.kind, new.record_id, r.pco_id, 'linked', new.agreed,
-        :agreed_at, '{}', coalesce(r.snapshot -> 'contacts', '{}'), r.remote_hash, 1, false
-    FROM jsonb_to_recordset(:rows) AS new (record_id uuid, pco_id text, agreed jsonb)
-    JOIN remote AS r ON r.pco_id = new.pco_id
-    WHERE r.organization_id = :organization_id AND r.pco_organization_id = :pco_organization_id AND r.kind = :kind
+    SELECT :organization_id, :pco_organization_id, :kind, record_id, pco_id, 'linked', agreed, :agreed_at, '{}',
+        contacts, remote_hash, 1, false
+    FROM jsonb_to_recordset(:rows) AS new (
+        record_id uuid, pco_id text, agreed jsonb, contacts jsonb, remote_hash bytea
+    )
     ON CONFLICT DO NOTHING
     """
 ).bindparams(bindparam("rows", type_=JSONB), bindparam("agreed_at", type_=JSONB))
@@ -214,12 +217,24 @@ async def insert_families(session: AsyncSession, owner: Owner, rows: Sequence[di
 
 
 async def insert_links(
-    session: AsyncSession, owner: Owner, kind: str, agreed: Sequence[tuple[UUID, str, dict[str, Any]]], now: datetime
+    session: AsyncSession, owner: Owner, kind: str, agreed: Sequence[tuple[Newcomer, dict[str, Any]]], now: datetime
 ) -> bool:
-    """Link records to those they were made of, all values agreed. False if one of these is linked to another by now."""
+    """Link records to those they are made of, all values agreed. False if one of these is linked to another by now.
+
+    The hash is that of the snapshot the values come from: the mirror may hold a later read by now.
+    """
     if not agreed:
         return True
-    rows = [{"record_id": str(id_), "pco_id": pco_id, "agreed": values} for id_, pco_id, values in agreed]
+    rows = [
+        {
+            "record_id": str(one.record_id),
+            "pco_id": one.pco_id,
+            "agreed": values,
+            "contacts": one.snapshot.get("contacts", {}),
+            "remote_hash": remote.hexadecimal(one.remote_hash),
+        }
+        for one, values in agreed
+    ]
     result: Any = await session.execute(
         _INSERT_LINKS, {**owner, "kind": kind, "rows": rows, "agreed_at": {AT_ONCE: now.isoformat()}}
     )

@@ -78,8 +78,8 @@ def _row(
         "kind": kind,
         "pco_id": pco_id,
         "snapshot": snapshot,
-        "remote_hash": _hex(remote_hash),
-        "fingerprint": _hex(fingerprint),
+        "remote_hash": hexadecimal(remote_hash),
+        "fingerprint": hexadecimal(fingerprint),
         "email_keys": (),
         "name_keys": (),
         "keys": (),
@@ -88,7 +88,7 @@ def _row(
     }
 
 
-def _hex(value: bytes | None) -> str | None:
+def hexadecimal(value: bytes | None) -> str | None:
     """A bytea inside JSON."""
     return None if value is None else f"\\x{value.hex()}"
 
@@ -211,7 +211,7 @@ async def note_same(
         {
             "kind": MEMBER if isinstance(one, RemotePerson) else FAMILY,
             "pco_id": one.pco_id,
-            "fingerprint": _hex(fingerprint),
+            "fingerprint": hexadecimal(fingerprint),
             "login": one.login if isinstance(one, RemotePerson) else None,
         }
         for one, fingerprint in records

@@ -150,35 +150,26 @@ async def _write(
     families = [_family(one, household, members) for one, household in households]
     await newcomers.insert_members(session, owner, [_member(one, person) for one, person in new.values()], now)
     await newcomers.insert_families(session, owner, families, now)
-    linked = await newcomers.insert_links(
-        session,
-        owner,
-        MEMBER,
-        [(one.record_id, one.pco_id, one.snapshot["values"] | {ACTIVE: person.active}) for one, person in new.values()],
-        now,
-    ) and await newcomers.insert_links(
-        session,
-        owner,
-        FAMILY,
-        [
-            (
-                one.record_id,
-                one.pco_id,
-                {
-                    "name": family["name"],
-                    "primary_contact": family["primary_contact_id"],
-                    "members": sorted(family["members"]),
-                },
-            )
-            for (one, _), family in zip(households, families, strict=True)
-        ],
-        now,
+    people_agreed = [(one, one.snapshot["values"] | {ACTIVE: person.active}) for one, person in new.values()]
+    families_agreed = [
+        (
+            one,
+            {
+                "name": family["name"],
+                "primary_contact": family["primary_contact_id"],
+                "members": sorted(family["members"]),
+            },
+        )
+        for (one, _), family in zip(households, families, strict=True)
+    ]
+    linked = await newcomers.insert_links(session, owner, MEMBER, people_agreed, now) and await newcomers.insert_links(
+        session, owner, FAMILY, families_agreed, now
     )
     if not linked:
         raise _Linked
     plans = [*(one for one, _ in new.values()), *(one for one, _ in households)]
-    await newcomers.note_done(session, [one.change_id for one in plans])
     await no_longer_held(session, owner, list(new))
+    await newcomers.note_done(session, [one.change_id for one in plans])
     await insert_effects(session, _effects(context, new, households, families))
     await append_all(session, _facts(context, new, households, families))
 
