@@ -206,35 +206,26 @@ async def _start_over(context: RunContext, *, read_again: bool) -> None:
 async def _enter(context: RunContext, name: str) -> None:
     if context.checkpoint.phase == name:
         return
-    if context.kind == "full":
-        await _analyze(context, name)
+    total = await _total(context, name)
+    if context.kind == "full" and total and name in _WRITTEN:
+        await context.analyze(_WRITTEN[name])
     async with context.step() as session:
         context.checkpoint.phase = name
-        planned = {"apply": Change.here, "push": Change.there}.get(name)
-        total = None
-        if planned is not None:
-            total = await session.scalar(
-                select(func.count(Change.id)).where(Change.run_id == context.run_id, planned == "planned")
-            )
-        if name == "compare":
-            total = await session.scalar(
-                select(func.count())
-                .select_from(Remote)
-                .where(Remote.run_id == context.run_id, Remote.snapshot.is_not(None))
-            )
         if name != "ask":
             await runs.change(session, context.run_id, phase=name, done=0, total=total)
 
 
-async def _analyze(context: RunContext, name: str) -> None:
-    """Tell the planner of the rows that the phase before has written, if it has."""
-    tables = _WRITTEN.get(name)
-    if tables is None:
-        return
+async def _total(context: RunContext, name: str) -> int | None:
+    """How many records a phase will look at; None where nobody knows."""
+    planned = {"apply": Change.here, "push": Change.there}.get(name)
+    if planned is not None:
+        found = select(func.count(Change.id)).where(Change.run_id == context.run_id, planned == "planned")
+    elif name == "compare":
+        found = select(func.count()).where(Remote.run_id == context.run_id, Remote.snapshot.is_not(None))
+    else:
+        return None
     async with context.job.sessions() as session:
-        run = await session.get_one(Run, context.run_id)
-    if run.done:
-        await context.analyze(tables)
+        return await session.scalar(found)
 
 
 async def _finish(context: RunContext) -> None:
