@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    cast,
     exists,
     func,
     literal,
@@ -31,6 +32,7 @@ from people_sync.domain.sentences import CREATED_HERE
 from people_sync.storage import remote
 from people_sync.storage.links import AT_ONCE
 from people_sync.storage.remote import Owner
+from people_sync.storage.strays import is_stray
 from people_sync.storage.sync_tables import Alias, Change, Creation, Remote
 from people_sync.storage.tables import Link
 
@@ -53,14 +55,16 @@ def _strangers(owner: Owner, run_id: UUID, kind: str, name: ColumnElement[str]) 
             Remote.snapshot.is_not(None),
             ~Remote.again,
             ~linked,
+            # What we may have made ourselves is looked at one by one.
+            ~is_stray(),
         )
         .order_by(Remote.pco_id)
     )
 
 
 def unlinked_people(owner: Owner, run_id: UUID) -> Select[Any]:
-    """Everybody whom the run met and who is not linked, nor merged away: they are new where nobody here is to be had
-    (`candidates.anybody_free`)."""
+    """Everybody whom the run met and who is not linked, merged away, or marked by us: they are new where nobody here is
+    to be had (`candidates.anybody_free`)."""
     first, last = (Remote.snapshot["values"][part].astext for part in ("first_name", "last_name"))
     name = func.coalesce(
         func.nullif(func.trim(func.concat(first, " ", last)), ""), func.concat("Person ", Remote.pco_id)
@@ -70,7 +74,12 @@ def unlinked_people(owner: Owner, run_id: UUID) -> Select[Any]:
         Alias.pco_organization_id == Remote.pco_organization_id,
         Alias.removed_id == Remote.pco_id,
     )
-    return _strangers(owner, run_id, MEMBER, name).where(~merged)
+    marked = exists().where(
+        Creation.organization_id == Remote.organization_id,
+        Creation.pco_organization_id == Remote.pco_organization_id,
+        Creation.marker == cast(Remote.snapshot["remote_id"].astext, BigInteger),
+    )
+    return _strangers(owner, run_id, MEMBER, name).where(~merged, ~marked)
 
 
 def households_of_newcomers(owner: Owner, run_id: UUID) -> Select[Any]:

@@ -10,7 +10,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
@@ -28,11 +27,12 @@ from people_sync.domain.sentences import (
 from people_sync.domain.strays import Kept, contacts_to_keep, fate_of_record, is_doubled_membership
 from people_sync.domain.values import value_from_json
 from people_sync.planning_center import HOUSEHOLDS, PEOPLE
+from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import pco_ids_of
 from people_sync.storage.records import full_name
 from people_sync.storage.strays import MEMBERSHIP, of_record, record_kind
 from people_sync.storage.sync_tables import Creation, Stray
-from people_sync.storage.tables import Effect, Family, Link, Member
+from people_sync.storage.tables import Family, Link, Member
 from people_sync.storage.writes import Sent, announce, answered
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import THERE
@@ -160,7 +160,7 @@ async def _taken_back(
         noted(writer, kind, record_id, field, stray.pco_id, None, side=THERE, by="rule", rule=DOUBLED)
         for kind, record_id, field in records
     ]
-    await session.execute(insert(Effect), effects)
+    await insert_effects(session, effects)
 
 
 # --- contacts and memberships -----------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ async def _contact_settled(writer: Writer, stray: Stray, name: str, kept: Kept) 
             await announce(session, link.id, [Sent(name, sent, agreed)], now)
             await answered(session, link.id, [name], now)
             row = noted(writer, MEMBER, stray.record_id, name, sent, sent, side=THERE, by="rule", rule=DOUBLED)
-            await session.execute(insert(Effect), [row])
+            await insert_effects(session, [row])
         await session.execute(_this(writer, stray))
 
 
