@@ -61,6 +61,8 @@ class WalkedPage:
     """The collection's size when the walk began: for progress, not for decisions."""
     complete: bool
     """True on the last page only: the chain is closed and every steady row has been delivered."""
+    asked: float
+    """When it was asked for, by the event loop's clock in seconds: it shows nothing that was written later for sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +339,10 @@ class _Range:
         return cls(start, end, _Edge(*first) if first else None, _Edge(*last) if last else None, has_next)
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class _FullWalk:
     """The state of `walk_all`: the ranges read so far of the current segment, and the pages under way."""
 
@@ -381,10 +387,10 @@ class _FullWalk:
         }
 
     async def pages(self) -> AsyncGenerator[WalkedPage, None]:
-        under_way: dict[asyncio.Task[Page], int] = {}
+        under_way: dict[asyncio.Task[tuple[Page, float]], int] = {}
         try:
             if self._complete:
-                yield self._walked([], Included())
+                yield self._walked([], Included(), _now())
             while True:
                 async for walked in self._close_gaps():
                     yield walked
@@ -394,18 +400,18 @@ class _FullWalk:
                 done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 # Pages that came are delivered before the failure of another ends the walk.
                 for task in sorted(done, key=lambda task: (task.exception() is not None, under_way[task])):
-                    page, number = task.result(), under_way.pop(task)
+                    (page, asked), number = task.result(), under_way.pop(task)
                     rows = self._take(number, page)
-                    yield self._walked(rows, page.included)
+                    yield self._walked(rows, page.included, asked)
         finally:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
-    def _walked(self, rows: list[Resource], included: Included) -> WalkedPage:
-        return WalkedPage(rows, included, self._position(), self._total or 0, self._complete)
+    def _walked(self, rows: list[Resource], included: Included, asked: float) -> WalkedPage:
+        return WalkedPage(rows, included, self._position(), self._total or 0, self._complete, asked)
 
-    def _start_reads(self, under_way: dict[asyncio.Task[Page], int]) -> None:
+    def _start_reads(self, under_way: dict[asyncio.Task[tuple[Page, float]], int]) -> None:
         """Fills the reads up to `parallel` with the lowest pages not read yet."""
         known_end = min((r.end for r in self._ranges if not r.has_next), default=self._pages - 1)
         read = set(under_way.values())
@@ -415,7 +421,11 @@ class _FullWalk:
             if len(under_way) >= self._parallel:
                 return
             if number not in read:
-                under_way[asyncio.create_task(self._reader.read(number * STEP))] = number
+                under_way[asyncio.create_task(self._asked(number * STEP))] = number
+
+    async def _asked(self, offset: int) -> tuple[Page, float]:
+        asked = _now()
+        return await self._reader.read(offset), asked
 
     def _take(self, number: int, page: Page) -> list[Resource]:
         """Enters a page into the ranges; its rows without those that its neighbours have delivered."""
@@ -490,7 +500,7 @@ class _FullWalk:
         base, slack = right.start * STEP, PER_PAGE // 2
         for _ in range(_MAX_REREADS):
             offset = max(0, base - slack)
-            page = await reader.read(offset)
+            page, asked = await self._asked(offset)
             if offset > 0 and not reader.linked(last, page):
                 slack = 2 * slack + PER_PAGE // 2
                 continue
@@ -504,7 +514,7 @@ class _FullWalk:
                 closed = True
             if closed:
                 self._advance()
-            yield self._walked(page.data, page.included)
+            yield self._walked(page.data, page.included, asked)
             if closed:
                 return
             last, base, slack = reader.edge(page.data[-1]), offset + STEP, 0

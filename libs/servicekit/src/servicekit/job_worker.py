@@ -77,6 +77,8 @@ class JobContext:
     stop_requested: bool = False
     """Somebody pressed *Stop safely*; at most a third of a lease old."""
     turn_seconds: float = TURN_SECONDS
+    slots: int = 1
+    """Of the worker, in this process: one of them looks once in POLL_SECONDS."""
     turn_over: bool = False
     """Another job waits for this one's slot; at most a third of a lease old."""
     _began: float = field(default_factory=elapsed, repr=False)
@@ -162,7 +164,8 @@ class JobContext:
         asked = elapsed()  # before the database's clock is read: our view of the lease ends first
         async with self.sessions.begin() as session:
             row = await self._update(session, lease_until=_in(self.lease_seconds))
-            turn_over = asked - self._began > self.turn_seconds and bool(await session.scalar(_waits_for(self.kind)))
+            waiting = _waits_for(self.kind, self.slots)
+            turn_over = asked - self._began > self.turn_seconds and bool(await session.scalar(waiting))
         self._deadline = asked + self.lease_seconds
         self.stop_requested = row.stop_requested
         self.turn_over = turn_over
@@ -218,10 +221,10 @@ def _due(kind: str) -> ColumnElement[bool]:
     )
 
 
-def _waits_for(kind: str) -> Select[bool]:
+def _waits_for(kind: str, slots: int) -> Select[bool]:
     """Whether a job is due for longer than a free slot anywhere takes to find it."""
     since = func.greatest(JOB.c.run_after, JOB.c.updated_at)
-    return select(exists().where(_due(kind), since < _in(-2 * POLL_SECONDS)))
+    return select(exists().where(_due(kind), since < _in(-(slots + 1) * POLL_SECONDS)))
 
 
 def _claiming(worker: JobWorker, owner: str) -> Any:
@@ -300,6 +303,7 @@ class Claimer:
             lease_seconds=self._worker.lease_seconds,
             stop_requested=row.stop_requested,
             turn_seconds=self._worker.turn_seconds,
+            slots=self._worker.concurrency,
             _began=asked,
             _deadline=asked + self._worker.lease_seconds,
         )

@@ -2,7 +2,7 @@
 a conflict's values have a version of their own.
 
 Revision ID: 0006
-Revises: 0004
+Revises: 0005
 """
 
 import sqlalchemy as sa

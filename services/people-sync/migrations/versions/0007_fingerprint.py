@@ -1,4 +1,8 @@
-"""What an answer looked like when it was last read, so that an unchanged record need not be read again."""
+"""What an answer looked like when it was last read, so that an unchanged record need not be read again.
+
+Revision ID: 0007
+Revises: 0006
+"""
 
 import sqlalchemy as sa
 from alembic import op

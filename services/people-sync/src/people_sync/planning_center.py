@@ -112,6 +112,11 @@ def fingerprint_of(row: Resource, included: Included) -> bytes | None:
         return None
 
 
+def stored_id(row: Resource) -> str:
+    """The record's id as far as it can be stored; one that is no number makes the record unreadable."""
+    return _possible(row.id, 40)
+
+
 def household_of(row: Resource) -> RemoteHousehold | Unread:
     """The household with its people, or why the answer does not say them all.
 

@@ -964,7 +964,7 @@ async def _stopped_while_the_connection_ends(site: Site, stage: Stage) -> None:
         await site.add("Stop", f"Safely{number}", email=f"stop{number}@example.org")
     held = site.fault({"kind": "hold", "when": "before"}, method="POST", path="/people/v2/people$")
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=30)
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=120)
     stage.grant(site).usable = False
     site.control.remove_fault(held)
     site.fault({"kind": "end_token", "op": "revoke", "which": "both"}, method="POST", path="/emails$", times=1)

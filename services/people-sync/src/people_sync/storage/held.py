@@ -45,14 +45,18 @@ ONE_CANDIDATE: Final[ColumnElement[bool]] = (func.cardinality(HeldMatch.candidat
 """Exactly one member may be the person."""
 
 
-def wanted_by_nobody_else(organization_id: str) -> ColumnElement[bool]:
+def wanted_by_nobody_else(owner: Mapping[str, str]) -> ColumnElement[bool]:
     """Whether no other person who waits may be the first candidate: of two namesakes there, none is taken for it."""
     of_others = func.unnest(HeldMatch.candidate_ids).table_valued("member_id").render_derived(name="candidate")
     once = (
         select(of_others.c.member_id)
         .select_from(HeldMatch)
         .join(of_others, text("true"))
-        .where(HeldMatch.organization_id == organization_id, HeldMatch.state.in_(WAITING))
+        .where(
+            HeldMatch.organization_id == owner["organization_id"],
+            HeldMatch.pco_organization_id == owner["pco_organization_id"],
+            HeldMatch.state.in_(WAITING),
+        )
         .group_by(of_others.c.member_id)
         .having(func.count() == 1)
     )

@@ -66,6 +66,15 @@ def household_row(household: RemoteHousehold | Unread, fingerprint: bytes | None
     return _row(FAMILY, household.pco_id, household.to_json(), household.hash, fingerprint)
 
 
+def row_of(
+    owner: Owner, kind: str, one: RemotePerson | RemoteHousehold | Unread, fingerprint: bytes | None
+) -> dict[str, Any]:
+    """A person or a household of a page."""
+    if isinstance(one, Unread):
+        return _unread_row(kind, one)
+    return person_row(owner, one, fingerprint) if isinstance(one, RemotePerson) else household_row(one, fingerprint)
+
+
 def _unread_row(kind: str, unread: Unread) -> dict[str, Any]:
     said = {"name": unread.name, "sentence": unread.sentence, "why": unread.why}
     return _row(kind, unread.pco_id, None, None, None) | {"unread": said}
@@ -79,13 +88,20 @@ def _row(
         "pco_id": pco_id,
         "snapshot": snapshot,
         "remote_hash": hexadecimal(remote_hash),
-        "fingerprint": hexadecimal(fingerprint),
+        "fingerprint": hexadecimal(_seal(fingerprint, remote_hash)),
         "email_keys": (),
         "name_keys": (),
         "keys": (),
         "login": None,
         "unread": None,
     }
+
+
+def _seal(fingerprint: bytes | None, remote_hash: bytes | None) -> bytes | None:
+    """Binds what an answer looked like to what was read from it: another read that comes between breaks it."""
+    if fingerprint is None or remote_hash is None:
+        return None
+    return blake2b(fingerprint + remote_hash, digest_size=16).digest()
 
 
 def hexadecimal(value: bytes | None) -> str | None:
@@ -161,7 +177,12 @@ class Compared:
     """A record as it was when last compared."""
 
     remote_hash: bytes | None
-    fingerprint: bytes | None
+    seal: bytes | None
+    """Of the answer that it was read from."""
+
+    def was_read_from(self, fingerprint: bytes | None) -> bool:
+        """Whether an answer with this fingerprint says the same."""
+        return fingerprint is not None and self.seal == _seal(fingerprint, self.remote_hash)
 
 
 async def compared(
@@ -211,7 +232,7 @@ async def note_same(
         {
             "kind": MEMBER if isinstance(one, RemotePerson) else FAMILY,
             "pco_id": one.pco_id,
-            "fingerprint": hexadecimal(fingerprint),
+            "fingerprint": hexadecimal(_seal(fingerprint, one.hash)),
             "login": one.login if isinstance(one, RemotePerson) else None,
         }
         for one, fingerprint in records

@@ -80,7 +80,7 @@ class Remote(Base):
     remote_hash: Mapped[bytes | None]
     """None if nothing complete was ever read."""
     fingerprint: Mapped[bytes | None]
-    """Of the answer that `remote_hash` was read from (`planning_center.fingerprint_of`), where it came in a page."""
+    """Of the answer that `remote_hash` was read from, bound to that hash; None of one that came by itself."""
     email_keys: Mapped[list[str]] = mapped_column(default=list)
     """Of a person: to see how many share an email."""
     name_keys: Mapped[list[str]] = mapped_column(default=list)

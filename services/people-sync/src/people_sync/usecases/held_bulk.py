@@ -1,6 +1,7 @@
 """One answer to many held matches: shown first, bound to what was shown, carried out by a job in batches."""
 
 import typing
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final
@@ -48,9 +49,12 @@ KEPT: Final = timedelta(days=1)
 
 async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInput, now: datetime) -> HeldBulkPreview:
     """Keep exactly the set that fits, and show how many they are and the first of them. NotFound (404)."""
+    connection = await session.get(Connection, organization_id)
+    pco_organization_id = connection.pco_organization_id if connection else ""
+    owner = {"organization_id": organization_id, "pco_organization_id": pco_organization_id}
     states = (body.state,) if body.state else WAITING
     fits = of_connected(organization_id).where(*fitting(body), HeldMatch.state.in_(states))
-    can = fits.where(_can_have(body.answer, organization_id))
+    can = fits.where(_can_have(body.answer, owner))
     shown = (
         await session.execute(
             can.with_only_columns(
@@ -62,11 +66,9 @@ async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInp
         )
     ).all()
     everybody = await session.scalar(select(func.count()).select_from(fits.subquery())) or 0
-    connection = await session.get(Connection, organization_id)
     row = HeldBulk(
         id=uuid7(),
-        organization_id=organization_id,
-        pco_organization_id=connection.pco_organization_id if connection else "",
+        **owner,
         answer=body.answer,
         held_ids=[one.id for one in shown],
         versions=[one.version for one in shown],
@@ -103,7 +105,7 @@ async def _may_be_mailed(session: AsyncSession, organization_id: str, can: Selec
             & (Remote.kind == MEMBER)
             & (Remote.pco_id == HeldMatch.pco_id),
         )
-        .where(Remote.login.is_(True))
+        .where(Remote.login.is_(True), Member.organization_id == organization_id)
         .execution_options(yield_per=200)
     )
     found = 0
@@ -118,9 +120,9 @@ def digest(answer: str, shown: list[tuple[UUID, int]]) -> str:
     return blake2b(content.encode(), digest_size=16).hexdigest()
 
 
-def _can_have(answer: Answer, organization_id: str) -> ColumnElement[bool]:
+def _can_have(answer: Answer, owner: Mapping[str, str]) -> ColumnElement[bool]:
     if answer == "same":
-        return ONE_CANDIDATE & wanted_by_nobody_else(organization_id)
+        return ONE_CANDIDATE & wanted_by_nobody_else(owner)
     return HeldMatch.state == "open" if answer == "later" else true()
 
 

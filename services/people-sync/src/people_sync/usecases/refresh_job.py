@@ -6,7 +6,6 @@ from typing import Final
 
 import structlog
 from sqlalchemy import delete, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.values import MEMBER
 from pco_client.client import Observation, PlanningCenter
@@ -32,6 +31,7 @@ from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.one import sync_family, sync_member, sync_stranger
 from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
 from people_sync.usecases.record.writer import Cause, Writer, guarded, has_chosen, policy_of
+from servicekit.errors import is_transient
 from servicekit.job_worker import JobContext
 from servicekit.jobs import LeaseLost, StopRequested, TurnOver
 
@@ -96,10 +96,12 @@ async def _all(writer: Writer) -> None:
             await _one(one, row)
         except (LeaseLost, AnsweredTooLate, StopRequested, TurnOver, NotConnected):
             raise
-        except (PlanningCenterError, SQLAlchemyError, OSError):
+        except PlanningCenterError:
             raise
-        except Exception:
-            # One bad record is one line in a list.
+        except Exception as error:
+            if is_transient(error) or isinstance(error, OSError):
+                raise
+            # One bad record is one line in a list, whatever the database says of it.
             log.exception("refresh broke", refresh=str(row.id))
             await _again(one, row, one.now() + _AWAY, LOOKS_AGAIN)
         writer.job.stop_if_requested()

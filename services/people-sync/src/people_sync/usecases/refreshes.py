@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, or_, select, text, update
+from sqlalchemy import delete, exists, func, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -148,9 +148,8 @@ async def _queue(
     index = ["organization_id", "pco_organization_id", "kind", "record_id" if by_record else "pco_id"]
     where = text(f"state = 'queued' AND record_id IS {'NOT NULL' if by_record else 'NULL'}")
     merged = {
-        "reasons": func.array(
-            select(func.unnest(Refresh.reasons.op("||")(statement.excluded.reasons))).distinct().scalar_subquery()
-        ),
+        # In words: a select of SQLAlchemy would name both as tables, and join every row with every row.
+        "reasons": literal_column("ARRAY(SELECT DISTINCT unnest(refresh.reasons || excluded.reasons))"),
         "requested_at": statement.excluded.requested_at,
         "urgent": Refresh.urgent | statement.excluded.urgent,
         "not_before": func.least(Refresh.not_before, statement.excluded.not_before),

@@ -58,14 +58,17 @@ class Undisturbed:
         return set(self.instants)
 
 
-def kills_around(kinds: Iterable[tuple[str, str]]) -> list[Kill]:
-    """Three around every kind of call, two around every kind of commit."""
+def kills_around(kinds: Iterable[tuple[str, str]], *, thorough: bool) -> list[Kill]:
+    """Three around every kind of write there, one behind every kind of read, two around every kind of commit.
+
+    `thorough`: three around every read too, where nothing is under way but a question.
+    """
     kills = []
     for what, kind in sorted(kinds):
         if kind in BY_CHANCE:
             continue
         kills.append(Kill(what, kind))
-        if what == "answer":
+        if what == "answer" and (thorough or is_write(kind)):
             kills += [Kill("before call", kind), Kill("during call", kind)]
     return kills
 

@@ -15,11 +15,11 @@ from people_sync.domain.canonical import name_key
 from people_sync.domain.families import household_values
 from people_sync.domain.merge import FamilyMerge, FamilyValues, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
-from people_sync.domain.sentences import CREATED_THERE, LINKED
+from people_sync.domain.sentences import CREATED_THERE, FIRST_SYNC_ASKS, LATER, LINKED
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.families import among, family_values
 from people_sync.storage.links import NOTHING_AGREED, agree, family_base_of, kept_different, tie_again
-from people_sync.storage.sync_tables import Remote
+from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
@@ -97,10 +97,13 @@ async def take_families_over(
             decide_later(change)
             continue
         base = family_base_of(link, writes, theirs)
+        result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link))
+        if result.fields.first_match and not writer.chosen:
+            change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
+            continue
         if writes:
             effects.rows += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
             settled.setdefault(staged[pco_id].read_at, []).append(link.id)
-        result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link))
         result = without_unmet(result, met)
         _take_family_over(writer, family, result, moves, effects)
         if not link.compared_version:
@@ -109,13 +112,19 @@ async def take_families_over(
         conflict = conflicts.get(family.id)
         ours_moves = bool(result.fields.to_ours or result.add_to_ours or result.remove_from_ours)
         count_outcome(change, result.fields, conflict, ours=ours_moves, theirs=_goes_there(result))
-        if result.fields.conflicts:
-            effects.conflicts += open_conflict(session, link, result.fields.conflicts, conflict, now)
-        elif conflict:
-            effects.conflicts.append(close(conflict, "converged", now))
+        _note_conflict(session, link, result, conflict, effects, now)
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
     await settle_writes(session, writer, settled, [])
     await _move(session, writer, moves, effects)
+
+
+def _note_conflict(
+    session: AsyncSession, link: Link, result: FamilyMerge, conflict: Conflict | None, effects: Effects, now: datetime
+) -> None:
+    if result.fields.conflicts:
+        effects.conflicts += open_conflict(session, link, result.fields.conflicts, conflict, now)
+    elif conflict:
+        effects.conflicts.append(close(conflict, "converged", now))
 
 
 async def lock_people(

@@ -15,7 +15,7 @@ from people_sync.domain.matching import UNMATCHED, Local, Outcome, match_people,
 from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
 from people_sync.domain.sentences import LATER, UNDECIDED
 from people_sync.storage import remote
-from people_sync.storage.candidates import anybody_free, free_members, locals_of, sharers_of, theirs_of, with_candidates
+from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of, with_candidates
 from people_sync.storage.families import among
 from people_sync.storage.links import deleted_namesakes
 from people_sync.storage.strays import is_stray
@@ -70,8 +70,6 @@ async def candidates_of(
 
 async def may_be_here(session: AsyncSession, writer: Writer, people: Sequence[RemotePerson]) -> set[str]:
     """Those of the people whom matching has to look at: of everybody else it can only say that nobody here fits."""
-    if not people or not await anybody_free(session, writer.owner):
-        return set()
     near = await with_candidates(session, writer.owner, [to_match(person) for person in people])
     return {person.pco_id for person in near}
 

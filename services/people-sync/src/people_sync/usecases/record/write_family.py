@@ -24,6 +24,7 @@ from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
     DELETED_MEANWHILE,
+    FIRST_SYNC_ASKS,
     NOBODY_THERE_YET,
     UNCHANGED,
     UPDATED_THERE,
@@ -241,6 +242,8 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
         raise NotYet(until)
     base = family_base_of(link, writes, theirs)
     result = merge_family(base, ours, theirs, writer.policy, kept_different(link))
+    if result.fields.first_match and not writer.chosen:
+        raise Later(FIRST_SYNC_ASKS)
     joining = result.add_to_theirs & people.keys()
     if result.fields.conflicts:
         await _conflict(writer, family, result)

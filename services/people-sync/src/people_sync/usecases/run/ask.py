@@ -7,9 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
 from contracts.sync_runs import RunQuestion
-from contracts.values import MEMBER
-from people_sync.domain.merge import merge
-from people_sync.domain.planning_center import MAILED_ABOUT, person_from_snapshot
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.families import household_values
+from people_sync.domain.merge import FamilyValues, merge, merge_family
+from people_sync.domain.planning_center import MAILED_ABOUT, household_from_snapshot, person_from_snapshot
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_HERE,
@@ -28,8 +29,9 @@ from people_sync.domain.values import from_json, partial_from_json, to_json, val
 from people_sync.storage import runs
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Change, Remote, Shown
-from people_sync.storage.tables import Link, Member, Settings
+from people_sync.storage.tables import Family, Link, Member, Settings
 from people_sync.usecases.record.decide_people import name_of
+from people_sync.usecases.record.families import record_ids
 from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
 
@@ -113,7 +115,8 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
                     "planning_center": _words(value_to_json(getattr(person.values, name))),
                 }
             )
-    if not people:
+    families = await _families_with_differences(session, context)
+    if not people and not families:
         return None
     mailed = await _may_be_mailed(session, context, open_choice=True)
     return RunQuestion(
@@ -123,10 +126,56 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
             "people_with_differences": people,
             "differing_values": fields,
             "may_be_mailed": mailed,
-        },
-        examples=tuple(examples),
+        }
+        | ({"families_with_differences": len(families)} if families else {}),
+        examples=tuple((examples + families)[:EXAMPLES]),
         answers=("planning_center", "ask", "ours"),
     )
+
+
+async def _families_with_differences(session: AsyncSession, context: RunContext) -> list[dict[str, str | None]]:
+    """Families that are households by another name, or with another primary contact, as examples; all of them."""
+    rows = await session.execute(
+        select(Family, Remote.snapshot)
+        .join(Change, Change.record_id == Family.id)
+        .join(Remote, (Remote.kind == FAMILY) & (Remote.pco_id == Change.pco_id))
+        .outerjoin(
+            Link,
+            (Link.record_id == Family.id)
+            & (Link.organization_id == context.organization_id)
+            & (Link.pco_organization_id == context.pco_organization_id)
+            & (Link.kind == FAMILY),
+        )
+        .where(
+            Change.run_id == context.run_id,
+            Change.kind == FAMILY,
+            Change.outcome.in_([LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT]),
+            Remote.organization_id == context.organization_id,
+            Remote.pco_organization_id == context.pco_organization_id,
+            Remote.snapshot.is_not(None),
+            or_(Link.id.is_(None), Link.agreed == {}),
+        )
+        .order_by(Change.id)
+    )
+    pairs = [(family, household_from_snapshot(snapshot or {})) for family, snapshot in rows.tuples()]
+    people = await record_ids(session, context, [one for _, household in pairs for one in household.person_ids])
+    found: list[dict[str, str | None]] = []
+    for family, household in pairs:
+        theirs = household_values(household, people)
+        primary = str(family.primary_contact_id) if family.primary_contact_id else None
+        ours = FamilyValues(family.name, theirs.members | ({primary} if primary else set()), primary)
+        differs = merge_family({}, ours, theirs, context.policy).fields.first_match
+        if differs:
+            named = differs[0] == "name"
+            found.append(
+                {
+                    "name": family.name,
+                    "field": differs[0],
+                    "here": family.name if named else None,
+                    "planning_center": household.name if named else None,
+                }
+            )
+    return found
 
 
 async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion | None:

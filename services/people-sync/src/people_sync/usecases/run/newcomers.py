@@ -119,7 +119,9 @@ async def _without_candidates(
 ) -> dict[str, tuple[Newcomer, RemotePerson]]:
     """Members can have been added since the comparison, and a candidate's counterpart can have gone."""
     read = {one.pco_id: (one, person_from_snapshot(one.snapshot)) for one in planned}
-    near = await may_be_here(session, context, [person for _, person in read.values()])
+    # For a whole batch one look at everybody costs less than one at each.
+    free = await anybody_free(session, context.owner)
+    near = await may_be_here(session, context, [person for _, person in read.values()]) if free else set()
     return {pco_id: found for pco_id, found in read.items() if pco_id not in near}
 
 

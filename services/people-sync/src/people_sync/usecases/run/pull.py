@@ -6,10 +6,10 @@ cursor, by each of the collections, since a change of a contact or a household n
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
-from datetime import datetime
+from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,6 +34,7 @@ from people_sync.planning_center import (
     latest,
     newest_person,
     person_of,
+    stored_id,
 )
 from people_sync.storage import remote
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
@@ -83,18 +84,16 @@ async def _everybody(context: RunContext) -> None:
     if position is None and checkpoint.cursor is None:
         # The newest change before the first page, not after the last: an early page does not show later edits.
         checkpoint.cursor = latest((await newest_person(context.pco)).data)
-    async with aclosing(
-        walk_all(context.pco, PEOPLE, include=INCLUDE, fields=FIELDS, parallel=_READ_AHEAD, resume=position)
-    ) as pages:
-        # A page may have been read while as many before it were looked at.
-        asked = deque([context.now()], maxlen=_READ_AHEAD + 1)
-        async for group in _together(pages):
+    walk = walk_all(context.pco, PEOPLE, include=INCLUDE, fields=FIELDS, parallel=_READ_AHEAD, resume=position)
+    # The groups are closed first: a walk cannot be closed while its next page is waited for.
+    async with aclosing(walk) as pages, aclosing(_together(pages)) as groups:
+        async for group in groups:
             checkpoint.pulled.position = group[-1].position
-            await _put_pages(context, group, asked[0])
-            asked.extend([context.now()] * len(group))
+            ago = asyncio.get_running_loop().time() - min(page.asked for page in group)
+            await _put_pages(context, group, context.now() - timedelta(seconds=ago))
 
 
-async def _together(pages: AsyncIterator[WalkedPage]) -> AsyncIterator[list[WalkedPage]]:
+async def _together(pages: AsyncIterator[WalkedPage]) -> AsyncGenerator[list[WalkedPage], None]:
     """Pages in groups: those that came while the ones before were looked at make one transaction."""
     coming = asyncio.ensure_future(anext(pages, None))
     try:
@@ -311,25 +310,24 @@ async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: 
     """Store people, and the households that came with them: those that are not as they were when last compared."""
     came: dict[tuple[str, str], tuple[Resource, Included]] = {}
     for page in pages:
-        came |= {(MEMBER, row.id): (row, page.included) for row in page.rows}
-        came |= {(FAMILY, row.id): (row, page.included) for row in page.included if row.type == "Household"}
+        came |= {(MEMBER, stored_id(row)): (row, page.included) for row in page.rows}
+        households = (row for row in page.included if row.type == "Household")
+        came |= {(FAMILY, stored_id(row)): (row, page.included) for row in households}
     ids = {kind: [pco_id for one, pco_id in came if one == kind] for kind in (MEMBER, FAMILY)}
     progress = {"done": Run.done + sum(len(page.rows) for page in pages), "total": pages[-1].total_count}
     async with context.step(**progress) as session:
         known = await remote.compared(session, context.owner, ids[MEMBER], ids[FAMILY])
         changed: list[dict[str, Any]] = []
         same: list[tuple[RemotePerson | RemoteHousehold, bytes | None]] = []
-        for key, (row, included) in came.items():
+        for key, (row, included) in sorted(came.items(), key=itemgetter(0)):
             fingerprint, before = fingerprint_of(row, included), known.get(key)
-            if before and fingerprint and before.fingerprint == fingerprint:
+            if before and before.was_read_from(fingerprint):
                 continue
             one = person_of(row, included) if key[0] == MEMBER else household_of(row)
             if before and not isinstance(one, Unread) and before.remote_hash == one.hash:
                 same.append((one, fingerprint))
-            elif isinstance(one, RemoteHousehold) or (isinstance(one, Unread) and key[0] == FAMILY):
-                changed.append(remote.household_row(one, fingerprint))
             else:
-                changed.append(remote.person_row(context.owner, one, fingerprint))
+                changed.append(remote.row_of(context.owner, key[0], one, fingerprint))
         await remote.put(session, context.owner, changed, read_at, context.run_id)
         await remote.note_same(session, context.owner, same)
         for kind in (MEMBER, FAMILY):

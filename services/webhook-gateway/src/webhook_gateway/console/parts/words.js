@@ -159,6 +159,7 @@ const INTENTIONS = {
   matched: "People found in both places",
   people_with_differences: "People whose values differ",
   differing_values: "Values that differ",
+  families_with_differences: "Families whose name or primary contact differs",
   linked_records: "Linked records in all",
   created_here: "Would be added here",
   updated_here: "Would change here",
