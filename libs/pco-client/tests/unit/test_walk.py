@@ -146,6 +146,28 @@ def test_a_quiet_collection_comes_once_with_the_fewest_requests(count: int) -> N
     assert pages[0].total_count == count
 
 
+def test_a_page_tells_when_it_was_asked_for_however_late_it_comes() -> None:
+    """Others are asked for, and come, while one is slow: what it shows is as old as its own request."""
+    vendor = collection(list(range(3_000)))
+    sent: dict[int, float] = {}
+    answer = vendor.answer
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        offset = int(request.url.params.get("offset", 0))
+        sent[offset] = asyncio.get_running_loop().time()
+        answered = await answer(request)
+        await asyncio.sleep(50 if offset == 99 else 1)
+        return answered
+
+    vendor.answer = slow  # type: ignore[method-assign]
+    _, pages = walk(vendor, parallel=4)
+    assert len(pages) == len(sent) == 31
+    late = next(page for page in pages if page.rows and page.rows[0].id == "101")
+    assert late is pages[-1]
+    assert late.asked <= sent[99]
+    assert max(page.asked for page in pages) > sent[99] + 5
+
+
 def test_thirty_thousand_in_no_more_than_two_percent_above_the_fewest() -> None:
     vendor = collection(list(range(30_000)))
     seen, _ = walk(vendor)

@@ -93,6 +93,25 @@ async def test_first_match_asks_what_counts(site: Site, answer: str) -> None:
         )
 
 
+async def test_families_alone_are_a_reason_to_ask(site: Site) -> None:
+    """Nobody's values differ, but a family's name does: it is not replaced by a choice that nobody made."""
+    dora = await site.add("Dora", "Dean", email="dora@example.org", phone="(212) 555-0108")
+    await site.family("The Deans", dora)
+    run_id = await site.start()
+    question = (await waiting_for(site, run_id, "first_match"))["question"]
+    assert question["counts"]["families_with_differences"] == 1
+    assert question["examples"][0] == {
+        "name": "The Deans",
+        "field": "name",
+        "here": "The Deans",
+        "planning_center": "Dean Household",
+    }
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "ours"})
+    await site.until(run_id, "done")
+    assert (await site.family_of("The Deans"))["name"] == "The Deans"
+    assert site.household("The Deans") == ["Dan", "Dora"]
+
+
 async def test_edits_on_either_side_go_to_the_other_and_on_both_are_a_conflict(site: Site) -> None:
     await site.sync()
     await site.change("Bruno", last_name="Bakerson", phone="(212) 555-0150", email="bb@example.org")

@@ -195,3 +195,43 @@ async def test_a_doubled_person_whose_worker_never_wakes_is_known_by_the_marker(
     assert len(site.people("Nora")) == 2
     await nothing_more(site)
     assert len(await site.members("Nora")) == 1
+
+
+# --- nobody here is to be had, so that newcomers are planned by one statement -----------------------------------------
+
+
+async def test_a_stray_that_is_known_is_no_newcomer(site: Site) -> None:
+    await site.sync()
+    bruno = await site.member("Bruno")
+    stray = site.create("Bruno", "Baker", email="bruno@example.org", status="inactive")
+    await site.database.fetch(
+        "INSERT INTO stray (organization_id, pco_organization_id, kind, pco_id, record_id, intent_id, content, "
+        "made_at, settled_at) VALUES ($1, $2, 'member', $3, $4, $4, '{}', now(), now())",
+        site.organization_id,
+        site.church.id,
+        stray,
+        bruno["id"],
+    )
+    await site.visible()
+    run = await site.sync()
+    assert "created_here" not in run["counts"]
+    assert len(await site.members("Bruno")) == 1
+
+
+async def test_a_stray_that_carries_our_mark_is_no_newcomer(site: Site) -> None:
+    """Whoever made the second one never woke to tell."""
+    await site.sync()
+    await site.add("Nora", "Nash", email="nora@example.org")
+    await site.sync("incremental")
+    await site.believable()
+    marker = site.person("Nora")["remote_id"]
+    site.create("Nora", "Nash", email="nora@example.org", remote_id=marker)
+    await site.visible()
+    run = await site.sync()
+    assert "created_here" not in run["counts"]
+    assert len(await site.members("Nora")) == 1
+
+    async def one_is_active() -> bool:
+        return sorted(one["status"] for one in site.people("Nora")) == ["active", "inactive"]
+
+    await eventually(one_is_active, within=60)

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from people_sync.usecases.run import pull
+from people_sync.usecases.run.checkpoint import Checkpoint
+from servicekit.jobs import StopRequested
 
 
 async def groups(*steps: Any) -> tuple[list[list[Any]], Exception | None]:
@@ -64,6 +68,25 @@ async def test_leaving_early_ends_the_walk() -> None:
     assert await anext(taken) == ["a"]
     await taken.aclose()
     assert ended.is_set()
+
+
+async def test_what_ends_the_pull_comes_through_while_a_page_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk cannot be closed while its next page is waited for: the error that ends the pull was lost over that."""
+
+    async def walk(*_: Any, **__: Any) -> AsyncIterator[Any]:
+        yield SimpleNamespace(position={"complete": False}, asked=0.0)
+        await asyncio.Event().wait()
+
+    async def put(*_: Any) -> None:
+        await asyncio.sleep(0)
+        raise StopRequested
+
+    monkeypatch.setattr(pull, "walk_all", walk)
+    monkeypatch.setattr(pull, "_put_pages", put)
+    checkpoint = Checkpoint(cursor="2026-11-01T10:00:00Z")
+    context: Any = SimpleNamespace(pco=None, checkpoint=checkpoint, now=lambda: datetime.now(UTC))
+    with pytest.raises(StopRequested):
+        await pull._everybody(context)
 
 
 pytestmark = pytest.mark.asyncio

@@ -24,6 +24,7 @@ from people_sync.domain.planning_center import (
 )
 from people_sync.domain.values import as_dict
 from people_sync.planning_center import FIELDS, INCLUDE, fingerprint_of, household_of, person_of
+from people_sync.storage import remote
 
 Body = dict[str, Any]
 TYPES = {"emails": "Email", "phone_numbers": "PhoneNumber", "addresses": "Address", "households": "Household"}
@@ -423,3 +424,14 @@ def test_the_same_answer_has_the_same_fingerprint() -> None:
     other = household()
     other["data"]["attributes"]["name"] = "Another name"
     assert fingerprint(other) != fingerprint(household()) is not None
+
+
+def test_a_fingerprint_says_nothing_about_another_content() -> None:
+    """Another read that came between may have put other content beside it."""
+    row = remote.household_row(RemoteHousehold("7", "Name", ("1",), None), b"fingerprint")
+    hashes = RemoteHousehold("7", "Name", ("1",), None).hash, RemoteHousehold("7", "Other", ("1",), None).hash
+    seal = bytes.fromhex(row["fingerprint"].removeprefix("\\x"))
+    known = [remote.Compared(one, seal).was_read_from(b"fingerprint") for one in hashes]
+    assert known == [True, False]
+    assert not remote.Compared(hashes[0], None).was_read_from(b"fingerprint")
+    assert not remote.Compared(hashes[0], seal).was_read_from(None)
