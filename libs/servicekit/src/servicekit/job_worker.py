@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import ColumnElement, Row, Select, case, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, case, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.clock import elapsed
@@ -41,6 +41,13 @@ LONGEST_DELAY_SECONDS = 300
 
 log = structlog.get_logger(__name__)
 _now = func.clock_timestamp()
+
+
+_HELD = (
+    select(JOB.c.stop_requested)
+    .where(JOB.c.id == bindparam("held_id"), JOB.c.fence == bindparam("held_fence"), JOB.c.state == "running")
+    .with_for_update()
+)
 
 
 def _in(seconds: float) -> Any:
@@ -98,7 +105,8 @@ class JobContext:
 
     async def verify(self, session: AsyncSession) -> None:
         """Hold the job's row for this transaction, for writes without a checkpoint. LeaseLost as there."""
-        self.stop_requested = (await self._update(session)).stop_requested
+        held = (await session.execute(_HELD, {"held_id": self.id, "held_fence": self.fence})).one_or_none()
+        self.stop_requested = self._mine(held).stop_requested
 
     async def wait(self, session: AsyncSession, data: dict[str, Any], *, until: datetime | None = None) -> None:
         """Give the job back until `until`, or until `jobs.resume` if None; then return from `run`."""
@@ -155,6 +163,9 @@ class JobContext:
                 .returning(JOB.c.stop_requested)
             )
         ).one_or_none()
+        return self._mine(row)
+
+    def _mine(self, row: Row[Any] | None) -> Row[Any]:
         if row is None:
             raise LeaseLost(f"job {self.id}: fence {self.fence} is not the present one")
         return row
