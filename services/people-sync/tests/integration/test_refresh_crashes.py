@@ -179,14 +179,20 @@ def written_twice(copy: Copy, kill: Kill | None = None) -> str | None:
     return f"written twice: {twice}" if twice else None
 
 
+_COMMITS: Final = 6
+
+
 def _sample(expected: Undisturbed) -> list[Kill]:
-    """Once at every kind of commit and once around every kind of write: which of the instants around it is drawn by
-    seed. Reads are `make soak`'s: a run dies at each kind of them."""
+    """Once around every kind of write and at some kinds of commits; which of the instants is drawn by seed.
+
+    The others are `make soak`'s: a run makes the same commits, and dies at each kind of them (`test_crashes`).
+    """
     draw = random.Random(SEED)
-    kills = [Kill(draw.choice(["before commit", "after commit"]), kind) for kind in _kinds(expected, "before commit")]
+    commits = _kinds(expected, "before commit")
+    chosen = draw.sample(commits, min(_COMMITS, len(commits)))
+    kills = [Kill(draw.choice(["before commit", "after commit"]), kind) for kind in chosen]
     instants = ["answer", "before call", "late call", "during call"]
-    kills += [Kill(draw.choice(instants), kind) for kind in _kinds(expected, "answer") if is_write(kind)]
-    return kills
+    return kills + [Kill(draw.choice(instants), kind) for kind in _kinds(expected, "answer") if is_write(kind)]
 
 
 def _kinds(expected: Undisturbed, what: str) -> list[str]:
