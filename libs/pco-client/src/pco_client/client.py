@@ -472,7 +472,7 @@ class PlanningCenter:
 
 @cache
 def _trusted(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
-    """Whom to trust, as the environment says. Loading that takes a twentieth of a second, and every job has a client."""
+    """Whom to trust, as the environment says: loading that takes a while, and every job has a client of its own."""
     return httpx.create_ssl_context()
 
 
