@@ -508,6 +508,11 @@ def test_facts_that_come_again_late_and_in_the_wrong_order_change_nothing(
     for church in (ada, olga):
         assert church.get("/people/status")["run"] is None
     topics = (CONNECTIONS, CONFLICTS)
+
+    def all_published() -> bool:
+        return not any(rows for table, rows in stored(stack).items() if table.endswith(".outbox"))
+
+    ada.eventually(all_published, "everything is published")
     before, taken = stored(stack), inboxes(stack)
     again = asyncio.run(publish_again(stack.kafka.bootstrap_servers, topics))
     assert all(again[topic] > 2 for topic in topics), again

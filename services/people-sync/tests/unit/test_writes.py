@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.values import MEMBER
@@ -263,6 +263,16 @@ EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "400"))
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(steps, st.booleans())
+@example(
+    # What was read at the instant of the write, taken over once the write needs no read to show it any more.
+    [
+        ("written", ("phone", None), None),
+        ("wait", 119.0, None),
+        ("run writes", {"phone": 0.0, "last_name": 0.0}, {}),
+        ("run takes over", None, None),
+    ],
+    merge_different_fields=False,
+)
 def test_histories_with_lag_overwrite_nothing_and_converge(
     history: list[tuple[str, Any, Any]], merge_different_fields: bool
 ) -> None:

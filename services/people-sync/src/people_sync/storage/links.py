@@ -230,13 +230,17 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
 
 
 def agreed_since(link: Link, seen: PersonValues, read_at: datetime, country: str) -> bool:
-    """Whether both sides have agreed on another value since this read: it is older than what is known, and no news."""
+    """Whether both sides have agreed on another value since this read: it is older than what is known, and no news.
+
+    At the same instant counts as since: a read is as old as its request, and nothing is agreed before the answer.
+    """
     at = {name: datetime.fromisoformat(value) for name, value in (link.agreed_at or {}).items()}
-    if all(agreed_at <= read_at for agreed_at in at.values()):
+    since = {name for name, agreed_at in at.items() if agreed_at >= read_at}
+    if not since:
         return False
     values = as_dict(seen)
     return any(
-        at.get(name, at.get(AT_ONCE, read_at)) > read_at and not identical(name, values[name], value, country)
+        (name if name in at else AT_ONCE) in since and not identical(name, values[name], value, country)
         for name, value in partial_from_json(link.agreed).items()
     )
 
