@@ -265,7 +265,7 @@ EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "400"))
 @given(steps, st.booleans())
 @example(
     # What was read at the instant of the write, taken over once the write needs no read to show it any more.
-    [
+    history=[
         ("written", ("phone", None), None),
         ("wait", 119.0, None),
         ("run writes", {"phone": 0.0, "last_name": 0.0}, {}),
