@@ -9,7 +9,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 def signs_in(site: Site, *first_names: str) -> None:
     for first in first_names:
         login = f"{first.lower()}@example.org"
-        site.control.set_raw(site.church.id, "Person", str(site.person(first)["id"]), login_identifier=login)
+        raw = {"op": "set_raw", "type": "Person", "id": str(site.person(first)["id"])}
+        site.mutate(raw | {"attributes": {"login_identifier": login}})
 
 
 async def test_questions_say_how_many_may_be_mailed(site: Site) -> None:
@@ -38,6 +39,7 @@ async def test_a_login_is_noted_of_everybody_and_changes_nobody(site: Site) -> N
     await site.sync()
     await site.believable()
     signs_in(site, "Amy")
+    await site.visible()
     mark = site.mark()
     run = await site.sync()
     assert run["counts"].keys() <= {"unchanged"}
