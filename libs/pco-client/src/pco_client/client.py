@@ -46,8 +46,9 @@ _WRITING: Final = frozenset({"http11.send_request_headers.started", "http11.send
 
 _FROZEN: Final = 0.5
 """Seconds by which a timer must be late for the process to have been frozen or busy: one that is not fires in time."""
-_LOOK: Final = 1.0
-"""Seconds for the answers that came meanwhile, and wait in the kernel, to be read."""
+_LOOK: Final = 5.0
+"""Seconds for the answers that came meanwhile, and wait in the kernel, to be read: a process that thaws has everything
+else to do as well, and an answer that is given up says nothing of what was made."""
 
 
 class Secret:

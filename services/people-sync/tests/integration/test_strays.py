@@ -72,7 +72,7 @@ async def settled(site: Site) -> None:
             await site.database.value(told, site.organization_id)
         )
 
-    await eventually(nothing, within=60, every=0.1)
+    await eventually(nothing, within=120, every=0.1)
 
 
 async def history(site: Site, first_name: str) -> list[tuple[str, str | None]]:

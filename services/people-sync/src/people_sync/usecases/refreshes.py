@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_DONE
-from people_sync.storage.sync_tables import Creation, Refresh, Remote
+from people_sync.storage.strays import STRAY, record_kind
+from people_sync.storage.sync_tables import Creation, Refresh, Remote, Stray
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
@@ -162,7 +163,7 @@ async def _queue(
 
 
 async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: datetime, horizon: timedelta) -> None:
-    """Queue what a run had to leave: reads that stayed incomplete, and requests whose answer was lost.
+    """Queue what a run had to leave: incomplete reads, requests whose answer was lost, and strays not settled yet.
 
     Each for the instant from which something can be decided about it, so that nobody waits for the next run.
     """
@@ -197,7 +198,9 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
         .limit(MOST_OF_A_RUN)
     )
     unanswered = lost.tuples().all()
-    if incomplete or unanswered:
+    of_strays = select(Stray.kind, Stray.record_id).filter_by(**owner).where(Stray.settled_at.is_(None)).distinct()
+    strays = (await session.execute(of_strays.limit(MOST_OF_A_RUN))).tuples().all()
+    if incomplete or unanswered or strays:
         # A new job before the rows, as in `request`.
         await wake(session, owner["organization_id"])
     for kind, pco_id, read_at, record_id in incomplete:
@@ -210,6 +213,18 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
             reason=INCOMPLETE,
             urgent=False,
             not_before=max(now, read_at + horizon),
+            now=now,
+        )
+    for kind, record_id in strays:
+        await _queue(
+            session,
+            owner,
+            record_kind(kind),
+            record_id=record_id,
+            pco_id=None,
+            reason=STRAY,
+            urgent=False,
+            not_before=now,
             now=now,
         )
     for kind, of_record, record_id, look_after in unanswered:

@@ -114,10 +114,13 @@ async def _household(writer: Writer, stray: Stray, link: Link) -> list[str]:
     async with writer.job.sessions() as session:
         people = set((await pco_ids_of(session, writer.owner, members)).values())
     path = f"{HOUSEHOLDS}/{stray.pco_id}"
-    for row in await memberships(writer, path):
-        if person_of_membership(row) in people:
-            with suppress(NotFound):
-                await writer.pco.delete(f"{path}/household_memberships/{row.id}")
+    ours = [row for row in await memberships(writer, path) if person_of_membership(row) in people]
+    if len(ours) < len(people):
+        # Made so lately that a read need not show everybody who was put into it.
+        _wait_for_reads(writer, stray)
+    for row in ours:
+        with suppress(NotFound):
+            await writer.pco.delete(f"{path}/household_memberships/{row.id}")
     async with writer.transaction() as session:
         name = (await session.get_one(Family, stray.record_id)).name
         # A family has no history of its own to be read: those of its people show it.
@@ -237,10 +240,14 @@ async def _membership(writer: Writer, stray: Stray, link: Link) -> list[str]:
 
 async def _not_there(writer: Writer, stray: Stray) -> None:
     """NotYet if it was made so lately that a read need not show it; otherwise somebody there was faster."""
+    _wait_for_reads(writer, stray)
+    await _forget(writer, stray)
+
+
+def _wait_for_reads(writer: Writer, stray: Stray) -> None:
     until = stray.made_at + writer.resources.horizon
     if writer.now() < until:
         raise NotYet(until)
-    await _forget(writer, stray)
 
 
 async def _forget(writer: Writer, stray: Stray) -> None:
