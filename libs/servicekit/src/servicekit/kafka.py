@@ -218,8 +218,7 @@ def make_broker(
             subscription.topic.name,
             group_id=subscription.group,
             # Said here and not on the broker: a broker's policy does not reach routers that are included later.
-            # What only passes by is not confirmed one by one: a confirmation is a request to Kafka.
-            ack_policy=AckPolicy.ACK_FIRST if subscription.broadcast else AckPolicy.NACK_ON_ERROR,
+            ack_policy=AckPolicy.NACK_ON_ERROR,
             auto_offset_reset="latest" if subscription.broadcast else "earliest",
             # What a fenced relay still sent is in the log and was never committed (docs/decisions/0012).
             isolation_level="read_committed",
