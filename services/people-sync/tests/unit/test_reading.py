@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.values import FAMILY
 from pco_client.jsonapi import Document, document
 from people_sync.domain.merge import NOTHING, MergePolicy, merge
 from people_sync.domain.planning_center import (
@@ -428,7 +429,8 @@ def test_the_same_answer_has_the_same_fingerprint() -> None:
 
 def test_a_fingerprint_says_nothing_about_another_content() -> None:
     """Another read that came between may have put other content beside it."""
-    row = remote.household_row(RemoteHousehold("7", "Name", ("1",), None), b"fingerprint")
+    owner = {"organization_id": "hillside", "pco_organization_id": "1"}
+    row = remote.row_of(owner, FAMILY, RemoteHousehold("7", "Name", ("1",), None), b"fingerprint")
     hashes = RemoteHousehold("7", "Name", ("1",), None).hash, RemoteHousehold("7", "Other", ("1",), None).hash
     seal = bytes.fromhex(row["fingerprint"].removeprefix("\\x"))
     known = [remote.Compared(one, seal).was_read_from(b"fingerprint") for one in hashes]

@@ -34,16 +34,12 @@ from people_sync.storage.links import AT_ONCE
 from people_sync.storage.remote import Owner
 from people_sync.storage.strays import is_stray
 from people_sync.storage.sync_tables import Alias, Change, Creation, Remote
-from people_sync.storage.tables import Link
 
 
 def _strangers(owner: Owner, run_id: UUID, kind: str, name: ColumnElement[str]) -> Select[Any]:
     """Whom the run met and who is not linked, as (a new id, Planning Center's id, name)."""
     linked = exists().where(
-        Link.organization_id == Remote.organization_id,
-        Link.pco_organization_id == Remote.pco_organization_id,
-        Link.kind == Remote.kind,
-        Link.pco_id == Remote.pco_id,
+        remote.ITS_LINK,
     )
     return (
         select(func.gen_random_uuid(), Remote.pco_id, name)

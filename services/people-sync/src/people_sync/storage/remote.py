@@ -45,39 +45,33 @@ Owner = Mapping[str, str]
 """`organization_id` and `pco_organization_id`."""
 
 
-def person_row(owner: Owner, person: RemotePerson | Unread, fingerprint: bytes | None = None) -> dict[str, Any]:
-    """A person as read, or why the answer does not say everything."""
-    if isinstance(person, Unread):
-        return _unread_row(MEMBER, person)
-    emails, names = email_keys(person), sorted(to_match(person).name_keys())
-    keys = [lookup_key(owner, "email", one) for one in emails] + [lookup_key(owner, "name", one) for one in names]
-    return _row(MEMBER, person.pco_id, person.to_json(), person.hash, fingerprint) | {
-        "login": person.login,
-        "email_keys": emails,
-        "name_keys": names,
-        "keys": sorted(set(keys)),
-    }
-
-
-def household_row(household: RemoteHousehold | Unread, fingerprint: bytes | None = None) -> dict[str, Any]:
-    """A household as read, or why the answer does not say everything."""
-    if isinstance(household, Unread):
-        return _unread_row(FAMILY, household)
-    return _row(FAMILY, household.pco_id, household.to_json(), household.hash, fingerprint)
+ITS_LINK: Final[ColumnElement[bool]] = (
+    (Link.organization_id == Remote.organization_id)
+    & (Link.pco_organization_id == Remote.pco_organization_id)
+    & (Link.kind == Remote.kind)
+    & (Link.pco_id == Remote.pco_id)
+)
+"""Whether a link is the remote record's."""
 
 
 def row_of(
-    owner: Owner, kind: str, one: RemotePerson | RemoteHousehold | Unread, fingerprint: bytes | None
+    owner: Owner, kind: str, one: RemotePerson | RemoteHousehold | Unread, fingerprint: bytes | None = None
 ) -> dict[str, Any]:
-    """A person or a household of a page."""
+    """A person or household as read, or why the answer does not say everything.
+
+    `fingerprint`: of the answer, where it came in a page.
+    """
     if isinstance(one, Unread):
-        return _unread_row(kind, one)
-    return person_row(owner, one, fingerprint) if isinstance(one, RemotePerson) else household_row(one, fingerprint)
+        said = {"name": one.name, "sentence": one.sentence, "why": one.why}
+        return _row(kind, one.pco_id, None, None, None) | {"unread": said}
+    row = _row(kind, one.pco_id, one.to_json(), one.hash, fingerprint)
+    return row | _found_by(owner, one) if isinstance(one, RemotePerson) else row
 
 
-def _unread_row(kind: str, unread: Unread) -> dict[str, Any]:
-    said = {"name": unread.name, "sentence": unread.sentence, "why": unread.why}
-    return _row(kind, unread.pco_id, None, None, None) | {"unread": said}
+def _found_by(owner: Owner, person: RemotePerson) -> dict[str, Any]:
+    emails, names = email_keys(person), sorted(to_match(person).name_keys())
+    keys = [lookup_key(owner, "email", one) for one in emails] + [lookup_key(owner, "name", one) for one in names]
+    return {"login": person.login, "email_keys": emails, "name_keys": names, "keys": sorted(set(keys))}
 
 
 def _row(
@@ -193,10 +187,7 @@ async def compared(
         select(Link.kind, Link.pco_id, Link.remote_hash, Remote.fingerprint)
         .join(
             Remote,
-            (Remote.organization_id == Link.organization_id)
-            & (Remote.pco_organization_id == Link.pco_organization_id)
-            & (Remote.kind == Link.kind)
-            & (Remote.pco_id == Link.pco_id),
+            ITS_LINK,
         )
         .where(
             Remote.remote_hash == Link.remote_hash,
@@ -252,10 +243,7 @@ def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[b
 async def settled(session: AsyncSession, owner: Owner, kind: str, pco_id: str) -> None:
     """Let the values go if both sides agree on them and no run is to look at them."""
     agreed = exists().where(
-        Link.organization_id == Remote.organization_id,
-        Link.pco_organization_id == Remote.pco_organization_id,
-        Link.kind == Remote.kind,
-        Link.pco_id == Remote.pco_id,
+        ITS_LINK,
         Link.remote_hash == Remote.remote_hash,
     )
     await session.flush()
@@ -295,10 +283,7 @@ async def forget_strangers_not_met(session: AsyncSession, owner: Owner, run_id: 
     """After a complete pull: who is neither linked nor met is not there any more."""
     for kind in (MEMBER, FAMILY):
         linked = exists().where(
-            Link.organization_id == Remote.organization_id,
-            Link.pco_organization_id == Remote.pco_organization_id,
-            Link.kind == Remote.kind,
-            Link.pco_id == Remote.pco_id,
+            ITS_LINK,
         )
         await session.execute(
             delete(Remote)
@@ -319,10 +304,7 @@ async def let_go(session: AsyncSession, run_id: UUID) -> None:
     await session.execute(delete(Sighting).where(Sighting.run_id == run_id))
     await session.execute(delete(Shown).where(Shown.run_id == run_id))
     agreed = exists().where(
-        Link.organization_id == Remote.organization_id,
-        Link.pco_organization_id == Remote.pco_organization_id,
-        Link.kind == Remote.kind,
-        Link.pco_id == Remote.pco_id,
+        ITS_LINK,
         Link.remote_hash == Remote.remote_hash,
     )
     await session.execute(

@@ -35,6 +35,21 @@ async def of_intent(session: AsyncSession, owner: Mapping[str, str], kind: str, 
     return list(await session.scalars(statement.order_by(Stray.made_at, Stray.pco_id)))
 
 
+async def unsettled(
+    session: AsyncSession, owner: Mapping[str, str], limit: int | None = None
+) -> list[tuple[str, UUID]]:
+    """The records, as (kind, id), that have strays which nobody has settled yet."""
+    rows = await session.execute(
+        select(Stray.kind, Stray.record_id)
+        .filter_by(**owner)
+        .where(_OPEN)
+        .distinct()
+        .order_by(Stray.record_id, Stray.kind)
+        .limit(limit)
+    )
+    return list(dict.fromkeys((record_kind(kind), record_id) for kind, record_id in rows.tuples()))
+
+
 async def known_strays(
     session: AsyncSession, owner: Mapping[str, str], kind: str, pco_ids: Collection[str]
 ) -> dict[str, datetime | None]:

@@ -274,7 +274,7 @@ class Refresh(Base):
     pco_id: Mapped[str | None]
     """Of somebody who is nobody here yet."""
     reasons: Mapped[list[str]]
-    """`asked` at a screen, `answered` a held match; a run left it: `incomplete` read, `unanswered` request."""
+    """`asked` at a screen, `answered` a held match; left by a run: `incomplete` read, `unanswered` request, `stray`."""
     urgent: Mapped[bool]
     """Somebody waits at a screen."""
     not_before: Mapped[datetime]

@@ -7,8 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import PEOPLE
 from people_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED
-from people_sync.storage.strays import STRAY, record_kind
-from people_sync.storage.sync_tables import Stray
+from people_sync.storage.strays import STRAY, unsettled
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import refreshes, runs
 from people_sync.usecases.bulk import adopt_supplied, one_at_a_time
@@ -57,20 +56,13 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
 
 
 async def _look_at_strays(session: AsyncSession, fact: ConnectionFact) -> None:
-    """What was doubled, and not settled, before the connection ended: each record is looked at once more."""
+    """Queue each record whose strays were not settled before the connection ended."""
     owner = {"organization_id": fact.organization_id, "pco_organization_id": fact.pco_organization_id}
-    rows = await session.execute(
-        select(Stray.kind, Stray.record_id)
-        .filter_by(**owner)
-        .where(Stray.settled_at.is_(None))
-        .distinct()
-        .order_by(Stray.record_id)
-    )
-    for kind, record_id in rows.tuples():
+    for kind, record_id in await unsettled(session, owner):
         await refreshes.request(
             session,
             owner,
-            record_kind(kind),
+            kind,
             record_id=record_id,
             reason=STRAY,
             urgent=False,

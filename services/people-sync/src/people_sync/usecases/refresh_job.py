@@ -94,9 +94,7 @@ async def _all(writer: Writer) -> None:
         one = replace(writer, pco=writer.pco.using(priority=priority), cause=Cause(REFRESH, row.id))
         try:
             await _one(one, row)
-        except (LeaseLost, AnsweredTooLate, StopRequested, TurnOver, NotConnected):
-            raise
-        except PlanningCenterError:
+        except (LeaseLost, AnsweredTooLate, StopRequested, TurnOver, NotConnected, PlanningCenterError):
             raise
         except Exception as error:
             if is_transient(error) or isinstance(error, OSError):

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_DONE
-from people_sync.storage.strays import STRAY, record_kind
-from people_sync.storage.sync_tables import Creation, Refresh, Remote, Stray
+from people_sync.storage import remote
+from people_sync.storage.strays import STRAY, record_kind, unsettled
+from people_sync.storage.sync_tables import Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
@@ -26,7 +27,7 @@ KIND: Final = "people.refresh"
 INCOMPLETE: Final = "incomplete"
 UNANSWERED: Final = "unanswered"
 MOST_OF_A_RUN: Final = 500
-"""Records of either sort that one run leaves to refreshes; further ones wait for the next run."""
+"""Records of each reason that one run leaves to refreshes; further ones wait for the next run."""
 KEPT: Final = timedelta(days=1)
 """How long its end can be read."""
 
@@ -169,13 +170,7 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
     """
     unread = await session.execute(
         select(Remote.kind, Remote.pco_id, Remote.read_at, Link.record_id)
-        .outerjoin(
-            Link,
-            (Link.organization_id == Remote.organization_id)
-            & (Link.pco_organization_id == Remote.pco_organization_id)
-            & (Link.kind == Remote.kind)
-            & (Link.pco_id == Remote.pco_id),
-        )
+        .outerjoin(Link, remote.ITS_LINK)
         .where(
             Remote.organization_id == owner["organization_id"],
             Remote.pco_organization_id == owner["pco_organization_id"],
@@ -188,7 +183,9 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
         .order_by(Remote.kind, Remote.pco_id)
         .limit(MOST_OF_A_RUN)
     )
-    incomplete = unread.tuples().all()
+    left: list[tuple[str, UUID | None, str | None, str, datetime]] = [
+        (kind, record_id, pco_id, INCOMPLETE, read_at + horizon) for kind, pco_id, read_at, record_id in unread.tuples()
+    ]
     lost = await session.execute(
         select(Creation.kind, Creation.of_record, Creation.record_id, Creation.look_after)
         .filter_by(**owner, state="sent")
@@ -197,46 +194,24 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
         .order_by(Creation.id)
         .limit(MOST_OF_A_RUN)
     )
-    unanswered = lost.tuples().all()
-    of_strays = select(Stray.kind, Stray.record_id).filter_by(**owner).where(Stray.settled_at.is_(None)).distinct()
-    strays = (await session.execute(of_strays.limit(MOST_OF_A_RUN))).tuples().all()
-    if incomplete or unanswered or strays:
+    left += [
+        (record_kind(kind), of_record or record_id, None, UNANSWERED, look_after or now)
+        for kind, of_record, record_id, look_after in lost.tuples()
+    ]
+    left += [(kind, record_id, None, STRAY, now) for kind, record_id in await unsettled(session, owner, MOST_OF_A_RUN)]
+    if left:
         # A new job before the rows, as in `request`.
         await wake(session, owner["organization_id"])
-    for kind, pco_id, read_at, record_id in incomplete:
+    for kind, record_id, pco_id, reason, earliest in left:
         await _queue(
             session,
             owner,
             kind,
             record_id=record_id,
             pco_id=pco_id,
-            reason=INCOMPLETE,
+            reason=reason,
             urgent=False,
-            not_before=max(now, read_at + horizon),
-            now=now,
-        )
-    for kind, record_id in strays:
-        await _queue(
-            session,
-            owner,
-            record_kind(kind),
-            record_id=record_id,
-            pco_id=None,
-            reason=STRAY,
-            urgent=False,
-            not_before=now,
-            now=now,
-        )
-    for kind, of_record, record_id, look_after in unanswered:
-        await _queue(
-            session,
-            owner,
-            FAMILY if kind in {FAMILY, "membership"} else MEMBER,
-            record_id=of_record or record_id,
-            pco_id=None,
-            reason=UNANSWERED,
-            urgent=False,
-            not_before=max(now, look_after or now),
+            not_before=max(now, earliest),
             now=now,
         )
 

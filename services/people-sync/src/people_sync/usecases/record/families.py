@@ -120,19 +120,20 @@ def without_unmet(result: FamilyMerge, met: set[str]) -> FamilyMerge:
     return replace(result, remove_from_ours=result.remove_from_ours & met)
 
 
-async def record_ids(session: AsyncSession, writer: Writer, pco_ids: list[str]) -> dict[str, UUID]:
+async def record_ids(session: AsyncSession, writer: Writer, pco_ids: Collection[str]) -> dict[str, UUID]:
     """Our ids of people in Planning Center: linked, or about to be by this run."""
+    wanted = any_(literal(list(pco_ids), ARRAY(Text)))
     linked = select(Link.pco_id, Link.record_id).where(
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,
         Link.kind == MEMBER,
         Link.state != "gone",
-        Link.pco_id.in_(pco_ids),
+        Link.pco_id == wanted,
     )
     planned = select(Change.pco_id, Change.record_id).where(
         Change.run_id == writer.cause.id,
         Change.kind == MEMBER,
         Change.outcome.in_([LINKED, CREATED_HERE, CREATED_THERE]),
-        Change.pco_id.in_(pco_ids),
+        Change.pco_id == wanted,
     )
     return {row.pco_id: row.record_id for row in await session.execute(linked.union(planned))}

@@ -20,7 +20,7 @@ from people_sync.storage.families import among
 from people_sync.storage.links import deleted_namesakes
 from people_sync.storage.strays import is_stray
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
-from people_sync.storage.tables import Link, Member
+from people_sync.storage.tables import Member
 from people_sync.usecases.record.writer import Writer
 
 LARGEST_LOOK: Final = 100
@@ -101,10 +101,7 @@ async def may_be_there(session: AsyncSession, writer: Writer, member: Member) ->
             Remote.snapshot.is_not(None),
             ~is_stray(),
             ~exists().where(
-                Link.organization_id == Remote.organization_id,
-                Link.pco_organization_id == Remote.pco_organization_id,
-                Link.kind == Remote.kind,
-                Link.pco_id == Remote.pco_id,
+                remote.ITS_LINK,
             ),
         )
         .limit(LARGEST_LOOK)

@@ -47,12 +47,8 @@ async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: U
     document = found.document
     assert document is not None
     one: RemotePerson | RemoteHousehold | Unread
-    if found.kind == FAMILY:
-        one = household_of(document.data)
-        row = remote.household_row(one)
-    else:
-        one = person_of(document.data, document.included)
-        row = remote.person_row(writer.owner, one)
+    one = household_of(document.data) if found.kind == FAMILY else person_of(document.data, document.included)
+    row = remote.row_of(writer.owner, found.kind, one)
     await remote.put(session, writer.owner, [row], found.read_at, run_id)
     await remote.met(session, writer.cause.id, found.kind, [found.pco_id])
     return not isinstance(one, Unread)

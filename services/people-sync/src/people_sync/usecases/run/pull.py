@@ -301,7 +301,7 @@ async def read_person(context: RunContext, pco_id: str, *, again: bool = False) 
             return
         await store(session, context, found, run_id=context.run_id)
         households = _households(found.document.included)
-        rows = list(map(remote.household_row, households))
+        rows = [remote.row_of(context.owner, FAMILY, one) for one in households]
         await remote.put(session, context.owner, rows, found.read_at, context.run_id)
         await remote.met(session, context.run_id, FAMILY, [one.pco_id for one in households])
 
