@@ -8,8 +8,9 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import orjson
@@ -19,9 +20,11 @@ from fastapi import FastAPI
 from sqlalchemy import insert, select
 
 from people_sync.config import Settings
+from people_sync.domain.merge import MergePolicy
 from people_sync.main import create_app
 from people_sync.resources import open_resources
 from people_sync.storage.tables import Connection, Link
+from people_sync.usecases.record.writer import Cause, Writer
 from servicekit.tables import OUTBOX
 from servicekit.testing import Databases, KeyRing
 
@@ -150,6 +153,26 @@ async def another(app: FastAPI, keys: KeyRing) -> AsyncIterator[Callable[[str], 
 async def church(another: Callable[[str], Awaitable[Church]]) -> Church:
     """The church `org-1`."""
     return await another("org-1")
+
+
+@pytest.fixture
+def writer(app: FastAPI) -> Writer:
+    """Of a run of `org-1`; Planning Center is not there."""
+
+    async def verify(_: Any) -> None:
+        return
+
+    job: Any = SimpleNamespace(id=uuid4(), fence=1, sessions=app.state.runtime.sessions, verify=verify)
+    return Writer(
+        job=job,
+        resources=app.state.resources,
+        pco=SimpleNamespace(),  # type: ignore[arg-type]
+        organization_id="org-1",
+        pco_organization_id="77",
+        cause=Cause("run", uuid4()),
+        policy=MergePolicy(),
+        chosen=True,
+    )
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

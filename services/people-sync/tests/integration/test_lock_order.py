@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,7 +19,6 @@ from sqlalchemy.engine import make_url
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from contracts.values import FAMILY, MEMBER
 from pco_client.jsonapi import document
-from people_sync.domain.merge import MergePolicy
 from people_sync.domain.values import PersonValues, to_json
 from people_sync.storage.strays import MEMBERSHIP
 from people_sync.storage.sync_tables import Creation, HeldMatch, Remote, Run
@@ -36,7 +34,7 @@ from people_sync.usecases.record.gone import end_link, lock_for_end
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import Read
-from people_sync.usecases.record.writer import Cause, Writer
+from people_sync.usecases.record.writer import Writer
 from servicekit.tables import JOB
 from servicekit.testing import eventually
 
@@ -107,24 +105,6 @@ async def in_order(
     return await task
 
 
-@pytest.fixture
-def writer(app: FastAPI) -> Writer:
-    async def verify(_: Any) -> None:
-        return
-
-    job: Any = SimpleNamespace(id=uuid4(), fence=1, sessions=app.state.runtime.sessions, verify=verify)
-    return Writer(
-        job=job,
-        resources=app.state.resources,
-        pco=SimpleNamespace(),  # type: ignore[arg-type]
-        organization_id="org-1",
-        pco_organization_id="77",
-        cause=Cause("run", uuid4()),
-        policy=MergePolicy(),
-        chosen=True,
-    )
-
-
 async def family_of(church: Any, *names: str) -> tuple[str, list[str]]:
     """A family of new members: ids."""
     members = [(await church.add(first_name=name))["id"] for name in names]
@@ -146,33 +126,21 @@ async def household(church: Any, family_id: str, *people: str) -> None:
 # --- members before families ------------------------------------------------------------------------------------------
 
 
-async def test_somebody_leaves_a_family(church: Any, rival: Any) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        pytest.param("PATCH", "/families/{family}", {"member_ids": []}, 200, id="somebody leaves a family"),
+        pytest.param("DELETE", "/families/{family}", None, 204, id="a family is deleted"),
+        pytest.param("DELETE", "/members/{member}", None, 204, id="a member is deleted"),
+    ],
+)
+async def test_one_change_here(church: Any, rival: Any, method: str, path: str, body: Any, status: int) -> None:
     family, (first, _) = await family_of(church, "Ann", "Bob")
     await in_order(
         rival,
         ("member", first),
         ("family", family),
-        lambda: church.call("PATCH", f"/families/{family}", {"member_ids": []}),
-    )
-
-
-async def test_a_family_is_deleted(church: Any, rival: Any) -> None:
-    family, (first, _) = await family_of(church, "Ann", "Bob")
-    await in_order(
-        rival,
-        ("member", first),
-        ("family", family),
-        lambda: church.call("DELETE", f"/families/{family}", status=204),
-    )
-
-
-async def test_a_member_is_deleted(church: Any, rival: Any) -> None:
-    family, (first, _) = await family_of(church, "Ann", "Bob")
-    await in_order(
-        rival,
-        ("member", first),
-        ("family", family),
-        lambda: church.call("DELETE", f"/members/{first}", status=204),
+        lambda: church.call(method, path.format(family=family, member=first), body, status=status),
     )
 
 

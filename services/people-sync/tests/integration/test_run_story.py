@@ -112,6 +112,18 @@ async def test_families_alone_are_a_reason_to_ask(site: Site) -> None:
     assert site.household("The Deans") == ["Dan", "Dora"]
 
 
+async def test_a_family_with_another_primary_contact_is_asked_about_by_name(site: Site) -> None:
+    dora = await site.add("Dora", "Dean", email="dora@example.org", phone="(212) 555-0108")
+    dan = await site.add("Dan", "Dean", child=True)
+    family = await site.family("Dean Household", dora, dan)
+    await site.call("PATCH", f"/families/{family}", {"primary_contact_id": dan})
+    run_id = await site.start()
+    question = (await waiting_for(site, run_id, "first_match"))["question"]
+    assert question["examples"] == [
+        {"name": "Dean Household", "field": "primary_contact", "here": "Dan Dean", "planning_center": "Dora Dean"}
+    ]
+
+
 async def test_edits_on_either_side_go_to_the_other_and_on_both_are_a_conflict(site: Site) -> None:
     await site.sync()
     await site.change("Bruno", last_name="Bakerson", phone="(212) 555-0150", email="bb@example.org")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, any_, func, literal, or_, select, true
+from sqlalchemy import ColumnElement, Text, column, func, literal, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,7 +14,8 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.domain.matching import HOUSEHOLD, Local, Sharers, Theirs, rows_needed
 from people_sync.domain.planning_center import RemotePerson, household_from_snapshot, to_match
 from people_sync.storage import remote
-from people_sync.storage.families import among, linked_records
+from people_sync.storage.among import among
+from people_sync.storage.families import linked_records
 from people_sync.storage.links import ended, has_link
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import FamilyMember, Link, Member
@@ -31,11 +32,9 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
     ours = (Member.organization_id == owner["organization_id"], Member.deleted_at.is_(None))
     here = await _counts(
         session,
-        select(Member.email_key, func.count())
-        .where(*ours, Member.email_key == _any(emails))
-        .group_by(Member.email_key),
+        select(Member.email_key, func.count()).where(*ours, among(Member.email_key, emails)).group_by(Member.email_key),
     )
-    mails = func.unnest(Remote.email_keys).table_valued("email").render_derived(name="mails")
+    mails = func.unnest(Remote.email_keys).table_valued(column("email", Text)).render_derived(name="mails")
     email = mails.c.email
     theirs = select(email).select_from(Remote).join(mails, true())
     theirs = theirs.where(
@@ -43,27 +42,25 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
         Remote.pco_organization_id == owner["pco_organization_id"],
         Remote.kind == MEMBER,
         remote.has_key(owner, "email", emails),
-        email == _any(emails),
+        among(email, emails),
     )
     there = await _counts(session, theirs.add_columns(func.count()).group_by(email))
     few = [one for one in emails if max(here.get(one, 0), there.get(one, 0)) <= HOUSEHOLD]
     names_here: dict[str, dict[str, int]] = defaultdict(dict)
     rows = await session.execute(
         select(Member.email_key, Member.name_key, func.count())
-        .where(
-            *ours, Member.email_key == _any(emails), or_(Member.email_key == _any(few), Member.name_key == _any(names))
-        )
+        .where(*ours, among(Member.email_key, emails), or_(among(Member.email_key, few), among(Member.name_key, names)))
         .group_by(Member.email_key, Member.name_key)
     )
     for key, name, count in rows.tuples():
         names_here[str(key)][name] = count
     names_there: dict[str, dict[str, int]] = defaultdict(dict)
-    spelt = func.unnest(Remote.name_keys).table_valued("name").render_derived(name="spelt")
+    spelt = func.unnest(Remote.name_keys).table_valued(column("name", Text)).render_derived(name="spelt")
     their_name = spelt.c.name
     found = await session.execute(
         theirs.add_columns(their_name, func.count())
         .join(spelt, true())
-        .where(or_(email == _any(few), their_name == _any(names)))
+        .where(or_(among(email, few), among(their_name, names)))
         .group_by(email, their_name)
     )
     for key, one, count in found.tuples():
@@ -128,7 +125,7 @@ async def free_members(
             func.row_number().over(**group, order_by=Member.id).label("nth"),
             func.count().over(**group).label("size"),
         )
-        .where(*free, Member.name_key == _any(names))
+        .where(*free, among(Member.name_key, names))
         .subquery()
     )
     found: dict[UUID, int] = {}
@@ -139,15 +136,15 @@ async def free_members(
             Member.id,
             func.row_number().over(partition_by=(Member.email_key, Member.name_key), order_by=Member.id).label("nth"),
         )
-        .where(*free, Member.email_key == _any(list(emails)), Member.name_key == _any(own_names))
+        .where(*free, among(Member.email_key, emails), among(Member.name_key, own_names))
         .subquery()
     )
     for statement in (
         select(mailed.c.id).where(mailed.c.nth <= needed),
-        select(Member.id).where(*free, Member.email_key == _any(few)),
+        select(Member.id).where(*free, among(Member.email_key, few)),
     ):
         found |= {id_: found.get(id_, 0) for id_ in await session.scalars(statement)}
-    members = list(await session.scalars(select(Member).where(Member.id == among(list(found)))))
+    members = list(await session.scalars(select(Member).where(among(Member.id, found))))
     locals_ = await locals_of(session, owner, members)
     return [replace(local, others=found[UUID(local.member_id)]) for local in locals_]
 
@@ -158,7 +155,7 @@ async def locals_of(session: AsyncSession, owner: Owner, members: Sequence[Membe
     families: dict[UUID, set[str]] = defaultdict(set)
     relatives: dict[str, set[str]] = defaultdict(set)
     if children:
-        of_children = select(FamilyMember.family_id).where(FamilyMember.member_id == among(children))
+        of_children = select(FamilyMember.family_id).where(among(FamilyMember.member_id, children))
         rows = await session.execute(
             select(FamilyMember.family_id, FamilyMember.member_id).where(FamilyMember.family_id.in_(of_children))
         )
@@ -169,7 +166,7 @@ async def locals_of(session: AsyncSession, owner: Owner, members: Sequence[Membe
         await session.scalars(
             select(Link.record_id)
             .filter_by(**owner, kind=MEMBER)
-            .where(ended(Link), Link.record_id == among([member.id for member in members]))
+            .where(ended(Link), among(Link.record_id, [member.id for member in members]))
         )
     )
     return [
@@ -207,7 +204,7 @@ async def theirs_of(
         links = await session.execute(
             select(Link.pco_id, Link.record_id, Link.agreed)
             .filter_by(**owner, kind=FAMILY)
-            .where(Link.state != "gone", Link.pco_id == _any(household_ids))
+            .where(Link.state != "gone", among(Link.pco_id, household_ids))
         )
         for pco_id, record_id, agreed in links.tuples():
             families[pco_id] = str(record_id)
@@ -215,7 +212,7 @@ async def theirs_of(
         rows = await session.execute(
             select(Remote.pco_id, Remote.snapshot)
             .filter_by(**owner, kind=FAMILY)
-            .where(Remote.snapshot.is_not(None), Remote.pco_id == _any(household_ids))
+            .where(Remote.snapshot.is_not(None), among(Remote.pco_id, household_ids))
         )
         for pco_id, snapshot in rows.tuples():
             named[pco_id] |= set(household_from_snapshot(snapshot or {}).person_ids)
@@ -238,8 +235,3 @@ async def theirs_of(
 
 async def _counts(session: AsyncSession, statement: Any) -> dict[str, int]:
     return dict((await session.execute(statement)).tuples().all())
-
-
-def _any(values: Collection[str]) -> ColumnElement[bool]:
-    """An array: a statement of its own for every number of values would be kept by every connection."""
-    return any_(literal(list(values), ARRAY(Text)))

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, Uuid, any_, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.domain.merge import FamilyValues
+from people_sync.storage.among import among
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 
 
@@ -20,7 +20,7 @@ async def family_values(
         select(FamilyMember.family_id, FamilyMember.member_id)
         .join(Link, Link.record_id == FamilyMember.member_id)
         .where(
-            FamilyMember.family_id == among([family.id for family in families]),
+            among(FamilyMember.family_id, [family.id for family in families]),
             Link.kind == MEMBER,
             Link.organization_id == owner["organization_id"],
             Link.pco_organization_id == owner["pco_organization_id"],
@@ -64,7 +64,7 @@ async def linked_records(session: AsyncSession, owner: Mapping[str, str], pco_id
     rows = await session.execute(
         select(Link.pco_id, Link.record_id)
         .filter_by(**owner, kind=MEMBER)
-        .where(Link.state != "gone", Link.pco_id == any_(literal(list(pco_ids), ARRAY(Text))))
+        .where(Link.state != "gone", among(Link.pco_id, pco_ids))
     )
     return {row.pco_id: row.record_id for row in rows}
 
@@ -76,11 +76,6 @@ async def pco_ids_of(session: AsyncSession, owner: Mapping[str, str], member_ids
     rows = await session.execute(
         select(Link.record_id, Link.pco_id)
         .filter_by(**owner, kind=MEMBER)
-        .where(Link.record_id == among([UUID(member_id) for member_id in member_ids]))
+        .where(among(Link.record_id, [UUID(member_id) for member_id in member_ids]))
     )
     return {str(row.record_id): row.pco_id for row in rows}
-
-
-def among(ids: Collection[UUID]) -> ColumnElement[bool]:
-    """An array: a statement of its own for every number of ids would be kept by every connection."""
-    return any_(literal(list(ids), ARRAY(Uuid)))

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Exists, Select, Text, any_, exists, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import ColumnElement, Exists, Select, exists, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -15,6 +15,7 @@ from people_sync.domain.canonical import identical
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import PersonValues, as_dict, partial_from_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
+from people_sync.storage.among import among
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 
 AT_ONCE: Final = "*"
@@ -137,9 +138,7 @@ async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> 
     deleted = select(Member.id).where(
         Member.organization_id == members[0].organization_id,
         Member.deleted_at.is_not(None),
-        or_(
-            Member.email_key == any_(literal(emails, ARRAY(Text))), Member.name_key == any_(literal(names, ARRAY(Text)))
-        ),
+        or_(among(Member.email_key, emails), among(Member.name_key, names)),
     )
     found = select(Link.id).where(
         Link.organization_id == members[0].organization_id,
@@ -152,7 +151,7 @@ async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> 
     if ids:
         await session.execute(
             update(Link)
-            .where(Link.id == any_(literal(ids, ARRAY(BigInteger))))
+            .where(among(Link.id, ids))
             .values(remote_hash=None)
             .execution_options(synchronize_session=False)
         )

@@ -11,25 +11,23 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Select,
-    Text,
-    any_,
     bindparam,
     cast,
     exists,
     func,
-    literal,
     select,
     text,
     true,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import CREATED_HERE
 from people_sync.storage import remote
+from people_sync.storage.among import among
 from people_sync.storage.links import AT_ONCE
 from people_sync.storage.remote import Owner
 from people_sync.storage.strays import is_stray
@@ -154,7 +152,7 @@ async def planned_people(
     session: AsyncSession, owner: Owner, run_id: UUID, pco_ids: Collection[str]
 ) -> dict[str, Newcomer]:
     """Of these people those who are planned as new and not taken over yet."""
-    wanted = Change.pco_id == any_(literal(list(pco_ids), ARRAY(Text)))
+    wanted = among(Change.pco_id, pco_ids)
     rows = await session.execute(_planned(owner, run_id, MEMBER).where(wanted))
     found = [Newcomer(*row) for row in rows]
     return {one.pco_id: one for one in found}
@@ -248,5 +246,5 @@ async def insert_links(
 
 async def note_done(session: AsyncSession, changes: Collection[int]) -> None:
     """These plans were carried out here."""
-    done = update(Change).where(Change.id == any_(literal(list(changes), ARRAY(BigInteger)))).values(here="done")
+    done = update(Change).where(among(Change.id, changes)).values(here="done")
     await session.execute(done.execution_options(synchronize_session=False))

@@ -17,10 +17,8 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Exists,
-    Text,
     Uuid,
     and_,
-    any_,
     bindparam,
     case,
     delete,
@@ -38,6 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread, email_keys, to_match
+from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Remote, Shown, Sighting
 from people_sync.storage.tables import Link
 
@@ -197,8 +196,8 @@ async def compared(
             Link.pco_organization_id == owner["pco_organization_id"],
             Link.state == "linked",
             or_(
-                and_(Link.kind == MEMBER, Link.pco_id == any_(literal(list(people), ARRAY(Text)))),
-                and_(Link.kind == FAMILY, Link.pco_id == any_(literal(list(households), ARRAY(Text)))),
+                and_(Link.kind == MEMBER, among(Link.pco_id, people)),
+                and_(Link.kind == FAMILY, among(Link.pco_id, households)),
             ),
         )
     )
@@ -275,7 +274,7 @@ def _of(statement: Any, owner: Owner, kind: str, pco_ids: Collection[str]) -> An
         Remote.organization_id == owner["organization_id"],
         Remote.pco_organization_id == owner["pco_organization_id"],
         Remote.kind == kind,
-        Remote.pco_id == any_(literal(list(pco_ids), ARRAY(Text))),
+        among(Remote.pco_id, pco_ids),
     ).execution_options(synchronize_session=False)
 
 

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, any_, exists, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
+from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Remote, Stray
 
 MEMBERSHIP: Final = "membership"
@@ -56,9 +56,8 @@ async def known_strays(
     """Of records in Planning Center, those that are strays, with the time when they were settled."""
     if not pco_ids:
         return {}
-    among = any_(literal(list(pco_ids), ARRAY(Text)))
     rows = await session.execute(
-        select(Stray.pco_id, Stray.settled_at).filter_by(**owner, kind=kind).where(Stray.pco_id == among)
+        select(Stray.pco_id, Stray.settled_at).filter_by(**owner, kind=kind).where(among(Stray.pco_id, pco_ids))
     )
     return dict(rows.tuples().all())
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, any_, delete, exists, func, literal, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import ColumnElement, delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from people_sync.domain.writes import CREATED, Reading, Write
+from people_sync.storage.among import among
 from people_sync.storage.tables import Link, LinkWrite
 
 
@@ -36,7 +37,7 @@ async def writes_of(session: AsyncSession, link_ids: Collection[int]) -> dict[in
             LinkWrite.announced_at,
             LinkWrite.answered_at,
         )
-        .where(LinkWrite.link_id == _among(link_ids))
+        .where(among(LinkWrite.link_id, link_ids))
         .order_by(LinkWrite.id)
     )
     for link_id, *values in rows.tuples():
@@ -80,7 +81,7 @@ async def settle(session: AsyncSession, link_ids: Collection[int], reading: Read
     if not link_ids:
         return
     left_at = func.coalesce(LinkWrite.answered_at, LinkWrite.announced_at)
-    of_links = LinkWrite.link_id == _among(link_ids)
+    of_links = among(LinkWrite.link_id, link_ids)
     await session.execute(delete(LinkWrite).where(of_links, left_at <= reading.read_at - reading.horizon))
     await session.execute(
         update(LinkWrite).where(of_links, LinkWrite.answered_at.is_(None)).values(answered_at=left_at)
@@ -95,8 +96,3 @@ def written_since(since: datetime) -> ColumnElement[bool]:
 
 def _open(link_id: int, fields: Collection[str]) -> tuple[ColumnElement[bool], ...]:
     return (LinkWrite.link_id == link_id, LinkWrite.field.in_(fields), LinkWrite.answered_at.is_(None))
-
-
-def _among(link_ids: Collection[int]) -> ColumnElement[Any]:
-    """An array: a statement of its own for every number of ids would be kept by every connection."""
-    return any_(literal(list(link_ids), ARRAY(BigInteger)))

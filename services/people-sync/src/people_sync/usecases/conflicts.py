@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, Uuid, any_, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
@@ -14,6 +13,7 @@ from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.events.people_conflict_v1 import ConflictConverged, ConflictDetected, ConflictFact, ConflictWithdrawn
 from people_sync.domain.merge import ConflictValues
 from people_sync.domain.values import value_to_json
+from people_sync.storage.among import among
 from people_sync.storage.links import agreed_at
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Conflict
@@ -31,7 +31,7 @@ async def open_conflicts_of(
     session: AsyncSession, organization_id: str, records: Collection[UUID]
 ) -> dict[UUID, Conflict]:
     """Open conflicts by the record's id, locked."""
-    found = await session.scalars(_open(organization_id).where(Conflict.record_id == _among(records)))
+    found = await session.scalars(_open(organization_id).where(among(Conflict.record_id, records)))
     return {conflict.record_id: conflict for conflict in found}
 
 
@@ -159,20 +159,15 @@ async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> Non
     """Note the names and families of the records as they are now. Three queries for all."""
     if not conflicts:
         return
-    records = _among([conflict.record_id for conflict in conflicts])
-    members = await session.scalars(select(Member).where(Member.id == records))
+    records = [conflict.record_id for conflict in conflicts]
+    members = await session.scalars(select(Member).where(among(Member.id, records)))
     names = {member.id: full_name(member) for member in members}
     families: dict[UUID, list[str]] = {}
-    for family in await session.scalars(select(Family).where(Family.id == records)):
+    for family in await session.scalars(select(Family).where(among(Family.id, records))):
         names[family.id] = family.name
         families[family.id] = [str(family.id)]
-    memberships = select(FamilyMember.member_id, FamilyMember.family_id).where(FamilyMember.member_id == records)
+    memberships = select(FamilyMember.member_id, FamilyMember.family_id).where(among(FamilyMember.member_id, records))
     for member_id, family_id in (await session.execute(memberships.order_by(FamilyMember.family_id))).tuples():
         families.setdefault(member_id, []).append(str(family_id))
     for conflict in conflicts:
         conflict.name, conflict.family_ids = names[conflict.record_id], families.get(conflict.record_id, [])
-
-
-def _among(ids: Collection[UUID]) -> ColumnElement[bool]:
-    """An array: a statement of its own for every number of ids would be kept by every connection."""
-    return any_(literal(list(ids), ARRAY(Uuid)))

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, any_, delete, func, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page
@@ -16,6 +15,7 @@ from contracts.values import MEMBER
 from people_sync.domain.held import BUSY, MEMBER_GONE, TAKEN, suffix_in
 from people_sync.domain.values import from_json, to_contract
 from people_sync.storage import paging
+from people_sync.storage.among import among
 from people_sync.storage.held import WAITING, fitting
 from people_sync.storage.links import tie
 from people_sync.storage.records import render_members
@@ -140,9 +140,7 @@ async def _member(session: AsyncSession, organization_id: str, member_id: str) -
 async def no_longer_held(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> None:
     """Who is known now waits for no answer any more, and keeps nobody else waiting."""
     await session.execute(
-        delete(Row)
-        .filter_by(**owner)
-        .where(Row.pco_id == any_(literal(list(pco_ids), ARRAY(Text))), Row.state.in_(["open", "later"])),
+        delete(Row).filter_by(**owner).where(among(Row.pco_id, pco_ids), Row.state.in_(["open", "later"])),
         execution_options={"synchronize_session": False},
     )
 

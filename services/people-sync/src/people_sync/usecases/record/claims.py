@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.storage.families import among
+from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Claim, Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.usecases.record.writer import Writer
@@ -46,7 +46,7 @@ async def claimed_by_others(session: AsyncSession, writer: Writer, record_ids: C
         .join(JOB, _holder())
         .where(
             Claim.organization_id == writer.organization_id,
-            Claim.record_id == among(list(record_ids)),
+            among(Claim.record_id, record_ids),
             Claim.job_id != writer.job.id,
         )
     )
@@ -109,17 +109,19 @@ async def _end(session: AsyncSession, writer: Writer, claims: Sequence[Claim]) -
     """What their holders had sent may have left until now, and shows a staleness horizon later."""
     if not claims:
         return
-    records = among([claim.record_id for claim in claims])
+    records = [claim.record_id for claim in claims]
     now = writer.now()
     await session.execute(
         update(Creation)
         .where(
-            Creation.organization_id == writer.organization_id, Creation.of_record == records, Creation.state == "sent"
+            Creation.organization_id == writer.organization_id,
+            among(Creation.of_record, records),
+            Creation.state == "sent",
         )
         .values(look_after=func.greatest(Creation.look_after, now + writer.resources.horizon))
         .execution_options(synchronize_session=False)
     )
-    links = select(Link.id).where(Link.organization_id == writer.organization_id, Link.record_id == records)
+    links = select(Link.id).where(Link.organization_id == writer.organization_id, among(Link.record_id, records))
     await session.execute(
         update(LinkWrite)
         .where(LinkWrite.link_id.in_(links), LinkWrite.answered_at.is_(None))

@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, Uuid, any_, exists, func, literal, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
@@ -14,7 +13,7 @@ from people_sync.domain.merge import FamilyMerge
 from people_sync.domain.planning_center import RemoteHousehold
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, LATER, LINKED
 from people_sync.storage import remote
-from people_sync.storage.families import among
+from people_sync.storage.among import among
 from people_sync.storage.links import has_link
 from people_sync.storage.sync_tables import Change
 from people_sync.storage.tables import Family, FamilyMember, Link
@@ -38,7 +37,7 @@ async def still_new(
                 Change.run_id == writer.cause.id,
                 Change.kind == MEMBER,
                 Change.outcome == LATER,
-                Change.pco_id == any_(literal(strangers, ARRAY(Text))),
+                among(Change.pco_id, strangers),
             )
         )
     )
@@ -64,9 +63,7 @@ async def unlinked_families(
             Change.pco_id.is_not(None),
         ),
     )
-    concerned = select(FamilyMember.family_id).where(
-        FamilyMember.member_id == any_(literal(list(members), ARRAY(Uuid)))
-    )
+    concerned = select(FamilyMember.family_id).where(among(FamilyMember.member_id, members))
     return await _families_where(session, writer, Family.id.in_(concerned), ~taken)
 
 
@@ -76,7 +73,7 @@ async def still_matched(
     """Of families that were found to be these households, those of which it is true by now."""
     if not households:
         return set()
-    families = await _families_where(session, writer, Family.id == any_(literal(list(households), ARRAY(Uuid))))
+    families = await _families_where(session, writer, among(Family.id, households))
     return {
         family_id
         for family_id, family in families.items()
@@ -108,7 +105,7 @@ async def people_met(session: AsyncSession, writer: Writer, member_ids: Collecti
         select(Link.record_id)
         .filter_by(**writer.owner, kind=MEMBER)
         .where(
-            Link.record_id == among([UUID(one) for one in member_ids]),
+            among(Link.record_id, [UUID(one) for one in member_ids]),
             remote.sighted(writer.cause.id, MEMBER, Link.pco_id),
         )
     )
@@ -122,18 +119,17 @@ def without_unmet(result: FamilyMerge, met: set[str]) -> FamilyMerge:
 
 async def record_ids(session: AsyncSession, writer: Writer, pco_ids: Collection[str]) -> dict[str, UUID]:
     """Our ids of people in Planning Center: linked, or about to be by this run."""
-    wanted = any_(literal(list(pco_ids), ARRAY(Text)))
     linked = select(Link.pco_id, Link.record_id).where(
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,
         Link.kind == MEMBER,
         Link.state != "gone",
-        Link.pco_id == wanted,
+        among(Link.pco_id, pco_ids),
     )
     planned = select(Change.pco_id, Change.record_id).where(
         Change.run_id == writer.cause.id,
         Change.kind == MEMBER,
         Change.outcome.in_([LINKED, CREATED_HERE, CREATED_THERE]),
-        Change.pco_id == wanted,
+        among(Change.pco_id, pco_ids),
     )
     return {row.pco_id: row.record_id for row in await session.execute(linked.union(planned))}

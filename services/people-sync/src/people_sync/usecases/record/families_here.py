@@ -17,7 +17,8 @@ from people_sync.domain.merge import FamilyMerge, FamilyValues, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CREATED_THERE, FIRST_SYNC_ASKS, LATER, LINKED
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
-from people_sync.storage.families import among, family_values
+from people_sync.storage.among import among
+from people_sync.storage.families import family_values
 from people_sync.storage.links import NOTHING_AGREED, agree, family_base_of, kept_different, tie_again
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
@@ -131,12 +132,12 @@ async def lock_people(
     session: AsyncSession, writer: Writer, family_ids: Collection[UUID], others: Collection[UUID] = ()
 ) -> set[str]:
     """Lock who is in these families, and `others` who may join them, before the families; their ids as text."""
-    of_families = select(FamilyMember.member_id).where(FamilyMember.family_id == among(family_ids))
+    of_families = select(FamilyMember.member_id).where(among(FamilyMember.family_id, family_ids))
     rows = await session.scalars(
         select(Member.id)
         .where(
             Member.organization_id == writer.organization_id,
-            or_(Member.id.in_(of_families), Member.id == among(others)),
+            or_(Member.id.in_(of_families), among(Member.id, others)),
         )
         .order_by(Member.id)
         .with_for_update()

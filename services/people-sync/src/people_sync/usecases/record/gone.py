@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import GONE, LATER, OUTCOMES
 from people_sync.storage import remote
-from people_sync.storage.families import among
+from people_sync.storage.among import among
 from people_sync.storage.links import in_no_household
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
@@ -26,19 +26,21 @@ async def lock_for_end(session: AsyncSession, writer: Writer, plans: Sequence[Pl
     """Lock what ending several links in one transaction changes: what was read, members, families, then links."""
     for kind in KINDS:
         there = [str(plan.pco_id) for plan in plans if plan.kind == kind]
-        read = select(Remote.pco_id).filter_by(**writer.owner, kind=kind).where(Remote.pco_id.in_(there))
+        read = select(Remote.pco_id).filter_by(**writer.owner, kind=kind).where(among(Remote.pco_id, there))
         await session.execute(read.order_by(Remote.pco_id).with_for_update())
-    ids = {kind: among([plan.record_id for plan in plans if plan.kind == kind and plan.record_id]) for kind in KINDS}
+    ids = {kind: [plan.record_id for plan in plans if plan.kind == kind and plan.record_id] for kind in KINDS}
     for kind, record in KINDS.items():
-        await session.execute(select(record.id).where(record.id == ids[kind]).order_by(record.id).with_for_update())
-    families = select(FamilyMember.family_id).where(FamilyMember.member_id == ids[MEMBER])
+        await session.execute(
+            select(record.id).where(among(record.id, ids[kind])).order_by(record.id).with_for_update()
+        )
+    families = select(FamilyMember.family_id).where(among(FamilyMember.member_id, ids[MEMBER]))
     await session.execute(
         select(Link.id)
         .filter_by(**writer.owner)
         .where(
             or_(
-                (Link.kind == MEMBER) & (Link.record_id == ids[MEMBER]),
-                (Link.kind == FAMILY) & ((Link.record_id == ids[FAMILY]) | Link.record_id.in_(families)),
+                (Link.kind == MEMBER) & among(Link.record_id, ids[MEMBER]),
+                (Link.kind == FAMILY) & (among(Link.record_id, ids[FAMILY]) | Link.record_id.in_(families)),
             )
         )
         .order_by(Link.id)

@@ -6,8 +6,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, exists, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
@@ -15,8 +14,8 @@ from people_sync.domain.matching import UNMATCHED, Local, Outcome, match_people,
 from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
 from people_sync.domain.sentences import LATER, UNDECIDED
 from people_sync.storage import remote
+from people_sync.storage.among import among
 from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of, with_candidates
-from people_sync.storage.families import among
 from people_sync.storage.links import deleted_namesakes
 from people_sync.storage.strays import is_stray
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
@@ -58,7 +57,7 @@ async def candidates_of(
         Change.record_id == Member.id,
         Change.pco_id.is_not(None),
     )
-    elsewhere = or_(planned, Member.id == among([one for one in taken if one]))
+    elsewhere = or_(planned, among(Member.id, [one for one in taken if one]))
     members = await free_members(
         session, writer.owner, theirs, emails, taken=elsewhere, refused=max(map(len, refused.values()), default=0)
     )
@@ -134,7 +133,7 @@ async def not_created_yet(session: AsyncSession, writer: Writer, kind: str, reco
             Change.kind == kind,
             Change.pco_id.is_(None),
             Change.there == "planned",
-            Change.record_id == any_(literal(list(record_ids), ARRAY(Uuid))),
+            among(Change.record_id, record_ids),
         )
         .values(there="later", outcome=LATER, sentence=UNDECIDED),
         execution_options={"synchronize_session": False},

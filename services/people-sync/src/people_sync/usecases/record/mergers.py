@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Text, any_, delete, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
@@ -19,6 +19,7 @@ from pco_client.walk import walk_since
 from people_sync.domain.sentences import MERGED, merged_here
 from people_sync.planning_center import MERGERS
 from people_sync.storage import remote
+from people_sync.storage.among import among
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Alias
 from people_sync.storage.tables import Connection, Link, LinkWrite, Member
@@ -97,7 +98,7 @@ async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> Non
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,
         Link.kind == MEMBER,
-        Link.pco_id == any_(literal(people, ARRAY(Text))),
+        among(Link.pco_id, people),
     )
     members = select(Member.id).join(Link, Link.record_id == Member.id).where(*theirs)
     await session.execute(members.order_by(Member.id).with_for_update(of=Member))

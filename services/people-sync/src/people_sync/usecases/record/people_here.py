@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Text, any_, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
@@ -31,6 +30,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import as_dict, to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, person_believable_at
+from people_sync.storage.among import among
 from people_sync.storage.links import ACTIVE, AT_ONCE, agree, agreed_since, base_of, deleted_here, kept_different, tie
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
@@ -335,7 +335,7 @@ async def as_read(session: AsyncSession, writer: Writer, kind: str, pco_ids: Seq
     rows = await session.scalars(
         select(Remote)
         .filter_by(**writer.owner, kind=kind)
-        .where(Remote.pco_id == any_(literal([one for one in pco_ids if one], ARRAY(Text))))
+        .where(among(Remote.pco_id, [one for one in pco_ids if one]))
         .order_by(Remote.pco_id)
         .with_for_update()
     )

@@ -39,8 +39,9 @@ from people_sync.domain.writes import (
     with_written,
 )
 from people_sync.planning_center import HOUSEHOLDS, household_of
+from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
-from people_sync.storage.families import among, family_values, linked_records, pco_ids_of, people_of
+from people_sync.storage.families import family_values, linked_records, pco_ids_of, people_of
 from people_sync.storage.links import agree, family_base_of, kept_different, tie
 from people_sync.storage.strays import MEMBERSHIP
 from people_sync.storage.sync_tables import Creation
@@ -116,7 +117,7 @@ async def _all_new(writer: Writer, people: Mapping[str, str]) -> bool:
             select(func.count(Link.id.distinct()))
             .filter_by(**writer.owner, kind=MEMBER)
             .join(LinkWrite, (LinkWrite.link_id == Link.id) & (LinkWrite.field == CREATED))
-            .where(Link.record_id == among([UUID(one) for one in people]))
+            .where(among(Link.record_id, [UUID(one) for one in people]))
         )
     return made == len(people)
 

@@ -5,13 +5,13 @@ from dataclasses import fields
 from itertools import accumulate
 from typing import Final
 
-from sqlalchemy import ColumnElement, Text, any_, func, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import CREATED_HERE, GONE, LATER
 from people_sync.storage import remote
+from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.effects import Effects, publish
@@ -87,7 +87,7 @@ async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: S
                     Remote.pco_organization_id == context.pco_organization_id,
                     Remote.kind == FAMILY,
                     Remote.snapshot.is_not(None),
-                    Remote.pco_id == any_(literal([change.pco_id for change in changes], ARRAY(Text))),
+                    among(Remote.pco_id, [change.pco_id for change in changes]),
                 )
             )
         ).all()

@@ -1,8 +1,10 @@
 """The two questions a run may ask before it writes: what wins on a first match, and whether so much may change."""
 
+from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import Text, cast, delete, exists, func, insert, or_, select
+from sqlalchemy import Select, Text, cast, delete, exists, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
@@ -27,7 +29,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.thresholds import exceeds
 from people_sync.domain.values import from_json, partial_from_json, to_json, value_to_json
 from people_sync.storage import runs
-from people_sync.storage.records import values_of
+from people_sync.storage.records import full_name, values_of
 from people_sync.storage.sync_tables import Change, Remote, Shown
 from people_sync.storage.tables import Family, Link, Member, Settings
 from people_sync.usecases.record.decide_people import name_of
@@ -37,6 +39,9 @@ from servicekit.outbox import append
 
 EXAMPLES: Final = 5
 _KEY: Final = func.coalesce(cast(Change.record_id, Text), Change.pco_id)
+_MATCHED: Final = (LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT)
+_UNAGREED: Final = (Remote.snapshot.is_not(None), or_(Link.id.is_(None), Link.agreed == {}))
+"""Read, and nothing was ever agreed about it."""
 _CHANGES: Final = (UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, GONE, INACTIVATED_THERE)
 
 
@@ -72,32 +77,10 @@ async def ask(context: RunContext) -> bool:
 
 async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestion | None:
     """Asked if at least one first match has a field with two different values. Nothing was written yet."""
-    rows = await session.stream(
-        select(Member, Remote.snapshot)
-        .join(Change, Change.record_id == Member.id)
-        .join(Remote, (Remote.kind == MEMBER) & (Remote.pco_id == Change.pco_id))
-        .outerjoin(
-            Link,
-            (Link.record_id == Member.id)
-            & (Link.organization_id == context.organization_id)
-            & (Link.pco_organization_id == context.pco_organization_id)
-            & (Link.kind == MEMBER),
-        )
-        .where(
-            Change.run_id == context.run_id,
-            Change.kind == MEMBER,
-            Change.outcome.in_([LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT]),
-            Remote.organization_id == context.organization_id,
-            Remote.pco_organization_id == context.pco_organization_id,
-            Remote.snapshot.is_not(None),
-            or_(Link.id.is_(None), Link.agreed == {}),
-        )
-        .order_by(Change.id)
-        .execution_options(yield_per=200)
-    )
+    rows = await session.stream(_planned(context, MEMBER, _MATCHED).where(*_UNAGREED))
     matched = people = fields = 0
     examples: list[dict[str, str | None]] = []
-    async for member, snapshot in rows:
+    async for member, snapshot, _ in rows:
         person = person_from_snapshot(snapshot)
         result = merge({}, values_of(member), person.values, context.policy)
         matched += 1
@@ -115,7 +98,7 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
                     "planning_center": _words(value_to_json(getattr(person.values, name))),
                 }
             )
-    families = await _families_with_differences(session, context)
+    families, named = await _families_with_differences(session, context)
     if not people and not families:
         return None
     mailed = await _may_be_mailed(session, context, open_choice=True)
@@ -127,55 +110,45 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
             "differing_values": fields,
             "may_be_mailed": mailed,
         }
-        | ({"families_with_differences": len(families)} if families else {}),
-        examples=tuple((examples + families)[:EXAMPLES]),
+        | ({"families_with_differences": families} if families else {}),
+        examples=tuple((examples + named)[:EXAMPLES]),
         answers=("planning_center", "ask", "ours"),
     )
 
 
-async def _families_with_differences(session: AsyncSession, context: RunContext) -> list[dict[str, str | None]]:
-    """Families that are households by another name, or with another primary contact, as examples; all of them."""
-    rows = await session.execute(
-        select(Family, Remote.snapshot)
-        .join(Change, Change.record_id == Family.id)
-        .join(Remote, (Remote.kind == FAMILY) & (Remote.pco_id == Change.pco_id))
-        .outerjoin(
-            Link,
-            (Link.record_id == Family.id)
-            & (Link.organization_id == context.organization_id)
-            & (Link.pco_organization_id == context.pco_organization_id)
-            & (Link.kind == FAMILY),
-        )
-        .where(
-            Change.run_id == context.run_id,
-            Change.kind == FAMILY,
-            Change.outcome.in_([LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT]),
-            Remote.organization_id == context.organization_id,
-            Remote.pco_organization_id == context.pco_organization_id,
-            Remote.snapshot.is_not(None),
-            or_(Link.id.is_(None), Link.agreed == {}),
-        )
-        .order_by(Change.id)
-    )
-    pairs = [(family, household_from_snapshot(snapshot or {})) for family, snapshot in rows.tuples()]
-    people = await record_ids(session, context, [one for _, household in pairs for one in household.person_ids])
-    found: list[dict[str, str | None]] = []
-    for family, household in pairs:
-        theirs = household_values(household, people)
-        primary = str(family.primary_contact_id) if family.primary_contact_id else None
-        ours = FamilyValues(family.name, theirs.members | ({primary} if primary else set()), primary)
-        differs = merge_family({}, ours, theirs, context.policy).fields.first_match
-        if differs:
-            named = differs[0] == "name"
-            found.append(
-                {
-                    "name": family.name,
-                    "field": differs[0],
-                    "here": family.name if named else None,
-                    "planning_center": household.name if named else None,
-                }
-            )
-    return found
+async def _families_with_differences(
+    session: AsyncSession, context: RunContext
+) -> tuple[int, list[dict[str, str | None]]]:
+    """How many families are households by another name, or with another primary contact, and the first as examples."""
+    found, examples = 0, list[dict[str, str | None]]()
+    rows = await session.stream(_planned(context, FAMILY, _MATCHED).where(*_UNAGREED))
+    async for batch in rows.partitions():
+        pairs = [(family, household_from_snapshot(snapshot or {})) for family, snapshot, _ in batch]
+        people = await record_ids(session, context, [one for _, household in pairs for one in household.person_ids])
+        for family, household in pairs:
+            theirs = household_values(household, people)
+            primary = str(family.primary_contact_id) if family.primary_contact_id else None
+            ours = FamilyValues(family.name, theirs.members | ({primary} if primary else set()), primary)
+            differs = merge_family({}, ours, theirs, context.policy).fields.first_match
+            found += bool(differs)
+            if differs and len(examples) < EXAMPLES:
+                named = differs[0] == "name"
+                examples.append(
+                    {
+                        "name": family.name,
+                        "field": differs[0],
+                        "here": ours.name if named else await _member_name(session, ours.primary_contact),
+                        "planning_center": theirs.name
+                        if named
+                        else await _member_name(session, theirs.primary_contact),
+                    }
+                )
+    return found, examples
+
+
+async def _member_name(session: AsyncSession, member_id: str | None) -> str | None:
+    member = await session.get(Member, UUID(member_id)) if member_id else None
+    return full_name(member) if member else None
 
 
 async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion | None:
@@ -212,25 +185,7 @@ async def _may_be_mailed(session: AsyncSession, context: RunContext, *, open_cho
     `open_choice`: it is not chosen yet which values count at a first match, so each of them may be ours.
     """
     rows = await session.stream(
-        select(Member, Remote.snapshot, Link.agreed)
-        .join(Change, Change.record_id == Member.id)
-        .join(Remote, (Remote.kind == MEMBER) & (Remote.pco_id == Change.pco_id))
-        .outerjoin(
-            Link,
-            (Link.record_id == Member.id)
-            & (Link.organization_id == context.organization_id)
-            & (Link.pco_organization_id == context.pco_organization_id)
-            & (Link.kind == MEMBER),
-        )
-        .where(
-            Change.run_id == context.run_id,
-            Change.kind == MEMBER,
-            Change.outcome.in_([LINKED, UPDATED_THERE, UPDATED_BOTH]),
-            Remote.organization_id == context.organization_id,
-            Remote.pco_organization_id == context.pco_organization_id,
-            Remote.login.is_(True),
-        )
-        .execution_options(yield_per=200)
+        _planned(context, MEMBER, [LINKED, UPDATED_THERE, UPDATED_BOTH]).where(Remote.login.is_(True))
     )
     found = 0
     async for member, snapshot, agreed in rows:
@@ -241,6 +196,32 @@ async def _may_be_mailed(session: AsyncSession, context: RunContext, *, open_cho
         written = {*result.to_theirs, *(result.first_match if open_choice else ())}
         found += not written.isdisjoint(MAILED_ABOUT)
     return found
+
+
+def _planned(context: RunContext, kind: str, outcomes: Sequence[str]) -> Select[tuple[Any, Any, Any]]:
+    """Records that the run plans this for: the member or family, the snapshot there, and what was agreed, if linked."""
+    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    return (
+        select(record, Remote.snapshot, Link.agreed)
+        .join(Change, Change.record_id == record.id)
+        .join(Remote, (Remote.kind == kind) & (Remote.pco_id == Change.pco_id))
+        .outerjoin(
+            Link,
+            (Link.record_id == record.id)
+            & (Link.organization_id == context.organization_id)
+            & (Link.pco_organization_id == context.pco_organization_id)
+            & (Link.kind == kind),
+        )
+        .where(
+            Change.run_id == context.run_id,
+            Change.kind == kind,
+            Change.outcome.in_(outcomes),
+            Remote.organization_id == context.organization_id,
+            Remote.pco_organization_id == context.pco_organization_id,
+        )
+        .order_by(Change.id)
+        .execution_options(yield_per=200)
+    )
 
 
 async def _grew(session: AsyncSession, context: RunContext) -> bool:

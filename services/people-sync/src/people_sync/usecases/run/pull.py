@@ -37,6 +37,7 @@ from people_sync.planning_center import (
     stored_id,
 )
 from people_sync.storage import remote
+from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Connection, Link, Member
 from people_sync.storage.writes import written_since
@@ -174,7 +175,7 @@ async def _left_a_household(context: RunContext) -> list[str]:
                 select(Link.pco_id)
                 .filter_by(**context.owner, kind=MEMBER)
                 .where(
-                    Link.record_id == any_(literal(list(members), ARRAY(Uuid))),
+                    among(Link.record_id, members),
                     Link.state != "gone",
                     Link.pco_id != all_(literal(list(named), ARRAY(Text))),
                     ~remote.sighted(context.run_id, MEMBER, Link.pco_id),
