@@ -119,7 +119,7 @@ def organization(admin: Church) -> dict[str, Any]:
 
 
 COPIED: Final = ("member", "link", "family", "family_member", "effect")
-"""What a first import writes and keeps."""
+"""The tables that a first import writes to and keeps."""
 
 
 async def copied(stack: Stack) -> tuple[int, float]:

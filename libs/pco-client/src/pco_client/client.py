@@ -473,7 +473,7 @@ class PlanningCenter:
 
 @cache
 def _trusted(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
-    """Whom to trust, as the environment says: loading that takes a while, and every job has a client of its own."""
+    """The certificates that the environment trusts, loaded once: it takes a while, and each job has a client."""
     return httpx.create_ssl_context()
 
 

@@ -427,8 +427,9 @@ class Pacer:
         window = self._window
         rivals = self._rivals(now)
         if rivals:
-            # What others have under way is not in any count yet.
-            used += math.ceil(self._sustaining())
+            # What others have under way is not in any count yet. They keep to half of the limit as this process does,
+            # however long an answer took.
+            used += min(math.ceil(self._sustaining()), limit / 2)
             window = min(window, max(self._sustaining(), (limit - used) / 2))
         if self._own.in_flight >= min(window, self._max_in_flight):
             return False

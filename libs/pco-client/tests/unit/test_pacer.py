@@ -231,6 +231,26 @@ def test_a_light_neighbour_costs_little() -> None:
     assert vendor.refused() <= 0.02 * len(vendor.arrivals)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    limit=st.integers(1, 12) | st.just(100),
+    calls=st.lists(st.tuples(st.integers(0, 30), st.floats(0.01, 60.0)), min_size=1, max_size=6),
+)
+def test_bulk_never_waits_for_ever(limit: int, calls: list[tuple[int, float]]) -> None:
+    """Also after an answer that took longer than the period, as one does whose process was stopped meanwhile."""
+
+    async def main() -> None:
+        pacer = Pacer("u")
+        for others, latency in calls:
+            for _ in range(others):
+                vendor.receive("b")
+            # Others send nothing meanwhile: with them the window is full for a period, and refused for one more.
+            await asyncio.wait_for(call(pacer, vendor, lambda seconds=latency: seconds), 2 * latency + 100)  # type: ignore[misc]
+
+    vendor = Vendor(limit=limit)
+    run_in_virtual_time(main())
+
+
 def test_429_waits_as_told_and_never_fails() -> None:
     async def main() -> float:
         vendor.window.extend([0.0] * 100)

@@ -85,7 +85,7 @@ class JobContext:
     """Somebody pressed *Stop safely*; at most a third of a lease old."""
     turn_seconds: float = TURN_SECONDS
     slots: int = 1
-    """Of the worker, in this process: one of them looks once in POLL_SECONDS."""
+    """How many jobs the worker runs at once in this process. Together its idle slots poll once in POLL_SECONDS."""
     turn_over: bool = False
     """Another job waits for this one's slot; at most a third of a lease old."""
     _began: float = field(default_factory=elapsed, repr=False)

@@ -115,7 +115,7 @@ def _lock(topic: str, key: str) -> int:
 
 
 def _shared_headers(service: str) -> dict[str, str]:
-    """Of all events of one call."""
+    """The headers that all events of one call have in common."""
     flow = current_flow()
     headers = {
         "ce_specversion": "1.0",

@@ -1,4 +1,5 @@
-"""What a worker made in Planning Center after it had lost its lease, until the record's next writer settles it.
+"""A table of strays: a worker made them in Planning Center after its lease was lost; the record's next writer settles
+them.
 
 Revision ID: 0005
 Revises: 0004

@@ -183,7 +183,7 @@ class RecordSync(Model):
     reasons: tuple[str, ...] = Field(
         default=(),
         description="Why: `asked` at a screen, `answered` a held match, or left by a run: an `incomplete` read, an "
-        "`unanswered` request.",
+        "`unanswered` request, a `stray` that was made twice.",
     )
     state: Literal["queued", "done"]
     outcome: str | None = Field(default=None, description="As in a run's numbers; None until it is done.")
@@ -307,7 +307,7 @@ Answer = Literal["same", "different", "later"]
 
 
 class HeldBulkInput(Intent):
-    """Which held matches are to get one answer: those that wait and fit the filters."""
+    """One answer for every held match that waits and fits the filters."""
 
     answer: Answer = Field(
         description="`same` takes only those where exactly one member may be the person, and who may be nobody else."
@@ -346,7 +346,7 @@ class HeldBulk(Model):
 
 
 class HeldBulkPreview(HeldBulk):
-    """What one answer to many held matches would do. Nothing was done yet."""
+    """The effect that one answer to many held matches would have. Nothing was done yet."""
 
     samples: tuple[HeldSample, ...] = Field(description="The first ten.")
 

@@ -5,7 +5,8 @@ What is decided is what `record.decide_people` decides of somebody without a can
 candidate, a household with somebody who is here already, a batch of which somebody was linked meanwhile.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
@@ -44,6 +45,16 @@ _FAMILIES: Final = 250
 
 class _Linked(Exception):
     """Somebody of the batch was linked meanwhile, by another job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """People whom nobody here can be, by Planning Center's id, and households of which everybody is among them."""
+
+    people: Mapping[str, tuple[Newcomer, RemotePerson]]
+    households: Sequence[tuple[Newcomer, RemoteHousehold]]
+    families: Sequence[dict[str, Any]]
+    """Rows of the households' families, in the same order."""
 
 
 async def plan_newcomers(context: RunContext) -> None:
@@ -91,27 +102,27 @@ async def take_newcomers_over(context: RunContext) -> None:
 
 
 async def _households(session: AsyncSession, context: RunContext, planned: Sequence[Newcomer]) -> tuple[int, int]:
-    """The first of these households, up to so many people. Gives the last one looked at, and what was done."""
-    read = [household_from_snapshot(one.snapshot) for one in planned]
-    fitting = sum(total <= _PEOPLE for total in accumulate(len(one.person_ids) for one in read))
-    planned, read = planned[: max(1, fitting)], read[:fitting]
-    pco_ids = {pco_id for one in read for pco_id in one.person_ids}
+    """The first of these households, up to `_PEOPLE` people. Gives the last one looked at, and how many were done.
+
+    A first household with more people than that is left to the engine.
+    """
+    read = [(one, household_from_snapshot(one.snapshot)) for one in planned]
+    fitting = sum(total <= _PEOPLE for total in accumulate(len(household.person_ids) for _, household in read))
+    if fitting == 0:
+        return planned[0].change_id, 0
+    read = read[:fitting]
+    pco_ids = {pco_id for _, household in read for pco_id in household.person_ids}
     everybody = await newcomers.planned_people(session, context.owner, context.run_id, pco_ids)
     new = await _without_candidates(session, context, everybody.values())
-    whole = [
-        (one, household)
-        for one, household in zip(planned, read, strict=False)
-        if new.keys() >= set(household.person_ids)
-    ]
+    whole = [(one, household) for one, household in read if new.keys() >= set(household.person_ids)]
     members = {pco_id for _, household in whole for pco_id in household.person_ids}
-    done = await _attempt(session, context, {pco_id: new[pco_id] for pco_id in sorted(members)}, whole)
-    return planned[-1].change_id, done
+    batch = _batch({pco_id: new[pco_id] for pco_id in sorted(members)}, whole)
+    return read[-1][0].change_id, await _attempt(session, context, batch)
 
 
 async def _people(session: AsyncSession, context: RunContext, planned: Sequence[Newcomer]) -> tuple[int, int]:
-    return planned[-1].change_id, await _attempt(
-        session, context, await _without_candidates(session, context, planned), []
-    )
+    batch = _batch(await _without_candidates(session, context, planned), [])
+    return planned[-1].change_id, await _attempt(session, context, batch)
 
 
 async def _without_candidates(
@@ -125,34 +136,30 @@ async def _without_candidates(
     return {pco_id: found for pco_id, found in read.items() if pco_id not in near}
 
 
-async def _attempt(
-    session: AsyncSession,
-    context: RunContext,
-    new: dict[str, tuple[Newcomer, RemotePerson]],
-    households: Sequence[tuple[Newcomer, RemoteHousehold]],
-) -> int:
+def _batch(
+    people: Mapping[str, tuple[Newcomer, RemotePerson]], households: Sequence[tuple[Newcomer, RemoteHousehold]]
+) -> _Batch:
+    members = {pco_id: str(one.record_id) for pco_id, (one, _) in people.items()}
+    return _Batch(people, households, [_family(one, household, members) for one, household in households])
+
+
+async def _attempt(session: AsyncSession, context: RunContext, batch: _Batch) -> int:
     """Gives how many plans were carried out: all, or none."""
+    if not batch.people:
+        return 0
     try:
         async with session.begin_nested():
-            if new:
-                await _write(session, context, new, households)
+            await _write(session, context, batch)
     except _Linked:
         return 0
-    return len(new) + len(households)
+    return len(batch.people) + len(batch.households)
 
 
-async def _write(
-    session: AsyncSession,
-    context: RunContext,
-    new: dict[str, tuple[Newcomer, RemotePerson]],
-    households: Sequence[tuple[Newcomer, RemoteHousehold]],
-) -> None:
-    now, owner = context.now(), context.owner
-    members = {pco_id: str(one.record_id) for pco_id, (one, _) in new.items()}
-    families = [_family(one, household, members) for one, household in households]
-    await newcomers.insert_members(session, owner, [_member(one, person) for one, person in new.values()], now)
-    await newcomers.insert_families(session, owner, families, now)
-    people_agreed = [(one, one.snapshot["values"] | {ACTIVE: person.active}) for one, person in new.values()]
+async def _write(session: AsyncSession, context: RunContext, batch: _Batch) -> None:
+    now, owner, new = context.now(), context.owner, batch.people.values()
+    await newcomers.insert_members(session, owner, [_member(one, person) for one, person in new], now)
+    await newcomers.insert_families(session, owner, batch.families, now)
+    people_agreed = [(one, one.snapshot["values"] | {ACTIVE: person.active}) for one, person in new]
     families_agreed = [
         (
             one,
@@ -162,18 +169,18 @@ async def _write(
                 "members": sorted(family["members"]),
             },
         )
-        for (one, _), family in zip(households, families, strict=True)
+        for (one, _), family in zip(batch.households, batch.families, strict=True)
     ]
     linked = await newcomers.insert_links(session, owner, MEMBER, people_agreed, now) and await newcomers.insert_links(
         session, owner, FAMILY, families_agreed, now
     )
     if not linked:
         raise _Linked
-    plans = [*(one for one, _ in new.values()), *(one for one, _ in households)]
-    await no_longer_held(session, owner, list(new))
+    plans = [*(one for one, _ in new), *(one for one, _ in batch.households)]
+    await no_longer_held(session, owner, list(batch.people))
     await newcomers.note_done(session, [one.change_id for one in plans])
-    await insert_effects(session, _effects(context, new, households, families))
-    await append_all(session, _facts(context, new, households, families))
+    await insert_effects(session, _effects(context, batch))
+    await append_all(session, _facts(context, batch))
 
 
 def _member(one: Newcomer, person: RemotePerson) -> dict[str, Any]:
@@ -198,14 +205,9 @@ def _family(one: Newcomer, household: RemoteHousehold, members: dict[str, str]) 
     }
 
 
-def _effects(
-    context: RunContext,
-    new: dict[str, tuple[Newcomer, RemotePerson]],
-    households: Sequence[tuple[Newcomer, RemoteHousehold]],
-    families: Sequence[dict[str, Any]],
-) -> list[dict[str, Any]]:
-    rows = [noted(context, MEMBER, one.record_id, CREATED, None, one.pco_id) for one, _ in new.values()]
-    for (one, _), family in zip(households, families, strict=True):
+def _effects(context: RunContext, batch: _Batch) -> list[dict[str, Any]]:
+    rows = [noted(context, MEMBER, one.record_id, CREATED, None, one.pco_id) for one, _ in batch.people.values()]
+    for (one, _), family in zip(batch.households, batch.families, strict=True):
         rows.append(noted(context, FAMILY, one.record_id, CREATED, None, one.pco_id))
         rows += [
             noted(context, FAMILY, one.record_id, MEMBERS, None, member, rule="changed") for member in family["members"]
@@ -213,19 +215,14 @@ def _effects(
     return rows
 
 
-def _facts(
-    context: RunContext,
-    new: dict[str, tuple[Newcomer, RemotePerson]],
-    households: Sequence[tuple[Newcomer, RemoteHousehold]],
-    families: Sequence[dict[str, Any]],
-) -> list[Event]:
+def _facts(context: RunContext, batch: _Batch) -> list[Event]:
     now, of_member = context.now(), dict[str, list[str]]()
-    for family in families:
+    for family in batch.families:
         for member in family["members"]:
             of_member.setdefault(member, []).append(family["id"])
     times: dict[str, Any] = {"version": 1, "created_at": now, "updated_at": now}
     facts: list[Event] = []
-    for one, person in new.values():
+    for one, person in batch.people.values():
         member = people.Member(
             id=str(one.record_id),
             **as_dict(person.values),
@@ -235,7 +232,7 @@ def _facts(
             **times,
         )
         facts.append(MemberChanged(organization_id=context.organization_id, version=1, member=member, changed_at=now))
-    for (one, household), row in zip(households, families, strict=True):
+    for (one, household), row in zip(batch.households, batch.families, strict=True):
         family_ = people.Family(
             id=row["id"],
             name=household.name,

@@ -281,12 +281,15 @@ async function view(context) {
   await history.ready;
 }
 
+/** Rules whose names say too little. @type {Record<string, string>} */
+const RULES = { doubled: "made twice in Planning Center, taken back" };
+
 /** @param {HistoryEntry} entry */
 function byWhom(entry) {
   /** @type {Record<string, string>} */
   const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule" };
   const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
   // That it was changed there says no more than who did it.
-  const what = entry.rule && entry.rule !== "changed" ? `${who} (${entry.rule.replace(/_/g, " ")})` : who;
+  const what = entry.rule && entry.rule !== "changed" ? `${who} (${RULES[entry.rule] ?? entry.rule.replace(/_/g, " ")})` : who;
   return entry.run_id ? h("a", { href: at`/runs/${entry.run_id}` }, what) : what;
 }

@@ -203,7 +203,7 @@ function question(run, asked, admin, showRun) {
       { class: "facts" },
       ...Object.entries(counts).flatMap(([name, amount]) => [h("dt", {}, intention(name)), h("dd", {}, number(amount))]),
     ),
-    may_be_mailed ? h("p", {}, mailed(may_be_mailed), first ? " Fewest are mailed if Planning Center's value wins." : "") : null,
+    may_be_mailed ? h("p", {}, mailed(may_be_mailed), first ? " If Planning Center's value wins, the fewest people are mailed." : "") : null,
     asked.examples.length > 0 ? examples(asked.examples, first) : null,
     admin
       ? h(

@@ -101,7 +101,7 @@ const FIELDS = {
   primary_contact: "Primary contact",
   active: "Active",
   planning_center_id: "Planning Center ID",
-  created: "Added, with the Planning Center ID",
+  created: "Added from Planning Center, with the ID",
 };
 
 /** @param {string} field */
