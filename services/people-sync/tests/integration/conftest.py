@@ -5,7 +5,7 @@ And people-sync as a process between organizations and churches of the simulator
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +33,7 @@ if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
 
 from sync_harness.lender import Lender, lending  # noqa: E402 - after the path is set
+from sync_harness.process import UNKIND  # noqa: E402
 from sync_harness.site import Site, keep_reading  # noqa: E402
 from sync_harness.stage import Stage, staged  # noqa: E402
 
@@ -209,3 +210,11 @@ async def site(stage: Stage) -> AsyncIterator[Site]:
 def sites(stage: Stage) -> Callable[[], Awaitable[Site]]:
     """As many organizations with churches of their own as a test asks for."""
     return stage.site
+
+
+@pytest.fixture
+def quiet(stage: Stage) -> Iterator[None]:
+    """Nobody else works at Planning Center for the length of a test whose point is what is *not* read again."""
+    stage.simulator.control.change_settings(background_edits_per_second=0)
+    yield
+    stage.simulator.control.change_settings(background_edits_per_second=UNKIND["background_edits_per_second"])

@@ -1,13 +1,12 @@
 """What a run does and says, from the first question to the last answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sync_harness.lender import Grant
-from sync_harness.process import UNKIND
 from sync_harness.site import Site
 from sync_harness.stage import Stage
 
@@ -1001,11 +1000,3 @@ async def _stopped_while_the_connection_ends(site: Site, stage: Stage) -> None:
     site.fault({"kind": "end_token", "op": "revoke", "which": "both"}, method="POST", path="/emails$", times=1)
     await site.call("POST", f"/runs/{run_id}/stop")
     await site.until(run_id, "stopped")
-
-
-@pytest.fixture
-def quiet(stage: Stage) -> Iterator[None]:
-    """Nobody else works at Planning Center for the length of a test whose point is what is *not* read again."""
-    stage.simulator.control.change_settings(background_edits_per_second=0)
-    yield
-    stage.simulator.control.change_settings(background_edits_per_second=UNKIND["background_edits_per_second"])

@@ -197,6 +197,51 @@ async def test_a_doubled_person_whose_worker_never_wakes_is_known_by_the_marker(
     assert len(await site.members("Nora")) == 1
 
 
+# --- the answer was never had, and nobody wants the value any more ----------------------------------------------------
+
+
+async def unanswered(site: Site, first_name: str, contact_id: str, email: str) -> None:
+    """A contact that a worker made, whose intent nobody has answered."""
+    member = await site.member(first_name)
+    owner = (site.organization_id, site.church.id)
+    await site.database.fetch(
+        "INSERT INTO creation (organization_id, pco_organization_id, kind, record_id, of_record, state, content, "
+        "sent_at, look_after) VALUES ($1, $2, 'email', $3, $3, 'sent', $4, now(), now())",
+        *owner,
+        member["id"],
+        {"email": email},
+    )
+    await site.database.fetch(
+        "INSERT INTO stray (organization_id, pco_organization_id, kind, pco_id, record_id, intent_id, content, "
+        "made_at) VALUES ($1, $2, 'email', $3, $4, $4, $5, now() - interval '1 hour')",
+        *owner,
+        contact_id,
+        member["id"],
+        {"email": email},
+    )
+
+
+async def test_an_unwanted_stray_that_is_not_there_is_forgotten(site: Site) -> None:
+    await site.sync()
+    await unanswered(site, "Bruno", "987654321", "gone@example.org")
+    await site.sync()
+    await settled(site)
+    assert await site.database.fetch("SELECT * FROM stray WHERE organization_id = $1", site.organization_id) == []
+
+
+async def test_an_unwanted_stray_that_is_there_is_taken_back(site: Site) -> None:
+    await site.sync()
+    before = [row["address"] for row in site.contacts("Bruno", "Email")]
+    made = {"op": "create", "type": "Email", "id": site.person("Bruno")["id"]}
+    (contact,) = site.mutate(made | {"attributes": {"address": "unwanted@example.org"}})
+    await unanswered(site, "Bruno", contact["id"], "unwanted@example.org")
+    await site.visible()
+    await site.sync()
+    await settled(site)
+    assert [row["address"] for row in site.contacts("Bruno", "Email")] == before
+    await nothing_more(site)
+
+
 # --- nobody here is to be had, so that newcomers are planned by one statement -----------------------------------------
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from pco_client.jsonapi import write_body
+from people_sync.domain.canonical import identical
 from people_sync.domain.planning_center import CONTACT_PATHS, CONTACT_TYPES, Contact
 from people_sync.domain.sentences import (
     DOUBLED_CONTACT,
@@ -25,11 +26,11 @@ from people_sync.domain.sentences import (
     doubled_person,
 )
 from people_sync.domain.strays import Kept, contacts_to_keep, fate_of_record, is_doubled_membership
-from people_sync.domain.values import value_from_json
+from people_sync.domain.values import as_dict, value_from_json
 from people_sync.planning_center import HOUSEHOLDS, PEOPLE
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import pco_ids_of
-from people_sync.storage.records import full_name
+from people_sync.storage.records import full_name, values_of
 from people_sync.storage.strays import MEMBERSHIP, of_record, record_kind
 from people_sync.storage.sync_tables import Creation, Stray
 from people_sync.storage.tables import Family, Link, Member
@@ -71,8 +72,9 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
         kind = record_kind(stray.kind)
         link = await session.scalar(select(Link).filter_by(**writer.owner, kind=kind, record_id=stray.record_id))
         other = await session.scalar(select(Link.record_id).filter_by(**writer.owner, kind=kind, pco_id=stray.pco_id))
-    if intent is not None and intent.state in {"sent", "intended"}:
-        return []  # the intent has no other answer yet: who carries it out takes this one, or finds another
+        unanswered = intent is not None and intent.state in {"sent", "intended"}
+        if unanswered and await _will_be_carried_out(session, writer, stray, link):
+            return []  # whoever carries the intent out takes this one, or finds another
     if link is None or link.state in {"gone", "missing"}:
         await _forget(writer, stray)
         return []
@@ -86,6 +88,17 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
     if stray.kind == MEMBERSHIP:
         return await _membership(writer, stray, link)
     return await _contact(writer, stray, link, intent.pco_id if intent else None)
+
+
+async def _will_be_carried_out(session: AsyncSession, writer: Writer, stray: Stray, link: Link | None) -> bool:
+    """Whether the record's writer will still make what the stray's intent is about."""
+    if link is None:
+        return stray.kind in _RECORDS
+    if stray.kind not in CONTACT_TYPES or link.state != "linked":
+        return False
+    value = as_dict(values_of(await session.get_one(Member, stray.record_id)))[stray.kind]
+    agreed = value_from_json(stray.kind, link.agreed.get(stray.kind))
+    return value is not None and not identical(stray.kind, value, agreed, writer.country)
 
 
 # --- people and households --------------------------------------------------------------------------------------------
