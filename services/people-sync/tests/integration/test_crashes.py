@@ -1,7 +1,7 @@
 """People-sync killed before, during and after every kind of call to Planning Center and every kind of commit.
 
 Each story starts from copies of one church and one database. The kinds come from a run that nobody disturbs; then each
-is met by SIGKILL once, in a copy of its own, and a new process carries on. In the end both sides must be as they are
+is met by SIGKILL in a copy of its own, and a new process carries on. In the end both sides must be as they are
 without the kill: nobody and nothing doubled, lost or different.
 """
 

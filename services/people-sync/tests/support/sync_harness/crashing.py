@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -59,17 +60,19 @@ class Undisturbed:
 
 
 def kills_around(kinds: Iterable[tuple[str, str]], *, thorough: bool) -> list[Kill]:
-    """Three around every kind of write there, one behind every kind of read, two around every kind of commit.
+    """Around every kind of write there: before it arrives, and carried out but not answered. Behind every kind of read.
 
-    `thorough`: three around every read too, where nothing is under way but a question.
+    At every kind of commit: before it or after it, by turns. `thorough`: everything around everything.
     """
     kills = []
-    for what, kind in sorted(kinds):
-        if kind in BY_CHANCE:
-            continue
-        kills.append(Kill(what, kind))
-        if what == "answer" and (thorough or is_write(kind)):
-            kills += [Kill("before call", kind), Kill("during call", kind)]
+    sides = cycle(["before commit", "after commit"])
+    for kind in sorted({kind for what, kind in kinds if what.endswith(" commit")} - BY_CHANCE):
+        kills += [Kill(what, kind) for what in (("before commit", "after commit") if thorough else (next(sides),))]
+    for kind in sorted(kind for what, kind in kinds if what == "answer"):
+        if thorough:
+            kills += [Kill(what, kind) for what in ("before call", "during call", "answer")]
+        else:
+            kills += [Kill(what, kind) for what in (("before call", "during call") if is_write(kind) else ("answer",))]
     return kills
 
 
