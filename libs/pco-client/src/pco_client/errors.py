@@ -234,10 +234,6 @@ class AnsweredTooLate(Exception):
         return str(data.get("type")), str(data["id"])
 
 
-class RateLimited(Exception):
-    """429; handled by the client."""
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """An answer that is not a success, as far as it could be read."""

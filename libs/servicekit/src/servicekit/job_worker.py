@@ -154,11 +154,11 @@ class JobContext:
         """Whether `wait` or `finish` has been called: the lease is given up."""
         return self._over
 
-    async def _update(self, session: AsyncSession, **values: Any) -> Row[Any]:
+    async def _update(self, session: AsyncSession, *where: ColumnElement[bool], **values: Any) -> Row[Any]:
         row: Row[Any] | None = (
             await session.execute(
                 update(JOB)
-                .where(JOB.c.id == self.id, JOB.c.fence == self.fence, JOB.c.state == "running")
+                .where(JOB.c.id == self.id, JOB.c.fence == self.fence, JOB.c.state == "running", *where)
                 .values(updated_at=_now, **values)
                 .returning(JOB.c.stop_requested)
             )
@@ -171,10 +171,15 @@ class JobContext:
         return row
 
     async def renew(self) -> None:
-        """Make the lease whole again. LeaseLost if another has claimed the job."""
+        """Make the lease whole again. LeaseLost if another has claimed the job, or the lease has run out.
+
+        One that has run out is not revived: others have gone by it, as who takes a claim does, and so may have what
+        was read under it.
+        """
         asked = elapsed()  # before the database's clock is read: our view of the lease ends first
         async with self.sessions.begin() as session:
-            row = await self._update(session, lease_until=_in(self.lease_seconds))
+            lasts = JOB.c.lease_until > func.clock_timestamp()
+            row = await self._update(session, lasts, lease_until=_in(self.lease_seconds))
             waiting = _waits_for(self.kind, self.slots)
             turn_over = asked - self._began > self.turn_seconds and bool(await session.scalar(waiting))
         self._deadline = asked + self.lease_seconds

@@ -6,7 +6,7 @@ And people-sync as a process between organizations and churches of the simulator
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -35,7 +35,7 @@ if SUPPORT not in sys.path:
 from sync_harness.lender import Lender, lending  # noqa: E402 - after the path is set
 from sync_harness.process import UNKIND  # noqa: E402
 from sync_harness.site import Site, keep_reading  # noqa: E402
-from sync_harness.stage import Stage, staged  # noqa: E402
+from sync_harness.stage import Stage, Staging, staged  # noqa: E402
 
 PEOPLE: Final = "/api/v1/people"
 ANN: Final = {
@@ -183,14 +183,26 @@ async def lender(keys: KeyRing) -> AsyncIterator[Lender]:
         yield made
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(
+@pytest.fixture(scope="session")
+def staging(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
-) -> AsyncIterator[Stage]:
+) -> Staging:
+    """Makes a stage for a block, which has a name, and whatever is not as in the others."""
+
+    @asynccontextmanager
+    async def one(name: str, **other: Any) -> AsyncIterator[Stage]:
+        folder = tmp_path_factory.mktemp(name)
+        database = await databases.create("people_sync")
+        async with staged(folder, database=database, kafka=kafka_server, keys=keys, lender=lender, **other) as made:
+            yield made
+
+    return one
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(staging: Staging) -> AsyncIterator[Stage]:
     """One people-sync and one simulator with many small churches."""
-    folder = tmp_path_factory.mktemp("stage")
-    database = await databases.create("people_sync")
-    async with staged(folder, database=database, kafka=kafka_server, keys=keys, lender=lender) as made:
+    async with staging("stage") as made:
         yield made
 
 

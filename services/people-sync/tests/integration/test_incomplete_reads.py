@@ -13,13 +13,12 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 from sync_harness.church import rows_of_many
-from sync_harness.lender import Lender
 from sync_harness.site import Site
-from sync_harness.stage import Stage, staged
+from sync_harness.stage import Stage, Staging
 
 from pco_client.walk import STEP
 from people_sync.domain.sentences import WAITING_FOR_VENDOR
-from servicekit.testing import Databases, KeyRing, eventually
+from servicekit.testing import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 PAGES: Final = (0, 99, 198, 297)
@@ -46,14 +45,9 @@ ATTEMPTS: Final = 5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(
-    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
-) -> AsyncIterator[Stage]:
+async def stage(staging: Staging) -> AsyncIterator[Stage]:
     """Churches of four pages."""
-    folder = tmp_path_factory.mktemp("pages")
-    database = await databases.create("people_sync")
-    more = {"database": database, "kafka": kafka_server, "keys": keys, "lender": lender}
-    async with staged(folder, rows=rows_of_many(350), copies=12, **more) as made:  # type: ignore[arg-type]
+    async with staging("pages", rows=rows_of_many(350), copies=12) as made:
         yield made
 
 
@@ -153,15 +147,9 @@ async def _fails_for_long(site: Site, offset: int, way: str) -> None:
     assert site.journal(mark, writes=True) == []
 
 
-async def test_a_large_church_read_over_a_bad_line(
-    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
-) -> None:
+async def test_a_large_church_read_over_a_bad_line(staging: Staging) -> None:
     """Every fourth page fails, in a way drawn by seed."""
-    folder = tmp_path_factory.mktemp("large")
-    database = await databases.create("people_sync")
-    async with staged(
-        folder, database=database, kafka=kafka_server, keys=keys, lender=lender, rows=rows_of_many(3000), copies=1
-    ) as stage:
+    async with staging("large", rows=rows_of_many(3000), copies=1) as stage:
         site = await stage.site()
         await site.sync(within=200)
         before = await untouched(site)

@@ -6,32 +6,18 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from sync_harness.lender import Lender
 from sync_harness.site import Site
-from sync_harness.stage import Stage, staged
+from sync_harness.stage import Stage, Staging
 
-from servicekit.testing import Databases, KeyRing, eventually
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(
-    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
-) -> AsyncIterator[Stage]:
+async def stage(staging: Staging) -> AsyncIterator[Stage]:
     """Requests may hang for as long as a test needs."""
-    folder = tmp_path_factory.mktemp("writers")
-    database = await databases.create("people_sync")
-    async with staged(
-        folder,
-        database=database,
-        kafka=kafka_server,
-        keys=keys,
-        lender=lender,
-        copies=8,
-        PCO_REQUEST_TIMEOUT_SECONDS=60,
-        JOB_LEASE_SECONDS=90,
-    ) as made:
+    async with staging("writers", copies=8, PCO_REQUEST_TIMEOUT_SECONDS=60, JOB_LEASE_SECONDS=90) as made:
         yield made
 
 

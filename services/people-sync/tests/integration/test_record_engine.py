@@ -145,23 +145,38 @@ async def test_one_persons_403_is_that_persons(site: Site) -> None:
 # --- B1: other contacts ---------------------------------------------------------------------------------------------
 
 
-async def test_a_value_that_is_another_contact_is_that_contact(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("type_", "field", "attributes", "value"),
+    [
+        ("PhoneNumber", "phone", {"number": "(212) 555-0121"}, "(212) 555-0121"),
+        ("Email", "email", {"address": "other@example.org"}, "Other@example.org"),
+        (
+            "Address",
+            "address",
+            {"street_line_1": "7 Pine St", "city": "Ashford", "state": "CT", "zip": "06278", "country_code": "US"},
+            {"street_line_1": "7 Pine St", "city": "Ashford", "state": "CT", "zip": "06278"},
+        ),
+    ],
+)
+async def test_a_value_that_is_another_contact_is_that_contact(
+    site: Site, type_: str, field: str, attributes: dict[str, str], value: Any
+) -> None:
+    """B1: every kind of contact."""
+    name = "Alan" if field == "address" else "Bruno"
     await site.sync()
-    person = site.person("Bruno")["id"]
-    (first,) = site.contacts("Bruno", "PhoneNumber")
-    site.mutate(
-        {
-            "op": "create",
-            "type": "PhoneNumber",
-            "id": person,
-            "attributes": {"number": "(212) 555-0121", "location": "Home", "primary": False},
-        }
-    )
+    (first,) = site.contacts(name, type_)
+    extra = {**attributes, "location": "Home", "primary": False}
+    (other,) = site.mutate({"op": "create", "type": type_, "id": site.person(name)["id"], "attributes": extra})
     await site.visible()
-    await site.change("Bruno", phone="(212) 555-0121")
+    await site.change(name, **{field: value})
     await site.sync()
-    found = {row["number"]: row.get("primary", False) for row in site.contacts("Bruno", "PhoneNumber")}
-    assert found == {first["number"]: False, "(212) 555-0121": True}
+    found = {row["id"]: row for row in site.contacts(name, type_)}
+    assert {id_: row.get("primary", False) for id_, row in found.items()} == {first["id"]: False, other["id"]: True}
+    # Neither was rewritten.
+    for row, before in ((found[first["id"]], first), (found[other["id"]], attributes)):
+        assert {key: row[key] for key in attributes if key in before} == {
+            key: before[key] for key in attributes if key in before
+        }
     await site.believable()
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
@@ -221,6 +236,20 @@ async def test_deleted_there_and_added_again_is_the_same(site: Site, *, between:
     assert len(site.people("Bruno")) == 1
     state = await site.database.value("SELECT state FROM link WHERE record_id = $1", before["id"])
     assert state == "linked"
+
+
+async def test_a_relative_with_the_number_of_somebody_we_made_is_somebody(site: Site) -> None:
+    """A5: the number and the last name are no proof that we made them twice."""
+    await site.sync()
+    await site.add("Nora", "New", email="nora@example.org")
+    await site.sync()
+    site.create("Nick", "New", email="nick@example.org", remote_id=site.person("Nora")["remote_id"])
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+    assert site.person("Nick").get("status", "active") == "active"
+    assert len(await site.members("Nick")) == 1
 
 
 async def test_a_merger_that_shows_late_ends_no_link(site: Site) -> None:

@@ -6,11 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from sync_harness.lender import Lender
 from sync_harness.site import Site
-from sync_harness.stage import Stage, staged
-
-from servicekit.testing import Databases, KeyRing
+from sync_harness.stage import Stage, Staging
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LAG_SECONDS: Final = 6.0
@@ -18,21 +15,9 @@ HORIZON_SECONDS: Final = 7.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(
-    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
-) -> AsyncIterator[Stage]:
+async def stage(staging: Staging) -> AsyncIterator[Stage]:
     """A Planning Center that is seconds behind itself."""
-    folder = tmp_path_factory.mktemp("stale")
-    database = await databases.create("people_sync")
-    async with staged(
-        folder,
-        database=database,
-        kafka=kafka_server,
-        keys=keys,
-        lender=lender,
-        copies=10,
-        PCO_STALENESS_HORIZON_SECONDS=HORIZON_SECONDS,
-    ) as made:
+    async with staging("stale", copies=10, PCO_STALENESS_HORIZON_SECONDS=HORIZON_SECONDS) as made:
         milliseconds = int(LAG_SECONDS * 1000)
         made.simulator.control.change_settings(
             lists_lag_ms=milliseconds, filters_lag_ms=milliseconds, singles_lag_ms=milliseconds

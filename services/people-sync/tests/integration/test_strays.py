@@ -11,23 +11,18 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from sync_harness.lender import Lender
 from sync_harness.process import LEASE_SECONDS, Service, free_port
 from sync_harness.site import Site
-from sync_harness.stage import Stage, staged
+from sync_harness.stage import Stage, Staging
 
-from servicekit.testing import Databases, KeyRing, eventually
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(
-    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
-) -> AsyncIterator[Stage]:
-    folder = tmp_path_factory.mktemp("strays")
-    database = await databases.create("people_sync")
-    async with staged(folder, database=database, kafka=kafka_server, keys=keys, lender=lender, copies=10) as made:
+async def stage(staging: Staging) -> AsyncIterator[Stage]:
+    async with staging("strays", copies=10) as made:
         yield made
 
 

@@ -8,27 +8,20 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from sync_harness.lender import Lender
 from sync_harness.process import LEASE_SECONDS, Service, free_port
 from sync_harness.site import Site
-from sync_harness.stage import Stage, staged
+from sync_harness.stage import Stage, Staging
 
-from servicekit.testing import Databases, KeyRing, eventually
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 NEW = 6
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(
-    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
-) -> AsyncIterator[Stage]:
+async def stage(staging: Staging) -> AsyncIterator[Stage]:
     """One run at a time in each process, so that two organizations' runs are spread over both."""
-    folder = tmp_path_factory.mktemp("workers")
-    database = await databases.create("people_sync")
-    async with staged(
-        folder, database=database, kafka=kafka_server, keys=keys, lender=lender, copies=8, RUNS_AT_ONCE=1
-    ) as made:
+    async with staging("workers", copies=8, RUNS_AT_ONCE=1) as made:
         yield made
 
 

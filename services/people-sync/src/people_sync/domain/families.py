@@ -19,8 +19,8 @@ def household_values(household: RemoteHousehold, people: Mapping[str, UUID]) -> 
     )
 
 
-def is_created(name: str, people: frozenset[str], household_name: str, household_people: frozenset[str]) -> bool:
-    """Whether a household is what we sent to be created: these people, or most of them and the name.
+def is_the_same(name: str, people: frozenset[str], household_name: str, household_people: frozenset[str]) -> bool:
+    """Whether a household is the family that we want to create there, or have sent: its people, or most and the name.
 
     Somebody there may have given it another name, or other people, since.
     """

@@ -104,11 +104,6 @@ def partial_from_json(data: Mapping[str, Any] | None) -> dict[str, Value]:
     return {field: value_from_json(field, value) for field, value in (data or {}).items() if field in FIELDS}
 
 
-def from_contract(values: MemberValues) -> PersonValues:
-    """From the shape of messages and answers."""
-    return PersonValues(**{field: getattr(values, field) for field in FIELDS})
-
-
 def to_contract(values: PersonValues) -> MemberValues:
     """Into the shape of messages and answers."""
     return MemberValues.model_validate(as_dict(values))

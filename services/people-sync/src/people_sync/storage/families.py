@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
-from contracts.values import MEMBER
+from contracts.values import FAMILY, MEMBER
 from people_sync.domain.merge import FamilyValues
 from people_sync.storage.among import among
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
@@ -15,11 +16,24 @@ from people_sync.storage.tables import Family, FamilyMember, Link, Member
 async def family_values(
     session: AsyncSession, owner: Mapping[str, str], families: Sequence[Family]
 ) -> dict[UUID, FamilyValues]:
-    """Our side of families: the members who are linked, since nobody else can be known on the other side."""
+    """Our side of families: the members who are linked, since nobody else can be known on the other side.
+
+    Somebody deleted here counts where they are in the household, which nobody leaves for that; they join none.
+    """
+    of_family = aliased(Link)
+    joined = exists().where(
+        of_family.organization_id == owner["organization_id"],
+        of_family.pco_organization_id == owner["pco_organization_id"],
+        of_family.kind == FAMILY,
+        of_family.record_id == FamilyMember.family_id,
+        of_family.agreed["members"].has_key(cast(FamilyMember.member_id, Text)),
+    )
     rows = await session.execute(
         select(FamilyMember.family_id, FamilyMember.member_id)
         .join(Link, Link.record_id == FamilyMember.member_id)
+        .join(Member, Member.id == FamilyMember.member_id)
         .where(
+            or_(Member.deleted_at.is_(None), joined),
             among(FamilyMember.family_id, [family.id for family in families]),
             Link.kind == MEMBER,
             Link.organization_id == owner["organization_id"],

@@ -5,18 +5,18 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Exists, Select, exists, or_, select, update
+from sqlalchemy import ColumnElement, Exists, Select, delete, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.canonical import identical
+from people_sync.domain.canonical import same
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import PersonValues, as_dict, partial_from_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
 from people_sync.storage.among import among
-from people_sync.storage.tables import Family, FamilyMember, Link, Member
+from people_sync.storage.tables import Family, FamilyMember, Link, LinkWrite, Member
 
 AT_ONCE: Final = "*"
 """In `Link.agreed_at`: the time of every field that is not named."""
@@ -61,6 +61,13 @@ async def tie(
     )
 
 
+async def _begun_anew(session: AsyncSession, link: Link | None) -> Link | None:
+    """What was written to the former counterpart says nothing about this one."""
+    if link is not None:
+        await session.execute(delete(LinkWrite).where(LinkWrite.link_id == link.id))
+    return link
+
+
 async def tie_again(
     session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
 ) -> Link | None:
@@ -80,16 +87,15 @@ async def tie_again(
         .returning(Link),
         execution_options={"populate_existing": True, "synchronize_session": False},
     )
-    return made
+    return await _begun_anew(session, made)
 
 
 async def _tie_instead(
     session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
 ) -> Link | None:
-    """`tie` for a counterpart whose record was deleted here: somebody added again takes its place."""
-    if kind != MEMBER:
-        return None
-    deleted = exists().where(Member.id == Link.record_id, Member.deleted_at.is_not(None))
+    """`tie` for a counterpart whose record was deleted here: the one added again takes its place."""
+    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    deleted = exists().where(record.id == Link.record_id, record.deleted_at.is_not(None))
     other = aliased(Link)
     linked = exists().where(
         other.organization_id == owner["organization_id"],
@@ -105,7 +111,7 @@ async def _tie_instead(
         .returning(Link),
         execution_options={"populate_existing": True, "synchronize_session": False},
     )
-    return made
+    return await _begun_anew(session, made)
 
 
 async def deleted_here(session: AsyncSession, link: Link) -> bool:
@@ -123,7 +129,12 @@ async def deleted_namesakes(session: AsyncSession, owner: Mapping[str, str], mem
         select(Link.id)
         .filter_by(**owner, kind=MEMBER, remote_hash=None)
         .join(Member, Member.id == Link.record_id)
-        .where(Link.state != "gone", Member.deleted_at.is_not(None), same)
+        .where(
+            Link.state != "gone",
+            Member.organization_id == owner["organization_id"],
+            Member.deleted_at.is_not(None),
+            same,
+        )
         .limit(1)
     )
     return await session.scalar(found) is not None
@@ -239,7 +250,7 @@ def agreed_since(link: Link, seen: PersonValues, read_at: datetime, country: str
         return False
     values = as_dict(seen)
     return any(
-        (name if name in at else AT_ONCE) in since and not identical(name, values[name], value, country)
+        (name if name in at else AT_ONCE) in since and not same(name, values[name], value, country)
         for name, value in partial_from_json(link.agreed).items()
     )
 

@@ -257,10 +257,14 @@ async def look_again(session: AsyncSession, owner: Owner, kind: str, pco_ids: Co
         await session.execute(_of(update(Remote), owner, kind, pco_ids).values(again=True))
 
 
-async def not_shown(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> None:
-    """A read answered 404: the run that met them before has nothing to decide about them."""
-    if pco_ids:
-        await session.execute(_of(update(Remote), owner, kind, pco_ids).values(run_id=None))
+async def not_shown(session: AsyncSession, owner: Owner, kind: str, pco_id: str, long_ago: datetime) -> None:
+    """A read answered 404: the run has nothing to decide about this one.
+
+    A stranger who was read before `long_ago` is not there any more; who was read later may not show yet.
+    """
+    of_one = _of(delete(Remote), owner, kind, [pco_id])
+    await session.execute(of_one.where(Remote.read_at < long_ago, ~exists().where(ITS_LINK)))
+    await session.execute(_of(update(Remote), owner, kind, [pco_id]).values(run_id=None))
 
 
 async def forget(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> None:

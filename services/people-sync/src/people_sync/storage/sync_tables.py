@@ -67,7 +67,7 @@ class Remote(Base):
     __tablename__ = "remote"
     __table_args__ = (
         Index("ix_remote_keys", "keys", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
-        Index("ix_remote_run", "run_id", "kind", "pco_id", postgresql_where=text("snapshot IS NOT NULL")),
+        Index("ix_remote_run", "run_id", "kind", "pco_id", postgresql_where=text("run_id IS NOT NULL")),
         Index("ix_remote_again", "organization_id", "kind", postgresql_where=text("again")),
     )
 
@@ -172,6 +172,7 @@ class Creation(Base):
     __table_args__ = (
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
         UniqueConstraint("marker"),
+        Index("ix_creation_open", "organization_id", "of_record", postgresql_where=text("state <> 'created'")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -185,7 +186,7 @@ class Creation(Base):
     marker: Mapped[int | None] = mapped_column(BigInteger)
     """Goes into the new person's `remote_id`, so that it can be found if the answer is lost."""
     state: Mapped[str]
-    """`intended`, `sent` (the outcome is unknown until the answer is stored), `created`, `held` for a person."""
+    """`intended`, `sent` (the outcome is unknown until the answer is stored), `created`."""
     content: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     """What was sent, as `Link.agreed` has it, until the answer is known: the record may be edited before that."""
     sent_at: Mapped[datetime | None]

@@ -53,8 +53,8 @@ async def work_off(job: JobContext, resources: Resources) -> None:
             connection = await session.get(Connection, job.organization_id)
             chosen = await session.get(Settings, job.organization_id)
         if connection is None or connection.state != "connected":
-            # A fact about the connection resumes it.
-            await _give_back(job, None)
+            # A fact about the connection resumes it at once; one that came a moment too early must not be missed.
+            await _give_back(job, resources.clock.now() + _RECONNECT)
             return
         async with resources.planning_center(job.organization_id, connection.pco_organization_id, _unobserved) as pco:
             await _all(_writer(job, resources, pco, connection, chosen))
@@ -205,7 +205,7 @@ async def _done(writer: Writer, row: Refresh, outcome: str, sentence: str) -> No
         await session.execute(delete(Sighting).where(Sighting.run_id == row.id))
 
 
-async def _give_back(job: JobContext, until: datetime | None) -> None:
+async def _give_back(job: JobContext, until: datetime) -> None:
     async with job.sessions.begin() as session:
         await job.verify(session)
         await job.wait(session, {GIVEN_BACK: True}, until=until)

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,6 +107,10 @@ async def connect(database: Database, organization: str, church: Church) -> None
         church.id,
         church.admin_id,
     )
+
+
+Staging = Callable[..., AbstractAsyncContextManager[Stage]]
+"""A name, and what `staged` takes besides."""
 
 
 @asynccontextmanager

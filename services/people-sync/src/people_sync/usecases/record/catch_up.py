@@ -4,7 +4,9 @@ from datetime import datetime
 
 from contracts.values import MEMBER
 from pco_client.walk import walk_since
-from people_sync.planning_center import PEOPLE, latest
+from people_sync.domain.planning_center import Unread
+from people_sync.planning_center import FIELDS, INCLUDE, PEOPLE, latest, person_of
+from people_sync.storage import remote
 from people_sync.storage.families import linked_records
 from people_sync.storage.tables import Connection
 from people_sync.usecases.record.reading import read, store
@@ -24,17 +26,29 @@ async def catch_up(writer: Writer, since: datetime | None) -> None:
         return
     start = max(known_until)
     newest: str | None = None
-    async for page in walk_since(writer.pco, PEOPLE, start - writer.resources.horizon):
+    asked_at = writer.now()
+    walk = walk_since(writer.pco, PEOPLE, start - writer.resources.horizon, include=INCLUDE, fields=FIELDS)
+    async for page in walk:
         newest = latest(page.rows, newest)
-        async with writer.job.sessions() as session:
+        async with writer.transaction() as session:
             known = await linked_records(session, writer.owner, [row.id for row in page.rows])
-        for row in page.rows:
-            if row.id not in known:
-                found = await read(writer, MEMBER, row.id)
-                if found.document is not None:
-                    async with writer.transaction() as session:
-                        await store(session, writer, found)
+            strangers = [person_of(row, page.included) for row in page.rows if row.id not in known]
+            rows = [remote.row_of(writer.owner, MEMBER, one) for one in strangers]
+            await remote.put(session, writer.owner, rows, asked_at, None)
+            await remote.met(session, writer.cause.id, MEMBER, [one.pco_id for one in strangers])
+        for one in strangers:
+            if isinstance(one, Unread):
+                await _read_alone(writer, one.pco_id)
+        asked_at = writer.now()
     if newest is not None:
         async with writer.transaction() as session:
             locked = await session.get_one(Connection, writer.organization_id, with_for_update=True)
             locked.caught_up = max(datetime.fromisoformat(newest), locked.caught_up or start)
+
+
+async def _read_alone(writer: Writer, pco_id: str) -> None:
+    """One of whom a page did not carry everything."""
+    found = await read(writer, MEMBER, pco_id)
+    if found.document is not None:
+        async with writer.transaction() as session:
+            await store(session, writer, found)

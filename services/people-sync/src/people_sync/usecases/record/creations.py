@@ -122,7 +122,8 @@ async def create_once(
         raise
     try:
         return await _close(writer, intent, Made(document.data.id, content), created)
-    except LeaseLost:
+    except (LeaseLost, Later):
+        # Nobody's: the record is another worker's by now, or was linked to another meanwhile.
         await slipped(document.data.id)
         raise
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY
-from people_sync.domain.families import household_values, is_created, match_families
+from people_sync.domain.families import household_values, is_the_same, match_families
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREATED_THERE, LINKED, updated
@@ -151,7 +151,7 @@ async def _adopted_households(
         people = frozenset(pco_ids[member] for member in content["members"] if member in pco_ids)
         for household in households:
             there = frozenset(household.person_ids)
-            if household.pco_id not in found and is_created(content["name"], people, household.name, there):
+            if household.pco_id not in found and is_the_same(content["name"], people, household.name, there):
                 found[household.pco_id] = record_id
                 break
     return found

@@ -5,8 +5,9 @@ chain (A into B, B into C) is followed by itself. What it said is kept, so that 
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Any, Final
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import structlog
 from sqlalchemy import delete, select
@@ -30,6 +31,8 @@ from people_sync.usecases.record.writer import Writer
 log = structlog.get_logger(__name__)
 
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_COMES_WHOLE: Final = timedelta(days=1)
+"""An entry that cannot be read for longer never can be: the log is read on from behind it."""
 
 
 Merged = Callable[[AsyncSession, Planned], Awaitable[None]]
@@ -40,56 +43,96 @@ async def _nobody(_session: AsyncSession, _plan: Planned) -> None:
     return
 
 
-async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> list[str]:
-    """Move links along the log. Returns the people kept, in Planning Center's ids."""
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What the log of mergers said."""
+
+    kept: list[str]
+    """The people to whom links moved, in Planning Center's ids."""
+    whole: bool
+    """False if an entry could not be read: whoever is missing may be in it."""
+
+
+async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> Followed:
+    """Move links along the log."""
     async with writer.job.sessions() as session:
         cursor = (await session.get_one(Connection, writer.organization_id)).merger_cursor
     since = cursor - writer.resources.horizon if cursor else _BEGINNING
     kept: list[str] = []
+    unread = False
     async for page in walk_since(writer.pco, MERGERS, since, field="created_at"):
+        entries, waited_for = _entries(page.rows, writer.now())
+        unread |= waited_for
         async with writer.transaction() as session:
             effects = Effects()
-            pairs = await _remember(session, writer, page.rows)
+            pairs = await _remember(session, writer, entries, go_on=not unread)
             await _lock(session, writer, [one for pair in pairs for one in pair])
             for keep, removed in pairs:
                 if await _follow(session, writer, removed, keep, effects, merged):
                     kept.append(keep)
             await publish(session, writer, effects)
-    return kept
+    return Followed(kept, whole=not unread)
 
 
-async def _remember(session: AsyncSession, writer: Writer, rows: list[Resource]) -> list[tuple[str, str]]:
-    """Store what a page of the log says; (kept, removed) in its order."""
-    if not rows:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What one entry of the log says."""
+
+    removed: str
+    kept: str
+    at: datetime
+
+
+def _entries(rows: list[Resource], now: datetime) -> tuple[list[_Entry], bool]:
+    """Those of a page that can be read, and whether one that cannot is so new that it may still come whole."""
+    entries: list[_Entry] = []
+    waited_for = False
+    for row in rows:
+        removed, kept = (str(row.attributes.get(name)) for name in ("person_to_remove_id", "person_to_keep_id"))
+        at = _instant_of(row)
+        if at is not None and removed.isdecimal() and kept.isdecimal():
+            entries.append(_Entry(removed, kept, at))
+            continue
+        log.warning("a merger that cannot be read", merger=row.id)
+        near = at or (entries[-1].at if entries else now)
+        waited_for |= now - near < _COMES_WHOLE
+    return entries, waited_for
+
+
+def _instant_of(row: Resource) -> datetime | None:
+    text = row.attributes.get("created_at")
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+async def _remember(
+    session: AsyncSession, writer: Writer, entries: list[_Entry], *, go_on: bool
+) -> list[tuple[str, str]]:
+    """Store what a page of the log says; (kept, removed) in its order.
+
+    `go_on`: the log is to be read on from here next time, since nothing before was left unread.
+    """
+    if not entries:
         return []
-    found: list[dict[str, Any]] = [
+    found = [
         {
             **writer.owner,
-            "removed_id": str(row.attributes["person_to_remove_id"]),
-            "kept_id": str(row.attributes["person_to_keep_id"]),
-            "merged_at": datetime.fromisoformat(row.attributes["created_at"]),
+            "removed_id": one.removed,
+            "kept_id": one.kept,
+            "merged_at": one.at,
             "seen_at": writer.now(),
         }
-        for row in rows
-        if _is_whole(row)
+        for one in entries
     ]
-    if not found:
-        return []
     await session.execute(insert(Alias).on_conflict_do_nothing(), found)
-    connection = await session.get_one(Connection, writer.organization_id, with_for_update=True)
-    connection.merger_cursor = max([one["merged_at"] for one in found] + [connection.merger_cursor or _BEGINNING])
+    if go_on:
+        connection = await session.get_one(Connection, writer.organization_id, with_for_update=True)
+        connection.merger_cursor = max([one.at for one in entries] + [connection.merger_cursor or _BEGINNING])
     # Whom the pull met before the merger would come back as somebody new.
-    await remote.forget(session, writer.owner, MEMBER, [one["removed_id"] for one in found])
-    return [(one["kept_id"], one["removed_id"]) for one in found]
-
-
-def _is_whole(row: Resource) -> bool:
-    """One entry that cannot be read is no reason to follow none."""
-    ids = (row.attributes.get("person_to_remove_id"), row.attributes.get("person_to_keep_id"))
-    whole = all(str(id_).isdecimal() for id_ in ids) and isinstance(row.attributes.get("created_at"), str)
-    if not whole:
-        log.warning("a merger that cannot be read", merger=row.id)
-    return whole
+    await remote.forget(session, writer.owner, MEMBER, [one.removed for one in entries])
+    return [(one.kept, one.removed) for one in entries]
 
 
 async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> None:

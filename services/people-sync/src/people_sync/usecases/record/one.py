@@ -184,7 +184,9 @@ async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:
         raise NotYet(until)
     missing_since = link.missing_since
     if kind == MEMBER:
-        await follow_mergers(writer)
+        followed = await follow_mergers(writer)
+        if not followed.whole:
+            raise NotYet(writer.now() + writer.resources.horizon)
     async with writer.transaction() as session:
         row = await session.get_one(Link, link.id, with_for_update=True, populate_existing=True)
         if row.pco_id != link.pco_id or row.state == "gone":

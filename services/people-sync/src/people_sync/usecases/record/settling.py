@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
@@ -42,7 +42,7 @@ from people_sync.usecases.record.creations import NotYet
 from people_sync.usecases.record.effects import noted
 from people_sync.usecases.record.reading import Read, read
 from people_sync.usecases.record.refusals import DEFINITE
-from people_sync.usecases.record.write_family import memberships, person_of_membership
+from people_sync.usecases.record.write_family import memberships
 from people_sync.usecases.record.writer import Writer
 
 DOUBLED: Final = "doubled"
@@ -60,9 +60,15 @@ async def settle_strays(writer: Writer, record_id: UUID) -> list[str]:
     for stray in strays:
         try:
             said += await _settle(writer, stray)
+        except _CounterpartGone:
+            continue
         except DEFINITE:
             said.append(NOT_TAKEN_BACK)
     return said
+
+
+class _CounterpartGone(Exception):
+    """The record's own counterpart is not there: its sync decides about that before anything is settled."""
 
 
 async def _settle(writer: Writer, stray: Stray) -> list[str]:
@@ -79,6 +85,8 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
         await _forget(writer, stray)
         return []
     if stray.kind in _RECORDS:
+        if unanswered:
+            await _answer(writer, stray, link)
         another = other is not None and other != stray.record_id
         fate = fate_of_record(stray.pco_id, counterpart=link.pco_id, another_record=another)
         if fate == "take_back":
@@ -90,10 +98,20 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
     return await _contact(writer, stray, link, intent.pco_id if intent else None)
 
 
+async def _answer(writer: Writer, stray: Stray, link: Link) -> None:
+    """The intent's record was linked otherwise: nobody carries it out any more."""
+    async with writer.transaction() as session:
+        of_intent = update(Creation).filter_by(**writer.owner, kind=stray.kind, record_id=stray.intent_id)
+        await session.execute(of_intent.values(state="created", pco_id=link.pco_id, content=None))
+
+
 async def _will_be_carried_out(session: AsyncSession, writer: Writer, stray: Stray, link: Link | None) -> bool:
     """Whether the record's writer will still make what the stray's intent is about."""
     if link is None:
-        return stray.kind in _RECORDS
+        if stray.kind == FAMILY:
+            return (await session.get_one(Family, stray.record_id)).deleted_at is None
+        member = await session.get_one(Member, stray.record_id)
+        return stray.kind == MEMBER and member.deleted_at is None and member.active
     if stray.kind not in CONTACT_TYPES or link.state != "linked":
         return False
     value = as_dict(values_of(await session.get_one(Member, stray.record_id)))[stray.kind]
@@ -127,13 +145,13 @@ async def _household(writer: Writer, stray: Stray, link: Link) -> list[str]:
     async with writer.job.sessions() as session:
         people = set((await pco_ids_of(session, writer.owner, members)).values())
     path = f"{HOUSEHOLDS}/{stray.pco_id}"
-    ours = [row for row in await memberships(writer, path) if person_of_membership(row) in people]
+    ours = [row for row, person in (await memberships(writer, path)).items() if person in people]
     if len(ours) < len(people):
         # Made so lately that a read need not show everybody who was put into it.
         _wait_for_reads(writer, stray)
     for row in ours:
         with suppress(NotFound):
-            await writer.pco.delete(f"{path}/household_memberships/{row.id}")
+            await writer.pco.delete(f"{path}/household_memberships/{row}")
     async with writer.transaction() as session:
         name = (await session.get_one(Family, stray.record_id)).name
         # A family has no history of its own to be read: those of its people show it.
@@ -155,7 +173,7 @@ async def _both_there(writer: Writer, kind: str, stray: Stray, link: Link) -> Re
         await _not_there(writer, stray)
         return None
     if (await read(writer, kind, link.pco_id)).document is None:
-        raise NotYet(writer.now() + writer.resources.horizon)
+        raise _CounterpartGone
     return found
 
 
@@ -211,7 +229,7 @@ async def _contact(writer: Writer, stray: Stray, link: Link, answer: str | None)
 async def _contacts_of(writer: Writer, name: str, pco_id: str) -> dict[str, Contact]:
     found = await read(writer, MEMBER, pco_id)
     if found.document is None:
-        raise NotYet(writer.now() + writer.resources.horizon)
+        raise _CounterpartGone
     person, included = found.document.data, found.document.included
     if included.missing(person, CONTACT_PATHS[name]):
         raise NotYet(writer.now() + writer.resources.horizon)
@@ -239,7 +257,10 @@ async def _contact_settled(writer: Writer, stray: Stray, name: str, kept: Kept) 
 
 async def _membership(writer: Writer, stray: Stray, link: Link) -> list[str]:
     path = f"{HOUSEHOLDS}/{link.pco_id}"
-    people = {row.id: person_of_membership(row) for row in await memberships(writer, path)}
+    try:
+        people = await memberships(writer, path)
+    except NotFound:
+        raise _CounterpartGone from None
     if stray.pco_id not in people:
         await _not_there(writer, stray)
         return []

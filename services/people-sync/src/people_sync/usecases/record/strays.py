@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.domain.planning_center import RemotePerson, is_whom_we_sent
+from people_sync.domain.canonical import name_key
+from people_sync.domain.planning_center import RemotePerson
 from people_sync.domain.strays import is_still_stray
 from people_sync.domain.values import to_json
 from people_sync.storage.links import ended
@@ -69,7 +70,9 @@ async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, 
     found: list[dict[str, Any]] = []
     for marker, member in rows.tuples():
         pco_id, content = markers[marker or 0], to_json(values_of(member))
-        if is_whom_we_sent(people[pco_id], content):
+        values = people[pco_id].values
+        # Only their whole name is taken back with the number: one of the names may be a relative's.
+        if name_key(values.first_name, values.last_name) == member.name_key:
             of_record = {"record_id": member.id, "intent_id": member.id}
             found.append({"kind": MEMBER, "pco_id": pco_id, "content": content, **of_record})
     await _note(session, writer, found, now)

@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound, Unavailable
-from pco_client.jsonapi import Document, Identifier, Resource, write_body
+from pco_client.jsonapi import Document, Identifier, write_body
 from pco_client.query import Query
 from pco_client.walk import list_all
 from people_sync.domain.canonical import fold
-from people_sync.domain.families import household_values, is_created
+from people_sync.domain.families import household_values, is_the_same
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, Unread
 from people_sync.domain.sentences import (
@@ -25,7 +25,9 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     DELETED_MEANWHILE,
     FIRST_SYNC_ASKS,
+    LATER,
     NOBODY_THERE_YET,
+    OUTCOMES,
     UNCHANGED,
     UPDATED_THERE,
 )
@@ -84,8 +86,10 @@ async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> 
     known = await _all_new(writer, people) or await _unanswered(writer, family)
     existing = None if known else await _existing(writer, family, people[primary], wanted)
     if existing is not None:
+        same = frozenset(existing.person_ids) == wanted and fold(existing.name) == fold(family.name)
         async with writer.transaction() as session:
-            await _store_link(session, writer, family, content, Made(existing, content))
+            # Of one that is not quite the same nothing is agreed: the next look at it compares the two.
+            await _store_link(session, writer, family, content, Made(existing.pco_id, content if same else {}))
         return CREATED_THERE
 
     async def look(intent: Intent) -> str | None:
@@ -111,13 +115,14 @@ async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> 
 
 
 async def _all_new(writer: Writer, people: Mapping[str, str]) -> bool:
-    """Whether all of them were made by us just now."""
+    """Whether all of them were made by us just now, so that nobody there can have put them into a household."""
+    lately = writer.now() - writer.resources.horizon
     async with writer.job.sessions() as session:
         made = await session.scalar(
             select(func.count(Link.id.distinct()))
             .filter_by(**writer.owner, kind=MEMBER)
             .join(LinkWrite, (LinkWrite.link_id == Link.id) & (LinkWrite.field == CREATED))
-            .where(among(Link.record_id, [UUID(one) for one in people]))
+            .where(among(Link.record_id, [UUID(one) for one in people]), LinkWrite.answered_at > lately)
         )
     return made == len(people)
 
@@ -142,11 +147,11 @@ async def _primary(writer: Writer, family: Family, people: Mapping[str, str]) ->
     return str(first)
 
 
-async def _existing(writer: Writer, family: Family, primary: str, wanted: frozenset[str]) -> str | None:
-    """A household of this name with exactly these people; None when there is none."""
+async def _existing(writer: Writer, family: Family, primary: str, wanted: frozenset[str]) -> RemoteHousehold | None:
+    """A household that is this family: of these people, or of most of them and the name. None when there is none."""
     for household in await _free_households(writer, primary):
-        if frozenset(household.person_ids) == wanted and fold(household.name) == fold(family.name):
-            return household.pco_id
+        if is_the_same(family.name, wanted, household.name, frozenset(household.person_ids)):
+            return household
     return None
 
 
@@ -160,13 +165,16 @@ async def _made_before(writer: Writer, name: str, wanted: frozenset[str], strays
         for household in households:
             if household.pco_id in strays:
                 continue
-            if is_created(name, wanted, household.name, frozenset(household.person_ids)):
+            if is_the_same(name, wanted, household.name, frozenset(household.person_ids)):
                 return household.pco_id
     return None
 
 
 async def _free_households(writer: Writer, pco_id: str) -> list[RemoteHousehold]:
-    """The person's households, without those that are another family's."""
+    """The person's households, without those that are another family's here.
+
+    One whose family was deleted here is free: it is the household of the family that is added again.
+    """
     try:
         document = await writer.pco.get(f"/people/v2/people/{pco_id}", Query(include=("households",)))
     except NotFound:
@@ -182,7 +190,8 @@ async def _free_households(writer: Writer, pco_id: str) -> list[RemoteHousehold]
         linked = await session.scalars(
             select(Link.pco_id)
             .filter_by(**writer.owner, kind=FAMILY)
-            .where(Link.pco_id.in_([household.pco_id for household in households]))
+            .join(Family, Family.id == Link.record_id)
+            .where(among(Link.pco_id, [household.pco_id for household in households]), Family.deleted_at.is_(None))
         )
         taken = set(linked)
     return [household for household in households if household.pco_id not in taken]
@@ -199,7 +208,7 @@ async def _maybe_stale(writer: Writer, pco_id: str) -> None:
 
 async def _store_link(session: AsyncSession, writer: Writer, family: Family, content: Content, made: Made) -> None:
     now = writer.now()
-    agreed = dict(made.content or {"members": []})
+    agreed = made.content
     locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
     unchanged = locked.version == family.version
     effects = Effects(rows=[noted(writer, FAMILY, family.id, CREATED, None, made.pco_id, side=THERE, by="platform")])
@@ -214,14 +223,17 @@ async def _store_link(session: AsyncSession, writer: Writer, family: Family, con
         effects.rows.append(
             noted(writer, FAMILY, family.id, "primary_contact", None, agreed["primary_contact"], rule="filled")
         )
-    if link is not None:
+    if link is None:
+        # Linked to another meanwhile: that counts.
+        raise Later(OUTCOMES[LATER])
+    if agreed:
         agree(link, agreed, now)
         link.compared_version = family.version if agreed == content else 0
-        await session.flush()
-        await note_created(session, link.id, now)
-        moves = [Sent(membership(one), before=False, after=True) for one in agreed["members"]]
-        await announce(session, link.id, moves, now)
-        await answered(session, link.id, [move.field for move in moves], now)
+    await session.flush()
+    await note_created(session, link.id, now)
+    moves = [Sent(membership(one), before=False, after=True) for one in agreed.get("members", ())]
+    await announce(session, link.id, moves, now)
+    await answered(session, link.id, [move.field for move in moves], now)
     await publish(session, writer, effects)
 
 
@@ -265,12 +277,15 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     for member in sorted(joining):
         async with _part(writer, family, refusals, {membership(member): True}):
             await _join(writer, family, path, people[member], UUID(member))
-    for row in await memberships(writer, path) if leaving else ():
-        for member in [member for member, pco_id in leaving.items() if pco_id == person_of_membership(row)]:
+    there = await memberships(writer, path) if leaving else {}
+    for member, person in leaving.items():
+        # Somebody may be in it twice.
+        if rows := [row for row, one in there.items() if one == person]:
             async with _part(writer, family, refusals, {membership(member): False}):
-                await _leave(writer, f"{path}/household_memberships/{row.id}")
-            del leaving[member]
-    await _agree(writer, family, {membership(member): False for member in leaving}, complete=not refusals.found)
+                for row in rows:
+                    await _leave(writer, f"{path}/household_memberships/{row}")
+    left = {membership(member): False for member, person in leaving.items() if person not in there.values()}
+    await _agree(writer, family, left, complete=not refusals.found)
     refusals.raise_any()
     return CONFLICT if result.fields.conflicts else UPDATED_THERE if written else UNCHANGED
 
@@ -348,7 +363,7 @@ async def _join(writer: Writer, family: Family, path: str, pco_id: str, member_i
     """`pending: false`, since a pending membership can mail the person (planningcenter/developers#371)."""
 
     async def look(intent: Intent) -> str | None:
-        theirs = (row.id for row in await memberships(writer, path) if person_of_membership(row) == pco_id)
+        theirs = (row for row, person in (await memberships(writer, path)).items() if person == pco_id)
         return next((row for row in theirs if row not in intent.strays), None)
 
     async def post(_: Intent) -> Document:
@@ -369,13 +384,14 @@ async def _leave(writer: Writer, path: str) -> None:
         await writer.pco.delete(path)
 
 
-async def memberships(writer: Writer, path: str) -> list[Resource]:
-    return (await list_all(writer.pco, f"{path}/household_memberships")).data
-
-
-def person_of_membership(membership: Resource) -> str | None:
-    person = membership.to_one("person")
-    return person.id if person else None
+async def memberships(writer: Writer, path: str) -> dict[str, str]:
+    """The people in a household, by membership. NotYet if one of them does not say whose it is."""
+    read_at = writer.now()
+    rows = (await list_all(writer.pco, f"{path}/household_memberships")).data
+    people = {row.id: person.id for row in rows if (person := row.to_one("person")) is not None}
+    if len(people) < len(rows):
+        raise NotYet(read_at + writer.resources.horizon)
+    return people
 
 
 async def _agree(writer: Writer, family: Family, left: Mapping[str, bool], *, complete: bool) -> None:

@@ -73,8 +73,6 @@ class _Local:
 
     member: Member
     link: Link | None
-    waits: bool
-    """For an answer, since they may be somebody who is there already."""
 
 
 async def write_person(writer: Writer, member_id: UUID, *, inactivate: bool = False) -> str:
@@ -98,13 +96,14 @@ async def write_person(writer: Writer, member_id: UUID, *, inactivate: bool = Fa
 async def _load(session: AsyncSession, writer: Writer, member_id: UUID) -> _Local:
     member = await session.get_one(Member, member_id)
     link = await session.scalar(select(Link).filter_by(**writer.owner, kind=MEMBER, record_id=member.id))
-    waits = await session.scalar(select(waits_for_an_answer(writer.owner)).where(Member.id == member.id))
-    return _Local(member, link, bool(waits))
+    return _Local(member, link)
 
 
 async def _look_before(writer: Writer, member: Member) -> None:
-    """Later if somebody who may be this member came to be known there since the plan was made."""
+    """Later if somebody there who may be this member waits for an answer, or came to be known since the plan."""
     async with writer.job.sessions() as session:
+        if await session.scalar(select(waits_for_an_answer(writer.owner)).where(Member.id == member.id)):
+            raise Later(WAITS_FOR_ANSWER)
         sent = await session.scalar(
             select(Creation.id).filter_by(**writer.owner, kind=MEMBER, record_id=member.id, state="sent")
         )
@@ -113,8 +112,6 @@ async def _look_before(writer: Writer, member: Member) -> None:
 
 
 async def _create(writer: Writer, local: _Local) -> str:
-    if local.waits:
-        raise Later(WAITS_FOR_ANSWER)
     if local.link is not None and not local.link.create_again:
         raise Later(OUTCOMES[GONE])
     await _look_before(writer, local.member)

@@ -19,9 +19,9 @@ from people_sync.usecases.record.families_here import take_families_over
 from people_sync.usecases.record.gone import end_link, lock_for_end
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
+from people_sync.usecases.record.reading import read
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.newcomers import take_newcomers_over
-from people_sync.usecases.run.pull import is_there
 
 BATCHES: Final = {MEMBER: 500, FAMILY: 200}
 """Records in one transaction."""
@@ -149,6 +149,6 @@ async def _held_and_gone(context: RunContext) -> None:
             )
         ).all()
     for pco_id in missing:
-        if not await is_there(context, MEMBER, pco_id):
+        if (await read(context, MEMBER, pco_id)).document is None:
             async with context.step() as session:
                 await no_longer_held(session, context.owner, [pco_id])

@@ -18,7 +18,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from pco_client.errors import NotFound
 from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, WalkedPage, walk_all, walk_newest_first, walk_since
@@ -26,7 +25,6 @@ from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Un
 from people_sync.domain.sentences import WAITING_FOR_MERGERS
 from people_sync.planning_center import (
     FIELDS,
-    HOUSEHOLDS,
     INCLUDE,
     PEOPLE,
     fingerprint_of,
@@ -65,10 +63,10 @@ async def pull(context: RunContext) -> None:
     async def merged(session: AsyncSession, plan: Planned) -> None:
         await add_planned(session, context, [plan])
 
-    kept = await follow_mergers(context, merged)
-    if context.kind == "full":
+    followed = await follow_mergers(context, merged)
+    if context.kind == "full" and followed.whole:
         await _note_missing(context)
-    for pco_id in kept:
+    for pco_id in followed.kept:
         if context.kind != "full":
             await read_person(context, pco_id)
     if context.kind != "full":
@@ -192,15 +190,19 @@ async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
     async for page in walk_since(context.pco, PEOPLE, since):
         people |= {row.id for row in page.rows}
         cursor = latest(page.rows, cursor)
+    contacts: list[Resource] = []
     for path in ("/people/v2/emails", "/people/v2/phone_numbers"):
         async for page in walk_since(context.pco, path, since):
-            people |= {person.id for row in page.rows if (person := row.to_one("person"))}
+            contacts += page.rows
     async for page in walk_newest_first(context.pco, "/people/v2/addresses", since):
-        people |= {person.id for row in page.rows if (person := row.to_one("person"))}
+        contacts += page.rows
+    whose = [row.to_one("person") for row in contacts]
+    people |= {person.id for person in whose if person is not None}
     households = set(await _open_households(context))
     async for page in walk_since(context.pco, "/people/v2/households", since):
         households |= {row.id for row in page.rows}
-    context.checkpoint.cursor = cursor
+    # A contact that does not say whose it is has to come again with the next run.
+    context.checkpoint.cursor = None if None in whose else cursor
     return people, households
 
 
@@ -298,7 +300,8 @@ async def read_person(context: RunContext, pco_id: str, *, again: bool = False) 
         elif pco_id in (concerned := context.checkpoint.pulled.concerned or []):
             concerned.remove(pco_id)
         if found.document is None:
-            await remote.not_shown(session, context.owner, MEMBER, [pco_id])
+            long_ago = found.read_at - context.resources.horizon
+            await remote.not_shown(session, context.owner, MEMBER, pco_id, long_ago)
             return
         await store(session, context, found, run_id=context.run_id)
         households = _households(found.document.included)
@@ -417,12 +420,3 @@ async def _until_mergers_show(context: RunContext) -> None:
         )
     if newest is not None:
         await context.wait_until(newest + context.resources.horizon, WAITING_FOR_MERGERS)
-
-
-async def is_there(context: RunContext, kind: str, pco_id: str) -> bool:
-    """Whether Planning Center still has a person or household."""
-    try:
-        await context.pco.get(f"{PEOPLE if kind == MEMBER else HOUSEHOLDS}/{pco_id}")
-    except NotFound:
-        return False
-    return True

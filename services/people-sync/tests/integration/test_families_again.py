@@ -1,0 +1,69 @@
+"""Families that are not doubled in Planning Center: deleted and added again, or added there while a run stood still."""
+
+import pytest
+from sync_harness.site import Site
+from sync_harness.stage import Stage
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def households_of(site: Site, *first_names: str) -> list[str]:
+    """Names of the households that one of these is in."""
+    people = {int(site.person(name)["id"]) for name in first_names}
+    of_them = {row["household_id"] for row in site.rows("HouseholdMembership") if row["person_id"] in people}
+    return sorted(row["name"] for row in site.rows("Household") if int(row["id"]) in of_them)
+
+
+@pytest.mark.parametrize("between", [True, False])
+@pytest.mark.parametrize(("name", "who"), [("Baker Household", ["Bruno", "Bea"]), ("The Bakers", ["Bruno", "Bea"])])
+async def test_deleted_here_and_added_again_is_the_same_household(
+    site: Site, name: str, who: list[str], *, between: bool
+) -> None:
+    """B9, of families: also under another name, where all of its people are in it."""
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    family = await site.family_of("Baker Household")
+    members = [str((await site.member(one))["id"]) for one in who]
+    assert await site.members_of("Baker Household") == sorted(who)
+    await site.call("DELETE", f"/families/{family['id']}", status=204)
+    if between:
+        await site.sync()
+    added = await site.family(name, *members)
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    assert households_of(site, *who) == ["Baker Household"]
+    assert await site.members_of("Baker Household") == sorted(who)
+    (link,) = await site.database.fetch("SELECT * FROM link WHERE record_id::text = $1", added)
+    assert link["state"] == "linked"
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+
+
+async def test_a_household_added_there_while_a_run_stood_still_is_the_familys(site: Site, stage: Stage) -> None:
+    """A7, of households: the people were made long before the family's turn comes."""
+    await site.sync()
+    members = [await site.add(name, "New", email=f"{name.lower()}@example.org") for name in ("Nora", "Nils")]
+    await site.family("New", *members)
+    stage.grant(site).usable = True
+    site.fault({"kind": "end_token", "op": "revoke", "which": "both"}, method="POST", path="/people/v2/households$")
+    run_id = await site.start()
+
+    async def reconnect_needed() -> bool:
+        run = await site.run(run_id)
+        return run["state"] == "waiting" and "connected again" in run["progress"]["waiting_for"]
+
+    await eventually(reconnect_needed, within=60)
+    people = [site.person(name)["id"] for name in ("Nora", "Nils")]
+    await site.believable()
+    site.control.create_household(site.church.id, "The News", *people)
+    await site.visible()
+    grant = stage.grant(site)
+    grant.token, grant.generation = site.church.tokens[1], 2
+    await stage.authorized(site, version=2)
+    await site.until(run_id, "done", within=120)
+    assert households_of(site, "Nora", "Nils") == ["The News"]
+    await site.believable()
+    await site.sync()
+    assert len(households_of(site, "Nora", "Nils")) == 1
