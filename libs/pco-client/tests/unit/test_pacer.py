@@ -231,6 +231,7 @@ def test_a_light_neighbour_costs_little() -> None:
     assert vendor.refused() <= 0.02 * len(vendor.arrivals)
 
 
+# Kind: what is waited for sets no timer.
 @settings(max_examples=200, deadline=None)
 @given(
     limit=st.integers(1, 12) | st.just(100),

@@ -520,6 +520,28 @@ async def test_a_lease_ends_while_the_machine_sleeps(sessions: Sessions, monkeyp
         job.check()
 
 
+# Kind: what was read under a lease is believed after it.
+async def test_a_lease_that_has_run_out_is_not_revived(sessions: Sessions) -> None:
+    """Nobody has claimed the job since, but others may have gone by the lease."""
+    outcome: list[str] = []
+
+    async def run(job: JobContext, _: Any) -> None:
+        if outcome:
+            return
+        async with sessions.begin() as session:
+            await session.execute(text("UPDATE job SET lease_until = now() - interval '1 s'"))
+        with pytest.raises(LeaseLost):
+            await job.renew()
+        outcome.append("lost")
+        raise LeaseLost
+
+    job_id = await enqueue(sessions)
+    async with working(sessions, run):
+        await eventually(in_state(sessions, job_id, "done"), within=20)
+    assert outcome == ["lost"]
+    assert (await row(sessions, job_id)).fence == 2
+
+
 async def test_an_outage_of_our_own_making_ends_the_job(url: str, sessions: Sessions) -> None:
     """PostgreSQL ends a transaction that takes too long, and will do so every time."""
     hasty = {"server_settings": {"idle_in_transaction_session_timeout": "100"}}

@@ -75,6 +75,7 @@ async def test_a_bad_member_is_refused_with_its_field(church: Any, change: dict[
     assert await church.events() == []
 
 
+# Kind: a value is judged before what it depends on is known.
 async def test_a_local_phone_number_is_taken_with_the_churchs_country(church: Any) -> None:
     await church.call("POST", "/members", ANN | {"phone": "212-555-0143"}, status=201)
     await church.connect()
@@ -133,6 +134,7 @@ async def test_whether_somebody_is_a_child_cannot_be_cleared(church: Any) -> Non
     assert [one["field"] for one in problem["errors"]] == ["child"]
 
 
+# Kind: an error speaks of the form's parts and not of the reader's.
 async def test_a_long_name_has_characters_and_not_items(church: Any) -> None:
     problem = await church.call("POST", "/members", ANN | {"first_name": "x" * 101}, status=422)
     assert [one["message"] for one in problem["errors"]] == ["Use at most 100 characters."]

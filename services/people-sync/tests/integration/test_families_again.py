@@ -16,6 +16,7 @@ def households_of(site: Site, *first_names: str) -> list[str]:
     return sorted(row["name"] for row in site.rows("Household") if int(row["id"]) in of_them)
 
 
+# Kind: a deleted record's counterpart is taken for nobody's.
 @pytest.mark.parametrize("between", [True, False])
 @pytest.mark.parametrize(("name", "who"), [("Baker Household", ["Bruno", "Bea"]), ("The Bakers", ["Bruno", "Bea"])])
 async def test_deleted_here_and_added_again_is_the_same_household(
@@ -41,6 +42,7 @@ async def test_deleted_here_and_added_again_is_the_same_household(
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
+# Kind: an old plan is carried out on what is no longer so.
 async def test_a_household_added_there_while_a_run_stood_still_is_the_familys(site: Site, stage: Stage) -> None:
     """A7, of households: the people were made long before the family's turn comes."""
     await site.sync()

@@ -176,3 +176,21 @@ async def test_an_edit_behind_the_front_of_a_long_pull_comes_with_the_next_run(s
     await site.visible()
     await site.sync("incremental")
     assert (await site.member("First0"))["last_name"] == "Early"
+
+
+# Kind: one bad record costs everybody.
+async def test_one_person_who_is_never_complete_makes_no_run_a_full_one(site: Site) -> None:
+    """A10: an incremental run reads that one again, and nobody else."""
+    await site.sync(within=PATIENCE_SECONDS)
+    row = site.rows("Person")[0]
+    site.control.omit(
+        relationship="emails", type="Person", id=str(row["id"]), organization_id=site.church.id, method="GET"
+    )
+    site.mutate({"op": "edit", "id": row["id"], "attributes": {"last_name": "Incomplete"}})
+    await site.visible()
+    for _ in range(2):
+        mark = site.control.mark()
+        await site.sync("incremental", within=PATIENCE_SECONDS)
+        reads = site.control.journal(after=mark, path="^/people/v2/people$")
+        assert not [one for one in reads if "offset=" in one["query"] and "offset=0" not in one["query"]]
+        assert site.control.journal(after=mark, path=f"^/people/v2/people/{row['id']}$")

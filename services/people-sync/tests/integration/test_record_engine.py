@@ -107,6 +107,7 @@ async def test_a_refused_part_leaves_no_memory_that_overwrites(site: Site) -> No
     assert [one for one in await effects(site, "Bruno") if one[0] != "created" and one[3] == "planning_center"] == []
 
 
+# Kind: one refused part ends the others; a note of a write that Planning Center refused is believed.
 async def test_a_refused_contact_keeps_no_other_from_being_sent(site: Site) -> None:
     """B6 and B7: what was refused is listed, corrected and sent at once; the rest was sent all the same."""
     await site.sync()
@@ -126,6 +127,7 @@ async def test_a_refused_contact_keeps_no_other_from_being_sent(site: Site) -> N
     assert [row["number"] for row in site.contacts("Bruno", "PhoneNumber")] == ["(212) 555-0151"]
 
 
+# Kind: one record's refusal ends a run.
 async def test_one_persons_403_is_that_persons(site: Site) -> None:
     """B4: only an organization administrator may edit one; everybody else syncs."""
     await site.sync()
@@ -145,6 +147,7 @@ async def test_one_persons_403_is_that_persons(site: Site) -> None:
 # --- B1: other contacts ---------------------------------------------------------------------------------------------
 
 
+# Kind: one of several values is taken for the only one.
 @pytest.mark.parametrize(
     ("type_", "field", "attributes", "value"),
     [
@@ -181,6 +184,7 @@ async def test_a_value_that_is_another_contact_is_that_contact(
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
+# Kind: one of several values is taken for the only one.
 async def test_clearing_ours_takes_no_other_in_its_place(site: Site) -> None:
     await site.sync()
     attributes = {"number": "(212) 555-0121", "location": "Home", "primary": False}
@@ -199,6 +203,7 @@ async def test_clearing_ours_takes_no_other_in_its_place(site: Site) -> None:
 # --- A5, A6, B10, B11: who is who -----------------------------------------------------------------------------------
 
 
+# Kind: identity by one key alone.
 async def test_a_number_alone_makes_nobody_ours(site: Site) -> None:
     """A5: somebody there whose Remote ID equals the marker of a refused intent."""
     await site.sync()
@@ -217,6 +222,7 @@ async def test_a_number_alone_makes_nobody_ours(site: Site) -> None:
     assert len(site.people("Nina")) == 1
 
 
+# Kind: the outcome depends on when somebody looks.
 @pytest.mark.parametrize("between", [True, False])
 async def test_deleted_there_and_added_again_is_the_same(site: Site, *, between: bool) -> None:
     """B10: the outcome does not depend on when we look."""
@@ -238,6 +244,24 @@ async def test_deleted_there_and_added_again_is_the_same(site: Site, *, between:
     assert state == "linked"
 
 
+# Kind: a run knows its own reads alone.
+async def test_an_incremental_run_holds_what_a_full_run_holds(site: Site) -> None:
+    """A11: who else there may be the same is known to every run, also of those it did not read."""
+    await site.sync()
+    await site.add("Pam", "Page", email="pam@example.org")
+    for _ in range(2):
+        site.create("Pam", "Page", email="pam@example.org")
+    await site.visible()
+    assert (await site.sync())["counts"]["held"] == 2
+    site.mutate({"op": "edit", "id": site.people("Pam")[0]["id"], "attributes": {"nickname": "P"}})
+    await site.visible()
+    assert (await site.sync("incremental"))["counts"].get("held", 0) >= 1
+    query = "SELECT count(*) FROM link WHERE record_id = $1"
+    assert await site.database.value(query, (await site.member("Pam"))["id"]) == 0
+    assert len(site.people("Pam")) == 2
+
+
+# Kind: identity by one key alone.
 async def test_a_relative_with_the_number_of_somebody_we_made_is_somebody(site: Site) -> None:
     """A5: the number and the last name are no proof that we made them twice."""
     await site.sync()
@@ -252,6 +276,7 @@ async def test_a_relative_with_the_number_of_somebody_we_made_is_somebody(site: 
     assert len(await site.members("Nick")) == 1
 
 
+# Kind: an end is decided by a read that may lag.
 async def test_a_merger_that_shows_late_ends_no_link(site: Site) -> None:
     """A6: a link ends after a 404 and a log that can be believed."""
     await site.sync()
@@ -268,6 +293,7 @@ async def test_a_merger_that_shows_late_ends_no_link(site: Site) -> None:
     assert (link["state"], link["pco_id"]) == ("linked", keep)
 
 
+# Kind: two who became one are told as the loss of one.
 async def test_two_members_whose_people_became_one(site: Site) -> None:
     """B11: both stay and are named; the second is not added there again."""
     await site.sync()
@@ -330,6 +356,7 @@ async def test_one_persons_outage_keeps_nobody_else_waiting(site: Site) -> None:
     assert (await done(site, first))["outcome"] == "unchanged"
 
 
+# Kind: an old plan is carried out on what is no longer so.
 async def test_somebody_added_there_since_the_last_sync_is_not_doubled(site: Site) -> None:
     """Before a creation the vendor is asked who came, also by a sync of one and after an answer."""
     await site.settings(first_match="planning_center")
@@ -342,6 +369,7 @@ async def test_somebody_added_there_since_the_last_sync_is_not_doubled(site: Sit
     assert len(site.people("Zoe")) == len(await site.members("Zoe")) == 1
 
 
+# Kind: an old plan is carried out on what is no longer so.
 async def test_somebody_added_there_while_a_question_waits_is_not_doubled(site: Site) -> None:
     await site.add("Alan", "Abbot", email="alan@example.org", phone="(212) 555-0111")
     await site.add("Zoe", "Zander", email="zoe@example.org")
@@ -368,6 +396,7 @@ async def test_a_sync_of_one_decides_no_first_match_unasked(site: Site) -> None:
     assert (await site.member("Zoe"))["phone"] == "(212) 555-0188"
 
 
+# Kind: an answer is applied to more than it was about.
 async def test_a_status_there_is_taken_over_also_after_a_refused_part(site: Site) -> None:
     """B13: what the first match decides about the status is no answer to later changes."""
     await site.settings(first_match="ours")
@@ -411,6 +440,7 @@ async def test_a_run_and_syncs_of_one_at_the_same_people(site: Site, stage: Stag
 # --- A8, B5, B8, B9, A14: runs ---------------------------------------------------------------------------------------
 
 
+# Kind: an answer is applied to more than was shown.
 async def test_an_answer_covers_what_was_shown_and_nothing_else(site: Site) -> None:
     """A8: asked about some, answered late, others applied."""
     await site.sync()
@@ -434,6 +464,7 @@ async def test_an_answer_covers_what_was_shown_and_nothing_else(site: Site) -> N
     assert (await site.until(run_id, "done"))["counts"]["updated_there"] == 3
 
 
+# Kind: what was planned is told as done.
 async def test_what_a_stopped_run_did_not_do_is_not_told_as_done(site: Site) -> None:
     """B5: planned told as done."""
     await site.sync()
@@ -457,6 +488,7 @@ async def test_what_a_stopped_run_did_not_do_is_not_told_as_done(site: Site) -> 
     assert outcomes <= {"created_there", "not_done", "unchanged", "rejected", "later"}, (run, outcomes)
 
 
+# Kind: what no list leads to is taken for absent.
 async def test_a_household_left_empty_is_seen(site: Site) -> None:
     """B8: nobody leads to it any more, so no walk over people meets it."""
     await site.sync()
@@ -472,6 +504,7 @@ async def test_a_household_left_empty_is_seen(site: Site) -> None:
         assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
+# Kind: a deleted record's counterpart is taken for nobody's.
 async def test_deleted_here_and_added_again_is_the_same_there(site: Site) -> None:
     """B9: 60 re-sent made 120."""
     await site.sync()
@@ -489,6 +522,7 @@ async def test_deleted_here_and_added_again_is_the_same_there(site: Site) -> Non
     assert found == str(site.person("Bruno")["id"])
 
 
+# Kind: a setting reaches back to what was before it.
 async def test_inactivating_does_not_reach_back(site: Site) -> None:
     """A14: only who is deleted once that was chosen."""
     await site.sync()

@@ -171,6 +171,7 @@ def test_the_same_name_without_a_common_email_is_held(person: Theirs, member: Lo
     assert held_for(one(person, member)) == {"m1"}
 
 
+# Kind: a part that one side lacks makes a twin.
 def test_the_same_name_of_a_child_and_an_adult_is_held_unless_the_birthdates_differ() -> None:
     child = replace(ANN, emails=(), child=True)
     assert held_for(one(child, HERE)) == {"m1"}
@@ -184,6 +185,7 @@ def test_the_middle_name_may_be_part_of_the_first_name_here() -> None:
     assert held_for(one(person, replace(HERE, first_name="Ann Louise"))) == {"m1"}
 
 
+# Kind: a status is decided without being asked about.
 def test_whoever_is_inactive_there_is_not_silently_the_match() -> None:
     inactive = replace(ANN, active=False)
     assert one(inactive, HERE) == Matched("m1", inactive=True)
@@ -214,6 +216,7 @@ AT_HOME = [
 ]
 
 
+# Kind: many are held one by one though everything known agrees.
 @pytest.mark.parametrize(("there", "here"), AT_HOME, ids=["a parent is linked", "the family is linked"])
 def test_a_child_without_an_email_is_known_by_name_birthdate_and_family(
     there: dict[str, frozenset[str]], here: dict[str, frozenset[str]]
@@ -244,6 +247,7 @@ def test_children_are_matched_in_one_batch_with_their_parents() -> None:
     assert matched([child, ANN], [HERE, member]) == {"1": Matched("m1"), "5": Matched("m5")}
 
 
+# Kind: a deleted record's counterpart is taken for nobody's.
 def test_whoever_was_added_again_is_tied_to_the_counterpart_of_the_deleted_one() -> None:
     former = replace(ANN, deleted_here=True)
     assert one(former, HERE) == Matched("m1")
@@ -264,6 +268,7 @@ def test_whose_counterpart_is_gone_is_tied_to_the_one_created_again_there() -> N
 BORN = date(1990, 1, 1)
 
 
+# Kind: a part of a name that one side lacks makes a twin.
 @pytest.mark.parametrize(
     ("there", "here"),
     [
@@ -348,6 +353,7 @@ def sharers_of(people: Sequence[Theirs], members: Sequence[Local]) -> dict[str, 
     return found
 
 
+# Kind: a pure function is quadratic in a value that many share.
 @pytest.mark.parametrize(
     ("mail", "first", "outcome"),
     [("office@example.org", "Same", Held), ("office@example.org", "N{}", Matched), ("", "Same", Held)],
@@ -362,6 +368,7 @@ def test_what_thousands_share_costs_nothing_beside_reading_it(mail: str, first: 
     assert seconds < 3
 
 
+# Kind: a pure function is quadratic in a value that many share.
 def test_thousands_who_left_one_email_behind_take_no_longer_when_it_is_an_offices() -> None:
     people = [Theirs(str(n), f"N{n}", "There", emails=("office@example.org",)) for n in range(MANY)]
     members = [Local(f"m{n}", f"N{n}", "Here", email="office@example.org") for n in range(MANY)]

@@ -126,6 +126,7 @@ def test_first_match(
 FULL, NO_YEAR, OTHER_YEAR, OTHER_DAY = date(1990, 2, 3), date(1885, 2, 3), date(1991, 2, 3), date(1990, 2, 4)
 
 
+# Kind: a vendor's stand-in for unknown is taken for a value.
 @pytest.mark.parametrize(
     ("base", "ours", "theirs", "to_ours", "to_theirs", "agreed"),
     [

@@ -77,6 +77,7 @@ def test_sentences_are_sentences() -> None:
     assert waiting_for_limit(12.4, 100, 20.0) == "Planning Center allows 100 requests in 20 s; 12 s to go."
 
 
+# Kind: a value is judged before what it depends on is known.
 @pytest.mark.parametrize(
     ("phone", "country", "fine"),
     [

@@ -44,6 +44,7 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
+# Kind: memory per record for facts per field.
 def test_the_first_of_two_writes_is_not_forgotten() -> None:
     """A2: a fresh person and lagging contacts, two seconds after the second write."""
     writes = [
