@@ -13,6 +13,7 @@ from people_sync.domain.sentences import CREATED_HERE, GONE, LATER
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
+from people_sync.storage.tables import Link
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import take_families_over
@@ -78,11 +79,15 @@ async def _batches(context: RunContext, kind: str, *where: ColumnElement[bool]) 
 
 
 async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: Sequence[Change]) -> Sequence[Change]:
-    """The first of these households, up to as many as have not too many people together."""
+    """The first of these households, up to as many as have not too many people together, who are in it or were."""
+    people_in = func.jsonb_array_length(Remote.snapshot["person_ids"])
+    people_before = func.coalesce(func.jsonb_array_length(Link.agreed["members"]), 0)
     sizes: dict[str, int] = dict(
         (
             await session.execute(
-                select(Remote.pco_id, func.jsonb_array_length(Remote.snapshot["person_ids"])).where(
+                select(Remote.pco_id, people_in + people_before)
+                .outerjoin(Link, remote.ITS_LINK)
+                .where(
                     Remote.organization_id == context.organization_id,
                     Remote.pco_organization_id == context.pco_organization_id,
                     Remote.kind == FAMILY,

@@ -16,7 +16,7 @@ import { fieldName, fullName, sentenceCase, shown } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
 /** @typedef {import("../app.js").Context} Context */
 
-const AGAIN = "The next sync adds this person in Planning Center again.";
+const AGAIN = "This person is added in Planning Center again, at the latest by the next sync.";
 
 /** @param {Context} context */
 export async function show(context) {
