@@ -78,6 +78,13 @@ def shot(page: Page, name: str) -> None:
         page.set_viewport_size(size)
 
 
+def typed(field: Locator, text: str) -> None:
+    """Type over what is there, key by key, as a person does: `fill` sets a value also where no key can."""
+    field.press("Control+a")
+    field.press("Delete")
+    field.press_sequentially(text)
+
+
 def test_sign_in(page: Page) -> None:
     page.goto("/")
     shot(page, "sign-in")
@@ -180,25 +187,25 @@ def test_a_page_that_cannot_be_read_is_tried_again(page: Page) -> None:
 def test_a_member_added_here_appears_there(page: Page, stack: Stack) -> None:
     page.get_by_role("link", name="People").first.click()
     page.get_by_role("link", name="Add a person").click()
-    page.get_by_label("First name").fill("Nora")
-    page.get_by_label("Last name").fill("Newcome")
-    page.get_by_label(re.compile("E-?mail")).fill("nora.newcome@example.org")
-    page.get_by_label("Phone").fill("202-555-0188")
-    page.get_by_label(re.compile("Street", re.IGNORECASE)).first.fill("5 Mill Lane")
-    page.get_by_label("City").fill("Dover")
+    typed(page.get_by_label("First name"), "Nora")
+    typed(page.get_by_label("Last name"), "Newcome")
+    typed(page.get_by_label(re.compile("E-?mail")), "nora.newcome@example.org")
+    typed(page.get_by_label("Phone"), "202-555-0188")
+    typed(page.get_by_label(re.compile("Street", re.IGNORECASE)).first, "5 Mill Lane")
+    typed(page.get_by_label("City"), "Dover")
     shot(page, "member-new")
     page.get_by_label("Country code").press_sequentially("USA")
     page.get_by_role("button", name="Add this person").click()
     expect(page.get_by_text("Two letters, such as US.", exact=True)).to_be_visible()
-    page.get_by_label("Country code").fill("US")
-    page.get_by_label("City").fill("")
-    page.get_by_label(re.compile("Street", re.IGNORECASE)).first.fill("")
+    typed(page.get_by_label("Country code"), "US")
+    typed(page.get_by_label("City"), "")
+    typed(page.get_by_label(re.compile("Street", re.IGNORECASE)).first, "")
     expect(page.get_by_text("A country alone is not kept")).to_be_visible()
-    page.get_by_label(re.compile("Street", re.IGNORECASE)).first.fill("5 Mill Lane")
-    page.get_by_label("City").fill("Dover")
-    page.get_by_label("First name").fill("N" * 101)
+    typed(page.get_by_label(re.compile("Street", re.IGNORECASE)).first, "5 Mill Lane")
+    typed(page.get_by_label("City"), "Dover")
+    typed(page.get_by_label("First name"), "N" * 101)
     expect(page.get_by_text("At most 100 characters; there are 101.")).to_be_visible()
-    page.get_by_label("First name").fill("Nora")
+    typed(page.get_by_label("First name"), "Nora")
     page.get_by_role("button", name="Add this person").click()
     expect(page.get_by_role("heading", name="Nora Newcome")).to_be_visible()
     shot(page, "member")
@@ -218,8 +225,11 @@ def add_a_family(page: Page, name: str, person: str) -> None:
     """With a double click on the person: it adds the person, and nothing else."""
     page.get_by_role("link", name="Families").first.click()
     page.get_by_role("link", name="Add a family").click()
-    page.get_by_label("Family name").fill(name)
-    page.get_by_role("searchbox", name="Find people to add").fill(person)
+    typed(page.get_by_label("Family name"), name)
+    search = page.get_by_role("searchbox", name="Find people to add")
+    typed(search, person)
+    search.press("Tab")
+    expect(search).not_to_be_focused()
     page.get_by_role("button", name=f"Add {person}").dblclick()
     expect(page.get_by_role("button", name=f"Added {person}")).to_be_disabled()
     expect(page.get_by_role("heading", name="Add a family")).to_be_visible()
@@ -255,7 +265,7 @@ def stays_inside(page: Page, address: str) -> None:
 def test_a_setting_that_was_changed_elsewhere_stays(page: Page, stack: Stack) -> None:
     page.goto("/settings")
     hours = page.get_by_label("Hours between syncs of changes")
-    hours.fill("6")
+    typed(hours, "6")
     with Church.of(stack) as church:
         church.call("PATCH", "/people/settings", json={"threshold_percent": 31, "inactivate_deleted": True})
         page.get_by_role("button", name="Save settings").click()
@@ -271,7 +281,7 @@ def test_an_edit_that_somebody_else_overtook(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         otis = church.add_member(first_name="Otis", last_name="Overtaken", address={"city": "Dover"})
         page.goto(f"/people/{otis['id']}?edit=1")
-        page.get_by_label("City").fill("Dublin")
+        typed(page.get_by_label("City"), "Dublin")
         church.change_member(otis, phone="202-555-0189")
     page.get_by_role("button", name="Save").click()
     refused = page.get_by_role("alert")
@@ -460,19 +470,19 @@ def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
     page.goto(f"/people/{otto['id']}?edit=1")
     expect(page.get_by_label("Street", exact=True)).to_have_value("12 Mill Lane")
     expect(page.get_by_label("Street, second line")).to_have_value("Flat 3")
-    page.get_by_label("Email").fill("otto@example.org")
+    typed(page.get_by_label("Email"), "otto@example.org")
     page.get_by_role("button", name="Save").click()
     seen()
     assert sent == [{"email": "otto@example.org", "version": version}]
     # Nothing is an edit that leaves everything as it was.
     page.goto(f"/people/{otto['id']}?edit=1")
-    page.get_by_label("City").fill("Durham")
-    page.get_by_label("City").fill("Dover ")
+    typed(page.get_by_label("City"), "Durham")
+    typed(page.get_by_label("City"), "Dover ")
     page.get_by_role("button", name="Save").click()
     seen()
     assert len(sent) == 1
     page.goto(f"/people/{otto['id']}?edit=1")
-    page.get_by_label("City").fill("Durham")
+    typed(page.get_by_label("City"), "Durham")
     page.get_by_role("button", name="Save").click()
     seen()
     address = {"street_line_1": "12 Mill Lane", "street_line_2": "Flat 3", "city": "Durham"}
@@ -492,7 +502,7 @@ def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
     assert sent[2:] == [{"primary_contact_id": kin["id"], "version": family["version"]}]
     page.goto(f"/families/{family['id']}?edit=1")
     page.get_by_role("button", name="Remove Otto Oneline").click()
-    page.get_by_role("searchbox", name="Find people to add").fill("Otto Oneline")
+    typed(page.get_by_role("searchbox", name="Find people to add"), "Otto Oneline")
     page.get_by_role("button", name="Add Otto Oneline").click()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("link", name="All families")).to_be_visible()
@@ -520,7 +530,7 @@ def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, sta
         expect(page.get_by_role("heading", name="150 members")).to_be_visible()
         page.get_by_role("button", name="Edit").click()
         page.get_by_role("button", name="Remove L003 Crowd").click()
-        page.get_by_role("searchbox", name="Find people to add").fill("Crowd")
+        typed(page.get_by_role("searchbox", name="Find people to add"), "Crowd")
         page.get_by_role("button", name="Add L150 Crowd").click()
         page.get_by_role("button", name="Save").click()
         expect(page.get_by_role("heading", name="150 members")).to_be_visible()
@@ -645,7 +655,7 @@ def test_an_edit_there_appears_here(page: Page, stack: Stack) -> None:
         church.control.create_person(organization, first_name="Tess", last_name="Twofold")
         church.sync()
     page.get_by_role("link", name="People").first.click()
-    page.get_by_role("searchbox").fill("Newcome")
+    typed(page.get_by_role("searchbox"), "Newcome")
     page.keyboard.press("Enter")
     expect(page.get_by_role("table")).to_contain_text("Eleonora")
 
@@ -769,9 +779,8 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
     said = main.get_by_text("This person is added in Planning Center again, at the latest by the next sync.")
     expect(said).to_be_visible()
     shot(page, "member-gone")
-    page.reload()
-    # It is done at once, perhaps before the page is there again.
-    expect(said.or_(main.get_by_text("Linked", exact=True)).first).to_be_visible()
+    expect(main.get_by_text("Linked", exact=True).first).to_be_visible(timeout=60_000)
+    expect(main.get_by_role("button", name=SYNC_PERSON)).to_be_visible()
 
 
 def test_a_sync_that_changes_a_lot_asks_who_may_answer(page: Page, browser: Browser, stack: Stack) -> None:

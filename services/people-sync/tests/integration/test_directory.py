@@ -415,6 +415,10 @@ async def test_settings_have_defaults_and_change_field_by_field(church: Any) -> 
     changed = await church.call("PATCH", "/settings", {"schedule_hours": 8})
     assert changed == before | {"first_match": "ask", "schedule_hours": 8}
     assert (await church.call("PATCH", "/settings", {"first_match": None}))["first_match"] is None
+    for value in (True, False, True):
+        changed = await church.call("PATCH", "/settings", {"inactivate_deleted": value, "schedule_hours": 8})
+        assert changed == await church.call("GET", "/settings")
+        assert changed["inactivate_deleted"] is value
     for bad in ({"threshold_percent": 0}, {"schedule_hours": None}, {"first_match": "mine"}, {"colour": 1}):
         await church.call("PATCH", "/settings", bad, status=422)
     assert (await church.call("GET", "/settings"))["schedule_hours"] == 8

@@ -13,7 +13,8 @@ from servicekit.errors import Invalid
 
 async def read(session: AsyncSession, organization_id: str) -> PeopleSettings:
     """The choices, or the defaults where nothing was chosen."""
-    row = await session.scalar(select(Settings).where(Settings.organization_id == organization_id))
+    found = select(Settings).where(Settings.organization_id == organization_id)
+    row = await session.scalar(found.execution_options(populate_existing=True))
     if row is None:
         return PeopleSettings()
     return PeopleSettings.model_validate({name: getattr(row, name) for name in PeopleSettings.model_fields})

@@ -107,7 +107,12 @@ _IDS: Final = frozenset({"planning_center_id", "created"})
 
 def _history(rows: list[dict[str, Any]], names: Mapping[str, str], named: Callable[[Any], Any]) -> State:
     lines = []
+    made_there = {row["record_id"] for row in rows if (row["side"], row["field"]) == ("there", "created")}
     for row in rows:
+        joins = row["side"] == "there" and row["field"].startswith("member:") and row["after"]
+        if joins and row["record_id"] in made_there:
+            # Whoever was not known yet when the household was made has joined it, else it was made with them.
+            continue
         values = [] if row["field"] in _IDS else [named(row["before"]), named(row["after"])]
         lines.append(
             _line(

@@ -159,7 +159,9 @@ function edit(context, known) {
     placeholder: "Name or email",
     oninput: () => void find(),
     // Enter looks for a person here; it must not save the family.
-    onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && event.preventDefault(),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Enter") event.preventDefault();
+    },
   });
 
   function showMembers() {

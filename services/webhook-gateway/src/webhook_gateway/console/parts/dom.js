@@ -18,13 +18,24 @@ const HANDLERS = ["onclick", "onsubmit", "oninput", "onchange", "onkeydown", "on
 export function h(tag, props = {}, ...children) {
   const element = /** @type {any} */ (document.createElement(tag));
   for (const [name, value] of Object.entries(props)) {
-    if (HANDLERS.includes(name)) element[name] = value;
+    if (HANDLERS.includes(name)) element[name] = handler(value);
     else if (value === false || value == null) continue;
     else element.setAttribute(name === "key" ? "data-key" : name, value === true ? "" : String(value));
   }
   append(element, children);
   if (element instanceof HTMLSelectElement && props.value != null) element.value = String(props.value);
   return element;
+}
+
+/**
+ * Whatever a handler gives is dropped: a browser takes `false` for "do nothing else", and then a field takes no key.
+ * @param {((event: Event) => unknown) | null | undefined} act
+ */
+function handler(act) {
+  if (!act) return null;
+  return (/** @type {Event} */ event) => {
+    void act(event);
+  };
 }
 
 /**
@@ -50,6 +61,29 @@ export function update(parent, ...children) {
   syncChildren(parent, wanted);
 }
 
+/** @type {WeakMap<Node, HTMLElement>} */
+const STANDS_FOR = new WeakMap();
+
+/**
+ * An element that looks after itself, as a child: where it is on the page already, it stays as it is.
+ * @param {HTMLElement} element with a key
+ */
+export function slot(element) {
+  if (!element.isConnected) return element;
+  const place = h(element.localName, { key: element.dataset.key, "data-slot": true });
+  STANDS_FOR.set(place, element);
+  return place;
+}
+
+/** What comes anew takes the elements along that its slots stand for. @param {Node} node */
+function settle(node) {
+  if (!(node instanceof Element)) return;
+  for (const place of [node, ...node.querySelectorAll("[data-slot]")]) {
+    const element = STANDS_FOR.get(place);
+    if (element) place.replaceWith(element);
+  }
+}
+
 /** @param {Node} node */
 const keyOf = (node) => (node instanceof Element ? node.getAttribute("data-key") : null);
 
@@ -72,6 +106,7 @@ function syncChildren(parent, wanted) {
     if (keyOf(next) !== null) while (match && !alike(match, next)) match = match.nextSibling;
     if (!match || !alike(match, next)) {
       parent.insertBefore(next, present);
+      settle(next);
       continue;
     }
     while (present !== match) {

@@ -1,7 +1,7 @@
 // A part of a page that reads something: skeleton, content, and its own failure with a retry.
 
 import { follow } from "../live.js";
-import { h, update } from "./dom.js";
+import { h, slot, update } from "./dom.js";
 import { Problem, sentenceOf } from "./problem.js";
 
 /** @typedef {import("./dom.js").Child} Child */
@@ -124,7 +124,7 @@ export function part({ signal, load, render, skeleton = bones, follows = [], cla
   void reload();
   return {
     get element() {
-      return element.isConnected ? h(tag, { key, "data-slot": true }) : element;
+      return slot(element);
     },
     reload,
     show,

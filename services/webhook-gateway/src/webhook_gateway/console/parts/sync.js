@@ -2,7 +2,7 @@
 
 import { at, get, post } from "../api.js";
 import { follow } from "../live.js";
-import { announce, h, update } from "./dom.js";
+import { announce, h, slot, update } from "./dom.js";
 import { action, status, when } from "./look.js";
 import { Problem, sentenceOf } from "./problem.js";
 import { ago, exact } from "./words.js";
@@ -151,9 +151,6 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     reason = known ? (IMPOSSIBLE[known.people.state] ?? UNCONNECTED) : "";
     render();
   }
-
-  /** @param {HTMLElement} element */
-  const slot = (element) => (element.isConnected ? h(element.localName, { key: element.dataset.key, "data-slot": true }) : element);
 
   if (admin) {
     void learn();
