@@ -5,6 +5,7 @@ As with people every request is answered, or refused, by itself; each membership
 
 from collections.abc import AsyncIterator, Container, Mapping, Set
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -26,6 +27,7 @@ from people_sync.domain.sentences import (
     DELETED_MEANWHILE,
     FIRST_SYNC_ASKS,
     LATER,
+    LINKED,
     NOBODY_THERE_YET,
     OUTCOMES,
     UNCHANGED,
@@ -87,10 +89,13 @@ async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> 
     existing = None if known else await _existing(writer, family, people[primary], wanted)
     if existing is not None:
         same = frozenset(existing.person_ids) == wanted and fold(existing.name) == fold(family.name)
+        same &= existing.primary_contact_id == people[primary]
+        made = Made(existing.pco_id, content if same else {})
         async with writer.transaction() as session:
-            # Of one that is not quite the same nothing is agreed: the next look at it compares the two.
-            await _store_link(session, writer, family, content, Made(existing.pco_id, content if same else {}))
-        return CREATED_THERE
+            await _store_link(session, writer, family, content, made, found=True)
+        if not same:
+            raise NotYet(writer.now())  # nothing is agreed: the next look compares the two
+        return LINKED
 
     async def look(intent: Intent) -> str | None:
         sent = intent.content or content
@@ -206,12 +211,17 @@ async def _maybe_stale(writer: Writer, pco_id: str) -> None:
         raise NotYet(until)
 
 
-async def _store_link(session: AsyncSession, writer: Writer, family: Family, content: Content, made: Made) -> None:
+async def _store_link(
+    session: AsyncSession, writer: Writer, family: Family, content: Content, made: Made, *, found: bool = False
+) -> None:
+    """`found`: it was there, and nobody of ours made it."""
     now = writer.now()
     agreed = made.content
     locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
     unchanged = locked.version == family.version
-    effects = Effects(rows=[noted(writer, FAMILY, family.id, CREATED, None, made.pco_id, side=THERE, by="platform")])
+    effects = Effects()
+    if not found:
+        effects.rows.append(noted(writer, FAMILY, family.id, CREATED, None, made.pco_id, side=THERE, by="platform"))
     touch_family(writer, locked, effects)
     if unchanged:
         # The platform learns of the link; no value moved that Planning Center would have to get.
@@ -230,11 +240,17 @@ async def _store_link(session: AsyncSession, writer: Writer, family: Family, con
         agree(link, agreed, now)
         link.compared_version = family.version if agreed == content else 0
     await session.flush()
+    if not found:
+        await _note_made(session, link, agreed, now)
+    await publish(session, writer, effects)
+
+
+async def _note_made(session: AsyncSession, link: Link, agreed: Content, now: datetime) -> None:
+    """Reads need not show the household for a while, nor who is in it."""
     await note_created(session, link.id, now)
     moves = [Sent(membership(one), before=False, after=True) for one in agreed.get("members", ())]
     await announce(session, link.id, moves, now)
     await answered(session, link.id, [move.field for move in moves], now)
-    await publish(session, writer, effects)
 
 
 # --- change ---------------------------------------------------------------------------------------------------------
