@@ -427,7 +427,7 @@ class Pacer:
         window = self._window
         rivals = self._rivals(now)
         if rivals:
-            # What others have under way is not in any count yet. They keep to half of the limit as this process does,
+            # No count holds yet what others have under way. Others keep to half of the limit, as this process does,
             # however long an answer took.
             used += min(math.ceil(self._sustaining()), limit / 2)
             window = min(window, max(self._sustaining(), (limit - used) / 2))

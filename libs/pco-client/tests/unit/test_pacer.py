@@ -238,7 +238,7 @@ def test_a_light_neighbour_costs_little() -> None:
     calls=st.lists(st.tuples(st.integers(0, 30), st.floats(0.01, 60.0)), min_size=1, max_size=6),
 )
 def test_bulk_never_waits_for_ever(limit: int, calls: list[tuple[int, float]]) -> None:
-    """Also after an answer that took longer than the period, as one does whose process was stopped meanwhile."""
+    """An answer may take longer than the period: its process was stopped meanwhile."""
 
     async def main() -> None:
         pacer = Pacer("u")

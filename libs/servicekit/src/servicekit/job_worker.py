@@ -173,8 +173,8 @@ class JobContext:
     async def renew(self) -> None:
         """Make the lease whole again. LeaseLost if another has claimed the job, or the lease has run out.
 
-        One that has run out is not revived: others have gone by it, as who takes a claim does, and so may have what
-        was read under it.
+        A lease that has run out stays lost: another worker may have taken a claim since, and what was read under the
+        lease may be old.
         """
         asked = elapsed()  # before the database's clock is read: our view of the lease ends first
         async with self.sessions.begin() as session:

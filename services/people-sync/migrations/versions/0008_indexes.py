@@ -1,4 +1,4 @@
-"""Indexes for what a run lets go of, and for intents that are open: neither grows with other churches or the history.
+"""Two indexes: one finds the records of a run, the other open intents, whatever other churches and the history hold.
 
 Revision ID: 0008
 Revises: 0007
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """The same rows, found by less."""
+    """Replace the index of a run, and add the one of open intents."""
     op.drop_index("ix_remote_run", "remote")
     columns = ["run_id", "kind", "pco_id"]
     op.create_index("ix_remote_run", "remote", columns, postgresql_where=sa.text("run_id IS NOT NULL"))

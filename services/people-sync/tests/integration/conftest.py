@@ -158,7 +158,7 @@ async def church(another: Callable[[str], Awaitable[Church]]) -> Church:
 
 @pytest.fixture
 def writer(app: FastAPI) -> Writer:
-    """Of a run of `org-1`; Planning Center is not there."""
+    """The writer of a run of `org-1`, without a Planning Center."""
 
     async def verify(_: Any) -> None:
         return
@@ -187,7 +187,7 @@ async def lender(keys: KeyRing) -> AsyncIterator[Lender]:
 def staging(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
 ) -> Staging:
-    """Makes a stage for a block, which has a name, and whatever is not as in the others."""
+    """Makes a stage for a block: pass its name, and the settings in which it differs from the others."""
 
     @asynccontextmanager
     async def one(name: str, **other: Any) -> AsyncIterator[Stage]:

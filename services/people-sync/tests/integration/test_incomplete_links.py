@@ -35,7 +35,7 @@ async def test_a_membership_that_does_not_say_whose_it_is(site: Site) -> None:
 
 
 async def test_a_merger_that_does_not_say_into_whom_is_read_again(site: Site) -> None:
-    """Meanwhile nobody is gone, and one behind it in the log that is whole does not move the log past it."""
+    """Nobody is gone meanwhile, and a later entry that is whole does not move the log past the unread one."""
     await site.sync()
     before = await site.member("Bruno")
     bea = await site.member("Bea")
@@ -71,7 +71,7 @@ async def test_a_merger_that_does_not_say_into_whom_is_read_again(site: Site) ->
 async def test_a_contact_that_does_not_say_whose_it_is_comes_again(
     site: Site, type_: str, path: str, field: str, attributes: dict[str, str]
 ) -> None:
-    """What was edited there is seen by the next incremental run that can know of whom it is."""
+    """The next incremental run that is told whose contact it is takes the edit over."""
     await site.sync()
     name = "Alan" if type_ == "Address" else "Bruno"
     before = (await site.member(name))[field]

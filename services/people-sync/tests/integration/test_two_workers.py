@@ -110,7 +110,7 @@ async def test_who_continues_a_run_does_not_wait_anew(stage: Stage) -> None:
     path = f"/people/v2/people/{bruno}$"
 
     async def read_no_more() -> bool:
-        # The newest change there is read by every run, and so is what came right before it.
+        # Every incremental run reads the newest change again, and what came right before it.
         site.edit("Alan", nickname=str(uuid4())[:8])
         await site.visible()
         mark = site.control.mark()
@@ -133,7 +133,7 @@ async def test_who_continues_a_run_does_not_wait_anew(stage: Stage) -> None:
     await stage.service.start()
     run = await site.until(run_id, "done", within=120)
     assert [item["name"] for item in await site.items(run_id, "later")] == ["Bruno Bakerson"]
-    # What the run left is looked at again behind it.
+    # After the run a refresh reads the record again, and those reads are not the run's.
     of_run = [one for one in site.control.journal(after=mark, path=path) if one["at"] < run["finished_at"]]
     assert len(of_run) <= 9, "seven times, and once or twice for the kill"
     site.control.remove_fault(incomplete)

@@ -20,7 +20,9 @@ def household_values(household: RemoteHousehold, people: Mapping[str, UUID]) -> 
 
 
 def is_the_same(name: str, people: frozenset[str], household_name: str, household_people: frozenset[str]) -> bool:
-    """Whether a household is the family that we want to create there, or have sent: its people, or most and the name.
+    """Whether a household is the family that we want to create there, or have sent.
+
+    It has the same people, or most of them and the same name.
 
     Somebody there may have given it another name, or other people, since.
     """

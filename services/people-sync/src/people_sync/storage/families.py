@@ -18,7 +18,8 @@ async def family_values(
 ) -> dict[UUID, FamilyValues]:
     """Our side of families: the members who are linked, since nobody else can be known on the other side.
 
-    Somebody deleted here counts where they are in the household, which nobody leaves for that; they join none.
+    A member who was deleted here still counts in a family whose household has them, since a deletion here takes nobody
+    out there. A deleted member joins no household.
     """
     of_family = aliased(Link)
     joined = exists().where(

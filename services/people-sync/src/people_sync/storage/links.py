@@ -61,8 +61,8 @@ async def tie(
     )
 
 
-async def _begun_anew(session: AsyncSession, link: Link | None) -> Link | None:
-    """What was written to the former counterpart says nothing about this one."""
+async def _forget_writes(session: AsyncSession, link: Link | None) -> Link | None:
+    """Delete the notes of writes to the former counterpart: they say nothing about the new one."""
     if link is not None:
         await session.execute(delete(LinkWrite).where(LinkWrite.link_id == link.id))
     return link
@@ -87,7 +87,7 @@ async def tie_again(
         .returning(Link),
         execution_options={"populate_existing": True, "synchronize_session": False},
     )
-    return await _begun_anew(session, made)
+    return await _forget_writes(session, made)
 
 
 async def _tie_instead(
@@ -111,7 +111,7 @@ async def _tie_instead(
         .returning(Link),
         execution_options={"populate_existing": True, "synchronize_session": False},
     )
-    return await _begun_anew(session, made)
+    return await _forget_writes(session, made)
 
 
 async def deleted_here(session: AsyncSession, link: Link) -> bool:

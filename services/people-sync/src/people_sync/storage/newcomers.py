@@ -36,9 +36,7 @@ from people_sync.storage.sync_tables import Alias, Change, Creation, Remote
 
 def _strangers(owner: Owner, run_id: UUID, kind: str, name: ColumnElement[str]) -> Select[Any]:
     """Whom the run met and who is not linked, as (a new id, Planning Center's id, name)."""
-    linked = exists().where(
-        remote.ITS_LINK,
-    )
+    linked = exists().where(remote.ITS_LINK)
     return (
         select(func.gen_random_uuid(), Remote.pco_id, name)
         .where(

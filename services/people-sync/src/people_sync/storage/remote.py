@@ -184,10 +184,7 @@ async def compared(
     """By kind and id, those that the mirror has as they were when last compared, and read completely."""
     found = await session.execute(
         select(Link.kind, Link.pco_id, Link.remote_hash, Remote.fingerprint)
-        .join(
-            Remote,
-            ITS_LINK,
-        )
+        .join(Remote, ITS_LINK)
         .where(
             Remote.remote_hash == Link.remote_hash,
             ~Remote.again,
@@ -241,10 +238,7 @@ def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[b
 
 async def settled(session: AsyncSession, owner: Owner, kind: str, pco_id: str) -> None:
     """Let the values go if both sides agree on them and no run is to look at them."""
-    agreed = exists().where(
-        ITS_LINK,
-        Link.remote_hash == Remote.remote_hash,
-    )
+    agreed = exists().where(ITS_LINK, Link.remote_hash == Remote.remote_hash)
     await session.flush()
     await session.execute(
         _of(update(Remote), owner, kind, [pco_id]).where(Remote.run_id.is_(None), agreed).values(snapshot=None)
@@ -285,9 +279,7 @@ def _of(statement: Any, owner: Owner, kind: str, pco_ids: Collection[str]) -> An
 async def forget_strangers_not_met(session: AsyncSession, owner: Owner, run_id: UUID, since: datetime) -> None:
     """After a complete pull: who is neither linked nor met is not there any more."""
     for kind in (MEMBER, FAMILY):
-        linked = exists().where(
-            ITS_LINK,
-        )
+        linked = exists().where(ITS_LINK)
         await session.execute(
             delete(Remote)
             .where(
@@ -306,10 +298,7 @@ async def let_go(session: AsyncSession, run_id: UUID) -> None:
     """Forget what a run met, and the values of those on which both sides agree: the link has them."""
     await session.execute(delete(Sighting).where(Sighting.run_id == run_id))
     await session.execute(delete(Shown).where(Shown.run_id == run_id))
-    agreed = exists().where(
-        ITS_LINK,
-        Link.remote_hash == Remote.remote_hash,
-    )
+    agreed = exists().where(ITS_LINK, Link.remote_hash == Remote.remote_hash)
     await session.execute(
         update(Remote)
         .where(Remote.run_id == run_id)

@@ -60,7 +60,7 @@ class Undisturbed:
 
 
 def kills_around(kinds: Iterable[tuple[str, str]], *, thorough: bool) -> list[Kill]:
-    """Around every kind of write there: before it arrives, and carried out but not answered. Behind every kind of read.
+    """Kills before a write arrives and after it was carried out unanswered, one pair for each kind; behind each read.
 
     At every kind of commit: before it or after it, by turns. `thorough`: everything around everything.
     """

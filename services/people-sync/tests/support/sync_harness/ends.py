@@ -111,7 +111,7 @@ def _history(rows: list[dict[str, Any]], names: Mapping[str, str], named: Callab
     for row in rows:
         joins = row["side"] == "there" and row["field"].startswith("member:") and row["after"]
         if joins and row["record_id"] in made_there:
-            # Whoever was not known yet when the household was made has joined it, else it was made with them.
+            # A member who was not known yet when the household was made joins it later; else it is made with them.
             continue
         values = [] if row["field"] in _IDS else [named(row["before"]), named(row["after"])]
         lines.append(

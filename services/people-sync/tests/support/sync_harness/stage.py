@@ -110,7 +110,7 @@ async def connect(database: Database, organization: str, church: Church) -> None
 
 
 Staging = Callable[..., AbstractAsyncContextManager[Stage]]
-"""A name, and what `staged` takes besides."""
+"""Takes a name, and what `staged` takes besides."""
 
 
 @asynccontextmanager

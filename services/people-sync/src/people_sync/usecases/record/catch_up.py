@@ -47,7 +47,7 @@ async def catch_up(writer: Writer, since: datetime | None) -> None:
 
 
 async def _read_alone(writer: Writer, pco_id: str) -> None:
-    """One of whom a page did not carry everything."""
+    """Read one person by a request of its own: the page did not carry everything about them."""
     found = await read(writer, MEMBER, pco_id)
     if found.document is not None:
         async with writer.transaction() as session:

@@ -123,7 +123,7 @@ async def create_once(
     try:
         return await _close(writer, intent, Made(document.data.id, content), created)
     except (LeaseLost, Later):
-        # Nobody's: the record is another worker's by now, or was linked to another meanwhile.
+        # What was made belongs to nobody: another worker has the record by now, or it was linked otherwise.
         await slipped(document.data.id)
         raise
 

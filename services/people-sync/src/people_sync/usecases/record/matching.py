@@ -99,9 +99,7 @@ async def may_be_there(session: AsyncSession, writer: Writer, member: Member) ->
             ),
             Remote.snapshot.is_not(None),
             ~is_stray(),
-            ~exists().where(
-                remote.ITS_LINK,
-            ),
+            ~exists().where(remote.ITS_LINK),
         )
         .limit(LARGEST_LOOK)
     )

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _COMES_WHOLE: Final = timedelta(days=1)
-"""An entry that cannot be read for longer never can be: the log is read on from behind it."""
+"""An entry that cannot be read for longer stays unreadable, and the log is read on behind it."""
 
 
 Merged = Callable[[AsyncSession, Planned], Awaitable[None]]
@@ -45,7 +45,7 @@ async def _nobody(_session: AsyncSession, _plan: Planned) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What the log of mergers said."""
+    """The result of reading the log of mergers."""
 
     kept: list[str]
     """The people to whom links moved, in Planning Center's ids."""
@@ -76,7 +76,7 @@ async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> Followed:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What one entry of the log says."""
+    """One entry of the log: a person who was removed, and the person kept."""
 
     removed: str
     kept: str
@@ -84,7 +84,7 @@ class _Entry:
 
 
 def _entries(rows: list[Resource], now: datetime) -> tuple[list[_Entry], bool]:
-    """Those of a page that can be read, and whether one that cannot is so new that it may still come whole."""
+    """Gives the readable entries of a page, and whether another is so new that it may still come whole."""
     entries: list[_Entry] = []
     waited_for = False
     for row in rows:
@@ -110,9 +110,9 @@ def _instant_of(row: Resource) -> datetime | None:
 async def _remember(
     session: AsyncSession, writer: Writer, entries: list[_Entry], *, go_on: bool
 ) -> list[tuple[str, str]]:
-    """Store what a page of the log says; (kept, removed) in its order.
+    """Store the entries of a page; gives (kept, removed) in their order.
 
-    `go_on`: the log is to be read on from here next time, since nothing before was left unread.
+    `go_on`: the next read begins behind these entries, since none before them was left unread.
     """
     if not entries:
         return []

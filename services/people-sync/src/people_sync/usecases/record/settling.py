@@ -86,7 +86,7 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
         return []
     if stray.kind in _RECORDS:
         if unanswered:
-            await _answer(writer, stray, link)
+            await _close_intent(writer, stray, link)
         another = other is not None and other != stray.record_id
         fate = fate_of_record(stray.pco_id, counterpart=link.pco_id, another_record=another)
         if fate == "take_back":
@@ -98,8 +98,8 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
     return await _contact(writer, stray, link, intent.pco_id if intent else None)
 
 
-async def _answer(writer: Writer, stray: Stray, link: Link) -> None:
-    """The intent's record was linked otherwise: nobody carries it out any more."""
+async def _close_intent(writer: Writer, stray: Stray, link: Link) -> None:
+    """Close an intent whose record was linked otherwise: nobody carries it out any more."""
     async with writer.transaction() as session:
         of_intent = update(Creation).filter_by(**writer.owner, kind=stray.kind, record_id=stray.intent_id)
         await session.execute(of_intent.values(state="created", pco_id=link.pco_id, content=None))

@@ -71,7 +71,7 @@ async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, 
     for marker, member in rows.tuples():
         pco_id, content = markers[marker or 0], to_json(values_of(member))
         values = people[pco_id].values
-        # Only their whole name is taken back with the number: one of the names may be a relative's.
+        # A relative may share the number and one name, so both names have to be equal.
         if name_key(values.first_name, values.last_name) == member.name_key:
             of_record = {"record_id": member.id, "intent_id": member.id}
             found.append({"kind": MEMBER, "pco_id": pco_id, "content": content, **of_record})

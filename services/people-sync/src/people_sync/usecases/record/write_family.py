@@ -214,7 +214,7 @@ async def _maybe_stale(writer: Writer, pco_id: str) -> None:
 async def _store_link(
     session: AsyncSession, writer: Writer, family: Family, content: Content, made: Made, *, found: bool = False
 ) -> None:
-    """`found`: it was there, and nobody of ours made it."""
+    """`found`: the household was there, and no worker of ours made it."""
     now = writer.now()
     agreed = made.content
     locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
@@ -234,7 +234,7 @@ async def _store_link(
             noted(writer, FAMILY, family.id, "primary_contact", None, agreed["primary_contact"], rule="filled")
         )
     if link is None:
-        # Linked to another meanwhile: that counts.
+        # The platform has linked the family to another household meanwhile, and that link counts.
         raise Later(OUTCOMES[LATER])
     if agreed:
         agree(link, agreed, now)
@@ -246,7 +246,7 @@ async def _store_link(
 
 
 async def _note_made(session: AsyncSession, link: Link, agreed: Content, now: datetime) -> None:
-    """Reads need not show the household for a while, nor who is in it."""
+    """Note what was made: reads need not show the household, nor who is in it, for a while."""
     await note_created(session, link.id, now)
     moves = [Sent(membership(one), before=False, after=True) for one in agreed.get("members", ())]
     await announce(session, link.id, moves, now)

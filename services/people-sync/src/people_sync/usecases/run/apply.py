@@ -79,7 +79,7 @@ async def _batches(context: RunContext, kind: str, *where: ColumnElement[bool]) 
 
 
 async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: Sequence[Change]) -> Sequence[Change]:
-    """The first of these households, up to as many as have not too many people together, who are in it or were."""
+    """Gives the first of these households that together have, or had, no more than `_MOST_MEMBERS` people."""
     people_in = func.jsonb_array_length(Remote.snapshot["person_ids"])
     people_before = func.coalesce(func.jsonb_array_length(Link.agreed["members"]), 0)
     sizes: dict[str, int] = dict(

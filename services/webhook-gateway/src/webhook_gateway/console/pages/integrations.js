@@ -87,7 +87,7 @@ async function finishConnecting(said, reload) {
     });
     const name = PRODUCTS[/** @type {Product} */ (connected.product)];
     const sentence = reconnected
-      ? `${name} is connected again with ${connected.pco_organization_name}. The links that were there are used again; what changed meanwhile comes with the next sync.`
+      ? `${name} is connected again with ${connected.pco_organization_name}. Everybody is linked as before. What changed meanwhile comes with the next sync.`
       : `${name} is connected with ${connected.pco_organization_name}.`;
     waiting.replaceWith(notice("good", h("p", {}, sentence)));
     await reload();
@@ -286,7 +286,7 @@ function card(context, card, connections, people, said, reload) {
           "p",
           {},
           card.generation > 0
-            ? `Was connected with ${card.pco_organization_name}. Connecting it again finds the links that were there, so nobody is doubled.`
+            ? `Was connected with ${card.pco_organization_name}. Connecting it again links everybody as before, and adds nobody twice.`
             : `This church belongs to ${card.pco_organization_name} in Planning Center: choose it there.`,
         ),
     ],

@@ -75,7 +75,7 @@ export function slot(element) {
   return place;
 }
 
-/** What comes anew takes the elements along that its slots stand for. @param {Node} node */
+/** Put the elements in place of the slots that stand for them in a new node. @param {Node} node */
 function settle(node) {
   if (!(node instanceof Element)) return;
   for (const place of [node, ...node.querySelectorAll("[data-slot]")]) {
