@@ -224,6 +224,15 @@ async def test_an_unwanted_stray_that_is_not_there_is_forgotten(site: Site) -> N
     assert await site.database.fetch("SELECT * FROM stray WHERE organization_id = $1", site.organization_id) == []
 
 
+async def test_a_stray_of_somebody_deleted_here_comes_to_an_end(site: Site) -> None:
+    await site.sync()
+    await unanswered(site, "Bruno", "987654321", "bruno.else@example.org")
+    await site.change("Bruno", email="bruno.else@example.org")
+    await site.remove("Bruno")
+    await site.sync()
+    await settled(site)
+
+
 async def test_an_unwanted_stray_that_is_there_is_taken_back(site: Site) -> None:
     await site.sync()
     before = [row["address"] for row in site.contacts("Bruno", "Email")]

@@ -105,6 +105,10 @@ def and_more(count: int) -> str:
 
 
 INACTIVE_HERE: Final = "Inactive here, so not added in Planning Center."
+FOUND_THERE: Final = (
+    "Planning Center has a household of these people already. The family is linked to it now, and the next sync "
+    "compares the two."
+)
 NOBODY_THERE_YET: Final = (
     "Nobody of this family is in Planning Center yet, so neither is the family: it follows with its first member."
 )

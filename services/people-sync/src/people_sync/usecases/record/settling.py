@@ -114,7 +114,8 @@ async def _will_be_carried_out(session: AsyncSession, writer: Writer, stray: Str
         return stray.kind == MEMBER and member.deleted_at is None and member.active
     if stray.kind not in CONTACT_TYPES or link.state != "linked":
         return False
-    value = as_dict(values_of(await session.get_one(Member, stray.record_id)))[stray.kind]
+    member = await session.get_one(Member, stray.record_id)
+    value = None if member.deleted_at else as_dict(values_of(member))[stray.kind]
     agreed = value_from_json(stray.kind, link.agreed.get(stray.kind))
     return value is not None and not identical(stray.kind, value, agreed, writer.country)
 

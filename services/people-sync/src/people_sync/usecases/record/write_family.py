@@ -26,6 +26,7 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     DELETED_MEANWHILE,
     FIRST_SYNC_ASKS,
+    FOUND_THERE,
     LATER,
     LINKED,
     NOBODY_THERE_YET,
@@ -94,7 +95,7 @@ async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> 
         async with writer.transaction() as session:
             await _store_link(session, writer, family, content, made, found=True)
         if not same:
-            raise NotYet(writer.now())  # nothing is agreed: the next look compares the two
+            raise Later(FOUND_THERE)
         return LINKED
 
     async def look(intent: Intent) -> str | None:
@@ -404,10 +405,9 @@ async def memberships(writer: Writer, path: str) -> dict[str, str]:
     """The people in a household, by membership. NotYet if one of them does not say whose it is."""
     read_at = writer.now()
     rows = (await list_all(writer.pco, f"{path}/household_memberships")).data
-    people = {row.id: person.id for row in rows if (person := row.to_one("person")) is not None}
-    if len(people) < len(rows):
+    if not all(row.has_relationship("person") for row in rows):
         raise NotYet(read_at + writer.resources.horizon)
-    return people
+    return {row.id: person.id for row in rows if (person := row.to_one("person"))}
 
 
 async def _agree(writer: Writer, family: Family, left: Mapping[str, bool], *, complete: bool) -> None:

@@ -190,20 +190,29 @@ async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
     async for page in walk_since(context.pco, PEOPLE, since):
         people |= {row.id for row in page.rows}
         cursor = latest(page.rows, cursor)
-    contacts: list[Resource] = []
+    unsaid = False
     for path in ("/people/v2/emails", "/people/v2/phone_numbers"):
         async for page in walk_since(context.pco, path, since):
-            contacts += page.rows
+            people |= _people_of(page.rows)
+            unsaid |= _leaves_unsaid(page.rows)
     async for page in walk_newest_first(context.pco, "/people/v2/addresses", since):
-        contacts += page.rows
-    whose = [row.to_one("person") for row in contacts]
-    people |= {person.id for person in whose if person is not None}
+        people |= _people_of(page.rows)
+        unsaid |= _leaves_unsaid(page.rows)
     households = set(await _open_households(context))
     async for page in walk_since(context.pco, "/people/v2/households", since):
         households |= {row.id for row in page.rows}
     # A contact that does not say whose it is has to come again with the next run.
-    context.checkpoint.cursor = None if None in whose else cursor
+    context.checkpoint.cursor = None if unsaid else cursor
     return people, households
+
+
+def _people_of(contacts: Sequence[Resource]) -> set[str]:
+    return {person.id for row in contacts if (person := row.to_one("person"))}
+
+
+def _leaves_unsaid(contacts: Sequence[Resource]) -> bool:
+    """Whether a contact came without saying whose it is. One that is nobody's says so."""
+    return not all(row.has_relationship("person") for row in contacts)
 
 
 async def _open_ends(context: RunContext) -> list[str]:
