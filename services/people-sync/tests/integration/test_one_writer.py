@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
     """Requests may hang for as long as a test needs."""
-    async with staging("writers", copies=8, PCO_REQUEST_TIMEOUT_SECONDS=60, JOB_LEASE_SECONDS=90) as made:
+    async with staging("writers", PCO_REQUEST_TIMEOUT_SECONDS=60, JOB_LEASE_SECONDS=90) as made:
         yield made
 
 

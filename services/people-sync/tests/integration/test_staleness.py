@@ -17,7 +17,7 @@ HORIZON_SECONDS: Final = 7.0
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
     """A Planning Center that is seconds behind itself."""
-    async with staging("stale", copies=10, PCO_STALENESS_HORIZON_SECONDS=HORIZON_SECONDS) as made:
+    async with staging("stale", PCO_STALENESS_HORIZON_SECONDS=HORIZON_SECONDS) as made:
         milliseconds = int(LAG_SECONDS * 1000)
         made.simulator.control.change_settings(
             lists_lag_ms=milliseconds, filters_lag_ms=milliseconds, singles_lag_ms=milliseconds

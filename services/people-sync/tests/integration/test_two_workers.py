@@ -21,7 +21,7 @@ NEW = 6
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(staging: Staging) -> AsyncIterator[Stage]:
     """One run at a time in each process, so that two organizations' runs are spread over both."""
-    async with staging("workers", copies=8, RUNS_AT_ONCE=1) as made:
+    async with staging("workers", RUNS_AT_ONCE=1) as made:
         yield made
 
 
