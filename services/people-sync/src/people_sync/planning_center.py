@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from contracts.http.people import LARGEST_FAMILY
 from pco_client.client import PlanningCenter
 from pco_client.errors import UnexpectedAnswer
 from pco_client.jsonapi import Identifier, Included, Page, Resource
@@ -54,6 +55,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "zip": "postal code",
     "country_code": "country",
     "people": "people in it",
+    "members": "list of people",
     "street_line_1": "street",
     "street_line_2": "second line of the street",
     "child": "child setting",
@@ -61,7 +63,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "primary": "choice of the primary contact",
 }
 """What an administrator calls a part; the others are called by their own name."""
-_READING: Final = 1
+_READING: Final = 2
 """Of how a record is read: to be raised with every change of that, so that all are read once more."""
 _ID: Final = re.compile("[0-9]{1,18}")
 _IDS: Final = "number in Planning Center"
@@ -187,6 +189,8 @@ def _household(row: Resource) -> RemoteHousehold:
         primary, people = row.to_one("primary_contact"), row.to_many("people")
     except UnexpectedAnswer:
         raise _Wrong("unreadable", "people", "has an unexpected form") from None
+    if len(people) > LARGEST_FAMILY:
+        raise _Wrong("unreadable", "members", f"has more than the {LARGEST_FAMILY:,} people that a family can have")
     for pco_id in (row.id, *(person.id for person in people), *([primary.id] if primary else [])):
         _id(pco_id)
     return RemoteHousehold(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.http.people import LARGEST_FAMILY
 from contracts.values import FAMILY
 from pco_client.jsonapi import Document, document
 from people_sync.domain.merge import NOTHING, MergePolicy, merge
@@ -120,6 +121,19 @@ def test_whole_answers_are_read() -> None:
     home = read_household(household())
     assert isinstance(home, RemoteHousehold)
     assert (home.name, home.person_ids, home.primary_contact_id) == ("Smith", ("1", "2"), "1")
+
+
+def test_a_household_larger_than_any_family_is_left_alone() -> None:
+    """One transaction publishes a family with its people, and cannot publish any number: the run went on no more."""
+    body = household()
+    people = body["data"]["relationships"]["people"]
+    body["data"]["relationships"]["people"] = linkage("Person", *map(str, range(1, LARGEST_FAMILY + 1)))
+    assert isinstance(read_household(body), RemoteHousehold)
+    body["data"]["relationships"]["people"]["data"] += people["data"]
+    found = read_household(body)
+    assert isinstance(found, Unread)
+    assert (found.why, found.name) == ("unreadable", "Smith")
+    assert "more than the 1,000 people that a family can have" in found.sentence
 
 
 def absent_from_a_person() -> list[tuple[str, Callable[[Body], Any]]]:

@@ -62,14 +62,15 @@ class MemberPatch(Intent):
     address: AddressInput | None = None
 
 
-_LARGEST_FAMILY = 1000
+LARGEST_FAMILY = 1000
+"""People in a family, so that one transaction can publish it with all of them."""
 
 
 class FamilyInput(Intent):
     """A new family."""
 
     name: Annotated[Text, Field(min_length=1, max_length=200)]
-    member_ids: tuple[str, ...] = Field(default=(), max_length=_LARGEST_FAMILY)
+    member_ids: tuple[str, ...] = Field(default=(), max_length=LARGEST_FAMILY)
     primary_contact_id: str | None = None
     external_id: ExternalId | None = None
 
@@ -80,13 +81,13 @@ class FamilyPatch(Intent):
     version: int | None = Field(default=None, ge=1)
     name: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
     member_ids: tuple[str, ...] | None = Field(
-        default=None, max_length=_LARGEST_FAMILY, description="The whole list: who is not in it leaves."
+        default=None, max_length=LARGEST_FAMILY, description="The whole list: who is not in it leaves."
     )
     add_member_ids: tuple[str, ...] = Field(
-        default=(), max_length=_LARGEST_FAMILY, description="Who joins; whoever is a member already stays one."
+        default=(), max_length=LARGEST_FAMILY, description="Who joins; whoever is a member already stays one."
     )
     remove_member_ids: tuple[str, ...] = Field(
-        default=(), max_length=_LARGEST_FAMILY, description="Who leaves; nothing happens to others."
+        default=(), max_length=LARGEST_FAMILY, description="Who leaves; nothing happens to others."
     )
     primary_contact_id: str | None = None
 
@@ -103,7 +104,7 @@ class BulkFamily(Intent):
 
     external_id: ExternalId
     name: Annotated[Text, Field(min_length=1, max_length=200)]
-    member_external_ids: tuple[ExternalId, ...] = Field(default=(), max_length=_LARGEST_FAMILY)
+    member_external_ids: tuple[ExternalId, ...] = Field(default=(), max_length=LARGEST_FAMILY)
     primary_contact_external_id: ExternalId | None = None
     pco_id: PcoId | None = None
 
