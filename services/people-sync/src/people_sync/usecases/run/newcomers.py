@@ -5,16 +5,20 @@ What is decided is what `record.decide_people` decides of somebody without a can
 candidate, a household with somebody who is here already, a batch of which somebody was linked meanwhile.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts import people
+from contracts import people as contract
 from contracts.base import Event
 from contracts.events.people_record_v1 import FamilyChanged, MemberChanged
+from contracts.http.people import LARGEST_FAMILY
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.planning_center import (
@@ -31,6 +35,7 @@ from people_sync.storage.candidates import anybody_free
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.links import ACTIVE
 from people_sync.storage.newcomers import Newcomer
+from people_sync.storage.remote import Owner
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import MEMBERS
 from people_sync.usecases.record.effects import noted
@@ -38,9 +43,13 @@ from people_sync.usecases.record.matching import may_be_here
 from people_sync.usecases.run.context import RunContext, plan_found
 from servicekit.outbox import append_all
 
-_PEOPLE: Final = 1_000
+_PEOPLE: Final = LARGEST_FAMILY
 """In one transaction. Each is a fact, as is each family: `append_all` takes 2,000."""
 _FAMILIES: Final = 250
+
+_People: TypeAlias = Mapping[str, tuple[Newcomer, RemotePerson]]
+"""By Planning Center's id."""
+_Households: TypeAlias = Sequence[tuple[Newcomer, RemoteHousehold]]
 
 
 class _Linked(Exception):
@@ -49,12 +58,16 @@ class _Linked(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """People whom nobody here can be, by Planning Center's id, and households of which everybody is among them."""
+    """People whom nobody here can be, households of which everybody is among them, and what is written of them."""
 
-    people: Mapping[str, tuple[Newcomer, RemotePerson]]
-    households: Sequence[tuple[Newcomer, RemoteHousehold]]
+    people: _People
+    households: _Households
+    now: datetime
+    members: Sequence[dict[str, Any]]
     families: Sequence[dict[str, Any]]
-    """Rows of the households' families, in the same order."""
+    """In the order of the households."""
+    effects: Sequence[dict[str, Any]]
+    facts: Sequence[Event]
 
 
 async def plan_newcomers(context: RunContext) -> None:
@@ -87,78 +100,109 @@ async def plan_their_households(context: RunContext) -> None:
 async def take_newcomers_over(context: RunContext) -> None:
     """Households with all their people first, so that each person is published once, then who is in none."""
     analyzed = False
-    for kind, size, take_over in ((FAMILY, _FAMILIES, _households), (MEMBER, _PEOPLE, _people)):
-        last, more = 0, True
-        while more:
+    async with aclosing(_batches(context)) as batches, aclosing(_ahead(batches)) as ready:
+        async for batch in ready:
             async with context.step() as session:
-                planned = await newcomers.next_planned(session, context.owner, context.run_id, kind, last, size)
-                last, done = await take_over(session, context, planned) if planned else (last, 0)
+                done = await _attempt(session, context, batch)
                 await context.advance(session, done)
             if done and not analyzed:
                 # The planner took the tables for empty, and keeps the plans that it made then.
                 await context.analyze("link, member, family, family_member")
                 analyzed = True
-            more = bool(planned)
 
 
-async def _households(session: AsyncSession, context: RunContext, planned: Sequence[Newcomer]) -> tuple[int, int]:
-    """The first of these households, up to `_PEOPLE` people. Gives the last one looked at, and how many were done.
+async def _ahead(batches: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]:
+    """Each batch, while the next is made ready beside it: PostgreSQL writes one while this process prepares another."""
+    coming = asyncio.ensure_future(anext(batches, None))
+    try:
+        while (batch := await coming) is not None:
+            coming = asyncio.ensure_future(anext(batches, None))
+            yield batch
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
-    A first household with more people than that is left to the engine.
-    """
+
+async def _batches(context: RunContext) -> AsyncGenerator[_Batch, None]:
+    """Everybody who is planned as new. The batch before is being written while one is read: nobody of it is in both."""
+    before: Collection[str] = ()
+    for kind, size, read in ((FAMILY, _FAMILIES, _households), (MEMBER, _PEOPLE, _people)):
+        last = 0
+        while True:
+            async with context.job.sessions() as session:
+                planned = await newcomers.next_planned(session, context.owner, context.run_id, kind, last, size)
+                if not planned:
+                    break
+                last, people, households = await read(session, context, planned)
+            free = {pco_id: one for pco_id, one in people.items() if pco_id not in before}
+            batch = _prepared(context, free, households)
+            before = batch.people.keys()
+            yield batch
+
+
+async def _households(
+    session: AsyncSession, context: RunContext, planned: Sequence[Newcomer]
+) -> tuple[int, _People, _Households]:
+    """The first of these households, up to `_PEOPLE` people. Gives the last one's plan, too."""
     read = [(one, household_from_snapshot(one.snapshot)) for one in planned]
-    fitting = sum(total <= _PEOPLE for total in accumulate(len(household.person_ids) for _, household in read))
-    if fitting == 0:
-        return planned[0].change_id, 0
-    read = read[:fitting]
+    read = read[: sum(total <= _PEOPLE for total in accumulate(len(one.person_ids) for _, one in read))]
     pco_ids = {pco_id for _, household in read for pco_id in household.person_ids}
     everybody = await newcomers.planned_people(session, context.owner, context.run_id, pco_ids)
-    new = await _without_candidates(session, context, everybody.values())
-    whole = [(one, household) for one, household in read if new.keys() >= set(household.person_ids)]
-    members = {pco_id for _, household in whole for pco_id in household.person_ids}
-    batch = _batch({pco_id: new[pco_id] for pco_id in sorted(members)}, whole)
-    return read[-1][0].change_id, await _attempt(session, context, batch)
+    return read[-1][0].change_id, _read(everybody.values()), read
 
 
-async def _people(session: AsyncSession, context: RunContext, planned: Sequence[Newcomer]) -> tuple[int, int]:
-    batch = _batch(await _without_candidates(session, context, planned), [])
-    return planned[-1].change_id, await _attempt(session, context, batch)
+async def _people(_: AsyncSession, __: RunContext, planned: Sequence[Newcomer]) -> tuple[int, _People, _Households]:
+    return planned[-1].change_id, _read(planned), []
 
 
-async def _without_candidates(
-    session: AsyncSession, context: RunContext, planned: Collection[Newcomer]
-) -> dict[str, tuple[Newcomer, RemotePerson]]:
-    """Members can have been added since the comparison, and a candidate's counterpart can have gone."""
-    read = {one.pco_id: (one, person_from_snapshot(one.snapshot)) for one in planned}
-    # For a whole batch one look at everybody costs less than one at each.
-    free = await anybody_free(session, context.owner)
-    near = await may_be_here(session, context, [person for _, person in read.values()]) if free else set()
-    return {pco_id: found for pco_id, found in read.items() if pco_id not in near}
+def _read(planned: Iterable[Newcomer]) -> _People:
+    return {one.pco_id: (one, person_from_snapshot(one.snapshot)) for one in planned}
 
 
-def _batch(
-    people: Mapping[str, tuple[Newcomer, RemotePerson]], households: Sequence[tuple[Newcomer, RemoteHousehold]]
-) -> _Batch:
-    members = {pco_id: str(one.record_id) for pco_id, (one, _) in people.items()}
-    return _Batch(people, households, [_family(one, household, members) for one, household in households])
+def _prepared(context: RunContext, people: _People, households: _Households) -> _Batch:
+    """Without the households of which somebody is not among the people, and without whoever else is in these."""
+    if households:
+        households = [(one, household) for one, household in households if people.keys() >= set(household.person_ids)]
+        members = sorted({pco_id for _, household in households for pco_id in household.person_ids})
+        people = {pco_id: people[pco_id] for pco_id in members}
+    record_ids = {pco_id: str(one.record_id) for pco_id, (one, _) in people.items()}
+    families = [_family(one, household, record_ids) for one, household in households]
+    now = context.now()
+    return _Batch(
+        people,
+        households,
+        now,
+        [_member(one, person) for one, person in people.values()],
+        families,
+        _effects(context, people, households, families),
+        _facts(context.organization_id, people, households, families, now),
+    )
 
 
 async def _attempt(session: AsyncSession, context: RunContext, batch: _Batch) -> int:
-    """Gives how many plans were carried out: all, or none."""
+    """Gives how many plans were carried out: all of whom nobody here can be by now, or none.
+
+    Members can have been added since the comparison, and a candidate's counterpart can have gone.
+    """
+    # For a whole batch one look at everybody costs less than one at each.
+    people = [person for _, person in batch.people.values()] if await anybody_free(session, context.owner) else []
+    if near := await may_be_here(session, context, people):
+        free = {pco_id: one for pco_id, one in batch.people.items() if pco_id not in near}
+        batch = _prepared(context, free, batch.households)
     if not batch.people:
         return 0
     try:
         async with session.begin_nested():
-            await _write(session, context, batch)
+            await _write(session, context.owner, batch)
     except _Linked:
         return 0
     return len(batch.people) + len(batch.households)
 
 
-async def _write(session: AsyncSession, context: RunContext, batch: _Batch) -> None:
-    now, owner, new = context.now(), context.owner, batch.people.values()
-    await newcomers.insert_members(session, owner, [_member(one, person) for one, person in new], now)
-    await newcomers.insert_families(session, owner, batch.families, now)
+async def _write(session: AsyncSession, owner: Owner, batch: _Batch) -> None:
+    new = batch.people.values()
+    await newcomers.insert_members(session, owner, batch.members, batch.now)
+    await newcomers.insert_families(session, owner, batch.families, batch.now)
     people_agreed = [(one, one.snapshot["values"] | {ACTIVE: person.active}) for one, person in new]
     families_agreed = [
         (
@@ -171,16 +215,14 @@ async def _write(session: AsyncSession, context: RunContext, batch: _Batch) -> N
         )
         for (one, _), family in zip(batch.households, batch.families, strict=True)
     ]
-    linked = await newcomers.insert_links(session, owner, MEMBER, people_agreed, now) and await newcomers.insert_links(
-        session, owner, FAMILY, families_agreed, now
-    )
-    if not linked:
-        raise _Linked
+    for kind, agreed in ((MEMBER, people_agreed), (FAMILY, families_agreed)):
+        if not await newcomers.insert_links(session, owner, kind, agreed, batch.now):
+            raise _Linked
     plans = [*(one for one, _ in new), *(one for one, _ in batch.households)]
     await no_longer_held(session, owner, list(batch.people))
     await newcomers.note_done(session, [one.change_id for one in plans])
-    await insert_effects(session, _effects(context, batch))
-    await append_all(session, _facts(context, batch))
+    await insert_effects(session, batch.effects)
+    await append_all(session, batch.facts)
 
 
 def _member(one: Newcomer, person: RemotePerson) -> dict[str, Any]:
@@ -205,9 +247,11 @@ def _family(one: Newcomer, household: RemoteHousehold, members: dict[str, str]) 
     }
 
 
-def _effects(context: RunContext, batch: _Batch) -> list[dict[str, Any]]:
-    rows = [noted(context, MEMBER, one.record_id, CREATED, None, one.pco_id) for one, _ in batch.people.values()]
-    for (one, _), family in zip(batch.households, batch.families, strict=True):
+def _effects(
+    context: RunContext, people: _People, households: _Households, families: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    rows = [noted(context, MEMBER, one.record_id, CREATED, None, one.pco_id) for one, _ in people.values()]
+    for (one, _), family in zip(households, families, strict=True):
         rows.append(noted(context, FAMILY, one.record_id, CREATED, None, one.pco_id))
         rows += [
             noted(context, FAMILY, one.record_id, MEMBERS, None, member, rule="changed") for member in family["members"]
@@ -215,31 +259,37 @@ def _effects(context: RunContext, batch: _Batch) -> list[dict[str, Any]]:
     return rows
 
 
-def _facts(context: RunContext, batch: _Batch) -> list[Event]:
-    now, of_member = context.now(), dict[str, list[str]]()
-    for family in batch.families:
+def _facts(
+    organization_id: str,
+    people: _People,
+    households: _Households,
+    families: Sequence[dict[str, Any]],
+    now: datetime,
+) -> list[Event]:
+    of_member = dict[str, list[str]]()
+    for family in families:
         for member in family["members"]:
             of_member.setdefault(member, []).append(family["id"])
     times: dict[str, Any] = {"version": 1, "created_at": now, "updated_at": now}
     facts: list[Event] = []
-    for one, person in batch.people.values():
-        member = people.Member(
+    for one, person in people.values():
+        member = contract.Member(
             id=str(one.record_id),
             **as_dict(person.values),
             active=person.active,
             family_ids=tuple(sorted(of_member.get(str(one.record_id), ()))),
-            link=people.PlanningCenterLink(pco_id=one.pco_id, state="linked"),
+            link=contract.PlanningCenterLink(pco_id=one.pco_id, state="linked"),
             **times,
         )
-        facts.append(MemberChanged(organization_id=context.organization_id, version=1, member=member, changed_at=now))
-    for (one, household), row in zip(batch.households, batch.families, strict=True):
-        family_ = people.Family(
+        facts.append(MemberChanged(organization_id=organization_id, version=1, member=member, changed_at=now))
+    for (one, household), row in zip(households, families, strict=True):
+        family_ = contract.Family(
             id=row["id"],
             name=household.name,
             member_ids=tuple(sorted(row["members"])),
             primary_contact_id=row["primary_contact_id"],
-            link=people.PlanningCenterLink(pco_id=one.pco_id, state="linked"),
+            link=contract.PlanningCenterLink(pco_id=one.pco_id, state="linked"),
             **times,
         )
-        facts.append(FamilyChanged(organization_id=context.organization_id, version=1, family=family_, changed_at=now))
+        facts.append(FamilyChanged(organization_id=organization_id, version=1, family=family_, changed_at=now))
     return facts
