@@ -96,7 +96,7 @@ async def test_every_replica_sees_every_broadcast_from_now_on(settings: GatewayS
             def versions(seen: Seen = seen) -> bool:
                 return [e.version for e, _ in seen if e.organization_id == organization] == [2, 3]
 
-            await eventually(versions, within=30, because="13 fails, is logged and dropped")
+            await eventually(versions, because="13 fails, is logged and dropped")
     headers = next(headers for e, headers in one if e.organization_id == organization)
     assert headers
     assert (headers.type, headers.source) == ("ConnectionAuthorized", "/auth-service")
@@ -118,7 +118,7 @@ async def test_http_outbox_kafka_consumer_and_sql_are_one_trace(
         headers = keys.user_headers("people-sync") | {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
         await client.put(f"/notes/{note}", json={"text": "a"}, headers=headers)
         await app.state.runtime.http.get(f"{client.base_url}/notes/{note}?q=Anna%20Moreno", headers=headers)
-        await eventually(lambda: any(e.key == note for e, _ in seen), within=15)
+        await eventually(lambda: any(e.key == note for e, _ in seen))
     ours = [span for span in spans.get_finished_spans() if span.context and f"{span.context.trace_id:032x}" == trace_id]
     names = {span.name for span in ours}
     assert "PUT /notes/{note_id}" in names
@@ -154,7 +154,7 @@ async def test_operators_list_replay_and_archive(
     async def rejected() -> bool:
         return bool(await command("list", DEAD_LETTERS) != "nothing to do")
 
-    await eventually(rejected, within=20)
+    await eventually(rejected)
     line = json.loads(await command("list", DEAD_LETTERS))
     assert (line["topic"], line["group"], line["error"]) == (
         "auth.connection.v1",
@@ -166,11 +166,11 @@ async def test_operators_list_replay_and_archive(
     async def both() -> bool:
         return set(await effects(app, organization)) == {f"authorized {organization}:{n}" for n in (1, 2)}
 
-    await eventually(both, within=20)
+    await eventually(both)
     assert await command("list", DEAD_LETTERS) == "nothing to do"
 
     await producer.send([record(fact(organization, 1, ConnectionClosing))])
-    await eventually(rejected, within=20)
+    await eventually(rejected)
     path = tmp_path / "rejected.jsonl"
     assert await command("archive", DEAD_LETTERS, "--to", str(path)) == f"1 messages written to {path}"
     assert len(path.read_text().splitlines()) == 1

@@ -62,7 +62,7 @@ async def test_a_process_frozen_amid_a_statement_keeps_no_lock(
                     return bool(await connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({LOCK})")))
 
             assert not await free()
-            await eventually(free, within=20)
+            await eventually(free)
         finally:
             frozen.kill()
     await engine.dispose()

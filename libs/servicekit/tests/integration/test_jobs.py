@@ -115,13 +115,13 @@ async def test_a_worker_killed_mid_job_is_followed_by_another_at_the_checkpoint(
         async def third_page() -> bool:
             return len(await pages(sessions, job_id)) >= 3
 
-        await eventually(third_page, within=20)
+        await eventually(third_page)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     assert (await row(sessions, job_id)).state == "running", "nobody was there to say goodbye"
     app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
     async with serve(app, ready=False):
-        await eventually(in_state(sessions, job_id, "done"), within=20)
+        await eventually(in_state(sessions, job_id, "done"))
     done = await pages(sessions, job_id)
     assert [page for page, _ in done] == list(range(10)), "every page once, none lost, none twice"
     assert {fence for _, fence in done} == {1, 2}
@@ -136,7 +136,7 @@ async def test_a_worker_paused_past_its_lease_cannot_commit(
         async def begun() -> bool:
             return len(await pages(sessions, job_id)) >= 2
 
-        await eventually(begun, within=20)
+        await eventually(begun)
         os.kill(paused.pid, signal.SIGSTOP)
         app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server, step_seconds=0.5))
         async with serve(app, ready=False):
@@ -144,9 +144,9 @@ async def test_a_worker_paused_past_its_lease_cannot_commit(
             async def taken_over() -> bool:
                 return any(fence == 2 for _, fence in await pages(sessions, job_id))
 
-            await eventually(taken_over, within=20)
+            await eventually(taken_over)
             os.kill(paused.pid, signal.SIGCONT)  # it wakes while the other works, and wants to go on
-            await eventually(in_state(sessions, job_id, "done"), within=20)
+            await eventually(in_state(sessions, job_id, "done"))
     done = await pages(sessions, job_id)
     assert [page for page, _ in done] == list(range(8))
     fences = [fence for _, fence in done]
@@ -219,7 +219,7 @@ async def test_the_lease_is_renewed_for_as_long_as_the_job_takes(sessions: Sessi
 
     job_id = await enqueue(sessions)
     async with working(sessions, run, concurrency=2, lease=0.9):
-        await eventually(in_state(sessions, job_id, "done"), within=10)
+        await eventually(in_state(sessions, job_id, "done"))
     assert claims == [1]
 
 
@@ -236,7 +236,7 @@ async def test_a_blocked_event_loop_notices_that_its_lease_is_over(sessions: Ses
 
     job_id = await enqueue(sessions)
     async with working(sessions, run, lease=1.0):
-        await eventually(in_state(sessions, job_id, "done"), within=10)
+        await eventually(in_state(sessions, job_id, "done"))
     assert len(seen) == 1
     assert (await row(sessions, job_id)).fence == 2
 
@@ -286,7 +286,7 @@ async def test_stop_safely(sessions: Sessions) -> None:
         await begun.wait()
         async with sessions.begin() as session:
             assert await jobs.request_stop(session, running) == "running"
-        await eventually(in_state(sessions, running, "cancelled"), within=5)
+        await eventually(in_state(sessions, running, "cancelled"))
     queued = await enqueue(sessions, "org-stop-queued")
     async with sessions.begin() as session:
         assert await jobs.request_stop(session, queued) == "cancelled"
@@ -419,7 +419,7 @@ async def test_a_short_job_is_not_behind_long_ones(sessions: Sessions) -> None:
         await eventually(lambda: set(pages_of) == set(names))
         short = await enqueue(sessions, "turn-short")
         for job_id in (short, *ids):
-            await eventually(in_state(sessions, job_id, "done"), within=20)
+            await eventually(in_state(sessions, job_id, "done"))
     for name in names:
         assert pages_of[name] == list(range(len(pages_of[name]))), "who leaves its slot goes on where it was"
     rows = [await row(sessions, job_id) for job_id in ids]
@@ -441,7 +441,7 @@ async def test_a_long_job_keeps_its_slot_while_nobody_waits(sessions: Sessions) 
         )
     await enqueue(sessions, "org-other-kind", kind="people-refresh")
     async with working(sessions, run, lease=0.9, turn=0.1):
-        await eventually(in_state(sessions, job_id, "done"), within=20)
+        await eventually(in_state(sessions, job_id, "done"))
     assert (await row(sessions, job_id)).fence == 1
 
 
@@ -537,7 +537,7 @@ async def test_a_lease_that_has_run_out_is_not_revived(sessions: Sessions) -> No
 
     job_id = await enqueue(sessions)
     async with working(sessions, run):
-        await eventually(in_state(sessions, job_id, "done"), within=20)
+        await eventually(in_state(sessions, job_id, "done"))
     assert outcome == ["lost"]
     assert (await row(sessions, job_id)).fence == 2
 

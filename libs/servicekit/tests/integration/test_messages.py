@@ -92,7 +92,7 @@ async def test_a_message_that_comes_twice_has_one_effect(
     async def arrived() -> bool:
         return await effects(app, organization) == expected
 
-    await eventually(arrived, within=15)
+    await eventually(arrived)
 
 
 async def test_two_replicas_share_the_work(
@@ -108,7 +108,7 @@ async def test_two_replicas_share_the_work(
             found = await effects(app, organization)
             return len(found) == len(set(found)) == 60
 
-        await eventually(all_once, within=20)
+        await eventually(all_once)
 
 
 async def test_a_replica_that_comes_or_goes_makes_the_others_unready_at_no_moment(
@@ -126,7 +126,7 @@ async def test_a_replica_that_comes_or_goes_makes_the_others_unready_at_no_momen
         watching = group.create_task(watch())
         async with serve(create_app(app.state.runtime.settings)):
             pass
-        await eventually(lambda: alone(kafka_server), within=30)
+        await eventually(lambda: alone(kafka_server))
         watching.cancel()
     assert answers
     assert [answer.text for answer in answers if answer.status_code != 200] == []
@@ -151,12 +151,12 @@ async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
     async def moved_on() -> bool:
         return await effects(app, organization) == [f"authorized {organization}:9"]
 
-    await eventually(moved_on, within=15, because="the poison's own effect is rolled back, the next message is taken")
+    await eventually(moved_on, because="the poison's own effect is rolled back, the next message is taken")
 
     async def committed() -> bool:
         return await lag(kafka_server) == 0
 
-    await eventually(committed, within=15)
+    await eventually(committed)
     rejected = await dead_letters(kafka_server, organization)
     assert [r.value or b"" for r in rejected] == [b.value or b"" for b in bad.values()], "byte for byte, in order, once"
     for message, original, name in zip(rejected, bad.values(), bad, strict=True):
@@ -182,7 +182,7 @@ async def test_a_type_that_the_service_does_not_handle_is_skipped(
     async def arrived() -> bool:
         return await effects(app, organization) == [f"authorized {organization}:2"]
 
-    await eventually(arrived, within=15)
+    await eventually(arrived)
     assert await dead_letters(kafka_server, organization) == []
 
 
@@ -195,7 +195,7 @@ async def test_a_passing_failure_is_retried_and_a_lasting_one_rejected(
     async def arrived() -> bool:
         return await effects(app, organization) == [f"authorized {organization}:1"]
 
-    await eventually(arrived, within=15)
+    await eventually(arrived)
     assert await dead_letters(kafka_server, organization) == []
 
     app.state.resources.failures.extend(TransientError("again") for _ in range(5))
@@ -204,7 +204,7 @@ async def test_a_passing_failure_is_retried_and_a_lasting_one_rejected(
     async def rejected() -> Any:
         return await dead_letters(kafka_server, organization)
 
-    (message,) = await eventually(rejected, within=30)
+    (message,) = await eventually(rejected)
     assert dict(message.headers)["dlq_attempts"] == b"5"
 
 
@@ -217,7 +217,7 @@ async def test_an_outage_is_waited_for_and_rejects_nothing(
     async def arrived() -> bool:
         return await effects(app, organization) == [f"authorized {organization}:1"]
 
-    await eventually(arrived, within=30)
+    await eventually(arrived)
     assert await dead_letters(kafka_server, organization) == []
 
 
@@ -239,14 +239,14 @@ async def test_an_outage_of_our_own_making_is_waited_for_a_few_times(
     async def rejected() -> bool:
         return len(await dead_letters(kafka_server, organization)) == 1
 
-    await eventually(rejected, within=30)
+    await eventually(rejected)
     failures.clear()
     await producer.send([record(fact(organization, 2))])
 
     async def goes_on() -> bool:
         return await effects(app, organization) == [f"authorized {organization}:2"]
 
-    await eventually(goes_on, within=15)
+    await eventually(goes_on)
 
 
 async def test_a_group_that_rejects_too_much_stops(
@@ -261,19 +261,19 @@ async def test_a_group_that_rejects_too_much_stops(
             answer = await client.get("/readyz")
             return answer.status_code == 503 and "too many messages rejected" in answer.text
 
-        await eventually(stopped, within=30)
+        await eventually(stopped)
         assert (await client.get("/livez")).status_code == 200, "a restart would not help"
         assert f'servicekit_consumer_stopped{{group="{GROUP}"}} 1.0' in (await client.get("/metrics")).text
 
         async def consumer_is_gone() -> bool:
             return await lag(kafka_server) == 10
 
-        await eventually(consumer_is_gone, within=10)
+        await eventually(consumer_is_gone)
     assert len(await dead_letters(kafka_server, organization)) == 20, "the rest stays in the topic"
     async with serve(create_app(app.state.runtime.settings)):  # mended and restarted: it goes on where it stopped
 
         async def caught_up() -> bool:
             return await lag(kafka_server) == 0
 
-        await eventually(caught_up, within=30)
+        await eventually(caught_up)
     assert len(await dead_letters(kafka_server, organization)) == 30

@@ -44,26 +44,26 @@ async def test_postgresql_away(own_postgres: LocalPostgres, kafka_server: str, k
         assert answer.status_code == 503, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
         assert int(answer.headers["Retry-After"]) > 0
-        await eventually(lambda: not_ready(client, "postgres"), within=10)
+        await eventually(lambda: not_ready(client, "postgres"))
         await producer.send([record(fact("pg-away", n)) for n in (1, 2, 3)])  # arrive while the database is away
-        await eventually(lambda: _waits(client), within=15)
+        await eventually(lambda: _waits(client))
         assert (await client.get("/livez")).status_code == 200, "a restart would not help"
         await asyncio.to_thread(own_postgres.start)
-        await eventually(lambda: is_ready(client), within=30)
+        await eventually(lambda: is_ready(client))
         assert (await client.put("/notes/2", json={"text": "a"}, headers=headers)).status_code == 200
 
         async def all_arrived() -> bool:
             return await effects(app, "pg-away") == [f"authorized pg-away:{n}" for n in (1, 2, 3)]
 
-        await eventually(all_arrived, within=30, because="messages waited; none was rejected")
-        await eventually(lambda: outbox_is_empty(app), within=30)
+        await eventually(all_arrived, because="messages waited; none was rejected")
+        await eventually(lambda: outbox_is_empty(app))
         job = (await client.post("/runs", headers=headers)).json()
 
         async def done() -> bool:
             async with app.state.runtime.sessions() as session:
                 return bool(await session.scalar(text("SELECT state = 'done' FROM job WHERE id::text = :id"), job))
 
-        await eventually(done, within=30)
+        await eventually(done)
     await producer.close()
 
 
@@ -81,12 +81,12 @@ async def test_kafka_away(own_kafka: LocalKafka, databases: Databases, keys: Key
         for number in range(5):  # what users do goes on; events wait in the outbox
             answer = await client.put(f"/notes/{number}", json={"text": "a"}, headers=headers)
             assert answer.status_code == 200
-        await eventually(lambda: not_ready(client, "kafka"), within=10)
+        await eventually(lambda: not_ready(client, "kafka"))
         assert (await client.get("/livez")).status_code == 200
         assert not await outbox_is_empty(app)
         await asyncio.to_thread(own_kafka.start)
         await eventually(lambda: is_ready(client), within=90)
-        await eventually(lambda: outbox_is_empty(app), within=60)
+        await eventually(lambda: outbox_is_empty(app))
         producer = Producer(own_kafka.bootstrap_servers, client_id="test")
         await producer.send([record(fact("kafka-away", n)) for n in (1, 2)])
 

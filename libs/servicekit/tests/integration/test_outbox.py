@@ -79,7 +79,7 @@ async def read(bootstrap_servers: str, organization_id: str, count: int) -> list
                 found.extend(r for r in records if r.value and organization_id.encode() in r.value)
             return len({dict(r.headers)["ce_id"] for r in found}) >= count
 
-        await eventually(enough, within=20)
+        await eventually(enough)
         return found
     finally:
         await consumer.stop()
@@ -124,7 +124,7 @@ async def test_order_per_key_under_concurrent_writers_two_relays_and_crashes(
                 row.id: row.version - 1
                 for row in await connection.execute(text("SELECT id, version FROM note WHERE id LIKE 'ordered-%'"))
             }
-        await eventually(lambda: _is_empty(engine), within=30)
+        await eventually(lambda: _is_empty(engine))
     finally:
         for task in tasks:
             task.cancel()
@@ -241,7 +241,7 @@ async def _relayed(relay: Relay) -> None:
     async def one() -> bool:
         return await relay.relay_batch() == 1
 
-    await eventually(one, within=30)
+    await eventually(one)
 
 
 async def _publish(sessions: Sessions, organization: str, key: str, version: int) -> None:

@@ -72,7 +72,7 @@ async def test_sigterm_gives_jobs_back_and_leaves_nothing_in_the_outbox(
         async def working() -> bool:
             return bool(await fetch(url, "SELECT count(*) > 2 FROM effect"))
 
-        await eventually(working, within=30)
+        await eventually(working)
         process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 20)
     finally:

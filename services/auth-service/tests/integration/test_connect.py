@@ -211,6 +211,6 @@ async def test_a_newer_consent_takes_the_place_of_the_old_one_which_is_ended(aut
         async def one_left() -> bool:
             return len(await auth.sql("SELECT id FROM oauth_grant")) == 1
 
-        await eventually(one_left, within=10)
+        await eventually(one_left)
     assert not await auth.works(old["access_token"])
     assert await auth.works(new["access_token"])

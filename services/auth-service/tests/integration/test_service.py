@@ -122,14 +122,14 @@ async def test_a_new_pair_waits_in_memory_while_postgresql_is_away(
         auth.simulator.control.mark()
         fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/token", nth=1)
         asked = asyncio.create_task(alone.lease(admin, failed_generation=before["token_generation"]))
-        await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1, within=10)
+        await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 1)
         await asyncio.to_thread(own_postgres.kill)
         auth.simulator.control.release(fault)
 
         async def away() -> bool:
             return (await client.get("/api/v1/connections", headers=alone.headers(admin))).status_code == 503
 
-        await eventually(away, within=10)
+        await eventually(away)
         await asyncio.to_thread(own_postgres.start)
         answer = await asked
         assert answer.status_code == 200, answer.text

@@ -154,7 +154,7 @@ class Auth:
             body: dict[str, Any] = (await self.call(browser, "GET", f"/{product}/receipt")).json()
             return body if body["finished_at"] else None
 
-        receipt: dict[str, Any] = await eventually(finished, within=20)
+        receipt: dict[str, Any] = await eventually(finished)
         return receipt
 
     # -- the other services' side ---------------------------------------------------------------------------
@@ -275,7 +275,7 @@ class Process:
             except httpx.TransportError:
                 return False
 
-        await eventually(answers, within=30)
+        await eventually(answers)
 
     def kill(self) -> None:
         """SIGKILL: the kernel ends it between two instructions."""
@@ -335,7 +335,7 @@ class Facts:
             assert names == list(expected)
             return True
 
-        await eventually(complete, within=15)
+        await eventually(complete)
         return self.of(browser)
 
     async def publish(self, event: Event, source: str) -> None:

@@ -120,4 +120,4 @@ async def test_facts_arrive_by_kafka(app: FastAPI, client: httpx.AsyncClient, ka
     async def connected() -> bool:
         return await state_of(app, church) == "connected"
 
-    await eventually(connected, within=15)
+    await eventually(connected)

@@ -101,7 +101,7 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
         async def listed() -> Any:
             return (await client.get(PATH, headers=headers)).json()["items"]
 
-        (item,) = await eventually(listed, within=15)
+        (item,) = await eventually(listed)
         assert (item["id"], item["state"], item["fields"][0]["base"]) == (conflict_id, "open", "Ann")
         assert (await client.get(f"{PATH}/count", headers=headers)).json() == {"open": 1}
         assert (await client.get(f"{PATH}/{conflict_id}", headers=headers)).json() == item
@@ -111,7 +111,7 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
         async def none_open() -> bool:
             return bool((await client.get(f"{PATH}/count", headers=headers)).json() == {"open": 0})
 
-        await eventually(none_open, within=15)
+        await eventually(none_open)
         announced: list[tuple[str, bool]] = []
         async with asyncio.timeout(15):
             while len(announced) < 3:

@@ -59,7 +59,7 @@ async def test_a_household_added_there_while_a_run_stood_still_is_the_familys(si
         run = await site.run(run_id)
         return run["state"] == "waiting" and "connected again" in run["progress"]["waiting_for"]
 
-    await eventually(reconnect_needed, within=60)
+    await eventually(reconnect_needed)
     people = [site.person(name)["id"] for name in ("Nora", "Nils")]
     await site.believable()
     site.control.create_household(site.church.id, "The News", *people)

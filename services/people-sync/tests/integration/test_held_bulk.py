@@ -29,7 +29,7 @@ async def carried_out(site: Site, preview: Body) -> Body:
         now: Body = await site.call("GET", path)
         return now if now["state"] == "done" else None
 
-    found: Body = await eventually(done, within=60)
+    found: Body = await eventually(done)
     return found
 
 
@@ -73,7 +73,7 @@ async def test_one_answer_acts_on_all_that_were_shown_and_on_nothing_else(site: 
     assert (await site.call("GET", f"{HELD}/bulk/{end['id']}/skipped"))["items"] == []
     assert (await held(site)).keys() == {"Hedy", "Hetty"}
     for first in ("Hal", "Hope", "Hugh"):
-        await eventually(partial(ours_is_there, site, first), within=40)
+        await eventually(partial(ours_is_there, site, first))
         assert len(await site.members(first)) == len(site.people(first)) == 1
     again = await site.call("POST", f"{HELD}/bulk/{end['id']}/answer", {"digest": end["digest"]}, status=202)
     assert again == end

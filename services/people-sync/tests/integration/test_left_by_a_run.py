@@ -34,7 +34,7 @@ async def test_a_read_that_stayed_incomplete_is_completed_without_another_run(si
     async def arrived() -> bool:
         return bool((await site.member("Bea"))["last_name"] == "Bakerson")
 
-    await eventually(arrived, within=60)
+    await eventually(arrived)
     (newest, *_) = (await site.call("GET", "/runs"))["items"]
     assert newest["id"] == run["id"]
 
@@ -42,7 +42,7 @@ async def test_a_read_that_stayed_incomplete_is_completed_without_another_run(si
         found: dict[str, Any] = await site.call("GET", f"/syncs/{left['id']}")
         return found if found["state"] == "done" else None
 
-    assert (await eventually(told, within=40))["reasons"] == ["incomplete"]
+    assert (await eventually(told))["reasons"] == ["incomplete"]
 
 
 async def test_a_value_that_cannot_exist_waits_for_whoever_corrects_it(site: Site) -> None:
@@ -77,7 +77,7 @@ async def test_a_request_whose_answer_was_lost_is_looked_for(site: Site) -> None
         (row,) = await refreshes(site)
         return bool(row["state"] == "done")
 
-    await eventually(looked, within=60)
+    await eventually(looked)
 
 
 async def test_a_family_asks_for_its_household_once_before_it_decides(site: Site) -> None:
@@ -91,7 +91,7 @@ async def test_a_family_asks_for_its_household_once_before_it_decides(site: Site
         found: dict[str, Any] = await site.call("GET", f"/syncs/{asked['id']}")
         return found if found["state"] == "done" else None
 
-    end = await eventually(ended, within=40)
+    end = await eventually(ended)
     assert (end["outcome"], end["reasons"]) == ("unchanged", ["asked"])
     reads = [entry["path"] for entry in site.journal(mark) if "/households/" in entry["path"]]
     assert len(reads) <= 2, reads

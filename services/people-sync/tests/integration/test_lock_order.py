@@ -72,7 +72,7 @@ class Rival:
         async def blocked() -> bool:
             return bool(await self._others.fetchval(query, mine))
 
-        await eventually(blocked, within=20, every=0.02)
+        await eventually(blocked, every=0.02)
 
 
 @pytest.fixture

@@ -344,7 +344,7 @@ async def lose_the_answer(
     """A creation is carried out there and its answer is lost; `meanwhile` comes before it is looked for."""
     fault = site.fault({"kind": "reset", "when": when}, method="POST", path=path, times=1)
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(fault)["acted"] >= 1, within=30)
+    await eventually(lambda: site.control.fault(fault)["acted"] >= 1)
     if stopped:
         await site.call("POST", f"/runs/{run_id}/stop")
         await site.until(run_id, "stopped")

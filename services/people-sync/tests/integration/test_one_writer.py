@@ -45,11 +45,11 @@ async def asked_for(site: Site, *, pco_id: str) -> None:
     async def done() -> bool:
         return bool(await site.database.value("SELECT state FROM refresh WHERE id = $1", id_) == "done")
 
-    await eventually(done, within=60)
+    await eventually(done)
 
 
 async def held_in(site: Site, fault: str) -> None:
-    await eventually(lambda: site.control.fault(fault)["holding"], within=60)
+    await eventually(lambda: site.control.fault(fault)["holding"])
 
 
 async def let_go(site: Site, fault: str) -> None:
@@ -107,7 +107,7 @@ async def test_whom_we_added_there_and_somebody_took_for_another_is_one_line(sit
     nina = await site.add("Nina", "New")
     lost = site.fault({"kind": "reset", "when": "after"}, method="POST", path="/people/v2/people$", times=1)
     run_id = await site.start("incremental")
-    await eventually(lambda: site.control.fault(lost)["acted"], within=60)
+    await eventually(lambda: site.control.fault(lost)["acted"])
     await site.call("POST", f"/runs/{run_id}/stop")
     await site.until(run_id, "stopped")
     # Corrected beyond recognition, taken over here as somebody new, and put right again.
@@ -159,7 +159,7 @@ async def test_a_link_does_not_end_while_its_record_is_being_written(site: Site)
     async def ended() -> bool:
         return bool((await site.call("GET", f"/syncs/{asked['id']}"))["state"] == "done")
 
-    await eventually(ended, within=60)
+    await eventually(ended)
     await site.believable()
     await site.sync()
     link = await site.database.value("SELECT state FROM link WHERE record_id = $1", UUID(bruno))

@@ -22,7 +22,7 @@ async def done(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = await site.call("GET", f"/syncs/{asked['id']}")
         return found if found["state"] == "done" else None
 
-    found: dict[str, Any] = await eventually(ended, within=40, every=0.1)
+    found: dict[str, Any] = await eventually(ended, every=0.1)
     return found
 
 
@@ -335,7 +335,7 @@ async def test_an_edit_typed_during_a_sync_of_one_is_sent_too(site: Site) -> Non
     async def held() -> bool:
         return bool(site.control.fault(hold)["holding"])
 
-    await eventually(held, within=20)
+    await eventually(held)
     await site.change("Bruno", last_name="Two")
     asked = await site.call("POST", f"/members/{member['id']}/sync", status=202)
     site.control.release(hold)
@@ -458,7 +458,7 @@ async def test_an_answer_covers_what_was_shown_and_nothing_else(site: Site) -> N
         question = (await site.run(run_id))["question"]
         return bool(question and question["counts"]["updated_there"] == 3)
 
-    await eventually(asked_again, within=40)
+    await eventually(asked_again)
     assert site.journal(mark, writes=True) == []
     await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "continue"})
     assert (await site.until(run_id, "done"))["counts"]["updated_there"] == 3
@@ -476,7 +476,7 @@ async def test_what_a_stopped_run_did_not_do_is_not_told_as_done(site: Site) -> 
     async def held() -> bool:
         return bool(site.control.fault(hold)["holding"])
 
-    await eventually(held, within=60)
+    await eventually(held)
     await site.call("POST", f"/runs/{run_id}/stop")
     site.control.release(hold)
     site.control.remove_fault(hold)

@@ -198,7 +198,7 @@ async def test_gone_there_is_kept_here_and_comes_back_only_when_asked(site: Site
     await site.sync()
     assert site.people("Lee") == []
     await site.call("POST", f"/members/{lee['id']}/create-again")
-    await eventually(lambda: len(site.people("Lee")) == 1, within=40)
+    await eventually(lambda: len(site.people("Lee")) == 1)
     await site.sync()
     assert [row["address"] for row in site.contacts("Lee", "Email")] == ["lee@example.org"]
     assert (await site.call("GET", f"/members/{lee['id']}"))["link"]["state"] == "linked"
@@ -244,7 +244,7 @@ async def test_held_until_answered(site: Site) -> None:
         member = waiting[first]["candidates"][0]["member"]["id"] if answer == "same" else None
         body = {"answer": answer, "member_id": member, "version": waiting[first]["version"]}
         await site.call("POST", f"/held-matches/{waiting[first]['id']}/answer", body)
-    await eventually(lambda: site.contacts("Hal", "Email")[0]["address"] == "hal.here@example.org", within=40)
+    await eventually(lambda: site.contacts("Hal", "Email")[0]["address"] == "hal.here@example.org")
     await site.believable()
     await site.sync("incremental")
     assert [row["address"] for row in site.contacts("Hal", "Email")] == ["hal.here@example.org"]
@@ -311,7 +311,7 @@ async def test_deleted_here_while_the_run_waits_for_an_answer(site: Site) -> Non
         return bool(question and question["counts"].get("inactivated_there"))
 
     # Nobody had seen that Carl would be made inactive.
-    await eventually(asked_about_carl, within=40)
+    await eventually(asked_about_carl)
     await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "continue"})
     await site.until(run_id, "done")
     assert (await site.member("Dora"))["last_name"] == "There"
@@ -390,7 +390,7 @@ async def test_edited_there_while_it_is_pushed(site: Site, deleted: bool) -> Non
     path = rf"/people/v2/people/{site.person('Carl')['id']}$"
     held = site.fault({"kind": "hold", "when": "before"}, method="GET", path=path)
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=30)
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1)
     site.edit("Carl", last_name="There")
     if deleted:
         await site.remove("Carl")
@@ -575,7 +575,7 @@ async def test_stop_safely_and_going_on(site: Site) -> None:
         await site.add("Stop", f"Safely{number}", email=f"stop{number}@example.org")
     held = site.fault({"kind": "hold", "when": "before"}, method="POST", path="/people/v2/people$")
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=30)
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1)
     await site.call("POST", f"/runs/{run_id}/stop")
     run = await site.until(run_id, "stopped")
     site.control.remove_fault(held)
@@ -598,7 +598,7 @@ async def test_token_revoked_mid_run_waits_for_the_reconnect(site: Site, stage: 
         run = await site.run(run_id)
         return run["state"] == "waiting" and "connected again" in run["progress"]["waiting_for"]
 
-    await eventually(reconnect_needed, within=40)
+    await eventually(reconnect_needed)
     grant = stage.grant(site)
     grant.token, grant.generation = site.church.tokens[1], 2
     await stage.authorized(site, version=2)
@@ -694,7 +694,7 @@ async def test_the_country_of_a_former_organization_is_not_kept(sites: Sites, st
     site, elsewhere = await sites(), await sites()
     held = site.fault({"kind": "hold", "when": "after"}, method="GET", path="^/people/v2/people$", times=1)
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=20)
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1)
     await stage.move(site, elsewhere.church, version=2)
     site.control.remove_fault(held)
     await site.until(run_id, "stopped")
@@ -714,7 +714,7 @@ async def test_a_token_of_another_organization_is_not_used(sites: Sites, stage: 
     async def waits() -> bool:
         return "connected again" in str((await site.run(run_id))["progress"]["waiting_for"])
 
-    await eventually(waits, within=20)
+    await eventually(waits)
     assert elsewhere.journal(mark) == []
     assert elsewhere.people("Not") == []
 
@@ -880,7 +880,7 @@ async def _create_again_answer_lost_then_stopped(site: Site, stage: Stage) -> No
     await site.call("POST", f"/members/{lee}/create-again")
     site.fault({"kind": "reset", "when": "after"}, method="POST", path="/people/v2/people$", times=1)
     run_id = await site.start()
-    await eventually(lambda: len(site.people("Lee")) == 1, within=60)
+    await eventually(lambda: len(site.people("Lee")) == 1)
     await site.call("POST", f"/runs/{run_id}/stop")
     await site.until(run_id, "stopped")
     await asyncio.sleep(site.horizon_seconds)
@@ -934,7 +934,7 @@ async def _merged_between_pages(site: Site, stage: Stage) -> None:
     await site.visible()
     fault = site.fault({"kind": "respond", "status": 503}, method="GET", path="/person_mergers$", times=5)
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(fault)["acted"] >= 1, within=30)
+    await eventually(lambda: site.control.fault(fault)["acted"] >= 1)
     site.merge(kept, removed)
     await site.until(run_id, "done")
     assert await site.members("Ugo") == []

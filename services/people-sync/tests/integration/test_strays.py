@@ -50,7 +50,7 @@ async def frozen(stage: Stage, second: Service, site: Site, path: str) -> AsyncI
     try:
         await site.until(run_id, "done", within=LEASE_SECONDS + 120)
         site.control.release(fault)
-        await eventually(lambda: site.control.fault(fault)["holding"] == 0, within=10)
+        await eventually(lambda: site.control.fault(fault)["holding"] == 0)
         yield paused
     finally:
         if paused.running:
@@ -169,7 +169,7 @@ async def test_nobody_joins_a_household_twice(stage: Stage, second: Service) -> 
     await site.regroup("Baker Household", join=["Lee"])
     async with frozen(stage, second, site, "/household_memberships$") as worker:
         before = worker.log.read_text().count("lease lost")
-    await eventually(lambda: worker.log.read_text().count("lease lost") > before, within=30)
+    await eventually(lambda: worker.log.read_text().count("lease lost") > before)
     await nothing_more(site)
     assert site.household("Baker Household") == ["Bea", "Bruno", "Lee"]
     assert await site.members_of("Baker Household") == ["Bea", "Bruno", "Lee"]
@@ -283,4 +283,4 @@ async def test_a_stray_that_carries_our_mark_is_no_newcomer(site: Site) -> None:
     async def one_is_active() -> bool:
         return sorted(one.get("status", "active") for one in site.people("Nora")) == ["active", "inactive"]
 
-    await eventually(one_is_active, within=60)
+    await eventually(one_is_active)

@@ -98,7 +98,7 @@ async def test_a_closing_connection_is_answered_once(app: FastAPI, kafka_server:
             found = await stored(app, organization)
             return found is not None and found.state == "disconnected"
 
-        await eventually(is_disconnected, within=20)
+        await eventually(is_disconnected)
         # A second generation, so that the end of what was published about the first is known.
         await publish(producer, fact(ConnectionClosing, organization, 4, "closing", generation=2))
         answers: list[SubscriptionsRemoved] = []

@@ -128,8 +128,8 @@ async def test_two_processes_both_deliver_each_fact_to_its_organization_alone(
             await kafka.publish(progressed(ours, done))
         await kafka.publish(changed(theirs, "Olga"))
         await kafka.publish(changed(ours))
-        await eventually(lambda: all(len(stream.facts()) >= 31 for stream in mine), within=60)
-        await eventually(other.facts, within=60)
+        await eventually(lambda: all(len(stream.facts()) >= 31 for stream in mine))
+        await eventually(other.facts)
         for stream in mine:
             runs = [data for name, data in stream.events if name == "people.sync-run.v1"]
             # One key: in order, each once.
@@ -150,7 +150,7 @@ async def test_a_client_that_comes_back_is_told_what_to_read_again(
             assert again.events[0][0] == "hello"
             await kafka.publish(progressed(ours, 2))
             # The first one may still be on its way from Kafka when the client is back.
-            await eventually(lambda: 3 in [fact["body"]["version"] for fact in again.facts()], within=60)
+            await eventually(lambda: 3 in [fact["body"]["version"] for fact in again.facts()])
 
 
 @pytest.mark.broker_faults
@@ -166,7 +166,7 @@ async def test_after_a_loss_of_kafka_every_client_reads_again(
         # The greetings of the start are over once a fact has come.
         async with AIOKafkaProducer(bootstrap_servers=own_kafka.bootstrap_servers) as producer:
             await Kafka(producer).publish(progressed(ours, 1))
-            await eventually(stream.facts, within=60)
+            await eventually(stream.facts)
         await asyncio.to_thread(own_kafka.kill)
         before = len(stream.events)
         await asyncio.to_thread(own_kafka.start)
@@ -181,7 +181,7 @@ async def test_topics_can_be_chosen(make_gateway: Any, provider: Any, kafka: Kaf
         async with listening(client, headers, "?topics=people.sync-run.v1") as stream:
             await kafka.publish(changed(ours))
             await kafka.publish(progressed(ours, 1))
-            await eventually(stream.facts, within=60)
+            await eventually(stream.facts)
             assert {name for name, _ in stream.events} == {"hello", "people.sync-run.v1"}
         unknown = await client.get("/api/v1/live?topics=people.secret.v1", headers=headers)
         assert unknown.status_code == 422
@@ -191,7 +191,7 @@ async def test_the_stream_ends_when_the_token_expires(make_gateway: Any, provide
     async with serve(await make_gateway(), ready=False) as client:
         headers = provider.headers(exp=int(time.time()) + 2)
         async with listening(client, headers) as stream:
-            await eventually(lambda: stream.ended, within=10)
+            await eventually(lambda: stream.ended)
             assert stream.events[-1][0] == "expired"
 
 
@@ -227,7 +227,7 @@ async def test_a_client_that_cannot_keep_up_is_disconnected_and_others_are_not(
                 await eventually(lambda: len(quick.facts()) == sent)
                 return any(queued.overrun for queued in hub._clients[ours])
 
-            await eventually(fall_behind, within=60)
+            await eventually(fall_behind)
             # Now it reads what is on its way, and then the end.
             received = 0
             async for line in stalled.aiter_lines():

@@ -5,11 +5,14 @@ import inspect
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
+
+PATIENCE_SECONDS: Final = 60.0
+"""Of a busy machine: only a test that fails waits so long."""
 
 
 async def eventually(
-    predicate: Callable[[], Any], *, within: float = 5.0, every: float = 0.05, because: str = ""
+    predicate: Callable[[], Any], *, within: float = PATIENCE_SECONDS, every: float = 0.05, because: str = ""
 ) -> Any:
     """The first truthy value of `predicate`, a plain or async function.
 

@@ -155,7 +155,7 @@ class Copy:
         async def believable() -> bool:
             return bool(await self.database.value(fresh, horizon) == 0)
 
-        await eventually(believable, within=horizon + 10)
+        await eventually(believable)
         await start_run(self.database.url, "full")
         await self.over()
 

@@ -118,7 +118,7 @@ class Nursery:
         """SIGKILL, and wait until it is gone."""
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
-        await eventually(lambda: not is_alive(pid), within=20)
+        await eventually(lambda: not is_alive(pid))
         self._started.discard(pid)
 
     async def close(self) -> None:

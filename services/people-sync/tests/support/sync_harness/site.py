@@ -170,7 +170,7 @@ class Site:
         async def waiting() -> bool:
             return bool(await self.database.value(query, self._holder))
 
-        await eventually(waiting, within=20)
+        await eventually(waiting)
 
     async def settings(self, **values: Any) -> None:
         """An admin's choices."""
@@ -183,7 +183,7 @@ class Site:
             query = "SELECT version FROM connection WHERE organization_id = $1"
             return bool(await self.database.value(query, self.organization_id) == version)
 
-        await eventually(known, within=20)
+        await eventually(known)
 
     async def conflicts(self) -> dict[str, list[str]]:
         """States of the conflicts there have been, by the first name or family name of their record, oldest first."""
@@ -236,7 +236,7 @@ class Site:
             )
             return bool(fresh == 0)
 
-        await eventually(past, within=self.horizon_seconds + 5)
+        await eventually(past)
 
     async def items(self, run_id: str, outcome: str | None = None) -> list[dict[str, Any]]:
         """The list behind a number."""
@@ -306,7 +306,7 @@ class Site:
     async def visible(self) -> None:
         """Wait until Planning Center's reads show what somebody did there last."""
         shown = self._moved_at + self.lag_seconds + 0.05
-        await eventually(lambda: time.monotonic() > shown, within=self.lag_seconds + 5)
+        await eventually(lambda: time.monotonic() > shown)
 
     def edit_contact(self, first_name: str, type_: str, **attributes: Any) -> None:
         """Somebody at Planning Center edits the person's only contact of a type."""
