@@ -141,6 +141,8 @@ async def test_corrected_here_while_the_answer_to_a_creation_is_lost(site: Site,
     assert (await site.member("Nora"))["birthdate"].isoformat() == "1981-02-02"
     [there] = [row for row in site.rows("Person") if row["last_name"] in {"New", "Newman"}]
     assert (there["first_name"], there["last_name"], there["birthdate"]) == ("Nora", "Newman", "1981-02-02")
+    told = "SELECT side, field FROM effect WHERE record_id = $1 AND field IN ('created', 'planning_center_id')"
+    assert await site.database.fetch(told, UUID(nina)) == [{"side": "there", "field": "created"}]
     assert await site.conflicts() == {}
 
 

@@ -83,6 +83,39 @@ async def test_nobody_is_synced_alone_before_everybody_was_read(site: Site) -> N
     assert answer["type"].endswith("sync-first")
 
 
+# --- history --------------------------------------------------------------------------------------------------------
+
+
+async def links_told(site: Site, first_name: str) -> list[tuple[str, str, str, str | None]]:
+    """What a member's history says of counterparts in Planning Center: field, side, by, rule."""
+    member = await site.member(first_name)
+    items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
+    return [
+        (one["field"], one["side"], one["by"], one["rule"])
+        for one in items
+        if one["field"] in {"created", "planning_center_id"}
+    ]
+
+
+# Kind: a change of ours that nobody can read of.
+async def test_the_history_tells_how_a_member_came_by_a_counterpart(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    await site.add("Bruno", "Baker", email="bruno@example.org")
+    await site.add("Nora", "New")
+    lee = {"external_id": "lee", "first_name": "Lee", "last_name": "Lane", "pco_id": site.person("Lee")["id"]}
+    await site.call("PUT", "/bulk", {"members": [lee]})
+    await site.add("Ned", "Nash", email="other@example.org")
+    await site.sync()
+    [held] = (await site.call("GET", "/held-matches"))["items"]
+    same = {"answer": "same", "member_id": held["candidates"][0]["member"]["id"], "version": held["version"]}
+    await site.call("POST", f"/held-matches/{held['id']}/answer", same)
+    assert await links_told(site, "Bruno") == [("planning_center_id", "here", "rule", "matched")]
+    assert await links_told(site, "Nora") == [("created", "there", "platform", None)]
+    assert await links_told(site, "Cora") == [("created", "here", "planning_center", None)]
+    assert await links_told(site, "Lee") == [("planning_center_id", "here", "platform", None)]
+    assert await links_told(site, "Ned") == [("planning_center_id", "here", "person", None)]
+
+
 # --- A1, A2, B6, B7: memory per field --------------------------------------------------------------------------------
 
 

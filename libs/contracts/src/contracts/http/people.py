@@ -165,6 +165,7 @@ class HistoryEntry(Model):
 
     id: str
     field: str
+    side: str = Field(description="Where it was changed: `here` or `there`, in Planning Center.")
     old: Any = None
     new: Any = None
     by: str = Field(description="`person`, `planning_center`, `rule` or `platform`.")

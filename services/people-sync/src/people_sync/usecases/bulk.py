@@ -246,6 +246,10 @@ class _Links:
         ]
         if rows:
             await call.session.execute(insert(Link), rows)
+            call.notes += [
+                Noted(self.kind, record_id, "planning_center_id", None, pco_id)
+                for pco_id, record_id in self.supplied.items()
+            ]
         if rows and self.kind == MEMBER:
             owner = {"organization_id": call.organization_id, "pco_organization_id": call.pco_organization_id}
             await no_longer_held(call.session, owner, self.supplied)

@@ -22,8 +22,9 @@ from people_sync.storage.records import render_members
 from people_sync.storage.sync_tables import HeldMatch as Row
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Connection, Member
-from people_sync.usecases import refreshes
+from people_sync.usecases import history, refreshes
 from people_sync.usecases.directory import check_version, parse_id
+from people_sync.usecases.history import Actor, Noted
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from servicekit.errors import Conflict, Invalid, NotFound
@@ -68,6 +69,7 @@ async def answer(
     answered(held, body.answer, user.user_id, now)
     await session.flush()
     if body.answer == "same":
+        await history.note(session, organization_id, Actor.person(user), [tied_to(held, member)], now)
         await touch_members(session, [member], now)
         await publish(session, organization_id, now, [member], [])
     await act_on(session, held, body.answer, body.member_id, now, urgent=True)
@@ -97,6 +99,11 @@ async def tie_to(session: AsyncSession, held: Row, member: Member) -> None:
     if link is None:
         raise Conflict(f"{TAKEN} Read the list again.", slug="already-linked")
     link.compared_version = member.version
+
+
+def tied_to(held: Row, member: Member) -> Noted:
+    """For the member's history."""
+    return Noted(MEMBER, member.id, "planning_center_id", None, held.pco_id)
 
 
 def answered(held: Row, answer: Answer, user_id: str | None, now: datetime) -> None:

@@ -14,6 +14,7 @@ from contracts.http.people import HistoryEntry
 from contracts.identity import UserIdentity
 from contracts.values import MEMBER
 from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
+from people_sync.domain.writes import CREATED
 from people_sync.storage import paging
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.records import values_of
@@ -106,7 +107,7 @@ async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> 
             Effect.kind == MEMBER,
             Effect.record_id == member.id,
             # What only follows from an edit here is no news beside it; what a rule overwrote there is.
-            or_(Effect.side == HERE, Effect.by == "rule"),
+            or_(Effect.side == HERE, Effect.by == "rule", Effect.field == CREATED),
         )
         .order_by(Effect.id.desc())
         .limit(query.limit + 1)
@@ -139,6 +140,7 @@ def _entry(row: Effect, member: Member) -> HistoryEntry:
     return HistoryEntry(
         id=str(row.id),
         field=row.field,
+        side=row.side,
         old=row.before,
         new=row.after,
         by=row.by,

@@ -220,6 +220,7 @@ export interface Family {
 export interface HistoryEntry {
   id: string;
   field: string;
+  side: string;
   old: unknown;
   new: unknown;
   by: string;

@@ -13,11 +13,11 @@ from contracts.values import MEMBER
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.merge import Merge
 from people_sync.domain.values import value_to_json
-from people_sync.domain.writes import Write
+from people_sync.domain.writes import CREATED, Write
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.records import render_families, render_members
 from people_sync.storage.sync_tables import Conflict
-from people_sync.storage.tables import Family, Member
+from people_sync.storage.tables import Family, Link, Member
 from people_sync.usecases import conflicts
 from people_sync.usecases.history import HERE, THERE
 from people_sync.usecases.record.writer import Writer
@@ -85,6 +85,13 @@ def noted(
         "rule": rule,
         "at": writer.now().isoformat(),
     }
+
+
+def tied(writer: Writer, kind: str, link: Link, *, adopted: bool = False) -> dict[str, Any]:
+    """The effect of a link: of a match, or of what we made there ourselves and whose answer was lost (`adopted`)."""
+    if adopted:
+        return noted(writer, kind, link.record_id, CREATED, None, link.pco_id, side=THERE, by="platform")
+    return noted(writer, kind, link.record_id, "planning_center_id", None, link.pco_id, by="rule", rule="matched")
 
 
 def carried_out(

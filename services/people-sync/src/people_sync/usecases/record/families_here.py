@@ -27,7 +27,7 @@ from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_
 from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import settle_writes
-from people_sync.usecases.record.effects import Effects, carried_out, noted, touch_family
+from people_sync.usecases.record.effects import Effects, carried_out, noted, tied, touch_family
 from people_sync.usecases.record.families import (
     people_met,
     record_ids,
@@ -181,10 +181,13 @@ async def _homes(
             close_intent(
                 creations[link.record_id], link, now, same=link.pco_id in {change.pco_id for change in adopted}
             )
-    for change in known:
-        if change.pco_id in new and change.pco_id in links:
+    for change in [one for one in known + adopted if one.pco_id in links]:
+        if change.pco_id in new:
             made = _new_family(session, writer, change, of_change[change], effects)
             families[made.id] = made
+        else:
+            adopts = change.outcome == CREATED_THERE
+            effects.rows.append(tied(writer, FAMILY, links[str(change.pco_id)], adopted=adopts))
     # Which was put off may be a family that this run would create there.
     strangers = [household for change, household in of_change.items() if change.pco_id not in links]
     members = {people[pco_id] for household in strangers for pco_id in household.person_ids if pco_id in people}

@@ -40,7 +40,7 @@ from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import settle_writes
-from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, touch
+from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, tied, touch
 from people_sync.usecases.record.matching import candidates_of, not_created_yet, said_different, still_the_same
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
@@ -132,7 +132,7 @@ async def _known_person(
     member = batch.members[change.record_id]  # type: ignore[index] # planned with a record
     link = batch.links.get(person.pco_id)
     if link is None and change.outcome == CREATED_THERE:
-        link = await _link(session, writer, change)
+        link = await _link(session, writer, change, batch.effects)
     if member.deleted_at is not None:
         deleted_meanwhile(change)
         return
@@ -144,7 +144,7 @@ async def _known_person(
         if change.outcome == LINKED and not await still_the_same(session, writer, person, member, different):
             decide_later(change)
             return
-        link = await _link(session, writer, change)
+        link = await _link(session, writer, change, batch.effects)
     if link is None:
         return
     if creation := batch.creations.get(member.id):
@@ -203,11 +203,13 @@ def _create(session: AsyncSession, writer: Writer, change: Planned, person: Remo
     return member
 
 
-async def _link(session: AsyncSession, writer: Writer, change: Planned) -> Link | None:
+async def _link(session: AsyncSession, writer: Writer, change: Planned, effects: Effects) -> Link | None:
     """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
     made = await tie(session, writer.owner, MEMBER, change.record_id, change.pco_id)
     if made is None:
         decide_later(change)
+    else:
+        effects.rows.append(tied(writer, MEMBER, made, adopted=change.outcome == CREATED_THERE))
     return made
 
 

@@ -55,7 +55,7 @@ from people_sync.storage.writes import Sent, announce, answered, left_again, not
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.creations import Content, Intent, Later, Made, NotYet, create_once
-from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, touch_family
+from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, tied, touch_family
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
 
@@ -241,7 +241,9 @@ async def _store_link(
         agree(link, agreed, now)
         link.compared_version = family.version if agreed == content else 0
     await session.flush()
-    if not found:
+    if found:
+        effects.rows.append(tied(writer, FAMILY, link))
+    else:
         await _note_made(session, link, agreed, now)
     await publish(session, writer, effects)
 

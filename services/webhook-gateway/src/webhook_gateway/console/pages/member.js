@@ -258,7 +258,7 @@ async function view(context) {
     load: (after, limit) => get(at`/people/members/${id}/history`, { after, limit }, signal),
     id: (/** @type {HistoryEntry} */ entry) => entry.id,
     cells: (entry) => [
-      fieldName(entry.field),
+      changedField(entry),
       shown(entry.old) ? h("del", {}, shown(entry.old)) : h("span", { class: "quiet" }, "empty"),
       shown(entry.new) ? h("ins", {}, shown(entry.new)) : h("span", { class: "quiet" }, "empty"),
       when(entry.changed_at),
@@ -282,12 +282,15 @@ async function view(context) {
 }
 
 /** Rules whose names say too little. @type {Record<string, string>} */
-const RULES = { doubled: "made twice in Planning Center, taken back" };
+const RULES = { doubled: "made twice in Planning Center, taken back", matched: "found to be the same person" };
+
+/** @param {HistoryEntry} entry */
+const changedField = (entry) => (entry.field === "created" && entry.side === "there" ? "Added in Planning Center, with the ID" : fieldName(entry.field));
 
 /** @param {HistoryEntry} entry */
 function byWhom(entry) {
   /** @type {Record<string, string>} */
-  const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule" };
+  const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule", person: "Somebody here" };
   const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
   // That it was changed there says no more than who did it.
   const what = entry.rule && entry.rule !== "changed" ? `${who} (${RULES[entry.rule] ?? entry.rule.replace(/_/g, " ")})` : who;
