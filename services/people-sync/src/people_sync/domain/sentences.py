@@ -27,7 +27,7 @@ OUTCOMES: Final[dict[str, str]] = {
     CREATED_THERE: "Added in Planning Center.",
     UPDATED_HERE: "Changed here, as in Planning Center.",
     UPDATED_THERE: "Changed in Planning Center, as here.",
-    UPDATED_BOTH: "Changed on both sides, each as the other.",
+    UPDATED_BOTH: "Changed on both sides: what was edited here went there, and what was edited there came here.",
     LINKED: "Found on both sides and linked; the values were already equal.",
     UNCHANGED: "Equal on both sides.",
     CONFLICT: "Changed on both sides to different values. Nothing was overwritten: please decide.",

@@ -5,7 +5,7 @@ import { h } from "../parts/dom.js";
 import { chips, list } from "../parts/list.js";
 import { heading, when } from "../parts/look.js";
 import { runStatus } from "../parts/progress.js";
-import { duration, number, outcomeName, runKind, runTrigger } from "../parts/words.js";
+import { duration, number, outcomeName, runKind, runTrigger, sentenceCase } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Run} Run */
 
@@ -29,7 +29,7 @@ export async function show(context) {
     href: (run) => at`/runs/${run.id}`,
     cells: (run) => [
       when(run.started_at ?? run.created_at),
-      runTrigger(run),
+      sentenceCase(runTrigger(run)),
       runKind(run),
       runStatus(run, admin),
       run.started_at && run.finished_at

@@ -150,7 +150,7 @@ const OUTCOMES = {
   held: "Held matches",
   gone: "Gone in Planning Center",
   rejected: "Refused by Planning Center",
-  later: "Left for the next sync",
+  later: "Left for later",
   not_done: "Not done, the sync ended before",
 };
 
@@ -204,8 +204,8 @@ export const runKind = (run) => (run.kind === "full" ? "Full sync" : "Changes on
 export function runTrigger(run) {
   if (run.started_by_name) return run.started_by_name;
   /** @type {Record<string, string>} */
-  const names = { schedule: "The schedule", connection: "Connecting", person: "A person", held_match: "A held match" };
-  return names[run.trigger] ?? unslug(run.trigger);
+  const names = { schedule: "the schedule", connection: "connecting", person: "a person", held_match: "a held match" };
+  return names[run.trigger] ?? run.trigger.replace(/[_-]+/g, " ");
 }
 
 /** @param {Run} run */
