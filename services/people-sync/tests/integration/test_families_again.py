@@ -72,3 +72,43 @@ async def test_a_household_added_there_while_a_run_stood_still_is_the_familys(si
     await site.believable()
     await site.sync()
     assert len(households_of(site, "Nora", "Nils")) == 1
+
+
+# Kind: the outcome depends on when somebody looks.
+@pytest.mark.parametrize("looked", ["never", "between", "alone"])
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+async def test_deleted_there_and_added_again_is_the_same_family(site: Site, looked: str, kind: str) -> None:
+    """B10, of households."""
+    await site.sync()
+    await site.believable()
+    family = await site.family_of("Baker Household")
+    (old,) = [row["id"] for row in site.rows("Household") if row["name"] == "Baker Household"]
+    site.mutate({"op": "delete", "type": "Household", "id": old})
+    await site.visible()
+    if looked == "between":
+        await site.sync()
+    elif looked == "alone":
+        await site.call("POST", f"/families/{family['id']}/sync", status=202)
+
+        async def gone() -> bool:
+            link = "SELECT state FROM link WHERE record_id = $1"
+            return bool(await site.database.value(link, family["id"]) == "gone")
+
+        await eventually(gone, within=40)
+    people = [str(site.person(name)["id"]) for name in ("Bruno", "Bea")]
+    attributes = {"name": "Baker Household", "person_ids": people}
+    (made,) = site.mutate({"op": "create", "type": "Household", "attributes": attributes})
+    await site.visible()
+    run = await site.sync(kind)
+    assert run["counts"].keys().isdisjoint({"created_here", "gone"}), run
+    await site.believable()
+    await site.sync()
+    (link,) = await site.database.fetch("SELECT * FROM link WHERE record_id = $1", family["id"])
+    assert (link["state"], link["pco_id"]) == ("linked", made["id"])
+    assert (await site.family_of("Baker Household"))["id"] == family["id"]
+    assert await site.members_of("Baker Household") == ["Bea", "Bruno"]
+    assert households_of(site, "Bruno", "Bea") == ["Baker Household"]
+    await site.believable()
+    mark = site.mark()
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+    assert site.journal(mark, writes=True) == []

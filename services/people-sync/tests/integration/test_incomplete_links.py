@@ -57,7 +57,7 @@ async def test_a_merger_that_does_not_say_into_whom_is_read_again(site: Site) ->
     await site.believable()
     run = await site.sync()
     (link,) = await links_of(site, before)
-    assert (run["counts"]["merged"], link["merged_into"]) == (1, keep)
+    assert (run["counts"]["merged"], link["state"], link["pco_id"]) == (1, "linked", keep)
 
 
 @pytest.mark.parametrize(

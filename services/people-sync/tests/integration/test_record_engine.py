@@ -257,7 +257,8 @@ async def test_a_number_alone_makes_nobody_ours(site: Site) -> None:
 
 # Kind: the outcome depends on when somebody looks.
 @pytest.mark.parametrize("between", [True, False])
-async def test_deleted_there_and_added_again_is_the_same(site: Site, *, between: bool) -> None:
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+async def test_deleted_there_and_added_again_is_the_same(site: Site, kind: str, *, between: bool) -> None:
     """B10: the outcome does not depend on when we look."""
     await site.sync()
     before = await site.member("Bruno")
@@ -267,7 +268,8 @@ async def test_deleted_there_and_added_again_is_the_same(site: Site, *, between:
         await site.sync()
     site.create("Bruno", before["last_name"], email=before["email"])
     await site.visible()
-    await site.sync()
+    run = await site.sync(kind)
+    assert run["counts"].keys().isdisjoint({"created_here", "gone", "held"}), run
     await site.believable()
     await site.sync()
     (after,) = await site.members("Bruno")
@@ -275,6 +277,23 @@ async def test_deleted_there_and_added_again_is_the_same(site: Site, *, between:
     assert len(site.people("Bruno")) == 1
     state = await site.database.value("SELECT state FROM link WHERE record_id = $1", before["id"])
     assert state == "linked"
+
+
+# Kind: the outcome depends on when somebody looks.
+async def test_added_again_there_and_met_by_a_sync_of_the_family_is_the_same(site: Site) -> None:
+    """B10: somebody new in a household is nobody new while one of its people is missing."""
+    await site.sync()
+    before, family = await site.member("Bruno"), await site.family_of("Baker Household")
+    (household,) = [row for row in site.rows("Household") if row["name"] == "Baker Household"]
+    site.delete("Bruno")
+    site.create("Bruno", before["last_name"], email=before["email"])
+    site.move("Bruno", to=str(household["id"]), left="0")
+    await site.visible()
+    await done(site, await site.call("POST", f"/families/{family['id']}/sync", status=202))
+    (after,) = await site.members("Bruno")
+    assert after["id"] == before["id"]
+    await site.sync()
+    assert await site.members_of("Baker Household") == site.household("Baker Household") == ["Bea", "Bruno"]
 
 
 # Kind: a run knows its own reads alone.

@@ -71,6 +71,14 @@ def merged_here(one: str, other: str) -> str:
     )
 
 
+def one_again(second: str, first: str) -> str:
+    """Somebody who was taken over here before the log of mergers said who they are."""
+    return (
+        f"{second} was added here before Planning Center's list of merged people showed that this is {first}: "
+        f"{first} has the link again, and the second record is deleted here."
+    )
+
+
 def doubled_person(name: str, pco_id: str) -> str:
     """A person whom a late request of ours has made a second time."""
     return (

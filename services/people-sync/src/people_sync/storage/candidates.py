@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, column, func, literal, or_, select, true
+from sqlalchemy import ColumnElement, Text, column, exists, func, literal, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.matching import HOUSEHOLD, Local, Sharers, Theirs, rows_needed
-from people_sync.domain.planning_center import RemotePerson, household_from_snapshot, to_match
+from people_sync.domain.planning_center import RemotePerson, household_from_snapshot, person_from_snapshot, to_match
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.families import linked_records
@@ -235,3 +235,30 @@ async def theirs_of(
 
 async def _counts(session: AsyncSession, statement: Any) -> dict[str, int]:
     return dict((await session.execute(statement)).tuples().all())
+
+
+async def maybe_replaced(session: AsyncSession, owner: Owner, run_id: UUID) -> list[int]:
+    """Links of members with the name of somebody, and of families with somebody of a household, whom a run read and who
+    is nobody here yet: should their own counterpart be gone, they may be the same."""
+    rows = await session.execute(
+        select(Remote.kind, Remote.snapshot)
+        .filter_by(**owner, run_id=run_id)
+        .where(Remote.snapshot.is_not(None), ~exists().where(remote.ITS_LINK))
+    )
+    read = [(kind, snapshot or {}) for kind, snapshot in rows.tuples()]
+    people = [to_match(person_from_snapshot(snapshot)) for kind, snapshot in read if kind == MEMBER]
+    names = {key for person in people for key in person.lookup_keys()}
+    households = [household_from_snapshot(snapshot) for kind, snapshot in read if kind == FAMILY]
+    members = await linked_records(session, owner, [pco_id for one in households for pco_id in one.person_ids])
+    named = select(Member.id).where(
+        Member.organization_id == owner["organization_id"], Member.deleted_at.is_(None), among(Member.name_key, names)
+    )
+    theirs = select(FamilyMember.family_id).where(among(FamilyMember.member_id, members.values()))
+    found = await session.scalars(
+        select(Link.id)
+        .filter_by(**owner, state="linked")
+        .where(
+            or_((Link.kind == MEMBER) & Link.record_id.in_(named), (Link.kind == FAMILY) & Link.record_id.in_(theirs))
+        )
+    )
+    return list(found)

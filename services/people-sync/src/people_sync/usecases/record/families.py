@@ -14,7 +14,7 @@ from people_sync.domain.planning_center import RemoteHousehold
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, LATER, LINKED
 from people_sync.storage import remote
 from people_sync.storage.among import among
-from people_sync.storage.links import has_link
+from people_sync.storage.links import ended, has_link
 from people_sync.storage.sync_tables import Change
 from people_sync.storage.tables import Family, FamilyMember, Link
 from people_sync.usecases.record.writer import Writer
@@ -55,7 +55,7 @@ async def unlinked_families(
     session: AsyncSession, writer: Writer, members: set[UUID]
 ) -> dict[UUID, tuple[str, frozenset[UUID]]]:
     taken = or_(
-        has_link(writer.owner, FAMILY, Family, Link.state != "gone"),
+        has_link(writer.owner, FAMILY, Family, ~ended(Link)),
         exists().where(
             Change.run_id == writer.cause.id,
             Change.kind == FAMILY,

@@ -10,20 +10,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import and_, delete, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.values import MEMBER
+from contracts.values import FAMILY, MEMBER
 from pco_client.jsonapi import Resource
 from pco_client.walk import walk_since
-from people_sync.domain.sentences import MERGED, merged_here
+from people_sync.domain.sentences import MERGED, merged_here, one_again
+from people_sync.domain.writes import CREATED
 from people_sync.planning_center import MERGERS
 from people_sync.storage import remote
 from people_sync.storage.among import among
+from people_sync.storage.links import in_no_household
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Alias
-from people_sync.storage.tables import Connection, Link, LinkWrite, Member
+from people_sync.storage.tables import Connection, Effect, Family, FamilyMember, Link, LinkWrite, Member
+from people_sync.usecases import directory
+from people_sync.usecases.history import MEMBERS, Actor
 from people_sync.usecases.record.effects import Effects, noted, publish, touch
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
@@ -36,7 +40,7 @@ _COMES_WHOLE: Final = timedelta(days=1)
 
 
 Merged = Callable[[AsyncSession, Planned], Awaitable[None]]
-"""Is told of two members here whose people became one there, in the transaction that ends the second one's link."""
+"""Is told of two members here whose people became one there, in the transaction that ends a link of theirs."""
 
 
 async def _nobody(_session: AsyncSession, _plan: Planned) -> None:
@@ -65,11 +69,9 @@ async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> Followed:
         unread |= waited_for
         async with writer.transaction() as session:
             effects = Effects()
-            pairs = await _remember(session, writer, entries, go_on=not unread)
-            await _lock(session, writer, [one for pair in pairs for one in pair])
-            for keep, removed in pairs:
-                if await _follow(session, writer, removed, keep, effects, merged):
-                    kept.append(keep)
+            await _remember(session, writer, entries, go_on=not unread)
+            await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
+            kept += [one.kept for one in entries if await _follow(session, writer, one, effects, merged)]
             await publish(session, writer, effects)
     return Followed(kept, whole=not unread)
 
@@ -107,15 +109,13 @@ def _instant_of(row: Resource) -> datetime | None:
         return None
 
 
-async def _remember(
-    session: AsyncSession, writer: Writer, entries: list[_Entry], *, go_on: bool
-) -> list[tuple[str, str]]:
-    """Store the entries of a page; gives (kept, removed) in their order.
+async def _remember(session: AsyncSession, writer: Writer, entries: list[_Entry], *, go_on: bool) -> None:
+    """Store the entries of a page.
 
     `go_on`: the next read begins behind these entries, since none before them was left unread.
     """
     if not entries:
-        return []
+        return
     found = [
         {
             **writer.owner,
@@ -132,11 +132,10 @@ async def _remember(
         connection.merger_cursor = max([one.at for one in entries] + [connection.merger_cursor or _BEGINNING])
     # Whom the pull met before the merger would come back as somebody new.
     await remote.forget(session, writer.owner, MEMBER, [one.removed for one in entries])
-    return [(one.kept, one.removed) for one in entries]
 
 
 async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> None:
-    """Members before links, each in their order, as everywhere: those removed, and those kept."""
+    """Members, their families, then links, each in their order, as everywhere: those removed, and those kept."""
     theirs = (
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,
@@ -144,13 +143,16 @@ async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> Non
         among(Link.pco_id, people),
     )
     members = select(Member.id).join(Link, Link.record_id == Member.id).where(*theirs)
-    await session.execute(members.order_by(Member.id).with_for_update(of=Member))
-    await session.execute(select(Link.id).where(*theirs).order_by(Link.id).with_for_update())
+    found = (await session.scalars(members.order_by(Member.id).with_for_update(of=Member))).all()
+    families = select(FamilyMember.family_id).where(among(FamilyMember.member_id, found))
+    await session.execute(select(Family.id).where(Family.id.in_(families)).order_by(Family.id).with_for_update())
+    of_families = select(Link.id).filter_by(**writer.owner, kind=FAMILY).where(Link.record_id.in_(families))
+    links = or_(and_(*theirs), Link.id.in_(of_families))
+    await session.execute(select(Link.id).where(links).order_by(Link.id).with_for_update())
 
 
-async def _follow(
-    session: AsyncSession, writer: Writer, removed: str, keep: str, effects: Effects, merged: Merged
-) -> bool:
+async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects: Effects, merged: Merged) -> bool:
+    removed, keep = entry.removed, entry.kept
     links = {
         link.pco_id: link
         for link in await session.scalars(
@@ -164,9 +166,11 @@ async def _follow(
     if link is None:
         return False
     member = await session.get_one(Member, link.record_id, with_for_update=True)
-    if keep in links:
-        await _two_became_one(session, writer, link, member, links[keep], effects, merged)
-        return False
+    if (kept := links.get(keep)) is not None:
+        if member.deleted_at is not None or not await _came_too_early(session, kept, entry):
+            await _two_became_one(session, writer, link, member, kept, effects, merged)
+            return False
+        await _one_again(session, writer, link, member, kept, merged)
     link.pco_id, link.remote_hash, link.state = keep, None, "linked"
     link.gone_at = link.missing_since = link.merged_into = None
     # They were about the person removed.
@@ -179,6 +183,50 @@ async def _follow(
         link.compared_version = member.version
     await session.flush()
     return True
+
+
+async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> bool:
+    """Whether whoever was kept became a member of their own here for the log's lag alone: taken over after the merger,
+    and nobody has typed in anything about them."""
+    of_member = Effect.record_id == kept.record_id
+    families = select(FamilyMember.family_id).where(FamilyMember.member_id == kept.record_id)
+    joined = (
+        (Effect.record_id.in_(families))
+        & (Effect.field == MEMBERS)
+        & (Effect.after == literal(str(kept.record_id), JSONB))
+    )
+    typed = select(Effect.id).where(or_(of_member, joined), Effect.by.in_(("person", "platform"))).exists()
+    made = (
+        Effect.field == CREATED,
+        Effect.by == "planning_center",
+        Effect.at >= entry.at,
+        Effect.after == literal(kept.pco_id, JSONB),
+    )
+    untouched = (Member.external_id.is_(None), Member.deleted_at.is_(None))
+    statement = select(Member.id).where(
+        Member.id == kept.record_id, *untouched, select(Effect.id).where(of_member, *made).exists(), ~typed
+    )
+    return await session.scalar(statement) is not None
+
+
+async def _one_again(
+    session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, merged: Merged
+) -> None:
+    """Take the second member back, who leaves the person that was kept to the first."""
+    second = await session.get_one(Member, kept.record_id, with_for_update=True)
+    await session.execute(
+        update(Family).where(Family.primary_contact_id == second.id).values(primary_contact_id=member.id)
+    )
+    await in_no_household(session, writer.owner, second.id)
+    actor = Actor("planning_center")
+    await directory.remove(session, writer.organization_id, str(second.id), actor, writer.now())
+    await session.execute(delete(LinkWrite).where(LinkWrite.link_id == kept.id))
+    await session.delete(kept)
+    await session.flush()
+    sentence = one_again(full_name(second), full_name(member))
+    await merged(
+        session, Planned(MEMBER, full_name(second), MERGED, second.id, link.pco_id, here="done", sentence=sentence)
+    )
 
 
 async def _two_became_one(

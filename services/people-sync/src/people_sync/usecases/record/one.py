@@ -88,7 +88,9 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
         found = None
         if link is not None and link.state != "gone":
             found = await read(writer, FAMILY, link.pco_id)
-            await _strangers_of(writer, found)
+            if not again:
+                # Somebody new may be one of these people, added there again: first it is settled who is gone.
+                await _strangers_of(writer, found)
         outcome = await _sync(writer, FAMILY, family_id, found)
     if again:
         raise NotYet(max(again))

@@ -290,12 +290,13 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     mine = carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
     await _announce(writer, family, base, result, sent, joining, leaving.keys(), mine, writer.reading(read_at))
     refusals = Refusals()
-    if sent:
-        async with _part(writer, family, refusals, sent):
-            await writer.pco.patch(path, write_body("Household", _attributes(people, sent), identity=link.pco_id))
+    # Who joins comes first, and who leaves last: a primary contact has to be in the household.
     for member in sorted(joining):
         async with _part(writer, family, refusals, {membership(member): True}):
             await _join(writer, family, path, people[member], UUID(member))
+    for name, value in sent.items():
+        async with _part(writer, family, refusals, {name: value}):
+            await writer.pco.patch(path, write_body("Household", _attribute(people, name, value), identity=link.pco_id))
     there = await memberships(writer, path) if leaving else {}
     for member, person in leaving.items():
         # Somebody may be in it twice.
@@ -371,11 +372,8 @@ async def _store_answer(session: AsyncSession, writer: Writer, family: Family, w
     return link
 
 
-def _attributes(people: Mapping[str, str], sent: Mapping[str, Any]) -> dict[str, Any]:
-    attributes = {"name": sent["name"]} if "name" in sent else {}
-    if "primary_contact" in sent:
-        attributes["primary_contact_id"] = people[sent["primary_contact"]]
-    return attributes
+def _attribute(people: Mapping[str, str], name: str, value: str) -> dict[str, str]:
+    return {"primary_contact_id": people[value]} if name == "primary_contact" else {name: value}
 
 
 async def _join(writer: Writer, family: Family, path: str, pco_id: str, member_id: UUID) -> None:

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, all_, any_, cast, func, literal, or_, select
+from sqlalchemy import Text, Uuid, all_, any_, cast, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +22,6 @@ from pco_client.jsonapi import Included, Resource
 from pco_client.query import Query
 from pco_client.walk import PER_PAGE, STEP, WalkedPage, walk_all, walk_newest_first, walk_since
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread
-from people_sync.domain.sentences import WAITING_FOR_MERGERS
 from people_sync.planning_center import (
     FIELDS,
     INCLUDE,
@@ -38,11 +37,11 @@ from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Connection, Link, Member
-from people_sync.storage.writes import written_since
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import read, store
 from people_sync.usecases.run.context import RunContext, add_planned
+from people_sync.usecases.run.missing import ask_for_missing, ask_for_replaced, note_missing, until_mergers_show
 
 _BATCH: Final = 100
 _READ_AHEAD: Final = 16
@@ -55,17 +54,18 @@ async def pull(context: RunContext) -> None:
     """Read what the run needs."""
     if context.kind == "full":
         await _everybody(context)
-        await _missing(context)
-        await _until_mergers_show(context)
+        await ask_for_missing(context)
     else:
         await _changed(context)
+        await ask_for_replaced(context)
+    await until_mergers_show(context)
 
     async def merged(session: AsyncSession, plan: Planned) -> None:
         await add_planned(session, context, [plan])
 
     followed = await follow_mergers(context, merged)
-    if context.kind == "full" and followed.whole:
-        await _note_missing(context)
+    if followed.whole:
+        await note_missing(context)
     for pco_id in followed.kept:
         if context.kind != "full":
             await read_person(context, pco_id)
@@ -349,83 +349,3 @@ async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: 
 
 def _households(included: Included) -> Iterable[RemoteHousehold | Unread]:
     return [household_of(row) for row in included if row.type == "Household"]
-
-
-# --- who is not there -----------------------------------------------------------------------------------------------
-
-
-async def _missing(context: RunContext) -> None:
-    """Ask for each linked record that a complete pull did not meet: before anybody is matched.
-
-    Whoever is gone may have been added there again as somebody new. Not those made so lately that the pull may have
-    been too early to meet them.
-    """
-    pulled = context.checkpoint.pulled
-    if pulled.missing is None:
-        async with context.step() as session:
-            began = (await session.get_one(Run, context.run_id)).started_at or context.now()
-            connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
-            connection.mirrored = True
-            await remote.forget_strangers_not_met(session, context.owner, context.run_id, began)
-            pulled.missing, pulled.began = ("", ""), began.isoformat()
-    while batch := await _not_met(context):
-        for kind, pco_id in batch:
-            found = await read(context, kind, pco_id)
-            there = found.document is not None
-            async with context.step() as session:
-                pulled.missing = (kind, pco_id)
-                link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
-                for row in await session.scalars(link):
-                    row.missing_since = None if there else row.missing_since or context.now()
-                    row.state = "linked" if there and row.state == "missing" else row.state
-                if there:
-                    # A walk over people never meets a household that was left empty (planningcenter/developers#1258).
-                    await store(session, context, found, run_id=context.run_id)
-
-
-async def _note_missing(context: RunContext) -> None:
-    """The log of mergers was read late enough: who is missing and not in it is to be had by somebody else."""
-    began = _began(context)
-    async with context.step() as session:
-        missing = (Link.missing_since.is_not(None), ~written_since(began - context.resources.horizon))
-        found = select(Link).filter_by(**context.owner, state="linked").where(*missing).order_by(Link.id)
-        for link in await session.scalars(found.with_for_update()):
-            link.state = "missing"
-
-
-async def _not_met(context: RunContext) -> list[tuple[str, str]]:
-    """The next linked records, by kind and Planning Center's id, that the run has not met or asked for."""
-    began, missing = _began(context), context.checkpoint.pulled.missing or ("", "")
-    async with context.job.sessions() as session:
-        rows = await session.execute(
-            select(Link.kind, Link.pco_id)
-            .filter_by(**context.owner)
-            .where(
-                Link.state != "gone",
-                func.row(Link.kind, Link.pco_id) > func.row(*missing),
-                ~written_since(began - context.resources.horizon),
-                or_(
-                    (Link.kind == MEMBER) & ~remote.sighted(context.run_id, MEMBER, Link.pco_id),
-                    (Link.kind == FAMILY) & ~remote.sighted(context.run_id, FAMILY, Link.pco_id),
-                ),
-            )
-            .order_by(Link.kind, Link.pco_id)
-            .limit(_BATCH)
-        )
-        return [(kind, pco_id) for kind, pco_id in rows.tuples()]
-
-
-def _began(context: RunContext) -> datetime:
-    began = context.checkpoint.pulled.began
-    assert began is not None  # set before anything is looked for
-    return datetime.fromisoformat(began)
-
-
-async def _until_mergers_show(context: RunContext) -> None:
-    """Wait until the log of mergers can be believed about whoever is missing, before it is read."""
-    async with context.job.sessions() as session:
-        newest = await session.scalar(
-            select(func.max(Link.missing_since)).filter_by(**context.owner, kind=MEMBER).where(Link.state != "gone")
-        )
-    if newest is not None:
-        await context.wait_until(newest + context.resources.horizon, WAITING_FOR_MERGERS)

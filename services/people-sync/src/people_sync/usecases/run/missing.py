@@ -1,0 +1,124 @@
+"""Who is not there: linked records that a run did not meet are asked for one by one, before anybody is matched."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, func, or_, select
+
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.sentences import WAITING_FOR_MERGERS
+from people_sync.storage import remote
+from people_sync.storage.candidates import maybe_replaced
+from people_sync.storage.sync_tables import Run
+from people_sync.storage.tables import Connection, Link
+from people_sync.storage.writes import written_since
+from people_sync.usecases.record.reading import read, store
+from people_sync.usecases.run.context import RunContext
+
+_BATCH: Final = 100
+
+
+async def ask_for_missing(context: RunContext) -> None:
+    """Ask for each linked record that a complete pull did not meet: before anybody is matched.
+
+    Whoever is gone may have been added there again as somebody new. Not those made so lately that the pull may have
+    been too early to meet them.
+    """
+    pulled = context.checkpoint.pulled
+    if pulled.missing is None:
+        async with context.step() as session:
+            began = (await session.get_one(Run, context.run_id)).started_at or context.now()
+            connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
+            connection.mirrored = True
+            await remote.forget_strangers_not_met(session, context.owner, context.run_id, began)
+            pulled.missing, pulled.began = ("", ""), began.isoformat()
+    while batch := await _not_met(context):
+        for kind, pco_id in batch:
+            await _ask_for(context, kind, pco_id)
+
+
+async def ask_for_replaced(context: RunContext) -> None:
+    """Ask for linked records that somebody new of an incremental run may be instead, before anybody is matched."""
+    pulled = context.checkpoint.pulled
+    if pulled.began is None:
+        async with context.step():
+            pulled.began = context.now().isoformat()
+    lately = _began(context) - context.resources.horizon
+    async with context.job.sessions() as session:
+        replaced = await maybe_replaced(session, context.owner, context.run_id)
+        known = select(Link.kind, Link.pco_id).where(Link.id.in_(replaced), ~written_since(lately), _unmet(context))
+        asked = (await session.execute(known.order_by(Link.kind, Link.pco_id).limit(_BATCH))).all()
+    for kind, pco_id in asked:
+        await _ask_for(context, kind, pco_id)
+
+
+async def _ask_for(context: RunContext, kind: str, pco_id: str) -> None:
+    """Read a linked record by itself, and note whether it is there."""
+    found = await read(context, kind, pco_id)
+    there = found.document is not None
+    async with context.step() as session:
+        context.checkpoint.pulled.missing = (kind, pco_id)
+        link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
+        for row in await session.scalars(link):
+            row.missing_since = None if there else row.missing_since or context.now()
+            row.state = "linked" if there and row.state == "missing" else row.state
+        if there:
+            # A walk over people never meets a household that was left empty (planningcenter/developers#1258).
+            await store(session, context, found, run_id=context.run_id)
+
+
+async def note_missing(context: RunContext) -> None:
+    """The log of mergers was read late enough: who is missing and not in it is to be had by somebody else."""
+    began = _began(context)
+    async with context.step() as session:
+        missing = (Link.missing_since.is_not(None), ~written_since(began - context.resources.horizon), _unmet(context))
+        found = select(Link).filter_by(**context.owner, state="linked").where(*missing).order_by(Link.id)
+        links = (await session.scalars(found)).all()
+        for kind in (MEMBER, FAMILY):
+            # Who is missing is no second one who shares a name or an email with whoever came instead.
+            await remote.forget(session, context.owner, kind, [link.pco_id for link in links if link.kind == kind])
+        for link in await session.scalars(found.with_for_update()):
+            link.state = "missing"
+
+
+async def _not_met(context: RunContext) -> list[tuple[str, str]]:
+    """The next linked records, by kind and Planning Center's id, that the run has not met or asked for."""
+    began, missing = _began(context), context.checkpoint.pulled.missing or ("", "")
+    async with context.job.sessions() as session:
+        rows = await session.execute(
+            select(Link.kind, Link.pco_id)
+            .filter_by(**context.owner)
+            .where(
+                Link.state != "gone",
+                func.row(Link.kind, Link.pco_id) > func.row(*missing),
+                ~written_since(began - context.resources.horizon),
+                _unmet(context),
+            )
+            .order_by(Link.kind, Link.pco_id)
+            .limit(_BATCH)
+        )
+        return [(kind, pco_id) for kind, pco_id in rows.tuples()]
+
+
+def _unmet(context: RunContext) -> ColumnElement[bool]:
+    """Whether the run has not met the link's counterpart."""
+    return or_(
+        (Link.kind == MEMBER) & ~remote.sighted(context.run_id, MEMBER, Link.pco_id),
+        (Link.kind == FAMILY) & ~remote.sighted(context.run_id, FAMILY, Link.pco_id),
+    )
+
+
+def _began(context: RunContext) -> datetime:
+    began = context.checkpoint.pulled.began
+    assert began is not None  # set before anything is looked for
+    return datetime.fromisoformat(began)
+
+
+async def until_mergers_show(context: RunContext) -> None:
+    """Wait until the log of mergers can be believed about whoever is missing, before it is read."""
+    async with context.job.sessions() as session:
+        newest = await session.scalar(
+            select(func.max(Link.missing_since)).filter_by(**context.owner, kind=MEMBER).where(Link.state != "gone")
+        )
+    if newest is not None:
+        await context.wait_until(newest + context.resources.horizon, WAITING_FOR_MERGERS)

@@ -1,0 +1,76 @@
+"""A log of mergers that shows a merger later than reads can be believed: nobody is here twice for it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sync_harness.site import Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture
+def late_log(site: Site) -> Iterator[None]:
+    """The log of mergers shows nothing that is younger than a minute."""
+    site.control.change_settings(mergers_lag_ms=60_000)
+    yield
+    site.control.change_settings(mergers_lag_ms=0)
+
+
+async def link_of(site: Site, member: dict[str, Any]) -> tuple[str, str]:
+    (link,) = await site.database.fetch("SELECT * FROM link WHERE record_id = $1", member["id"])
+    return link["state"], link["pco_id"]
+
+
+# Kind: an end is decided by a read that may lag.
+async def test_two_members_whose_merger_shows_late(site: Site, late_log: None) -> None:
+    """A6: one is gone until the log says why; then both are named, and neither is added there again."""
+    await site.sync()
+    bea, bruno = await site.member("Bea"), await site.member("Bruno")
+    site.merge(str(site.person("Bea")["id"]), str(site.person("Bruno")["id"]))
+    await site.visible()
+    assert (await site.sync())["counts"]["gone"] == 1
+    site.control.change_settings(mergers_lag_ms=0)
+    run = await site.sync()
+    (item,) = await site.items(run["id"], "merged")
+    assert "Bruno" in item["sentence"]
+    assert "Bea" in item["sentence"]
+    assert (await link_of(site, bea), await link_of(site, bruno)) == (
+        ("linked", str(site.person("Bea")["id"])),
+        ("gone", (await link_of(site, bruno))[1]),
+    )
+    answer = await site.call("POST", f"/members/{bruno['id']}/create-again", status=409)
+    assert answer["type"].endswith("merged")
+    assert site.people("Bruno") == []
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+
+
+# Kind: identity is lost to a log that lags.
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+@pytest.mark.parametrize(("first_name", "email"), [("Bruno", "bruno@example.org"), ("Otto", "otto@example.org")])
+async def test_whoever_was_kept_is_the_member_that_was_known(
+    site: Site, late_log: None, first_name: str, email: str, kind: str
+) -> None:
+    """A6: added there and merged before the next sync; the member stays one, and is whom the log names."""
+    await site.sync()
+    before = await site.member("Bruno")
+    removed = str(site.person("Bruno")["id"])
+    keep = site.create(first_name, "Baker", email=email)
+    site.merge(keep, removed)
+    await site.visible()
+    await site.sync(kind)
+    site.control.change_settings(mergers_lag_ms=0)
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    assert await link_of(site, before) == ("linked", keep)
+    (after,) = await site.members(first_name)
+    assert after["id"] == before["id"]
+    assert len(site.people(first_name)) == 1
+    family = await site.call("GET", f"/families/{(await site.family_of('Baker Household'))['id']}")
+    assert set(family["member_ids"]) == {str(before["id"]), str((await site.member("Bea"))["id"])}
+    assert family["primary_contact_id"] == str(before["id"])
+    await site.believable()
+    mark = site.mark()
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+    assert site.journal(mark, writes=True) == []
