@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _COMES_WHOLE: Final = timedelta(days=1)
 """An entry that cannot be read for longer stays unreadable, and the log is read on behind it."""
+_TOLD_BY: Final = timedelta(seconds=1)
+"""The log's instants are whole seconds: what happened in the same one may have been before."""
 
 
 Merged = Callable[[AsyncSession, Planned], Awaitable[None]]
@@ -199,7 +201,7 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
     made = (
         Effect.field == CREATED,
         Effect.by == "planning_center",
-        Effect.at >= entry.at,
+        Effect.at >= entry.at + _TOLD_BY,
         Effect.after == literal(kept.pco_id, JSONB),
     )
     untouched = (Member.external_id.is_(None), Member.deleted_at.is_(None))

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import WAITING_FOR_MERGERS
 from people_sync.storage import remote
+from people_sync.storage.among import among
 from people_sync.storage.candidates import maybe_replaced
 from people_sync.storage.sync_tables import Run
 from people_sync.storage.tables import Connection, Link
@@ -46,7 +47,7 @@ async def ask_for_replaced(context: RunContext) -> None:
     lately = _began(context) - context.resources.horizon
     async with context.job.sessions() as session:
         replaced = await maybe_replaced(session, context.owner, context.run_id)
-        known = select(Link.kind, Link.pco_id).where(Link.id.in_(replaced), ~written_since(lately), _unmet(context))
+        known = select(Link.kind, Link.pco_id).where(among(Link.id, replaced), ~written_since(lately), _unmet(context))
         asked = (await session.execute(known.order_by(Link.kind, Link.pco_id).limit(_BATCH))).all()
     for kind, pco_id in asked:
         await _ask_for(context, kind, pco_id)

@@ -36,7 +36,7 @@ from people_sync.planning_center import (
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
-from people_sync.storage.tables import Connection, Link, Member
+from people_sync.storage.tables import Link, Member
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import read, store
@@ -54,9 +54,11 @@ async def pull(context: RunContext) -> None:
     """Read what the run needs."""
     if context.kind == "full":
         await _everybody(context)
-        await ask_for_missing(context)
     else:
         await _changed(context)
+    if context.kind == "full" or context.checkpoint.pulled.everybody:
+        await ask_for_missing(context)
+    else:
         await ask_for_replaced(context)
     await until_mergers_show(context)
 
@@ -125,9 +127,6 @@ async def _changed(context: RunContext) -> None:
             pulled.concerned, pulled.households = sorted(people, key=int), sorted(households, key=int)
     if pulled.everybody:
         await _everybody(context)
-        async with context.step() as session:
-            connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
-            connection.mirrored = True
     while pulled.concerned:
         await read_person(context, pulled.concerned[0])
     while pulled.households:
