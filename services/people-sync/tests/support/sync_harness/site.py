@@ -91,6 +91,16 @@ class Site:
         added: dict[str, Any] = await self.call("POST", "/members", body)
         return str(added["id"])
 
+    async def add_many(self, count: int) -> None:
+        """So many members at once, who are called Many Member1 and so on."""
+        await self.database.fetch(
+            "INSERT INTO member (id, organization_id, first_name, last_name, child, name_key, version)"
+            " SELECT gen_random_uuid(), $1, 'Many', 'Member' || number, false, 'many member' || number, 1"
+            " FROM generate_series(1, $2) number",
+            self.organization_id,
+            count,
+        )
+
     async def family(self, name: str, *members: str) -> str:
         """A new family; gives the id."""
         return str((await self.call("POST", "/families", {"name": name, "member_ids": members}))["id"])

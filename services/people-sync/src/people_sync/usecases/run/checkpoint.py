@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pco_client.walk import Position
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of what the fields mean. A run that was begun under another version begins its phase again."""
 
 
@@ -39,7 +39,9 @@ class Compared:
     """Planning Center's id of the person compared last."""
     households: str = ""
     parts: list[str] = field(default_factory=list)
-    """What was planned by one statement each."""
+    """What was planned, of what is found by a statement."""
+    record: str = ""
+    """Our id of the record planned last within such a part."""
 
 
 @dataclass(slots=True)

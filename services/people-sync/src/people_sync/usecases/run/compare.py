@@ -22,7 +22,7 @@ from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import decide_people
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.planned import Planned
-from people_sync.usecases.run.context import RunContext, add_planned, plan_found
+from people_sync.usecases.run.context import RunContext, add_planned, plan_next
 from people_sync.usecases.run.newcomers import plan_newcomers, plan_their_households
 
 BATCH: Final = 500
@@ -35,11 +35,21 @@ async def compare(context: RunContext) -> None:
     await _in_batches(context, MEMBER, decide_people)
     await plan_their_households(context)
     await _in_batches(context, FAMILY, decide_households)
-    for part in (_gone, _changed_here, _created_here, _deleted_here, _families_changed_here, _families_created_here):
-        if part.__name__ not in context.checkpoint.compared.parts:
+    for part in (
+        _gone,
+        _gone_families,
+        _changed_here,
+        _created_here,
+        _deleted_here,
+        _families_changed_here,
+        _families_created_here,
+    ):
+        more = part.__name__ not in context.checkpoint.compared.parts
+        while more:
             async with context.step() as session:
-                await part(session, context)
-                context.checkpoint.compared.parts.append(part.__name__)
+                more = await part(session, context)
+                if not more:
+                    context.checkpoint.compared.parts.append(part.__name__)
 
 
 async def _withdraw_conflicts(context: RunContext) -> None:
@@ -106,21 +116,31 @@ def _linked(context: RunContext, kind: str, *where: Any) -> Select[Any]:
     return links_to(context.owner, kind, record).with_only_columns(Link.record_id, Link.pco_id, name).where(*where)
 
 
-async def _gone(session: AsyncSession, context: RunContext) -> None:
-    """Linked people and households that are not there: a complete pull has asked for each of them by itself."""
+# Each part plans its next records in a transaction of their own; False when nobody is left.
+
+
+async def _gone(session: AsyncSession, context: RunContext) -> bool:
+    """Linked people who are not there: a complete pull has asked for each of them by itself."""
+    return await _not_there(session, context, MEMBER, Member.deleted_at.is_(None))
+
+
+async def _gone_families(session: AsyncSession, context: RunContext) -> bool:
+    return await _not_there(session, context, FAMILY, Family.deleted_at.is_(None))
+
+
+async def _not_there(session: AsyncSession, context: RunContext, kind: str, known: Any) -> bool:
     if context.kind != "full":
-        return
-    for kind, deleted_at in ((MEMBER, Member.deleted_at), (FAMILY, Family.deleted_at)):
-        found = _linked(context, kind, Link.state == "missing", deleted_at.is_(None))
-        await plan_found(session, context, kind, found, GONE, here="planned", there="none")
+        return False
+    found = _linked(context, kind, Link.state == "missing", known)
+    return await plan_next(session, context, kind, found, GONE, here="planned", there="none")
 
 
-async def _changed_here(session: AsyncSession, context: RunContext) -> None:
+async def _changed_here(session: AsyncSession, context: RunContext) -> bool:
     changed = (Link.state == "linked", Member.deleted_at.is_(None), Member.version > Link.compared_version)
-    await plan_found(session, context, MEMBER, _linked(context, MEMBER, *changed), UPDATED_THERE)
+    return await plan_next(session, context, MEMBER, _linked(context, MEMBER, *changed), UPDATED_THERE)
 
 
-async def _created_here(session: AsyncSession, context: RunContext) -> None:
+async def _created_here(session: AsyncSession, context: RunContext) -> bool:
     """Members without a link; not those whom a held match may stand for, nor those gone in Planning Center."""
     again = has_link(context.owner, MEMBER, Member, Link.state == "gone", Link.create_again.is_(True))
     found = _members(
@@ -130,21 +150,21 @@ async def _created_here(session: AsyncSession, context: RunContext) -> None:
         or_(~has_link(context.owner, MEMBER, Member), again),
         ~waits_for_an_answer(context.owner),
     )
-    await plan_found(session, context, MEMBER, found, CREATED_THERE)
+    return await plan_next(session, context, MEMBER, found, CREATED_THERE)
 
 
-async def _deleted_here(session: AsyncSession, context: RunContext) -> None:
+async def _deleted_here(session: AsyncSession, context: RunContext) -> bool:
     if context.inactivate_since is None:
-        return
+        return False
     deleted = (
         Link.state == "linked",
         Member.deleted_at >= context.inactivate_since,
         Member.version > Link.compared_version,
     )
-    await plan_found(session, context, MEMBER, _linked(context, MEMBER, *deleted), INACTIVATED_THERE)
+    return await plan_next(session, context, MEMBER, _linked(context, MEMBER, *deleted), INACTIVATED_THERE)
 
 
-async def _families_changed_here(session: AsyncSession, context: RunContext) -> None:
+async def _families_changed_here(session: AsyncSession, context: RunContext) -> bool:
     """Families that were edited, or of whom somebody is known there only now."""
     person = aliased(Link)
     known = or_(
@@ -178,14 +198,15 @@ async def _families_changed_here(session: AsyncSession, context: RunContext) -> 
             Change.kind == FAMILY,
             Change.record_id.in_(select(found.subquery().columns[0])),
             Change.outcome != LATER,
+            Change.there != "planned",
         )
         .values(there="planned"),
         execution_options={"synchronize_session": False},
     )
-    await plan_found(session, context, FAMILY, found, UPDATED_THERE)
+    return await plan_next(session, context, FAMILY, found, UPDATED_THERE)
 
 
-async def _families_created_here(session: AsyncSession, context: RunContext) -> None:
+async def _families_created_here(session: AsyncSession, context: RunContext) -> bool:
     somebody = exists().where(
         FamilyMember.family_id == Family.id, Member.id == FamilyMember.member_id, Member.deleted_at.is_(None)
     )
@@ -195,4 +216,4 @@ async def _families_created_here(session: AsyncSession, context: RunContext) -> 
         ~has_link(context.owner, FAMILY, Family),
         somebody,
     )
-    await plan_found(session, context, FAMILY, found, CREATED_THERE)
+    return await plan_next(session, context, FAMILY, found, CREATED_THERE)

@@ -1,6 +1,5 @@
 """What every phase of a run works with."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -8,8 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, literal, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import FromClause, Select, Uuid, func, literal, select, text
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pco_client.client import Observation
@@ -20,7 +19,16 @@ from people_sync.usecases.record.planned import Here, Planned, There
 from people_sync.usecases.record.writer import Writer
 from people_sync.usecases.run.checkpoint import Checkpoint
 
-_WAIT_STEP: Final = 1.0
+_PLANNED_AT_ONCE: Final = 2_000
+
+
+class Wait(Exception):
+    """Nothing can be done before `until`: the job is given back, so that the run takes no slot while it waits."""
+
+    def __init__(self, until: datetime, sentence: str) -> None:
+        super().__init__(sentence)
+        self.until = until
+        self.sentence = sentence
 
 
 @dataclass(slots=True)
@@ -92,18 +100,10 @@ class RunContext(Writer):
             # Another run that is at the same tables does it for both.
             await session.execute(text(f"ANALYZE (SKIP_LOCKED) {tables}"))
 
-    async def wait_until(self, until: datetime, sentence: str) -> None:
-        """Wait for an instant, and say what for. Ends with StopRequested or LeaseLost as a step does."""
-        if until <= self.now():
-            return
-        async with self.transaction() as session:
-            await runs.change(session, self.run_id, waiting_for=sentence)
-        while (left := (until - self.now()).total_seconds()) > 0:
-            self.job.stop_if_requested()
-            self.job.check()
-            await asyncio.sleep(min(left, _WAIT_STEP))
-        async with self.transaction() as session:
-            await runs.change(session, self.run_id, waiting_for=None)
+    def wait_until(self, until: datetime, sentence: str) -> None:
+        """Leave what is not committed, unless the instant is past. The run goes on at its checkpoint."""
+        if until > self.now():
+            raise Wait(until, sentence)
 
     async def pacer_state(self) -> Pace | None:
         """What the vendor's headers said last; None before the first answer."""
@@ -136,7 +136,35 @@ async def plan_found(
 
     Gives how many were not planned before.
     """
-    row = found.subquery().columns
+    result: Any = await session.execute(_planning(context, kind, found.subquery(), outcome, here, there))
+    return int(result.rowcount)
+
+
+async def plan_next(
+    session: AsyncSession,
+    context: RunContext,
+    kind: str,
+    found: Select[Any],
+    outcome: str,
+    *,
+    here: Here = "none",
+    there: There = "planned",
+) -> bool:
+    """`plan_found` for the next of them, by their records. False when nobody is left."""
+    record, compared = found.selected_columns[0], context.checkpoint.compared
+    if compared.record:
+        found = found.where(record > UUID(compared.record))
+    batch = found.order_by(record).limit(_PLANNED_AT_ONCE).cte("batch")
+    planned = _planning(context, kind, batch, outcome, here, there).returning(Change.id).cte("planned")
+    looked_at = select(batch.c[0], func.count().over()).order_by(batch.c[0].desc()).limit(1).add_cte(planned)
+    last, count = (await session.execute(looked_at)).one_or_none() or (None, 0)
+    more = count == _PLANNED_AT_ONCE
+    compared.record = str(last) if more else ""
+    return more
+
+
+def _planning(context: RunContext, kind: str, found: FromClause, outcome: str, here: Here, there: There) -> Insert:
+    row = found.columns
     values = {
         "organization_id": literal(context.organization_id),
         "run_id": literal(context.run_id, Uuid),
@@ -148,6 +176,4 @@ async def plan_found(
         "there": literal(there),
         "outcome": literal(outcome),
     }
-    statement = insert(Change).from_select(list(values), select(*values.values()))
-    result: Any = await session.execute(statement.on_conflict_do_nothing())
-    return int(result.rowcount)
+    return insert(Change).from_select(list(values), select(*values.values())).on_conflict_do_nothing()

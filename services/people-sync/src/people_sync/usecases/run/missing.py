@@ -122,4 +122,4 @@ async def until_mergers_show(context: RunContext) -> None:
             select(func.max(Link.missing_since)).filter_by(**context.owner, kind=MEMBER).where(Link.state != "gone")
         )
     if newest is not None:
-        await context.wait_until(newest + context.resources.horizon, WAITING_FOR_MERGERS)
+        context.wait_until(newest + context.resources.horizon, WAITING_FOR_MERGERS)

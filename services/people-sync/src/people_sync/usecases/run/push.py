@@ -98,7 +98,7 @@ async def _all_of(context: RunContext, kind: str, one: Push) -> None:
         await _round(context, kind, one, waits)
         if not waits:
             return
-        await context.wait_until(min(wait.until for wait in waits.values()), WAITING_FOR_READS)
+        context.wait_until(min(wait.until for wait in waits.values()), WAITING_FOR_READS)
 
 
 async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> None:

@@ -37,7 +37,7 @@ from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
 from people_sync.usecases.run.checkpoint import Checkpoint, Compared
 from people_sync.usecases.run.compare import compare
-from people_sync.usecases.run.context import Requests, RunContext
+from people_sync.usecases.run.context import Requests, RunContext, Wait
 from people_sync.usecases.run.pull import pull
 from people_sync.usecases.run.push import push
 from people_sync.usecases.run.report import counts, reporting
@@ -78,14 +78,16 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
                 await _finish(context)
         except StopRequested:
             await _end(job, "stopped", STOPPED)
+        except Wait as error:
+            await _wait(job, requests, error.sentence, until=error.until, away=False)
         except (NotConnected, Unauthorized):
             # A fact about the connection resumes it at once; one that came a moment too early must not be missed.
-            await _wait(job, WAITING_FOR_RECONNECT, until=resources.clock.now() + _LONGEST_DELAY)
+            await _wait(job, requests, WAITING_FOR_RECONNECT, until=resources.clock.now() + _LONGEST_DELAY)
         except AnsweredTooLate as error:
             raise LeaseLost(str(error)) from error
         except (Unavailable, LeaseUnavailable) as error:
             log.warning("Planning Center away", run=str(job.id), exc_info=error)
-            await _wait(job, WAITING_FOR_VENDOR, until=resources.clock.now() + _delay(job))
+            await _wait(job, requests, WAITING_FOR_VENDOR, until=resources.clock.now() + _delay(job))
         except Forbidden:
             await _end(
                 job,
@@ -304,11 +306,13 @@ async def _close(
     await job.finish(session, {"done": "done", "stopped": "cancelled"}.get(state, "failed"), message)  # type: ignore[arg-type]
 
 
-async def _wait(job: JobContext, sentence: str, *, until: datetime) -> None:
+async def _wait(job: JobContext, requests: Requests, sentence: str, *, until: datetime, away: bool = True) -> None:
+    """Give the job back until then. `away`: for Planning Center, longer with every time in a row."""
     async with job.sessions.begin() as session:
         await job.verify(session)
         if not job.stop_requested:
             run = await session.get_one(Run, job.id, with_for_update=True)
+            run.requests += requests.take()
             if (run.state, run.waiting_for) != ("waiting", sentence):
                 run = await runs.change(
                     session, job.id, state="waiting", waiting_for=sentence, eta_low=None, eta_high=None
@@ -316,7 +320,7 @@ async def _wait(job: JobContext, sentence: str, *, until: datetime) -> None:
                 fact = SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=runs.render(run))
                 await append(session, fact)
             checkpoint = Checkpoint.from_json(job.data)
-            checkpoint.waits += 1
+            checkpoint.waits += away
             await job.wait(session, checkpoint.to_json(), until=until)
             return
     await _end(job, "stopped", STOPPED)
