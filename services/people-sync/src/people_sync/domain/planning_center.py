@@ -261,13 +261,24 @@ def to_match(person: RemotePerson) -> Theirs:
 
 
 def is_whom_we_sent(person: RemotePerson, content: Mapping[str, Any]) -> bool:
-    """Whether a person with our marker is the one whom we sent: one of the names may have been corrected since.
+    """Whether a person with our marker is the one whom we sent: by both names, since a relative has one of them.
 
     `content`: what was sent, JSON by field. A number alone proves nothing: a church may use the field Remote ID too.
     """
+    same_first, same_last = _same_names(person, content)
+    return same_first and same_last
+
+
+def may_be_whom_we_sent(person: RemotePerson, content: Mapping[str, Any]) -> bool:
+    """The same where one of the names may have been corrected since."""
+    same_first, same_last = _same_names(person, content)
+    return bool((same_first and content.get("first_name")) or (same_last and content.get("last_name")))
+
+
+def _same_names(person: RemotePerson, content: Mapping[str, Any]) -> tuple[bool, bool]:
     first, last = fold(content.get("first_name") or ""), fold(content.get("last_name") or "")
-    firsts = {fold(name) for name in (person.values.first_name, person.given_name, person.nickname) if name}
-    return bool((last and last == fold(person.values.last_name)) or (first and first in firsts))
+    other = {fold(name) for name in (person.given_name, person.nickname) if name}
+    return first in {fold(person.values.first_name), *other}, last == fold(person.values.last_name)
 
 
 def email_keys(person: RemotePerson) -> list[str]:

@@ -79,6 +79,15 @@ def one_again(second: str, first: str) -> str:
     )
 
 
+def may_be_ours(name: str, sent: str) -> str:
+    """Somebody with the number of a person whose creation was not answered, and with a part of the name."""
+    return (
+        f"{name} has the number that we gave to {sent} in the field Remote ID, and we do not know whether {sent} was "
+        "added to Planning Center. Nothing was decided. If the two are one person, enter the name there as it is here; "
+        "if not, empty that field there."
+    )
+
+
 def doubled_person(name: str, pco_id: str) -> str:
     """A person whom a late request of ours has made a second time."""
     return (

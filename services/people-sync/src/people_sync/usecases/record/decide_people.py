@@ -11,7 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import MEMBER
 from people_sync.domain.matching import Held, Matched
 from people_sync.domain.merge import Merge, merge
-from people_sync.domain.planning_center import RemotePerson, is_whom_we_sent, person_from_snapshot
+from people_sync.domain.planning_center import (
+    RemotePerson,
+    is_whom_we_sent,
+    may_be_whom_we_sent,
+    person_from_snapshot,
+)
 from people_sync.domain.sentences import (
     CONFLICT,
     CONVERGED,
@@ -21,6 +26,7 @@ from people_sync.domain.sentences import (
     LATER,
     LINKED,
     OUTCOMES,
+    may_be_ours,
     updated,
 )
 from people_sync.domain.values import to_json
@@ -160,10 +166,8 @@ async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, Re
         del people[pco_id]
     if not people:
         return []
-    adopted = [
-        _linking(member, people.pop(pco_id), CREATED_THERE)
-        for pco_id, member in (await _adopted(session, writer, people)).items()
-    ]
+    ours, doubtful = await _adopted(session, writer, people)
+    adopted = [_linking(member, people.pop(pco_id), CREATED_THERE) for pco_id, member in ours.items()]
     rows: list[Planned] = []
     outcomes = await candidates_of(session, writer, list(people.values()), {row.record_id for row in adopted})
     for pco_id, person in people.items():
@@ -172,6 +176,8 @@ async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, Re
             rows.append(_linking(UUID(outcome.member_id), person, LINKED))
         elif isinstance(outcome, Held):
             rows.append(_holding(person, outcome))
+        elif pco_id in doubtful:
+            rows.append(_doubted(person, doubtful[pco_id]))
         else:
             rows.append(_linking(uuid4(), person, CREATED_HERE))
     return adopted + rows
@@ -199,9 +205,22 @@ def _linking(member_id: UUID, person: RemotePerson, outcome: str) -> Planned:
     )
 
 
-async def _adopted(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> dict[str, UUID]:
-    """People made by us whose answer was lost: they carry the marker, and the name, of an intent without an answer."""
-    markers = {person.remote_id: pco_id for pco_id, person in people.items() if person.remote_id is not None}
+def _doubted(person: RemotePerson, sent: Mapping[str, Any]) -> Planned:
+    name, given = name_of(person), f"{sent.get('first_name') or ''} {sent.get('last_name') or ''}".strip()
+    return Planned(MEMBER, name, LATER, pco_id=person.pco_id, sentence=may_be_ours(name, given))
+
+
+async def _adopted(
+    session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]
+) -> tuple[dict[str, UUID], dict[str, Mapping[str, Any]]]:
+    """People made by us whose answer was lost: they carry the marker, and the name, of an intent without an answer.
+
+    And those who carry the marker and a part of the name, with what was sent: nobody knows whether they are.
+    """
+    markers: dict[int, list[str]] = {}
+    for pco_id, person in people.items():
+        if person.remote_id is not None:
+            markers.setdefault(person.remote_id, []).append(pco_id)
     rows = await session.execute(
         select(Creation.marker, Creation.record_id, Creation.content)
         .join(Member, Member.id == Creation.record_id)
@@ -214,11 +233,15 @@ async def _adopted(session: AsyncSession, writer: Writer, people: dict[str, Remo
             ~has_link(writer.owner, MEMBER, Member, Link.state != "gone"),
         )
     )
-    return {
-        markers[marker]: record_id
-        for marker, record_id, content in rows.tuples()
-        if is_whom_we_sent(people[markers[marker]], content or {})
-    }
+    ours: dict[str, UUID] = {}
+    doubtful: dict[str, Mapping[str, Any]] = {}
+    for marker, record_id, content in rows.tuples():
+        alike = [pco_id for pco_id in markers[marker] if may_be_whom_we_sent(people[pco_id], content or {})]
+        found = next((pco_id for pco_id in alike if is_whom_we_sent(people[pco_id], content or {})), None)
+        if found:
+            ours[found] = record_id
+        doubtful |= {pco_id: content for pco_id in alike if pco_id != found}
+    return ours, doubtful
 
 
 async def _linked_members(session: AsyncSession, writer: Writer, pco_ids: list[str]) -> dict[str, tuple[Link, Member]]:

@@ -23,6 +23,7 @@ from people_sync.domain.planning_center import (
     CONTACT_PATHS,
     Contact,
     Unread,
+    is_whom_we_sent,
     person_attributes,
     remote_person,
 )
@@ -150,17 +151,15 @@ async def _by_marker(writer: Writer, values: PersonValues, intent: Intent) -> st
     assert intent.marker is not None
     page = await writer.pco.list(PEOPLE, Query(where=(Where("remote_id", intent.marker),), per_page=10))
     rows = [row for row in page.data if row.id not in intent.strays]
-    if not rows:
-        return None
-    found = remote_person(rows[0].id, rows[0].attributes)
-    sent = intent.content.get("last_name", values.last_name)
-    if len(rows) > 1 or not identical("last_name", found.values.last_name, sent, writer.country):
+    sent = {**to_json(values), **intent.content}
+    ours = [row.id for row in rows if is_whom_we_sent(remote_person(row.id, row.attributes), sent)]
+    if rows and len(ours) != 1:
         raise PartRefused.undecidable(
             f"We cannot tell whether {values.first_name} {values.last_name} was created in Planning Center: "
             f"the number {intent.marker} in the field Remote ID belongs to somebody else there. "
             "Look the person up in Planning Center; nothing more is created until this is settled."
         )
-    return rows[0].id
+    return ours[0] if ours else None
 
 
 async def _store_link(session: AsyncSession, writer: Writer, member: Member, values: PersonValues, made: Made) -> None:
