@@ -1,6 +1,6 @@
 """A process carries out a few runs at the same time: none of them keeps the others waiting."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
 import pytest
@@ -41,12 +41,16 @@ async def miss_somebody(site: Site) -> None:
 
 # Kind: who waits occupies what others need.
 @pytest.mark.parametrize(
-    ("story", "sentence"), [(lose_an_answer, WAITING_FOR_READS), (miss_somebody, WAITING_FOR_MERGERS)]
+    ("story", "sentence"),
+    [(lose_an_answer, WAITING_FOR_READS), (miss_somebody, WAITING_FOR_MERGERS)],
+    ids=["answer lost", "somebody missing"],
 )
-async def test_a_run_that_waits_for_reads_takes_no_slot(one_slot: Stage, story: object, sentence: str) -> None:
+async def test_a_run_that_waits_for_reads_takes_no_slot(
+    one_slot: Stage, story: Callable[[Site], Awaitable[None]], sentence: str
+) -> None:
     first, second = await one_slot.site(), await one_slot.site()
     await first.sync()
-    await story(first)  # type: ignore[operator]
+    await story(first)
     run_id = await first.start()
     waiting = await first.until(run_id, "waiting")
     assert waiting["progress"]["waiting_for"] == sentence
