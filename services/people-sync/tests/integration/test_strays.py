@@ -7,14 +7,15 @@ worker learns from its answer that it has lost the lease, and hands on what was 
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from sync_harness.process import LEASE_SECONDS, Service, free_port
-from sync_harness.site import Site
+from sync_harness.site import OVER, Site
 from sync_harness.stage import Stage, Staging
 
+from people_sync.usecases import refreshes, runs
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -35,20 +36,36 @@ async def second(stage: Stage) -> AsyncIterator[Service]:
 
 
 @asynccontextmanager
-async def frozen(stage: Stage, second: Service, site: Site, path: str) -> AsyncIterator[Service]:
+async def frozen(
+    stage: Stage, second: Service, site: Site, path: str, *, refresh: str | None = None
+) -> AsyncIterator[Service]:
     """The worker of a run, frozen amid a POST to `path` that is carried out once a successor has ended the run.
 
-    The worker thaws behind the block, unless it has ended in it.
+    `refresh`: the worker syncs this member alone instead. It thaws behind the block, unless it has ended in it.
     """
     fault = site.fault({"kind": "hold", "when": "before", "if_gone": "carried_out"}, method="POST", path=path, times=1)
-    run_id = await site.start()
+    if refresh is None:
+        job, asked = runs.KIND, f"/runs/{await site.start()}"
+    else:
+        member = await site.member(refresh)
+        sync = await site.call("POST", f"/members/{member['id']}/sync")
+        job, asked = refreshes.KIND, f"/syncs/{sync['id']}"
     await eventually(lambda: site.control.fault(fault)["holding"] == 1, within=120, every=0.02)
-    owner = await site.database.value("SELECT lease_owner FROM job WHERE id = $1", UUID(run_id))
+    owner = await site.database.value(
+        "SELECT lease_owner FROM job WHERE organization_id = $1 AND kind = $2 AND state = 'running'",
+        site.organization_id,
+        job,
+    )
     paused = next(one for one in (stage.service, second) if f":{one.pid}:" in owner)
     site.through((second if paused is stage.service else stage.service).base_url)
     paused.send(signal.SIGSTOP)
+
+    async def end() -> str | None:
+        state = str((await site.call("GET", asked))["state"])
+        return state if state in OVER else None
+
     try:
-        await site.until(run_id, "done", within=LEASE_SECONDS + 120)
+        assert await eventually(end, within=LEASE_SECONDS + 120, every=0.2) == "done"
         site.control.release(fault)
         await eventually(lambda: site.control.fault(fault)["holding"] == 0)
         yield paused
@@ -102,19 +119,37 @@ async def nothing_more(site: Site) -> None:
         assert run["counts"].keys() <= {"unchanged"}, run["counts"]
 
 
-async def test_a_doubled_email_is_taken_back(stage: Stage, second: Service) -> None:
+CONTACTS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
+    "email": ("Email", "email", "nora@example.org", {"address": "nora@example.org"}),
+    "phone": ("PhoneNumber", "phone number", "(212) 555-0140", {"number": "(212) 555-0140"}),
+    "address": (
+        "Address",
+        "address",
+        {"street_line_1": "9 Oak St", "city": "Ashford", "zip": "06278"},
+        {"street_line_1": "9 Oak St", "city": "Ashford", "zip": "06278"},
+    ),
+}
+PATHS = {"email": "/emails$", "phone": "/phone_numbers$", "address": "/addresses$"}
+
+
+# Kind: a request leaves after the right to it was lost.
+@pytest.mark.parametrize("refresh", [False, True], ids=["run", "sync of one"])
+@pytest.mark.parametrize("field", CONTACTS)
+async def test_a_doubled_contact_is_taken_back(stage: Stage, second: Service, field: str, refresh: bool) -> None:
+    """By whichever job it was doubled."""
+    type_, called, value, shown = CONTACTS[field]
     site = await stage.site()
     await site.sync()
-    await site.add("Nora", "New", email="nora@example.org")
-    async with frozen(stage, second, site, "/emails$"):
-        assert len(site.contacts("Nora", "Email")) == 2
+    await site.add("Nora", "New", **{field: value})
+    async with frozen(stage, second, site, PATHS[field], refresh="Nora" if refresh else None):
+        assert len(site.contacts("Nora", type_)) == 2
     await settled(site)
-    (email,) = site.contacts("Nora", "Email")
-    assert (email["address"], email["primary"]) == ("nora@example.org", True)
-    assert ("email", "doubled") in await history(site, "Nora")
-    assert "The email was there twice" in await told(site)
+    (contact,) = site.contacts("Nora", type_)
+    assert {name: contact[name] for name in (*shown, "primary")} == {**shown, "primary": True}
+    assert (field, "doubled") in await history(site, "Nora")
+    assert f"The {called} was there twice" in await told(site)
     await nothing_more(site)
-    assert len(site.contacts("Nora", "Email")) == 1
+    assert len(site.contacts("Nora", type_)) == len(site.people("Nora")) == 1
 
 
 async def test_an_email_that_nobody_wants_any_more_is_taken_back(stage: Stage, second: Service) -> None:

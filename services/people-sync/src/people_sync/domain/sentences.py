@@ -104,9 +104,15 @@ def doubled_family(name: str, pco_id: str) -> str:
     )
 
 
-DOUBLED_CONTACT: Final = (
-    "The {name} was there twice in Planning Center, because a server of ours stood still; one of the two was deleted."
-)
+def doubled_contact(field: str) -> str:
+    """The same of our e-mail, phone or address."""
+    name = FIELD_NAMES["home" if field == "address" else field]
+    return (
+        f"The {name} was there twice in Planning Center, because a server of ours stood still; one of the two was "
+        "deleted."
+    )
+
+
 DOUBLED_MEMBERSHIP: Final = (
     "Somebody was in the household twice in Planning Center, because a server of ours stood still; once is left."
 )
@@ -178,12 +184,22 @@ class Rejection:
     sentence: str
 
 
-NOT_FOR_US: Final = Rejection(
-    "not-for-us",
-    "Planning Center lets only its organization administrators edit this person. Ask one of them to make the change "
-    "there, or to connect Planning Center themselves; the next sync tries again.",
-)
-"""A 403 about one person, while everybody else can be edited (planningcenter/developers#1139)."""
+def not_for_us(record: str, *, hidden: bool) -> Rejection:
+    """A 403 about one `person` or `household`, while the others can be edited (planningcenter/developers#1139).
+
+    `hidden`: it was to be read, not written.
+    """
+    if hidden:
+        return Rejection(
+            f"hidden-{record}",
+            f"Planning Center does not show this {record} to the person who connected it, so nothing was changed. Ask "
+            "one of its organization administrators to connect Planning Center themselves; the next sync tries again.",
+        )
+    return Rejection(
+        f"not-for-us-{record}",
+        f"Planning Center lets only its organization administrators edit this {record}. Ask one of them to make the "
+        "change there, or to connect Planning Center themselves; the next sync tries again.",
+    )
 
 
 def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejection:

@@ -29,7 +29,7 @@ from people_sync.usecases.history import REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.one import sync_family, sync_member, sync_stranger
-from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
+from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.writer import Cause, Writer, guarded, has_chosen, policy_of
 from servicekit.errors import is_transient
 from servicekit.job_worker import JobContext
@@ -162,13 +162,11 @@ async def _one(writer: Writer, row: Refresh) -> None:
 
 
 async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> None:
-    refusals = Refusals()
     try:
-        await refusals.refused(writer, Part(None, ()), error)
+        sentence = (await refusal_of(writer, row.kind, error)).sentence
     except Forbidden:
-        await _done(writer, row, REJECTED, ROLE_IS_GONE)
-        return
-    await _done(writer, row, REJECTED, refusals.found[0].sentence)
+        sentence = ROLE_IS_GONE
+    await _done(writer, row, REJECTED, sentence)
 
 
 async def _sync(writer: Writer, row: Refresh) -> tuple[str, list[str]]:

@@ -10,6 +10,7 @@ from people_sync.storage import remote
 from people_sync.storage.families import linked_records
 from people_sync.storage.tables import Connection
 from people_sync.usecases.record.reading import read, store
+from people_sync.usecases.record.refusals import PartRefused
 from people_sync.usecases.record.writer import Writer
 
 
@@ -48,7 +49,10 @@ async def catch_up(writer: Writer, since: datetime | None) -> None:
 
 async def _read_alone(writer: Writer, pco_id: str) -> None:
     """Read one person by a request of its own: the page did not carry everything about them."""
-    found = await read(writer, MEMBER, pco_id)
+    try:
+        found = await read(writer, MEMBER, pco_id)
+    except PartRefused:
+        return  # as little is known as from the page
     if found.document is not None:
         async with writer.transaction() as session:
             await store(session, writer, found)

@@ -40,7 +40,7 @@ from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import Read, read, store
-from people_sync.usecases.record.refusals import PartRefused
+from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
@@ -81,6 +81,8 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
             again.append(writer.now() + _WHILE_BUSY)
         except (Later, PartRefused) as error:
             problems.append(f"{name}: {error}")
+        except DEFINITE as error:
+            problems.append(f"{name}: {(await refusal_of(writer, MEMBER, error)).sentence}")
         except NotFound:
             problems.append(f"{name}: {OUTCOMES[LATER]}")
     async with claimed(writer, FAMILY, family_id):
@@ -90,7 +92,7 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
             found = await read(writer, FAMILY, link.pco_id)
             if not again:
                 # Somebody new may be one of these people, added there again: first it is settled who is gone.
-                await _strangers_of(writer, found)
+                problems += await _strangers_of(writer, found)
         outcome = await _sync(writer, FAMILY, family_id, found)
     if again:
         raise NotYet(max(again))
@@ -215,20 +217,29 @@ async def _read_who_left(writer: Writer, link: Link, household: Read) -> None:
     async with writer.job.sessions() as session:
         agreed = await pco_ids_of(session, writer.owner, link.agreed.get("members", ()))
     for person_id in sorted(set(agreed.values()) - named):
-        found = await read(writer, MEMBER, person_id)
+        try:
+            found = await read(writer, MEMBER, person_id)
+        except PartRefused:
+            continue  # may be gone, for all that is known
         if found.document is not None:
             async with writer.transaction() as session:
                 await remote.met(session, writer.cause.id, MEMBER, [person_id])
 
 
-async def _strangers_of(writer: Writer, household: Read) -> None:
-    """People of a household who are nobody here yet."""
+async def _strangers_of(writer: Writer, household: Read) -> list[str]:
+    """Take over people of a household who are nobody here yet; whom Planning Center does not show, in words."""
+    problems: list[str] = []
     people = _people_of(writer, household)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, people)
     for person_id in people:
-        if person_id not in known:
+        if person_id in known:
+            continue
+        try:
             await sync_stranger(writer, person_id)
+        except PartRefused as error:
+            problems.append(f"Person {person_id}: {error}")
+    return problems
 
 
 def _people_of(writer: Writer, found: Read) -> list[str]:

@@ -7,12 +7,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from pco_client.errors import NotFound
+from pco_client.errors import Forbidden, NotFound
 from pco_client.jsonapi import Document
 from pco_client.query import Query
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread
 from people_sync.planning_center import HOUSEHOLDS, INCLUDE, PEOPLE, household_of, person_of
 from people_sync.storage import remote
+from people_sync.usecases.record.refusals import PartRefused, refusal_of
 from people_sync.usecases.record.writer import Writer
 
 
@@ -27,7 +28,10 @@ class Read:
 
 
 async def read(writer: Writer, kind: str, pco_id: str) -> Read:
-    """Ask for one person, with contacts and households, or for one household."""
+    """Ask for one person, with contacts and households, or for one household.
+
+    Raises PartRefused if Planning Center does not show this one: nothing is known of it then, not that it is gone.
+    """
     read_at = writer.now()
     try:
         if kind == MEMBER:
@@ -36,6 +40,8 @@ async def read(writer: Writer, kind: str, pco_id: str) -> Read:
             document = await writer.pco.get(f"{HOUSEHOLDS}/{pco_id}")
     except NotFound:
         return Read(kind, pco_id, read_at, None)
+    except Forbidden as error:
+        raise PartRefused(await refusal_of(writer, kind, error)) from error
     return Read(kind, pco_id, read_at, document)
 
 

@@ -7,9 +7,9 @@ says nothing about the connection (planningcenter/developers#1139). Whether the 
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
-from contracts.values import PEOPLE_WRITERS
+from contracts.values import FAMILY, MEMBER, PEOPLE_WRITERS
 from pco_client.errors import BadRequest, Conflict, Forbidden, PlanningCenterError, Rejected
-from people_sync.domain.sentences import NOT_FOR_US, Refusal, Rejection, rejection
+from people_sync.domain.sentences import Refusal, Rejection, not_for_us, rejection
 from people_sync.usecases.record.writer import Writer
 
 DEFINITE: Final = (Rejected, Conflict, BadRequest, Forbidden)
@@ -18,10 +18,11 @@ DEFINITE: Final = (Rejected, Conflict, BadRequest, Forbidden)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One request of a record: the person (`about` is None) or one of its contacts, and the fields that it carries."""
+    """One request of a record: the record (`about` is None) or one of its contacts, and the fields that it carries."""
 
     about: str | None
     fields: tuple[str, ...]
+    kind: str = MEMBER
 
 
 class PartRefused(Exception):
@@ -52,7 +53,8 @@ class Refusals:
         if isinstance(error, Forbidden):
             if error.user_agent_possible or await role_is_gone(writer):
                 raise error
-            self.found.append(NOT_FOR_US)
+            record = "household" if part.kind == FAMILY else "person"
+            self.found.append(not_for_us(record, hidden=error.method == "GET"))
             return
         problems = [Refusal(problem.parameter, problem.title, problem.detail) for problem in error.problems]
         self.found.append(rejection(problems, about=part.about))
@@ -64,6 +66,14 @@ class Refusals:
 
     def _raise(self) -> NoReturn:
         raise PartRefused(*self.found)
+
+
+async def refusal_of(writer: Writer, kind: str, error: PlanningCenterError) -> Rejection:
+    """Why a record was refused as a whole. Raises as `Refusals.refused` does."""
+    refusals = Refusals()
+    await refusals.refused(writer, Part(None, (), kind), error)
+    (reason,) = refusals.found
+    return reason
 
 
 async def role_is_gone(writer: Writer) -> bool:

@@ -18,10 +18,9 @@ from pco_client.jsonapi import write_body
 from people_sync.domain.canonical import identical
 from people_sync.domain.planning_center import CONTACT_PATHS, CONTACT_TYPES, Contact
 from people_sync.domain.sentences import (
-    DOUBLED_CONTACT,
     DOUBLED_MEMBERSHIP,
-    FIELD_NAMES,
     NOT_TAKEN_BACK,
+    doubled_contact,
     doubled_family,
     doubled_person,
 )
@@ -41,7 +40,7 @@ from people_sync.usecases.record.contacts import contact_path, value_of
 from people_sync.usecases.record.creations import NotYet
 from people_sync.usecases.record.effects import noted
 from people_sync.usecases.record.reading import Read, read
-from people_sync.usecases.record.refusals import DEFINITE
+from people_sync.usecases.record.refusals import DEFINITE, PartRefused
 from people_sync.usecases.record.write_family import memberships
 from people_sync.usecases.record.writer import Writer
 
@@ -62,7 +61,7 @@ async def settle_strays(writer: Writer, record_id: UUID) -> list[str]:
             said += await _settle(writer, stray)
         except _CounterpartGone:
             continue
-        except DEFINITE:
+        except (PartRefused, *DEFINITE):
             said.append(NOT_TAKEN_BACK)
     return said
 
@@ -224,7 +223,7 @@ async def _contact(writer: Writer, stray: Stray, link: Link, answer: str | None)
         body = write_body(CONTACT_TYPES[name], {"primary": True}, identity=kept.keep)
         await writer.pco.patch(contact_path(name, kept.keep), body)
     await _contact_settled(writer, stray, name, kept)
-    return [DOUBLED_CONTACT.format(name=FIELD_NAMES[name])] if kept.take_back else []
+    return [doubled_contact(name)] if kept.take_back else []
 
 
 async def _contacts_of(writer: Writer, name: str, pco_id: str) -> dict[str, Contact]:

@@ -343,7 +343,7 @@ async def _part(writer: Writer, family: Family, refusals: Refusals, written: Map
     except DEFINITE as error:
         async with writer.transaction() as session:
             await taken_back(session, (await _locked_link(session, writer, family)).id, written.keys())
-        await refusals.refused(writer, Part(None, tuple(written)), error)
+        await refusals.refused(writer, Part(None, tuple(written), FAMILY), error)
     except Unavailable as error:
         if error.outcome_unknown:
             async with writer.transaction() as session:

@@ -20,9 +20,9 @@ from people_sync.usecases.record.families_here import take_families_over
 from people_sync.usecases.record.gone import end_link, lock_for_end
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
-from people_sync.usecases.record.reading import read
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.newcomers import take_newcomers_over
+from people_sync.usecases.run.reads import read_or_list
 
 BATCHES: Final = {MEMBER: 500, FAMILY: 200}
 """Records in one transaction."""
@@ -154,6 +154,7 @@ async def _held_and_gone(context: RunContext) -> None:
             )
         ).all()
     for pco_id in missing:
-        if (await read(context, MEMBER, pco_id)).document is None:
+        found = await read_or_list(context, MEMBER, pco_id)
+        if found is not None and found.document is None:
             async with context.step() as session:
                 await no_longer_held(session, context.owner, [pco_id])

@@ -13,8 +13,9 @@ from people_sync.storage.candidates import maybe_replaced
 from people_sync.storage.sync_tables import Run
 from people_sync.storage.tables import Connection, Link
 from people_sync.storage.writes import written_since
-from people_sync.usecases.record.reading import read, store
+from people_sync.usecases.record.reading import store
 from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.reads import read_or_list
 
 _BATCH: Final = 100
 
@@ -55,10 +56,12 @@ async def ask_for_replaced(context: RunContext) -> None:
 
 async def _ask_for(context: RunContext, kind: str, pco_id: str) -> None:
     """Read a linked record by itself, and note whether it is there."""
-    found = await read(context, kind, pco_id)
-    there = found.document is not None
+    found = await read_or_list(context, kind, pco_id)
+    there = found is not None and found.document is not None
     async with context.step() as session:
         context.checkpoint.pulled.missing = (kind, pco_id)
+        if found is None:
+            return
         link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
         for row in await session.scalars(link):
             row.missing_since = None if there else row.missing_since or context.now()

@@ -39,9 +39,10 @@ from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Link, Member
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.planned import Planned
-from people_sync.usecases.record.reading import read, store
+from people_sync.usecases.record.reading import store
 from people_sync.usecases.run.context import RunContext, add_planned
 from people_sync.usecases.run.missing import ask_for_missing, ask_for_replaced, note_missing, until_mergers_show
+from people_sync.usecases.run.reads import read_or_list
 
 _BATCH: Final = 100
 _READ_AHEAD: Final = 16
@@ -134,10 +135,10 @@ async def _changed(context: RunContext) -> None:
 
 
 async def _read_household(context: RunContext, pco_id: str) -> None:
-    found = await read(context, FAMILY, pco_id)
+    found = await read_or_list(context, FAMILY, pco_id)
     async with context.step() as session:
         context.checkpoint.pulled.households.remove(pco_id)
-        if found.document is not None:  # gone is decided by full runs alone
+        if found is not None and found.document is not None:  # gone is decided by full runs alone
             await store(session, context, found, run_id=context.run_id)
 
 
@@ -301,12 +302,14 @@ async def _incomplete(context: RunContext) -> None:
 
 async def read_person(context: RunContext, pco_id: str, *, again: bool = False) -> None:
     """Read one person by a request of its own. A 404 stores nothing: gone is decided elsewhere."""
-    found = await read(context, MEMBER, pco_id)
+    found = await read_or_list(context, MEMBER, pco_id)
     async with context.step() as session:
         if again:
             context.checkpoint.pulled.read_again = pco_id
         elif pco_id in (concerned := context.checkpoint.pulled.concerned or []):
             concerned.remove(pco_id)
+        if found is None:
+            return
         if found.document is None:
             long_ago = found.read_at - context.resources.horizon
             await remote.not_shown(session, context.owner, MEMBER, pco_id, long_ago)

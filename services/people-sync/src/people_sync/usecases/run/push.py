@@ -37,7 +37,7 @@ from people_sync.usecases import refreshes
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
-from people_sync.usecases.record.refusals import DEFINITE, Part, PartRefused, Refusals
+from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
@@ -206,9 +206,7 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
     except PartRefused as error:
         await _note(context, change, REJECTED, cause=error.cause, sentence=str(error))
     except DEFINITE as error:
-        refusals = Refusals()
-        await refusals.refused(context, Part(None, ()), error)
-        (reason,) = refusals.found
+        reason = await refusal_of(context, change.kind, error)
         await _note(context, change, REJECTED, cause=reason.cause, sentence=reason.sentence)
     except NotFound:
         # Gone, or made so lately that it does not show yet: a complete pull decides.
