@@ -16,11 +16,11 @@ administrator decided to keep is left alone until either value changes, and is a
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from people_sync.domain.canonical import canonical, nothing_new, same_day, text_key, year_known
-from people_sync.domain.values import FIELDS, PersonValues, Value, as_dict
+from people_sync.domain.values import ACTIVE, FIELDS, PersonValues, Value, as_dict
 
 FirstMatch: TypeAlias = Literal["planning_center", "ask", "ours"]
 Reason: TypeAlias = Literal["changed", "filled", "first_match"]
@@ -102,6 +102,26 @@ def merge(
         comparable=lambda name, value: canonical(name, value, country),
         never_cleared=_NAMES,
     )
+
+
+def with_status(result: Merge, ours: bool, theirs: bool, policy: MergePolicy) -> Merge:
+    """The merge of two of whom nobody ever agreed whether they are active: a first match like that of a field.
+
+    Neither side of a merge has it, since it is never written there: whoever takes it over here asks `takes_status`.
+    """
+    if ours == theirs:
+        return result
+    conflicts = dict(result.conflicts)
+    if policy.first_match == "ask":
+        conflicts[ACTIVE] = ConflictValues(None, ours, theirs, base_known=False)
+    return replace(result, conflicts=conflicts, first_match=(*result.first_match, ACTIVE))
+
+
+def takes_status(result: Merge, before: bool | None, ours: bool, theirs: bool, policy: MergePolicy) -> bool:
+    """Whether our side takes over that they are active there, or are not. `before`: as last agreed on."""
+    if ours == theirs or result.conflicts:
+        return False
+    return policy.first_match == "planning_center" if ACTIVE in result.first_match else before is not theirs
 
 
 def merge_fields(

@@ -128,6 +128,9 @@ def and_more(count: int) -> str:
 
 
 INACTIVE_HERE: Final = "Inactive here, so not added in Planning Center."
+STATUS_KEPT: Final = (
+    "Linked. Active on one side and inactive on the other: each stays so, since our values count on a first match."
+)
 FOUND_THERE: Final = (
     "Planning Center has a household of these people already. The family is linked to it now, and the next sync "
     "compares the two."

@@ -53,6 +53,9 @@ def impossible(text: str) -> str | None:
     return None
 
 
+ACTIVE: Final = "active"
+"""Whether somebody is active: no field, since nobody types it in here, but decided about with the fields."""
+
 FIELDS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone", "address")
 
 

@@ -13,16 +13,13 @@ from sqlalchemy.orm import aliased
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.canonical import same
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.values import PersonValues, as_dict, partial_from_json, value_from_json
+from people_sync.domain.values import ACTIVE, PersonValues, as_dict, partial_from_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
 from people_sync.storage.among import among
 from people_sync.storage.tables import Family, FamilyMember, Link, LinkWrite, Member
 
 AT_ONCE: Final = "*"
 """In `Link.agreed_at`: the time of every field that is not named."""
-
-ACTIVE: Final = "active"
-"""In `Link.agreed` of a member: whether they were active in Planning Center when last compared."""
 
 NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "state": "linked",
@@ -235,8 +232,18 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
         link.agreed_at = {AT_ONCE: now.isoformat()}
     elif moved:
         link.agreed_at = {**(link.agreed_at or {}), **dict.fromkeys(moved, now.isoformat())}
-    # Whether both sides were active is agreed beside the fields.
-    link.agreed = {**{name: before[name] for name in (ACTIVE,) if name in before}, **agreed}
+    status = {ACTIVE: before[ACTIVE]} if ACTIVE in before else {}
+    if link.kind == MEMBER and agreed and not before:
+        status = {ACTIVE: None}
+    link.agreed = {**status, **agreed}
+
+
+def status_agreed(link: Link) -> bool:
+    """Whether anything was agreed about who is active: in `Link.agreed` of a member, beside the fields.
+
+    As in Planning Center when last compared; None while only fields were agreed on. Links of before have none.
+    """
+    return bool(link.agreed) and link.agreed.get(ACTIVE, True) is not None
 
 
 def agreed_since(link: Link, seen: PersonValues, read_at: datetime, country: str) -> bool:

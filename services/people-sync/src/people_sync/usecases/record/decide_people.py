@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.domain.matching import Held, Matched
-from people_sync.domain.merge import Merge, merge
+from people_sync.domain.merge import Merge, merge, takes_status, with_status
 from people_sync.domain.planning_center import (
     RemotePerson,
     is_whom_we_sent,
@@ -29,10 +29,10 @@ from people_sync.domain.sentences import (
     may_be_ours,
     updated,
 )
-from people_sync.domain.values import to_json
+from people_sync.domain.values import ACTIVE, to_json
 from people_sync.domain.writes import confirmed, person_believable_at
 from people_sync.storage.effects import insert_effects
-from people_sync.storage.links import ACTIVE, agree, agreed_since, base_of, has_link, kept_different, links_to
+from people_sync.storage.links import agree, agreed_since, base_of, has_link, kept_different, links_to, status_agreed
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Alias, Conflict, Creation, Remote
 from people_sync.storage.tables import Link, Member
@@ -83,18 +83,13 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
             link.remote_hash = hashes[pco_id]
         else:
             base = base_of(link, writes, person.values, writer.country)
-            result = merge(
-                base,
-                values_of(member),
-                person.values,
-                writer.policy,
-                kept_different(link),
-            )
-            change = _person_change(result, member, person, member.id in conflicts, link.agreed.get(ACTIVE))
+            result = merge_person(writer, link, base, member, person)
+            status = takes_status(result, link.agreed.get(ACTIVE), member.active, person.active, writer.policy)
+            change = _person_change(result, member, person, member.id in conflicts, status)
             if change:
                 rows.append(change)
             else:
-                agree(link, to_json(base | dict(result.agreed)), read_at[pco_id])
+                agree(link, to_json(base | dict(result.agreed)) | {ACTIVE: person.active}, read_at[pco_id])
                 link.contacts = dict(person.contacts)
                 compared(link, hashes[pco_id], member.version)
                 if writes:
@@ -117,11 +112,19 @@ async def _deleted_here(session: AsyncSession, writer: Writer, people: dict[str,
     return rows
 
 
+def merge_person(writer: Writer, link: Link, base: Mapping[str, Any], member: Member, person: RemotePerson) -> Merge:
+    """What to do about two who are linked, whether they are active included."""
+    result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
+    if status_agreed(link):
+        return result
+    return with_status(result, member.active, person.active, writer.policy)
+
+
 def _person_change(
-    result: Merge, member: Member, person: RemotePerson, conflict_open: bool, active_before: bool | None
+    result: Merge, member: Member, person: RemotePerson, conflict_open: bool, status: bool
 ) -> Planned | None:
-    """What a linked person needs; None when both sides agree on everything."""
-    ours = bool(result.to_ours or (member.active != person.active and active_before is not person.active))
+    """What a linked person needs; None when both sides agree on everything. `status`: it changes here."""
+    ours = bool(result.to_ours or status)
     here = bool(ours or result.conflicts or conflict_open)
     there = bool(result.to_theirs)
     if not here and not there:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.domain.matching import Candidate, Held, Matched, Outcome, Unmatched
-from people_sync.domain.merge import Merge, merge
+from people_sync.domain.merge import Merge, takes_status
 from people_sync.domain.planning_center import RemotePerson, person_from_snapshot
 from people_sync.domain.sentences import (
     CONFLICT,
@@ -23,23 +23,23 @@ from people_sync.domain.sentences import (
     HELD,
     LATER,
     LINKED,
+    STATUS_KEPT,
     UNCHANGED,
     UNDECIDED,
     and_more,
     updated,
 )
-from people_sync.domain.values import as_dict, to_json
+from people_sync.domain.values import ACTIVE, as_dict, to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, person_believable_at
 from people_sync.storage.among import among
-from people_sync.storage.links import ACTIVE, AT_ONCE, agree, agreed_since, base_of, deleted_here, kept_different, tie
-from people_sync.storage.records import values_of
+from people_sync.storage.links import AT_ONCE, agree, agreed_since, base_of, deleted_here, tie
 from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.claims import claimed_by_others
-from people_sync.usecases.record.decide_people import settle_writes
+from people_sync.usecases.record.decide_people import merge_person, settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, tied, touch
 from people_sync.usecases.record.matching import candidates_of, not_created_yet, said_different, still_the_same
 from people_sync.usecases.record.planned import Planned
@@ -230,7 +230,9 @@ async def unanswered(
 def close_intent(creation: Creation, link: Link, now: datetime, *, same: bool) -> None:
     """Close an intent whose record is linked now. If it was this very counterpart, what was sent is agreed."""
     if same and not link.agreed:
-        agree(link, creation.content or {}, now)
+        content = creation.content or {}
+        # Whoever is created is active.
+        agree(link, {**content, ACTIVE: True} if content and link.kind == MEMBER else content, now)
     creation.pco_id, creation.state, creation.content = link.pco_id, "created", None
 
 
@@ -248,24 +250,28 @@ def _merge_person(
 ) -> None:
     first = not link.compared_version
     base = base_of(link, writes, person.values, writer.country)
-    result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
+    result = merge_person(writer, link, base, member, person)
     if result.first_match and not writer.chosen:
         change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
         return
     change_here(writer, member, result, effects)
-    other_status = (
-        member.active != person.active and not result.conflicts and _moved(link, person, writer, first=not link.agreed)
-    )
+    first_status = ACTIVE in result.first_match
+    other_status = takes_status(result, link.agreed.get(ACTIVE), member.active, person.active, writer.policy)
     if other_status:
-        effects.rows.append(noted(writer, MEMBER, member.id, "active", member.active, person.active, rule="changed"))
+        rule = "first_match" if first_status else "changed"
+        effects.rows.append(noted(writer, MEMBER, member.id, ACTIVE, member.active, person.active, rule=rule))
         member.active = person.active
         touch(writer, member, effects)
     if first:
         # So that the platform learns of the link, also where no value moved.
         touch(writer, member, effects)
     count_outcome(change, result, conflict, ours=bool(result.to_ours or other_status), theirs=bool(result.to_theirs))
+    if first_status and not other_status and not result.conflicts:
+        change.sentence = STATUS_KEPT
     agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
-    agree(link, agreed if result.conflicts else {**agreed, ACTIVE: person.active}, writer.now())
+    if not result.conflicts or member.active == person.active:
+        agreed[ACTIVE] = person.active
+    agree(link, agreed, writer.now())
     link.contacts = dict(person.contacts)
     link.state, link.missing_since = "linked", None
     if result.conflicts:
@@ -279,13 +285,6 @@ def _merge_person(
         if not result.conflicts:
             link.remote_hash = row.remote_hash
         link.compared_version = member.version
-
-
-def _moved(link: Link, person: RemotePerson, writer: Writer, *, first: bool) -> bool:
-    """Whether a status there that differs from ours is news; at a first match the church's choice decides."""
-    if first:
-        return writer.policy.first_match == "planning_center"
-    return bool(link.agreed.get(ACTIVE) is not person.active)
 
 
 def count_outcome(change: Planned, fields: Merge, conflict: Conflict | None, *, ours: bool, theirs: bool) -> None:

@@ -18,7 +18,7 @@ from pco_client.errors import NotFound
 from pco_client.jsonapi import Resource, write_body
 from pco_client.query import Query, Where
 from people_sync.domain.canonical import identical
-from people_sync.domain.merge import Merge, merge
+from people_sync.domain.merge import Merge
 from people_sync.domain.planning_center import (
     CONTACT_PATHS,
     Contact,
@@ -43,12 +43,12 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
     WAITS_FOR_ANSWER,
 )
-from people_sync.domain.values import PersonValues, as_dict, to_json, value_to_json
+from people_sync.domain.values import ACTIVE, PersonValues, as_dict, to_json, value_to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, made_lately, person_believable_at
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.held import waits_for_an_answer
-from people_sync.storage.links import ACTIVE, agree, base_of, ended, kept_different
+from people_sync.storage.links import agree, base_of, ended
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Link, Member
@@ -58,6 +58,7 @@ from people_sync.usecases.history import THERE
 from people_sync.usecases.record.answers import Parts, answer, locked_link, part
 from people_sync.usecases.record.contacts import There, create_contact, write_contact
 from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
+from people_sync.usecases.record.decide_people import merge_person
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
 from people_sync.usecases.record.matching import may_be_there
 from people_sync.usecases.record.refusals import Part, PartRefused
@@ -227,7 +228,7 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
     if until := person_believable_at(writes, person.values, writer.reading(there.read_at), writer.country):
         raise NotYet(until)
     base = base_of(link, writes, person.values, writer.country)
-    result = _asked(writer, merge(base, values_of(member), person.values, writer.policy, kept_different(link)))
+    result = _asked(writer, merge_person(writer, link, base, member, person))
     if result.conflicts or result.to_ours:
         result = await _moved_there(writer, member, there)
         if not result.to_theirs:
@@ -327,7 +328,7 @@ async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
         link = await locked_link(session, writer, member)
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         base = base_of(link, writes, person.values, writer.country)
-        result = _asked(writer, merge(base, values_of(locked), person.values, writer.policy, kept_different(link)))
+        result = _asked(writer, merge_person(writer, link, base, locked, person))
         effects = Effects()
         # The mirror has an older read: should that come back there, it is to be compared again.
         link.remote_hash = None

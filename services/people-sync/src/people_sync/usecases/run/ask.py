@@ -11,7 +11,7 @@ from contracts.events.people_sync_run_v1 import SyncRunProgressed
 from contracts.sync_runs import RunQuestion
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.families import household_values
-from people_sync.domain.merge import FamilyValues, merge, merge_family
+from people_sync.domain.merge import FamilyValues, merge, merge_family, with_status
 from people_sync.domain.planning_center import MAILED_ABOUT, household_from_snapshot, person_from_snapshot
 from people_sync.domain.sentences import (
     CONFLICT,
@@ -27,7 +27,7 @@ from people_sync.domain.sentences import (
     WAITING_FOR_THRESHOLD,
 )
 from people_sync.domain.thresholds import exceeds
-from people_sync.domain.values import from_json, partial_from_json, to_json, value_to_json
+from people_sync.domain.values import ACTIVE, from_json, partial_from_json, to_json, value_to_json
 from people_sync.storage import runs
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.sync_tables import Change, Remote, Shown
@@ -83,6 +83,7 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
     async for member, snapshot, _ in rows:
         person = person_from_snapshot(snapshot)
         result = merge({}, values_of(member), person.values, context.policy)
+        result = with_status(result, member.active, person.active, context.policy)
         matched += 1
         if not result.first_match:
             continue
@@ -90,14 +91,9 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
         fields += len(result.first_match)
         if len(examples) < EXAMPLES:
             name = result.first_match[0]
-            examples.append(
-                {
-                    "name": name_of(person),
-                    "field": name,
-                    "here": _words(value_to_json(getattr(values_of(member), name))),
-                    "planning_center": _words(value_to_json(getattr(person.values, name))),
-                }
-            )
+            sides = (member, person) if name == ACTIVE else (values_of(member), person.values)
+            here, there = (_words(value_to_json(getattr(side, name))) for side in sides)
+            examples.append({"name": name_of(person), "field": name, "here": here, "planning_center": there})
     families, named = await _families_with_differences(session, context)
     if not people and not families:
         return None
@@ -251,4 +247,6 @@ async def _count(session: AsyncSession, context: RunContext, outcome: str) -> in
 def _words(value: Any) -> str | None:
     if isinstance(value, dict):
         return ", ".join(part for part in value.values() if part)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return None if value is None else str(value)

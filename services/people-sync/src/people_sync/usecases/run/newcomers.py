@@ -28,12 +28,11 @@ from people_sync.domain.planning_center import (
     person_from_snapshot,
 )
 from people_sync.domain.sentences import CREATED_HERE
-from people_sync.domain.values import as_dict, to_json
+from people_sync.domain.values import ACTIVE, as_dict, to_json
 from people_sync.domain.writes import CREATED
 from people_sync.storage import newcomers
 from people_sync.storage.candidates import anybody_free
 from people_sync.storage.effects import insert_effects
-from people_sync.storage.links import ACTIVE
 from people_sync.storage.newcomers import Newcomer
 from people_sync.storage.remote import Owner
 from people_sync.usecases.held import no_longer_held
