@@ -112,6 +112,18 @@ async def test_a_status_stays_in_conflict_when_the_fields_beside_it_agree(site: 
     await site.sync()
     assert site.person("Nina")["birthdate"] == "1980-01-01"
     assert await in_conflict() == [open_status]
+    # Nor is a field that moves there right before its write.
+    await site.believable()
+    await site.call("PATCH", f"/members/{nina}", {"last_name": "Here"})
+    path = f"/people/v2/people/{site.person('Nina')['id']}$"
+    held = site.fault({"kind": "hold", "when": "before"}, method="GET", path=path)
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=30)
+    site.edit("Nina", last_name="There")
+    await site.visible()
+    site.control.remove_fault(held)
+    await site.until(run_id, "done")
+    assert await in_conflict() == [open_status, ("last_name", "New", "Here", "There")]
     assert (await status(site), await site.conflicts()) == ((True, False), {"Nina": ["open"]})
 
 
