@@ -241,9 +241,14 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
 def status_agreed(link: Link) -> bool:
     """Whether anything was agreed about who is active: in `Link.agreed` of a member, beside the fields.
 
-    As in Planning Center when last compared; None while only fields were agreed on. Links of before have none.
+    As in Planning Center when last compared; None while only fields were agreed on.
     """
-    return bool(link.agreed) and link.agreed.get(ACTIVE, True) is not None
+    return without_status(link) or link.agreed.get(ACTIVE) is not None
+
+
+def without_status(link: Link) -> bool:
+    """Whether the fields were agreed on before statuses were noted. Another status there is a change, then."""
+    return bool(link.agreed) and ACTIVE not in link.agreed
 
 
 def agreed_since(link: Link, seen: PersonValues, read_at: datetime, country: str) -> bool:

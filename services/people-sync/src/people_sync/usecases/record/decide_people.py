@@ -32,7 +32,16 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import ACTIVE, to_json
 from people_sync.domain.writes import confirmed, person_believable_at
 from people_sync.storage.effects import insert_effects
-from people_sync.storage.links import agree, agreed_since, base_of, has_link, kept_different, links_to, status_agreed
+from people_sync.storage.links import (
+    agree,
+    agreed_since,
+    base_of,
+    has_link,
+    kept_different,
+    links_to,
+    status_agreed,
+    without_status,
+)
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Alias, Conflict, Creation, Remote
 from people_sync.storage.tables import Link, Member
@@ -89,7 +98,10 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
             if change:
                 rows.append(change)
             else:
-                agree(link, to_json(base | dict(result.agreed)) | {ACTIVE: person.active}, read_at[pco_id])
+                agreed = to_json(base | dict(result.agreed))
+                if not without_status(link):
+                    agreed[ACTIVE] = person.active
+                agree(link, agreed, read_at[pco_id])
                 link.contacts = dict(person.contacts)
                 compared(link, hashes[pco_id], member.version)
                 if writes:

@@ -32,7 +32,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import ACTIVE, as_dict, to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, person_believable_at
 from people_sync.storage.among import among
-from people_sync.storage.links import AT_ONCE, agree, agreed_since, base_of, deleted_here, tie
+from people_sync.storage.links import AT_ONCE, agree, agreed_since, base_of, deleted_here, tie, without_status
 from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import writes_of
@@ -269,7 +269,7 @@ def _merge_person(
     if first_status and not other_status and not result.conflicts:
         change.sentence = STATUS_KEPT
     agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
-    if not result.conflicts or member.active == person.active:
+    if not result.conflicts or (member.active == person.active and not without_status(link)):
         agreed[ACTIVE] = person.active
     agree(link, agreed, writer.now())
     link.contacts = dict(person.contacts)
