@@ -82,7 +82,7 @@ async def test_worker_paused_past_its_lease_changes_nothing_any_more(
         paused.send(signal.SIGCONT)
     assert_once(site)
     fence = await site.database.value("SELECT fence FROM job WHERE id = $1", UUID(run_id))
-    assert fence == 2
+    assert fence >= 2  # taken over, and given back while reads could not be believed
     await eventually(lambda: "lease lost" in paused.log.read_text())
     versions = await site.database.fetch(
         "SELECT version, finished_at FROM run WHERE organization_id = $1 ORDER BY created_at", site.organization_id
