@@ -118,7 +118,7 @@ async def test_a_status_stays_in_conflict_when_the_fields_beside_it_agree(site: 
     path = f"/people/v2/people/{site.person('Nina')['id']}$"
     held = site.fault({"kind": "hold", "when": "before"}, method="GET", path=path)
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(held)["holding"] >= 1, within=30)
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1)
     site.edit("Nina", last_name="There")
     await site.visible()
     site.control.remove_fault(held)
