@@ -525,6 +525,7 @@ async def test_a_match_that_changes_something_is_counted_as_a_change(site: Site)
     assert run["counts"].get("linked", 0) == 0
     entries = (await site.call("GET", f"/members/{nina}/history"))["items"]
     assert {(one["field"], one["old"], one["new"], one["can_undo"]) for one in entries} == {
+        ("planning_center_id", None, site.person("Nina")["id"], False),
         ("birthdate", None, "1980-01-01", True),
         ("active", True, False, False),
     }

@@ -219,7 +219,7 @@ class Site:
         found: dict[str, Any] = await self.call("GET", f"/runs/{run_id}")
         return found
 
-    async def until(self, run_id: str, *states: str, within: float = 90.0) -> dict[str, Any]:
+    async def until(self, run_id: str, *states: str, within: float = 200.0) -> dict[str, Any]:
         """Wait for one of these states; any end of the run ends the waiting too."""
 
         async def reached() -> dict[str, Any] | None:
@@ -230,7 +230,7 @@ class Site:
         assert found["state"] in states, found
         return found
 
-    async def sync(self, kind: str = "full", *, within: float = 90.0) -> dict[str, Any]:
+    async def sync(self, kind: str = "full", *, within: float = 200.0) -> dict[str, Any]:
         """A run from its start to its end."""
         return await self.until(await self.start(kind), "done", within=within)
 
