@@ -585,7 +585,7 @@ def test_a_sync_that_ended_early_tells_only_what_was_done(page: Page, stack: Sta
     with Church.of(stack) as church:
         run = church.get("/people/runs")["items"][0]
     done = {"record_kind": "member", "record_id": None, "pco_id": None, "cause": None, "name": "Paul Planned"}
-    not_done = "The sync ended before it came to this record. Nothing was changed; the next sync goes on."
+    not_done = "The sync ended before this record was done; the next sync goes on with it."
     sentences = {"created_there": "Added in Planning Center.", "not_done": not_done}
 
     def items(route: Route) -> None:

@@ -36,7 +36,7 @@ OUTCOMES: Final[dict[str, str]] = {
     GONE: "No longer in Planning Center. Kept here, and not created there again unless an administrator asks.",
     MERGED: "Merged with another person in Planning Center; the link follows to the one who was kept.",
     REJECTED: "Planning Center refused this record. It is tried again with the next sync.",
-    NOT_DONE: "The sync ended before it came to this record. Nothing was changed; the next sync goes on.",
+    NOT_DONE: "The sync ended before this record was done; the next sync goes on with it.",
     LATER: "Planning Center did not show the newest state yet. The next sync goes on with this record.",
     INACTIVATED_THERE: "Deleted here, so made inactive in Planning Center, as the settings say.",
 }
