@@ -48,7 +48,7 @@ async def sync_one(site: Site, family: dict[str, Any]) -> dict[str, Any]:
         (row,) = await site.database.fetch("SELECT * FROM refresh WHERE id::text = $1", asked["id"])
         return row if row["state"] == "done" else None
 
-    found: dict[str, Any] = await eventually(ended, within=40, every=0.1)
+    found: dict[str, Any] = await eventually(ended, every=0.1)
     return found
 
 

@@ -75,7 +75,7 @@ async def test_a_number_of_before_a_restore_makes_nobody_ours(backups: Backups, 
     await stage.service.start()
     hold = site.fault({"kind": "hold", "when": "after"}, **_POST_PEOPLE)
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(hold)["holding"] == 1, within=60)
+    await eventually(lambda: site.control.fault(hold)["holding"] == 1)
     await stage.service.kill()
     site.control.remove_fault(hold)
     if known:
@@ -120,7 +120,7 @@ async def test_somebody_with_the_number_of_an_intent_without_an_answer_is_somebo
     await site.add("Nina", "New")
     lost = site.fault({"kind": "reset", "when": "before"}, **_POST_PEOPLE, times=1)
     run_id = await site.start()
-    await eventually(lambda: site.control.fault(lost)["acted"] == 1, within=60)
+    await eventually(lambda: site.control.fault(lost)["acted"] == 1)
     drawn = "SELECT marker FROM creation WHERE organization_id = $1 AND state = 'sent'"
     marker = await site.database.value(drawn, site.organization_id)
     there = site.create(first, last, remote_id=marker, birthdate="1980-01-01")

@@ -75,7 +75,7 @@ async def test_four_long_pushes_keep_no_short_run_waiting(four_slots: Stage) -> 
     async def all_push() -> bool:
         return all([(await site.run(run_id))["progress"]["phase"] == "push" for run_id, site in long.items()])
 
-    await eventually(all_push, within=60)
+    await eventually(all_push)
     await short.add("Nils", "New")
     await short.sync()
     assert len(short.people("Nils")) == 1
