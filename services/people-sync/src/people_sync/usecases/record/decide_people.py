@@ -55,6 +55,8 @@ from people_sync.usecases.record.writer import Writer
 
 DIFFERS: Final = "differs"
 """Cause of a change in which the organization's first-match choice decides at least one field."""
+DOUBTFUL: Final = "doubtful"
+"""Cause of leaving somebody who has the number, and a part of the name, of a person whose creation was not answered."""
 
 
 async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[Remote]) -> list[Planned]:
@@ -222,7 +224,7 @@ def _linking(member_id: UUID, person: RemotePerson, outcome: str) -> Planned:
 
 def _doubted(person: RemotePerson, sent: Mapping[str, Any]) -> Planned:
     name, given = name_of(person), f"{sent.get('first_name') or ''} {sent.get('last_name') or ''}".strip()
-    return Planned(MEMBER, name, LATER, pco_id=person.pco_id, sentence=may_be_ours(name, given))
+    return Planned(MEMBER, name, LATER, pco_id=person.pco_id, cause=DOUBTFUL, sentence=may_be_ours(name, given))
 
 
 async def _adopted(

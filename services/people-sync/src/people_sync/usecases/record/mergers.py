@@ -191,13 +191,15 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
     """Whether whoever was kept became a member of their own here for the log's lag alone: taken over after the merger,
     and nobody has typed in anything about them."""
     of_member = Effect.record_id == kept.record_id
-    families = select(FamilyMember.family_id).where(FamilyMember.member_id == kept.record_id)
-    joined = (
-        (Effect.record_id.in_(families))
-        & (Effect.field == MEMBERS)
-        & (Effect.after == literal(str(kept.record_id), JSONB))
+    typed = select(Effect.id).where(of_member, Effect.by.in_(("person", "platform"))).exists()
+    taken_over = select(Effect.id).where(
+        Effect.record_id == FamilyMember.family_id,
+        Effect.field == MEMBERS,
+        Effect.after == literal(str(kept.record_id), JSONB),
+        Effect.by == "planning_center",
     )
-    typed = select(Effect.id).where(or_(of_member, joined), Effect.by.in_(("person", "platform"))).exists()
+    # A family that was made here tells nothing of who is in it from the start.
+    put_in = select(FamilyMember.family_id).where(FamilyMember.member_id == kept.record_id, ~taken_over.exists())
     made = (
         Effect.field == CREATED,
         Effect.by == "planning_center",
@@ -206,7 +208,11 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
     )
     untouched = (Member.external_id.is_(None), Member.deleted_at.is_(None))
     statement = select(Member.id).where(
-        Member.id == kept.record_id, *untouched, select(Effect.id).where(of_member, *made).exists(), ~typed
+        Member.id == kept.record_id,
+        *untouched,
+        select(Effect.id).where(of_member, *made).exists(),
+        ~typed,
+        ~put_in.exists(),
     )
     return await session.scalar(statement) is not None
 

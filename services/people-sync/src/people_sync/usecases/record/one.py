@@ -32,7 +32,7 @@ from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.decide_families import decide_households
-from people_sync.usecases.record.decide_people import DIFFERS, decide_people
+from people_sync.usecases.record.decide_people import DIFFERS, DOUBTFUL, decide_people
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import lock_people, take_families_over
 from people_sync.usecases.record.gone import end_link
@@ -145,6 +145,8 @@ async def _take_over(
         )
         plan = next(iter(await decide(session, writer, [row])), None)
         if plan is not None:
+            if plan.cause == DOUBTFUL:
+                raise Later(plan.sentence)
             _check(writer, plan)
             if plan.here == "planned":
                 effects = Effects()
@@ -237,7 +239,7 @@ async def _strangers_of(writer: Writer, household: Read) -> list[str]:
             continue
         try:
             await sync_stranger(writer, person_id)
-        except PartRefused as error:
+        except (Later, PartRefused) as error:
             problems.append(f"Person {person_id}: {error}")
     return problems
 

@@ -190,19 +190,19 @@ async def _families_changed_here(session: AsyncSession, context: RunContext) -> 
         Family.deleted_at.is_(None),
         or_(Family.version > Link.compared_version, newcomer),
     )
-    # What the household's own comparison could not see: who is only about to be created there.
-    await session.execute(
-        update(Change)
-        .where(
-            Change.run_id == context.run_id,
-            Change.kind == FAMILY,
-            Change.record_id.in_(select(found.subquery().columns[0])),
-            Change.outcome != LATER,
-            Change.there != "planned",
+    if not context.checkpoint.compared.record:
+        # What the household's own comparison could not see: who is only about to be created there.
+        await session.execute(
+            update(Change)
+            .where(
+                Change.run_id == context.run_id,
+                Change.kind == FAMILY,
+                Change.record_id.in_(select(found.subquery().columns[0])),
+                Change.outcome != LATER,
+            )
+            .values(there="planned"),
+            execution_options={"synchronize_session": False},
         )
-        .values(there="planned"),
-        execution_options={"synchronize_session": False},
-    )
     return await plan_next(session, context, FAMILY, found, UPDATED_THERE)
 
 

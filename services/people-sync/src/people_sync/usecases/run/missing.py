@@ -15,7 +15,7 @@ from people_sync.storage.tables import Connection, Link
 from people_sync.storage.writes import written_since
 from people_sync.usecases.record.reading import store
 from people_sync.usecases.run.context import RunContext
-from people_sync.usecases.run.reads import read_or_list
+from people_sync.usecases.run.reads import note_whether_there, read_or_list
 
 _BATCH: Final = 100
 
@@ -45,37 +45,34 @@ async def ask_for_replaced(context: RunContext) -> None:
     if pulled.began is None:
         async with context.step():
             pulled.began = context.now().isoformat()
-    lately = _began(context) - context.resources.horizon
     async with context.job.sessions() as session:
         replaced = await maybe_replaced(session, context.owner, context.run_id)
-        known = select(Link.kind, Link.pco_id).where(among(Link.id, replaced), ~written_since(lately), _unmet(context))
-        asked = (await session.execute(known.order_by(Link.kind, Link.pco_id).limit(_BATCH))).all()
-    for kind, pco_id in asked:
-        await _ask_for(context, kind, pco_id)
+    while batch := await _not_met(context, among(Link.id, replaced)):
+        for kind, pco_id in batch:
+            await _ask_for(context, kind, pco_id)
 
 
 async def _ask_for(context: RunContext, kind: str, pco_id: str) -> None:
     """Read a linked record by itself, and note whether it is there."""
     found = await read_or_list(context, kind, pco_id)
-    there = found is not None and found.document is not None
     async with context.step() as session:
         context.checkpoint.pulled.missing = (kind, pco_id)
         if found is None:
             return
-        link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
-        for row in await session.scalars(link):
-            row.missing_since = None if there else row.missing_since or context.now()
-            row.state = "linked" if there and row.state == "missing" else row.state
+        there = found.document is not None
         if there:
             # A walk over people never meets a household that was left empty (planningcenter/developers#1258).
             await store(session, context, found, run_id=context.run_id)
+        await note_whether_there(session, context, kind, pco_id, there=there)
 
 
 async def note_missing(context: RunContext) -> None:
     """The log of mergers was read late enough: who is missing and not in it is to be had by somebody else."""
-    began = _began(context)
+    lately = _began(context) - context.resources.horizon
+    # Another job may have missed somebody since the wait for the log of mergers, in which no household is.
+    waited = or_(Link.kind == FAMILY, Link.missing_since <= context.now() - context.resources.horizon)
     async with context.step() as session:
-        missing = (Link.missing_since.is_not(None), ~written_since(began - context.resources.horizon), _unmet(context))
+        missing = (Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context))
         found = select(Link).filter_by(**context.owner, state="linked").where(*missing).order_by(Link.id)
         links = (await session.scalars(found)).all()
         for kind in (MEMBER, FAMILY):
@@ -85,7 +82,7 @@ async def note_missing(context: RunContext) -> None:
             link.state = "missing"
 
 
-async def _not_met(context: RunContext) -> list[tuple[str, str]]:
+async def _not_met(context: RunContext, *among_them: ColumnElement[bool]) -> list[tuple[str, str]]:
     """The next linked records, by kind and Planning Center's id, that the run has not met or asked for."""
     began, missing = _began(context), context.checkpoint.pulled.missing or ("", "")
     async with context.job.sessions() as session:
@@ -93,6 +90,7 @@ async def _not_met(context: RunContext) -> list[tuple[str, str]]:
             select(Link.kind, Link.pco_id)
             .filter_by(**context.owner)
             .where(
+                *among_them,
                 Link.state != "gone",
                 func.row(Link.kind, Link.pco_id) > func.row(*missing),
                 ~written_since(began - context.resources.horizon),

@@ -144,7 +144,9 @@ async def _households(
 ) -> tuple[int, _People, _Households]:
     """The first of these households, up to `_PEOPLE` people. Gives the last one's plan, too."""
     read = [(one, household_from_snapshot(one.snapshot)) for one in planned]
-    read = read[: sum(total <= _PEOPLE for total in accumulate(len(one.person_ids) for _, one in read))]
+    fitting = sum(total <= _PEOPLE for total in accumulate(len(one.person_ids) for _, one in read))
+    # A household that was read before there was a largest family may be larger.
+    read = read[: max(1, fitting)]
     pco_ids = {pco_id for _, household in read for pco_id in household.person_ids}
     everybody = await newcomers.planned_people(session, context.owner, context.run_id, pco_ids)
     return read[-1][0].change_id, _read(everybody.values()), read

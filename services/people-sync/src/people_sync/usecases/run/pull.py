@@ -41,8 +41,13 @@ from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import store
 from people_sync.usecases.run.context import RunContext, add_planned
-from people_sync.usecases.run.missing import ask_for_missing, ask_for_replaced, note_missing, until_mergers_show
-from people_sync.usecases.run.reads import read_or_list
+from people_sync.usecases.run.missing import (
+    ask_for_missing,
+    ask_for_replaced,
+    note_missing,
+    until_mergers_show,
+)
+from people_sync.usecases.run.reads import note_whether_there, read_or_list
 
 _BATCH: Final = 100
 _READ_AHEAD: Final = 16
@@ -315,6 +320,7 @@ async def read_person(context: RunContext, pco_id: str, *, again: bool = False) 
             await remote.not_shown(session, context.owner, MEMBER, pco_id, long_ago)
             return
         await store(session, context, found, run_id=context.run_id)
+        await note_whether_there(session, context, MEMBER, pco_id, there=True)
         households = _households(found.document.included)
         rows = [remote.row_of(context.owner, FAMILY, one) for one in households]
         await remote.put(session, context.owner, rows, found.read_at, context.run_id)

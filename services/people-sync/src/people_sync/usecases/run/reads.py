@@ -1,9 +1,12 @@
 """Reading one record by itself in a run: one that Planning Center does not show is one line in the run's list."""
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
+from people_sync.domain.planning_center import Unread
 from people_sync.domain.sentences import REJECTED
+from people_sync.storage import remote
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Family, Link, Member
@@ -22,22 +25,32 @@ async def read_or_list(context: RunContext, kind: str, pco_id: str) -> Read | No
         return None
 
 
+async def note_whether_there(
+    session: AsyncSession, context: RunContext, kind: str, pco_id: str, *, there: bool
+) -> None:
+    """Note in the link of somebody who was read by themselves whether they are there. Locks it."""
+    link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
+    for row in await session.scalars(link):
+        row.missing_since = None if there else row.missing_since or context.now()
+        row.state = "linked" if there and row.state == "missing" else row.state
+
+
 async def _list(context: RunContext, kind: str, pco_id: str, refused: PartRefused) -> None:
     async with context.step() as session:
         name = f"{'Person' if kind == MEMBER else 'Household'} {pco_id}"
         row = await session.get(Remote, (*context.owner.values(), kind, pco_id))
         if row is not None and row.unread:
             name = row.unread["name"] or name
-        of_record = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
-        link = await session.scalar(of_record)
-        if link is not None:
-            # Neither there nor gone, for all that is known.
-            link.missing_since = None
-            link.state = "linked" if link.state == "missing" else link.state
+        of_record = select(Link.record_id).filter_by(**context.owner, kind=kind, pco_id=pco_id)
+        if (record_id := await session.scalar(of_record)) is not None:
             if kind == MEMBER:
-                name = full_name(await session.get_one(Member, link.record_id))
+                name = full_name(await session.get_one(Member, record_id))
             else:
-                name = (await session.get_one(Family, link.record_id)).name
-        record_id = link.record_id if link else None
+                name = (await session.get_one(Family, record_id)).name
+        # The next run asks again, whether the record is edited there or not.
+        unread = remote.row_of(context.owner, kind, Unread(pco_id, "unreadable", str(refused), name))
+        await remote.put(session, context.owner, [unread], context.now(), context.run_id)
+        # Neither there nor gone, for all that is known.
+        await note_whether_there(session, context, kind, pco_id, there=True)
         plan = Planned(kind, name, REJECTED, record_id, pco_id, cause=refused.cause, sentence=str(refused))
         await add_planned(session, context, [plan])
