@@ -74,3 +74,21 @@ async def test_whoever_was_kept_is_the_member_that_was_known(
     mark = site.mark()
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
     assert site.journal(mark, writes=True) == []
+
+
+# Kind: what somebody typed is undone by what came late.
+async def test_a_second_member_who_was_put_into_a_family_here_stays(site: Site, late_log: None) -> None:
+    """The history of a family that was made here does not name its first members."""
+    await site.sync()
+    lee = await site.member("Lee")
+    keep = site.create("Otto", "Other", email="otto@example.org")
+    site.merge(keep, str(site.person("Lee")["id"]))
+    await site.visible()
+    await site.sync("incremental")
+    otto = await site.member("Otto")
+    await site.family("Ours", str(otto["id"]))
+    site.control.change_settings(mergers_lag_ms=0)
+    await site.sync()
+    assert await site.members_of("Ours") == ["Otto"]
+    assert [member["id"] for member in await site.members("Lee")] == [lee["id"]]
+    assert await link_of(site, otto) == ("linked", keep)

@@ -48,8 +48,8 @@ async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, 
         for pco_id, settled_at in known.items()
         if is_still_stray(settled_at, used_again=people[pco_id].active, now=now)
     )
-    markers = {one.remote_id: pco_id for pco_id, one in people.items() if one.remote_id and pco_id not in known}
-    if not markers:
+    marked = {pco_id: one for pco_id, one in people.items() if one.remote_id and pco_id not in known}
+    if not marked:
         return ignored
     rows = await session.execute(
         select(Creation.marker, Member)
@@ -60,21 +60,21 @@ async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, 
             Creation.pco_organization_id == writer.pco_organization_id,
             Creation.kind == MEMBER,
             Creation.state == "created",
-            Creation.marker.in_(markers),
+            Creation.marker.in_({one.remote_id for one in marked.values()}),
             Link.organization_id == Creation.organization_id,
             Link.pco_organization_id == Creation.pco_organization_id,
             Link.kind == MEMBER,
             ~ended(Link),
         )
     )
+    members = dict(rows.tuples().all())
     found: list[dict[str, Any]] = []
-    for marker, member in rows.tuples():
-        pco_id, content = markers[marker or 0], to_json(values_of(member))
-        values = people[pco_id].values
+    for pco_id, one in marked.items():
+        member = members.get(one.remote_id)
         # A relative may share the number and one name, so both names have to be equal.
-        if name_key(values.first_name, values.last_name) == member.name_key:
+        if member and name_key(one.values.first_name, one.values.last_name) == member.name_key:
             of_record = {"record_id": member.id, "intent_id": member.id}
-            found.append({"kind": MEMBER, "pco_id": pco_id, "content": content, **of_record})
+            found.append({"kind": MEMBER, "pco_id": pco_id, "content": to_json(values_of(member)), **of_record})
     await _note(session, writer, found, now)
     return ignored | {row["pco_id"] for row in found}
 
