@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 60.0
-"""Of a busy machine: only a test that fails waits so long."""
+"""How long a test waits for a condition on a busy machine. Only a test that fails waits so long."""
 
 
 async def eventually(

@@ -105,9 +105,9 @@ def merge(
 
 
 def with_status(result: Merge, ours: bool, theirs: bool, policy: MergePolicy) -> Merge:
-    """The merge of two of whom nobody ever agreed whether they are active: a first match like that of a field.
+    """Add the status to the merge of two whose status was never agreed: it is a first match, as a field is.
 
-    Neither side of a merge has it, since it is never written there: whoever takes it over here asks `takes_status`.
+    `to_ours` and `to_theirs` never hold it, since no sync writes it there: `takes_status` says what our side does.
     """
     if ours == theirs:
         return result
@@ -118,7 +118,7 @@ def with_status(result: Merge, ours: bool, theirs: bool, policy: MergePolicy) ->
 
 
 def takes_status(result: Merge, before: bool | None, ours: bool, theirs: bool, policy: MergePolicy) -> bool:
-    """Whether our side takes over that they are active there, or are not. `before`: as last agreed on."""
+    """Whether our side takes the status over from Planning Center. `before`: the status that was agreed last."""
     if ours == theirs or result.conflicts:
         return False
     return policy.first_match == "planning_center" if ACTIVE in result.first_match else before is not theirs

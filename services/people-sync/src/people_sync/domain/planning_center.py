@@ -270,7 +270,7 @@ def is_whom_we_sent(person: RemotePerson, content: Mapping[str, Any]) -> bool:
 
 
 def may_be_whom_we_sent(person: RemotePerson, content: Mapping[str, Any]) -> bool:
-    """The same where one of the names may have been corrected since."""
+    """Whether a person with our marker may be the one whom we sent: one of the names is the same."""
     same_first, same_last = _same_names(person, content)
     return bool((same_first and content.get("first_name")) or (same_last and content.get("last_name")))
 

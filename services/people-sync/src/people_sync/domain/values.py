@@ -54,7 +54,7 @@ def impossible(text: str) -> str | None:
 
 
 ACTIVE: Final = "active"
-"""Whether somebody is active: no field, since nobody types it in here, but decided about with the fields."""
+"""The status. Nobody types it in here, so it is not one of `FIELDS`; a merge decides about it with them."""
 
 FIELDS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone", "address")
 

@@ -238,8 +238,10 @@ async def _counts(session: AsyncSession, statement: Any) -> dict[str, int]:
 
 
 async def maybe_replaced(session: AsyncSession, owner: Owner, run_id: UUID) -> list[int]:
-    """Links of members with the name of somebody, and of families with somebody of a household, whom a run read and who
-    is nobody here yet: should their own counterpart be gone, they may be the same."""
+    """Ids of links whose place a stranger of this run may have taken.
+
+    A member has a stranger's name, or a family has somebody of a stranger household.
+    """
     rows = await session.execute(
         select(Remote.kind, Remote.snapshot)
         .filter_by(**owner, run_id=run_id)

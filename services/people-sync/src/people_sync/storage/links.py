@@ -247,7 +247,7 @@ def status_agreed(link: Link) -> bool:
 
 
 def without_status(link: Link) -> bool:
-    """Whether the fields were agreed on before statuses were noted. Another status there is a change, then."""
+    """Whether this link is older than the note of statuses: another status there then counts as a change."""
     return bool(link.agreed) and ACTIVE not in link.agreed
 
 

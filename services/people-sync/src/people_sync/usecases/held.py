@@ -69,7 +69,7 @@ async def answer(
     answered(held, body.answer, user.user_id, now)
     await session.flush()
     if body.answer == "same":
-        await history.note(session, organization_id, Actor.person(user), [tied_to(held, member)], now)
+        await history.note(session, organization_id, Actor.person(user), [tie_note(held, member)], now)
         await touch_members(session, [member], now)
         await publish(session, organization_id, now, [member], [])
     await act_on(session, held, body.answer, body.member_id, now, urgent=True)
@@ -101,8 +101,8 @@ async def tie_to(session: AsyncSession, held: Row, member: Member) -> None:
     link.compared_version = member.version
 
 
-def tied_to(held: Row, member: Member) -> Noted:
-    """For the member's history."""
+def tie_note(held: Row, member: Member) -> Noted:
+    """The new link as a row of the member's history."""
     return Noted(MEMBER, member.id, "planning_center_id", None, held.pco_id)
 
 

@@ -30,7 +30,7 @@ from people_sync.storage.sync_tables import HeldSkipped as Skipped
 from people_sync.storage.tables import Connection, Member, Settings
 from people_sync.usecases import history
 from people_sync.usecases.directory import parse_id
-from people_sync.usecases.held import act_on, answered, of_connected, render, tie_to, tied_to
+from people_sync.usecases.held import act_on, answered, of_connected, render, tie_note, tie_to
 from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
@@ -264,7 +264,7 @@ async def _batch(session: AsyncSession, bulk: HeldBulk, now: datetime) -> None:
         taken.append((held, member))
     await session.flush()
     linked = [member for _, member in taken if member is not None]
-    notes = [tied_to(held, member) for held, member in taken if member is not None]
+    notes = [tie_note(held, member) for held, member in taken if member is not None]
     await history.note(session, bulk.organization_id, Actor("person", bulk.answered_by), notes, now)
     await touch_members(session, linked, now)
     await publish(session, bulk.organization_id, now, linked, [])

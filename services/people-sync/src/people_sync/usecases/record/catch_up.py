@@ -52,7 +52,7 @@ async def _read_alone(writer: Writer, pco_id: str) -> None:
     try:
         found = await read(writer, MEMBER, pco_id)
     except PartRefused:
-        return  # as little is known as from the page
+        return  # the page stays the last word about this person
     if found.document is not None:
         async with writer.transaction() as session:
             await store(session, writer, found)

@@ -123,7 +123,7 @@ async def create_once(
     try:
         return await _close(writer, intent, Made(document.data.id, content), created)
     except (LeaseLost, Later):
-        # What was made belongs to nobody: another worker has the record by now, or it was linked otherwise.
+        # No link will have the new thing: another worker has claimed our record, or has linked it to another one.
         await slipped(document.data.id)
         raise
 

@@ -127,7 +127,7 @@ async def _deleted_here(session: AsyncSession, writer: Writer, people: dict[str,
 
 
 def merge_person(writer: Writer, link: Link, base: Mapping[str, Any], member: Member, person: RemotePerson) -> Merge:
-    """What to do about two who are linked, whether they are active included."""
+    """Merge the fields of two linked records, and whether each of them is active."""
     result = merge(base, values_of(member), person.values, writer.policy, kept_different(link))
     if status_agreed(link):
         return result
@@ -137,7 +137,7 @@ def merge_person(writer: Writer, link: Link, base: Mapping[str, Any], member: Me
 def _person_change(
     result: Merge, member: Member, person: RemotePerson, conflict_open: bool, status: bool
 ) -> Planned | None:
-    """What a linked person needs; None when both sides agree on everything. `status`: it changes here."""
+    """The change that a linked person needs; None when both sides agree. `status`: our side takes the status over."""
     ours = bool(result.to_ours or status)
     here = bool(ours or result.conflicts or conflict_open)
     there = bool(result.to_theirs)

@@ -88,7 +88,7 @@ def noted(
 
 
 def tied(writer: Writer, kind: str, link: Link, *, adopted: bool = False) -> dict[str, Any]:
-    """The effect of a link: of a match, or of what we made there ourselves and whose answer was lost (`adopted`)."""
+    """The effect of a new link. `adopted`: we created the counterpart, and the answer was lost; else it was matched."""
     if adopted:
         return noted(writer, kind, link.record_id, CREATED, None, link.pco_id, side=THERE, by="platform")
     return noted(writer, kind, link.record_id, "planning_center_id", None, link.pco_id, by="rule", rule="matched")

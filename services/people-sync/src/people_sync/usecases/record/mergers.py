@@ -38,11 +38,11 @@ _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _COMES_WHOLE: Final = timedelta(days=1)
 """An entry that cannot be read for longer stays unreadable, and the log is read on behind it."""
 _TOLD_BY: Final = timedelta(seconds=1)
-"""The log's instants are whole seconds: what happened in the same one may have been before."""
+"""The log gives whole seconds: an instant in the same second may lie before the merger."""
 
 
 Merged = Callable[[AsyncSession, Planned], Awaitable[None]]
-"""Is told of two members here whose people became one there, in the transaction that ends a link of theirs."""
+"""A callback for two members here whose people became one there, in the transaction that ends one of the links."""
 
 
 async def _nobody(_session: AsyncSession, _plan: Planned) -> None:
@@ -137,7 +137,7 @@ async def _remember(session: AsyncSession, writer: Writer, entries: list[_Entry]
 
 
 async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> None:
-    """Members, their families, then links, each in their order, as everywhere: those removed, and those kept."""
+    """Lock the members of these people, then their families, then the links, each in the order of their ids."""
     theirs = (
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,
@@ -188,8 +188,10 @@ async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects:
 
 
 async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> bool:
-    """Whether whoever was kept became a member of their own here for the log's lag alone: taken over after the merger,
-    and nobody has typed in anything about them."""
+    """Whether the person who was kept is a second member here only because the log lags.
+
+    The member was taken over after the merger, and nobody here has typed anything about them.
+    """
     of_member = Effect.record_id == kept.record_id
     typed = select(Effect.id).where(of_member, Effect.by.in_(("person", "platform"))).exists()
     taken_over = select(Effect.id).where(
@@ -198,7 +200,7 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
         Effect.after == literal(str(kept.record_id), JSONB),
         Effect.by == "planning_center",
     )
-    # A family that was made here tells nothing of who is in it from the start.
+    # The history of a family that was made here does not name its first members.
     put_in = select(FamilyMember.family_id).where(FamilyMember.member_id == kept.record_id, ~taken_over.exists())
     made = (
         Effect.field == CREATED,
@@ -220,7 +222,7 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
 async def _one_again(
     session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, merged: Merged
 ) -> None:
-    """Take the second member back, who leaves the person that was kept to the first."""
+    """Delete the second member; the first one gets the link to the person who was kept."""
     second = await session.get_one(Member, kept.record_id, with_for_update=True)
     await session.execute(
         update(Family).where(Family.primary_contact_id == second.id).values(primary_contact_id=member.id)

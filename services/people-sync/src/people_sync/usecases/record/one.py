@@ -91,7 +91,7 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
         if link is not None and link.state != "gone":
             found = await read(writer, FAMILY, link.pco_id)
             if not again:
-                # Somebody new may be one of these people, added there again: first it is settled who is gone.
+                # A stranger may be one of these people, added there again. Whether one of them is gone comes first.
                 problems += await _strangers_of(writer, found)
         outcome = await _sync(writer, FAMILY, family_id, found)
     if again:
@@ -222,14 +222,14 @@ async def _read_who_left(writer: Writer, link: Link, household: Read) -> None:
         try:
             found = await read(writer, MEMBER, person_id)
         except PartRefused:
-            continue  # may be gone, for all that is known
+            continue  # a refusal says nothing of who left
         if found.document is not None:
             async with writer.transaction() as session:
                 await remote.met(session, writer.cause.id, MEMBER, [person_id])
 
 
 async def _strangers_of(writer: Writer, household: Read) -> list[str]:
-    """Take over people of a household who are nobody here yet; whom Planning Center does not show, in words."""
+    """Take over the strangers of a household. Gives a sentence for each who could not be taken over."""
     problems: list[str] = []
     people = _people_of(writer, household)
     async with writer.job.sessions() as session:

@@ -290,7 +290,7 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     mine = carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
     await _announce(writer, family, base, result, sent, joining, leaving.keys(), mine, writer.reading(read_at))
     refusals = Refusals()
-    # Who joins comes first, and who leaves last: a primary contact has to be in the household.
+    # New members join first and former members leave last: a primary contact has to be in the household.
     for member in sorted(joining):
         async with _part(writer, family, refusals, {membership(member): True}):
             await _join(writer, family, path, people[member], UUID(member))

@@ -39,9 +39,9 @@ class Compared:
     """Planning Center's id of the person compared last."""
     households: str = ""
     parts: list[str] = field(default_factory=list)
-    """What was planned, of what is found by a statement."""
+    """Names of the parts of the comparison that are planned to the end."""
     record: str = ""
-    """Our id of the record planned last within such a part."""
+    """Our id of the record planned last in the part that is not; empty before its first."""
 
 
 @dataclass(slots=True)

@@ -116,7 +116,7 @@ def _linked(context: RunContext, kind: str, *where: Any) -> Select[Any]:
     return links_to(context.owner, kind, record).with_only_columns(Link.record_id, Link.pco_id, name).where(*where)
 
 
-# Each part plans its next records in a transaction of their own; False when nobody is left.
+# Each part plans its next records in a transaction of its own, and gives False when none are left.
 
 
 async def _gone(session: AsyncSession, context: RunContext) -> bool:
@@ -191,7 +191,7 @@ async def _families_changed_here(session: AsyncSession, context: RunContext) -> 
         or_(Family.version > Link.compared_version, newcomer),
     )
     if not context.checkpoint.compared.record:
-        # What the household's own comparison could not see: who is only about to be created there.
+        # The comparison of a household does not see members whom this run has yet to create there.
         await session.execute(
             update(Change)
             .where(

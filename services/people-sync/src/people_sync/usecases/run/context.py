@@ -23,7 +23,7 @@ _PLANNED_AT_ONCE: Final = 2_000
 
 
 class Wait(Exception):
-    """Nothing can be done before `until`: the job is given back, so that the run takes no slot while it waits."""
+    """The run can do nothing before `until`. Whoever carries it out gives the job back, and with it the slot."""
 
     def __init__(self, until: datetime, sentence: str) -> None:
         super().__init__(sentence)
@@ -101,7 +101,7 @@ class RunContext(Writer):
             await session.execute(text(f"ANALYZE (SKIP_LOCKED) {tables}"))
 
     def wait_until(self, until: datetime, sentence: str) -> None:
-        """Leave what is not committed, unless the instant is past. The run goes on at its checkpoint."""
+        """End the work on the run until then; it goes on at its checkpoint. Does nothing once the instant is past."""
         if until > self.now():
             raise Wait(until, sentence)
 
@@ -150,7 +150,7 @@ async def plan_next(
     here: Here = "none",
     there: There = "planned",
 ) -> bool:
-    """`plan_found` for the next of them, by their records. False when nobody is left."""
+    """Do the same for the next records alone, in the order of their ids. False when none are left."""
     record, compared = found.selected_columns[0], context.checkpoint.compared
     if compared.record:
         found = found.where(record > UUID(compared.record))

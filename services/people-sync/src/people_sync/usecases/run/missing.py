@@ -1,4 +1,4 @@
-"""Who is not there: linked records that a run did not meet are asked for one by one, before anybody is matched."""
+"""Missing records: a run asks for each linked record that it did not meet, before it matches anybody."""
 
 from datetime import datetime
 from typing import Final
@@ -40,7 +40,7 @@ async def ask_for_missing(context: RunContext) -> None:
 
 
 async def ask_for_replaced(context: RunContext) -> None:
-    """Ask for linked records that somebody new of an incremental run may be instead, before anybody is matched."""
+    """Ask for each linked record whose place somebody new in an incremental run may have taken."""
     pulled = context.checkpoint.pulled
     if pulled.began is None:
         async with context.step():
@@ -67,16 +67,16 @@ async def _ask_for(context: RunContext, kind: str, pco_id: str) -> None:
 
 
 async def note_missing(context: RunContext) -> None:
-    """The log of mergers was read late enough: who is missing and not in it is to be had by somebody else."""
+    """Mark records as missing, once the log of mergers was read late enough: their members can be matched anew."""
     lately = _began(context) - context.resources.horizon
-    # Another job may have missed somebody since the wait for the log of mergers, in which no household is.
+    # A refresh may have missed a person after this run had waited for the log. The log has no households.
     waited = or_(Link.kind == FAMILY, Link.missing_since <= context.now() - context.resources.horizon)
     async with context.step() as session:
         missing = (Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context))
         found = select(Link).filter_by(**context.owner, state="linked").where(*missing).order_by(Link.id)
         links = (await session.scalars(found)).all()
         for kind in (MEMBER, FAMILY):
-            # Who is missing is no second one who shares a name or an email with whoever came instead.
+            # A missing person must not count as a second one with the name or email of the new one.
             await remote.forget(session, context.owner, kind, [link.pco_id for link in links if link.kind == kind])
         for link in await session.scalars(found.with_for_update()):
             link.state = "missing"

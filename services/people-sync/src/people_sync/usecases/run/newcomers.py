@@ -111,7 +111,7 @@ async def take_newcomers_over(context: RunContext) -> None:
 
 
 async def _ahead(batches: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]:
-    """Each batch, while the next is made ready beside it: PostgreSQL writes one while this process prepares another."""
+    """Yield each batch while the next one is prepared: PostgreSQL writes the one as Python builds the other."""
     coming = asyncio.ensure_future(anext(batches, None))
     try:
         while (batch := await coming) is not None:
@@ -123,7 +123,7 @@ async def _ahead(batches: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]
 
 
 async def _batches(context: RunContext) -> AsyncGenerator[_Batch, None]:
-    """Everybody who is planned as new. The batch before is being written while one is read: nobody of it is in both."""
+    """All planned newcomers, in batches. A batch holds nobody of the one before, which is being written meanwhile."""
     before: Collection[str] = ()
     for kind, size, read in ((FAMILY, _FAMILIES, _households), (MEMBER, _PEOPLE, _people)):
         last = 0
@@ -142,10 +142,10 @@ async def _batches(context: RunContext) -> AsyncGenerator[_Batch, None]:
 async def _households(
     session: AsyncSession, context: RunContext, planned: Sequence[Newcomer]
 ) -> tuple[int, _People, _Households]:
-    """The first of these households, up to `_PEOPLE` people. Gives the last one's plan, too."""
+    """Read the first of these households, up to `_PEOPLE` people. Gives the last plan, the people and households."""
     read = [(one, household_from_snapshot(one.snapshot)) for one in planned]
     fitting = sum(total <= _PEOPLE for total in accumulate(len(one.person_ids) for _, one in read))
-    # A household that was read before there was a largest family may be larger.
+    # The former version stored households above the limit too.
     read = read[: max(1, fitting)]
     pco_ids = {pco_id for _, household in read for pco_id in household.person_ids}
     everybody = await newcomers.planned_people(session, context.owner, context.run_id, pco_ids)
@@ -161,7 +161,7 @@ def _read(planned: Iterable[Newcomer]) -> _People:
 
 
 def _prepared(context: RunContext, people: _People, households: _Households) -> _Batch:
-    """Without the households of which somebody is not among the people, and without whoever else is in these."""
+    """Build the rows. A household is left out if one of its people is, and so are the others of that household."""
     if households:
         households = [(one, household) for one, household in households if people.keys() >= set(household.person_ids)]
         members = sorted({pco_id for _, household in households for pco_id in household.person_ids})
@@ -181,9 +181,9 @@ def _prepared(context: RunContext, people: _People, households: _Households) -> 
 
 
 async def _attempt(session: AsyncSession, context: RunContext, batch: _Batch) -> int:
-    """Gives how many plans were carried out: all of whom nobody here can be by now, or none.
+    """Write a batch; gives how many plans were carried out, which are all or none.
 
-    Members can have been added since the comparison, and a candidate's counterpart can have gone.
+    People who may be members here are left to the engine: members can have been added since the comparison.
     """
     # For a whole batch one look at everybody costs less than one at each.
     people = [person for _, person in batch.people.values()] if await anybody_free(session, context.owner) else []

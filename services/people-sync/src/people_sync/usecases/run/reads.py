@@ -1,4 +1,4 @@
-"""Reading one record by itself in a run: one that Planning Center does not show is one line in the run's list."""
+"""Single reads of a run: a record that Planning Center refuses to show becomes one line of the run's list."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,7 +28,7 @@ async def read_or_list(context: RunContext, kind: str, pco_id: str) -> Read | No
 async def note_whether_there(
     session: AsyncSession, context: RunContext, kind: str, pco_id: str, *, there: bool
 ) -> None:
-    """Note in the link of somebody who was read by themselves whether they are there. Locks it."""
+    """Note in the link of a record whether a single read found the record. Locks the link."""
     link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
     for row in await session.scalars(link):
         row.missing_since = None if there else row.missing_since or context.now()
@@ -47,10 +47,10 @@ async def _list(context: RunContext, kind: str, pco_id: str, refused: PartRefuse
                 name = full_name(await session.get_one(Member, record_id))
             else:
                 name = (await session.get_one(Family, record_id)).name
-        # The next run asks again, whether the record is edited there or not.
+        # This makes the next run ask again, whether or not the record is edited there.
         unread = remote.row_of(context.owner, kind, Unread(pco_id, "unreadable", str(refused), name))
         await remote.put(session, context.owner, [unread], context.now(), context.run_id)
-        # Neither there nor gone, for all that is known.
+        # A refusal does not say that the record is gone.
         await note_whether_there(session, context, kind, pco_id, there=True)
         plan = Planned(kind, name, REJECTED, record_id, pco_id, cause=refused.cause, sentence=str(refused))
         await add_planned(session, context, [plan])

@@ -307,7 +307,7 @@ async def _close(
 
 
 async def _wait(job: JobContext, requests: Requests, sentence: str, *, until: datetime, away: bool = True) -> None:
-    """Give the job back until then. `away`: for Planning Center, longer with every time in a row."""
+    """Give the job back until then. `away`: Planning Center did not answer; the next such wait is longer."""
     async with job.sessions.begin() as session:
         await job.verify(session)
         if not job.stop_requested:
