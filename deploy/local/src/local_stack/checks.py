@@ -5,6 +5,7 @@ ends, and is kept in the folder of the reports.
 """
 
 import argparse
+import resource
 import subprocess
 import sys
 import time
@@ -46,9 +47,11 @@ class Checks:
             while self._waiting and len(self._running) < self._at_once:
                 self._start(self._waiting.popleft())
             time.sleep(_POLL_SECONDS)
-            for one in [each for each in self._running if each.process.poll() is not None]:
-                self._running.remove(one)
-                self._ended(one)
+            for one in list(self._running):
+                before = _collected()
+                if one.process.poll() is not None:  # which collects the process, and its processor time with it
+                    self._running.remove(one)
+                    self._ended(one, cpu_seconds=_collected() - before)
 
     def stop(self) -> None:
         """Wait for what runs, which had the same Ctrl-C: tests end the servers they started."""
@@ -67,9 +70,9 @@ class Checks:
         self._running.append(_Running(stage, process, log, time.monotonic()))
         self._say(f"{stage} began")
 
-    def _ended(self, one: _Running) -> None:
+    def _ended(self, one: _Running, *, cpu_seconds: float) -> None:
         seconds = time.monotonic() - one.began
-        write_outcome(self._folder, Outcome(one.stage, one.process.returncode, seconds))
+        write_outcome(self._folder, Outcome(one.stage, one.process.returncode, seconds, cpu_seconds))
         self._say(f"{one.stage} {'FAILED' if one.process.returncode else 'ended'} after {seconds:.0f} s")
         said = one.log.read_text(errors="replace").rstrip()
         if said:
@@ -80,6 +83,12 @@ class Checks:
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
         sys.stdout.write(f"[{minutes:02}:{seconds:02}] {text}\n")
         sys.stdout.flush()
+
+
+def _collected() -> float:
+    """Processor seconds of all children that have ended and were collected."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> int:

@@ -22,6 +22,8 @@ class Outcome:
     status: int
     """The exit status of its process: 0 if all is well."""
     seconds: float
+    cpu_seconds: float
+    """Of its process and of all that it started and waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class _Stage:
         words += [f"{passed} passed"] if self.tests else []
         words += [f"{skipped} skipped"] if skipped else []
         time = f"{self.outcome.seconds:.0f} s" if self.outcome else "never ended"
-        return f"  {self.name:<26}{time:>8}  {', '.join(words) or 'passed'}"
+        cpu = f"{self.outcome.cpu_seconds:.0f} s" if self.outcome else ""
+        return f"  {self.name:<28}{time:>11}{cpu:>8}  {', '.join(words) or 'passed'}"
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
@@ -72,7 +75,11 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
 def summary(folder: Path, stages: Iterable[str], *, seconds: float) -> Summary:
     """Sum up these stages; `seconds`: the time that all took together."""
     found = [_read(folder, stage) for stage in stages]
-    lines = [f"Stages, {seconds // 60:.0f} min {seconds % 60:.0f} s in all:", *(one.line() for one in found)]
+    cpu = sum(one.outcome.cpu_seconds for one in found if one.outcome)
+    lines = [
+        f"Stages with their time and processor time, {_minutes(seconds)} and {_minutes(cpu)} in all:",
+        *(one.line() for one in found),
+    ]
     if red := [one for one in found if one.red]:
         lines.append("Failed, and how to repeat it:")
         for one in red:
@@ -88,6 +95,10 @@ def summary(folder: Path, stages: Iterable[str], *, seconds: float) -> Summary:
     passed, failed, skipped = (sum(counts) for counts in zip(*(one.counts() for one in found), strict=True))
     lines += ["", f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")]
     return Summary("\n".join(lines), failed)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
 """Every stage runs, whichever fails, and the end says so."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
-MAKEFILE = """
+MAKEFILE = f"""
 red:
 	@echo this is wrong; exit 3
 green:
 	@echo all is well
+busy:
+	@{sys.executable} -c "import time; all(iter(lambda: time.process_time() < 0.5, False))"
 unable:
 	@echo "unable: nothing to do it with" > reports/unable.skipped
 """
@@ -37,3 +40,13 @@ def test_what_an_earlier_run_said_is_forgotten(tmp_path: Path) -> None:
     done = run(tmp_path, "green")
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "1 passed, 0 failed"
+
+
+def test_each_stage_has_its_own_processor_time(tmp_path: Path) -> None:
+    run(tmp_path, "busy", "green")
+    used = {
+        name: json.loads((tmp_path / "reports" / f"{name}.outcome").read_text())["cpu_seconds"]
+        for name in ("busy", "green")
+    }
+    assert used["busy"] >= 0.5
+    assert used["green"] < used["busy"]

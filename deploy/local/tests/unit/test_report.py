@@ -19,7 +19,7 @@ RED = """<?xml version="1.0"?><testsuites><testsuite name="pytest">
 
 def told(folder: Path, **statuses: int) -> Summary:
     for stage, status in statuses.items():
-        write_outcome(folder, Outcome(stage, status, 1.4))
+        write_outcome(folder, Outcome(stage, status, 1.4, 2.6))
     return summary(folder, statuses, seconds=61)
 
 
@@ -27,7 +27,7 @@ def test_reasons_are_grouped_and_left_out_stages_named(tmp_path: Path) -> None:
     (tmp_path / "unit.xml").write_text(UNIT)
     (tmp_path / "browser.skipped").write_text("browser: Chromium is not installed\n")
     found = told(tmp_path, unit=0, browser=0)
-    assert "unit                           1 s  1 passed, 2 skipped" in found.text
+    assert "unit                                1 s     3 s  1 passed, 2 skipped" in found.text
     assert "  browser: Chromium is not installed" in found.text
     assert "  unit: no engine (2 tests)" in found.text
     assert found.text.splitlines()[-1] == "1 passed, 0 failed, 3 skipped"
