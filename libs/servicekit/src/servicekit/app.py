@@ -163,10 +163,10 @@ class _Process:
             health_.probe("subscribers", group.check)
             self._work.start(group.NAME, group.run)
         for worker in self._workers:
-            polls = Polls()
+            wake, polls = runtime.listener.wake(jobs.CHANNEL), Polls()
             for number in range(worker.concurrency):
                 name = f"{worker.kind}.{number}"
-                wake, beat = runtime.listener.wake(jobs.CHANNEL), partial(health_.beat, name)
+                beat = partial(health_.beat, name)
                 self._work.start(name, Claimer(worker, runtime.sessions, resources, wake, beat, polls).step)
         for loop in self._loops:
             step = partial(loop.run, runtime, resources)

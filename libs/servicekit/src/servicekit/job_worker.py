@@ -213,7 +213,10 @@ class JobContext:
 
 
 class Polls:
-    """Spreads the polls of a worker's idle slots: together they look once in POLL_SECONDS, however many they are."""
+    """Spreads the polls of a worker's idle slots: together they look once in POLL_SECONDS, however many they are.
+
+    So does a ring: one slot looks, and rings for the next if it finds a job.
+    """
 
     def __init__(self) -> None:
         self._next = -math.inf
@@ -225,7 +228,7 @@ class Polls:
         return self._next - now
 
     def rung(self) -> None:
-        """The doorbell woke all of them."""
+        """The doorbell woke a slot, whose next turn is not put behind those of the others."""
         self._next = -math.inf
 
 
@@ -279,7 +282,7 @@ class Claimer:
         beat: Callable[[], None],
         polls: Polls | None = None,
     ) -> None:
-        """polls: shared by the slots of one worker."""
+        """wake, polls: shared by the slots of one worker."""
         self._worker = worker
         self._sessions = sessions
         self._resources = resources
@@ -298,6 +301,7 @@ class Claimer:
             if await self._wake.wait(self._polls.wait()):
                 self._polls.rung()
         else:
+            self._wake.set()
             await self._work(job)
 
     async def _claim(self) -> JobContext | None:

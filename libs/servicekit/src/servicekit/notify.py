@@ -8,23 +8,26 @@ from sqlalchemy.engine import make_url
 
 
 class Wake:
-    """A flag that a loop waits for between polls."""
+    """A bell that loops wait for between polls. A ring wakes one of them, or is kept for the next that waits."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._rings = asyncio.Queue[None](maxsize=1)
 
     def set(self) -> None:
         """Ring."""
-        self._event.set()
+        with suppress(asyncio.QueueFull):
+            self._rings.put_nowait(None)
 
     def clear(self) -> None:
         """Forget earlier rings: call before looking for work, so that none is missed after."""
-        self._event.clear()
+        with suppress(asyncio.QueueEmpty):
+            self._rings.get_nowait()
 
     async def wait(self, seconds: float) -> bool:
         """Return at the first ring (true), or after `seconds`."""
         with suppress(TimeoutError):
-            return await asyncio.wait_for(self._event.wait(), seconds)
+            await asyncio.wait_for(self._rings.get(), seconds)
+            return True
         return False
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
-from json import dumps
 from typing import Any, Final
 
+import orjson
 import structlog
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -104,7 +104,7 @@ async def append_all(session: AsyncSession, events: Sequence[Event], *, tombston
         "topics": [row.topic for row in rows],
         "keys": [row.key for row in rows],
         "values": [row.value for row in rows],
-        "headers": [dumps(row.headers) for row in rows],
+        "headers": [orjson.dumps(row.headers).decode() for row in rows],
     }
     await session.execute(_INSERT, columns)
     await session.execute(select(func.pg_notify(CHANNEL, "")))

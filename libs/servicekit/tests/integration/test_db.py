@@ -1,12 +1,19 @@
-"""What PostgreSQL does with a process that stands still."""
+"""What PostgreSQL does with a process that stands still, and what a process does without its PostgreSQL."""
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
+import asyncpg
 import pytest
+import pytest_asyncio
 from sample_service.main import Settings
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from servicekit.db import make_engine
 from servicekit.testing import Databases, KeyRing, eventually
@@ -34,6 +41,60 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def engine(databases: Databases, keys: KeyRing) -> AsyncIterator[AsyncEngine]:
+    url = await databases.create("sample_service")
+    made = make_engine(keys.settings(Settings, database_url=url, kafka="127.0.0.1:1"))
+    yield made
+    await made.dispose()
+
+
+async def used(engine: AsyncEngine) -> Any:
+    """The driver's connection that the next one here gets."""
+    async with engine.begin() as connection:
+        await connection.execute(text("SELECT 1"))
+        return (await connection.get_raw_connection()).driver_connection
+
+
+def end(engine: AsyncEngine, pid: int) -> None:
+    """PostgreSQL ends a session, and this thread's event loop hears nothing of it."""
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def ending() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute("SELECT pg_terminate_backend($1, 5000)", pid)
+        await connection.close()
+
+    thread = Thread(target=lambda: asyncio.run(ending()))
+    thread.start()
+    thread.join()
+
+
+async def test_a_connection_that_was_closed_in_the_pool_is_replaced(engine: AsyncEngine) -> None:
+    lost = await used(engine)
+    end(engine, lost.get_server_pid())
+    await eventually(lost.is_closed)
+    assert await used(engine) is not lost
+
+
+async def test_a_connection_that_lay_idle_is_asked_first(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servicekit.db._TRUSTED_SECONDS", 0.0)
+    lost = await used(engine)
+    end(engine, lost.get_server_pid())
+    assert not lost.is_closed()
+    assert await used(engine) is not lost
+
+
+async def test_a_connection_in_use_all_the_time_is_not_asked(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(engine.dialect, "do_ping", asked.append)
+    first = await used(engine)
+    assert [await used(engine) for _ in range(5)] == [first] * 5
+    assert not asked
 
 
 async def test_a_process_frozen_amid_a_statement_keeps_no_lock(

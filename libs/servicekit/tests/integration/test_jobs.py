@@ -194,9 +194,10 @@ async def working(
 ) -> AsyncIterator[None]:
     """Claimers in this process."""
     worker = JobWorker(kind, run, concurrency=concurrency, lease_seconds=lease, turn_seconds=turn)
+    bell = wake()
 
     async def loop() -> None:
-        claimer = Claimer(worker, sessions, None, wake(), lambda: None)
+        claimer = Claimer(worker, sessions, None, bell, lambda: None)
         while True:
             await claimer.step()
 
@@ -465,7 +466,6 @@ async def test_kinds_work_side_by_side_and_one_bell_wakes_all(
         working(sessions, long, concurrency=2, wake=ring),
         working(sessions, short, kind="people-refresh", concurrency=2, wake=ring),
     ):
-        await asyncio.sleep(0)  # every claimer has its wake
         listening = asyncio.create_task(listener.listen())
         try:
             runs = [await enqueue(sessions, f"kind-{number}") for number in range(3)]
@@ -480,6 +480,34 @@ async def test_kinds_work_side_by_side_and_one_bell_wakes_all(
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_one_ring_is_enough_for_all_jobs_and_wakes_no_slot_in_vain(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.job_worker.POLL_SECONDS", 600.0)  # the bell alone
+    bell, looks, begun = Wake(), 0, 0
+    everybody, look = asyncio.Event(), Claimer._claim
+
+    async def counted(claimer: Claimer) -> JobContext | None:
+        nonlocal looks
+        looks += 1
+        return await look(claimer)
+
+    async def run(_job: JobContext, _: Any) -> None:
+        nonlocal begun
+        begun += 1
+        await everybody.wait()
+
+    monkeypatch.setattr(Claimer, "_claim", counted)
+    async with working(sessions, run, concurrency=12, wake=lambda: bell):
+        await eventually(lambda: looks == 12)
+        for number in range(3):
+            await enqueue(sessions, f"ring-{number}")
+        bell.set()
+        await eventually(lambda: begun == 3)
+        await eventually(lambda: looks == 16)  # the fourth finds nothing and rings for nobody
+        everybody.set()
 
 
 async def test_a_cancellation_that_an_error_took_the_place_of_ends_the_renewal(sessions: Sessions) -> None:

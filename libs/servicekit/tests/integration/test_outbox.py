@@ -21,6 +21,7 @@ from servicekit.outbox import CHANNEL, Relay, append, append_all, transactional_
 from servicekit.producer import KafkaUnavailable, Producer, Record
 from servicekit.tables import OUTBOX
 from servicekit.testing import Databases, eventually
+from servicekit.testing.time import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TOPIC = "webhooks.outcome.v1"
@@ -342,11 +343,10 @@ async def test_a_notify_rings_the_relay(sessions: Sessions, url: str) -> None:
     wake = listener.wake(CHANNEL)
     task = asyncio.create_task(listener.listen())
     try:
-        await asyncio.wait_for(wake._event.wait(), 5)  # rung once when the connection stands
-        wake.clear()
+        assert await wake.wait(PATIENCE_SECONDS)  # rung once when the connection stands
         async with sessions.begin() as session:
             await append(session, note_event("org-ring", "k", 1))
-        await asyncio.wait_for(wake._event.wait(), 5)
+        assert await wake.wait(PATIENCE_SECONDS)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -26,7 +26,8 @@ class Backups:
         self.urls: list[str] = []
 
     async def take(self) -> str:
-        """As the database is now. Nobody may be connected."""
+        """As the database is now. The service may not be running."""
+        await self.stage.database.close()
         self.urls.append(await copy_database(self.stage.database.url))
         return self.urls[-1]
 

@@ -16,9 +16,11 @@ async def eventually(
 ) -> Any:
     """The first truthy value of `predicate`, a plain or async function.
 
+    every: seconds before the second look; the pauses grow to three times that, since a look costs something too.
     AssertionError with its last value after `within` seconds. An AssertionError inside the predicate counts as not yet.
     """
     deadline = time.monotonic() + within
+    pause, longest = every, 3 * every
     last: object = None
     while True:
         try:
@@ -31,7 +33,8 @@ async def eventually(
             last = error
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s{because and ': '}{because} (last: {last!r})")
-        await asyncio.sleep(every)
+        await asyncio.sleep(pause)
+        pause = min(1.2 * pause, longest)
 
 
 class FakeClock:

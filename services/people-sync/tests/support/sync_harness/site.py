@@ -28,25 +28,40 @@ _NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 class Database:
     """Plain SQL beside the service."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, keep: bool = False) -> None:
+        """keep: connections are used again. `close` them before somebody copies the database."""
         self.url = url
         self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._keep = keep
+        self._kept: list[Any] = []
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
         """Rows as dicts, JSON decoded."""
         async with self.connection() as connection:
-            for name in ("json", "jsonb"):
-                await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
             return [dict(row) for row in await connection.fetch(query, *args)]
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """A connection of one's own, for locks."""
-        connection = await asyncpg.connect(self._dsn)
+        connection = self._kept.pop() if self._kept else await self._connect()
         try:
             yield connection
         finally:
-            await connection.close()
+            if self._keep and not connection.is_closed() and not connection.is_in_transaction():
+                self._kept.append(connection)
+            else:
+                await connection.close()
+
+    async def close(self) -> None:
+        """Close what is kept."""
+        while self._kept:
+            await self._kept.pop().close()
+
+    async def _connect(self) -> Any:
+        connection = await asyncpg.connect(self._dsn)
+        for name in ("json", "jsonb"):
+            await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+        return connection
 
     async def value(self, query: str, *args: Any) -> Any:
         """The first column of the first row; None without one."""

@@ -140,4 +140,6 @@ async def staged(
             **more,
         )
         async with running(env, folder / "people-sync.log") as service:
-            yield Stage(simulator, service, Database(database), kafka, keys, lender, folder.name, churches)
+            ours = Database(database, keep=True)
+            yield Stage(simulator, service, ours, kafka, keys, lender, folder.name, churches)
+            await ours.close()

@@ -6,7 +6,7 @@ candidate, a household with somebody who is here already, a batch of which someb
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,20 +15,14 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts import people as contract
 from contracts.base import Event
 from contracts.events.people_record_v1 import FamilyChanged, MemberChanged
 from contracts.http.people import LARGEST_FAMILY
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.canonical import email_key, name_key
-from people_sync.domain.planning_center import (
-    RemoteHousehold,
-    RemotePerson,
-    household_from_snapshot,
-    person_from_snapshot,
-)
+from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot, person_from_snapshot
 from people_sync.domain.sentences import CREATED_HERE
-from people_sync.domain.values import ACTIVE, as_dict, to_json
+from people_sync.domain.values import ACTIVE
 from people_sync.domain.writes import CREATED
 from people_sync.storage import newcomers
 from people_sync.storage.candidates import anybody_free
@@ -46,7 +40,7 @@ _PEOPLE: Final = LARGEST_FAMILY
 """In one transaction. Each is a fact, as is each family: `append_all` takes 2,000."""
 _FAMILIES: Final = 250
 
-_People: TypeAlias = Mapping[str, tuple[Newcomer, RemotePerson]]
+_People: TypeAlias = Mapping[str, Newcomer]
 """By Planning Center's id."""
 _Households: TypeAlias = Sequence[tuple[Newcomer, RemoteHousehold]]
 
@@ -149,15 +143,11 @@ async def _households(
     read = read[: max(1, fitting)]
     pco_ids = {pco_id for _, household in read for pco_id in household.person_ids}
     everybody = await newcomers.planned_people(session, context.owner, context.run_id, pco_ids)
-    return read[-1][0].change_id, _read(everybody.values()), read
+    return read[-1][0].change_id, everybody, read
 
 
 async def _people(_: AsyncSession, __: RunContext, planned: Sequence[Newcomer]) -> tuple[int, _People, _Households]:
-    return planned[-1].change_id, _read(planned), []
-
-
-def _read(planned: Iterable[Newcomer]) -> _People:
-    return {one.pco_id: (one, person_from_snapshot(one.snapshot)) for one in planned}
+    return planned[-1].change_id, {one.pco_id: one for one in planned}, []
 
 
 def _prepared(context: RunContext, people: _People, households: _Households) -> _Batch:
@@ -166,14 +156,14 @@ def _prepared(context: RunContext, people: _People, households: _Households) -> 
         households = [(one, household) for one, household in households if people.keys() >= set(household.person_ids)]
         members = sorted({pco_id for _, household in households for pco_id in household.person_ids})
         people = {pco_id: people[pco_id] for pco_id in members}
-    record_ids = {pco_id: str(one.record_id) for pco_id, (one, _) in people.items()}
+    record_ids = {pco_id: str(one.record_id) for pco_id, one in people.items()}
     families = [_family(one, household, record_ids) for one, household in households]
     now = context.now()
     return _Batch(
         people,
         households,
         now,
-        [_member(one, person) for one, person in people.values()],
+        [_member(one) for one in people.values()],
         families,
         _effects(context, people, households, families),
         _facts(context.organization_id, people, households, families, now),
@@ -186,8 +176,8 @@ async def _attempt(session: AsyncSession, context: RunContext, batch: _Batch) ->
     People who may be members here are left to the engine: members can have been added since the comparison.
     """
     # For a whole batch one look at everybody costs less than one at each.
-    people = [person for _, person in batch.people.values()] if await anybody_free(session, context.owner) else []
-    if near := await may_be_here(session, context, people):
+    new = batch.people.values() if await anybody_free(session, context.owner) else ()
+    if near := await may_be_here(session, context, [person_from_snapshot(one.snapshot) for one in new]):
         free = {pco_id: one for pco_id, one in batch.people.items() if pco_id not in near}
         batch = _prepared(context, free, batch.households)
     if not batch.people:
@@ -204,7 +194,7 @@ async def _write(session: AsyncSession, owner: Owner, batch: _Batch) -> None:
     new = batch.people.values()
     await newcomers.insert_members(session, owner, batch.members, batch.now)
     await newcomers.insert_families(session, owner, batch.families, batch.now)
-    people_agreed = [(one, one.snapshot["values"] | {ACTIVE: person.active}) for one, person in new]
+    people_agreed = [(one, one.snapshot["values"] | {ACTIVE: one.snapshot["active"]}) for one in new]
     families_agreed = [
         (
             one,
@@ -219,21 +209,21 @@ async def _write(session: AsyncSession, owner: Owner, batch: _Batch) -> None:
     for kind, agreed in ((MEMBER, people_agreed), (FAMILY, families_agreed)):
         if not await newcomers.insert_links(session, owner, kind, agreed, batch.now):
             raise _Linked
-    plans = [*(one for one, _ in new), *(one for one, _ in batch.households)]
+    plans = [*new, *(one for one, _ in batch.households)]
     await no_longer_held(session, owner, list(batch.people))
     await newcomers.note_done(session, [one.change_id for one in plans])
     await insert_effects(session, batch.effects)
     await append_all(session, batch.facts)
 
 
-def _member(one: Newcomer, person: RemotePerson) -> dict[str, Any]:
-    values = person.values
+def _member(one: Newcomer) -> dict[str, Any]:
+    values = one.snapshot["values"]
     return {
+        **values,
         "id": str(one.record_id),
-        **to_json(values),
-        "name_key": name_key(values.first_name, values.last_name),
-        "email_key": email_key(values.email),
-        "active": person.active,
+        "name_key": name_key(values["first_name"], values["last_name"]),
+        "email_key": email_key(values["email"]),
+        "active": one.snapshot["active"],
     }
 
 
@@ -251,7 +241,7 @@ def _family(one: Newcomer, household: RemoteHousehold, members: dict[str, str]) 
 def _effects(
     context: RunContext, people: _People, households: _Households, families: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    rows = [noted(context, MEMBER, one.record_id, CREATED, None, one.pco_id) for one, _ in people.values()]
+    rows = [noted(context, MEMBER, one.record_id, CREATED, None, one.pco_id) for one in people.values()]
     for (one, _), family in zip(households, families, strict=True):
         rows.append(noted(context, FAMILY, one.record_id, CREATED, None, one.pco_id))
         rows += [
@@ -271,26 +261,28 @@ def _facts(
     for family in families:
         for member in family["members"]:
             of_member.setdefault(member, []).append(family["id"])
-    times: dict[str, Any] = {"version": 1, "created_at": now, "updated_at": now}
+    times = {"version": 1, "created_at": now, "updated_at": now}
+    of_all = {"organization_id": organization_id, "version": 1, "changed_at": now}
     facts: list[Event] = []
-    for one, person in people.values():
-        member = contract.Member(
-            id=str(one.record_id),
-            **as_dict(person.values),
-            active=person.active,
-            family_ids=tuple(sorted(of_member.get(str(one.record_id), ()))),
-            link=contract.PlanningCenterLink(pco_id=one.pco_id, state="linked"),
+    for one in people.values():
+        record_id = str(one.record_id)
+        member = {
+            **one.snapshot["values"],
+            "id": record_id,
+            "active": one.snapshot["active"],
+            "family_ids": sorted(of_member.get(record_id, ())),
+            "link": {"pco_id": one.pco_id, "state": "linked"},
             **times,
-        )
-        facts.append(MemberChanged(organization_id=organization_id, version=1, member=member, changed_at=now))
+        }
+        facts.append(MemberChanged.model_validate({**of_all, "member": member}))
     for (one, household), row in zip(households, families, strict=True):
-        family_ = contract.Family(
-            id=row["id"],
-            name=household.name,
-            member_ids=tuple(sorted(row["members"])),
-            primary_contact_id=row["primary_contact_id"],
-            link=contract.PlanningCenterLink(pco_id=one.pco_id, state="linked"),
+        family = {
+            "id": row["id"],
+            "name": household.name,
+            "member_ids": sorted(row["members"]),
+            "primary_contact_id": row["primary_contact_id"],
+            "link": {"pco_id": one.pco_id, "state": "linked"},
             **times,
-        )
-        facts.append(FamilyChanged(organization_id=organization_id, version=1, family=family_, changed_at=now))
+        }
+        facts.append(FamilyChanged.model_validate({**of_all, "family": family}))
     return facts
