@@ -217,20 +217,49 @@ async def test_a_value_that_is_another_contact_is_that_contact(
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
 
 
-# Kind: one of several values is taken for the only one.
-async def test_clearing_ours_takes_no_other_in_its_place(site: Site) -> None:
+async def with_two_numbers(site: Site) -> str:
+    """Bruno has a second one there, by the id given; ours is the first."""
     await site.sync()
     attributes = {"number": "(212) 555-0121", "location": "Home", "primary": False}
-    site.mutate({"op": "create", "type": "PhoneNumber", "id": site.person("Bruno")["id"], "attributes": attributes})
+    bruno = site.person("Bruno")["id"]
+    (second,) = site.mutate({"op": "create", "type": "PhoneNumber", "id": bruno, "attributes": attributes})
     await site.visible()
     await site.sync()
+    await site.believable()
+    return second["id"]
+
+
+# Kind: one of several values is taken for the only one; knowledge of a write is stored with its answer alone.
+@pytest.mark.parametrize("fault", [None, {"kind": "reset", "when": "after"}, {"kind": "reset", "when": "before"}])
+async def test_clearing_ours_takes_no_other_in_its_place(site: Site, fault: dict[str, str] | None) -> None:
+    await with_two_numbers(site)
+    if fault:
+        site.fault(fault, method="DELETE", path="/people/v2/phone_numbers/", times=1)
     await site.change("Bruno", phone=None)
     await site.sync()
     await site.believable()
-    for kind in ("full", "incremental"):
-        assert (await site.sync(kind))["counts"].keys() <= {"unchanged"}
+    for kind in ("incremental", "full", "full", "incremental") if fault else ("full", "incremental"):
+        last = await site.sync(kind)
+        await site.believable()
+    assert last["counts"].keys() <= {"unchanged"}
+    assert await site.conflicts() == {}
     assert (await site.member("Bruno"))["phone"] is None
     assert [row["number"] for row in site.contacts("Bruno", "PhoneNumber")] == ["(212) 555-0121"]
+
+
+# Kind: an announcement outlives its refusal.
+async def test_what_was_not_cleared_is_compared_as_before(site: Site) -> None:
+    second = await with_two_numbers(site)
+    answer = {"kind": "respond", "status": 403}
+    refusal = site.fault(answer, method="DELETE", path="/people/v2/phone_numbers/")
+    await site.change("Bruno", phone=None)
+    assert (await site.sync())["counts"]["rejected"] == 1
+    site.control.remove_fault(refusal)
+    # Somebody there prefers the other number at the same time.
+    site.mutate({"op": "edit", "type": "PhoneNumber", "id": second, "attributes": {"primary": True}})
+    await site.visible()
+    await site.sync()
+    assert await site.conflicts() == {"Bruno": ["open"]}
 
 
 # --- A5, A6, B10, B11: who is who -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.canonical import same
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.values import ACTIVE, PersonValues, as_dict, partial_from_json, value_from_json
+from people_sync.domain.values import ACTIVE, PersonValues, as_dict, partial_from_json, to_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
 from people_sync.storage.among import among
 from people_sync.storage.tables import Family, FamilyMember, Link, LinkWrite, Member
@@ -275,10 +275,19 @@ def agreed_at(link: Link, name: str) -> datetime | None:
 
 
 def kept_different(link: Link) -> Mapping[str, tuple[Any, Any]]:
-    """The differences that an administrator decided to keep, by field."""
-    if link.kind != MEMBER:
-        return {name: (ours, theirs) for name, (ours, theirs) in link.kept_different.items()}
+    """The differences of a family that are kept, by field."""
+    return {name: (ours, theirs) for name, (ours, theirs) in link.kept_different.items()}
+
+
+def kept_different_from(link: Link, seen: PersonValues) -> Mapping[str, tuple[Any, Any]]:
+    """The differences of a member that are kept, by field."""
     return {
         name: (value_from_json(name, ours), value_from_json(name, theirs))
-        for name, (ours, theirs) in link.kept_different.items()
+        for name, (ours, theirs) in still_kept(link, seen).items()
     }
+
+
+def still_kept(link: Link, seen: PersonValues) -> dict[str, list[Any]]:
+    """The same as JSON. One that was announced counts if Planning Center shows it: the write may not have arrived."""
+    shown = to_json(seen)
+    return {name: pair[:2] for name, pair in link.kept_different.items() if len(pair) == 2 or shown[name] == pair[1]}

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from pco_client.errors import Unavailable
-from people_sync.domain.values import to_json, value_to_json
+from people_sync.domain.values import to_json
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.links import agree
 from people_sync.storage.tables import Link, Member
@@ -58,15 +58,10 @@ async def answer(
     *,
     contacts: Mapping[str, str | None] | None = None,
     other: Sequence[str] = (),
-    left: Any = None,
 ) -> None:
     async with writer.transaction() as session:
         link = await store_answer(session, writer, member, outcome, to_json(taken), contacts=contacts or {})
         await answered(session, link.id, other, writer.now())
-        for name, contact_id in (contacts or {}).items():
-            if contact_id is None and left is not None:
-                # Another contact of the person stays there, and is not taken over in place of the one cleared.
-                link.kept_different = {**link.kept_different, name: [None, value_to_json(left)]}
 
 
 async def store_answer(
@@ -87,7 +82,12 @@ async def store_answer(
     agree(link, {**link.agreed, **taken}, writer.now())
     merged = {**link.contacts, **contacts}
     link.contacts = {name: contact for name, contact in merged.items() if contact is not None}
-    link.kept_different = {name: kept for name, kept in link.kept_different.items() if name not in taken}
+    # What a contact that was cleared leaves there was noted with the announcement, and counts for good now.
+    link.kept_different = {
+        name: pair[:2] if name in taken else pair
+        for name, pair in link.kept_different.items()
+        if name not in taken or len(pair) > 2
+    }
     rows = []
     for name, value in taken.items():
         if name not in replaced:
@@ -103,6 +103,9 @@ async def store_answer(
 async def _take_back(writer: Writer, member: Member, fields: Sequence[str]) -> None:
     async with writer.transaction() as session:
         link = await locked_link(session, writer, member)
+        link.kept_different = {
+            name: pair for name, pair in link.kept_different.items() if name not in fields or len(pair) == 2
+        }
         await taken_back(session, link.id, fields)
 
 

@@ -1,6 +1,6 @@
 """A member's one email, phone and address in Planning Center, where a person may have several of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,9 +60,7 @@ async def write_contact(
         if contact_id is not None:
             with suppress(NotFound):  # deleted there too
                 await writer.pco.delete(contact_path(name, contact_id))
-        await answer(
-            writer, member, outcome, {name: None}, contacts={name: None}, left=value_of(name, main_contact(others))
-        )
+        await answer(writer, member, outcome, {name: None}, contacts={name: None})
         return True
     if equal is not None:
         contact_id = equal.id
@@ -78,6 +76,13 @@ async def write_contact(
         )
     await answer(writer, member, outcome, {name: value}, contacts={name: contact_id})
     return True
+
+
+def left_when_cleared(there: There, names: Iterable[str]) -> dict[str, list[Any]]:
+    """What is kept different (JSON) once these are cleared: another contact of the person stays there, and is not taken
+    over in place of the one cleared."""
+    left = {name: value_to_json(value_of(name, main_contact(there.others(name)))) for name in names}
+    return {name: [None, value, "announced"] for name, value in left.items() if value is not None}
 
 
 def contact_path(name: str, contact_id: str) -> str:

@@ -48,7 +48,7 @@ from people_sync.domain.writes import CREATED, Write, confirmed, made_lately, pe
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.held import waits_for_an_answer
-from people_sync.storage.links import agree, base_of, ended
+from people_sync.storage.links import agree, base_of, ended, still_kept
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Link, Member
@@ -56,7 +56,7 @@ from people_sync.storage.writes import Sent, announce, note_created, settle, wri
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.answers import Parts, answer, locked_link, part
-from people_sync.usecases.record.contacts import There, create_contact, write_contact
+from people_sync.usecases.record.contacts import There, create_contact, left_when_cleared, write_contact
 from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.record.decide_people import merge_person
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
@@ -291,6 +291,10 @@ async def _announce(writer: Writer, member: Member, result: Merge, there: There)
         await _settled(session, writer, member, link, writes, mine, there)
         link.remote_hash, link.missing_since = None, None
         link.contacts = dict(there.person.contacts)
+        # Not with the answer, which may be lost.
+        cleared = [name for name in _CONTACTS if name in result.to_theirs and result.to_theirs[name] is None]
+        kept = {name: pair for name, pair in still_kept(link, there.person.values).items() if name not in cleared}
+        link.kept_different = kept | left_when_cleared(there, cleared)
         sent = [
             Sent(name, value_to_json(result.replaced[name]), value_to_json(value))
             for name, value in result.to_theirs.items()
