@@ -1,11 +1,11 @@
 """Links: how two records are tied, and what the merge reads of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Exists, Select, delete, exists, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Exists, Select, Text, cast, delete, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -43,7 +43,7 @@ async def tie(
     """Link a record that has no link, or whose former counterpart is gone.
 
     None if the record or the counterpart was linked to another meanwhile. `owner`: `organization_id` and
-    `pco_organization_id`.
+    `pco_organization_id`. Whoever ties a member notes that they are `in_no_household`.
     """
     made: Link | None = await session.scalar(
         insert(Link)
@@ -197,20 +197,24 @@ def has_link(
     )
 
 
-async def in_no_household(session: AsyncSession, owner: Mapping[str, str], member_id: UUID) -> None:
-    """Note of a member without a counterpart that nothing is agreed about their families.
+async def in_no_household(session: AsyncSession, owner: Mapping[str, str], member_ids: Collection[UUID]) -> None:
+    """Note of members without a counterpart, or with another one, that nothing is agreed about their families.
 
-    Should a counterpart come, it is in no household, and that is no reason to leave a family here.
+    The next counterpart is in no household, and that is no reason to leave a family here.
     """
+    if not member_ids:
+        return
+    named = [str(one) for one in member_ids]
+    families = select(FamilyMember.family_id).where(among(FamilyMember.member_id, member_ids))
     links = await session.scalars(
         select(Link)
         .filter_by(**owner, kind=FAMILY)
-        .where(Link.record_id.in_(select(FamilyMember.family_id).where(FamilyMember.member_id == member_id)))
+        .where(Link.record_id.in_(families), Link.agreed["members"].has_any(cast(named, ARRAY(Text))))
         .order_by(Link.id)
         .with_for_update()
     )
     for link in links:
-        members = [one for one in link.agreed.get("members", ()) if one != str(member_id)]
+        members = [one for one in link.agreed["members"] if one not in named]
         link.agreed, link.remote_hash = {**link.agreed, "members": members}, None
 
 

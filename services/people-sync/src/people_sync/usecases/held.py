@@ -17,7 +17,7 @@ from people_sync.domain.values import from_json, to_contract
 from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.held import WAITING, fitting
-from people_sync.storage.links import tie
+from people_sync.storage.links import in_no_household, tie
 from people_sync.storage.records import render_members
 from people_sync.storage.sync_tables import HeldMatch as Row
 from people_sync.storage.sync_tables import Remote
@@ -69,6 +69,7 @@ async def answer(
     answered(held, body.answer, user.user_id, now)
     await session.flush()
     if body.answer == "same":
+        await in_no_household(session, _owner(held), [member.id])
         await history.note(session, organization_id, Actor.person(user), [tie_note(held, member)], now)
         await touch_members(session, [member], now)
         await publish(session, organization_id, now, [member], [])
@@ -94,11 +95,14 @@ async def tie_to(session: AsyncSession, held: Row, member: Member) -> None:
 
     Conflict (409) if one of them was linked to somebody else meanwhile.
     """
-    owner = {"organization_id": held.organization_id, "pco_organization_id": held.pco_organization_id}
-    link = await tie(session, owner, MEMBER, member.id, held.pco_id)
+    link = await tie(session, _owner(held), MEMBER, member.id, held.pco_id)
     if link is None:
         raise Conflict(f"{TAKEN} Read the list again.", slug="already-linked")
     link.compared_version = member.version
+
+
+def _owner(held: Row) -> dict[str, str]:
+    return {"organization_id": held.organization_id, "pco_organization_id": held.pco_organization_id}
 
 
 def tie_note(held: Row, member: Member) -> Noted:

@@ -24,6 +24,7 @@ from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage import paging
 from people_sync.storage.held import ONE_CANDIDATE, WAITING, fitting, wanted_by_nobody_else
+from people_sync.storage.links import in_no_household
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import HeldBulk, HeldMatch, Remote
 from people_sync.storage.sync_tables import HeldSkipped as Skipped
@@ -265,6 +266,8 @@ async def _batch(session: AsyncSession, bulk: HeldBulk, now: datetime) -> None:
     await session.flush()
     linked = [member for _, member in taken if member is not None]
     notes = [tie_note(held, member) for held, member in taken if member is not None]
+    owner = {"organization_id": bulk.organization_id, "pco_organization_id": bulk.pco_organization_id}
+    await in_no_household(session, owner, [member.id for member in linked])
     await history.note(session, bulk.organization_id, Actor("person", bulk.answered_by), notes, now)
     await touch_members(session, linked, now)
     await publish(session, bulk.organization_id, now, linked, [])

@@ -69,7 +69,7 @@ async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects
     await remote.forget(session, writer.owner, plan.kind, [link.pco_id])
     effects.rows.append(noted(writer, plan.kind, record.id, "planning_center_id", plan.pco_id, None, rule="gone"))
     if isinstance(record, Member):
-        await in_no_household(session, writer.owner, record.id)
+        await in_no_household(session, writer.owner, [record.id])
         touch(writer, record, effects)
     else:
         touch_family(writer, record, effects)

@@ -227,7 +227,7 @@ async def _one_again(
     await session.execute(
         update(Family).where(Family.primary_contact_id == second.id).values(primary_contact_id=member.id)
     )
-    await in_no_household(session, writer.owner, second.id)
+    await in_no_household(session, writer.owner, [second.id])
     actor = Actor("planning_center")
     await directory.remove(session, writer.organization_id, str(second.id), actor, writer.now())
     await session.execute(delete(LinkWrite).where(LinkWrite.link_id == kept.id))

@@ -32,7 +32,16 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import ACTIVE, as_dict, to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, person_believable_at
 from people_sync.storage.among import among
-from people_sync.storage.links import AT_ONCE, agree, agreed_since, base_of, deleted_here, tie, without_status
+from people_sync.storage.links import (
+    AT_ONCE,
+    agree,
+    agreed_since,
+    base_of,
+    deleted_here,
+    in_no_household,
+    tie,
+    without_status,
+)
 from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import writes_of
@@ -63,6 +72,7 @@ class _People:
     refused: dict[str, list[str]]
     effects: Effects
     settled: dict[datetime, list[int]] = field(default_factory=dict)
+    tied: list[UUID] = field(default_factory=list)
 
 
 async def take_people_over(session: AsyncSession, writer: Writer, planned: Sequence[Planned], effects: Effects) -> None:
@@ -99,6 +109,7 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
             effects.rows.append(noted(writer, MEMBER, member.id, CREATED, None, person.pco_id))
         else:
             await _known_person(session, writer, batch, change, person, row)
+    await in_no_household(session, writer.owner, batch.tied)
     await settle_writes(session, writer, batch.settled, [])
     decided = [str(change.pco_id) for change in changes if change.outcome not in _OPEN]
     await no_longer_held(session, writer.owner, decided)
@@ -132,7 +143,7 @@ async def _known_person(
     member = batch.members[change.record_id]  # type: ignore[index] # planned with a record
     link = batch.links.get(person.pco_id)
     if link is None and change.outcome == CREATED_THERE:
-        link = await _link(session, writer, change, batch.effects)
+        link = await _link(session, writer, batch, change)
     if member.deleted_at is not None:
         deleted_meanwhile(change)
         return
@@ -144,7 +155,7 @@ async def _known_person(
         if change.outcome == LINKED and not await still_the_same(session, writer, person, member, different):
             decide_later(change)
             return
-        link = await _link(session, writer, change, batch.effects)
+        link = await _link(session, writer, batch, change)
     if link is None:
         return
     if creation := batch.creations.get(member.id):
@@ -203,13 +214,14 @@ def _create(session: AsyncSession, writer: Writer, change: Planned, person: Remo
     return member
 
 
-async def _link(session: AsyncSession, writer: Writer, change: Planned, effects: Effects) -> Link | None:
+async def _link(session: AsyncSession, writer: Writer, batch: _People, change: Planned) -> Link | None:
     """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
     made = await tie(session, writer.owner, MEMBER, change.record_id, change.pco_id)
     if made is None:
         decide_later(change)
     else:
-        effects.rows.append(tied(writer, MEMBER, made, adopted=change.outcome == CREATED_THERE))
+        batch.tied.append(made.record_id)
+        batch.effects.rows.append(tied(writer, MEMBER, made, adopted=change.outcome == CREATED_THERE))
     return made
 
 
