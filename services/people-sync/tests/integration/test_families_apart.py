@@ -12,11 +12,100 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 BAKERS = "Baker Household"
 
 
+def household_id(site: Site, name: str) -> str:
+    (row,) = [row for row in site.rows("Household") if row["name"] == name]
+    return str(row["id"])
+
+
+def primary_there(site: Site, name: str) -> str:
+    """First name of a household's primary contact."""
+    (id_,) = [str(row["primary_contact_id"]) for row in site.rows("Household") if row["name"] == name]
+    (person,) = [row for row in site.rows("Person") if row["id"] == id_]
+    return str(person["first_name"])
+
+
+async def primary_here(site: Site, name: str) -> str:
+    """First name of a family's primary contact."""
+    id_ = (await site.family_of(name))["primary_contact_id"]
+    return str(await site.database.value("SELECT first_name FROM member WHERE id = $1", id_))
+
+
+def make_primary_there(site: Site, household: str, first_name: str) -> None:
+    """Somebody at Planning Center chooses another primary contact."""
+    attributes = {"primary_contact_id": site.person(first_name)["id"]}
+    site.mutate({"op": "edit", "type": "Household", "id": household_id(site, household), "attributes": attributes})
+
+
 async def nothing_more(site: Site) -> None:
     await site.believable()
     mark = site.mark()
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
     assert site.journal(mark, writes=True) == []
+
+
+# --- primary contacts -------------------------------------------------------------------------------------------------
+
+
+# Kind: unknown to the other side is taken for empty.
+async def test_a_primary_contact_there_who_waits_for_an_answer_stays(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    await site.add("Pam", "Page")
+    site.create("Pam", "Page")
+    site.move("Pam", to=household_id(site, BAKERS), left="0")
+    make_primary_there(site, BAKERS, "Pam")
+    await site.visible()
+    mark = site.mark()
+    assert (await site.sync())["counts"]["held"] == 1
+    assert site.journal(mark, writes=True) == []
+    assert (primary_there(site, BAKERS), await primary_here(site, BAKERS)) == ("Pam", "Bruno")
+    [held] = (await site.call("GET", "/held-matches"))["items"]
+    same = {"answer": "same", "member_id": held["candidates"][0]["member"]["id"], "version": held["version"]}
+    await site.call("POST", f"/held-matches/{held['id']}/answer", same)
+    await site.sync()
+    assert (primary_there(site, BAKERS), await primary_here(site, BAKERS)) == ("Pam", "Pam")
+    await nothing_more(site)
+
+
+# Kind: unknown to the other side is taken for empty.
+async def test_a_primary_contact_here_who_is_not_there_yet_stays(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    nora = await site.add("Nora", "New")
+    await site.regroup(BAKERS, join=["Nora"])
+    family = await site.family_of(BAKERS)
+    await site.call("PATCH", f"/families/{family['id']}", {"primary_contact_id": nora})
+    site.rename_household(BAKERS, "Bakers")
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    assert (await primary_here(site, "Bakers"), primary_there(site, "Bakers")) == ("Nora", "Nora")
+    told = await site.database.fetch(
+        "SELECT side, by, before, after FROM effect WHERE record_id = $1 AND field = 'primary_contact' ORDER BY id",
+        family["id"],
+    )
+    bruno = str((await site.member("Bruno"))["id"])
+    assert [(row["side"], row["before"], row["after"]) for row in told[-2:]] == [
+        ("here", bruno, nora),
+        ("there", bruno, nora),
+    ]
+    await nothing_more(site)
+
+
+# Kind: unknown to the other side is taken for empty.
+async def test_a_primary_contact_who_is_gone_there_stays_here(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    site.delete("Bruno")
+    make_primary_there(site, BAKERS, "Bea")
+    await site.visible()
+    for _ in range(2):
+        await site.sync()
+        await site.believable()
+    assert await site.members_of(BAKERS) == ["Bea", "Bruno"]
+    assert (await primary_here(site, BAKERS), primary_there(site, BAKERS)) == ("Bruno", "Bea")
+    await nothing_more(site)
 
 
 # --- added again there ------------------------------------------------------------------------------------------------

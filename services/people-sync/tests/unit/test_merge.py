@@ -241,6 +241,30 @@ def test_a_primary_contact_who_leaves_is_replaced_by_the_other_sides() -> None:
     assert not outcome.fields.to_ours
 
 
+# Kind: unknown to the other side is taken for empty.
+@pytest.mark.parametrize(
+    ("ours", "theirs", "gone"),
+    [
+        pytest.param(("ab", "n"), ("ab", "a"), "", id="not linked here"),
+        pytest.param(("ab", "a"), ("ab", "stranger"), "", id="nobody here yet"),
+        pytest.param(("ab", "n"), ("ab", None), "", id="not linked here, and none there"),
+        pytest.param(("ab", "a"), ("b", "b"), "a", id="perhaps gone there"),
+    ],
+)
+@pytest.mark.parametrize("base", ["a", "b"])
+def test_nothing_is_decided_about_a_primary_contact_whom_the_other_side_cannot_know(
+    ours: tuple[str, str], theirs: tuple[str, str | None], gone: str, base: str
+) -> None:
+    before = family_base(family("Smith", "ab", base))
+    here, there = family("Smith", *ours), family("Smiths", *theirs)
+    outcome = merge_family(before, here, there, RECORD, may_be_gone=frozenset(gone))
+    assert outcome.fields.to_ours == {"name": "Smiths"}
+    assert not outcome.fields.to_theirs
+    assert not outcome.fields.agreed
+    assert not outcome.remove_from_ours
+    assert outcome.agreed_members == frozenset("ab")
+
+
 def test_a_family_name_changed_on_both_sides_is_a_conflict_but_members_go_on() -> None:
     base = family_base(family("Smith", "ab", "a"))
     outcome = merge_family(base, family("Smith-Jones", "ab", "a"), family("Jones", "abc", "a"), RECORD)

@@ -366,6 +366,9 @@ def test_families_converge_and_move_only_what_changed(
     assert outcome.remove_from_ours <= agreed - theirs.members
     assert outcome.remove_from_theirs <= agreed - ours.members
     assert not (outcome.add_to_ours | outcome.add_to_theirs) & agreed
+    if not {ours.primary_contact, theirs.primary_contact} <= {None, *ours.members, *theirs.members}:
+        # The other side cannot know them.
+        assert "primary_contact" not in {**outcome.fields.to_ours, **outcome.fields.to_theirs, **outcome.fields.agreed}
     here = (ours.members | outcome.add_to_ours) - outcome.remove_from_ours
     there = (theirs.members | outcome.add_to_theirs) - outcome.remove_from_theirs
     assert here == there

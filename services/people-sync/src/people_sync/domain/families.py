@@ -2,20 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
 from people_sync.domain.canonical import fold
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.planning_center import RemoteHousehold
 
+STRANGER: Final = "stranger"
+"""In place of the member's id: a primary contact who is nobody here yet."""
+
 
 def household_values(household: RemoteHousehold, people: Mapping[str, UUID]) -> FamilyValues:
     """The household in terms of our members; who is not linked is left out."""
-    primary = people.get(household.primary_contact_id or "")
+    primary = household.primary_contact_id
     return FamilyValues(
         name=household.name,
         members=frozenset(str(people[pco_id]) for pco_id in household.person_ids if pco_id in people),
-        primary_contact=str(primary) if primary else None,
+        primary_contact=str(people.get(primary, STRANGER)) if primary in household.person_ids else None,
     )
 
 

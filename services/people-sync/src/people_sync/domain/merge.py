@@ -15,7 +15,7 @@ A name is never cleared by an empty one: an empty side is filled from the other,
 administrator decided to keep is left alone until either value changes, and is a conflict then.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -215,7 +215,7 @@ def _decide(
 
 @dataclass(frozen=True, slots=True)
 class FamilyValues:
-    """One side's values of a family. Members are ids that both sides know: see `merge_family`."""
+    """One side's values of a family. Members are ids that both sides know, a primary contact is anybody in it."""
 
     name: str
     members: frozenset[str] = frozenset()
@@ -233,7 +233,7 @@ class FamilyMerge:
     add_to_theirs: frozenset[str] = frozenset()
     remove_from_theirs: frozenset[str] = frozenset()
     agreed_members: frozenset[str] = frozenset()
-    """Members to store as agreed at once: on both sides, or taken out of one and not of the other yet.
+    """Members to store as agreed at once: on both sides, or on one and agreed on before.
 
     Those written come on top after each write, those removed go.
     """
@@ -259,6 +259,7 @@ def merge_family(
     theirs: FamilyValues,
     policy: MergePolicy,
     kept_different: Mapping[str, tuple[Any, Any]] = _NO_BASE,
+    may_be_gone: Set[str] = frozenset(),
 ) -> FamilyMerge:
     """Merge a family. A person may be in several; nothing here assumes otherwise.
 
@@ -266,19 +267,24 @@ def merge_family(
     the caller: nobody is added, or removed, because the other side cannot know them. `base`: `name`,
     `primary_contact` and `members` as far as they were ever agreed. Each membership is a fact of its own: added or
     removed on one side since the last agreement, it is so on the other; without one, both sides keep what they have
-    and take what the other has. A primary contact who is no member after the merge counts as none.
+    and take what the other has. A primary contact who leaves counts as none; one whom the other side cannot know is
+    no reason to write another one there, or here: nothing is decided about it, and what was agreed stays.
+    `may_be_gone`: members whom the other side lacks, perhaps since they are gone there. They stay in the family here.
     """
     base = base or _NO_BASE
     before: frozenset[str] = frozenset(base.get("members", ()))
     both = ours.members & theirs.members
     # Of an id on one side alone: agreed before means that the other side removed it, else this side added it.
     add_to_theirs = ours.members - theirs.members - before
-    remove_from_ours = (ours.members - theirs.members) & before
+    remove_from_ours = ((ours.members - theirs.members) & before) - may_be_gone
     add_to_ours = theirs.members - ours.members - before
     remove_from_theirs = (theirs.members - ours.members) & before
     members = both | add_to_ours | add_to_theirs
+    knowable = {None, *members, *remove_from_ours, *remove_from_theirs}
 
     def scalars(values: FamilyValues) -> dict[str, Any]:
+        if not knowable.issuperset((ours.primary_contact, theirs.primary_contact)):
+            return {"name": values.name}
         primary = values.primary_contact if values.primary_contact in members else None
         return {"name": values.name, "primary_contact": primary}
 
@@ -297,5 +303,5 @@ def merge_family(
         remove_from_ours=remove_from_ours,
         add_to_theirs=add_to_theirs,
         remove_from_theirs=remove_from_theirs,
-        agreed_members=both | remove_from_ours | remove_from_theirs,
+        agreed_members=both | ((ours.members ^ theirs.members) & before),
     )

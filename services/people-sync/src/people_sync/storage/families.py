@@ -1,5 +1,6 @@
 """Families as the sync reads them: who of them is known in Planning Center."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
@@ -19,7 +20,7 @@ async def family_values(
     """Our side of families: the members who are linked, since nobody else can be known on the other side.
 
     A member who was deleted here still counts in a family whose household has them, since a deletion here takes nobody
-    out there. A deleted member joins no household.
+    out there. A deleted member joins no household. A primary contact may be somebody who is not linked.
     """
     of_family = aliased(Link)
     joined = exists().where(
@@ -29,27 +30,29 @@ async def family_values(
         of_family.record_id == FamilyMember.family_id,
         of_family.agreed["members"].has_key(cast(FamilyMember.member_id, Text)),
     )
+    linked = exists().where(
+        Link.record_id == FamilyMember.member_id,
+        Link.kind == MEMBER,
+        Link.organization_id == owner["organization_id"],
+        Link.pco_organization_id == owner["pco_organization_id"],
+        Link.state != "gone",
+    )
     rows = await session.execute(
-        select(FamilyMember.family_id, FamilyMember.member_id)
-        .join(Link, Link.record_id == FamilyMember.member_id)
+        select(FamilyMember.family_id, FamilyMember.member_id, linked)
         .join(Member, Member.id == FamilyMember.member_id)
         .where(
             or_(Member.deleted_at.is_(None), joined),
             among(FamilyMember.family_id, [family.id for family in families]),
-            Link.kind == MEMBER,
-            Link.organization_id == owner["organization_id"],
-            Link.pco_organization_id == owner["pco_organization_id"],
-            Link.state != "gone",
         )
     )
-    members: dict[UUID, set[str]] = {}
-    for family_id, member_id in rows.tuples():
-        members.setdefault(family_id, set()).add(str(member_id))
+    members: dict[UUID, dict[UUID, bool]] = defaultdict(dict)
+    for family_id, member_id, is_linked in rows.tuples():
+        members[family_id][member_id] = is_linked
     return {
         family.id: FamilyValues(
             name=family.name,
-            members=frozenset(members.get(family.id, ())),
-            primary_contact=str(family.primary_contact_id) if family.primary_contact_id else None,
+            members=frozenset(str(one) for one, is_linked in members[family.id].items() if is_linked),
+            primary_contact=str(family.primary_contact_id) if family.primary_contact_id in members[family.id] else None,
         )
         for family in families
     }

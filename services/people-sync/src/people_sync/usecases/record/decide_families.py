@@ -23,7 +23,7 @@ from people_sync.storage.tables import Family, Link
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.decide_people import compared, in_conflict, later, settle_writes, unread
 from people_sync.usecases.record.effects import carried_out
-from people_sync.usecases.record.families import people_known, people_met, record_ids, unlinked_families, without_unmet
+from people_sync.usecases.record.families import people_known, people_unmet, record_ids, unlinked_families
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 
@@ -50,7 +50,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
     rows: list[Planned] = unreadable
     shown = {link.pco_id: household_values(households[link.pco_id], people) for link, _ in pairs}
     leaving = {one for link, family in pairs for one in ours[family.id].members - shown[link.pco_id].members}
-    met = await people_met(session, writer, leaving)
+    may_be_gone = await people_unmet(session, writer, leaving)
     for link, family in pairs:
         household = households.pop(link.pco_id)
         theirs = shown[link.pco_id]
@@ -62,8 +62,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
             rows.append(later(FAMILY, link.pco_id, household.name, record_id=family.id))
             continue
         base = family_base_of(link, writes, theirs)
-        result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link))
-        result = without_unmet(result, met)
+        result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link), may_be_gone)
         unknown = bool(set(household.person_ids) - people.keys())
         change = _family_change(result, family, household, family.id in conflicts)
         if change:

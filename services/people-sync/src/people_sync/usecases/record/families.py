@@ -1,7 +1,6 @@
 """Which family is which household, and who of it is known: as rows."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence, Set
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
@@ -9,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.families import match_family
-from people_sync.domain.merge import FamilyMerge
 from people_sync.domain.planning_center import RemoteHousehold
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, LATER, LINKED
 from people_sync.storage import remote
@@ -97,10 +95,10 @@ def people_known(household: RemoteHousehold, people: dict[str, UUID]) -> frozens
     return frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
 
 
-async def people_met(session: AsyncSession, writer: Writer, member_ids: Collection[str]) -> set[str]:
-    """Of these members those whose people this run has read."""
+async def people_unmet(session: AsyncSession, writer: Writer, member_ids: Set[str]) -> Set[str]:
+    """Of these members those whose people this run has not read: they may be gone."""
     if not member_ids:
-        return set()
+        return member_ids
     rows = await session.scalars(
         select(Link.record_id)
         .filter_by(**writer.owner, kind=MEMBER)
@@ -109,12 +107,7 @@ async def people_met(session: AsyncSession, writer: Writer, member_ids: Collecti
             remote.sighted(writer.cause.id, MEMBER, Link.pco_id),
         )
     )
-    return set(map(str, rows))
-
-
-def without_unmet(result: FamilyMerge, met: set[str]) -> FamilyMerge:
-    """Nobody leaves a family here for no longer being in Planning Center: who was not met may be gone."""
-    return replace(result, remove_from_ours=result.remove_from_ours & met)
+    return member_ids - set(map(str, rows))
 
 
 async def record_ids(session: AsyncSession, writer: Writer, pco_ids: Collection[str]) -> dict[str, UUID]:

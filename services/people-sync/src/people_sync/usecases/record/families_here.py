@@ -29,12 +29,11 @@ from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, noted, tied, touch_family
 from people_sync.usecases.record.families import (
-    people_met,
+    people_unmet,
     record_ids,
     still_matched,
     still_new,
     unlinked_families,
-    without_unmet,
 )
 from people_sync.usecases.record.matching import not_created_yet
 from people_sync.usecases.record.people_here import (
@@ -81,7 +80,7 @@ async def take_families_over(
     moves = _Memberships()
     now = writer.now()
     shown = {pco_id: household_values(household, people) for pco_id, household in households.items()}
-    met = await people_met(session, writer, _missed(links, ours, shown))
+    may_be_gone = await people_unmet(session, writer, _missed(links, ours, shown))
     for change in changes:
         change.here = "done"
         pco_id = str(change.pco_id)
@@ -98,14 +97,13 @@ async def take_families_over(
             decide_later(change)
             continue
         base = family_base_of(link, writes, theirs)
-        result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link))
+        result = merge_family(base, ours[family.id], theirs, writer.policy, kept_different(link), may_be_gone)
         if result.fields.first_match and not writer.chosen:
             change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
             continue
         if writes:
             effects.rows += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
             settled.setdefault(staged[pco_id].read_at, []).append(link.id)
-        result = without_unmet(result, met)
         _take_family_over(writer, family, result, moves, effects)
         if not link.compared_version:
             # So that the platform learns of the link, also where no value moved.
