@@ -36,11 +36,68 @@ def make_primary_there(site: Site, household: str, first_name: str) -> None:
     site.mutate({"op": "edit", "type": "Household", "id": household_id(site, household), "attributes": attributes})
 
 
+async def homes_here(site: Site, first_name: str) -> list[tuple[str, list[str]]]:
+    """The families of a member, each with its people."""
+    rows = await site.database.fetch(
+        "SELECT family.name, array_agg(other.first_name ORDER BY other.first_name) AS people FROM family"
+        " JOIN family_member one ON one.family_id = family.id"
+        " JOIN family_member each ON each.family_id = family.id JOIN member other ON other.id = each.member_id"
+        " WHERE one.member_id = $1 AND family.deleted_at IS NULL GROUP BY family.id",
+        (await site.member(first_name))["id"],
+    )
+    return sorted((row["name"], row["people"]) for row in rows)
+
+
+def homes_there(site: Site, first_name: str) -> list[tuple[str, list[str]]]:
+    """The households of a person, each with its people."""
+    names = {int(row["id"]): row["first_name"] for row in site.rows("Person")}
+    people: dict[int, list[str]] = {}
+    for row in site.rows("HouseholdMembership"):
+        people.setdefault(row["household_id"], []).append(names[row["person_id"]])
+    homes = [(row["name"], sorted(people.get(int(row["id"]), []))) for row in site.rows("Household")]
+    return sorted(home for home in homes if first_name in home[1])
+
+
 async def nothing_more(site: Site) -> None:
     await site.believable()
     mark = site.mark()
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
     assert site.journal(mark, writes=True) == []
+
+
+# --- which family is which household ----------------------------------------------------------------------------------
+
+
+# Kind: one person in common makes two families one.
+@pytest.mark.parametrize("theirs", ["Elders", "Youngs"])
+async def test_a_couple_is_not_the_household_of_his_parents(site: Site, theirs: str) -> None:
+    await site.settings(first_match="planning_center")
+    await site.sync()
+    await site.believable()
+    await site.family("Youngs", str((await site.member("Max"))["id"]), await site.add("Nora", "Young"))
+    people = [str(site.person(name)["id"]) for name in ("Ned", "Lee", "Max")]
+    site.mutate({"op": "create", "type": "Household", "attributes": {"name": theirs, "person_ids": people}})
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    apart = sorted([(theirs, ["Lee", "Max", "Ned"]), ("Youngs", ["Max", "Nora"])])
+    assert await homes_here(site, "Max") == homes_there(site, "Max") == apart
+    await nothing_more(site)
+
+
+# Kind: unknown to the other side is taken for missing there.
+async def test_a_family_is_the_household_of_the_same_people_as_far_as_both_sides_know_them(site: Site) -> None:
+    """Ava is not in Planning Center yet, and Abel is nobody here before the first run."""
+    await site.settings(first_match="planning_center")
+    parents = [await site.add(name, "Abbot", email=f"{name.lower()}@example.org") for name in ("Alan", "Amy")]
+    await site.family("The Abbots", *parents, await site.add("Ava", "Abbot", child=True, birthdate="2020-02-02"))
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    whole = [("Abbot Household", ["Abel", "Alan", "Amy", "Ava"])]
+    assert await homes_here(site, "Alan") == homes_there(site, "Alan") == whole
+    await nothing_more(site)
 
 
 # --- primary contacts -------------------------------------------------------------------------------------------------

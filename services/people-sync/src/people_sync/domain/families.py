@@ -1,7 +1,8 @@
 """Which family here is which household in Planning Center, when nothing links them yet."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -23,57 +24,64 @@ def household_values(household: RemoteHousehold, people: Mapping[str, UUID]) -> 
     )
 
 
-def is_the_same(name: str, people: frozenset[str], household_name: str, household_people: frozenset[str]) -> bool:
-    """Whether a household is the family that we want to create there, or have sent.
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A family or a household, as far as the other side can know who is in it."""
 
-    It has the same people, or most of them and the same name.
+    name: str
+    known: frozenset[Hashable]
+    others: int = 0
+    """How many more are in it whom the other side cannot know: not linked, or new by this very run."""
 
-    Somebody there may have given it another name, or other people, since.
+
+def is_the_same(one: Home, other: Home) -> bool:
+    """Whether a family is a household that nothing links to it.
+
+    They have the same name and more people in common than the smaller one has besides, or the same people. Where the
+    other side cannot know everybody, one person is not enough under another name: a couple is not the home of the
+    parents. Two families of one are easier to mend than one made of two, which puts people into each other's on both
+    sides.
     """
-    common = people & household_people
-    most = bool(common) and 2 * len(common) >= min(len(people), len(household_people))
-    return most and (people == household_people or fold(name) == fold(household_name))
+    common = one.known & other.known
+    same_people = bool(common) and one.known == other.known
+    if fold(one.name) == fold(other.name):
+        smaller = min(len(home.known) + home.others for home in (one, other))
+        return same_people or 2 * len(common) > smaller
+    return same_people and (len(common) > 1 or not one.others + other.others)
 
 
-def match_family(
-    name: str, members: frozenset[UUID], families: Mapping[UUID, tuple[str, frozenset[UUID]]]
-) -> UUID | None:
-    """The one family that is this household: the most members in common, at least half of the smaller of the two.
+def match_family(household: Home, families: Mapping[UUID, Home]) -> UUID | None:
+    """The one family, of those not linked, that is this household.
 
-    `members`: the household's people as members here. `families`: id to (name, members) of those not linked. Of
-    several with as many in common, the one of the same name; if that does not tell them apart, none: a second family
-    with the same people is easier to mend than two families made one.
+    Of several the one with the most members in common, then the one of the same name; if that does not tell them
+    apart, none.
     """
     scores = {
-        family: (len(members & theirs), fold(name) == fold(family_name))
-        for family, (family_name, theirs) in families.items()
-        if 2 * len(members & theirs) >= max(1, min(len(members), len(theirs)))
+        family: (len(household.known & home.known), fold(household.name) == fold(home.name))
+        for family, home in families.items()
+        if is_the_same(household, home)
     }
-    if not scores:
-        return None
-    best = max(scores.values())
+    best = max(scores.values(), default=None)
     winners = [family for family, score in scores.items() if score == best]
-    return winners[0] if len(winners) == 1 and best[0] > 0 else None
+    return winners[0] if len(winners) == 1 else None
 
 
-def match_families(
-    households: Mapping[str, tuple[str, frozenset[UUID]]], families: Mapping[UUID, tuple[str, frozenset[UUID]]]
-) -> dict[str, UUID]:
-    """`match_family` for many households (Planning Center's id to name and members), each family for one at most.
+def match_families(households: Mapping[str, Home], families: Mapping[UUID, Home]) -> dict[str, UUID]:
+    """`match_family` for many households by Planning Center's id, each family for one at most.
 
     Lower ids choose first. Looks at families with somebody in common alone, so it costs what the members cost.
     """
-    of_member: dict[UUID, set[UUID]] = defaultdict(set)
-    for family, (_, theirs) in families.items():
-        for member in theirs:
+    of_member: dict[Hashable, set[UUID]] = defaultdict(set)
+    for family, home in families.items():
+        for member in home.known:
             of_member[member].add(family)
     found: dict[str, UUID] = {}
     for pco_id in sorted(households, key=int):
-        name, members = households[pco_id]
-        near = {family: families[family] for member in members for family in of_member.get(member, ())}
-        match = match_family(name, members, near)
+        household = households[pco_id]
+        near = {family: families[family] for member in household.known for family in of_member.get(member, ())}
+        match = match_family(household, near)
         if match is not None:
             found[pco_id] = match
-            for member in families[match][1]:
+            for member in families[match].known:
                 of_member[member].discard(match)
     return found

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY
-from people_sync.domain.families import household_values, is_the_same, match_families
+from people_sync.domain.families import Home, household_values, is_the_same, match_families
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREATED_THERE, LINKED, updated
@@ -23,7 +23,7 @@ from people_sync.storage.tables import Family, Link
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.decide_people import compared, in_conflict, later, settle_writes, unread
 from people_sync.usecases.record.effects import carried_out
-from people_sync.usecases.record.families import people_known, people_unmet, record_ids, unlinked_families
+from people_sync.usecases.record.families import homes_of, people_unmet, record_ids, unlinked_families
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 
@@ -110,12 +110,11 @@ async def _strange_households(
     members = {people[pco_id] for household in households.values() for pco_id in household.person_ids & people.keys()}
     families = await unlinked_families(session, writer, members)
     taken = set(adopted.values())
-    known = {pco_id: (household.name, people_known(household, people)) for pco_id, household in households.items()}
-    matches = match_families(known, {id_: family for id_, family in families.items() if id_ not in taken})
+    homes = await homes_of(session, writer, households.values(), people)
+    matches = match_families(homes, {id_: home for id_, home in families.items() if id_ not in taken})
     for pco_id in sorted(households, key=int):
-        _, theirs = known[pco_id]
         match = matches.get(pco_id)
-        if theirs or match is not None:
+        if not people.keys().isdisjoint(households[pco_id].person_ids):
             rows.append(_home(match or uuid4(), households[pco_id], LINKED if match else CREATED_HERE))
     return rows
 
@@ -149,8 +148,8 @@ async def _adopted_households(
     for record_id, content in sent.items():
         people = frozenset(pco_ids[member] for member in content["members"] if member in pco_ids)
         for household in households:
-            there = frozenset(household.person_ids)
-            if household.pco_id not in found and is_the_same(content["name"], people, household.name, there):
+            there = Home(household.name, frozenset(household.person_ids))
+            if household.pco_id not in found and is_the_same(Home(content["name"], people), there):
                 found[household.pco_id] = record_id
                 break
     return found

@@ -7,14 +7,14 @@ from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.families import match_family
+from people_sync.domain.families import Home, is_the_same, match_family
 from people_sync.domain.planning_center import RemoteHousehold
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, LATER, LINKED
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.links import ended, has_link
 from people_sync.storage.sync_tables import Change
-from people_sync.storage.tables import Family, FamilyMember, Link
+from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.record.writer import Writer
 
 
@@ -40,18 +40,38 @@ async def still_new(
         )
     )
     families = await unlinked_families(session, writer, {people[pco_id] for pco_id in everybody if pco_id in people})
-    found: set[str] = set()
+    homes = await homes_of(session, writer, households, people)
+    return {
+        household.pco_id
+        for household in households
+        if not people.keys().isdisjoint(household.person_ids)
+        and undecided.isdisjoint(household.person_ids)
+        and match_family(homes[household.pco_id], families) is None
+    }
+
+
+async def homes_of(
+    session: AsyncSession, writer: Writer, households: Collection[RemoteHousehold], people: Mapping[str, UUID]
+) -> dict[str, Home]:
+    """Households in terms of our members. Who is new here by this run can have been in no family here."""
+    everybody = [pco_id for household in households for pco_id in household.person_ids]
+    new = await session.scalars(
+        select(Change.pco_id).where(
+            Change.run_id == writer.cause.id,
+            Change.kind == MEMBER,
+            Change.outcome == CREATED_HERE,
+            among(Change.pco_id, everybody),
+        )
+    )
+    members = {pco_id: people[pco_id] for pco_id in people.keys() - set(new)}
+    homes: dict[str, Home] = {}
     for household in households:
-        theirs = people_known(household, people)
-        known = match_family(household.name, theirs, families)
-        if theirs and known is None and undecided.isdisjoint(household.person_ids):
-            found.add(household.pco_id)
-    return found
+        known = frozenset(members[pco_id] for pco_id in household.person_ids if pco_id in members)
+        homes[household.pco_id] = Home(household.name, known, len(household.person_ids) - len(known))
+    return homes
 
 
-async def unlinked_families(
-    session: AsyncSession, writer: Writer, members: set[UUID]
-) -> dict[UUID, tuple[str, frozenset[UUID]]]:
+async def unlinked_families(session: AsyncSession, writer: Writer, members: set[UUID]) -> dict[UUID, Home]:
     taken = or_(
         has_link(writer.owner, FAMILY, Family, ~ended(Link)),
         exists().where(
@@ -72,27 +92,36 @@ async def still_matched(
     if not households:
         return set()
     families = await _families_where(session, writer, among(Family.id, households))
-    return {
-        family_id
-        for family_id, family in families.items()
-        if match_family(households[family_id].name, people_known(households[family_id], people), {family_id: family})
-    }
+    homes = await homes_of(session, writer, households.values(), people)
+    return {family_id for family_id, home in families.items() if is_the_same(homes[households[family_id].pco_id], home)}
 
 
-async def _families_where(
-    session: AsyncSession, writer: Writer, *where: ColumnElement[bool]
-) -> dict[UUID, tuple[str, frozenset[UUID]]]:
+async def _families_where(session: AsyncSession, writer: Writer, *where: ColumnElement[bool]) -> dict[UUID, Home]:
+    known = or_(
+        has_link(writer.owner, MEMBER, Member, ~ended(Link)),
+        exists().where(
+            Change.run_id == writer.cause.id,
+            Change.kind == MEMBER,
+            Change.record_id == Member.id,
+            Change.pco_id.is_not(None),
+            Change.outcome.in_([LINKED, CREATED_THERE]),
+        ),
+    )
     rows = await session.execute(
-        select(Family.id, Family.name, func.array_agg(FamilyMember.member_id).label("members"))
+        select(
+            Family.id, Family.name, func.array_agg(Member.id).filter(known).label("known"), func.count().label("people")
+        )
         .join(FamilyMember, FamilyMember.family_id == Family.id)
-        .where(Family.organization_id == writer.organization_id, Family.deleted_at.is_(None), *where)
+        .join(Member, Member.id == FamilyMember.member_id)
+        .where(
+            Family.organization_id == writer.organization_id,
+            Family.deleted_at.is_(None),
+            or_(Member.deleted_at.is_(None), known),
+            *where,
+        )
         .group_by(Family.id)
     )
-    return {row.id: (row.name, frozenset(row.members)) for row in rows}
-
-
-def people_known(household: RemoteHousehold, people: dict[str, UUID]) -> frozenset[UUID]:
-    return frozenset(people[pco_id] for pco_id in household.person_ids if pco_id in people)
+    return {row.id: Home(row.name, frozenset(row.known or ()), row.people - len(row.known or ())) for row in rows}
 
 
 async def people_unmet(session: AsyncSession, writer: Writer, member_ids: Set[str]) -> Set[str]:

@@ -18,7 +18,7 @@ from pco_client.jsonapi import Document, Identifier, write_body
 from pco_client.query import Query
 from pco_client.walk import list_all
 from people_sync.domain.canonical import fold
-from people_sync.domain.families import household_values, is_the_same
+from people_sync.domain.families import Home, household_values, is_the_same
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, Unread
 from people_sync.domain.sentences import (
@@ -156,7 +156,7 @@ async def _primary(writer: Writer, family: Family, people: Mapping[str, str]) ->
 async def _existing(writer: Writer, family: Family, primary: str, wanted: frozenset[str]) -> RemoteHousehold | None:
     """A household that is this family: of these people, or of most of them and the name. None when there is none."""
     for household in await _free_households(writer, primary):
-        if is_the_same(family.name, wanted, household.name, frozenset(household.person_ids)):
+        if is_the_same(Home(family.name, wanted), Home(household.name, frozenset(household.person_ids))):
             return household
     return None
 
@@ -171,7 +171,7 @@ async def _made_before(writer: Writer, name: str, wanted: frozenset[str], strays
         for household in households:
             if household.pco_id in strays:
                 continue
-            if is_the_same(name, wanted, household.name, frozenset(household.person_ids)):
+            if is_the_same(Home(name, wanted), Home(household.name, frozenset(household.person_ids))):
                 return household.pco_id
     return None
 
