@@ -7,6 +7,7 @@ record; no reader raises for what an answer holds.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -76,9 +77,8 @@ class _Wrong(Exception):
         self.why, self.part, self.problem = why, _WORDS.get(part, part.replace("_", " ")), problem
 
     def unread(self, row: Resource, kind: str) -> Unread:
-        name = " ".join(
-            text for part in ("first_name", "last_name", "name") if isinstance(text := row.attributes.get(part), str)
-        )
+        parts = ("first_name", "last_name") if kind == "person" else ("name",)
+        name = " ".join(text for part in parts if isinstance(text := row.attributes.get(part), str))
         sentence = (
             f"Planning Center did not send everything about this {kind} ({self.part} missing). "
             "Nothing was changed; we read it again."
@@ -94,7 +94,7 @@ def person_of(row: Resource, included: Included) -> RemotePerson | Unread:
     try:
         return _person(row, included)
     except _Wrong as wrong:
-        return wrong.unread(row, "person")
+        return replace(wrong.unread(row, "person"), person=_as_far_as_known(row, included))
 
 
 def fingerprint_of(row: Resource, included: Included) -> bytes | None:
@@ -156,6 +156,26 @@ def _person(row: Resource, included: Included) -> RemotePerson:
         household_ids=households,
         suffix=_suffix(row, included),
     )
+
+
+def _as_far_as_known(row: Resource, included: Included) -> RemotePerson:
+    """What an answer says of who somebody is, without the parts that did not come or cannot be kept."""
+    known: dict[str, Any] = {name: _kept(row.attributes.get(name)) for name in _TEXTS}
+    known |= {"birthdate": row.attributes.get("birthdate"), "child": row.attributes.get("child") is True}
+    try:
+        emails = [one.attributes.get("address") for one in included.many(row, "emails")]
+    except UnexpectedAnswer:
+        emails = []
+    try:
+        suffix = _suffix(row, included)
+    except _Wrong:
+        suffix = None
+    person = remote_person(_possible(row.id, 40), known, suffix=suffix)
+    return replace(person, emails=tuple(text for email in emails if (text := _kept(email))))
+
+
+def _kept(value: Any) -> str | None:
+    return value if isinstance(value, str) and not impossible(value) else None
 
 
 def _suffix(row: Resource, included: Included) -> str | None:

@@ -246,6 +246,13 @@ WAITING_FOR_THRESHOLD: Final = (
     "Nothing was written."
 )
 UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
+
+
+def may_be_unread(name: str, sentence: str) -> str:
+    """Of a member who is not created in Planning Center. `sentence`: why who may be this member could not be read."""
+    return f"{name or 'Somebody'} in Planning Center may be this person, so nothing was created there. {sentence}"
+
+
 ASKING: Final = "Asking Planning Center."
 LOOKS_AGAIN: Final = "Planning Center does not show the newest state yet. Nothing was overwritten; we look again."
 ROLE_IS_GONE: Final = (

@@ -38,7 +38,6 @@ from people_sync.domain.sentences import (
     LATER,
     OUTCOMES,
     UNCHANGED,
-    UNDECIDED,
     UPDATED_BOTH,
     UPDATED_THERE,
     WAITS_FOR_ANSWER,
@@ -109,8 +108,8 @@ async def _look_before(writer: Writer, member: Member) -> None:
         sent = await session.scalar(
             select(Creation.id).filter_by(**writer.owner, kind=MEMBER, record_id=member.id, state="sent")
         )
-        if sent is None and await may_be_there(session, writer, member):
-            raise Later(UNDECIDED)
+        if sent is None and (why := await may_be_there(session, writer, member)):
+            raise Later(why)
 
 
 async def _create(writer: Writer, local: _Local) -> str:

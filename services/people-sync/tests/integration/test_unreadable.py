@@ -1,0 +1,99 @@
+"""People and households that cannot be read, or not whole: nothing is decided about them, and nobody is doubled."""
+
+from typing import Any
+
+import pytest
+from sync_harness.site import Site
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def spoil(site: Site, id_: str, birthdate: str | None = "0000-00-00") -> None:
+    """Planning Center has a birthdate for a person that cannot exist; None: somebody corrects it."""
+    site.mutate({"op": "set_raw", "type": "Person", "id": id_, "attributes": {"birthdate": birthdate}})
+
+
+async def sync_one(site: Site, path: str) -> dict[str, Any]:
+    """*Sync this person now*, or this family, until its end."""
+    asked = await site.call("POST", f"{path}/sync", status=202)
+
+    async def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = await site.call("GET", f"/syncs/{asked['id']}")
+        return found if found["state"] == "done" else None
+
+    found: dict[str, Any] = await eventually(ended, within=60, every=0.2)
+    return found
+
+
+# Kind: who could not be read whole is taken for nobody.
+@pytest.mark.parametrize("how", ["full", "incremental", "alone"])
+@pytest.mark.parametrize("why", ["unreadable", "incomplete"])
+async def test_who_cannot_be_read_whole_is_not_created_again(site: Site, why: str, how: str) -> None:
+    await site.sync()
+    await site.believable()
+    id_ = site.create("Pam", "Page", email="pam@example.org")
+    lacking = None
+    if why == "unreadable":
+        spoil(site, id_)
+        told = "birthdate, it is no date"
+    else:
+        lacking = site.fault({"kind": "omit", "type": "Person", "id": id_, "relationship": "emails"}, method="GET")
+        told = "emails missing"
+    await site.visible()
+    pam = await site.add("Pam", "Page", email="pam@example.org")
+    if how == "alone":
+        end = await sync_one(site, f"/members/{pam}")
+        outcome, sentence = end["outcome"], end["sentence"]
+    else:
+        run = await site.sync(how)
+        (item,) = [one for one in await site.items(run["id"]) if one["record_id"] == pam]
+        outcome, sentence = item["outcome"], item["sentence"]
+    assert (outcome, len(site.people("Pam"))) == ("later", 1)
+    assert sentence.startswith("Pam Page in Planning Center may be this person, so nothing was created there.")
+    assert told in sentence
+    if lacking is None:
+        spoil(site, id_, None)
+    else:
+        site.control.remove_fault(lacking)
+    await site.visible()
+    await site.believable()
+    await site.sync("full" if how == "full" else "incremental")
+    assert (len(site.people("Pam")), [str(one["id"]) for one in await site.members("Pam")]) == (1, [pam])
+    (link,) = await site.database.fetch("SELECT * FROM link WHERE record_id::text = $1", pam)
+    assert (link["state"], link["pco_id"]) == ("linked", id_)
+
+
+# Kind: who could not be read whole is taken for nobody.
+async def test_who_was_known_and_is_unreadable_under_another_name_is_not_created_again(site: Site) -> None:
+    """What was read before and what can be read now both say who somebody may be."""
+    await site.sync()
+    await site.believable()
+    held = await site.add("Pat", "Page")
+    id_ = site.create("Pat", "Page", email="pat@example.org")
+    await site.visible()
+    await site.sync()
+    (question,) = (await site.call("GET", "/held-matches"))["items"]
+    assert question["pco_id"] == id_
+    await site.call("DELETE", f"/members/{held}")
+    changed = {"first_name": "Pam", "birthdate": "0000-00-00"}
+    site.mutate({"op": "set_raw", "type": "Person", "id": id_, "attributes": changed})
+    await site.visible()
+    for name in ("Pat", "Pam"):
+        await site.add(name, "Page")
+    await site.sync()
+    assert (len(site.people("Pat")), len(site.people("Pam"))) == (0, 1)
+
+
+# Kind: one bad record costs everybody.
+async def test_who_is_certainly_somebody_else_is_created(site: Site) -> None:
+    """The same name, another birthdate that can be read: only the gender is none."""
+    await site.sync()
+    await site.believable()
+    id_ = site.create("Pam", "Page", birthdate="1990-01-01")
+    site.mutate({"op": "set_raw", "type": "Person", "id": id_, "attributes": {"gender": "x" * 2_000}})
+    await site.visible()
+    await site.add("Pam", "Page", birthdate="1950-05-05")
+    await site.sync()
+    assert len(site.people("Pam")) == 2
