@@ -97,3 +97,92 @@ async def test_who_is_certainly_somebody_else_is_created(site: Site) -> None:
     await site.add("Pam", "Page", birthdate="1950-05-05")
     await site.sync()
     assert len(site.people("Pam")) == 2
+
+
+def spoil_name(site: Site, household: str) -> str:
+    """Planning Center has a name for a household that nobody can keep; gives its id."""
+    (id_,) = [row["id"] for row in site.rows("Household") if row["name"] == household]
+    site.mutate({"op": "set_raw", "type": "Household", "id": id_, "attributes": {"name": "x" * 2_000}})
+    return str(id_)
+
+
+async def join_a_stranger(site: Site, household: str) -> str:
+    """Somebody at Planning Center adds a person to a household; gives the person's id."""
+    (id_,) = [row["id"] for row in site.rows("Household") if row["name"] == household]
+    made = site.create("Bad", "Value")
+    site.move("Bad", to=str(id_), left="0")
+    return made
+
+
+# Kind: one bad record costs everybody.
+async def test_an_unreadable_stranger_does_not_keep_a_family_from_its_sync(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    spoil(site, await join_a_stranger(site, "Clark Household"))
+    await site.visible()
+    family = await site.family_of("Clark Household")
+    await site.call("PATCH", f"/families/{family['id']}", {"name": "Clarks"})
+    end = await sync_one(site, f"/families/{family['id']}")
+    assert end["outcome"] == "updated_there"
+    assert "birthdate, it is no date" in end["sentence"]
+    assert site.household("Clarks") == ["Bad", "Carl", "Cora"]
+
+
+# Kind: one bad record costs everybody.
+async def test_an_incomplete_stranger_does_not_keep_a_family_from_its_sync(site: Site) -> None:
+    """The family is written at once, and looked at again for the stranger."""
+    await site.sync()
+    await site.believable()
+    stranger = await join_a_stranger(site, "Clark Household")
+    lacking = site.fault({"kind": "omit", "type": "Person", "id": stranger, "attribute": "birthdate"}, method="GET")
+    await site.visible()
+    family = await site.family_of("Clark Household")
+    await site.call("PATCH", f"/families/{family['id']}", {"name": "Clarks"})
+    asked = await site.call("POST", f"/families/{family['id']}/sync", status=202)
+    await eventually(lambda: [row for row in site.rows("Household") if row["name"] == "Clarks"])
+    assert (await site.call("GET", f"/syncs/{asked['id']}"))["state"] == "queued"
+    site.control.remove_fault(lacking)
+
+    async def joined() -> bool:
+        return await site.members_of("Clarks") == ["Bad", "Carl", "Cora"]
+
+    await eventually(joined, within=40)
+
+
+# Kind: the reason that is told is another's.
+async def test_who_is_unreadable_is_told_so(site: Site) -> None:
+    await site.sync()
+    await site.believable()
+    spoil(site, str(site.person("Ned")["id"]))
+    spoil_name(site, "Clark Household")
+    await site.visible()
+    ned, clarks = await site.member("Ned"), await site.family_of("Clark Household")
+    for path, told in (
+        (f"/members/{ned['id']}", "for this person that we cannot read: birthdate"),
+        (f"/families/{clarks['id']}", "for this household that we cannot read: name"),
+    ):
+        end = await sync_one(site, path)
+        assert end["outcome"] == "later"
+        assert told in end["sentence"]
+    await site.change("Ned", last_name="Nashson")
+    await site.call("PATCH", f"/families/{clarks['id']}", {"name": "Clarks"})
+    for kind in ("incremental", "full"):
+        run = await site.sync(kind)
+        told_of = {one["name"]: one["sentence"] for one in await site.items(run["id"], "later")}
+        assert sorted(sentence.split(":")[1].split(",")[0] for sentence in told_of.values()) == [" birthdate", " name"]
+
+
+# Kind: the reason that is told is another's.
+async def test_a_family_beside_an_unreadable_household_is_told_so(site: Site) -> None:
+    """Whether the family is there already cannot be known."""
+    await site.sync()
+    await site.believable()
+    household = spoil_name(site, "Clark Household")
+    await site.visible()
+    family = await site.family("Ours", str((await site.member("Carl"))["id"]))
+    run = await site.sync()
+    (item,) = [one for one in await site.items(run["id"], "later") if one["record_id"] == family]
+    assert "for this household that we cannot read: name" in item["sentence"]
+    assert [row["id"] for row in site.rows("Household") if row["name"] == "Ours" or row["id"] == household] == [
+        household
+    ]
