@@ -66,7 +66,9 @@ _WORDS: Final[Mapping[str, str]] = {
 """What an administrator calls a part; the others are called by their own name."""
 _READING: Final = 2
 """Of how a record is read: to be raised with every change of that, so that all are read once more."""
-_ID: Final = re.compile("[0-9]{1,18}")
+NUMBER: Final = "[0-9]{1,18}"
+"""What an id looks like: nothing is asked for by another."""
+_ID: Final = re.compile(NUMBER)
 _IDS: Final = "number in Planning Center"
 
 
@@ -114,6 +116,11 @@ def fingerprint_of(row: Resource, included: Included) -> bytes | None:
         return None
 
 
+def is_id(pco_id: str) -> bool:
+    """Whether a record can be asked for by this."""
+    return _ID.fullmatch(pco_id) is not None
+
+
 def stored_id(row: Resource) -> str:
     """The record's id as far as it can be stored; one that is no number makes the record unreadable."""
     return _possible(row.id, 40)
@@ -132,6 +139,7 @@ def household_of(row: Resource) -> RemoteHousehold | Unread:
 
 def _person(row: Resource, included: Included) -> RemotePerson:
     attributes = row.attributes
+    _id(row.id)
     _texts(row, *_TEXTS)
     _present(row, "birthdate", "child", "remote_id")
     if attributes["birthdate"] not in (None, "") and date_of(attributes["birthdate"]) is None:
@@ -143,7 +151,6 @@ def _person(row: Resource, included: Included) -> RemotePerson:
         first = attributes[part] or ""
         if may_be_too_long(first, middle, last):
             _key(part, name_key(f"{first} {middle}", last))
-    _id(row.id)
     households = [household.id for household in _whole(row, included, "households")]
     for household_id in households:
         _id(household_id)
@@ -197,6 +204,7 @@ def _suffix(row: Resource, included: Included) -> str | None:
 
 
 def _household(row: Resource) -> RemoteHousehold:
+    _id(row.id)
     _texts(row, "name")
     name = row.attributes["name"] or ""
     if may_be_too_long(name):
@@ -211,7 +219,7 @@ def _household(row: Resource) -> RemoteHousehold:
         raise _Wrong("unreadable", "people", "has an unexpected form") from None
     if len(people) > LARGEST_FAMILY:
         raise _Wrong("unreadable", "members", f"has more than the {LARGEST_FAMILY:,} people that a family can have")
-    for pco_id in (row.id, *(person.id for person in people), *([primary.id] if primary else [])):
+    for pco_id in (*(person.id for person in people), *([primary.id] if primary else [])):
         _id(pco_id)
     return RemoteHousehold(
         pco_id=row.id,
@@ -269,7 +277,7 @@ def _key(part: str, key: str) -> None:
 
 
 def _id(value: str) -> None:
-    if not _ID.fullmatch(value):
+    if not is_id(value):
         raise _Wrong("unreadable", _IDS, "is no number")
 
 

@@ -186,3 +186,43 @@ async def test_a_family_beside_an_unreadable_household_is_told_so(site: Site) ->
     assert [row["id"] for row in site.rows("Household") if row["name"] == "Ours" or row["id"] == household] == [
         household
     ]
+
+
+async def left_by_a_pull(site: Site, kind: str, run_id: str | None = None) -> None:
+    """What a pull stores of a record whose id is no number."""
+    await site.database.fetch(
+        "INSERT INTO remote (organization_id, pco_organization_id, kind, pco_id, email_keys, name_keys, keys, read_at, "
+        "again, unread, run_id) VALUES ($1, $2, $3, 'a/bc', '{}', '{}', '{}', now(), true, $4, $5::text::uuid)",
+        site.organization_id,
+        site.church.id,
+        kind,
+        {"name": "Nobody", "why": "unreadable", "sentence": "It is no number."},
+        run_id,
+    )
+
+
+# Kind: one bad record costs everybody.
+async def test_an_id_that_is_no_number_ends_no_incremental_run(site: Site) -> None:
+    await site.sync()
+    for kind in ("member", "family"):
+        await left_by_a_pull(site, kind)
+    site.edit("Ned", last_name="Nashson")
+    await site.visible()
+    mark = site.mark()
+    await site.sync("incremental")
+    assert (await site.member("Ned"))["last_name"] == "Nashson"
+    assert [entry["path"] for entry in site.journal(mark) if "bc" in entry["path"]] == []
+
+
+# Kind: one bad record costs everybody.
+async def test_who_has_an_id_that_is_no_number_is_listed_and_not_asked_for(site: Site) -> None:
+    await site.sync()
+    mark = site.mark()
+    stopped = site.fault({"kind": "respond", "status": 503}, method="GET", path="/people/v2/person_mergers$")
+    run_id = await site.start()
+    await site.until(run_id, "waiting")
+    await left_by_a_pull(site, "member", run_id)
+    site.control.remove_fault(stopped)
+    await site.until(run_id, "done")
+    assert [item["name"] for item in await site.items(run_id, "later")] == ["Nobody"]
+    assert [entry["path"] for entry in site.journal(mark) if "bc" in entry["path"]] == []

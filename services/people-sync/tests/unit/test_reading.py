@@ -25,7 +25,7 @@ from people_sync.domain.planning_center import (
     to_match,
 )
 from people_sync.domain.values import as_dict
-from people_sync.planning_center import FIELDS, INCLUDE, fingerprint_of, household_of, person_of
+from people_sync.planning_center import FIELDS, INCLUDE, fingerprint_of, household_of, is_id, person_of
 from people_sync.storage import remote
 
 Body = dict[str, Any]
@@ -312,6 +312,23 @@ def test_a_birthdate_that_is_no_date_makes_one_person_unreadable(value: Any) -> 
     assert found.why == "unreadable"
     assert "birthdate, it is no date" in found.sentence
     assert found.name == "Ann Smith"
+
+
+# Kind: one bad record costs everybody.
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("id_", ["abc", "1/../2", "1;", "-1", "", "9" * 19, "\u0663"])
+def test_an_id_that_is_no_number_is_unreadable_whatever_else_is_missing(id_: str, *, whole: bool) -> None:
+    """A record that is only incomplete is asked for again, which this one cannot be."""
+    somebody, home = person(), household()
+    for body, part in ((somebody, "gender"), (home, "name")):
+        body["data"]["id"] = id_
+        if not whole:
+            del body["data"]["attributes"][part]
+    for found in (read(somebody), read_household(home)):
+        assert isinstance(found, Unread)
+        assert found.why == "unreadable"
+        assert "number in Planning Center, it is no number" in found.sentence
+    assert not is_id(id_)
 
 
 @pytest.mark.parametrize("value", ["yes", 1, [], {}])

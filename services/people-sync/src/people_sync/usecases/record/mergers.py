@@ -19,7 +19,7 @@ from pco_client.jsonapi import Resource
 from pco_client.walk import walk_since
 from people_sync.domain.sentences import MERGED, merged_here, one_again
 from people_sync.domain.writes import CREATED
-from people_sync.planning_center import MERGERS
+from people_sync.planning_center import MERGERS, is_id
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.links import in_no_household
@@ -94,7 +94,7 @@ def _entries(rows: list[Resource], now: datetime) -> tuple[list[_Entry], bool]:
     for row in rows:
         removed, kept = (str(row.attributes.get(name)) for name in ("person_to_remove_id", "person_to_keep_id"))
         at = _instant_of(row)
-        if at is not None and removed.isdecimal() and kept.isdecimal():
+        if at is not None and is_id(removed) and is_id(kept):
             entries.append(_Entry(removed, kept, at))
             continue
         log.warning("a merger that cannot be read", merger=row.id)
