@@ -127,7 +127,7 @@ async def deleted_namesakes(session: AsyncSession, owner: Mapping[str, str], mem
         .filter_by(**owner, kind=MEMBER, remote_hash=None)
         .join(Member, Member.id == Link.record_id)
         .where(
-            Link.state != "gone",
+            ~ended(Link),
             Member.organization_id == owner["organization_id"],
             Member.deleted_at.is_not(None),
             same,

@@ -40,7 +40,7 @@ async def ask_for_missing(context: RunContext) -> None:
 
 
 async def ask_for_replaced(context: RunContext) -> None:
-    """Ask for each linked record whose place somebody new in an incremental run may have taken."""
+    """Ask for each linked record whose place somebody new on either side may have taken, in an incremental run."""
     pulled = context.checkpoint.pulled
     if pulled.began is None:
         async with context.step():
