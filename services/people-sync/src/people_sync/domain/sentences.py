@@ -79,6 +79,18 @@ def one_again(second: str, first: str) -> str:
     )
 
 
+def never_there(kind: str, pco_id: str) -> str:
+    """A `member` or `family` with a number of Planning Center that the platform supplied, and that nobody has there."""
+    somebody, instead = "household", ""
+    if kind == "member":
+        somebody = "person"
+        instead = ", or choose Create again in Planning Center on their page, if they are not there"
+    return (
+        f"The platform gave this {kind} the number {pco_id}, and no {somebody} in Planning Center has it: the two are "
+        f"not linked, and nothing was created there. Correct the number on the platform and send it again{instead}."
+    )
+
+
 def may_be_ours(name: str, sent: str) -> str:
     """Somebody with the number of a person whose creation was not answered, and with a part of the name."""
     return (

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Exists, Select, delete, exists, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Exists, Select, delete, exists, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -16,7 +16,7 @@ from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, partial_from_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
 from people_sync.storage.among import among
-from people_sync.storage.tables import Family, FamilyMember, Link, LinkWrite, Member
+from people_sync.storage.tables import Effect, Family, FamilyMember, Link, LinkWrite, Member
 
 AT_ONCE: Final = "*"
 """In `Link.agreed_at`: the time of every field that is not named."""
@@ -165,6 +165,17 @@ async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> 
         )
 
 
+async def was_supplied(session: AsyncSession, link: Link) -> bool:
+    """Whether the platform said who the counterpart is."""
+    said = select(Effect.id).where(
+        Effect.record_id == link.record_id,
+        Effect.field == "planning_center_id",
+        Effect.after == literal(link.pco_id, JSONB),
+        Effect.by == "platform",
+    )
+    return await session.scalar(said.limit(1)) is not None
+
+
 def ended(link: type[Link]) -> ColumnElement[bool]:
     """Whether the link's counterpart is gone, or missing and in no merger that can be known of."""
     return link.state.in_(("gone", "missing"))
@@ -205,7 +216,10 @@ async def in_no_household(session: AsyncSession, owner: Mapping[str, str], membe
     links = await session.scalars(
         select(Link)
         .filter_by(**owner, kind=FAMILY)
-        .where(Link.record_id.in_(select(FamilyMember.family_id).where(FamilyMember.member_id == member_id)))
+        .where(
+            Link.record_id.in_(select(FamilyMember.family_id).where(FamilyMember.member_id == member_id)),
+            Link.agreed.has_key("members"),
+        )
         .order_by(Link.id)
         .with_for_update()
     )

@@ -57,7 +57,8 @@ async def sync_member(writer: Writer, member_id: UUID) -> tuple[str, list[str]]:
     """
     async with claimed(writer, MEMBER, member_id):
         said = await settle_strays(writer, member_id)
-        return await _sync(writer, MEMBER, member_id), said
+        outcome, more = await _sync(writer, MEMBER, member_id)
+        return outcome, said + more
 
 
 async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
@@ -86,7 +87,8 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
                 for pco_id in await _strangers_of(writer, found):
                     async with _of_family(writer, f"Person {pco_id}", problems, again):
                         await sync_stranger(writer, pco_id)
-        outcome = await _sync(writer, FAMILY, family_id, found)
+        outcome, said = await _sync(writer, FAMILY, family_id, found)
+        problems += said
     if again:
         raise NotYet(max(again))
     return outcome, problems
@@ -115,8 +117,8 @@ async def sync_stranger(writer: Writer, pco_id: str) -> str:
     return UNCHANGED if plan is None else plan.outcome
 
 
-async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> str:
-    """`found`: what was just read of its counterpart, if it was."""
+async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> tuple[str, list[str]]:
+    """Gives the outcome, and what else there is to know. `found`: what was just read of its counterpart, if it was."""
     async with writer.job.sessions() as session:
         link = await _link(session, writer, kind, record_id)
     outcome = UNCHANGED
@@ -124,12 +126,12 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
         found = found if found is not None and found.pco_id == link.pco_id else None
         plan = await _take_over(writer, kind, link.pco_id, link, found)
         outcome = UNCHANGED if plan is None else plan.outcome
-        if outcome == GONE:
-            return outcome
+        if plan is not None and outcome == GONE:
+            return outcome, [plan.sentence] if plan.sentence and plan.sentence != OUTCOMES[GONE] else []
     else:
         await catch_up(writer, None)
     write = write_person if kind == MEMBER else write_family
-    return together(outcome, await write(writer, record_id))
+    return together(outcome, await write(writer, record_id)), []
 
 
 async def _take_over(

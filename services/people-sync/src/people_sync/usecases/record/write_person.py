@@ -32,7 +32,6 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     DELETED_MEANWHILE,
     FIRST_SYNC_ASKS,
-    GONE,
     INACTIVATED_THERE,
     INACTIVE_HERE,
     LATER,
@@ -59,6 +58,7 @@ from people_sync.usecases.record.contacts import There, create_contact, write_co
 from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.record.decide_people import merge_person
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
+from people_sync.usecases.record.gone import why_gone
 from people_sync.usecases.record.matching import may_be_there
 from people_sync.usecases.record.reading import not_whole
 from people_sync.usecases.record.refusals import Part, PartRefused
@@ -115,7 +115,8 @@ async def _look_before(writer: Writer, member: Member) -> None:
 
 async def _create(writer: Writer, local: _Local) -> str:
     if local.link is not None and not local.link.create_again:
-        raise Later(OUTCOMES[GONE])
+        async with writer.job.sessions() as session:
+            raise Later(await why_gone(session, local.link))
     await _look_before(writer, local.member)
     if not local.member.active:
         raise Later(INACTIVE_HERE)

@@ -73,7 +73,8 @@ async def note_missing(context: RunContext) -> None:
     waited = or_(Link.kind == FAMILY, Link.missing_since <= context.now() - context.resources.horizon)
     async with context.step() as session:
         missing = (Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context))
-        found = select(Link).filter_by(**context.owner, state="linked").where(*missing).order_by(Link.id)
+        found = select(Link).filter_by(**context.owner).where(Link.state.in_(("linked", "supplied")), *missing)
+        found = found.order_by(Link.id)
         links = (await session.scalars(found)).all()
         for kind in (MEMBER, FAMILY):
             # A missing person must not count as a second one with the name or email of the new one.
