@@ -7,6 +7,7 @@ record; no reader raises for what an answer holds.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -65,7 +66,9 @@ _WORDS: Final[Mapping[str, str]] = {
 """What an administrator calls a part; the others are called by their own name."""
 _READING: Final = 2
 """Of how a record is read: to be raised with every change of that, so that all are read once more."""
-_ID: Final = re.compile("[0-9]{1,18}")
+NUMBER: Final = "[0-9]{1,18}"
+"""What an id looks like: nothing is asked for by another."""
+_ID: Final = re.compile(NUMBER)
 _IDS: Final = "number in Planning Center"
 
 
@@ -76,9 +79,8 @@ class _Wrong(Exception):
         self.why, self.part, self.problem = why, _WORDS.get(part, part.replace("_", " ")), problem
 
     def unread(self, row: Resource, kind: str) -> Unread:
-        name = " ".join(
-            text for part in ("first_name", "last_name", "name") if isinstance(text := row.attributes.get(part), str)
-        )
+        parts = ("first_name", "last_name") if kind == "person" else ("name",)
+        name = " ".join(text for part in parts if isinstance(text := row.attributes.get(part), str))
         sentence = (
             f"Planning Center did not send everything about this {kind} ({self.part} missing). "
             "Nothing was changed; we read it again."
@@ -94,7 +96,7 @@ def person_of(row: Resource, included: Included) -> RemotePerson | Unread:
     try:
         return _person(row, included)
     except _Wrong as wrong:
-        return wrong.unread(row, "person")
+        return replace(wrong.unread(row, "person"), person=_as_far_as_known(row, included))
 
 
 def fingerprint_of(row: Resource, included: Included) -> bytes | None:
@@ -112,6 +114,11 @@ def fingerprint_of(row: Resource, included: Included) -> bytes | None:
         return blake2b(orjson.dumps(parts), digest_size=16).digest()
     except (KeyError, TypeError, orjson.JSONEncodeError):
         return None
+
+
+def is_id(pco_id: str) -> bool:
+    """Whether a record can be asked for by this."""
+    return _ID.fullmatch(pco_id) is not None
 
 
 def stored_id(row: Resource) -> str:
@@ -132,6 +139,7 @@ def household_of(row: Resource) -> RemoteHousehold | Unread:
 
 def _person(row: Resource, included: Included) -> RemotePerson:
     attributes = row.attributes
+    _id(row.id)
     _texts(row, *_TEXTS)
     _present(row, "birthdate", "child", "remote_id")
     if attributes["birthdate"] not in (None, "") and date_of(attributes["birthdate"]) is None:
@@ -143,7 +151,6 @@ def _person(row: Resource, included: Included) -> RemotePerson:
         first = attributes[part] or ""
         if may_be_too_long(first, middle, last):
             _key(part, name_key(f"{first} {middle}", last))
-    _id(row.id)
     households = [household.id for household in _whole(row, included, "households")]
     for household_id in households:
         _id(household_id)
@@ -156,6 +163,26 @@ def _person(row: Resource, included: Included) -> RemotePerson:
         household_ids=households,
         suffix=_suffix(row, included),
     )
+
+
+def _as_far_as_known(row: Resource, included: Included) -> RemotePerson:
+    """What an answer says of who somebody is, without the parts that did not come or cannot be kept."""
+    known: dict[str, Any] = {name: _kept(row.attributes.get(name)) for name in _TEXTS}
+    known |= {"birthdate": row.attributes.get("birthdate"), "child": row.attributes.get("child") is True}
+    try:
+        emails = [one.attributes.get("address") for one in included.many(row, "emails")]
+    except UnexpectedAnswer:
+        emails = []
+    try:
+        suffix = _suffix(row, included)
+    except _Wrong:
+        suffix = None
+    person = remote_person(_possible(row.id, 40), known, suffix=suffix)
+    return replace(person, emails=tuple(text for email in emails if (text := _kept(email))))
+
+
+def _kept(value: Any) -> str | None:
+    return value if isinstance(value, str) and not impossible(value) else None
 
 
 def _suffix(row: Resource, included: Included) -> str | None:
@@ -177,6 +204,7 @@ def _suffix(row: Resource, included: Included) -> str | None:
 
 
 def _household(row: Resource) -> RemoteHousehold:
+    _id(row.id)
     _texts(row, "name")
     name = row.attributes["name"] or ""
     if may_be_too_long(name):
@@ -191,7 +219,7 @@ def _household(row: Resource) -> RemoteHousehold:
         raise _Wrong("unreadable", "people", "has an unexpected form") from None
     if len(people) > LARGEST_FAMILY:
         raise _Wrong("unreadable", "members", f"has more than the {LARGEST_FAMILY:,} people that a family can have")
-    for pco_id in (row.id, *(person.id for person in people), *([primary.id] if primary else [])):
+    for pco_id in (*(person.id for person in people), *([primary.id] if primary else [])):
         _id(pco_id)
     return RemoteHousehold(
         pco_id=row.id,
@@ -249,7 +277,7 @@ def _key(part: str, key: str) -> None:
 
 
 def _id(value: str) -> None:
-    if not _ID.fullmatch(value):
+    if not is_id(value):
         raise _Wrong("unreadable", _IDS, "is no number")
 
 

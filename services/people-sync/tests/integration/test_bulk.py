@@ -6,9 +6,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import select, update
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
-from people_sync.storage.sync_tables import Refresh, Stray
+from people_sync.storage.sync_tables import Alias, Refresh, Stray
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.connections import connection_changed
 
@@ -294,6 +295,52 @@ async def test_who_is_gone_is_not_brought_back_by_the_id(church: Any) -> None:
     await church.link(pulled["id"], "21", state="gone", agreed={"first_name": "Ann"})
     await put(church, [person("a", pco_id="21")])
     assert [link.state for link in await church.rows(Link)] == ["gone"]
+
+
+# Kind: identity is lost to what was known before somebody asked.
+async def test_an_old_number_is_of_who_was_kept_at_last(church: Any) -> None:
+    await church.connect()
+    kept, merged = await church.add(first_name="Kept"), await church.add(first_name="Merged")
+    await put(church, [person("a", pco_id="12"), person("b")])
+    ids = {one.external_id: one.id for one in await church.rows(Member)}
+    await church.link(str(ids["b"]), "11", state="gone", merged_into="12")
+    await church.link(kept["id"], "33", agreed={"first_name": "Kept"})
+    of_church = {"pco_organization_id": "77", "merged_at": AUTHORIZED.occurred_at, "seen_at": AUTHORIZED.occurred_at}
+    chains = {"11": "12", "31": "32", "32": "33", "41": "42", "42": "41"}
+    for removed, follows in chains.items():
+        await church.store(Alias, of_church | {"removed_id": removed, "kept_id": follows})
+    await church.store(Alias, of_church | {"pco_organization_id": "88", "removed_id": "51", "kept_id": "52"})
+    numbers = {"a": "12", "b": "11", "c": "31", "d": "41", "e": "51"}
+    assert counts(await put(church, [person(one, pco_id=number) for one, number in numbers.items()])) == (2, 1, 2, 0)
+    members = {one.id: one.external_id or one.first_name for one in await church.rows(Member)}
+    links = {members[link.record_id]: (link.pco_id, link.state) for link in await church.rows(Link)}
+    assert links == {
+        "a": ("12", "supplied"),
+        "b": ("11", "gone"),
+        "c": ("33", "supplied"),
+        "d": ("41", "supplied"),
+        "e": ("51", "supplied"),
+    }
+    assert members[UUID(kept["id"])] == "c"
+    assert members[UUID(merged["id"])] == "Merged"
+
+
+# Kind: advice that nobody can follow.
+async def test_another_number_takes_the_place_of_one_that_nobody_has(church: Any) -> None:
+    await church.connect()
+    await put(church, [person("a", pco_id="21"), person("b", pco_id="22"), person("c", pco_id="23")])
+    for external_id, state in (("a", "gone"), ("b", "missing")):
+        async with church.app.state.runtime.sessions.begin() as session:
+            of_member = select(Member.id).where(Member.external_id == external_id)
+            await session.execute(update(Link).where(Link.record_id.in_(of_member)).values(state=state))
+    result = await put(church, [person(one, pco_id=f"3{index}") for index, one in enumerate("abc")])
+    assert counts(result) == (0, 2, 0, 1)
+    assert "is another than the one" in result["rejected"][0]["errors"][0]["message"]
+    assert {(link.pco_id, link.state) for link in await church.rows(Link)} == {
+        ("30", "supplied"),
+        ("31", "supplied"),
+        ("23", "supplied"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.http.people import LARGEST_FAMILY
-from contracts.values import FAMILY
+from contracts.values import FAMILY, MEMBER
 from pco_client.jsonapi import Document, document
 from people_sync.domain.merge import NOTHING, MergePolicy, merge
 from people_sync.domain.planning_center import (
@@ -25,7 +25,7 @@ from people_sync.domain.planning_center import (
     to_match,
 )
 from people_sync.domain.values import as_dict
-from people_sync.planning_center import FIELDS, INCLUDE, fingerprint_of, household_of, person_of
+from people_sync.planning_center import FIELDS, INCLUDE, fingerprint_of, household_of, is_id, person_of
 from people_sync.storage import remote
 
 Body = dict[str, Any]
@@ -306,12 +306,29 @@ def test_so_does_any_other_text(kind: str, name: str, value: Any) -> None:
 )
 def test_a_birthdate_that_is_no_date_makes_one_person_unreadable(value: Any) -> None:
     body = person()
-    body["data"]["attributes"]["birthdate"] = value
+    body["data"]["attributes"] |= {"birthdate": value, "name": "Ann Smith"}
     found = read(body)
     assert isinstance(found, Unread)
     assert found.why == "unreadable"
     assert "birthdate, it is no date" in found.sentence
     assert found.name == "Ann Smith"
+
+
+# Kind: one bad record costs everybody.
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("id_", ["abc", "1/../2", "1;", "-1", "", "9" * 19, "\u0663"])
+def test_an_id_that_is_no_number_is_unreadable_whatever_else_is_missing(id_: str, *, whole: bool) -> None:
+    """A record that is only incomplete is asked for again, which this one cannot be."""
+    somebody, home = person(), household()
+    for body, part in ((somebody, "gender"), (home, "name")):
+        body["data"]["id"] = id_
+        if not whole:
+            del body["data"]["attributes"][part]
+    for found in (read(somebody), read_household(home)):
+        assert isinstance(found, Unread)
+        assert found.why == "unreadable"
+        assert "number in Planning Center, it is no number" in found.sentence
+    assert not is_id(id_)
 
 
 @pytest.mark.parametrize("value", ["yes", 1, [], {}])
@@ -357,6 +374,41 @@ def test_a_household_with_relationships_of_another_form_is_unreadable(name: str,
     assert isinstance(read_household(body), Unread)
 
 
+# Kind: who could not be read whole is taken for nobody.
+@pytest.mark.parametrize(
+    ("damage", "emails", "names"),
+    [
+        (lambda body: body["data"]["attributes"].update(birthdate="0000-00-00"), True, True),
+        (lambda body: body["data"]["attributes"].update(child="yes"), True, True),
+        (lambda body: body["data"]["attributes"].update(gender=7), True, True),
+        (lambda body: body["data"]["attributes"].pop("status"), True, True),
+        (lambda body: included(body, "PhoneNumber")["attributes"].pop("number"), True, True),
+        (lambda body: body["data"]["relationships"].pop("households"), True, True),
+        (lambda body: body["data"]["attributes"].pop("first_name"), True, False),
+        (lambda body: body["data"]["attributes"].update(last_name="a\0b"), True, False),
+        (lambda body: body["data"]["relationships"].pop("emails"), False, True),
+        (lambda body: body["data"]["relationships"].update(emails={"data": "x"}), False, True),
+        (lambda body: included(body, "Email")["attributes"].update(address="\ud800"), False, True),
+    ],
+)
+def test_who_cannot_be_read_whole_is_found_by_the_rest(
+    damage: Callable[[Body], Any], *, emails: bool, names: bool
+) -> None:
+    owner = {"organization_id": "hillside", "pco_organization_id": "1"}
+    whole, part = read(person()), person()
+    damage(part)
+    found = read(part)
+    assert isinstance(found, Unread)
+    known, row = remote.row_of(owner, MEMBER, whole), remote.row_of(owner, MEMBER, found)
+    assert row["snapshot"] is None
+    assert (row["email_keys"] == known["email_keys"]) is emails
+    assert (row["name_keys"] == known["name_keys"]) is names
+    assert row["unread"]["person"]["values"]["child"] is False
+    kept = [*row["email_keys"], *row["name_keys"]]
+    assert len(row["keys"]) == len(kept)
+    assert not any("\0" in key or "\ud800" in key for key in kept)
+
+
 anything = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(codec=None), max_size=5)),
     lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(["id", "type"]), inner)),
@@ -381,7 +433,10 @@ def test_no_value_raises_and_what_is_read_can_be_stored(name: str, relationship:
         assert "\\u0000" not in stored
         stored.encode()
     else:
-        dumps([found.name, found.sentence, found.pco_id], ensure_ascii=False).encode()
+        assert found.person is not None
+        stored = dumps([found.name, found.sentence, found.pco_id, found.person.to_json()], ensure_ascii=False)
+        assert "\\u0000" not in stored
+        stored.encode()
 
 
 @given(anything)

@@ -39,6 +39,8 @@ class Unread:
     """What is wrong and what to do, for an administrator; holds no value."""
     name: str = ""
     """As far as it can be read."""
+    person: "RemotePerson | None" = None
+    """The same of everything that says who somebody is: enough to look for them, and nothing to compare."""
 
 
 @dataclass(frozen=True, slots=True)

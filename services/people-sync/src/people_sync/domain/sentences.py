@@ -79,6 +79,18 @@ def one_again(second: str, first: str) -> str:
     )
 
 
+def never_there(kind: str, pco_id: str) -> str:
+    """A `member` or `family` with a number of Planning Center that the platform supplied, and that nobody has there."""
+    somebody, instead = "household", ""
+    if kind == "member":
+        somebody = "person"
+        instead = ", or choose Create again in Planning Center on their page, if they are not there"
+    return (
+        f"The platform gave this {kind} the number {pco_id}, and no {somebody} in Planning Center has it: the two are "
+        f"not linked, and nothing was created there. Correct the number on the platform and send it again{instead}."
+    )
+
+
 def may_be_ours(name: str, sent: str) -> str:
     """Somebody with the number of a person whose creation was not answered, and with a part of the name."""
     return (
@@ -246,6 +258,13 @@ WAITING_FOR_THRESHOLD: Final = (
     "Nothing was written."
 )
 UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
+
+
+def may_be_unread(name: str, sentence: str) -> str:
+    """Of a member who is not created in Planning Center. `sentence`: why who may be this member could not be read."""
+    return f"{name or 'Somebody'} in Planning Center may be this person, so nothing was created there. {sentence}"
+
+
 ASKING: Final = "Asking Planning Center."
 LOOKS_AGAIN: Final = "Planning Center does not show the newest state yet. Nothing was overwritten; we look again."
 ROLE_IS_GONE: Final = (

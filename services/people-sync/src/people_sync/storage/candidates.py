@@ -238,9 +238,10 @@ async def _counts(session: AsyncSession, statement: Any) -> dict[str, int]:
 
 
 async def maybe_replaced(session: AsyncSession, owner: Owner, run_id: UUID) -> list[int]:
-    """Ids of links whose place a stranger of this run may have taken.
+    """Ids of links whose place a stranger of this run, or a member added again here, may have taken.
 
-    A member has a stranger's name, or a family has somebody of a stranger household.
+    A member has a stranger's name, a family has somebody of a stranger household, or a deleted member is looked for
+    (`links.look_for_deleted`).
     """
     rows = await session.execute(
         select(Remote.kind, Remote.snapshot)
@@ -255,12 +256,19 @@ async def maybe_replaced(session: AsyncSession, owner: Owner, run_id: UUID) -> l
     named = select(Member.id).where(
         Member.organization_id == owner["organization_id"], Member.deleted_at.is_(None), among(Member.name_key, names)
     )
+    deleted = select(Member.id).where(
+        Member.organization_id == owner["organization_id"], Member.deleted_at.is_not(None)
+    )
     theirs = select(FamilyMember.family_id).where(among(FamilyMember.member_id, members.values()))
     found = await session.scalars(
         select(Link.id)
         .filter_by(**owner, state="linked")
         .where(
-            or_((Link.kind == MEMBER) & Link.record_id.in_(named), (Link.kind == FAMILY) & Link.record_id.in_(theirs))
+            or_(
+                (Link.kind == MEMBER) & Link.record_id.in_(named),
+                (Link.kind == MEMBER) & Link.remote_hash.is_(None) & Link.record_id.in_(deleted),
+                (Link.kind == FAMILY) & Link.record_id.in_(theirs),
+            )
         )
     )
     return list(found)

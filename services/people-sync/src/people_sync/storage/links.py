@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Exists, Select, Text, cast, delete, exists, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, ColumnElement, Exists, Select, Text, cast, delete, exists, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -16,7 +16,7 @@ from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, partial_from_json, to_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
 from people_sync.storage.among import among
-from people_sync.storage.tables import Family, FamilyMember, Link, LinkWrite, Member
+from people_sync.storage.tables import Effect, Family, FamilyMember, Link, LinkWrite, Member
 
 AT_ONCE: Final = "*"
 """In `Link.agreed_at`: the time of every field that is not named."""
@@ -127,7 +127,7 @@ async def deleted_namesakes(session: AsyncSession, owner: Mapping[str, str], mem
         .filter_by(**owner, kind=MEMBER, remote_hash=None)
         .join(Member, Member.id == Link.record_id)
         .where(
-            Link.state != "gone",
+            ~ended(Link),
             Member.organization_id == owner["organization_id"],
             Member.deleted_at.is_not(None),
             same,
@@ -163,6 +163,17 @@ async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> 
             .values(remote_hash=None)
             .execution_options(synchronize_session=False)
         )
+
+
+async def was_supplied(session: AsyncSession, link: Link) -> bool:
+    """Whether the platform said who the counterpart is."""
+    said = select(Effect.id).where(
+        Effect.record_id == link.record_id,
+        Effect.field == "planning_center_id",
+        Effect.after == literal(link.pco_id, JSONB),
+        Effect.by == "platform",
+    )
+    return await session.scalar(said.limit(1)) is not None
 
 
 def ended(link: type[Link]) -> ColumnElement[bool]:

@@ -61,8 +61,10 @@ def row_of(
     `fingerprint`: of the answer, where it came in a page.
     """
     if isinstance(one, Unread):
-        said = {"name": one.name, "sentence": one.sentence, "why": one.why}
-        return _row(kind, one.pco_id, None, None, None) | {"unread": said}
+        known = one.person.to_json() if one.person else None
+        said = {"name": one.name, "sentence": one.sentence, "why": one.why, "person": known}
+        row = _row(kind, one.pco_id, None, None, None) | {"unread": said}
+        return row | _found_by(owner, one.person) if one.person else row
     row = _row(kind, one.pco_id, one.to_json(), one.hash, fingerprint)
     return row | _found_by(owner, one) if isinstance(one, RemotePerson) else row
 
@@ -125,9 +127,15 @@ _PUT: Final = text(
         remote_hash = coalesce(excluded.remote_hash, known.remote_hash),
         fingerprint = excluded.fingerprint,
         login = coalesce(excluded.login, known.login),
-        email_keys = CASE WHEN excluded.snapshot IS NULL THEN known.email_keys ELSE excluded.email_keys END,
-        name_keys = CASE WHEN excluded.snapshot IS NULL THEN known.name_keys ELSE excluded.name_keys END,
-        keys = CASE WHEN excluded.snapshot IS NULL THEN known.keys ELSE excluded.keys END,
+        email_keys = CASE WHEN excluded.snapshot IS NULL
+            THEN ARRAY(SELECT unnest(known.email_keys) UNION SELECT unnest(excluded.email_keys))
+            ELSE excluded.email_keys END,
+        name_keys = CASE WHEN excluded.snapshot IS NULL
+            THEN ARRAY(SELECT unnest(known.name_keys) UNION SELECT unnest(excluded.name_keys))
+            ELSE excluded.name_keys END,
+        keys = CASE WHEN excluded.snapshot IS NULL
+            THEN ARRAY(SELECT unnest(known.keys) UNION SELECT unnest(excluded.keys))
+            ELSE excluded.keys END,
         read_at = excluded.read_at, again = excluded.again, unread = excluded.unread,
         run_id = coalesce(excluded.run_id, known.run_id)
     WHERE known.read_at <= excluded.read_at
@@ -143,7 +151,8 @@ async def put(
 ) -> None:
     """Store records as they were read at an instant. `run_id`: the run that is to look at them.
 
-    An incomplete read leaves what was known before and is marked, so that the record is read again.
+    A read that does not say everything leaves what was known before and is marked, so that the record is read again;
+    somebody is found by what either says.
     """
     if rows:
         await session.execute(_PUT, {**owner, "run_id": run_id, "read_at": read_at, "rows": rows})

@@ -90,7 +90,8 @@ class Remote(Base):
     read_at: Mapped[datetime]
     """When it was read as it is; an unchanged record is not written again."""
     unread: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Why the last read did not say everything, as `name`, `sentence` and `why` (`domain.planning_center.Unread`)."""
+    """Why the last read did not say everything, as `name`, `sentence` and `why` (`domain.planning_center.Unread`); and
+    `person`, a snapshot as far as it goes."""
     again: Mapped[bool] = mapped_column(default=False)
     """To be read again by the next run: the read was incomplete, or nothing could be decided."""
     run_id: Mapped[UUID | None]

@@ -7,19 +7,19 @@ with its position and what is wrong; all others are taken.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import delete, exists, insert, or_, select, text, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from contracts.http.common import FieldError
 from contracts.http.people import BulkFamily, BulkMember, BulkRejected, BulkResult, BulkUpsert
 from contracts.values import MEMBER
 from people_sync.domain.inputs import problems, text_problem
 from people_sync.domain.values import FIELDS, as_dict, impossible
+from people_sync.storage.among import among
 from people_sync.storage.links import ended, look_for_deleted
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
@@ -31,45 +31,12 @@ from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
+from people_sync.usecases.supplied import NOT_CONNECTED, kept_ids, one_at_a_time
 from servicekit.wording import sentence
 
 Kind = Literal["member", "family"]
 Item = TypeVar("Item", BulkMember, BulkFamily)
 Record = TypeVar("Record", Member, Family)
-
-NOT_CONNECTED: Final = ""
-"""The Planning Center organization of links that the platform supplied while none was connected."""
-
-_ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:organization, 7))")
-
-
-async def one_at_a_time(session: AsyncSession, organization_id: str) -> None:
-    """Hold off other calls, and facts about the connection, until the transaction ends.
-
-    Two calls for the same records would each see the other's as missing, and `adopt_supplied` would miss the ids of a
-    call that is not committed yet.
-    """
-    await session.execute(_ONE_AT_A_TIME, {"organization": organization_id})
-
-
-async def adopt_supplied(session: AsyncSession, organization_id: str, pco_organization_id: str) -> None:
-    """Give links that the platform supplied while no organization was connected to the one that is now.
-
-    A link that the organization has for the same record, or the same id, from an earlier time wins.
-    """
-    known = aliased(Link)
-    of_church = (Link.organization_id == organization_id, Link.pco_organization_id == NOT_CONNECTED)
-    overtaken = exists().where(
-        known.organization_id == organization_id,
-        known.pco_organization_id == pco_organization_id,
-        known.kind == Link.kind,
-        or_(known.pco_id == Link.pco_id, known.record_id == Link.record_id),
-    )
-    silent = {"synchronize_session": False}
-    await session.execute(delete(Link).where(*of_church, overtaken), execution_options=silent)
-    await session.execute(
-        update(Link).where(*of_church).values(pco_organization_id=pco_organization_id), execution_options=silent
-    )
 
 
 @dataclass(slots=True)
@@ -91,6 +58,10 @@ class _Call:
     members: dict[UUID, Member] = field(default_factory=dict)
     """Changed members, to be published."""
     families: dict[UUID, Family] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> dict[str, str]:
+        return {"organization_id": self.organization_id, "pco_organization_id": self.pco_organization_id}
 
     def count(self, *, changed: bool) -> None:
         if changed:
@@ -127,6 +98,7 @@ async def upsert(
     )
     members = _valid(call, "member", body.members, BulkMember)
     families = _valid(call, "family", body.families, BulkFamily)
+    members = await _of_who_was_kept(call, members)
     await lock_all(session, organization_id, members.values(), families.values())
     await _members(call, members)
     await _families(call, families)
@@ -136,6 +108,15 @@ async def upsert(
     return BulkResult(
         created=call.created, updated=call.updated, unchanged=call.unchanged, rejected=tuple(call.rejected)
     )
+
+
+async def _of_who_was_kept(call: _Call, items: Mapping[int, BulkMember]) -> dict[int, BulkMember]:
+    """Whoever was merged in Planning Center since the platform learned their number has another there."""
+    kept = await kept_ids(call.session, call.owner, [item.pco_id for item in items.values() if item.pco_id])
+    return {
+        position: item.model_copy(update={"pco_id": kept.get(item.pco_id or "", item.pco_id)})
+        for position, item in items.items()
+    }
 
 
 def _valid(call: _Call, kind: Kind, items: Sequence[dict[str, Any]], model: type[Item]) -> dict[int, Item]:
@@ -196,7 +177,7 @@ class _Links:
             record.external_id.in_([item.external_id for item in items]),
         )
         rows = await call.session.execute(
-            select(Link.pco_id, Link.record_id, Link.pco_organization_id).where(
+            select(Link.pco_id, Link.record_id, Link.pco_organization_id, ended(Link).label("over")).where(
                 Link.organization_id == call.organization_id,
                 Link.pco_organization_id.in_([call.pco_organization_id, call.known_organization_id]),
                 Link.kind == kind,
@@ -207,7 +188,11 @@ class _Links:
         return cls(
             kind,
             {row.pco_id: row.record_id for row in found},
-            {row.record_id: row.pco_id for row in found if row.pco_organization_id == call.pco_organization_id},
+            {
+                row.record_id: row.pco_id
+                for row in found
+                if row.pco_organization_id == call.pco_organization_id and not row.over
+            },
         )
 
     def owner(self, pco_id: str | None) -> UUID | None:
@@ -233,26 +218,25 @@ class _Links:
         return True
 
     async def write(self, call: _Call) -> None:
-        rows = [
-            {
-                "organization_id": call.organization_id,
-                "pco_organization_id": call.pco_organization_id,
-                "kind": self.kind,
-                "record_id": record_id,
-                "pco_id": pco_id,
-                "state": "supplied",
-            }
-            for pco_id, record_id in self.supplied.items()
+        if not self.supplied:
+            return
+        # Another number in place of one that nobody has there.
+        over = select(Link.id).filter_by(**call.owner, kind=self.kind)
+        over = over.where(among(Link.record_id, self.supplied.values()), ended(Link))
+        ids = (await call.session.scalars(over.order_by(Link.id).with_for_update())).all()
+        await call.session.execute(
+            delete(Link).where(among(Link.id, ids)), execution_options={"synchronize_session": False}
+        )
+        link = {**call.owner, "kind": self.kind, "state": "supplied"}
+        supplied = self.supplied.items()
+        await call.session.execute(
+            insert(Link), [{**link, "record_id": record_id, "pco_id": pco_id} for pco_id, record_id in supplied]
+        )
+        call.notes += [
+            Noted(self.kind, record_id, "planning_center_id", None, pco_id) for pco_id, record_id in supplied
         ]
-        if rows:
-            await call.session.execute(insert(Link), rows)
-            call.notes += [
-                Noted(self.kind, record_id, "planning_center_id", None, pco_id)
-                for pco_id, record_id in self.supplied.items()
-            ]
-        if rows and self.kind == MEMBER:
-            owner = {"organization_id": call.organization_id, "pco_organization_id": call.pco_organization_id}
-            await no_longer_held(call.session, owner, self.supplied)
+        if self.kind == MEMBER:
+            await no_longer_held(call.session, call.owner, self.supplied)
 
 
 async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:

@@ -10,7 +10,7 @@ from people_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED
 from people_sync.storage.strays import STRAY, unsettled
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import refreshes, runs
-from people_sync.usecases.bulk import adopt_supplied, one_at_a_time
+from people_sync.usecases.supplied import adopt_supplied, one_at_a_time
 from servicekit.tables import JOB
 
 

@@ -38,7 +38,7 @@ async def catch_up(writer: Writer, since: datetime | None) -> None:
             await remote.put(session, writer.owner, rows, asked_at, None)
             await remote.met(session, writer.cause.id, MEMBER, [one.pco_id for one in strangers])
         for one in strangers:
-            if isinstance(one, Unread):
+            if isinstance(one, Unread) and one.why == "incomplete":
                 await _read_alone(writer, one.pco_id)
         asked_at = writer.now()
     if newest is not None:

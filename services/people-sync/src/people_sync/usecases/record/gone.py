@@ -7,10 +7,10 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import GONE, LATER, OUTCOMES
+from people_sync.domain.sentences import GONE, LATER, OUTCOMES, never_there
 from people_sync.storage import remote
 from people_sync.storage.among import among
-from people_sync.storage.links import in_no_household
+from people_sync.storage.links import in_no_household, was_supplied
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import withdraw
@@ -74,4 +74,11 @@ async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects
     else:
         touch_family(writer, record, effects)
     effects.conflicts += await withdraw(session, writer.organization_id, now, Conflict.record_id == plan.record_id)
-    plan.outcome, plan.sentence = GONE, OUTCOMES[GONE]
+    plan.outcome, plan.sentence = GONE, await why_gone(session, link)
+
+
+async def why_gone(session: AsyncSession, link: Link) -> str:
+    """What to tell of a record whose counterpart is not there: it is gone, or never was."""
+    if not link.agreed and await was_supplied(session, link):
+        return never_there(link.kind, link.pco_id)
+    return OUTCOMES[GONE]

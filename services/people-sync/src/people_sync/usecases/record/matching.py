@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import MEMBER
 from people_sync.domain.matching import UNMATCHED, Local, Outcome, match_people, still_matches
 from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
-from people_sync.domain.sentences import LATER, UNDECIDED
+from people_sync.domain.sentences import LATER, UNDECIDED, may_be_unread
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of, with_candidates
@@ -86,8 +86,11 @@ async def still_the_same(
     return still_matches(theirs, await local_of(session, writer, member), different)
 
 
-async def may_be_there(session: AsyncSession, writer: Writer, member: Member) -> bool:
-    """Whether somebody in Planning Center who is nobody here yet may be this member, as far as is known now."""
+async def may_be_there(session: AsyncSession, writer: Writer, member: Member) -> str | None:
+    """Why this member is not created in Planning Center: somebody there who is nobody here yet may be the same.
+
+    Who was never read completely, or not lately, is looked at as far as the last answer went.
+    """
     emails = [member.email_key] if member.email_key else []
     rows = await session.scalars(
         select(Remote)
@@ -97,17 +100,23 @@ async def may_be_there(session: AsyncSession, writer: Writer, member: Member) ->
                 remote.has_key(writer.owner, "email", emails),
                 remote.has_key(writer.owner, "name", [member.name_key]),
             ),
-            Remote.snapshot.is_not(None),
             ~is_stray(),
             ~exists().where(remote.ITS_LINK),
         )
         .limit(LARGEST_LOOK)
     )
     if await deleted_namesakes(session, writer.owner, member):
-        return True
-    strangers = [person_from_snapshot(row.snapshot) for row in rows if row.snapshot]
-    outcomes = await candidates_of(session, writer, strangers)
-    return any(str(member.id) in outcome.member_ids for outcome in outcomes.values())
+        return UNDECIDED
+    strangers = {row.pco_id: row for row in rows}
+    whole = [row.snapshot for row in strangers.values() if row.snapshot]
+    parts = [person for row in strangers.values() if row.unread and (person := row.unread.get("person"))]
+    for known in (whole, parts):
+        outcomes = await candidates_of(session, writer, [person_from_snapshot(one) for one in known])
+        for pco_id, outcome in outcomes.items():
+            if str(member.id) in outcome.member_ids:
+                unread = strangers[pco_id].unread
+                return may_be_unread(unread["name"], unread["sentence"]) if unread else UNDECIDED
+    return None
 
 
 async def said_different(session: AsyncSession, writer: Writer, pco_ids: list[str]) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from pco_client.jsonapi import Resource
 from pco_client.walk import walk_since
 from people_sync.domain.sentences import MERGED, merged_here, one_again
 from people_sync.domain.writes import CREATED
-from people_sync.planning_center import MERGERS
+from people_sync.planning_center import MERGERS, is_id
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.links import in_no_household
@@ -70,12 +70,27 @@ async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> Followed:
         entries, waited_for = _entries(page.rows, writer.now())
         unread |= waited_for
         async with writer.transaction() as session:
-            effects = Effects()
             await _remember(session, writer, entries, go_on=not unread)
-            await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
-            kept += [one.kept for one in entries if await _follow(session, writer, one, effects, merged)]
-            await publish(session, writer, effects)
+            kept += await _follow_all(session, writer, entries, merged)
+    kept += await _follow_read_before(writer, merged)
     return Followed(kept, whole=not unread)
+
+
+async def _follow_read_before(writer: Writer, merged: Merged) -> list[str]:
+    """Move links of people whose merger was read before: the platform knows them by their old number."""
+    kept: list[str] = []
+    followed: set[str] = set()
+    while True:
+        async with writer.transaction() as session:
+            old = select(Link.pco_id).filter_by(**writer.owner, kind=MEMBER).where(Link.state != "gone")
+            aliases = select(Alias).filter_by(**writer.owner).where(Alias.removed_id.in_(old))
+            found = await session.scalars(aliases.order_by(Alias.merged_at, Alias.removed_id))
+            entries = [_Entry(one.removed_id, one.kept_id, one.merged_at) for one in found]
+            entries = [one for one in entries if one.removed not in followed]
+            if not entries:
+                return kept
+            kept += await _follow_all(session, writer, entries, merged)
+        followed |= {one.removed for one in entries}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +109,7 @@ def _entries(rows: list[Resource], now: datetime) -> tuple[list[_Entry], bool]:
     for row in rows:
         removed, kept = (str(row.attributes.get(name)) for name in ("person_to_remove_id", "person_to_keep_id"))
         at = _instant_of(row)
-        if at is not None and removed.isdecimal() and kept.isdecimal():
+        if at is not None and is_id(removed) and is_id(kept):
             entries.append(_Entry(removed, kept, at))
             continue
         log.warning("a merger that cannot be read", merger=row.id)
@@ -151,6 +166,15 @@ async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> Non
     of_families = select(Link.id).filter_by(**writer.owner, kind=FAMILY).where(Link.record_id.in_(families))
     links = or_(and_(*theirs), Link.id.in_(of_families))
     await session.execute(select(Link.id).where(links).order_by(Link.id).with_for_update())
+
+
+async def _follow_all(session: AsyncSession, writer: Writer, entries: list[_Entry], merged: Merged) -> list[str]:
+    """Gives the people to whom links moved."""
+    effects = Effects()
+    await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
+    kept = [one.kept for one in entries if await _follow(session, writer, one, effects, merged)]
+    await publish(session, writer, effects)
+    return kept
 
 
 async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects: Effects, merged: Merged) -> bool:

@@ -1,6 +1,7 @@
 """One record by itself: read there, decide, take over here, write there, agree. As a run does it, for one."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -39,7 +40,7 @@ from people_sync.usecases.record.gone import end_link
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
-from people_sync.usecases.record.reading import Read, read, store
+from people_sync.usecases.record.reading import Read, not_whole, read, store
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
@@ -56,7 +57,8 @@ async def sync_member(writer: Writer, member_id: UUID) -> tuple[str, list[str]]:
     """
     async with claimed(writer, MEMBER, member_id):
         said = await settle_strays(writer, member_id)
-        return await _sync(writer, MEMBER, member_id), said
+        outcome, more = await _sync(writer, MEMBER, member_id)
+        return outcome, said + more
 
 
 async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
@@ -72,19 +74,9 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
     problems: list[str] = []
     again: list[datetime] = []
     for member_id, name in members:
-        try:
+        async with _of_family(writer, name, problems, again):
             _, said = await sync_member(writer, member_id)
             problems += said
-        except NotYet as error:
-            again.append(error.until)
-        except Busy:
-            again.append(writer.now() + _WHILE_BUSY)
-        except (Later, PartRefused) as error:
-            problems.append(f"{name}: {error}")
-        except DEFINITE as error:
-            problems.append(f"{name}: {(await refusal_of(writer, MEMBER, error)).sentence}")
-        except NotFound:
-            problems.append(f"{name}: {OUTCOMES[LATER]}")
     async with claimed(writer, FAMILY, family_id):
         problems += await settle_strays(writer, family_id)
         found = None
@@ -92,11 +84,31 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
             found = await read(writer, FAMILY, link.pco_id)
             if not again:
                 # A stranger may be one of these people, added there again. Whether one of them is gone comes first.
-                problems += await _strangers_of(writer, found)
-        outcome = await _sync(writer, FAMILY, family_id, found)
+                for pco_id in await _strangers_of(writer, found):
+                    async with _of_family(writer, f"Person {pco_id}", problems, again):
+                        await sync_stranger(writer, pco_id)
+        outcome, said = await _sync(writer, FAMILY, family_id, found)
+        problems += said
     if again:
         raise NotYet(max(again))
     return outcome, problems
+
+
+@asynccontextmanager
+async def _of_family(writer: Writer, name: str, problems: list[str], again: list[datetime]) -> AsyncIterator[None]:
+    """Bring one person of a family up to date. What goes wrong about them is told, or says when to look again."""
+    try:
+        yield
+    except NotYet as error:
+        again.append(error.until)
+    except Busy:
+        again.append(writer.now() + _WHILE_BUSY)
+    except (Later, PartRefused) as error:
+        problems.append(f"{name}: {error}")
+    except DEFINITE as error:
+        problems.append(f"{name}: {(await refusal_of(writer, MEMBER, error)).sentence}")
+    except NotFound:
+        problems.append(f"{name}: {OUTCOMES[LATER]}")
 
 
 async def sync_stranger(writer: Writer, pco_id: str) -> str:
@@ -105,8 +117,8 @@ async def sync_stranger(writer: Writer, pco_id: str) -> str:
     return UNCHANGED if plan is None else plan.outcome
 
 
-async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> str:
-    """`found`: what was just read of its counterpart, if it was."""
+async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> tuple[str, list[str]]:
+    """Gives the outcome, and what else there is to know. `found`: what was just read of its counterpart, if it was."""
     async with writer.job.sessions() as session:
         link = await _link(session, writer, kind, record_id)
     outcome = UNCHANGED
@@ -114,12 +126,12 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
         found = found if found is not None and found.pco_id == link.pco_id else None
         plan = await _take_over(writer, kind, link.pco_id, link, found)
         outcome = UNCHANGED if plan is None else plan.outcome
-        if outcome == GONE:
-            return outcome
+        if plan is not None and outcome == GONE:
+            return outcome, [plan.sentence] if plan.sentence and plan.sentence != OUTCOMES[GONE] else []
     else:
         await catch_up(writer, None)
     write = write_person if kind == MEMBER else write_family
-    return together(outcome, await write(writer, record_id))
+    return together(outcome, await write(writer, record_id)), []
 
 
 async def _take_over(
@@ -134,30 +146,35 @@ async def _take_over(
     if kind == FAMILY and link is not None:
         await _read_who_left(writer, link, found)
     async with writer.transaction() as session:
-        if not await store(session, writer, found):
-            raise NotYet(found.read_at + writer.resources.horizon)
-        await _lock_record(session, writer, kind, pco_id)
-        row = await session.get_one(
-            Remote, (writer.organization_id, writer.pco_organization_id, kind, pco_id), populate_existing=True
-        )
-        decide, take_over = (
-            (decide_people, take_people_over) if kind == MEMBER else (decide_households, take_families_over)
-        )
-        plan = next(iter(await decide(session, writer, [row])), None)
-        if plan is not None:
-            if plan.cause == DOUBTFUL:
-                raise Later(plan.sentence)
-            _check(writer, plan)
-            if plan.here == "planned":
-                effects = Effects()
-                await take_over(session, writer, [plan], effects)
-                await publish(session, writer, effects)
-            if plan.outcome == LATER and plan.sentence == FIRST_SYNC_ASKS:
-                raise Later(FIRST_SYNC_ASKS)
-            if plan.outcome == LATER:
-                raise NotYet(writer.now() + writer.resources.horizon)
-        await remote.settled(session, writer.owner, kind, pco_id)
-        return plan
+        unread = await store(session, writer, found)
+        plan = None if unread else await _decide(session, writer, kind, pco_id)
+    if unread:
+        not_whole(writer, unread, found.read_at)
+    return plan
+
+
+async def _decide(session: AsyncSession, writer: Writer, kind: str, pco_id: str) -> Planned | None:
+    """Decide about a record as the mirror has it, and take over here what it brings."""
+    await _lock_record(session, writer, kind, pco_id)
+    row = await session.get_one(
+        Remote, (writer.organization_id, writer.pco_organization_id, kind, pco_id), populate_existing=True
+    )
+    decide, take_over = (decide_people, take_people_over) if kind == MEMBER else (decide_households, take_families_over)
+    plan = next(iter(await decide(session, writer, [row])), None)
+    if plan is not None:
+        if plan.cause == DOUBTFUL:
+            raise Later(plan.sentence)
+        _check(writer, plan)
+        if plan.here == "planned":
+            effects = Effects()
+            await take_over(session, writer, [plan], effects)
+            await publish(session, writer, effects)
+        if plan.outcome == LATER and plan.sentence == FIRST_SYNC_ASKS:
+            raise Later(FIRST_SYNC_ASKS)
+        if plan.outcome == LATER:
+            raise NotYet(writer.now() + writer.resources.horizon)
+    await remote.settled(session, writer.owner, kind, pco_id)
+    return plan
 
 
 async def _lock_record(session: AsyncSession, writer: Writer, kind: str, pco_id: str) -> None:
@@ -229,28 +246,20 @@ async def _read_who_left(writer: Writer, link: Link, household: Read) -> None:
 
 
 async def _strangers_of(writer: Writer, household: Read) -> list[str]:
-    """Take over the strangers of a household. Gives a sentence for each who could not be taken over."""
-    problems: list[str] = []
+    """People of a household who are nobody here yet, by Planning Center's ids."""
     people = _people_of(writer, household)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, people)
-    for person_id in people:
-        if person_id in known:
-            continue
-        try:
-            await sync_stranger(writer, person_id)
-        except (Later, PartRefused) as error:
-            problems.append(f"Person {person_id}: {error}")
-    return problems
+    return [pco_id for pco_id in people if pco_id not in known]
 
 
 def _people_of(writer: Writer, found: Read) -> list[str]:
-    """People of a household, by Planning Center's ids; nobody of one that is gone. NotYet if it does not say them."""
+    """People of a household, by Planning Center's ids; nobody of one that is gone. Raises if it does not say them."""
     if found.document is None:
         return []
     household = household_of(found.document.data)
     if isinstance(household, Unread):
-        raise NotYet(found.read_at + writer.resources.horizon)
+        not_whole(writer, household, found.read_at)
     return list(household.person_ids)
 
 

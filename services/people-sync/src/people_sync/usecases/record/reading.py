@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NoReturn
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,7 @@ from pco_client.query import Query
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread
 from people_sync.planning_center import HOUSEHOLDS, INCLUDE, PEOPLE, household_of, person_of
 from people_sync.storage import remote
+from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.refusals import PartRefused, refusal_of
 from people_sync.usecases.record.writer import Writer
 
@@ -45,8 +47,15 @@ async def read(writer: Writer, kind: str, pco_id: str) -> Read:
     return Read(kind, pco_id, read_at, document)
 
 
-async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: UUID | None = None) -> bool:
-    """Put what was read into the mirror. False if the answer did not carry everything.
+def not_whole(writer: Writer, one: Unread, read_at: datetime) -> NoReturn:
+    """NotYet about a record of which a part did not come; Later, with the reason, if only somebody there can help."""
+    if one.why == "incomplete":
+        raise NotYet(read_at + writer.resources.horizon)
+    raise Later(one.sentence)
+
+
+async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: UUID | None = None) -> Unread | None:
+    """Put what was read into the mirror. Gives the record back if the answer does not say everything about it.
 
     `run_id`: the run that is to look at it.
     """
@@ -57,4 +66,4 @@ async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: U
     row = remote.row_of(writer.owner, found.kind, one)
     await remote.put(session, writer.owner, [row], found.read_at, run_id)
     await remote.met(session, writer.cause.id, found.kind, [found.pco_id])
-    return not isinstance(one, Unread)
+    return one if isinstance(one, Unread) else None

@@ -56,6 +56,7 @@ from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.creations import Content, Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, tied, touch_family
+from people_sync.usecases.record.reading import not_whole
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
 
@@ -188,10 +189,12 @@ async def _free_households(writer: Writer, pco_id: str) -> list[RemoteHousehold]
         raise
     if document.included.missing(document.data, "households"):
         raise NotYet(writer.now() + writer.resources.horizon)
-    found = [household_of(row) for row in document.included.many(document.data, "households")]
-    households = [household for household in found if isinstance(household, RemoteHousehold)]
-    if len(households) < len(found):
-        raise NotYet(writer.now() + writer.resources.horizon)
+    households: list[RemoteHousehold] = []
+    for row in document.included.many(document.data, "households"):
+        household = household_of(row)
+        if isinstance(household, Unread):
+            not_whole(writer, household, writer.now())
+        households.append(household)
     async with writer.job.sessions() as session:
         linked = await session.scalars(
             select(Link.pco_id)
@@ -264,7 +267,7 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     read_at = writer.now()
     household = household_of((await writer.pco.get(path)).data)
     if isinstance(household, Unread):
-        raise NotYet(read_at + writer.resources.horizon)
+        not_whole(writer, household, read_at)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, household.person_ids)
         ours = (await family_values(session, writer.owner, [family]))[family.id]

@@ -32,13 +32,11 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     DELETED_MEANWHILE,
     FIRST_SYNC_ASKS,
-    GONE,
     INACTIVATED_THERE,
     INACTIVE_HERE,
     LATER,
     OUTCOMES,
     UNCHANGED,
-    UNDECIDED,
     UPDATED_BOTH,
     UPDATED_THERE,
     WAITS_FOR_ANSWER,
@@ -60,7 +58,9 @@ from people_sync.usecases.record.contacts import There, create_contact, left_whe
 from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.record.decide_people import merge_person
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
+from people_sync.usecases.record.gone import why_gone
 from people_sync.usecases.record.matching import may_be_there
+from people_sync.usecases.record.reading import not_whole
 from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
 
@@ -109,13 +109,14 @@ async def _look_before(writer: Writer, member: Member) -> None:
         sent = await session.scalar(
             select(Creation.id).filter_by(**writer.owner, kind=MEMBER, record_id=member.id, state="sent")
         )
-        if sent is None and await may_be_there(session, writer, member):
-            raise Later(UNDECIDED)
+        if sent is None and (why := await may_be_there(session, writer, member)):
+            raise Later(why)
 
 
 async def _create(writer: Writer, local: _Local) -> str:
     if local.link is not None and not local.link.create_again:
-        raise Later(OUTCOMES[GONE])
+        async with writer.job.sessions() as session:
+            raise Later(await why_gone(session, local.link))
     await _look_before(writer, local.member)
     if not local.member.active:
         raise Later(INACTIVE_HERE)
@@ -268,7 +269,7 @@ async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> There:
         raise
     person = person_of(document.data, document.included)
     if isinstance(person, Unread):
-        raise NotYet(read_at + writer.resources.horizon)
+        not_whole(writer, person, read_at)
     contacts = {name: _contacts(document.included.many(document.data, path)) for name, path in CONTACT_PATHS.items()}
     return There(person, contacts, read_at)
 

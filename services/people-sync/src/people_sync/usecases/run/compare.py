@@ -21,6 +21,7 @@ from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import decide_people
 from people_sync.usecases.record.effects import Effects, publish
+from people_sync.usecases.record.gone import KINDS, end_link, lock_for_end
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.run.context import RunContext, add_planned, plan_next
 from people_sync.usecases.run.newcomers import plan_newcomers, plan_their_households
@@ -36,6 +37,7 @@ async def compare(context: RunContext) -> None:
     await plan_their_households(context)
     await _in_batches(context, FAMILY, decide_households)
     for part in (
+        _gone_and_deleted,
         _gone,
         _gone_families,
         _changed_here,
@@ -117,6 +119,22 @@ def _linked(context: RunContext, kind: str, *where: Any) -> Select[Any]:
 
 
 # Each part plans its next records in a transaction of its own, and gives False when none are left.
+
+
+async def _gone_and_deleted(session: AsyncSession, context: RunContext) -> bool:
+    """End the links of records that are neither here nor there: nothing is planned, since nobody has to be told."""
+    if context.kind != "full":
+        return False
+    plans: list[Planned] = []
+    for kind, record in KINDS.items():
+        found = _linked(context, kind, Link.state == "missing", record.deleted_at.is_not(None)).limit(BATCH)
+        plans += [Planned(kind, name, GONE, *ids) for *ids, name in (await session.execute(found)).tuples()]
+    await lock_for_end(session, context, plans)
+    effects = Effects()
+    for plan in plans:
+        await end_link(session, context, plan, effects)
+    await publish(session, context, effects)
+    return len(plans) >= BATCH and any(plan.outcome == GONE for plan in plans)
 
 
 async def _gone(session: AsyncSession, context: RunContext) -> bool:

@@ -40,7 +40,7 @@ async def ask_for_missing(context: RunContext) -> None:
 
 
 async def ask_for_replaced(context: RunContext) -> None:
-    """Ask for each linked record whose place somebody new in an incremental run may have taken."""
+    """Ask for each linked record whose place somebody new on either side may have taken, in an incremental run."""
     pulled = context.checkpoint.pulled
     if pulled.began is None:
         async with context.step():
@@ -73,7 +73,8 @@ async def note_missing(context: RunContext) -> None:
     waited = or_(Link.kind == FAMILY, Link.missing_since <= context.now() - context.resources.horizon)
     async with context.step() as session:
         missing = (Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context))
-        found = select(Link).filter_by(**context.owner, state="linked").where(*missing).order_by(Link.id)
+        found = select(Link).filter_by(**context.owner).where(Link.state.in_(("linked", "supplied")), *missing)
+        found = found.order_by(Link.id)
         links = (await session.scalars(found)).all()
         for kind in (MEMBER, FAMILY):
             # A missing person must not count as a second one with the name or email of the new one.

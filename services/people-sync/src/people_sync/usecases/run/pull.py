@@ -25,9 +25,11 @@ from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Un
 from people_sync.planning_center import (
     FIELDS,
     INCLUDE,
+    NUMBER,
     PEOPLE,
     fingerprint_of,
     household_of,
+    is_id,
     latest,
     newest_person,
     person_of,
@@ -208,7 +210,8 @@ async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
         households |= {row.id for row in page.rows}
     # A contact that does not say whose it is has to come again with the next run.
     context.checkpoint.cursor = None if unsaid else cursor
-    return people, households
+    # Nobody can be asked for by another id: a pull of everybody lists them.
+    return set(filter(is_id, people)), set(filter(is_id, households))
 
 
 def _people_of(contacts: Sequence[Resource]) -> set[str]:
@@ -295,6 +298,7 @@ async def _incomplete(context: RunContext) -> None:
                 .where(
                     Remote.run_id == context.run_id,
                     Remote.again,
+                    Remote.pco_id.regexp_match(f"^{NUMBER}$"),
                     Remote.pco_id > context.checkpoint.pulled.read_again,
                 )
                 .order_by(Remote.pco_id)

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.domain.planning_center import Unread
+from people_sync.domain.planning_center import Unread, person_from_snapshot
 from people_sync.domain.sentences import REJECTED
 from people_sync.storage import remote
 from people_sync.storage.records import full_name
@@ -39,8 +39,11 @@ async def _list(context: RunContext, kind: str, pco_id: str, refused: PartRefuse
     async with context.step() as session:
         name = f"{'Person' if kind == MEMBER else 'Household'} {pco_id}"
         row = await session.get(Remote, (*context.owner.values(), kind, pco_id))
+        person = None
         if row is not None and row.unread:
             name = row.unread["name"] or name
+            known = row.unread.get("person")
+            person = person_from_snapshot(known) if known else None
         of_record = select(Link.record_id).filter_by(**context.owner, kind=kind, pco_id=pco_id)
         if (record_id := await session.scalar(of_record)) is not None:
             if kind == MEMBER:
@@ -48,7 +51,7 @@ async def _list(context: RunContext, kind: str, pco_id: str, refused: PartRefuse
             else:
                 name = (await session.get_one(Family, record_id)).name
         # This makes the next run ask again, whether or not the record is edited there.
-        unread = remote.row_of(context.owner, kind, Unread(pco_id, "unreadable", str(refused), name))
+        unread = remote.row_of(context.owner, kind, Unread(pco_id, "unreadable", str(refused), name, person))
         await remote.put(session, context.owner, [unread], context.now(), context.run_id)
         # A refusal does not say that the record is gone.
         await note_whether_there(session, context, kind, pco_id, there=True)
