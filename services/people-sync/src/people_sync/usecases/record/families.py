@@ -11,7 +11,7 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.domain.families import match_family
 from people_sync.domain.merge import FamilyMerge
 from people_sync.domain.planning_center import RemoteHousehold
-from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, LATER, LINKED
+from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, GONE, LATER, LINKED
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.links import ended, has_link
@@ -61,6 +61,7 @@ async def unlinked_families(
             Change.kind == FAMILY,
             Change.record_id == Family.id,
             Change.pco_id.is_not(None),
+            Change.outcome != GONE,
         ),
     )
     concerned = select(FamilyMember.family_id).where(among(FamilyMember.member_id, members))
