@@ -153,3 +153,50 @@ async def test_an_answer_to_a_held_match_is_none_about_the_status(site: Site, ch
     if choice is None:
         run = await site.until(await site.start(), "waiting")
         assert (run["question"]["kind"], run["question"]["examples"][0]["field"]) == ("first_match", "active")
+
+
+# Kind: a question that is promised is never asked.
+async def test_a_status_that_nothing_is_agreed_about_is_asked_about(site: Site) -> None:
+    """The fields were agreed on when one of them was written there, and the status was not."""
+    await site.sync()
+    there = site.create("Nina", "New", email="nina@example.org")
+    await site.visible()
+    body = {"external_id": "x1", "first_name": "Nina", "last_name": "New", "email": "nina@example.org"}
+    await site.call("PUT", "/bulk", {"members": [body | {"phone": "(212) 555-0177", "pco_id": there}]})
+    await site.sync()
+    site.edit("Nina", status="inactive")
+    await site.visible()
+    await site.believable()
+    run_id = await site.start()
+    run = await site.until(run_id, "waiting")
+    example = {"name": "Nina New", "field": "active", "here": "yes", "planning_center": "no"}
+    assert (run["question"]["counts"]["differing_values"], run["question"]["examples"]) == (1, [example])
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "first_match", "answer": "planning_center"})
+    await site.until(run_id, "done")
+    assert await status(site) == (False, False)
+
+
+# Kind: a question that is promised is never asked.
+async def test_somebody_who_was_gone_and_is_found_again_is_asked_about(site: Site) -> None:
+    """What was agreed with the one who is gone is no agreement with this one."""
+    await site.sync()
+    site.delete("Max")
+    site.create("Max", "Moor", email="max@example.org", status="inactive")
+    await site.visible()
+    run_id = await site.start()
+    run = await site.until(run_id, "waiting")
+    while not run["question"]:
+        run = await site.until(run_id, "waiting")
+    assert run["question"]["counts"]["people_with_differences"] == 1
+    assert [one["field"] for one in run["question"]["examples"]] == ["active"]
+
+
+# Kind: what was left different is not told.
+async def test_a_status_that_stays_different_is_told_where_fields_are_written_too(site: Site) -> None:
+    await site.settings(first_match="ours")
+    nina = await found_inactive(site, birthdate="1980-01-01")
+    run = await site.sync()
+    outcome, sentence = await outcome_of(site, run, nina)
+    assert (outcome, site.person("Nina")["birthdate"]) == ("updated_there", "1980-01-01")
+    assert "Changed in Planning Center, as here." in (sentence or "")
+    assert "each stays so" in (sentence or "")

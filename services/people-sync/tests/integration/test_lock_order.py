@@ -31,6 +31,7 @@ from people_sync.usecases.record.creations import Intent, Made, _close
 from people_sync.usecases.record.effects import Effects
 from people_sync.usecases.record.families_here import take_families_over
 from people_sync.usecases.record.gone import end_link, lock_for_end
+from people_sync.usecases.record.mergers import Followed
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import Read
@@ -208,6 +209,30 @@ async def test_several_links_end(church: Any, rival: Any, writer: Writer) -> Non
 
     await in_order(rival, ("member", first), ("member", second), end)
     assert {link.state for link in await church.rows(Link)} == {"gone"}
+
+
+@pytest.mark.parametrize("kind", [MEMBER, FAMILY])
+async def test_one_link_ends(church: Any, rival: Any, writer: Writer, kind: str, monkeypatch: Any) -> None:
+    """What was read before the record, as in a run."""
+    await church.connect()
+    family, (first, _) = await family_of(church, "Ann", "Bob")
+    record, pco_id = (first, "101") if kind == MEMBER else (family, "500")
+    await church.link(record, pco_id, kind=kind, missing_since=NOW)
+    (link,) = await church.rows(Link)
+    await church.store(
+        Remote,
+        {"pco_organization_id": "77", "kind": kind, "pco_id": pco_id, "snapshot": None, "read_at": NOW}
+        | {"email_keys": [], "name_keys": [], "keys": [], "again": False, "remote_hash": b"1"},
+    )
+
+    async def followed(*_: Any) -> Followed:
+        return Followed([], whole=True)
+
+    monkeypatch.setattr(record_one, "follow_mergers", followed)
+    await in_order(
+        rival, ("remote", pco_id, "pco_id"), (kind, record), lambda: record_one._not_there(writer, kind, link)
+    )
+    assert [one.state for one in await church.rows(Link)] == ["gone"]
 
 
 async def test_links_of_members_who_are_touched_together(church: Any, app: FastAPI, rival: Any) -> None:

@@ -425,3 +425,25 @@ async def test_a_value_typed_while_a_run_is_on_is_not_overwritten_unasked(site: 
     assert (await site.member(second))["phone"] == "(212) 555-0199"
     assert [row["number"] for row in site.contacts(second, "PhoneNumber")] == phone
     await asks_next(site)
+
+
+# Kind: something is told that did not happen.
+async def test_what_came_here_alone_is_told_as_that(site: Site) -> None:
+    """Right before the write somebody there enters the same phone, and another last name: nothing goes there."""
+    await site.sync()
+    carl = str((await site.member("Carl"))["id"])
+    await site.change("Carl", phone="(212) 555-0198")
+    person = site.person("Carl")["id"]
+    held = site.fault({"kind": "hold", "when": "before"}, method="GET", path=rf"/people/v2/people/{person}$")
+    mark = site.mark()
+    run_id = await site.start()
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1)
+    site.edit("Carl", last_name="There")
+    site.edit_contact("Carl", "PhoneNumber", number="(212) 555-0198")
+    await site.visible()
+    site.control.remove_fault(held)
+    run = await site.until(run_id, "done")
+    assert (await site.member("Carl"))["last_name"] == "There"
+    assert site.journal(mark, writes=True) == []
+    outcomes = {item["record_id"]: item["outcome"] for item in await site.items(run_id)}
+    assert (outcomes[carl], run["counts"]["updated_here"]) == ("updated_here", 1)

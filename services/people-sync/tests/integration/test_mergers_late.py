@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from sync_harness.site import Site
 
+from servicekit.testing import eventually
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -92,3 +94,57 @@ async def test_a_second_member_who_was_put_into_a_family_here_stays(site: Site, 
     assert await site.members_of("Ours") == ["Otto"]
     assert [member["id"] for member in await site.members("Lee")] == [lee["id"]]
     assert await link_of(site, otto) == ("linked", keep)
+
+
+# Kind: what somebody typed is undone by what came late.
+async def test_a_second_member_whom_an_administrator_called_somebody_else_stays(site: Site, late_log: None) -> None:
+    """An answer to a held match is no change of the member, and says more than any."""
+    await site.sync()
+    bruno = await site.member("Bruno")
+    removed = str(site.person("Bruno")["id"])
+    keep = site.create("Bruno", "Baker", email="other@example.org")
+    site.merge(keep, removed)
+    for row in site.contacts("Bruno", "Email"):
+        if row["address"] != "other@example.org":
+            site.mutate({"op": "delete", "type": "Email", "id": row["id"]})
+    await site.visible()
+    await site.sync()
+    await site.sync()
+    (held,) = (await site.call("GET", "/held-matches"))["items"]
+    body = {"answer": "different", "version": held["version"]}
+    await site.call("POST", f"/held-matches/{held['id']}/answer", body)
+
+    async def added() -> list[dict[str, Any]]:
+        return [one for one in await site.members("Bruno") if one["id"] != bruno["id"]]
+
+    (second,) = await eventually(added)
+    site.control.change_settings(mergers_lag_ms=0)
+    run = await site.sync()
+    assert {member["id"] for member in await site.members("Bruno")} == {bruno["id"], second["id"]}
+    assert (await link_of(site, bruno), await link_of(site, second)) == (("gone", removed), ("linked", keep))
+    (item,) = await site.items(run["id"], "merged")
+    assert "Both stay here" in item["sentence"]
+
+
+# Kind: a change here that the history does not have.
+async def test_the_history_has_a_primary_contact_that_moves_with_a_merger(site: Site, late_log: None) -> None:
+    await site.sync()
+    lee = await site.member("Lee")
+    keep = site.create("Otto", "Other", email="otto@example.org")
+    site.merge(keep, str(site.person("Lee")["id"]))
+    await site.visible()
+    await site.sync("incremental")
+    otto = await site.member("Otto")
+    household = {"name": "Others", "person_ids": [keep]}
+    site.mutate({"op": "create", "type": "Household", "attributes": household})
+    await site.visible()
+    await site.sync()
+    family = await site.family_of("Others")
+    assert family["primary_contact_id"] == otto["id"]
+    site.control.change_settings(mergers_lag_ms=0)
+    await site.sync()
+    assert (await site.family_of("Others"))["primary_contact_id"] == lee["id"]
+    told = await site.database.fetch(
+        "SELECT before, after FROM effect WHERE record_id = $1 AND rule = 'merged'", family["id"]
+    )
+    assert [(one["before"], one["after"]) for one in told] == [(str(otto["id"]), str(lee["id"]))]

@@ -357,6 +357,19 @@ async def test_a_relative_with_the_number_of_somebody_we_made_is_somebody(site: 
     assert len(await site.members("Nick")) == 1
 
 
+# Kind: a plan of the run's own is taken for somebody else's.
+async def test_added_again_there_without_an_email_is_held_at_once(site: Site) -> None:
+    """The run that finds the member gone asks about whoever may be them."""
+    await site.sync()
+    site.delete("Bruno")
+    keep = site.create("Bruno", "Baker")
+    await site.visible()
+    run = await site.sync()
+    assert (run["counts"]["held"], run["counts"]["gone"]) == (1, 1), run["counts"]
+    assert [held["pco_id"] for held in (await site.call("GET", "/held-matches"))["items"]] == [keep]
+    assert len(await site.members("Bruno")) == 1
+
+
 # Kind: an end is decided by a read that may lag.
 async def test_a_merger_that_shows_late_ends_no_link(site: Site) -> None:
     """A6: a link ends after a 404 and a log that can be believed."""

@@ -31,7 +31,9 @@ async def test_an_error_of_one_leaves_the_answers_of_the_others(monkeypatch: pyt
     monkeypatch.setattr(push, "_note", note)
     settings = SimpleNamespace(push_at_once=2)
     context: Any = SimpleNamespace(job=SimpleNamespace(leaving=False), resources=SimpleNamespace(settings=settings))
-    changes: Any = [SimpleNamespace(id=name, outcome="updated_there") for name in ("loses", "answered", "not begun")]
+    changes: Any = [
+        SimpleNamespace(id=name, outcome="updated_there", sentence=None) for name in ("loses", "answered", "not begun")
+    ]
     with pytest.raises(LeaseLost):
         await push._together(context, changes, one)
     assert stored == ["answered updated_there"]

@@ -8,7 +8,7 @@ from contracts.http.people import AddressInput
 from people_sync.domain.inputs import problems
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.progress import Pace, eta
-from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, waiting_for_limit
+from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, together, waiting_for_limit
 from people_sync.domain.thresholds import exceeds
 from people_sync.domain.writes import Write, confirmed_family, membership
 
@@ -21,6 +21,23 @@ TODAY = date(2026, 1, 5)
 )
 def test_a_run_asks_above_the_share_and_the_minimum(changes: int, linked: int, asks: bool) -> None:
     assert exceeds(changes, linked, 25, 50) is asks
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ("updated_there", "updated_here", "updated_here"),
+        ("updated_both", "updated_here", "updated_here"),
+        ("updated_here", "updated_there", "updated_both"),
+        ("linked", "updated_here", "updated_here"),
+        ("created_here", "updated_here", "created_here"),
+        ("created_there", "updated_here", "created_there"),
+        ("conflict", "updated_here", "conflict"),
+        ("updated_there", "unchanged", "unchanged"),
+    ],
+)
+def test_what_was_done_before_a_push_and_by_it_is_one_outcome(before: str, now: str, said: str) -> None:
+    assert together(before, now) == said
 
 
 def test_time_left_is_a_range_that_holds_what_is_allowed() -> None:

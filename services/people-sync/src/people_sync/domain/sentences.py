@@ -46,6 +46,7 @@ _AND_THERE: Final = {
     UPDATED_HERE: UPDATED_BOTH,
     **{kept: kept for kept in (UPDATED_BOTH, CREATED_HERE, CREATED_THERE, CONFLICT)},
 }
+_AND_HERE: Final = {kept: kept for kept in (CREATED_HERE, CREATED_THERE, CONFLICT)}
 _AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
 
 
@@ -58,6 +59,8 @@ def together(before: str, now: str) -> str:
     """One outcome for what a run did to a record: before it was pushed, or its process died, and by the push."""
     if now == UPDATED_THERE:
         return _AND_THERE.get(before, now)
+    if now == UPDATED_HERE:
+        return _AND_HERE.get(before, now)
     if now == UNCHANGED:
         return _AND_NOT_THERE.get(before, before)
     return now
@@ -67,7 +70,8 @@ def merged_here(one: str, other: str) -> str:
     """Two members here whose people were merged in Planning Center."""
     return (
         f"{one} was merged with {other} in Planning Center. Both stay here, and the link is {other}'s. "
-        "If they are one person, take over what is missing and delete the other here."
+        "If they are one person, take over what is missing and delete one of the two here: from the next sync on the "
+        "link is the other's."
     )
 
 
@@ -141,7 +145,7 @@ def and_more(count: int) -> str:
 
 INACTIVE_HERE: Final = "Inactive here, so not added in Planning Center."
 STATUS_KEPT: Final = (
-    "Linked. Active on one side and inactive on the other: each stays so, since our values count on a first match."
+    "Active on one side and inactive on the other: each stays so, since our values count on a first match."
 )
 FOUND_THERE: Final = (
     "Planning Center has a household of these people already. The family is linked to it now, and the next sync "

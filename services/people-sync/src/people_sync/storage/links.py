@@ -16,10 +16,13 @@ from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, partial_from_json, to_json, value_from_json
 from people_sync.domain.writes import Write, confirmed, confirmed_family
 from people_sync.storage.among import among
+from people_sync.storage.sync_tables import Alias
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, LinkWrite, Member
 
 AT_ONCE: Final = "*"
 """In `Link.agreed_at`: the time of every field that is not named."""
+
+_ENDED: Final = ("gone", "missing")
 
 NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "state": "linked",
@@ -90,31 +93,71 @@ async def tie_again(
 async def _tie_instead(
     session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
 ) -> Link | None:
-    """`tie` for a counterpart whose record was deleted here: the one added again takes its place."""
-    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
-    deleted = exists().where(record.id == Link.record_id, record.deleted_at.is_not(None))
-    other = aliased(Link)
-    linked = exists().where(
-        other.organization_id == owner["organization_id"],
-        other.pco_organization_id == owner["pco_organization_id"],
-        other.kind == kind,
-        other.record_id == record_id,
+    """`tie` for a counterpart whose record was deleted here: the one added again takes its place.
+
+    A link of that one's own that has ended makes room.
+    """
+    rows = await session.scalars(
+        select(Link)
+        .filter_by(**owner, kind=kind)
+        .where(or_(Link.pco_id == pco_id, Link.record_id == record_id))
+        .order_by(Link.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
-    made: Link | None = await session.scalar(
-        update(Link)
-        .filter_by(**owner, kind=kind, pco_id=pco_id)
-        .where(deleted, ~linked)
-        .values(record_id=record_id, **NOTHING_AGREED)
-        .returning(Link),
-        execution_options={"populate_existing": True, "synchronize_session": False},
-    )
-    return await _forget_writes(session, made)
+    links = rows.all()
+    theirs = next((link for link in links if link.pco_id == pco_id), None)
+    ours = next((link for link in links if link.record_id == record_id), None)
+    if theirs is None or not await deleted_here(session, theirs) or (ours is not None and not has_ended(ours)):
+        return None
+    if ours is not None:
+        await session.delete(ours)
+        await session.flush()
+    for name, value in {**NOTHING_AGREED, "record_id": record_id}.items():
+        setattr(theirs, name, value)
+    await session.flush()
+    return await _forget_writes(session, theirs)
 
 
 async def deleted_here(session: AsyncSession, link: Link) -> bool:
-    """Whether the link's member was deleted here."""
-    found = select(Member.id).where(Member.id == link.record_id, Member.deleted_at.is_not(None))
+    """Whether the link's member or family was deleted here."""
+    record: type[Member] | type[Family] = Member if link.kind == MEMBER else Family
+    found = select(record.id).where(record.id == link.record_id, record.deleted_at.is_not(None))
     return await session.scalar(found) is not None
+
+
+async def left_by_deleted(session: AsyncSession, owner: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Mergers of two members of whom the one who has the link was deleted here since.
+
+    Planning Center's ids: who was removed, and who was kept, be it by a later merger.
+    """
+    first = aliased(Link)
+    led = (
+        select(first.pco_id.label("removed"), first.merged_into.label("kept"))
+        .filter_by(**owner, kind=MEMBER, state="gone")
+        .where(
+            first.merged_into.is_not(None), exists().where(Member.id == first.record_id, Member.deleted_at.is_(None))
+        )
+        .cte("led", recursive=True)
+    )
+    later = select(led.c.removed, Alias.kept_id).where(
+        Alias.organization_id == owner["organization_id"],
+        Alias.pco_organization_id == owner["pco_organization_id"],
+        Alias.removed_id == led.c.kept,
+    )
+    led = led.union(later)
+    rows = await session.execute(
+        select(led.c.removed, led.c.kept)
+        .join(Link, Link.pco_id == led.c.kept)
+        .where(
+            Link.organization_id == owner["organization_id"],
+            Link.pco_organization_id == owner["pco_organization_id"],
+            Link.kind == MEMBER,
+            exists().where(Member.id == Link.record_id, Member.deleted_at.is_not(None)),
+        )
+        .order_by(led.c.removed)
+    )
+    return list(rows.tuples())
 
 
 async def deleted_namesakes(session: AsyncSession, owner: Mapping[str, str], member: Member) -> bool:
@@ -178,7 +221,12 @@ async def was_supplied(session: AsyncSession, link: Link) -> bool:
 
 def ended(link: type[Link]) -> ColumnElement[bool]:
     """Whether the link's counterpart is gone, or missing and in no merger that can be known of."""
-    return link.state.in_(("gone", "missing"))
+    return link.state.in_(_ENDED)
+
+
+def has_ended(link: Link) -> bool:
+    """`ended` of a link that was read."""
+    return link.state in _ENDED
 
 
 def links_to(owner: Mapping[str, str], kind: str, record: type[Member] | type[Family]) -> Select[Any]:

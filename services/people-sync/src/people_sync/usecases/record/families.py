@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.families import Home, is_the_same, match_family
 from people_sync.domain.planning_center import RemoteHousehold
-from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, LATER, LINKED
+from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, GONE, LATER, LINKED
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.links import ended, has_link
@@ -79,6 +79,7 @@ async def unlinked_families(session: AsyncSession, writer: Writer, members: set[
             Change.kind == FAMILY,
             Change.record_id == Family.id,
             Change.pco_id.is_not(None),
+            Change.outcome != GONE,
         ),
     )
     concerned = select(FamilyMember.family_id).where(among(FamilyMember.member_id, members))

@@ -23,7 +23,7 @@ KINDS: Final[dict[str, type[Member] | type[Family]]] = {MEMBER: Member, FAMILY: 
 
 
 async def lock_for_end(session: AsyncSession, writer: Writer, plans: Sequence[Planned]) -> None:
-    """Lock what ending several links in one transaction changes: what was read, members, families, then links."""
+    """Lock what ending links in one transaction changes: what was read, members, families, then links."""
     for kind in KINDS:
         there = [str(plan.pco_id) for plan in plans if plan.kind == kind]
         read = select(Remote.pco_id).filter_by(**writer.owner, kind=kind).where(among(Remote.pco_id, there))

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import MEMBER
 from people_sync.domain.matching import UNMATCHED, Local, Outcome, match_people, still_matches
 from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
-from people_sync.domain.sentences import LATER, UNDECIDED, may_be_unread
+from people_sync.domain.sentences import GONE, LATER, MERGED, UNDECIDED, may_be_unread
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of, with_candidates
@@ -56,6 +56,8 @@ async def candidates_of(
         Change.kind == MEMBER,
         Change.record_id == Member.id,
         Change.pco_id.is_not(None),
+        # Whose counterpart is gone, or was merged with another's, is to be had too.
+        Change.outcome.not_in((GONE, MERGED)),
     )
     elsewhere = or_(planned, among(Member.id, [one for one in taken if one]))
     members = await free_members(

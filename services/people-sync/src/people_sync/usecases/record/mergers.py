@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import and_, delete, literal, or_, select, update
+from sqlalchemy import and_, delete, literal, or_, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,13 +22,15 @@ from people_sync.domain.writes import CREATED
 from people_sync.planning_center import MERGERS, is_id
 from people_sync.storage import remote
 from people_sync.storage.among import among
-from people_sync.storage.links import in_no_household
+from people_sync.storage.links import deleted_here, in_no_household, left_by_deleted
 from people_sync.storage.records import full_name
-from people_sync.storage.sync_tables import Alias
+from people_sync.storage.sync_tables import Alias, HeldMatch
 from people_sync.storage.tables import Connection, Effect, Family, FamilyMember, Link, LinkWrite, Member
 from people_sync.usecases import directory
+from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import MEMBERS, Actor
 from people_sync.usecases.record.effects import Effects, noted, publish, touch
+from people_sync.usecases.record.matching import said_different
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 
@@ -93,6 +95,17 @@ async def _follow_read_before(writer: Writer, merged: Merged) -> list[str]:
         followed |= {one.removed for one in entries}
 
 
+async def follow_after_deletions(writer: Writer) -> None:
+    """Move the links of two who became one, where the member who has the link was deleted here since.
+
+    Before anybody is read: whom a link leads to now is to be compared.
+    """
+    async with writer.transaction() as session:
+        entries = [_Entry(*pair, writer.now()) for pair in await left_by_deleted(session, writer.owner)]
+        if entries:
+            await _follow_all(session, writer, entries, _nobody)
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One entry of the log: a person who was removed, and the person kept."""
@@ -152,7 +165,7 @@ async def _remember(session: AsyncSession, writer: Writer, entries: list[_Entry]
 
 
 async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> None:
-    """Lock the members of these people, then their families, then the links, each in the order of their ids."""
+    """Lock the members of these people, their families, the links and held matches, each in the order of their ids."""
     theirs = (
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,
@@ -166,6 +179,8 @@ async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> Non
     of_families = select(Link.id).filter_by(**writer.owner, kind=FAMILY).where(Link.record_id.in_(families))
     links = or_(and_(*theirs), Link.id.in_(of_families))
     await session.execute(select(Link.id).where(links).order_by(Link.id).with_for_update())
+    held = select(HeldMatch.id).filter_by(**writer.owner).where(among(HeldMatch.pco_id, people))
+    await session.execute(held.order_by(HeldMatch.id).with_for_update())
 
 
 async def _follow_all(session: AsyncSession, writer: Writer, entries: list[_Entry], merged: Merged) -> list[str]:
@@ -173,6 +188,8 @@ async def _follow_all(session: AsyncSession, writer: Writer, entries: list[_Entr
     effects = Effects()
     await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
     kept = [one.kept for one in entries if await _follow(session, writer, one, effects, merged)]
+    # Whoever was merged away is nobody to ask about, and whoever has a link is known.
+    await no_longer_held(session, writer.owner, [*(one.removed for one in entries), *kept])
     await publish(session, writer, effects)
     return kept
 
@@ -192,11 +209,18 @@ async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects:
     if link is None:
         return False
     member = await session.get_one(Member, link.record_id, with_for_update=True)
+    different = str(member.id) in (await said_different(session, writer, [keep])).get(keep, ())
     if (kept := links.get(keep)) is not None:
-        if member.deleted_at is not None or not await _came_too_early(session, kept, entry):
+        if member.deleted_at is None and await deleted_here(session, kept):
+            await _change_places(session, writer, link, kept)
+        elif member.deleted_at is None and not different and await _came_too_early(session, kept, entry):
+            await _one_again(session, writer, link, member, kept, effects, merged)
+        else:
             await _two_became_one(session, writer, link, member, kept, effects, merged)
             return False
-        await _one_again(session, writer, link, member, kept, merged)
+    elif different:
+        # An administrator knows better: whoever was kept comes in as somebody of their own.
+        return False
     link.pco_id, link.remote_hash, link.state = keep, None, "linked"
     link.gone_at = link.missing_since = link.merged_into = None
     # They were about the person removed.
@@ -243,14 +267,39 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
     return await session.scalar(statement) is not None
 
 
+async def _change_places(session: AsyncSession, writer: Writer, link: Link, kept: Link) -> None:
+    """Make room at whoever was kept, whose member was deleted here: that one is known as merged from now on.
+
+    So nobody is added there once more if the platform sends the deleted member again.
+    """
+    removed = link.pco_id
+    await in_no_household(session, writer.owner, [kept.record_id])
+    # Two links cannot have one id, not even for a moment.
+    link.pco_id = f"from {removed}"
+    await session.flush()
+    kept.merged_into = kept.pco_id
+    kept.pco_id, kept.state, kept.gone_at, kept.missing_since = removed, "gone", writer.now(), None
+    await session.execute(delete(LinkWrite).where(LinkWrite.link_id == kept.id))
+    await session.flush()
+
+
 async def _one_again(
-    session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, merged: Merged
+    session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, effects: Effects, merged: Merged
 ) -> None:
     """Delete the second member; the first one gets the link to the person who was kept."""
     second = await session.get_one(Member, kept.record_id, with_for_update=True)
-    await session.execute(
-        update(Family).where(Family.primary_contact_id == second.id).values(primary_contact_id=member.id)
+    families = await session.scalars(
+        select(Family)
+        .join(FamilyMember, FamilyMember.family_id == Family.id)
+        .where(FamilyMember.member_id == second.id, Family.primary_contact_id == second.id)
+        .order_by(Family.id)
+        .with_for_update(of=Family)
     )
+    for family in families:
+        # Deleting the second one counts the version of each.
+        family.primary_contact_id = member.id
+        moved = noted(writer, FAMILY, family.id, "primary_contact", str(second.id), str(member.id), rule="merged")
+        effects.rows.append(moved)
     await in_no_household(session, writer.owner, [second.id])
     actor = Actor("planning_center")
     await directory.remove(session, writer.organization_id, str(second.id), actor, writer.now())
@@ -266,7 +315,7 @@ async def _one_again(
 async def _two_became_one(
     session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, effects: Effects, merged: Merged
 ) -> None:
-    """Two members here whose people became one there: both stay, the second one's link ends, and both are named."""
+    """Two members here whose people became one there: the second one's link ends. If both stay, both are named."""
     if link.merged_into == kept.pco_id:
         return
     other = await session.get_one(Member, kept.record_id)
@@ -274,8 +323,7 @@ async def _two_became_one(
     link.create_again, link.missing_since = False, None
     effects.rows.append(noted(writer, MEMBER, member.id, "planning_center_id", link.pco_id, None, rule="merged"))
     touch(writer, member, effects)
-    sentence = merged_here(full_name(member), full_name(other))
-    await merged(
-        session,
-        Planned(MEMBER, full_name(member), MERGED, member.id, link.pco_id, here="done", sentence=sentence),
-    )
+    if member.deleted_at is None and other.deleted_at is None:
+        name = full_name(member)
+        sentence = merged_here(name, full_name(other))
+        await merged(session, Planned(MEMBER, name, MERGED, member.id, link.pco_id, here="done", sentence=sentence))

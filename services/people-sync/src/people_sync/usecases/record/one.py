@@ -36,7 +36,7 @@ from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import DIFFERS, DOUBTFUL, decide_people
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import lock_people, take_families_over
-from people_sync.usecases.record.gone import end_link
+from people_sync.usecases.record.gone import end_link, lock_for_end
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
@@ -225,6 +225,7 @@ async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:
             name = (await session.get_one(Family, link.record_id)).name
         plan = Planned(kind, name, GONE, link.record_id, link.pco_id, here="planned")
         effects = Effects()
+        await lock_for_end(session, writer, [plan])
         await end_link(session, writer, plan, effects)
         await publish(session, writer, effects)
     return plan

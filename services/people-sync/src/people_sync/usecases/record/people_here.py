@@ -23,6 +23,7 @@ from people_sync.domain.sentences import (
     HELD,
     LATER,
     LINKED,
+    OUTCOMES,
     STATUS_KEPT,
     UNCHANGED,
     UNDECIDED,
@@ -279,7 +280,7 @@ def _merge_person(
         touch(writer, member, effects)
     count_outcome(change, result, conflict, ours=bool(result.to_ours or other_status), theirs=bool(result.to_theirs))
     if first_status and not other_status and not result.conflicts:
-        change.sentence = STATUS_KEPT
+        change.sentence = f"{OUTCOMES[change.outcome]} {STATUS_KEPT}"
     agreed = to_json(base | dict(result.agreed) | dict(result.to_ours))
     if not result.conflicts or (member.active == person.active and not without_status(link)):
         agreed[ACTIVE] = person.active

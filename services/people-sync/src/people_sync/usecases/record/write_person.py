@@ -40,6 +40,7 @@ from people_sync.domain.sentences import (
     UPDATED_BOTH,
     UPDATED_THERE,
     WAITS_FOR_ANSWER,
+    updated,
 )
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, to_json, value_to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, made_lately, person_believable_at
@@ -233,7 +234,8 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
     if result.conflicts or result.to_ours:
         result = await _moved_there(writer, member, there)
         if not result.to_theirs:
-            return CONFLICT if result.conflicts else UPDATED_BOTH
+            ours = bool(result.to_ours)
+            return CONFLICT if result.conflicts else updated(ours=ours, theirs=False, otherwise=UNCHANGED)
     if not result.to_theirs:
         await _nothing_to_write(writer, member, base | dict(result.agreed), there)
         return UNCHANGED

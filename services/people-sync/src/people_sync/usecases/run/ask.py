@@ -40,8 +40,9 @@ from servicekit.outbox import append
 EXAMPLES: Final = 5
 _KEY: Final = func.coalesce(cast(Change.record_id, Text), Change.pco_id)
 _MATCHED: Final = (LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT)
-_UNAGREED: Final = (Remote.snapshot.is_not(None), or_(Link.id.is_(None), Link.agreed == {}))
-"""Read, and nothing was ever agreed about it."""
+_STATUS_OPEN: Final = Link.agreed.has_key(ACTIVE) & Link.agreed[ACTIVE].astext.is_(None)
+_UNAGREED: Final = (Remote.snapshot.is_not(None), or_(Link.id.is_(None), Link.agreed == {}, _STATUS_OPEN))
+"""Read, and nothing was ever agreed about it, or about who is active."""
 _CHANGES: Final = (UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, GONE, INACTIVATED_THERE)
 
 
@@ -80,9 +81,9 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
     rows = await session.stream(_planned(context, MEMBER, _MATCHED).where(*_UNAGREED))
     matched = people = fields = 0
     examples: list[dict[str, str | None]] = []
-    async for member, snapshot, _ in rows:
+    async for member, snapshot, agreed in rows:
         person = person_from_snapshot(snapshot)
-        result = merge({}, values_of(member), person.values, context.policy)
+        result = merge(partial_from_json(agreed or {}), values_of(member), person.values, context.policy)
         result = with_status(result, member.active, person.active, context.policy)
         matched += 1
         if not result.first_match:
@@ -206,7 +207,9 @@ def _planned(context: RunContext, kind: str, outcomes: Sequence[str]) -> Select[
             (Link.record_id == record.id)
             & (Link.organization_id == context.organization_id)
             & (Link.pco_organization_id == context.pco_organization_id)
-            & (Link.kind == kind),
+            & (Link.kind == kind)
+            # What was agreed with somebody who is gone is no agreement with whoever is found now.
+            & (Link.pco_id == Change.pco_id),
         )
         .where(
             Change.run_id == context.run_id,

@@ -39,7 +39,7 @@ from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Link, Member
-from people_sync.usecases.record.mergers import follow_mergers
+from people_sync.usecases.record.mergers import follow_after_deletions, follow_mergers
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import store
 from people_sync.usecases.run.context import RunContext, add_planned
@@ -60,6 +60,7 @@ _TOGETHER: Final = 5
 
 async def pull(context: RunContext) -> None:
     """Read what the run needs."""
+    await follow_after_deletions(context)
     if context.kind == "full":
         await _everybody(context)
     else:

@@ -29,6 +29,7 @@ from people_sync.domain.sentences import (
     LATER,
     OUTCOMES,
     REJECTED,
+    STATUS_KEPT,
     WAITING_FOR_READS,
     together,
 )
@@ -220,6 +221,8 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
         return context.resources.clock.now() + context.resources.horizon
     else:
         outcome = together(change.outcome, now)
+        if STATUS_KEPT in (change.sentence or ""):
+            said = [STATUS_KEPT, *said]
         await _note(context, change, outcome, sentence=" ".join([OUTCOMES[outcome], *said]) if said else None)
     return None
 

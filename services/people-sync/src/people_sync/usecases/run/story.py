@@ -22,7 +22,14 @@ from pco_client.errors import (
     Unauthorized,
     Unavailable,
 )
-from people_sync.domain.sentences import ROLE_IS_GONE, UNCHANGED, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
+from people_sync.domain.sentences import (
+    MERGED,
+    REJECTED,
+    ROLE_IS_GONE,
+    UNCHANGED,
+    WAITING_FOR_RECONNECT,
+    WAITING_FOR_VENDOR,
+)
 from people_sync.errors import NotConnected
 from people_sync.planning_center import DEFAULT_COUNTRY, latest, newest_person, organization_of
 from people_sync.resources import Resources
@@ -197,7 +204,9 @@ async def _start_over(context: RunContext, *, read_again: bool) -> None:
     Nothing was written yet, and what was answered stays answered. With `read_again` Planning Center is read anew too.
     """
     async with context.step(phase="pull", done=0, total=None) as session:
-        await session.execute(delete(Change).where(Change.run_id == context.run_id))
+        # A merger is told once, and a read that was refused is not made again but for `read_again`.
+        told = {MERGED} if read_again else {MERGED, REJECTED}
+        await session.execute(delete(Change).where(Change.run_id == context.run_id, Change.outcome.not_in(told)))
         if read_again:
             await session.execute(delete(Sighting).where(Sighting.run_id == context.run_id))
             await session.execute(update(Remote).where(Remote.run_id == context.run_id).values(run_id=None))

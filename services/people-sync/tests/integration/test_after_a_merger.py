@@ -1,0 +1,161 @@
+"""What two people who were merged in Planning Center leave behind here: a link, a question, a line of the run."""
+
+from typing import Any
+
+import pytest
+from sync_harness.site import Site
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def link_of(site: Site, member: dict[str, Any]) -> tuple[str, str, str | None]:
+    """A member's link: its state, whom it leads to, and whom that person was merged with."""
+    (link,) = await site.database.fetch("SELECT * FROM link WHERE record_id = $1", member["id"])
+    return link["state"], link["pco_id"], link["merged_into"]
+
+
+async def held(site: Site) -> list[dict[str, Any]]:
+    """The held matches that wait for an answer."""
+    found: list[dict[str, Any]] = (await site.call("GET", "/held-matches"))["items"]
+    return found
+
+
+async def two_lees(site: Site) -> tuple[dict[str, Any], dict[str, Any], str, str]:
+    """Lee, and Leo, who is a second member for the same person; then both ids in Planning Center."""
+    removed = str(site.person("Lee")["id"])
+    keep = site.create("Leo", "Lane", email="leo@example.org")
+    await site.visible()
+    await site.sync()
+    return await site.member("Lee"), await site.member("Leo"), removed, keep
+
+
+# Kind: our own advice leads nowhere.
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+@pytest.mark.parametrize("first", ["merged", "deleted"])
+async def test_whoever_stays_of_two_who_became_one_has_the_link(site: Site, first: str, kind: str) -> None:
+    """A merger of two linked people, and the one of them deleted here who has the link, in either order."""
+    lee, leo, removed, keep = await two_lees(site)
+    if first == "deleted":
+        await site.remove("Leo")
+    site.merge(keep, removed)
+    await site.visible()
+    if first == "merged":
+        run = await site.sync()
+        (item,) = await site.items(run["id"], "merged")
+        assert "delete one of the two here" in item["sentence"]
+        assert await link_of(site, lee) == ("gone", removed, keep)
+        await site.remove("Leo")
+    run = await site.sync(kind)
+    assert await site.items(run["id"], "merged") == []
+    assert await link_of(site, lee) == ("linked", keep, None)
+    site.edit("Leo", gender="Male")
+    await site.visible()
+    await site.believable()
+    await site.sync(kind)
+    assert (await site.database.value("SELECT gender FROM member WHERE id = $1", lee["id"])) == "Male"
+    assert len(site.rows("Person")) == 14
+    await site.believable()
+    mark = site.mark()
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}
+    assert site.journal(mark, writes=True) == []
+    # Nor is whoever was deleted added there again if the platform sends them once more.
+    await site.database.fetch("UPDATE member SET deleted_at = NULL WHERE id = $1", leo["id"])
+    await site.sync()
+    assert len(site.rows("Person")) == 14
+
+
+# Kind: a link that has ended keeps its record from another.
+@pytest.mark.parametrize("email", [None, "lee@example.org"], ids=["held", "matched"])
+async def test_whoever_is_gone_is_tied_to_the_counterpart_of_somebody_deleted(site: Site, email: str | None) -> None:
+    lee, _, removed, keep = await two_lees(site)
+    await site.remove("Leo")
+    site.delete("Lee")
+    await site.visible()
+    await site.sync()
+    assert await link_of(site, lee) == ("gone", removed, None)
+    site.mutate({"op": "edit", "id": keep, "attributes": {"first_name": "Lee"}})
+    (address,) = site.contacts("Lee", "Email")
+    site.mutate({"op": "delete", "type": "Email", "id": address["id"]})
+    if email:
+        site.mutate({"op": "create", "type": "Email", "id": keep, "attributes": {"address": email}})
+    await site.visible()
+    run = await site.sync()
+    assert run["counts"].keys() & {"later", "held", "linked"} == {"linked" if email else "held"}, run["counts"]
+    if email is None:
+        (one,) = await held(site)
+        body = {"answer": "same", "member_id": str(lee["id"]), "version": one["version"]}
+        await site.call("POST", f"/held-matches/{one['id']}/answer", body)
+    assert await link_of(site, lee) == ("linked", keep, None)
+
+
+# Kind: a question outlives its answer.
+async def test_nobody_is_held_who_was_kept(site: Site) -> None:
+    """The log of mergers says who it is; the member who was asked about is nobody there and is added."""
+    await site.sync()
+    lee = await site.member("Lee")
+    other = await site.add("Lee", "Lane")
+    removed = str(site.person("Lee")["id"])
+    keep = site.create("Lee", "Lane")
+    await site.visible()
+    await site.sync()
+    assert [one["pco_id"] for one in await held(site)] == [keep]
+    site.merge(keep, removed)
+    await site.visible()
+    await site.sync()
+    assert await held(site) == []
+    assert await link_of(site, lee) == ("linked", keep, None)
+    await site.believable()
+    await site.sync()
+    assert len(site.people("Lee")) == 2
+    assert (await link_of(site, {"id": other}))[0] == "linked"
+
+
+# Kind: a question outlives whom it is about.
+async def test_nobody_is_held_who_was_merged_away(site: Site) -> None:
+    await site.sync()
+    await site.add("Ned", "Nash")
+    removed = site.create("Ned", "Nash")
+    await site.visible()
+    await site.sync()
+    assert [one["pco_id"] for one in await held(site)] == [removed]
+    site.merge(str(site.person("Lee")["id"]), removed)
+    await site.visible()
+    await site.sync("incremental")
+    assert await held(site) == []
+
+
+async def asked(site: Site, run_id: str) -> None:
+    """Wait for the run's question about the threshold."""
+
+    async def waiting() -> bool:
+        run = await site.until(run_id, "waiting")
+        return bool(run["question"])
+
+    await eventually(waiting)
+
+
+# Kind: what was told before a question is forgotten behind it.
+async def test_the_list_of_a_run_keeps_what_was_told_before_its_question(site: Site) -> None:
+    """A merger, which is told once, and a person whom Planning Center does not show."""
+    await site.sync()
+    await site.settings(threshold_percent=1, threshold_minimum=1)
+    carl = str((await site.member("Carl"))["id"])
+    site.merge(str(site.person("Cora")["id"]), str(site.person("Carl")["id"]))
+    site.edit("Ned", last_name="Nashson")
+    path = f"/people/v2/people/{site.create('Pam', 'Page')}$"
+    site.control.set_raw(site.church.id, "Person", str(site.person("Pam")["id"]), birthdate="0000-00-00")
+    site.fault({"kind": "respond", "status": 403}, method="GET", path=path)
+    await site.visible()
+    run_id = await site.start()
+    await asked(site, run_id)
+    before = [(item["outcome"], item["name"]) for item in await site.items(run_id)]
+    assert {"merged", "rejected"} <= {outcome for outcome, _ in before}, before
+    await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "continue"})
+    run = await site.until(run_id, "done")
+    after = [(item["outcome"], item["name"]) for item in await site.items(run_id)]
+    assert sorted(after) == sorted(before)
+    assert (run["counts"]["merged"], run["counts"]["rejected"]) == (1, 1)
+    (item,) = await site.items(run_id, "merged")
+    assert item["record_id"] == carl
