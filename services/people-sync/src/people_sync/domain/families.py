@@ -10,6 +10,7 @@ from people_sync.domain.canonical import fold
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.planning_center import RemoteHousehold
 
+_AROUND_A_SURNAME: Final = frozenset({"the", "family", "household"})
 STRANGER: Final = "stranger"
 """In place of the member's id: a primary contact who is nobody here yet."""
 
@@ -31,23 +32,30 @@ class Home:
     name: str
     known: frozenset[Hashable]
     others: int = 0
-    """How many more are in it whom the other side cannot know: not linked, or new by this very run."""
+    """How many more are in it whom the other side cannot know, or has in no family."""
 
 
 def is_the_same(one: Home, other: Home) -> bool:
     """Whether a family is a household that nothing links to it.
 
-    They have the same name and more people in common than the smaller one has besides, or the same people. Where the
-    other side cannot know everybody, one person is not enough under another name: a couple is not the home of the
-    parents. Two families of one are easier to mend than one made of two, which puts people into each other's on both
-    sides.
+    They have the same name and more people in common than the smaller one has besides, the same surname and all
+    people of one of them in common, or the same people as far as that is known. One person is not enough where each
+    has others: a couple is not the home of the parents. Two families of one are easier to mend than one made of
+    two, which puts people into each other's on both sides.
     """
     common = one.known & other.known
-    same_people = bool(common) and one.known == other.known
+    if one.known == other.known and (len(common) > 1 or (common and not (one.others and other.others))):
+        return True
     if fold(one.name) == fold(other.name):
-        smaller = min(len(home.known) + home.others for home in (one, other))
-        return same_people or 2 * len(common) > smaller
-    return same_people and (len(common) > 1 or not one.others + other.others)
+        return 2 * len(common) > min(len(home.known) + home.others for home in (one, other))
+    whole = common in (one.known, other.known)
+    return whole and len(common) > 1 and _surname(one.name) == _surname(other.name)
+
+
+def _surname(name: str) -> str:
+    """The name without what platforms put around it: `The Smith Family` and `Smith Household` are of the Smiths."""
+    words = fold(name).split()
+    return " ".join([word for word in words if word not in _AROUND_A_SURNAME] or words)
 
 
 def match_family(household: Home, families: Mapping[UUID, Home]) -> UUID | None:

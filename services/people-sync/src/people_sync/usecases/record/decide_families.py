@@ -110,7 +110,7 @@ async def _strange_households(
     members = {people[pco_id] for household in households.values() for pco_id in household.person_ids & people.keys()}
     families = await unlinked_families(session, writer, members)
     taken = set(adopted.values())
-    homes = await homes_of(session, writer, households.values(), people)
+    homes = await homes_of(session, households.values(), people)
     matches = match_families(homes, {id_: home for id_, home in families.items() if id_ not in taken})
     for pco_id in sorted(households, key=int):
         match = matches.get(pco_id)

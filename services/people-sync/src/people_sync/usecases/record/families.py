@@ -40,7 +40,7 @@ async def still_new(
         )
     )
     families = await unlinked_families(session, writer, {people[pco_id] for pco_id in everybody if pco_id in people})
-    homes = await homes_of(session, writer, households, people)
+    homes = await homes_of(session, households, people)
     return {
         household.pco_id
         for household in households
@@ -51,19 +51,18 @@ async def still_new(
 
 
 async def homes_of(
-    session: AsyncSession, writer: Writer, households: Collection[RemoteHousehold], people: Mapping[str, UUID]
+    session: AsyncSession, households: Collection[RemoteHousehold], people: Mapping[str, UUID]
 ) -> dict[str, Home]:
-    """Households in terms of our members. Who is new here by this run can have been in no family here."""
-    everybody = [pco_id for household in households for pco_id in household.person_ids]
-    new = await session.scalars(
-        select(Change.pco_id).where(
-            Change.run_id == writer.cause.id,
-            Change.kind == MEMBER,
-            Change.outcome == CREATED_HERE,
-            among(Change.pco_id, everybody),
+    """Households in terms of our members. Who is in no family here can have been left out of this one."""
+    ids = [people[pco_id] for household in households for pco_id in household.person_ids if pco_id in people]
+    placed = set(
+        await session.scalars(
+            select(FamilyMember.member_id)
+            .join(Family, Family.id == FamilyMember.family_id)
+            .where(Family.deleted_at.is_(None), among(FamilyMember.member_id, ids))
         )
     )
-    members = {pco_id: people[pco_id] for pco_id in people.keys() - set(new)}
+    members = {pco_id: member_id for pco_id, member_id in people.items() if member_id in placed}
     homes: dict[str, Home] = {}
     for household in households:
         known = frozenset(members[pco_id] for pco_id in household.person_ids if pco_id in members)
@@ -93,7 +92,7 @@ async def still_matched(
     if not households:
         return set()
     families = await _families_where(session, writer, among(Family.id, households))
-    homes = await homes_of(session, writer, households.values(), people)
+    homes = await homes_of(session, households.values(), people)
     return {family_id for family_id, home in families.items() if is_the_same(homes[households[family_id].pco_id], home)}
 
 
