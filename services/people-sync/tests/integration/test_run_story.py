@@ -112,14 +112,13 @@ async def test_families_alone_are_a_reason_to_ask(site: Site) -> None:
 
 
 async def test_a_family_with_another_primary_contact_is_asked_about_by_name(site: Site) -> None:
-    dora = await site.add("Dora", "Dean", email="dora@example.org", phone="(212) 555-0108")
-    dan = await site.add("Dan", "Dean", child=True)
-    family = await site.family("Dean Household", dora, dan)
-    await site.call("PATCH", f"/families/{family}", {"primary_contact_id": dan})
+    alan, amy = [await site.add(name, "Abbot", email=f"{name.lower()}@example.org") for name in ("Alan", "Amy")]
+    family = await site.family("Abbot Household", alan, amy)
+    await site.call("PATCH", f"/families/{family}", {"primary_contact_id": amy})
     run_id = await site.start()
     question = (await waiting_for(site, run_id, "first_match"))["question"]
     assert question["examples"] == [
-        {"name": "Dean Household", "field": "primary_contact", "here": "Dan Dean", "planning_center": "Dora Dean"}
+        {"name": "Abbot Household", "field": "primary_contact", "here": "Amy Abbot", "planning_center": "Alan Abbot"}
     ]
 
 

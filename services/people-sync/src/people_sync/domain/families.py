@@ -38,18 +38,18 @@ class Home:
 def is_the_same(one: Home, other: Home) -> bool:
     """Whether a family is a household that nothing links to it.
 
-    They have the same name and more people in common than the smaller one has besides, the same surname and all
-    people of one of them in common, or the same people as far as that is known. One person is not enough where each
-    has others: a couple is not the home of the parents. Two families of one are easier to mend than one made of
-    two, which puts people into each other's on both sides.
+    Under one name they have the same people, as far as both sides know them, or more in common than the smaller one has
+    besides; under one surname all people of one of them; under two names the same people, of whom one is not enough
+    where each has others: a couple is not the home of the parents. Two families of one are easier to mend than one made
+    of two, which puts people into each other's on both sides.
     """
     common = one.known & other.known
-    if one.known == other.known and (len(common) > 1 or (common and not (one.others and other.others))):
-        return True
+    same_people = bool(common) and one.known == other.known
     if fold(one.name) == fold(other.name):
-        return 2 * len(common) > min(len(home.known) + home.others for home in (one, other))
-    whole = common in (one.known, other.known)
-    return whole and len(common) > 1 and _surname(one.name) == _surname(other.name)
+        return same_people or 2 * len(common) > min(len(home.known) + home.others for home in (one, other))
+    if _surname(one.name) == _surname(other.name):
+        return same_people or (len(common) > 1 and common in (one.known, other.known))
+    return same_people and (len(common) > 1 or not (one.others and other.others))
 
 
 def _surname(name: str) -> str:
