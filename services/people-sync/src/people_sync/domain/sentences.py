@@ -231,11 +231,16 @@ def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejec
     name = "home" if about == "address" == parameter else parameter
     name = FIELD_NAMES.get(name, name.replace("_", " "))
     what = f"the {name}" if name else "this record"
-    detail = _without_values((first.detail or first.title or "not acceptable").strip().rstrip("."))
+    detail = _without_values((first.detail or first.title or "is not acceptable").strip().rstrip("."))
     cause = f"{about or parameter or 'record'}:{re.sub(r'[^a-z0-9]+', '-', detail.casefold()).strip('-')}"
+    if _WITHOUT_SUBJECT.match(detail):
+        detail = f"it {detail}"
     advice = _ADVICE.get(first.title or "", "Correct it here; the next sync tries again.")
     return Rejection(cause, f"Planning Center refused {what}: {detail}. {advice}")
 
+
+_WITHOUT_SUBJECT: Final = re.compile(r"(?:is|are|was|has|have|must|can|cannot|does|doesn't|should|may|needs)\b")
+"""The vendor's reasons go on from the name of what they are about: `is invalid`, `can't be blank`."""
 
 _ADVICE: Final = {
     "Forbidden Attribute": "Change it in Planning Center: it does not let the person who connected it do so from here.",
@@ -261,6 +266,8 @@ WAITING_FOR_THRESHOLD: Final = (
     "Waiting for an administrator: this sync would change more records than the limit in the settings. "
     "Nothing was written."
 )
+OTHERS_TAKEN: Final = "Everything else that was sent is there now."
+"""Behind why a part of a record was refused."""
 UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
 
 
