@@ -626,6 +626,35 @@ def test_a_question_says_how_many_may_be_mailed(page: Page, stack: Stack) -> Non
     page.unroute_all(behavior="wait")
 
 
+def test_what_differs_since_a_first_match(page: Page) -> None:
+    """Against a stub: the church of these stories has its first match behind it."""
+    now = datetime.now(UTC).isoformat()
+    home = {"zip": "08077", "city": "Riverton", "state": "NJ", "country_code": "US"}
+    home |= {"street_line_1": "4419 Grove St", "street_line_2": ""}
+    times = {"ours_changed_at": None, "theirs_changed_at": None, "agreed_at": None}
+    phone = {"field": "phone", "base": None, "base_known": False, "ours": "555 0100", "theirs": "555 0199"}
+    address = {"field": "address", "base": home, "base_known": True, "ours": None, "theirs": home}
+    record = {"kind": "member", "id": "pia", "name": "Pia Pine", "pco_id": "1", "family_ids": []}
+    conflict = {"id": "one", "record": record, "fields": [phone | times, address | times], "state": "open"}
+    conflict |= {"version": 1, "values_version": 1, "opened_at": now, "updated_at": now}
+    answer = {"items": [conflict], "next": None, "total": 1}
+    page.route("**/api/v1/conflicts?*", lambda route: route.fulfill(json=answer))
+    page.goto("/conflicts")
+    main = page.get_by_role("main")
+    expect(main.get_by_role("row", name=re.compile("^Address"))).to_contain_text(
+        "4419 Grove St, Riverton, NJ, 08077, US"
+    )
+    expect(main.get_by_role("row", name=re.compile("^Phone"))).to_contain_text(
+        "Nothing yet: they differed when they were matched"
+    )
+    expect(main.get_by_role("row", name=re.compile("^Phone"))).not_to_contain_text("empty")
+    expect(main).to_contain_text("The fields in conflict are left as they are on both sides")
+    expect(main).not_to_contain_text("neither side changes the other")
+    accessible(page)
+    shot(page, "conflict-of-a-first-match")
+    page.unroute_all(behavior="wait")
+
+
 def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         organization = church.control.organizations()[0]["id"]

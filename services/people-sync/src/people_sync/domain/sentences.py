@@ -30,7 +30,7 @@ OUTCOMES: Final[dict[str, str]] = {
     UPDATED_BOTH: "Changed on both sides: what was edited here went there, and what was edited there came here.",
     LINKED: "Found on both sides and linked; the values were already equal.",
     UNCHANGED: "Equal on both sides.",
-    CONFLICT: "Changed on both sides to different values. Nothing was overwritten: please decide.",
+    CONFLICT: "The two sides have different values. Fields in conflict are left as they are on both: please decide.",
     CONVERGED: "A conflict closed by itself: both sides have the same values now.",
     HELD: "May be somebody who is already here. Nothing was changed: please decide in Held matches.",
     GONE: "No longer in Planning Center. Kept here, and not created there again unless an administrator asks.",
@@ -266,6 +266,8 @@ WAITING_FOR_THRESHOLD: Final = (
     "Waiting for an administrator: this sync would change more records than the limit in the settings. "
     "Nothing was written."
 )
+OTHERS_SYNCED: Final = "The other fields that differed were synced."
+"""Of a record in conflict."""
 OTHERS_TAKEN: Final = "Everything else that was sent is there now."
 """Behind why a part of a record was refused."""
 UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
