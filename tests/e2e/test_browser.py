@@ -618,7 +618,12 @@ def test_a_question_says_how_many_may_be_mailed(page: Page, stack: Stack) -> Non
     run["question"] = {"kind": "first_match", "counts": counts, "examples": [], "answers": answers}
     page.route(f"**/api/v1/people/runs/{run['id']}", lambda route: route.fulfill(json=run))
     page.goto(f"/runs/{run['id']}")
-    question = page.get_by_role("region", name="Which value should win the first time?")
+    question = page.get_by_role("region", name="Which details should we keep?")
+    expect(question).to_contain_text("4 people have different details here and in Planning Center.")
+    expect(question).to_contain_text("Your answer becomes the setting for people who match later")
+    expect(question.get_by_role("link", name="Settings of the People sync")).to_have_attribute("href", "/settings")
+    said = "What is done stays, and is not done twice. The next sync begins reading again."
+    expect(page.get_by_role("main")).to_contain_text(said)
     expect(question).to_contain_text("Planning Center may mail up to 3 people: they sign in there")
     expect(question.get_by_role("definition")).to_have_text(["12", "4", "5"])
     accessible(page)

@@ -8,7 +8,7 @@ from contracts.http.people import AddressInput
 from people_sync.domain.inputs import problems
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.progress import Pace, eta
-from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, together, waiting_for_limit
+from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, together, waiting_for_limit, waiting_for_mergers
 from people_sync.domain.thresholds import exceeds
 from people_sync.domain.writes import Write, confirmed_family, membership
 from people_sync.usecases.record.refusals import PartRefused, Refusals
@@ -102,6 +102,8 @@ def test_a_rejection_without_a_reason_says_so() -> None:
 def test_sentences_are_sentences() -> None:
     assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in OUTCOMES.values())
     assert waiting_for_limit(0.2, 100, 20).endswith("1 s to go.")
+    assert "up to 2 minutes late" in waiting_for_mergers(120.0)
+    assert "up to 45 s late" in waiting_for_mergers(45.0)
     assert waiting_for_limit(12.4, 100, 20.0) == "Planning Center allows 100 requests in 20 s; 12 s to go."
 
 

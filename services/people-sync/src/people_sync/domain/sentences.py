@@ -259,6 +259,15 @@ def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
     return f"Planning Center allows {limit} requests in {period_seconds:g} s; {max(1, round(seconds))} s to go."
 
 
+def waiting_for_mergers(seconds: float) -> str:
+    """While somebody is missing there and may have been merged. `seconds`: how old a read may be."""
+    most = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} s"
+    return (
+        "Somebody is not in Planning Center any more, and may have been merged with somebody else there. Planning "
+        f"Center can show that up to {most} late: the sync waits that long, then goes on by itself."
+    )
+
+
 WAITING_FOR_FIRST_MATCH: Final = (
     "Waiting for an administrator to choose which values count where both sides have one and nothing was agreed yet."
 )
@@ -301,7 +310,4 @@ DISCONNECTED: Final = (
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."
-WAITING_FOR_MERGERS: Final = (
-    "Waiting until Planning Center's list of merged people can be believed: somebody is not there any more."
-)
 WAITING_FOR_READS: Final = "Waiting until Planning Center shows what was written, before anything else is decided."
