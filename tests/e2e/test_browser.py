@@ -660,6 +660,69 @@ def test_what_differs_since_a_first_match(page: Page) -> None:
     page.unroute_all(behavior="wait")
 
 
+def test_whoever_is_added_again_is_not_called_gone(page: Page, stack: Stack) -> None:
+    """Against a stub of one person who is gone there, and is asked for again."""
+    with Church.of(stack) as church:
+        someone = church.members(state="linked")[0]
+    now = datetime.now(UTC).isoformat()
+    gone = "No longer in Planning Center. Kept here, and not added there again unless an administrator asks."
+    link = {"pco_id": "1", "state": "gone", "gone_at": now, "create_again": False}
+    member = someone | {"link": link}
+    sync = {"id": "one", "record_kind": "member", "record_id": someone["id"], "state": "done", "outcome": "gone"}
+    sync |= {"sentence": gone, "again_at": None, "requested_at": now, "finished_at": now}
+    page.route(f"**/api/v1/people/members/{someone['id']}", lambda route: route.fulfill(json=member))
+    page.route("**/api/v1/people/members/*/sync", lambda route: route.fulfill(status=202, json=sync))
+    again = member | {"link": link | {"create_again": True}}
+    page.route("**/api/v1/people/members/*/create-again", lambda route: route.fulfill(json=again))
+    page.goto(f"/people/{someone['id']}")
+    main = page.get_by_role("main")
+    main.get_by_role("button", name=SYNC_PERSON).click()
+    expect(main.get_by_text(gone)).to_be_visible()
+    main.get_by_role("button", name="Create again in Planning Center").click()
+    expect(main.get_by_text("This person is added in Planning Center again")).to_be_visible()
+    expect(main.get_by_text(gone)).to_have_count(0)
+    page.unroute_all(behavior="wait")
+
+
+def test_answers_to_a_held_match_have_equal_weight(page: Page, stack: Stack) -> None:
+    """Against a stub of one held match."""
+    with Church.of(stack) as church:
+        someone = church.members(state="linked")[0]
+    theirs = {"first_name": "Tim", "last_name": "Twin", "birthdate": None, "gender": None, "child": False}
+    theirs |= {"email": None, "phone": None, "address": None, "middle_name": None, "suffix": None, "active": True}
+    held = {"id": "one", "pco_id": "1", "theirs": theirs, "reasons": ["Same name."], "state": "open", "version": 1}
+    held |= {"candidates": [{"member": someone, "reasons": [], "suffix": None}], "more": 0}
+    held |= {"created_at": datetime.now(UTC).isoformat()}
+    bulk = {"id": "all", "answer": "same", "digest": "d", "count": 1, "left_out": 0, "may_be_mailed": 0, "done": 0}
+    bulk |= {"state": "shown", "skipped": 0, "created_at": held["created_at"], "finished_at": None, "samples": []}
+    found = {"items": [held], "next": None, "total": 1}
+    page.route("**/api/v1/people/held-matches?*", lambda route: route.fulfill(json=found))
+    page.route("**/api/v1/people/held-matches/bulk", lambda route: route.fulfill(json=bulk))
+    page.goto("/held")
+    match = page.get_by_role("region", name="Tim Twin")
+    colours = {
+        match.get_by_role("button", name=name).evaluate("button => getComputedStyle(button).backgroundColor")
+        for name in ("Same person", "Different people", "Later")
+    }
+    assert len(colours) == 1
+    dialog = page.get_by_role("dialog")
+    match.get_by_role("button", name="Same person").click()
+    expect(dialog).to_contain_text("your settings decide: one of them is kept, or a conflict is opened")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="All: same person").click()
+    expect(dialog).to_contain_text("A change in Planning Center that we have not read yet is not noticed.")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.unroute_all(behavior="wait")
+
+
+def test_a_birthdate_has_a_year_of_four_digits(page: Page) -> None:
+    page.goto("/people/new")
+    day = page.get_by_label("Birthdate")
+    day.press_sequentially("0315120201")
+    assert re.fullmatch(r"(\d{4}-\d\d-\d\d)?", day.input_value())
+    day.fill("")
+
+
 def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         organization = church.control.organizations()[0]["id"]
