@@ -618,12 +618,109 @@ def test_a_question_says_how_many_may_be_mailed(page: Page, stack: Stack) -> Non
     run["question"] = {"kind": "first_match", "counts": counts, "examples": [], "answers": answers}
     page.route(f"**/api/v1/people/runs/{run['id']}", lambda route: route.fulfill(json=run))
     page.goto(f"/runs/{run['id']}")
-    question = page.get_by_role("region", name="Which value should win the first time?")
+    question = page.get_by_role("region", name="Which details should we keep?")
+    expect(question).to_contain_text("4 people have different details here and in Planning Center.")
+    expect(question).to_contain_text("Your answer becomes the setting for people who match later")
+    expect(question.get_by_role("link", name="Settings of the People sync")).to_have_attribute("href", "/settings")
+    said = "What is done stays, and is not done twice. The next sync begins reading again."
+    expect(page.get_by_role("main")).to_contain_text(said)
     expect(question).to_contain_text("Planning Center may mail up to 3 people: they sign in there")
     expect(question.get_by_role("definition")).to_have_text(["12", "4", "5"])
     accessible(page)
     shot(page, "question-first-match")
     page.unroute_all(behavior="wait")
+
+
+def test_what_differs_since_a_first_match(page: Page) -> None:
+    """Against a stub: the church of these stories has its first match behind it."""
+    now = datetime.now(UTC).isoformat()
+    home = {"zip": "08077", "city": "Riverton", "state": "NJ", "country_code": "US"}
+    home |= {"street_line_1": "4419 Grove St", "street_line_2": ""}
+    times = {"ours_changed_at": None, "theirs_changed_at": None, "agreed_at": None}
+    phone = {"field": "phone", "base": None, "base_known": False, "ours": "555 0100", "theirs": "555 0199"}
+    address = {"field": "address", "base": home, "base_known": True, "ours": None, "theirs": home}
+    record = {"kind": "member", "id": "pia", "name": "Pia Pine", "pco_id": "1", "family_ids": []}
+    conflict = {"id": "one", "record": record, "fields": [phone | times, address | times], "state": "open"}
+    conflict |= {"version": 1, "values_version": 1, "opened_at": now, "updated_at": now}
+    answer = {"items": [conflict], "next": None, "total": 1}
+    page.route("**/api/v1/conflicts?*", lambda route: route.fulfill(json=answer))
+    page.goto("/conflicts")
+    main = page.get_by_role("main")
+    expect(main.get_by_role("row", name=re.compile("^Address"))).to_contain_text(
+        "4419 Grove St, Riverton, NJ, 08077, US"
+    )
+    expect(main.get_by_role("row", name=re.compile("^Phone"))).to_contain_text(
+        "Nothing yet: they differed when they were matched"
+    )
+    expect(main.get_by_role("row", name=re.compile("^Phone"))).not_to_contain_text("empty")
+    expect(main).to_contain_text("The fields in conflict are left as they are on both sides")
+    expect(main).not_to_contain_text("neither side changes the other")
+    accessible(page)
+    shot(page, "conflict-of-a-first-match")
+    page.unroute_all(behavior="wait")
+
+
+def test_whoever_is_added_again_is_not_called_gone(page: Page, stack: Stack) -> None:
+    """Against a stub of one person who is gone there, and is asked for again."""
+    with Church.of(stack) as church:
+        someone = church.members(state="linked")[0]
+    now = datetime.now(UTC).isoformat()
+    gone = "No longer in Planning Center. Kept here, and not added there again unless an administrator asks."
+    link = {"pco_id": "1", "state": "gone", "gone_at": now, "create_again": False}
+    member = someone | {"link": link}
+    sync = {"id": "one", "record_kind": "member", "record_id": someone["id"], "state": "done", "outcome": "gone"}
+    sync |= {"sentence": gone, "again_at": None, "requested_at": now, "finished_at": now}
+    page.route(f"**/api/v1/people/members/{someone['id']}", lambda route: route.fulfill(json=member))
+    page.route("**/api/v1/people/members/*/sync", lambda route: route.fulfill(status=202, json=sync))
+    again = member | {"link": link | {"create_again": True}}
+    page.route("**/api/v1/people/members/*/create-again", lambda route: route.fulfill(json=again))
+    page.goto(f"/people/{someone['id']}")
+    main = page.get_by_role("main")
+    main.get_by_role("button", name=SYNC_PERSON).click()
+    expect(main.get_by_text(gone)).to_be_visible()
+    main.get_by_role("button", name="Create again in Planning Center").click()
+    expect(main.get_by_text("This person is added in Planning Center again")).to_be_visible()
+    expect(main.get_by_text(gone)).to_have_count(0)
+    page.unroute_all(behavior="wait")
+
+
+def test_answers_to_a_held_match_have_equal_weight(page: Page, stack: Stack) -> None:
+    """Against a stub of one held match."""
+    with Church.of(stack) as church:
+        someone = church.members(state="linked")[0]
+    theirs = {"first_name": "Tim", "last_name": "Twin", "birthdate": None, "gender": None, "child": False}
+    theirs |= {"email": None, "phone": None, "address": None, "middle_name": None, "suffix": None, "active": True}
+    held = {"id": "one", "pco_id": "1", "theirs": theirs, "reasons": ["Same name."], "state": "open", "version": 1}
+    held |= {"candidates": [{"member": someone, "reasons": [], "suffix": None}], "more": 0}
+    held |= {"created_at": datetime.now(UTC).isoformat()}
+    bulk = {"id": "all", "answer": "same", "digest": "d", "count": 1, "left_out": 0, "may_be_mailed": 0, "done": 0}
+    bulk |= {"state": "shown", "skipped": 0, "created_at": held["created_at"], "finished_at": None, "samples": []}
+    found = {"items": [held], "next": None, "total": 1}
+    page.route("**/api/v1/people/held-matches?*", lambda route: route.fulfill(json=found))
+    page.route("**/api/v1/people/held-matches/bulk", lambda route: route.fulfill(json=bulk))
+    page.goto("/held")
+    match = page.get_by_role("region", name="Tim Twin")
+    colours = {
+        match.get_by_role("button", name=name).evaluate("button => getComputedStyle(button).backgroundColor")
+        for name in ("Same person", "Different people", "Later")
+    }
+    assert len(colours) == 1
+    dialog = page.get_by_role("dialog")
+    match.get_by_role("button", name="Same person").click()
+    expect(dialog).to_contain_text("your settings decide: one of them is kept, or a conflict is opened")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="All: same person").click()
+    expect(dialog).to_contain_text("A change in Planning Center that we have not read yet is not noticed.")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.unroute_all(behavior="wait")
+
+
+def test_a_birthdate_has_a_year_of_four_digits(page: Page) -> None:
+    page.goto("/people/new")
+    day = page.get_by_label("Birthdate")
+    day.press_sequentially("0315120201")
+    assert re.fullmatch(r"(\d{4}-\d\d-\d\d)?", day.input_value())
+    day.fill("")
 
 
 def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> None:

@@ -11,10 +11,14 @@ Choice = Literal["ours", "theirs", "both"]
 
 
 class ConflictField(Model):
-    """One field whose two sides were changed to different values. Values are JSON, shown as they are."""
+    """One field whose two sides have different values. Values are JSON, shown as they are."""
 
     field: str
     base: Any = Field(default=None, description="The last agreed value; null if there was none.")
+    base_known: bool = Field(
+        default=True,
+        description="False if nothing was ever agreed: the two sides differed when the records were matched.",
+    )
     ours: Any = None
     theirs: Any = None
     ours_changed_at: Timestamp | None = None

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 from fastapi import FastAPI, Request
@@ -39,13 +39,19 @@ CORRELATION_HEADER: Final = "X-Correlation-ID"
 _ACCEPTABLE_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-_UNSTORABLE_TEXT: Final = "Text must not contain NUL characters or halves of surrogate pairs."
+_UNSTORABLE_TEXT: Final = "The text holds a character that does not exist: write it again."
+_UNSTORABLE_FIELD: Final = "holds a character that does not exist: write it again"
+"""Goes on from the field's name."""
+_MOST_NAMED: Final = 20
+_LONGEST_PLACE: Final = 200
+_CORRECT: Final = "Correct the fields named in `errors` and send it again."
 _SEND_JSON: Final = "Send the body as JSON, with the header `Content-Type: application/json`."
 _UNREADABLE: Final = {
     UnicodeDecodeError: "The body is not valid UTF-8: send JSON in UTF-8.",
     RecursionError: "The body is nested too deeply: send it flatter.",
 }
 _CANNOT_STORE_TEXT: Final = ("22021", "22P05")  # character not in repertoire, untranslatable character
+_Place: TypeAlias = "tuple[_Place | None, str | int]"
 
 log = structlog.get_logger(__name__)
 
@@ -84,9 +90,7 @@ def add_error_handlers(app: FastAPI) -> None:
             {"field": _encodable(".".join(map(str, item["loc"]))), "message": _encodable(sentence(item))}
             for item in problems
         ]
-        return problem(
-            Invalid("Correct the fields named in `errors` and send it again.", errors=errors), request.url.path
-        )
+        return problem(Invalid(_CORRECT, errors=errors), request.url.path)
 
     @app.exception_handler(SQLAlchemyError)
     async def _database(request: Request, error: SQLAlchemyError) -> JSONResponse:
@@ -227,8 +231,8 @@ class Edge:
             if len(body) > limit:
                 raise TooLarge(f"The body may have {limit} bytes: send less at a time.", limit=limit)
         judged = path.startswith(self._texts_judged)
-        if not judged and _SUSPECT_ESCAPE.search(body) and _has_unstorable_text(bytes(body)):
-            raise Invalid(_UNSTORABLE_TEXT)
+        if not judged and _SUSPECT_ESCAPE.search(body) and (fields := _unstorable_fields(bytes(body))):
+            raise Invalid(_CORRECT, errors=[{"field": field, "message": _UNSTORABLE_FIELD} for field in fields])
         return _once({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
 
 
@@ -241,19 +245,31 @@ def _once(message: Message, receive: Receive) -> Receive:
     return replay
 
 
-def _has_unstorable_text(body: bytes) -> bool:
+def _unstorable_fields(body: bytes) -> list[str]:
+    """Where text stands that cannot be stored: the first few. A name that cannot be is its object's."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return False  # not JSON: whoever parses it will say so
-    remaining: list[Any] = [document]
-    while remaining:
-        value = remaining.pop()
+        return []  # not JSON: whoever parses it will say so
+    # A place is its last name and the place above: written out only where something is wrong.
+    remaining: list[tuple[_Place, Any]] = [((None, "body"), document)]
+    found: list[str] = []
+    while remaining and len(found) < _MOST_NAMED:
+        place, value = remaining.pop()
         if isinstance(value, str) and _UNSTORABLE.search(value):
-            return True
-        if isinstance(value, dict):
-            remaining.extend(value.keys())
-            remaining.extend(value.values())
+            found.append(_written(place))
+        elif isinstance(value, dict):
+            if any(map(_UNSTORABLE.search, value)):
+                found.append(_written(place))
+            remaining.extend(((place, name), below) for name, below in value.items())
         elif isinstance(value, list):
-            remaining.extend(value)
-    return False
+            remaining.extend(((place, position), below) for position, below in enumerate(value))
+    return found
+
+
+def _written(place: "_Place | None") -> str:
+    names: list[str] = []
+    while place is not None:
+        place, name = place
+        names.append(_encodable(str(name)))
+    return ".".join(reversed(names))[:_LONGEST_PLACE]

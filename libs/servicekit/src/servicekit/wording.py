@@ -32,6 +32,7 @@ _SENTENCES: Final = {
     "literal_error": "Must be {expected}.",
 }
 _EMPTY: Final = "Must not be empty."
+_EMAIL: Final = "Write an email address, such as name@example.org."
 
 
 def sentence(error: ErrorDetails) -> str:
@@ -44,5 +45,7 @@ def sentence(error: ErrorDetails) -> str:
     for name in (of_text, error["type"]):
         if name in _SENTENCES:
             return _SENTENCES[name].format(**values)
+    if error["type"] == "value_error" and error["msg"].startswith("value is not a valid email address"):
+        return _EMAIL
     words = error["msg"].removeprefix("Value error, ")
     return f"{words[:1].upper()}{words[1:].rstrip('.')}."

@@ -146,8 +146,15 @@ async def test_bodies_that_are_refused(client: httpx.AsyncClient, admin: dict[st
     document = assert_problem(await put(b"[]"), 422, "invalid")
     assert document["errors"] == [{"field": "body", "message": "Send an object."}]
     assert_problem(await put(b""), 422, "invalid")
-    for text_ in (rb'{"text": "a\u0000b"}', rb'{"text": "\ud800"}', rb'{"text": "a", "extra": {"\u0000": 1}}'):
-        assert_problem(await put(text_), 422, "invalid")
+    for text_, field in (
+        (rb'{"text": "a\u0000b"}', "body.text"),
+        (rb'{"text": "\ud800"}', "body.text"),
+        (rb'{"text": "a", "more": [{"x": "\u0000"}]}', "body.more.0.x"),
+        (rb'{"text": "a", "extra": {"\u0000": 1}}', "body.extra"),
+    ):
+        document = assert_problem(await put(text_), 422, "invalid")
+        message = "holds a character that does not exist: write it again"
+        assert document["errors"] == [{"field": field, "message": message}]
     assert (await put(rb'{"text": "\ud83d\ude00 \\u0000 stays"}')).status_code == 200
     assert_problem(await put(b"{}", path="/notes/%00"), 422, "invalid")
     assert (await put(b'{"text": "a"}', path="/notes/%ff")).status_code < 500

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import pytest
 import structlog
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, ValidationError
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -74,6 +74,7 @@ class Wished(BaseModel):
     child: bool = False
     note: Annotated[str, AfterValidator(refuse)] = ""
     title: Annotated[Annotated[str, AfterValidator(str)], Field(min_length=2, max_length=3)] = "ab"
+    email: EmailStr | None = None
     needed: int
 
 
@@ -96,6 +97,8 @@ class Wished(BaseModel):
         ({"limit": 201}, "Must be at most 200."),
         ({"child": "perhaps"}, "Send true or false."),
         ({"note": "\x07"}, "Must not contain control characters."),
+        ({"email": "nina@example"}, "Write an email address, such as name@example.org."),
+        ({"email": "@example.org"}, "Write an email address, such as name@example.org."),
         ({"neme": "a"}, "Is not known here: check its spelling."),
         ({"needed": "x"}, "Send a whole number."),
         ({"needed": 1.5}, "Send a whole number."),

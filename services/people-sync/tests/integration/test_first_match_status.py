@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from sync_harness.site import Site
+from sync_harness.stage import Stage
 
+from people_sync.domain.sentences import OTHERS_SYNCED
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -61,6 +63,32 @@ async def test_nobody_becomes_inactive_unasked(site: Site, answer: str) -> None:
         run = await site.sync(kind)
         assert run["counts"].keys() <= ({"unchanged", "conflict"} if answer == "ask" else {"unchanged"}), run
     assert await status(site) == (answer != "planning_center", False)
+
+
+# Kind: a screen says less, or more, than was done.
+async def test_a_conflict_of_a_first_match_leaves_the_other_fields_alone(site: Site, stage: Stage) -> None:
+    """Max's phone is in conflict, and nothing was agreed about it; his gender is edited here, and sent."""
+    await site.settings(first_match="ask")
+    both = await site.add("Max", "Moor", email="max@example.org", phone="(212) 555-0199")
+    run = await site.sync()
+    outcome, alone = await outcome_of(site, run, both)
+    [(_, opened)] = await stage.told(site, "people.conflict.v1", 1)
+    assert [(one["field"], one["base"], one["base_known"]) for one in opened["fields"]] == [("phone", None, False)]
+    assert (outcome, OTHERS_SYNCED in (alone or "")) == ("conflict", False)
+    await site.change("Max", gender="Male")
+    outcome, said = await outcome_of(site, await site.sync(), both)
+    assert (outcome, said) == ("conflict", f"{alone} {OTHERS_SYNCED}")
+    assert site.person("Max")["gender"] == "Male"
+    await site.change("Max", gender="Female")
+    await site.believable()
+    asked = await site.call("POST", f"/members/{both}/sync")
+
+    async def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = await site.call("GET", f"/syncs/{asked['id']}")
+        return found if found["state"] == "done" else None
+
+    done = await eventually(ended)
+    assert (done["outcome"], done["sentence"]) == ("conflict", said)
 
 
 # Kind: an answer is applied to more than it was about.

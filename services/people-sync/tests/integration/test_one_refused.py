@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sync_harness.site import Site
 
+from people_sync.domain.sentences import OTHERS_TAKEN
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,7 +28,7 @@ async def change_here(site: Site) -> None:
     """Everybody of `WRITES` needs the request that is named there; Cora needs one that is taken."""
     await site.change("Bea", last_name="Bakerson")
     await site.change("Ned", phone="(212) 555-0150")
-    await site.change("Bruno", email="bb@example.org")
+    await site.change("Bruno", email="bb@example.org", gender="Female")
     await site.change("Dora", phone=None)
     await site.add("Nina", "New")
     await site.call("PATCH", f"/families/{(await site.family_of('Dean Household'))['id']}", {"name": "Deans"})
@@ -75,6 +76,7 @@ async def test_one_refused_write_is_that_records(site: Site, answer: dict[str, A
     refused = await refused_in(site, run)
     assert refused.keys() == WRITES.keys()
     assert all(advice in sentence for sentence in refused.values()), refused
+    assert {name for name, sentence in refused.items() if OTHERS_TAKEN in sentence} == {"Bruno"}
     if answer["status"] == 403:
         households = {name for name, sentence in refused.items() if "this household" in sentence}
         assert households == {name for name, (_, path) in WRITES.items() if path.startswith("households")}

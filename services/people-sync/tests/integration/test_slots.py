@@ -8,7 +8,7 @@ import pytest_asyncio
 from sync_harness.site import Site
 from sync_harness.stage import Stage, Staging
 
-from people_sync.domain.sentences import WAITING_FOR_MERGERS, WAITING_FOR_READS
+from people_sync.domain.sentences import WAITING_FOR_READS, waiting_for_mergers
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -42,7 +42,7 @@ async def miss_somebody(site: Site) -> None:
 # Kind: who waits occupies what others need.
 @pytest.mark.parametrize(
     ("story", "sentence"),
-    [(lose_an_answer, WAITING_FOR_READS), (miss_somebody, WAITING_FOR_MERGERS)],
+    [(lose_an_answer, WAITING_FOR_READS), (miss_somebody, waiting_for_mergers(120))],
     ids=["answer lost", "somebody missing"],
 )
 async def test_a_run_that_waits_for_reads_takes_no_slot(

@@ -8,9 +8,10 @@ from contracts.http.people import AddressInput
 from people_sync.domain.inputs import problems
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.progress import Pace, eta
-from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, together, waiting_for_limit
+from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, together, waiting_for_limit, waiting_for_mergers
 from people_sync.domain.thresholds import exceeds
 from people_sync.domain.writes import Write, confirmed_family, membership
+from people_sync.usecases.record.refusals import PartRefused, Refusals
 
 TODAY = date(2026, 1, 5)
 
@@ -71,17 +72,27 @@ def test_rejections_group_by_cause_and_hold_no_value() -> None:
 @pytest.mark.parametrize(
     ("refusal", "about", "words"),
     [
-        (Refusal("grade", "Validation Error", "must be between -1 and 12"), None, "the grade: must be between"),
-        (Refusal("/data/attributes/first_name", None, "can't be blank"), None, "the first name: can't be blank"),
+        (Refusal("grade", "Validation Error", "must be between -1 and 12"), None, "the grade: it must be between"),
+        (Refusal("/data/attributes/first_name", None, "can't be blank"), None, "the first name: it can't be blank"),
         (Refusal(None, "Forbidden Attribute", "remote_id cannot be assigned"), None, "this record: remote_id cannot"),
-        (Refusal("number", None, "is invalid"), "phone", "the phone number: is invalid"),
-        (Refusal("zip", None, "is invalid"), "address", "the postal code: is invalid"),
-        (Refusal(None, None, None), "address", "the address: not acceptable"),
-        (Refusal("address", None, "is invalid"), "address", "the address: is invalid"),
+        (Refusal("number", None, "is invalid"), "phone", "the phone number: it is invalid"),
+        (Refusal("zip", None, "is invalid"), "address", "the postal code: it is invalid"),
+        (Refusal(None, None, None), "address", "the address: it is not acceptable"),
+        (Refusal("address", None, "is invalid"), "address", "the address: it is invalid"),
+        (Refusal("email", None, "has already been taken"), None, "the email: it has already been taken"),
     ],
 )
 def test_a_rejection_is_a_plain_sentence(refusal: Refusal, about: str | None, words: str) -> None:
     assert words in rejection([refusal], about=about).sentence
+
+
+def test_a_refused_part_says_that_the_others_were_taken() -> None:
+    refusals = Refusals(found=[rejection([Refusal("number", None, "is invalid")], about="phone")], taken=True)
+    with pytest.raises(PartRefused, match=r"it is invalid\. .*\. Everything else that was sent is there now\.$"):
+        refusals.raise_any()
+    refusals.taken = False
+    with pytest.raises(PartRefused, match=r"the next sync tries again\.$"):
+        refusals.raise_any()
 
 
 def test_a_rejection_without_a_reason_says_so() -> None:
@@ -91,6 +102,8 @@ def test_a_rejection_without_a_reason_says_so() -> None:
 def test_sentences_are_sentences() -> None:
     assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in OUTCOMES.values())
     assert waiting_for_limit(0.2, 100, 20).endswith("1 s to go.")
+    assert "up to 2 minutes late" in waiting_for_mergers(120.0)
+    assert "up to 45 s late" in waiting_for_mergers(45.0)
     assert waiting_for_limit(12.4, 100, 20.0) == "Planning Center allows 100 requests in 20 s; 12 s to go."
 
 

@@ -23,7 +23,7 @@ class ConflictFact(Event):
 
 
 class ConflictDetected(ConflictFact):
-    """Both sides changed to different values; nothing was overwritten. Also sent when the values move again."""
+    """Both sides have different values; those are left as they are. Also sent when the values move again."""
 
 
 class ConflictConverged(ConflictFact):

@@ -30,7 +30,7 @@ OUTCOMES: Final[dict[str, str]] = {
     UPDATED_BOTH: "Changed on both sides: what was edited here went there, and what was edited there came here.",
     LINKED: "Found on both sides and linked; the values were already equal.",
     UNCHANGED: "Equal on both sides.",
-    CONFLICT: "Changed on both sides to different values. Nothing was overwritten: please decide.",
+    CONFLICT: "The two sides have different values. Fields in conflict are left as they are on both: please decide.",
     CONVERGED: "A conflict closed by itself: both sides have the same values now.",
     HELD: "May be somebody who is already here. Nothing was changed: please decide in Held matches.",
     GONE: "No longer in Planning Center. Kept here, and not created there again unless an administrator asks.",
@@ -231,11 +231,16 @@ def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejec
     name = "home" if about == "address" == parameter else parameter
     name = FIELD_NAMES.get(name, name.replace("_", " "))
     what = f"the {name}" if name else "this record"
-    detail = _without_values((first.detail or first.title or "not acceptable").strip().rstrip("."))
+    detail = _without_values((first.detail or first.title or "is not acceptable").strip().rstrip("."))
     cause = f"{about or parameter or 'record'}:{re.sub(r'[^a-z0-9]+', '-', detail.casefold()).strip('-')}"
+    if _WITHOUT_SUBJECT.match(detail):
+        detail = f"it {detail}"
     advice = _ADVICE.get(first.title or "", "Correct it here; the next sync tries again.")
     return Rejection(cause, f"Planning Center refused {what}: {detail}. {advice}")
 
+
+_WITHOUT_SUBJECT: Final = re.compile(r"(?:is|are|was|has|have|must|can|cannot|does|doesn't|should|may|needs)\b")
+"""The vendor's reasons go on from the name of what they are about: `is invalid`, `can't be blank`."""
 
 _ADVICE: Final = {
     "Forbidden Attribute": "Change it in Planning Center: it does not let the person who connected it do so from here.",
@@ -254,6 +259,15 @@ def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
     return f"Planning Center allows {limit} requests in {period_seconds:g} s; {max(1, round(seconds))} s to go."
 
 
+def waiting_for_mergers(seconds: float) -> str:
+    """While somebody is missing there and may have been merged. `seconds`: how old a read may be."""
+    most = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} s"
+    return (
+        "Somebody is not in Planning Center any more, and may have been merged with somebody else there. Planning "
+        f"Center can show that up to {most} late: the sync waits that long, then goes on by itself."
+    )
+
+
 WAITING_FOR_FIRST_MATCH: Final = (
     "Waiting for an administrator to choose which values count where both sides have one and nothing was agreed yet."
 )
@@ -261,6 +275,10 @@ WAITING_FOR_THRESHOLD: Final = (
     "Waiting for an administrator: this sync would change more records than the limit in the settings. "
     "Nothing was written."
 )
+OTHERS_SYNCED: Final = "The other fields that differed were synced."
+"""Of a record in conflict."""
+OTHERS_TAKEN: Final = "Everything else that was sent is there now."
+"""Behind why a part of a record was refused."""
 UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
 
 
@@ -292,7 +310,4 @@ DISCONNECTED: Final = (
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."
-WAITING_FOR_MERGERS: Final = (
-    "Waiting until Planning Center's list of merged people can be believed: somebody is not there any more."
-)
 WAITING_FOR_READS: Final = "Waiting until Planning Center shows what was written, before anything else is decided."

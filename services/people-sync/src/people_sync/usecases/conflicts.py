@@ -47,6 +47,7 @@ def open_conflict(
         ConflictField(
             field=name,
             base=value_to_json(value.base),
+            base_known=value.base_known,
             ours=value_to_json(value.ours),
             theirs=value_to_json(value.theirs),
             agreed_at=agreed_at(link, name) if value.base_known else None,
@@ -71,7 +72,8 @@ def open_conflict(
         session.add(conflict)
         return [conflict]
     moved = list(map(_values, conflict.fields)) != list(map(_values, fields))
-    if not moved and conflict.pco_id == link.pco_id:
+    known = [field.get("base_known", True) for field in conflict.fields] == [field["base_known"] for field in fields]
+    if not moved and known and conflict.pco_id == link.pco_id:
         return []
     conflict.fields, conflict.pco_id = fields, link.pco_id
     conflict.values_version += moved

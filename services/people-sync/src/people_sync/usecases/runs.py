@@ -23,7 +23,7 @@ from servicekit.outbox import append
 from servicekit.tables import JOB
 
 KIND: Final = "people.run"
-STOPPED: Final = "Stopped safely. What was done stays; the next sync goes on from there."
+STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync begins reading again."
 _EXAMPLES: Final = 5
 
 

@@ -296,6 +296,7 @@ export interface PeopleSettings {
 export interface ConflictField {
   field: string;
   base: unknown;
+  base_known: boolean;
   ours: unknown;
   theirs: unknown;
   ours_changed_at: string | null;

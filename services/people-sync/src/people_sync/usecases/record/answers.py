@@ -82,6 +82,7 @@ async def store_answer(
     agree(link, {**link.agreed, **taken}, writer.now())
     merged = {**link.contacts, **contacts}
     link.contacts = {name: contact for name, contact in merged.items() if contact is not None}
+    outcome.refusals.taken |= bool(taken)
     # What a contact that was cleared leaves there was noted with the announcement, and counts for good now.
     link.kept_different = {
         name: pair[:2] if name in taken else pair

@@ -13,10 +13,12 @@ from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from people_sync.domain.planning_center import Unread, household_from_snapshot
 from people_sync.domain.sentences import (
+    CONFLICT,
     FIRST_SYNC_ASKS,
     GONE,
     LATER,
     LINKED,
+    OTHERS_SYNCED,
     OUTCOMES,
     UNCHANGED,
     together,
@@ -121,7 +123,7 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
     """Gives the outcome, and what else there is to know. `found`: what was just read of its counterpart, if it was."""
     async with writer.job.sessions() as session:
         link = await _link(session, writer, kind, record_id)
-    outcome = UNCHANGED
+    outcome, plan = UNCHANGED, None
     if link is not None and link.state != "gone":
         found = found if found is not None and found.pco_id == link.pco_id else None
         plan = await _take_over(writer, kind, link.pco_id, link, found)
@@ -131,7 +133,8 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
     else:
         await catch_up(writer, None)
     write = write_person if kind == MEMBER else write_family
-    return together(outcome, await write(writer, record_id)), []
+    outcome = together(outcome, await write(writer, record_id))
+    return outcome, [OTHERS_SYNCED] if outcome == CONFLICT and OTHERS_SYNCED in ((plan and plan.sentence) or "") else []
 
 
 async def _take_over(

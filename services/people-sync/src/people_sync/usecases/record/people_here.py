@@ -23,6 +23,7 @@ from people_sync.domain.sentences import (
     HELD,
     LATER,
     LINKED,
+    OTHERS_SYNCED,
     OUTCOMES,
     STATUS_KEPT,
     UNCHANGED,
@@ -304,6 +305,9 @@ def count_outcome(change: Planned, fields: Merge, conflict: Conflict | None, *, 
     """Set the outcome to what was done; the plan said what seemed to be needed."""
     if fields.conflicts:
         change.outcome = CONFLICT
+        # Of what is yet to be sent this is said once it was.
+        if ours or theirs:
+            change.sentence = f"{OUTCOMES[CONFLICT]} {OTHERS_SYNCED}"
     elif change.outcome not in {CREATED_HERE, CREATED_THERE}:
         otherwise = CONVERGED if conflict else LINKED if change.outcome == LINKED else UNCHANGED
         change.outcome = updated(ours=ours, theirs=theirs, otherwise=otherwise)

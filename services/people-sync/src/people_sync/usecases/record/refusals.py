@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 from contracts.values import FAMILY, MEMBER, PEOPLE_WRITERS
 from pco_client.errors import BadRequest, Conflict, Forbidden, PlanningCenterError, Rejected
-from people_sync.domain.sentences import Refusal, Rejection, not_for_us, rejection
+from people_sync.domain.sentences import OTHERS_TAKEN, Refusal, Rejection, not_for_us, rejection
 from people_sync.usecases.record.writer import Writer
 
 DEFINITE: Final = (Rejected, Conflict, BadRequest, Forbidden)
@@ -28,8 +28,9 @@ class Part:
 class PartRefused(Exception):
     """Parts of a record were refused; what else there was to write is written."""
 
-    def __init__(self, *refusals: Rejection) -> None:
-        super().__init__(" ".join(dict.fromkeys(refusal.sentence for refusal in refusals)))
+    def __init__(self, *refusals: Rejection, others_taken: bool = False) -> None:
+        sentences = [*dict.fromkeys(refusal.sentence for refusal in refusals), *[OTHERS_TAKEN] * others_taken]
+        super().__init__(" ".join(sentences))
         self.cause = refusals[0].cause
 
     @classmethod
@@ -43,6 +44,8 @@ class Refusals:
     """Collected over the parts of one record."""
 
     found: list[Rejection] = field(default_factory=list)
+    taken: bool = False
+    """Whether Planning Center took anything else of the record."""
 
     def add(self, cause: str, sentence: str) -> None:
         """A refusal in words of our own."""
@@ -65,7 +68,7 @@ class Refusals:
             self._raise()
 
     def _raise(self) -> NoReturn:
-        raise PartRefused(*self.found)
+        raise PartRefused(*self.found, others_taken=self.taken)
 
 
 async def refusal_of(writer: Writer, kind: str, error: PlanningCenterError) -> Rejection:

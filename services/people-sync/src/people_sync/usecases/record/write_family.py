@@ -354,6 +354,7 @@ async def _part(writer: Writer, family: Family, refusals: Refusals, written: Map
                 await left_again(session, link.id, written.keys(), writer.now())
         raise
     else:
+        refusals.taken = True
         async with writer.transaction() as session:
             await _store_answer(session, writer, family, written)
 

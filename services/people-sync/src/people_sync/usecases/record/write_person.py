@@ -136,6 +136,7 @@ async def _create(writer: Writer, local: _Local) -> str:
         created=lambda session, made: _store_link(session, writer, member, values, made),
     )
     outcome = Parts(complete=made.content == content)
+    outcome.refusals.taken = True
     for name in _CONTACTS:
         value = as_dict(values)[name]
         if value is not None:

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, func, or_, select
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import WAITING_FOR_MERGERS
+from people_sync.domain.sentences import waiting_for_mergers
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.candidates import maybe_replaced
@@ -124,4 +124,5 @@ async def until_mergers_show(context: RunContext) -> None:
             select(func.max(Link.missing_since)).filter_by(**context.owner, kind=MEMBER).where(Link.state != "gone")
         )
     if newest is not None:
-        context.wait_until(newest + context.resources.horizon, WAITING_FOR_MERGERS)
+        horizon = context.resources.horizon
+        context.wait_until(newest + horizon, waiting_for_mergers(horizon.total_seconds()))

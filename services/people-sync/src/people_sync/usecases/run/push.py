@@ -24,9 +24,11 @@ from sqlalchemy import select
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound, Unavailable
 from people_sync.domain.sentences import (
+    CONFLICT,
     CREATED_THERE,
     INACTIVATED_THERE,
     LATER,
+    OTHERS_SYNCED,
     OUTCOMES,
     REJECTED,
     STATUS_KEPT,
@@ -223,6 +225,8 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
         outcome = together(change.outcome, now)
         if STATUS_KEPT in (change.sentence or ""):
             said = [STATUS_KEPT, *said]
+        if outcome == CONFLICT and OTHERS_SYNCED in (change.sentence or ""):
+            said = [OTHERS_SYNCED, *said]
         await _note(context, change, outcome, sentence=" ".join([OUTCOMES[outcome], *said]) if said else None)
     return None
 

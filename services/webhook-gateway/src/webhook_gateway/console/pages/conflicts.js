@@ -38,11 +38,11 @@ export function show(context) {
             "div",
             { class: "card empty" },
             h("h2", {}, open ? "This conflict is settled" : "No open conflicts"),
-            h("p", {}, "When the same field was changed here and in Planning Center to different values, it is listed here. Nothing is overwritten on either side."),
+            h("p", {}, "When a field was changed to different values here and in Planning Center, or differed when the two were matched and you chose to be asked, it is listed here. Both sides keep their own value."),
             h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
           )
         : [
-            h("p", {}, "To settle one, give both sides the same values, here or in Planning Center: the next sync closes it. Until then neither side changes the other."),
+            h("p", {}, "To settle one, give both sides the same values, here or in Planning Center: the next sync closes it. The fields in conflict are left as they are on both sides until then; all others are synced."),
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : count(page.total, "open conflict")),
             ...[...earlier, ...page.items].map(conflict),
             page.next
@@ -61,7 +61,7 @@ export function show(context) {
   });
   main.append(
     heading("Conflicts"),
-    h("p", { class: "quiet" }, "Changed here and in Planning Center to different values. Both sides keep their own value."),
+    h("p", { class: "quiet" }, "Fields with different values here and in Planning Center. Both sides keep their own value."),
     conflicts.element,
   );
   if (open) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")));
@@ -89,13 +89,15 @@ function conflict(item) {
 /** @param {ConflictField} field */
 function row(field) {
   const base = shown(field.base);
+  /** @param {unknown} value */
+  const side = (value) => (field.base_known ? changed(base, shown(value)) : shown(value) || h("span", { class: "quiet" }, "empty"));
   return h(
     "tr",
     { key: field.field },
     h("th", { scope: "row" }, fieldName(field.field)),
-    h("td", { "data-label": "Last agreed" }, base || h("span", { class: "quiet" }, "empty"), field.agreed_at ? h("div", { class: "quiet small" }, `Last agreed on ${longDay(field.agreed_at)}`) : null),
-    h("td", { "data-label": "Here" }, changed(base, shown(field.ours)), at_(field.ours_changed_at)),
-    h("td", { "data-label": "Planning Center" }, changed(base, shown(field.theirs)), at_(field.theirs_changed_at)),
+    h("td", { "data-label": "Last agreed" }, base || h("span", { class: "quiet" }, field.base_known ? "empty" : "Nothing yet: they differed when they were matched."), field.agreed_at ? h("div", { class: "quiet small" }, `Last agreed on ${longDay(field.agreed_at)}`) : null),
+    h("td", { "data-label": "Here" }, side(field.ours), at_(field.ours_changed_at)),
+    h("td", { "data-label": "Planning Center" }, side(field.theirs), at_(field.theirs_changed_at)),
   );
 }
 

@@ -116,7 +116,7 @@ export function show(context) {
         title: "Are they the same person?",
         text: [
           h("p", {}, `${called(candidate)} here and ${name} in Planning Center become one person; from then on both sides are kept equal.`),
-          h("p", {}, "Where their values differ, the next sync goes by your settings. This cannot be taken back here."),
+          h("p", {}, "The two are compared right away. Where both have a value and these differ, your settings decide: one of them is kept, or a conflict is opened. This cannot be taken back here."),
         ],
         verb: "Same person",
         dangerous: false,
@@ -184,7 +184,7 @@ export function show(context) {
             "div",
             { class: "row" },
             ...held.candidates.map((candidate) =>
-              action(held.candidates.length === 1 ? "Same person" : `Same person as ${called(candidate)}`, () => same(candidate), { class: "primary" }),
+              action(held.candidates.length === 1 ? "Same person" : `Same person as ${called(candidate)}`, () => same(candidate)),
             ),
             action("Different people", async () => {
               await send("different");

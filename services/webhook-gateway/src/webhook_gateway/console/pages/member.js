@@ -160,6 +160,7 @@ async function view(context) {
       const name = fullName(member);
       document.title = `${name} · People`;
       /** @type {HTMLElement} */ (title.querySelector("h1")).textContent = name;
+      if (member.link?.state !== "gone" || member.link.create_again) sync.back();
       return [
         h(
           "section",

@@ -134,7 +134,7 @@ function content(run, admin, outcome, showRun, context) {
             "div",
             { key: "stop", class: "row" },
             action("Stop safely", async () => showRun(await post(at`/people/runs/${run.id}/stop`))),
-            h("span", { class: "quiet small" }, "What is done stays; the next sync goes on from there."),
+            h("span", { class: "quiet small" }, "What is done stays, and is not done twice. The next sync begins reading again."),
           )
         : null,
     ),
@@ -177,6 +177,12 @@ const ANSWERS = {
   stop: ["Stop", "Nothing of this is written, here or in Planning Center."],
 };
 
+/** Who differs: "6 people and 1 family have". @param {RunQuestion["counts"]} counts */
+function different({ people_with_differences: people = 0, families_with_differences: families = 0 }) {
+  const who = [people || !families ? count(people, "person", "people") : "", families ? count(families, "family", "families") : ""].filter(Boolean);
+  return `${who.join(" and ")} ${people + families === 1 ? "has" : "have"}`;
+}
+
 /**
  * @param {Run} run
  * @param {RunQuestion} asked
@@ -190,14 +196,15 @@ function question(run, asked, admin, showRun) {
   return h(
     "section",
     { key: `question-${asked.kind}`, class: "card", "aria-labelledby": "question" },
-    h("h2", { id: "question" }, first ? "Which value should win the first time?" : "This sync would change a lot"),
+    h("h2", { id: "question" }, first ? "Which details should we keep?" : "This sync would change a lot"),
     h(
       "p",
       {},
       first
-        ? "Some people are in both places with different values, and nothing was ever agreed about them. Equal values agree and empty ones are filled; this is about the rest. Nothing has been written yet."
+        ? `${different(asked.counts)} different details here and in Planning Center. Where only one side has a value, the other gets it; this is about the rest. Nothing has been written yet.`
         : "It would change more linked records than your threshold allows without asking. Nothing has been written yet.",
     ),
+    first ? h("p", {}, "Your answer becomes the setting for people who match later. It can be changed in ", h("a", { href: "/settings" }, "Settings of the People sync"), ".") : null,
     h(
       "dl",
       { class: "facts" },

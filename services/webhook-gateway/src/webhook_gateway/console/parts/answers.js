@@ -45,7 +45,7 @@ export function answerAll(context, { filters, done }) {
     const answered = await confirm({
       title: `Answer ${matches(preview.count)}: ${WORDS[answer].toLowerCase()}?`,
       text: [
-        h("p", {}, `Exactly ${preview.count === 1 ? "this one is" : `these ${number(preview.count)} are`} answered. Whatever changes before its turn is left as it is and named. `, left),
+        h("p", {}, `Exactly ${preview.count === 1 ? "this one is" : `these ${number(preview.count)} are`} answered. Whatever changes here before its turn, or is read from Planning Center as changed, is left as it is and named. A change in Planning Center that we have not read yet is not noticed. `, left),
         h("p", { id: "samples" }, preview.count > preview.samples.length ? `The first ${number(preview.samples.length)}:` : "What will be done:"),
         h("ul", { class: "bullets", "aria-labelledby": "samples" }, ...preview.samples.map(({ match, sentence }) => h("li", {}, sentence, h("span", { class: "quiet small" }, ` ${match.reasons.join(" ")}`)))),
         preview.may_be_mailed > 0 ? h("p", {}, mailed(preview.may_be_mailed)) : null,

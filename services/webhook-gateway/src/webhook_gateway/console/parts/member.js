@@ -99,7 +99,7 @@ export function memberFields(values) {
       { class: "fields" },
       field("Email", "email", { value: values?.email, type: "email" }),
       field("Phone", "phone", { value: values?.phone, type: "tel", most: 50 }),
-      field("Birthdate", "birthdate", { value: values?.birthdate, type: "date" }),
+      field("Birthdate", "birthdate", { value: values?.birthdate, type: "date", max: "9999-12-31" }),
       field("Gender", "gender", { value: values?.gender, options: [["", "Not given"], ["Female", "Female"], ["Male", "Male"]] }),
     ),
     h(

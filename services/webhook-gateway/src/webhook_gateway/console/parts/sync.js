@@ -159,6 +159,12 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     if (before) void watch(before);
   }
   return {
+    /** That somebody is gone is no longer true: they are back, or asked for again. */
+    back() {
+      if (asking || sync?.outcome !== "gone") return;
+      sync = null;
+      render();
+    },
     get button() {
       return admin ? slot(button) : null;
     },

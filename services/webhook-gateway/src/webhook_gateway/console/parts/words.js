@@ -107,6 +107,9 @@ const FIELDS = {
 /** @param {string} field */
 export const fieldName = (field) => FIELDS[field] ?? unslug(field);
 
+/** In the order of an envelope: what is stored of one has its parts in any order. */
+const ADDRESS = ["street_line_1", "street_line_2", "city", "state", "zip", "country_code"];
+
 /**
  * A field's value as text; empty for none.
  * @param {unknown} value
@@ -116,7 +119,7 @@ export function shown(value) {
   if (value === null || value === undefined || value === "") return "";
   if (typeof value === "boolean") return value ? "Yes" : "No";
   if (Array.isArray(value)) return value.map(shown).filter(Boolean).join(", ");
-  if (typeof value === "object") return Object.values(value).map(shown).filter(Boolean).join(", ");
+  if (typeof value === "object") return Object.values("street_line_1" in value ? ADDRESS.map((part) => /** @type {any} */ (value)[part]) : value).map(shown).filter(Boolean).join(", ");
   if (typeof value === "string" && /^\d{4}-\d{2}-\d{2}$/.test(value)) return day(value);
   return String(value);
 }
