@@ -88,6 +88,17 @@ async def test_a_number_that_nobody_has_can_be_corrected(site: Site, remedy: str
         await site.call("POST", f"/members/{zed['id']}/create-again")
         await eventually(lambda: len(site.people("Zed")) == 1)
 
+        async def told() -> list[tuple[str, str, str | None]]:
+            items = (await site.call("GET", f"/members/{zed['id']}/history"))["items"]
+            return [(one["field"], one["by"], one["by_name"]) for one in items]
+
+        async def created() -> bool:
+            return "created" in {field for field, _, _ in await told()}
+
+        await eventually(created)
+        asked = [(field, "person", "Test User") for field in ("created", "create_again")]
+        assert [one for one in await told() if one[1] == "person"] == asked
+
 
 async def merged_long_ago(site: Site) -> tuple[str, str]:
     """Somebody there who was merged before the log was read up to a later entry; gives the ids of removed and kept."""

@@ -30,6 +30,8 @@ REFRESH: Final = "refresh"
 """Causes of an effect."""
 
 DELETED: Final = "deleted"
+CREATE_AGAIN: Final = "create_again"
+"""An administrator has asked for a member to be created in Planning Center again."""
 MEMBERS: Final = "members"
 """A family's history has a row for each member who came (`new`) or went (`old`)."""
 
@@ -96,6 +98,13 @@ async def note(
         for change in changes
     ]
     await insert_effects(session, rows)
+
+
+async def asked_again(session: AsyncSession, member_id: UUID) -> Actor:
+    """Who creates a member in Planning Center: whoever asked for that last, or the platform by itself."""
+    asked = select(Effect).where(Effect.record_id == member_id, Effect.field == CREATE_AGAIN)
+    row = await session.scalar(asked.order_by(Effect.id.desc()).limit(1))
+    return Actor("platform") if row is None else Actor(row.by, row.by_user_id, row.by_name)
 
 
 async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> Page[HistoryEntry]:
