@@ -53,6 +53,7 @@ async def test_a_number_that_nobody_has_there_is_told_once(site: Site, *, alone:
         told = {item["record_kind"]: item["sentence"] for item in await site.items(run["id"], "gone")}
     assert f"gave this member the number {NOBODY}, and no person in Planning Center has it" in told["member"]
     assert f"gave this family the number {NOBODY}, and no household in Planning Center has it" in told["family"]
+    assert all(sentence.startswith("The platform gave") for sentence in told.values())
     assert all("Correct the number on the platform and send it again" in sentence for sentence in told.values())
     assert await links_of(site, zed["id"], zorns["id"]) == [("gone", NOBODY)] * 2
     assert site.people("Zed") == []

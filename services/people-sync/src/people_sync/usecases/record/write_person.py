@@ -117,7 +117,7 @@ async def _look_before(writer: Writer, member: Member) -> None:
 async def _create(writer: Writer, local: _Local) -> str:
     if local.link is not None and not local.link.create_again:
         async with writer.job.sessions() as session:
-            raise Later(await why_gone(session, local.link))
+            raise Later((await why_gone(session, local.link))[1])
     await _look_before(writer, local.member)
     if not local.member.active:
         raise Later(INACTIVE_HERE)

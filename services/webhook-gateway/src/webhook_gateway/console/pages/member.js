@@ -203,6 +203,7 @@ async function view(context) {
    */
   function gone(member, may) {
     if (member.link?.state !== "gone") return null;
+    if (member.link.merged_with) return merged(member.link.merged_with);
     const { gone_at, create_again: again } = member.link;
     return notice(
       "warn",
@@ -218,6 +219,20 @@ async function view(context) {
             }),
           )
         : null,
+    );
+  }
+
+  /** @param {string} other the member whose counterpart was kept */
+  function merged(other) {
+    const link = h("a", { href: at`/people/${other}` }, "another person");
+    // Their name comes after; without it the link leads there all the same.
+    void get(at`/people/members/${other}`, undefined, signal).then(
+      (/** @type {Member} */ kept) => link.replaceChildren(fullName(kept)),
+      () => {},
+    );
+    return notice(
+      "warn",
+      h("p", {}, "Merged with ", link, " in Planning Center, and kept here. If the two are one person, take over what is missing there and delete one of the two here."),
     );
   }
 
