@@ -643,6 +643,9 @@ def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> 
     expect(main.get_by_role("link", name="Mia Merged")).to_have_attribute("href", f"/people/{kept['id']}")
     expect(main).not_to_contain_text("Gone in Planning Center")
     expect(page.get_by_role("button", name="Create again in Planning Center")).to_have_count(0)
+    sent = main.get_by_role("table").get_by_role("row", name=re.compile("^Email in Planning Center"))
+    expect(sent).to_contain_text("nell@example.org")
+    expect(sent).to_contain_text("The sync")
     accessible(page)
     shot(page, "member-merged")
 
