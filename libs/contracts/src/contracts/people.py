@@ -41,6 +41,11 @@ class PlanningCenterLink(Model):
     state: str = Field(description="`linked`, or `gone` when it no longer exists in Planning Center.")
     gone_at: Timestamp | None = None
     create_again: bool = Field(default=False, description="Gone, and an admin asked for it to be created there again.")
+    merged_with: str | None = Field(
+        default=None,
+        description="Gone because it was merged there with the counterpart of another member: that member. It is not "
+        "created there again.",
+    )
 
 
 class Member(MemberValues):

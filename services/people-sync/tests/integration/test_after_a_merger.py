@@ -66,6 +66,30 @@ async def test_whoever_stays_of_two_who_became_one_has_the_link(site: Site, firs
     assert len(site.rows("Person")) == 14
 
 
+# Kind: one thing is told as another.
+@pytest.mark.parametrize("by_run", [False, True])
+async def test_whoever_was_merged_away_is_told_with_whom(site: Site, *, by_run: bool) -> None:
+    lee, leo, removed, keep = await two_lees(site)
+    await site.believable()
+    site.merge(keep, removed)
+    await site.visible()
+    if by_run:
+        await site.sync()
+    asked = await site.call("POST", f"/members/{lee['id']}/sync", status=202)
+
+    async def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = await site.call("GET", f"/syncs/{asked['id']}")
+        return found if found["state"] == "done" else None
+
+    end = await eventually(ended)
+    assert end["outcome"] == "merged"
+    assert end["sentence"].startswith("Lee Lane was merged with Leo Lane in Planning Center.")
+    shown = await site.call("GET", f"/members/{lee['id']}")
+    assert (shown["link"]["state"], shown["link"]["merged_with"]) == ("gone", str(leo["id"]))
+    assert (await site.call("GET", f"/members/{leo['id']}"))["link"]["merged_with"] is None
+    await site.call("POST", f"/members/{lee['id']}/create-again", status=409)
+
+
 # Kind: a link that has ended keeps its record from another.
 @pytest.mark.parametrize("email", [None, "lee@example.org"], ids=["held", "matched"])
 async def test_whoever_is_gone_is_tied_to_the_counterpart_of_somebody_deleted(site: Site, email: str | None) -> None:

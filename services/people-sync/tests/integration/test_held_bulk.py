@@ -75,6 +75,11 @@ async def test_one_answer_acts_on_all_that_were_shown_and_on_nothing_else(site: 
     for first in ("Hal", "Hope", "Hugh"):
         await eventually(partial(ours_is_there, site, first))
         assert len(await site.members(first)) == len(site.people(first)) == 1
+    hal = (await site.member("Hal"))["id"]
+    told = (await site.call("GET", f"/members/{hal}/history"))["items"]
+    assert [(one["by"], one["by_name"]) for one in told if one["field"] == "planning_center_id"] == [
+        ("person", "Test User")
+    ]
     again = await site.call("POST", f"{HELD}/bulk/{end['id']}/answer", {"digest": end["digest"]}, status=202)
     assert again == end
 

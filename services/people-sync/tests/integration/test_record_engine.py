@@ -116,6 +116,19 @@ async def test_the_history_tells_how_a_member_came_by_a_counterpart(site: Site) 
     assert await links_told(site, "Ned") == [("planning_center_id", "here", "person", None)]
 
 
+# Kind: a change of ours that nobody can read of.
+async def test_the_history_has_what_was_written_there(site: Site) -> None:
+    await site.sync()
+    bruno = await site.member("Bruno")
+    await site.change("Bruno", email=None, phone="(212) 555-0150")
+    await sync_one(site, "Bruno")
+    items = (await site.call("GET", f"/members/{bruno['id']}/history"))["items"]
+    told = [(one["side"], one["by"], one["old"], one["new"], one["can_undo"]) for one in items[:4]]
+    values = [(bruno["email"], None), (bruno["phone"], "(212) 555-0150")]
+    assert sorted(told[:2], key=str) == sorted((("there", "platform", *pair, False) for pair in values), key=str)
+    assert sorted(told[2:], key=str) == sorted((("here", "person", *pair, True) for pair in values), key=str)
+
+
 # --- A1, A2, B6, B7: memory per field --------------------------------------------------------------------------------
 
 

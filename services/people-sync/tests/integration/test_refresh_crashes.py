@@ -44,6 +44,7 @@ from contracts.http.people import AnswerHeld
 from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER, PEOPLE_SYNC
 from people_sync.usecases import directory, held, refreshes, runs
+from people_sync.usecases.history import Actor
 from servicekit.db import make_sessions
 from servicekit.testing import Databases, KeyRing
 
@@ -127,7 +128,7 @@ async def _decide(session: AsyncSession, database: Database) -> None:
     """Somebody gone is to be created again; of two held matches one is the same person and one is not."""
     now = datetime.now(UTC)
     lee = await database.value("SELECT id FROM member WHERE first_name = 'Lee'")
-    await directory.create_again(session, ORGANIZATION, str(lee), now)
+    await directory.create_again(session, ORGANIZATION, str(lee), Actor("person"), now)
     await refreshes.soon(session, ORGANIZATION, now, record_id=UUID(str(lee)), reason="create again")
     for row in await database.fetch("SELECT * FROM held_match"):
         name = row["theirs"]["first_name"]

@@ -53,6 +53,7 @@ async def test_a_number_that_nobody_has_there_is_told_once(site: Site, *, alone:
         told = {item["record_kind"]: item["sentence"] for item in await site.items(run["id"], "gone")}
     assert f"gave this member the number {NOBODY}, and no person in Planning Center has it" in told["member"]
     assert f"gave this family the number {NOBODY}, and no household in Planning Center has it" in told["family"]
+    assert all(sentence.startswith("The platform gave") for sentence in told.values())
     assert all("Correct the number on the platform and send it again" in sentence for sentence in told.values())
     assert await links_of(site, zed["id"], zorns["id"]) == [("gone", NOBODY)] * 2
     assert site.people("Zed") == []
@@ -87,6 +88,17 @@ async def test_a_number_that_nobody_has_can_be_corrected(site: Site, remedy: str
     else:
         await site.call("POST", f"/members/{zed['id']}/create-again")
         await eventually(lambda: len(site.people("Zed")) == 1)
+
+        async def told() -> list[tuple[str, str, str | None]]:
+            items = (await site.call("GET", f"/members/{zed['id']}/history"))["items"]
+            return [(one["field"], one["by"], one["by_name"]) for one in items]
+
+        async def created() -> bool:
+            return "created" in {field for field, _, _ in await told()}
+
+        await eventually(created)
+        asked = [(field, "person", "Test User") for field in ("created", "create_again")]
+        assert [one for one in await told() if one[1] == "person"] == asked
 
 
 async def merged_long_ago(site: Site) -> tuple[str, str]:

@@ -71,6 +71,6 @@ async def undo_change(member_id: str, entry_id: str, user: Admin, session: Sessi
 async def create_again(member_id: str, user: Admin, session: Session, wired: Wired) -> people.Member:
     """Create a member again who is gone in Planning Center: at once, or with the next sync while that is impossible."""
     now = wired.clock.now()
-    member = await directory.create_again(session, user.organization_id, member_id, now)
+    member = await directory.create_again(session, user.organization_id, member_id, Actor.person(user), now)
     await refreshes.soon(session, user.organization_id, now, record_id=UUID(member.id), reason="create again")
     return member

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from contracts import people
 from contracts.values import FAMILY, MEMBER
@@ -99,8 +100,21 @@ def _among(primary: UUID | None, members: Collection[str]) -> str | None:
 
 async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dict[UUID, people.PlanningCenterLink]:
     """Links to the Planning Center organization that is (or was last) connected."""
+    kept = aliased(Link)
+    # By itself for each row: a join might read all links of the organization.
+    merged_with = (
+        select(kept.record_id)
+        .where(
+            kept.organization_id == Link.organization_id,
+            kept.pco_organization_id == Link.pco_organization_id,
+            kept.kind == Link.kind,
+            kept.pco_id == Link.merged_into,
+        )
+        .correlate(Link)
+        .scalar_subquery()
+    )
     rows = await session.execute(
-        select(Link.record_id, Link.pco_id, Link.state, Link.gone_at, Link.create_again)
+        select(Link.record_id, Link.pco_id, Link.state, Link.gone_at, Link.create_again, merged_with)
         .join(
             Connection,
             (Connection.organization_id == Link.organization_id)
@@ -110,7 +124,11 @@ async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dic
     )
     return {
         record_id: people.PlanningCenterLink(
-            pco_id=pco_id, state="gone" if state == "gone" else "linked", gone_at=gone_at, create_again=create_again
+            pco_id=pco_id,
+            state="gone" if state == "gone" else "linked",
+            gone_at=gone_at,
+            create_again=create_again,
+            merged_with=str(other) if other else None,
         )
-        for record_id, pco_id, state, gone_at, create_again in rows
+        for record_id, pco_id, state, gone_at, create_again, other in rows
     }

@@ -181,7 +181,7 @@ class Effect(Base):
     """A change of one field on either side, with what caused it. Never deleted.
 
     A creation is one row (field `created`), so is a membership (`members`; in Planning Center `member:` and the id) and
-    a link (`planning_center_id`).
+    a link (`planning_center_id`), and the wish to have somebody created there again (`create_again`).
     """
 
     __tablename__ = "effect"

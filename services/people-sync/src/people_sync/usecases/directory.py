@@ -26,7 +26,7 @@ from people_sync.storage.records import render_members, values_of
 from people_sync.storage.sync_tables import HeldMatch
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import conflicts, history
-from people_sync.usecases.history import DELETED, Actor, Noted
+from people_sync.usecases.history import CREATE_AGAIN, DELETED, Actor, Noted
 from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
 from servicekit.errors import Conflict, Invalid, NotFound
@@ -98,7 +98,9 @@ async def remove(session: AsyncSession, organization_id: str, member_id: str, ac
     await append(session, member_removed(member, now), tombstone=True)
 
 
-async def create_again(session: AsyncSession, organization_id: str, member_id: str, now: datetime) -> people.Member:
+async def create_again(
+    session: AsyncSession, organization_id: str, member_id: str, actor: Actor, now: datetime
+) -> people.Member:
     """Let the next run create a member in Planning Center again. Conflict (409) if the member is not gone there."""
     member = await locked(session, organization_id, member_id)
     link = await session.scalar(
@@ -114,6 +116,8 @@ async def create_again(session: AsyncSession, organization_id: str, member_id: s
         )
     if not link.create_again:
         link.create_again = True
+        asked = Noted(MEMBER, member.id, CREATE_AGAIN, False, True)
+        await history.note(session, organization_id, actor, [asked], now)
         await touch_members(session, [member], now)
         await publish(session, organization_id, now, [member], [])
     return (await render_members(session, [member]))[0]

@@ -149,7 +149,8 @@ async def answer(
         return _render(row)
     if row.state == "shown" and not row.held_ids:
         raise Conflict("There is nothing to answer. Choose other filters.", slug="nothing-shown")
-    job_id, created = await jobs.enqueue(session, KIND, organization_id, {"bulk_id": str(row.id)})
+    payload = {"bulk_id": str(row.id), "answered_by_name": user.name}
+    job_id, created = await jobs.enqueue(session, KIND, organization_id, payload)
     if not created:
         job = await jobs.get(session, job_id, organization_id)
         if job.payload.get("bulk_id") != str(row.id):
@@ -226,7 +227,8 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
             await job.verify(session)
             row = await session.get(HeldBulk, UUID(job.payload["bulk_id"]), with_for_update=True)
             if row is not None and row.done < len(row.held_ids):
-                await _batch(session, row, resources.clock.now())
+                actor = Actor("person", row.answered_by, job.payload.get("answered_by_name"))
+                await _batch(session, row, actor, resources.clock.now())
                 await job.checkpoint(session, {"done": row.done})
             else:
                 if row is not None:
@@ -236,7 +238,7 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
             job.stop_if_requested()
 
 
-async def _batch(session: AsyncSession, bulk: HeldBulk, now: datetime) -> None:
+async def _batch(session: AsyncSession, bulk: HeldBulk, actor: Actor, now: datetime) -> None:
     """The next of them. Members are locked before held matches, as runs do."""
     answer_ = typing.cast("Answer", bulk.answer)
     part = slice(bulk.done, bulk.done + BATCH)
@@ -261,14 +263,14 @@ async def _batch(session: AsyncSession, bulk: HeldBulk, now: datetime) -> None:
         if why is not None or held is None:
             left[position] = why or ""
             continue
-        answered(held, answer_, bulk.answered_by, now)
+        answered(held, answer_, actor.user_id, now)
         taken.append((held, member))
     await session.flush()
     linked = [member for _, member in taken if member is not None]
     notes = [tie_note(held, member) for held, member in taken if member is not None]
     owner = {"organization_id": bulk.organization_id, "pco_organization_id": bulk.pco_organization_id}
     await in_no_household(session, owner, [member.id for member in linked])
-    await history.note(session, bulk.organization_id, Actor("person", bulk.answered_by), notes, now)
+    await history.note(session, bulk.organization_id, actor, notes, now)
     await touch_members(session, linked, now)
     await publish(session, bulk.organization_id, now, linked, [])
     for held, member in taken:

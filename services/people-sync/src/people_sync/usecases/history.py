@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page, PageQuery
@@ -14,7 +14,6 @@ from contracts.http.people import HistoryEntry
 from contracts.identity import UserIdentity
 from contracts.values import MEMBER
 from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
-from people_sync.domain.writes import CREATED
 from people_sync.storage import paging
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.records import values_of
@@ -30,6 +29,8 @@ REFRESH: Final = "refresh"
 """Causes of an effect."""
 
 DELETED: Final = "deleted"
+CREATE_AGAIN: Final = "create_again"
+"""An administrator has asked for a member to be created in Planning Center again."""
 MEMBERS: Final = "members"
 """A family's history has a row for each member who came (`new`) or went (`old`)."""
 
@@ -98,16 +99,21 @@ async def note(
     await insert_effects(session, rows)
 
 
+async def asked_again(session: AsyncSession, member_id: UUID) -> Actor:
+    """Who creates a member in Planning Center: whoever asked for that last, or the platform by itself."""
+    asked = select(Effect).where(Effect.record_id == member_id, Effect.field == CREATE_AGAIN)
+    row = await session.scalar(asked.order_by(Effect.id.desc()).limit(1))
+    return Actor("platform") if row is None else Actor(row.by, row.by_user_id, row.by_name)
+
+
 async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> Page[HistoryEntry]:
-    """Newest first. A deleted member's history stays readable."""
+    """Both sides, newest first. A deleted member's history stays readable."""
     statement = (
         select(Effect)
         .where(
             Effect.organization_id == member.organization_id,
             Effect.kind == MEMBER,
             Effect.record_id == member.id,
-            # What only follows from an edit here is no news beside it; what a rule overwrote there is.
-            or_(Effect.side == HERE, Effect.by == "rule", Effect.field == CREATED),
         )
         .order_by(Effect.id.desc())
         .limit(query.limit + 1)
@@ -156,4 +162,6 @@ def _can_undo(row: Effect, member: Member) -> bool:
     """Only what this change made: a later change of the same field is somebody else's to decide about."""
     if member.deleted_at is not None or row.field not in FIELDS or row.before == row.after:
         return False
+    if row.side == THERE and row.by != "rule":
+        return False  # follows from a change here, which can be undone itself
     return bool(value_to_json(as_dict(values_of(member))[row.field]) == row.after)

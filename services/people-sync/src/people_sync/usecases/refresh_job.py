@@ -28,7 +28,7 @@ from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.history import REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
-from people_sync.usecases.record.one import sync_family, sync_member, sync_stranger
+from people_sync.usecases.record.one import Synced, sync_family, sync_member, sync_stranger
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.writer import Cause, Writer, guarded, has_chosen, policy_of
 from servicekit.errors import is_transient
@@ -131,7 +131,7 @@ async def _next(writer: Writer) -> Refresh | None:
 async def _one(writer: Writer, row: Refresh) -> None:
     """One record; whatever is wrong with it is its own end, and not the others'."""
     try:
-        outcome, problems = await _sync(writer, row)
+        end = await _sync(writer, row)
     except Busy:
         await _again(writer, row, writer.now() + _WHILE_BUSY, ASKING, counts=False)
     except NotYet as error:
@@ -158,7 +158,7 @@ async def _one(writer: Writer, row: Refresh) -> None:
         log.warning("answer not understood", refresh=str(row.id), exc_info=error)
         await _done(writer, row, REJECTED, UNREADABLE)
     else:
-        await _done(writer, row, outcome, " ".join([OUTCOMES[outcome], *problems]))
+        await _done(writer, row, end.outcome, str(end))
 
 
 async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> None:
@@ -169,10 +169,9 @@ async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> 
     await _done(writer, row, REJECTED, sentence)
 
 
-async def _sync(writer: Writer, row: Refresh) -> tuple[str, list[str]]:
-    """The outcome, and what else there is to know, in words."""
+async def _sync(writer: Writer, row: Refresh) -> Synced:
     if row.record_id is None:
-        return await sync_stranger(writer, row.pco_id or ""), []
+        return Synced(await sync_stranger(writer, row.pco_id or ""))
     if row.kind == MEMBER:
         return await sync_member(writer, row.record_id)
     return await sync_family(writer, row.record_id)

@@ -192,6 +192,7 @@ export interface PlanningCenterLink {
   state: string;
   gone_at: string | null;
   create_again: boolean;
+  merged_with: string | null;
 }
 
 export interface Member extends MemberValues {

@@ -7,10 +7,11 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import GONE, LATER, OUTCOMES, never_there
+from people_sync.domain.sentences import GONE, LATER, MERGED, OUTCOMES, merged_here, never_there
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.links import in_no_household, was_supplied
+from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import withdraw
@@ -74,11 +75,28 @@ async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects
     else:
         touch_family(writer, record, effects)
     effects.conflicts += await withdraw(session, writer.organization_id, now, Conflict.record_id == plan.record_id)
-    plan.outcome, plan.sentence = GONE, await why_gone(session, link)
+    plan.outcome, plan.sentence = await why_gone(session, link)
 
 
-async def why_gone(session: AsyncSession, link: Link) -> str:
-    """What to tell of a record whose counterpart is not there: it is gone, or never was."""
+async def why_gone(session: AsyncSession, link: Link) -> tuple[str, str]:
+    """The outcome of a record whose counterpart is not there, in words too: merged, gone, or it never was."""
+    if link.merged_into is not None:
+        one, other = await session.get_one(Member, link.record_id), await _kept_of(session, link)
+        if other is not None:
+            return MERGED, merged_here(full_name(one), full_name(other))
     if not link.agreed and await was_supplied(session, link):
-        return never_there(link.kind, link.pco_id)
-    return OUTCOMES[GONE]
+        return GONE, never_there(link.kind, link.pco_id)
+    return GONE, OUTCOMES[GONE]
+
+
+async def _kept_of(session: AsyncSession, link: Link) -> Member | None:
+    """The member who has the link of whoever was kept in a merger."""
+    kept = select(Link.record_id).filter_by(
+        organization_id=link.organization_id,
+        pco_organization_id=link.pco_organization_id,
+        kind=MEMBER,
+        pco_id=link.merged_into,
+    )
+    statement = select(Member).where(Member.id.in_(kept), Member.deleted_at.is_(None))
+    found: Member | None = await session.scalar(statement)
+    return found

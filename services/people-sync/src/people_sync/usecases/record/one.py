@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -18,6 +19,7 @@ from people_sync.domain.sentences import (
     GONE,
     LATER,
     LINKED,
+    MERGED,
     OTHERS_SYNCED,
     OUTCOMES,
     UNCHANGED,
@@ -38,7 +40,7 @@ from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import DIFFERS, DOUBTFUL, decide_people
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import lock_people, take_families_over
-from people_sync.usecases.record.gone import end_link, lock_for_end
+from people_sync.usecases.record.gone import end_link, lock_for_end, why_gone
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
@@ -52,22 +54,36 @@ from people_sync.usecases.record.writer import Writer
 _WHILE_BUSY: Final = timedelta(seconds=1)
 
 
-async def sync_member(writer: Writer, member_id: UUID) -> tuple[str, list[str]]:
-    """Bring one member up to date on both sides; gives the outcome, and what else there is to know, in words.
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What became of one record."""
+
+    outcome: str
+    more: list[str] = field(default_factory=list)
+    """What else there is to know, in words."""
+    exact: str | None = None
+    """In place of the outcome's sentence."""
+
+    def __str__(self) -> str:
+        """In words."""
+        return " ".join([self.exact or OUTCOMES[self.outcome], *self.more])
+
+
+async def sync_member(writer: Writer, member_id: UUID) -> Synced:
+    """Bring one member up to date on both sides.
 
     Raises Busy, NotYet, Later, PartRefused, and what the client raises for reasons that are not this record's.
     """
     async with claimed(writer, MEMBER, member_id):
         said = await settle_strays(writer, member_id)
-        outcome, more = await _sync(writer, MEMBER, member_id)
-        return outcome, said + more
+        end = await _sync(writer, MEMBER, member_id)
+        return replace(end, more=[*said, *end.more])
 
 
-async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
+async def sync_family(writer: Writer, family_id: UUID) -> Synced:
     """Bring one family up to date: first its people, as both sides have them, then the family itself.
 
-    Gives the outcome, and what else there is to know, in words: what could not be done about one of its people keeps
-    nobody else waiting.
+    What could not be done about one of its people is told, and keeps nobody else waiting.
     Raises as `sync_member` does for the family itself, and NotYet if somebody of it has to be looked at again.
     """
     async with writer.job.sessions() as session:
@@ -77,8 +93,11 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
     again: list[datetime] = []
     for member_id, name in members:
         async with _of_family(writer, name, problems, again):
-            _, said = await sync_member(writer, member_id)
-            problems += said
+            one = await sync_member(writer, member_id)
+            if one.outcome == GONE:
+                problems.append(f"{name}: {one}")
+            else:
+                problems += [str(one)] if one.outcome == MERGED else one.more
     async with claimed(writer, FAMILY, family_id):
         problems += await settle_strays(writer, family_id)
         found = None
@@ -89,11 +108,10 @@ async def sync_family(writer: Writer, family_id: UUID) -> tuple[str, list[str]]:
                 for pco_id in await _strangers_of(writer, found):
                     async with _of_family(writer, f"Person {pco_id}", problems, again):
                         await sync_stranger(writer, pco_id)
-        outcome, said = await _sync(writer, FAMILY, family_id, found)
-        problems += said
+        end = await _sync(writer, FAMILY, family_id, found)
     if again:
         raise NotYet(max(again))
-    return outcome, problems
+    return replace(end, more=[*problems, *end.more])
 
 
 @asynccontextmanager
@@ -119,8 +137,8 @@ async def sync_stranger(writer: Writer, pco_id: str) -> str:
     return UNCHANGED if plan is None else plan.outcome
 
 
-async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> tuple[str, list[str]]:
-    """Gives the outcome, and what else there is to know. `found`: what was just read of its counterpart, if it was."""
+async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> Synced:
+    """`found`: what was just read of its counterpart, if it was."""
     async with writer.job.sessions() as session:
         link = await _link(session, writer, kind, record_id)
     outcome, plan = UNCHANGED, None
@@ -128,13 +146,27 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
         found = found if found is not None and found.pco_id == link.pco_id else None
         plan = await _take_over(writer, kind, link.pco_id, link, found)
         outcome = UNCHANGED if plan is None else plan.outcome
-        if plan is not None and outcome == GONE:
-            return outcome, [plan.sentence] if plan.sentence and plan.sentence != OUTCOMES[GONE] else []
+        if plan is not None and outcome in {GONE, MERGED}:
+            return Synced(outcome, exact=plan.sentence)
+    elif link is not None and (end := await _ended(writer, link)) is not None:
+        return end
     else:
         await catch_up(writer, None)
     write = write_person if kind == MEMBER else write_family
     outcome = together(outcome, await write(writer, record_id))
-    return outcome, [OTHERS_SYNCED] if outcome == CONFLICT and OTHERS_SYNCED in ((plan and plan.sentence) or "") else []
+    told = plan is not None and OTHERS_SYNCED in (plan.sentence or "")
+    return Synced(outcome, [OTHERS_SYNCED] if told and outcome == CONFLICT else [])
+
+
+async def _ended(writer: Writer, link: Link) -> Synced | None:
+    """Of a member who is gone there, and whom nobody has asked to create there again."""
+    if link.kind != MEMBER or link.create_again:
+        return None
+    async with writer.job.sessions() as session:
+        if (await session.get_one(Member, link.record_id)).deleted_at is not None:
+            return None
+        outcome, sentence = await why_gone(session, link)
+    return Synced(outcome, exact=sentence)
 
 
 async def _take_over(

@@ -53,7 +53,7 @@ from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import Sent, announce, note_created, settle, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
-from people_sync.usecases.history import THERE
+from people_sync.usecases.history import THERE, Actor, asked_again
 from people_sync.usecases.record.answers import Parts, answer, locked_link, part
 from people_sync.usecases.record.contacts import There, create_contact, left_when_cleared, write_contact
 from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
@@ -117,7 +117,7 @@ async def _look_before(writer: Writer, member: Member) -> None:
 async def _create(writer: Writer, local: _Local) -> str:
     if local.link is not None and not local.link.create_again:
         async with writer.job.sessions() as session:
-            raise Later(await why_gone(session, local.link))
+            raise Later((await why_gone(session, local.link))[1])
     await _look_before(writer, local.member)
     if not local.member.active:
         raise Later(INACTIVE_HERE)
@@ -185,6 +185,8 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
     }
     locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)
     await _nobody_elses(session, writer, locked, made)
+    again = select(Link.create_again).filter_by(**writer.owner, kind=MEMBER, record_id=member.id)
+    by = await asked_again(session, member.id) if await session.scalar(again) else Actor("platform")
     link = await session.scalar(
         insert(Link)
         .values(**writer.owner, kind=MEMBER, record_id=member.id, **row)
@@ -204,7 +206,8 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
     await announce(session, link.id, [Sent(name, None, value) for name, value in coming.items()], now)
     # The platform learns of the link; no value moved that Planning Center would have to get.
     unchanged = locked.version == member.version
-    effects = Effects(rows=[noted(writer, MEMBER, member.id, CREATED, None, made.pco_id, side=THERE, by="platform")])
+    told = noted(writer, MEMBER, member.id, CREATED, None, made.pco_id, side=THERE, by=by.by)
+    effects = Effects(rows=[told | {"by_user_id": by.user_id, "by_name": by.name}])
     touch(writer, locked, effects)
     await publish(session, writer, effects)
     if unchanged:

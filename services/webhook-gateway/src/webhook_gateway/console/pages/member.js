@@ -140,9 +140,7 @@ async function view(context) {
     label: "Sync this person now",
     path: at`/people/members/${id}/sync`,
     done: async () => {
-      const version = record.value()?.version;
-      await record.reload();
-      if (record.value()?.version !== version) await history.reload();
+      await Promise.all([record.reload(), history.reload()]);
     },
   });
   /** @type {import("../parts/part.js").Part<Member>} */
@@ -206,6 +204,7 @@ async function view(context) {
    */
   function gone(member, may) {
     if (member.link?.state !== "gone") return null;
+    if (member.link.merged_with) return merged(member.link.merged_with);
     const { gone_at, create_again: again } = member.link;
     return notice(
       "warn",
@@ -221,6 +220,20 @@ async function view(context) {
             }),
           )
         : null,
+    );
+  }
+
+  /** @param {string} other the member whose counterpart was kept */
+  function merged(other) {
+    const link = h("a", { href: at`/people/${other}` }, "another person");
+    // Their name comes after; without it the link leads there all the same.
+    void get(at`/people/members/${other}`, undefined, signal).then(
+      (/** @type {Member} */ kept) => link.replaceChildren(fullName(kept)),
+      () => {},
+    );
+    return notice(
+      "warn",
+      h("p", {}, "Merged with ", link, " in Planning Center, and kept here. If the two are one person, take over what is missing there and delete one of the two here."),
     );
   }
 
@@ -286,12 +299,17 @@ async function view(context) {
 const RULES = { doubled: "made twice in Planning Center, taken back", matched: "found to be the same person" };
 
 /** @param {HistoryEntry} entry */
-const changedField = (entry) => (entry.field === "created" && entry.side === "there" ? "Added in Planning Center, with the ID" : fieldName(entry.field));
+function changedField({ field, side }) {
+  if (side !== "there" || field === "planning_center_id") return fieldName(field);
+  return field === "created" ? "Added in Planning Center, with the ID" : `${fieldName(field)} in Planning Center`;
+}
 
 /** @param {HistoryEntry} entry */
 function byWhom(entry) {
   /** @type {Record<string, string>} */
   const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule", person: "Somebody here" };
+  // What was typed here goes there with a sync.
+  if (entry.side === "there") names.platform = "The sync";
   const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
   // That it was changed there says no more than who did it.
   const what = entry.rule && entry.rule !== "changed" ? `${who} (${RULES[entry.rule] ?? entry.rule.replace(/_/g, " ")})` : who;

@@ -19,7 +19,7 @@ export function linkStatus(record) {
   if (record.active === false) return status("calm", "Inactive");
   if (!record.link) return status("calm", "Only here");
   return record.link.state === "gone"
-    ? status("warn", "Gone in Planning Center")
+    ? status("warn", record.link.merged_with ? "Merged in Planning Center" : "Gone in Planning Center")
     : status("good", "Linked", { icon: "link" });
 }
 

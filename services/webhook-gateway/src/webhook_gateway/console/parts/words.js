@@ -102,6 +102,7 @@ const FIELDS = {
   active: "Active",
   planning_center_id: "Planning Center ID",
   created: "Added from Planning Center, with the ID",
+  create_again: "Create again in Planning Center",
 };
 
 /** @param {string} field */
