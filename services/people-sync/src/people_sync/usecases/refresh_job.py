@@ -25,6 +25,7 @@ from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Refresh, Sighting
 from people_sync.storage.tables import Connection, Settings
+from people_sync.usecases import refreshes
 from people_sync.usecases.history import REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
@@ -39,6 +40,8 @@ _RECONNECT: Final = timedelta(minutes=5)
 _AWAY: Final = timedelta(seconds=10)
 _WHILE_BUSY: Final = timedelta(seconds=1)
 _MOST_TRIES: Final = 6
+_DECISIONS: Final = frozenset({refreshes.ANSWERED, refreshes.CREATE_AGAIN})
+"""Reasons by which a member comes by a counterpart."""
 
 GIVEN_BACK: Final = "given_back"
 """In the checkpoint of a job that waits for Planning Center, or for the connection, and not for a row's time."""
@@ -158,7 +161,16 @@ async def _one(writer: Writer, row: Refresh) -> None:
         log.warning("answer not understood", refresh=str(row.id), exc_info=error)
         await _done(writer, row, REJECTED, UNREADABLE)
     else:
+        await _families_too(writer, row)
         await _done(writer, row, end.outcome, str(end))
+
+
+async def _families_too(writer: Writer, row: Refresh) -> None:
+    """Whoever came by a counterpart because somebody at a screen said so is put into their families as well."""
+    if not row.urgent or row.record_id is None or row.kind != MEMBER or _DECISIONS.isdisjoint(row.reasons):
+        return
+    async with writer.transaction() as session:
+        await refreshes.families_too(session, writer.owner, row.record_id, writer.now())
 
 
 async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> None:
