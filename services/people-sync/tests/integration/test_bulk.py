@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
+from contracts.people import PlanningCenterLink
 from people_sync.storage.sync_tables import Alias, Refresh, Stray
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.connections import connection_changed
@@ -136,7 +137,7 @@ async def test_a_known_pco_id_becomes_a_supplied_link(church: Any) -> None:
     links = {(link.kind, link.pco_id, link.state, link.pco_organization_id) for link in await church.rows(Link)}
     assert links == {("member", "11", "supplied", "77"), ("family", "21", "supplied", "77")}
     (member,) = (await church.call("GET", "/members"))["items"]
-    assert member["link"] == {"pco_id": "11", "state": "linked", "gone_at": None, "create_again": False}
+    assert member["link"] == PlanningCenterLink(pco_id="11", state="linked").model_dump()
     assert counts(await put(church, [person("a", pco_id="11")])) == (0, 0, 1, 0)
     other = await put(church, [person("b", pco_id="11"), person("a", pco_id="12"), person("c")])
     assert counts(other) == (1, 0, 0, 2)

@@ -10,6 +10,7 @@ from sync_harness.lender import Grant
 from sync_harness.site import Site
 from sync_harness.stage import Stage
 
+from contracts.people import PlanningCenterLink
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -215,7 +216,7 @@ async def test_merged_there_the_link_follows(site: Site) -> None:
     assert len(site.people("Maximilian")) == 1
     assert await site.members("Max") == []
     link = await site.call("GET", f"/members/{(await site.member('Maximilian'))['id']}")
-    assert link["link"] == {"pco_id": kept, "state": "linked", "gone_at": None, "create_again": False}
+    assert link["link"] == PlanningCenterLink(pco_id=kept, state="linked").model_dump()
 
 
 # Kind: a doubt is settled by doing something.
