@@ -27,8 +27,8 @@ LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
 INTEGRATION := $(patsubst %,integration-%,$(wordlist 1,3,$(LONG)) people-sync $(filter-out $(wordlist 1,3,$(LONG)),$(LONG)) \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
 # What a look shows goes first, then what takes longest, so that no stage is left alone at the end.
-STAGES := lint imports console $(wordlist 1,3,$(INTEGRATION)) types e2e browser unit \
-	$(filter-out $(wordlist 1,3,$(INTEGRATION)),$(INTEGRATION)) containers
+STAGES := lint imports console $(wordlist 1,4,$(INTEGRATION)) types e2e browser unit \
+	$(filter-out $(wordlist 1,4,$(INTEGRATION)),$(INTEGRATION)) containers
 
 PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
 CHECKS = $(BIN)/python -m local_stack.checks --reports=$(REPORTS) --make="$(MAKE_COMMAND)" --at-once=$(AT_ONCE)
