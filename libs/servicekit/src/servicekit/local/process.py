@@ -47,6 +47,9 @@ os.execvp(sys.argv[5], sys.argv[5:])
 _SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 Output = int | IO[bytes]
+_LOWEST_PORT = 15_000
+_PORTS = 17_000
+"""Linux gives outgoing connections 32,768 and above."""
 
 
 class LocalStackError(RuntimeError):
@@ -148,11 +151,14 @@ def end_leftover(pid: int, mark: str, how: signal.Signals, *, within: float = 15
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on loopback that nobody listens on at this moment.
+
+    Of those that the system does not give to outgoing connections: while a server is away, one of these could take the
+    port that it is to come back to.
+    """
+    while not port_is_free(port := _LOWEST_PORT + secrets.randbelow(_PORTS)):
+        continue
+    return port
 
 
 def port_is_free(port: int) -> bool:
