@@ -1,5 +1,6 @@
 """What Planning Center refuses of a family: a part by itself, forgotten once it was refused, and never believed."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -177,6 +178,22 @@ async def test_a_household_that_was_refused_is_made_once_corrected(site: Site) -
     assert (await sync_one(site, family))["outcome"] == "created_there"
     assert site.household("The News") == ["Nora"]
     assert [row["name"] for row in site.rows("Household") if "News" in row["name"]] == ["The News"]
+
+
+# Kind: what an earlier try did is forgotten.
+async def test_what_was_done_before_somebody_is_looked_at_again_is_told(site: Site) -> None:
+    await site.sync()
+    await site.add("Nora", "New", email="nora@example.org")
+    await site.sync()
+    await site.believable()
+    family = {"id": await site.family("News", *await ids(site, "Nora"))}
+    nora = site.person("Nora")["id"]
+    lacking = site.fault({"kind": "omit", "type": "Person", "id": nora, "attribute": "birthdate"}, method="GET")
+    ending = asyncio.create_task(sync_one(site, family))
+    await eventually(lambda: "News" in [row["name"] for row in site.rows("Household")])
+    site.control.remove_fault(lacking)
+    end = await ending
+    assert (end["outcome"], end["sentence"]) == ("created_there", "Added in Planning Center.")
 
 
 # Kind: parts of one change are sent in an order in which one of them cannot be taken.

@@ -19,7 +19,16 @@ from pco_client.errors import (
     Unavailable,
 )
 from pco_client.pacer import Priority
-from people_sync.domain.sentences import ASKING, LATER, LOOKS_AGAIN, OUTCOMES, REJECTED, ROLE_IS_GONE, UNREADABLE
+from people_sync.domain.sentences import (
+    ASKING,
+    LATER,
+    LOOKS_AGAIN,
+    OUTCOMES,
+    REJECTED,
+    ROLE_IS_GONE,
+    UNCHANGED,
+    UNREADABLE,
+)
 from people_sync.errors import NotConnected
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
@@ -138,7 +147,7 @@ async def _one(writer: Writer, row: Refresh) -> None:
     except Busy:
         await _again(writer, row, writer.now() + _WHILE_BUSY, ASKING, counts=False)
     except NotYet as error:
-        await _again(writer, row, error.until, LOOKS_AGAIN)
+        await _again(writer, row, error.until, LOOKS_AGAIN, so_far=error.so_far)
     except Later as error:
         await _done(writer, row, LATER, str(error))
     except PartRefused as error:
@@ -162,7 +171,12 @@ async def _one(writer: Writer, row: Refresh) -> None:
         await _done(writer, row, REJECTED, UNREADABLE)
     else:
         await _families_too(writer, row)
+        end = _with_earlier_tries(row, end)
         await _done(writer, row, end.outcome, str(end))
+
+
+def _with_earlier_tries(row: Refresh, end: Synced) -> Synced:
+    return replace(end, outcome=row.outcome) if row.outcome and end.outcome == UNCHANGED else end
 
 
 async def _families_too(writer: Writer, row: Refresh) -> None:
@@ -189,7 +203,9 @@ async def _sync(writer: Writer, row: Refresh) -> Synced:
     return await sync_family(writer, row.record_id)
 
 
-async def _again(writer: Writer, row: Refresh, until: datetime, sentence: str, *, counts: bool = True) -> None:
+async def _again(
+    writer: Writer, row: Refresh, until: datetime, sentence: str, *, counts: bool = True, so_far: str | None = None
+) -> None:
     """Look at it again at an instant; a record that shows nothing new for long is left to the next sync."""
     if counts and row.tries + 1 >= _MOST_TRIES:
         await _done(writer, row, LATER, OUTCOMES[LATER])
@@ -198,6 +214,8 @@ async def _again(writer: Writer, row: Refresh, until: datetime, sentence: str, *
         found = await session.get_one(Refresh, row.id, with_for_update=True)
         found.not_before, found.sentence = until, sentence
         found.tries += counts
+        if so_far is not None and so_far != UNCHANGED:
+            found.outcome = so_far
         await session.execute(delete(Sighting).where(Sighting.run_id == row.id))
 
 

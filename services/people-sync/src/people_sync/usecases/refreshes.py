@@ -321,7 +321,7 @@ def render(row: Refresh) -> RecordSync:
         record_id=str(row.record_id),
         reasons=tuple(sorted(row.reasons)),
         state="done" if row.state == "done" else "queued",
-        outcome=row.outcome,
+        outcome=row.outcome if row.state == "done" else None,
         sentence=row.sentence or (LOOKS_AGAIN if waits else ASKING),
         again_at=row.not_before if waits else None,
         requested_at=row.requested_at,

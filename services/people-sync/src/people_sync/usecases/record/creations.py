@@ -43,11 +43,11 @@ Content: TypeAlias = Mapping[str, Any]
 
 
 class NotYet(Exception):
-    """Nothing can be decided about this record before `until`."""
+    """Nothing can be decided about this record, or the rest of it, before `until`. `so_far`: what was done already."""
 
-    def __init__(self, until: datetime) -> None:
+    def __init__(self, until: datetime, so_far: str | None = None) -> None:
         super().__init__(f"not before {until:%H:%M:%S}")
-        self.until = until
+        self.until, self.so_far = until, so_far
 
 
 class Later(Exception):

@@ -110,7 +110,7 @@ async def sync_family(writer: Writer, family_id: UUID) -> Synced:
                         await sync_stranger(writer, pco_id)
         end = await _sync(writer, FAMILY, family_id, found)
     if again:
-        raise NotYet(max(again))
+        raise NotYet(max(again), so_far=end.outcome)
     return replace(end, more=[*problems, *end.more])
 
 
