@@ -72,5 +72,5 @@ async def create_again(member_id: str, user: Admin, session: Session, wired: Wir
     """Create a member again who is gone in Planning Center: at once, or with the next sync while that is impossible."""
     now = wired.clock.now()
     member = await directory.create_again(session, user.organization_id, member_id, Actor.person(user), now)
-    await refreshes.soon(session, user.organization_id, now, record_id=UUID(member.id), reason=refreshes.CREATE_AGAIN)
+    await refreshes.soon(session, user.organization_id, now, record_id=UUID(member.id), reason="create again")
     return member

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -123,14 +122,18 @@ def answered(held: Row, answer: Answer, user_id: str | None, now: datetime) -> N
 async def act_on(
     session: AsyncSession, held: Row, answer: Answer, member_id: str | None, now: datetime, *, urgent: bool
 ) -> None:
-    """Have those looked at by themselves for whom the answer changes anything. Of a bulk the next sync creates ours."""
-    look = partial(refreshes.soon, session, held.organization_id, now, reason=refreshes.ANSWERED, urgent=urgent)
-    if answer == "same":
-        await look(record_id=parse_id(member_id or "", "member"))
-    elif answer == "different":
-        await look(pco_id=held.pco_id)
-        for candidate in sorted(held.candidate_ids) if urgent else ():
-            await look(record_id=UUID(candidate))
+    """Have the person looked at by themselves, as far as the answer changes anything."""
+    if answer == "later":
+        return
+    await refreshes.soon(
+        session,
+        held.organization_id,
+        now,
+        record_id=parse_id(member_id or "", "member") if answer == "same" else None,
+        pco_id=held.pco_id if answer == "different" else None,
+        reason="answered",
+        urgent=urgent,
+    )
 
 
 async def _member(session: AsyncSession, organization_id: str, member_id: str) -> Member | None:

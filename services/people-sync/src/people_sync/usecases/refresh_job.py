@@ -34,7 +34,6 @@ from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Refresh, Sighting
 from people_sync.storage.tables import Connection, Settings
-from people_sync.usecases import refreshes
 from people_sync.usecases.history import REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
@@ -49,8 +48,6 @@ _RECONNECT: Final = timedelta(minutes=5)
 _AWAY: Final = timedelta(seconds=10)
 _WHILE_BUSY: Final = timedelta(seconds=1)
 _MOST_TRIES: Final = 6
-_DECISIONS: Final = frozenset({refreshes.ANSWERED, refreshes.CREATE_AGAIN})
-"""Reasons by which a member comes by a counterpart."""
 
 GIVEN_BACK: Final = "given_back"
 """In the checkpoint of a job that waits for Planning Center, or for the connection, and not for a row's time."""
@@ -170,21 +167,12 @@ async def _one(writer: Writer, row: Refresh) -> None:
         log.warning("answer not understood", refresh=str(row.id), exc_info=error)
         await _done(writer, row, REJECTED, UNREADABLE)
     else:
-        await _families_too(writer, row)
         end = _with_earlier_tries(row, end)
         await _done(writer, row, end.outcome, str(end))
 
 
 def _with_earlier_tries(row: Refresh, end: Synced) -> Synced:
     return replace(end, outcome=row.outcome) if row.outcome and end.outcome == UNCHANGED else end
-
-
-async def _families_too(writer: Writer, row: Refresh) -> None:
-    """Whoever came by a counterpart because somebody at a screen said so is put into their families as well."""
-    if not row.urgent or row.record_id is None or row.kind != MEMBER or _DECISIONS.isdisjoint(row.reasons):
-        return
-    async with writer.transaction() as session:
-        await refreshes.families_too(session, writer.owner, row.record_id, writer.now())
 
 
 async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> None:

@@ -15,7 +15,7 @@ from people_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_DONE
 from people_sync.storage import remote
 from people_sync.storage.strays import STRAY, record_kind, unsettled
 from people_sync.storage.sync_tables import Creation, Refresh, Remote
-from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
+from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
 from servicekit.errors import Conflict, NotFound
@@ -26,9 +26,6 @@ KIND: Final = "people.refresh"
 """Of the job that works the organization's refreshes off."""
 INCOMPLETE: Final = "incomplete"
 UNANSWERED: Final = "unanswered"
-ANSWERED: Final = "answered"
-CREATE_AGAIN: Final = "create again"
-FAMILY_OF: Final = "family of"
 MOST_OF_A_RUN: Final = 500
 """Records of each reason that one run leaves to refreshes; further ones wait for the next run."""
 KEPT: Final = timedelta(days=1)
@@ -91,27 +88,6 @@ async def soon(
             urgent=urgent,
             not_before=now,
             now=now,
-        )
-
-
-async def families_too(session: AsyncSession, owner: Mapping[str, str], member_id: UUID, now: datetime) -> None:
-    """Queue the linked families of a member who came by a counterpart: on the other side they are in none of them."""
-    theirs = (
-        select(func.jsonb_array_elements_text(Remote.snapshot["household_ids"]))
-        .join(Link, remote.ITS_LINK)
-        .where(*(getattr(Link, name) == value for name, value in owner.items()))
-        .where(Link.kind == MEMBER, Link.record_id == member_id)
-    )
-    ours = select(FamilyMember.family_id).where(FamilyMember.member_id == member_id)
-    families = await session.scalars(
-        select(Link.record_id)
-        .filter_by(**owner, kind=FAMILY, state="linked")
-        .where(or_(Link.record_id.in_(ours), Link.pco_id.in_(theirs)))
-        .order_by(Link.record_id)
-    )
-    for family_id in families.all():
-        await request(
-            session, owner, FAMILY, record_id=family_id, reason=FAMILY_OF, urgent=True, not_before=now, now=now
         )
 
 
