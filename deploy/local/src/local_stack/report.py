@@ -23,7 +23,7 @@ class Outcome:
     """The exit status of its process: 0 if all is well."""
     seconds: float
     cpu_seconds: float
-    """Of its process and of all that it started and waited for."""
+    """Processor time of the stage's process and of every child that it waited for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What PostgreSQL does with a process that stands still, and what a process does without its PostgreSQL."""
+"""PostgreSQL ends the transaction of a frozen process, and the pool replaces a connection that was closed."""
 
 import asyncio
 import subprocess

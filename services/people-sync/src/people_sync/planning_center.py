@@ -67,7 +67,7 @@ _WORDS: Final[Mapping[str, str]] = {
 _READING: Final = 2
 """Of how a record is read: to be raised with every change of that, so that all are read once more."""
 NUMBER: Final = "[0-9]{1,18}"
-"""What an id looks like: nothing is asked for by another."""
+"""The form of Planning Center's ids. No request is made for an id of another form."""
 _ID: Final = re.compile(NUMBER)
 _IDS: Final = "number in Planning Center"
 
@@ -117,7 +117,7 @@ def fingerprint_of(row: Resource, included: Included) -> bytes | None:
 
 
 def is_id(pco_id: str) -> bool:
-    """Whether a record can be asked for by this."""
+    """Whether an id has the form of Planning Center's ids, so that a record can be asked for by it."""
     return _ID.fullmatch(pco_id) is not None
 
 
@@ -166,7 +166,7 @@ def _person(row: Resource, included: Included) -> RemotePerson:
 
 
 def _as_far_as_known(row: Resource, included: Included) -> RemotePerson:
-    """What an answer says of who somebody is, without the parts that did not come or cannot be kept."""
+    """Read who a person is from an incomplete answer: parts that did not come, or cannot be stored, are left out."""
     known: dict[str, Any] = {name: _kept(row.attributes.get(name)) for name in _TEXTS}
     known |= {"birthdate": row.attributes.get("birthdate"), "child": row.attributes.get("child") is True}
     try:

@@ -12,7 +12,7 @@ from people_sync.domain.planning_center import RemoteHousehold
 
 _AROUND_A_SURNAME: Final = frozenset({"the", "family", "household"})
 STRANGER: Final = "stranger"
-"""In place of the member's id: a primary contact who is nobody here yet."""
+"""Stands for the member's id of a primary contact who is nobody here yet."""
 
 
 def household_values(household: RemoteHousehold, people: Mapping[str, UUID]) -> FamilyValues:
@@ -32,16 +32,19 @@ class Home:
     name: str
     known: frozenset[Hashable]
     others: int = 0
-    """How many more are in it whom the other side cannot know, or has in no family."""
+    """The number of further people in it: the other side cannot know them, or has them in no family."""
 
 
 def is_the_same(one: Home, other: Home) -> bool:
     """Whether a family is a household that nothing links to it.
 
-    Under one name they have the same people, as far as both sides know them, or more in common than the smaller one has
-    besides; under one surname all people of one of them; under two names the same people, of whom one is not enough
-    where each has others: a couple is not the home of the parents. Two families of one are easier to mend than one made
-    of two, which puts people into each other's on both sides.
+    - The names are equal: they have the same people as far as both sides know them, or more than half of the smaller.
+    - The surnames are equal: they have the same people, or everybody of one is in the other and that is more than one.
+    - The names differ: they have the same people. One person alone is not enough where each has others, since a couple
+      is not the household of the husband's parents.
+
+    Otherwise there are two: an administrator mends one family that stands twice more easily than two that were made
+    one, whose people join each other on both sides.
     """
     common = one.known & other.known
     same_people = bool(common) and one.known == other.known

@@ -38,9 +38,9 @@ class Unread:
     sentence: str
     """What is wrong and what to do, for an administrator; holds no value."""
     name: str = ""
-    """As far as it can be read."""
+    """The name, as far as it can be read."""
     person: "RemotePerson | None" = None
-    """The same of everything that says who somebody is: enough to look for them, and nothing to compare."""
+    """Who the person is, as far as it can be read: matching looks for them by this, and no merge compares it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ OUTCOMES: Final[dict[str, str]] = {
     UPDATED_BOTH: "Changed on both sides: what was edited here went there, and what was edited there came here.",
     LINKED: "Found on both sides and linked; the values were already equal.",
     UNCHANGED: "Equal on both sides.",
-    CONFLICT: "The two sides have different values. Fields in conflict are left as they are on both: please decide.",
+    CONFLICT: "The two sides have different values. Fields in conflict stay as they are on both until you decide.",
     CONVERGED: "A conflict closed by itself: both sides have the same values now.",
     HELD: "May be somebody who is already here. Nothing was changed: please decide in Held matches.",
     GONE: "No longer in Planning Center. Kept here, and not created there again unless an administrator asks.",
@@ -69,9 +69,9 @@ def together(before: str, now: str) -> str:
 def merged_here(one: str, other: str) -> str:
     """Two members here whose people were merged in Planning Center."""
     return (
-        f"{one} was merged with {other} in Planning Center. Both stay here, and the link is {other}'s. "
-        "If they are one person, take over what is missing and delete one of the two here: from the next sync on the "
-        "link is the other's."
+        f"{one} was merged with {other} in Planning Center. Both stay here, and {other} is linked to the person there. "
+        "If they are one person, copy what is missing to the one you keep and delete the other here: the next sync "
+        "links the one you keep."
     )
 
 
@@ -84,7 +84,7 @@ def one_again(second: str, first: str) -> str:
 
 
 def never_there(kind: str, pco_id: str) -> str:
-    """A `member` or `family` with a number of Planning Center that the platform supplied, and that nobody has there."""
+    """Say that the platform supplied a number that nobody in Planning Center has. `kind`: `member` or `family`."""
     somebody, instead = "household", ""
     if kind == "member":
         somebody = "person"
@@ -260,7 +260,7 @@ def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
 
 
 def waiting_for_mergers(seconds: float) -> str:
-    """While somebody is missing there and may have been merged. `seconds`: how old a read may be."""
+    """Say what a run waits for while a missing person may have been merged. `seconds`: how old a read may be."""
     most = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} s"
     return (
         "Somebody is not in Planning Center any more, and may have been merged with somebody else there. Planning "
@@ -276,14 +276,17 @@ WAITING_FOR_THRESHOLD: Final = (
     "Nothing was written."
 )
 OTHERS_SYNCED: Final = "The other fields that differed were synced."
-"""Of a record in conflict."""
-OTHERS_TAKEN: Final = "Everything else that was sent is there now."
-"""Behind why a part of a record was refused."""
+"""A sync adds this for a record in conflict of which it wrote other fields."""
+OTHERS_TAKEN: Final = "Planning Center took everything else that was sent."
+"""A refusal ends with this if Planning Center took another part of the same record."""
 UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
 
 
 def may_be_unread(name: str, sentence: str) -> str:
-    """Of a member who is not created in Planning Center. `sentence`: why who may be this member could not be read."""
+    """Say why a member is not created in Planning Center: `name` there may be the same person, and cannot be read.
+
+    `sentence` says why that person cannot be read, and what to do.
+    """
     return f"{name or 'Somebody'} in Planning Center may be this person, so nothing was created there. {sentence}"
 
 

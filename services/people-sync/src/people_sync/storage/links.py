@@ -263,17 +263,17 @@ async def in_no_household(session: AsyncSession, owner: Mapping[str, str], membe
     """
     if not member_ids:
         return
-    named = [str(one) for one in member_ids]
+    concerned = {str(one) for one in member_ids}
     families = select(FamilyMember.family_id).where(among(FamilyMember.member_id, member_ids))
     links = await session.scalars(
         select(Link)
         .filter_by(**owner, kind=FAMILY)
-        .where(Link.record_id.in_(families), Link.agreed["members"].has_any(cast(named, ARRAY(Text))))
+        .where(Link.record_id.in_(families), Link.agreed["members"].has_any(cast(sorted(concerned), ARRAY(Text))))
         .order_by(Link.id)
         .with_for_update()
     )
     for link in links:
-        members = [one for one in link.agreed["members"] if one not in named]
+        members = [one for one in link.agreed["members"] if one not in concerned]
         link.agreed, link.remote_hash = {**link.agreed, "members": members}, None
 
 
@@ -337,12 +337,12 @@ def agreed_at(link: Link, name: str) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def kept_different(link: Link) -> Mapping[str, tuple[Any, Any]]:
+def family_differences(link: Link) -> Mapping[str, tuple[Any, Any]]:
     """The differences of a family that are kept, by field."""
     return {name: (ours, theirs) for name, (ours, theirs) in link.kept_different.items()}
 
 
-def kept_different_from(link: Link, seen: PersonValues) -> Mapping[str, tuple[Any, Any]]:
+def member_differences(link: Link, seen: PersonValues) -> Mapping[str, tuple[Any, Any]]:
     """The differences of a member that are kept, by field."""
     return {
         name: (value_from_json(name, ours), value_from_json(name, theirs))
@@ -351,6 +351,9 @@ def kept_different_from(link: Link, seen: PersonValues) -> Mapping[str, tuple[An
 
 
 def still_kept(link: Link, seen: PersonValues) -> dict[str, list[Any]]:
-    """The same as JSON. One that was announced counts if Planning Center shows it: the write may not have arrived."""
+    """The differences of a member that are kept, by field, `[ours, theirs]` as JSON.
+
+    One that was announced counts only if Planning Center shows its value: the write may not have arrived.
+    """
     shown = to_json(seen)
     return {name: pair[:2] for name, pair in link.kept_different.items() if len(pair) == 2 or shown[name] == pair[1]}

@@ -101,7 +101,7 @@ def _among(primary: UUID | None, members: Collection[str]) -> str | None:
 async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dict[UUID, people.PlanningCenterLink]:
     """Links to the Planning Center organization that is (or was last) connected."""
     kept = aliased(Link)
-    # By itself for each row: a join might read all links of the organization.
+    # A subquery for each row, because a join may read all links of the organization.
     merged_with = (
         select(kept.record_id)
         .where(

@@ -98,7 +98,7 @@ async def upsert(
     )
     members = _valid(call, "member", body.members, BulkMember)
     families = _valid(call, "family", body.families, BulkFamily)
-    members = await _of_who_was_kept(call, members)
+    members = await _with_kept_ids(call, members)
     await lock_all(session, organization_id, members.values(), families.values())
     await _members(call, members)
     await _families(call, families)
@@ -110,8 +110,8 @@ async def upsert(
     )
 
 
-async def _of_who_was_kept(call: _Call, items: Mapping[int, BulkMember]) -> dict[int, BulkMember]:
-    """Whoever was merged in Planning Center since the platform learned their number has another there."""
+async def _with_kept_ids(call: _Call, items: Mapping[int, BulkMember]) -> dict[int, BulkMember]:
+    """Replace the numbers of people who were merged in Planning Center by those of the people kept."""
     kept = await kept_ids(call.session, call.owner, [item.pco_id for item in items.values() if item.pco_id])
     return {
         position: item.model_copy(update={"pco_id": kept.get(item.pco_id or "", item.pco_id)})

@@ -100,7 +100,7 @@ async def note(
 
 
 async def asked_again(session: AsyncSession, member_id: UUID) -> Actor:
-    """Who creates a member in Planning Center: whoever asked for that last, or the platform by itself."""
+    """The person who asked last for this member to be created again; the platform if nobody did."""
     asked = select(Effect).where(Effect.record_id == member_id, Effect.field == CREATE_AGAIN)
     row = await session.scalar(asked.order_by(Effect.id.desc()).limit(1))
     return Actor("platform") if row is None else Actor(row.by, row.by_user_id, row.by_name)

@@ -172,6 +172,7 @@ async def _one(writer: Writer, row: Refresh) -> None:
 
 
 def _with_earlier_tries(row: Refresh, end: Synced) -> Synced:
+    """The last try may find nothing left to do: then the outcome is that of the try before it."""
     return replace(end, outcome=row.outcome) if row.outcome and end.outcome == UNCHANGED else end
 
 

@@ -37,8 +37,8 @@ from people_sync.storage.links import (
     agreed_since,
     base_of,
     has_link,
-    kept_different_from,
     links_to,
+    member_differences,
     status_agreed,
     without_status,
 )
@@ -128,7 +128,7 @@ async def _deleted_here(session: AsyncSession, writer: Writer, people: dict[str,
 
 def merge_person(writer: Writer, link: Link, base: Mapping[str, Any], member: Member, person: RemotePerson) -> Merge:
     """Merge the fields of two linked records, and whether each of them is active."""
-    result = merge(base, values_of(member), person.values, writer.policy, kept_different_from(link, person.values))
+    result = merge(base, values_of(member), person.values, writer.policy, member_differences(link, person.values))
     if status_agreed(link):
         return result
     return with_status(result, member.active, person.active, writer.policy)

@@ -74,11 +74,11 @@ async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> Followed:
         async with writer.transaction() as session:
             await _remember(session, writer, entries, go_on=not unread)
             kept += await _follow_all(session, writer, entries, merged)
-    kept += await _follow_read_before(writer, merged)
+    kept += await _follow_known_aliases(writer, merged)
     return Followed(kept, whole=not unread)
 
 
-async def _follow_read_before(writer: Writer, merged: Merged) -> list[str]:
+async def _follow_known_aliases(writer: Writer, merged: Merged) -> list[str]:
     """Move links of people whose merger was read before: the platform knows them by their old number."""
     kept: list[str] = []
     followed: set[str] = set()
@@ -184,7 +184,7 @@ async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> Non
 
 
 async def _follow_all(session: AsyncSession, writer: Writer, entries: list[_Entry], merged: Merged) -> list[str]:
-    """Gives the people to whom links moved."""
+    """Lock what these entries of the log concern and follow each; gives the people to whom links moved."""
     effects = Effects()
     await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
     kept = [one.kept for one in entries if await _follow(session, writer, one, effects, merged)]
@@ -268,9 +268,10 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
 
 
 async def _change_places(session: AsyncSession, writer: Writer, link: Link, kept: Link) -> None:
-    """Make room at whoever was kept, whose member was deleted here: that one is known as merged from now on.
+    """Free the person who was kept from the link of a member who was deleted here.
 
-    So nobody is added there once more if the platform sends the deleted member again.
+    That link takes the id of the person removed, as merged: if the platform sends the deleted member again, nobody is
+    added in Planning Center.
     """
     removed = link.pco_id
     await in_no_household(session, writer.owner, [kept.record_id])

@@ -44,7 +44,7 @@ from people_sync.usecases.record.gone import end_link, lock_for_end, why_gone
 from people_sync.usecases.record.mergers import follow_mergers
 from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
-from people_sync.usecases.record.reading import Read, not_whole, read, store
+from people_sync.usecases.record.reading import Read, raise_unread, read, store
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
@@ -184,7 +184,7 @@ async def _take_over(
         unread = await store(session, writer, found)
         plan = None if unread else await _decide(session, writer, kind, pco_id)
     if unread:
-        not_whole(writer, unread, found.read_at)
+        raise_unread(writer, unread, found.read_at)
     return plan
 
 
@@ -295,7 +295,7 @@ def _people_of(writer: Writer, found: Read) -> list[str]:
         return []
     household = household_of(found.document.data)
     if isinstance(household, Unread):
-        not_whole(writer, household, found.read_at)
+        raise_unread(writer, household, found.read_at)
     return list(household.person_ids)
 
 

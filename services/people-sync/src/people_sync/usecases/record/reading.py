@@ -47,8 +47,8 @@ async def read(writer: Writer, kind: str, pco_id: str) -> Read:
     return Read(kind, pco_id, read_at, document)
 
 
-def not_whole(writer: Writer, one: Unread, read_at: datetime) -> NoReturn:
-    """NotYet about a record of which a part did not come; Later, with the reason, if only somebody there can help."""
+def raise_unread(writer: Writer, one: Unread, read_at: datetime) -> NoReturn:
+    """Raise NotYet if a part of the record did not come; Later, with the reason, if it cannot be read as it is."""
     if one.why == "incomplete":
         raise NotYet(read_at + writer.resources.horizon)
     raise Later(one.sentence)

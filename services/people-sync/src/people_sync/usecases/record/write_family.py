@@ -47,7 +47,7 @@ from people_sync.planning_center import HOUSEHOLDS, household_of
 from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import family_values, linked_records, pco_ids_of, people_of
-from people_sync.storage.links import agree, family_base_of, kept_different, tie
+from people_sync.storage.links import agree, family_base_of, family_differences, tie
 from people_sync.storage.strays import MEMBERSHIP
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
@@ -56,7 +56,7 @@ from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.creations import Content, Intent, Later, Made, NotYet, create_once
 from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, tied, touch_family
-from people_sync.usecases.record.reading import not_whole
+from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
 
@@ -193,7 +193,7 @@ async def _free_households(writer: Writer, pco_id: str) -> list[RemoteHousehold]
     for row in document.included.many(document.data, "households"):
         household = household_of(row)
         if isinstance(household, Unread):
-            not_whole(writer, household, writer.now())
+            raise_unread(writer, household, writer.now())
         households.append(household)
     async with writer.job.sessions() as session:
         linked = await session.scalars(
@@ -267,7 +267,7 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     read_at = writer.now()
     household = household_of((await writer.pco.get(path)).data)
     if isinstance(household, Unread):
-        not_whole(writer, household, read_at)
+        raise_unread(writer, household, read_at)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, household.person_ids)
         ours = (await family_values(session, writer.owner, [family]))[family.id]
@@ -276,7 +276,7 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     if until := family_believable_at(writes, theirs, writer.reading(read_at)):
         raise NotYet(until)
     base = family_base_of(link, writes, theirs)
-    result = merge_family(base, ours, theirs, writer.policy, kept_different(link))
+    result = merge_family(base, ours, theirs, writer.policy, family_differences(link))
     if result.fields.first_match and not writer.chosen:
         raise Later(FIRST_SYNC_ASKS)
     joining = result.add_to_theirs & people.keys()

@@ -61,7 +61,7 @@ from people_sync.usecases.record.decide_people import merge_person
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
 from people_sync.usecases.record.gone import why_gone
 from people_sync.usecases.record.matching import may_be_there
-from people_sync.usecases.record.reading import not_whole
+from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
 
@@ -275,7 +275,7 @@ async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> There:
         raise
     person = person_of(document.data, document.included)
     if isinstance(person, Unread):
-        not_whole(writer, person, read_at)
+        raise_unread(writer, person, read_at)
     contacts = {name: _contacts(document.included.many(document.data, path)) for name, path in CONTACT_PATHS.items()}
     return There(person, contacts, read_at)
 

@@ -233,7 +233,7 @@ async function view(context) {
     );
     return notice(
       "warn",
-      h("p", {}, "Merged with ", link, " in Planning Center, and kept here. If the two are one person, take over what is missing there and delete one of the two here."),
+      h("p", {}, "Merged with ", link, " in Planning Center, and kept here. If the two are one person, copy what is missing to the one you keep, then delete the other here."),
     );
   }
 
