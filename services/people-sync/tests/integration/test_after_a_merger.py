@@ -44,7 +44,7 @@ async def test_whoever_stays_of_two_who_became_one_has_the_link(site: Site, firs
     if first == "merged":
         run = await site.sync()
         (item,) = await site.items(run["id"], "merged")
-        assert "delete one of the two here" in item["sentence"]
+        assert "delete the other here" in item["sentence"]
         assert await link_of(site, lee) == ("gone", removed, keep)
         await site.remove("Leo")
     run = await site.sync(kind)
@@ -88,6 +88,9 @@ async def test_whoever_was_merged_away_is_told_with_whom(site: Site, *, by_run: 
     assert (shown["link"]["state"], shown["link"]["merged_with"]) == ("gone", str(leo["id"]))
     assert (await site.call("GET", f"/members/{leo['id']}"))["link"]["merged_with"] is None
     await site.call("POST", f"/members/{lee['id']}/create-again", status=409)
+    await site.remove("Leo")
+    # A page with a link to nobody would lead nowhere.
+    assert (await site.call("GET", f"/members/{lee['id']}"))["link"]["merged_with"] is None
 
 
 # Kind: a link that has ended keeps its record from another.

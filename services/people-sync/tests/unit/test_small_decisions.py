@@ -88,7 +88,8 @@ def test_a_rejection_is_a_plain_sentence(refusal: Refusal, about: str | None, wo
 
 def test_a_refused_part_says_that_the_others_were_taken() -> None:
     refusals = Refusals(found=[rejection([Refusal("number", None, "is invalid")], about="phone")], taken=True)
-    with pytest.raises(PartRefused, match=r"it is invalid\. .*\. Planning Center took everything else that was sent\.$"):
+    told = r"it is invalid\. .*\. Planning Center took everything else that was sent\.$"
+    with pytest.raises(PartRefused, match=told):
         refusals.raise_any()
     refusals.taken = False
     with pytest.raises(PartRefused, match=r"the next sync tries again\.$"):

@@ -104,6 +104,7 @@ async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dic
     # A subquery for each row, because a join may read all links of the organization.
     merged_with = (
         select(kept.record_id)
+        .join(Member, (Member.id == kept.record_id) & Member.deleted_at.is_(None))
         .where(
             kept.organization_id == Link.organization_id,
             kept.pco_organization_id == Link.pco_organization_id,

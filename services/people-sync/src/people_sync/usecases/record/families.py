@@ -1,6 +1,7 @@
 """Which family is which household, and who of it is known: as rows."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
@@ -73,13 +74,7 @@ async def homes_of(
 async def unlinked_families(session: AsyncSession, writer: Writer, members: set[UUID]) -> dict[UUID, Home]:
     taken = or_(
         has_link(writer.owner, FAMILY, Family, ~ended(Link)),
-        exists().where(
-            Change.run_id == writer.cause.id,
-            Change.kind == FAMILY,
-            Change.record_id == Family.id,
-            Change.pco_id.is_not(None),
-            Change.outcome != GONE,
-        ),
+        _planned(writer, FAMILY, Family.id, Change.outcome != GONE),
     )
     concerned = select(FamilyMember.family_id).where(among(FamilyMember.member_id, members))
     return await _families_where(session, writer, Family.id.in_(concerned), ~taken)
@@ -96,16 +91,16 @@ async def still_matched(
     return {family_id for family_id, home in families.items() if is_the_same(homes[households[family_id].pco_id], home)}
 
 
+def _planned(writer: Writer, kind: str, record_id: Any, outcome: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether this run plans something with such an outcome for a record and a counterpart."""
+    of_record = (Change.kind == kind, Change.record_id == record_id, Change.pco_id.is_not(None))
+    return exists().where(Change.run_id == writer.cause.id, *of_record, outcome)
+
+
 async def _families_where(session: AsyncSession, writer: Writer, *where: ColumnElement[bool]) -> dict[UUID, Home]:
     known = or_(
         has_link(writer.owner, MEMBER, Member, ~ended(Link)),
-        exists().where(
-            Change.run_id == writer.cause.id,
-            Change.kind == MEMBER,
-            Change.record_id == Member.id,
-            Change.pco_id.is_not(None),
-            Change.outcome.in_([LINKED, CREATED_THERE]),
-        ),
+        _planned(writer, MEMBER, Member.id, Change.outcome.in_([LINKED, CREATED_THERE])),
     )
     rows = await session.execute(
         select(
