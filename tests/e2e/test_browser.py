@@ -750,6 +750,9 @@ def test_a_person_merged_away_is_not_created_again(page: Page, stack: Stack) -> 
     expect(sent).to_contain_text("The sync")
     accessible(page)
     shot(page, "member-merged")
+    page.get_by_role("button", name="Sync this person now").click()
+    expect(main).to_contain_text("Nell Merged was merged with Mia Merged in Planning Center.")
+    expect(main.get_by_role("link", name="Mia Merged")).to_be_visible()
 
 
 def test_an_edit_there_appears_here(page: Page, stack: Stack) -> None:

@@ -223,14 +223,24 @@ async function view(context) {
     );
   }
 
+  /** @type {Map<string, string | null>} names of members by their id, null while one is asked for */
+  const names = new Map();
+
   /** @param {string} other the member whose counterpart was kept */
   function merged(other) {
-    const link = h("a", { href: at`/people/${other}` }, "another person");
-    // Their name comes after; without it the link leads there all the same.
-    void get(at`/people/members/${other}`, undefined, signal).then(
-      (/** @type {Member} */ kept) => link.replaceChildren(fullName(kept)),
-      () => {},
-    );
+    if (!names.has(other)) {
+      names.set(other, null);
+      void get(at`/people/members/${other}`, undefined, signal).then(
+        (/** @type {Member} */ kept) => {
+          names.set(other, fullName(kept));
+          const shown = record.value();
+          if (shown) record.show(shown);
+        },
+        // The link leads there without the name; whatever shows this person next asks again.
+        () => names.delete(other),
+      );
+    }
+    const link = h("a", { href: at`/people/${other}` }, names.get(other) ?? "another person");
     return notice(
       "warn",
       h("p", {}, "Merged with ", link, " in Planning Center, and kept here. If the two are one person, copy what is missing to the one you keep, then delete the other here."),
