@@ -42,7 +42,7 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
         pool_size=settings.database_pool_size,
         max_overflow=5,
         pool_timeout=10,
-        # Few connections are used much rather than all of them a little: each prepares its statements itself.
+        # The pool gives out the connection used last, because each connection prepares its statements anew.
         pool_use_lifo=True,
         json_serializer=_to_json,
         json_deserializer=orjson.loads,
@@ -68,8 +68,9 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
 def _check_at_checkout(engine: AsyncEngine) -> None:
     """Replace a connection that was lost while it lay in the pool.
 
-    What `pool_pre_ping` does at every checkout, with three round trips: almost half of all that a small run sends. A
-    connection that the server has closed knows so; only one that lay idle can have lost its server without a word.
+    `pool_pre_ping` asks the server at every checkout, with three round trips: they were almost half of all that a small
+    run sent. The driver knows when the server has closed a connection; only a connection that lay idle can have lost
+    its server unnoticed, so only that one is asked.
     """
 
     @event.listens_for(engine.sync_engine, "checkin")

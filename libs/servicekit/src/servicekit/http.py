@@ -41,7 +41,7 @@ _SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_TEXT: Final = "The text holds a character that does not exist: write it again."
 _UNSTORABLE_FIELD: Final = "holds a character that does not exist: write it again"
-"""Goes on from the field's name."""
+"""The reader sees this behind the field's name."""
 _MOST_NAMED: Final = 20
 _LONGEST_PLACE: Final = 200
 _CORRECT: Final = "Correct the fields named in `errors` and send it again."
@@ -246,12 +246,12 @@ def _once(message: Message, receive: Receive) -> Receive:
 
 
 def _unstorable_fields(body: bytes) -> list[str]:
-    """Where text stands that cannot be stored: the first few. A name that cannot be is its object's."""
+    """The places of texts that cannot be stored, `_MOST_NAMED` at most. A name that cannot be stored counts as its object."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return []  # not JSON: whoever parses it will say so
-    # A place is its last name and the place above: written out only where something is wrong.
+    # A place holds its own name and the place above it; only a wrong one is written out.
     remaining: list[tuple[_Place, Any]] = [((None, "body"), document)]
     found: list[str] = []
     while remaining and len(found) < _MOST_NAMED:

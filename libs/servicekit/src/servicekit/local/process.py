@@ -153,8 +153,7 @@ def end_leftover(pid: int, mark: str, how: signal.Signals, *, within: float = 15
 def free_port() -> int:
     """A TCP port on loopback that nobody listens on at this moment.
 
-    Of those that the system does not give to outgoing connections: while a server is away, one of these could take the
-    port that it is to come back to.
+    The system gives it to no outgoing connection: one could take the port of a server that is down for a restart.
     """
     while not port_is_free(port := _LOWEST_PORT + secrets.randbelow(_PORTS)):
         continue
