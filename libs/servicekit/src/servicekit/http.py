@@ -246,7 +246,7 @@ def _once(message: Message, receive: Receive) -> Receive:
 
 
 def _unstorable_fields(body: bytes) -> list[str]:
-    """The places of texts that cannot be stored, `_MOST_NAMED` at most. A name that cannot be stored counts as its object."""
+    """The places of texts that cannot be stored, `_MOST_NAMED` at most. A name counts as the object that has it."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

@@ -60,7 +60,7 @@ async def test_whoever_stays_of_two_who_became_one_has_the_link(site: Site, firs
     mark = site.mark()
     assert (await site.sync())["counts"].keys() <= {"unchanged"}
     assert site.journal(mark, writes=True) == []
-    # Nor is whoever was deleted added there again if the platform sends them once more.
+    # The deleted member is not added there either, if the platform sends them again.
     await site.database.fetch("UPDATE member SET deleted_at = NULL WHERE id = $1", leo["id"])
     await site.sync()
     assert len(site.rows("Person")) == 14
@@ -89,7 +89,7 @@ async def test_whoever_was_merged_away_is_told_with_whom(site: Site, *, by_run: 
     assert (await site.call("GET", f"/members/{leo['id']}"))["link"]["merged_with"] is None
     await site.call("POST", f"/members/{lee['id']}/create-again", status=409)
     await site.remove("Leo")
-    # A page with a link to nobody would lead nowhere.
+    # The page must not link to a member who was deleted.
     assert (await site.call("GET", f"/members/{lee['id']}"))["link"]["merged_with"] is None
 
 

@@ -103,7 +103,7 @@ async def _change_both_sides(site: Site) -> None:
     address = {"street_line_1": "9 Oak St", "city": "Ashford", "state": "CT", "zip": "06278"}
     ann = await site.add("Ann", "New", email="ann@example.org", phone="(212) 555-0141", address=address)
     await site.add("Bob", "New", email="bob@example.org")
-    # Of one: of two, whoever is there first becomes the primary contact, and a kill may change who that is.
+    # With two people a kill may change which of them is there first and so becomes the primary contact.
     await site.family("New Family", ann)
     await site.change("Bruno", last_name="Bakerson", phone="(212) 555-0150", email="bb@example.org")
     await site.change("Dora", phone=None, address=address)

@@ -220,7 +220,7 @@ class _Links:
     async def write(self, call: _Call) -> None:
         if not self.supplied:
             return
-        # Another number in place of one that nobody has there.
+        # The new number takes the place of one that nobody in Planning Center has.
         over = select(Link.id).filter_by(**call.owner, kind=self.kind)
         over = over.where(among(Link.record_id, self.supplied.values()), ended(Link))
         ids = (await call.session.scalars(over.order_by(Link.id).with_for_update())).all()

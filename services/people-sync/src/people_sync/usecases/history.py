@@ -163,5 +163,5 @@ def _can_undo(row: Effect, member: Member) -> bool:
     if member.deleted_at is not None or row.field not in FIELDS or row.before == row.after:
         return False
     if row.side == THERE and row.by != "rule":
-        return False  # follows from a change here, which can be undone itself
+        return False  # the change here that caused it can be undone itself
     return bool(value_to_json(as_dict(values_of(member))[row.field]) == row.after)

@@ -83,7 +83,7 @@ async def store_answer(
     merged = {**link.contacts, **contacts}
     link.contacts = {name: contact for name, contact in merged.items() if contact is not None}
     outcome.refusals.taken |= bool(taken)
-    # What a contact that was cleared leaves there was noted with the announcement, and counts for good now.
+    # The announcement noted what a cleared contact leaves there; the answer makes that note final.
     link.kept_different = {
         name: pair[:2] if name in taken else pair
         for name, pair in link.kept_different.items()

@@ -56,7 +56,7 @@ async def candidates_of(
         Change.kind == MEMBER,
         Change.record_id == Member.id,
         Change.pco_id.is_not(None),
-        # Whose counterpart is gone, or was merged with another's, is to be had too.
+        # A member whose counterpart is gone, or was merged with another, stays a candidate.
         Change.outcome.not_in((GONE, MERGED)),
     )
     elsewhere = or_(planned, among(Member.id, [one for one in taken if one]))

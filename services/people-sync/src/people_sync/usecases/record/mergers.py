@@ -188,7 +188,7 @@ async def _follow_all(session: AsyncSession, writer: Writer, entries: list[_Entr
     effects = Effects()
     await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
     kept = [one.kept for one in entries if await _follow(session, writer, one, effects, merged)]
-    # Whoever was merged away is nobody to ask about, and whoever has a link is known.
+    # A held match about a person who was merged away, or who has a link now, needs no answer.
     await no_longer_held(session, writer.owner, [*(one.removed for one in entries), *kept])
     await publish(session, writer, effects)
     return kept
@@ -219,7 +219,7 @@ async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects:
             await _two_became_one(session, writer, link, member, kept, effects, merged)
             return False
     elif different:
-        # An administrator knows better: whoever was kept comes in as somebody of their own.
+        # An administrator called the two different, so the person kept becomes a member of their own.
         return False
     link.pco_id, link.remote_hash, link.state = keep, None, "linked"
     link.gone_at = link.missing_since = link.merged_into = None

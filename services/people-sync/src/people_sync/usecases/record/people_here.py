@@ -305,7 +305,7 @@ def count_outcome(change: Planned, fields: Merge, conflict: Conflict | None, *, 
     """Set the outcome to what was done; the plan said what seemed to be needed."""
     if fields.conflicts:
         change.outcome = CONFLICT
-        # Of what is yet to be sent this is said once it was.
+        # The push adds this sentence itself where it has yet to send something.
         if ours or theirs:
             change.sentence = f"{OUTCOMES[CONFLICT]} {OTHERS_SYNCED}"
     elif change.outcome not in {CREATED_HERE, CREATED_THERE}:

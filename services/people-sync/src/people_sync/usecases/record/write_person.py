@@ -298,7 +298,7 @@ async def _announce(writer: Writer, member: Member, result: Merge, there: There)
         await _settled(session, writer, member, link, writes, mine, there)
         link.remote_hash, link.missing_since = None, None
         link.contacts = dict(there.person.contacts)
-        # Not with the answer, which may be lost.
+        # This is noted here and not with the answer, because the answer may be lost.
         cleared = [name for name in _CONTACTS if name in result.to_theirs and result.to_theirs[name] is None]
         kept = {name: pair for name, pair in still_kept(link, there.person.values).items() if name not in cleared}
         link.kept_different = kept | left_when_cleared(there, cleared)

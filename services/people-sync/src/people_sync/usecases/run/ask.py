@@ -208,7 +208,7 @@ def _planned(context: RunContext, kind: str, outcomes: Sequence[str]) -> Select[
             & (Link.organization_id == context.organization_id)
             & (Link.pco_organization_id == context.pco_organization_id)
             & (Link.kind == kind)
-            # What was agreed with somebody who is gone is no agreement with whoever is found now.
+            # An agreement with a person who is gone says nothing about the person found now.
             & (Link.pco_id == Change.pco_id),
         )
         .where(

@@ -211,7 +211,7 @@ async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
         households |= {row.id for row in page.rows}
     # A contact that does not say whose it is has to come again with the next run.
     context.checkpoint.cursor = None if unsaid else cursor
-    # Nobody can be asked for by another id: a pull of everybody lists them.
+    # A record with an id of another form cannot be asked for: a full pull lists it.
     return set(filter(is_id, people)), set(filter(is_id, households))
 
 
