@@ -13,6 +13,9 @@ MINUTES ?= 30
 # Stages at the same time: one more than two cores, since most tests wait half of their time.
 AT_ONCE ?= 3
 
+# Services start hundreds of times in a test run: their modules are compiled once.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 REPORTS := .cache/reports
