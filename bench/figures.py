@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -42,7 +41,7 @@ from contracts.values import PEOPLE_SYNC
 from local_stack.church import Church
 from local_stack.stack import SERVICES, SIMULATOR, Stack
 from people_sync.domain.matching import Local, Peer, Sharers, Theirs, match_people
-from servicekit.local.process import kill_tree
+from servicekit.local.process import free_port, kill_tree
 
 _ROOT: Final = Path(__file__).parents[1]
 _OTHER_DATA: Final = 1
@@ -425,7 +424,7 @@ def start(asked: Parameters, shown: Shown) -> None:
 
 
 def _make_run(state: str) -> float:
-    port, simulator_port = _free_ports()
+    port, simulator_port = free_port(), free_port()
     with tempfile.TemporaryFile() as output:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -465,13 +464,6 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=2, trust_env=False).is_success
     except httpx.HTTPError:
         return False
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def matching(asked: Parameters, shown: Shown) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -30,6 +29,7 @@ from contracts.identity import Role
 from contracts.topics import TOPICS, topic_of
 from contracts.values import AUTH_SERVICE, PEOPLE_SYNC
 from pco_simulator.testing import SimulatorProcess
+from servicekit.local.process import free_port
 from servicekit.testing import KeyRing, eventually
 
 TOPIC = "auth.connection.v1"
@@ -258,9 +258,7 @@ class Process:
 
     async def start(self) -> None:
         """Start it and wait until HTTP answers."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         env = {**os.environ, **environment(self._settings), "HTTP_PORT": str(port)}
         command = [sys.executable, "-m", "auth_service"]
         with Path(self._output or os.devnull).open("wb") as output:  # noqa: ASYNC230

@@ -33,10 +33,11 @@ from sync_harness.crashing import (
 )
 from sync_harness.ends import differences, doubled
 from sync_harness.lender import Lender
-from sync_harness.process import environment, free_port, running
+from sync_harness.process import environment, running
 from sync_harness.site import Database, Site
 from sync_harness.stage import connect
 
+from servicekit.local.process import free_port
 from servicekit.testing import Databases, KeyRing
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sync_harness.process import LEASE_SECONDS, Service, free_port
+from sync_harness.process import LEASE_SECONDS, Service
 from sync_harness.site import OVER, Site
 from sync_harness.stage import Stage, Staging
 
 from people_sync.usecases import refreshes, runs
+from servicekit.local.process import free_port
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,10 +8,11 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from sync_harness.process import LEASE_SECONDS, Service, free_port
+from sync_harness.process import LEASE_SECONDS, Service
 from sync_harness.site import Site
 from sync_harness.stage import Stage, Staging
 
+from servicekit.local.process import free_port
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -23,14 +22,6 @@ LAG: Final = {"lists_lag_ms": 600, "filters_lag_ms": 900, "singles_lag_ms": 300}
 """Below the horizon: what the vendor shows is that old."""
 UNKIND: Final = {"rate_limit": 100, "rate_period_seconds": 1, "background_edits_per_second": 2.0, **LAG}
 """The simulator by default in these tests: a limit, stale reads, and somebody else at work all the time."""
-
-
-def free_port() -> int:
-    """A port nobody listens at."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def environment(
