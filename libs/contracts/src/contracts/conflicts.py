@@ -1,6 +1,6 @@
 """Conflicts as messages and answers carry them."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from contracts.base import Model, Timestamp
 
 Choice = Literal["ours", "theirs", "both"]
 """`both`: keep the two values different until one of them changes again."""
+
+STATUS: Final = "active"
+"""The field that says whether a member is active. No sync changes it in Planning Center, so it can't be `ours`."""
 
 
 class ConflictField(Model):

@@ -353,6 +353,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     _route(CONFLICT_SERVICE, "staff", "GET", "/conflicts/count", "How many are open", conflicts.ConflictCount),
     _route(CONFLICT_SERVICE, "staff", "GET", "/conflicts/{conflict_id}", "One conflict", conflicts.Conflict),
     _route(
+        CONFLICT_SERVICE,
+        "admin",
+        "POST",
+        "/conflicts/{conflict_id}/decision",
+        "Decide a conflict",
+        conflicts.Conflict,
+        request=conflicts.Decide,
+        status=202,
+    ),
+    _route(
         CALENDAR_SYNC,
         "staff",
         "GET",

@@ -1,6 +1,7 @@
 """conflict-service on a real PostgreSQL and a real Kafka."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -215,3 +216,146 @@ async def test_bad_input_and_other_churches(
     assert (await client.get(PATH, headers=stranger)).json()["items"] == []
     assert (await client.get(f"{PATH}/count", headers=stranger)).json() == {"open": 0}
     assert (await client.get(PATH)).status_code == 401
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+async def told_decisions(kafka: str, church: str, count: int) -> list[dict[str, Any]]:
+    """The first so many decisions of a church, as people-sync hears of them."""
+    consumer = AIOKafkaConsumer(
+        "conflicts.resolution.v1",
+        bootstrap_servers=kafka,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    await consumer.start()
+    found: list[dict[str, Any]] = []
+    try:
+        async with asyncio.timeout(15):
+            while len(found) < count:
+                body = json.loads((await consumer.getone()).value)
+                found += [body] if body["organization_id"] == church else []
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def test_a_decision_and_its_answer(
+    app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, kafka_server: str, church: str
+) -> None:
+    headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
+    values: dict[str, Any] = {"organization_id": church, "conflict_id": uuid4().hex}
+    path = f"{PATH}/{values['conflict_id']}"
+    await tell(app, fact(ConflictDetected, 1, values_version=1, **values), fact(ConflictDetected, 2, **values))
+    answer = await client.post(
+        f"{path}/decision", headers=headers, json={"values_version": 1, "choices": {"first_name": "ours"}}
+    )
+    assert answer.status_code == 202, answer.text
+    shown = answer.json()
+    assert (shown["state"], shown["decision"]["outcome"]) == ("resolving", "waiting")
+    assert shown["decision"]["choices"] == {"first_name": "ours"}
+    assert shown["decision"]["fields"] == shown["fields"]
+    assert (await client.get(f"{PATH}/count", headers=headers)).json() == {"open": 0}
+    (told,) = await told_decisions(kafka_server, church, 1)
+    assert told["decision_id"] == shown["decision"]["id"]
+    assert (told["decided_on"], told["choices"], told["record_id"]) == (
+        1,
+        {"first_name": "ours"},
+        shown["record"]["id"],
+    )
+    answers = {"decision_id": told["decision_id"], "refused": ("Planning Center refused the name.",)}
+    applied = fact(ResolutionApplied, 3, **values).model_copy(update=answers)
+    await tell(app, applied, applied)
+    settled = (await client.get(path, headers=headers)).json()
+    assert (settled["state"], settled["decision"]["outcome"]) == ("resolved", "applied")
+    assert settled["decision"]["refused"] == ["Planning Center refused the name."]
+    assert settled["decision"]["settled_at"] is not None
+
+
+async def test_an_overtaken_decision_can_be_taken_again(
+    app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, kafka_server: str, church: str
+) -> None:
+    headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
+    values: dict[str, Any] = {"organization_id": church}
+    await tell(app, fact(ConflictDetected, 1, **values))
+    body = {"values_version": 1, "choices": {"first_name": "theirs"}}
+    first = (await client.post(f"{PATH}/conflict/decision", headers=headers, json=body)).json()["decision"]
+    overtaken = fact(ResolutionOvertaken, 2, ours="Hanna", values_version=2, **values)
+    await tell(app, overtaken.model_copy(update={"decision_id": first["id"], "sentence": "A value changed."}))
+    shown = (await client.get(f"{PATH}/conflict", headers=headers)).json()
+    assert (shown["state"], shown["values_version"]) == ("open", 2)
+    assert (shown["decision"]["outcome"], shown["decision"]["sentence"]) == ("overtaken", "A value changed.")
+    assert shown["decision"]["fields"][0]["ours"] == "Anna"
+    assert (await client.get(f"{PATH}/count", headers=headers)).json() == {"open": 1}
+    stale = await client.post(f"{PATH}/conflict/decision", headers=headers, json=body)
+    assert (stale.status_code, stale.json()["conflict"]["values_version"]) == (409, 2)
+    assert stale.json()["type"].endswith("/values-moved")
+    again = await client.post(f"{PATH}/conflict/decision", headers=headers, json={**body, "values_version": 2})
+    assert again.status_code == 202
+    # The first one's answer, told once more, is not the second one's.
+    await tell(app, overtaken.model_copy(update={"decision_id": first["id"], "sentence": "A value changed."}))
+    assert (await client.get(f"{PATH}/conflict", headers=headers)).json()["state"] == "resolving"
+    assert len(await told_decisions(kafka_server, church, 2)) == 2
+
+
+async def test_of_two_who_decide_one_wins_and_the_other_is_told(
+    app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
+) -> None:
+    await tell(app, fact(ConflictDetected, 1, organization_id=church))
+    both = [keys.user_headers(CONFLICT_SERVICE, organization_id=church, name=name) for name in ("Ada", "Ben")]
+    bodies = [{"values_version": 1, "choices": {"first_name": choice}} for choice in ("ours", "theirs")]
+    answers = await asyncio.gather(
+        *(
+            client.post(f"{PATH}/conflict/decision", headers=headers, json=body)
+            for headers, body in zip(both, bodies, strict=True)
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [202, 409]
+    winner = next(index for index, answer in enumerate(answers) if answer.status_code == 202)
+    lost = answers[1 - winner].json()
+    assert lost["type"].endswith("/settled")
+    assert lost["detail"].startswith(("Ada", "Ben")[winner] + " has decided")
+    assert lost["conflict"]["decision"]["choices"] == bodies[winner]["choices"]
+
+
+async def test_a_conflict_that_ends_by_itself_needs_no_decision(
+    app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
+) -> None:
+    headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
+    await tell(app, fact(ConflictDetected, 1, organization_id=church))
+    body = {"values_version": 1, "choices": {"first_name": "ours"}}
+    assert (await client.post(f"{PATH}/conflict/decision", headers=headers, json=body)).status_code == 202
+    await tell(app, fact(ConflictConverged, 2, organization_id=church))
+    shown = (await client.get(f"{PATH}/conflict", headers=headers)).json()
+    assert (shown["state"], shown["decision"]["outcome"]) == ("agreed_elsewhere", "not_needed")
+    late = await client.post(f"{PATH}/conflict/decision", headers=headers, json=body)
+    assert (late.status_code, late.json()["type"].rpartition("/")[2]) == (409, "settled")
+    assert "over already" in late.json()["detail"]
+
+
+async def test_decisions_that_cannot_be_taken(
+    app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
+) -> None:
+    headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
+    status = fact(ConflictDetected, 1, organization_id=church)
+    (field,) = status.fields
+    await tell(app, status.model_copy(update={"fields": (field.model_copy(update={"field": "active"}),)}))
+
+    async def post(body: dict[str, Any], by: dict[str, str] = headers, path: str = "conflict") -> httpx.Response:
+        return await client.post(f"{PATH}/{path}/decision", headers=by, json=body)
+
+    good = {"values_version": 1, "choices": {"active": "theirs"}}
+    assert (await post(good, path="nowhere")).status_code == 404
+    assert (await post(good, keys.user_headers(CONFLICT_SERVICE, organization_id=f"{church}-other"))).status_code == 404
+    staff = keys.user_headers(CONFLICT_SERVICE, organization_id=church, roles=("staff",))
+    assert (await post(good, staff)).status_code == 403
+    for choices in ({}, {"active": "newest"}):
+        assert (await post({**good, "choices": choices})).status_code == 422
+    ours = await post({**good, "choices": {"active": "ours"}})
+    assert (ours.status_code, ours.json()["errors"][0]["field"]) == (422, "choices.active")
+    for other in ({"first_name": "ours"}, {"active": "theirs", "first_name": "ours"}):
+        answer = await post({**good, "choices": other})
+        assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (409, "values-moved")
+    assert (await client.get(f"{PATH}/conflict", headers=headers)).json()["decision"] is None
+    assert (await post(good)).status_code == 202

@@ -6,7 +6,7 @@ from conflict_support import START, fact
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conflict_service.domain.conflict import STATE_AFTER, Conflict, take
+from conflict_service.domain.conflict import STATE_AFTER, Conflict, decided, take
 from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
@@ -53,7 +53,7 @@ def test_same_end_whatever_the_order(history: tuple[list[ConflictFact], list[Con
     assert found is not None
     # Our own version counts what we took and so depends on the order; it only has to grow.
     assert replace(found, version=0) == replace(expected, version=0)
-    assert found.state == STATE_AFTER[type(ordered[-1])]
+    assert found.state == found.told == STATE_AFTER[type(ordered[-1])]
     assert found.opened_at == min(each.occurred_at for each in ordered)
     versions = [version for _, version in announced]
     assert versions == sorted(set(versions))
@@ -87,3 +87,49 @@ def test_only_real_changes_are_announced() -> None:
     _, announced = run(facts)
     assert announced == [("open", 1), ("open", 3), ("resolved", 4), ("open", 6)]
     assert facts[0].occurred_at > START
+
+
+@st.composite
+def decided_histories(draw: st.DrawFn) -> tuple[list[ConflictFact], list[ConflictFact]]:
+    """Facts from before a decision, and those behind it, of which one may answer it; shuffled and repeated."""
+    before = [fact(ConflictDetected, version) for version in range(1, draw(st.integers(1, 3)) + 1)]
+    kinds = draw(st.lists(st.sampled_from((ConflictDetected, ResolutionOvertaken)), max_size=4))
+    kinds += draw(st.lists(st.sampled_from((ConflictConverged, ConflictWithdrawn, ResolutionApplied)), max_size=1))
+    behind = [fact(kind, version) for version, kind in enumerate(kinds, start=len(before) + 1)]
+    late = draw(st.lists(st.sampled_from(before), max_size=2))
+    again = draw(st.lists(st.sampled_from(behind), max_size=4)) if behind else []
+    return before, draw(st.permutations(behind + late + again))
+
+
+@given(decided_histories())
+def test_a_decision_waits_until_it_is_answered_or_the_conflict_is_over(
+    history: tuple[list[ConflictFact], list[ConflictFact]],
+) -> None:
+    before, behind = history
+    conflict, _ = run(before)
+    assert conflict is not None
+    conflict = decided(conflict, "d")
+    assert (conflict.state, conflict.told) == ("resolving", "open")
+    announced = [conflict.state]
+    for each in behind:
+        change = take(conflict, each)
+        if change is not None:
+            assert change.after.version >= conflict.version
+            conflict = change.after
+            announced += [conflict.state] if change.announce else []
+    answered = any(isinstance(each, ResolutionApplied | ResolutionOvertaken) for each in behind)
+    newest = max([*before, *behind], key=lambda each: each.version)
+    assert conflict.told == STATE_AFTER[type(newest)]
+    waits = not answered and conflict.told == "open"
+    assert conflict.state == ("resolving" if waits else conflict.told)
+    assert conflict.waiting == ("d" if waits else None)
+    # Whoever follows the announcements knows whether a person is waited for.
+    assert (announced[-1] == "open") == (conflict.state == "open")
+
+
+def test_another_decisions_answer_ends_no_decision() -> None:
+    conflict, _ = run([fact(ConflictDetected, 1)])
+    assert conflict is not None
+    change = take(decided(conflict, "newer"), fact(ResolutionOvertaken, 2))
+    assert change is not None
+    assert change.after.state == "resolving"

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from people_sync.api import bulk, families, held, members, runs, settings, status, syncs
 from people_sync.config import Settings
 from people_sync.messaging.connections import connections
+from people_sync.messaging.resolutions import resolutions
 from people_sync.resources import open_resources
 from people_sync.storage.tables import Base
 from people_sync.usecases import held_bulk, refreshes, rounds
@@ -24,7 +25,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         service,
         metadata=Base.metadata,
         routers=[module.router for module in (status, members, families, bulk, runs, held, settings, syncs)],
-        subscribers=[connections],
+        subscribers=[connections, resolutions],
         workers=[
             JobWorker(KIND, carry_out, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds),
             JobWorker(

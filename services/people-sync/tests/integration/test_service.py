@@ -7,7 +7,7 @@ from contracts.values import PEOPLE_SYNC
 from people_sync.storage.tables import Base
 from servicekit.testing import assert_migrated, assert_wiring
 
-NOT_YET = ("webhooks.subscription.v1", "webhooks.delivery.v1", "conflicts.resolution.v1")
+NOT_YET = ("webhooks.subscription.v1", "webhooks.delivery.v1")
 """Their producers come with later issues."""
 
 

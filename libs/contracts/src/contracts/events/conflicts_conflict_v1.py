@@ -26,4 +26,4 @@ class ConflictClosed(ConflictStateFact):
     """A conflict no longer waits."""
 
     outcome: str
-    """`resolved`, `agreed_elsewhere` or `withdrawn`."""
+    """`resolving` while a decision is carried out, `resolved`, `agreed_elsewhere` or `withdrawn`."""

@@ -9,8 +9,8 @@ from contracts.conflicts import Choice
 class ConflictResolved(Event):
     """A person (or a rule a person made) decided. people-sync applies it to both sides.
 
-    `version` counts the conflict's states at conflict-service; `decided_on` is the version of the people-sync fact
-    that the person saw: if the conflict has moved on since, the decision is not applied.
+    `version` counts the conflict's states at conflict-service; `decided_on` is the `values_version` that the person
+    saw: if a value has moved since, the decision is not applied.
     """
 
     conflict_id: str
@@ -19,6 +19,7 @@ class ConflictResolved(Event):
     decided_on: int = Field(ge=1)
     choices: dict[str, Choice] = Field(description="By field.")
     decided_by: str = Field(description="The platform user's id.")
+    decided_by_name: str | None = None
     rule_id: str | None = None
     decided_at: Timestamp
 

@@ -35,12 +35,16 @@ class ConflictWithdrawn(ConflictFact):
 
 
 class ResolutionApplied(ConflictFact):
-    """A decision was applied to both sides."""
+    """A decision was applied: to both sides, save for what Planning Center refused."""
 
     decision_id: str
+    refused: tuple[str, ...] = Field(
+        default=(), description="In words, what Planning Center did not take; the next sync sends it again."
+    )
 
 
 class ResolutionOvertaken(ConflictFact):
-    """A side moved before the decision could be applied; the conflict is open again with fresh values."""
+    """Nothing of a decision was applied; the conflict is open again with the values of now."""
 
     decision_id: str
+    sentence: str = Field(default="", description="Why, in words.")

@@ -2,7 +2,8 @@
 
 A fact carries the conflict's full state and its version, so the newest one wins: the state shown is that of the
 highest version seen, and `opened_at` is the earliest instant any fact tells of. Both are the same for every
-permutation and repetition of the same facts.
+permutation and repetition of the same facts. A decision waits from the moment it is taken until a fact names it, or
+until the conflict is over without it.
 """
 
 from collections.abc import Mapping
@@ -19,10 +20,11 @@ from contracts.events.people_conflict_v1 import (
     ResolutionApplied,
     ResolutionOvertaken,
 )
+from contracts.http.conflicts import ConflictState
 
-State = Literal["open", "resolved", "agreed_elsewhere", "withdrawn"]
+FactState = Literal["open", "resolved", "agreed_elsewhere", "withdrawn"]
 
-STATE_AFTER: Final[Mapping[type[ConflictFact], State]] = {
+STATE_AFTER: Final[Mapping[type[ConflictFact], FactState]] = {
     ConflictDetected: "open",
     ConflictConverged: "agreed_elsewhere",
     ConflictWithdrawn: "withdrawn",
@@ -37,12 +39,20 @@ class Conflict:
 
     record: ConflictRecord
     fields: tuple[ConflictField, ...]
-    state: State
+    told: FactState
+    """As the newest fact has it."""
     source_version: int
     version: int
     values_version: int
     opened_at: datetime
     updated_at: datetime
+    waiting: str | None = None
+    """The decision that is being carried out."""
+
+    @property
+    def state(self) -> ConflictState:
+        """As it is shown: an open conflict is being resolved while a decision waits."""
+        return "resolving" if self.told == "open" and self.waiting else self.told
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +67,43 @@ class Change:
 def take(before: Conflict | None, fact: ConflictFact) -> Change | None:
     """The conflict after a fact; None if the fact changes nothing."""
     if before is not None and fact.version <= before.source_version:
-        if fact.occurred_at >= before.opened_at:
+        # Late: an older fact still tells how long the conflict has been there, and what became of a decision.
+        after = replace(
+            before, opened_at=min(before.opened_at, fact.occurred_at), waiting=_still_waiting(before, fact, before.told)
+        )
+        if after == before:
             return None
-        # Late: all that an older fact still tells is how long the conflict has been there.
-        return Change(replace(before, opened_at=fact.occurred_at), announce=False)
-    state = STATE_AFTER[type(fact)]
+        settled = after.state != before.state
+        return Change(replace(after, version=before.version + settled), announce=settled)
+    told = STATE_AFTER[type(fact)]
     after = Conflict(
         record=fact.record,
         fields=fact.fields,
-        state=state,
+        told=told,
         source_version=fact.version,
         version=before.version if before else 0,
         values_version=fact.values_version,
         opened_at=min(fact.occurred_at, before.opened_at) if before else fact.occurred_at,
         updated_at=fact.occurred_at,
+        waiting=_still_waiting(before, fact, told),
     )
     # Closed before anybody saw it open: there is nothing to take back.
-    visible = state == "open" or (before is not None and before.state == "open")
+    visible = told == "open" or (before is not None and before.told == "open")
     changed = before is None or _content(before) != _content(after)
     return Change(replace(after, version=after.version + 1), announce=visible and changed)
+
+
+def decided(before: Conflict, decision_id: str) -> Conflict:
+    """The conflict after somebody decided it."""
+    return replace(before, waiting=decision_id, version=before.version + 1)
+
+
+def _still_waiting(before: Conflict | None, fact: ConflictFact, told: FactState) -> str | None:
+    if before is None or told != "open":
+        return None
+    if isinstance(fact, ResolutionApplied | ResolutionOvertaken) and fact.decision_id == before.waiting:
+        return None
+    return before.waiting
 
 
 def _content(conflict: Conflict) -> object:

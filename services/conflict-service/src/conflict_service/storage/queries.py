@@ -1,14 +1,17 @@
 """Rows to values and back."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple, cast
 
 from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from conflict_service.domain.conflict import Conflict, State
-from conflict_service.storage.tables import ConflictRow
+from conflict_service.domain.conflict import Conflict, FactState
+from conflict_service.storage.tables import ConflictRow, DecisionRow
 from contracts.conflicts import ConflictField, ConflictRecord
+from contracts.http.conflicts import ConflictState
 
 
 class Position(NamedTuple):
@@ -47,16 +50,30 @@ async def save(session: AsyncSession, organization_id: str, conflict_id: str, co
             values_version=conflict.values_version,
             opened_at=conflict.opened_at,
             updated_at=conflict.updated_at,
+            decision_id=conflict.waiting,
         )
     )
     await session.flush()
+
+
+async def newest_decisions(
+    session: AsyncSession, organization_id: str, conflict_ids: Collection[str]
+) -> dict[str, DecisionRow]:
+    """The newest decision of each of these conflicts, by the conflict's id."""
+    rows = await session.scalars(
+        select(DecisionRow)
+        .where(DecisionRow.organization_id == organization_id, DecisionRow.conflict_id.in_(conflict_ids))
+        .ext(distinct_on(DecisionRow.conflict_id))
+        .order_by(DecisionRow.conflict_id, DecisionRow.decided_at.desc(), DecisionRow.id.desc())
+    )
+    return {row.conflict_id: row for row in rows}
 
 
 async def page(
     session: AsyncSession,
     organization_id: str,
     *,
-    state: State,
+    state: ConflictState,
     family_id: str | None,
     record_id: str | None,
     after: Position | None,
@@ -77,7 +94,7 @@ async def count(
     session: AsyncSession,
     organization_id: str,
     *,
-    state: State,
+    state: ConflictState,
     family_id: str | None = None,
     record_id: str | None = None,
 ) -> int:
@@ -87,7 +104,7 @@ async def count(
 
 
 def _filters(
-    organization_id: str, state: State, family_id: str | None, record_id: str | None
+    organization_id: str, state: ConflictState, family_id: str | None, record_id: str | None
 ) -> list[ColumnElement[bool]]:
     filters = [ConflictRow.organization_id == organization_id, ConflictRow.state == state]
     if family_id:
@@ -101,10 +118,11 @@ def _value(row: ConflictRow) -> Conflict:
     return Conflict(
         record=ConflictRecord.model_validate(row.record),
         fields=tuple(ConflictField.model_validate(field) for field in row.fields),
-        state=cast("State", row.state),
+        told=cast("FactState", "open" if row.state == "resolving" else row.state),
         source_version=row.source_version,
         version=row.version,
         values_version=row.values_version,
         opened_at=row.opened_at,
         updated_at=row.updated_at,
+        waiting=row.decision_id,
     )

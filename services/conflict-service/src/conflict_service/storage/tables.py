@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, DateTime, Index, Text, text
+from sqlalchemy import CheckConstraint, DateTime, ForeignKeyConstraint, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -24,11 +24,11 @@ class Base(DeclarativeBase):
 
 
 class ConflictRow(Base):
-    """One conflict as people-sync's facts tell it. Closed ones stay: they are the history."""
+    """One conflict as people-sync's facts tell it, and whether it is being decided. Closed ones stay: the history."""
 
     __tablename__ = "conflict"
     __table_args__ = (
-        CheckConstraint("state IN ('open', 'resolved', 'agreed_elsewhere', 'withdrawn')", name="state"),
+        CheckConstraint("state IN ('open', 'resolving', 'resolved', 'agreed_elsewhere', 'withdrawn')", name="state"),
         Index("ix_conflict_list", "organization_id", "state", "opened_at", "id"),
         Index("ix_conflict_family_ids", "family_ids", postgresql_using="gin", postgresql_where=text("state = 'open'")),
     )
@@ -50,3 +50,31 @@ class ConflictRow(Base):
     """people-sync's, of the values in `fields` alone: a decision is bound to it."""
     opened_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    decision_id: Mapped[str | None]
+    """The decision that is being carried out."""
+
+
+class DecisionRow(Base):
+    """What somebody chose, and what became of it. Never deleted."""
+
+    __tablename__ = "decision"
+    __table_args__ = (
+        ForeignKeyConstraint(["organization_id", "conflict_id"], ["conflict.organization_id", "conflict.id"]),
+        CheckConstraint("outcome IN ('waiting', 'applied', 'overtaken', 'not_needed')", name="outcome"),
+        Index("ix_decision_conflict", "organization_id", "conflict_id", "decided_at"),
+    )
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    conflict_id: Mapped[str]
+    choices: Mapped[dict[str, Any]]
+    """By field, `contracts.conflicts.Choice`."""
+    fields: Mapped[list[Any]]
+    """The values that were chosen from: `contracts.conflicts.ConflictField` as JSON."""
+    decided_by: Mapped[str]
+    decided_by_name: Mapped[str | None]
+    decided_at: Mapped[datetime]
+    outcome: Mapped[str]
+    sentence: Mapped[str | None]
+    refused: Mapped[list[str]]
+    settled_at: Mapped[datetime | None]

@@ -2,43 +2,36 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from conflict_service.domain.conflict import Conflict, take
+from conflict_service.domain.conflict import take
 from conflict_service.storage import queries
-from contracts.events.conflicts_conflict_v1 import ConflictClosed, ConflictOpened
-from contracts.events.people_conflict_v1 import ConflictFact
-from servicekit import outbox
+from conflict_service.storage.tables import DecisionRow
+from conflict_service.usecases.announce import announce
+from contracts.events.people_conflict_v1 import ConflictFact, ResolutionApplied, ResolutionOvertaken
 
 
 async def record(session: AsyncSession, fact: ConflictFact) -> None:
     """Store what a fact changes, and announce it if somebody who follows conflicts has to hear of it."""
     await queries.lock(session, fact.organization_id, fact.conflict_id)
-    change = take(await queries.find(session, fact.organization_id, fact.conflict_id), fact)
-    if change is None:
-        return
-    await queries.save(session, fact.organization_id, fact.conflict_id, change.after)
-    if change.announce:
-        await _announce(session, fact.organization_id, fact.conflict_id, change.after)
+    before = await queries.find(session, fact.organization_id, fact.conflict_id)
+    change = take(before, fact)
+    if change is not None:
+        await queries.save(session, fact.organization_id, fact.conflict_id, change.after)
+        if change.announce:
+            await announce(session, fact.organization_id, fact.conflict_id, change.after)
+    if isinstance(fact, ResolutionApplied | ResolutionOvertaken):
+        await _settle(session, fact)
+    elif before is not None and before.waiting and change is not None and change.after.waiting is None:
+        row = await session.get_one(DecisionRow, (fact.organization_id, before.waiting))
+        row.outcome, row.settled_at = "not_needed", fact.occurred_at
 
 
-async def _announce(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
-    if conflict.state == "open":
-        opened = ConflictOpened(
-            organization_id=organization_id,
-            version=conflict.version,
-            conflict_id=conflict_id,
-            record=conflict.record,
-            occurred_at=conflict.updated_at,
-            fields=tuple(field.field for field in conflict.fields),
-        )
-        await outbox.append(session, opened)
+async def _settle(session: AsyncSession, fact: ResolutionApplied | ResolutionOvertaken) -> None:
+    """Note what became of a decision, once."""
+    row = await session.get(DecisionRow, (fact.organization_id, fact.decision_id))
+    if row is None or row.outcome in {"applied", "overtaken"}:
         return
-    closed = ConflictClosed(
-        organization_id=organization_id,
-        version=conflict.version,
-        conflict_id=conflict_id,
-        record=conflict.record,
-        occurred_at=conflict.updated_at,
-        outcome=conflict.state,
-    )
-    # The compacted topic holds the open conflicts; closed ones are this service's history.
-    await outbox.append(session, closed, tombstone=True)
+    if isinstance(fact, ResolutionApplied):
+        row.outcome, row.refused = "applied", list(fact.refused)
+    else:
+        row.outcome, row.sentence = "overtaken", fact.sentence
+    row.settled_at = fact.occurred_at

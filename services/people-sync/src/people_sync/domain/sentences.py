@@ -290,6 +290,7 @@ def may_be_unread(name: str, sentence: str) -> str:
     return f"{name or 'Somebody'} in Planning Center may be this person, so nothing was created there. {sentence}"
 
 
+VALUES_MOVED: Final = "A value changed before the decision could be carried out, so nothing of it was applied."
 ASKING: Final = "Asking Planning Center."
 LOOKS_AGAIN: Final = "Planning Center does not show the newest state yet. Nothing was overwritten; we look again."
 ROLE_IS_GONE: Final = (

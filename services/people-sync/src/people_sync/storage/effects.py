@@ -12,15 +12,26 @@ _INSERT: Final = text(
     INSERT INTO effect (
         organization_id, cause, cause_id, kind, record_id, side, field, before, after, by, by_user_id, by_name, rule, at
     )
-    SELECT organization_id, cause, cause_id, kind, record_id, side, field,
-        coalesce(before, 'null'), coalesce(after, 'null'), by, by_user_id, by_name, rule, at
+    SELECT new.organization_id, decision.cause, decision.cause_id, new.kind, new.record_id, side, field,
+        coalesce(before, 'null'), coalesce(after, 'null'),
+        decision.by, decision.by_user_id, decision.by_name, decision.rule, at
     FROM jsonb_to_recordset(:rows) AS new (
         organization_id text, cause text, cause_id uuid, kind text, record_id uuid, side text, field text, before jsonb,
         after jsonb, by text, by_user_id text, by_name text, rule text, at timestamptz
     )
+    LEFT JOIN conflict ON new.side = 'there' AND conflict.state = 'open'
+        AND conflict.organization_id = new.organization_id AND conflict.record_id = new.record_id
+        AND conflict.decision -> 'sends' -> new.field = coalesce(new.after, 'null')
+    CROSS JOIN LATERAL (
+        SELECT new.cause, new.cause_id, new.by, new.by_user_id, new.by_name, new.rule WHERE conflict.id IS NULL
+        UNION ALL
+        SELECT 'decision', (conflict.decision ->> 'id')::uuid, 'person', conflict.decision ->> 'by_user_id',
+            conflict.decision ->> 'by_name', 'decided'
+        WHERE conflict.id IS NOT NULL
+    ) AS decision (cause, cause_id, by, by_user_id, by_name, rule)
     """
 ).bindparams(bindparam("rows", type_=JSONB))
-"""In one statement, whatever their number."""
+"""In one statement, whatever their number. What a decision sends to Planning Center is its own doing."""
 
 
 async def insert_effects(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:

@@ -367,6 +367,7 @@ class Conflict(Base):
     __tablename__ = "conflict"
     __table_args__ = (
         Index("uq_conflict_open", "organization_id", "record_id", unique=True, postgresql_where=text("state = 'open'")),
+        Index("ix_conflict_decision", "organization_id", "id", postgresql_where=text("decision IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -385,5 +386,10 @@ class Conflict(Base):
     version: Mapped[int] = mapped_column(default=1)
     values_version: Mapped[int] = mapped_column(server_default=text("1"), default=1)
     """Counts the values of `fields` alone."""
+    decision: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What a person decided, until it is carried out: `usecases.decisions.Decision` as JSON."""
+    answered: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"), default=dict)
+    """By decision, what became of it: the `version` that told it, and why it was not carried out, or what was refused.
+    """
     opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())

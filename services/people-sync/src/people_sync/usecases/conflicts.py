@@ -10,8 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
 from contracts.conflicts import ConflictField, ConflictRecord
-from contracts.events.people_conflict_v1 import ConflictConverged, ConflictDetected, ConflictFact, ConflictWithdrawn
+from contracts.events.people_conflict_v1 import (
+    ConflictConverged,
+    ConflictDetected,
+    ConflictFact,
+    ConflictWithdrawn,
+    ResolutionApplied,
+    ResolutionOvertaken,
+)
 from people_sync.domain.merge import ConflictValues
+from people_sync.domain.sentences import VALUES_MOVED
 from people_sync.domain.values import value_to_json
 from people_sync.storage.among import among
 from people_sync.storage.links import agreed_at
@@ -43,17 +51,7 @@ def open_conflict(
     The two sides are compared again on every run until they agree, whether they move or not.
     """
     link.remote_hash = None
-    fields = [
-        ConflictField(
-            field=name,
-            base=value_to_json(value.base),
-            base_known=value.base_known,
-            ours=value_to_json(value.ours),
-            theirs=value_to_json(value.theirs),
-            agreed_at=agreed_at(link, name) if value.base_known else None,
-        ).model_dump(mode="json")
-        for name, value in values.items()
-    ]
+    fields = fields_of(link, values)
     if conflict is None:
         conflict = Conflict(
             id=uuid4(),
@@ -71,14 +69,36 @@ def open_conflict(
         )
         session.add(conflict)
         return [conflict]
-    moved = list(map(_values, conflict.fields)) != list(map(_values, fields))
+    moved = not same_values(conflict, fields)
     known = [field.get("base_known", True) for field in conflict.fields] == [field["base_known"] for field in fields]
     if not moved and known and conflict.pco_id == link.pco_id:
         return []
     conflict.fields, conflict.pco_id = fields, link.pco_id
     conflict.values_version += moved
+    if conflict.decision is not None and (moved or "sends" in conflict.decision):
+        _answer(conflict, sentence=VALUES_MOVED)
     _count(conflict, now)
     return [conflict]
+
+
+def fields_of(link: Link, values: Mapping[str, ConflictValues]) -> list[dict[str, Any]]:
+    """As a conflict keeps them: `contracts.conflicts.ConflictField` as JSON."""
+    return [
+        ConflictField(
+            field=name,
+            base=value_to_json(value.base),
+            base_known=value.base_known,
+            ours=value_to_json(value.ours),
+            theirs=value_to_json(value.theirs),
+            agreed_at=agreed_at(link, name) if value.base_known else None,
+        ).model_dump(mode="json")
+        for name, value in values.items()
+    ]
+
+
+def same_values(conflict: Conflict, fields: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a conflict is still about these values."""
+    return list(map(_values, conflict.fields)) == list(map(_values, fields))
 
 
 def _values(field: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -87,10 +107,40 @@ def _values(field: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def close(conflict: Conflict, state: Literal["converged", "withdrawn"], now: datetime) -> Conflict:
-    """Close an open conflict without a decision."""
-    conflict.state = state
+    """Close an open conflict. One that waits to be carried out is not needed any more."""
+    conflict.state, conflict.decision = state, None
     _count(conflict, now)
     return conflict
+
+
+def converged(conflict: Conflict | None, now: datetime) -> list[Conflict]:
+    """Close a record's conflict whose sides differ no more, unless that is a decision being carried out."""
+    if conflict is None or (conflict.decision is not None and "sends" in conflict.decision):
+        return []
+    return [close(conflict, "converged", now)]
+
+
+def applied(conflict: Conflict, refused: Sequence[str], now: datetime) -> Conflict:
+    """Close a conflict as decided. `refused`: what Planning Center did not take, in words."""
+    _answer(conflict, refused=list(refused))
+    conflict.state = "resolved"
+    _count(conflict, now)
+    return conflict
+
+
+def overtaken(conflict: Conflict, sentence: str, now: datetime) -> Conflict:
+    """Leave a conflict open whose decision was not carried out. `sentence`: why."""
+    _answer(conflict, sentence=sentence)
+    _count(conflict, now)
+    return conflict
+
+
+def _answer(conflict: Conflict, **said: Any) -> None:
+    """Note what became of the decision, to be told with the conflict's next version."""
+    assert conflict.decision is not None
+    told = {"version": conflict.version + 1, **said}
+    conflict.answered = {**conflict.answered, conflict.decision["id"]: told}
+    conflict.decision = None
 
 
 async def withdraw(
@@ -123,24 +173,31 @@ async def renamed(
 async def facts(session: AsyncSession, conflicts: Sequence[Conflict], now: datetime) -> list[Event]:
     """The facts about conflicts that changed, in their order."""
     await _describe(session, conflicts)
-    return [
-        _FACTS[conflict.state](
-            organization_id=conflict.organization_id,
-            version=conflict.version,
-            conflict_id=str(conflict.id),
-            record=ConflictRecord(
-                kind=conflict.kind,
-                id=str(conflict.record_id),
-                name=conflict.name,
-                pco_id=conflict.pco_id,
-                family_ids=tuple(conflict.family_ids),
-            ),
-            fields=tuple(ConflictField.model_validate(field) for field in conflict.fields),
-            values_version=conflict.values_version,
-            occurred_at=now,
-        )
-        for conflict in conflicts
-    ]
+    return [_fact(conflict, now) for conflict in conflicts]
+
+
+def _fact(conflict: Conflict, now: datetime) -> ConflictFact:
+    values: dict[str, Any] = {
+        "organization_id": conflict.organization_id,
+        "version": conflict.version,
+        "conflict_id": str(conflict.id),
+        "record": ConflictRecord(
+            kind=conflict.kind,
+            id=str(conflict.record_id),
+            name=conflict.name,
+            pco_id=conflict.pco_id,
+            family_ids=tuple(conflict.family_ids),
+        ),
+        "fields": tuple(ConflictField.model_validate(field) for field in conflict.fields),
+        "values_version": conflict.values_version,
+        "occurred_at": now,
+    }
+    for decision_id, told in conflict.answered.items():
+        if told["version"] == conflict.version and "refused" in told:
+            return ResolutionApplied(**values, decision_id=decision_id, refused=tuple(told["refused"]))
+        if told["version"] == conflict.version:
+            return ResolutionOvertaken(**values, decision_id=decision_id, sentence=told["sentence"])
+    return _FACTS[conflict.state](**values)
 
 
 def _open(organization_id: str) -> Select[Any]:

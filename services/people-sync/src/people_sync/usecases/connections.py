@@ -9,7 +9,7 @@ from contracts.values import PEOPLE
 from people_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED
 from people_sync.storage.strays import STRAY, unsettled
 from people_sync.storage.tables import Connection, Settings
-from people_sync.usecases import refreshes, runs
+from people_sync.usecases import decisions, refreshes, runs
 from people_sync.usecases.supplied import adopt_supplied, one_at_a_time
 from servicekit.tables import JOB
 
@@ -49,6 +49,7 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         await adopt_supplied(session, fact.organization_id, fact.pco_organization_id)
         await runs.resume_waiting(session, fact.organization_id)
         await _look_at_strays(session, fact)
+        await decisions.queue_waiting(session, _owner(fact), fact.occurred_at)
         await refreshes.resume_waiting(session, fact.organization_id)
     elif fact.state in {"closing", "disconnected"}:
         await runs.stop_open(session, fact.organization_id)
@@ -57,7 +58,7 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
 
 async def _look_at_strays(session: AsyncSession, fact: ConnectionFact) -> None:
     """Queue each record whose strays were not settled before the connection ended."""
-    owner = {"organization_id": fact.organization_id, "pco_organization_id": fact.pco_organization_id}
+    owner = _owner(fact)
     for kind, record_id in await unsettled(session, owner):
         await refreshes.request(
             session,
@@ -69,6 +70,10 @@ async def _look_at_strays(session: AsyncSession, fact: ConnectionFact) -> None:
             not_before=fact.occurred_at,
             now=fact.occurred_at,
         )
+
+
+def _owner(fact: ConnectionFact) -> dict[str, str]:
+    return {"organization_id": fact.organization_id, "pco_organization_id": fact.pco_organization_id}
 
 
 async def _hold_jobs(session: AsyncSession, organization_id: str) -> None:

@@ -34,6 +34,7 @@ from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Refresh, Sighting
 from people_sync.storage.tables import Connection, Settings
+from people_sync.usecases.decisions import DECIDED, finish
 from people_sync.usecases.history import REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
@@ -189,7 +190,7 @@ async def _sync(writer: Writer, row: Refresh) -> Synced:
         return Synced(await sync_stranger(writer, row.pco_id or ""))
     if row.kind == MEMBER:
         return await sync_member(writer, row.record_id)
-    return await sync_family(writer, row.record_id)
+    return await sync_family(writer, row.record_id, people=row.reasons != [DECIDED])
 
 
 async def _again(
@@ -218,6 +219,8 @@ async def _done(writer: Writer, row: Refresh, outcome: str, sentence: str) -> No
             found.state, found.outcome, found.sentence = "done", outcome, sentence
             found.tries += 1
             found.finished_at = writer.now()
+            if row.record_id is not None:
+                await finish(session, writer.organization_id, row.record_id, outcome, sentence, writer.now())
         await session.execute(delete(Sighting).where(Sighting.run_id == row.id))
 
 

@@ -66,12 +66,13 @@ async def soon(
     organization_id: str,
     now: datetime,
     *,
+    kind: str = MEMBER,
     record_id: UUID | None = None,
     pco_id: str | None = None,
     reason: str,
     urgent: bool = True,
 ) -> None:
-    """Carry out at once what an administrator decided about one person; while not connected the next sync does.
+    """Carry out at once what an administrator decided about one record; while not connected the next sync does.
 
     `urgent`: somebody waits at a screen for this one.
     """
@@ -81,7 +82,7 @@ async def soon(
         await request(
             session,
             owner,
-            MEMBER,
+            kind,
             record_id=record_id,
             pco_id=pco_id,
             reason=reason,

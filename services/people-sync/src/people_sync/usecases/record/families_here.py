@@ -23,7 +23,7 @@ from people_sync.storage.links import NOTHING_AGREED, agree, family_base_of, fam
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
-from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
+from people_sync.usecases.conflicts import converged, open_conflict, open_conflicts_of
 from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import settle_writes
@@ -122,8 +122,8 @@ def _note_conflict(
 ) -> None:
     if result.fields.conflicts:
         effects.conflicts += open_conflict(session, link, result.fields.conflicts, conflict, now)
-    elif conflict:
-        effects.conflicts.append(close(conflict, "converged", now))
+    else:
+        effects.conflicts += converged(conflict, now)
 
 
 async def lock_people(

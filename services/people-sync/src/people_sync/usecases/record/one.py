@@ -38,6 +38,7 @@ from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import DIFFERS, DOUBTFUL, decide_people
+from people_sync.usecases.record.decided import carry_out
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.families_here import lock_people, take_families_over
 from people_sync.usecases.record.gone import end_link, lock_for_end, why_gone
@@ -80,15 +81,16 @@ async def sync_member(writer: Writer, member_id: UUID) -> Synced:
         return replace(end, more=[*said, *end.more])
 
 
-async def sync_family(writer: Writer, family_id: UUID) -> Synced:
+async def sync_family(writer: Writer, family_id: UUID, *, people: bool = True) -> Synced:
     """Bring one family up to date: first its people, as both sides have them, then the family itself.
 
-    What could not be done about one of its people is told, and keeps nobody else waiting.
+    What could not be done about one of its people is told, and keeps nobody else waiting. `people`: whether they are
+    synced too.
     Raises as `sync_member` does for the family itself, and NotYet if somebody of it has to be looked at again.
     """
     async with writer.job.sessions() as session:
         link = await _link(session, writer, FAMILY, family_id)
-        members = list(await _members(session, writer, family_id))
+        members = list(await _members(session, writer, family_id)) if people else []
     problems: list[str] = []
     again: list[datetime] = []
     for member_id, name in members:
@@ -103,7 +105,7 @@ async def sync_family(writer: Writer, family_id: UUID) -> Synced:
         found = None
         if link is not None and link.state != "gone":
             found = await read(writer, FAMILY, link.pco_id)
-            if not again:
+            if people and not again:
                 # A stranger may be one of these people, added there again. Whether one of them is gone comes first.
                 for pco_id in await _strangers_of(writer, found):
                     async with _of_family(writer, f"Person {pco_id}", problems, again):
@@ -194,6 +196,7 @@ async def _decide(session: AsyncSession, writer: Writer, kind: str, pco_id: str)
     row = await session.get_one(
         Remote, (writer.organization_id, writer.pco_organization_id, kind, pco_id), populate_existing=True
     )
+    await carry_out(session, writer, row)
     decide, take_over = (decide_people, take_people_over) if kind == MEMBER else (decide_households, take_families_over)
     plan = next(iter(await decide(session, writer, [row])), None)
     if plan is not None:

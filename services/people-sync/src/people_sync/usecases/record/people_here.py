@@ -47,7 +47,7 @@ from people_sync.storage.links import (
 from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import writes_of
-from people_sync.usecases.conflicts import close, open_conflict, open_conflicts_of
+from people_sync.usecases.conflicts import converged, open_conflict, open_conflicts_of
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import merge_person, settle_writes
@@ -290,8 +290,8 @@ def _merge_person(
     link.state, link.missing_since = "linked", None
     if result.conflicts:
         effects.conflicts += open_conflict(session, link, result.conflicts, conflict, writer.now())
-    elif conflict:
-        effects.conflicts.append(close(conflict, "converged", writer.now()))
+    else:
+        effects.conflicts += converged(conflict, writer.now())
     if result.to_theirs:
         change.there = "planned"
     else:

@@ -1,0 +1,98 @@
+"""Deciding a conflict."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from conflict_service.domain.conflict import Conflict, decided
+from conflict_service.storage import queries
+from conflict_service.storage.tables import DecisionRow
+from conflict_service.usecases.announce import announce
+from conflict_service.usecases.read import render
+from contracts.conflicts import STATUS, Choice
+from contracts.events.conflicts_resolution_v1 import ConflictResolved
+from contracts.http.conflicts import Conflict as Shown
+from contracts.http.conflicts import Decide
+from contracts.identity import UserIdentity
+from servicekit import errors, outbox
+from servicekit.ids import uuid7
+
+
+async def decide(
+    session: AsyncSession, organization_id: str, conflict_id: str, body: Decide, user: UserIdentity, now: datetime
+) -> Shown:
+    """Take a decision, which people-sync then carries out on both sides.
+
+    NotFound (404); Conflict (409) with the conflict as it is now if it has moved, or somebody else was faster; Invalid
+    (422).
+    """
+    await queries.lock(session, organization_id, conflict_id)
+    conflict = await queries.find(session, organization_id, conflict_id)
+    if conflict is None:
+        raise errors.NotFound("There is no such conflict.")
+    await _check_open(session, organization_id, conflict_id, conflict)
+    fields = {field.field for field in conflict.fields}
+    if body.values_version != conflict.values_version or body.choices.keys() != fields:
+        raise errors.Conflict(
+            "The values have changed since you looked, so nothing was decided. Look at them again, and choose again.",
+            slug="values-moved",
+            conflict=(await _as_it_is(session, organization_id, conflict_id, conflict)).model_dump(mode="json"),
+        )
+    _check_choices(body.choices)
+    row = DecisionRow(
+        organization_id=organization_id,
+        id=str(uuid7()),
+        conflict_id=conflict_id,
+        choices=dict(body.choices),
+        fields=[field.model_dump(mode="json") for field in conflict.fields],
+        decided_by=user.user_id,
+        decided_by_name=user.name,
+        decided_at=now,
+        outcome="waiting",
+        refused=[],
+    )
+    session.add(row)
+    after = decided(conflict, row.id)
+    await queries.save(session, organization_id, conflict_id, after)
+    await announce(session, organization_id, conflict_id, after)
+    resolved = ConflictResolved(
+        organization_id=organization_id,
+        version=after.version,
+        conflict_id=conflict_id,
+        record_id=conflict.record.id,
+        decision_id=row.id,
+        decided_on=conflict.values_version,
+        choices=body.choices,
+        decided_by=user.user_id,
+        decided_by_name=user.name,
+        decided_at=now,
+    )
+    await outbox.append(session, resolved)
+    return render(conflict_id, after, row)
+
+
+async def _check_open(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
+    if conflict.state == "open":
+        return
+    shown = await _as_it_is(session, organization_id, conflict_id, conflict)
+    if shown.decision and conflict.state in {"resolving", "resolved"}:
+        said = f"{shown.decision.decided_by_name or 'Somebody else'} has decided this conflict already."
+    else:
+        said = "This conflict is over already: nothing is left to decide."
+    raise errors.Conflict(
+        f"{said} Your choice was not applied.", slug="settled", conflict=shown.model_dump(mode="json")
+    )
+
+
+async def _as_it_is(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> Shown:
+    newest = (await queries.newest_decisions(session, organization_id, [conflict_id])).get(conflict_id)
+    return render(conflict_id, conflict, newest)
+
+
+def _check_choices(choices: Mapping[str, Choice]) -> None:
+    if choices.get(STATUS) == "ours":
+        raise errors.Invalid(
+            "No sync changes in Planning Center who is active. Keep Planning Center's status, or keep both different.",
+            errors=[{"field": f"choices.{STATUS}", "message": "must be `theirs` or `both`"}],
+        )

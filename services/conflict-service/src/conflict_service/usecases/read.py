@@ -1,0 +1,95 @@
+"""Conflicts as the API shows them."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import cast
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from conflict_service.domain import conflict as domain
+from conflict_service.storage import queries
+from conflict_service.storage.queries import Position
+from conflict_service.storage.tables import DecisionRow
+from contracts.conflicts import Choice, ConflictField
+from contracts.http.common import Page
+from contracts.http.conflicts import Conflict, ConflictQuery, Decision
+from servicekit.errors import Invalid, NotFound
+
+
+async def page(session: AsyncSession, organization_id: str, query: ConflictQuery) -> Page[Conflict]:
+    """Conflicts, newest first."""
+    rows, following = await queries.page(
+        session,
+        organization_id,
+        state=query.state,
+        family_id=query.family_id,
+        record_id=query.record_id,
+        after=_position(query.after) if query.after else None,
+        limit=query.limit,
+    )
+    decisions = await queries.newest_decisions(session, organization_id, [conflict_id for conflict_id, _ in rows])
+    return Page(
+        items=tuple(render(conflict_id, conflict, decisions.get(conflict_id)) for conflict_id, conflict in rows),
+        next=_cursor(following) if following else None,
+        total=await queries.count(
+            session, organization_id, state=query.state, family_id=query.family_id, record_id=query.record_id
+        ),
+    )
+
+
+async def one(session: AsyncSession, organization_id: str, conflict_id: str) -> Conflict:
+    """One conflict. NotFound (404)."""
+    conflict = await queries.find(session, organization_id, conflict_id)
+    if conflict is None:
+        raise NotFound("There is no such conflict.")
+    decisions = await queries.newest_decisions(session, organization_id, [conflict_id])
+    return render(conflict_id, conflict, decisions.get(conflict_id))
+
+
+def render(conflict_id: str, conflict: domain.Conflict, decision: DecisionRow | None) -> Conflict:
+    """A conflict with its newest decision."""
+    return Conflict(
+        id=conflict_id,
+        record=conflict.record,
+        fields=conflict.fields,
+        state=conflict.state,
+        version=conflict.version,
+        values_version=conflict.values_version,
+        decision=_decision(decision) if decision else None,
+        opened_at=conflict.opened_at,
+        updated_at=conflict.updated_at,
+    )
+
+
+def _decision(row: DecisionRow) -> Decision:
+    return Decision(
+        id=row.id,
+        choices=cast("dict[str, Choice]", row.choices),
+        fields=tuple(ConflictField.model_validate(field) for field in row.fields),
+        decided_by_name=row.decided_by_name,
+        decided_at=row.decided_at,
+        outcome=row.outcome,
+        sentence=row.sentence,
+        refused=tuple(row.refused),
+        settled_at=row.settled_at,
+    )
+
+
+def _cursor(position: Position) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([position.opened_at.isoformat(), position.id])).decode()
+
+
+def _position(cursor: str) -> Position:
+    try:
+        opened_at, conflict_id = orjson.loads(base64.urlsafe_b64decode(cursor))
+        opened = datetime.fromisoformat(opened_at)
+        if opened.tzinfo is None:
+            raise ValueError(opened_at)
+        return Position(opened.astimezone(UTC), str(conflict_id))
+    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
+        raise Invalid(
+            "Take `after` from `next` of the page before, unchanged.",
+            errors=[{"field": "query.after", "message": "is not a place in this list"}],
+        ) from error

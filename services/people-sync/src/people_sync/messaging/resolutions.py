@@ -1,0 +1,18 @@
+"""conflicts.resolution.v1: what people decided about conflicts."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.events.conflicts_resolution_v1 import ConflictResolved
+from people_sync.resources import Resources
+from people_sync.usecases.decisions import take
+from servicekit.kafka import subscribe
+
+
+async def on_resolved(event: ConflictResolved, session: AsyncSession, resources: Resources) -> None:
+    """Queue it."""
+    await take(session, event, resources.clock.now())
+
+
+resolutions = subscribe(
+    "conflicts.resolution.v1", group="people-sync.resolutions", handlers={ConflictResolved: on_resolved}
+)

@@ -1,0 +1,75 @@
+"""What people decide about conflicts, from conflict-service: queued, carried out by the record engine, answered."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.events.conflicts_resolution_v1 import ConflictResolved
+from people_sync.domain.sentences import LATER, REJECTED, VALUES_MOVED
+from people_sync.storage.sync_tables import Conflict
+from people_sync.usecases import refreshes
+from people_sync.usecases.conflicts import applied, facts, overtaken
+from servicekit.errors import PermanentError
+from servicekit.outbox import append_all
+
+DECIDED: Final = "decided"
+"""Reason of a refresh, rule of an effect."""
+
+
+async def take(session: AsyncSession, event: ConflictResolved, now: datetime) -> None:
+    """Queue a decision. It is answered at once if a value has moved since it was taken."""
+    conflict = await session.get(Conflict, UUID(event.conflict_id))
+    if conflict is None or conflict.organization_id != event.organization_id:
+        raise PermanentError(f"There is no conflict {event.conflict_id} of this organization.")
+    # Refreshes before conflicts, as their worker locks them.
+    await refreshes.soon(
+        session, event.organization_id, now, kind=conflict.kind, record_id=conflict.record_id, reason=DECIDED
+    )
+    await session.refresh(conflict, with_for_update=True)
+    if conflict.state != "open" or event.decision_id in conflict.answered:
+        return
+    if conflict.decision is not None and conflict.decision["id"] == event.decision_id:
+        return
+    earlier = conflict.decision
+    conflict.decision = {
+        "id": event.decision_id,
+        "choices": event.choices,
+        "by_user_id": event.decided_by,
+        "by_name": event.decided_by_name,
+    }
+    fields = {field["field"] for field in conflict.fields}
+    if earlier is not None or event.decided_on != conflict.values_version or event.choices.keys() != fields:
+        await append_all(session, await facts(session, [overtaken(conflict, VALUES_MOVED, now)], now))
+        conflict.decision = earlier
+
+
+async def queue_waiting(session: AsyncSession, owner: Mapping[str, str], now: datetime) -> None:
+    """Queue what was decided while there was no connection."""
+    waiting = select(Conflict.kind, Conflict.record_id).filter_by(**owner).where(Conflict.decision.is_not(None))
+    for kind, record_id in (await session.execute(waiting.order_by(Conflict.id))).tuples():
+        await refreshes.request(
+            session, owner, kind, record_id=record_id, reason=DECIDED, urgent=True, not_before=now, now=now
+        )
+
+
+async def finish(
+    session: AsyncSession, organization_id: str, record_id: UUID, outcome: str, sentence: str, now: datetime
+) -> None:
+    """Answer the decision about a record, if there is one, after the engine has been through with the record."""
+    conflict = await session.scalar(
+        select(Conflict)
+        .filter_by(organization_id=organization_id, record_id=record_id, state="open")
+        .where(Conflict.decision.is_not(None))
+        .with_for_update()
+    )
+    if conflict is None or conflict.decision is None:
+        return
+    if "sends" not in conflict.decision:
+        overtaken(conflict, sentence, now)
+    else:
+        applied(conflict, [sentence] if outcome in {REJECTED, LATER} else [], now)
+    await append_all(session, await facts(session, [conflict], now))

@@ -1,0 +1,137 @@
+"""A decision about a conflict, carried out: what lost counts as agreed from here on, and what won goes to both sides.
+
+Here Planning Center's value is taken over, where that was chosen, in the transaction that makes the decision. Where
+ours was chosen, Planning Center's value becomes the last agreed one: ours is a change like any other then, which this
+sync sends, or the next one after a crash. If a value has moved since the decision, nothing of it is carried out.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.conflicts import STATUS
+from contracts.values import MEMBER
+from people_sync.domain.canonical import name_key
+from people_sync.domain.families import household_values
+from people_sync.domain.merge import merge_family
+from people_sync.domain.planning_center import household_from_snapshot, person_from_snapshot
+from people_sync.domain.values import value_from_json
+from people_sync.domain.writes import family_believable_at, person_believable_at
+from people_sync.storage.families import family_values, linked_records
+from people_sync.storage.links import agree, agreed_since, base_of, family_base_of, family_differences
+from people_sync.storage.sync_tables import Conflict, Remote
+from people_sync.storage.tables import Family, Link, Member
+from people_sync.storage.writes import writes_of
+from people_sync.usecases.conflicts import fields_of, open_conflicts_of, same_values
+from people_sync.usecases.decisions import DECIDED
+from people_sync.usecases.history import HERE
+from people_sync.usecases.record.decide_people import merge_person
+from people_sync.usecases.record.effects import Effects, noted, publish, take_over, touch, touch_family
+from people_sync.usecases.record.writer import Writer
+
+
+async def carry_out(session: AsyncSession, writer: Writer, row: Remote) -> None:
+    """Carry out the decision about the record that `row` is the counterpart of, if there is one.
+
+    The record is locked, and was just read.
+    """
+    if row.again or row.snapshot is None:
+        return
+    link = await session.scalar(select(Link).filter_by(**writer.owner, kind=row.kind, pco_id=row.pco_id))
+    if link is None:
+        return
+    conflict = (await open_conflicts_of(session, writer.organization_id, [link.record_id])).get(link.record_id)
+    if conflict is None or conflict.decision is None or "sends" in conflict.decision:
+        return
+    await session.refresh(link, with_for_update=True)
+    of_kind = _member if row.kind == MEMBER else _family
+    await of_kind(session, writer, row, link, conflict, conflict.decision)
+
+
+async def _member(
+    session: AsyncSession, writer: Writer, row: Remote, link: Link, conflict: Conflict, decision: Mapping[str, Any]
+) -> None:
+    member = await session.get_one(Member, link.record_id, populate_existing=True)
+    person = person_from_snapshot(row.snapshot or {})
+    writes = (await writes_of(session, [link.id])).get(link.id, [])
+    stale = person_believable_at(writes, person.values, writer.reading(row.read_at), writer.country)
+    if member.deleted_at is not None or stale or agreed_since(link, person.values, row.read_at, writer.country):
+        return
+    base = base_of(link, writes, person.values, writer.country)
+    conflicts = merge_person(writer, link, base, member, person).conflicts
+    if not same_values(conflict, fields_of(link, conflicts)):
+        return
+    taken = _agree(writer, link, conflict, decision)
+    effects = Effects(rows=_rows(writer, link, conflict, taken, decision))
+    take_over(member, {name: value_from_json(name, value) for name, value in taken.items() if name != STATUS})
+    member.active = taken.get(STATUS, member.active)
+    if taken:
+        touch(writer, member, effects)
+    await publish(session, writer, effects)
+
+
+async def _family(
+    session: AsyncSession, writer: Writer, row: Remote, link: Link, conflict: Conflict, decision: Mapping[str, Any]
+) -> None:
+    family = await session.get_one(Family, link.record_id, populate_existing=True)
+    household = household_from_snapshot(row.snapshot or {})
+    theirs = household_values(household, await linked_records(session, writer.owner, household.person_ids))
+    ours = (await family_values(session, writer.owner, [family]))[family.id]
+    writes = (await writes_of(session, [link.id])).get(link.id, [])
+    if family.deleted_at is not None or family_believable_at(writes, theirs, writer.reading(row.read_at)):
+        return
+    base = family_base_of(link, writes, theirs)
+    conflicts = merge_family(base, ours, theirs, writer.policy, family_differences(link)).fields.conflicts
+    if not same_values(conflict, fields_of(link, conflicts)):
+        return
+    taken = _agree(writer, link, conflict, decision)
+    effects = Effects(rows=_rows(writer, link, conflict, taken, decision))
+    if "name" in taken:
+        family.name, family.name_key = taken["name"], name_key(taken["name"], "")
+    if "primary_contact" in taken:
+        family.primary_contact_id = UUID(taken["primary_contact"]) if taken["primary_contact"] else None
+    if taken:
+        touch_family(writer, family, effects)
+    await publish(session, writer, effects)
+
+
+def _agree(writer: Writer, link: Link, conflict: Conflict, decision: Mapping[str, Any]) -> dict[str, Any]:
+    """Note what was decided in the link and the conflict. Gives what our side takes over, JSON by field."""
+    choices = decision["choices"]
+    agreed, kept, sends, taken = dict(link.agreed), dict(link.kept_different), {}, {}
+    for field in conflict.fields:
+        name, choice = field["field"], choices[field["field"]]
+        if choice == "both" and name != STATUS:
+            kept[name] = [field["ours"], field["theirs"]]
+            continue
+        agreed[name] = field["theirs"]
+        if choice == "ours":
+            sends[name] = field["ours"]
+        elif choice == "theirs":
+            taken[name] = field["theirs"]
+    agree(link, agreed, writer.now())
+    link.kept_different = kept
+    conflict.decision = {**decision, "sends": sends}
+    return taken
+
+
+def _rows(
+    writer: Writer, link: Link, conflict: Conflict, taken: Mapping[str, Any], decision: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Effects of what our side takes over, in the name of who decided."""
+    ours = {field["field"]: field["ours"] for field in conflict.fields}
+    by = {
+        "cause": "decision",
+        "cause_id": decision["id"],
+        "by": "person",
+        "by_user_id": decision["by_user_id"],
+        "by_name": decision["by_name"],
+        "rule": DECIDED,
+    }
+    return [
+        noted(writer, link.kind, link.record_id, name, ours[name], value, side=HERE) | by
+        for name, value in taken.items()
+    ]

@@ -1,0 +1,338 @@
+"""Decisions about conflicts, as conflict-service tells them: carried out on both sides, or not at all."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sync_harness.facts import publish
+from sync_harness.site import Site
+from sync_harness.stage import Stage
+
+from contracts.conflicts import Choice
+from contracts.events.conflicts_resolution_v1 import ConflictResolved
+from contracts.values import CONFLICT_SERVICE
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+OUR_PHONE, THEIR_PHONE = "(212) 555-0150", "(212) 555-0160"
+
+
+async def in_conflict(site: Site) -> dict[str, Any]:
+    """Bruno's phone differs, and each side has another edit beside it: the whole record is in conflict."""
+    await site.sync()
+    await site.change("Bruno", phone=OUR_PHONE, birthdate="1980-02-03")
+    site.edit_contact("Bruno", "PhoneNumber", number=THEIR_PHONE)
+    site.edit("Bruno", last_name="Bakerson")
+    await site.visible()
+    assert (await site.sync())["counts"]["conflict"] == 1
+    conflict = await conflict_of(site, "Bruno")
+    assert {field["field"] for field in conflict["fields"]} == {"phone", "birthdate", "last_name"}
+    return conflict
+
+
+async def conflict_of(site: Site, name: str) -> dict[str, Any]:
+    """The newest conflict of a member, by first name, or of a family."""
+    rows = await site.database.fetch(
+        "SELECT conflict.* FROM conflict LEFT JOIN member ON member.id = record_id LEFT JOIN family "
+        "ON family.id = record_id WHERE conflict.organization_id = $1 AND coalesce(first_name, family.name) = $2 "
+        "ORDER BY opened_at DESC LIMIT 1",
+        site.organization_id,
+        name,
+    )
+    return rows[0]
+
+
+def decision(site: Site, conflict: dict[str, Any], choices: dict[str, Choice], **more: Any) -> ConflictResolved:
+    """What conflict-service tells."""
+    return ConflictResolved(
+        **{
+            "organization_id": site.organization_id,
+            "version": 2,
+            "conflict_id": str(conflict["id"]),
+            "record_id": str(conflict["record_id"]),
+            "decision_id": str(uuid4()),
+            "decided_on": conflict["values_version"],
+            "choices": choices,
+            "decided_by": "user-ada",
+            "decided_by_name": "Ada Moreno",
+            "decided_at": datetime.now(UTC),
+            **more,
+        }
+    )
+
+
+async def decide(stage: Stage, site: Site, conflict: dict[str, Any], choices: dict[str, Choice]) -> dict[str, Any]:
+    """Decide, and wait for the answer: the conflict as it is then."""
+    asked = decision(site, conflict, choices)
+    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+    return await answered(site, asked)
+
+
+async def answered(site: Site, asked: ConflictResolved) -> dict[str, Any]:
+    """The conflict once the decision is answered."""
+
+    async def known() -> dict[str, Any] | None:
+        (row,) = await site.database.fetch("SELECT * FROM conflict WHERE id::text = $1", asked.conflict_id)
+        return row if asked.decision_id in row["answered"] else None
+
+    found: dict[str, Any] = await eventually(known, within=60, every=0.05)
+    return found
+
+
+async def nothing_more(site: Site) -> None:
+    """The next sync writes nothing on either side, and finds no conflict."""
+    await site.believable()
+    mark = site.mark()
+    before = await site.database.value("SELECT count(*) FROM effect WHERE organization_id = $1", site.organization_id)
+    assert (await site.sync())["counts"].keys() == {"unchanged"}
+    assert site.journal(mark, writes=True) == []
+    after = await site.database.value("SELECT count(*) FROM effect WHERE organization_id = $1", site.organization_id)
+    assert after == before
+
+
+def there(site: Site, first_name: str = "Bruno") -> tuple[str, str, str | None]:
+    """Planning Center's phone, last name and birthdate."""
+    person = site.person(first_name)
+    return site.contacts(first_name, "PhoneNumber")[0]["number"], person["last_name"], person.get("birthdate")
+
+
+async def here(site: Site, first_name: str = "Bruno") -> tuple[str, str, str | None]:
+    """Our phone, last name and birthdate."""
+    member = await site.member(first_name)
+    birthdate = member["birthdate"]
+    return member["phone"], member["last_name"], birthdate.isoformat() if birthdate else None
+
+
+async def history(site: Site, first_name: str = "Bruno") -> set[tuple[str, str, str | None]]:
+    """Side, field and person of what a decision did."""
+    member = await site.member(first_name)
+    items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
+    return {(item["side"], item["field"], item["by_name"]) for item in items if item["rule"] == "decided"}
+
+
+async def test_field_by_field(site: Site, stage: Stage) -> None:
+    """Ours, theirs and both in one decision."""
+    conflict = await in_conflict(site)
+    choices: dict[str, Choice] = {"phone": "ours", "last_name": "theirs", "birthdate": "ours"}
+    assert (await decide(stage, site, conflict, choices))["state"] == "resolved"
+    both = (OUR_PHONE, "Bakerson", "1980-02-03")
+    assert (there(site), await here(site)) == (both, both)
+    assert await history(site) == {
+        ("there", "phone", "Ada Moreno"),
+        ("there", "birthdate", "Ada Moreno"),
+        ("here", "last_name", "Ada Moreno"),
+    }
+    facts = await stage.told(site, "people.conflict.v1", 3)
+    # In between the record was renamed.
+    assert [kind for kind, _ in facts] == ["ConflictDetected", "ConflictDetected", "ResolutionApplied"]
+    assert facts[-1][1]["refused"] == []
+    await nothing_more(site)
+
+
+@pytest.mark.parametrize("choice", ["ours", "theirs"])
+async def test_one_side_wins_everything(site: Site, stage: Stage, choice: Choice) -> None:
+    conflict = await in_conflict(site)
+    ours, theirs = await here(site), there(site)
+    ended = await decide(stage, site, conflict, dict.fromkeys(("phone", "last_name", "birthdate"), choice))
+    assert ended["state"] == "resolved"
+    winner = ours if choice == "ours" else theirs
+    assert (await here(site), there(site)) == (winner, winner)
+    await nothing_more(site)
+
+
+async def test_both_are_kept_different_until_one_changes(site: Site, stage: Stage) -> None:
+    conflict = await in_conflict(site)
+    ours, theirs = await here(site), there(site)
+    await decide(stage, site, conflict, dict.fromkeys(("phone", "last_name", "birthdate"), "both"))
+    assert (await here(site), there(site)) == (ours, theirs)
+    await nothing_more(site)
+    await site.change("Bruno", email="bruno.new@example.org")
+    await site.sync()
+    await site.believable()
+    assert (await here(site), there(site)) == (ours, theirs)
+    await site.change("Bruno", phone="(212) 555-0199")
+    await site.sync()
+    again = await conflict_of(site, "Bruno")
+    assert (again["state"], [field["field"] for field in again["fields"]]) == ("open", ["phone"])
+
+
+# Kind: an answer applied to more than was shown.
+@pytest.mark.parametrize("side", ["here", "there"])
+@pytest.mark.parametrize("field", ["of the conflict", "another"])
+async def test_a_side_that_moved_is_not_overwritten(site: Site, stage: Stage, side: str, field: str) -> None:
+    conflict = await in_conflict(site)
+    values = {"phone": "(212) 555-0199"} if field == "of the conflict" else {"first_name": "Bruno", "gender": "Male"}
+    if side == "here":
+        await site.change("Bruno", **values)
+    elif field == "of the conflict":
+        site.edit_contact("Bruno", "PhoneNumber", number=values["phone"])
+    else:
+        site.edit("Bruno", gender="Male")
+    await site.visible()
+    ours, theirs = await here(site), there(site)
+    found = await decide(stage, site, conflict, dict.fromkeys(("phone", "last_name", "birthdate"), "theirs"))
+    assert (found["state"], found["decision"]) == ("open", None)
+    assert found["values_version"] > conflict["values_version"]
+    assert (await here(site), there(site)) == (ours, theirs)
+    kind, fact = (await stage.told(site, "people.conflict.v1", 2))[-1]
+    assert (kind, fact["sentence"]) == (
+        "ResolutionOvertaken",
+        "A value changed before the decision could be carried out, so nothing of it was applied.",
+    )
+    assert {one["field"] for one in fact["fields"]} >= {"phone", "last_name", "birthdate"}
+    assert await history(site) == set()
+
+
+async def test_a_family_that_is_renamed_overtakes_nothing(site: Site, stage: Stage) -> None:
+    """A decision is compared with the values alone."""
+    conflict = await in_conflict(site)
+    member = await site.member("Bruno")
+    family = await site.database.value("SELECT family_id::text FROM family_member WHERE member_id = $1", member["id"])
+    await site.call("PATCH", f"/families/{family}", {"name": "The Bakers of Main Street"})
+    moved = await conflict_of(site, "Bruno")
+    choices: dict[str, Choice] = dict.fromkeys(("phone", "last_name", "birthdate"), "theirs")
+    assert moved["values_version"] == conflict["values_version"]
+    assert (await decide(stage, site, conflict, choices))["state"] == "resolved"
+
+
+async def test_a_decision_is_carried_out_once(site: Site, stage: Stage) -> None:
+    """Told twice, late, and for another organization."""
+    conflict = await in_conflict(site)
+    names = ("phone", "last_name", "birthdate")
+    first = decision(site, conflict, dict.fromkeys(names, "ours"))
+    late = decision(site, conflict, dict.fromkeys(names, "theirs"))
+    stranger = decision(site, conflict, dict.fromkeys(names, "theirs"), organization_id=f"{site.organization_id}-other")
+    for one in (stranger, first, first):
+        await publish(stage.kafka, one, CONFLICT_SERVICE)
+    assert (await answered(site, first))["state"] == "resolved"
+    ours = await here(site)
+    for one in (late, first):
+        await publish(stage.kafka, one, CONFLICT_SERVICE)
+    # Behind them in the same partition.
+    last = decision(site, conflict, dict.fromkeys(names, "theirs"))
+    await publish(stage.kafka, last, CONFLICT_SERVICE)
+    await nothing_more(site)
+    assert (await here(site), there(site)) == (ours, ours)
+    assert list((await conflict_of(site, "Bruno"))["answered"]) == [first.decision_id]
+
+
+async def test_fields_that_the_conflict_does_not_have(site: Site, stage: Stage) -> None:
+    conflict = await in_conflict(site)
+    found = await decide(stage, site, conflict, {"phone": "ours", "email": "theirs"})
+    assert (found["state"], found["values_version"]) == ("open", conflict["values_version"])
+
+
+async def test_during_a_full_run(site: Site, stage: Stage) -> None:
+    """Not put off until the run is through."""
+    conflict = await in_conflict(site)
+    await site.change("Carl", phone="(212) 555-0170")
+    async with site.held_up("Carl"):
+        run = await site.start()
+        await site.waits()
+        choices: dict[str, Choice] = {"phone": "ours", "last_name": "theirs", "birthdate": "ours"}
+        assert (await decide(stage, site, conflict, choices))["state"] == "resolved"
+        assert there(site)[0] == OUR_PHONE
+        assert (await site.run(run))["state"] == "running"
+    await site.until(run, "done")
+    assert (await here(site))[:2] == there(site)[:2] == (OUR_PHONE, "Bakerson")
+    await nothing_more(site)
+
+
+async def test_what_planning_center_refuses_waits(site: Site, stage: Stage) -> None:
+    """The parts stand by themselves; the vendor's reason is told, and the next sync sends the refused one again."""
+    conflict = await in_conflict(site)
+    refusal = site.control.refuse("number", "validation", organization_id=site.church.id)
+    choices: dict[str, Choice] = {"phone": "ours", "last_name": "theirs", "birthdate": "ours"}
+    assert (await decide(stage, site, conflict, choices))["state"] == "resolved"
+    assert there(site) == (THEIR_PHONE, "Bakerson", "1980-02-03")
+    assert await here(site) == (OUR_PHONE, "Bakerson", "1980-02-03")
+    kind, fact = (await stage.told(site, "people.conflict.v1", 3))[-1]
+    assert kind == "ResolutionApplied"
+    (reason,) = fact["refused"]
+    assert "phone" in reason.lower()
+    site.control.remove_fault(refusal)
+    await site.believable()
+    assert (await site.sync())["counts"]["updated_there"] == 1
+    assert there(site)[0] == OUR_PHONE
+    await nothing_more(site)
+
+
+async def test_decided_while_there_is_no_connection(site: Site, stage: Stage) -> None:
+    conflict = await in_conflict(site)
+    await site.database.fetch(
+        "UPDATE connection SET state = 'reconnect_required' WHERE organization_id = $1", site.organization_id
+    )
+    asked = decision(site, conflict, dict.fromkeys(("phone", "last_name", "birthdate"), "ours"))
+    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+
+    async def queued() -> bool:
+        return bool((await conflict_of(site, "Bruno"))["decision"])
+
+    await eventually(queued)
+    assert there(site)[0] == THEIR_PHONE
+    await stage.authorized(site, version=2)
+    assert (await answered(site, asked))["state"] == "resolved"
+    assert there(site) == await here(site)
+
+
+async def test_a_second_decision_within_the_horizon(site: Site, stage: Stage) -> None:
+    """Planning Center still shows the value from before the first one: it is not taken for an edit."""
+    first = await in_conflict(site)
+    names = ("phone", "last_name", "birthdate")
+    await decide(stage, site, first, dict.fromkeys(names, "ours"))
+    await site.change("Bruno", phone="(212) 555-0151")
+    site.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0161")
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    second = await conflict_of(site, "Bruno")
+    assert (second["id"] != first["id"], second["state"]) == (True, "open")
+    assert (await decide(stage, site, second, {"phone": "ours"}))["state"] == "resolved"
+    assert there(site)[0] == (await here(site))[0] == "(212) 555-0151"
+    await nothing_more(site)
+
+
+async def test_a_family(site: Site, stage: Stage) -> None:
+    """Its name from there, and then from here."""
+    await site.sync()
+    family = await site.family_of("Baker Household")
+    await site.call("PATCH", f"/families/{family['id']}", {"name": "Baker here"})
+    site.rename_household("Baker Household", "Baker there")
+    await site.visible()
+    await site.sync()
+    conflict = await conflict_of(site, "Baker here")
+    assert (await decide(stage, site, conflict, {"name": "theirs"}))["state"] == "resolved"
+    assert (await site.family_of("Baker there"))["id"] == family["id"]
+    await nothing_more(site)
+    await site.call("PATCH", f"/families/{family['id']}", {"name": "Baker of here"})
+    site.rename_household("Baker there", "Baker of there")
+    await site.visible()
+    await site.sync()
+    conflict = await conflict_of(site, "Baker of here")
+    assert (await decide(stage, site, conflict, {"name": "ours"}))["state"] == "resolved"
+    assert [row["name"] for row in site.rows("Household") if row["name"].startswith("Baker")] == ["Baker of here"]
+    await nothing_more(site)
+
+
+async def test_deleted_here_while_a_decision_waits(site: Site, stage: Stage) -> None:
+    conflict = await in_conflict(site)
+    theirs = there(site)
+    hold = site.fault(
+        {"kind": "hold", "when": "before", "if_gone": "lost"}, method="GET", path="/people/[0-9]+$", nth=1
+    )
+    asked = decision(site, conflict, dict.fromkeys(("phone", "last_name", "birthdate"), "ours"))
+    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+    await eventually(lambda: site.control.fault(hold)["holding"] == 1)
+    await site.remove("Bruno")
+    site.control.release(hold)
+
+    async def over() -> bool:
+        return bool(
+            (await site.database.value("SELECT state FROM conflict WHERE id = $1", conflict["id"])) == "withdrawn"
+        )
+
+    await eventually(over)
+    assert there(site) == theirs
