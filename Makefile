@@ -25,9 +25,9 @@ CONSOLE := services/webhook-gateway
 
 INTEGRATED := $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
 # Files of people-sync that are stages of their own, because they last as long as other services' tests together.
-LONG := crashes refresh_crashes run_story record_engine incomplete_reads meanwhile strays two_workers
+LONG := crashes refresh_crashes run_story record_engine decisions incomplete_reads meanwhile strays two_workers
 LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
-INTEGRATION := $(patsubst %,integration-%,$(wordlist 1,3,$(LONG)) people-sync $(filter-out $(wordlist 1,3,$(LONG)),$(LONG)) \
+INTEGRATION := $(patsubst %,integration-%,people-sync $(LONG) \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
 # What a look shows goes first, then what takes longest, so that no stage is left alone at the end.
 STAGES := lint imports console $(wordlist 1,4,$(INTEGRATION)) types e2e browser unit \

@@ -658,8 +658,7 @@ def test_what_differs_since_a_first_match(page: Page) -> None:
         "Nothing yet: they differed when they were matched"
     )
     expect(main.get_by_role("row", name=re.compile("^Phone"))).not_to_contain_text("empty")
-    expect(main).to_contain_text("The fields in conflict are left as they are on both sides")
-    expect(main).not_to_contain_text("neither side changes the other")
+    expect(main).to_contain_text("Until then both keep their own value.")
     accessible(page)
     shot(page, "conflict-of-a-first-match")
     page.unroute_all(behavior="wait")
@@ -890,6 +889,100 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
     shot(page, "member-gone")
     expect(main.get_by_text("Linked", exact=True).first).to_be_visible(timeout=60_000)
     expect(main.get_by_role("button", name=SYNC_PERSON)).to_be_visible()
+
+
+def disagree(church: Church, member: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Edit both sides and sync: the open conflict."""
+    church.change_member(member, **ours)
+    church.edit_there(church.control.organizations()[0]["id"], member["link"]["pco_id"], **theirs)
+    church.sync()
+    found: list[dict[str, Any]] = []
+
+    def opened() -> bool:
+        found[:] = church.get("/conflicts", record_id=member["id"])["items"]
+        return bool(found)
+
+    church.eventually(opened, "the conflict is open")
+    return found[0]
+
+
+def test_a_conflict_is_settled_by_keys_alone(page: Page, stack: Stack) -> None:
+    """The one of the chapter before: Planning Center's name is kept."""
+    with Church.of(stack) as church:
+        [nora] = church.members(q="nora.newcome@example.org")
+        page.goto("/conflicts")
+        card = page.get_by_role("region", name=re.compile("^(Nora|Eleonora)"))
+        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Not chosen yet")
+        page.keyboard.press("?")
+        dialog = page.get_by_role("dialog", name="Keys")
+        expect(dialog).to_contain_text("Keep ours, in every field")
+        accessible(page)
+        page.keyboard.press("Escape")
+        page.keyboard.press("j")
+        expect(card.get_by_role("heading")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(card.get_by_role("alert")).to_contain_text("Choose what to keep for last name. Nothing was changed yet.")
+        expect(card.get_by_role("radio", name="Here")).to_be_focused()
+        page.keyboard.press("1")
+        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("On both sides: Ours")
+        page.keyboard.press("2")
+        expect(card.get_by_role("radio", name="Planning Center")).to_be_checked()
+        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("On both sides: Theirs")
+        accessible(page)
+        shot(page, "conflict-chosen")
+        page.keyboard.press("Enter")
+        expect(card).to_contain_text("Ada Moreno chose Last name: Planning Center's.")
+        expect(card.get_by_text("Settled")).to_be_visible()
+        expect(page.get_by_role("link", name=re.compile("Conflicts")).first).not_to_contain_text("open")
+        accessible(page)
+        shot(page, "conflict-settled")
+        assert church.get(f"/people/members/{nora['id']}")["last_name"] == "Theirs"
+        page.goto(f"/people/{nora['id']}")
+        history = page.get_by_role("table").get_by_role("row", name=re.compile("^Last name Ours Theirs"))
+        expect(history).to_contain_text("Ada Moreno (decided a conflict)")
+        assert church.sync()["counts"].keys() <= {"unchanged", "later"}
+
+
+def test_field_by_field_and_what_moves_under_the_reader(page: Page, stack: Stack) -> None:
+    """Half-made choices stay, save for a value that moved; the admin is told what was not applied, and why."""
+    with Church.of(stack) as church:
+        organization = church.control.organizations()[0]["id"]
+        [nora] = church.members(q="nora.newcome@example.org")
+        disagree(church, nora, {"last_name": "Here", "gender": "Female"}, {"last_name": "There"})
+        page.goto("/conflicts")
+        card = page.get_by_role("region", name=re.compile("^(Nora|Eleonora)"))
+        last_name = card.get_by_role("group", name=re.compile("^Last name of "))
+        # Edited on one side alone, so it collides with nothing.
+        expect(
+            card.get_by_role("group", name=re.compile("^Gender of ")).get_by_role("radio", name="Here")
+        ).to_be_checked()
+        last_name.get_by_role("radio", name="Both").check()
+        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Each side keeps its own")
+        card.get_by_role("group", name=re.compile("^Gender of ")).get_by_role("radio", name="Planning Center").check()
+        church.edit_there(organization, nora["link"]["pco_id"], last_name="Elsewhere")
+        church.call("POST", f"/people/members/{nora['id']}/sync")
+        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Elsewhere")
+        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Not chosen yet")
+        chosen = card.get_by_role("group", name=re.compile("^Gender of ")).get_by_role("radio", name="Planning Center")
+        expect(chosen).to_be_checked()
+        # It moves once more, and we have not read that: nothing is applied.
+        last_name.get_by_role("radio", name="Here").check()
+        church.edit_there(organization, nora["link"]["pco_id"], last_name="Yonder")
+        card.get_by_role("button", name="Apply").click()
+        expect(card).to_contain_text("Ada Moreno chose Last name: ours; Gender: Planning Center's.")
+        expect(card).to_contain_text("A value changed before the decision could be carried out")
+        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Yonder")
+        assert church.get(f"/people/members/{nora['id']}")["last_name"] == "Here"
+        accessible(page)
+        shot(page, "conflict-overtaken")
+        # Somebody else is faster, in another tab.
+        [conflict] = church.get("/conflicts", record_id=nora["id"])["items"]
+        choices = {"last_name": "ours", "gender": "ours"}
+        body = {"values_version": conflict["values_version"], "choices": choices}
+        church.call("POST", f"/conflicts/{conflict['id']}/decision", json=body)
+        expect(card).to_contain_text("Ada Moreno chose Last name: ours; Gender: ours.")
+        expect(card.get_by_text("Settled")).to_be_visible()
+        assert church.differences(organization) == []
 
 
 def test_a_sync_that_changes_a_lot_asks_who_may_answer(page: Page, browser: Browser, stack: Stack) -> None:

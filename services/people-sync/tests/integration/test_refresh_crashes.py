@@ -1,8 +1,9 @@
 """Records that are looked at by themselves: killed at work, and at work beside a run in two processes.
 
 One story has everybody that one record's sync can be about: somebody new with contacts, somebody edited here, there,
-and on both sides, a family that people join and leave, a new family, somebody to be created again, and answers to held
-matches. It ends as undisturbed at whatever instant a process dies, and nothing is written twice.
+and on both sides, a family that people join and leave, a new family, somebody to be created again, answers to held
+matches, and decisions about conflicts. It ends as undisturbed at whatever instant a process dies, and nothing is
+written twice.
 """
 
 import logging
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -40,10 +41,12 @@ from sync_harness.ends import differences
 from sync_harness.lender import Lender
 from sync_harness.site import Database, Site
 
+from contracts.conflicts import Choice
+from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from contracts.http.people import AnswerHeld
 from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER, PEOPLE_SYNC
-from people_sync.usecases import directory, held, refreshes, runs
+from people_sync.usecases import decisions, directory, held, refreshes, runs
 from people_sync.usecases.history import Actor
 from servicekit.db import make_sessions
 from servicekit.testing import Databases, KeyRing
@@ -59,6 +62,7 @@ TOGETHER: Final = 5
 _ADMIN: Final = UserIdentity(
     user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
 )
+_CHOICES: Final[dict[str, Choice]] = {"phone": "ours", "last_name": "theirs", "email": "both", "name": "ours"}
 
 
 @dataclass(slots=True)
@@ -98,6 +102,12 @@ async def _change_both_sides(site: Site) -> None:
         await site.add(name, "Held", email=f"{name}@example.org")
         site.create(name, "Held", email=f"another.{name}@example.org")
     site.delete("Lee")
+    await site.change("Max", phone="(212) 555-0171", email="maxim@example.org")
+    site.edit_contact("Max", "PhoneNumber", number="(212) 555-0172")
+    site.edit("Max", last_name="Moore")
+    clarks = await site.family_of("Clark Household")
+    await site.call("PATCH", f"/families/{clarks['id']}", {"name": "Clark Home"})
+    site.rename_household("Clark Household", "The Clarks")
     await site.visible()
     await site.sync()
     address = {"street_line_1": "9 Oak St", "city": "Ashford", "state": "CT", "zip": "06278"}
@@ -126,7 +136,7 @@ async def _in_one_transaction(url: str, act: Any) -> None:
 
 
 async def _decide(session: AsyncSession, database: Database) -> None:
-    """Somebody gone is to be created again; of two held matches one is the same person and one is not."""
+    """Somebody gone is to be created again; one held match is the same person and one is not; conflicts are decided."""
     now = datetime.now(UTC)
     lee = await database.value("SELECT id FROM member WHERE first_name = 'Lee'")
     await directory.create_again(session, ORGANIZATION, str(lee), Actor("person"), now)
@@ -139,12 +149,26 @@ async def _decide(session: AsyncSession, database: Database) -> None:
             version=row["version"],
         )
         await held.answer(session, ORGANIZATION, str(row["id"]), answer, _ADMIN, now)
+    for row in await database.fetch("SELECT * FROM conflict"):
+        resolved = ConflictResolved(
+            organization_id=ORGANIZATION,
+            version=2,
+            conflict_id=str(row["id"]),
+            record_id=str(row["record_id"]),
+            decision_id=str(uuid4()),
+            decided_on=row["values_version"],
+            choices={field["field"]: _CHOICES[field["field"]] for field in row["fields"]},
+            decided_by=_ADMIN.user_id,
+            decided_by_name=_ADMIN.name,
+            decided_at=now,
+        )
+        await decisions.take(session, resolved, now)
 
 
 async def _ask_for_everybody(session: AsyncSession, database: Database) -> None:
     now = datetime.now(UTC)
     members = await database.fetch("SELECT id FROM member WHERE first_name IN ('Bruno', 'Dora', 'Cora', 'Carl', 'Ida')")
-    families = await database.fetch("SELECT id FROM family WHERE name <> 'Clark Household'")
+    families = await database.fetch("SELECT id FROM family WHERE name <> 'Clark Home'")
     for kind, rows in ((MEMBER, members), (FAMILY, families)):
         for row in rows:
             await refreshes.sync_now(session, ORGANIZATION, kind, str(row["id"]), now)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,8 @@ Output = int | IO[bytes]
 _LOWEST_PORT = 15_000
 _PORTS = 17_000
 """Linux gives outgoing connections 32,768 and above."""
+_RESERVED: list[IO[str]] = []
+"""Locks of the ports that this process has chosen, until it ends."""
 
 
 class LocalStackError(RuntimeError):
@@ -151,13 +154,27 @@ def end_leftover(pid: int, mark: str, how: signal.Signals, *, within: float = 15
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on at this moment.
+    """A TCP port on loopback that nobody listens on, and no other process chooses as long as this one runs.
 
     The system gives it to no outgoing connection: one could take the port of a server that is down for a restart.
     """
-    while not port_is_free(port := _LOWEST_PORT + secrets.randbelow(_PORTS)):
+    while not (port_is_free(port := _LOWEST_PORT + secrets.randbelow(_PORTS)) and _reserve(port)):
         continue
     return port
+
+
+def _reserve(port: int) -> bool:
+    """Whether nobody else has chosen this port since it was found free: its server may not listen yet."""
+    folder = Path(tempfile.gettempdir()) / f"local-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    lock = (folder / str(port)).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return False
+    _RESERVED.append(lock)
+    return True
 
 
 def port_is_free(port: int) -> bool:

@@ -25,10 +25,7 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
     conflict = await session.get(Conflict, UUID(event.conflict_id))
     if conflict is None or conflict.organization_id != event.organization_id:
         raise PermanentError(f"There is no conflict {event.conflict_id} of this organization.")
-    # Refreshes before conflicts, as their worker locks them.
-    await refreshes.soon(
-        session, event.organization_id, now, kind=conflict.kind, record_id=conflict.record_id, reason=DECIDED
-    )
+    owner = await refreshes.awake(session, event.organization_id)
     await session.refresh(conflict, with_for_update=True)
     if conflict.state != "open" or event.decision_id in conflict.answered:
         return
@@ -45,6 +42,17 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
     if earlier is not None or event.decided_on != conflict.values_version or event.choices.keys() != fields:
         await append_all(session, await facts(session, [overtaken(conflict, VALUES_MOVED, now)], now))
         conflict.decision = earlier
+    elif owner is not None:
+        await refreshes.queue(
+            session,
+            owner,
+            conflict.kind,
+            record_id=conflict.record_id,
+            reason=DECIDED,
+            urgent=True,
+            not_before=now,
+            now=now,
+        )
 
 
 async def queue_waiting(session: AsyncSession, owner: Mapping[str, str], now: datetime) -> None:
@@ -56,18 +64,20 @@ async def queue_waiting(session: AsyncSession, owner: Mapping[str, str], now: da
         )
 
 
-async def finish(
-    session: AsyncSession, organization_id: str, record_id: UUID, outcome: str, sentence: str, now: datetime
-) -> None:
-    """Answer the decision about a record, if there is one, after the engine has been through with the record."""
-    conflict = await session.scalar(
+async def waiting_for(session: AsyncSession, organization_id: str, record_id: UUID) -> Conflict | None:
+    """The conflict of a record whose decision is being carried out, locked."""
+    found: Conflict | None = await session.scalar(
         select(Conflict)
         .filter_by(organization_id=organization_id, record_id=record_id, state="open")
         .where(Conflict.decision.is_not(None))
         .with_for_update()
     )
-    if conflict is None or conflict.decision is None:
-        return
+    return found
+
+
+async def finish(session: AsyncSession, conflict: Conflict, outcome: str, sentence: str, now: datetime) -> None:
+    """Answer a decision after the engine has been through with the record: what became of that, and in words."""
+    assert conflict.decision is not None
     if "sends" not in conflict.decision:
         overtaken(conflict, sentence, now)
     else:

@@ -34,7 +34,7 @@ from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Refresh, Sighting
 from people_sync.storage.tables import Connection, Settings
-from people_sync.usecases.decisions import DECIDED, finish
+from people_sync.usecases.decisions import DECIDED, finish, waiting_for
 from people_sync.usecases.history import REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
@@ -211,6 +211,7 @@ async def _again(
 
 async def _done(writer: Writer, row: Refresh, outcome: str, sentence: str) -> None:
     async with writer.transaction() as session:
+        decided = await waiting_for(session, row.organization_id, row.record_id) if row.record_id else None
         found = await session.get_one(Refresh, row.id, with_for_update=True)
         if found.requested_at > row.requested_at:
             # Asked for again meanwhile: what was typed since may not be in this.
@@ -219,8 +220,8 @@ async def _done(writer: Writer, row: Refresh, outcome: str, sentence: str) -> No
             found.state, found.outcome, found.sentence = "done", outcome, sentence
             found.tries += 1
             found.finished_at = writer.now()
-            if row.record_id is not None:
-                await finish(session, writer.organization_id, row.record_id, outcome, sentence, writer.now())
+            if decided is not None:
+                await finish(session, decided, outcome, sentence, writer.now())
         await session.execute(delete(Sighting).where(Sighting.run_id == row.id))
 
 

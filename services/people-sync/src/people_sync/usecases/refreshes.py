@@ -66,23 +66,20 @@ async def soon(
     organization_id: str,
     now: datetime,
     *,
-    kind: str = MEMBER,
     record_id: UUID | None = None,
     pco_id: str | None = None,
     reason: str,
     urgent: bool = True,
 ) -> None:
-    """Carry out at once what an administrator decided about one record; while not connected the next sync does.
+    """Carry out at once what an administrator decided about one person; while not connected the next sync does.
 
     `urgent`: somebody waits at a screen for this one.
     """
-    connection = await session.get(Connection, organization_id)
-    if connection is not None and connection.state == "connected" and connection.mirrored:
-        owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
-        await request(
+    if (owner := await awake(session, organization_id)) is not None:
+        await queue(
             session,
             owner,
-            kind,
+            MEMBER,
             record_id=record_id,
             pco_id=pco_id,
             reason=reason,
@@ -90,6 +87,18 @@ async def soon(
             not_before=now,
             now=now,
         )
+
+
+async def awake(session: AsyncSession, organization_id: str) -> dict[str, str] | None:
+    """Wake the organization's worker, before any row that it locks is locked; whose records they are.
+
+    None while nothing can be synced: not connected, or nobody was read yet.
+    """
+    connection = await session.get(Connection, organization_id)
+    if connection is None or connection.state != "connected" or not connection.mirrored:
+        return None
+    await wake(session, organization_id)
+    return {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
 
 
 async def request(
@@ -107,7 +116,7 @@ async def request(
     """Queue a record, by our id or by Planning Center's; ten requests for the same are one row, the earliest counts."""
     # A new job before the row: who asks for several in one transaction would wait for the second with the job in hand.
     await wake(session, owner["organization_id"])
-    return await _queue(
+    return await queue(
         session,
         owner,
         kind,
@@ -120,18 +129,19 @@ async def request(
     )
 
 
-async def _queue(
+async def queue(
     session: AsyncSession,
     owner: Mapping[str, str],
     kind: str,
     *,
-    record_id: UUID | None,
-    pco_id: str | None,
+    record_id: UUID | None = None,
+    pco_id: str | None = None,
     reason: str,
     urgent: bool,
     not_before: datetime,
     now: datetime,
 ) -> Refresh:
+    """As `request`, for a worker that is awake."""
     if record_id is None:
         record_id = await session.scalar(select(Link.record_id).filter_by(**owner, kind=kind, pco_id=pco_id))
     by_record = record_id is not None
@@ -204,7 +214,7 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
         # A new job before the rows, as in `request`.
         await wake(session, owner["organization_id"])
     for kind, record_id, pco_id, reason, earliest in left:
-        await _queue(
+        await queue(
             session,
             owner,
             kind,

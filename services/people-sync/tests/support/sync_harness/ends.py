@@ -72,10 +72,14 @@ async def here(database: Database, dump: Iterable[Mapping[str, Any]], organizati
     for link in await all_of("link"):
         other = people if link["kind"] == "member" else households
         lines.append(_link(link, names, other, named))
+    conflicts = await all_of("conflict")
     lines += [
-        _line("conflict", names[str(row["record_id"])], row["fields"])
-        for row in await all_of("conflict")
-        if row["state"] == "open"
+        _line("conflict", names[str(row["record_id"])], row["fields"]) for row in conflicts if row["state"] == "open"
+    ]
+    lines += [
+        _line("decided", names[str(row["record_id"])], row["state"], [sorted(told) for told in answers])
+        for row in conflicts
+        if (answers := row["answered"].values())
     ]
     lines += [
         _line("held", people.get(row["pco_id"]), named(row["candidate_ids"]), row["state"])

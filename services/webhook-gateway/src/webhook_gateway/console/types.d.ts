@@ -313,13 +313,28 @@ export interface ConflictRecord {
   family_ids: string[];
 }
 
+export type Choice = "ours" | "theirs" | "both";
+
+export interface Decision {
+  id: string;
+  choices: Record<string, Choice>;
+  fields: ConflictField[];
+  decided_by_name: string | null;
+  decided_at: string;
+  outcome: "waiting" | "applied" | "overtaken" | "not_needed";
+  sentence: string | null;
+  refused: string[];
+  settled_at: string | null;
+}
+
 export interface Conflict {
   id: string;
   record: ConflictRecord;
   fields: ConflictField[];
-  state: "open" | "resolved" | "agreed_elsewhere" | "withdrawn";
+  state: "open" | "resolving" | "resolved" | "agreed_elsewhere" | "withdrawn";
   version: number;
   values_version: number;
+  decision: Decision | null;
   opened_at: string;
   updated_at: string;
 }

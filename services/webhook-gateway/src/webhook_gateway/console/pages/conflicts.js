@@ -1,130 +1,359 @@
-// Open conflicts: what differs, and what was last agreed.
+// Conflicts: what differs, what was last agreed, and which value both sides get.
 
-import { at, get } from "../api.js";
-import { h } from "../parts/dom.js";
-import { heading, action, when } from "../parts/look.js";
+import { at, get, post } from "../api.js";
+import { changed } from "../parts/compare.js";
+import { announce, h } from "../parts/dom.js";
+import { action, ask, heading, notice, run, status, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
-import { count, fieldName, longDay, shown } from "../parts/words.js";
+import { Problem } from "../parts/problem.js";
+import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Conflict} Conflict */
-/** @typedef {import("../types.d.ts").ConflictField} ConflictField */
+/** @typedef {import("../types.d.ts").ConflictField} Field */
+/** @typedef {import("../types.d.ts").Choice} Choice */
 /** @typedef {import("../types.d.ts").Page<Conflict>} Conflicts */
 
 const STEP = 25;
 const MOST = 200;
+/** The field that no sync changes in Planning Center. */
+const STATUS = "active";
+
+/** @type {[Choice, string, string][]} the choice, what it is called, and what is done */
+const CHOICES = [
+  ["ours", "Keep ours", "ours"],
+  ["theirs", "Keep Planning Center's", "Planning Center's"],
+  ["both", "Keep both different", "both kept different"],
+];
+const KEYS = [
+  ["j, k", "Next conflict, previous conflict"],
+  ["1", "Keep ours, in every field"],
+  ["2", "Keep Planning Center's, in every field"],
+  ["3", "Keep both different, in every field"],
+  ["Tab, arrow keys", "Choose field by field"],
+  ["Enter", "Apply what is chosen"],
+  ["o", "Open the person or family"],
+  ["?", "Show these keys"],
+];
 
 /** @param {import("../app.js").Context} context */
 export function show(context) {
-  const { main, query, signal } = context;
+  const { main, query, signal, admin } = context;
   let limit = Math.min(Number(query.get("rows")) || STEP, MOST);
   const family = query.get("family_id");
   const open = query.get("open");
   /** @type {Conflict[]} */
   let earlier = [];
+  /** Those on this page, in their order: one that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
+  let met = new Map();
+  /** What is chosen so far, by conflict and field, with the values it was chosen from.
+   * @type {Map<string, Map<string, { choice: Choice, of: string }>>} */
+  const chosen = new Map();
+  /** Names of members that a value names by their id. @type {Map<string, string>} */
+  const names = new Map();
+
   /** @type {import("../parts/part.js").Part<Conflicts>} */
   const conflicts = part({
     signal,
     follows: ["/conflicts"],
     load: async () => {
       earlier = [];
-      if (!open) return get("/conflicts", { limit, family_id: family }, signal);
-      /** @type {Conflict} */
-      const one = await get(at`/conflicts/${open}`, undefined, signal);
-      return { items: one.state === "open" ? [one] : [], next: null, total: null };
+      const page = await read();
+      const gone = [...met.keys()].filter((id) => !page.items.some((item) => item.id === id)).slice(-STEP);
+      const ended = await Promise.all(gone.map((id) => get(at`/conflicts/${id}`, undefined, signal)));
+      met = inPlace(met, [...page.items, ...ended]);
+      await nameMembers(page.items);
+      return page;
     },
-    render: (/** @type {Conflicts} */ page) =>
-      page.items.length === 0
-        ? h(
-            "div",
-            { class: "card empty" },
-            h("h2", {}, open ? "This conflict is settled" : "No open conflicts"),
-            h("p", {}, "When a field was changed to different values here and in Planning Center, or differed when the two were matched and you chose to be asked, it is listed here. Both sides keep their own value."),
-            h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
-          )
+    render: (page) =>
+      met.size === 0
+        ? nothing()
         : [
-            h("p", {}, "To settle one, give both sides the same values, here or in Planning Center: the next sync closes it. The fields in conflict are left as they are on both sides until then; all others are synced."),
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : count(page.total, "open conflict")),
-            ...[...earlier, ...page.items].map(conflict),
-            page.next
-              ? action("Load more", async () => {
-                  if (limit < MOST) {
-                    limit = Math.min(limit + STEP, MOST);
-                    context.note({ rows: limit });
-                    return conflicts.reload();
-                  }
-                  const next = await get("/conflicts", { limit: MOST, family_id: family, after: page.next }, signal);
-                  earlier = [...earlier, ...page.items];
-                  return conflicts.show(next);
-                })
-              : null,
+            ...[...earlier, ...met.values()].map((item) => (item.state === "open" ? card(item) : ended(item))),
+            page.next ? action("Load more", () => more(page), { key: "more" }) : null,
           ],
   });
+
+  /** @returns {Promise<Conflicts>} */
+  async function read() {
+    if (!open) return get("/conflicts", { limit, family_id: family }, signal);
+    return { items: [await get(at`/conflicts/${open}`, undefined, signal)], next: null, total: null };
+  }
+
+  /** @param {Conflicts} page */
+  async function more(page) {
+    if (limit < MOST) {
+      limit = Math.min(limit + STEP, MOST);
+      context.note({ rows: limit });
+      return conflicts.reload();
+    }
+    /** @type {Conflicts} */
+    const next = await get("/conflicts", { limit: MOST, family_id: family, after: page.next }, signal);
+    earlier = [...earlier, ...met.values()];
+    met = new Map(next.items.map((item) => [item.id, item]));
+    await nameMembers(next.items);
+    conflicts.show(next);
+  }
+
+  /** A primary contact is named, not numbered. @param {Conflict[]} items */
+  async function nameMembers(items) {
+    const values = items.flatMap((item) => item.fields.filter(({ field }) => field === "primary_contact").flatMap(({ base, ours, theirs }) => [base, ours, theirs]));
+    const unknown = [...new Set(values)].filter((id) => typeof id === "string" && !names.has(id));
+    await Promise.all(
+      unknown.map(async (id) => {
+        const member = await get(at`/people/members/${String(id)}`, undefined, signal).catch(() => null);
+        names.set(String(id), member ? fullName(member) : "Somebody who was deleted");
+      }),
+    );
+  }
+
+  const nothing = () =>
+    h(
+      "div",
+      { class: "card empty" },
+      h("h2", {}, "No open conflicts"),
+      h("p", {}, "When a field was changed to different values here and in Planning Center, or differed when the two were matched and you chose to be asked, it is listed here. Both sides keep their own value."),
+      h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
+    );
+
+  /** @param {Field} field @param {unknown} value */
+  const text = (field, value) => (field.field === "primary_contact" ? (names.get(String(value)) ?? "") : shown(value));
+
+  /** @param {Conflict} item @param {Field} field @returns {Choice | undefined} */
+  function choiceOf(item, field) {
+    const made = chosen.get(item.id)?.get(field.field);
+    if (made && made.of === valuesOf(field)) return made.choice;
+    if (!field.base_known || field.field === STATUS) return undefined;
+    // Only one side was edited: that edit collides with nothing.
+    if (same(field.base, field.theirs)) return "ours";
+    return same(field.base, field.ours) ? "theirs" : undefined;
+  }
+
+  /** @param {Conflict} item @param {Field[]} fields @param {Choice} choice */
+  function choose(item, fields, choice) {
+    const made = chosen.get(item.id) ?? new Map();
+    for (const field of fields) {
+      if (field.field !== STATUS || choice !== "ours") made.set(field.field, { choice, of: valuesOf(field) });
+    }
+    chosen.set(item.id, made);
+    draw();
+    for (const field of item.fields) {
+      for (const radio of document.querySelectorAll(`[name="${CSS.escape(groupOf(item, field))}"]`)) {
+        if (radio instanceof HTMLInputElement) radio.checked = radio.value === choiceOf(item, field);
+      }
+    }
+  }
+
+  function draw() {
+    const page = conflicts.value();
+    if (page) conflicts.show(page);
+  }
+
+  /** @param {Conflict} item */
+  function card(item) {
+    const { record, decision } = item;
+    const name = record.name || "No name";
+    return h(
+      "section",
+      { key: item.id, class: "card conflict", "aria-labelledby": `conflict-${item.id}`, "data-conflict": item.id },
+      h(
+        "div",
+        { class: "row spread" },
+        h("h2", { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item) }, name)),
+        h("span", { class: "quiet small" }, "Since ", when(item.opened_at)),
+      ),
+      decision?.outcome === "overtaken"
+        ? notice("warn", h("p", {}, `${decision.decided_by_name ?? "Somebody"} chose ${saidOf(decision)}. ${decision.sentence ?? ""} ${admin ? "Choose again." : ""}`))
+        : null,
+      h(
+        "div",
+        { class: "scroll" },
+        h(
+          "table",
+          { class: "table fold" },
+          h("caption", { class: "hidden-visually" }, `What differs for ${name}`),
+          h("thead", {}, h("tr", {}, ...["Field", "Last agreed", "Here", "Planning Center", ...(admin ? ["Keep", "Afterwards"] : [])].map((column) => h("th", { scope: "col" }, column)))),
+          h("tbody", {}, ...item.fields.map((field) => row(item, field))),
+        ),
+      ),
+      admin
+        ? h(
+            "div",
+            { class: "row" },
+            ...CHOICES.map(([choice, label]) =>
+              h("button", { type: "button", "aria-label": `${label}, in every field of ${name}`, onclick: () => choose(item, item.fields, choice) }, label),
+            ),
+            action("Apply", () => apply(item), { class: "primary", name: `Apply to ${name}` }),
+          )
+        : null,
+    );
+  }
+
+  /** @param {Conflict} item @param {Field} field */
+  function row(item, field) {
+    const base = text(field, field.base);
+    const none = () => h("span", { class: "quiet" }, "empty");
+    /** @param {unknown} value */
+    const side = (value) => (field.base_known ? changed(base, text(field, value)) : text(field, value) || none());
+    const choice = choiceOf(item, field);
+    return h(
+      "tr",
+      { key: field.field },
+      h("th", { scope: "row" }, fieldName(field.field)),
+      h("td", { "data-label": "Last agreed" }, base || h("span", { class: "quiet" }, field.base_known ? "empty" : "Nothing yet: they differed when they were matched."), field.agreed_at ? h("div", { class: "quiet small" }, `Last agreed on ${longDay(field.agreed_at)}`) : null),
+      h("td", { "data-label": "Here" }, side(field.ours), moment(field.ours_changed_at)),
+      h("td", { "data-label": "Planning Center" }, side(field.theirs), moment(field.theirs_changed_at)),
+      admin ? h("td", { "data-label": "Keep" }, radios(item, field, choice)) : null,
+      admin ? h("td", { "data-label": "Afterwards" }, afterwards(field, choice)) : null,
+    );
+  }
+
+  /** @param {Conflict} item @param {Field} field @param {Choice | undefined} choice */
+  function radios(item, field, choice) {
+    const group = groupOf(item, field);
+    return h(
+      "fieldset",
+      { key: valuesOf(field) },
+      h("legend", { class: "hidden-visually" }, `${fieldName(field.field)} of ${item.record.name || "this record"}`),
+      .../** @type {[Choice, string][]} */ ([["ours", "Here"], ["theirs", "Planning Center"], ["both", "Both"]])
+        .filter(([value]) => field.field !== STATUS || value !== "ours")
+        .map(([value, label]) =>
+          h(
+            "label",
+            { class: "option" },
+            h("input", { type: "radio", name: group, value, checked: choice === value, onchange: () => choose(item, [field], value) }),
+            label,
+          ),
+        ),
+    );
+  }
+
+  /** @param {Field} field @param {Choice | undefined} choice */
+  function afterwards(field, choice) {
+    if (!choice) return h("span", { class: "quiet" }, "Not chosen yet");
+    if (choice === "both") return "Each side keeps its own";
+    const value = text(field, choice === "ours" ? field.ours : field.theirs);
+    return ["On both sides: ", value ? h("strong", {}, value) : h("span", { class: "quiet" }, "empty")];
+  }
+
+  /** @param {Conflict} item */
+  async function apply(item) {
+    const missing = item.fields.filter((field) => !choiceOf(item, field));
+    if (missing.length > 0) {
+      const first = document.querySelector(`[name="${CSS.escape(groupOf(item, /** @type {Field} */ (missing[0])))}"]`);
+      if (first instanceof HTMLElement) first.focus();
+      throw new Problem(`Choose what to keep for ${missing.map((field) => fieldName(field.field).toLowerCase()).join(", ")}. Nothing was changed yet.`);
+    }
+    const choices = Object.fromEntries(item.fields.map((field) => [field.field, choiceOf(item, field)]));
+    try {
+      met.set(item.id, await post(at`/conflicts/${item.id}/decision`, { values_version: item.values_version, choices }));
+    } catch (error) {
+      if (error instanceof Problem && error.status === 409) await conflicts.reload();
+      throw error;
+    }
+    announce(`${item.record.name || "Record"}: your choice is being applied.`);
+    const here = [...main.querySelectorAll("[data-conflict]")];
+    const position = here.findIndex((each) => each.getAttribute("data-conflict") === item.id);
+    const next = here[position + 1] ?? here[position - 1];
+    draw();
+    /** @type {HTMLElement | null | undefined} */ ((next ?? main).querySelector(next ? "h2" : "h1"))?.focus();
+  }
+
+  /** One that is decided, or over. @param {Conflict} item */
+  function ended(item) {
+    const { record, decision, state } = item;
+    const name = record.name || "No name";
+    const who = decision?.decided_by_name ?? "Somebody";
+    return h(
+      "section",
+      { key: item.id, class: "card", "aria-labelledby": `conflict-${item.id}` },
+      h(
+        "div",
+        { class: "row spread" },
+        h("h2", { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item) }, name)),
+        state === "resolving" ? status("busy", "Being applied") : state === "resolved" ? status("good", "Settled") : status("calm", "Over"),
+      ),
+      state === "agreed_elsewhere" ? h("p", {}, "Both sides have the same values now: nothing is left to decide.") : null,
+      state === "withdrawn" ? h("p", {}, "The two records are not linked any more: nothing is left to decide.") : null,
+      decision && (state === "resolving" || state === "resolved") ? h("p", {}, `${who} chose ${saidOf(decision)}.`) : null,
+      state === "resolving" ? h("p", { class: "quiet" }, "Both sides are brought up to date now. If Planning Center is not connected, this happens as soon as it is.") : null,
+      decision && decision.refused.length > 0
+        ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" "), " What is missing there is sent again with the next sync."))
+        : null,
+    );
+  }
+
+  /** @param {KeyboardEvent} event */
+  function onKey(event) {
+    const target = event.target instanceof HTMLElement ? event.target : main;
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (target.matches("select, textarea, input:not([type=radio])")) return;
+    const cards = /** @type {HTMLElement[]} */ ([...main.querySelectorAll("[data-conflict]")]);
+    const current = target.closest("[data-conflict]");
+    const item = current && met.get(current.getAttribute("data-conflict") ?? "");
+    if (event.key === "j" || event.key === "k") {
+      const step = event.key === "j" ? 1 : -1;
+      const position = current ? cards.indexOf(/** @type {HTMLElement} */ (current)) + step : step > 0 ? 0 : cards.length - 1;
+      cards[position]?.querySelector("h2")?.focus();
+      cards[position]?.scrollIntoView({ block: "nearest" });
+    } else if (event.key === "?") {
+      void ask("Keys", (dialog) => [
+        h("table", { class: "table" }, h("caption", { class: "hidden-visually" }, "Keys of this page"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Key"), h("th", { scope: "col" }, "What it does"))), h("tbody", {}, ...KEYS.map(([key, what]) => h("tr", {}, h("th", { scope: "row" }, h("kbd", {}, key)), h("td", {}, what))))),
+        h("div", { class: "dialog-actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Close")),
+      ]);
+    } else if (item && event.key === "o") context.go(addressOf(item));
+    else if (item && admin && ["1", "2", "3"].includes(event.key)) {
+      choose(item, item.fields, /** @type {[Choice, string, string]} */ (CHOICES[Number(event.key) - 1])[0]);
+    } else if (item && admin && event.key === "Enter" && !target.matches("a, button")) {
+      const button = current.querySelector("button.primary");
+      if (button instanceof HTMLElement && !button.hasAttribute("disabled")) void run(button, () => apply(item));
+    } else return;
+    event.preventDefault();
+  }
+
+  document.addEventListener("keydown", onKey, { signal });
   main.append(
     heading("Conflicts"),
-    h("p", { class: "quiet" }, "Fields with different values here and in Planning Center. Both sides keep their own value."),
+    h(
+      "p",
+      { class: "quiet" },
+      "Fields with different values here and in Planning Center. ",
+      admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
+    ),
     conflicts.element,
   );
   if (open) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")));
   else if (family) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show conflicts of all families")));
 }
 
+/** @param {unknown} a @param {unknown} b */
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+/** A choice is made between these. @param {Field} field */
+const valuesOf = ({ ours, theirs }) => JSON.stringify([ours, theirs]);
+
+/** @param {Conflict} item @param {Field} field */
+const groupOf = (item, field) => `${item.id}-${field.field}`;
+
 /** @param {Conflict} item */
-function conflict(item) {
-  const { record } = item;
-  const address = record.kind === "family" ? at`/families/${record.id}` : at`/people/${record.id}`;
-  return h(
-    "section",
-    { key: item.id, class: "card", "aria-labelledby": `conflict-${item.id}` },
-    h("div", { class: "row spread" }, h("h2", { id: `conflict-${item.id}` }, h("a", { href: address }, record.name || "No name")), h("span", { class: "quiet small" }, "Since ", when(item.opened_at))),
-    h(
-      "table",
-      { class: "table fold" },
-      h("caption", { class: "hidden-visually" }, `What differs for ${record.name || "this record"}`),
-      h("thead", {}, h("tr", {}, ...["Field", "Last agreed", "Here", "Planning Center"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, ...item.fields.map(row)),
-    ),
-  );
-}
+const addressOf = ({ record }) => (record.kind === "family" ? at`/families/${record.id}` : at`/people/${record.id}`);
 
-/** @param {ConflictField} field */
-function row(field) {
-  const base = shown(field.base);
-  /** @param {unknown} value */
-  const side = (value) => (field.base_known ? changed(base, shown(value)) : shown(value) || h("span", { class: "quiet" }, "empty"));
-  return h(
-    "tr",
-    { key: field.field },
-    h("th", { scope: "row" }, fieldName(field.field)),
-    h("td", { "data-label": "Last agreed" }, base || h("span", { class: "quiet" }, field.base_known ? "empty" : "Nothing yet: they differed when they were matched."), field.agreed_at ? h("div", { class: "quiet small" }, `Last agreed on ${longDay(field.agreed_at)}`) : null),
-    h("td", { "data-label": "Here" }, side(field.ours), at_(field.ours_changed_at)),
-    h("td", { "data-label": "Planning Center" }, side(field.theirs), at_(field.theirs_changed_at)),
-  );
-}
+/** @param {string | null} instant */
+const moment = (instant) => (instant ? h("div", { class: "quiet small" }, when(instant)) : null);
 
-/** @param {string | null} moment */
-const at_ = (moment) => (moment ? h("div", { class: "quiet small" }, when(moment)) : null);
+/** "Phone: ours; Last name: Planning Center's". @param {import("../types.d.ts").Decision} decision */
+const saidOf = ({ choices }) =>
+  Object.entries(choices)
+    .map(([field, choice]) => `${fieldName(field)}: ${CHOICES.find(([value]) => value === choice)?.[2] ?? choice}`)
+    .join("; ");
 
 /**
- * The new value with its changed words marked; what was taken away is shown struck through.
- * @param {string} before
- * @param {string} after
+ * What was here stays where it was; what is new comes behind.
+ * @param {Map<string, Conflict>} before
+ * @param {Conflict[]} now
  */
-function changed(before, after) {
-  if (!after) return before ? h("del", {}, before) : h("span", { class: "quiet" }, "empty");
-  const old = before.split(" ");
-  const words = after.split(" ");
-  let start = 0;
-  while (start < words.length && start < old.length && words[start] === old[start]) start += 1;
-  let end = 0;
-  while (end < words.length - start && end < old.length - start && words.at(-1 - end) === old.at(-1 - end)) end += 1;
-  const head = words.slice(0, start).join(" ");
-  const middle = words.slice(start, words.length - end).join(" ");
-  const gone = old.slice(start, old.length - end).join(" ");
-  const tail = words.slice(words.length - end).join(" ");
-  return [
-    head && `${head} `,
-    !middle && gone ? [h("del", {}, gone), " "] : null,
-    middle ? h("ins", {}, middle) : null,
-    tail && ` ${tail}`,
-  ];
+function inPlace(before, now) {
+  const fresh = new Map(now.map((item) => [item.id, item]));
+  const kept = [...before.keys()].filter((id) => fresh.has(id));
+  return new Map([...kept, ...fresh.keys()].map((id) => [id, /** @type {Conflict} */ (fresh.get(id))]));
 }

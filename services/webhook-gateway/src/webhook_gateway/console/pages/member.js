@@ -306,7 +306,7 @@ async function view(context) {
 }
 
 /** Rules whose names say too little. @type {Record<string, string>} */
-const RULES = { doubled: "made twice in Planning Center, taken back", matched: "found to be the same person" };
+const RULES = { decided: "decided a conflict", doubled: "made twice in Planning Center, taken back", matched: "found to be the same person" };
 
 /** @param {HistoryEntry} entry */
 function changedField({ field, side }) {
