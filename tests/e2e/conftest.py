@@ -1,13 +1,20 @@
 """Stacks for the stories: every service twice behind a round-robin proxy, and a vendor that is not kind."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from contracts.values import SERVICES
 from local_stack.church import Church
 from local_stack.stack import Stack
+
+SUPPORT = str(Path(__file__).parent / "support")
+if SUPPORT not in sys.path:
+    sys.path.insert(0, SUPPORT)
+from pages import chromium, watched  # noqa: E402
 
 HORIZON_SECONDS = 2.0
 UNKIND: dict[str, object] = {
@@ -65,3 +72,17 @@ def sam(stack: Stack) -> Iterator[Church]:
     """Staff of the first church."""
     with Church.of(stack, "sam") as church:
         yield church
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for the stories of one module."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """Ada's browser, through all chapters of a module."""
+    with watched(browser, stack) as window:
+        yield window

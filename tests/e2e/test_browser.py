@@ -1,29 +1,21 @@
 """The People story in Chromium: things are found by role and name only, and every page is left as a screenshot."""
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from pages import AXE, ROOT, SAID, accessible, shot, signed_in, tab_to, typed
+from playwright.sync_api import Browser, Page, Route, expect
 
 from local_stack.church import Church
 from local_stack.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
-ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "screenshots"
-AXE = ROOT / "services/webhook-gateway/node_modules/axe-core/axe.min.js"
-"""There once `make console` has run."""
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-QUIET += ["--disable-sync", "--no-first-run", "--disable-quic"]
 PEOPLE = 400
-expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")
@@ -38,51 +30,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         cache=ROOT / ".cache",
     ) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium from the system's packages."""
-    path = shutil.which("chromium")
-    assert path is not None
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=QUIET)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """Ada's browser, through all chapters. Anything written to the console as an error fails the module."""
-    context = browser.new_context(base_url=stack.url(), locale="en-US", timezone_id="America/New_York")
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield page
-    context.close()
-    assert [error for error in errors if "Failed to load resource" not in error] == []
-
-
-def shot(page: Page, name: str) -> None:
-    """The page light, dark and as wide as a phone, for people to look at."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    size = page.viewport_size
-    for kind in ("light", "dark"):
-        page.emulate_media(color_scheme=kind)
-        page.screenshot(path=SCREENSHOTS / f"{name}-{kind}.png", full_page=True, animations="disabled")
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.screenshot(path=SCREENSHOTS / f"{name}-phone.png", full_page=True, animations="disabled")
-    if size:
-        page.set_viewport_size(size)
-
-
-def typed(field: Locator, text: str) -> None:
-    """Type over what is there, key by key, as a person does: `fill` sets a value also where no key can."""
-    field.press("Control+a")
-    field.press("Delete")
-    field.press_sequentially(text)
 
 
 def test_sign_in(page: Page) -> None:
@@ -295,42 +242,6 @@ def test_an_edit_that_somebody_else_overtook(page: Page, stack: Stack) -> None:
 
 
 SYNC_PERSON = "Sync this person now"
-SAID = """() => {
-  window.said = [];
-  const region = document.querySelector('[aria-live="polite"]');
-  const keep = () => window.said.push(region.textContent);
-  new MutationObserver(keep).observe(region, { childList: true, characterData: true, subtree: true });
-}"""
-"""From now on everything that is said in the live region is kept, in order."""
-
-FINDINGS = """async () => {
-  await Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)));
-  const { violations } = await axe.run();
-  return violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]);
-}"""
-"""What axe finds on the page, once colours have stopped to change."""
-
-
-def tab_to(page: Page, role: Literal["button", "link", "textbox", "checkbox"], name: str) -> Locator:
-    """Press Tab until the control has the focus."""
-    control = page.get_by_role(role, name=name, exact=True)
-    expect(control).to_be_visible()
-    for _ in range(60):
-        if control.evaluate("element => element === document.activeElement"):
-            return control
-        page.keyboard.press("Tab")
-    raise AssertionError(f"Tab does not come to {name}")
-
-
-def accessible(page: Page) -> None:
-    """No finding of axe on the page as it is, in both colour schemes; the last test says if it is not there."""
-    if not AXE.exists():
-        return
-    page.evaluate(AXE.read_text())
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert page.evaluate(FINDINGS) == [], scheme
-    page.emulate_media(color_scheme="light")
 
 
 def test_one_person_is_synced_during_a_full_run(page: Page, stack: Stack) -> None:
@@ -891,100 +802,6 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
     expect(main.get_by_role("button", name=SYNC_PERSON)).to_be_visible()
 
 
-def disagree(church: Church, member: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """Edit both sides and sync: the open conflict."""
-    church.change_member(member, **ours)
-    church.edit_there(church.control.organizations()[0]["id"], member["link"]["pco_id"], **theirs)
-    church.sync()
-    found: list[dict[str, Any]] = []
-
-    def opened() -> bool:
-        found[:] = church.get("/conflicts", record_id=member["id"])["items"]
-        return bool(found)
-
-    church.eventually(opened, "the conflict is open")
-    return found[0]
-
-
-def test_a_conflict_is_settled_by_keys_alone(page: Page, stack: Stack) -> None:
-    """The one of the chapter before: Planning Center's name is kept."""
-    with Church.of(stack) as church:
-        [nora] = church.members(q="nora.newcome@example.org")
-        page.goto("/conflicts")
-        card = page.get_by_role("region", name=re.compile("^(Nora|Eleonora)"))
-        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Not chosen yet")
-        page.keyboard.press("?")
-        dialog = page.get_by_role("dialog", name="Keys")
-        expect(dialog).to_contain_text("Keep ours, in every field")
-        accessible(page)
-        page.keyboard.press("Escape")
-        page.keyboard.press("j")
-        expect(card.get_by_role("heading")).to_be_focused()
-        page.keyboard.press("Enter")
-        expect(card.get_by_role("alert")).to_contain_text("Choose what to keep for last name. Nothing was changed yet.")
-        expect(card.get_by_role("radio", name="Here")).to_be_focused()
-        page.keyboard.press("1")
-        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("On both sides: Ours")
-        page.keyboard.press("2")
-        expect(card.get_by_role("radio", name="Planning Center")).to_be_checked()
-        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("On both sides: Theirs")
-        accessible(page)
-        shot(page, "conflict-chosen")
-        page.keyboard.press("Enter")
-        expect(card).to_contain_text("Ada Moreno chose Last name: Planning Center's.")
-        expect(card.get_by_text("Settled")).to_be_visible()
-        expect(page.get_by_role("link", name=re.compile("Conflicts")).first).not_to_contain_text("open")
-        accessible(page)
-        shot(page, "conflict-settled")
-        assert church.get(f"/people/members/{nora['id']}")["last_name"] == "Theirs"
-        page.goto(f"/people/{nora['id']}")
-        history = page.get_by_role("table").get_by_role("row", name=re.compile("^Last name Ours Theirs"))
-        expect(history).to_contain_text("Ada Moreno (decided a conflict)")
-        assert church.sync()["counts"].keys() <= {"unchanged", "later"}
-
-
-def test_field_by_field_and_what_moves_under_the_reader(page: Page, stack: Stack) -> None:
-    """Half-made choices stay, save for a value that moved; the admin is told what was not applied, and why."""
-    with Church.of(stack) as church:
-        organization = church.control.organizations()[0]["id"]
-        [nora] = church.members(q="nora.newcome@example.org")
-        disagree(church, nora, {"last_name": "Here", "gender": "Female"}, {"last_name": "There"})
-        page.goto("/conflicts")
-        card = page.get_by_role("region", name=re.compile("^(Nora|Eleonora)"))
-        last_name = card.get_by_role("group", name=re.compile("^Last name of "))
-        # Edited on one side alone, so it collides with nothing.
-        expect(
-            card.get_by_role("group", name=re.compile("^Gender of ")).get_by_role("radio", name="Here")
-        ).to_be_checked()
-        last_name.get_by_role("radio", name="Both").check()
-        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Each side keeps its own")
-        card.get_by_role("group", name=re.compile("^Gender of ")).get_by_role("radio", name="Planning Center").check()
-        church.edit_there(organization, nora["link"]["pco_id"], last_name="Elsewhere")
-        church.call("POST", f"/people/members/{nora['id']}/sync")
-        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Elsewhere")
-        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Not chosen yet")
-        chosen = card.get_by_role("group", name=re.compile("^Gender of ")).get_by_role("radio", name="Planning Center")
-        expect(chosen).to_be_checked()
-        # It moves once more, and we have not read that: nothing is applied.
-        last_name.get_by_role("radio", name="Here").check()
-        church.edit_there(organization, nora["link"]["pco_id"], last_name="Yonder")
-        card.get_by_role("button", name="Apply").click()
-        expect(card).to_contain_text("Ada Moreno chose Last name: ours; Gender: Planning Center's.")
-        expect(card).to_contain_text("A value changed before the decision could be carried out")
-        expect(card.get_by_role("row", name=re.compile("^Last name"))).to_contain_text("Yonder")
-        assert church.get(f"/people/members/{nora['id']}")["last_name"] == "Here"
-        accessible(page)
-        shot(page, "conflict-overtaken")
-        # Somebody else is faster, in another tab.
-        [conflict] = church.get("/conflicts", record_id=nora["id"])["items"]
-        choices = {"last_name": "ours", "gender": "ours"}
-        body = {"values_version": conflict["values_version"], "choices": choices}
-        church.call("POST", f"/conflicts/{conflict['id']}/decision", json=body)
-        expect(card).to_contain_text("Ada Moreno chose Last name: ours; Gender: ours.")
-        expect(card.get_by_text("Settled")).to_be_visible()
-        assert church.differences(organization) == []
-
-
 def test_a_sync_that_changes_a_lot_asks_who_may_answer(page: Page, browser: Browser, stack: Stack) -> None:
     with Church.of(stack) as church:
         organization = church.control.organizations()[0]["id"]
@@ -1103,16 +920,6 @@ def test_staff_see_no_actions(browser: Browser, stack: Stack) -> None:
     expect(page.get_by_role("definition").first).to_have_text(someone["first_name"])
     expect(page.get_by_role("button", name=SYNC_PERSON)).to_have_count(0)
     page.context.close()
-
-
-def signed_in(browser: Browser, stack: Stack, name: str) -> Page:
-    """Somebody's own browser."""
-    page = browser.new_context(base_url=stack.url()).new_page()
-    page.goto("/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name=re.compile(name)).click()
-    expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
-    return page
 
 
 def test_axe_has_looked_at_the_pages() -> None:

@@ -1,0 +1,113 @@
+"""Chromium and what a person does and sees in it, for the stories of the console."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from local_stack.stack import Stack
+
+ROOT = Path(__file__).parents[3]
+SCREENSHOTS = ROOT / "screenshots"
+AXE = ROOT / "services/webhook-gateway/node_modules/axe-core/axe.min.js"
+"""There once `make console` has run."""
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+QUIET += ["--disable-sync", "--no-first-run", "--disable-quic"]
+expect.set_options(timeout=20_000)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium from the system's packages."""
+    path = shutil.which("chromium")
+    assert path is not None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def watched(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """A browser's window for a story. Anything written to its console as an error fails the story."""
+    context = browser.new_context(base_url=stack.url(), locale="en-US", timezone_id="America/New_York")
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert [error for error in errors if "Failed to load resource" not in error] == []
+
+
+def signed_in(browser: Browser, stack: Stack, name: str) -> Page:
+    """Somebody's own browser."""
+    page = browser.new_context(base_url=stack.url()).new_page()
+    page.goto("/")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name=re.compile(name)).click()
+    expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
+    return page
+
+
+def shot(page: Page, name: str) -> None:
+    """The page light, dark and as wide as a phone, for people to look at."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    size = page.viewport_size
+    for kind in ("light", "dark"):
+        page.emulate_media(color_scheme=kind)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{kind}.png", full_page=True, animations="disabled")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.screenshot(path=SCREENSHOTS / f"{name}-phone.png", full_page=True, animations="disabled")
+    if size:
+        page.set_viewport_size(size)
+
+
+def typed(field: Locator, text: str) -> None:
+    """Type over what is there, key by key, as a person does: `fill` sets a value also where no key can."""
+    field.press("Control+a")
+    field.press("Delete")
+    field.press_sequentially(text)
+
+
+SAID = """() => {
+  window.said = [];
+  const region = document.querySelector('[aria-live="polite"]');
+  const keep = () => window.said.push(region.textContent);
+  new MutationObserver(keep).observe(region, { childList: true, characterData: true, subtree: true });
+}"""
+"""From now on everything that is said in the live region is kept, in order."""
+
+FINDINGS = """async () => {
+  await Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)));
+  const { violations } = await axe.run();
+  return violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]);
+}"""
+"""What axe finds on the page, once colours have stopped to change."""
+
+
+def tab_to(page: Page, role: Literal["button", "link", "textbox", "checkbox"], name: str) -> Locator:
+    """Press Tab until the control has the focus."""
+    control = page.get_by_role(role, name=name, exact=True)
+    expect(control).to_be_visible()
+    for _ in range(60):
+        if control.evaluate("element => element === document.activeElement"):
+            return control
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not come to {name}")
+
+
+def accessible(page: Page) -> None:
+    """No finding of axe on the page as it is, in both colour schemes; the last test says if it is not there."""
+    if not AXE.exists():
+        return
+    page.evaluate(AXE.read_text())
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(FINDINGS) == [], scheme
+    page.emulate_media(color_scheme="light")

@@ -1,0 +1,216 @@
+"""Conflicts settled in Chromium, by keys and by mouse, while things move under the reader.
+
+The tests of this module are chapters: each goes on where the one before ended.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pages import ROOT, accessible, shot, signed_in
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from local_stack.church import Church
+from local_stack.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One process of every service, and a vendor whose lists lag."""
+    with Stack(
+        tmp_path_factory.mktemp("decisions"),
+        people=60,
+        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
+        simulator_settings={"lists_lag_ms": 500},
+        cache=ROOT / ".cache",
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def church(stack: Stack) -> Iterator[Church]:
+    """The first church, connected and synced once."""
+    with Church.of(stack) as ada:
+        ada.connect()
+        ada.sync()
+        yield ada
+
+
+@pytest.fixture(scope="module")
+def pco(church: Church) -> str:
+    """Its organization in Planning Center."""
+    return str(church.control.organizations()[0]["id"])
+
+
+@pytest.fixture(scope="module")
+def nora(church: Church) -> dict[str, Any]:
+    """A member who is in both places."""
+    nora = church.add_member(first_name="Nora", last_name="Newcome", email="nora.newcome@example.org")
+    church.sync("incremental")
+    return dict(church.get(f"/people/members/{nora['id']}"))
+
+
+def disagree(church: Church, pco: str, member: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Edit both sides, and sync until the conflict is open."""
+    church.change_member(member, **ours)
+    church.edit_there(pco, member["link"]["pco_id"], **theirs)
+
+    def opened() -> bool:
+        church.sync("incremental")
+        return bool(church.get("/conflicts", record_id=member["id"])["items"])
+
+    church.eventually(opened, "the conflict is open")
+
+
+def there(church: Church, pco: str, member: dict[str, Any]) -> dict[str, Any]:
+    """The person's attributes in Planning Center."""
+    return next(
+        row["attributes"]
+        for row in church.control.dump(pco)
+        if row["type"] == "Person" and row["id"] == member["link"]["pco_id"]
+    )
+
+
+def nothing_more(church: Church, pco: str) -> None:
+    """Both sides agree, and a sync writes nothing."""
+    mark = church.control.summary()["last_seq"]
+    church.sync()
+    assert church.writes_since(mark) == []
+    assert church.differences(pco) == []
+
+
+def row_of(card: Locator, field: str) -> Locator:
+    """A field of a conflict."""
+    return card.get_by_role("row", name=re.compile(f"^{field} "))
+
+
+def group(card: Locator, field: str) -> Locator:
+    """What can be kept of a field."""
+    return card.get_by_role("group", name=re.compile(f"^{field} of "))
+
+
+def test_a_conflict_is_settled_by_keys_alone(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    disagree(church, pco, nora, {"last_name": "Ours"}, {"last_name": "Theirs"})
+    page.goto("/")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name=re.compile("Ada")).click()
+    badge = page.get_by_role("link", name=re.compile("Conflicts")).first
+    expect(badge).to_contain_text("1 open")
+    badge.click()
+    card = page.get_by_role("region", name=re.compile("^Nora "))
+    last_name = row_of(card, "Last name")
+    expect(last_name).to_contain_text("Not chosen yet")
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    expect(dialog).to_contain_text("Keep ours, in every field")
+    accessible(page)
+    shot(page, "conflict-keys")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("j")
+    expect(card.get_by_role("heading")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(card.get_by_role("alert")).to_contain_text("Choose what to keep for last name. Nothing was changed yet.")
+    expect(card.get_by_role("radio", name="Here")).to_be_focused()
+    page.keyboard.press("1")
+    expect(last_name).to_contain_text("On both sides: Ours")
+    page.keyboard.press("2")
+    expect(card.get_by_role("radio", name="Planning Center")).to_be_checked()
+    expect(last_name).to_contain_text("On both sides: Theirs")
+    accessible(page)
+    shot(page, "conflict-chosen")
+    page.keyboard.press("Enter")
+    expect(card).to_contain_text("Ada Moreno chose Last name: Planning Center's.")
+    expect(card.get_by_text("Settled")).to_be_visible()
+    expect(badge).not_to_contain_text("open")
+    accessible(page)
+    shot(page, "conflict-settled")
+    assert church.get(f"/people/members/{nora['id']}")["last_name"] == "Theirs"
+    page.goto(f"/people/{nora['id']}")
+    changed = page.get_by_role("table").get_by_role("row", name=re.compile("^Last name Ours Theirs"))
+    expect(changed).to_contain_text("Ada Moreno (decided a conflict)")
+    nothing_more(church, pco)
+
+
+def test_what_moves_under_the_reader(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    """Half-made choices stay, save for a value that moved; what was not applied is told, and why."""
+    disagree(church, pco, nora, {"last_name": "Here", "gender": "Female"}, {"last_name": "There"})
+    page.goto("/conflicts")
+    card = page.get_by_role("region", name=re.compile("^Nora "))
+    # Edited on one side alone, so it collides with nothing.
+    expect(group(card, "Gender").get_by_role("radio", name="Here")).to_be_checked()
+    group(card, "Last name").get_by_role("radio", name="Both").check()
+    expect(row_of(card, "Last name")).to_contain_text("Each side keeps its own")
+    group(card, "Gender").get_by_role("radio", name="Planning Center").check()
+    church.edit_there(pco, nora["link"]["pco_id"], last_name="Elsewhere")
+    church.call("POST", f"/people/members/{nora['id']}/sync")
+    expect(row_of(card, "Last name")).to_contain_text("Elsewhere")
+    expect(row_of(card, "Last name")).to_contain_text("Not chosen yet")
+    expect(group(card, "Gender").get_by_role("radio", name="Planning Center")).to_be_checked()
+    # It moves once more, and we have not read that yet: nothing is applied.
+    group(card, "Last name").get_by_role("radio", name="Here").check()
+    church.edit_there(pco, nora["link"]["pco_id"], last_name="Yonder")
+    card.get_by_role("button", name="Apply").click()
+    expect(card).to_contain_text("Ada Moreno chose")
+    expect(card).to_contain_text("A value changed before the decision could be carried out")
+    expect(row_of(card, "Last name")).to_contain_text("Yonder")
+    assert church.get(f"/people/members/{nora['id']}")["last_name"] == "Here"
+    assert there(church, pco, nora)["last_name"] == "Yonder"
+    accessible(page)
+    shot(page, "conflict-overtaken")
+
+
+def test_somebody_else_is_faster(
+    page: Page, browser: Browser, stack: Stack, church: Church, pco: str, nora: Any
+) -> None:
+    """In another window: the reader sees what was chosen, and by whom."""
+    card = page.get_by_role("region", name=re.compile("^Nora "))
+    group(card, "Last name").get_by_role("radio", name="Planning Center").check()
+    [conflict] = church.get("/conflicts", record_id=nora["id"])["items"]
+    choices = {"last_name": "ours", "gender": "ours"}
+    church.call(
+        "POST",
+        f"/conflicts/{conflict['id']}/decision",
+        json={"values_version": conflict["values_version"], "choices": choices},
+    )
+    expect(card).to_contain_text("Last name: ours")
+    expect(card.get_by_text("Settled")).to_be_visible()
+    assert (there(church, pco, nora)["last_name"], there(church, pco, nora)["gender"]) == ("Here", "Female")
+    nothing_more(church, pco)
+
+
+def test_both_kept_different_and_a_refused_part(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    disagree(church, pco, nora, {"last_name": "Mine", "gender": "Male"}, {"last_name": "Yours"})
+    page.goto("/conflicts")
+    card = page.get_by_role("region", name=re.compile("^Nora "))
+    refusal = church.control.refuse("gender", "validation", organization_id=pco)
+    group(card, "Last name").get_by_role("radio", name="Both").check()
+    card.get_by_role("button", name="Apply").click()
+    expect(card.get_by_text("Settled")).to_be_visible()
+    expect(card).to_contain_text("Not everything went to Planning Center.")
+    accessible(page)
+    shot(page, "conflict-refused")
+    assert there(church, pco, nora)["last_name"] == "Yours"
+    assert church.get(f"/people/members/{nora['id']}")["last_name"] == "Mine"
+    church.control.remove_fault(refusal)
+    church.eventually(lambda: church.sync()["counts"].get("updated_there") == 1, "the rest is sent")
+    assert there(church, pco, nora)["gender"] == "Male"
+
+
+def test_staff_look_and_do_not_decide(browser: Browser, stack: Stack, church: Church, pco: str, nora: Any) -> None:
+    disagree(church, pco, nora, {"last_name": "Left"}, {"last_name": "Right"})
+    sam = signed_in(browser, stack, "Sam")
+    sam.goto("/conflicts")
+    card = sam.get_by_role("region", name=re.compile("^Nora "))
+    expect(row_of(card, "Last name")).to_contain_text("Right")
+    expect(sam.get_by_role("main")).to_contain_text("until an administrator decides")
+    expect(card.get_by_role("radio")).to_have_count(0)
+    expect(card.get_by_role("button")).to_have_count(0)
+    sam.keyboard.press("j")
+    sam.keyboard.press("1")
+    sam.keyboard.press("Enter")
+    assert church.get("/conflicts", record_id=nora["id"])["items"][0]["decision"] is None
+    sam.context.close()
