@@ -198,6 +198,20 @@ def test_both_kept_different_and_a_refused_part(page: Page, church: Church, pco:
     church.control.remove_fault(refusal)
     church.eventually(lambda: church.sync()["counts"].get("updated_there") == 1, "the rest is sent")
     assert there(church, pco, nora)["gender"] == "Male"
+    page.goto(f"/people/{nora['id']}")
+    main = page.get_by_role("main")
+    kept = main.get_by_role("listitem").filter(has_text="Last name: here Mine, in Planning Center Yours")
+    expect(kept).to_contain_text("Ada Moreno")
+    accessible(page)
+    shot(page, "member-kept-different")
+    kept.get_by_role("button", name="Decide again about last name").press("Enter")
+    expect(kept).to_have_count(0)
+    expect(main.get_by_text("In conflict")).to_be_visible()
+    main.get_by_role("link", name="View the conflict").click()
+    group(page.get_by_role("region", name=re.compile("^Nora ")), "Last name").get_by_role("radio", name="Here").check()
+    page.get_by_role("button", name=re.compile("^Apply to Nora")).click()
+    expect(page.get_by_role("region", name=re.compile("^Nora ")).get_by_text("Settled")).to_be_visible()
+    nothing_more(church, pco)
 
 
 def test_staff_look_and_do_not_decide(browser: Browser, stack: Stack, church: Church, pco: str, nora: Any) -> None:

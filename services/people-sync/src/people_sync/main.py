@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from people_sync.api import bulk, families, held, members, runs, settings, status, syncs
+from people_sync.api import bulk, differences, families, held, members, runs, settings, status, syncs
 from people_sync.config import Settings
 from people_sync.messaging.connections import connections
 from people_sync.messaging.resolutions import resolutions
@@ -24,7 +24,9 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
     return create_service(
         service,
         metadata=Base.metadata,
-        routers=[module.router for module in (status, members, families, bulk, runs, held, settings, syncs)],
+        routers=[
+            module.router for module in (status, members, families, differences, bulk, runs, held, settings, syncs)
+        ],
         subscribers=[connections, resolutions],
         workers=[
             JobWorker(KIND, carry_out, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds),

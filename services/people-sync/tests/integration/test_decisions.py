@@ -156,6 +156,52 @@ async def test_both_are_kept_different_until_one_changes(site: Site, stage: Stag
     await site.sync()
     again = await conflict_of(site, "Bruno")
     assert (again["state"], [field["field"] for field in again["fields"]]) == ("open", ["phone"])
+    assert {one["field"] for one in await kept(site)} == {"last_name", "birthdate"}
+    # Settled, and different again in the very same way: that is a change, since nothing is kept different any more.
+    await site.believable()
+    assert (await decide(stage, site, again, {"phone": "theirs"}))["state"] == "resolved"
+    await site.believable()
+    await site.change("Bruno", phone=OUR_PHONE)
+    assert (await site.sync())["counts"]["updated_there"] == 1
+    assert there(site)[0] == OUR_PHONE
+
+
+async def test_keeping_different_is_shown_and_ended(site: Site, stage: Stage) -> None:
+    """Also where nothing was ever agreed: it is asked again, and not decided by the choice for first matches."""
+    await site.settings(first_match="planning_center")
+    await in_conflict(site)
+    ours, theirs = await here(site), there(site)
+    await site.database.fetch(
+        "UPDATE link SET agreed = agreed - 'phone' WHERE record_id = $1", (await site.member("Bruno"))["id"]
+    )
+    await site.sync()
+    conflict = await conflict_of(site, "Bruno")
+    await decide(stage, site, conflict, dict.fromkeys(("phone", "last_name", "birthdate"), "both"))
+    shown = {one["field"]: one for one in await kept(site)}
+    assert (shown["phone"]["ours"], shown["phone"]["theirs"]) == (OUR_PHONE, THEIR_PHONE)
+    assert shown["phone"]["decided_by_name"] == "Ada Moreno"
+    path = f"{await path_of(site)}/differences"
+    left = await site.call("DELETE", f"{path}/phone")
+    assert {one["field"] for one in left["items"]} == {"last_name", "birthdate"}
+
+    async def asked() -> bool:
+        newest = await conflict_of(site, "Bruno")
+        return bool(newest["state"] == "open" and [field["field"] for field in newest["fields"]] == ["phone"])
+
+    await eventually(asked)
+    assert (await here(site), there(site)) == (ours, theirs)
+    await site.call("DELETE", f"{path}/phone", status=404)
+    await site.call("DELETE", f"{path}/email", status=404)
+
+
+async def kept(site: Site) -> list[dict[str, Any]]:
+    """What is kept different of Bruno, as shown."""
+    items: list[dict[str, Any]] = (await site.call("GET", f"{await path_of(site)}/differences"))["items"]
+    return items
+
+
+async def path_of(site: Site) -> str:
+    return f"/members/{(await site.member('Bruno'))['id']}"
 
 
 # Kind: an answer applied to more than was shown.

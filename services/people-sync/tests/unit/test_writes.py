@@ -101,7 +101,9 @@ class World:
     there: list[tuple[datetime, PersonValues]]
     policy: MergePolicy
     now: datetime = START
-    link: Link = field(default_factory=lambda: Link(kind=MEMBER, agreed={}, agreed_at={}, kept_different={}))
+    link: Link = field(
+        default_factory=lambda: Link(kind=MEMBER, agreed={}, agreed_at={}, kept_different={}, decided={})
+    )
     mirror: tuple[PersonValues, datetime] | None = None
     writes: list[Write] = field(default_factory=list)
     edited_at: dict[str, datetime] = field(default_factory=dict)

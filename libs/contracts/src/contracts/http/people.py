@@ -160,6 +160,22 @@ class FamilyQuery(PageQuery):
     q: str | None = Field(default=None, max_length=100, description="Part of the name.")
 
 
+class Difference(Model):
+    """One field that an administrator decided to keep different until one side changes. Values are JSON."""
+
+    field: str
+    ours: Any = None
+    theirs: Any = None
+    decided_by_name: str | None
+    decided_at: Timestamp
+
+
+class Differences(Model):
+    """What is kept different about one record."""
+
+    items: tuple[Difference, ...]
+
+
 class HistoryEntry(Model):
     """One change of one field of a record: never deleted."""
 

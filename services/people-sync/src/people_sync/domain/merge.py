@@ -12,7 +12,7 @@ A birthdate without a year (1885) contradicts none with one: the two agree and n
 typed since is a change; one that is no longer shown is none, and replaces nothing.
 
 A name is never cleared by an empty one: an empty side is filled from the other, always. A difference that an
-administrator decided to keep is left alone until either value changes, and is a conflict then.
+administrator decided to keep is left alone until either value changes, or until that is ended, and is a conflict then.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Set
@@ -83,12 +83,13 @@ def merge(
     ours: PersonValues,
     theirs: PersonValues,
     policy: MergePolicy,
-    kept_different: Mapping[str, tuple[Value, Value]] = _NO_BASE,
+    kept_different: Mapping[str, tuple[Value, Value] | None] = _NO_BASE,
 ) -> Merge:
     """Merge a person.
 
     `base`: last agreed values; a missing field was never agreed. `kept_different`: field to the (ours, theirs) that
-    an administrator decided to keep both. After each write the engine stores the written value as agreed.
+    an administrator decided to keep both, or None where that was ended. After each write the engine stores the written
+    value as agreed.
     """
     if ours == theirs and base is not None and len(base) == len(FIELDS) and as_dict(ours) == base:
         return NOTHING
@@ -129,7 +130,7 @@ def merge_fields(
     ours: Mapping[str, Any],
     theirs: Mapping[str, Any],
     policy: MergePolicy,
-    kept_different: Mapping[str, tuple[Any, Any]],
+    kept_different: Mapping[str, tuple[Any, Any] | None],
     *,
     comparable: Callable[[str, Any], Hashable],
     never_cleared: frozenset[str],
@@ -153,8 +154,8 @@ def merge_fields(
             if not known or was != comparable(name, fuller):
                 agreed[name] = fuller
         elif name in kept_different:
-            kept_here, kept_there = kept_different[name]
-            if comparable(name, kept_here) != here or comparable(name, kept_there) != there:
+            kept = kept_different[name]
+            if kept is None or (comparable(name, kept[0]), comparable(name, kept[1])) != (here, there):
                 changed[name] = "both"
         elif (here is None or there is None) and (name in never_cleared or not known):
             filled[name] = "ours" if here is None else "theirs"
@@ -258,7 +259,7 @@ def merge_family(
     ours: FamilyValues,
     theirs: FamilyValues,
     policy: MergePolicy,
-    kept_different: Mapping[str, tuple[Any, Any]] = _NO_BASE,
+    kept_different: Mapping[str, tuple[Any, Any] | None] = _NO_BASE,
     may_be_gone: Set[str] = frozenset(),
 ) -> FamilyMerge:
     """Merge a family. A person may be in several; nothing here assumes otherwise.

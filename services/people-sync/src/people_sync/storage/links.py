@@ -29,6 +29,7 @@ NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "agreed": {},
     "agreed_at": {},
     "kept_different": {},
+    "decided": {},
     "contacts": {},
     "remote_hash": None,
     "compared_version": 0,
@@ -295,6 +296,9 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
         link.agreed_at = {AT_ONCE: now.isoformat()}
     elif moved:
         link.agreed_at = {**(link.agreed_at or {}), **dict.fromkeys(moved, now.isoformat())}
+    if any(name in link.decided for name in moved):
+        # Both sides have the same value now: nothing is different any more.
+        link.decided = {name: kept for name, kept in link.decided.items() if name not in moved}
     status = {ACTIVE: before[ACTIVE]} if ACTIVE in before else {}
     if link.kind == MEMBER and agreed and not before:
         status = {ACTIVE: None}
@@ -337,21 +341,22 @@ def agreed_at(link: Link, name: str) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def family_differences(link: Link) -> Mapping[str, tuple[Any, Any]]:
-    """The differences of a family that are kept, by field."""
-    return {name: (ours, theirs) for name, (ours, theirs) in link.kept_different.items()}
+def decided_differences(link: Link) -> Mapping[str, tuple[Any, Any] | None]:
+    """What a person decided to keep different, by field, as JSON; None for what is kept different no longer."""
+    return {name: None if "ended" in kept else (kept["ours"], kept["theirs"]) for name, kept in link.decided.items()}
 
 
-def member_differences(link: Link, seen: PersonValues) -> Mapping[str, tuple[Any, Any]]:
-    """The differences of a member that are kept, by field."""
+def member_differences(link: Link, seen: PersonValues) -> Mapping[str, tuple[Any, Any] | None]:
+    """The differences of a member that are kept, by field; None for one that is kept no longer."""
+    pairs = {name: (ours, theirs) for name, (ours, theirs) in still_kept(link, seen).items()}
     return {
-        name: (value_from_json(name, ours), value_from_json(name, theirs))
-        for name, (ours, theirs) in still_kept(link, seen).items()
+        name: pair and (value_from_json(name, pair[0]), value_from_json(name, pair[1]))
+        for name, pair in {**pairs, **decided_differences(link)}.items()
     }
 
 
 def still_kept(link: Link, seen: PersonValues) -> dict[str, list[Any]]:
-    """The differences of a member that are kept, by field, `[ours, theirs]` as JSON.
+    """What contacts of a member that were cleared here have left there, by field, `[ours, theirs]` as JSON.
 
     One that was announced counts only if Planning Center shows its value: the write may not have arrived.
     """

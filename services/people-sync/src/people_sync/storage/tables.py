@@ -141,9 +141,14 @@ class Link(Base):
     agreed_at: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """When each was agreed on, by field; under `*` of those not named."""
     kept_different: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """By field `[ours, theirs]`: a decision to leave both as they are until one of them changes.
+    """By field `[ours, theirs]`: what a contact cleared here has left there, until one of them changes.
 
     With a third element, `announced`, it is what a write under way will leave there.
+    """
+    decided: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"), default=dict)
+    """By field what a person decided to keep different until one side changes: `ours`, `theirs`, `by_name`, `at`.
+
+    One that is `ended` is a conflict.
     """
     contacts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Planning Center's ids of the contacts that our one e-mail, phone and address map to, by field."""

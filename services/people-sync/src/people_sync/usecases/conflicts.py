@@ -113,10 +113,12 @@ def close(conflict: Conflict, state: Literal["converged", "withdrawn"], now: dat
     return conflict
 
 
-def converged(conflict: Conflict | None, now: datetime) -> list[Conflict]:
+def converged(conflict: Conflict | None, link: Link, now: datetime) -> list[Conflict]:
     """Close a record's conflict whose sides differ no more, unless that is a decision being carried out."""
     if conflict is None or (conflict.decision is not None and "sends" in conflict.decision):
         return []
+    over = {field["field"] for field in conflict.fields}
+    link.decided = {name: kept for name, kept in link.decided.items() if name not in over}
     return [close(conflict, "converged", now)]
 
 

@@ -313,6 +313,10 @@ export interface ConflictRecord {
   family_ids: string[];
 }
 
+export interface Differences {
+  items: { field: string; ours: unknown; theirs: unknown; decided_by_name: string | null; decided_at: string }[];
+}
+
 export type Choice = "ours" | "theirs" | "both";
 
 export interface Decision {

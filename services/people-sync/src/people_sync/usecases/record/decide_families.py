@@ -16,7 +16,7 @@ from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREA
 from people_sync.domain.strays import is_still_stray
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
 from people_sync.storage.families import family_values, pco_ids_of
-from people_sync.storage.links import agree, family_base_of, family_differences, has_link, links_to
+from people_sync.storage.links import agree, decided_differences, family_base_of, has_link, links_to
 from people_sync.storage.strays import known_strays
 from people_sync.storage.sync_tables import Creation, Remote
 from people_sync.storage.tables import Family, Link
@@ -62,7 +62,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
             rows.append(later(FAMILY, link.pco_id, household.name, record_id=family.id))
             continue
         base = family_base_of(link, writes, theirs)
-        result = merge_family(base, ours[family.id], theirs, writer.policy, family_differences(link), may_be_gone)
+        result = merge_family(base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone)
         unknown = bool(set(household.person_ids) - people.keys())
         change = _family_change(result, family, household, family.id in conflicts)
         if change:

@@ -21,7 +21,7 @@ from people_sync.domain.planning_center import household_from_snapshot, person_f
 from people_sync.domain.values import value_from_json
 from people_sync.domain.writes import family_believable_at, person_believable_at
 from people_sync.storage.families import family_values, linked_records
-from people_sync.storage.links import agree, agreed_since, base_of, family_base_of, family_differences
+from people_sync.storage.links import agree, agreed_since, base_of, decided_differences, family_base_of
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, Link, Member
 from people_sync.storage.writes import writes_of
@@ -84,7 +84,7 @@ async def _family(
     if family.deleted_at is not None or family_believable_at(writes, theirs, writer.reading(row.read_at)):
         return
     base = family_base_of(link, writes, theirs)
-    conflicts = merge_family(base, ours, theirs, writer.policy, family_differences(link)).fields.conflicts
+    conflicts = merge_family(base, ours, theirs, writer.policy, decided_differences(link)).fields.conflicts
     if not same_values(conflict, fields_of(link, conflicts)):
         return
     taken = _agree(writer, link, conflict, decision)
@@ -101,11 +101,17 @@ async def _family(
 def _agree(writer: Writer, link: Link, conflict: Conflict, decision: Mapping[str, Any]) -> dict[str, Any]:
     """Note what was decided in the link and the conflict. Gives what our side takes over, JSON by field."""
     choices = decision["choices"]
-    agreed, kept, sends, taken = dict(link.agreed), dict(link.kept_different), {}, {}
+    agreed, sends, taken = dict(link.agreed), {}, {}
+    kept = {name: one for name, one in link.decided.items() if name not in choices}
     for field in conflict.fields:
         name, choice = field["field"], choices[field["field"]]
         if choice == "both" and name != STATUS:
-            kept[name] = [field["ours"], field["theirs"]]
+            kept[name] = {
+                "ours": field["ours"],
+                "theirs": field["theirs"],
+                "by_name": decision["by_name"],
+                "at": writer.now().isoformat(),
+            }
             continue
         agreed[name] = field["theirs"]
         if choice == "ours":
@@ -113,7 +119,7 @@ def _agree(writer: Writer, link: Link, conflict: Conflict, decision: Mapping[str
         elif choice == "theirs":
             taken[name] = field["theirs"]
     agree(link, agreed, writer.now())
-    link.kept_different = kept
+    link.decided = kept
     conflict.decision = {**decision, "sends": sends}
     return taken
 

@@ -19,7 +19,7 @@ from people_sync.domain.sentences import CREATED_THERE, FIRST_SYNC_ASKS, LATER, 
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.among import among
 from people_sync.storage.families import family_values
-from people_sync.storage.links import NOTHING_AGREED, agree, family_base_of, family_differences, tie_again
+from people_sync.storage.links import NOTHING_AGREED, agree, decided_differences, family_base_of, tie_again
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
@@ -97,7 +97,7 @@ async def take_families_over(
             decide_later(change)
             continue
         base = family_base_of(link, writes, theirs)
-        result = merge_family(base, ours[family.id], theirs, writer.policy, family_differences(link), may_be_gone)
+        result = merge_family(base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone)
         if result.fields.first_match and not writer.chosen:
             change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
             continue
@@ -123,7 +123,7 @@ def _note_conflict(
     if result.fields.conflicts:
         effects.conflicts += open_conflict(session, link, result.fields.conflicts, conflict, now)
     else:
-        effects.conflicts += converged(conflict, now)
+        effects.conflicts += converged(conflict, link, now)
 
 
 async def lock_people(

@@ -207,6 +207,7 @@ def _create(session: AsyncSession, writer: Writer, change: Planned, person: Remo
             agreed={**to_json(person.values), ACTIVE: person.active},
             agreed_at={AT_ONCE: now.isoformat()},
             kept_different={},
+            decided={},
             contacts=dict(person.contacts),
             remote_hash=row.remote_hash,
             compared_version=1,
@@ -291,7 +292,7 @@ def _merge_person(
     if result.conflicts:
         effects.conflicts += open_conflict(session, link, result.conflicts, conflict, writer.now())
     else:
-        effects.conflicts += converged(conflict, writer.now())
+        effects.conflicts += converged(conflict, link, writer.now())
     if result.to_theirs:
         change.there = "planned"
     else:

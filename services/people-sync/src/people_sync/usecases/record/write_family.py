@@ -47,7 +47,7 @@ from people_sync.planning_center import HOUSEHOLDS, household_of
 from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import family_values, linked_records, pco_ids_of, people_of
-from people_sync.storage.links import agree, family_base_of, family_differences, tie
+from people_sync.storage.links import agree, decided_differences, family_base_of, tie
 from people_sync.storage.strays import MEMBERSHIP
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
@@ -276,7 +276,7 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
     if until := family_believable_at(writes, theirs, writer.reading(read_at)):
         raise NotYet(until)
     base = family_base_of(link, writes, theirs)
-    result = merge_family(base, ours, theirs, writer.policy, family_differences(link))
+    result = merge_family(base, ours, theirs, writer.policy, decided_differences(link))
     if result.fields.first_match and not writer.chosen:
         raise Later(FIRST_SYNC_ASKS)
     joining = result.add_to_theirs & people.keys()

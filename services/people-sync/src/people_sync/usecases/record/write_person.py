@@ -175,6 +175,7 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
         "agreed": {},
         "agreed_at": {},
         "kept_different": {},
+        "decided": {},
         "contacts": {},
         "remote_hash": None,
         "compared_version": _NEVER,

@@ -136,6 +136,7 @@ export function show(context) {
       if (field.field !== STATUS || choice !== "ours") made.set(field.field, { choice, of: valuesOf(field) });
     }
     chosen.set(item.id, made);
+    main.querySelector(`[data-conflict="${CSS.escape(item.id)}"] .failure`)?.remove();
     draw();
     for (const field of item.fields) {
       for (const radio of document.querySelectorAll(`[name="${CSS.escape(groupOf(item, field))}"]`)) {
@@ -233,7 +234,7 @@ export function show(context) {
     if (!choice) return h("span", { class: "quiet" }, "Not chosen yet");
     if (choice === "both") return "Each side keeps its own";
     const value = text(field, choice === "ours" ? field.ours : field.theirs);
-    return ["On both sides: ", value ? h("strong", {}, value) : h("span", { class: "quiet" }, "empty")];
+    return value ? ["On both sides: ", h("strong", {}, value)] : "Empty on both sides";
   }
 
   /** @param {Conflict} item */
@@ -278,7 +279,7 @@ export function show(context) {
       decision && (state === "resolving" || state === "resolved") ? h("p", {}, `${who} chose ${saidOf(decision)}.`) : null,
       state === "resolving" ? h("p", { class: "quiet" }, "Both sides are brought up to date now. If Planning Center is not connected, this happens as soon as it is.") : null,
       decision && decision.refused.length > 0
-        ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" "), " What is missing there is sent again with the next sync."))
+        ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" ")))
         : null,
     );
   }
@@ -342,10 +343,8 @@ const addressOf = ({ record }) => (record.kind === "family" ? at`/families/${rec
 const moment = (instant) => (instant ? h("div", { class: "quiet small" }, when(instant)) : null);
 
 /** "Phone: ours; Last name: Planning Center's". @param {import("../types.d.ts").Decision} decision */
-const saidOf = ({ choices }) =>
-  Object.entries(choices)
-    .map(([field, choice]) => `${fieldName(field)}: ${CHOICES.find(([value]) => value === choice)?.[2] ?? choice}`)
-    .join("; ");
+const saidOf = ({ choices, fields }) =>
+  fields.map(({ field }) => `${fieldName(field)}: ${CHOICES.find(([value]) => value === choices[field])?.[2]}`).join("; ");
 
 /**
  * What was here stays where it was; what is new comes behind.

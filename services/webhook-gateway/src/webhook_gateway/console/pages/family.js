@@ -4,13 +4,14 @@ import { at, get, patch, post, remove } from "../api.js";
 import { announce, h, update } from "../parts/dom.js";
 import { action, confirm, field, heading, limit, run as work, when } from "../parts/look.js";
 import { conflictOf } from "../parts/conflict.js";
+import { differencesOf } from "../parts/differences.js";
 import { WRITTEN, differing, linkStatus } from "../parts/member.js";
 import { otherwiseChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
 import { MOST } from "../parts/search.js";
 import { syncNow } from "../parts/sync.js";
 import { sentenceOf } from "../parts/problem.js";
-import { count, fullName } from "../parts/words.js";
+import { count, fullName, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Family} Family */
 /** @typedef {import("../types.d.ts").Member} Member */
@@ -55,6 +56,11 @@ function view(context) {
   const { id, main, signal, admin } = context;
   const title = heading("Family", h("a", { href: "/families" }, "All families"));
   const conflict = conflictOf(context);
+  const differences = differencesOf(context, at`/people/families/${id}`, (field, value) => {
+    if (field !== "primary_contact") return shown(value);
+    const member = record.value()?.members.find((one) => one.id === value);
+    return member ? fullName(member) : value ? "somebody who left" : "";
+  });
   const sync = syncNow(context, {
     label: "Sync this family now",
     path: at`/people/families/${id}/sync`,
@@ -101,6 +107,7 @@ function view(context) {
               ),
             ),
           ),
+          differences.element,
           admin
             ? h(
                 "div",

@@ -7,6 +7,7 @@ import { list } from "../parts/list.js";
 import { action, confirm, heading, notice, run as work, when } from "../parts/look.js";
 import { differing, linkStatus, memberFields, readMember, valuesOf } from "../parts/member.js";
 import { conflictOf } from "../parts/conflict.js";
+import { differencesOf } from "../parts/differences.js";
 import { part } from "../parts/part.js";
 import { otherwiseChanged, showNewest } from "../parts/newest.js";
 import { syncNow } from "../parts/sync.js";
@@ -136,6 +137,7 @@ async function view(context) {
   const { id, main, signal, admin, absent } = context;
   const title = heading("Person", h("a", { href: "/people" }, "All people"));
   const conflict = conflictOf(context);
+  const differences = differencesOf(context, at`/people/members/${id}`);
   const sync = syncNow(context, {
     label: "Sync this person now",
     path: at`/people/members/${id}/sync`,
@@ -166,6 +168,7 @@ async function view(context) {
           h("div", { class: "row spread" }, linkStatus(member), h("span", { class: "quiet small" }, "Changed ", when(member.updated_at))),
           conflict.element,
           valuesOf(member),
+          differences.element,
           gone(member, admin),
           admin
             ? h(

@@ -1,0 +1,36 @@
+"""What is kept different on the two sides, until one changes or an administrator ends it."""
+
+from fastapi import APIRouter
+
+from contracts.http.people import Differences
+from contracts.values import FAMILY, MEMBER
+from people_sync.resources import Wired
+from people_sync.usecases import differences
+from servicekit.auth import Admin, User
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/people", tags=["Differences"])
+
+
+@router.get("/members/{member_id}/differences")
+async def of_member(member_id: str, user: User, session: Session) -> Differences:
+    """What is kept different about a member."""
+    return await differences.of_record(session, user.organization_id, MEMBER, member_id)
+
+
+@router.delete("/members/{member_id}/differences/{field}")
+async def end_of_member(member_id: str, field: str, user: Admin, session: Session, wired: Wired) -> Differences:
+    """Keep a member's field different no longer."""
+    return await differences.end(session, user.organization_id, MEMBER, member_id, field, wired.clock.now())
+
+
+@router.get("/families/{family_id}/differences")
+async def of_family(family_id: str, user: User, session: Session) -> Differences:
+    """What is kept different about a family."""
+    return await differences.of_record(session, user.organization_id, FAMILY, family_id)
+
+
+@router.delete("/families/{family_id}/differences/{field}")
+async def end_of_family(family_id: str, field: str, user: Admin, session: Session, wired: Wired) -> Differences:
+    """Keep a family's field different no longer."""
+    return await differences.end(session, user.organization_id, FAMILY, family_id, field, wired.clock.now())

@@ -1,0 +1,87 @@
+"""What an administrator decided to keep different on the two sides: shown, and ended."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.http.people import Difference, Differences
+from contracts.values import MEMBER
+from people_sync.storage.sync_tables import Conflict
+from people_sync.storage.tables import Connection, Family, Link, Member
+from people_sync.usecases import refreshes
+from people_sync.usecases.decisions import DECIDED
+from people_sync.usecases.directory import parse_id
+from servicekit.errors import NotFound
+
+
+async def of_record(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> Differences:
+    """What is kept different about one record. NotFound (404)."""
+    id_ = await _existing(session, organization_id, kind, record_id)
+    link = await session.scalar(_link(organization_id, kind, id_))
+    return Differences(items=await _shown(session, link))
+
+
+async def end(
+    session: AsyncSession, organization_id: str, kind: str, record_id: str, field: str, now: datetime
+) -> Differences:
+    """Keep a field different no longer: it becomes a conflict. NotFound (404) if it is not kept different."""
+    id_ = await _existing(session, organization_id, kind, record_id)
+    owner = await refreshes.awake(session, organization_id)
+    link = await session.scalar(_link(organization_id, kind, id_).with_for_update(of=Link))
+    if link is None or field not in {one.field for one in await _shown(session, link)}:
+        raise NotFound("This field is not kept different any more. Read the page again.")
+    link.decided = {**link.decided, field: {**link.decided[field], "ended": now.isoformat()}}
+    link.remote_hash = None
+    if owner is not None:
+        await refreshes.queue(session, owner, kind, record_id=id_, reason=DECIDED, urgent=True, not_before=now, now=now)
+    return Differences(items=await _shown(session, link))
+
+
+async def _existing(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> UUID:
+    word = "member" if kind == MEMBER else "family"
+    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    found: UUID | None = await session.scalar(
+        select(record.id).where(
+            record.organization_id == organization_id,
+            record.id == parse_id(record_id, word),
+            record.deleted_at.is_(None),
+        )
+    )
+    if found is None:
+        raise NotFound(f"There is no such {word}.")
+    return found
+
+
+def _link(organization_id: str, kind: str, record_id: UUID) -> Select[Any]:
+    """Of the Planning Center organization that is connected, or was last."""
+    return (
+        select(Link)
+        .join(
+            Connection,
+            (Connection.organization_id == Link.organization_id)
+            & (Connection.pco_organization_id == Link.pco_organization_id),
+        )
+        .where(Link.organization_id == organization_id, Link.kind == kind, Link.record_id == record_id)
+    )
+
+
+async def _shown(session: AsyncSession, link: Link | None) -> tuple[Difference, ...]:
+    """A field that moved since is in conflict, and kept different no longer."""
+    if link is None or not link.decided:
+        return ()
+    open_conflict = select(Conflict.fields).where(
+        Conflict.organization_id == link.organization_id,
+        Conflict.record_id == link.record_id,
+        Conflict.state == "open",
+    )
+    in_conflict = {field["field"] for field in await session.scalar(open_conflict) or []}
+    return tuple(
+        Difference(
+            field=name, ours=kept["ours"], theirs=kept["theirs"], decided_by_name=kept["by_name"], decided_at=kept["at"]
+        )
+        for name, kept in link.decided.items()
+        if "ended" not in kept and name not in in_conflict
+    )
