@@ -1,8 +1,39 @@
-"""Makes tests/support importable."""
+"""Makes tests/support importable; the service on a real PostgreSQL and a real Kafka."""
 
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+
+from conflict_service.config import Settings
+from conflict_service.main import create_app
+from servicekit.testing import Databases, KeyRing, serve
 
 SUPPORT = str(Path(__file__).parent / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def app(databases: Databases, kafka_server: str, keys: KeyRing) -> FastAPI:
+    """The service with a database of its own."""
+    url = await databases.create("conflict_service")
+    return create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """The service on a socket, ready."""
+    async with serve(app) as running:
+        yield running
+
+
+@pytest.fixture
+def church() -> str:
+    """An organization of the test's own."""
+    return f"church-{uuid4().hex[:8]}"

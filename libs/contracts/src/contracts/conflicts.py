@@ -37,3 +37,4 @@ class ConflictRecord(Model):
     name: str
     pco_id: str
     family_ids: tuple[str, ...] = ()
+    child: bool | None = Field(default=None, description="Of a member; null for a family.")

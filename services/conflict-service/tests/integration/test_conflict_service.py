@@ -2,20 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
-import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
 from conflict_support import fact, publish
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from conflict_service.config import Settings
-from conflict_service.main import create_app
 from conflict_service.storage.tables import Base
 from conflict_service.usecases.record import record
 from contracts.events.people_conflict_v1 import (
@@ -28,29 +23,9 @@ from contracts.events.people_conflict_v1 import (
 )
 from contracts.routes import routes_of
 from contracts.values import CONFLICT_SERVICE, PEOPLE_SYNC
-from servicekit.testing import Databases, KeyRing, assert_migrated, assert_wiring, eventually, serve
+from servicekit.testing import KeyRing, assert_migrated, assert_wiring, eventually
 
 PATH = "/api/v1/conflicts"
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def app(databases: Databases, kafka_server: str, keys: KeyRing) -> FastAPI:
-    """The service with a database of its own."""
-    url = await databases.create("conflict_service")
-    return create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """The service on a socket, ready."""
-    async with serve(app) as running:
-        yield running
-
-
-@pytest.fixture
-def church() -> str:
-    """An organization of the test's own."""
-    return f"church-{uuid4().hex[:8]}"
 
 
 async def tell(app: FastAPI, *facts: ConflictFact) -> None:

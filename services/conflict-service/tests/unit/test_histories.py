@@ -93,7 +93,8 @@ def test_only_real_changes_are_announced() -> None:
 def decided_histories(draw: st.DrawFn) -> tuple[list[ConflictFact], list[ConflictFact]]:
     """Facts from before a decision, and those behind it, of which one may answer it; shuffled and repeated."""
     before = [fact(ConflictDetected, version) for version in range(1, draw(st.integers(1, 3)) + 1)]
-    kinds = draw(st.lists(st.sampled_from((ConflictDetected, ResolutionOvertaken)), max_size=4))
+    kinds: list[type[ConflictFact]] = []
+    kinds += draw(st.lists(st.sampled_from((ConflictDetected, ResolutionOvertaken)), max_size=4))
     kinds += draw(st.lists(st.sampled_from((ConflictConverged, ConflictWithdrawn, ResolutionApplied)), max_size=1))
     behind = [fact(kind, version) for version, kind in enumerate(kinds, start=len(before) + 1)]
     late = draw(st.lists(st.sampled_from(before), max_size=2))

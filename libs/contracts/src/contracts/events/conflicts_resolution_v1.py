@@ -21,6 +21,7 @@ class ConflictResolved(Event):
     decided_by: str = Field(description="The platform user's id.")
     decided_by_name: str | None = None
     rule_id: str | None = None
+    bulk_id: str | None = Field(default=None, description="Of an answer to many: nobody waits for this one alone.")
     decided_at: Timestamp
 
     @property

@@ -1,4 +1,4 @@
-"""conflict-service: conflicts counted, listed and decided."""
+"""conflict-service: conflicts counted, listed and decided, one or many at once."""
 
 from typing import Literal
 
@@ -55,12 +55,83 @@ class Decide(Intent):
     choices: dict[str, Choice] = Field(min_length=1, max_length=100)
 
 
-class ConflictQuery(PageQuery):
+class ConflictFilter(Intent):
+    """Which conflicts are meant; None leaves a filter out."""
+
+    family_id: str | None = Field(default=None, max_length=60)
+    record_id: str | None = Field(default=None, max_length=60, description="Of the member or family in conflict.")
+    field: str | None = Field(default=None, max_length=60, description="The conflict is about this field, too.")
+    child: bool | None = Field(default=None, description="Whether the member is a child.")
+    one_side_empty: bool | None = Field(default=None, description="Whether a side has no value in one of the fields.")
+    older_than_days: int | None = Field(default=None, ge=0, le=36_500, description="The conflict is older.")
+
+
+class ConflictQuery(ConflictFilter, PageQuery):
     """Filters of the conflicts' list."""
 
     state: ConflictState = "open"
-    family_id: str | None = Field(default=None, max_length=60)
-    record_id: str | None = Field(default=None, max_length=60, description="Of the member or family in conflict.")
+    bulk_id: str | None = Field(default=None, max_length=60, description="Decided last by this answer to many.")
+
+
+BulkAnswer = Literal["ours", "theirs", "both", "filled"]
+"""`filled`: the side that has a value, where the other one is empty."""
+
+
+class BulkInput(ConflictFilter):
+    """One answer for every open conflict that fits the filters.
+
+    An edit that collides with nothing is kept, whichever side made it. With `field` the answer is for that field alone:
+    a conflict in which other fields collide too is left out. So is one that cannot have the answer.
+    """
+
+    answer: BulkAnswer
+
+
+class BulkSample(Model):
+    """One of the conflicts shown, and what would be chosen for each of its fields."""
+
+    conflict: Conflict
+    choices: dict[str, Choice]
+
+
+class Bulk(Model):
+    """One answer to many conflicts: what was shown, and how far it is carried out."""
+
+    id: str
+    answer: BulkAnswer
+    field: str | None = None
+    digest: str = Field(description="Of exactly the conflicts shown, their values and the answer.")
+    count: int = Field(description="How many would be decided.")
+    left_out: int = Field(description="How many fit the filters and are left as they are.")
+    state: Literal["shown", "working", "done"]
+    done: int = Field(description="How many were looked at: decided or skipped.")
+    skipped: int = Field(description="How many moved since they were shown, and were left as they are.")
+    waiting: int = Field(description="Decided, and being carried out.")
+    applied: int = Field(description="Carried out.")
+    overtaken: int = Field(description="Decided and not carried out: a value moved. These conflicts are open again.")
+    refused: int = Field(description="Of those carried out: Planning Center did not take a part.")
+    created_at: Timestamp
+    finished_at: Timestamp | None = None
+
+
+class BulkPreview(Bulk):
+    """The effect that one answer to many conflicts would have. Nothing was decided yet."""
+
+    samples: tuple[BulkSample, ...] = Field(description="The first ten.")
+
+
+class AnswerBulk(Intent):
+    """Decide what was shown."""
+
+    digest: str = Field(max_length=100, description="As shown.")
+
+
+class BulkSkipped(Model):
+    """A conflict that moved since it was shown, and was left as it is."""
+
+    conflict_id: str
+    name: str
+    sentence: str
 
 
 class ConflictCount(Model):

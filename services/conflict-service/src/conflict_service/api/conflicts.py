@@ -1,10 +1,10 @@
 """The platform API's calls about conflicts; see contracts.routes."""
 
-from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 
+from conflict_service.resources import Wired
 from conflict_service.storage import queries
 from conflict_service.usecases import read
 from conflict_service.usecases.decide import decide
@@ -12,17 +12,8 @@ from contracts.http.common import Page
 from contracts.http.conflicts import Conflict, ConflictCount, ConflictQuery, Decide
 from servicekit.auth import Admin, User
 from servicekit.db import Session
-from servicekit.runtime import Runtime
 
 router = APIRouter(prefix="/api/v1/conflicts", tags=["conflicts"])
-
-
-def _now(request: Request) -> datetime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime.clock.now()
-
-
-Now = Annotated[datetime, Depends(_now)]
 
 
 @router.get("")
@@ -44,6 +35,6 @@ async def get_conflict(conflict_id: str, user: User, session: Session) -> Confli
 
 
 @router.post("/{conflict_id}/decision", status_code=202)
-async def decide_conflict(conflict_id: str, body: Decide, user: Admin, session: Session, now: Now) -> Conflict:
+async def decide_conflict(conflict_id: str, body: Decide, user: Admin, session: Session, wired: Wired) -> Conflict:
     """Decide a conflict."""
-    return await decide(session, user.organization_id, conflict_id, body, user, now)
+    return await decide(session, user.organization_id, conflict_id, body, user, wired.clock.now())

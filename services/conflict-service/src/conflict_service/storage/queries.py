@@ -2,16 +2,21 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, exists, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
+from conflict_service.domain.answers import one_side_empty
 from conflict_service.domain.conflict import Conflict, FactState
 from conflict_service.storage.tables import ConflictRow, DecisionRow
 from contracts.conflicts import ConflictField, ConflictRecord
-from contracts.http.conflicts import ConflictState
+from contracts.http.conflicts import ConflictFilter, ConflictState
+
+EVERY: Final = ConflictFilter()
+"""No filter."""
 
 
 class Position(NamedTuple):
@@ -43,6 +48,9 @@ async def save(session: AsyncSession, organization_id: str, conflict_id: str, co
             id=conflict_id,
             record=conflict.record.model_dump(mode="json"),
             family_ids=list(conflict.record.family_ids),
+            child=conflict.record.child,
+            field_names=[field.field for field in conflict.fields],
+            one_side_empty=one_side_empty([field.model_dump() for field in conflict.fields]),
             fields=[field.model_dump(mode="json") for field in conflict.fields],
             state=conflict.state,
             source_version=conflict.source_version,
@@ -74,13 +82,13 @@ async def page(
     organization_id: str,
     *,
     state: ConflictState,
-    family_id: str | None,
-    record_id: str | None,
+    wanted: ConflictFilter,
+    bulk_id: str | None,
     after: Position | None,
     limit: int,
 ) -> tuple[list[tuple[str, Conflict]], Position | None]:
     """Conflicts with their ids, newest first, and where the next page begins (None: there is none)."""
-    query = select(ConflictRow).where(*_filters(organization_id, state, family_id, record_id))
+    query = select(ConflictRow).where(*fitting(organization_id, state, wanted, bulk_id))
     if after is not None:
         query = query.where(tuple_(ConflictRow.opened_at, ConflictRow.id) < tuple_(after.opened_at, after.id))
     query = query.order_by(ConflictRow.opened_at.desc(), ConflictRow.id.desc()).limit(limit + 1)
@@ -95,23 +103,48 @@ async def count(
     organization_id: str,
     *,
     state: ConflictState,
-    family_id: str | None = None,
-    record_id: str | None = None,
+    wanted: ConflictFilter = EVERY,
+    bulk_id: str | None = None,
 ) -> int:
     """How many."""
-    query = select(func.count()).select_from(ConflictRow).where(*_filters(organization_id, state, family_id, record_id))
+    query = select(func.count()).select_from(ConflictRow).where(*fitting(organization_id, state, wanted, bulk_id))
     return await session.scalar(query) or 0
 
 
-def _filters(
-    organization_id: str, state: ConflictState, family_id: str | None, record_id: str | None
+def fitting(
+    organization_id: str, state: ConflictState, wanted: ConflictFilter, bulk_id: str | None = None
 ) -> list[ColumnElement[bool]]:
-    filters = [ConflictRow.organization_id == organization_id, ConflictRow.state == state]
-    if family_id:
-        filters.append(ConflictRow.family_ids.contains([family_id]))
-    if record_id:
-        filters.append(ConflictRow.record["id"].astext == record_id)
-    return filters
+    """The conditions of these filters."""
+    found = [ConflictRow.organization_id == organization_id, ConflictRow.state == state]
+    if wanted.family_id is not None:
+        found.append(ConflictRow.family_ids.contains([wanted.family_id]))
+    if wanted.record_id is not None:
+        found.append(ConflictRow.record["id"].astext == wanted.record_id)
+    if wanted.field is not None:
+        found.append(ConflictRow.field_names.contains([wanted.field]))
+    if wanted.child is not None:
+        found.append(ConflictRow.child.is_(wanted.child))
+    if wanted.one_side_empty is not None:
+        found.append(ConflictRow.one_side_empty.is_(wanted.one_side_empty))
+    if wanted.older_than_days is not None:
+        found.append(ConflictRow.opened_at < func.now() - func.make_interval(0, 0, 0, wanted.older_than_days))
+    if bulk_id is not None:
+        found.append(ConflictRow.id.in_(_decided_last_by(organization_id, bulk_id)))
+    return found
+
+
+def _decided_last_by(organization_id: str, bulk_id: str) -> Select[Any]:
+    """Conflicts whose newest decision is one of this answer to many."""
+    newer = aliased(DecisionRow)
+    return select(DecisionRow.conflict_id).where(
+        DecisionRow.organization_id == organization_id,
+        DecisionRow.bulk_id == bulk_id,
+        ~exists().where(
+            newer.organization_id == organization_id,
+            newer.conflict_id == DecisionRow.conflict_id,
+            newer.decided_at > DecisionRow.decided_at,
+        ),
+    )
 
 
 def _value(row: ConflictRow) -> Conflict:

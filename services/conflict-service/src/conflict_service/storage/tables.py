@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKeyConstraint, Index, Text, text
+from sqlalchemy import CheckConstraint, DateTime, ForeignKeyConstraint, Index, Integer, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -11,15 +11,16 @@ from servicekit.db import service_metadata
 
 
 class Base(DeclarativeBase):
-    """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
+    """The declarative base; its metadata also holds servicekit's outbox, inbox and job tables."""
 
-    metadata = service_metadata()
+    metadata = service_metadata(jobs=True)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
         str: Text,
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
         list[str]: ARRAY(Text),
+        list[int]: ARRAY(Integer),
     }
 
 
@@ -38,7 +39,10 @@ class ConflictRow(Base):
     record: Mapped[dict[str, Any]]
     """`contracts.conflicts.ConflictRecord` as JSON."""
     family_ids: Mapped[list[str]]
-    """Of the record, for the filter."""
+    """Of the record, for the filter; so are `child`, `field_names` and `one_side_empty`."""
+    child: Mapped[bool | None]
+    field_names: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    one_side_empty: Mapped[bool] = mapped_column(server_default=text("false"))
     fields: Mapped[list[Any]]
     """`contracts.conflicts.ConflictField` as JSON."""
     state: Mapped[str]
@@ -62,6 +66,9 @@ class DecisionRow(Base):
         ForeignKeyConstraint(["organization_id", "conflict_id"], ["conflict.organization_id", "conflict.id"]),
         CheckConstraint("outcome IN ('waiting', 'applied', 'overtaken', 'not_needed')", name="outcome"),
         Index("ix_decision_conflict", "organization_id", "conflict_id", "decided_at"),
+        Index(
+            "ix_decision_bulk", "organization_id", "bulk_id", "outcome", postgresql_where=text("bulk_id IS NOT NULL")
+        ),
     )
 
     organization_id: Mapped[str] = mapped_column(primary_key=True)
@@ -78,3 +85,48 @@ class DecisionRow(Base):
     sentence: Mapped[str | None]
     refused: Mapped[list[str]]
     settled_at: Mapped[datetime | None]
+    bulk_id: Mapped[str | None]
+    """Of the answer to many that it is one of."""
+
+
+class BulkRow(Base):
+    """One answer to many conflicts: exactly those that were shown. The job carries it out.
+
+    One row for all of them, so that showing ten thousand writes one.
+    """
+
+    __tablename__ = "bulk"
+    __table_args__ = (Index("ix_bulk_created", "created_at"),)
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    answer: Mapped[str]
+    field: Mapped[str | None]
+    """That the answer is for; None for all."""
+    conflict_ids: Mapped[list[str]]
+    values_versions: Mapped[list[int]]
+    names: Mapped[list[str]]
+    """As shown: who is skipped is named also if the conflict is over."""
+    left_out: Mapped[int]
+    digest: Mapped[str]
+    state: Mapped[str]
+    """`shown`, `working`, `done`."""
+    done: Mapped[int]
+    """How many were looked at, in their order."""
+    skipped: Mapped[int]
+    decided_by: Mapped[str | None]
+    decided_by_name: Mapped[str | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class BulkSkippedRow(Base):
+    """A conflict that moved after it was shown, and why it was not decided."""
+
+    __tablename__ = "bulk_skipped"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    bulk_id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    """In `BulkRow.conflict_ids`."""
+    sentence: Mapped[str]

@@ -1,6 +1,7 @@
 """Deciding a conflict."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -40,17 +41,43 @@ async def decide(
             conflict=(await _as_it_is(session, organization_id, conflict_id, conflict)).model_dump(mode="json"),
         )
     _check_choices(body.choices)
+    row = await take(
+        session, organization_id, conflict_id, conflict, body.choices, Decider(user.user_id, user.name), now
+    )
+    return render(conflict_id, decided(conflict, row.id), row)
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Who decides, and in which answer to many."""
+
+    id: str
+    name: str | None
+    bulk_id: str | None = None
+
+
+async def take(
+    session: AsyncSession,
+    organization_id: str,
+    conflict_id: str,
+    conflict: Conflict,
+    choices: Mapping[str, Choice],
+    by: Decider,
+    now: datetime,
+) -> DecisionRow:
+    """Take a decision about a locked, open conflict, and tell people-sync."""
     row = DecisionRow(
         organization_id=organization_id,
         id=str(uuid7()),
         conflict_id=conflict_id,
-        choices=dict(body.choices),
+        choices=dict(choices),
         fields=[field.model_dump(mode="json") for field in conflict.fields],
-        decided_by=user.user_id,
-        decided_by_name=user.name,
+        decided_by=by.id,
+        decided_by_name=by.name,
         decided_at=now,
         outcome="waiting",
         refused=[],
+        bulk_id=by.bulk_id,
     )
     session.add(row)
     after = decided(conflict, row.id)
@@ -63,13 +90,14 @@ async def decide(
         record_id=conflict.record.id,
         decision_id=row.id,
         decided_on=conflict.values_version,
-        choices=body.choices,
-        decided_by=user.user_id,
-        decided_by_name=user.name,
+        choices=dict(choices),
+        decided_by=by.id,
+        decided_by_name=by.name,
         decided_at=now,
+        bulk_id=by.bulk_id,
     )
     await outbox.append(session, resolved)
-    return render(conflict_id, after, row)
+    return row
 
 
 async def _check_open(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:

@@ -24,8 +24,8 @@ async def page(session: AsyncSession, organization_id: str, query: ConflictQuery
         session,
         organization_id,
         state=query.state,
-        family_id=query.family_id,
-        record_id=query.record_id,
+        wanted=query,
+        bulk_id=query.bulk_id,
         after=_position(query.after) if query.after else None,
         limit=query.limit,
     )
@@ -33,9 +33,7 @@ async def page(session: AsyncSession, organization_id: str, query: ConflictQuery
     return Page(
         items=tuple(render(conflict_id, conflict, decisions.get(conflict_id)) for conflict_id, conflict in rows),
         next=_cursor(following) if following else None,
-        total=await queries.count(
-            session, organization_id, state=query.state, family_id=query.family_id, record_id=query.record_id
-        ),
+        total=await queries.count(session, organization_id, state=query.state, wanted=query, bulk_id=query.bulk_id),
     )
 
 
@@ -77,6 +75,13 @@ def _decision(row: DecisionRow) -> Decision:
     )
 
 
+def number(after: str) -> int:
+    """A place in a list that is ordered by number. Invalid (422)."""
+    if not after.isdecimal() or len(after) > 9:
+        raise _no_place()
+    return int(after)
+
+
 def _cursor(position: Position) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([position.opened_at.isoformat(), position.id])).decode()
 
@@ -89,7 +94,11 @@ def _position(cursor: str) -> Position:
             raise ValueError(opened_at)
         return Position(opened.astimezone(UTC), str(conflict_id))
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
-        raise Invalid(
-            "Take `after` from `next` of the page before, unchanged.",
-            errors=[{"field": "query.after", "message": "is not a place in this list"}],
-        ) from error
+        raise _no_place() from error
+
+
+def _no_place() -> Invalid:
+    return Invalid(
+        "Take `after` from `next` of the page before, unchanged.",
+        errors=[{"field": "query.after", "message": "is not a place in this list"}],
+    )

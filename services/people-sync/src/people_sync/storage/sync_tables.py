@@ -377,8 +377,9 @@ class Conflict(Base):
     record_id: Mapped[UUID]
     pco_id: Mapped[str]
     name: Mapped[str] = mapped_column(server_default=text("''"))
-    """The record's, as told last; so are `family_ids`."""
+    """The record's, as told last; so are `family_ids` and `child`."""
     family_ids: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    child: Mapped[bool | None]
     fields: Mapped[list[Any]]
     """As `contracts.conflicts.ConflictField`."""
     state: Mapped[str]

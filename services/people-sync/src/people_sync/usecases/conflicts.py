@@ -164,9 +164,9 @@ async def renamed(
 ) -> list[Conflict]:
     """Open conflicts of records that changed and have another name, or are in other families, than was told."""
     found = list((await open_conflicts_of(session, organization_id, records)).values())
-    before = {conflict.id: (conflict.name, conflict.family_ids) for conflict in found}
+    before = {conflict.id: (conflict.name, conflict.family_ids, conflict.child) for conflict in found}
     await _describe(session, found)
-    moved = [conflict for conflict in found if (conflict.name, conflict.family_ids) != before[conflict.id]]
+    moved = [one for one in found if (one.name, one.family_ids, one.child) != before[one.id]]
     for conflict in moved:
         _count(conflict, now)
     return moved
@@ -189,6 +189,7 @@ def _fact(conflict: Conflict, now: datetime) -> ConflictFact:
             name=conflict.name,
             pco_id=conflict.pco_id,
             family_ids=tuple(conflict.family_ids),
+            child=conflict.child,
         ),
         "fields": tuple(ConflictField.model_validate(field) for field in conflict.fields),
         "values_version": conflict.values_version,
@@ -221,8 +222,9 @@ async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> Non
     if not conflicts:
         return
     records = [conflict.record_id for conflict in conflicts]
-    members = await session.scalars(select(Member).where(among(Member.id, records)))
+    members = (await session.scalars(select(Member).where(among(Member.id, records)))).all()
     names = {member.id: full_name(member) for member in members}
+    children = {member.id: member.child for member in members}
     families: dict[UUID, list[str]] = {}
     for family in await session.scalars(select(Family).where(among(Family.id, records))):
         names[family.id] = family.name
@@ -232,3 +234,4 @@ async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> Non
         families.setdefault(member_id, []).append(str(family_id))
     for conflict in conflicts:
         conflict.name, conflict.family_ids = names[conflict.record_id], families.get(conflict.record_id, [])
+        conflict.child = children.get(conflict.record_id)

@@ -49,7 +49,7 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
             conflict.kind,
             record_id=conflict.record_id,
             reason=DECIDED,
-            urgent=True,
+            urgent=event.bulk_id is None,
             not_before=now,
             now=now,
         )

@@ -1,0 +1,40 @@
+"""One answer to many conflicts; see contracts.routes."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from conflict_service.resources import Wired
+from conflict_service.usecases import bulk
+from contracts.http.common import Page, PageQuery
+from contracts.http.conflicts import AnswerBulk, Bulk, BulkInput, BulkPreview, BulkSkipped
+from servicekit.auth import Admin, User
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/conflicts/bulk", tags=["conflicts"])
+
+
+@router.post("", status_code=201)
+async def preview(body: BulkInput, user: Admin, session: Session, wired: Wired) -> BulkPreview:
+    """Show what one answer to many conflicts would do."""
+    return await bulk.preview(session, user.organization_id, body, wired.clock.now())
+
+
+@router.get("/{bulk_id}")
+async def get_bulk(bulk_id: str, user: User, session: Session) -> Bulk:
+    """How far it is."""
+    return await bulk.get(session, user.organization_id, bulk_id)
+
+
+@router.post("/{bulk_id}/answer", status_code=202)
+async def answer(bulk_id: str, body: AnswerBulk, user: Admin, session: Session) -> Bulk:
+    """Decide what was shown."""
+    return await bulk.answer(session, user.organization_id, bulk_id, body, user)
+
+
+@router.get("/{bulk_id}/skipped")
+async def skipped(
+    bulk_id: str, user: User, session: Session, query: Annotated[PageQuery, Query()]
+) -> Page[BulkSkipped]:
+    """What moved since it was shown, and was left as it is."""
+    return await bulk.skipped(session, user.organization_id, bulk_id, query)

@@ -1,0 +1,55 @@
+"""What one answer to many conflicts chooses for each field of one of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from contracts.conflicts import STATUS, Choice
+from contracts.http.conflicts import BulkAnswer
+
+Field: TypeAlias = Mapping[str, Any]
+"""`contracts.conflicts.ConflictField` as JSON."""
+
+
+def choices_for(fields: Sequence[Field], answer: BulkAnswer, only: str | None) -> dict[str, Choice] | None:
+    """A choice for every field; None if the conflict cannot have this answer.
+
+    An edit that collides with nothing is kept, whichever side made it. `only`: the field that the answer is for.
+    """
+    found: dict[str, Choice] = {}
+    for field in fields:
+        name = field["field"]
+        choice = collides_with_nothing(field) if name != only else None
+        if choice is None and only is not None and name != only:
+            return None
+        choice = choice or _answered(field, answer)
+        if choice is None or (name == STATUS and choice == "ours"):
+            return None
+        found[name] = choice
+    return found
+
+
+def collides_with_nothing(field: Field) -> Choice | None:
+    """The side that alone has edited the field; None if both have, or nothing was ever agreed."""
+    if not field["base_known"] or field["field"] == STATUS:
+        return None
+    if field["base"] == field["theirs"]:
+        return "ours"
+    return "theirs" if field["base"] == field["ours"] else None
+
+
+def one_side_empty(fields: Sequence[Field]) -> bool:
+    """Whether a side has no value in one of the fields."""
+    return any(_empty(field["ours"]) != _empty(field["theirs"]) for field in fields)
+
+
+def _answered(field: Field, answer: BulkAnswer) -> Choice | None:
+    if answer != "filled":
+        return answer
+    ours, theirs = _empty(field["ours"]), _empty(field["theirs"])
+    if ours == theirs:
+        return None
+    return "theirs" if ours else "ours"
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value == ""

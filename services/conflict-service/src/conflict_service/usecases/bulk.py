@@ -1,0 +1,239 @@
+"""One answer to many conflicts: shown first, bound to what was shown, taken by a job in batches."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final, cast
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from conflict_service.domain.answers import choices_for
+from conflict_service.domain.conflict import Conflict
+from conflict_service.resources import Resources
+from conflict_service.storage import queries
+from conflict_service.storage.tables import BulkRow, BulkSkippedRow, ConflictRow, DecisionRow
+from conflict_service.usecases.decide import Decider, take
+from conflict_service.usecases.read import number, render
+from contracts.http.common import Page, PageQuery
+from contracts.http.conflicts import AnswerBulk, Bulk, BulkAnswer, BulkInput, BulkPreview, BulkSample, BulkSkipped
+from contracts.identity import UserIdentity
+from servicekit import jobs
+from servicekit.errors import Conflict as Refused
+from servicekit.errors import NotFound
+from servicekit.ids import uuid7
+from servicekit.job_worker import JobContext
+
+KIND: Final = "conflicts.bulk"
+"""Of the job that carries one out."""
+SAMPLES: Final = 10
+MOST: Final = 10_000
+"""Conflicts of one answer; the others are left out, and can have the next one."""
+READ_AT_ONCE: Final = 500
+BATCH: Final = 100
+"""Conflicts of one transaction."""
+KEPT: Final = timedelta(days=1)
+"""How long what was shown can be answered, and its end can be read."""
+
+
+async def preview(session: AsyncSession, organization_id: str, body: BulkInput, now: datetime) -> BulkPreview:
+    """Keep exactly the set that fits, and show how many they are and the first of them."""
+    row = BulkRow(
+        organization_id=organization_id,
+        id=str(uuid7()),
+        answer=body.answer,
+        field=body.field,
+        conflict_ids=[],
+        values_versions=[],
+        names=[],
+        left_out=0,
+        digest="",
+        state="shown",
+        done=0,
+        skipped=0,
+        created_at=now,
+    )
+    wanted = queries.fitting(organization_id, "open", body)
+    columns = (ConflictRow.id, ConflictRow.values_version, ConflictRow.fields, ConflictRow.record["name"].astext)
+    statement = select(*columns).where(*wanted).order_by(ConflictRow.opened_at.desc(), ConflictRow.id.desc())
+    found = await session.stream(statement.execution_options(yield_per=READ_AT_ONCE))
+    async for conflict_id, version, fields, name in found:
+        if len(row.conflict_ids) == MOST or choices_for(fields, body.answer, body.field) is None:
+            row.left_out += 1
+            continue
+        row.conflict_ids.append(conflict_id)
+        row.values_versions.append(version)
+        row.names.append(name)
+    row.digest = _digest(row)
+    session.add(row)
+    await session.flush()
+    samples = [await _sample(session, row, conflict_id) for conflict_id in row.conflict_ids[:SAMPLES]]
+    return BulkPreview(**dict(_render(row, Counter(), 0)), samples=tuple(samples))
+
+
+async def _sample(session: AsyncSession, row: BulkRow, conflict_id: str) -> BulkSample:
+    conflict = await queries.find(session, row.organization_id, conflict_id)
+    assert conflict is not None
+    choices = _choices(row, conflict)
+    return BulkSample(conflict=render(conflict_id, conflict, None), choices=choices or {})
+
+
+def _choices(row: BulkRow, conflict: Conflict) -> dict[str, str] | None:
+    fields = [field.model_dump(mode="json") for field in conflict.fields]
+    return cast("dict[str, str] | None", choices_for(fields, cast("BulkAnswer", row.answer), row.field))
+
+
+def _digest(row: BulkRow) -> str:
+    """Of an answer and exactly the conflicts it was shown for, by id and values, in their order."""
+    pairs = zip(row.conflict_ids, row.values_versions, strict=True)
+    content = "\n".join([row.answer, row.field or "", *(f"{id_}:{version}" for id_, version in pairs)])
+    return blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+async def answer(
+    session: AsyncSession, organization_id: str, bulk_id: str, body: AnswerBulk, user: UserIdentity
+) -> Bulk:
+    """Decide what was shown; twice is once. Conflict (409) if another set was shown, or another is at work."""
+    row = await _find(session, organization_id, bulk_id, locked=True)
+    if body.digest != row.digest:
+        raise Refused("Something else was shown. Nothing was decided: look at the list again.", slug="not-shown")
+    if row.state == "done":
+        return await _counted(session, row)
+    if row.state == "shown" and not row.conflict_ids:
+        raise Refused("There is nothing to decide. Choose other filters.", slug="nothing-shown")
+    job_id, created = await jobs.enqueue(session, KIND, organization_id, {"bulk_id": row.id})
+    if not created:
+        job = await jobs.get(session, job_id, organization_id)
+        if job.payload.get("bulk_id") != row.id:
+            raise Refused(
+                "Another answer to many is being carried out. Nothing was decided: wait until it is done, then answer "
+                "again.",
+                slug="at-work",
+            )
+    if row.state == "shown":
+        row.state, row.decided_by, row.decided_by_name = "working", user.user_id, user.name
+    return await _counted(session, row)
+
+
+async def get(session: AsyncSession, organization_id: str, bulk_id: str) -> Bulk:
+    """How far it is. NotFound (404)."""
+    return await _counted(session, await _find(session, organization_id, bulk_id))
+
+
+async def skipped(session: AsyncSession, organization_id: str, bulk_id: str, query: PageQuery) -> Page[BulkSkipped]:
+    """A page of those that were not decided, in the order they were shown. NotFound (404)."""
+    row = await _find(session, organization_id, bulk_id)
+    statement = select(BulkSkippedRow).filter_by(organization_id=organization_id, bulk_id=bulk_id)
+    if query.after:
+        statement = statement.where(BulkSkippedRow.position > number(query.after))
+    found = (await session.scalars(statement.order_by(BulkSkippedRow.position).limit(query.limit + 1))).all()
+    shown = found[: query.limit]
+    return Page[BulkSkipped](
+        items=tuple(
+            BulkSkipped(conflict_id=row.conflict_ids[one.position], name=row.names[one.position], sentence=one.sentence)
+            for one in shown
+        ),
+        next=str(shown[-1].position) if len(found) > query.limit else None,
+        total=row.skipped,
+    )
+
+
+async def _find(session: AsyncSession, organization_id: str, bulk_id: str, *, locked: bool = False) -> BulkRow:
+    row = await session.get(BulkRow, (organization_id, bulk_id), with_for_update=locked or None)
+    if row is None:
+        raise NotFound("There is no such answer to many. What was shown is kept for a day: look at the list again.")
+    return row
+
+
+async def _counted(session: AsyncSession, row: BulkRow) -> Bulk:
+    of_bulk = (DecisionRow.organization_id == row.organization_id, DecisionRow.bulk_id == row.id)
+    outcomes = select(DecisionRow.outcome, func.count()).where(*of_bulk).group_by(DecisionRow.outcome)
+    refused = select(func.count()).where(*of_bulk, func.cardinality(DecisionRow.refused) > 0)
+    counts: Counter[str] = Counter(dict((await session.execute(outcomes)).all()))
+    return _render(row, counts, await session.scalar(refused) or 0)
+
+
+def _render(row: BulkRow, outcomes: Counter[str], refused: int) -> Bulk:
+    return Bulk(
+        id=row.id,
+        answer=row.answer,
+        field=row.field,
+        digest=row.digest,
+        count=len(row.conflict_ids),
+        left_out=row.left_out,
+        state=row.state,
+        done=row.done,
+        skipped=row.skipped,
+        waiting=outcomes["waiting"],
+        # One that was over before it was carried out needed nothing.
+        applied=outcomes["applied"] + outcomes["not_needed"],
+        overtaken=outcomes["overtaken"],
+        refused=refused,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )
+
+
+async def carry_out(job: JobContext, resources: Resources) -> None:
+    """Decide what was shown, a batch in a transaction (`servicekit.jobs.Run`)."""
+    key = (job.organization_id, job.payload["bulk_id"])
+    while not job.over:
+        async with job.sessions.begin() as session:
+            await job.verify(session)
+            row = await session.get(BulkRow, key, with_for_update=True)
+            if row is not None and row.done < len(row.conflict_ids):
+                await _batch(session, row, resources.clock.now())
+                await job.checkpoint(session, {"done": row.done})
+            else:
+                if row is not None:
+                    row.state, row.finished_at = "done", resources.clock.now()
+                await job.finish(session)
+        if not job.over:
+            job.stop_if_requested()
+
+
+async def _batch(session: AsyncSession, row: BulkRow, now: datetime) -> None:
+    part = slice(row.done, row.done + BATCH)
+    shown = list(enumerate(zip(row.conflict_ids[part], row.values_versions[part], strict=True), start=row.done))
+    by = Decider(row.decided_by or "", row.decided_by_name, row.id)
+    left: list[dict[str, object]] = []
+    # By id, so that two answers at once do not wait for each other.
+    for position, (conflict_id, version) in sorted(shown, key=lambda one: one[1]):
+        await queries.lock(session, row.organization_id, conflict_id)
+        conflict = await queries.find(session, row.organization_id, conflict_id)
+        why = _moved(conflict, version)
+        choices = None if why or conflict is None else _choices(row, conflict)
+        if conflict is None or choices is None:
+            key = {"organization_id": row.organization_id, "bulk_id": row.id, "position": position}
+            left.append({**key, "sentence": why or ""})
+            continue
+        await take(session, row.organization_id, conflict_id, conflict, choices, by, now)  # type: ignore[arg-type]
+    if left:
+        await session.execute(insert(BulkSkippedRow), left)
+    row.done += len(shown)
+    row.skipped += len(left)
+
+
+def _moved(conflict: Conflict | None, version: int) -> str | None:
+    """Why a conflict is not what was shown any more, in words."""
+    if conflict is None:
+        return "There is no such conflict any more."
+    if conflict.state == "open":
+        return None if conflict.values_version == version else "A value changed since it was shown."
+    if conflict.state in {"resolving", "resolved"}:
+        return "Somebody decided it since it was shown."
+    return "It was over before its turn: nothing was left to decide."
+
+
+async def forget_old(session: AsyncSession, now: datetime) -> None:
+    """Delete what was shown and never answered, and what need not be read any more."""
+    old: Sequence[BulkRow] = (
+        await session.scalars(
+            select(BulkRow).where(BulkRow.created_at < now - KEPT, BulkRow.state != "working").limit(100)
+        )
+    ).all()
+    for row in old:
+        of_bulk = delete(BulkSkippedRow).filter_by(organization_id=row.organization_id, bulk_id=row.id)
+        await session.execute(of_bulk)
+        await session.delete(row)

@@ -1,0 +1,199 @@
+"""One answer to many conflicts: bound to what was shown, each result told."""
+
+from typing import Any
+
+import httpx
+import pytest
+from conflict_support import fact
+from fastapi import FastAPI
+
+from conflict_service.usecases import bulk
+from conflict_service.usecases.record import record
+from contracts.events.people_conflict_v1 import (
+    ConflictConverged,
+    ConflictDetected,
+    ConflictFact,
+    ResolutionApplied,
+    ResolutionOvertaken,
+)
+from contracts.values import CONFLICT_SERVICE
+from servicekit.testing import KeyRing, eventually
+
+PATH = "/api/v1/conflicts"
+
+
+class Church:
+    """An organization's administrator, and what people-sync tells about it."""
+
+    def __init__(self, app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, organization_id: str) -> None:
+        self.id = organization_id
+        self._app = app
+        self._client = client
+        self.headers = keys.user_headers(CONFLICT_SERVICE, organization_id=organization_id, name="Ada")
+
+    async def tell(self, *facts: ConflictFact) -> None:
+        for each in facts:
+            async with self._app.state.runtime.sessions.begin() as session:
+                await record(session, each)
+
+    async def conflicts(self, count: int, **more: Any) -> list[str]:
+        ids = [f"c{number:03}" for number in range(count)]
+        await self.tell(
+            *(
+                fact(ConflictDetected, 1, organization_id=self.id, conflict_id=one, minutes=at, **more)
+                for at, one in enumerate(ids)
+            )
+        )
+        return ids
+
+    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200, **query: Any) -> Any:
+        answer = await self._client.request(method, f"{PATH}{path}", headers=self.headers, json=body, params=query)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def show(self, answer: str, **filters: Any) -> dict[str, Any]:
+        shown: dict[str, Any] = await self.call("POST", "/bulk", {"answer": answer, **filters}, status=201)
+        return shown
+
+    async def agree(self, shown: dict[str, Any]) -> dict[str, Any]:
+        """Carry it out, and wait until all are decided."""
+        await self.call("POST", f"/bulk/{shown['id']}/answer", {"digest": shown["digest"]}, status=202)
+
+        async def done() -> dict[str, Any] | None:
+            found: dict[str, Any] = await self.call("GET", f"/bulk/{shown['id']}")
+            return found if found["state"] == "done" else None
+
+        found: dict[str, Any] = await eventually(done)
+        return found
+
+
+@pytest.fixture
+def ada(app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str) -> Church:
+    return Church(app, client, keys, church)
+
+
+async def test_exactly_what_was_shown_is_decided(ada: Church) -> None:
+    """What came since is not; what moved, was decided or is over is named."""
+    ids = await ada.conflicts(14)
+    shown = await ada.show("theirs")
+    assert (shown["count"], shown["left_out"], len(shown["samples"])) == (14, 0, 10)
+    assert shown["samples"][0]["conflict"]["id"] == "c013"
+    assert shown["samples"][0]["choices"] == {"first_name": "theirs"}
+    values: dict[str, Any] = {"organization_id": ada.id}
+    await ada.tell(
+        fact(ConflictDetected, 1, conflict_id="later", **values),
+        fact(ConflictDetected, 2, conflict_id="c001", ours="Hanna", values_version=2, **values),
+        fact(ConflictDetected, 2, conflict_id="c002", family_ids=("f",), **values),
+        fact(ConflictConverged, 2, conflict_id="c003", **values),
+    )
+    await ada.call("POST", "/c004/decision", {"values_version": 1, "choices": {"first_name": "ours"}}, status=202)
+    ended = await ada.agree(shown)
+    assert (ended["done"], ended["skipped"], ended["waiting"], ended["applied"]) == (14, 3, 11, 0)
+    skipped = (await ada.call("GET", f"/bulk/{shown['id']}/skipped"))["items"]
+    assert {one["conflict_id"]: one["sentence"] for one in skipped} == {
+        "c001": "A value changed since it was shown.",
+        "c003": "It was over before its turn: nothing was left to decide.",
+        "c004": "Somebody decided it since it was shown.",
+    }
+    assert {one["name"] for one in skipped} == {"Anna Berg"}
+    # A renamed family moves no value.
+    assert (await ada.call("GET", "/c002"))["decision"]["choices"] == {"first_name": "theirs"}
+    assert (await ada.call("GET", "/count")) == {"open": 2}
+    assert {one["id"] for one in (await ada.call("GET", ""))["items"]} == {"later", "c001"}
+    assert len(ids) == 14
+
+
+async def test_each_result_is_told(ada: Church) -> None:
+    await ada.conflicts(4)
+    shown = await ada.show("ours")
+    await ada.agree(shown)
+    decisions = {
+        one["id"]: one["decision"]["id"]
+        for one in (await ada.call("GET", "", state="resolving", bulk_id=shown["id"]))["items"]
+    }
+    assert len(decisions) == 4
+    values: dict[str, Any] = {"organization_id": ada.id}
+    answers = [
+        fact(ResolutionApplied, 2, conflict_id="c000", **values),
+        fact(ResolutionApplied, 2, conflict_id="c001", **values).model_copy(update={"refused": ("No.",)}),
+        fact(ResolutionOvertaken, 2, conflict_id="c002", ours="Hanna", values_version=2, **values),
+    ]
+    await ada.tell(*(one.model_copy(update={"decision_id": decisions[one.conflict_id]}) for one in answers))
+    ended = await ada.call("GET", f"/bulk/{shown['id']}")
+    assert (ended["applied"], ended["overtaken"], ended["refused"], ended["waiting"]) == (2, 1, 1, 1)
+    listed = {
+        state: [one["id"] for one in (await ada.call("GET", "", state=state, bulk_id=shown["id"]))["items"]]
+        for state in ("resolved", "open", "resolving")
+    }
+    assert {state: sorted(ids) for state, ids in listed.items()} == {
+        "resolved": ["c000", "c001"],
+        "open": ["c002"],
+        "resolving": ["c003"],
+    }
+
+
+async def test_filters_and_what_is_left_out(ada: Church) -> None:
+    values: dict[str, Any] = {"organization_id": ada.id}
+    phone = fact(ConflictDetected, 1, conflict_id="phone", family_ids=("f1",), **values)
+    (name,) = phone.fields
+    empty = name.model_copy(update={"field": "phone", "ours": None})
+    child = phone.record.model_copy(update={"child": True})
+    await ada.tell(
+        phone.model_copy(update={"fields": (empty,), "record": child}),
+        fact(ConflictDetected, 1, conflict_id="name", **values),
+        fact(ConflictDetected, 1, conflict_id="both", **values).model_copy(update={"fields": (name, empty)}),
+    )
+
+    async def fitting(**filters: Any) -> tuple[int, int]:
+        shown = await ada.show("theirs", **filters)
+        listed = await ada.call("GET", "", **filters)
+        assert listed["total"] == shown["count"] + shown["left_out"]
+        return shown["count"], shown["left_out"]
+
+    assert await fitting() == (3, 0)
+    # Of the one with two fields the name collides too.
+    assert await fitting(field="phone") == (1, 1)
+    assert await fitting(family_id="f1") == (1, 0)
+    assert await fitting(child=True) == (1, 0)
+    assert await fitting(child=False) == (0, 0)
+    assert await fitting(one_side_empty=True) == (2, 0)
+    assert await fitting(older_than_days=36_500) == (0, 0)
+    filled = await ada.show("filled")
+    assert (filled["count"], filled["left_out"]) == (1, 2)
+    assert filled["samples"][0]["choices"] == {"phone": "theirs"}
+
+
+async def test_more_than_one_answer_takes_are_left_out(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "MOST", 3)
+    await ada.conflicts(5)
+    shown = await ada.show("ours")
+    assert (shown["count"], shown["left_out"]) == (3, 2)
+    assert (await ada.agree(shown))["waiting"] == 3
+    assert (await ada.show("ours"))["count"] == 2
+
+
+async def test_answers_that_cannot_be_taken(
+    ada: Church, app: FastAPI, client: httpx.AsyncClient, keys: KeyRing
+) -> None:
+    await ada.conflicts(2)
+    shown = await ada.show("ours")
+    path = f"/bulk/{shown['id']}"
+    wrong = await ada.call("POST", f"{path}/answer", {"digest": "another"}, status=409)
+    assert wrong["type"].endswith("/not-shown")
+    nothing = await ada.show("ours", family_id="nobody")
+    empty = await ada.call("POST", f"/bulk/{nothing['id']}/answer", {"digest": nothing["digest"]}, status=409)
+    assert empty["type"].endswith("/nothing-shown")
+    other = Church(app, client, keys, f"{ada.id}-other")
+    await other.call("GET", path, status=404)
+    await other.call("POST", f"{path}/answer", {"digest": shown["digest"]}, status=404)
+    await other.call("GET", f"{path}/skipped", status=404)
+    other.headers = keys.user_headers(CONFLICT_SERVICE, organization_id=ada.id, roles=("staff",))
+    await other.call("POST", "/bulk", {"answer": "ours"}, status=403)
+    await other.call("POST", f"{path}/answer", {"digest": shown["digest"]}, status=403)
+    await ada.call("POST", "/bulk", {"answer": "newest"}, status=422)
+    await ada.call("GET", f"{path}/skipped", after="x", status=422)
+    assert (await ada.call("GET", path))["state"] == "shown"
+    assert (await ada.agree(shown))["waiting"] == 2
+    # Twice is once.
+    again = await ada.call("POST", f"{path}/answer", {"digest": shown["digest"]}, status=202)
+    assert (again["state"], again["done"]) == ("done", 2)
