@@ -214,6 +214,54 @@ def test_both_kept_different_and_a_refused_part(page: Page, church: Church, pco:
     nothing_more(church, pco)
 
 
+def test_a_whole_family_with_one_answer(page: Page, church: Church, pco: str) -> None:
+    """Exactly those that were shown: one moves before it is answered, and is named."""
+    family = next(one for one in church.families() if len(one["member_ids"]) >= 3)
+    people = [church.get(f"/people/members/{one}") for one in family["member_ids"][:3]]
+    for number, member in enumerate(people):
+        church.change_member(member, last_name=f"Here{number}")
+        church.edit_there(pco, member["link"]["pco_id"], last_name=f"There{number}")
+
+    def opened() -> bool:
+        church.sync("incremental")
+        return bool(church.get("/conflicts", family_id=family["id"])["total"] == 3)
+
+    church.eventually(opened, "the conflicts are open")
+    page.goto(f"/families/{family['id']}")
+    page.get_by_role("link", name="3 open conflicts of this family").click()
+    main = page.get_by_role("main")
+    expect(main.get_by_role("region", name=re.compile("Here"))).to_have_count(3)
+    accessible(page)
+    shot(page, "conflicts-of-a-family")
+    page.get_by_role("button", name="All: keep Planning Center's").click()
+    dialog = page.get_by_role("dialog", name="Answer 3 conflicts: keep Planning Center's?")
+    expect(
+        dialog.get_by_role("listitem").filter(has_text="Last name becomes There0 (Planning Center's)")
+    ).to_be_visible()
+    accessible(page)
+    shot(page, "conflicts-answer-all")
+    moved = people[1]
+    church.edit_there(pco, moved["link"]["pco_id"], last_name="Moved")
+    church.call("POST", f"/people/members/{moved['id']}/sync")
+    church.eventually(
+        lambda: church.get("/conflicts", record_id=moved["id"])["items"][0]["values_version"] == 2, "one has moved"
+    )
+    dialog.get_by_role("button", name="Answer 3 conflicts").click()
+    told = main.get_by_role("region", name="What was answered")
+    expect(told).to_contain_text("2 conflicts are settled.")
+    expect(told.get_by_role("listitem")).to_contain_text("A value changed since it was shown.")
+    accessible(page)
+    shot(page, "conflicts-answered")
+    now = [church.get(f"/people/members/{one['id']}")["last_name"] for one in people]
+    assert now == ["There0", "Here1", "There2"]
+    assert [there(church, pco, one)["last_name"] for one in people] == ["There0", "Moved", "There2"]
+    [left] = church.get("/conflicts", family_id=family["id"])["items"]
+    body = {"values_version": left["values_version"], "choices": {"last_name": "ours"}}
+    church.call("POST", f"/conflicts/{left['id']}/decision", json=body)
+    church.eventually(lambda: there(church, pco, moved)["last_name"] == "Here1", "the last one is settled")
+    nothing_more(church, pco)
+
+
 def test_staff_look_and_do_not_decide(browser: Browser, stack: Stack, church: Church, pco: str, nora: Any) -> None:
     disagree(church, pco, nora, {"last_name": "Left"}, {"last_name": "Right"})
     sam = signed_in(browser, stack, "Sam")

@@ -22,9 +22,7 @@ DECIDED: Final = "decided"
 
 async def take(session: AsyncSession, event: ConflictResolved, now: datetime) -> None:
     """Queue a decision. It is answered at once if a value has moved since it was taken."""
-    conflict = await session.get(Conflict, UUID(event.conflict_id))
-    if conflict is None or conflict.organization_id != event.organization_id:
-        raise PermanentError(f"There is no conflict {event.conflict_id} of this organization.")
+    conflict = await _find(session, event)
     owner = await refreshes.awake(session, event.organization_id)
     await session.refresh(conflict, with_for_update=True)
     if conflict.state != "open" or event.decision_id in conflict.answered:
@@ -53,6 +51,16 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
             not_before=now,
             now=now,
         )
+
+
+async def _find(session: AsyncSession, event: ConflictResolved) -> Conflict:
+    try:
+        conflict = await session.get(Conflict, UUID(event.conflict_id))
+    except ValueError:
+        conflict = None
+    if conflict is None or conflict.organization_id != event.organization_id:
+        raise PermanentError(f"There is no conflict {event.conflict_id} of this organization.")
+    return conflict
 
 
 async def queue_waiting(session: AsyncSession, owner: Mapping[str, str], now: datetime) -> None:

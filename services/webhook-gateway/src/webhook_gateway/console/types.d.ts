@@ -343,6 +343,29 @@ export interface Conflict {
   updated_at: string;
 }
 
+export interface ConflictBulk {
+  id: string;
+  answer: "ours" | "theirs" | "both" | "filled";
+  field: string | null;
+  digest: string;
+  count: number;
+  left_out: number;
+  state: "shown" | "working" | "done";
+  done: number;
+  skipped: number;
+  waiting: number;
+  applied: number;
+  overtaken: number;
+  refused: number;
+  created_at: string;
+  finished_at: string | null;
+}
+
+export interface ConflictSample {
+  conflict: Conflict;
+  choices: Record<string, Choice>;
+}
+
 export interface ConflictCount {
   open: number;
 }

@@ -1,8 +1,10 @@
 // Conflicts: what differs, what was last agreed, and which value both sides get.
 
 import { at, get, post } from "../api.js";
+import { answerAll } from "../parts/answers.js";
 import { changed } from "../parts/compare.js";
 import { announce, h } from "../parts/dom.js";
+import { chips } from "../parts/list.js";
 import { action, ask, heading, notice, run, status, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
 import { Problem } from "../parts/problem.js";
@@ -35,12 +37,65 @@ const KEYS = [
   ["?", "Show these keys"],
 ];
 
+const conflictsOf = (/** @type {number} */ amount) => count(amount, "conflict");
+
+/** @type {import("../parts/answers.js").Kind<import("../types.d.ts").ConflictBulk, import("../types.d.ts").ConflictSample>} */
+const ANSWERS = {
+  path: "/conflicts/bulk",
+  noun: conflictsOf,
+  answers: [
+    ["ours", "Keep ours"],
+    ["theirs", "Keep Planning Center's"],
+    ["both", "Keep both different"],
+    ["filled", "Fill the empty side"],
+  ],
+  leftOut: Object.fromEntries(["ours", "theirs", "both", "filled"].map((answer) => [answer, "because they can't have this answer, or are too many for one. Answer those afterwards."])),
+  explain: "An edit that collides with nothing is kept, whichever side made it. First you see how many can have the answer, and what would be done; nothing is done before you agree.",
+  promise: () => "Whatever has another value by its turn, here or in Planning Center, is left as it is and named.",
+  sample: ({ conflict, choices }) => [h("strong", {}, conflict.record.name || "No name"), `: ${conflict.fields.map((field) => afterwardsOf(field, choices[field.field])).join("; ")}`],
+  last: () => null,
+  named: ({ conflict_id, name }) => [conflict_id, name],
+  progress: (bulk) => (bulk.waiting > 0 ? { done: bulk.count - bulk.waiting, sentence: `${conflictsOf(bulk.waiting)} still to be applied on both sides.` } : null),
+  results: (bulk) => [
+    h("p", {}, `${conflictsOf(bulk.applied)} ${bulk.applied === 1 ? "is" : "are"} settled.`),
+    bulk.overtaken > 0 ? notice("warn", h("p", {}, `${conflictsOf(bulk.overtaken)} moved before ${bulk.overtaken === 1 ? "its" : "their"} turn in Planning Center or here and ${bulk.overtaken === 1 ? "is" : "are"} open again: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}` }, "show what is open again"), ".")) : null,
+    bulk.refused > 0 ? notice("warn", h("p", {}, `Of ${conflictsOf(bulk.refused)} Planning Center did not take a part: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}&state=resolved` }, "show why"), ".")) : null,
+  ],
+};
+
+/** @param {import("../types.d.ts").ConflictField} field @param {Choice | undefined} choice */
+function afterwardsOf(field, choice) {
+  if (choice === "both") return `${fieldName(field.field)} stays different`;
+  if (field.field === "primary_contact") return `${fieldName(field.field)} as ${choice === "ours" ? "here" : "in Planning Center"}`;
+  const value = shown(choice === "ours" ? field.ours : field.theirs);
+  return `${fieldName(field.field)} becomes ${value || "empty"} (${choice === "ours" ? "ours" : "Planning Center's"})`;
+}
+
 /** @param {import("../app.js").Context} context */
 export function show(context) {
   const { main, query, signal, admin } = context;
   let limit = Math.min(Number(query.get("rows")) || STEP, MOST);
-  const family = query.get("family_id");
   const open = query.get("open");
+  const family = query.get("family_id");
+  const older = query.get("older_than_days");
+  const child = query.get("child");
+  const filters = {
+    family_id: family,
+    field: query.get("field") || null,
+    child: child && child === "true",
+    one_side_empty: query.get("empty") === "true" || null,
+    older_than_days: older ? Number(older) : null,
+  };
+  /** All but what is answered: of one answer to many, and those that are over. */
+  const wanted = { ...filters, bulk_id: query.get("bulk_id"), state: query.get("state") };
+  const filtered = Object.values(wanted).some((value) => value !== null);
+  const chosenFilters = [
+    chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "name"].map((name) => /** @type {[string, string]} */ ([name, fieldName(name)]))]),
+    chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
+    chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
+    chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
+  ];
+  const answers = answerAll(context, ANSWERS, { filters: () => filters, done: () => conflicts.reload() });
   /** @type {Conflict[]} */
   let earlier = [];
   /** Those on this page, in their order: one that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
@@ -66,9 +121,10 @@ export function show(context) {
     },
     render: (page) =>
       met.size === 0
-        ? nothing()
+        ? nothing(filtered)
         : [
-            h("p", { class: "quiet", role: "status" }, page.total === null ? null : count(page.total, "open conflict")),
+            h("p", { class: "quiet", role: "status" }, page.total === null ? null : wanted.state ? conflictsOf(page.total) : count(page.total, "open conflict")),
+            admin && page.total && page.total > 1 && !wanted.state && !wanted.bulk_id ? answers.buttons(page.total) : null,
             ...[...earlier, ...met.values()].map((item) => (item.state === "open" ? card(item) : ended(item))),
             page.next ? action("Load more", () => more(page), { key: "more" }) : null,
           ],
@@ -76,7 +132,7 @@ export function show(context) {
 
   /** @returns {Promise<Conflicts>} */
   async function read() {
-    if (!open) return get("/conflicts", { limit, family_id: family }, signal);
+    if (!open) return get("/conflicts", { ...wanted, limit }, signal);
     return { items: [await get(at`/conflicts/${open}`, undefined, signal)], next: null, total: null };
   }
 
@@ -88,7 +144,7 @@ export function show(context) {
       return conflicts.reload();
     }
     /** @type {Conflicts} */
-    const next = await get("/conflicts", { limit: MOST, family_id: family, after: page.next }, signal);
+    const next = await get("/conflicts", { ...wanted, limit: MOST, after: page.next }, signal);
     earlier = [...earlier, ...met.values()];
     met = new Map(next.items.map((item) => [item.id, item]));
     await nameMembers(next.items);
@@ -107,11 +163,13 @@ export function show(context) {
     );
   }
 
-  const nothing = () =>
+  /** @param {boolean} filtered */
+  const nothing = (filtered) =>
     h(
       "div",
       { class: "card empty" },
-      h("h2", {}, "No open conflicts"),
+      h("h2", {}, filtered ? "No conflicts fit these filters" : "No open conflicts"),
+      filtered ? h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")) : null,
       h("p", {}, "When a field was changed to different values here and in Planning Center, or differed when the two were matched and you chose to be asked, it is listed here. Both sides keep their own value."),
       h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
     );
@@ -321,6 +379,8 @@ export function show(context) {
       "Fields with different values here and in Planning Center. ",
       admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
     ),
+    open ? "" : h("div", { class: "stack tight" }, ...chosenFilters),
+    answers.said,
     conflicts.element,
   );
   if (open) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")));

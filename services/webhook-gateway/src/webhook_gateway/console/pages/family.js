@@ -66,6 +66,14 @@ function view(context) {
     path: at`/people/families/${id}/sync`,
     done: () => record.reload(),
   });
+  const conflicts = part({
+    signal,
+    follows: ["/conflicts"],
+    load: () => get("/conflicts", { family_id: id, limit: 1 }, signal),
+    skeleton: () => null,
+    render: (/** @type {import("../types.d.ts").Page<unknown>} */ { total }) =>
+      total ? h("p", {}, h("a", { href: `/conflicts?family_id=${encodeURIComponent(id)}` }, count(total, "open conflict"), " of this family")) : null,
+  });
   const waiting = part({
     signal,
     follows: ["/people/held-matches"],
@@ -93,6 +101,7 @@ function view(context) {
           { class: "card", "aria-label": "Members" },
           h("div", { class: "row spread" }, linkStatus(family), h("span", { class: "quiet small" }, "Changed ", when(family.updated_at))),
           conflict.element,
+          conflicts.element,
           waiting.element,
           h("h2", {}, count(members.length, "member")),
           h(

@@ -7,7 +7,7 @@ import { chips } from "../parts/list.js";
 import { action, confirm, heading, status, when } from "../parts/look.js";
 import { FIELDS } from "../parts/member.js";
 import { part } from "../parts/part.js";
-import { count, fieldName, fullName, shown } from "../parts/words.js";
+import { count, fieldName, fullName, mailed, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").HeldMatch} HeldMatch */
 /** @typedef {import("../types.d.ts").HeldCandidate} Candidate */
@@ -23,6 +23,28 @@ const STATES = /** @type {const} */ ({
   same: ["good", "Same person"],
   different: ["calm", "Different people"],
 });
+
+/** @type {import("../parts/answers.js").Kind<import("../types.d.ts").HeldBulk, import("../types.d.ts").HeldBulkPreview["samples"][number]>} */
+const ANSWERS = {
+  path: "/people/held-matches/bulk",
+  noun: (amount) => count(amount, "held match", "held matches"),
+  answers: [
+    ["same", "Same person"],
+    ["different", "Different people"],
+    ["later", "Later"],
+  ],
+  leftOut: {
+    same: "because several people may be meant. Answer those one by one.",
+    different: "because they can't have this answer.",
+    later: "because they have this answer already.",
+  },
+  explain: "First you see how many can have it, and what would be done; nothing is done before you agree.",
+  promise: () => "Whatever changes here before its turn, or is read from Planning Center as changed, is left as it is and named. A change in Planning Center that we have not read yet is not noticed.",
+  sample: ({ match, sentence }) => [sentence, h("span", { class: "quiet small" }, ` ${match.reasons.join(" ")}`)],
+  further: (preview) => (preview.may_be_mailed > 0 ? h("p", {}, mailed(preview.may_be_mailed)) : null),
+  last: (answer) => (answer === "later" ? null : "This cannot be taken back here."),
+  named: ({ held_id, name }) => [held_id, name],
+};
 
 /** @param {Context} context */
 export function show(context) {
@@ -58,7 +80,7 @@ export function show(context) {
   /** All but the state. */
   const filters = { reason: query.get("reason") || null, single: single && single === "true", older_than_days: older ? Number(older) : null, family_id: family };
   const filtered = Object.values(filters).some((value) => value !== null);
-  const answers = answerAll(context, { filters: () => ({ ...filters, state: state || null }), done: () => matches.reload() });
+  const answers = answerAll(context, ANSWERS, { filters: () => ({ ...filters, state: state || null }), done: () => matches.reload() });
   let shownCount = Math.min(Number(query.get("rows")) || STEP, MOST);
   let unanswered = 0;
   /** @type {import("../parts/part.js").Part<Held>} */

@@ -1,59 +1,73 @@
-// One answer to many held matches: shown first, then carried out, then told.
+// One answer to many: shown first, then carried out, then told.
 
 import { at, get, post } from "../api.js";
 import { announce, h, update } from "./dom.js";
 import { action, confirm, notice, status } from "./look.js";
 import { Problem, sentenceOf } from "./problem.js";
-import { count, mailed, number } from "./words.js";
+import { number } from "./words.js";
 
-/** @typedef {import("../types.d.ts").HeldBulk} HeldBulk */
-/** @typedef {import("../types.d.ts").HeldBulkPreview} Preview */
-/** @typedef {import("../types.d.ts").HeldSkipped} Skipped */
-/** @typedef {HeldBulk["answer"]} Answer */
+/** @typedef {import("./dom.js").Child} Child */
+/** @typedef {{ id: string, answer: string, digest: string, count: number, left_out: number, state: string, done: number, skipped: number }} Bulk */
 
-/** @type {Record<Answer, string>} */
-const WORDS = { same: "Same person", different: "Different people", later: "Later" };
-/** @type {Record<Answer, string>} */
-const LEFT_OUT = {
-  same: "because several people may be meant. Answer those one by one.",
-  different: "because they can't have this answer.",
-  later: "because they have this answer already.",
-};
+/**
+ * What is answered, in words.
+ * @template {Bulk} B
+ * @template S
+ * @typedef {{
+ *   path: string,
+ *   noun: (amount: number) => string,
+ *   answers: readonly (readonly [answer: string, word: string])[],
+ *   leftOut: Record<string, string>,
+ *   explain: string,
+ *   promise: (count: number) => string,
+ *   sample: (sample: S) => Child,
+ *   further?: (preview: B) => Child,
+ *   last: (answer: string) => string | null,
+ *   named: (skipped: any) => [id: string, name: string],
+ *   progress?: (bulk: B) => { done: number, sentence: string } | null,
+ *   results?: (bulk: B) => Child,
+ * }} Kind `progress` is what goes on after the last one was answered; null once that is over
+ */
+
 /** Milliseconds between two looks. */
 const PAUSES = [250, 400, 600, 1000, 1500];
 const STEP = 50;
 
-const matches = (/** @type {number} */ amount) => count(amount, "held match", "held matches");
-
 /**
  * Buttons for one answer to all that the filters show, and what became of the last one.
+ * @template {Bulk} B
+ * @template S
  * @param {import("../app.js").Context} context
+ * @param {Kind<B, S>} kind
  * @param {{ filters: () => Record<string, unknown>, done: () => unknown }} about `done` reads the list again
  */
-export function answerAll(context, { filters, done }) {
+export function answerAll(context, kind, { filters, done }) {
   const { signal, query, main } = context;
   const said = h("div", { class: "stack", id: "answered" });
+  const words = new Map(kind.answers);
+  /** @param {string} answer */
+  const word = (answer) => words.get(answer) ?? answer;
   /** Only the newest is followed. */
   let turn = 0;
 
-  /** @param {Answer} answer */
+  /** @param {string} answer */
   async function begin(answer) {
-    /** @type {Preview} */
-    const preview = await post("/people/held-matches/bulk", { answer, ...filters() });
-    const left = preview.left_out > 0 ? `${matches(preview.left_out)} ${preview.left_out === 1 ? "is" : "are"} left as ${preview.left_out === 1 ? "it is" : "they are"}, ${LEFT_OUT[answer]}` : "";
-    if (preview.count === 0) throw new Problem(`None of these can have the answer “${WORDS[answer]}”. ${left}`.trim());
+    /** @type {B & { samples: S[] }} */
+    const preview = await post(kind.path, { answer, ...filters() });
+    const left = preview.left_out > 0 ? `${kind.noun(preview.left_out)} ${preview.left_out === 1 ? "is" : "are"} left as ${preview.left_out === 1 ? "it is" : "they are"}, ${kind.leftOut[answer]}` : "";
+    if (preview.count === 0) throw new Problem(`None of these can have the answer “${word(answer)}”. ${left}`.trim());
     const answered = await confirm({
-      title: `Answer ${matches(preview.count)}: ${WORDS[answer].toLowerCase()}?`,
+      title: `Answer ${kind.noun(preview.count)}: ${lower(word(answer))}?`,
       text: [
-        h("p", {}, `Exactly ${preview.count === 1 ? "this one is" : `these ${number(preview.count)} are`} answered. Whatever changes here before its turn, or is read from Planning Center as changed, is left as it is and named. A change in Planning Center that we have not read yet is not noticed. `, left),
+        h("p", {}, `Exactly ${preview.count === 1 ? "this one is" : `these ${number(preview.count)} are`} answered. ${kind.promise(preview.count)} `, left),
         h("p", { id: "samples" }, preview.count > preview.samples.length ? `The first ${number(preview.samples.length)}:` : "What will be done:"),
-        h("ul", { class: "bullets", "aria-labelledby": "samples" }, ...preview.samples.map(({ match, sentence }) => h("li", {}, sentence, h("span", { class: "quiet small" }, ` ${match.reasons.join(" ")}`)))),
-        preview.may_be_mailed > 0 ? h("p", {}, mailed(preview.may_be_mailed)) : null,
-        answer === "later" ? null : h("p", {}, "This cannot be taken back here."),
+        h("ul", { class: "bullets", "aria-labelledby": "samples" }, ...preview.samples.map((one) => h("li", {}, kind.sample(one)))),
+        kind.further?.(preview) ?? null,
+        kind.last(answer) ? h("p", {}, kind.last(answer)) : null,
       ],
-      verb: `Answer ${matches(preview.count)}`,
+      verb: `Answer ${kind.noun(preview.count)}`,
       dangerous: false,
-      work: () => post(at`/people/held-matches/bulk/${preview.id}/answer`, { digest: preview.digest }),
+      work: () => post(`${kind.path}${at`/${preview.id}/answer`}`, { digest: preview.digest }),
     });
     if (!answered) return;
     context.note({ answers: preview.id });
@@ -67,15 +81,17 @@ export function answerAll(context, { filters, done }) {
     const over = () => signal.aborted || mine !== turn;
     for (let looks = 0; ; looks += 1) {
       try {
-        /** @type {HeldBulk} */
-        const bulk = await get(at`/people/held-matches/bulk/${id}`, undefined, signal);
+        /** @type {B} */
+        const bulk = await get(`${kind.path}${at`/${id}`}`, undefined, signal);
         if (over()) return;
-        if (bulk.state === "done") {
+        const going = bulk.state === "done" ? (kind.progress?.(bulk) ?? null) : { done: bulk.done, sentence: `${number(bulk.done)} of ${kind.noun(bulk.count)}.` };
+        if (!going) {
           await tell(bulk, over);
           return done();
         }
         if (bulk.state === "shown") return update(said);
-        update(said, h("div", { key: "working", class: "card" }, h("p", {}, status("busy", "Answering", { pill: true }), ` ${number(bulk.done)} of ${matches(bulk.count)}.`), h("progress", { "aria-label": "Answering held matches", max: bulk.count, value: bulk.done })));
+        const progress = h("progress", { "aria-label": `Answering ${kind.noun(bulk.count)}`, max: bulk.count, value: going.done });
+        update(said, h("div", { key: "working", class: "card" }, h("p", {}, status("busy", "Answering", { pill: true }), ` ${going.sentence}`), progress));
       } catch (error) {
         if (over()) return;
         if (error instanceof Problem && error.status === 404) {
@@ -89,20 +105,24 @@ export function answerAll(context, { filters, done }) {
     }
   }
 
-  /** @param {HeldBulk} bulk @param {() => boolean} over */
+  /** @param {B} bulk @param {() => boolean} over */
   async function tell(bulk, over) {
     const taken = bulk.done - bulk.skipped;
-    const sentence = `${matches(taken)} ${taken === 1 ? "was" : "were"} answered: ${WORDS[bulk.answer].toLowerCase()}.`;
-    const left = bulk.skipped > 0 ? `${matches(bulk.skipped)} changed meanwhile and ${bulk.skipped === 1 ? "was" : "were"} left as ${bulk.skipped === 1 ? "it is" : "they are"}.` : "";
-    /** @type {Skipped[]} */
+    const sentence = `${kind.noun(taken)} ${taken === 1 ? "was" : "were"} answered: ${lower(word(bulk.answer))}.`;
+    const left = bulk.skipped > 0 ? `${kind.noun(bulk.skipped)} changed meanwhile and ${bulk.skipped === 1 ? "was" : "were"} left as ${bulk.skipped === 1 ? "it is" : "they are"}.` : "";
+    /** @type {any[]} */
     const named = [];
     /** @type {string | null} */
     let next = null;
     async function more() {
-      const page = await get(at`/people/held-matches/bulk/${bulk.id}/skipped`, { after: next, limit: STEP }, signal);
+      const page = await get(`${kind.path}${at`/${bulk.id}/skipped`}`, { after: next, limit: STEP }, signal);
       named.push(...page.items);
       next = page.next;
     }
+    const item = (/** @type {any} */ skipped) => {
+      const [id, name] = kind.named(skipped);
+      return h("li", { key: id }, h("strong", {}, name), `: ${skipped.sentence}`);
+    };
     const render = () =>
       update(
         said,
@@ -110,8 +130,9 @@ export function answerAll(context, { filters, done }) {
           "section",
           { key: "done", class: "card", "aria-label": "What was answered" },
           h("p", {}, status(bulk.skipped > 0 ? "warn" : "good", "Done", { pill: true }), ` ${sentence}`),
+          kind.results?.(bulk) ?? null,
           left ? h("p", {}, left) : null,
-          named.length > 0 ? h("ul", { class: "bullets" }, ...named.map((one) => h("li", { key: one.held_id }, h("strong", {}, one.name), `: ${one.sentence}`))) : null,
+          named.length > 0 ? h("ul", { class: "bullets" }, ...named.map(item)) : null,
           h(
             "div",
             { class: "row" },
@@ -143,8 +164,11 @@ export function answerAll(context, { filters, done }) {
         "section",
         { key: "answer-all", class: "card", "aria-labelledby": "answer-all" },
         h("h2", { id: "answer-all" }, "Answer all shown"),
-        h("p", {}, `One answer for ${total === 1 ? "the held match" : `all ${matches(total)}`} that the filters above show. First you see how many can have it, and what would be done; nothing is done before you agree.`),
-        h("div", { class: "row" }, .../** @type {Answer[]} */ (["same", "different", "later"]).map((answer) => action(`All: ${WORDS[answer].toLowerCase()}`, () => begin(answer), { key: answer }))),
+        h("p", {}, `One answer for ${total === 1 ? `the ${kind.noun(1).replace(/^1 /, "")}` : `all ${kind.noun(total)}`} that the filters above show. ${kind.explain}`),
+        h("div", { class: "row" }, ...kind.answers.map(([answer, text]) => action(`All: ${lower(text)}`, () => begin(answer), { key: answer }))),
       ),
   };
 }
+
+/** In the middle of a sentence; a name keeps its capitals. @param {string} text */
+const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
