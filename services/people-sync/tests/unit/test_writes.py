@@ -1,6 +1,7 @@
 """What a read tells in the light of our own writes: changing lag, several writes of a field, lost answers."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from contracts.conflicts import Choice
 from contracts.values import MEMBER
 from people_sync.domain.canonical import canonical, same
+from people_sync.domain.decisions import settle
 from people_sync.domain.merge import FamilyValues, Merge, MergePolicy, merge
-from people_sync.domain.values import FIELDS, PersonValues, Value, as_dict, to_json, value_to_json
+from people_sync.domain.values import FIELDS, PersonValues, Value, as_dict, to_json, value_from_json, value_to_json
 from people_sync.domain.writes import (
     Reading,
     Write,
@@ -21,8 +24,9 @@ from people_sync.domain.writes import (
     membership,
     person_believable_at,
 )
-from people_sync.storage.links import agree, agreed_since, base_of
+from people_sync.storage.links import agree, agreed_since, base_of, member_differences
 from people_sync.storage.tables import Link
+from people_sync.usecases.conflicts import fields_of
 
 COUNTRY = "US"
 HORIZON = timedelta(seconds=120)
@@ -88,6 +92,11 @@ def test_a_404_for_somebody_made_lately_says_nothing() -> None:
     assert made_lately(writes, Reading(at(121), HORIZON)) is None
 
 
+def values_of(fields: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """What a decision is bound to."""
+    return [(one["field"], one["base"], one["ours"], one["theirs"]) for one in fields]
+
+
 @dataclass
 class World:
     """Two sides and the engine between them, on its own pure functions; it stores what the engine stores, when it does.
@@ -111,7 +120,12 @@ class World:
     common: dict[str, tuple[Value, datetime]] = field(default_factory=dict)
     """The value that both sides were last known to have, and when that was."""
     overwritten: list[str] = field(default_factory=list)
-    conflicts: set[str] = field(default_factory=set)
+    conflict: list[dict[str, Any]] = field(default_factory=list)
+    """What the sides differ in, as kept by the engine."""
+    screen: list[dict[str, Any]] = field(default_factory=list)
+    """The conflict that somebody looks at: it may be over by now."""
+    chosen: dict[str, Value] = field(default_factory=dict)
+    """What a decision gave both sides, and nobody has typed over since."""
     sent: int = 0
 
     @property
@@ -133,6 +147,7 @@ class World:
             self.put_there(name, value)
             self.edited_at[name] = self.now
         self.typed[side][name] = value
+        self.chosen.pop(name, None)
         if name in self.common and same(name, value, self.common[name][0], COUNTRY):
             del self.typed[side][name]
 
@@ -164,8 +179,8 @@ class World:
         if self.unbelievable(seen, read_at):
             return None
         base = base_of(self.link, self.writes, seen, COUNTRY)
-        result = merge(base, self.ours, seen, self.policy)
-        self.conflicts = set(result.conflicts)
+        result = merge(base, self.ours, seen, self.policy, member_differences(self.link, seen))
+        self.conflict = fields_of(self.link, result.conflicts)
         for name in FIELDS:
             if same(name, getattr(self.ours, name), getattr(seen, name), COUNTRY):
                 self.settle(name, getattr(seen, name))
@@ -177,6 +192,41 @@ class World:
         agree(self.link, to_json(base | dict(result.agreed) | dict(result.to_ours)), self.now)
         self.settle_writes(read_at)
         return result
+
+    def decide(self, choices: dict[str, Choice], lags: dict[str, float], fates: dict[str, str]) -> None:
+        """Somebody answers what is on the screen, and the engine looks at the record by itself."""
+        screen, self.screen = self.screen, []
+        self.read(lags)
+        assert self.mirror is not None
+        seen, read_at = self.mirror
+        if screen and not self.unbelievable(seen, read_at):
+            base = base_of(self.link, self.writes, seen, COUNTRY)
+            found = merge(base, self.ours, seen, self.policy, member_differences(self.link, seen)).conflicts
+            if values_of(fields_of(self.link, found)) == values_of(screen):
+                self.carry_out(screen, {one["field"]: choices.get(one["field"], "ours") for one in screen})
+        self.take_over()
+        self.write(lags, fates)
+
+    def carry_out(self, screen: list[dict[str, Any]], choices: dict[str, Choice]) -> None:
+        """As `usecases.record.decided` does."""
+        settled = settle(screen, choices, agreed=self.link.agreed, kept=self.link.decided, note={})
+        agree(self.link, settled.agreed, self.now)
+        self.link.decided = settled.kept
+        shown = {one["field"]: value_from_json(one["field"], one["ours"]) for one in screen}
+        for name, value in settled.taken.items():
+            if not same(name, getattr(self.ours, name), shown[name], COUNTRY):
+                self.overwritten.append(name)
+            self.ours = replace(self.ours, **{name: value_from_json(name, value)})  # type: ignore[arg-type]
+        for one in screen:
+            name = one["field"]
+            if choices[name] == "both":
+                continue
+            self.chosen[name] = value_from_json(name, one[choices[name]])
+            for side, value in (("here", one["ours"]), ("there", one["theirs"])):
+                # What lost was looked at, and so was what won.
+                typed = self.typed[side]
+                if name in typed and same(name, typed[name], value_from_json(name, value), COUNTRY):
+                    del typed[name]
 
     def unbelievable(self, seen: PersonValues, read_at: datetime) -> bool:
         stale = person_believable_at(self.writes, seen, Reading(read_at, HORIZON), COUNTRY)
@@ -218,6 +268,54 @@ class World:
             ]
             agree(self.link, {**self.link.agreed, name: value_to_json(value)}, self.now)
 
+    def step(self, kind: str, what: Any, more: Any) -> None:
+        """One step of a history."""
+        acts: dict[str, Callable[[], None]] = {
+            "wait": lambda: self.wait(what),
+            "sync": lambda: self.sync(what, more),
+            "run reads": lambda: self.read(what),
+            "run takes over": self.take_over,
+            "run writes": lambda: self.run_writes(what, more),
+            "written": lambda: self.written(what),
+            "look": self.look,
+            "decide": lambda: self.decide(what, *more),
+            "disagree": lambda: self.disagree(what[0], what[1], more),
+            "too late": lambda: self.disagree(what[0], what[1], more, since=what[2]),
+        }
+        acts.get(kind, lambda: self.edit(kind, *what))()
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def run_writes(self, lags: dict[str, float], fates: dict[str, str]) -> None:
+        """A run takes over before it writes, and the next one reads before it takes over."""
+        self.take_over()
+        self.write(lags, fates)
+        self.mirror = None
+
+    def written(self, edit: tuple[str, Value]) -> None:
+        self.edit("here", *edit)
+        self.sync({}, {})
+
+    def look(self) -> None:
+        self.screen = list(self.conflict)
+
+    def disagree(
+        self,
+        ours: tuple[str, Value],
+        theirs: tuple[str, Value],
+        choices: dict[str, Choice],
+        since: tuple[str, tuple[str, Value]] | None = None,
+    ) -> None:
+        """`since`: what a side edits while somebody looks at the conflict."""
+        self.edit("here", *ours)
+        self.edit("there", *theirs)
+        self.sync({}, {})
+        self.look()
+        if since is not None:
+            self.edit(since[0], *since[1])
+        self.decide(choices, {}, {})
+
     def was_there(self, name: str, value: Value) -> bool:
         """Whether Planning Center has had this value since both sides were last known to be equal."""
         since = self.common[name][1] if name in self.common else self.there[0][0]
@@ -247,6 +345,9 @@ lags = st.fixed_dictionaries(
 fates = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from(["fine", "lost", "answer lost", "refused"]) for name in VALUES}
 )
+answers: st.SearchStrategy[dict[str, Choice]] = st.fixed_dictionaries(
+    {name: st.sampled_from(["ours", "theirs", "both"]) for name in VALUES}
+)
 steps = st.lists(
     st.one_of(
         *[st.tuples(st.just("written"), edits, st.none())] * 3,
@@ -257,6 +358,15 @@ steps = st.lists(
         st.tuples(st.just("run takes over"), st.none(), st.none()),
         st.tuples(st.just("run writes"), lags, fates),
         st.tuples(st.just("wait"), st.floats(0.1, 150), st.none()),
+        st.tuples(st.just("look"), st.none(), st.none()),
+        st.tuples(st.just("decide"), answers, st.tuples(lags, fates)),
+        # Both at once, since a conflict has to be there and to stay.
+        st.tuples(st.just("disagree"), st.tuples(edits, edits), answers),
+        st.tuples(
+            st.just("too late"),
+            st.tuples(edits, edits, st.tuples(st.sampled_from(["here", "there"]), edits)),
+            answers,
+        ),
     ),
     min_size=4,
     max_size=24,
@@ -284,31 +394,17 @@ def test_histories_with_lag_overwrite_nothing_and_converge(
     world.sync({}, {})
     for kind, what, more in history:
         world.now += timedelta(seconds=0.5)
-        if kind == "wait":
-            world.now += timedelta(seconds=what)
-        elif kind == "sync":
-            world.sync(what, more)
-        elif kind == "run reads":
-            world.read(what)
-        elif kind == "run takes over":
-            world.take_over()
-        elif kind == "run writes":
-            # A run takes over before it writes, and the next one reads before it takes over.
-            world.take_over()
-            world.write(what, more)
-            world.mirror = None
-        elif kind == "written":
-            world.edit("here", *what)
-            world.sync({}, {})
-        else:
-            world.edit(kind, *what)
+        world.step(kind, what, more)
         assert world.overwritten == []
     for _ in range(4):
         world.now += HORIZON + timedelta(seconds=1)
         world.sync({}, {})
+    in_conflict = {one["field"] for one in world.conflict}
     for name in FIELDS:
         equal = same(name, getattr(world.ours, name), getattr(world.theirs, name), COUNTRY)
-        assert equal or name in world.conflicts, name
+        assert equal or name in in_conflict or name in world.link.decided, name
+        if name in world.chosen and name not in in_conflict:
+            assert same(name, getattr(world.ours, name), world.chosen[name], COUNTRY), "a decision was lost"
     before, agreed = world.sent, as_dict(world.ours)
     world.now += HORIZON + timedelta(seconds=1)
     world.sync({}, {})

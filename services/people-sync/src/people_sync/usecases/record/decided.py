@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.conflicts import STATUS
 from contracts.values import MEMBER
 from people_sync.domain.canonical import name_key
+from people_sync.domain.decisions import settle
 from people_sync.domain.families import household_values
 from people_sync.domain.merge import merge_family
 from people_sync.domain.planning_center import household_from_snapshot, person_from_snapshot
@@ -100,28 +101,12 @@ async def _family(
 
 def _agree(writer: Writer, link: Link, conflict: Conflict, decision: Mapping[str, Any]) -> dict[str, Any]:
     """Note what was decided in the link and the conflict. Gives what our side takes over, JSON by field."""
-    choices = decision["choices"]
-    agreed, sends, taken = dict(link.agreed), {}, {}
-    kept = {name: one for name, one in link.decided.items() if name not in choices}
-    for field in conflict.fields:
-        name, choice = field["field"], choices[field["field"]]
-        if choice == "both" and name != STATUS:
-            kept[name] = {
-                "ours": field["ours"],
-                "theirs": field["theirs"],
-                "by_name": decision["by_name"],
-                "at": writer.now().isoformat(),
-            }
-            continue
-        agreed[name] = field["theirs"]
-        if choice == "ours":
-            sends[name] = field["ours"]
-        elif choice == "theirs":
-            taken[name] = field["theirs"]
-    agree(link, agreed, writer.now())
-    link.decided = kept
-    conflict.decision = {**decision, "sends": sends}
-    return taken
+    note = {"by_name": decision["by_name"], "at": writer.now().isoformat()}
+    settled = settle(conflict.fields, decision["choices"], agreed=link.agreed, kept=link.decided, note=note)
+    agree(link, settled.agreed, writer.now())
+    link.decided = settled.kept
+    conflict.decision = {**decision, "sends": settled.sends}
+    return settled.taken
 
 
 def _rows(

@@ -90,7 +90,7 @@ export function show(context) {
   const wanted = { ...filters, bulk_id: query.get("bulk_id"), state: query.get("state") };
   const filtered = Object.values(wanted).some((value) => value !== null);
   const chosenFilters = [
-    chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "name"].map((name) => /** @type {[string, string]} */ ([name, fieldName(name)]))]),
+    chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
     chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
     chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
     chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
