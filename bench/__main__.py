@@ -1,6 +1,6 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import figures
+from bench import decisions, figures
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
@@ -21,6 +21,9 @@ def main() -> None:
         for name in ("apply", "push", "memory", "start", "matching", "idle"):
             if name in asked.figures:
                 getattr(figures, name)(asked, shown)
+        for name in ("conflicts", "decide"):
+            if name in asked.figures:
+                getattr(decisions, name)(asked, shown)
     finally:
         show(rows, str(asked))
 

@@ -5,7 +5,20 @@ import os
 from dataclasses import dataclass, fields
 from typing import Self
 
-FIGURES = ("pull", "nochange", "pypco", "now", "apply", "push", "memory", "start", "matching", "idle")
+FIGURES = (
+    "pull",
+    "nochange",
+    "pypco",
+    "now",
+    "apply",
+    "push",
+    "memory",
+    "start",
+    "matching",
+    "idle",
+    "conflicts",
+    "decide",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +36,10 @@ class Parameters:
     """How many people on each side matching is asked about."""
     new: int = 500
     """How many people push adds."""
+    conflicts: int = 100_000
+    """Open ones, of conflicts."""
     asked: int = 40
-    """How many people now syncs, one after the other with half a second between."""
+    """How many people now syncs, and decide decides about, one after the other with half a second between."""
     quiet: int = 60
     """Seconds for which idle looks on."""
     latency_ms: int = 250
