@@ -118,7 +118,7 @@ def decide(asked: Parameters, shown: Shown) -> None:
             f"{p95 * 1000:.0f} ms",
             "< 300 ms",
             p95 < 0.3,
-            f"{len(ours)} of 1,000 people, ours kept, from the request at the door until the conflict is told as settled; "
+            f"{len(ours)} of 1,000 people, ours kept, from the request at the door until it is told as settled; "
             f"without the vendor's answers; median {median(ours) * 1000:.0f} ms, with the vendor p95 "
             f"{with_vendor * 1000:.0f} ms",
         )

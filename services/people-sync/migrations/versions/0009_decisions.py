@@ -15,6 +15,7 @@ down_revision = "0008"
 def upgrade() -> None:
     op.add_column("conflict", sa.Column("decision", JSONB, nullable=True))
     op.add_column("conflict", sa.Column("answered", JSONB, nullable=False, server_default="{}"))
+    op.add_column("conflict", sa.Column("theirs_read_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("conflict", sa.Column("child", sa.Boolean(), nullable=True))
     op.add_column("link", sa.Column("decided", JSONB, nullable=False, server_default="{}"))
     op.create_index(

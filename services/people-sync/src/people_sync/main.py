@@ -43,6 +43,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         loops=[
             Loop("schedule", rounds.start_due, every=15),
             Loop("refreshes", rounds.start_refreshes, every=2),
+            Loop("decisions", rounds.queue_decisions, every=10),
             Loop("old refreshes", rounds.forget_refreshes, every=600),
             Loop("old answers", rounds.forget_answers, every=600),
             Loop("abandoned runs", rounds.close_abandoned, every=15),

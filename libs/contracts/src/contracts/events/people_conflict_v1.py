@@ -44,7 +44,7 @@ class ResolutionApplied(ConflictFact):
 
 
 class ResolutionOvertaken(ConflictFact):
-    """Nothing of a decision was applied; the conflict is open again with the values of now."""
+    """A decision was not applied, or not to its end; the conflict is open again with the values of now."""
 
     decision_id: str
     sentence: str = Field(default="", description="Why, in words.")

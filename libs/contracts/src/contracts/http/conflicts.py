@@ -21,7 +21,7 @@ class Decision(Model):
     decided_by_name: str | None
     decided_at: Timestamp
     outcome: Literal["waiting", "applied", "overtaken", "not_needed"] = Field(
-        description="`overtaken`: a value had moved, or it could not be carried out, and nothing was changed. "
+        description="`overtaken`: a value had moved, or it could not be carried out: `sentence` says what stays. "
         "`not_needed`: the conflict was over before."
     )
     sentence: str | None = Field(default=None, description="Why it was not applied.")

@@ -47,7 +47,7 @@ class ConflictRow(Base):
     """`contracts.conflicts.ConflictField` as JSON."""
     state: Mapped[str]
     source_version: Mapped[int]
-    """The version of people-sync's fact that this row shows: a decision is taken on it."""
+    """The version of people-sync's fact that this row shows."""
     version: Mapped[int]
     """Ours: grows with every newer fact; the version of what is announced on conflicts.conflict.v1."""
     values_version: Mapped[int] = mapped_column(server_default=text("1"))

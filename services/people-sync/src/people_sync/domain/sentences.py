@@ -31,7 +31,7 @@ OUTCOMES: Final[dict[str, str]] = {
     LINKED: "Found on both sides and linked; the values were already equal.",
     UNCHANGED: "Equal on both sides.",
     CONFLICT: "The two sides have different values. Fields in conflict stay as they are on both until you decide.",
-    CONVERGED: "A conflict closed by itself: both sides have the same values now.",
+    CONVERGED: "A conflict closed by itself: nothing collides any more.",
     HELD: "May be somebody who is already here. Nothing was changed: please decide in Held matches.",
     GONE: "No longer in Planning Center. Kept here, and not created there again unless an administrator asks.",
     MERGED: "Merged with another person in Planning Center; the link follows to the one who was kept.",
@@ -48,6 +48,12 @@ _AND_THERE: Final = {
 }
 _AND_HERE: Final = {kept: kept for kept in (CREATED_HERE, CREATED_THERE, CONFLICT)}
 _AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
+
+
+def not_sent(field: str) -> str:
+    """What a decision would have sent, and what Planning Center has already says at least as much."""
+    name = FIELD_NAMES.get(field, field.replace("_", " "))
+    return f"Planning Center's {name} says the same as ours or more, so it was left as it is."
 
 
 def updated(*, ours: bool, theirs: bool, otherwise: str) -> str:
@@ -291,6 +297,12 @@ def may_be_unread(name: str, sentence: str) -> str:
 
 
 VALUES_MOVED: Final = "A value changed before the decision could be carried out, so nothing of it was applied."
+MOVED_HALFWAY: Final = (
+    "A value changed while the decision was being carried out. What was taken over here stays; the rest is open again."
+)
+NOT_IN_HOUSEHOLD: Final = (
+    "The primary contact here is nobody of the family in Planning Center, so nothing of the decision was applied."
+)
 ASKING: Final = "Asking Planning Center."
 LOOKS_AGAIN: Final = "Planning Center does not show the newest state yet. Nothing was overwritten; we look again."
 ROLE_IS_GONE: Final = (

@@ -1,6 +1,6 @@
 """Links: how two records are tied, and what the merge reads of them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -303,6 +303,12 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
     if link.kind == MEMBER and agreed and not before:
         status = {ACTIVE: None}
     link.agreed = {**status, **agreed}
+
+
+def forget_equal(link: Link, equal: Callable[[str], bool]) -> None:
+    """Forget what was decided to stay different and is equal by now. `equal`: whether a field is."""
+    if over := [name for name in link.decided if equal(name)]:
+        link.decided = {name: kept for name, kept in link.decided.items() if name not in over}
 
 
 def status_agreed(link: Link) -> bool:

@@ -387,8 +387,14 @@ class Conflict(Base):
     version: Mapped[int] = mapped_column(default=1)
     values_version: Mapped[int] = mapped_column(server_default=text("1"), default=1)
     """Counts the values of `fields` alone."""
+    theirs_read_at: Mapped[datetime | None]
+    """When Planning Center's values of `fields` were first read."""
     decision: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """What a person decided, until it is carried out: `usecases.decisions.Decision` as JSON."""
+    """What a person decided, until it is carried out: `id`, `choices`, `by_user_id`, `by_name`.
+
+    With `sends` (ours, by field, JSON) it is decided here, and Planning Center is to get these; `untold` has what can't
+    be sent, in words.
+    """
     answered: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"), default=dict)
     """By decision, what became of it: the `version` that told it, and why it was not carried out, or what was refused.
     """

@@ -1,6 +1,6 @@
-"""Conflicts as people-sync finds and closes them. What people decide about them is conflict-service's."""
+"""Conflicts as people-sync finds, answers and closes them. Who decides what about them is conflict-service's."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
@@ -19,8 +19,9 @@ from contracts.events.people_conflict_v1 import (
     ResolutionOvertaken,
 )
 from people_sync.domain.merge import ConflictValues
-from people_sync.domain.sentences import VALUES_MOVED
+from people_sync.domain.sentences import MOVED_HALFWAY, VALUES_MOVED
 from people_sync.domain.values import value_to_json
+from people_sync.domain.writes import Reading
 from people_sync.storage.among import among
 from people_sync.storage.links import agreed_at
 from people_sync.storage.records import full_name
@@ -44,11 +45,18 @@ async def open_conflicts_of(
 
 
 def open_conflict(
-    session: AsyncSession, link: Link, values: Mapping[str, ConflictValues], conflict: Conflict | None, now: datetime
+    session: AsyncSession,
+    link: Link,
+    values: Mapping[str, ConflictValues],
+    conflict: Conflict | None,
+    *,
+    read_at: datetime,
+    now: datetime,
 ) -> list[Conflict]:
     """Open a record's conflict, or give the open one fresh values; what there is to publish.
 
-    The two sides are compared again on every run until they agree, whether they move or not.
+    The two sides are compared again on every run until they agree, whether they move or not. `read_at`: when Planning
+    Center was read.
     """
     link.remote_hash = None
     fields = fields_of(link, values)
@@ -66,17 +74,21 @@ def open_conflict(
             state="open",
             version=1,
             values_version=1,
+            theirs_read_at=read_at,
         )
         session.add(conflict)
         return [conflict]
     moved = not same_values(conflict, fields)
     known = [field.get("base_known", True) for field in conflict.fields] == [field["base_known"] for field in fields]
-    if not moved and known and conflict.pco_id == link.pco_id:
+    half = is_half_done(conflict)
+    if not moved and not half and known and conflict.pco_id == link.pco_id:
         return []
+    if _theirs(conflict.fields) != _theirs(fields):
+        conflict.theirs_read_at = read_at
     conflict.fields, conflict.pco_id = fields, link.pco_id
     conflict.values_version += moved
-    if conflict.decision is not None and (moved or "sends" in conflict.decision):
-        _answer(conflict, sentence=VALUES_MOVED)
+    if conflict.decision is not None and (moved or half):
+        _answer(conflict, sentence=MOVED_HALFWAY if half else VALUES_MOVED)
     _count(conflict, now)
     return [conflict]
 
@@ -101,6 +113,41 @@ def same_values(conflict: Conflict, fields: Sequence[Mapping[str, Any]]) -> bool
     return list(map(_values, conflict.fields)) == list(map(_values, fields))
 
 
+def is_half_done(conflict: Conflict) -> bool:
+    """Whether a decision has changed our side, and Planning Center is to get the rest of it."""
+    return conflict.decision is not None and "sends" in conflict.decision
+
+
+def cannot_be_believed(
+    conflict: Conflict | None,
+    seen: Mapping[str, Any],
+    collides: Collection[str],
+    reading: Reading,
+    same: Callable[[str, Any, Any], bool],
+) -> datetime | None:
+    """Until when a read that lets go of what a conflict shows is no news: it may be older than what was read before.
+
+    `seen`: Planning Center's values, JSON by field; `collides`: fields that are in conflict by this read.
+    """
+    if conflict is None or conflict.theirs_read_at is None:
+        return None
+    until = conflict.theirs_read_at + reading.horizon
+    if reading.read_at >= until:
+        return None
+    for field in conflict.fields:
+        name = field["field"]
+        if name not in seen or same(name, seen[name], field["theirs"]):
+            continue
+        # Of what is sent at the moment, ours is no news either.
+        if not same(name, seen[name], field["ours"]) if is_half_done(conflict) else name not in collides:
+            return until
+    return None
+
+
+def _theirs(fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {field["field"]: field["theirs"] for field in fields}
+
+
 def _values(field: Mapping[str, Any]) -> tuple[Any, ...]:
     """What of a field is decided about: not when it was agreed on or changed."""
     return tuple(field[name] for name in ("field", "base", "ours", "theirs"))
@@ -113,12 +160,10 @@ def close(conflict: Conflict, state: Literal["converged", "withdrawn"], now: dat
     return conflict
 
 
-def converged(conflict: Conflict | None, link: Link, now: datetime) -> list[Conflict]:
-    """Close a record's conflict whose sides differ no more, unless that is a decision being carried out."""
-    if conflict is None or (conflict.decision is not None and "sends" in conflict.decision):
+def converged(conflict: Conflict | None, now: datetime) -> list[Conflict]:
+    """Close a record's conflict in which nothing collides any more, unless that is a decision being carried out."""
+    if conflict is None or is_half_done(conflict):
         return []
-    over = {field["field"] for field in conflict.fields}
-    link.decided = {name: kept for name, kept in link.decided.items() if name not in over}
     return [close(conflict, "converged", now)]
 
 

@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
-from people_sync.domain.sentences import LATER, REJECTED, VALUES_MOVED
-from people_sync.storage.sync_tables import Conflict
+from people_sync.domain.sentences import CONFLICT, LATER, MOVED_HALFWAY, REJECTED, VALUES_MOVED
+from people_sync.storage.sync_tables import Conflict, Refresh
+from people_sync.storage.tables import Connection
 from people_sync.usecases import refreshes
-from people_sync.usecases.conflicts import applied, facts, overtaken
+from people_sync.usecases.conflicts import applied, facts, is_half_done, overtaken
 from servicekit.errors import PermanentError
 from servicekit.outbox import append_all
 
 DECIDED: Final = "decided"
 """Reason of a refresh, rule of an effect."""
+_AT_ONCE: Final = 200
+"""Decisions that nobody is at work on, looked for at once."""
 
 
 async def take(session: AsyncSession, event: ConflictResolved, now: datetime) -> None:
@@ -40,7 +43,7 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
     if earlier is not None or event.decided_on != conflict.values_version or event.choices.keys() != fields:
         await append_all(session, await facts(session, [overtaken(conflict, VALUES_MOVED, now)], now))
         conflict.decision = earlier
-    elif owner is not None:
+    elif owner is not None and owner["pco_organization_id"] == conflict.pco_organization_id:
         await refreshes.queue(
             session,
             owner,
@@ -65,10 +68,39 @@ async def _find(session: AsyncSession, event: ConflictResolved) -> Conflict:
 
 async def queue_waiting(session: AsyncSession, owner: Mapping[str, str], now: datetime) -> None:
     """Queue what was decided while there was no connection."""
-    waiting = select(Conflict.kind, Conflict.record_id).filter_by(**owner).where(Conflict.decision.is_not(None))
-    for kind, record_id in (await session.execute(waiting.order_by(Conflict.id))).tuples():
+    await _queue_all(session, select(Conflict).filter_by(**owner), now)
+
+
+async def queue_forgotten(session: AsyncSession, now: datetime) -> None:
+    """Queue decisions that nobody is at work on: taken just before the connection came back, or before a first sync."""
+    queued = exists().where(
+        Refresh.organization_id == Conflict.organization_id,
+        Refresh.pco_organization_id == Conflict.pco_organization_id,
+        Refresh.record_id == Conflict.record_id,
+        Refresh.state == "queued",
+    )
+    connected = (
+        (Connection.organization_id == Conflict.organization_id)
+        & (Connection.pco_organization_id == Conflict.pco_organization_id)
+        & (Connection.state == "connected")
+        & Connection.mirrored
+    )
+    await _queue_all(session, select(Conflict).join(Connection, connected).where(~queued).limit(_AT_ONCE), now)
+
+
+async def _queue_all(session: AsyncSession, conflicts: Select[Any], now: datetime) -> None:
+    waiting = conflicts.where(Conflict.decision.is_not(None)).order_by(Conflict.organization_id, Conflict.id)
+    for conflict in (await session.scalars(waiting)).all():
+        owner = {"organization_id": conflict.organization_id, "pco_organization_id": conflict.pco_organization_id}
         await refreshes.request(
-            session, owner, kind, record_id=record_id, reason=DECIDED, urgent=True, not_before=now, now=now
+            session,
+            owner,
+            conflict.kind,
+            record_id=conflict.record_id,
+            reason=DECIDED,
+            urgent=True,
+            not_before=now,
+            now=now,
         )
 
 
@@ -83,11 +115,20 @@ async def waiting_for(session: AsyncSession, organization_id: str, record_id: UU
     return found
 
 
+async def is_decided(session: AsyncSession, organization_id: str, record_id: UUID | None) -> bool:
+    """Whether a decision about the record is being carried out."""
+    found = select(Conflict.id).filter_by(organization_id=organization_id, record_id=record_id, state="open")
+    return await session.scalar(found.where(Conflict.decision.is_not(None))) is not None
+
+
 async def finish(session: AsyncSession, conflict: Conflict, outcome: str, sentence: str, now: datetime) -> None:
     """Answer a decision after the engine has been through with the record: what became of that, and in words."""
     assert conflict.decision is not None
-    if "sends" not in conflict.decision:
+    if not is_half_done(conflict):
         overtaken(conflict, sentence, now)
+    elif outcome == CONFLICT:
+        overtaken(conflict, MOVED_HALFWAY, now)
     else:
-        applied(conflict, [sentence] if outcome in {REJECTED, LATER} else [], now)
+        refused = [sentence] if outcome in {REJECTED, LATER} else []
+        applied(conflict, [*conflict.decision.get("untold", ()), *refused], now)
     await append_all(session, await facts(session, [conflict], now))

@@ -14,6 +14,7 @@ from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases import refreshes
 from people_sync.usecases.decisions import DECIDED
 from people_sync.usecases.directory import parse_id
+from servicekit.errors import Conflict as Refused
 from servicekit.errors import NotFound
 
 
@@ -30,13 +31,18 @@ async def end(
     """Keep a field different no longer: it becomes a conflict. NotFound (404) if it is not kept different."""
     id_ = await _existing(session, organization_id, kind, record_id)
     owner = await refreshes.awake(session, organization_id)
+    if owner is None:
+        raise Refused(
+            "Planning Center People is not connected, so the two sides can't be compared. Connect it under "
+            "Integrations first.",
+            slug="not-connected",
+        )
     link = await session.scalar(_link(organization_id, kind, id_).with_for_update(of=Link))
     if link is None or field not in {one.field for one in await _shown(session, link)}:
         raise NotFound("This field is not kept different any more. Read the page again.")
     link.decided = {**link.decided, field: {**link.decided[field], "ended": now.isoformat()}}
     link.remote_hash = None
-    if owner is not None:
-        await refreshes.queue(session, owner, kind, record_id=id_, reason=DECIDED, urgent=True, not_before=now, now=now)
+    await refreshes.queue(session, owner, kind, record_id=id_, reason=DECIDED, urgent=True, not_before=now, now=now)
     return Differences(items=await _shown(session, link))
 
 

@@ -34,7 +34,7 @@ from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Refresh, Sighting
 from people_sync.storage.tables import Connection, Settings
-from people_sync.usecases.decisions import DECIDED, finish, waiting_for
+from people_sync.usecases.decisions import DECIDED, finish, is_decided, waiting_for
 from people_sync.usecases.history import REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
@@ -48,6 +48,7 @@ from servicekit.jobs import LeaseLost, StopRequested, TurnOver
 _RECONNECT: Final = timedelta(minutes=5)
 _AWAY: Final = timedelta(seconds=10)
 _WHILE_BUSY: Final = timedelta(seconds=1)
+_WHILE_AWAY: Final = timedelta(minutes=1)
 _MOST_TRIES: Final = 6
 
 GIVEN_BACK: Final = "given_back"
@@ -198,8 +199,13 @@ async def _again(
 ) -> None:
     """Look at it again at an instant; a record that shows nothing new for long is left to the next sync."""
     if counts and row.tries + 1 >= _MOST_TRIES:
-        await _done(writer, row, LATER, OUTCOMES[LATER])
-        return
+        async with writer.job.sessions() as session:
+            decided = await is_decided(session, row.organization_id, row.record_id)
+        if not decided:
+            await _done(writer, row, LATER, OUTCOMES[LATER])
+            return
+        # What a person decided is not given up on.
+        until = max(until, writer.now() + _WHILE_AWAY)
     async with writer.transaction() as session:
         found = await session.get_one(Refresh, row.id, with_for_update=True)
         found.not_before, found.sentence = until, sentence
@@ -213,7 +219,7 @@ async def _done(writer: Writer, row: Refresh, outcome: str, sentence: str) -> No
     async with writer.transaction() as session:
         decided = await waiting_for(session, row.organization_id, row.record_id) if row.record_id else None
         found = await session.get_one(Refresh, row.id, with_for_update=True)
-        if found.requested_at > row.requested_at:
+        if found.requested_at != row.requested_at:
             # Asked for again meanwhile: what was typed since may not be in this.
             found.not_before, found.tries, found.sentence = writer.now(), 0, None
         else:

@@ -1,7 +1,7 @@
 """What comes round by itself."""
 
 from people_sync.resources import Resources
-from people_sync.usecases import held_bulk, refreshes, runs
+from people_sync.usecases import decisions, held_bulk, refreshes, runs
 from servicekit.runtime import Runtime
 
 
@@ -27,6 +27,12 @@ async def forget_answers(runtime: Runtime, resources: Resources) -> None:
     """Let go of answers to many held matches that were shown or given long ago."""
     async with runtime.sessions.begin() as session:
         await held_bulk.forget_old(session, resources.clock.now())
+
+
+async def queue_decisions(runtime: Runtime, resources: Resources) -> None:
+    """Queue decisions that nobody is at work on."""
+    async with runtime.sessions.begin() as session:
+        await decisions.queue_forgotten(session, resources.clock.now())
 
 
 async def start_refreshes(runtime: Runtime, _: Resources) -> None:

@@ -1,6 +1,6 @@
 """What households as read need on either side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,18 +9,20 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY
+from people_sync.domain.canonical import text_key
 from people_sync.domain.families import Home, household_values, is_the_same, match_families
-from people_sync.domain.merge import FamilyMerge, merge_family
+from people_sync.domain.merge import FamilyMerge, FamilyValues, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
 from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREATED_THERE, LINKED, updated
 from people_sync.domain.strays import is_still_stray
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
 from people_sync.storage.families import family_values, pco_ids_of
-from people_sync.storage.links import agree, decided_differences, family_base_of, has_link, links_to
+from people_sync.storage.links import agree, decided_differences, family_base_of, forget_equal, has_link, links_to
 from people_sync.storage.strays import known_strays
-from people_sync.storage.sync_tables import Creation, Remote
+from people_sync.storage.sync_tables import Conflict, Creation, Remote
 from people_sync.storage.tables import Family, Link
 from people_sync.storage.writes import writes_of
+from people_sync.usecases.conflicts import cannot_be_believed
 from people_sync.usecases.record.decide_people import compared, in_conflict, later, settle_writes, unread
 from people_sync.usecases.record.effects import carried_out
 from people_sync.usecases.record.families import homes_of, people_unmet, record_ids, unlinked_families
@@ -63,6 +65,9 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
             continue
         base = family_base_of(link, writes, theirs)
         result = merge_family(base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone)
+        if family_lets_go(writer, conflicts.get(family.id), theirs, result, read_at[link.pco_id]):
+            rows.append(later(FAMILY, link.pco_id, household.name, record_id=family.id))
+            continue
         unknown = bool(set(household.person_ids) - people.keys())
         change = _family_change(result, family, household, family.id in conflicts)
         if change:
@@ -70,12 +75,36 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
         elif not unknown:
             members = sorted(result.agreed_members)
             agree(link, {**base, **result.fields.agreed, "members": members}, read_at[household.pco_id])
+            forget_equal(link, equal_fields(ours[family.id], theirs))
             compared(link, hashes[household.pco_id], family.version)
             if writes:
                 effects += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
                 settled.setdefault(read_at[household.pco_id], []).append(link.id)
     await settle_writes(session, writer, settled, effects)
     return rows + await _strange_households(session, writer, households, people)
+
+
+def family_lets_go(
+    writer: Writer, conflict: Conflict | None, theirs: FamilyValues, result: FamilyMerge, read_at: datetime
+) -> datetime | None:
+    """Until when a read that lets go of a family's conflict cannot be believed."""
+
+    def equal(name: str, one: Any, other: Any) -> bool:
+        return bool(text_key(one) == text_key(other) if name == "name" and one and other else one == other)
+
+    seen = family_fields(theirs)
+    return cannot_be_believed(conflict, seen, result.fields.conflicts.keys(), writer.reading(read_at), equal)
+
+
+def family_fields(values: FamilyValues) -> dict[str, Any]:
+    """What can be in conflict of a family, by field."""
+    return {"name": values.name, "primary_contact": values.primary_contact}
+
+
+def equal_fields(ours: FamilyValues, theirs: FamilyValues) -> Callable[[str], bool]:
+    """Whether a field is the same on both sides."""
+    here, there = family_fields(ours), family_fields(theirs)
+    return lambda name: bool(here[name] == there[name])
 
 
 def _family_change(

@@ -1,6 +1,6 @@
 """What people as read need on either side; nothing is written but bookkeeping."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
+from people_sync.domain.canonical import same
 from people_sync.domain.matching import Held, Matched
 from people_sync.domain.merge import Merge, merge, takes_status, with_status
 from people_sync.domain.planning_center import (
@@ -29,13 +30,14 @@ from people_sync.domain.sentences import (
     may_be_ours,
     updated,
 )
-from people_sync.domain.values import ACTIVE, to_json
+from people_sync.domain.values import ACTIVE, PersonValues, as_dict, to_json, value_from_json
 from people_sync.domain.writes import confirmed, person_believable_at
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.links import (
     agree,
     agreed_since,
     base_of,
+    forget_equal,
     has_link,
     links_to,
     member_differences,
@@ -46,6 +48,7 @@ from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Alias, Conflict, Creation, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import settle, writes_of
+from people_sync.usecases.conflicts import cannot_be_believed
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.effects import carried_out
 from people_sync.usecases.record.matching import candidates_of
@@ -95,6 +98,9 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
         else:
             base = base_of(link, writes, person.values, writer.country)
             result = merge_person(writer, link, base, member, person)
+            if lets_go(writer, conflicts.get(member.id), person, result, read_at[pco_id]):
+                rows.append(later(MEMBER, pco_id, name_of(person), record_id=member.id))
+                continue
             status = takes_status(result, link.agreed.get(ACTIVE), member.active, person.active, writer.policy)
             change = _person_change(result, member, person, member.id in conflicts, status)
             if change:
@@ -104,6 +110,7 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
                 if not without_status(link):
                     agreed[ACTIVE] = person.active
                 agree(link, agreed, read_at[pco_id])
+                forget_equal(link, equal_sides(values_of(member), person.values, writer.country))
                 link.contacts = dict(person.contacts)
                 compared(link, hashes[pco_id], member.version)
                 if writes:
@@ -271,16 +278,36 @@ async def _linked_members(session: AsyncSession, writer: Writer, pco_ids: list[s
     return {link.pco_id: (link, member) for link, member in rows}
 
 
-async def in_conflict(session: AsyncSession, writer: Writer, record_ids: list[UUID]) -> set[UUID]:
-    """Which of these records have an open conflict."""
+async def in_conflict(session: AsyncSession, writer: Writer, record_ids: Collection[UUID]) -> dict[UUID, Conflict]:
+    """The open conflicts of these records."""
     rows = await session.scalars(
-        select(Conflict.record_id).where(
+        select(Conflict).where(
             Conflict.organization_id == writer.organization_id,
             Conflict.record_id.in_(record_ids),
             Conflict.state == "open",
         )
     )
-    return set(rows)
+    return {row.record_id: row for row in rows}
+
+
+def equal_sides(ours: PersonValues, theirs: PersonValues, country: str) -> Callable[[str], bool]:
+    """Whether a field is the same on both sides."""
+    here, there = as_dict(ours), as_dict(theirs)
+    return lambda name: name in here and same(name, here[name], there[name], country)
+
+
+def lets_go(
+    writer: Writer, conflict: Conflict | None, person: RemotePerson, result: Merge, read_at: datetime
+) -> datetime | None:
+    """Until when a read that lets go of a member's conflict cannot be believed."""
+    if conflict is None:
+        return None
+    seen = {**to_json(person.values), ACTIVE: person.active}
+
+    def equal(name: str, one: Any, other: Any) -> bool:
+        return same(name, value_from_json(name, one), value_from_json(name, other), writer.country)
+
+    return cannot_be_believed(conflict, seen, result.conflicts.keys(), writer.reading(read_at), equal)
 
 
 def later(kind: str, pco_id: str, name: str, record_id: UUID | None = None) -> Planned:

@@ -5,7 +5,7 @@ ours was chosen, Planning Center's value becomes the last agreed one: ours is a 
 sync sends, or the next one after a crash. If a value has moved since the decision, nothing of it is carried out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -19,17 +19,19 @@ from people_sync.domain.decisions import settle
 from people_sync.domain.families import household_values
 from people_sync.domain.merge import merge_family
 from people_sync.domain.planning_center import household_from_snapshot, person_from_snapshot
-from people_sync.domain.values import value_from_json
+from people_sync.domain.sentences import NOT_IN_HOUSEHOLD, not_sent
+from people_sync.domain.values import partial_from_json, value_from_json
 from people_sync.domain.writes import family_believable_at, person_believable_at
-from people_sync.storage.families import family_values, linked_records
+from people_sync.storage.families import family_values, linked_records, people_of
 from people_sync.storage.links import agree, agreed_since, base_of, decided_differences, family_base_of
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, Link, Member
 from people_sync.storage.writes import writes_of
-from people_sync.usecases.conflicts import fields_of, open_conflicts_of, same_values
+from people_sync.usecases.conflicts import fields_of, is_half_done, open_conflicts_of, overtaken, same_values
 from people_sync.usecases.decisions import DECIDED
 from people_sync.usecases.history import HERE
-from people_sync.usecases.record.decide_people import merge_person
+from people_sync.usecases.record.decide_families import family_lets_go
+from people_sync.usecases.record.decide_people import lets_go, merge_person
 from people_sync.usecases.record.effects import Effects, noted, publish, take_over, touch, touch_family
 from people_sync.usecases.record.writer import Writer
 
@@ -41,13 +43,13 @@ async def carry_out(session: AsyncSession, writer: Writer, row: Remote) -> None:
     """
     if row.again or row.snapshot is None:
         return
-    link = await session.scalar(select(Link).filter_by(**writer.owner, kind=row.kind, pco_id=row.pco_id))
+    of_record = select(Link).filter_by(**writer.owner, kind=row.kind, pco_id=row.pco_id)
+    link = await session.scalar(of_record.with_for_update(), execution_options={"populate_existing": True})
     if link is None:
         return
     conflict = (await open_conflicts_of(session, writer.organization_id, [link.record_id])).get(link.record_id)
-    if conflict is None or conflict.decision is None or "sends" in conflict.decision:
+    if conflict is None or conflict.decision is None or is_half_done(conflict):
         return
-    await session.refresh(link, with_for_update=True)
     of_kind = _member if row.kind == MEMBER else _family
     await of_kind(session, writer, row, link, conflict, conflict.decision)
 
@@ -62,8 +64,10 @@ async def _member(
     if member.deleted_at is not None or stale or agreed_since(link, person.values, row.read_at, writer.country):
         return
     base = base_of(link, writes, person.values, writer.country)
-    conflicts = merge_person(writer, link, base, member, person).conflicts
-    if not same_values(conflict, fields_of(link, conflicts)):
+    result = merge_person(writer, link, base, member, person)
+    if lets_go(writer, conflict, person, result, row.read_at):
+        return
+    if not same_values(conflict, fields_of(link, result.conflicts)):
         return
     taken = _agree(writer, link, conflict, decision)
     effects = Effects(rows=_rows(writer, link, conflict, taken, decision))
@@ -71,6 +75,8 @@ async def _member(
     member.active = taken.get(STATUS, member.active)
     if taken:
         touch(writer, member, effects)
+    left = merge_person(writer, link, partial_from_json(link.agreed), member, person)
+    _only(conflict, left.to_theirs.keys())
     await publish(session, writer, effects)
 
 
@@ -85,8 +91,13 @@ async def _family(
     if family.deleted_at is not None or family_believable_at(writes, theirs, writer.reading(row.read_at)):
         return
     base = family_base_of(link, writes, theirs)
-    conflicts = merge_family(base, ours, theirs, writer.policy, decided_differences(link)).fields.conflicts
-    if not same_values(conflict, fields_of(link, conflicts)):
+    result = merge_family(base, ours, theirs, writer.policy, decided_differences(link))
+    if family_lets_go(writer, conflict, theirs, result, row.read_at):
+        return
+    if not same_values(conflict, fields_of(link, result.fields.conflicts)):
+        return
+    if await _cannot_be_contact(session, writer, family, decision):
+        await publish(session, writer, Effects(conflicts=[overtaken(conflict, NOT_IN_HOUSEHOLD, writer.now())]))
         return
     taken = _agree(writer, link, conflict, decision)
     effects = Effects(rows=_rows(writer, link, conflict, taken, decision))
@@ -99,12 +110,31 @@ async def _family(
     await publish(session, writer, effects)
 
 
+async def _cannot_be_contact(
+    session: AsyncSession, writer: Writer, family: Family, decision: Mapping[str, Any]
+) -> bool:
+    """Whether our primary contact was chosen, and is nobody whom the household could have."""
+    if decision["choices"].get("primary_contact") != "ours":
+        return False
+    return str(family.primary_contact_id) not in await people_of(session, writer.owner, family)
+
+
+def _only(conflict: Conflict, sent: Collection[str]) -> None:
+    """Keep of what a decision sends what really goes there; what Planning Center says as well is told."""
+    assert conflict.decision is not None
+    sends = {name: value for name, value in conflict.decision["sends"].items() if name in sent}
+    untold = [not_sent(name) for name in conflict.decision["sends"].keys() - sends.keys()]
+    conflict.decision = {**conflict.decision, "sends": sends, "untold": untold}
+
+
 def _agree(writer: Writer, link: Link, conflict: Conflict, decision: Mapping[str, Any]) -> dict[str, Any]:
     """Note what was decided in the link and the conflict. Gives what our side takes over, JSON by field."""
     note = {"by_name": decision["by_name"], "at": writer.now().isoformat()}
     settled = settle(conflict.fields, decision["choices"], agreed=link.agreed, kept=link.decided, note=note)
     agree(link, settled.agreed, writer.now())
     link.decided = settled.kept
+    # What a contact cleared before has left there was decided about, too.
+    link.kept_different = {name: kept for name, kept in link.kept_different.items() if name not in decision["choices"]}
     conflict.decision = {**decision, "sends": settled.sends}
     return settled.taken
 

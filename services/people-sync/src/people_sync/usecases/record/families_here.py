@@ -19,13 +19,21 @@ from people_sync.domain.sentences import CREATED_THERE, FIRST_SYNC_ASKS, LATER, 
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.among import among
 from people_sync.storage.families import family_values
-from people_sync.storage.links import NOTHING_AGREED, agree, decided_differences, family_base_of, tie_again
+from people_sync.storage.links import (
+    NOTHING_AGREED,
+    agree,
+    decided_differences,
+    family_base_of,
+    forget_equal,
+    tie_again,
+)
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import converged, open_conflict, open_conflicts_of
 from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.record.claims import claimed_by_others
+from people_sync.usecases.record.decide_families import equal_fields, family_lets_go
 from people_sync.usecases.record.decide_people import settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, noted, tied, touch_family
 from people_sync.usecases.record.families import (
@@ -91,9 +99,9 @@ async def take_families_over(
         if family is None or link is None or link.record_id != family.id or not ours[family.id].members <= held:
             decide_later(change)
             continue
-        theirs = shown[pco_id]
-        writes = written.get(link.id, [])
-        if family_believable_at(writes, theirs, writer.reading(staged[pco_id].read_at)):
+        theirs, read_at = shown[pco_id], staged[pco_id].read_at
+        writes, conflict = written.get(link.id, []), conflicts.get(family.id)
+        if family_believable_at(writes, theirs, writer.reading(read_at)):
             decide_later(change)
             continue
         base = family_base_of(link, writes, theirs)
@@ -101,29 +109,28 @@ async def take_families_over(
         if result.fields.first_match and not writer.chosen:
             change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
             continue
+        if family_lets_go(writer, conflict, theirs, result, read_at):
+            decide_later(change)
+            continue
         if writes:
             effects.rows += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
-            settled.setdefault(staged[pco_id].read_at, []).append(link.id)
-        _take_family_over(writer, family, result, moves, effects)
-        if not link.compared_version:
-            # So that the platform learns of the link, also where no value moved.
-            touch_family(writer, family, effects)
-        conflict = conflicts.get(family.id)
+            settled.setdefault(read_at, []).append(link.id)
+        _take_family_over(writer, family, link, result, moves, effects)
         ours_moves = bool(result.fields.to_ours or result.add_to_ours or result.remove_from_ours)
         count_outcome(change, result.fields, conflict, ours=ours_moves, theirs=_goes_there(result))
-        _note_conflict(session, link, result, conflict, effects, now)
+        effects.conflicts += _conflict(session, link, result, conflict, read_at, now)
+        forget_equal(link, equal_fields(ours[family.id], theirs))
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
     await settle_writes(session, writer, settled, [])
     await _move(session, writer, moves, effects)
 
 
-def _note_conflict(
-    session: AsyncSession, link: Link, result: FamilyMerge, conflict: Conflict | None, effects: Effects, now: datetime
-) -> None:
-    if result.fields.conflicts:
-        effects.conflicts += open_conflict(session, link, result.fields.conflicts, conflict, now)
-    else:
-        effects.conflicts += converged(conflict, link, now)
+def _conflict(
+    session: AsyncSession, link: Link, result: FamilyMerge, conflict: Conflict | None, read_at: datetime, now: datetime
+) -> list[Conflict]:
+    if not result.fields.conflicts:
+        return converged(conflict, now)
+    return open_conflict(session, link, result.fields.conflicts, conflict, read_at=read_at, now=now)
 
 
 async def lock_people(
@@ -233,9 +240,12 @@ async def _family_links(session: AsyncSession, writer: Writer, changes: Sequence
 
 
 def _take_family_over(
-    writer: Writer, family: Family, result: FamilyMerge, moves: _Memberships, effects: Effects
+    writer: Writer, family: Family, link: Link, result: FamilyMerge, moves: _Memberships, effects: Effects
 ) -> None:
     fields = result.fields
+    if not link.compared_version:
+        # So that the platform learns of the link, also where no value moved.
+        touch_family(writer, family, effects)
 
     def note(name: str, old: Any, new: Any, rule: str) -> None:
         effects.rows.append(noted(writer, FAMILY, family.id, name, old, new, rule=rule))

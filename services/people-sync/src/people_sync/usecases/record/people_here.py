@@ -40,17 +40,19 @@ from people_sync.storage.links import (
     agreed_since,
     base_of,
     deleted_here,
+    forget_equal,
     in_no_household,
     tie,
     without_status,
 )
+from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Conflict, Creation, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import converged, open_conflict, open_conflicts_of
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.claims import claimed_by_others
-from people_sync.usecases.record.decide_people import merge_person, settle_writes
+from people_sync.usecases.record.decide_people import equal_sides, lets_go, merge_person, settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, tied, touch
 from people_sync.usecases.record.matching import candidates_of, not_created_yet, said_different, still_the_same
 from people_sync.usecases.record.planned import Planned
@@ -269,6 +271,9 @@ def _merge_person(
     if result.first_match and not writer.chosen:
         change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
         return
+    if lets_go(writer, conflict, person, result, row.read_at):
+        decide_later(change)
+        return
     change_here(writer, member, result, effects)
     first_status = ACTIVE in result.first_match
     other_status = takes_status(result, link.agreed.get(ACTIVE), member.active, person.active, writer.policy)
@@ -287,12 +292,15 @@ def _merge_person(
     if not result.conflicts or (member.active == person.active and not without_status(link)):
         agreed[ACTIVE] = person.active
     agree(link, agreed, writer.now())
+    forget_equal(link, equal_sides(values_of(member), person.values, writer.country))
     link.contacts = dict(person.contacts)
     link.state, link.missing_since = "linked", None
     if result.conflicts:
-        effects.conflicts += open_conflict(session, link, result.conflicts, conflict, writer.now())
+        effects.conflicts += open_conflict(
+            session, link, result.conflicts, conflict, read_at=row.read_at, now=writer.now()
+        )
     else:
-        effects.conflicts += converged(conflict, link, writer.now())
+        effects.conflicts += converged(conflict, writer.now())
     if result.to_theirs:
         change.there = "planned"
     else:

@@ -55,6 +55,8 @@ from people_sync.storage.writes import Sent, announce, answered, left_again, not
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.creations import Content, Intent, Later, Made, NotYet, create_once
+from people_sync.usecases.record.decide_families import family_lets_go
+from people_sync.usecases.record.decide_people import in_conflict
 from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, tied, touch_family
 from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
@@ -272,16 +274,19 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
         known = await linked_records(session, writer.owner, household.person_ids)
         ours = (await family_values(session, writer.owner, [family]))[family.id]
         writes = (await writes_of(session, [link.id])).get(link.id, [])
+        conflict = (await in_conflict(session, writer, [family.id])).get(family.id)
     theirs = household_values(household, known)
     if until := family_believable_at(writes, theirs, writer.reading(read_at)):
         raise NotYet(until)
     base = family_base_of(link, writes, theirs)
     result = merge_family(base, ours, theirs, writer.policy, decided_differences(link))
+    if until := family_lets_go(writer, conflict, theirs, result, read_at):
+        raise NotYet(until)
     if result.fields.first_match and not writer.chosen:
         raise Later(FIRST_SYNC_ASKS)
     joining = result.add_to_theirs & people.keys()
     if result.fields.conflicts:
-        await _conflict(writer, family, result)
+        await _conflict(writer, family, result, read_at)
     leaving = {str(member): pco_id for pco_id, member in known.items() if str(member) in result.remove_from_theirs}
     sent = {
         name: value
@@ -423,7 +428,7 @@ async def _agree(writer: Writer, family: Family, left: Mapping[str, bool], *, co
         link.compared_version, link.remote_hash = family.version if complete else 0, None
 
 
-async def _conflict(writer: Writer, family: Family, result: FamilyMerge) -> None:
+async def _conflict(writer: Writer, family: Family, result: FamilyMerge, read_at: datetime) -> None:
     async with writer.transaction() as session:
         locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
         if locked.deleted_at is not None:
@@ -431,8 +436,8 @@ async def _conflict(writer: Writer, family: Family, result: FamilyMerge) -> None
         link = await _locked_link(session, writer, family)
         conflict = (await open_conflicts_of(session, writer.organization_id, [family.id])).get(family.id)
         now = writer.now()
-        effects = Effects(conflicts=open_conflict(session, link, result.fields.conflicts, conflict, now))
-        await publish(session, writer, effects)
+        opened = open_conflict(session, link, result.fields.conflicts, conflict, read_at=read_at, now=now)
+        await publish(session, writer, Effects(conflicts=opened))
 
 
 async def _locked_link(session: AsyncSession, writer: Writer, family: Family) -> Link:

@@ -47,7 +47,7 @@ from people_sync.domain.writes import CREATED, Write, confirmed, made_lately, pe
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.held import waits_for_an_answer
-from people_sync.storage.links import agree, base_of, ended, still_kept
+from people_sync.storage.links import agree, base_of, ended, forget_equal, still_kept
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.sync_tables import Creation
 from people_sync.storage.tables import Link, Member
@@ -57,7 +57,7 @@ from people_sync.usecases.history import THERE, Actor, asked_again
 from people_sync.usecases.record.answers import Parts, answer, locked_link, part
 from people_sync.usecases.record.contacts import There, create_contact, left_when_cleared, write_contact
 from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
-from people_sync.usecases.record.decide_people import merge_person
+from people_sync.usecases.record.decide_people import equal_sides, in_conflict, lets_go, merge_person
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
 from people_sync.usecases.record.gone import why_gone
 from people_sync.usecases.record.matching import may_be_there
@@ -230,12 +230,15 @@ async def _nobody_elses(session: AsyncSession, writer: Writer, member: Member, m
 async def _update(writer: Writer, member: Member, link: Link) -> str:
     async with writer.job.sessions() as session:
         writes = (await writes_of(session, [link.id])).get(link.id, [])
+        conflict = (await in_conflict(session, writer, [member.id])).get(member.id)
     there = await _read(writer, link, writes)
     person = there.person
     if until := person_believable_at(writes, person.values, writer.reading(there.read_at), writer.country):
         raise NotYet(until)
     base = base_of(link, writes, person.values, writer.country)
     result = _asked(writer, merge_person(writer, link, base, member, person))
+    if until := lets_go(writer, conflict, person, result, there.read_at):
+        raise NotYet(until)
     if result.conflicts or result.to_ours:
         result = await _moved_there(writer, member, there)
         if not result.to_theirs:
@@ -348,7 +351,9 @@ async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
         agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), writer.now())
         if result.conflicts:
             conflict = (await open_conflicts_of(session, writer.organization_id, [member.id])).get(member.id)
-            effects.conflicts += open_conflict(session, link, result.conflicts, conflict, writer.now())
+            effects.conflicts += open_conflict(
+                session, link, result.conflicts, conflict, read_at=there.read_at, now=writer.now()
+            )
         if not result.to_theirs:
             link.compared_version = locked.version
         await publish(session, writer, effects)
@@ -363,6 +368,7 @@ async def _nothing_to_write(writer: Writer, member: Member, agreed: Mapping[str,
         mine = confirmed(writes, there.person.values, writer.country)
         await _settled(session, writer, member, link, writes, mine, there)
         agree(link, {**link.agreed, **to_json(agreed)}, writer.now())
+        forget_equal(link, equal_sides(values_of(member), there.person.values, writer.country))
         link.compared_version, link.contacts = member.version, dict(there.person.contacts)
         link.missing_since = None
         if link.remote_hash != there.person.hash:
