@@ -214,6 +214,30 @@ def test_both_kept_different_and_a_refused_part(page: Page, church: Church, pco:
     nothing_more(church, pco)
 
 
+def test_a_key_that_is_held_settles_nothing(page: Page, church: Church, pco: str) -> None:
+    """Each side has edited another field: everything is preselected, and Enter asks once more."""
+    people = [one for one in church.members(state="linked") if not one["gender"]][:2]
+    for member in people:
+        disagree(church, pco, member, {"last_name": "Preselected"}, {"gender": "Female"})
+    page.goto("/conflicts")
+    expect(page.get_by_role("region", name=re.compile("Preselected"))).to_have_count(2)
+    first = page.get_by_role("region", name=re.compile("Preselected")).first
+    page.keyboard.press("j")
+    for _ in range(5):
+        page.keyboard.down("Enter")  # a second one without `up` is a repetition
+    page.keyboard.up("Enter")
+    expect(first.get_by_role("status")).to_contain_text("Press Enter again to apply it.")
+    assert church.get("/conflicts/count")["open"] == 2
+    page.keyboard.press("Enter")
+    expect(first.get_by_text("Settled")).to_be_visible()
+    assert church.get("/conflicts/count")["open"] == 1
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    church.eventually(lambda: church.get("/conflicts/count")["open"] == 0, "both are settled")
+    church.eventually(lambda: church.get("/conflicts", state="resolving")["total"] == 0, "both are applied")
+    nothing_more(church, pco)
+
+
 def test_a_whole_family_with_one_answer(page: Page, church: Church, pco: str) -> None:
     """Exactly those that were shown: one moves before it is answered, and is named."""
     family = next(one for one in church.families() if len(one["member_ids"]) >= 3)

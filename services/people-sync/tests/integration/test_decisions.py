@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from sync_harness.facts import publish
 from sync_harness.site import Site
-from sync_harness.stage import Stage
+from sync_harness.stage import Stage, Staging
 
 from contracts.conflicts import Choice
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
@@ -382,3 +382,196 @@ async def test_deleted_here_while_a_decision_waits(site: Site, stage: Stage) -> 
 
     await eventually(over)
     assert there(site) == theirs
+
+
+# --- what a review proved ---------------------------------------------------------------------------------------------
+
+NAMES = ("phone", "last_name", "birthdate")
+
+
+# Kind: the lag that shows the value from before the decision.
+async def test_a_read_that_lags_lets_go_of_no_conflict(staging: Staging) -> None:
+    """It shows the last agreed value again: the administrator's choice was taken for nothing, and overwritten."""
+    async with staging("lagged", PCO_STALENESS_HORIZON_SECONDS=15) as stage:
+        site = await stage.site()
+        site.horizon_seconds = 15
+        lags = {"singles_lag_ms": 0, "lists_lag_ms": 0, "filters_lag_ms": 0, "lag_past_ms": 30_000}
+        site.control.change_settings(background_edits_per_second=0, **lags)
+        await site.sync()
+        await site.change("Bruno", phone=OUR_PHONE)
+        site.edit_contact("Bruno", "PhoneNumber", number=THEIR_PHONE)
+        assert (await site.sync())["counts"]["conflict"] == 1
+        conflict = await conflict_of(site, "Bruno")
+        site.control.change_settings(singles_lag_ms=12_000)
+        asked = decision(site, conflict, {"phone": "theirs"})
+        await publish(stage.kafka, asked, CONFLICT_SERVICE)
+        assert (await answered(site, asked))["state"] == "resolved"
+        assert (await here(site))[0] == there(site)[0] == THEIR_PHONE
+
+
+# Kind: a decision that nobody is at work on.
+async def test_a_decision_taken_before_the_first_sync_of_a_connection(site: Site, stage: Stage) -> None:
+    conflict = await in_conflict(site)
+    former, elsewhere = site.church, await stage.site()
+    await stage.move(site, elsewhere.church, version=2)
+    await stage.move(site, former, version=3)
+    asked = decision(site, conflict, dict.fromkeys(NAMES, "ours"))
+    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+
+    async def taken() -> bool:
+        return bool((await conflict_of(site, "Bruno"))["decision"])
+
+    await eventually(taken)
+    await site.sync()
+    assert (await answered(site, asked))["state"] == "resolved"
+    assert there(site) == await here(site)
+
+
+async def test_a_decision_taken_while_the_connection_comes_back(site: Site, stage: Stage) -> None:
+    """It was read as away, and the fact that it is back did not see the decision."""
+    conflict = await in_conflict(site)
+    await site.database.fetch(
+        "UPDATE connection SET state = 'reconnect_required' WHERE organization_id = $1", site.organization_id
+    )
+    asked = decision(site, conflict, dict.fromkeys(NAMES, "ours"))
+    async with site.database.connection() as connection, connection.transaction():
+        await connection.execute("SELECT 1 FROM conflict WHERE id = $1 FOR UPDATE", conflict["id"])
+        await publish(stage.kafka, asked, CONFLICT_SERVICE)
+        await site.waits()
+        await stage.authorized(site, version=2)
+        await site.connected(2)
+    assert (await answered(site, asked))["state"] == "resolved"
+
+
+# Kind: told as done, and not done.
+async def test_ours_wins_also_where_a_contact_was_cleared_before(site: Site, stage: Stage) -> None:
+    """What the cleared one has left there is a difference that is kept, and is decided about too."""
+    await site.sync()
+    attributes = {"number": "(212) 555-0121", "location": "Home", "primary": False}
+    site.mutate({"op": "create", "type": "PhoneNumber", "id": site.person("Bruno")["id"], "attributes": attributes})
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    await site.change("Bruno", phone=None)
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    await site.change("Bruno", phone="(212) 555-0199")
+    assert (await site.sync())["counts"]["conflict"] == 1
+    await decide(stage, site, await conflict_of(site, "Bruno"), {"phone": "ours"})
+    assert "(212) 555-0199" in [row["number"] for row in site.contacts("Bruno", "PhoneNumber")]
+    await nothing_more(site)
+
+
+async def test_a_birthdate_without_a_year_is_told_as_not_sent(site: Site, stage: Stage) -> None:
+    """1885 means unknown: Planning Center's year says more, and stays."""
+    await site.sync()
+    await site.change("Bruno", birthdate="1980-02-03")
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    await site.change("Bruno", phone=OUR_PHONE, birthdate="1885-02-03")
+    site.edit_contact("Bruno", "PhoneNumber", number=THEIR_PHONE)
+    site.edit("Bruno", birthdate="1981-02-03")
+    await site.visible()
+    await site.sync()
+    conflict = await conflict_of(site, "Bruno")
+    choices: dict[str, Choice] = {field["field"]: "ours" for field in conflict["fields"]}
+    assert "birthdate" in choices
+    ended = await decide(stage, site, conflict, choices)
+    assert ended["state"] == "resolved"
+    (told,) = ended["answered"].values()
+    assert told["refused"] == ["Planning Center's birthdate says the same as ours or more, so it was left as it is."]
+    assert there(site)[0] == OUR_PHONE
+
+
+async def test_a_primary_contact_who_was_deleted_cannot_be_kept(site: Site, stage: Stage) -> None:
+    await site.sync()
+    family = await site.family_of("Abbot Household")
+    (household,) = [row["id"] for row in site.rows("Household") if row["name"] == "Abbot Household"]
+    amy = await site.member("Amy")
+    await site.call("PATCH", f"/families/{family['id']}", {"primary_contact_id": str(amy["id"])})
+    contact = {"primary_contact_id": int(site.person("Abel")["id"])}
+    site.mutate({"op": "edit", "type": "Household", "id": household, "attributes": contact})
+    await site.visible()
+    await site.sync()
+    await site.remove("Amy")
+    await site.sync()
+    conflict = await conflict_of(site, "Abbot Household")
+    found = await decide(stage, site, conflict, {"primary_contact": "ours"})
+    assert found["state"] == "open"
+    (told,) = found["answered"].values()
+    assert told["sentence"].startswith("The primary contact here is nobody of the family in Planning Center")
+
+
+# Kind: kept different, forgotten or remembered too long.
+async def test_a_value_that_goes_away_and_comes_back_is_still_kept_different(site: Site, stage: Stage) -> None:
+    conflict = await in_conflict(site)
+    await decide(stage, site, conflict, dict.fromkeys(NAMES, "both"))
+    await site.believable()
+    await site.change("Bruno", phone="(212) 555-0199")
+    assert (await site.sync())["counts"]["conflict"] == 1
+    await site.change("Bruno", phone=OUR_PHONE)
+    await site.sync()
+    assert {one["field"] for one in await kept(site)} == set(NAMES)
+    await nothing_more(site)
+
+
+async def test_what_became_equal_is_kept_different_no_more(site: Site, stage: Stage) -> None:
+    """Also by going back to the last agreed value on both sides: one edit afterwards is no conflict."""
+    await site.sync()
+    agreed = (await site.member("Bruno"))["phone"]
+    conflict = await in_conflict(site)
+    await decide(stage, site, conflict, dict.fromkeys(NAMES, "both"))
+    await site.believable()
+    await site.change("Bruno", phone=agreed)
+    site.edit_contact("Bruno", "PhoneNumber", number=agreed)
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    await site.sync()
+    assert {one["field"] for one in await kept(site)} == {"last_name", "birthdate"}
+    await site.change("Bruno", phone="(212) 555-0188")
+    assert (await site.sync())["counts"]["updated_there"] == 1
+
+
+async def test_what_moves_while_it_is_carried_out_is_told(site: Site, stage: Stage) -> None:
+    """Our side has changed already: the sentence does not say that nothing was applied."""
+    conflict = await in_conflict(site)
+    hold = site.fault(
+        {"kind": "hold", "when": "before", "if_gone": "lost"}, method="GET", path="/people/[0-9]+$", nth=2
+    )
+    asked = decision(site, conflict, {"phone": "ours", "last_name": "theirs", "birthdate": "ours"})
+    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+    await eventually(lambda: site.control.fault(hold)["holding"] == 1)
+    site.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0177")
+    await site.visible()
+    site.control.release(hold)
+    found = await answered(site, asked)
+    assert found["state"] == "open"
+    assert there(site)[0] == "(212) 555-0177"
+    assert (await here(site))[1] == "Bakerson"
+    assert found["answered"][asked.decision_id]["sentence"] == (
+        "A value changed while the decision was being carried out. What was taken over here stays; the rest is open "
+        "again."
+    )
+
+
+async def test_an_outage_of_a_minute_throws_no_decision_away(site: Site, stage: Stage) -> None:
+    conflict = await in_conflict(site)
+    away = site.fault({"kind": "respond", "status": 503}, method="GET", path="/people/[0-9]+$")
+    asked = decision(site, conflict, dict.fromkeys(NAMES, "ours"))
+    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+    many = "UPDATE refresh SET tries = 20, not_before = now() WHERE organization_id = $1 AND tries > 0 RETURNING id"
+    await eventually(lambda: site.database.value(many, site.organization_id), within=60)
+
+    async def tried_again() -> bool:
+        tries = "SELECT max(tries) > 20 FROM refresh WHERE organization_id = $1 AND state = 'queued'"
+        return bool(await site.database.value(tries, site.organization_id))
+
+    await eventually(tried_again, within=60)
+    assert (await conflict_of(site, "Bruno"))["decision"] is not None
+    site.control.remove_fault(away)
+    await site.database.fetch("UPDATE refresh SET not_before = now() WHERE organization_id = $1", site.organization_id)
+    assert (await answered(site, asked))["state"] == "resolved"
+    assert there(site) == await here(site)

@@ -16,7 +16,9 @@ import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").Page<Conflict>} Conflicts */
 
 const STEP = 25;
+/** Rows of one read, and of all that this page holds. */
 const MOST = 200;
+const ALL = 2000;
 /** The field that no sync changes in Planning Center. */
 const STATUS = "active";
 
@@ -74,7 +76,7 @@ function afterwardsOf(field, choice) {
 /** @param {import("../app.js").Context} context */
 export function show(context) {
   const { main, query, signal, admin } = context;
-  let limit = Math.min(Number(query.get("rows")) || STEP, MOST);
+  let rows = Math.min(Number(query.get("rows")) || STEP, ALL);
   const open = query.get("open");
   const family = query.get("family_id");
   const older = query.get("older_than_days");
@@ -96,13 +98,13 @@ export function show(context) {
     chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
   ];
   const answers = answerAll(context, ANSWERS, { filters: () => filters, done: () => conflicts.reload() });
-  /** @type {Conflict[]} */
-  let earlier = [];
   /** Those on this page, in their order: one that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
   let met = new Map();
   /** What is chosen so far, by conflict and field, with the values it was chosen from.
    * @type {Map<string, Map<string, { choice: Choice, of: string }>>} */
   const chosen = new Map();
+  /** What the reader has to know of a conflict that they tried to settle. @type {Map<string, string>} */
+  const told = new Map();
   /** Names of members that a value names by their id. @type {Map<string, string>} */
   const names = new Map();
 
@@ -111,7 +113,6 @@ export function show(context) {
     signal,
     follows: ["/conflicts"],
     load: async () => {
-      earlier = [];
       const page = await read();
       const gone = [...met.keys()].filter((id) => !page.items.some((item) => item.id === id)).slice(-STEP);
       const ended = await Promise.all(gone.map((id) => get(at`/conflicts/${id}`, undefined, signal)));
@@ -125,30 +126,44 @@ export function show(context) {
         : [
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : wanted.state ? conflictsOf(page.total) : count(page.total, "open conflict")),
             admin && page.total && page.total > 1 && !wanted.state && !wanted.bulk_id ? answers.buttons(page.total) : null,
-            ...[...earlier, ...met.values()].map((item) => (item.state === "open" ? card(item) : ended(item))),
-            page.next ? action("Load more", () => more(page), { key: "more" }) : null,
+            ...[...met.values()].map((item) => (item.state === "open" ? card(item) : ended(item))),
+            page.next && rows < ALL ? action("Load more", more, { key: "more" }) : null,
+            page.next && rows >= ALL ? h("p", { class: "quiet" }, "Settle some of these, or choose filters, to see the others.") : null,
           ],
+  });
+
+  const applying = part({
+    signal,
+    follows: ["/conflicts"],
+    skeleton: () => null,
+    load: () => get("/conflicts", { state: "resolving", limit: 1 }, signal),
+    render: (/** @type {Conflicts} */ { total }) =>
+      total
+        ? h("p", {}, h("a", { href: "/conflicts?state=resolving" }, `${conflictsOf(total)} ${total === 1 ? "is" : "are"} decided and being applied`), ".")
+        : null,
   });
 
   /** @returns {Promise<Conflicts>} */
   async function read() {
-    if (!open) return get("/conflicts", { ...wanted, limit }, signal);
-    return { items: [await get(at`/conflicts/${open}`, undefined, signal)], next: null, total: null };
+    if (open) return { items: [await get(at`/conflicts/${open}`, undefined, signal)], next: null, total: null };
+    /** @type {Conflict[]} */
+    const items = [];
+    /** @type {Conflicts | undefined} */
+    let page;
+    do {
+      page = /** @type {Conflicts} */ (await get("/conflicts", { ...wanted, limit: Math.min(rows - items.length, MOST), after: page?.next }, signal));
+      items.push(...page.items);
+    } while (page.next && items.length < rows);
+    return { ...page, items };
   }
 
-  /** @param {Conflicts} page */
-  async function more(page) {
-    if (limit < MOST) {
-      limit = Math.min(limit + STEP, MOST);
-      context.note({ rows: limit });
-      return conflicts.reload();
-    }
-    /** @type {Conflicts} */
-    const next = await get("/conflicts", { ...wanted, limit: MOST, after: page.next }, signal);
-    earlier = [...earlier, ...met.values()];
-    met = new Map(next.items.map((item) => [item.id, item]));
-    await nameMembers(next.items);
-    conflicts.show(next);
+  async function more() {
+    const before = met.size;
+    rows = Math.min(rows + (rows < MOST ? STEP : MOST), ALL);
+    context.note({ rows });
+    await conflicts.reload();
+    const first = [...met.keys()][before];
+    if (first) document.getElementById(`conflict-${first}`)?.focus();
   }
 
   /** A primary contact is named, not numbered. @param {Conflict[]} items */
@@ -157,8 +172,12 @@ export function show(context) {
     const unknown = [...new Set(values)].filter((id) => typeof id === "string" && !names.has(id));
     await Promise.all(
       unknown.map(async (id) => {
-        const member = await get(at`/people/members/${String(id)}`, undefined, signal).catch(() => null);
-        names.set(String(id), member ? fullName(member) : "Somebody who was deleted");
+        try {
+          names.set(String(id), fullName(await get(at`/people/members/${String(id)}`, undefined, signal)));
+        } catch (error) {
+          // Whatever else went wrong is asked again with the next read.
+          if (error instanceof Problem && error.status === 404) names.set(String(id), "Somebody who was deleted");
+        }
       }),
     );
   }
@@ -180,7 +199,8 @@ export function show(context) {
   /** @param {Conflict} item @param {Field} field @returns {Choice | undefined} */
   function choiceOf(item, field) {
     const made = chosen.get(item.id)?.get(field.field);
-    if (made && made.of === valuesOf(field)) return made.choice;
+    // Who has chosen chooses again once a value has moved: nothing is chosen for them any more.
+    if (made) return made.of === valuesOf(field) ? made.choice : undefined;
     if (!field.base_known || field.field === STATUS) return undefined;
     // Only one side was edited: that edit collides with nothing.
     if (same(field.base, field.theirs)) return "ours";
@@ -194,6 +214,7 @@ export function show(context) {
       if (field.field !== STATUS || choice !== "ours") made.set(field.field, { choice, of: valuesOf(field) });
     }
     chosen.set(item.id, made);
+    told.delete(item.id);
     main.querySelector(`[data-conflict="${CSS.escape(item.id)}"] .failure`)?.remove();
     draw();
     for (const field of item.fields) {
@@ -224,6 +245,7 @@ export function show(context) {
       decision?.outcome === "overtaken"
         ? notice("warn", h("p", {}, `${decision.decided_by_name ?? "Somebody"} chose ${saidOf(decision)}. ${decision.sentence ?? ""} ${admin ? "Choose again." : ""}`))
         : null,
+      said(item),
       h(
         "div",
         { class: "scroll" },
@@ -246,6 +268,12 @@ export function show(context) {
           )
         : null,
     );
+  }
+
+  /** @param {Conflict} item */
+  function said(item) {
+    const sentence = told.get(item.id);
+    return sentence ? h("div", { key: "told", class: "notice warn", role: "status" }, h("p", {}, sentence)) : null;
   }
 
   /** @param {Conflict} item @param {Field} field */
@@ -305,10 +333,17 @@ export function show(context) {
     }
     const choices = Object.fromEntries(item.fields.map((field) => [field.field, choiceOf(item, field)]));
     try {
-      met.set(item.id, await post(at`/conflicts/${item.id}/decision`, { values_version: item.values_version, choices }));
+      const answer = await post(at`/conflicts/${item.id}/decision`, { values_version: item.values_version, choices });
+      met.set(item.id, answer);
+      told.delete(item.id);
     } catch (error) {
-      if (error instanceof Problem && error.status === 409) await conflicts.reload();
-      throw error;
+      if (!(error instanceof Problem) || error.status !== 409) throw error;
+      // The card is drawn as it is now; what happened stays on it.
+      told.set(item.id, error.message);
+      await conflicts.reload();
+      announce(error.message);
+      document.getElementById(`conflict-${item.id}`)?.focus();
+      return;
     }
     announce(`${item.record.name || "Record"}: your choice is being applied.`);
     const here = [...main.querySelectorAll("[data-conflict]")];
@@ -332,7 +367,8 @@ export function show(context) {
         h("h2", { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item) }, name)),
         state === "resolving" ? status("busy", "Being applied") : state === "resolved" ? status("good", "Settled") : status("calm", "Over"),
       ),
-      state === "agreed_elsewhere" ? h("p", {}, "Both sides have the same values now: nothing is left to decide.") : null,
+      said(item),
+      state === "agreed_elsewhere" ? h("p", {}, "Nothing is left to decide: both sides have the same values, or differ only where you keep them different.") : null,
       state === "withdrawn" ? h("p", {}, "The two records are not linked any more: nothing is left to decide.") : null,
       decision && (state === "resolving" || state === "resolved") ? h("p", {}, `${who} chose ${saidOf(decision)}.`) : null,
       state === "resolving" ? h("p", { class: "quiet" }, "Both sides are brought up to date now. If Planning Center is not connected, this happens as soon as it is.") : null,
@@ -345,6 +381,7 @@ export function show(context) {
   /** @param {KeyboardEvent} event */
   function onKey(event) {
     const target = event.target instanceof HTMLElement ? event.target : main;
+    if (event.repeat && target.matches("button.primary")) return event.preventDefault();
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (target.matches("select, textarea, input:not([type=radio])")) return;
     const cards = /** @type {HTMLElement[]} */ ([...main.querySelectorAll("[data-conflict]")]);
@@ -364,6 +401,14 @@ export function show(context) {
     else if (item && admin && ["1", "2", "3"].includes(event.key)) {
       choose(item, item.fields, /** @type {[Choice, string, string]} */ (CHOICES[Number(event.key) - 1])[0]);
     } else if (item && admin && event.key === "Enter" && !target.matches("a, button")) {
+      event.preventDefault();
+      // A key that is held, or pressed once too often, settles nothing.
+      if (event.repeat) return;
+      if (!chosen.has(item.id) && item.fields.every((field) => choiceOf(item, field))) {
+        chosen.set(item.id, new Map());
+        told.set(item.id, "Look at what is preselected. Press Enter again to apply it.");
+        return draw();
+      }
       const button = current.querySelector("button.primary");
       if (button instanceof HTMLElement && !button.hasAttribute("disabled")) void run(button, () => apply(item));
     } else return;
@@ -380,6 +425,7 @@ export function show(context) {
       admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
     ),
     open ? "" : h("div", { class: "stack tight" }, ...chosenFilters),
+    open || wanted.state ? "" : applying.element,
     answers.said,
     conflicts.element,
   );
