@@ -30,6 +30,13 @@ def upgrade() -> None:
         """
     )
     op.add_column("conflict", sa.Column("decision_id", sa.Text, nullable=True))
+    op.create_index(
+        "ix_conflict_count",
+        "conflict",
+        ["organization_id"],
+        postgresql_include=["field_names", "child", "one_side_empty", "opened_at"],
+        postgresql_where=sa.text("state = 'open'"),
+    )
     op.drop_constraint("ck_conflict_state", "conflict")
     op.create_check_constraint(
         op.f("ck_conflict_state"),

@@ -154,7 +154,8 @@ async def test_pages_filters_and_totals(app: FastAPI, client: httpx.AsyncClient,
     after: dict[str, str] = {}
     while True:
         page = (await client.get(PATH, headers=headers, params={"limit": "2", **after})).json()
-        assert page["total"] == 6
+        # Whoever reads on knows it.
+        assert page["total"] == (None if after else 6)
         seen += [item["id"] for item in page["items"]]
         if page["next"] is None:
             break

@@ -33,7 +33,9 @@ async def page(session: AsyncSession, organization_id: str, query: ConflictQuery
     return Page(
         items=tuple(render(conflict_id, conflict, decisions.get(conflict_id)) for conflict_id, conflict in rows),
         next=_cursor(following) if following else None,
-        total=await queries.count(session, organization_id, state=query.state, wanted=query, bulk_id=query.bulk_id),
+        total=None
+        if query.after
+        else await queries.count(session, organization_id, state=query.state, wanted=query, bulk_id=query.bulk_id),
     )
 
 

@@ -150,11 +150,14 @@ export function show(context) {
     const items = [];
     /** @type {Conflicts | undefined} */
     let page;
+    /** @type {number | null} */
+    let total = null;
     do {
       page = /** @type {Conflicts} */ (await get("/conflicts", { ...wanted, limit: Math.min(rows - items.length, MOST), after: page?.next }, signal));
       items.push(...page.items);
+      total ??= page.total;
     } while (page.next && items.length < rows);
-    return { ...page, items };
+    return { ...page, items, total };
   }
 
   async function more() {
