@@ -220,6 +220,15 @@ ROUTES: Final[tuple[Route, ...]] = (
     _route(PEOPLE_SYNC, "staff", "GET", "/people/families/{family_id}", "One family", people.Family),
     _route(
         PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/families/{family_id}/history",
+        "Every change of a family",
+        Page[people.HistoryEntry],
+        query=PageQuery,
+    ),
+    _route(
+        PEOPLE_SYNC,
         "admin",
         "PATCH",
         "/people/families/{family_id}",

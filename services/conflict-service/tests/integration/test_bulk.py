@@ -8,6 +8,7 @@ from conflict_support import fact
 from fastapi import FastAPI
 
 from conflict_service.usecases import bulk
+from conflict_service.usecases.decide import take
 from conflict_service.usecases.record import record
 from contracts.events.people_conflict_v1 import (
     ConflictConverged,
@@ -17,6 +18,7 @@ from contracts.events.people_conflict_v1 import (
     ResolutionOvertaken,
 )
 from contracts.values import CONFLICT_SERVICE
+from servicekit.errors import TransientError
 from servicekit.testing import KeyRing, eventually
 
 PATH = "/api/v1/conflicts"
@@ -130,6 +132,28 @@ async def test_each_result_is_told(ada: Church) -> None:
         "open": ["c002"],
         "resolving": ["c003"],
     }
+
+
+async def test_whoever_dies_amid_an_answer_is_followed_by_another(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is decided whole or not at all: nothing is decided twice, nothing is left out."""
+    await ada.conflicts(5)
+    monkeypatch.setattr(bulk, "BATCH", 2)
+    taken: list[str] = []
+
+    async def take_or_die(session: Any, organization_id: str, conflict_id: str, *rest: Any) -> Any:
+        row = await take(session, organization_id, conflict_id, *rest)
+        taken.append(conflict_id)
+        if len(taken) == 4:
+            raise TransientError("the second batch, after its last decision")
+        return row
+
+    monkeypatch.setattr(bulk, "take", take_or_die)
+    ended = await ada.agree(await ada.show("theirs"))
+    assert (ended["done"], ended["skipped"], ended["waiting"]) == (5, 0, 5)
+    # The two of the batch that was lost, once more.
+    assert len(taken) == 7
+    decided = (await ada.call("GET", "", state="resolving", bulk_id=ended["id"]))["items"]
+    assert len({one["decision"]["id"] for one in decided}) == 5
 
 
 async def test_filters_and_what_is_left_out(ada: Church) -> None:

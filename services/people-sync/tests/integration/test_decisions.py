@@ -361,6 +361,19 @@ async def test_a_family(site: Site, stage: Stage) -> None:
     assert (await decide(stage, site, conflict, {"name": "ours"}))["state"] == "resolved"
     assert [row["name"] for row in site.rows("Household") if row["name"].startswith("Baker")] == ["Baker of here"]
     await nothing_more(site)
+    await site.regroup("Baker of here", join=["Ned"], leave=["Bea"])
+    await site.sync()
+    items = (await site.call("GET", f"/families/{family['id']}/history?limit=100"))["items"]
+    told = [(one["side"], one["field"], one["old"], one["new"], one["by_name"]) for one in items]
+    assert ("here", "name", "Baker here", "Baker there", "Ada Moreno") in told
+    assert ("there", "name", "Baker of there", "Baker of here", "Ada Moreno") in told
+    for side in ("here", "there"):
+        moves = [(old, new) for where, field, old, new, _ in told if (where, field) == (side, "members")]
+        assert {("Bea Baker", None), (None, "Ned Nash")} <= set(moves)
+    first = await site.call("GET", f"/families/{family['id']}/history?limit=2")
+    rest = await site.call("GET", f"/families/{family['id']}/history?limit=100&after={first['next']}")
+    assert first["items"] + rest["items"] == items
+    await site.call("GET", f"/families/{uuid4()}/history", status=404)
 
 
 async def test_deleted_here_while_a_decision_waits(site: Site, stage: Stage) -> None:

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from contracts import people
-from contracts.http.common import Page
-from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery
+from contracts.http.common import Page, PageQuery
+from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery, HistoryEntry
 from people_sync.resources import Wired
-from people_sync.usecases import families
+from people_sync.usecases import families, history
 from people_sync.usecases.history import Actor
 from servicekit.auth import Admin, User
 from servicekit.db import Session
@@ -32,6 +32,15 @@ async def add_family(body: FamilyInput, user: Admin, session: Session, wired: Wi
 async def read_family(family_id: str, user: User, session: Session) -> people.Family:
     """One family."""
     return await families.get(session, user.organization_id, family_id)
+
+
+@router.get("/{family_id}/history")
+async def read_history(
+    family_id: str, query: Annotated[PageQuery, Query()], user: User, session: Session
+) -> Page[HistoryEntry]:
+    """Every change of a family, newest first; of a deleted one too."""
+    family = await families.find(session, user.organization_id, family_id)
+    return await history.of_family(session, family, query)
 
 
 @router.patch("/{family_id}")

@@ -120,6 +120,17 @@ async def get(session: AsyncSession, organization_id: str, family_id: str) -> pe
     return (await render_families(session, [family]))[0]
 
 
+async def find(session: AsyncSession, organization_id: str, family_id: str) -> Family:
+    """A family's row, also of a deleted one. NotFound (404) for an id that is none, and another organization's."""
+    statement = select(Family).where(
+        Family.organization_id == organization_id, Family.id == parse_id(family_id, "family")
+    )
+    family = await session.scalar(statement)
+    if family is None:
+        raise NotFound("There is no such family.")
+    return family
+
+
 async def families(session: AsyncSession, organization_id: str, query: FamilyQuery) -> Page[people.Family]:
     """A page of families by name; the total comes with the first page."""
     conditions = [Family.organization_id == organization_id, Family.deleted_at.is_(None)]

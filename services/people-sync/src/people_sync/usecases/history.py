@@ -1,6 +1,6 @@
 """Every change of a field, who made it, and how to put the former value back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.http.common import Page, PageQuery
 from contracts.http.people import HistoryEntry
 from contracts.identity import UserIdentity
-from contracts.values import MEMBER
+from contracts.values import FAMILY, MEMBER
 from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
 from people_sync.storage import paging
+from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
-from people_sync.storage.records import values_of
-from people_sync.storage.tables import Effect, Member
+from people_sync.storage.records import full_name, values_of
+from people_sync.storage.tables import Effect, Family, Member
 from servicekit.errors import Conflict, NotFound
 
 HERE: Final = "here"
@@ -33,6 +34,8 @@ CREATE_AGAIN: Final = "create_again"
 """An administrator has asked for a member to be created in Planning Center again."""
 MEMBERS: Final = "members"
 """A family's history has a row for each member who came (`new`) or went (`old`)."""
+_MEMBERSHIP: Final = "member:"
+"""Of a member's id: that one came (`after` is true) or went in Planning Center."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +111,29 @@ async def asked_again(session: AsyncSession, member_id: UUID) -> Actor:
 
 async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> Page[HistoryEntry]:
     """Both sides, newest first. A deleted member's history stays readable."""
+    rows, following = await _rows(session, member.organization_id, MEMBER, member.id, query)
+    return Page[HistoryEntry](items=tuple(_entry(row, can_undo=_can_undo(row, member)) for row in rows), next=following)
+
+
+async def of_family(session: AsyncSession, family: Family, query: PageQuery) -> Page[HistoryEntry]:
+    """The same of a family. Members are named as they are called today; who came is `new`, who left is `old`."""
+    rows, following = await _rows(session, family.organization_id, FAMILY, family.id, query)
+    ids = {id_ for row in rows for id_ in (row.before, row.after, row.field.removeprefix(_MEMBERSHIP)) if _is_id(id_)}
+    members = await session.scalars(
+        select(Member).where(
+            Member.organization_id == family.organization_id, among(Member.id, [UUID(one) for one in ids])
+        )
+    )
+    names = {str(member.id): full_name(member) for member in members}
+    return Page[HistoryEntry](items=tuple(_of_family(row, names) for row in rows), next=following)
+
+
+async def _rows(
+    session: AsyncSession, organization_id: str, kind: str, record_id: UUID, query: PageQuery
+) -> tuple[Sequence[Effect], str | None]:
     statement = (
         select(Effect)
-        .where(
-            Effect.organization_id == member.organization_id,
-            Effect.kind == MEMBER,
-            Effect.record_id == member.id,
-        )
+        .where(Effect.organization_id == organization_id, Effect.kind == kind, Effect.record_id == record_id)
         .order_by(Effect.id.desc())
         .limit(query.limit + 1)
     )
@@ -122,10 +141,25 @@ async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> 
         statement = statement.where(Effect.id < paging.decode(query.after, paging.number)[0])
     rows = (await session.scalars(statement)).all()
     shown = rows[: query.limit]
-    return Page[HistoryEntry](
-        items=tuple(_entry(row, member) for row in shown),
-        next=paging.encode(shown[-1].id) if len(rows) > query.limit else None,
-    )
+    return shown, paging.encode(shown[-1].id) if len(rows) > query.limit else None
+
+
+def _is_id(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(UUID(value))
+    except ValueError:
+        return False
+
+
+def _of_family(row: Effect, names: Mapping[str, str]) -> HistoryEntry:
+    entry = _entry(row, can_undo=False)
+    if row.field.startswith(_MEMBERSHIP):
+        member = row.field.removeprefix(_MEMBERSHIP)
+        came = {"old": None, "new": member} if row.after else {"old": member, "new": None}
+        entry = entry.model_copy(update={"field": MEMBERS, **came})
+    if entry.field not in {MEMBERS, "primary_contact"}:
+        return entry
+    return entry.model_copy(update={"old": names.get(entry.old, entry.old), "new": names.get(entry.new, entry.new)})
 
 
 async def former_value(session: AsyncSession, member: Member, entry_id: str) -> dict[str, Any]:
@@ -142,7 +176,7 @@ async def former_value(session: AsyncSession, member: Member, entry_id: str) -> 
     return {row.field: value_from_json(row.field, row.before)}
 
 
-def _entry(row: Effect, member: Member) -> HistoryEntry:
+def _entry(row: Effect, *, can_undo: bool) -> HistoryEntry:
     return HistoryEntry(
         id=str(row.id),
         field=row.field,
@@ -154,7 +188,7 @@ def _entry(row: Effect, member: Member) -> HistoryEntry:
         rule=row.rule,
         run_id=str(row.cause_id) if row.cause == RUN else None,
         changed_at=row.at,
-        can_undo=_can_undo(row, member),
+        can_undo=can_undo,
     )
 
 

@@ -5,6 +5,7 @@ import { announce, h, update } from "../parts/dom.js";
 import { action, confirm, field, heading, limit, run as work, when } from "../parts/look.js";
 import { conflictOf } from "../parts/conflict.js";
 import { differencesOf } from "../parts/differences.js";
+import { historyOf } from "../parts/history.js";
 import { WRITTEN, differing, linkStatus } from "../parts/member.js";
 import { otherwiseChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
@@ -88,6 +89,7 @@ function view(context) {
     follows: ["/people/families"],
     onFact: (fact, /** @type {Known} */ value) => {
       const changed = fact.body.family?.id === id && fact.body.version > value.family.version;
+      if (changed) void history.reload();
       const renamed = value.members.some((member) => fact.body.member?.id === member.id);
       return changed || renamed ? undefined : value;
     },
@@ -150,7 +152,8 @@ function view(context) {
     context.go("/families");
   }
 
-  main.append(title, record.element);
+  const history = historyOf(context, at`/people/families/${id}`, "family");
+  main.append(title, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), history.element));
 }
 
 /**

@@ -3,15 +3,15 @@
 import { at, get, patch, post, remove } from "../api.js";
 import { follow } from "../live.js";
 import { announce, h } from "../parts/dom.js";
-import { list } from "../parts/list.js";
 import { action, confirm, heading, notice, run as work, when } from "../parts/look.js";
 import { differing, linkStatus, memberFields, readMember, valuesOf } from "../parts/member.js";
 import { conflictOf } from "../parts/conflict.js";
 import { differencesOf } from "../parts/differences.js";
+import { historyOf } from "../parts/history.js";
 import { part } from "../parts/part.js";
 import { otherwiseChanged, showNewest } from "../parts/newest.js";
 import { syncNow } from "../parts/sync.js";
-import { fieldName, fullName, sentenceCase, shown } from "../parts/words.js";
+import { fieldName, fullName } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
 /** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
@@ -278,24 +278,7 @@ async function view(context) {
     context.go("/people");
   }
 
-  const history = list(context, {
-    caption: "History",
-    columns: ["Field", "Before", "After", "When", "By", ""],
-    noun: ["change", "changes"],
-    load: (after, limit) => get(at`/people/members/${id}/history`, { after, limit }, signal),
-    id: (/** @type {HistoryEntry} */ entry) => entry.id,
-    cells: (entry) => [
-      changedField(entry),
-      shown(entry.old) ? h("del", {}, shown(entry.old)) : h("span", { class: "quiet" }, "empty"),
-      shown(entry.new) ? h("ins", {}, shown(entry.new)) : h("span", { class: "quiet" }, "empty"),
-      when(entry.changed_at),
-      byWhom(entry),
-      admin && entry.can_undo
-        ? action("Undo", () => undo(entry), { name: `Undo: put the former ${fieldName(entry.field).toLowerCase()} back` })
-        : null,
-    ],
-    empty: () => h("p", {}, "Every change of this person will be listed here, with the value before it."),
-  });
+  const history = historyOf(context, at`/people/members/${id}`, "person", undo);
 
   /** @param {HistoryEntry} entry */
   async function undo(entry) {
@@ -306,25 +289,4 @@ async function view(context) {
 
   main.append(title, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), history.element));
   await history.ready;
-}
-
-/** Rules whose names say too little. @type {Record<string, string>} */
-const RULES = { decided: "decided a conflict", doubled: "made twice in Planning Center, taken back", matched: "found to be the same person" };
-
-/** @param {HistoryEntry} entry */
-function changedField({ field, side }) {
-  if (side !== "there" || field === "planning_center_id") return fieldName(field);
-  return field === "created" ? "Added in Planning Center, with the ID" : `${fieldName(field)} in Planning Center`;
-}
-
-/** @param {HistoryEntry} entry */
-function byWhom(entry) {
-  /** @type {Record<string, string>} */
-  const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule", person: "Somebody here" };
-  // What was typed here goes there with a sync.
-  if (entry.side === "there") names.platform = "The sync";
-  const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
-  // That it was changed there says no more than who did it.
-  const what = entry.rule && entry.rule !== "changed" ? `${who} (${RULES[entry.rule] ?? entry.rule.replace(/_/g, " ")})` : who;
-  return entry.run_id ? h("a", { href: at`/runs/${entry.run_id}` }, what) : what;
 }

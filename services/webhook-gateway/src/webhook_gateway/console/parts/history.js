@@ -1,0 +1,56 @@
+// Every change of a record, on its own page.
+
+import { at, get } from "../api.js";
+import { h } from "./dom.js";
+import { list } from "./list.js";
+import { action, when } from "./look.js";
+import { fieldName, sentenceCase, shown } from "./words.js";
+
+/** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
+
+/**
+ * @param {import("../app.js").Context} context of the record's page
+ * @param {string} path of the record
+ * @param {string} noun of the record
+ * @param {(entry: HistoryEntry) => unknown} [undo] puts the former value back
+ */
+export const historyOf = (context, path, noun, undo) =>
+  list(context, {
+    caption: "History",
+    columns: ["Field", "Before", "After", "When", "By", ""],
+    noun: ["change", "changes"],
+    load: (after, limit) => get(`${path}/history`, { after, limit }, context.signal),
+    id: (/** @type {HistoryEntry} */ entry) => entry.id,
+    cells: (entry) => [
+      changedField(entry),
+      shown(entry.old) ? h("del", {}, shown(entry.old)) : h("span", { class: "quiet" }, "empty"),
+      shown(entry.new) ? h("ins", {}, shown(entry.new)) : h("span", { class: "quiet" }, "empty"),
+      when(entry.changed_at),
+      byWhom(entry),
+      context.admin && entry.can_undo && undo
+        ? action("Undo", () => undo(entry), { name: `Undo: put the former ${fieldName(entry.field).toLowerCase()} back` })
+        : null,
+    ],
+    empty: () => h("p", {}, `Every change of this ${noun} will be listed here, with the value before it.`),
+  });
+
+/** Rules whose names say too little. @type {Record<string, string>} */
+const RULES = { decided: "decided a conflict", doubled: "made twice in Planning Center, taken back", matched: "found to be the same person" };
+
+/** @param {HistoryEntry} entry */
+function changedField({ field, side }) {
+  if (side !== "there" || field === "planning_center_id") return fieldName(field);
+  return field === "created" ? "Added in Planning Center, with the ID" : `${fieldName(field)} in Planning Center`;
+}
+
+/** @param {HistoryEntry} entry */
+function byWhom(entry) {
+  /** @type {Record<string, string>} */
+  const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule", person: "Somebody here" };
+  // What was typed here goes there with a sync.
+  if (entry.side === "there") names.platform = "The sync";
+  const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
+  // That it was changed there says no more than who did it.
+  const what = entry.rule && entry.rule !== "changed" ? `${who} (${RULES[entry.rule] ?? entry.rule.replace(/_/g, " ")})` : who;
+  return entry.run_id ? h("a", { href: at`/runs/${entry.run_id}` }, what) : what;
+}
