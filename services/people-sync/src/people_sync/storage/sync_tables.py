@@ -390,7 +390,7 @@ class Conflict(Base):
     theirs_read_at: Mapped[datetime | None]
     """When Planning Center's values of `fields` were first read."""
     decision: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """What a person decided, until it is carried out: `id`, `choices`, `by_user_id`, `by_name`.
+    """What a person decided, until it is carried out: `id`, `choices`, `by_user_id`, `by_name`, `bulk_id`.
 
     With `sends` (ours, by field, JSON) it is decided here, and Planning Center is to get these; `untold` has what can't
     be sent, in words.

@@ -138,8 +138,9 @@ def cannot_be_believed(
         name = field["field"]
         if name not in seen or same(name, seen[name], field["theirs"]):
             continue
-        # Of what is sent at the moment, ours is no news either.
-        if not same(name, seen[name], field["ours"]) if is_half_done(conflict) else name not in collides:
+        # While a decision is sent, ours is what Planning Center comes to have.
+        expected = same(name, seen[name], field["ours"]) if is_half_done(conflict) else name in collides
+        if not expected:
             return until
     return None
 

@@ -38,6 +38,7 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
         "choices": event.choices,
         "by_user_id": event.decided_by,
         "by_name": event.decided_by_name,
+        "bulk_id": event.bulk_id,
     }
     fields = {field["field"] for field in conflict.fields}
     if earlier is not None or event.decided_on != conflict.values_version or event.choices.keys() != fields:
@@ -50,10 +51,15 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
             conflict.kind,
             record_id=conflict.record_id,
             reason=DECIDED,
-            urgent=event.bulk_id is None,
+            urgent=_is_urgent(conflict.decision),
             not_before=now,
             now=now,
         )
+
+
+def _is_urgent(decision: Mapping[str, Any] | None) -> bool:
+    """Whether somebody waits for this one alone."""
+    return decision is not None and decision.get("bulk_id") is None
 
 
 async def _find(session: AsyncSession, event: ConflictResolved) -> Conflict:
@@ -98,7 +104,7 @@ async def _queue_all(session: AsyncSession, conflicts: Select[Any], now: datetim
             conflict.kind,
             record_id=conflict.record_id,
             reason=DECIDED,
-            urgent=True,
+            urgent=_is_urgent(conflict.decision),
             not_before=now,
             now=now,
         )
