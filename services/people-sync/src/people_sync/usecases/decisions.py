@@ -45,21 +45,23 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
         await append_all(session, await facts(session, [overtaken(conflict, VALUES_MOVED, now)], now))
         conflict.decision = earlier
     elif owner is not None and owner["pco_organization_id"] == conflict.pco_organization_id:
-        await refreshes.queue(
-            session,
-            owner,
-            conflict.kind,
-            record_id=conflict.record_id,
-            reason=DECIDED,
-            urgent=_is_urgent(conflict.decision),
-            not_before=now,
-            now=now,
-        )
+        await _queue(session, conflict, now)
 
 
-def _is_urgent(decision: Mapping[str, Any] | None) -> bool:
-    """Whether somebody waits for this one alone."""
-    return decision is not None and decision.get("bulk_id") is None
+async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> None:
+    """Have the record looked at by itself; the organization's worker is awake."""
+    owner = {"organization_id": conflict.organization_id, "pco_organization_id": conflict.pco_organization_id}
+    await refreshes.queue(
+        session,
+        owner,
+        conflict.kind,
+        record_id=conflict.record_id,
+        reason=DECIDED,
+        # Of an answer to many nobody waits for this one alone.
+        urgent=(conflict.decision or {}).get("bulk_id") is None,
+        not_before=now,
+        now=now,
+    )
 
 
 async def _find(session: AsyncSession, event: ConflictResolved) -> Conflict:
@@ -96,18 +98,12 @@ async def queue_forgotten(session: AsyncSession, now: datetime) -> None:
 
 async def _queue_all(session: AsyncSession, conflicts: Select[Any], now: datetime) -> None:
     waiting = conflicts.where(Conflict.decision.is_not(None)).order_by(Conflict.organization_id, Conflict.id)
-    for conflict in (await session.scalars(waiting)).all():
-        owner = {"organization_id": conflict.organization_id, "pco_organization_id": conflict.pco_organization_id}
-        await refreshes.request(
-            session,
-            owner,
-            conflict.kind,
-            record_id=conflict.record_id,
-            reason=DECIDED,
-            urgent=_is_urgent(conflict.decision),
-            not_before=now,
-            now=now,
-        )
+    found = (await session.scalars(waiting)).all()
+    # All jobs before all rows: who asks for several in one transaction would wait for the second with the first in hand.
+    for organization_id in sorted({conflict.organization_id for conflict in found}):
+        await refreshes.wake(session, organization_id)
+    for conflict in found:
+        await _queue(session, conflict, now)
 
 
 async def waiting_for(session: AsyncSession, organization_id: str, record_id: UUID) -> Conflict | None:

@@ -16,14 +16,17 @@ export const conflictOf = ({ id, signal }) =>
     follows: ["/conflicts"],
     load: async () => {
       /** @type {import("../types.d.ts").Page<Conflict>} */
-      const page = await get("/conflicts", { record_id: id, limit: 1 }, signal);
-      return page.items[0] ?? null;
+      const open = await get("/conflicts", { record_id: id, limit: 1 }, signal);
+      if (open.items[0]) return open.items[0];
+      /** @type {import("../types.d.ts").Page<Conflict>} */
+      const decided = await get("/conflicts", { record_id: id, state: "resolving", limit: 1 }, signal);
+      return decided.items[0] ?? null;
     },
     onFact: (fact, /** @type {Conflict | null} */ value) => (fact.body.record.id === id ? undefined : value),
     render: (/** @type {Conflict | null} */ found) =>
       found
         ? [
-            status("bad", "In conflict", { pill: true, icon: "split" }),
+            found.state === "open" ? status("bad", "In conflict", { pill: true, icon: "split" }) : status("busy", "Decision being applied", { pill: true }),
             h("a", { href: `/conflicts?open=${encodeURIComponent(found.id)}` }, "View the conflict"),
           ]
         : null,
