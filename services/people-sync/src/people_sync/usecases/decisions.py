@@ -99,7 +99,7 @@ async def queue_forgotten(session: AsyncSession, now: datetime) -> None:
 async def _queue_all(session: AsyncSession, conflicts: Select[Any], now: datetime) -> None:
     waiting = conflicts.where(Conflict.decision.is_not(None)).order_by(Conflict.organization_id, Conflict.id)
     found = (await session.scalars(waiting)).all()
-    # All jobs before all rows: who asks for several in one transaction would wait for the second with the first in hand.
+    # Jobs before rows: who asks for several in one transaction would wait for the second with the first in hand.
     for organization_id in sorted({conflict.organization_id for conflict in found}):
         await refreshes.wake(session, organization_id)
     for conflict in found:
