@@ -40,7 +40,7 @@ CHURCH: Final = ("riverbend", "Ada Moreno", "ada@")
 
 def ids_in(route: Route) -> list[str]:
     """Path parameters that name a record."""
-    return [name for name in PARAMETER.findall(route.path) if name != "product"]
+    return [name for name in PARAMETER.findall(route.path) if name not in {"product", "field"}]
 
 
 WITH_IDS: Final = [route for route in ROUTES if ids_in(route)]
@@ -70,6 +70,8 @@ class World:
     def path(self, route: Route, **instead: str) -> str:
         """The route's address, with the ids of Ada's church unless others are given."""
         values = self.ids | instead
+        if route.path.startswith("/api/v1/conflicts/bulk/") and "bulk_id" not in instead:
+            values["bulk_id"] = self.ids["conflicts_bulk_id"]
         missing = set(PARAMETER.findall(route.path)) - values.keys()
         assert not missing, f"say in `world` which record {missing} of {route.path} means"
         return route.path.format(**values)
@@ -108,6 +110,7 @@ def world(stack: Stack) -> Iterator[World]:
         another = next(one for one in ada.members(state="linked") if one["id"] != member["id"])
         synced = ada.call("POST", f"/people/members/{another['id']}/sync")
         bulk = ada.call("POST", "/people/held-matches/bulk", json={"answer": "later"})
+        decisions = ada.call("POST", "/conflicts/bulk", json={"answer": "both"})
         secrets = {record["id"] for record in [*members, *families]} | {one["email"] for one in members if one["email"]}
         yield World(
             stack,
@@ -122,6 +125,8 @@ def world(stack: Stack) -> Iterator[World]:
                 "run_id": run["id"],
                 "sync_id": synced["id"],
                 "bulk_id": bulk["id"],
+                "conflicts_bulk_id": decisions["id"],
+                "field": "last_name",
                 "held_id": next(ada.all("/people/held-matches"))["id"],
                 "conflict_id": next(ada.all("/conflicts"))["id"],
             },
@@ -328,6 +333,8 @@ def minimal(model: type[BaseModel]) -> dict[str, Any]:
 def _example(schema: dict[str, Any]) -> Any:
     if "enum" in schema:
         return schema["enum"][0]
+    if schema.get("minProperties"):
+        return {"x": _example(schema["additionalProperties"])}
     examples = {"string": "x", "integer": schema.get("minimum", 1), "boolean": True, "array": [], "object": {}}
     return examples[schema["type"]]
 
