@@ -311,6 +311,7 @@ export interface ConflictRecord {
   name: string;
   pco_id: string;
   family_ids: string[];
+  child: boolean | null;
 }
 
 export interface Differences {
@@ -343,7 +344,7 @@ export interface Conflict {
   updated_at: string;
 }
 
-export interface ConflictBulk {
+export interface Bulk {
   id: string;
   answer: "ours" | "theirs" | "both" | "filled";
   field: string | null;
@@ -361,7 +362,7 @@ export interface ConflictBulk {
   finished_at: string | null;
 }
 
-export interface ConflictSample {
+export interface BulkSample {
   conflict: Conflict;
   choices: Record<string, Choice>;
 }

@@ -41,7 +41,7 @@ const KEYS = [
 
 const conflictsOf = (/** @type {number} */ amount) => count(amount, "conflict");
 
-/** @type {import("../parts/answers.js").Kind<import("../types.d.ts").ConflictBulk, import("../types.d.ts").ConflictSample>} */
+/** @type {import("../parts/answers.js").Kind<import("../types.d.ts").Bulk, import("../types.d.ts").BulkSample>} */
 const ANSWERS = {
   path: "/conflicts/bulk",
   noun: conflictsOf,
