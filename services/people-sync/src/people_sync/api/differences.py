@@ -6,6 +6,7 @@ from contracts.http.people import Differences
 from contracts.values import FAMILY, MEMBER
 from people_sync.resources import Wired
 from people_sync.usecases import differences
+from people_sync.usecases.history import Actor
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
@@ -21,7 +22,9 @@ async def of_member(member_id: str, user: User, session: Session) -> Differences
 @router.delete("/members/{member_id}/differences/{field}")
 async def end_of_member(member_id: str, field: str, user: Admin, session: Session, wired: Wired) -> Differences:
     """Keep a member's field different no longer."""
-    return await differences.end(session, user.organization_id, MEMBER, member_id, field, wired.clock.now())
+    return await differences.end(
+        session, user.organization_id, MEMBER, member_id, field, Actor.person(user), wired.clock.now()
+    )
 
 
 @router.get("/families/{family_id}/differences")
@@ -33,4 +36,6 @@ async def of_family(family_id: str, user: User, session: Session) -> Differences
 @router.delete("/families/{family_id}/differences/{field}")
 async def end_of_family(family_id: str, field: str, user: Admin, session: Session, wired: Wired) -> Differences:
     """Keep a family's field different no longer."""
-    return await differences.end(session, user.organization_id, FAMILY, family_id, field, wired.clock.now())
+    return await differences.end(
+        session, user.organization_id, FAMILY, family_id, field, Actor.person(user), wired.clock.now()
+    )

@@ -1,11 +1,15 @@
 """Effects as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from people_sync.storage.among import among
+from people_sync.storage.tables import Effect
 
 _INSERT: Final = text(
     """
@@ -38,3 +42,14 @@ async def insert_effects(session: AsyncSession, rows: Sequence[dict[str, Any]]) 
     """Rows of `Effect` as `usecases.record.effects.noted` makes them."""
     if rows:
         await session.execute(_INSERT, {"rows": rows})
+
+
+async def last_changed_here(session: AsyncSession, records: Collection[UUID]) -> dict[tuple[UUID, str], str]:
+    """When each field of these records was last changed here, ISO 8601; of what never was, nothing."""
+    newest = (
+        select(Effect.record_id, Effect.field, Effect.at)
+        .ext(distinct_on(Effect.record_id, Effect.field))
+        .where(among(Effect.record_id, records), Effect.side == "here", Effect.before != Effect.after)
+        .order_by(Effect.record_id, Effect.field, Effect.id.desc())
+    )
+    return {(record_id, field): at.isoformat() for record_id, field, at in await session.execute(newest)}

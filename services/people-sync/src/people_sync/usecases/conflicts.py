@@ -23,6 +23,7 @@ from people_sync.domain.sentences import MOVED_HALFWAY, VALUES_MOVED
 from people_sync.domain.values import value_to_json
 from people_sync.domain.writes import Reading
 from people_sync.storage.among import among
+from people_sync.storage.effects import last_changed_here
 from people_sync.storage.links import agreed_at
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Conflict
@@ -138,9 +139,8 @@ def cannot_be_believed(
         name = field["field"]
         if name not in seen or same(name, seen[name], field["theirs"]):
             continue
-        # While a decision is sent, ours is what Planning Center comes to have.
-        expected = same(name, seen[name], field["ours"]) if is_half_done(conflict) else name in collides
-        if not expected:
+        # Where Planning Center has ours there is nothing to write, however old the read is.
+        if not same(name, seen[name], field["ours"]) and (is_half_done(conflict) or name not in collides):
             return until
     return None
 
@@ -264,7 +264,7 @@ def _count(conflict: Conflict, now: datetime) -> None:
 
 
 async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> None:
-    """Note the names and families of the records as they are now. Three queries for all."""
+    """Note the names and families of the records as they are now, and when ours was changed. Four queries for all."""
     if not conflicts:
         return
     records = [conflict.record_id for conflict in conflicts]
@@ -281,3 +281,8 @@ async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> Non
     for conflict in conflicts:
         conflict.name, conflict.family_ids = names[conflict.record_id], families.get(conflict.record_id, [])
         conflict.child = children.get(conflict.record_id)
+    changed = await last_changed_here(session, records)
+    for conflict in conflicts:
+        conflict.fields = [
+            {**field, "ours_changed_at": changed.get((conflict.record_id, field["field"]))} for field in conflict.fields
+        ]

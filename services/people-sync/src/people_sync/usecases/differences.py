@@ -9,11 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import Difference, Differences
 from contracts.values import MEMBER
+from people_sync.domain.values import to_json
+from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases import refreshes
 from people_sync.usecases.decisions import DECIDED
 from people_sync.usecases.directory import parse_id
+from people_sync.usecases.history import DECIDE_AGAIN, Actor, Noted, note
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import NotFound
 
@@ -26,7 +29,7 @@ async def of_record(session: AsyncSession, organization_id: str, kind: str, reco
 
 
 async def end(
-    session: AsyncSession, organization_id: str, kind: str, record_id: str, field: str, now: datetime
+    session: AsyncSession, organization_id: str, kind: str, record_id: str, field: str, actor: Actor, now: datetime
 ) -> Differences:
     """Keep a field different no longer: it becomes a conflict. NotFound (404) if it is not kept different."""
     id_ = await _existing(session, organization_id, kind, record_id)
@@ -42,6 +45,8 @@ async def end(
         raise NotFound("This field is not kept different any more. Read the page again.")
     link.decided = {**link.decided, field: {**link.decided[field], "ended": now.isoformat()}}
     link.remote_hash = None
+    ours = link.decided[field]["ours"]
+    await note(session, organization_id, actor, [Noted(kind, id_, field, ours, ours, DECIDE_AGAIN)], now)
     await refreshes.queue(session, owner, kind, record_id=id_, reason=DECIDED, urgent=True, not_before=now, now=now)
     return Differences(items=await _shown(session, link))
 
@@ -74,6 +79,15 @@ def _link(organization_id: str, kind: str, record_id: UUID) -> Select[Any]:
     )
 
 
+async def _ours(session: AsyncSession, link: Link) -> dict[str, Any]:
+    """Our values of now, JSON by field."""
+    if link.kind == MEMBER:
+        return to_json(values_of(await session.get_one(Member, link.record_id)))
+    family = await session.get_one(Family, link.record_id)
+    contact = family.primary_contact_id
+    return {"name": family.name, "primary_contact": str(contact) if contact else None}
+
+
 async def _shown(session: AsyncSession, link: Link | None) -> tuple[Difference, ...]:
     """A field that moved since is in conflict, and kept different no longer."""
     if link is None or not link.decided:
@@ -84,10 +98,12 @@ async def _shown(session: AsyncSession, link: Link | None) -> tuple[Difference, 
         Conflict.state == "open",
     )
     in_conflict = {field["field"] for field in await session.scalar(open_conflict) or []}
+    ours = await _ours(session, link)
     return tuple(
         Difference(
             field=name, ours=kept["ours"], theirs=kept["theirs"], decided_by_name=kept["by_name"], decided_at=kept["at"]
         )
         for name, kept in link.decided.items()
-        if "ended" not in kept and name not in in_conflict
+        # What was changed here since is decided anew by the next sync.
+        if "ended" not in kept and name not in in_conflict and ours.get(name) == kept["ours"]
     )

@@ -32,6 +32,10 @@ REFRESH: Final = "refresh"
 DELETED: Final = "deleted"
 CREATE_AGAIN: Final = "create_again"
 """An administrator has asked for a member to be created in Planning Center again."""
+KEPT: Final = "kept_different"
+"""Rule of an effect that changes nothing: the two sides are to stay different from then on."""
+DECIDE_AGAIN: Final = "decide_again"
+"""The same: they are to stay different no longer."""
 MEMBERS: Final = "members"
 """A family's history has a row for each member who came (`new`) or went (`old`)."""
 _MEMBERSHIP: Final = "member:"
@@ -67,6 +71,7 @@ class Noted:
     field: str
     old: Any
     new: Any
+    rule: str | None = None
 
 
 def changed_fields(kind: str, record_id: UUID, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Noted]:
@@ -95,6 +100,7 @@ async def note(
             "by": actor.by,
             "by_user_id": actor.user_id,
             "by_name": actor.name,
+            "rule": change.rule,
             "at": now.isoformat(),
         }
         for change in changes

@@ -29,7 +29,7 @@ from people_sync.storage.tables import Family, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import fields_of, is_half_done, open_conflicts_of, overtaken, same_values
 from people_sync.usecases.decisions import DECIDED
-from people_sync.usecases.history import HERE
+from people_sync.usecases.history import HERE, KEPT
 from people_sync.usecases.record.decide_families import family_lets_go
 from people_sync.usecases.record.decide_people import lets_go, merge_person
 from people_sync.usecases.record.effects import Effects, noted, publish, take_over, touch, touch_family
@@ -144,6 +144,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Effects of what our side takes over, in the name of who decided."""
     ours = {field["field"]: field["ours"] for field in conflict.fields}
+    kept = [name for name, choice in decision["choices"].items() if choice == "both"]
     by = {
         "cause": "decision",
         "cause_id": decision["id"],
@@ -155,4 +156,7 @@ def _rows(
     return [
         noted(writer, link.kind, link.record_id, name, ours[name], value, side=HERE) | by
         for name, value in taken.items()
+    ] + [
+        noted(writer, link.kind, link.record_id, name, ours[name], ours[name], side=HERE) | by | {"rule": KEPT}
+        for name in kept
     ]

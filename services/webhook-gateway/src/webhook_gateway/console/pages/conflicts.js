@@ -28,6 +28,7 @@ const CHOICES = [
   ["theirs", "Keep Planning Center's", "Planning Center's"],
   ["both", "Keep both different", "both kept different"],
 ];
+/** @type {[key: string, what: string][]} */
 const KEYS = [
   ["j, k", "Next conflict, previous conflict"],
   ["1", "Keep ours, in every field"],
@@ -51,9 +52,14 @@ const ANSWERS = {
     ["both", "Keep both different"],
     ["filled", "Fill the empty side"],
   ],
-  leftOut: Object.fromEntries(["ours", "theirs", "both", "filled"].map((answer) => [answer, "because they can't have this answer, or are too many for one. Answer those afterwards."])),
+  leftOut: {
+    ours: "because another field of theirs collides too, or it says who is active, which no sync changes in Planning Center.",
+    theirs: "because another field of theirs collides too.",
+    both: "because another field of theirs collides too.",
+    filled: "because neither side of a field is empty there.",
+  },
   explain: "An edit that collides with nothing is kept, whichever side made it. First you see how many can have the answer, and what would be done; nothing is done before you agree.",
-  promise: () => "Whatever has another value by its turn, here or in Planning Center, is left as it is and named.",
+  promise: () => "Whatever changes before its turn, here or in Planning Center, is left as it is and named.",
   sample: ({ conflict, choices }) => [h("strong", {}, conflict.record.name || "No name"), `: ${conflict.fields.map((field) => afterwardsOf(field, choices[field.field])).join("; ")}`],
   last: () => null,
   named: ({ conflict_id, name }) => [conflict_id, name],
@@ -69,8 +75,9 @@ const ANSWERS = {
 function afterwardsOf(field, choice) {
   if (choice === "both") return `${fieldName(field.field)} stays different`;
   if (field.field === "primary_contact") return `${fieldName(field.field)} as ${choice === "ours" ? "here" : "in Planning Center"}`;
-  const value = shown(choice === "ours" ? field.ours : field.theirs);
-  return `${fieldName(field.field)} becomes ${value || "empty"} (${choice === "ours" ? "ours" : "Planning Center's"})`;
+  const [value, other] = choice === "ours" ? [field.ours, field.theirs] : [field.theirs, field.ours];
+  const side = choice === "ours" ? "in Planning Center" : "here";
+  return `${fieldName(field.field)} becomes ${shown(value) || "empty"} ${side}, in place of ${shown(other) || "an empty one"}`;
 }
 
 /** @param {import("../app.js").Context} context */
@@ -92,6 +99,7 @@ export function show(context) {
   const wanted = { ...filters, bulk_id: query.get("bulk_id"), state: query.get("state") };
   const filtered = Object.values(wanted).some((value) => value !== null);
   const chosenFilters = [
+    chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Over by itself"]]),
     chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
     chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
     chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
@@ -117,6 +125,7 @@ export function show(context) {
       const gone = [...met.keys()].filter((id) => !page.items.some((item) => item.id === id)).slice(-STEP);
       const ended = await Promise.all(gone.map((id) => get(at`/conflicts/${id}`, undefined, signal)));
       met = inPlace(met, [...page.items, ...ended]);
+      for (const item of page.items) tellWhatMoved(item);
       await nameMembers(page.items);
       return page;
     },
@@ -167,6 +176,16 @@ export function show(context) {
     await conflicts.reload();
     const first = [...met.keys()][before];
     if (first) document.getElementById(`conflict-${first}`)?.focus();
+  }
+
+  /** Who has chosen from values that are no more is told. @param {Conflict} item */
+  function tellWhatMoved(item) {
+    const made = chosen.get(item.id);
+    const moved = item.fields.filter((field) => made?.has(field.field) && made.get(field.field)?.of !== valuesOf(field));
+    if (moved.length === 0 || told.has(item.id)) return;
+    const sentence = `${item.record.name || "This record"}: ${moved.map((field) => fieldName(field.field).toLowerCase()).join(", ")} changed just now. Choose again.`;
+    told.set(item.id, sentence);
+    announce(sentence);
   }
 
   /** A primary contact is named, not numbered. @param {Conflict[]} items */
@@ -305,7 +324,7 @@ export function show(context) {
       "fieldset",
       { key: valuesOf(field) },
       h("legend", { class: "hidden-visually" }, `${fieldName(field.field)} of ${item.record.name || "this record"}`),
-      .../** @type {[Choice, string][]} */ ([["ours", "Here"], ["theirs", "Planning Center"], ["both", "Both"]])
+      .../** @type {[Choice, string][]} */ ([["ours", "Here"], ["theirs", "Planning Center"], ["both", "Both different"]])
         .filter(([value]) => field.field !== STATUS || value !== "ours")
         .map(([value, label]) =>
           h(
@@ -373,7 +392,8 @@ export function show(context) {
       said(item),
       state === "agreed_elsewhere" ? h("p", {}, "Nothing is left to decide: both sides have the same values, or differ only where you keep them different.") : null,
       state === "withdrawn" ? h("p", {}, "The two records are not linked any more: nothing is left to decide.") : null,
-      decision && (state === "resolving" || state === "resolved") ? h("p", {}, `${who} chose ${saidOf(decision)}.`) : null,
+      decision && (state === "resolving" || state === "resolved") ? h("p", {}, `${who} chose ${saidOf(decision)}, `, when(decision.decided_at), ".") : null,
+      decision && state === "resolved" && Object.values(decision.choices).includes("both") ? h("p", { class: "quiet" }, "What stays different is listed on the page of ", h("a", { href: addressOf(item) }, name), ", where you can decide again.") : null,
       state === "resolving" ? h("p", { class: "quiet" }, "Both sides are brought up to date now. If Planning Center is not connected, this happens as soon as it is.") : null,
       decision && decision.refused.length > 0
         ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" ")))
@@ -397,7 +417,7 @@ export function show(context) {
       cards[position]?.scrollIntoView({ block: "nearest" });
     } else if (event.key === "?") {
       void ask("Keys", (dialog) => [
-        h("table", { class: "table" }, h("caption", { class: "hidden-visually" }, "Keys of this page"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Key"), h("th", { scope: "col" }, "What it does"))), h("tbody", {}, ...KEYS.map(([key, what]) => h("tr", {}, h("th", { scope: "row" }, h("kbd", {}, key)), h("td", {}, what))))),
+        h("table", { class: "table" }, h("caption", { class: "hidden-visually" }, "Keys of this page"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Key"), h("th", { scope: "col" }, "What it does"))), h("tbody", {}, ...KEYS.filter(([key]) => admin || !["1", "2", "3", "Enter", "Tab, arrow keys"].includes(key)).map(([key, what]) => h("tr", {}, h("th", { scope: "row" }, h("kbd", {}, key)), h("td", {}, what))))),
         h("div", { class: "dialog-actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Close")),
       ]);
     } else if (item && event.key === "o") context.go(addressOf(item));
@@ -419,8 +439,15 @@ export function show(context) {
   }
 
   document.addEventListener("keydown", onKey, { signal });
+  const title = heading("Conflicts");
+  if (family) {
+    void get(at`/people/families/${family}`, undefined, signal).then(
+      ({ name }) => (/** @type {HTMLElement} */ (title.querySelector("h1")).textContent = `Conflicts of ${name || "a family"}`),
+      () => null, // the list below says what is wrong
+    );
+  }
   main.append(
-    heading("Conflicts"),
+    title,
     h(
       "p",
       { class: "quiet" },
@@ -453,7 +480,14 @@ const moment = (instant) => (instant ? h("div", { class: "quiet small" }, when(i
 
 /** "Phone: ours; Last name: Planning Center's". @param {import("../types.d.ts").Decision} decision */
 const saidOf = ({ choices, fields }) =>
-  fields.map(({ field }) => `${fieldName(field)}: ${CHOICES.find(([value]) => value === choices[field])?.[2]}`).join("; ");
+  fields
+    .map(({ field, ours, theirs }) => {
+      const choice = choices[field];
+      const value = shown(choice === "ours" ? ours : theirs) || "empty";
+      const exactly = choice === "both" || field === "primary_contact" ? "" : ` (${value})`;
+      return `${fieldName(field)}: ${CHOICES.find(([one]) => one === choice)?.[2]}${exactly}`;
+    })
+    .join("; ");
 
 /**
  * What was here stays where it was; what is new comes behind.

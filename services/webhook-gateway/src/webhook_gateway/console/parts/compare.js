@@ -8,7 +8,8 @@ import { h } from "./dom.js";
  * @param {string} after
  */
 export function changed(before, after) {
-  if (!after) return before ? h("del", {}, before) : h("span", { class: "quiet" }, "empty");
+  const empty = h("span", { class: "quiet" }, "empty");
+  if (!after) return before ? [empty, " ", h("del", {}, before)] : empty;
   const old = before.split(" ");
   const words = after.split(" ");
   let start = 0;

@@ -41,7 +41,7 @@ export function differencesOf({ signal, admin }, path, text = (_, value) => show
         {},
         h("strong", {}, name),
         `: here ${text(field, ours) || "empty"}, in Planning Center ${text(field, theirs) || "empty"} `,
-        h("span", { class: "quiet small" }, `${decided_by_name ?? "Somebody"}, `, when(decided_at)),
+        h("span", { class: "quiet small" }, `decided by ${decided_by_name ?? "somebody"}, `, when(decided_at)),
       ),
       admin
         ? action(
