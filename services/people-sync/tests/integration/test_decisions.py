@@ -142,6 +142,20 @@ async def test_one_side_wins_everything(site: Site, stage: Stage, choice: Choice
     await nothing_more(site)
 
 
+async def test_what_was_decided_is_undone_on_both_sides(site: Site, stage: Stage) -> None:
+    """At once, and not by the next run; it is an edit like any other, which no run takes back."""
+    conflict = await in_conflict(site)
+    choices: dict[str, Choice] = {"phone": "theirs", "last_name": "theirs", "birthdate": "ours"}
+    await decide(stage, site, conflict, choices)
+    await site.believable()
+    items = (await site.call("GET", f"{await path_of(site)}/history"))["items"]
+    (entry,) = [one for one in items if (one["side"], one["field"], one["rule"]) == ("here", "phone", "decided")]
+    await site.call("POST", f"{await path_of(site)}/history/{entry['id']}/undo")
+    await eventually(lambda: there(site)[0] == OUR_PHONE)
+    assert await here(site) == there(site)
+    await nothing_more(site)
+
+
 async def test_both_are_kept_different_until_one_changes(site: Site, stage: Stage) -> None:
     conflict = await in_conflict(site)
     ours, theirs = await here(site), there(site)

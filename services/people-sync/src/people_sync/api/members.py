@@ -62,9 +62,11 @@ async def read_history(
 
 @router.post("/{member_id}/history/{entry_id}/undo")
 async def undo_change(member_id: str, entry_id: str, user: Admin, session: Session, wired: Wired) -> people.Member:
-    """Put the former value back."""
+    """Put the former value back: here at once, and in Planning Center by a sync of this member alone."""
     now = wired.clock.now()
-    return await directory.undo(session, user.organization_id, member_id, entry_id, Actor.person(user), now)
+    member = await directory.undo(session, user.organization_id, member_id, entry_id, Actor.person(user), now)
+    await refreshes.soon(session, user.organization_id, now, record_id=UUID(member.id), reason="undone")
+    return member
 
 
 @router.post("/{member_id}/create-again")

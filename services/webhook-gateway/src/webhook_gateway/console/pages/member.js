@@ -283,7 +283,7 @@ async function view(context) {
   /** @param {HistoryEntry} entry */
   async function undo(entry) {
     record.show(await post(at`/people/members/${id}/history/${entry.id}/undo`));
-    announce(`The former ${fieldName(entry.field).toLowerCase()} is back.`);
+    announce(`The former ${fieldName(entry.field).toLowerCase()} is back here. Planning Center gets it now, or with the next sync.`);
     await history.reload();
   }
 
