@@ -1,4 +1,4 @@
-"""What people decide, one by one and many at once.
+"""Decisions, and answers to many conflicts.
 
 Revision ID: 0004
 Revises: 0003

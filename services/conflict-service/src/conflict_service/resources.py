@@ -1,4 +1,4 @@
-"""What conflict-service holds for as long as the process lives."""
+"""The objects that live as long as a process of conflict-service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What one answer to many chooses for each field of a conflict."""
+"""Choices for each field of a conflict, by one answer to many."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What people decide about conflicts, until it is carried out.
+"""Decisions that wait to be carried out, and differences that are kept.
 
 Revision ID: 0009
 Revises: 0008

@@ -13,7 +13,7 @@ ConflictState = Literal["open", "resolving", "resolved", "agreed_elsewhere", "wi
 
 
 class Decision(Model):
-    """What somebody chose, and what became of it."""
+    """A person's choices for one conflict, and their outcome."""
 
     id: str
     choices: dict[str, Choice] = Field(description="By field.")
@@ -56,7 +56,7 @@ class Decide(Intent):
 
 
 class ConflictFilter(Intent):
-    """Which conflicts are meant; None leaves a filter out."""
+    """Filters of conflicts; one that is None filters nothing."""
 
     family_id: str | None = Field(default=None, max_length=60)
     record_id: str | None = Field(default=None, max_length=60, description="Of the member or family in conflict.")

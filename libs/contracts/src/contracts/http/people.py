@@ -171,7 +171,7 @@ class Difference(Model):
 
 
 class Differences(Model):
-    """What is kept different about one record."""
+    """The differences of one record that are kept."""
 
     items: tuple[Difference, ...]
 

@@ -22,7 +22,7 @@ async def preview(body: BulkInput, user: Admin, session: Session, wired: Wired) 
 
 @router.get("/{bulk_id}")
 async def get_bulk(bulk_id: str, user: User, session: Session) -> Bulk:
-    """How far it is."""
+    """Count what became of an answer to many so far."""
     return await bulk.get(session, user.organization_id, bulk_id)
 
 
@@ -36,5 +36,5 @@ async def answer(bulk_id: str, body: AnswerBulk, user: Admin, session: Session) 
 async def skipped(
     bulk_id: str, user: User, session: Session, query: Annotated[PageQuery, Query()]
 ) -> Page[BulkSkipped]:
-    """What moved since it was shown, and was left as it is."""
+    """List the conflicts that moved since they were shown, and were left as they are."""
     return await bulk.skipped(session, user.organization_id, bulk_id, query)

@@ -1,4 +1,4 @@
-"""What one answer to many conflicts chooses for each field of one of them."""
+"""Choices for each field of a conflict, by one answer to many."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias

@@ -40,7 +40,7 @@ class Conflict:
     record: ConflictRecord
     fields: tuple[ConflictField, ...]
     told: FactState
-    """As the newest fact has it."""
+    """The state that the newest fact tells."""
     source_version: int
     version: int
     values_version: int
@@ -51,7 +51,7 @@ class Conflict:
 
     @property
     def state(self) -> ConflictState:
-        """As it is shown: an open conflict is being resolved while a decision waits."""
+        """The state that is shown: an open conflict is being resolved while a decision waits."""
         return "resolving" if self.told == "open" and self.waiting else self.told
 
 

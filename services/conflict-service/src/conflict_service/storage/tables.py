@@ -46,7 +46,7 @@ class ConflictRow(Base):
     record: Mapped[dict[str, Any]]
     """`contracts.conflicts.ConflictRecord` as JSON."""
     family_ids: Mapped[list[str]]
-    """Of the record, for the filter; so are `child`, `field_names` and `one_side_empty`."""
+    """The record's families. This column, `child`, `field_names` and `one_side_empty` serve the filters."""
     child: Mapped[bool | None]
     field_names: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     one_side_empty: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -66,7 +66,7 @@ class ConflictRow(Base):
 
 
 class DecisionRow(Base):
-    """What somebody chose, and what became of it. Never deleted."""
+    """A person's choices for one conflict, and their outcome. A row is never deleted."""
 
     __tablename__ = "decision"
     __table_args__ = (
@@ -82,7 +82,7 @@ class DecisionRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     conflict_id: Mapped[str]
     choices: Mapped[dict[str, Any]]
-    """By field, `contracts.conflicts.Choice`."""
+    """A `contracts.conflicts.Choice` for each field."""
     fields: Mapped[list[Any]]
     """The values that were chosen from: `contracts.conflicts.ConflictField` as JSON."""
     decided_by: Mapped[str]
@@ -93,7 +93,7 @@ class DecisionRow(Base):
     refused: Mapped[list[str]]
     settled_at: Mapped[datetime | None]
     bulk_id: Mapped[str | None]
-    """Of the answer to many that it is one of."""
+    """The answer to many that this decision belongs to."""
 
 
 class BulkRow(Base):
@@ -113,7 +113,7 @@ class BulkRow(Base):
     conflict_ids: Mapped[list[str]]
     values_versions: Mapped[list[int]]
     names: Mapped[list[str]]
-    """As shown: who is skipped is named also if the conflict is over."""
+    """The records' names as shown, so that a skipped one is named also if its conflict is over."""
     left_out: Mapped[int]
     digest: Mapped[str]
     state: Mapped[str]

@@ -85,7 +85,7 @@ def _choices(row: BulkRow, conflict: Conflict) -> dict[str, str] | None:
 
 
 def _digest(row: BulkRow) -> str:
-    """Of an answer and exactly the conflicts it was shown for, by id and values, in their order."""
+    """Hash an answer and exactly the conflicts that it was shown for, by id and values, in their order."""
     pairs = zip(row.conflict_ids, row.values_versions, strict=True)
     content = "\n".join([row.answer, row.field or "", *(f"{id_}:{version}" for id_, version in pairs)])
     return blake2b(content.encode(), digest_size=16).hexdigest()
@@ -117,7 +117,7 @@ async def answer(
 
 
 async def get(session: AsyncSession, organization_id: str, bulk_id: str) -> Bulk:
-    """How far it is. NotFound (404)."""
+    """Count what became of an answer to many so far. NotFound (404)."""
     return await _counted(session, await _find(session, organization_id, bulk_id))
 
 
@@ -216,7 +216,7 @@ async def _batch(session: AsyncSession, row: BulkRow, now: datetime) -> None:
 
 
 def _moved(conflict: Conflict | None, version: int) -> str | None:
-    """Why a conflict is not what was shown any more, in words."""
+    """Say why a conflict is no longer what was shown; None if it still is."""
     if conflict is None:
         return "There is no such conflict any more."
     if conflict.state == "open":

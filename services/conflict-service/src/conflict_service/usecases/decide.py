@@ -49,7 +49,7 @@ async def decide(
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Who decides, and in which answer to many."""
+    """The person who decides, and the answer to many in which they do."""
 
     id: str
     name: str | None

@@ -1,4 +1,4 @@
-"""What is kept different on the two sides, until one changes or an administrator ends it."""
+"""Differences that an administrator decided to keep: list them, and end one."""
 
 from fastapi import APIRouter
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/v1/people", tags=["Differences"])
 
 @router.get("/members/{member_id}/differences")
 async def of_member(member_id: str, user: User, session: Session) -> Differences:
-    """What is kept different about a member."""
+    """List the differences of a member that are kept."""
     return await differences.of_record(session, user.organization_id, MEMBER, member_id)
 
 
@@ -29,7 +29,7 @@ async def end_of_member(member_id: str, field: str, user: Admin, session: Sessio
 
 @router.get("/families/{family_id}/differences")
 async def of_family(family_id: str, user: User, session: Session) -> Differences:
-    """What is kept different about a family."""
+    """List the differences of a family that are kept."""
     return await differences.of_record(session, user.organization_id, FAMILY, family_id)
 
 

@@ -1,4 +1,4 @@
-"""What a decision about a conflict changes: of what is agreed, of what is kept different, and on either side."""
+"""A decision changes what is agreed, what is kept different, and the values of either side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Settled:
     agreed: dict[str, Any]
     """Last agreed values: whichever side lost, Planning Center's value is known to both from here on."""
     kept: dict[str, Any]
-    """What is kept different."""
+    """The differences that are kept."""
     taken: dict[str, Any]
-    """What our side takes over from Planning Center."""
+    """The values that our side takes over from Planning Center."""
     sends: dict[str, Any]
     """Ours, which Planning Center does not have yet: a change here like any other."""
 

@@ -51,7 +51,7 @@ _AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
 
 
 def not_sent(field: str) -> str:
-    """What a decision would have sent, and what Planning Center has already says at least as much."""
+    """Say that a field was not sent, because Planning Center's value says at least as much."""
     name = FIELD_NAMES.get(field, field.replace("_", " "))
     return f"Planning Center's {name} says the same as ours or more, so it was left as it is."
 

@@ -45,7 +45,7 @@ async def insert_effects(session: AsyncSession, rows: Sequence[dict[str, Any]]) 
 
 
 async def last_changed_here(session: AsyncSession, records: Collection[UUID]) -> dict[tuple[UUID, str], str]:
-    """When each field of these records was last changed here, ISO 8601; of what never was, nothing."""
+    """The time (ISO 8601) of the last change here, by record and field; a field that never changed is absent."""
     newest = (
         select(Effect.record_id, Effect.field, Effect.at)
         .ext(distinct_on(Effect.record_id, Effect.field))

@@ -348,7 +348,7 @@ def agreed_at(link: Link, name: str) -> datetime | None:
 
 
 def decided_differences(link: Link) -> Mapping[str, tuple[Any, Any] | None]:
-    """What a person decided to keep different, by field, as JSON; None for what is kept different no longer."""
+    """The differences that a person decided to keep, by field, as JSON; None for one that was ended."""
     return {name: None if "ended" in kept else (kept["ours"], kept["theirs"]) for name, kept in link.decided.items()}
 
 
@@ -362,7 +362,7 @@ def member_differences(link: Link, seen: PersonValues) -> Mapping[str, tuple[Any
 
 
 def still_kept(link: Link, seen: PersonValues) -> dict[str, list[Any]]:
-    """What contacts of a member that were cleared here have left there, by field, `[ours, theirs]` as JSON.
+    """The differences that a cleared contact of a member left, by field, `[ours, theirs]` as JSON.
 
     One that was announced counts only if Planning Center shows its value: the write may not have arrived.
     """

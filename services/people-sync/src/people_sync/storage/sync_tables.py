@@ -389,9 +389,9 @@ class Conflict(Base):
     values_version: Mapped[int] = mapped_column(server_default=text("1"), default=1)
     """Counts the values of `fields` alone."""
     theirs_read_at: Mapped[datetime | None]
-    """When Planning Center's values of `fields` were first read."""
+    """The time of the read that first showed Planning Center's values of `fields`."""
     decision: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """What a person decided, until it is carried out: `id`, `choices`, `by_user_id`, `by_name`, `bulk_id`.
+    """The decision that waits to be carried out: `id`, `choices`, `by_user_id`, `by_name`, `bulk_id`.
 
     With `sends` (ours, by field, JSON) it is decided here, and Planning Center is to get these; `untold` has what can't
     be sent, in words.

@@ -95,7 +95,7 @@ def open_conflict(
 
 
 def fields_of(link: Link, values: Mapping[str, ConflictValues]) -> list[dict[str, Any]]:
-    """As a conflict keeps them: `contracts.conflicts.ConflictField` as JSON."""
+    """The fields as a conflict keeps them: `contracts.conflicts.ConflictField` as JSON."""
     return [
         ConflictField(
             field=name,
@@ -126,7 +126,7 @@ def cannot_be_believed(
     reading: Reading,
     same: Callable[[str, Any, Any], bool],
 ) -> datetime | None:
-    """Until when a read that lets go of what a conflict shows is no news: it may be older than what was read before.
+    """The time until which a read that lets go of a conflict is no news: it may be older than the read before it.
 
     `seen`: Planning Center's values, JSON by field; `collides`: fields that are in conflict by this read.
     """

@@ -1,4 +1,4 @@
-"""What people decide about conflicts, from conflict-service: queued, carried out by the record engine, answered."""
+"""Decisions from conflict-service: each is queued, carried out by the record engine, and answered."""
 
 from collections.abc import Mapping
 from datetime import datetime

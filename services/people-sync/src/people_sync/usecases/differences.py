@@ -1,4 +1,4 @@
-"""What an administrator decided to keep different on the two sides: shown, and ended."""
+"""Differences that an administrator decided to keep: list them, and end one."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from servicekit.errors import NotFound
 
 
 async def of_record(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> Differences:
-    """What is kept different about one record. NotFound (404)."""
+    """List the differences of one record that are kept. NotFound (404)."""
     id_ = await _existing(session, organization_id, kind, record_id)
     link = await session.scalar(_link(organization_id, kind, id_))
     return Differences(items=await _shown(session, link))
@@ -67,7 +67,7 @@ async def _existing(session: AsyncSession, organization_id: str, kind: str, reco
 
 
 def _link(organization_id: str, kind: str, record_id: UUID) -> Select[Any]:
-    """Of the Planning Center organization that is connected, or was last."""
+    """Select the record's link in the Planning Center organization that is connected, or was last."""
     return (
         select(Link)
         .join(

@@ -165,7 +165,7 @@ async def answer(
 
 
 async def get(session: AsyncSession, organization_id: str, bulk_id: str) -> people.HeldBulk:
-    """How far it is. NotFound (404)."""
+    """Count what became of an answer to many so far. NotFound (404)."""
     return _render(await _find(session, organization_id, bulk_id))
 
 

@@ -35,11 +35,11 @@ CREATE_AGAIN: Final = "create_again"
 KEPT: Final = "kept_different"
 """Rule of an effect that changes nothing: the two sides are to stay different from then on."""
 DECIDE_AGAIN: Final = "decide_again"
-"""The same: they are to stay different no longer."""
+"""Rule of an effect that changes nothing: the two sides are to stay different no longer."""
 MEMBERS: Final = "members"
 """A family's history has a row for each member who came (`new`) or went (`old`)."""
 _MEMBERSHIP: Final = "member:"
-"""Of a member's id: that one came (`after` is true) or went in Planning Center."""
+"""Begins the field of an effect that says whether a member came (`after` is true) or went in Planning Center."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> 
 
 
 async def of_family(session: AsyncSession, family: Family, query: PageQuery) -> Page[HistoryEntry]:
-    """The same of a family. Members are named as they are called today; who came is `new`, who left is `old`."""
+    """A family's history, as `of_member`. `new` is the name of a member who came, `old` of one who left."""
     rows, following = await _rows(session, family.organization_id, FAMILY, family.id, query)
     ids = {id_ for row in rows for id_ in (row.before, row.after, row.field.removeprefix(_MEMBERSHIP)) if _is_id(id_)}
     members = await session.scalars(

@@ -90,7 +90,7 @@ async def soon(
 
 
 async def awake(session: AsyncSession, organization_id: str) -> dict[str, str] | None:
-    """Wake the organization's worker, before any row that it locks is locked; whose records they are.
+    """Wake the organization's worker before any row that it locks is locked; gives the records' owner.
 
     None while nothing can be synced: not connected, or nobody was read yet.
     """
@@ -141,7 +141,7 @@ async def queue(
     not_before: datetime,
     now: datetime,
 ) -> Refresh:
-    """As `request`, for a worker that is awake."""
+    """Queue as `request` does, for a worker that is awake already."""
     if record_id is None:
         record_id = await session.scalar(select(Link.record_id).filter_by(**owner, kind=kind, pco_id=pco_id))
     by_record = record_id is not None

@@ -87,7 +87,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
 def family_lets_go(
     writer: Writer, conflict: Conflict | None, theirs: FamilyValues, result: FamilyMerge, read_at: datetime
 ) -> datetime | None:
-    """Until when a read that lets go of a family's conflict cannot be believed."""
+    """The time until which a read that lets go of a family's conflict cannot be believed; None if it can."""
 
     def equal(name: str, one: Any, other: Any) -> bool:
         return bool(text_key(one) == text_key(other) if name == "name" and one and other else one == other)
@@ -97,7 +97,7 @@ def family_lets_go(
 
 
 def family_fields(values: FamilyValues) -> dict[str, Any]:
-    """What can be in conflict of a family, by field."""
+    """The values of a family that can be in conflict, by field."""
     return {"name": values.name, "primary_contact": values.primary_contact}
 
 

@@ -299,7 +299,7 @@ def equal_sides(ours: PersonValues, theirs: PersonValues, country: str) -> Calla
 def lets_go(
     writer: Writer, conflict: Conflict | None, person: RemotePerson, result: Merge, read_at: datetime
 ) -> datetime | None:
-    """Until when a read that lets go of a member's conflict cannot be believed."""
+    """The time until which a read that lets go of a member's conflict cannot be believed; None if it can."""
     if conflict is None:
         return None
     seen = {**to_json(person.values), ACTIVE: person.active}
