@@ -584,6 +584,23 @@ async def test_what_moves_while_it_is_carried_out_is_told(site: Site, stage: Sta
     )
 
 
+# Kind: the answer is no JSON:API.
+async def test_an_answer_that_is_a_page_carries_nothing_out(site: Site, stage: Stage) -> None:
+    """A proxy's page says nothing about the person: the decision waits, and is carried out once answers are back."""
+    conflict = await in_conflict(site)
+    ours, theirs = await here(site), there(site)
+    fault = site.fault({"kind": "respond", "status": 200, "body": "html"}, method="GET", path="/people/[0-9]+$")
+    asked = decision(site, conflict, dict.fromkeys(NAMES, "theirs"))
+    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+    tried = "SELECT count(*) > 0 FROM refresh WHERE organization_id = $1 AND state = 'queued' AND tries > 0"
+    await eventually(lambda: site.database.value(tried, site.organization_id))
+    assert (await conflict_of(site, "Bruno"))["decision"]["id"] == asked.decision_id
+    assert (await here(site), there(site)) == (ours, theirs)
+    site.control.remove_fault(fault)
+    assert (await answered(site, asked))["state"] == "resolved"
+    assert await here(site) == there(site) == theirs
+
+
 async def test_an_outage_of_a_minute_throws_no_decision_away(site: Site, stage: Stage) -> None:
     conflict = await in_conflict(site)
     away = site.fault({"kind": "respond", "status": 503}, method="GET", path="/people/[0-9]+$")
