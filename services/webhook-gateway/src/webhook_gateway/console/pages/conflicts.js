@@ -40,6 +40,8 @@ const KEYS = [
   ["?", "Show these keys"],
 ];
 
+/** Why an answer to many leaves a conflict as it is. */
+const ALONE = "another field of the same conflict needs an answer of its own, or more than 10,000 conflicts fit and they come next time";
 const conflictsOf = (/** @type {number} */ amount) => count(amount, "conflict");
 
 /** @type {import("../parts/answers.js").Kind<import("../types.d.ts").Bulk, import("../types.d.ts").BulkSample>} */
@@ -53,10 +55,10 @@ const ANSWERS = {
     ["filled", "Fill the empty side"],
   ],
   leftOut: {
-    ours: "because another field of theirs collides too, or it says who is active, which no sync changes in Planning Center.",
-    theirs: "because another field of theirs collides too.",
-    both: "because another field of theirs collides too.",
-    filled: "because neither side of a field is empty there.",
+    ours: `because ${ALONE}, or because no sync changes in Planning Center who is active.`,
+    theirs: `because ${ALONE}.`,
+    both: `because ${ALONE}.`,
+    filled: `because neither side of a field is empty there, or ${ALONE}.`,
   },
   explain: "An edit that collides with nothing is kept, whichever side made it. First you see how many can have the answer, and what would be done; nothing is done before you agree.",
   promise: () => "Whatever changes before its turn, here or in Planning Center, is left as it is and named.",
@@ -451,8 +453,8 @@ export function show(context) {
     h(
       "p",
       { class: "quiet" },
-      "Fields with different values here and in Planning Center. ",
-      admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
+      wanted.state ? "Conflicts that somebody has decided, or that are over. " : "Fields with different values here and in Planning Center. ",
+      wanted.state ? h("a", { href: "/conflicts" }, "Show open conflicts") : admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
     ),
     open ? "" : h("div", { class: "stack tight" }, ...chosenFilters),
     open || wanted.state ? "" : applying.element,
