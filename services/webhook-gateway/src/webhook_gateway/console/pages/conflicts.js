@@ -60,16 +60,16 @@ const ANSWERS = {
     both: `because ${ALONE}.`,
     filled: `because neither side of a field is empty there, or ${ALONE}.`,
   },
-  explain: "An edit that collides with nothing is kept, whichever side made it. First you see how many can have the answer, and what would be done; nothing is done before you agree.",
-  promise: () => "Whatever changes before its turn, here or in Planning Center, is left as it is and named.",
+  explain: "Where only one side was edited, that edit is kept. First you see how many can have the answer, and what would be done; nothing is done before you agree.",
+  promise: () => "A conflict that changes before its turn, here or in Planning Center, is left as it is and named.",
   sample: ({ conflict, choices }) => [h("strong", {}, conflict.record.name || "No name"), `: ${conflict.fields.map((field) => afterwardsOf(field, choices[field.field])).join("; ")}`],
   last: () => null,
   named: ({ conflict_id, name }) => [conflict_id, name],
   progress: (bulk) => (bulk.waiting > 0 ? { done: bulk.count - bulk.waiting, sentence: `${conflictsOf(bulk.waiting)} still to be applied on both sides.` } : null),
   results: (bulk) => [
     h("p", {}, `${conflictsOf(bulk.applied)} ${bulk.applied === 1 ? "is" : "are"} settled.`),
-    bulk.overtaken > 0 ? notice("warn", h("p", {}, `${conflictsOf(bulk.overtaken)} moved before ${bulk.overtaken === 1 ? "its" : "their"} turn in Planning Center or here and ${bulk.overtaken === 1 ? "is" : "are"} open again: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}` }, "show what is open again"), ".")) : null,
-    bulk.refused > 0 ? notice("warn", h("p", {}, `Of ${conflictsOf(bulk.refused)} Planning Center did not take a part: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}&state=resolved` }, "show why"), ".")) : null,
+    bulk.overtaken > 0 ? notice("warn", h("p", {}, `${conflictsOf(bulk.overtaken)} changed before ${bulk.overtaken === 1 ? "its" : "their"} turn, here or in Planning Center, and ${bulk.overtaken === 1 ? "is" : "are"} open again: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}` }, "show what is open again"), ".")) : null,
+    bulk.refused > 0 ? notice("warn", h("p", {}, `Planning Center did not take everything for ${conflictsOf(bulk.refused)}: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}&state=resolved` }, "show why"), ".")) : null,
   ],
 };
 
@@ -101,7 +101,7 @@ export function show(context) {
   const wanted = { ...filters, bulk_id: query.get("bulk_id"), state: query.get("state") };
   const filtered = Object.values(wanted).some((value) => value !== null);
   const chosenFilters = [
-    chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Over by itself"]]),
+    chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Ended by themselves"]]),
     chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
     chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
     chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
