@@ -358,7 +358,8 @@ export function show(context) {
     const choices = Object.fromEntries(item.fields.map((field) => [field.field, choiceOf(item, field)]));
     try {
       const answer = await post(at`/conflicts/${item.id}/decision`, { values_version: item.values_version, choices });
-      met.set(item.id, answer);
+      // A live update may have been faster, and know of the end already.
+      if ((met.get(item.id)?.version ?? 0) < answer.version) met.set(item.id, answer);
       told.delete(item.id);
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 409) throw error;
