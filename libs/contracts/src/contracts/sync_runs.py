@@ -27,7 +27,12 @@ class RunProgress(Model):
 class RunQuestion(Model):
     """What a waiting run needs from an administrator."""
 
-    kind: str = Field(description="`first_match` or `threshold`.")
+    kind: str = Field(
+        description="`first_match`, `threshold`, `plan` (of a preview) or `undo`. The plan is under `/plan` of the run."
+    )
+    digest: str | None = Field(
+        default=None, description="Of the plan that is shown. *Approve* names it, and runs exactly that plan."
+    )
     counts: dict[str, int] = Field(
         description="By outcome, what would happen. `may_be_mailed`: how many people Planning Center may mail at most, "
         "since they sign in there and their email or phone would change."
@@ -43,6 +48,11 @@ class Run(Model):
 
     id: str
     kind: str = Field(description="`full` or `incremental`.")
+    purpose: str = Field(
+        default="sync",
+        description="`sync`; `preview` shows its plan and writes nothing until that is approved; `undo` puts back what "
+        "others changed; `proof` compares everybody and writes nothing.",
+    )
     state: RunState
     trigger: str = Field(description="`person`, `schedule`, `connection` ...")
     started_by: str | None = Field(default=None, description="The platform user's id, when a person started it.")

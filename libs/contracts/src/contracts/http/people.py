@@ -214,16 +214,24 @@ class RecordSync(Model):
 
 
 class StartRun(Intent):
-    """Sync Now."""
+    """Sync Now, or *Preview*."""
 
     kind: Literal["full", "incremental"] = "full"
+    preview: bool = Field(default=False, description="Show the plan, and write nothing until it is approved.")
 
 
 class AnswerRun(Intent):
     """The answer to a waiting run's question."""
 
-    question: Literal["first_match", "threshold"]
-    answer: Literal["planning_center", "ask", "ours", "continue", "stop"]
+    question: Literal["first_match", "threshold", "plan", "undo"]
+    answer: Literal["planning_center", "ask", "ours", "continue", "stop", "approve"]
+    digest: str | None = Field(
+        default=None, max_length=100, description="*Approve* needs the digest of the plan as shown."
+    )
+    inactivate: bool = Field(
+        default=False,
+        description="Of an undo: people whom the sync created in Planning Center are made inactive there.",
+    )
 
 
 class RunQuery(PageQuery):

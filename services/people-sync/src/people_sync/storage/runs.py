@@ -21,6 +21,7 @@ def render(run: Run) -> sync_runs.Run:
     return sync_runs.Run(
         id=str(run.id),
         kind=run.kind,
+        purpose=run.purpose,
         state=run.state,
         trigger=run.trigger,
         started_by=run.started_by,

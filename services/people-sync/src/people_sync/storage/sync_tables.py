@@ -38,6 +38,11 @@ class Run(Base):
     organization_id: Mapped[str]
     pco_organization_id: Mapped[str]
     kind: Mapped[str]
+    purpose: Mapped[str] = mapped_column(server_default=text("'sync'"), default="sync")
+    """`sync`; `preview` asks before it writes anything; `undo` puts back what others changed; `proof` writes nothing.
+    """
+    subject: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Of an undo: what it puts back, as `contracts.http.plans.UndoInput`."""
     state: Mapped[str]
     trigger: Mapped[str]
     started_by: Mapped[str | None]
@@ -136,6 +141,8 @@ class Shown(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     """Our id, or Planning Center's of somebody new."""
     outcome: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(server_default=text("''"), default="")
+    """Of the change's plan, where the plan was shown."""
 
 
 class Change(Base):
@@ -164,6 +171,8 @@ class Change(Base):
     """What the run's numbers count, as planned and then as done."""
     cause: Mapped[str | None]
     sentence: Mapped[str | None]
+    plan: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Of a run that shows its plan: by field what would be written, as `contracts.http.plans.PlanField`."""
 
 
 class Creation(Base):
@@ -401,3 +410,57 @@ class Conflict(Base):
     """
     opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class KeptOut(Base):
+    """A member or family that an administrator keeps out of the sync: left as it is on both sides."""
+
+    __tablename__ = "kept_out"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    record_id: Mapped[UUID] = mapped_column(primary_key=True)
+    family_id: Mapped[UUID | None]
+    """Of a member who is kept out with a family."""
+    by_user_id: Mapped[str]
+    by_name: Mapped[str | None]
+    at: Mapped[datetime]
+
+
+class Joined(Base):
+    """A member who was joined to another one, since the two are one person in Planning Center."""
+
+    __tablename__ = "joined"
+    __table_args__ = (
+        Index("ix_joined_into", "into_id"),
+        Index(
+            "uq_joined_external",
+            "organization_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id IS NOT NULL"),
+        ),
+    )
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID] = mapped_column(primary_key=True)
+    into_id: Mapped[UUID]
+    """The member who stays. Never one who was joined to another."""
+    external_id: Mapped[str | None]
+    """The platform's id of the joined member: it leads to the one who stays."""
+    by_user_id: Mapped[str]
+    by_name: Mapped[str | None]
+    at: Mapped[datetime]
+
+
+class Statement(Base):
+    """The result of one run that compared everybody and wrote nothing: the proof of sync."""
+
+    __tablename__ = "statement"
+    __table_args__ = (Index("ix_statement_organization", "organization_id", "at"),)
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    counts: Mapped[dict[str, Any]]
+    at: Mapped[datetime]

@@ -161,6 +161,8 @@ class Link(Base):
     gone_at: Mapped[datetime | None]
     merged_into: Mapped[str | None]
     """Of a link that ended because two linked people were merged there: who was kept, by Planning Center's id."""
+    kept_two: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Of such a link: an administrator said that the two members are two people."""
     create_again: Mapped[bool] = mapped_column(default=False)
     """An administrator asked to create a record again that is gone in Planning Center."""
 

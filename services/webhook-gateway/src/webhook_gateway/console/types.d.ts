@@ -99,6 +99,7 @@ export interface RunProgress {
 
 export interface RunQuestion {
   kind: string;
+  digest: string | null;
   counts: Record<string, number>;
   examples: Record<string, string | null>[];
   answers: string[];
@@ -109,6 +110,7 @@ export type RunState = "queued" | "running" | "waiting" | "stopping" | "done" | 
 export interface Run {
   id: string;
   kind: string;
+  purpose: string;
   state: RunState;
   trigger: string;
   started_by: string | null;

@@ -1,0 +1,56 @@
+"""Plans of runs: what would be written, field by field, before anything is; and undo, which is a plan too."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from contracts.base import Model
+from contracts.http.common import Intent, PageQuery
+
+Does = Literal["here", "there", "both", "conflict", "nothing"]
+"""Where a field would be written; `conflict`: both values stay, and a person decides."""
+
+
+class PlanField(Model):
+    """One field of a record in a plan. Values are JSON."""
+
+    field: str
+    agreed: Any = Field(default=None, description="The last agreed value.")
+    agreed_known: bool = Field(default=True, description="False if nothing was ever agreed.")
+    here: Any = None
+    there: Any = None
+    after: Any = Field(default=None, description="The value on both sides afterwards; null in a conflict.")
+    does: Does
+
+
+class PlanItem(Model):
+    """One record of a plan."""
+
+    record_kind: Literal["member", "family"]
+    record_id: str | None = Field(default=None, description="Null for somebody who is not here yet.")
+    pco_id: str | None = None
+    name: str
+    outcome: str = Field(description="What would become of it, as in a run's numbers.")
+    sentence: str | None = None
+    may_be_mailed: bool = Field(
+        default=False, description="Planning Center may mail them: they sign in there, and email or phone would change."
+    )
+    fields: tuple[PlanField, ...] = ()
+
+
+class PlanQuery(PageQuery):
+    """Filters of a plan."""
+
+    outcome: str | None = Field(default=None, max_length=60)
+
+
+class UndoInput(Intent):
+    """What to undo: exactly one of these. Changes of the last 30 days, made by the sync."""
+
+    run_id: str | None = Field(default=None, max_length=40, description="A whole run.")
+    decision_id: str | None = Field(default=None, max_length=40, description="One decision about a conflict.")
+    rule_id: str | None = Field(default=None, max_length=40, description="Everything that a rule decided.")
+    member_id: str | None = Field(default=None, max_length=40, description="What the sync changed of this person.")
+    family_id: str | None = Field(
+        default=None, max_length=40, description="What the sync changed of this family and its people."
+    )
