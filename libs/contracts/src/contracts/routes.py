@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from contracts.http import auth, calendar, conflicts, people
+from contracts.http import auth, calendar, conflicts, people, proof
 from contracts.http.common import Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
@@ -286,6 +286,40 @@ ROUTES: Final[tuple[Route, ...]] = (
         people.Run,
         request=people.StartRun,
         status=202,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/statements",
+        "What nightly comparisons of everybody found",
+        Page[proof.Statement],
+        query=PageQuery,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/statements",
+        "Compare everybody now and write nothing; joins the run in progress",
+        people.Run,
+        status=202,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/members/{member_id}/why-different",
+        "Why a member is not the same on both sides",
+        proof.WhyDifferent,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/families/{family_id}/why-different",
+        "Why a family is not the same on both sides",
+        proof.WhyDifferent,
     ),
     _route(PEOPLE_SYNC, "staff", "GET", "/people/runs", "Run history", Page[people.Run], query=people.RunQuery),
     _route(PEOPLE_SYNC, "staff", "GET", "/people/runs/{run_id}", "One run", people.Run),

@@ -1,4 +1,4 @@
-"""Plans that are shown before they are carried out, records kept out of the sync, members joined, statements.
+"""Plans that are shown before they are carried out, records kept out of the sync, members joined.
 
 Revision ID: 0010
 Revises: 0009
@@ -46,12 +46,3 @@ def upgrade() -> None:
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
     op.add_column("link", sa.Column("kept_two", sa.Boolean(), nullable=False, server_default=sa.text("false")))
-    op.create_table(
-        "statement",
-        sa.Column("run_id", sa.Uuid(), primary_key=True),
-        sa.Column("organization_id", sa.Text(), nullable=False),
-        sa.Column("pco_organization_id", sa.Text(), nullable=False),
-        sa.Column("counts", JSONB, nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-    )
-    op.create_index("ix_statement_organization", "statement", ["organization_id", "at"])

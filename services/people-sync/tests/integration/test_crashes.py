@@ -49,7 +49,8 @@ LARGE_KILLS: Final = max(6, int(SOAK_SECONDS / 6))
 SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
 """Of the instants: the kills are the same in every run."""
 COPIES: Final = 220
-STORIES: Final = ("full", "incremental")
+STORIES: Final = {"full": "sync", "incremental": "sync", "proof": "proof"}
+"""The purpose of each; a proof writes nothing, and the run after it everything."""
 
 
 @dataclass(slots=True)
@@ -71,9 +72,9 @@ async def prepared(
     # The organization's country is asked for once: that is to be met too.
     await Database(url).fetch("UPDATE connection SET country_code = NULL")
     templates = {}
-    for story in STORIES:
+    for story, purpose in STORIES.items():
         templates[story] = await copy_database(url)
-        await start_run(templates[story], story)
+        await start_run(templates[story], "incremental" if story == "incremental" else "full", purpose)
     async with ground(folder, rows, kafka_server, keys, lender, copies=COPIES) as made:
         yield Prepared(made, templates)
 

@@ -22,6 +22,15 @@ INACTIVATED_THERE: Final = "inactivated_there"
 CONVERGED: Final = "converged"
 NOT_DONE: Final = "not_done"
 
+KEPT_DIFFERENT: Final = "kept_different"
+WAITS_FOR_YOU: Final = "waits_for_you"
+WAITS_FOR_SYNC: Final = "waits_for_sync"
+REFUSED: Final = "refused"
+NOT_READ: Final = "not_read"
+ONE_SIDE: Final = "one_side"
+UNEXPLAINED: Final = "unexplained"
+"""The reasons why the two sides of a record differ, as a comparison that writes nothing finds them."""
+
 OUTCOMES: Final[dict[str, str]] = {
     CREATED_HERE: "Added here from Planning Center.",
     CREATED_THERE: "Added in Planning Center.",
@@ -39,6 +48,8 @@ OUTCOMES: Final[dict[str, str]] = {
     NOT_DONE: "The sync ended before this record was done; the next sync goes on with it.",
     LATER: "Planning Center did not show the newest state yet. The next sync goes on with this record.",
     INACTIVATED_THERE: "Deleted here, so made inactive in Planning Center, as the settings say.",
+    WAITS_FOR_YOU: "May be somebody who is in Planning Center already. Please answer in Held matches.",
+    ONE_SIDE: "Here only: gone in Planning Center, or never added there.",
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
 

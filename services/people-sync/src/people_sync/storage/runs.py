@@ -13,7 +13,14 @@ from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
 
 OPEN: Final = ("queued", "running", "waiting", "stopping")
-NOUNS: Final = {"pull": "people", "compare": "records", "apply": "changes", "push": "changes", "finish": "records"}
+NOUNS: Final = {
+    "pull": "people",
+    "compare": "records",
+    "apply": "changes",
+    "push": "changes",
+    "finish": "records",
+    "prove": "records",
+}
 
 
 def render(run: Run) -> sync_runs.Run:

@@ -32,6 +32,13 @@ class Run(Base):
             unique=True,
             postgresql_where=text("state IN ('queued', 'running', 'waiting', 'stopping')"),
         ),
+        Index(
+            "ix_run_proof",
+            "organization_id",
+            "created_at",
+            "id",
+            postgresql_where=text("purpose = 'proof' AND state = 'done'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -450,17 +457,4 @@ class Joined(Base):
     """The platform's id of the joined member: it leads to the one who stays."""
     by_user_id: Mapped[str]
     by_name: Mapped[str | None]
-    at: Mapped[datetime]
-
-
-class Statement(Base):
-    """The result of one run that compared everybody and wrote nothing: the proof of sync."""
-
-    __tablename__ = "statement"
-    __table_args__ = (Index("ix_statement_organization", "organization_id", "at"),)
-
-    run_id: Mapped[UUID] = mapped_column(primary_key=True)
-    organization_id: Mapped[str]
-    pco_organization_id: Mapped[str]
-    counts: Mapped[dict[str, Any]]
     at: Mapped[datetime]

@@ -238,6 +238,9 @@ class Connection(Base):
     """What auth-service said last about the People connection, and where the organization's sync stands."""
 
     __tablename__ = "connection"
+    __table_args__ = (
+        Index("ix_connection_proof", "next_proof_at", postgresql_where=text("state = 'connected' AND mirrored")),
+    )
 
     organization_id: Mapped[str] = mapped_column(primary_key=True)
     pco_organization_id: Mapped[str]
@@ -259,3 +262,7 @@ class Connection(Base):
     mirrored: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether a complete pull has filled `remote`."""
     next_run_at: Mapped[datetime | None]
+    time_zone: Mapped[str | None]
+    """The Planning Center organization's, IANA; read with `country_code`."""
+    next_proof_at: Mapped[datetime | None]
+    """When everybody is compared next without writing anything. None until a run has ended."""

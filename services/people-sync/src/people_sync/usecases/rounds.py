@@ -11,6 +11,12 @@ async def start_due(runtime: Runtime, _: Resources) -> None:
         await runs.start_due(session)
 
 
+async def prove_due(runtime: Runtime, resources: Resources) -> None:
+    """Start the nightly comparisons whose time has come."""
+    async with runtime.sessions.begin() as session:
+        await runs.prove_due(session, resources.clock.now())
+
+
 async def close_abandoned(runtime: Runtime, _: Resources) -> None:
     """End the runs whose job ended without them."""
     async with runtime.sessions.begin() as session:

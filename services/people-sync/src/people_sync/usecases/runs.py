@@ -12,6 +12,7 @@ from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgress
 from contracts.http.common import Page
 from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery
 from contracts.identity import UserIdentity
+from people_sync.domain.proof import next_night
 from people_sync.domain.sentences import OUTCOMES, REJECTED
 from people_sync.storage import paging, remote, runs
 from people_sync.storage.sync_tables import Change, Run
@@ -23,14 +24,25 @@ from servicekit.outbox import append
 from servicekit.tables import JOB
 
 KIND: Final = "people.run"
+SYNC: Final = "sync"
+PROOF: Final = "proof"
+"""Purposes of a run."""
 STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync begins reading again."
 _EXAMPLES: Final = 5
 
 
 async def start(
-    session: AsyncSession, organization_id: str, kind: str, trigger: str, user: UserIdentity | None = None
+    session: AsyncSession,
+    organization_id: str,
+    kind: str,
+    trigger: str,
+    user: UserIdentity | None = None,
+    purpose: str = SYNC,
 ) -> sync_runs.Run:
-    """Start a run, or join the one in progress. Conflict (409) while Planning Center People is not connected."""
+    """Start a run, or join the one in progress. Conflict (409) while Planning Center People is not connected.
+
+    Who wants to sync while everybody is being compared makes a sync of that, as long as it reads.
+    """
     connection = await session.get(Connection, organization_id)
     if connection is None or connection.state != "connected":
         raise Conflict(
@@ -43,6 +55,8 @@ async def start(
         joined = await session.get(Run, job_id)
         if joined is None:
             raise Conflict("A sync is just being started. Read the status again in a moment.", slug="starting")
+        if (joined.purpose, purpose, trigger) == (PROOF, SYNC, "person"):
+            joined = await _make_a_sync(session, organization_id, str(job_id), user)
         return runs.render(joined)
     run = Run(
         id=job_id,
@@ -50,6 +64,7 @@ async def start(
         pco_organization_id=connection.pco_organization_id,
         # What changed since can only be asked once everything was read.
         kind=kind if connection.full_sync_at and connection.cursor else "full",
+        purpose=purpose,
         state="queued",
         trigger=trigger,
         started_by=user.user_id if user else None,
@@ -66,6 +81,20 @@ async def start(
     await session.refresh(run)
     await append(session, SyncRunStarted(organization_id=organization_id, version=1, run=runs.render(run)))
     return runs.render(run)
+
+
+async def _make_a_sync(session: AsyncSession, organization_id: str, run_id: str, user: UserIdentity | None) -> Run:
+    run = await _locked(session, organization_id, run_id)
+    if run.purpose != PROOF or run.phase not in {"pull", "compare"}:
+        # It is about to end, and the sync begins right after it.
+        connection = await session.get_one(Connection, organization_id)
+        connection.next_run_at = func.now()
+        return run
+    by = (user.user_id, user.name) if user else (None, None)
+    values = dict(zip(("started_by", "started_by_name"), by, strict=True))
+    run = await runs.change(session, run.id, purpose=SYNC, trigger="person", **values)
+    await append(session, SyncRunProgressed(organization_id=organization_id, version=run.version, run=runs.render(run)))
+    return run
 
 
 async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync_runs.Run:
@@ -227,6 +256,24 @@ async def close_abandoned(session: AsyncSession) -> None:
         await append(
             session, SyncRunFinished(organization_id=run.organization_id, version=run.version, run=runs.render(run))
         )
+
+
+async def prove_due(session: AsyncSession, now: datetime) -> int:
+    """Start the nightly comparisons whose time has come. Returns how many organizations were looked at."""
+    due = (
+        await session.scalars(
+            select(Connection)
+            .where(Connection.state == "connected", Connection.mirrored, Connection.next_proof_at <= now)
+            .order_by(Connection.next_proof_at)
+            .limit(20)
+            .with_for_update(skip_locked=True)
+        )
+    ).all()
+    for connection in due:
+        # One that ends early is not repeated in the same night.
+        connection.next_proof_at = next_night(now, connection.time_zone, connection.organization_id)
+        await start(session, connection.organization_id, "full", "schedule", purpose=PROOF)
+    return len(due)
 
 
 async def start_due(session: AsyncSession) -> int:

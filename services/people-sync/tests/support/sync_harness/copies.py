@@ -45,12 +45,12 @@ _OPEN: Final = """
 """
 
 
-async def start_run(url: str, kind: str) -> None:
+async def start_run(url: str, kind: str, purpose: str = runs.SYNC) -> None:
     """Sync Now, where no service is running yet."""
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
-            await runs.start(session, ORGANIZATION, kind, "person")
+            await runs.start(session, ORGANIZATION, kind, "person", purpose=purpose)
     finally:
         await engine.dispose()
 

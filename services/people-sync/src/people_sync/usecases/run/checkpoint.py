@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pco_client.walk import Position
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of what the fields mean. A run that was begun under another version begins its phase again."""
 
 
@@ -42,6 +42,8 @@ class Compared:
     """Names of the parts of the comparison that are planned to the end."""
     record: str = ""
     """Our id of the record planned last in the part that is not; empty before its first."""
+    proved: dict[str, int] = field(default_factory=dict)
+    """Of a run that writes nothing: by kind, the id of the link looked at last."""
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from pco_client.errors import (
     Unauthorized,
     Unavailable,
 )
+from people_sync.domain.proof import next_night
 from people_sync.domain.sentences import (
     MERGED,
     REJECTED,
@@ -45,6 +46,7 @@ from people_sync.usecases.run.ask import ask
 from people_sync.usecases.run.checkpoint import Checkpoint, Compared
 from people_sync.usecases.run.compare import compare
 from people_sync.usecases.run.context import Requests, RunContext, Wait
+from people_sync.usecases.run.prove import PROVE, conclude, is_proof, prove
 from people_sync.usecases.run.pull import pull
 from people_sync.usecases.run.push import push
 from people_sync.usecases.run.report import counts, reporting
@@ -177,6 +179,7 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
         if connection.pco_organization_id != pco_organization_id:
             raise StopRequested
         connection.country_code = country
+        connection.time_zone = organization.attributes.get("time_zone")
     return str(country)
 
 
@@ -185,10 +188,14 @@ async def _phases(context: RunContext) -> bool:
     if context.checkpoint.phase == "ask":
         await _start_over(context, read_again=await _answered_late(context))
     names = list(PHASES)
-    for name in names[names.index(context.checkpoint.phase or "pull") :]:
+    for name in [] if context.checkpoint.phase == PROVE else names[names.index(context.checkpoint.phase or "pull") :]:
+        if name == "ask" and await is_proof(context):
+            break
         await _enter(context, name)
         if await PHASES[name](context) is False:
             return False
+    if context.checkpoint.phase == PROVE:
+        await prove(context)
     return True
 
 
@@ -241,6 +248,9 @@ async def _total(context: RunContext, name: str) -> int | None:
 
 async def _finish(context: RunContext) -> None:
     """Close the run: its numbers, the cursor, the next run's time. What was staged is let go."""
+    if context.checkpoint.phase == PROVE:
+        await _finish_proof(context)
+        return
     async with context.job.sessions.begin() as session:
         await context.job.verify(session)
         connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
@@ -252,8 +262,25 @@ async def _finish(context: RunContext) -> None:
             connection.cursor = datetime.fromisoformat(context.checkpoint.cursor)
         if context.kind == "full":
             connection.full_sync_at = now
+        if connection.next_proof_at is None:
+            connection.next_proof_at = next_night(now, connection.time_zone, context.organization_id)
         await runs.schedule(session, connection, now)
         await refreshes.after_a_run(session, context.owner, now, context.resources.horizon)
+        await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
+
+
+async def _finish_proof(context: RunContext) -> None:
+    """Close a run that wrote nothing: where syncs read on, and when the next one is due, stays as it was."""
+    async with context.job.sessions.begin() as session:
+        await context.job.verify(session)
+        connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
+        found, told = await conclude(session, context, connection)
+        await remote.let_go(session, context.run_id)
+        now = context.resources.clock.now()
+        # A sync that was due meanwhile has joined this run.
+        connection.next_run_at = connection.next_run_at or now
+        run = await session.get_one(Run, context.run_id)
+        run.subject = told
         await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
 
 

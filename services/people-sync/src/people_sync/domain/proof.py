@@ -1,0 +1,164 @@
+"""Proof of sync: why a record is not the same on both sides, in one sentence."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from people_sync.domain.sentences import (
+    CONFLICT,
+    CONVERGED,
+    CREATED_HERE,
+    CREATED_THERE,
+    FIELD_NAMES,
+    GONE,
+    HELD,
+    INACTIVATED_THERE,
+    KEPT_DIFFERENT,
+    LATER,
+    LINKED,
+    NOT_READ,
+    ONE_SIDE,
+    REFUSED,
+    UNEXPLAINED,
+    UPDATED_BOTH,
+    UPDATED_HERE,
+    UPDATED_THERE,
+    WAITS_FOR_SYNC,
+    WAITS_FOR_YOU,
+)
+from people_sync.domain.values import ACTIVE
+
+KEPT_OUT: Final = "kept_out"
+APART: Final = (KEPT_DIFFERENT, WAITS_FOR_YOU, WAITS_FOR_SYNC, REFUSED, NOT_READ, ONE_SIDE, UNEXPLAINED)
+"""Why records differ. Those that are kept out of the sync are counted apart."""
+
+PLANNED: Final[Mapping[str, tuple[str, str]]] = {
+    UPDATED_HERE: (WAITS_FOR_SYNC, "It was changed in Planning Center; the next sync takes that over here."),
+    UPDATED_THERE: (WAITS_FOR_SYNC, "It was changed here; the next sync sends that to Planning Center."),
+    UPDATED_BOTH: (WAITS_FOR_SYNC, "It was changed on both sides; the next sync brings the changes together."),
+    CONFLICT: (WAITS_FOR_SYNC, "It was changed on both sides; the next sync asks you which values to keep."),
+    LINKED: (WAITS_FOR_SYNC, "It is on both sides and not linked yet; the next sync links the two."),
+    CREATED_HERE: (WAITS_FOR_SYNC, "It is in Planning Center only; the next sync adds it here."),
+    CREATED_THERE: (
+        WAITS_FOR_SYNC,
+        "It is here only; the next sync adds it in Planning Center, or asks you if it may be there already.",
+    ),
+    GONE: (WAITS_FOR_SYNC, "It is not in Planning Center any more; the next sync marks it as gone."),
+    INACTIVATED_THERE: (WAITS_FOR_SYNC, "It was deleted here; the next sync makes it inactive in Planning Center."),
+    HELD: (WAITS_FOR_YOU, "It may be somebody who is already here. Please answer in Held matches."),
+    LATER: (NOT_READ, "Planning Center did not show everything about it yet; the next sync reads it again."),
+}
+"""By what a comparison plans for a record, what that means for the two sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one record that is linked."""
+
+    differing: Sequence[str] = ()
+    """Fields whose values differ on the two sides by more than formatting."""
+    kept: Mapping[str, str | None] = field(default_factory=dict)
+    """By field, the administrator who keeps it different; None where a contact cleared here has left another one."""
+    in_conflict: Sequence[str] = ()
+    """Fields of the open conflict."""
+    planned: str | None = None
+    """The outcome that the comparison plans."""
+    refused: str | None = None
+    """Why Planning Center refused it in the last sync, in words."""
+    kept_out: bool = False
+
+
+def why_different(facts: Facts) -> tuple[str, str] | None:
+    """Why the two sides differ, as one of the reasons above and in one sentence. None if they do not."""
+    if facts.kept_out:
+        return KEPT_OUT, "It is kept out of the sync: both sides are left as they are."
+    if facts.in_conflict:
+        return WAITS_FOR_YOU, f"{_names(facts.in_conflict)} changed on both sides. Please decide in Conflicts."
+    if facts.refused and facts.planned is not None:
+        return REFUSED, facts.refused
+    if facts.planned is not None and facts.planned != CONVERGED:
+        return PLANNED[facts.planned]
+    left = [name for name in facts.differing if name not in facts.kept and name != ACTIVE]
+    if left:
+        return UNEXPLAINED, (
+            f"{_names(left)} {'differs' if len(left) == 1 else 'differ'}, and no edit explains it. The next sync compares the two again, and the people who "
+            "run this service were told."
+        )
+    if facts.differing:
+        return KEPT_DIFFERENT, _kept(facts)
+    return None
+
+
+def _kept(facts: Facts) -> str:
+    said: list[str] = []
+    by_name: dict[str, list[str]] = {}
+    for name in facts.differing:
+        by = facts.kept.get(name)
+        if name == ACTIVE and name not in facts.kept:
+            said.append("One side is inactive and the other is not: no sync changes that in Planning Center.")
+        elif by is None:
+            said.append(f"{_names([name])} was cleared here, and Planning Center has another one that is left there.")
+        else:
+            by_name.setdefault(by, []).append(name)
+    decided = [
+        f"{_names(names)} {'stays' if len(names) == 1 else 'stay'} different, as {by} decided."
+        for by, names in by_name.items()
+    ]
+    return " ".join([*decided, *said])
+
+
+def _names(fields: Iterable[str]) -> str:
+    names = [_NAMES.get(name) or FIELD_NAMES.get(name) or name.replace("_", " ") for name in fields]
+    text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return text[:1].upper() + text[1:]
+
+
+_NAMES: Final = {"email": "email", "address": "address", "active": "status", "members": "members"}
+"""`FIELD_NAMES` has the vendor's attributes too."""
+
+
+def statement(people: int, identical: int, apart: Mapping[str, int]) -> str:
+    """The result of a comparison of everybody, as one sentence. `apart`: by reason, how many people differ."""
+    began = f"{identical:,} of {people:,} {'person' if people == 1 else 'people'} identical on both sides"
+    parts = [f"{count:,} {_STATED[reason][count != 1]}" for reason in APART if (count := apart.get(reason, 0))]
+    return f"{', '.join([began, *parts])}."
+
+
+_STATED: Final[Mapping[str, tuple[str, str]]] = {
+    KEPT_DIFFERENT: ("differs because you keep it different", "differ because you keep them different"),
+    WAITS_FOR_YOU: ("waits for your answer", "wait for your answer"),
+    WAITS_FOR_SYNC: ("waits for the next sync", "wait for the next sync"),
+    REFUSED: ("was refused by Planning Center", "were refused by Planning Center"),
+    NOT_READ: ("could not be read completely", "could not be read completely"),
+    ONE_SIDE: ("is on one side only", "are on one side only"),
+    UNEXPLAINED: ("differs without a reason that we know", "differ without a reason that we know"),
+}
+
+_FIRST_HOUR: Final = 1
+_HOURS: Final = 4
+"""Proofs begin between 1 and 5 o'clock at night, spread over the churches."""
+
+
+def next_night(now: datetime, time_zone: str | None, organization_id: str) -> datetime:
+    """When an organization's next nightly comparison begins, in its own zone: at the same minute every night.
+
+    `time_zone`: IANA; UTC stands for one that is not known.
+    """
+    zone = _zone(time_zone)
+    seed = int.from_bytes(blake2b(organization_id.encode(), digest_size=4).digest(), "big")
+    minutes = _FIRST_HOUR * 60 + seed % (_HOURS * 60)
+    local = now.astimezone(zone)
+    begins = local.replace(hour=minutes // 60, minute=minutes % 60, second=0, microsecond=0)
+    if begins <= local:
+        begins = (local + timedelta(days=1)).replace(hour=minutes // 60, minute=minutes % 60, second=0, microsecond=0)
+    return begins.astimezone(now.tzinfo)
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")

@@ -1,0 +1,266 @@
+"""Proof of sync: statements, what they rest on, and why one record differs."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.http.common import Page, PageQuery
+from contracts.http.proof import Statement, WhyDifferent
+from contracts.values import FAMILY, MEMBER
+from people_sync.domain.canonical import same, text_key
+from people_sync.domain.families import household_values
+from people_sync.domain.merge import FamilyValues
+from people_sync.domain.planning_center import household_from_snapshot, person_from_snapshot
+from people_sync.domain.proof import APART, KEPT_OUT, PLANNED, Facts, statement, why_different
+from people_sync.domain.sentences import (
+    CREATED_THERE,
+    INACTIVE_HERE,
+    ONE_SIDE,
+    REJECTED,
+    UPDATED_BOTH,
+    WAITS_FOR_ANSWER,
+    WAITS_FOR_SYNC,
+    WAITS_FOR_YOU,
+)
+from people_sync.domain.values import ACTIVE, as_dict, partial_from_json
+from people_sync.planning_center import DEFAULT_COUNTRY
+from people_sync.storage import paging
+from people_sync.storage.among import among
+from people_sync.storage.families import family_values, linked_records
+from people_sync.storage.held import waits_for_an_answer
+from people_sync.storage.records import values_of
+from people_sync.storage.sync_tables import Change, Conflict, Remote, Run
+from people_sync.storage.tables import Connection, Family, Link, Member
+from people_sync.usecases.directory import current_link, parse_id
+from people_sync.usecases.record.gone import why_gone
+from servicekit.errors import NotFound
+
+Owner = Mapping[str, str]
+PEOPLE = "people"
+FAMILIES = "families"
+IDENTICAL = "_identical"
+_SAME = "Both sides have the same values."
+
+
+async def member_facts(
+    session: AsyncSession,
+    owner: Owner,
+    country: str,
+    pairs: Sequence[tuple[Link, Member]],
+    planned: Mapping[UUID, str],
+) -> dict[UUID, Facts]:
+    """What is known of linked members, by our id. `planned`: outcomes that a comparison plans, by our id."""
+    shown = await _shown(session, owner, MEMBER, [link.pco_id for link, _ in pairs])
+    conflicts = await _in_conflict(session, owner, [member.id for _, member in pairs])
+    refused = await _refused(session, owner, planned.keys())
+    found: dict[UUID, Facts] = {}
+    for link, member in pairs:
+        ours = as_dict(values_of(member))
+        snapshot = shown.get(link.pco_id)
+        if snapshot is not None:
+            person = person_from_snapshot(snapshot)
+            theirs: dict[str, Any] = as_dict(person.values)
+            active: bool | None = person.active
+        else:
+            # Both sides agreed when it was read, so the link has Planning Center's values; of a difference that is
+            # kept it has what was agreed before.
+            theirs = ours | partial_from_json(link.agreed) | _kept_there(link)
+            active = link.agreed.get(ACTIVE)
+        differing = [name for name, value in ours.items() if not same(name, value, theirs[name], country)]
+        if active is not None and active is not member.active:
+            differing.append(ACTIVE)
+        found[member.id] = Facts(
+            differing=differing,
+            kept=_kept(link),
+            in_conflict=conflicts.get(member.id, ()),
+            planned=planned.get(member.id),
+            refused=refused.get(member.id),
+        )
+    return found
+
+
+async def family_facts(
+    session: AsyncSession, owner: Owner, pairs: Sequence[tuple[Link, Family]], planned: Mapping[UUID, str]
+) -> dict[UUID, Facts]:
+    """The same of linked families."""
+    shown = await _shown(session, owner, FAMILY, [link.pco_id for link, _ in pairs])
+    households = {pco_id: household_from_snapshot(snapshot) for pco_id, snapshot in shown.items()}
+    people = await linked_records(session, owner, [one for home in households.values() for one in home.person_ids])
+    ours = await family_values(session, owner, [family for _, family in pairs])
+    conflicts = await _in_conflict(session, owner, [family.id for _, family in pairs])
+    refused = await _refused(session, owner, planned.keys())
+    found: dict[UUID, Facts] = {}
+    for link, family in pairs:
+        household = households.get(link.pco_id)
+        theirs = household_values(household, people) if household else _agreed_family(link, ours[family.id])
+        found[family.id] = Facts(
+            differing=_family_differences(ours[family.id], theirs),
+            kept=_kept(link),
+            in_conflict=conflicts.get(family.id, ()),
+            planned=planned.get(family.id),
+            refused=refused.get(family.id),
+        )
+    return found
+
+
+def _agreed_family(link: Link, ours: FamilyValues) -> FamilyValues:
+    agreed = {"name": ours.name, "primary_contact": ours.primary_contact} | link.agreed | _kept_there(link)
+    return FamilyValues(agreed["name"], frozenset(agreed.get("members", ours.members)), agreed["primary_contact"])
+
+
+def _family_differences(ours: FamilyValues, theirs: FamilyValues) -> list[str]:
+    """A primary contact whom the other side cannot know is nothing that differs."""
+    found = ["name"] if text_key(ours.name) != text_key(theirs.name) else []
+    both = {None, *(ours.members & theirs.members)}
+    if {ours.primary_contact, theirs.primary_contact} <= both and ours.primary_contact != theirs.primary_contact:
+        found.append("primary_contact")
+    return [*found, "members"] if ours.members != theirs.members else found
+
+
+def _kept(link: Link) -> dict[str, str | None]:
+    decided = {name: kept.get("by_name") or "an administrator" for name, kept in link.decided.items()}
+    return {**dict.fromkeys(link.kept_different), **decided}
+
+
+def _kept_there(link: Link) -> dict[str, Any]:
+    """Planning Center's values of the differences that are kept."""
+    there = {name: pair[1] for name, pair in link.kept_different.items()}
+    there |= {name: kept["theirs"] for name, kept in link.decided.items()}
+    return there if link.kind == FAMILY else dict(partial_from_json(there))
+
+
+async def _shown(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    rows = await session.execute(
+        select(Remote.pco_id, Remote.snapshot)
+        .filter_by(**owner, kind=kind)
+        .where(among(Remote.pco_id, pco_ids), Remote.snapshot.is_not(None))
+    )
+    return {pco_id: snapshot for pco_id, snapshot in rows.tuples() if snapshot is not None}
+
+
+async def _in_conflict(session: AsyncSession, owner: Owner, records: Collection[UUID]) -> dict[UUID, list[str]]:
+    rows = await session.execute(
+        select(Conflict.record_id, Conflict.fields)
+        .filter_by(**owner, state="open")
+        .where(among(Conflict.record_id, records))
+    )
+    return {record_id: [field["field"] for field in fields] for record_id, fields in rows.tuples()}
+
+
+async def _refused(session: AsyncSession, owner: Owner, records: Collection[UUID]) -> dict[UUID, str]:
+    """Why Planning Center refused these in the last sync of everybody, in words."""
+    if not records:
+        return {}
+    last = (
+        select(Run.id)
+        .filter_by(**owner, purpose="sync")
+        .where(Run.finished_at.is_not(None))
+        .order_by(Run.created_at.desc(), Run.id.desc())
+        .limit(1)
+    )
+    rows = await session.execute(
+        select(Change.record_id, Change.sentence).where(
+            Change.run_id == last.scalar_subquery(), Change.outcome == REJECTED, among(Change.record_id, records)
+        )
+    )
+    return {record_id: sentence for record_id, sentence in rows.tuples() if record_id and sentence}
+
+
+# --- as the API shows it ----------------------------------------------------------------------------------------------
+
+
+async def statements(session: AsyncSession, organization_id: str, query: PageQuery) -> Page[Statement]:
+    """The results of nightly comparisons, newest first."""
+    rows = select(Run).where(Run.organization_id == organization_id, Run.purpose == "proof", Run.state == "done")
+    if query.after:
+        created, last = paging.decode(query.after, paging.instant, UUID)
+        rows = rows.where(func.row(Run.created_at, Run.id) < func.row(created, last))
+    rows = rows.order_by(Run.created_at.desc(), Run.id.desc()).limit(query.limit + 1)
+    found = (await session.scalars(rows)).all()
+    shown = found[: query.limit]
+    return Page[Statement](
+        items=tuple(_statement(run) for run in shown),
+        next=paging.encode(shown[-1].created_at.isoformat(), str(shown[-1].id)) if len(found) > query.limit else None,
+    )
+
+
+def _statement(run: Run) -> Statement:
+    counts = run.counts
+    of_people = (run.subject or {}).get("people_apart", {})
+    people, identical = counts.get(PEOPLE, 0), counts.get(PEOPLE + IDENTICAL, 0)
+    return Statement(
+        run_id=str(run.id),
+        at=run.finished_at or run.created_at,
+        sentence=statement(people, identical, of_people),
+        people=people,
+        people_identical=identical,
+        families=counts.get(FAMILIES, 0),
+        families_identical=counts.get(FAMILIES + IDENTICAL, 0),
+        apart={reason: count for reason in APART if (count := counts.get(reason, 0))},
+        kept_out=counts.get(KEPT_OUT, 0),
+        changed=(run.subject or {}).get("changed", 0),
+    )
+
+
+async def of_record(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> WhyDifferent:
+    """*Why different?* of a member or family, as far as is known without asking Planning Center. NotFound (404)."""
+    word = "member" if kind == MEMBER else "family"
+    table: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    record: Member | Family | None = await session.scalar(
+        select(table).where(
+            table.organization_id == organization_id, table.id == parse_id(record_id, word), table.deleted_at.is_(None)
+        )
+    )
+    if record is None:
+        raise NotFound(f"There is no such {word}.")
+    link = await session.scalar(current_link(organization_id, kind).where(Link.record_id == record.id))
+    if link is None or link.state == "gone":
+        return await _on_one_side(session, organization_id, record, link)
+    owner = {"organization_id": organization_id, "pco_organization_id": link.pco_organization_id}
+    read_at = await session.scalar(select(Remote.read_at).filter_by(**owner, kind=kind, pco_id=link.pco_id))
+    if link.state != "linked" or (not link.agreed and read_at is None):
+        return WhyDifferent(reason=WAITS_FOR_SYNC, sentence="The two were not compared yet; the next sync does that.")
+    # Whatever moved is known only when both sides are compared; here it is enough that something differs.
+    guessed = {record.id: UPDATED_BOTH}
+    if isinstance(record, Member):
+        connection = await session.get_one(Connection, organization_id)
+        country = connection.country_code or DEFAULT_COUNTRY
+        facts = (await member_facts(session, owner, country, [(link, record)], guessed))[record.id]
+    else:
+        facts = (await family_facts(session, owner, [(link, record)], guessed))[record.id]
+    return _why(facts, read_at)
+
+
+def _why(facts: Facts, read_at: datetime | None) -> WhyDifferent:
+    moved = [name for name in facts.differing if name not in facts.kept and name != ACTIVE]
+    known = facts if moved else Facts(facts.differing, facts.kept, facts.in_conflict, kept_out=facts.kept_out)
+    found = why_different(known)
+    if found is None:
+        return WhyDifferent(sentence=_SAME, as_of=read_at)
+    reason, sentence = found
+    if reason == WAITS_FOR_SYNC:
+        sentence = "It was changed since the last sync; the next sync compares the two sides."
+    return WhyDifferent(reason=reason, sentence=sentence, as_of=read_at)
+
+
+async def _on_one_side(
+    session: AsyncSession, organization_id: str, record: Member | Family, link: Link | None
+) -> WhyDifferent:
+    """Of a record without a counterpart."""
+    if link is not None:
+        sentence = "It is not in Planning Center any more."
+        if isinstance(record, Member):
+            _, sentence = await why_gone(session, link)
+        return WhyDifferent(reason=ONE_SIDE, sentence=sentence)
+    connection = await session.get(Connection, organization_id)
+    if isinstance(record, Member) and connection is not None:
+        owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
+        if await session.scalar(select(waits_for_an_answer(owner)).where(Member.id == record.id)):
+            return WhyDifferent(reason=WAITS_FOR_YOU, sentence=WAITS_FOR_ANSWER)
+        if not record.active:
+            return WhyDifferent(reason=ONE_SIDE, sentence=INACTIVE_HERE)
+    return WhyDifferent(reason=WAITS_FOR_SYNC, sentence=PLANNED[CREATED_THERE][1])

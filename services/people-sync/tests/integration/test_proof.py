@@ -1,0 +1,173 @@
+"""Proof of sync: everybody is compared, nothing is written, and every difference is named."""
+
+from typing import Any
+
+import pytest
+from sync_harness.site import Site
+from sync_harness.stage import Stage
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def prove(site: Site) -> dict[str, Any]:
+    """Compare everybody; gives the statement, and checks that no value moved on either side."""
+    mark, before = site.mark(), await everything(site)
+    run = await site.call("POST", "/statements")
+    assert run["purpose"] == "proof"
+    await site.until(run["id"], "done")
+    assert site.journal(mark, writes=True) == []
+    assert await everything(site) == before
+    statement: dict[str, Any] = (await site.call("GET", "/statements"))["items"][0]
+    assert statement["run_id"] == run["id"]
+    return statement
+
+
+async def everything(site: Site) -> list[dict[str, Any]]:
+    """Every value here, what is agreed, what happened, and where the next sync reads on."""
+    queries = (
+        "SELECT to_jsonb(member) AS row FROM member WHERE organization_id = $1 ORDER BY id",
+        "SELECT to_jsonb(family) AS row FROM family WHERE organization_id = $1 ORDER BY id",
+        "SELECT to_jsonb(family_member) AS row FROM family_member WHERE organization_id = $1 ORDER BY 1",
+        "SELECT jsonb_build_array(agreed, decided, kept_different, state = 'gone') AS row FROM link WHERE organization_id = $1 "
+        "ORDER BY id",
+        "SELECT to_jsonb(conflict) AS row FROM conflict WHERE organization_id = $1 ORDER BY id",
+        "SELECT to_jsonb(held_match) AS row FROM held_match WHERE organization_id = $1 ORDER BY id",
+        "SELECT to_jsonb(max(id)) AS row FROM effect WHERE organization_id = $1",
+        "SELECT jsonb_build_array(full_sync_at, cursor, next_run_at) AS row FROM connection WHERE organization_id = $1",
+    )
+    return [row for query in queries for row in await site.database.fetch(query, site.organization_id)]
+
+
+async def named(site: Site, statement: dict[str, Any]) -> dict[str, list[str]]:
+    """By reason, the names of those who differ."""
+    found: dict[str, list[str]] = {}
+    for item in await site.items(statement["run_id"]):
+        assert item["sentence"]
+        found.setdefault(item["outcome"], []).append(item["name"])
+    return {reason: sorted(names) for reason, names in found.items()}
+
+
+async def why(site: Site, first_name: str) -> tuple[str | None, str]:
+    """*Why different?* of a member."""
+    found = await site.call("GET", f"/members/{(await site.member(first_name))['id']}/why-different")
+    return found["reason"], found["sentence"]
+
+
+async def test_a_church_in_sync_is_identical(site: Site) -> None:
+    await site.sync()
+    statement = await prove(site)
+    assert (statement["people"], statement["people_identical"]) == (14, 14)
+    assert (statement["families"], statement["families_identical"], statement["apart"]) == (4, 4, {})
+    assert statement["sentence"] == "14 of 14 people identical on both sides."
+    assert statement["changed"] == 18
+    assert await why(site, "Bruno") == (None, "Both sides have the same values.")
+
+
+async def test_every_difference_is_named_and_only_those(site: Site, stage: Stage) -> None:
+    """One of each kind; the next sync brings together what waits for it, and the statement says so."""
+    await site.settings(first_match="planning_center")
+    await site.add("Ina", "Idle")
+    ina = await site.member("Ina")
+    await site.database.fetch("UPDATE member SET active = false WHERE id = $1", ina["id"])
+    await site.sync()
+    await site.change("Bruno", phone="(212) 555-0150")
+    site.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0160")
+    await site.visible()
+    await site.sync()  # Bruno is in conflict
+    await site.change("Alan", gender="Male")
+    site.edit("Amy", gender="Female")
+    site.create("Nora", "New", email="nora@example.org")
+    await site.add("Leo", "Local")
+    await site.add("Una", "Unsure", birthdate="1990-01-01")
+    site.create("Una", "Unsure", email="una@example.org")  # may be the one who is here
+    site.delete("Max")
+    site.rename_household("Dean Household", "Dean Family")
+    carl = await site.member("Carl")
+    await site.database.fetch("UPDATE member SET phone = '(212) 555-0199' WHERE id = $1", carl["id"])  # by no edit
+    await site.visible()
+    statement = await prove(site)
+    found = await named(site, statement)
+    assert found == {
+        "waits_for_you": ["Bruno Baker", "Una Unsure"],
+        "waits_for_sync": ["Alan Abbot", "Amy Abbot", "Dean Family", "Leo Local", "Max Moor", "Nora New", "Una Unsure"],
+        "one_side": ["Ina Idle"],
+        "unexplained": ["Carl Clark"],
+    }
+    assert {reason: len(names) for reason, names in found.items()} == statement["apart"]
+    assert (statement["people"], statement["people_identical"]) == (19, 9)
+    assert (statement["families"], statement["families_identical"]) == (4, 3)
+    assert statement["sentence"] == (
+        "9 of 19 people identical on both sides, 2 wait for your answer, 6 wait for the next sync, 1 is on one side "
+        "only, 1 differs without a reason that we know."
+    )
+    assert (await why(site, "Bruno"))[0] == "waits_for_you"
+    assert (await why(site, "Leo"))[0] == "waits_for_sync"
+    assert (await why(site, "Ina"))[0] == "one_side"
+    # What was read without being acted on is not lost to the sync that reads what changed since the one before.
+    run = await site.sync("incremental")
+    assert (run["counts"]["updated_here"], run["counts"]["created_here"], run["counts"]["held"]) == (2, 1, 1)
+    await site.believable()
+    await site.sync()
+    assert await named(site, await prove(site)) == {
+        "waits_for_you": ["Bruno Baker", "Una Unsure", "Una Unsure"],
+        "one_side": ["Ina Idle", "Max Moor"],
+    }
+
+
+async def test_what_is_kept_different_is_told_with_who_decided(site: Site) -> None:
+    await site.sync()
+    bruno = await site.member("Bruno")
+    pair = {"ours": "(212) 555-0104", "theirs": "(212) 555-0160", "by_name": "Ada Moreno", "at": "2026-01-01T00:00:00Z"}
+    site.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0160")
+    await site.database.fetch("UPDATE link SET decided = $2 WHERE record_id = $1", bruno["id"], {"phone": pair})
+    await site.visible()
+    statement = await prove(site)
+    assert (await named(site, statement), statement["apart"]) == (
+        {"kept_different": ["Bruno Baker"]},
+        {"kept_different": 1},
+    )
+    told = ("kept_different", "Phone number stays different, as Ada Moreno decided.")
+    assert await why(site, "Bruno") == told
+
+
+async def test_sync_now_makes_a_sync_of_it(site: Site) -> None:
+    """Who presses while everybody is being read waits for no second reading."""
+    await site.sync()
+    await site.change("Alan", gender="Male")
+    held = site.fault({"kind": "hold", "when": "before"}, method="GET", path="^/people/v2/people$", times=1)
+    run = await site.call("POST", "/statements")
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1)
+    joined = await site.call("POST", "/runs", {"kind": "full"})
+    assert (joined["id"], joined["purpose"], joined["trigger"]) == (run["id"], "sync", "person")
+    site.control.remove_fault(held)
+    ended = await site.until(run["id"], "done")
+    assert ended["counts"]["updated_there"] == 1
+    assert (await site.call("GET", "/statements"))["items"] == []
+
+
+async def test_a_statement_is_of_its_organization_alone(sites: Any) -> None:
+    one, other = await sites(), await sites()
+    await one.sync()
+    await prove(one)
+    assert (await other.call("GET", "/statements"))["items"] == []
+    bruno = (await one.member("Bruno"))["id"]
+    await other.call("GET", f"/members/{bruno}/why-different", status=404)
+
+
+async def test_every_night(site: Site) -> None:
+    """It begins by itself, once a night, and who syncs meanwhile waits for nothing."""
+    await site.sync()
+    query = "UPDATE connection SET next_proof_at = now() WHERE organization_id = $1"
+    await site.database.fetch(query, site.organization_id)
+
+    async def told() -> Any:
+        return (await site.call("GET", "/statements"))["items"]
+
+    (statement,) = await eventually(told, within=60)
+    run = await site.run(statement["run_id"])
+    assert (run["trigger"], run["state"]) == ("schedule", "done")
+    tonight = "SELECT next_proof_at > now() FROM connection WHERE organization_id = $1"
+    assert await site.database.value(tonight, site.organization_id)
+    assert (await site.call("GET", "/status"))["last_run"]["purpose"] == "sync"
