@@ -30,8 +30,8 @@ async def everything(site: Site) -> list[dict[str, Any]]:
         "SELECT to_jsonb(member) AS row FROM member WHERE organization_id = $1 ORDER BY id",
         "SELECT to_jsonb(family) AS row FROM family WHERE organization_id = $1 ORDER BY id",
         "SELECT to_jsonb(family_member) AS row FROM family_member WHERE organization_id = $1 ORDER BY 1",
-        "SELECT jsonb_build_array(agreed, decided, kept_different, state = 'gone') AS row FROM link WHERE organization_id = $1 "
-        "ORDER BY id",
+        "SELECT jsonb_build_array(agreed, decided, kept_different, state = 'gone') AS row FROM link "
+        "WHERE organization_id = $1 ORDER BY id",
         "SELECT to_jsonb(conflict) AS row FROM conflict WHERE organization_id = $1 ORDER BY id",
         "SELECT to_jsonb(held_match) AS row FROM held_match WHERE organization_id = $1 ORDER BY id",
         "SELECT to_jsonb(max(id)) AS row FROM effect WHERE organization_id = $1",

@@ -36,20 +36,20 @@ APART: Final = (KEPT_DIFFERENT, WAITS_FOR_YOU, WAITS_FOR_SYNC, REFUSED, NOT_READ
 """Why records differ. Those that are kept out of the sync are counted apart."""
 
 PLANNED: Final[Mapping[str, tuple[str, str]]] = {
-    UPDATED_HERE: (WAITS_FOR_SYNC, "It was changed in Planning Center; the next sync takes that over here."),
-    UPDATED_THERE: (WAITS_FOR_SYNC, "It was changed here; the next sync sends that to Planning Center."),
-    UPDATED_BOTH: (WAITS_FOR_SYNC, "It was changed on both sides; the next sync brings the changes together."),
-    CONFLICT: (WAITS_FOR_SYNC, "It was changed on both sides; the next sync asks you which values to keep."),
-    LINKED: (WAITS_FOR_SYNC, "It is on both sides and not linked yet; the next sync links the two."),
-    CREATED_HERE: (WAITS_FOR_SYNC, "It is in Planning Center only; the next sync adds it here."),
+    UPDATED_HERE: (WAITS_FOR_SYNC, "Changed in Planning Center; the next sync takes that over here."),
+    UPDATED_THERE: (WAITS_FOR_SYNC, "Changed here; the next sync sends that to Planning Center."),
+    UPDATED_BOTH: (WAITS_FOR_SYNC, "Changed on both sides; the next sync brings the changes together."),
+    CONFLICT: (WAITS_FOR_SYNC, "Changed on both sides; the next sync asks you which values to keep."),
+    LINKED: (WAITS_FOR_SYNC, "On both sides and not linked yet; the next sync links the two."),
+    CREATED_HERE: (WAITS_FOR_SYNC, "In Planning Center only; the next sync adds this record here."),
     CREATED_THERE: (
         WAITS_FOR_SYNC,
-        "It is here only; the next sync adds it in Planning Center, or asks you if it may be there already.",
+        "Here only; the next sync adds this record in Planning Center, or asks you if it may be there already.",
     ),
-    GONE: (WAITS_FOR_SYNC, "It is not in Planning Center any more; the next sync marks it as gone."),
-    INACTIVATED_THERE: (WAITS_FOR_SYNC, "It was deleted here; the next sync makes it inactive in Planning Center."),
-    HELD: (WAITS_FOR_YOU, "It may be somebody who is already here. Please answer in Held matches."),
-    LATER: (NOT_READ, "Planning Center did not show everything about it yet; the next sync reads it again."),
+    GONE: (WAITS_FOR_SYNC, "Not in Planning Center any more; the next sync says so here."),
+    INACTIVATED_THERE: (WAITS_FOR_SYNC, "Deleted here; the next sync makes this person inactive in Planning Center."),
+    HELD: (WAITS_FOR_YOU, "May be somebody who is already here. Please answer in Held matches."),
+    LATER: (NOT_READ, "Planning Center did not show everything about this record; the next sync reads it again."),
 }
 """By what a comparison plans for a record, what that means for the two sides."""
 
@@ -74,7 +74,7 @@ class Facts:
 def why_different(facts: Facts) -> tuple[str, str] | None:
     """Why the two sides differ, as one of the reasons above and in one sentence. None if they do not."""
     if facts.kept_out:
-        return KEPT_OUT, "It is kept out of the sync: both sides are left as they are."
+        return KEPT_OUT, "Kept out of the sync: both sides are left as they are."
     if facts.in_conflict:
         return WAITS_FOR_YOU, f"{_names(facts.in_conflict)} changed on both sides. Please decide in Conflicts."
     if facts.refused and facts.planned is not None:
@@ -83,9 +83,10 @@ def why_different(facts: Facts) -> tuple[str, str] | None:
         return PLANNED[facts.planned]
     left = [name for name in facts.differing if name not in facts.kept and name != ACTIVE]
     if left:
+        differ = "differs" if len(left) == 1 else "differ"
         return UNEXPLAINED, (
-            f"{_names(left)} {'differs' if len(left) == 1 else 'differ'}, and no edit explains it. The next sync compares the two again, and the people who "
-            "run this service were told."
+            f"{_names(left)} {differ}, and no edit explains it. The next sync compares the two again, and the people "
+            "who run this service were told."
         )
     if facts.differing:
         return KEPT_DIFFERENT, _kept(facts)

@@ -49,7 +49,9 @@ class Run(Base):
     """`sync`; `preview` asks before it writes anything; `undo` puts back what others changed; `proof` writes nothing.
     """
     subject: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Of an undo: what it puts back, as `contracts.http.plans.UndoInput`."""
+    """Of an undo: what it puts back, as `contracts.http.plans.UndoInput`. Of a proof that has ended: its numbers, as
+    `contracts.http.proof.Statement` has them.
+    """
     state: Mapped[str]
     trigger: Mapped[str]
     started_by: Mapped[str | None]

@@ -189,20 +189,19 @@ async def statements(session: AsyncSession, organization_id: str, query: PageQue
 
 
 def _statement(run: Run) -> Statement:
-    counts = run.counts
-    of_people = (run.subject or {}).get("people_apart", {})
-    people, identical = counts.get(PEOPLE, 0), counts.get(PEOPLE + IDENTICAL, 0)
+    told = run.subject or {}
+    people, identical = told[PEOPLE], told[PEOPLE + IDENTICAL]
     return Statement(
         run_id=str(run.id),
         at=run.finished_at or run.created_at,
-        sentence=statement(people, identical, of_people),
+        sentence=statement(people, identical, told["people_apart"]),
         people=people,
         people_identical=identical,
-        families=counts.get(FAMILIES, 0),
-        families_identical=counts.get(FAMILIES + IDENTICAL, 0),
-        apart={reason: count for reason in APART if (count := counts.get(reason, 0))},
-        kept_out=counts.get(KEPT_OUT, 0),
-        changed=(run.subject or {}).get("changed", 0),
+        families=told[FAMILIES],
+        families_identical=told[FAMILIES + IDENTICAL],
+        apart={reason: count for reason in APART if (count := run.counts.get(reason, 0))},
+        kept_out=run.counts.get(KEPT_OUT, 0),
+        changed=told["changed"],
     )
 
 
@@ -243,7 +242,7 @@ def _why(facts: Facts, read_at: datetime | None) -> WhyDifferent:
         return WhyDifferent(sentence=_SAME, as_of=read_at)
     reason, sentence = found
     if reason == WAITS_FOR_SYNC:
-        sentence = "It was changed since the last sync; the next sync compares the two sides."
+        sentence = "Changed since the last sync; the next sync compares the two sides."
     return WhyDifferent(reason=reason, sentence=sentence, as_of=read_at)
 
 
@@ -252,7 +251,7 @@ async def _on_one_side(
 ) -> WhyDifferent:
     """Of a record without a counterpart."""
     if link is not None:
-        sentence = "It is not in Planning Center any more."
+        sentence = "Not in Planning Center any more."
         if isinstance(record, Member):
             _, sentence = await why_gone(session, link)
         return WhyDifferent(reason=ONE_SIDE, sentence=sentence)

@@ -33,6 +33,7 @@ const PAGES = [
   [/^\/(?:integrations)?$/, "/integrations", "Integrations", () => import("./pages/integrations.js")],
   [/^\/runs$/, "/integrations", "Sync history", () => import("./pages/runs.js")],
   [/^\/runs\/([^/]+)$/, "/integrations", "Sync", () => import("./pages/run.js")],
+  [/^\/proof$/, "/integrations", "Proof of sync", () => import("./pages/proof.js")],
   [/^\/settings$/, "/integrations", "Settings", () => import("./pages/settings.js")],
   [/^\/people$/, "/people", "People", () => import("./pages/people.js")],
   [/^\/people\/([^/]+)$/, "/people", "Person", () => import("./pages/member.js")],

@@ -372,3 +372,22 @@ export interface BulkSample {
 export interface ConflictCount {
   open: number;
 }
+
+export interface Statement {
+  run_id: string;
+  at: string;
+  sentence: string;
+  people: number;
+  people_identical: number;
+  families: number;
+  families_identical: number;
+  apart: Record<string, number>;
+  kept_out: number;
+  changed: number;
+}
+
+export interface WhyDifferent {
+  reason: string | null;
+  sentence: string;
+  as_of: string | null;
+}

@@ -23,6 +23,7 @@ from people_sync.domain.sentences import (
     INACTIVATED_THERE,
     LINKED,
     ONE_SIDE,
+    UNCHANGED,
     UNEXPLAINED,
     UPDATED_BOTH,
     UPDATED_HERE,
@@ -199,16 +200,16 @@ async def conclude(
     apart: dict[str, dict[str, int]] = {MEMBER: {}, FAMILY: {}}
     for kind, reason, count in rows.tuples():
         apart[kind][reason] = count
-    counts: dict[str, int] = {}
+    told: dict[str, Any] = {"people_apart": apart[MEMBER], "changed": await _changed_since(session, context)}
     for kind, noun in ((MEMBER, PEOPLE), (FAMILY, FAMILIES)):
         identical = await _identical(session, context, kind)
-        counts[noun], counts[noun + IDENTICAL] = identical + sum(apart[kind].values()), identical
+        told |= {noun: identical + sum(apart[kind].values()), noun + IDENTICAL: identical}
     listed = await session.execute(
         select(Change.outcome, func.count(Change.id)).where(Change.run_id == context.run_id).group_by(Change.outcome)
     )
-    counts |= dict(listed.tuples().all())
+    counts = dict(listed.tuples().all()) | {UNCHANGED: told[PEOPLE + IDENTICAL] + told[FAMILIES + IDENTICAL]}
     connection.next_proof_at = next_night(context.now(), connection.time_zone, context.organization_id)
-    return counts, {"people_apart": apart[MEMBER], "changed": await _changed_since(session, context)}
+    return counts, told
 
 
 async def _identical(session: AsyncSession, context: RunContext, kind: str) -> int:

@@ -11,6 +11,7 @@ import { otherwiseChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
 import { MOST } from "../parts/search.js";
 import { syncNow } from "../parts/sync.js";
+import { whyDifferent } from "../parts/why.js";
 import { sentenceOf } from "../parts/problem.js";
 import { count, fullName, shown } from "../parts/words.js";
 
@@ -62,10 +63,13 @@ function view(context) {
     const member = record.value()?.members.find((one) => one.id === value);
     return member ? fullName(member) : value ? "somebody who left" : "";
   });
+  const why = whyDifferent(context, at`/people/families/${id}`, "/people/families");
   const sync = syncNow(context, {
     label: "Sync this family now",
     path: at`/people/families/${id}/sync`,
-    done: () => record.reload(),
+    done: async () => {
+      await Promise.all([record.reload(), why.reload()]);
+    },
   });
   const conflicts = part({
     signal,
@@ -119,6 +123,7 @@ function view(context) {
             ),
           ),
           differences.element,
+          why.element,
           admin
             ? h(
                 "div",

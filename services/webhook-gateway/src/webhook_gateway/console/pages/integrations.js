@@ -56,6 +56,7 @@ export function show(context) {
     heading(
       "Integrations",
       h("a", { href: "/runs" }, "Sync history"),
+      h("a", { href: "/proof" }, "Proof of sync"),
       h("a", { href: "/settings" }, "Settings"),
     ),
     said,

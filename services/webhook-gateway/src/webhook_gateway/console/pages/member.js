@@ -11,6 +11,7 @@ import { historyOf } from "../parts/history.js";
 import { part } from "../parts/part.js";
 import { otherwiseChanged, showNewest } from "../parts/newest.js";
 import { syncNow } from "../parts/sync.js";
+import { whyDifferent } from "../parts/why.js";
 import { fieldName, fullName } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
@@ -138,11 +139,12 @@ async function view(context) {
   const title = heading("Person", h("a", { href: "/people" }, "All people"));
   const conflict = conflictOf(context);
   const differences = differencesOf(context, at`/people/members/${id}`);
+  const why = whyDifferent(context, at`/people/members/${id}`, "/people/members");
   const sync = syncNow(context, {
     label: "Sync this person now",
     path: at`/people/members/${id}/sync`,
     done: async () => {
-      await Promise.all([record.reload(), history.reload()]);
+      await Promise.all([record.reload(), history.reload(), why.reload()]);
     },
   });
   /** @type {import("../parts/part.js").Part<Member>} */
@@ -169,6 +171,7 @@ async function view(context) {
           conflict.element,
           valuesOf(member),
           differences.element,
+          why.element,
           gone(member, admin),
           admin
             ? h(

@@ -7,7 +7,6 @@ import { action, announce, heading, run as work, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
 import { waitsForPlanningCenter, progressOf, runStatus } from "../parts/progress.js";
 import {
-  PHASE_ORDER,
   count,
   duration,
   fieldName,
@@ -18,6 +17,7 @@ import {
   number,
   outcomeName,
   phaseName,
+  phasesOf,
   runKind,
   runState,
   runTrigger,
@@ -115,11 +115,11 @@ function content(run, admin, outcome, showRun, context) {
             h(
               "ol",
               { class: "phases", "aria-label": "Phases" },
-              ...PHASE_ORDER.map((phase, position) =>
+              ...phasesOf(run).map((phase, position, order) =>
                 h(
                   "li",
                   { "aria-current": phase === run.progress.phase && "step" },
-                  PHASE_ORDER.indexOf(run.progress.phase) > position ? `${phaseName(phase)} ✓` : phaseName(phase),
+                  order.indexOf(run.progress.phase) > position ? `${phaseName(phase)} ✓` : phaseName(phase),
                 ),
               ),
             ),
@@ -144,6 +144,7 @@ function content(run, admin, outcome, showRun, context) {
           "section",
           { key: "counts", class: "stack", "aria-label": "Counts by outcome" },
           h("h2", {}, going ? "So far" : (ENDED_BEFORE[run.state] ?? "Outcome")),
+          run.purpose === "proof" ? h("p", {}, "This comparison wrote nothing, here or in Planning Center. ", h("a", { href: "/proof" }, "Proof of sync")) : null,
           h(
             "div",
             { class: "counts" },

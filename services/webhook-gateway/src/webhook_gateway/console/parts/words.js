@@ -131,9 +131,12 @@ const PHASES = {
   compare: "Compare",
   apply: "Change records here",
   push: "To Planning Center",
+  prove: "Name each difference",
   finish: "Finish",
 };
-export const PHASE_ORDER = Object.keys(PHASES);
+
+/** The phases of a run in their order: one that writes nothing ends otherwise. @param {Run} run */
+export const phasesOf = (run) => (run.purpose === "proof" ? ["pull", "compare", "prove"] : ["pull", "compare", "apply", "push", "finish"]);
 
 /** @param {string} phase */
 export const phaseName = (phase) => PHASES[phase] ?? unslug(phase);
@@ -156,6 +159,13 @@ const OUTCOMES = {
   rejected: "Refused by Planning Center",
   later: "Left for later",
   not_done: "Not done, the sync ended before",
+  kept_different: "Kept different",
+  waits_for_you: "Waiting for your answer",
+  waits_for_sync: "Waiting for the next sync",
+  refused: "Refused by Planning Center",
+  not_read: "Not read completely",
+  one_side: "On one side only",
+  unexplained: "Different without a known reason",
 };
 
 /** What a sync that asks would do. @type {Record<string, string>} */
@@ -202,7 +212,10 @@ export function runState(run, admin) {
 }
 
 /** @param {Run} run */
-export const runKind = (run) => (run.kind === "full" ? "Full sync" : "Changes only");
+export const runKind = (run) => PURPOSES[run.purpose] ?? (run.kind === "full" ? "Full sync" : "Changes only");
+
+/** What a run is for, if it is not a sync. @type {Record<string, string>} */
+const PURPOSES = { proof: "Comparison, writes nothing" };
 
 /** @param {Run} run */
 export function runTrigger(run) {
