@@ -19,6 +19,7 @@ from people_sync.domain.sentences import CREATED_THERE, FIRST_SYNC_ASKS, LATER, 
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.among import among
 from people_sync.storage.families import family_values
+from people_sync.storage.kept_out import kept_out_among, members_left_alone
 from people_sync.storage.links import (
     NOTHING_AGREED,
     agree,
@@ -53,6 +54,7 @@ from people_sync.usecases.record.people_here import (
     deleted_meanwhile,
     locked_links,
     locked_members,
+    not_kept_out,
     unanswered,
 )
 from people_sync.usecases.record.planned import Planned
@@ -77,10 +79,13 @@ async def take_families_over(
     families, held = await _locked_families(
         session, writer, [change.record_id for change in planned if change.record_id], people.values()
     )
+    planned = not_kept_out(planned, await kept_out_among(session, writer.organization_id, FAMILY, families))
     changes = decidable(planned, staged, await claimed_by_others(session, writer, families))
     links = await locked_links(session, writer, FAMILY, [change.pco_id for change in changes])
     strange = [change for change in changes if change.pco_id not in links]
-    links |= await _homes(session, writer, strange, households, people, families, effects)
+    alone = await members_left_alone(session, writer.organization_id, held)
+    others = {pco_id: member for pco_id, member in people.items() if str(member) not in alone}
+    links |= await _homes(session, writer, strange, households, others, families, effects)
     ours = await family_values(session, writer.owner, list(families.values()))
     conflicts = await open_conflicts_of(session, writer.organization_id, families)
     written = await writes_of(session, [link.id for link in links.values()])
@@ -105,7 +110,9 @@ async def take_families_over(
             decide_later(change)
             continue
         base = family_base_of(link, writes, theirs)
-        result = merge_family(base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone)
+        result = merge_family(
+            base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone, alone
+        )
         if result.fields.first_match and not writer.chosen:
             change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
             continue
