@@ -1,6 +1,6 @@
 """Taking households over here: names, who joins and who leaves."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -76,16 +76,17 @@ async def take_families_over(
     staged = await as_read(session, writer, FAMILY, [change.pco_id for change in planned])
     households = {pco_id: household_from_snapshot(row.snapshot) for pco_id, row in staged.items() if row.snapshot}
     people = await record_ids(session, writer, [one for h in households.values() for one in h.person_ids])
-    families, held = await _locked_families(
+    families, held, alone = await _locked_families(
         session, writer, [change.record_id for change in planned if change.record_id], people.values()
     )
-    planned = not_kept_out(planned, await kept_out_among(session, writer.organization_id, FAMILY, families))
-    changes = decidable(planned, staged, await claimed_by_others(session, writer, families))
+    changes = decidable(
+        not_kept_out(planned, await kept_out_among(session, writer.organization_id, FAMILY, families)),
+        staged,
+        await claimed_by_others(session, writer, families),
+    )
     links = await locked_links(session, writer, FAMILY, [change.pco_id for change in changes])
     strange = [change for change in changes if change.pco_id not in links]
-    alone = await members_left_alone(session, writer.organization_id, held)
-    others = {pco_id: member for pco_id, member in people.items() if str(member) not in alone}
-    links |= await _homes(session, writer, strange, households, others, families, effects)
+    links |= await _homes(session, writer, strange, households, _synced(people, alone), families, effects)
     ours = await family_values(session, writer.owner, list(families.values()))
     conflicts = await open_conflicts_of(session, writer.organization_id, families)
     written = await writes_of(session, [link.id for link in links.values()])
@@ -130,6 +131,11 @@ async def take_families_over(
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
     await settle_writes(session, writer, settled, [])
     await _move(session, writer, moves, effects)
+
+
+def _synced(people: Mapping[str, UUID], alone: Set[str]) -> dict[str, UUID]:
+    """Those who are not kept out of the sync: nobody else tells which family is which household."""
+    return {pco_id: member for pco_id, member in people.items() if str(member) not in alone}
 
 
 def _conflict(
@@ -322,8 +328,11 @@ def _agree_family(
 
 async def _locked_families(
     session: AsyncSession, writer: Writer, ids: list[UUID], others: Collection[UUID]
-) -> tuple[dict[UUID, Family], set[str]]:
-    """The families, and the members who are locked with them: whoever joined in between is not among these."""
+) -> tuple[dict[UUID, Family], set[str], Set[str]]:
+    """The families, and the members who are locked with them: whoever joined in between is not among these.
+
+    Third, those of the members who are kept out of the sync.
+    """
     held = await lock_people(session, writer, ids, others)
     rows = await session.scalars(
         select(Family)
@@ -331,4 +340,5 @@ async def _locked_families(
         .order_by(Family.id)
         .with_for_update()
     )
-    return {row.id: row for row in rows}, held
+    alone = await members_left_alone(session, writer.organization_id, held)
+    return {row.id: row for row in rows}, held, alone
