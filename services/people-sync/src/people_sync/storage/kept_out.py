@@ -1,6 +1,6 @@
 """Who is kept out of the sync, as rows."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -89,11 +89,3 @@ async def links_of(
         .execution_options(populate_existing=True)
     )
     return list(rows)
-
-
-def rows_of(organization_id: str, records: Mapping[str, Collection[UUID]]) -> Any:
-    """Select the rows of these records, by kind."""
-    return select(KeptOut).where(
-        KeptOut.organization_id == organization_id,
-        or_(*((KeptOut.kind == kind) & among(KeptOut.record_id, ids) for kind, ids in records.items())),
-    )

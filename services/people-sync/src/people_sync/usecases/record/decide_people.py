@@ -33,6 +33,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, to_json, value_from_json
 from people_sync.domain.writes import confirmed, person_believable_at
+from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import (
@@ -47,11 +48,11 @@ from people_sync.storage.links import (
     without_status,
 )
 from people_sync.storage.records import values_of
-from people_sync.storage.sync_tables import Alias, Conflict, Creation, Remote
+from people_sync.storage.sync_tables import Alias, Conflict, Creation, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import settle, writes_of
 from people_sync.usecases.conflicts import cannot_be_believed
-from people_sync.usecases.held import no_longer_held
+from people_sync.usecases.held import no_longer_asked
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.effects import carried_out
 from people_sync.usecases.record.matching import candidates_of, why_left_alone
@@ -213,16 +214,10 @@ async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, Re
     if not people:
         return []
     ours, doubtful = await _adopted(session, writer, people)
-    kept_out = await kept_out_among(session, writer.organization_id, MEMBER, list(ours.values()))
-    adopted: list[Planned] = []
+    adopted = await _adopting(session, writer, [(people.pop(pco_id), member) for pco_id, member in ours.items()])
+    taken = {row.record_id for row in adopted if row.outcome != KEPT_OUT}
     rows: list[Planned] = []
-    for pco_id, member in ours.items():
-        person = people.pop(pco_id)
-        if member in kept_out:
-            rows.append(left_alone(MEMBER, pco_id, name_of(person), record_id=member))
-        else:
-            adopted.append(_linking(member, person, CREATED_THERE))
-    outcomes = await candidates_of(session, writer, list(people.values()), {row.record_id for row in adopted})
+    outcomes = await candidates_of(session, writer, list(people.values()), taken)
     for pco_id, person in people.items():
         outcome = outcomes[pco_id]
         if isinstance(outcome, Matched):
@@ -235,8 +230,26 @@ async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, Re
             rows.append(_doubted(person, doubtful[pco_id]))
         else:
             rows.append(_linking(uuid4(), person, CREATED_HERE))
-    await no_longer_held(session, writer.owner, [str(row.pco_id) for row in rows if row.outcome == KEPT_OUT])
+    await _ask_no_more(session, writer, rows)
     return adopted + rows
+
+
+async def _adopting(session: AsyncSession, writer: Writer, ours: Sequence[tuple[RemotePerson, UUID]]) -> list[Planned]:
+    """Link people whom we made to their members; one who is kept out of the sync is linked once that has ended."""
+    out = await kept_out_among(session, writer.organization_id, MEMBER, [member for _, member in ours])
+    return [
+        left_alone(MEMBER, person.pco_id, name_of(person), record_id=member)
+        if member in out
+        else _linking(member, person, CREATED_THERE)
+        for person, member in ours
+    ]
+
+
+async def _ask_no_more(session: AsyncSession, writer: Writer, rows: Sequence[Planned]) -> None:
+    """Whoever is left alone waits for no answer."""
+    if alone := [row.pco_id for row in rows if row.outcome == KEPT_OUT]:
+        of_church = [getattr(HeldMatch, name) == value for name, value in writer.owner.items()]
+        await no_longer_asked(session, *of_church, among(HeldMatch.pco_id, alone))
 
 
 async def _left_alone(session: AsyncSession, person: RemotePerson, outcome: LeftAlone) -> Planned:
