@@ -56,6 +56,7 @@ class Member(MemberValues):
     active: bool = True
     family_ids: tuple[str, ...] = ()
     link: PlanningCenterLink | None = None
+    kept_out: bool = Field(default=False, description="Kept out of the sync: left as it is on both sides.")
     version: int = Field(ge=1)
     created_at: Timestamp
     updated_at: Timestamp
@@ -70,6 +71,7 @@ class Family(Model):
     member_ids: tuple[str, ...] = ()
     primary_contact_id: str | None = None
     link: PlanningCenterLink | None = None
+    kept_out: bool = Field(default=False, description="Kept out of the sync: left as it is on both sides.")
     version: int = Field(ge=1)
     created_at: Timestamp
     updated_at: Timestamp

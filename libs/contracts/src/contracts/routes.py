@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from contracts.http import auth, calendar, conflicts, people, proof
+from contracts.http import auth, calendar, conflicts, kept_out, people, proof
 from contracts.http.common import Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
@@ -276,6 +276,54 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/people/families/{family_id}/differences/{field}",
         "Keep a field different no longer: it becomes a conflict",
         people.Differences,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/members/{member_id}/kept-out",
+        "Whether a member is kept out of the sync",
+        kept_out.KeptOut,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/members/{member_id}/kept-out",
+        "Keep a member out of the sync",
+        kept_out.KeptOut,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "DELETE",
+        "/people/members/{member_id}/kept-out",
+        "Sync a member again",
+        kept_out.KeptOut,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/families/{family_id}/kept-out",
+        "Whether a family is kept out of the sync",
+        kept_out.KeptOut,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/families/{family_id}/kept-out",
+        "Keep a family out of the sync, with everybody in it",
+        kept_out.KeptOut,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "DELETE",
+        "/people/families/{family_id}/kept-out",
+        "Sync a family again, with everybody kept out with it",
+        kept_out.KeptOut,
     ),
     _route(
         PEOPLE_SYNC,

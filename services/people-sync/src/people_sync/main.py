@@ -4,7 +4,19 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from people_sync.api import bulk, differences, families, held, members, proof, runs, settings, status, syncs
+from people_sync.api import (
+    bulk,
+    differences,
+    families,
+    held,
+    kept_out,
+    members,
+    proof,
+    runs,
+    settings,
+    status,
+    syncs,
+)
 from people_sync.config import Settings
 from people_sync.messaging.connections import connections
 from people_sync.messaging.resolutions import resolutions
@@ -26,7 +38,19 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         metadata=Base.metadata,
         routers=[
             module.router
-            for module in (status, members, families, differences, bulk, runs, proof, held, settings, syncs)
+            for module in (
+                status,
+                members,
+                families,
+                kept_out,
+                differences,
+                bulk,
+                runs,
+                proof,
+                held,
+                settings,
+                syncs,
+            )
         ],
         subscribers=[connections, resolutions],
         workers=[

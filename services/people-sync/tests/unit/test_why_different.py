@@ -34,18 +34,17 @@ _FACTS = st.builds(
     in_conflict=st.lists(st.sampled_from(FIELDS), unique=True, max_size=2),
     planned=st.sampled_from([None, *PLANNED]),
     refused=st.sampled_from([None, "Planning Center refused the email."]),
-    kept_out=st.booleans(),
 )
 
 
 @given(_FACTS)
 def test_whatever_differs_has_a_reason_and_nothing_else_has_one(facts: Facts) -> None:
     why = why_different(facts)
-    nothing = not (facts.differing or facts.in_conflict or facts.planned or facts.kept_out)
+    nothing = not (facts.differing or facts.in_conflict or facts.planned)
     assert (why is None) == nothing
     if why:
         reason, sentence = why
-        assert reason in {*APART, "kept_out"}
+        assert reason in APART
         assert sentence[:1].isupper()
         assert sentence.endswith(".")
         if reason == "unexplained":

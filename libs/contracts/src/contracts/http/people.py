@@ -150,7 +150,7 @@ class MemberQuery(PageQuery):
 
     q: str | None = Field(default=None, max_length=100, description="Part of the name or e-mail.")
     child: bool | None = None
-    state: Literal["linked", "local", "gone", "held", "inactive"] | None = None
+    state: Literal["linked", "local", "gone", "held", "inactive", "kept_out"] | None = None
     family_id: str | None = Field(default=None, max_length=40, description="Members of this family.")
 
 
@@ -277,6 +277,7 @@ class PeopleStatus(Model):
     linked_families: int
     held: int
     gone: int
+    kept_out: int = Field(default=0, description="People who are kept out of the sync.")
     rejected: int
     run: Run | None = Field(default=None, description="The run in progress.")
     last_run: Run | None = Field(default=None, description="The last run that ended.")

@@ -28,6 +28,7 @@ BUSY: Final = (
     "This member is being synced at the moment, and may just be added in Planning Center. Nothing was linked. "
     "Answer again in a few seconds."
 )
+LEFT_ALONE: Final = "This member is kept out of the sync. Nothing was linked: choose Sync again on their page first."
 MOVED: Final = "It is not as it was when it was shown. It still waits: look at it and answer it by itself."
 
 

@@ -183,7 +183,17 @@ class Unmatched:
         return ()
 
 
-Outcome: TypeAlias = Matched | Held | Unmatched
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """Somebody who is, or may be, a member who is kept out of the sync: nothing is done, and nobody is asked."""
+
+    member_ids: tuple[str, ...]
+    """All whom the person may be."""
+    kept_out: tuple[str, ...]
+    """Those of them who are kept out."""
+
+
+Outcome: TypeAlias = Matched | Held | Unmatched | LeftAlone
 UNMATCHED: Final = Unmatched()
 
 

@@ -43,6 +43,7 @@ from people_sync.domain.match_values import (
     UNMATCHED,
     Candidate,
     Held,
+    LeftAlone,
     Local,
     Matched,
     Outcome,
@@ -58,6 +59,7 @@ __all__ = [
     "UNMATCHED",
     "Candidate",
     "Held",
+    "LeftAlone",
     "Local",
     "Matched",
     "Outcome",
@@ -65,6 +67,7 @@ __all__ = [
     "Sharers",
     "Theirs",
     "Unmatched",
+    "left_alone",
     "match_all",
     "match_people",
     "rows_needed",
@@ -147,6 +150,18 @@ def match_all(
     emails = {key: Sharers.of(by_email.get(key, ()), sharers) for key, sharers in there.items()}
     members = [local for group in (*by_email.values(), *by_name.values()) for local in group]
     return match_people(people, members, emails, different=different)
+
+
+def left_alone(outcomes: Mapping[str, Outcome], kept_out: Collection[str]) -> dict[str, Outcome]:
+    """The outcomes with everybody left alone who may be one of the members who are kept out of the sync.
+
+    Whoever else the person may be: an answer would decide about the one who is kept out, too.
+    """
+    found: dict[str, Outcome] = {}
+    for pco_id, outcome in outcomes.items():
+        out = tuple(one for one in outcome.member_ids if one in kept_out)
+        found[pco_id] = LeftAlone(outcome.member_ids, out) if out else outcome
+    return found
 
 
 def still_matches(person: Theirs, member: Local, different: Collection[str] = ()) -> bool:

@@ -261,6 +261,7 @@ def merge_family(
     policy: MergePolicy,
     kept_different: Mapping[str, tuple[Any, Any] | None] = _NO_BASE,
     may_be_gone: Set[str] = frozenset(),
+    left_alone: Set[str] = frozenset(),
 ) -> FamilyMerge:
     """Merge a family. A person may be in several; nothing here assumes otherwise.
 
@@ -271,9 +272,13 @@ def merge_family(
     and take what the other has. A primary contact who leaves counts as none; one whom the other side cannot know is
     no reason to write another one there, or here: nothing is decided about it, and what was agreed stays.
     `may_be_gone`: members whom the other side lacks, perhaps since they are gone there. They stay in the family here.
+    `left_alone`: members who are kept out of the sync, in whichever of the sets: neither side moves for them, and what
+    was agreed about them stays agreed.
     """
     base = base or _NO_BASE
-    before: frozenset[str] = frozenset(base.get("members", ()))
+    agreed: frozenset[str] = frozenset(base.get("members", ()))
+    before = agreed - left_alone
+    ours, theirs = (replace(side, members=side.members - left_alone) for side in (ours, theirs))
     both = ours.members & theirs.members
     # Of an id on one side alone: agreed before means that the other side removed it, else this side added it.
     add_to_theirs = ours.members - theirs.members - before
@@ -304,5 +309,5 @@ def merge_family(
         remove_from_ours=remove_from_ours,
         add_to_theirs=add_to_theirs,
         remove_from_theirs=remove_from_theirs,
-        agreed_members=both | ((ours.members ^ theirs.members) & before),
+        agreed_members=both | ((ours.members ^ theirs.members) & before) | (agreed & left_alone),
     )

@@ -31,7 +31,6 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import ACTIVE
 
-KEPT_OUT: Final = "kept_out"
 APART: Final = (KEPT_DIFFERENT, WAITS_FOR_YOU, WAITS_FOR_SYNC, REFUSED, NOT_READ, ONE_SIDE, UNEXPLAINED)
 """Why records differ. Those that are kept out of the sync are counted apart."""
 
@@ -68,13 +67,10 @@ class Facts:
     """The outcome that the comparison plans."""
     refused: str | None = None
     """Why Planning Center refused it in the last sync, in words."""
-    kept_out: bool = False
 
 
 def why_different(facts: Facts) -> tuple[str, str] | None:
     """Why the two sides differ, as one of the reasons above and in one sentence. None if they do not."""
-    if facts.kept_out:
-        return KEPT_OUT, "Kept out of the sync: both sides are left as they are."
     if facts.in_conflict:
         return WAITS_FOR_YOU, f"{_names(facts.in_conflict)} changed on both sides. Please decide in Conflicts."
     if facts.refused and facts.planned is not None:

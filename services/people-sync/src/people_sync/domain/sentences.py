@@ -21,6 +21,7 @@ LATER: Final = "later"
 INACTIVATED_THERE: Final = "inactivated_there"
 CONVERGED: Final = "converged"
 NOT_DONE: Final = "not_done"
+KEPT_OUT: Final = "kept_out"
 
 KEPT_DIFFERENT: Final = "kept_different"
 WAITS_FOR_YOU: Final = "waits_for_you"
@@ -50,6 +51,7 @@ OUTCOMES: Final[dict[str, str]] = {
     INACTIVATED_THERE: "Deleted here, so made inactive in Planning Center, as the settings say.",
     WAITS_FOR_YOU: "May be somebody who is in Planning Center already. Please answer in Held matches.",
     ONE_SIDE: "Here only: gone in Planning Center, or never added there.",
+    KEPT_OUT: "Kept out of the sync, so left as it is on both sides.",
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
 
@@ -59,6 +61,7 @@ _AND_THERE: Final = {
 }
 _AND_HERE: Final = {kept: kept for kept in (CREATED_HERE, CREATED_THERE, CONFLICT)}
 _AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
+_DONE_HERE: Final = {UPDATED_BOTH: UPDATED_HERE, **{kept: kept for kept in (CREATED_HERE, LINKED)}}
 
 
 def not_sent(field: str) -> str:
@@ -81,6 +84,12 @@ def together(before: str, now: str) -> str:
     if now == UNCHANGED:
         return _AND_NOT_THERE.get(before, before)
     return now
+
+
+def kept_out_halfway(before: str, *, done_here: bool) -> tuple[str, str]:
+    """The outcome, and the sentence, of a record that was kept out of the sync before a run had pushed it."""
+    outcome = _DONE_HERE.get(before, KEPT_OUT) if done_here else KEPT_OUT
+    return outcome, " ".join(OUTCOMES[one] for one in dict.fromkeys((outcome, KEPT_OUT)))
 
 
 def merged_here(one: str, other: str) -> str:
@@ -160,6 +169,24 @@ def and_more(count: int) -> str:
     return f"And {count} more members here who may be this person." if count > 1 else "And one more member here."
 
 
+def may_be_kept_out(names: Iterable[str]) -> str:
+    """Say why somebody in Planning Center is left alone: the members of these names here are kept out of the sync."""
+    return (
+        f"May be {' or '.join(names)}, who is kept out of the sync, so nothing was added, linked or asked. "
+        "Sync them again to have the two compared."
+    )
+
+
+MAY_BE_LEFT_ALONE: Final = (
+    "Somebody in Planning Center may be this person, and may also be somebody who is kept out of the sync, so nothing "
+    "was created there. Sync the other one again, or leave both as they are."
+)
+ONLY_KEPT_OUT: Final = (
+    "Everybody of this family is kept out of the sync, so the family was not added in Planning Center."
+)
+KEPT_OUT_MEANWHILE: Final = (
+    "The record was kept out of the sync before the decision was carried out, so nothing more of it is applied."
+)
 INACTIVE_HERE: Final = "Inactive here, so not added in Planning Center."
 STATUS_KEPT: Final = (
     "Active on one side and inactive on the other: each stays so, since our values count on a first match."

@@ -16,6 +16,7 @@ from people_sync.domain.planning_center import RemotePerson, household_from_snap
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.families import linked_records
+from people_sync.storage.kept_out import anybody_kept_out, is_kept_out
 from people_sync.storage.links import ended, has_link
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import FamilyMember, Link, Member
@@ -68,26 +69,32 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
     return {one: Sharers(here.get(one, 0), there.get(one, 0), names_here[one], names_there[one]) for one in emails}
 
 
-def _to_be_had(owner: Owner) -> tuple[ColumnElement[bool], ...]:
-    """Members who are linked to nobody who is there. One whose counterpart is gone stays a candidate."""
-    return (
-        Member.organization_id == owner["organization_id"],
-        Member.deleted_at.is_(None),
-        ~has_link(owner, MEMBER, Member, ~ended(Link)),
-    )
+def _to_be_had(owner: Owner, *, kept_out: bool = False) -> tuple[ColumnElement[bool], ...]:
+    """Members who are linked to nobody who is there. One whose counterpart is gone stays a candidate.
+
+    `kept_out`: and those who are kept out of the sync, linked or not, since whoever may be one of them is left alone.
+    """
+    free: ColumnElement[bool] = ~has_link(owner, MEMBER, Member, ~ended(Link))
+    if kept_out:
+        free |= is_kept_out(owner["organization_id"], MEMBER, Member.id)
+    return (Member.organization_id == owner["organization_id"], Member.deleted_at.is_(None), free)
 
 
 async def anybody_free(session: AsyncSession, owner: Owner) -> bool:
-    """Whether any member here is to be had."""
+    """Whether matching has to look at anybody: a member who is to be had, or one who is kept out of the sync."""
+    if await anybody_kept_out(session, owner["organization_id"]):
+        return True
     return await session.scalar(select(Member.id).where(*_to_be_had(owner)).limit(1)) is not None
 
 
 async def with_candidates(session: AsyncSession, owner: Owner, people: Sequence[Theirs]) -> list[Theirs]:
-    """Those of the people who share an email, or a name as `free_members` looks it up, with a member to be had."""
+    """Those of the people who share an email, or a name as `free_members` looks it up, with a member to be had or
+    kept out of the sync."""
+    free = _to_be_had(owner, kept_out=await anybody_kept_out(session, owner["organization_id"]))
     names = {person.pco_id: person.lookup_keys() for person in people}
     emails = {person.pco_id: person.email_keys() for person in people}
-    named = await _shared_by_free(session, owner, Member.name_key, frozenset().union(*names.values()))
-    mailed = await _shared_by_free(session, owner, Member.email_key, frozenset().union(*emails.values()))
+    named = await _shared_by_free(session, free, Member.name_key, frozenset().union(*names.values()))
+    mailed = await _shared_by_free(session, free, Member.email_key, frozenset().union(*emails.values()))
     return [
         person
         for person in people
@@ -95,11 +102,13 @@ async def with_candidates(session: AsyncSession, owner: Owner, people: Sequence[
     ]
 
 
-async def _shared_by_free(session: AsyncSession, owner: Owner, column: Any, keys: Collection[str]) -> set[str]:
-    """Those of the keys that a member to be had has: each looked up by itself, so that the directory's size is no
+async def _shared_by_free(
+    session: AsyncSession, free: Sequence[ColumnElement[bool]], column: Any, keys: Collection[str]
+) -> set[str]:
+    """Those of the keys that one of these members has: each looked up by itself, so that the directory's size is no
     matter, nor whether the planner knows it."""
     asked = func.unnest(literal(sorted(keys), ARRAY(Text))).table_valued("key").render_derived(name="asked")
-    somebody = select(literal(1)).where(*_to_be_had(owner), column == asked.c.key).limit(1).lateral()
+    somebody = select(literal(1)).where(*free, column == asked.c.key).limit(1).lateral()
     return set(await session.scalars(select(asked.c.key).join(somebody, true())))
 
 
@@ -111,13 +120,17 @@ async def free_members(
     *,
     taken: ColumnElement[bool],
     refused: int,
+    kept_out: bool,
 ) -> list[Local]:
-    """Members who are to be had, as `domain.matching.match_people` wants them. `taken`: those who are not, either."""
+    """Members who are to be had, as `domain.matching.match_people` wants them. `taken`: those who are not, either.
+
+    `kept_out`: whether any member is kept out of the sync; they are given, too.
+    """
     few = [key for key, sharers in emails.items() if not sharers.office]
     names = sorted({key for person in people for key in person.lookup_keys()})
     own_names = sorted({key for person in people for key in person.name_keys()})
     needed = rows_needed(len(people), refused)
-    free = (*_to_be_had(owner), ~taken)
+    free = (*_to_be_had(owner, kept_out=kept_out), ~taken)
     group: dict[str, Any] = {"partition_by": (Member.name_key, Member.child, Member.birthdate)}
     named = (
         select(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from contracts import people
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.values import PersonValues
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 
 
@@ -33,13 +34,14 @@ def full_name(member: Member) -> str:
 
 
 async def render_members(session: AsyncSession, rows: Sequence[Member]) -> list[people.Member]:
-    """The full records, in the order given. Two queries for all."""
+    """The full records of one organization, in the order given. Three queries for all."""
     ids = [row.id for row in rows]
     families: dict[UUID, list[str]] = {}
     memberships = select(FamilyMember.member_id, FamilyMember.family_id).where(FamilyMember.member_id.in_(ids))
     for member_id, family_id in await session.execute(memberships.order_by(FamilyMember.family_id)):
         families.setdefault(member_id, []).append(str(family_id))
     links = await _links(session, MEMBER, ids)
+    kept_out = await _kept_out(session, MEMBER, rows)
     return [
         people.Member(
             id=str(row.id),
@@ -55,6 +57,7 @@ async def render_members(session: AsyncSession, rows: Sequence[Member]) -> list[
             active=row.active,
             family_ids=tuple(families.get(row.id, ())),
             link=links.get(row.id),
+            kept_out=row.id in kept_out,
             version=row.version,
             created_at=row.created_at,
             updated_at=row.updated_at,
@@ -64,7 +67,7 @@ async def render_members(session: AsyncSession, rows: Sequence[Member]) -> list[
 
 
 async def render_families(session: AsyncSession, rows: Sequence[Family]) -> list[people.Family]:
-    """The full records, in the order given. Two queries for all.
+    """The full records of one organization, in the order given. Three queries for all.
 
     A deleted member is not shown, but stays as a row: out of the family it would be taken out of the household too.
     """
@@ -78,6 +81,7 @@ async def render_families(session: AsyncSession, rows: Sequence[Family]) -> list
     for family_id, member_id in await session.execute(memberships.order_by(FamilyMember.member_id)):
         members.setdefault(family_id, []).append(str(member_id))
     links = await _links(session, FAMILY, ids)
+    kept_out = await _kept_out(session, FAMILY, rows)
     return [
         people.Family(
             id=str(row.id),
@@ -86,12 +90,19 @@ async def render_families(session: AsyncSession, rows: Sequence[Family]) -> list
             member_ids=tuple(members.get(row.id, ())),
             primary_contact_id=_among(row.primary_contact_id, members.get(row.id, ())),
             link=links.get(row.id),
+            kept_out=row.id in kept_out,
             version=row.version,
             created_at=row.created_at,
             updated_at=row.updated_at,
         )
         for row in rows
     ]
+
+
+async def _kept_out(session: AsyncSession, kind: str, rows: Sequence[Member] | Sequence[Family]) -> Collection[UUID]:
+    if not rows:
+        return ()
+    return await kept_out_among(session, rows[0].organization_id, kind, [row.id for row in rows])
 
 
 def _among(primary: UUID | None, members: Collection[str]) -> str | None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.http.people import Difference, Differences
 from contracts.values import MEMBER
 from people_sync.domain.values import to_json
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Connection, Family, Link, Member
@@ -33,6 +34,11 @@ async def end(
 ) -> Differences:
     """Keep a field different no longer: it becomes a conflict. NotFound (404) if it is not kept different."""
     id_ = await _existing(session, organization_id, kind, record_id)
+    if await kept_out_among(session, organization_id, kind, [id_]):
+        raise Refused(
+            "This record is kept out of the sync, so the two sides are not compared. Choose Sync again first.",
+            slug="kept-out",
+        )
     owner = await refreshes.awake(session, organization_id)
     if owner is None:
         raise Refused(

@@ -21,9 +21,10 @@ from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.inputs import NAMES, is_empty, problems
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name, paging
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import look_for_deleted
 from people_sync.storage.records import render_members, values_of
-from people_sync.storage.sync_tables import HeldMatch
+from people_sync.storage.sync_tables import HeldMatch, KeptOut
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import conflicts, history
 from people_sync.usecases.history import CREATE_AGAIN, DELETED, Actor, Noted
@@ -103,6 +104,11 @@ async def create_again(
 ) -> people.Member:
     """Let the next run create a member in Planning Center again. Conflict (409) if the member is not gone there."""
     member = await locked(session, organization_id, member_id)
+    if await kept_out_among(session, organization_id, MEMBER, [member.id]):
+        raise Conflict(
+            "This person is kept out of the sync, so they are not created in Planning Center. Choose Sync again first.",
+            slug="kept-out",
+        )
     link = await session.scalar(
         current_link(organization_id).where(Link.record_id == member.id).with_for_update(of=Link)
     )
@@ -153,6 +159,9 @@ async def members(session: AsyncSession, organization_id: str, query: MemberQuer
 async def _in_state(session: AsyncSession, organization_id: str, state: str) -> ColumnElement[bool]:
     if state == "inactive":
         return ~Member.active
+    if state == "kept_out":
+        of_organization = (KeptOut.organization_id == organization_id, KeptOut.kind == MEMBER)
+        return Member.id.in_(select(KeptOut.record_id).where(*of_organization))
     # Read first, so that the planner sees plain joins.
     current = await session.scalar(
         select(Connection.pco_organization_id).where(Connection.organization_id == organization_id)

@@ -5,18 +5,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page
 from contracts.http.people import Answer, AnswerHeld, HeldCandidate, HeldMatch, HeldPerson, HeldQuery
 from contracts.identity import UserIdentity
 from contracts.values import MEMBER
-from people_sync.domain.held import BUSY, MEMBER_GONE, TAKEN, suffix_in
+from people_sync.domain.held import BUSY, LEFT_ALONE, MEMBER_GONE, TAKEN, suffix_in
 from people_sync.domain.values import from_json, to_contract
 from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.held import WAITING, fitting
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household, tie
 from people_sync.storage.records import render_members
 from people_sync.storage.sync_tables import HeldMatch as Row
@@ -85,6 +86,8 @@ async def _chosen(session: AsyncSession, organization_id: str, held: Row, body: 
     member = await _member(session, organization_id, body.member_id)
     if member is None or member.deleted_at is not None:
         raise Conflict(f"{MEMBER_GONE} Choose again.", slug="member-gone")
+    if await kept_out_among(session, organization_id, MEMBER, [member.id]):
+        raise Conflict(LEFT_ALONE, slug="kept-out")
     if await is_being_written(session, organization_id, member.id):
         raise Conflict(BUSY, slug="busy")
     return member
@@ -154,6 +157,24 @@ async def no_longer_held(session: AsyncSession, owner: Mapping[str, str], pco_id
         delete(Row).filter_by(**owner).where(among(Row.pco_id, pco_ids), Row.state.in_(["open", "later"])),
         execution_options={"synchronize_session": False},
     )
+
+
+async def no_longer_asked(session: AsyncSession, *which: ColumnElement[bool]) -> None:
+    """Ask these questions no more: somebody who may be the person is kept out of the sync.
+
+    What was answered about the person before stays known.
+    """
+    waiting = select(Row.id).where(Row.state.in_(WAITING), *which).order_by(Row.id).with_for_update()
+    ids = (await session.scalars(waiting)).all()
+    if not ids:
+        return
+    silent = {"synchronize_session": False}
+    answered_before = func.cardinality(Row.different_from) > 0
+    await session.execute(
+        update(Row).where(among(Row.id, ids), answered_before).values(state="different", version=Row.version + 1),
+        execution_options=silent,
+    )
+    await session.execute(delete(Row).where(among(Row.id, ids), ~answered_before), execution_options=silent)
 
 
 def of_connected(organization_id: str) -> Select[Row]:

@@ -16,7 +16,7 @@ from contracts.http.people import Answer, AnswerHeldBulk, HeldBulkInput, HeldBul
 from contracts.identity import UserIdentity
 from contracts.people import MemberValues
 from contracts.values import MEMBER
-from people_sync.domain.held import BUSY, MEMBER_GONE, TAKEN, moved, would_be_done
+from people_sync.domain.held import BUSY, LEFT_ALONE, MEMBER_GONE, TAKEN, moved, would_be_done
 from people_sync.domain.merge import merge
 from people_sync.domain.planning_center import MAILED_ABOUT
 from people_sync.domain.values import from_json
@@ -24,6 +24,7 @@ from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage import paging
 from people_sync.storage.held import ONE_CANDIDATE, WAITING, fitting, wanted_by_nobody_else
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import HeldBulk, HeldMatch, Remote
@@ -300,6 +301,8 @@ async def _tied(session: AsyncSession, held: HeldMatch, member: Member | None) -
     """Link the two; in words why not."""
     if member is None or member.deleted_at is not None:
         return MEMBER_GONE
+    if await kept_out_among(session, held.organization_id, MEMBER, [member.id]):
+        return LEFT_ALONE
     if await is_being_written(session, held.organization_id, member.id):
         return BUSY
     try:

@@ -15,11 +15,13 @@ from people_sync.domain.canonical import same, text_key
 from people_sync.domain.families import household_values
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.planning_center import household_from_snapshot, person_from_snapshot
-from people_sync.domain.proof import APART, KEPT_OUT, PLANNED, Facts, statement, why_different
+from people_sync.domain.proof import APART, PLANNED, Facts, statement, why_different
 from people_sync.domain.sentences import (
     CREATED_THERE,
     INACTIVE_HERE,
+    KEPT_OUT,
     ONE_SIDE,
+    OUTCOMES,
     REJECTED,
     UPDATED_BOTH,
     WAITS_FOR_ANSWER,
@@ -32,6 +34,7 @@ from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.families import family_values, linked_records
 from people_sync.storage.held import waits_for_an_answer
+from people_sync.storage.kept_out import kept_out_among, members_left_alone
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Change, Conflict, Remote, Run
 from people_sync.storage.tables import Connection, Family, Link, Member
@@ -91,6 +94,9 @@ async def family_facts(
     households = {pco_id: household_from_snapshot(snapshot) for pco_id, snapshot in shown.items()}
     people = await linked_records(session, owner, [one for home in households.values() for one in home.person_ids])
     ours = await family_values(session, owner, [family for _, family in pairs])
+    everybody = {member for values in ours.values() for member in values.members} | set(map(str, people.values()))
+    everybody |= {member for link, _ in pairs for member in link.agreed.get("members", ())}
+    alone = await members_left_alone(session, owner["organization_id"], everybody)
     conflicts = await _in_conflict(session, owner, [family.id for _, family in pairs])
     refused = await _refused(session, owner, planned.keys())
     found: dict[UUID, Facts] = {}
@@ -98,7 +104,7 @@ async def family_facts(
         household = households.get(link.pco_id)
         theirs = household_values(household, people) if household else _agreed_family(link, ours[family.id])
         found[family.id] = Facts(
-            differing=_family_differences(ours[family.id], theirs),
+            differing=_family_differences(ours[family.id], theirs, alone),
             kept=_kept(link),
             in_conflict=conflicts.get(family.id, ()),
             planned=planned.get(family.id),
@@ -112,13 +118,13 @@ def _agreed_family(link: Link, ours: FamilyValues) -> FamilyValues:
     return FamilyValues(agreed["name"], frozenset(agreed.get("members", ours.members)), agreed["primary_contact"])
 
 
-def _family_differences(ours: FamilyValues, theirs: FamilyValues) -> list[str]:
-    """A primary contact whom the other side cannot know is nothing that differs."""
+def _family_differences(ours: FamilyValues, theirs: FamilyValues, alone: frozenset[str]) -> list[str]:
+    """A primary contact whom the other side cannot know is nothing that differs; nor who is kept out of the sync."""
     found = ["name"] if text_key(ours.name) != text_key(theirs.name) else []
-    both = {None, *(ours.members & theirs.members)}
+    both = {None, *((ours.members & theirs.members) - alone)}
     if {ours.primary_contact, theirs.primary_contact} <= both and ours.primary_contact != theirs.primary_contact:
         found.append("primary_contact")
-    return [*found, "members"] if ours.members != theirs.members else found
+    return [*found, "members"] if (ours.members ^ theirs.members) - alone else found
 
 
 def _kept(link: Link) -> dict[str, str | None]:
@@ -216,6 +222,8 @@ async def of_record(session: AsyncSession, organization_id: str, kind: str, reco
     )
     if record is None:
         raise NotFound(f"There is no such {word}.")
+    if await kept_out_among(session, organization_id, kind, [record.id]):
+        return WhyDifferent(reason=KEPT_OUT, sentence=OUTCOMES[KEPT_OUT])
     link = await session.scalar(current_link(organization_id, kind).where(Link.record_id == record.id))
     if link is None or link.state == "gone":
         return await _on_one_side(session, organization_id, record, link)
@@ -236,7 +244,7 @@ async def of_record(session: AsyncSession, organization_id: str, kind: str, reco
 
 def _why(facts: Facts, read_at: datetime | None) -> WhyDifferent:
     moved = [name for name in facts.differing if name not in facts.kept and name != ACTIVE]
-    known = facts if moved else Facts(facts.differing, facts.kept, facts.in_conflict, kept_out=facts.kept_out)
+    known = facts if moved else Facts(facts.differing, facts.kept, facts.in_conflict)
     found = why_different(known)
     if found is None:
         return WhyDifferent(sentence=_SAME, as_of=read_at)

@@ -21,6 +21,7 @@ from pco_client.errors import (
 from pco_client.pacer import Priority
 from people_sync.domain.sentences import (
     ASKING,
+    KEPT_OUT,
     LATER,
     LOOKS_AGAIN,
     OUTCOMES,
@@ -36,7 +37,7 @@ from people_sync.storage.sync_tables import Refresh, Sighting
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.decisions import DECIDED, finish, is_decided, waiting_for
 from people_sync.usecases.history import REFRESH
-from people_sync.usecases.record.claims import Busy, take_over_abandoned
+from people_sync.usecases.record.claims import Busy, LeftAlone, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.one import Synced, sync_family, sync_member, sync_stranger
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
@@ -189,9 +190,12 @@ async def _refused(writer: Writer, row: Refresh, error: PlanningCenterError) -> 
 async def _sync(writer: Writer, row: Refresh) -> Synced:
     if row.record_id is None:
         return Synced(await sync_stranger(writer, row.pco_id or ""))
-    if row.kind == MEMBER:
-        return await sync_member(writer, row.record_id)
-    return await sync_family(writer, row.record_id, people=row.reasons != [DECIDED])
+    try:
+        if row.kind == MEMBER:
+            return await sync_member(writer, row.record_id)
+        return await sync_family(writer, row.record_id, people=row.reasons != [DECIDED])
+    except LeftAlone:
+        return Synced(KEPT_OUT)
 
 
 async def _again(

@@ -13,6 +13,7 @@ from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_DONE
 from people_sync.storage import remote
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.strays import STRAY, record_kind, unsettled
 from people_sync.storage.sync_tables import Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
@@ -44,6 +45,12 @@ async def sync_now(session: AsyncSession, organization_id: str, kind: str, recor
     )
     if found is None:
         raise NotFound(f"There is no such {word}.")
+    if await kept_out_among(session, organization_id, kind, [id_]):
+        raise Conflict(
+            f"This {'person' if kind == MEMBER else 'family'} is kept out of the sync, so nothing was synced. Choose "
+            "Sync again first.",
+            slug="kept-out",
+        )
     connection = await session.get(Connection, organization_id)
     if connection is None or connection.state != "connected":
         raise Conflict(

@@ -7,7 +7,7 @@ from contracts.http.people import PeopleStatus
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import REJECTED
 from people_sync.storage import runs
-from people_sync.storage.sync_tables import HeldMatch, Run
+from people_sync.storage.sync_tables import HeldMatch, KeptOut, Run
 from people_sync.storage.tables import Connection, Family, Link, Member
 
 
@@ -55,11 +55,22 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
         linked_families=links.get((FAMILY, "linked"), 0) + links.get((FAMILY, "supplied"), 0),
         held=held,
         gone=links.get((MEMBER, "gone"), 0),
+        kept_out=await _kept_out(session, organization_id),
         rejected=last.counts.get(REJECTED, 0) if last else 0,
         run=runs.render(current) if current else None,
         last_run=runs.render(last) if last else None,
         next_run_at=connection.next_run_at if connection and connection.state == "connected" else None,
     )
+
+
+async def _kept_out(session: AsyncSession, organization_id: str) -> int:
+    found = (
+        select(func.count())
+        .select_from(KeptOut)
+        .join(Member, Member.id == KeptOut.record_id)
+        .where(KeptOut.organization_id == organization_id, KeptOut.kind == MEMBER, Member.deleted_at.is_(None))
+    )
+    return await session.scalar(found) or 0
 
 
 async def _count(session: AsyncSession, table: type[Member] | type[Family], organization_id: str) -> int:

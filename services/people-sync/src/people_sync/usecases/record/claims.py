@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.storage.among import among
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.sync_tables import Claim, Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.usecases.record.writer import Writer
@@ -24,9 +25,13 @@ class Busy(Exception):
     """Somebody else is writing this record at the moment."""
 
 
+class LeftAlone(Exception):
+    """An administrator keeps this record out of the sync."""
+
+
 @asynccontextmanager
 async def claimed(writer: Writer, kind: str, record_id: UUID) -> AsyncIterator[None]:
-    """Be the record's only writer for a block. Busy if somebody else is."""
+    """Be the record's only writer for a block. Busy if somebody else is, LeftAlone if nobody may be."""
     async with writer.transaction() as session:
         await _take(session, writer, kind, record_id)
     try:
@@ -60,6 +65,13 @@ async def is_being_written(session: AsyncSession, organization_id: str, record_i
     return await session.scalar(found) is not None
 
 
+async def any_is_being_written(session: AsyncSession, organization_id: str, record_ids: Collection[UUID]) -> bool:
+    """The same of several records."""
+    found = select(Claim.record_id).join(JOB, _holder())
+    found = found.where(Claim.organization_id == organization_id, among(Claim.record_id, record_ids)).limit(1)
+    return await session.scalar(found) is not None
+
+
 async def take_over_abandoned(session: AsyncSession, writer: Writer) -> None:
     """End the organization's claims that no living worker holds, at the beginning of a job's work."""
     alive = select(Claim.record_id).join(JOB, _holder()).where(Claim.organization_id == writer.organization_id)
@@ -85,6 +97,8 @@ async def _take(session: AsyncSession, writer: Writer, kind: str, record_id: UUI
         .where(record.organization_id == writer.organization_id, record.id == record_id)
         .with_for_update()
     )
+    if await kept_out_among(session, writer.organization_id, kind, [record_id]):
+        raise LeftAlone
     if await claimed_by_others(session, writer, [record_id]):
         raise Busy
     left_behind = await session.scalars(

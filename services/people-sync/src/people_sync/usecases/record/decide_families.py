@@ -17,13 +17,14 @@ from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREA
 from people_sync.domain.strays import is_still_stray
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
 from people_sync.storage.families import family_values, pco_ids_of
+from people_sync.storage.kept_out import kept_out_among, members_left_alone
 from people_sync.storage.links import agree, decided_differences, family_base_of, forget_equal, has_link, links_to
 from people_sync.storage.strays import known_strays
 from people_sync.storage.sync_tables import Conflict, Creation, Remote
 from people_sync.storage.tables import Family, Link
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import cannot_be_believed
-from people_sync.usecases.record.decide_people import compared, in_conflict, later, settle_writes, unread
+from people_sync.usecases.record.decide_people import compared, in_conflict, later, left_alone, settle_writes, unread
 from people_sync.usecases.record.effects import carried_out
 from people_sync.usecases.record.families import homes_of, people_unmet, record_ids, unlinked_families
 from people_sync.usecases.record.planned import Planned
@@ -43,16 +44,18 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
         .order_by(Link.id)
         .with_for_update(of=Link)
     )
-    pairs = found.all()
+    rows: list[Planned] = unreadable
+    pairs = await _without_kept_out(session, writer, found.all(), households, rows)
     ours = await family_values(session, writer.owner, [family for _, family in pairs])
     conflicts = await in_conflict(session, writer, [family.id for _, family in pairs])
     written = await writes_of(session, [link.id for link, _ in pairs])
     settled: dict[datetime, list[int]] = {}
     effects: list[dict[str, Any]] = []
-    rows: list[Planned] = unreadable
     shown = {link.pco_id: household_values(households[link.pco_id], people) for link, _ in pairs}
     leaving = {one for link, family in pairs for one in ours[family.id].members - shown[link.pco_id].members}
     may_be_gone = await people_unmet(session, writer, leaving)
+    everybody = [*map(str, people.values()), *(one for family in ours.values() for one in concerned(family))]
+    alone = await members_left_alone(session, writer.organization_id, everybody)
     for link, family in pairs:
         household = households.pop(link.pco_id)
         theirs = shown[link.pco_id]
@@ -64,7 +67,9 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
             rows.append(later(FAMILY, link.pco_id, household.name, record_id=family.id))
             continue
         base = family_base_of(link, writes, theirs)
-        result = merge_family(base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone)
+        result = merge_family(
+            base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone, alone
+        )
         if family_lets_go(writer, conflicts.get(family.id), theirs, result, read_at[link.pco_id]):
             rows.append(later(FAMILY, link.pco_id, household.name, record_id=family.id))
             continue
@@ -81,7 +86,29 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
                 effects += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
                 settled.setdefault(read_at[household.pco_id], []).append(link.id)
     await settle_writes(session, writer, settled, effects)
-    return rows + await _strange_households(session, writer, households, people)
+    others = {pco_id: member for pco_id, member in people.items() if str(member) not in alone}
+    return rows + await _strange_households(session, writer, households, others)
+
+
+async def _without_kept_out(
+    session: AsyncSession,
+    writer: Writer,
+    pairs: Sequence[Any],
+    households: dict[str, RemoteHousehold],
+    rows: list[Planned],
+) -> list[Any]:
+    """Those of (link, family) that are not kept out of the sync. The others go to `rows`, and out of `households`."""
+    out = await kept_out_among(session, writer.organization_id, FAMILY, [family.id for _, family in pairs])
+    for link, family in pairs:
+        if family.id in out:
+            household = households.pop(link.pco_id)
+            rows.append(left_alone(FAMILY, link.pco_id, household.name, record_id=family.id))
+    return [(link, family) for link, family in pairs if family.id not in out]
+
+
+def concerned(*sides: FamilyValues) -> set[str | None]:
+    """Everybody whom these sides of a family name: ids of members, as text."""
+    return {one for side in sides for one in (*side.members, side.primary_contact)}
 
 
 def family_lets_go(
@@ -145,7 +172,11 @@ async def _strange_households(
         match = matches.get(pco_id)
         if not people.keys().isdisjoint(households[pco_id].person_ids):
             rows.append(_home(match or uuid4(), households[pco_id], LINKED if match else CREATED_HERE))
-    return rows
+    kept_out = await kept_out_among(session, writer.organization_id, FAMILY, [row.record_id for row in rows])
+    return [
+        left_alone(FAMILY, row.pco_id, row.name, record_id=row.record_id) if row.record_id in kept_out else row
+        for row in rows
+    ]
 
 
 def _home(family_id: UUID, household: RemoteHousehold, outcome: str) -> Planned:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.domain.canonical import same
-from people_sync.domain.matching import Held, Matched
+from people_sync.domain.matching import Held, LeftAlone, Matched
 from people_sync.domain.merge import Merge, merge, takes_status, with_status
 from people_sync.domain.planning_center import (
     RemotePerson,
@@ -24,6 +24,7 @@ from people_sync.domain.sentences import (
     CREATED_HERE,
     CREATED_THERE,
     HELD,
+    KEPT_OUT,
     LATER,
     LINKED,
     OUTCOMES,
@@ -32,7 +33,9 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, to_json, value_from_json
 from people_sync.domain.writes import confirmed, person_believable_at
+from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import (
     agree,
     agreed_since,
@@ -45,13 +48,14 @@ from people_sync.storage.links import (
     without_status,
 )
 from people_sync.storage.records import values_of
-from people_sync.storage.sync_tables import Alias, Conflict, Creation, Remote
+from people_sync.storage.sync_tables import Alias, Conflict, Creation, HeldMatch, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import settle, writes_of
 from people_sync.usecases.conflicts import cannot_be_believed
+from people_sync.usecases.held import no_longer_asked
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.effects import carried_out
-from people_sync.usecases.record.matching import candidates_of
+from people_sync.usecases.record.matching import candidates_of, why_left_alone
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.strays import strays_among
 from people_sync.usecases.record.writer import Writer
@@ -74,6 +78,7 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     read_at = {row.pco_id: row.read_at for row in staged}
     hashes = {row.pco_id: row.remote_hash for row in staged}
     linked = await _linked_members(session, writer, list(people))
+    rows += await _kept_out(session, writer, linked, people)
     conflicts = await in_conflict(session, writer, [member.id for _, member in linked.values()])
     written = await writes_of(session, [link.id for link, _ in linked.values()])
     # What is under way is its writer's to settle.
@@ -121,6 +126,22 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     return rows + await _deleted_here(session, writer, deleted) + await _strangers(session, writer, people)
 
 
+async def _kept_out(
+    session: AsyncSession,
+    writer: Writer,
+    linked: dict[str, tuple[Link, Member]],
+    people: dict[str, RemotePerson],
+) -> list[Planned]:
+    """Take those who are kept out of the sync out of both, by Planning Center's id."""
+    out = await kept_out_among(session, writer.organization_id, MEMBER, [member.id for _, member in linked.values()])
+    rows: list[Planned] = []
+    for pco_id, (_, member) in list(linked.items()):
+        if member.id in out:
+            del linked[pco_id]
+            rows.append(left_alone(MEMBER, pco_id, name_of(people.pop(pco_id)), record_id=member.id))
+    return rows
+
+
 async def _deleted_here(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> list[Planned]:
     """Linked to members who were deleted here: somebody added again is tied to them, and not added there twice."""
     outcomes = await candidates_of(session, writer, list(people.values()), deleted_here=people.keys())
@@ -130,6 +151,8 @@ async def _deleted_here(session: AsyncSession, writer: Writer, people: dict[str,
             rows.append(_linking(UUID(outcome.member_id), people[pco_id], LINKED))
         elif isinstance(outcome, Held):
             rows.append(_holding(people[pco_id], outcome))
+        elif isinstance(outcome, LeftAlone):
+            rows.append(await _left_alone(session, people[pco_id], outcome))
     return rows
 
 
@@ -191,20 +214,49 @@ async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, Re
     if not people:
         return []
     ours, doubtful = await _adopted(session, writer, people)
-    adopted = [_linking(member, people.pop(pco_id), CREATED_THERE) for pco_id, member in ours.items()]
+    adopted = await _adopting(session, writer, [(people.pop(pco_id), member) for pco_id, member in ours.items()])
+    taken = {row.record_id for row in adopted if row.outcome != KEPT_OUT}
     rows: list[Planned] = []
-    outcomes = await candidates_of(session, writer, list(people.values()), {row.record_id for row in adopted})
+    outcomes = await candidates_of(session, writer, list(people.values()), taken)
     for pco_id, person in people.items():
         outcome = outcomes[pco_id]
         if isinstance(outcome, Matched):
             rows.append(_linking(UUID(outcome.member_id), person, LINKED))
         elif isinstance(outcome, Held):
             rows.append(_holding(person, outcome))
+        elif isinstance(outcome, LeftAlone):
+            rows.append(await _left_alone(session, person, outcome))
         elif pco_id in doubtful:
             rows.append(_doubted(person, doubtful[pco_id]))
         else:
             rows.append(_linking(uuid4(), person, CREATED_HERE))
+    await _ask_no_more(session, writer, rows)
     return adopted + rows
+
+
+async def _adopting(session: AsyncSession, writer: Writer, ours: Sequence[tuple[RemotePerson, UUID]]) -> list[Planned]:
+    """Link people whom we made to their members; one who is kept out of the sync is linked once that has ended."""
+    out = await kept_out_among(session, writer.organization_id, MEMBER, [member for _, member in ours])
+    return [
+        left_alone(MEMBER, person.pco_id, name_of(person), record_id=member)
+        if member in out
+        else _linking(member, person, CREATED_THERE)
+        for person, member in ours
+    ]
+
+
+async def _ask_no_more(session: AsyncSession, writer: Writer, rows: Sequence[Planned]) -> None:
+    """Whoever is left alone waits for no answer."""
+    if alone := [row.pco_id for row in rows if row.outcome == KEPT_OUT]:
+        of_church = [getattr(HeldMatch, name) == value for name, value in writer.owner.items()]
+        await no_longer_asked(session, *of_church, among(HeldMatch.pco_id, alone))
+
+
+async def _left_alone(session: AsyncSession, person: RemotePerson, outcome: LeftAlone) -> Planned:
+    """Somebody who may be a member who is kept out of the sync."""
+    return left_alone(
+        MEMBER, person.pco_id, name_of(person), record_id=None, sentence=await why_left_alone(session, outcome)
+    )
 
 
 def _holding(person: RemotePerson, outcome: Held) -> Planned:
@@ -319,6 +371,13 @@ def later(kind: str, pco_id: str, name: str, record_id: UUID | None = None) -> P
         outcome=LATER,
         sentence=OUTCOMES[LATER],
     )
+
+
+def left_alone(
+    kind: str, pco_id: str | None, name: str, *, record_id: UUID | None, sentence: str | None = None
+) -> Planned:
+    """Somebody who is kept out of the sync, or may be: nothing is done on either side."""
+    return Planned(kind, name, KEPT_OUT, record_id, pco_id, sentence=sentence or OUTCOMES[KEPT_OUT])
 
 
 def unread(row: Remote) -> Planned:

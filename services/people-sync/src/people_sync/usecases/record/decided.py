@@ -23,6 +23,7 @@ from people_sync.domain.sentences import NOT_IN_HOUSEHOLD, not_sent
 from people_sync.domain.values import partial_from_json, value_from_json
 from people_sync.domain.writes import family_believable_at, person_believable_at
 from people_sync.storage.families import family_values, linked_records, people_of
+from people_sync.storage.kept_out import members_left_alone
 from people_sync.storage.links import agree, agreed_since, base_of, decided_differences, family_base_of
 from people_sync.storage.sync_tables import Conflict, Remote
 from people_sync.storage.tables import Family, Link, Member
@@ -30,7 +31,7 @@ from people_sync.storage.writes import writes_of
 from people_sync.usecases.conflicts import fields_of, is_half_done, open_conflicts_of, overtaken, same_values
 from people_sync.usecases.decisions import DECIDED
 from people_sync.usecases.history import HERE, KEPT
-from people_sync.usecases.record.decide_families import family_lets_go
+from people_sync.usecases.record.decide_families import concerned, family_lets_go
 from people_sync.usecases.record.decide_people import lets_go, merge_person
 from people_sync.usecases.record.effects import Effects, noted, publish, take_over, touch, touch_family
 from people_sync.usecases.record.writer import Writer
@@ -91,7 +92,8 @@ async def _family(
     if family.deleted_at is not None or family_believable_at(writes, theirs, writer.reading(row.read_at)):
         return
     base = family_base_of(link, writes, theirs)
-    result = merge_family(base, ours, theirs, writer.policy, decided_differences(link))
+    alone = await members_left_alone(session, writer.organization_id, concerned(ours, theirs))
+    result = merge_family(base, ours, theirs, writer.policy, decided_differences(link), left_alone=alone)
     if family_lets_go(writer, conflict, theirs, result, row.read_at):
         return
     if not same_values(conflict, fields_of(link, result.fields.conflicts)):

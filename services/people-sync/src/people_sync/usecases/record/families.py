@@ -13,6 +13,7 @@ from people_sync.domain.planning_center import RemoteHousehold
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, GONE, LATER, LINKED
 from people_sync.storage import remote
 from people_sync.storage.among import among
+from people_sync.storage.kept_out import members_left_alone
 from people_sync.storage.links import ended, has_link
 from people_sync.storage.sync_tables import Change
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
@@ -116,7 +117,16 @@ async def _families_where(session: AsyncSession, writer: Writer, *where: ColumnE
         )
         .group_by(Family.id)
     )
-    return {row.id: Home(row.name, frozenset(row.known or ()), row.people - len(row.known or ())) for row in rows}
+    found = rows.all()
+    # Who is kept out of the sync is as if the other side could not know them.
+    alone = await members_left_alone(
+        session, writer.organization_id, [str(m) for row in found for m in row.known or ()]
+    )
+    homes: dict[UUID, Home] = {}
+    for row in found:
+        members = frozenset(member for member in row.known or () if str(member) not in alone)
+        homes[row.id] = Home(row.name, members, row.people - len(members))
+    return homes
 
 
 async def people_unmet(session: AsyncSession, writer: Writer, member_ids: Set[str]) -> Set[str]:

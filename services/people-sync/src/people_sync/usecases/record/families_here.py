@@ -1,6 +1,6 @@
 """Taking households over here: names, who joins and who leaves."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from people_sync.domain.sentences import CREATED_THERE, FIRST_SYNC_ASKS, LATER, 
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.among import among
 from people_sync.storage.families import family_values
+from people_sync.storage.kept_out import kept_out_among, members_left_alone
 from people_sync.storage.links import (
     NOTHING_AGREED,
     agree,
@@ -53,6 +54,7 @@ from people_sync.usecases.record.people_here import (
     deleted_meanwhile,
     locked_links,
     locked_members,
+    not_kept_out,
     unanswered,
 )
 from people_sync.usecases.record.planned import Planned
@@ -74,13 +76,17 @@ async def take_families_over(
     staged = await as_read(session, writer, FAMILY, [change.pco_id for change in planned])
     households = {pco_id: household_from_snapshot(row.snapshot) for pco_id, row in staged.items() if row.snapshot}
     people = await record_ids(session, writer, [one for h in households.values() for one in h.person_ids])
-    families, held = await _locked_families(
+    families, held, alone = await _locked_families(
         session, writer, [change.record_id for change in planned if change.record_id], people.values()
     )
-    changes = decidable(planned, staged, await claimed_by_others(session, writer, families))
+    changes = decidable(
+        not_kept_out(planned, await kept_out_among(session, writer.organization_id, FAMILY, families)),
+        staged,
+        await claimed_by_others(session, writer, families),
+    )
     links = await locked_links(session, writer, FAMILY, [change.pco_id for change in changes])
     strange = [change for change in changes if change.pco_id not in links]
-    links |= await _homes(session, writer, strange, households, people, families, effects)
+    links |= await _homes(session, writer, strange, households, _synced(people, alone), families, effects)
     ours = await family_values(session, writer.owner, list(families.values()))
     conflicts = await open_conflicts_of(session, writer.organization_id, families)
     written = await writes_of(session, [link.id for link in links.values()])
@@ -105,7 +111,9 @@ async def take_families_over(
             decide_later(change)
             continue
         base = family_base_of(link, writes, theirs)
-        result = merge_family(base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone)
+        result = merge_family(
+            base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone, alone
+        )
         if result.fields.first_match and not writer.chosen:
             change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
             continue
@@ -123,6 +131,11 @@ async def take_families_over(
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
     await settle_writes(session, writer, settled, [])
     await _move(session, writer, moves, effects)
+
+
+def _synced(people: Mapping[str, UUID], alone: Set[str]) -> dict[str, UUID]:
+    """Those who are not kept out of the sync: nobody else tells which family is which household."""
+    return {pco_id: member for pco_id, member in people.items() if str(member) not in alone}
 
 
 def _conflict(
@@ -315,8 +328,11 @@ def _agree_family(
 
 async def _locked_families(
     session: AsyncSession, writer: Writer, ids: list[UUID], others: Collection[UUID]
-) -> tuple[dict[UUID, Family], set[str]]:
-    """The families, and the members who are locked with them: whoever joined in between is not among these."""
+) -> tuple[dict[UUID, Family], set[str], Set[str]]:
+    """The families, and the members who are locked with them: whoever joined in between is not among these.
+
+    Third, those of the members who are kept out of the sync.
+    """
     held = await lock_people(session, writer, ids, others)
     rows = await session.scalars(
         select(Family)
@@ -324,4 +340,5 @@ async def _locked_families(
         .order_by(Family.id)
         .with_for_update()
     )
-    return {row.id: row for row in rows}, held
+    alone = await members_left_alone(session, writer.organization_id, held)
+    return {row.id: row for row in rows}, held, alone

@@ -7,9 +7,10 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import GONE, LATER, MERGED, OUTCOMES, merged_here, never_there
+from people_sync.domain.sentences import GONE, KEPT_OUT, LATER, MERGED, OUTCOMES, merged_here, never_there
 from people_sync.storage import remote
 from people_sync.storage.among import among
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household, was_supplied
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Conflict, Remote
@@ -61,6 +62,9 @@ async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects
     link = await session.scalar(
         select(Link).filter_by(**writer.owner, kind=plan.kind, pco_id=plan.pco_id).with_for_update()
     )
+    if await kept_out_among(session, writer.organization_id, plan.kind, [record.id]):
+        plan.outcome, plan.sentence = KEPT_OUT, OUTCOMES[KEPT_OUT]
+        return
     busy = await claimed_by_others(session, writer, [record.id])
     if busy or link is None or link.missing_since is None or link.state == "gone":
         plan.outcome, plan.sentence = LATER, OUTCOMES[LATER]

@@ -10,13 +10,24 @@ from sqlalchemy import exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.domain.matching import UNMATCHED, Local, Outcome, match_people, still_matches
+from people_sync.domain.matching import UNMATCHED, LeftAlone, Local, Outcome, left_alone, match_people, still_matches
 from people_sync.domain.planning_center import RemotePerson, person_from_snapshot, to_match
-from people_sync.domain.sentences import GONE, LATER, MERGED, UNDECIDED, may_be_unread
+from people_sync.domain.sentences import (
+    GONE,
+    KEPT_OUT,
+    LATER,
+    MAY_BE_LEFT_ALONE,
+    MERGED,
+    UNDECIDED,
+    may_be_kept_out,
+    may_be_unread,
+)
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.candidates import free_members, locals_of, sharers_of, theirs_of, with_candidates
+from people_sync.storage.kept_out import anybody_kept_out, kept_out_among
 from people_sync.storage.links import deleted_namesakes
+from people_sync.storage.records import full_name
 from people_sync.storage.strays import is_stray
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
 from people_sync.storage.tables import Member
@@ -39,6 +50,7 @@ async def candidates_of(
     """The matching outcomes of people who are not linked, as they stand now.
 
     `taken`: members who are others. `deleted_here`: those of the people who are linked to members deleted here.
+    Whoever may be a member who is kept out of the sync is to be left alone.
     """
     if not people:
         return {}
@@ -57,16 +69,34 @@ async def candidates_of(
         Change.record_id == Member.id,
         Change.pco_id.is_not(None),
         # A member whose counterpart is gone, or was merged with another, stays a candidate.
-        Change.outcome.not_in((GONE, MERGED)),
+        Change.outcome.not_in((GONE, MERGED, KEPT_OUT)),
     )
     elsewhere = or_(planned, among(Member.id, [one for one in taken if one]))
+    some_out = await anybody_kept_out(session, writer.organization_id)
     members = await free_members(
-        session, writer.owner, theirs, emails, taken=elsewhere, refused=max(map(len, refused.values()), default=0)
+        session,
+        writer.owner,
+        theirs,
+        emails,
+        taken=elsewhere,
+        refused=max(map(len, refused.values()), default=0),
+        kept_out=some_out,
     )
     match = partial(match_people, theirs, members, emails, different=different)
-    if len(members) + len(theirs) < LARGE:
-        return outcomes | match()
-    return outcomes | await asyncio.to_thread(match)
+    large = len(members) + len(theirs) >= LARGE
+    outcomes |= await asyncio.to_thread(match) if large else match()
+    if some_out:
+        found = {UUID(one) for outcome in outcomes.values() for one in outcome.member_ids}
+        out = await kept_out_among(session, writer.organization_id, MEMBER, found)
+        outcomes = left_alone(outcomes, set(map(str, out)))
+    return outcomes
+
+
+async def why_left_alone(session: AsyncSession, outcome: LeftAlone) -> str:
+    """Say, with the names of those who are kept out, why somebody is left alone."""
+    ids = [UUID(one) for one in outcome.kept_out]
+    members = await session.scalars(select(Member).where(among(Member.id, ids)).order_by(Member.id))
+    return may_be_kept_out(full_name(member) for member in members)
 
 
 async def may_be_here(session: AsyncSession, writer: Writer, people: Sequence[RemotePerson]) -> set[str]:
@@ -116,6 +146,8 @@ async def may_be_there(session: AsyncSession, writer: Writer, member: Member) ->
         outcomes = await candidates_of(session, writer, [person_from_snapshot(one) for one in known])
         for pco_id, outcome in outcomes.items():
             if str(member.id) in outcome.member_ids:
+                if isinstance(outcome, LeftAlone):
+                    return MAY_BE_LEFT_ALONE
                 unread = strangers[pco_id].unread
                 return may_be_unread(unread["name"], unread["sentence"]) if unread else UNDECIDED
     return None

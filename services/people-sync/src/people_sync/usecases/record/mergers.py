@@ -22,6 +22,7 @@ from people_sync.domain.writes import CREATED
 from people_sync.planning_center import MERGERS, is_id
 from people_sync.storage import remote
 from people_sync.storage.among import among
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import deleted_here, in_no_household, left_by_deleted
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Alias, HeldMatch
@@ -211,9 +212,13 @@ async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects:
     member = await session.get_one(Member, link.record_id, with_for_update=True)
     different = str(member.id) in (await said_different(session, writer, [keep])).get(keep, ())
     if (kept := links.get(keep)) is not None:
+        out = await kept_out_among(session, writer.organization_id, MEMBER, [member.id, kept.record_id])
+        if member.id in out:
+            # Neither ended nor given another's link: it follows once the member is synced again.
+            return False
         if member.deleted_at is None and await deleted_here(session, kept):
             await _change_places(session, writer, link, kept)
-        elif member.deleted_at is None and not different and await _came_too_early(session, kept, entry):
+        elif member.deleted_at is None and not different and not out and await _came_too_early(session, kept, entry):
             await _one_again(session, writer, link, member, kept, effects, merged)
         else:
             await _two_became_one(session, writer, link, member, kept, effects, merged)

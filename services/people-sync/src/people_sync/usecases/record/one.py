@@ -17,6 +17,7 @@ from people_sync.domain.sentences import (
     CONFLICT,
     FIRST_SYNC_ASKS,
     GONE,
+    KEPT_OUT,
     LATER,
     LINKED,
     MERGED,
@@ -29,12 +30,13 @@ from people_sync.domain.writes import made_lately
 from people_sync.planning_center import household_of
 from people_sync.storage import remote
 from people_sync.storage.families import linked_records, pco_ids_of
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.catch_up import catch_up
-from people_sync.usecases.record.claims import Busy, claimed
+from people_sync.usecases.record.claims import Busy, LeftAlone, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import DIFFERS, DOUBTFUL, decide_people
@@ -73,7 +75,8 @@ class Synced:
 async def sync_member(writer: Writer, member_id: UUID) -> Synced:
     """Bring one member up to date on both sides.
 
-    Raises Busy, NotYet, Later, PartRefused, and what the client raises for reasons that are not this record's.
+    Raises Busy, LeftAlone, NotYet, Later, PartRefused, and what the client raises for reasons that are not this
+    record's.
     """
     async with claimed(writer, MEMBER, member_id):
         said = await settle_strays(writer, member_id)
@@ -89,6 +92,8 @@ async def sync_family(writer: Writer, family_id: UUID, *, people: bool = True) -
     Raises as `sync_member` does for the family itself, and NotYet if somebody of it has to be looked at again.
     """
     async with writer.job.sessions() as session:
+        if await kept_out_among(session, writer.organization_id, FAMILY, [family_id]):
+            raise LeftAlone
         link = await _link(session, writer, FAMILY, family_id)
         members = list(await _members(session, writer, family_id)) if people else []
     problems: list[str] = []
@@ -125,6 +130,8 @@ async def _of_family(writer: Writer, name: str, problems: list[str], again: list
         again.append(error.until)
     except Busy:
         again.append(writer.now() + _WHILE_BUSY)
+    except LeftAlone:
+        problems.append(f"{name}: {OUTCOMES[KEPT_OUT]}")
     except (Later, PartRefused) as error:
         problems.append(f"{name}: {error}")
     except DEFINITE as error:

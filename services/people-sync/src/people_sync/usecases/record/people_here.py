@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
-from people_sync.domain.matching import Candidate, Held, Matched, Outcome, Unmatched
+from people_sync.domain.matching import Candidate, Held, LeftAlone, Matched, Outcome, Unmatched
 from people_sync.domain.merge import Merge, takes_status
 from people_sync.domain.planning_center import RemotePerson, person_from_snapshot
 from people_sync.domain.sentences import (
@@ -21,6 +21,7 @@ from people_sync.domain.sentences import (
     DELETED_MEANWHILE,
     FIRST_SYNC_ASKS,
     HELD,
+    KEPT_OUT,
     LATER,
     LINKED,
     OTHERS_SYNCED,
@@ -34,6 +35,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import ACTIVE, as_dict, to_json
 from people_sync.domain.writes import CREATED, Write, confirmed, person_believable_at
 from people_sync.storage.among import among
+from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import (
     AT_ONCE,
     agree,
@@ -54,7 +56,13 @@ from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.record.claims import claimed_by_others
 from people_sync.usecases.record.decide_people import equal_sides, lets_go, merge_person, settle_writes
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, take_over, tied, touch
-from people_sync.usecases.record.matching import candidates_of, not_created_yet, said_different, still_the_same
+from people_sync.usecases.record.matching import (
+    candidates_of,
+    not_created_yet,
+    said_different,
+    still_the_same,
+    why_left_alone,
+)
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 
@@ -83,6 +91,7 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
     """Take over here what is planned; the plans say afterwards what became of them."""
     staged = await as_read(session, writer, MEMBER, [change.pco_id for change in planned])
     members = await locked_members(session, writer, [change.record_id for change in planned if change.record_id])
+    planned = not_kept_out(planned, await kept_out_among(session, writer.organization_id, MEMBER, members))
     changes = decidable(planned, staged, await claimed_by_others(session, writer, members))
     links = await locked_links(session, writer, MEMBER, [change.pco_id for change in changes])
     people = {pco_id: person_from_snapshot(row.snapshot) for pco_id, row in staged.items() if row.snapshot}
@@ -105,7 +114,11 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
         if change.outcome == HELD:
             await _hold(session, writer, change, person, links.get(person.pco_id))
         elif change.outcome == CREATED_HERE:
-            if person.pco_id in links or not isinstance(batch.matches[person.pco_id], Unmatched):
+            outcome = batch.matches[person.pco_id]
+            if person.pco_id not in links and isinstance(outcome, LeftAlone):
+                leave_alone(change, await why_left_alone(session, outcome))
+                continue
+            if person.pco_id in links or not isinstance(outcome, Unmatched):
                 decide_later(change)
                 continue
             member = _create(session, writer, change, person, row)
@@ -122,6 +135,20 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
     outcomes = await candidates_of(session, writer, [person for person in strangers if person.pco_id not in links])
     maybe = {UUID(member) for outcome in outcomes.values() for member in outcome.member_ids}
     await not_created_yet(session, writer, MEMBER, maybe)
+
+
+def not_kept_out(planned: Sequence[Planned], kept_out: Collection[UUID]) -> list[Planned]:
+    """Those that go on; a record that was kept out of the sync since it was planned is left alone."""
+    for change in planned:
+        if change.record_id in kept_out:
+            leave_alone(change, OUTCOMES[KEPT_OUT])
+    return [change for change in planned if change.outcome != KEPT_OUT]
+
+
+def leave_alone(change: Planned, sentence: str) -> None:
+    """Nothing is done on either side."""
+    change.here, change.there = "done", "none"
+    change.outcome, change.sentence = KEPT_OUT, sentence
 
 
 def decidable(planned: Sequence[Planned], staged: Mapping[str, Remote], busy: Collection[UUID]) -> list[Planned]:
@@ -335,6 +362,9 @@ async def _hold(
     if isinstance(outcome, Matched):
         # The rival for the member is not asked about here.
         outcome = Held((Candidate(outcome.member_id, (change.sentence or "",)),), (change.sentence or "",))
+    if isinstance(outcome, LeftAlone):
+        leave_alone(change, await why_left_alone(session, outcome))
+        return
     if not isinstance(outcome, Held):
         decide_later(change)
         return

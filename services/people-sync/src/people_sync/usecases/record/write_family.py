@@ -30,6 +30,7 @@ from people_sync.domain.sentences import (
     LATER,
     LINKED,
     NOBODY_THERE_YET,
+    ONLY_KEPT_OUT,
     OUTCOMES,
     UNCHANGED,
     UPDATED_THERE,
@@ -47,6 +48,7 @@ from people_sync.planning_center import HOUSEHOLDS, household_of
 from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import family_values, linked_records, pco_ids_of, people_of
+from people_sync.storage.kept_out import members_left_alone
 from people_sync.storage.links import agree, decided_differences, family_base_of, tie
 from people_sync.storage.strays import MEMBERSHIP
 from people_sync.storage.sync_tables import Creation
@@ -55,7 +57,7 @@ from people_sync.storage.writes import Sent, announce, answered, left_again, not
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.creations import Content, Intent, Later, Made, NotYet, create_once
-from people_sync.usecases.record.decide_families import family_lets_go
+from people_sync.usecases.record.decide_families import concerned, family_lets_go
 from people_sync.usecases.record.decide_people import in_conflict
 from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, tied, touch_family
 from people_sync.usecases.record.reading import raise_unread
@@ -68,10 +70,14 @@ async def write_family(writer: Writer, family_id: UUID) -> str:
     async with writer.job.sessions() as session:
         family = await session.get_one(Family, family_id)
         link = await session.scalar(select(Link).filter_by(**writer.owner, kind=FAMILY, record_id=family.id))
-        people = await people_of(session, writer.owner, family)
+        known = await people_of(session, writer.owner, family)
+        alone = await members_left_alone(session, writer.organization_id, known)
+    people = {member: pco_id for member, pco_id in known.items() if member not in alone}
     if family.deleted_at is not None:
         return UNCHANGED
     if link is None:
+        if known and not people:
+            raise Later(ONLY_KEPT_OUT)
         return await _create(writer, family, people)
     if link.state == "gone":
         return UNCHANGED
@@ -275,11 +281,12 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
         ours = (await family_values(session, writer.owner, [family]))[family.id]
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         conflict = (await in_conflict(session, writer, [family.id])).get(family.id)
-    theirs = household_values(household, known)
+        theirs = household_values(household, known)
+        alone = await members_left_alone(session, writer.organization_id, concerned(ours, theirs))
     if until := family_believable_at(writes, theirs, writer.reading(read_at)):
         raise NotYet(until)
     base = family_base_of(link, writes, theirs)
-    result = merge_family(base, ours, theirs, writer.policy, decided_differences(link))
+    result = merge_family(base, ours, theirs, writer.policy, decided_differences(link), left_alone=alone)
     if until := family_lets_go(writer, conflict, theirs, result, read_at):
         raise NotYet(until)
     if result.fields.first_match and not writer.chosen:

@@ -29,6 +29,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.thresholds import exceeds
 from people_sync.domain.values import ACTIVE, from_json, partial_from_json, to_json, value_to_json
 from people_sync.storage import runs
+from people_sync.storage.kept_out import is_kept_out, members_left_alone
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.sync_tables import Change, Remote, Shown
 from people_sync.storage.tables import Family, Link, Member, Settings
@@ -122,11 +123,14 @@ async def _families_with_differences(
     async for batch in rows.partitions():
         pairs = [(family, household_from_snapshot(snapshot or {})) for family, snapshot, _ in batch]
         people = await record_ids(session, context, [one for _, household in pairs for one in household.person_ids])
+        primaries = [str(family.primary_contact_id) for family, _ in pairs if family.primary_contact_id]
+        everybody = [*primaries, *map(str, people.values())]
+        alone = await members_left_alone(session, context.organization_id, everybody)
         for family, household in pairs:
             theirs = household_values(household, people)
             primary = str(family.primary_contact_id) if family.primary_contact_id else None
             ours = FamilyValues(family.name, theirs.members | ({primary} if primary else set()), primary)
-            differs = merge_family({}, ours, theirs, context.policy).fields.first_match
+            differs = merge_family({}, ours, theirs, context.policy, left_alone=alone).fields.first_match
             found += bool(differs)
             if differs and len(examples) < EXAMPLES:
                 named = differs[0] == "name"
@@ -154,6 +158,7 @@ async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion 
             Link.organization_id == context.organization_id,
             Link.pco_organization_id == context.pco_organization_id,
             Link.state == "linked",
+            ~is_kept_out(context.organization_id, Link.kind, Link.record_id),
         )
     )
     counts = {outcome: await _count(session, context, outcome) for outcome in _CHANGES}

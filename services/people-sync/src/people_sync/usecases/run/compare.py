@@ -12,10 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import CREATED_THERE, GONE, INACTIVATED_THERE, LATER, UPDATED_THERE
+from people_sync.domain.sentences import (
+    CREATED_THERE,
+    GONE,
+    INACTIVATED_THERE,
+    KEPT_OUT,
+    LATER,
+    REJECTED,
+    UPDATED_THERE,
+)
 from people_sync.storage.held import waits_for_an_answer
+from people_sync.storage.kept_out import anybody_kept_out, is_kept_out
 from people_sync.storage.links import has_link, links_to
-from people_sync.storage.sync_tables import Change, Conflict, Remote
+from people_sync.storage.sync_tables import Change, Conflict, KeptOut, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.record.decide_families import decide_households
@@ -23,7 +32,7 @@ from people_sync.usecases.record.decide_people import decide_people
 from people_sync.usecases.record.effects import Effects, publish
 from people_sync.usecases.record.gone import KINDS, end_link, lock_for_end
 from people_sync.usecases.record.planned import Planned
-from people_sync.usecases.run.context import RunContext, add_planned, plan_next
+from people_sync.usecases.run.context import RunContext, add_planned, plan_found, plan_next
 from people_sync.usecases.run.newcomers import plan_newcomers, plan_their_households
 
 BATCH: Final = 500
@@ -32,6 +41,7 @@ BATCH: Final = 500
 async def compare(context: RunContext) -> None:
     """Plan every difference of the run."""
     await _withdraw_conflicts(context)
+    await _kept_out(context)
     await plan_newcomers(context)
     await _in_batches(context, MEMBER, decide_people)
     await plan_their_households(context)
@@ -52,6 +62,34 @@ async def compare(context: RunContext) -> None:
                 more = await part(session, context)
                 if not more:
                     context.checkpoint.compared.parts.append(part.__name__)
+
+
+async def _kept_out(context: RunContext) -> None:
+    """List everybody who is kept out of the sync. Who is listed is planned nothing else in this run."""
+    if "kept_out" in context.checkpoint.compared.parts:
+        return
+    async with context.step() as session:
+        context.checkpoint.compared.parts.append("kept_out")
+        for kind, record in KINDS.items():
+            out = is_kept_out(context.organization_id, kind, Change.record_id)
+            # A run reads what its neighbours need, and may have been refused one of these.
+            refused = (Change.run_id == context.run_id, Change.kind == kind, Change.outcome == REJECTED, out)
+            await session.execute(
+                update(Change).where(*refused).values(outcome=KEPT_OUT, cause=None, sentence=None),
+                execution_options={"synchronize_session": False},
+            )
+            of_record = (Link.record_id == record.id) & (Link.kind == kind)
+            of_record &= Link.organization_id == context.organization_id
+            of_record &= Link.pco_organization_id == context.pco_organization_id
+            name = _MEMBER_NAME if kind == MEMBER else Family.name
+            found: Any = (
+                select(record.id, Link.pco_id, name)
+                .join(KeptOut, (KeptOut.record_id == record.id) & (KeptOut.kind == kind))
+                .outerjoin(Link, of_record)
+                .where(KeptOut.organization_id == context.organization_id, record.deleted_at.is_(None))
+                .order_by(record.id)
+            )
+            await plan_found(session, context, kind, found, KEPT_OUT, there="none")
 
 
 async def _withdraw_conflicts(context: RunContext) -> None:
@@ -127,7 +165,9 @@ async def _gone_and_deleted(session: AsyncSession, context: RunContext) -> bool:
         return False
     plans: list[Planned] = []
     for kind, record in KINDS.items():
-        found = _linked(context, kind, Link.state == "missing", record.deleted_at.is_not(None)).limit(BATCH)
+        neither = (Link.state == "missing", record.deleted_at.is_not(None))
+        synced = ~is_kept_out(context.organization_id, kind, Link.record_id)
+        found = _linked(context, kind, *neither, synced).limit(BATCH)
         plans += [Planned(kind, name, GONE, *ids) for *ids, name in (await session.execute(found)).tuples()]
     await lock_for_end(session, context, plans)
     effects = Effects()
@@ -178,6 +218,7 @@ async def _deleted_here(session: AsyncSession, context: RunContext) -> bool:
         Link.state == "linked",
         Member.deleted_at >= context.inactivate_since,
         Member.version > Link.compared_version,
+        ~is_kept_out(context.organization_id, MEMBER, Member.id),
     )
     return await plan_next(session, context, MEMBER, _linked(context, MEMBER, *deleted), INACTIVATED_THERE)
 
@@ -201,6 +242,8 @@ async def _families_changed_here(session: AsyncSession, context: RunContext) -> 
         ~Link.agreed["members"].has_key(cast(Member.id, Text)),
         known,
     )
+    if await anybody_kept_out(session, context.organization_id):
+        newcomer = newcomer.where(~is_kept_out(context.organization_id, MEMBER, Member.id))
     found = _linked(
         context,
         FAMILY,
@@ -216,7 +259,7 @@ async def _families_changed_here(session: AsyncSession, context: RunContext) -> 
                 Change.run_id == context.run_id,
                 Change.kind == FAMILY,
                 Change.record_id.in_(select(found.subquery().columns[0])),
-                Change.outcome != LATER,
+                Change.outcome.not_in((LATER, KEPT_OUT)),
             )
             .values(there="planned"),
             execution_options={"synchronize_session": False},

@@ -10,6 +10,7 @@ from people_sync.domain.sentences import waiting_for_mergers
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.candidates import maybe_replaced
+from people_sync.storage.kept_out import is_kept_out
 from people_sync.storage.sync_tables import Run
 from people_sync.storage.tables import Connection, Link
 from people_sync.storage.writes import written_since
@@ -72,7 +73,7 @@ async def note_missing(context: RunContext) -> None:
     # A refresh may have missed a person after this run had waited for the log. The log has no households.
     waited = or_(Link.kind == FAMILY, Link.missing_since <= context.now() - context.resources.horizon)
     async with context.step() as session:
-        missing = (Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context))
+        missing = (Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context), _synced(context))
         found = select(Link).filter_by(**context.owner).where(Link.state.in_(("linked", "supplied")), *missing)
         found = found.order_by(Link.id)
         links = (await session.scalars(found)).all()
@@ -96,11 +97,17 @@ async def _not_met(context: RunContext, *among_them: ColumnElement[bool]) -> lis
                 func.row(Link.kind, Link.pco_id) > func.row(*missing),
                 ~written_since(began - context.resources.horizon),
                 _unmet(context),
+                _synced(context),
             )
             .order_by(Link.kind, Link.pco_id)
             .limit(_BATCH)
         )
         return [(kind, pco_id) for kind, pco_id in rows.tuples()]
+
+
+def _synced(context: RunContext) -> ColumnElement[bool]:
+    """Whether the link's record is not kept out of the sync. One that is stays linked to whoever is gone there."""
+    return ~is_kept_out(context.organization_id, Link.kind, Link.record_id)
 
 
 def _unmet(context: RunContext) -> ColumnElement[bool]:

@@ -21,6 +21,7 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     GONE,
     INACTIVATED_THERE,
+    KEPT_OUT,
     LINKED,
     ONE_SIDE,
     UNCHANGED,
@@ -126,6 +127,8 @@ async def _name(
     new: list[dict[str, Any]] = []
     for link, record in pairs:
         change, why = changes.get(record.id), why_different(facts[record.id])
+        if change is not None and change.outcome == KEPT_OUT:
+            continue
         if why is None:
             if change is not None:
                 await session.delete(change)

@@ -37,6 +37,7 @@ from people_sync.planning_center import (
 )
 from people_sync.storage import remote
 from people_sync.storage.among import among
+from people_sync.storage.kept_out import is_kept_out
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Link, Member
 from people_sync.usecases.record.mergers import follow_after_deletions, follow_mergers
@@ -261,17 +262,19 @@ async def _open_ends(context: RunContext) -> list[str]:
             )
             .exists(),
         )
+        synced = ~is_kept_out(context.organization_id, MEMBER, Link.record_id)
         links = select(Link.pco_id).where(
             Link.organization_id == context.organization_id,
             Link.pco_organization_id == context.pco_organization_id,
             Link.kind == MEMBER,
             Link.state != "gone",
             or_(Link.remote_hash.is_(None), conflict.exists()),
+            synced,
         )
         missing = (
             select(Link.pco_id)
             .filter_by(**context.owner, kind=MEMBER)
-            .where(Link.state != "gone", Link.missing_since.is_not(None))
+            .where(Link.state != "gone", Link.missing_since.is_not(None), synced)
         )
         again = select(Remote.pco_id).filter_by(**context.owner, kind=MEMBER).where(Remote.again)
         return list((await session.scalars(links.union(held, again, missing))).all())
@@ -283,7 +286,11 @@ async def _open_households(context: RunContext) -> list[str]:
         rows = await session.scalars(
             select(Link.pco_id)
             .filter_by(**context.owner, kind=FAMILY)
-            .where(Link.state != "gone", Link.remote_hash.is_(None))
+            .where(
+                Link.state != "gone",
+                Link.remote_hash.is_(None),
+                ~is_kept_out(context.organization_id, FAMILY, Link.record_id),
+            )
             .union(select(Remote.pco_id).filter_by(**context.owner, kind=FAMILY).where(Remote.again))
         )
         return list(rows)

@@ -33,12 +33,13 @@ from people_sync.domain.sentences import (
     REJECTED,
     STATUS_KEPT,
     WAITING_FOR_READS,
+    kept_out_halfway,
     together,
 )
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases import refreshes
 from people_sync.usecases.record.catch_up import catch_up
-from people_sync.usecases.record.claims import Busy, claimed
+from people_sync.usecases.record.claims import Busy, LeftAlone, claimed
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.settling import settle_strays
@@ -198,6 +199,15 @@ async def _together(context: RunContext, changes: Sequence[Change], one: Push) -
 
 async def _push(context: RunContext, change: Change, one: Push) -> datetime | None:
     """Push one record; the instant before which nothing can be decided about it, if there is one."""
+    try:
+        return await _attempt(context, change, one)
+    except LeftAlone:
+        outcome, sentence = kept_out_halfway(change.outcome, done_here=change.here == "done")
+        await _note(context, change, outcome, sentence=sentence)
+        return None
+
+
+async def _attempt(context: RunContext, change: Change, one: Push) -> datetime | None:
     try:
         now, said = await one(context, change)
     except NotYet as error:

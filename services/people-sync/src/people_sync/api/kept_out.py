@@ -1,0 +1,53 @@
+"""Keep a member or a family out of the sync, and sync them again."""
+
+from fastapi import APIRouter
+
+from contracts.http.kept_out import KeptOut
+from contracts.values import FAMILY, MEMBER
+from people_sync.resources import Wired
+from people_sync.usecases import kept_out
+from people_sync.usecases.history import Actor
+from servicekit.auth import Admin, User
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/people", tags=["Kept out of the sync"])
+
+
+@router.get("/members/{member_id}/kept-out")
+async def of_member(member_id: str, user: User, session: Session) -> KeptOut:
+    """Say whether a member is kept out of the sync, by whom and since when."""
+    return await kept_out.of_record(session, user.organization_id, MEMBER, member_id)
+
+
+@router.post("/members/{member_id}/kept-out")
+async def keep_member_out(member_id: str, user: Admin, session: Session, wired: Wired) -> KeptOut:
+    """Keep a member out of the sync."""
+    now = wired.clock.now()
+    return await kept_out.begin(session, user.organization_id, MEMBER, member_id, Actor.person(user), now)
+
+
+@router.delete("/members/{member_id}/kept-out")
+async def sync_member_again(member_id: str, user: Admin, session: Session, wired: Wired) -> KeptOut:
+    """Sync a member again."""
+    now = wired.clock.now()
+    return await kept_out.end(session, user.organization_id, MEMBER, member_id, Actor.person(user), now)
+
+
+@router.get("/families/{family_id}/kept-out")
+async def of_family(family_id: str, user: User, session: Session) -> KeptOut:
+    """Say whether a family is kept out of the sync, by whom and since when."""
+    return await kept_out.of_record(session, user.organization_id, FAMILY, family_id)
+
+
+@router.post("/families/{family_id}/kept-out")
+async def keep_family_out(family_id: str, user: Admin, session: Session, wired: Wired) -> KeptOut:
+    """Keep a family, and everybody who is in it now, out of the sync."""
+    now = wired.clock.now()
+    return await kept_out.begin(session, user.organization_id, FAMILY, family_id, Actor.person(user), now)
+
+
+@router.delete("/families/{family_id}/kept-out")
+async def sync_family_again(family_id: str, user: Admin, session: Session, wired: Wired) -> KeptOut:
+    """Sync a family, and everybody who is kept out with it, again."""
+    now = wired.clock.now()
+    return await kept_out.end(session, user.organization_id, FAMILY, family_id, Actor.person(user), now)
