@@ -28,6 +28,9 @@ BUSY: Final = (
     "This member is being synced at the moment, and may just be added in Planning Center. Nothing was linked. "
     "Answer again in a few seconds."
 )
+BUSY_JOINING: Final = (
+    "The one who would be joined is being synced at the moment. Nothing was joined. Answer again in a few seconds."
+)
 MOVED: Final = "It is not as it was when it was shown. It still waits: look at it and answer it by itself."
 
 

@@ -35,7 +35,7 @@ from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Refresh, Sighting
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.decisions import DECIDED, finish, is_decided, waiting_for
-from people_sync.usecases.history import REFRESH
+from people_sync.usecases.history import JOINED, REFRESH
 from people_sync.usecases.record.claims import Busy, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.one import Synced, sync_family, sync_member, sync_stranger
@@ -191,7 +191,7 @@ async def _sync(writer: Writer, row: Refresh) -> Synced:
         return Synced(await sync_stranger(writer, row.pco_id or ""))
     if row.kind == MEMBER:
         return await sync_member(writer, row.record_id)
-    return await sync_family(writer, row.record_id, people=row.reasons != [DECIDED])
+    return await sync_family(writer, row.record_id, people=not {*row.reasons} <= {DECIDED, JOINED})
 
 
 async def _again(
