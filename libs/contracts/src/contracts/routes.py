@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from contracts.http import auth, calendar, conflicts, kept_out, people, proof
+from contracts.http import auth, calendar, conflicts, kept_out, merged, people, proof
 from contracts.http.common import Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
@@ -453,6 +453,24 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Doubtful matches that moved since they were shown, and were left as they are",
         Page[people.HeldSkipped],
         query=PageQuery,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/merged",
+        "Two members here who are one person in Planning Center",
+        Page[merged.MergedPair],
+        query=merged.MergedQuery,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/merged/{member_id}",
+        "Join two members who are one person in Planning Center, or keep two",
+        merged.MergedAnswer,
+        request=merged.AnswerMerged,
     ),
     _route(PEOPLE_SYNC, "staff", "GET", "/people/settings", "Settings of the sync", people.PeopleSettings),
     _route(

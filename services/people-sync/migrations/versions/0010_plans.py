@@ -46,3 +46,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
     op.add_column("link", sa.Column("kept_two", sa.Boolean(), nullable=False, server_default=sa.text("false")))
+    op.create_index(
+        "ix_link_merged",
+        "link",
+        ["organization_id", "pco_organization_id", "merged_into"],
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    )

@@ -11,6 +11,7 @@ from people_sync.api import (
     held,
     kept_out,
     members,
+    merged,
     proof,
     runs,
     settings,
@@ -48,6 +49,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
                 runs,
                 proof,
                 held,
+                merged,
                 settings,
                 syncs,
             )

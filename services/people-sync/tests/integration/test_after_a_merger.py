@@ -44,7 +44,7 @@ async def test_whoever_stays_of_two_who_became_one_has_the_link(site: Site, firs
     if first == "merged":
         run = await site.sync()
         (item,) = await site.items(run["id"], "merged")
-        assert "delete the other here" in item["sentence"]
+        assert "Say in Held matches" in item["sentence"]
         assert await link_of(site, lee) == ("gone", removed, keep)
         await site.remove("Leo")
     run = await site.sync(kind)

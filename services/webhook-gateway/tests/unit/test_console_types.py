@@ -11,10 +11,23 @@ from contracts import conflicts as conflict_shapes
 from contracts import identity, people, sync_runs
 from contracts.http import auth, common, gateway, proof
 from contracts.http import conflicts as conflicts_http
+from contracts.http import merged as merged_http
 from contracts.http import people as people_http
 from webhook_gateway.api.console import read_assets
 
-MODULES = (auth, common, conflict_shapes, conflicts_http, gateway, identity, people, people_http, proof, sync_runs)
+MODULES = (
+    auth,
+    common,
+    conflict_shapes,
+    conflicts_http,
+    gateway,
+    identity,
+    merged_http,
+    people,
+    people_http,
+    proof,
+    sync_runs,
+)
 MODELS = {
     name: model
     for module in MODULES

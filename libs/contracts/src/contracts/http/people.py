@@ -190,6 +190,9 @@ class HistoryEntry(Model):
     run_id: str | None = None
     changed_at: Timestamp
     can_undo: bool
+    joined_name: str | None = Field(
+        default=None, description="Of a change of somebody who was joined to this member since: that one's name."
+    )
 
 
 class RecordSync(Model):
@@ -201,7 +204,7 @@ class RecordSync(Model):
     reasons: tuple[str, ...] = Field(
         default=(),
         description="Why: `asked` at a screen, `answered` a held match, or left by a run: an `incomplete` read, an "
-        "`unanswered` request, a `stray` that was made twice.",
+        "`unanswered` request, a `stray` that was made twice; `joined` with another member.",
     )
     state: Literal["queued", "done"]
     outcome: str | None = Field(default=None, description="As in a run's numbers; None until it is done.")

@@ -29,6 +29,9 @@ BUSY: Final = (
     "Answer again in a few seconds."
 )
 LEFT_ALONE: Final = "This member is kept out of the sync. Nothing was linked: choose Sync again on their page first."
+BUSY_JOINING: Final = (
+    "The one who would be joined is being synced at the moment. Nothing was joined. Answer again in a few seconds."
+)
 MOVED: Final = "It is not as it was when it was shown. It still waits: look at it and answer it by itself."
 
 

@@ -96,8 +96,15 @@ def merged_here(one: str, other: str) -> str:
     """Two members here whose people were merged in Planning Center."""
     return (
         f"{one} was merged with {other} in Planning Center. Both stay here, and {other} is linked to the person there. "
-        "If they are one person, copy what is missing to the one you keep and delete the other here: the next sync "
-        "links the one you keep."
+        "Say in Held matches whether they are one person: then join them here, or keep two."
+    )
+
+
+def kept_two(one: str, other: str) -> str:
+    """Two members as `merged_here`, of whom an administrator has said that they are two people."""
+    return (
+        f"{one} was merged with {other} in Planning Center, and an administrator said that they are two people: {one} "
+        "is only here. Choose Create again in Planning Center on their page to have them there too."
     )
 
 
@@ -361,6 +368,7 @@ ANOTHER_ORGANIZATION: Final = (
 DISCONNECTED: Final = (
     "Not done: Planning Center was disconnected. Connect it again and sync; nothing that was typed here is lost."
 )
+JOINED_MEANWHILE: Final = "{} was joined to {} here, so there is nothing to sync by itself any more."
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
 WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
 WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."

@@ -36,6 +36,7 @@ NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "missing_since": None,
     "gone_at": None,
     "merged_into": None,
+    "kept_two": False,
     "create_again": False,
 }
 """A link of two that were never compared."""
@@ -137,7 +138,9 @@ async def left_by_deleted(session: AsyncSession, owner: Mapping[str, str]) -> li
         select(first.pco_id.label("removed"), first.merged_into.label("kept"))
         .filter_by(**owner, kind=MEMBER, state="gone")
         .where(
-            first.merged_into.is_not(None), exists().where(Member.id == first.record_id, Member.deleted_at.is_(None))
+            first.merged_into.is_not(None),
+            ~first.kept_two,
+            exists().where(Member.id == first.record_id, Member.deleted_at.is_(None)),
         )
         .cte("led", recursive=True)
     )

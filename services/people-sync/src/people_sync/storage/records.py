@@ -121,6 +121,7 @@ async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dic
             kept.pco_organization_id == Link.pco_organization_id,
             kept.kind == Link.kind,
             kept.pco_id == Link.merged_into,
+            kept.state != "gone",
         )
         .correlate(Link)
         .scalar_subquery()

@@ -294,8 +294,8 @@ class Refresh(Base):
     pco_id: Mapped[str | None]
     """Of somebody who is nobody here yet."""
     reasons: Mapped[list[str]]
-    """`asked` at a screen, `answered` a held match, `decided` a conflict, `undone` a change; left by a run:
-    `incomplete` read, `unanswered` request, `stray`."""
+    """`asked` at a screen, `answered` a held match, `decided` a conflict, `undone` a change, `joined` with another;
+    left by a run: `incomplete` read, `unanswered` request, `stray`."""
     urgent: Mapped[bool]
     """Somebody waits at a screen."""
     not_before: Mapped[datetime]

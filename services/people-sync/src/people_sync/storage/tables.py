@@ -124,6 +124,13 @@ class Link(Base):
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "pco_id"),
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
         Index("ix_link_record", "record_id"),
+        Index(
+            "ix_link_merged",
+            "organization_id",
+            "pco_organization_id",
+            "merged_into",
+            postgresql_where=text("merged_into IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -160,7 +167,8 @@ class Link(Base):
     """When Planning Center first answered 404 for it; it is gone only once the log of mergers can be believed."""
     gone_at: Mapped[datetime | None]
     merged_into: Mapped[str | None]
-    """Of a link that ended because two linked people were merged there: who was kept, by Planning Center's id."""
+    """Of a link that ended because two linked people were merged there: who was kept at last, by Planning Center's
+    id."""
     kept_two: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     """Of such a link: an administrator said that the two members are two people."""
     create_again: Mapped[bool] = mapped_column(default=False)

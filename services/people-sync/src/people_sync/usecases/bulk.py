@@ -20,6 +20,7 @@ from contracts.values import MEMBER
 from people_sync.domain.inputs import problems, text_problem
 from people_sync.domain.values import FIELDS, as_dict, impossible
 from people_sync.storage.among import among
+from people_sync.storage.joined import led_by_external_id
 from people_sync.storage.links import ended, look_for_deleted
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
@@ -169,12 +170,15 @@ class _Links:
     supplied: dict[str, UUID] = field(default_factory=dict)
 
     @classmethod
-    async def read(cls, call: _Call, kind: Kind, items: Iterable[BulkMember | BulkFamily]) -> "_Links":
+    async def read(
+        cls, call: _Call, kind: Kind, items: Iterable[BulkMember | BulkFamily], led: Iterable[UUID] = ()
+    ) -> "_Links":
+        """`led`: records that other ids of the platform lead to."""
         items = list(items)
         record = Member if kind == MEMBER else Family
         named = select(record.id).where(
             record.organization_id == call.organization_id,
-            record.external_id.in_([item.external_id for item in items]),
+            or_(record.external_id.in_([item.external_id for item in items]), among(record.id, led)),
         )
         rows = await call.session.execute(
             select(Link.pco_id, Link.record_id, Link.pco_organization_id, ended(Link).label("over")).where(
@@ -240,8 +244,14 @@ class _Links:
 
 
 async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
-    links = await _Links.read(call, "member", items.values())
-    existing, adoptable = await _existing(call, Member, items.values(), links)
+    led = await led_by_external_id(call.session, call.organization_id, [item.external_id for item in items.values()])
+    items = await _one_each(call, items, led)
+    links = await _Links.read(call, "member", items.values(), led.values())
+    existing, adoptable = await _existing(call, Member, items.values(), links, led.values())
+    known = {member.id: member for member in existing.values()} | {
+        id_: member for id_, member in adoptable.items() if id_ is not None
+    }
+    existing |= {name: known[into] for name, into in led.items() if into in known}
     revived: list[UUID] = []
     adopted: list[UUID] = []
     added: list[Member] = []
@@ -271,7 +281,8 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
         call.count(changed=bool(notes) or news)
         if notes or news:
             take_over(member, values)
-            member.external_id = item.external_id
+            if item.external_id not in led:
+                member.external_id = item.external_id
             member.version += 1
             member.updated_at = call.now
             call.members[member.id] = member
@@ -295,6 +306,29 @@ async def _members(call: _Call, items: Mapping[int, BulkMember]) -> None:
     await _show_again(call, revived)
 
 
+async def _one_each(call: _Call, items: Mapping[int, BulkMember], led: Mapping[str, UUID]) -> dict[int, BulkMember]:
+    """Refuse what is about a member of whom another record of this call is: the two were joined here.
+
+    The record with the member's own id counts, else the first one.
+    """
+    if not led:
+        return dict(items)
+    own = select(Member.external_id, Member.id).where(
+        Member.organization_id == call.organization_id, among(Member.id, led.values())
+    )
+    ids = dict((await call.session.execute(own)).tuples().all())
+    first: dict[UUID, int] = {ids[item.external_id]: at for at, item in items.items() if item.external_id in ids}
+    left: dict[int, BulkMember] = {}
+    for position, item in items.items():
+        into = led.get(item.external_id)
+        if into is None or first.setdefault(into, position) == position:
+            left[position] = item
+            continue
+        other = f"is the same person as record {first[into]}, since the two were joined here: send one of them"
+        call.reject("member", position, item.external_id, [("external_id", other)])
+    return left
+
+
 async def _show_again(call: _Call, members: list[UUID]) -> None:
     """Families of members who were deleted and came back: they have them as members again."""
     if members:
@@ -312,11 +346,15 @@ async def _show_again(call: _Call, members: list[UUID]) -> None:
 
 
 async def _existing(
-    call: _Call, record: type[Record], items: Iterable[BulkMember | BulkFamily], links: _Links
+    call: _Call,
+    record: type[Record],
+    items: Iterable[BulkMember | BulkFamily],
+    links: _Links,
+    led: Iterable[UUID] = (),
 ) -> tuple[dict[str, Record], dict[UUID | None, Record]]:
     """Locked rows: by the platform's id, and by ours those that a pull made and the platform now names."""
     items = list(items)
-    owners = {owner for item in items if (owner := links.owner(item.pco_id))}
+    owners = {owner for item in items if (owner := links.owner(item.pco_id))} | {*led}
     rows = (
         await call.session.scalars(
             select(record)
@@ -405,7 +443,12 @@ async def _by_external_id(call: _Call, names: set[str]) -> dict[str, UUID]:
             Member.deleted_at.is_(None),
         )
     )
-    return {str(row.external_id): row.id for row in rows}
+    found = {str(row.external_id): row.id for row in rows}
+    led = await led_by_external_id(call.session, call.organization_id, names)
+    alive = set(
+        await call.session.scalars(select(Member.id).where(among(Member.id, led.values()), Member.deleted_at.is_(None)))
+    )
+    return found | {name: into for name, into in led.items() if into in alive}
 
 
 async def _present(call: _Call, families: Iterable[Family]) -> dict[UUID, tuple[frozenset[UUID], frozenset[UUID]]]:

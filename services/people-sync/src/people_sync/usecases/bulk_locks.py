@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import BulkFamily, BulkMember
 from contracts.values import FAMILY, MEMBER
+from people_sync.storage.sync_tables import Joined
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
 
 
@@ -41,10 +42,14 @@ def _named(
 ) -> CompoundSelect[Any]:
     """Ids of records, by the platform's ids and by Planning Center's."""
     known = select(record.id).where(record.organization_id == organization_id, record.external_id.in_(external_ids))
+    # A member who was joined to another is that one.
+    led = select(Joined.into_id).where(
+        Joined.organization_id == organization_id, Joined.external_id.in_(external_ids if record is Member else ())
+    )
     linked = select(Link.record_id).where(
         Link.organization_id == organization_id, Link.kind == kind, Link.pco_id.in_([one for one in pco_ids if one])
     )
-    return union(known, linked)
+    return union(known, led, linked)
 
 
 def _locked(record: type[Member] | type[Family], organization_id: str, ids: CompoundSelect[Any]) -> Select[Any]:

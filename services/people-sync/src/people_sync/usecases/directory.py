@@ -21,6 +21,7 @@ from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.inputs import NAMES, is_empty, problems
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name, paging
+from people_sync.storage.joined import asked_about, joined_into, led_by_external_id
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import look_for_deleted
 from people_sync.storage.records import render_members, values_of
@@ -42,7 +43,8 @@ async def create(session: AsyncSession, organization_id: str, body: MemberInput,
         taken = select(Member.id).where(
             Member.organization_id == organization_id, Member.external_id == body.external_id
         )
-        if await session.scalar(taken):
+        led = await led_by_external_id(session, organization_id, [body.external_id])
+        if led or await session.scalar(taken):
             raise Conflict(
                 "There is, or was, a member with this external_id: change that one, or send it to /people/bulk.",
                 slug="external-id-taken",
@@ -114,10 +116,10 @@ async def create_again(
     )
     if link is None or link.state != "gone":
         raise Conflict("Only a member who is gone in Planning Center can be created there again.", slug="not-gone")
-    if link.merged_into is not None:
+    if link.merged_into is not None and not link.kept_two and await _is_linked(session, link, link.merged_into):
         raise Conflict(
-            "This member was merged with somebody else in Planning Center, and would be there twice. If the two are "
-            "one person, delete one of them here; otherwise add a new member.",
+            "This member was merged with somebody else in Planning Center, and would be there twice. Answer in Held "
+            "matches whether the two are one person; if the other one was deleted here, the next sync links this one.",
             slug="merged",
         )
     if not link.create_again:
@@ -127,6 +129,13 @@ async def create_again(
         await touch_members(session, [member], now)
         await publish(session, organization_id, now, [member], [])
     return (await render_members(session, [member]))[0]
+
+
+async def _is_linked(session: AsyncSession, link: Link, pco_id: str) -> bool:
+    """Whether somebody here is linked to this person of the same Planning Center organization."""
+    of_organization = {"organization_id": link.organization_id, "pco_organization_id": link.pco_organization_id}
+    found = select(Link.id).filter_by(**of_organization, kind=MEMBER, pco_id=pco_id).where(Link.state != "gone")
+    return await session.scalar(found) is not None
 
 
 async def get(session: AsyncSession, organization_id: str, member_id: str) -> people.Member:
@@ -173,7 +182,10 @@ async def _in_state(session: AsyncSession, organization_id: str, state: str) -> 
             HeldMatch.pco_organization_id == current,
             HeldMatch.state.in_(["open", "later"]),
         )
-        return func.cast(Member.id, HeldMatch.pco_id.type).in_(waiting)
+        stay, would_join = asked_about(organization_id)
+        return or_(
+            func.cast(Member.id, HeldMatch.pco_id.type).in_(waiting), Member.id.in_(stay), Member.id.in_(would_join)
+        )
     link = exists().where(
         Link.organization_id == organization_id,
         Link.pco_organization_id == current,
@@ -202,7 +214,7 @@ async def find(session: AsyncSession, organization_id: str, member_id: str, *, d
     """A member's row. NotFound (404) also for an id that is none, and another organization's."""
     member = await session.scalar(_by_id(organization_id, member_id))
     if member is None or (member.deleted_at is not None and not deleted):
-        raise NotFound("There is no such member.")
+        raise await _missing(session, member)
     return member
 
 
@@ -210,8 +222,15 @@ async def locked(session: AsyncSession, organization_id: str, member_id: str) ->
     """As `find`, locked until the end of the transaction."""
     member = await session.scalar(_by_id(organization_id, member_id).with_for_update())
     if member is None or member.deleted_at is not None:
-        raise NotFound("There is no such member.")
+        raise await _missing(session, member)
     return member
+
+
+async def _missing(session: AsyncSession, member: Member | None) -> NotFound:
+    """The 404 of a member; `joined_into` names the one whom they were joined to."""
+    if member is None or (into := await joined_into(session, member.organization_id, member.id)) is None:
+        return NotFound("There is no such member.")
+    return NotFound("This member was joined to another one, who has everything of both now.", joined_into=str(into))
 
 
 def _by_id(organization_id: str, member_id: str) -> Select[Member]:

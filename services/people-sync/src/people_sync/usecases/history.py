@@ -1,13 +1,15 @@
 """Every change of a field, who made it, and how to put the former value back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Uuid, func, literal, select, true
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from contracts.http.common import Page, PageQuery
 from contracts.http.people import HistoryEntry
@@ -17,6 +19,7 @@ from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to
 from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
+from people_sync.storage.joined import joined_to
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.tables import Effect, Family, Member
 from servicekit.errors import Conflict, NotFound
@@ -40,6 +43,10 @@ KEPT_OUT: Final = "kept_out"
 """Field of an effect: the record is kept out of the sync from then on (`after` is true), or synced again."""
 WITH_FAMILY: Final = "with_family"
 """Rule of such an effect of a member: it is so because of a family."""
+JOINED: Final = "joined"
+"""A member was joined to this one, by id; also the rule of every effect of that, and the reason of a refresh."""
+KEPT_TWO: Final = "kept_two"
+"""The member who was merged with this one in Planning Center, by id: an administrator said that they are two people."""
 MEMBERS: Final = "members"
 """A family's history has a row for each member who came (`new`) or went (`old`)."""
 _MEMBERSHIP: Final = "member:"
@@ -120,36 +127,48 @@ async def asked_again(session: AsyncSession, member_id: UUID) -> Actor:
 
 
 async def of_member(session: AsyncSession, member: Member, query: PageQuery) -> Page[HistoryEntry]:
-    """Both sides, newest first. A deleted member's history stays readable."""
-    rows, following = await _rows(session, member.organization_id, MEMBER, member.id, query)
-    return Page[HistoryEntry](items=tuple(_entry(row, can_undo=_can_undo(row, member)) for row in rows), next=following)
+    """Both sides, newest first, with what was changed of members who were joined to this one.
+
+    A deleted member's history stays readable.
+    """
+    joined = await joined_to(session, member.organization_id, member.id)
+    rows, following = await _rows(session, member.organization_id, MEMBER, [member.id, *joined], query)
+    named = {id_ for row in rows if row.field in {JOINED, KEPT_TWO} for id_ in (row.before, row.after) if _is_id(id_)}
+    names = await _names(session, member.organization_id, named | {str(id_) for id_ in joined})
+    return Page[HistoryEntry](items=tuple(_of_member(row, member, names) for row in rows), next=following)
 
 
 async def of_family(session: AsyncSession, family: Family, query: PageQuery) -> Page[HistoryEntry]:
     """A family's history, as `of_member`. `new` is the name of a member who came, `old` of one who left."""
-    rows, following = await _rows(session, family.organization_id, FAMILY, family.id, query)
+    rows, following = await _rows(session, family.organization_id, FAMILY, [family.id], query)
     ids = {id_ for row in rows for id_ in (row.before, row.after, row.field.removeprefix(_MEMBERSHIP)) if _is_id(id_)}
-    members = await session.scalars(
-        select(Member).where(
-            Member.organization_id == family.organization_id, among(Member.id, [UUID(one) for one in ids])
-        )
-    )
-    names = {str(member.id): full_name(member) for member in members}
+    names = await _names(session, family.organization_id, ids)
     return Page[HistoryEntry](items=tuple(_of_family(row, names) for row in rows), next=following)
 
 
+async def _names(session: AsyncSession, organization_id: str, ids: Collection[str]) -> dict[str, str]:
+    """The names of members, by id."""
+    of_these = (Member.organization_id == organization_id, among(Member.id, [UUID(one) for one in ids]))
+    return {str(member.id): full_name(member) for member in await session.scalars(select(Member).where(*of_these))}
+
+
 async def _rows(
-    session: AsyncSession, organization_id: str, kind: str, record_id: UUID, query: PageQuery
+    session: AsyncSession, organization_id: str, kind: str, record_ids: Sequence[UUID], query: PageQuery
 ) -> tuple[Sequence[Effect], str | None]:
-    statement = (
+    """A page of the effects of these records, newest first."""
+    records = func.unnest(literal(record_ids, ARRAY(Uuid))).table_valued("id").render_derived(name="record")
+    of_record = (
         select(Effect)
-        .where(Effect.organization_id == organization_id, Effect.kind == kind, Effect.record_id == record_id)
+        .where(Effect.organization_id == organization_id, Effect.kind == kind, Effect.record_id == records.c.id)
         .order_by(Effect.id.desc())
         .limit(query.limit + 1)
     )
     if query.after:
-        statement = statement.where(Effect.id < paging.decode(query.after, paging.number)[0])
-    rows = (await session.scalars(statement)).all()
+        of_record = of_record.where(Effect.id < paging.decode(query.after, paging.number)[0])
+    # Each record's newest by the index: sorting all of a long history would grow with it.
+    newest = aliased(Effect, of_record.lateral())
+    statement = select(newest).select_from(records).join(newest, true())
+    rows = (await session.scalars(statement.order_by(newest.id.desc()).limit(query.limit + 1))).all()
     shown = rows[: query.limit]
     return shown, paging.encode(shown[-1].id) if len(rows) > query.limit else None
 
@@ -159,6 +178,16 @@ def _is_id(value: Any) -> bool:
         return isinstance(value, str) and bool(UUID(value))
     except ValueError:
         return False
+
+
+def _of_member(row: Effect, member: Member, names: Mapping[str, str]) -> HistoryEntry:
+    if row.record_id != member.id:
+        # Another member's by then: there is nobody of whom it could be put back.
+        return _entry(row, can_undo=False).model_copy(update={"joined_name": names.get(str(row.record_id))})
+    entry = _entry(row, can_undo=_can_undo(row, member))
+    if entry.field not in {JOINED, KEPT_TWO}:
+        return entry
+    return entry.model_copy(update={"old": names.get(entry.old, entry.old), "new": names.get(entry.new, entry.new)})
 
 
 def _of_family(row: Effect, names: Mapping[str, str]) -> HistoryEntry:

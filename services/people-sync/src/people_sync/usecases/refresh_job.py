@@ -36,7 +36,7 @@ from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Refresh, Sighting
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.decisions import DECIDED, finish, is_decided, waiting_for
-from people_sync.usecases.history import REFRESH
+from people_sync.usecases.history import JOINED, REFRESH
 from people_sync.usecases.record.claims import Busy, LeftAlone, take_over_abandoned
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.one import Synced, sync_family, sync_member, sync_stranger
@@ -193,7 +193,7 @@ async def _sync(writer: Writer, row: Refresh) -> Synced:
     try:
         if row.kind == MEMBER:
             return await sync_member(writer, row.record_id)
-        return await sync_family(writer, row.record_id, people=row.reasons != [DECIDED])
+        return await sync_family(writer, row.record_id, people=not {*row.reasons} <= {DECIDED, JOINED})
     except LeftAlone:
         return Synced(KEPT_OUT)
 

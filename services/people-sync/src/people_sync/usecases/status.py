@@ -7,6 +7,7 @@ from contracts.http.people import PeopleStatus
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import REJECTED
 from people_sync.storage import runs
+from people_sync.storage.joined import ENDED, pairs
 from people_sync.storage.sync_tables import HeldMatch, KeptOut, Run
 from people_sync.storage.tables import Connection, Family, Link, Member
 
@@ -38,6 +39,8 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
             )
             or 0
         )
+        asked = pairs(organization_id).where(~ENDED.kept_two).with_only_columns(ENDED.id)
+        held += await session.scalar(select(func.count()).select_from(asked.subquery())) or 0
     # Of the organization that is, or was last, connected: what another one's said is in the history.
     here = Run.pco_organization_id == (connection.pco_organization_id if connection else "")
     last = await session.scalar(

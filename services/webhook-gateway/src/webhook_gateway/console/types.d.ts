@@ -232,6 +232,34 @@ export interface HistoryEntry {
   run_id: string | null;
   changed_at: string;
   can_undo: boolean;
+  joined_name: string | null;
+}
+
+export interface MergedFamily {
+  id: string;
+  name: string;
+  primary_contact: boolean;
+}
+
+export interface MergedMember {
+  member: Member;
+  families: MergedFamily[];
+  history: number;
+}
+
+export interface MergedPair {
+  pco_id: string;
+  stays: MergedMember;
+  joins: MergedMember;
+  fills: (keyof MemberValues)[];
+  differs: (keyof MemberValues)[];
+  state: "open" | "kept_two";
+  merged_at: string | null;
+}
+
+export interface MergedAnswer {
+  member: Member;
+  pair: MergedPair | null;
 }
 
 export interface HeldPerson extends MemberValues {

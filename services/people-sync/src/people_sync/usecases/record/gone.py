@@ -7,7 +7,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import GONE, KEPT_OUT, LATER, MERGED, OUTCOMES, merged_here, never_there
+from people_sync.domain.sentences import GONE, KEPT_OUT, LATER, MERGED, OUTCOMES, kept_two, merged_here, never_there
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.kept_out import kept_out_among
@@ -87,7 +87,8 @@ async def why_gone(session: AsyncSession, link: Link) -> tuple[str, str]:
     if link.merged_into is not None:
         one, other = await session.get_one(Member, link.record_id), await _kept_of(session, link)
         if other is not None:
-            return MERGED, merged_here(full_name(one), full_name(other))
+            say = kept_two if link.kept_two else merged_here
+            return MERGED, say(full_name(one), full_name(other))
     if not link.agreed and await was_supplied(session, link):
         return GONE, never_there(link.kind, link.pco_id)
     return GONE, OUTCOMES[GONE]
@@ -101,6 +102,7 @@ async def _kept_of(session: AsyncSession, link: Link) -> Member | None:
         kind=MEMBER,
         pco_id=link.merged_into,
     )
+    kept = kept.where(Link.state != "gone")
     statement = select(Member).where(Member.id.in_(kept), Member.deleted_at.is_(None))
     found: Member | None = await session.scalar(statement)
     return found

@@ -1,7 +1,8 @@
 """People who were merged in Planning Center: the link follows to the person who was kept.
 
 The log of mergers is append-only and read in its order, from where it was read last, less the staleness horizon: a
-chain (A into B, B into C) is followed by itself. What it said is kept, so that it need not be read twice.
+chain (A into B, B into C) is followed by itself. What it said is kept, so that it need not be read twice. Where two
+members here became one person, the link that ended names whoever was kept at last (`usecases/merged_pairs.py` asks).
 """
 
 from collections.abc import Awaitable, Callable
@@ -25,9 +26,10 @@ from people_sync.storage.among import among
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import deleted_here, in_no_household, left_by_deleted
 from people_sync.storage.records import full_name
-from people_sync.storage.sync_tables import Alias, HeldMatch
+from people_sync.storage.sync_tables import Alias, Conflict, HeldMatch
 from people_sync.storage.tables import Connection, Effect, Family, FamilyMember, Link, LinkWrite, Member
 from people_sync.usecases import directory
+from people_sync.usecases.conflicts import withdraw
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import MEMBERS, Actor
 from people_sync.usecases.record.effects import Effects, noted, publish, touch
@@ -85,8 +87,14 @@ async def _follow_known_aliases(writer: Writer, merged: Merged) -> list[str]:
     followed: set[str] = set()
     while True:
         async with writer.transaction() as session:
-            old = select(Link.pco_id).filter_by(**writer.owner, kind=MEMBER).where(Link.state != "gone")
-            aliases = select(Alias).filter_by(**writer.owner).where(Alias.removed_id.in_(old))
+            members = select(Link).filter_by(**writer.owner, kind=MEMBER)
+            known_by = members.with_only_columns(Link.pco_id).where(Link.state != "gone")
+            led_to = members.with_only_columns(Link.merged_into).where(Link.merged_into.is_not(None))
+            aliases = (
+                select(Alias)
+                .filter_by(**writer.owner)
+                .where(or_(Alias.removed_id.in_(known_by), Alias.removed_id.in_(led_to)))
+            )
             found = await session.scalars(aliases.order_by(Alias.merged_at, Alias.removed_id))
             entries = [_Entry(one.removed_id, one.kept_id, one.merged_at) for one in found]
             entries = [one for one in entries if one.removed not in followed]
@@ -171,7 +179,7 @@ async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> Non
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,
         Link.kind == MEMBER,
-        among(Link.pco_id, people),
+        or_(among(Link.pco_id, people), among(Link.merged_into, people)),
     )
     members = select(Member.id).join(Link, Link.record_id == Member.id).where(*theirs)
     found = (await session.scalars(members.order_by(Member.id).with_for_update(of=Member))).all()
@@ -189,10 +197,33 @@ async def _follow_all(session: AsyncSession, writer: Writer, entries: list[_Entr
     effects = Effects()
     await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
     kept = [one.kept for one in entries if await _follow(session, writer, one, effects, merged)]
+    await _lead_on(session, writer, entries, effects)
     # A held match about a person who was merged away, or who has a link now, needs no answer.
     await no_longer_held(session, writer.owner, [*(one.removed for one in entries), *kept])
     await publish(session, writer, effects)
     return kept
+
+
+async def _lead_on(session: AsyncSession, writer: Writer, entries: list[_Entry], effects: Effects) -> None:
+    """Let links that ended with an earlier merger lead to whoever was kept by these ones."""
+    onward = {entry.removed: entry.kept for entry in entries}
+    links = await session.scalars(
+        select(Link)
+        .filter_by(**writer.owner, kind=MEMBER)
+        .where(among(Link.merged_into, onward))
+        .order_by(Link.id)
+        .with_for_update()
+    )
+    for link in links.all():
+        passed: set[str | None] = set()
+        while link.merged_into in onward.keys() - passed:
+            passed.add(link.merged_into)
+            link.merged_into = onward[link.merged_into or ""]
+        member = await session.get_one(Member, link.record_id, with_for_update=True)
+        if member.deleted_at is None:
+            # The record names the member with whom it was merged.
+            touch(writer, member, effects)
+    await session.flush()
 
 
 async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects: Effects, merged: Merged) -> bool:
@@ -210,13 +241,18 @@ async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects:
     if link is None:
         return False
     member = await session.get_one(Member, link.record_id, with_for_update=True)
+    kept = links.get(keep)
+    left = kept is not None and member.deleted_at is None and await deleted_here(session, kept)
+    if link.merged_into is not None and not (left and kept and kept.merged_into is None and not link.kept_two):
+        # Read before: the link leads on to whoever was kept at last.
+        return False
     different = str(member.id) in (await said_different(session, writer, [keep])).get(keep, ())
-    if (kept := links.get(keep)) is not None:
+    if kept is not None:
         out = await kept_out_among(session, writer.organization_id, MEMBER, [member.id, kept.record_id])
         if member.id in out:
             # Neither ended nor given another's link: it follows once the member is synced again.
             return False
-        if member.deleted_at is None and await deleted_here(session, kept):
+        if left:
             await _change_places(session, writer, link, kept)
         elif member.deleted_at is None and not different and not out and await _came_too_early(session, kept, entry):
             await _one_again(session, writer, link, member, kept, effects, merged)
@@ -228,6 +264,7 @@ async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects:
         return False
     link.pco_id, link.remote_hash, link.state = keep, None, "linked"
     link.gone_at = link.missing_since = link.merged_into = None
+    link.kept_two = False
     # They were about the person removed.
     await session.execute(delete(LinkWrite).where(LinkWrite.link_id == link.id))
     effects.rows.append(noted(writer, MEMBER, member.id, "planning_center_id", removed, keep, rule="merged"))
@@ -322,13 +359,14 @@ async def _two_became_one(
     session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, effects: Effects, merged: Merged
 ) -> None:
     """Two members here whose people became one there: the second one's link ends. If both stay, both are named."""
-    if link.merged_into == kept.pco_id:
-        return
     other = await session.get_one(Member, kept.record_id)
     link.state, link.gone_at, link.merged_into = "gone", link.gone_at or writer.now(), kept.pco_id
     link.create_again, link.missing_since = False, None
     effects.rows.append(noted(writer, MEMBER, member.id, "planning_center_id", link.pco_id, None, rule="merged"))
     touch(writer, member, effects)
+    await in_no_household(session, writer.owner, [member.id])
+    # There is no second side any more to decide about.
+    effects.conflicts += await withdraw(session, writer.organization_id, writer.now(), Conflict.record_id == member.id)
     if member.deleted_at is None and other.deleted_at is None:
         name = full_name(member)
         sentence = merged_here(name, full_name(other))

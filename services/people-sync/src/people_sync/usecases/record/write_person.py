@@ -182,6 +182,7 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
         "missing_since": None,
         "gone_at": None,
         "merged_into": None,
+        "kept_two": False,
         "create_again": False,
     }
     locked = await session.get_one(Member, member.id, with_for_update=True, populate_existing=True)

@@ -1,0 +1,26 @@
+"""Two members here who are one person in Planning Center: list them, join them, or keep two."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from contracts.http.common import Page
+from contracts.http.merged import AnswerMerged, MergedAnswer, MergedPair, MergedQuery
+from people_sync.resources import Wired
+from people_sync.usecases import merged_pairs
+from servicekit.auth import Admin, User
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/people/merged", tags=["held matches"])
+
+
+@router.get("")
+async def merged(user: User, session: Session, query: Annotated[MergedQuery, Query()]) -> Page[MergedPair]:
+    """List two members who are one person in Planning Center."""
+    return await merged_pairs.merged(session, user.organization_id, query)
+
+
+@router.post("/{member_id}")
+async def answer(member_id: str, body: AnswerMerged, user: Admin, session: Session, wired: Wired) -> MergedAnswer:
+    """Join the two, keep two, or ask again."""
+    return await merged_pairs.answer(session, user.organization_id, member_id, body, user, wired.clock.now())
