@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pco_client.walk import Position
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of what the fields mean. A run that was begun under another version begins its phase again."""
 
 
@@ -29,6 +29,8 @@ class Pulled:
     """When the walk began, in ISO 8601: who was made later is not missing."""
     read_again: str = ""
     """The person read last for whom a page did not say everything."""
+    since: str | None = None
+    """Of a pull after an approval: it reads what changed since then, in ISO 8601, whatever the kind of the run."""
 
 
 @dataclass(slots=True)
