@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from contracts.http import auth, calendar, conflicts, kept_out, merged, people, proof
+from contracts.http import auth, calendar, conflicts, kept_out, merged, people, plans, proof
 from contracts.http.common import Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
@@ -34,6 +34,8 @@ class Route:
     status: int = 200
     max_body: int = MIB
     """Bytes; more is answered 413."""
+    media: str | None = None
+    """The type of an answer that is a file, and is passed on as it comes: None for JSON."""
 
 
 def _route(
@@ -48,8 +50,9 @@ def _route(
     query: type[BaseModel] | None = None,
     status: int = 200,
     max_body: int = MIB,
+    media: str | None = None,
 ) -> Route:
-    return Route(method, f"/api/v1{path}", owner, role, summary, response, request, query, status, max_body)
+    return Route(method, f"/api/v1{path}", owner, role, summary, response, request, query, status, max_body, media)
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -330,7 +333,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "admin",
         "POST",
         "/people/runs",
-        "Sync Now; joins the run in progress",
+        "Sync Now, or Preview; joins the run in progress",
         people.Run,
         request=people.StartRun,
         status=202,
@@ -398,6 +401,24 @@ ROUTES: Final[tuple[Route, ...]] = (
         people.Run,
         request=people.AnswerRun,
         status=202,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/runs/{run_id}/plan",
+        "What a run would write, by record and field",
+        Page[plans.PlanItem],
+        query=plans.PlanQuery,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/runs/{run_id}/plan.csv",
+        "The same as a file, one line per field",
+        None,
+        media="text/csv",
     ),
     _route(
         PEOPLE_SYNC,

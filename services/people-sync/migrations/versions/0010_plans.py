@@ -15,8 +15,22 @@ down_revision = "0009"
 def upgrade() -> None:
     op.add_column("run", sa.Column("purpose", sa.Text(), nullable=False, server_default="sync"))
     op.add_column("run", sa.Column("subject", JSONB, nullable=True))
+    op.add_column("run", sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("change", sa.Column("plan", JSONB, nullable=True))
+    op.add_column("change", sa.Column("planned", sa.Text(), nullable=True))
+    op.add_column(
+        "change", sa.Column("may_be_mailed", sa.Boolean(), nullable=False, server_default=sa.text("false"))
+    )
+    op.create_index(
+        "ix_change_run_planned",
+        "change",
+        ["run_id", "planned", "id"],
+        postgresql_where=sa.text("planned IS NOT NULL"),
+    )
     op.add_column("shown", sa.Column("digest", sa.Text(), nullable=False, server_default=""))
+    op.add_column("shown", sa.Column("name", sa.Text(), nullable=False, server_default=""))
+    op.add_column("shown", sa.Column("record_id", sa.Uuid(), nullable=True))
+    op.add_column("shown", sa.Column("pco_id", sa.Text(), nullable=True))
     op.create_table(
         "kept_out",
         sa.Column("organization_id", sa.Text(), primary_key=True),

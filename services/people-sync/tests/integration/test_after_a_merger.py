@@ -179,7 +179,7 @@ async def test_the_list_of_a_run_keeps_what_was_told_before_its_question(site: S
     await asked(site, run_id)
     before = [(item["outcome"], item["name"]) for item in await site.items(run_id)]
     assert {"merged", "rejected"} <= {outcome for outcome, _ in before}, before
-    await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "continue"})
+    await site.approve(run_id)
     run = await site.until(run_id, "done")
     after = [(item["outcome"], item["name"]) for item in await site.items(run_id)]
     assert sorted(after) == sorted(before)

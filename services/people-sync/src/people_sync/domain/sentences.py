@@ -22,6 +22,7 @@ INACTIVATED_THERE: Final = "inactivated_there"
 CONVERGED: Final = "converged"
 NOT_DONE: Final = "not_done"
 KEPT_OUT: Final = "kept_out"
+LEFT_OUT: Final = "left_out"
 
 KEPT_DIFFERENT: Final = "kept_different"
 WAITS_FOR_YOU: Final = "waits_for_you"
@@ -52,8 +53,28 @@ OUTCOMES: Final[dict[str, str]] = {
     WAITS_FOR_YOU: "May be somebody who is in Planning Center already. Please answer in Held matches.",
     ONE_SIDE: "Here only: gone in Planning Center, or never added there.",
     KEPT_OUT: "Kept out of the sync, so left as it is on both sides.",
+    LEFT_OUT: "It has changed since the plan was shown, so it was left as it is. The next sync looks at it again.",
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
+
+PLANNED: Final[dict[str, str]] = {
+    CREATED_HERE: "To be added here, from Planning Center.",
+    CREATED_THERE: "To be added in Planning Center.",
+    UPDATED_HERE: "To be changed here, as in Planning Center.",
+    UPDATED_THERE: "To be changed in Planning Center, as here.",
+    UPDATED_BOTH: "To be changed on both sides.",
+    LINKED: "Found on both sides, and to be linked.",
+    CONFLICT: "Both sides have changed. The fields in conflict stay as they are until you decide.",
+    CONVERGED: "Its conflict is to be closed: nothing collides any more.",
+    HELD: "May be somebody who is already here. To be asked in Held matches; nothing is changed.",
+    GONE: "No longer in Planning Center. To be kept here, without the link.",
+    INACTIVATED_THERE: "Deleted here. To be made inactive in Planning Center, as the settings say.",
+}
+"""The same of what a plan shows, before any of it is done."""
+LEFT_OUT_HALFWAY: Final = (
+    "It has changed while the plan was being carried out. What was taken over here stays; Planning Center was left as "
+    "it is. The next sync looks at it again."
+)
 
 _AND_THERE: Final = {
     UPDATED_HERE: UPDATED_BOTH,
@@ -325,6 +346,11 @@ WAITING_FOR_FIRST_MATCH: Final = (
 WAITING_FOR_THRESHOLD: Final = (
     "Waiting for an administrator: this sync would change more records than the limit in the settings. "
     "Nothing was written."
+)
+WAITING_FOR_APPROVAL: Final = "Waiting for an administrator to approve the plan. Nothing was written."
+PLAN_DISCARDED: Final = "The plan was discarded. Nothing was written, here or in Planning Center."
+PLAN_EXPIRED: Final = (
+    "Nobody approved the plan within 24 hours, so it has ended. Nothing was written. Choose Preview to make a new one."
 )
 OTHERS_SYNCED: Final = "The other fields that differed were synced."
 """A sync adds this for a record in conflict of which it wrote other fields."""

@@ -119,11 +119,13 @@ class Newcomer:
     snapshot: dict[str, Any]
     remote_hash: bytes
     """Of the snapshot."""
+    plan: list[Any] | None
+    """What was approved, as `contracts.http.plans.PlanField`; None where nothing had to be."""
 
 
 def _planned(owner: Owner, run_id: UUID, kind: str) -> Any:
     return (
-        select(Change.id, Change.record_id, Change.pco_id, Remote.snapshot, Remote.remote_hash)
+        select(Change.id, Change.record_id, Change.pco_id, Remote.snapshot, Remote.remote_hash, Change.plan)
         .join(Remote, (Remote.kind == Change.kind) & (Remote.pco_id == Change.pco_id))
         .where(
             Change.run_id == run_id,

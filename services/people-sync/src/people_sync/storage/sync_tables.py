@@ -62,6 +62,8 @@ class Run(Base):
     requests: Mapped[int] = mapped_column(default=0)
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     question: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    asked_at: Mapped[datetime | None]
+    """When the question that it waits for was asked."""
     answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """By question, what an administrator answered."""
     waiting_for: Mapped[str | None]
@@ -148,10 +150,14 @@ class Shown(Base):
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
-    """Our id, or Planning Center's of somebody new."""
+    """Planning Center's id and ours, as far as there are both."""
     outcome: Mapped[str] = mapped_column(primary_key=True)
     digest: Mapped[str] = mapped_column(server_default=text("''"), default="")
     """Of the change's plan, where the plan was shown."""
+    name: Mapped[str] = mapped_column(server_default=text("''"), default="")
+    record_id: Mapped[UUID | None]
+    """None for somebody who is not here yet."""
+    pco_id: Mapped[str | None]
 
 
 class Change(Base):
@@ -160,6 +166,7 @@ class Change(Base):
     __tablename__ = "change"
     __table_args__ = (
         Index("ix_change_run_outcome", "run_id", "outcome", "id"),
+        Index("ix_change_run_planned", "run_id", "planned", "id", postgresql_where=text("planned IS NOT NULL")),
         Index("ix_change_todo", "run_id", "kind", "id", postgresql_where=text("here = 'planned' OR there = 'planned'")),
         UniqueConstraint("run_id", "kind", "record_id"),
         UniqueConstraint("run_id", "kind", "pco_id"),
@@ -181,7 +188,14 @@ class Change(Base):
     cause: Mapped[str | None]
     sentence: Mapped[str | None]
     plan: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Of a run that shows its plan: by field what would be written, as `contracts.http.plans.PlanField`."""
+    """Of a run that shows its plan: by field what would be written, as `contracts.http.plans.PlanField`.
+
+    Nothing else may be written once there is one.
+    """
+    planned: Mapped[str | None]
+    """Of a run that shows its plan: the outcome as it was shown. None for what needs nothing after all."""
+    may_be_mailed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Of such a run: the person signs in to Planning Center, and email or phone would change there."""
 
 
 class Creation(Base):

@@ -23,6 +23,12 @@ async def close_abandoned(runtime: Runtime, _: Resources) -> None:
         await runs.close_abandoned(session)
 
 
+async def end_unanswered(runtime: Runtime, resources: Resources) -> None:
+    """End plans that nobody has answered for a day."""
+    async with runtime.sessions.begin() as session:
+        await runs.end_unanswered(session, resources.clock.now())
+
+
 async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
     """Let go of syncs of one record whose end need not be read any more."""
     async with runtime.sessions.begin() as session:

@@ -1,6 +1,6 @@
 """Runs as people see them: started, joined, stopped, answered, looked up."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from contracts.http.common import Page
 from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery
 from contracts.identity import UserIdentity
 from people_sync.domain.proof import next_night
-from people_sync.domain.sentences import OUTCOMES, REJECTED
+from people_sync.domain.sentences import OUTCOMES, PLAN_DISCARDED, PLAN_EXPIRED, REJECTED
 from people_sync.storage import paging, remote, runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
@@ -24,11 +24,17 @@ from servicekit.outbox import append
 from servicekit.tables import JOB
 
 KIND: Final = "people.run"
-SYNC: Final = "sync"
-PROOF: Final = "proof"
-"""Purposes of a run."""
 STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync begins reading again."
 _EXAMPLES: Final = 5
+APPROVALS: Final = frozenset({"plan", "threshold", "undo"})
+"""Questions whose answer, where the run goes on after it, approves the plan that was shown."""
+SYNC: Final = "sync"
+PREVIEW: Final = "preview"
+PROOF: Final = "proof"
+SHOWN_FIRST: Final = (PREVIEW, "undo")
+"""Purposes of runs that show their plan in any case."""
+ANSWERABLE: Final = timedelta(hours=24)
+"""How long a plan of theirs can be approved."""
 
 
 async def start(
@@ -37,11 +43,13 @@ async def start(
     kind: str,
     trigger: str,
     user: UserIdentity | None = None,
+    *,
     purpose: str = SYNC,
 ) -> sync_runs.Run:
-    """Start a run, or join the one in progress. Conflict (409) while Planning Center People is not connected.
+    """Start a run, or join the one in progress, whatever it is for.
 
-    Who wants to sync while everybody is being compared makes a sync of that, as long as it reads.
+    Conflict (409) while Planning Center People is not connected. Who wants to sync while everybody is being compared
+    makes a sync of that, as long as it reads.
     """
     connection = await session.get(Connection, organization_id)
     if connection is None or connection.state != "connected":
@@ -97,8 +105,11 @@ async def _make_a_sync(session: AsyncSession, organization_id: str, run_id: str,
     return run
 
 
-async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync_runs.Run:
-    """*Stop safely*: at once if nobody works on it, else at the end of the step in progress."""
+async def stop(session: AsyncSession, organization_id: str, run_id: str, *, message: str = STOPPED) -> sync_runs.Run:
+    """*Stop safely*: at once if nobody works on it, else at the end of the step in progress.
+
+    `message`: what is said of a run that nobody works on.
+    """
     run = await _locked(session, organization_id, run_id)
     if run.state not in runs.OPEN:
         return runs.render(run)
@@ -107,7 +118,7 @@ async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync
         run = await runs.change(session, run.id, state="stopping")
         fact: Any = SyncRunProgressed
     else:
-        run = await close(session, run.id, "stopped", STOPPED)
+        run = await close(session, run.id, "stopped", message)
         fact = SyncRunFinished
     await append(session, fact(organization_id=organization_id, version=run.version, run=runs.render(run)))
     return runs.render(run)
@@ -138,7 +149,7 @@ async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -
 
 
 async def answer(session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun) -> sync_runs.Run:
-    """Answer a waiting run's question. Conflict (409) if it asks nothing, or something else."""
+    """Answer a waiting run's question. Conflict (409) if it asks nothing, something else, or shows another plan."""
     run = await _locked(session, organization_id, run_id)
     question = run.question
     if run.state != "waiting" or question is None or question["kind"] != body.question:
@@ -148,20 +159,26 @@ async def answer(session: AsyncSession, organization_id: str, run_id: str, body:
     if body.answer not in question["answers"]:
         raise Conflict(f"The answer must be one of: {', '.join(question['answers'])}.", slug="unknown-answer")
     if body.answer == "stop":
-        return await stop(session, organization_id, run_id)
+        discarded = PLAN_DISCARDED if body.question in {"plan", "undo"} else STOPPED
+        return await stop(session, organization_id, run_id, message=discarded)
+    shown = question.get("digest")
+    if body.question in APPROVALS and body.digest != shown:
+        raise Conflict(
+            "The plan is another one than you were shown, so nothing was started. Read the page again, look at the "
+            "plan, and answer then.",
+            slug="plan-moved",
+        )
     if body.question == "first_match":
         chosen = await session.get(Settings, organization_id)
         if chosen is None:
             chosen = Settings(organization_id=organization_id)
             session.add(chosen)
         chosen.first_match = body.answer
+    given = {body.question: body.answer} | ({"inactivate": "yes"} if body.inactivate else {})
+    if body.question in APPROVALS and shown is None:
+        given = {}  # asked by a version that showed no plan: it is asked again, with one
     run = await runs.change(
-        session,
-        run.id,
-        state="queued",
-        question=None,
-        waiting_for=None,
-        answers=run.answers | {body.question: body.answer},
+        session, run.id, state="queued", question=None, waiting_for=None, answers=run.answers | given
     )
     await jobs.resume(session, run.id)
     await append(session, SyncRunProgressed(organization_id=organization_id, version=run.version, run=runs.render(run)))
@@ -170,7 +187,7 @@ async def answer(session: AsyncSession, organization_id: str, run_id: str, body:
 
 async def get(session: AsyncSession, organization_id: str, run_id: str) -> sync_runs.Run:
     """One run. NotFound (404)."""
-    return runs.render(await _find(session, organization_id, run_id))
+    return runs.render(await find(session, organization_id, run_id))
 
 
 async def history(session: AsyncSession, organization_id: str, query: RunQuery) -> Page[sync_runs.Run]:
@@ -192,7 +209,7 @@ async def history(session: AsyncSession, organization_id: str, query: RunQuery) 
 
 async def items(session: AsyncSession, organization_id: str, run_id: str, query: RunItemQuery) -> Page[RunItem]:
     """The list behind one number of a run."""
-    run = await _find(session, organization_id, run_id)
+    run = await find(session, organization_id, run_id)
     statement = _changes(run, query.outcome)
     if query.after:
         (last,) = paging.decode(query.after, paging.number)
@@ -211,7 +228,7 @@ async def items(session: AsyncSession, organization_id: str, run_id: str, query:
 
 async def rejections(session: AsyncSession, organization_id: str, run_id: str) -> Page[RejectionGroup]:
     """What Planning Center refused in a run, grouped by cause, most first."""
-    run = await _find(session, organization_id, run_id)
+    run = await find(session, organization_id, run_id)
     groups = await session.execute(
         select(Change.cause, func.min(Change.sentence), func.count(Change.id))
         .where(Change.run_id == run.id, Change.outcome == REJECTED)
@@ -276,6 +293,17 @@ async def prove_due(session: AsyncSession, now: datetime) -> int:
     return len(due)
 
 
+async def end_unanswered(session: AsyncSession, now: datetime) -> None:
+    """End previews and undos whose plan nobody has answered within a day, so that the schedule goes on."""
+    waiting = select(Run.organization_id, Run.id).where(
+        Run.state == "waiting", Run.purpose.in_(SHOWN_FIRST), Run.question.is_not(None), Run.asked_at < now - ANSWERABLE
+    )
+    for organization_id, run_id in (await session.execute(waiting.order_by(Run.organization_id).limit(20))).tuples():
+        run = await _locked(session, organization_id, str(run_id))
+        if run.state == "waiting" and run.question and run.asked_at and run.asked_at < now - ANSWERABLE:
+            await stop(session, organization_id, str(run_id), message=PLAN_EXPIRED)
+
+
 async def start_due(session: AsyncSession) -> int:
     """Start the incremental runs whose time has come. Returns how many organizations were looked at."""
     due = (
@@ -332,7 +360,8 @@ def _item(row: Change) -> RunItem:
     )
 
 
-async def _find(session: AsyncSession, organization_id: str, run_id: str) -> Run:
+async def find(session: AsyncSession, organization_id: str, run_id: str) -> Run:
+    """One run's row. NotFound (404)."""
     run = await session.scalar(_by_id(organization_id, run_id))
     if run is None:
         raise NotFound("There is no such sync.")

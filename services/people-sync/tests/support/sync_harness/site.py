@@ -249,6 +249,36 @@ class Site:
         """A run from its start to its end."""
         return await self.until(await self.start(kind), "done", within=within)
 
+    async def preview(self, kind: str = "full") -> dict[str, Any]:
+        """A preview that waits with its plan."""
+        run_id = str((await self.call("POST", "/runs", {"kind": kind, "preview": True}))["id"])
+
+        async def asked() -> dict[str, Any] | None:
+            run = await self.run(run_id)
+            return run if run["question"] or run["state"] in OVER else None
+
+        found: dict[str, Any] = await eventually(asked, within=200, every=0.2)
+        assert found["question"], found
+        return found
+
+    async def approve(self, run_id: str) -> None:
+        """An admin approves what a run's question shows."""
+        question = (await self.run(run_id))["question"]
+        answer = "continue" if question["kind"] == "threshold" else "approve"
+        body = {"question": question["kind"], "answer": answer, "digest": question["digest"]}
+        await self.call("POST", f"/runs/{run_id}/answer", body)
+
+    async def approved(self, run_id: str) -> dict[str, Any]:
+        """The run after that, to its end."""
+        await self.approve(run_id)
+        return await self.until(run_id, "done")
+
+    async def plan(self, run_id: str, outcome: str | None = None) -> list[dict[str, Any]]:
+        """The plan of a run."""
+        query = f"?limit=200{f'&outcome={outcome}' if outcome else ''}"
+        found: list[dict[str, Any]] = (await self.call("GET", f"/runs/{run_id}/plan{query}"))["items"]
+        return found
+
     async def believable(self) -> None:
         """Wait until reads of Planning Center can be believed: our last write is older than the horizon."""
 

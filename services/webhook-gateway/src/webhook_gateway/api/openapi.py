@@ -52,7 +52,8 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
             status_code=route.status,
             operation_id=_operation_id(route),
             tags=[_PARTS[route.path.split("/")[3]]],
-            responses={
+            responses=_file(route)
+            | {
                 status: {"description": text, "content": {"application/problem+json": {"schema": _PROBLEM}}}
                 for status, text in sorted((PROBLEMS | (BODY_PROBLEMS if route.request else {})).items())
             },
@@ -61,6 +62,12 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
     document = described.openapi()
     document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
     return document
+
+
+def _file(route: Route) -> dict[int | str, dict[str, Any]]:
+    if route.media is None:
+        return {}
+    return {route.status: {"description": "The file", "content": {route.media: {"schema": {"type": "string"}}}}}
 
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}

@@ -1,7 +1,7 @@
 """The platform API: every call of `contracts.routes` goes to the service that owns it, and adds no rule."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import structlog
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from contracts.routes import ROUTES, Route
 from servicekit.auth import sign_user
@@ -37,6 +37,7 @@ REQUEST_HEADERS: Final = (
 )
 RESPONSE_HEADERS: Final = (
     "cache-control",
+    "content-disposition",
     "content-language",
     "content-type",
     "etag",
@@ -79,7 +80,7 @@ def _forward(route: Route) -> Endpoint:
             headers=headers,
             timeout=settings.owner_timeout_seconds * (1 if reads else WRITE_TIMEOUT_FACTOR),
         )
-        answer = await _send(wired.http, outgoing, route.owner, reads=reads)
+        answer = await _send(wired.http, outgoing, route.owner, reads=reads, stream=route.media is not None)
         return _passed_on(answer)
 
     return forward
@@ -92,15 +93,17 @@ def _path(route: Route, values: Mapping[str, str]) -> str:
     return route.path.format(**{name: quote(value, safe="") for name, value in values.items()})
 
 
-async def _send(http: httpx.AsyncClient, outgoing: httpx.Request, owner: str, *, reads: bool) -> httpx.Response:
+async def _send(
+    http: httpx.AsyncClient, outgoing: httpx.Request, owner: str, *, reads: bool, stream: bool = False
+) -> httpx.Response:
     try:
         try:
-            return await http.send(outgoing)
+            return await http.send(outgoing, stream=stream)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
             # A pooled connection that the owner closed at that moment. Only a read is certain to be harmless twice.
             if not reads:
                 raise
-            return await http.send(outgoing)
+            return await http.send(outgoing, stream=stream)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise _absent(Absence(owner, reads, reached=False), error) from error
     except httpx.TimeoutException as error:
@@ -117,7 +120,12 @@ def _absent(absence: Absence, error: httpx.TransportError) -> ServiceError:
 
 
 def _passed_on(answer: httpx.Response) -> Response:
-    response = Response(answer.content, answer.status_code)
+    response: Response
+    if answer.is_closed:
+        response = Response(answer.content, answer.status_code)
+    else:
+        # A file of any size is in nobody's memory. An end that comes too early is one for the browser too.
+        response = StreamingResponse(_as_it_comes(answer), answer.status_code)
     for name in RESPONSE_HEADERS:
         if name in answer.headers:
             response.headers[name] = answer.headers[name]
@@ -127,6 +135,14 @@ def _passed_on(answer: httpx.Response) -> Response:
         if _cookie_name(line) == ATTEMPT_COOKIE:
             response.headers.append("set-cookie", line)
     return response
+
+
+async def _as_it_comes(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for part in answer.aiter_raw():
+            yield part
+    finally:
+        await answer.aclose()
 
 
 def _cookie_name(line: str) -> str | None:

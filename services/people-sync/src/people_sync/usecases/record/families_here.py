@@ -15,7 +15,8 @@ from people_sync.domain.canonical import name_key
 from people_sync.domain.families import household_values
 from people_sync.domain.merge import FamilyMerge, FamilyValues, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
-from people_sync.domain.sentences import CREATED_THERE, FIRST_SYNC_ASKS, LATER, LINKED
+from people_sync.domain.plans import family_created, of_family
+from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, FIRST_SYNC_ASKS, LATER, LEFT_OUT, LINKED
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.among import among
 from people_sync.storage.families import family_values
@@ -86,7 +87,10 @@ async def take_families_over(
     )
     links = await locked_links(session, writer, FAMILY, [change.pco_id for change in changes])
     strange = [change for change in changes if change.pco_id not in links]
-    links |= await _homes(session, writer, strange, households, _synced(people, alone), families, effects)
+    synced = _synced(people, alone)
+    strange = await _as_approved(session, writer, strange, households, synced, families, alone)
+    changes = [change for change in changes if change.outcome != LEFT_OUT]
+    links |= await _homes(session, writer, strange, households, synced, families, effects)
     ours = await family_values(session, writer.owner, list(families.values()))
     conflicts = await open_conflicts_of(session, writer.organization_id, families)
     written = await writes_of(session, [link.id for link in links.values()])
@@ -114,11 +118,7 @@ async def take_families_over(
         result = merge_family(
             base, ours[family.id], theirs, writer.policy, decided_differences(link), may_be_gone, alone
         )
-        if result.fields.first_match and not writer.chosen:
-            change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
-            continue
-        if family_lets_go(writer, conflict, theirs, result, read_at):
-            decide_later(change)
+        if _put_off(writer, change, base, ours[family.id], theirs, result, conflict, read_at):
             continue
         if writes:
             effects.rows += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
@@ -136,6 +136,56 @@ async def take_families_over(
 def _synced(people: Mapping[str, UUID], alone: Set[str]) -> dict[str, UUID]:
     """Those who are not kept out of the sync: nobody else tells which family is which household."""
     return {pco_id: member for pco_id, member in people.items() if str(member) not in alone}
+
+
+def _put_off(
+    writer: Writer,
+    change: Planned,
+    base: Mapping[str, Any],
+    ours: FamilyValues,
+    theirs: FamilyValues,
+    result: FamilyMerge,
+    conflict: Conflict | None,
+    read_at: datetime,
+) -> bool:
+    """Whether a family is left as it is, with the reason in its plan."""
+    if result.fields.first_match and not writer.chosen:
+        change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
+        return True
+    if family_lets_go(writer, conflict, theirs, result, read_at):
+        decide_later(change)
+        return True
+    if not change.may(of_family(base, ours, theirs, result), writer.country):
+        change.leave_out()
+        return True
+    return False
+
+
+async def _as_approved(
+    session: AsyncSession,
+    writer: Writer,
+    strange: Sequence[Planned],
+    households: Mapping[str, RemoteHousehold],
+    people: Mapping[str, UUID],
+    families: Mapping[UUID, Family],
+    alone: Set[str],
+) -> list[Planned]:
+    """Of households without a link those that are as they were approved: before anything is made for the others."""
+    asked = [change for change in strange if change.plan is not None and change.outcome in {CREATED_HERE, LINKED}]
+    matched = [family for change in asked if (family := families.get(change.record_id))]  # type: ignore[arg-type] # a plan has one
+    ours = await family_values(session, writer.owner, matched) if matched else {}
+    for change in asked:
+        theirs = household_values(households[str(change.pco_id)], people)
+        mine = ours.get(change.record_id)  # type: ignore[arg-type] # a plan has one
+        if change.outcome == CREATED_HERE or mine is None:
+            shown = {one: {"id": one, "pco_id": None, "name": ""} for one in theirs.members}
+            now = family_created(theirs.name, shown, theirs.primary_contact, "here", shown)
+        else:
+            now = of_family({}, mine, theirs, merge_family({}, mine, theirs, writer.policy, left_alone=alone))
+        if not change.may(now, writer.country):
+            change.here = "done"
+            change.leave_out()
+    return [change for change in strange if change.outcome != LEFT_OUT]
 
 
 def _conflict(

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import MEMBER
 from people_sync.domain.matching import Candidate, Held, LeftAlone, Matched, Outcome, Unmatched
-from people_sync.domain.merge import Merge, takes_status
+from people_sync.domain.merge import Merge, merge, takes_status, with_status
 from people_sync.domain.planning_center import RemotePerson, person_from_snapshot
+from people_sync.domain.plans import Fields, Status, created, of_person
 from people_sync.domain.sentences import (
     CONFLICT,
     CONVERGED,
@@ -23,6 +24,7 @@ from people_sync.domain.sentences import (
     HELD,
     KEPT_OUT,
     LATER,
+    LEFT_OUT,
     LINKED,
     OTHERS_SYNCED,
     OUTCOMES,
@@ -66,7 +68,7 @@ from people_sync.usecases.record.matching import (
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
 
-_OPEN: Final = frozenset({HELD, LATER})
+_OPEN: Final = frozenset({HELD, LATER, LEFT_OUT})
 """Outcomes after which it is not decided who a person is."""
 
 
@@ -121,6 +123,9 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
             if person.pco_id in links or not isinstance(outcome, Unmatched):
                 decide_later(change)
                 continue
+            if not change.may(newcomer(person), writer.country):
+                change.leave_out()
+                continue
             member = _create(session, writer, change, person, row)
             effects.members[member.id] = member
             effects.rows.append(noted(writer, MEMBER, member.id, CREATED, None, person.pco_id))
@@ -131,7 +136,7 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
     decided = [str(change.pco_id) for change in changes if change.outcome not in _OPEN]
     await no_longer_held(session, writer.owner, decided)
     # Who was put off may be somebody whom this run would create there.
-    strangers = [people[str(change.pco_id)] for change in changes if change.outcome == LATER]
+    strangers = [people[str(change.pco_id)] for change in changes if change.outcome in {LATER, LEFT_OUT}]
     outcomes = await candidates_of(session, writer, [person for person in strangers if person.pco_id not in links])
     maybe = {UUID(member) for outcome in outcomes.values() for member in outcome.member_ids}
     await not_created_yet(session, writer, MEMBER, maybe)
@@ -149,6 +154,11 @@ def leave_alone(change: Planned, sentence: str) -> None:
     """Nothing is done on either side."""
     change.here, change.there = "done", "none"
     change.outcome, change.sentence = KEPT_OUT, sentence
+
+
+def newcomer(person: RemotePerson) -> Fields:
+    """What adding somebody here writes."""
+    return created(as_dict(person.values) | {ACTIVE: person.active}, "here")
 
 
 def decidable(planned: Sequence[Planned], staged: Mapping[str, Remote], busy: Collection[UUID]) -> list[Planned]:
@@ -181,6 +191,9 @@ async def _known_person(
     if link is not None and link.record_id != member.id:
         # Of somebody deleted here, who is added again: tied anew below.
         link = None
+    if link is None and not change.may(_first_match(writer, member, person), writer.country):
+        change.leave_out()
+        return
     if link is None:
         different = batch.refused.get(person.pco_id, ())
         if change.outcome == LINKED and not await still_the_same(session, writer, person, member, different):
@@ -204,6 +217,22 @@ async def _known_person(
         batch.settled.setdefault(row.read_at, []).append(link.id)
 
 
+def _first_match(writer: Writer, member: Member, person: RemotePerson) -> Fields:
+    """What linking two of whom nothing was ever agreed writes."""
+    result = merge({}, values_of(member), person.values, writer.policy)
+    result = with_status(result, member.active, person.active, writer.policy)
+    return _written(writer, {}, None, member, person, result)
+
+
+def _written(
+    writer: Writer, base: Mapping[str, Any], agreed: bool | None, member: Member, person: RemotePerson, result: Merge
+) -> Fields:
+    """What a merge writes. `agreed`: the status that was agreed last."""
+    taken = takes_status(result, agreed, member.active, person.active, writer.policy)
+    status = Status(agreed, member.active, person.active, taken)
+    return of_person(base, values_of(member), person.values, result, status)
+
+
 def decide_later(change: Planned) -> None:
     """The next run reads the record again and decides."""
     change.outcome, change.sentence = LATER, UNDECIDED
@@ -211,6 +240,9 @@ def decide_later(change: Planned) -> None:
 
 def deleted_meanwhile(change: Planned) -> None:
     """A record that was deleted here since the comparison."""
+    if change.plan is not None:
+        change.leave_out()
+        return
     change.outcome, change.sentence = LATER, DELETED_MEANWHILE
 
 
@@ -301,9 +333,13 @@ def _merge_person(
     if lets_go(writer, conflict, person, result, row.read_at):
         decide_later(change)
         return
+    agreed_status = link.agreed.get(ACTIVE)
+    if not change.may(_written(writer, base, agreed_status, member, person, result), writer.country):
+        change.leave_out()
+        return
     change_here(writer, member, result, effects)
     first_status = ACTIVE in result.first_match
-    other_status = takes_status(result, link.agreed.get(ACTIVE), member.active, person.active, writer.policy)
+    other_status = takes_status(result, agreed_status, member.active, person.active, writer.policy)
     if other_status:
         rule = "first_match" if first_status else "changed"
         effects.rows.append(noted(writer, MEMBER, member.id, ACTIVE, member.active, person.active, rule=rule))

@@ -1,8 +1,13 @@
 """What is planned for one record, and what became of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
+
+from contracts.http.plans import PlanField
+from people_sync.domain.plans import allows
+from people_sync.domain.sentences import LEFT_OUT, OUTCOMES
 
 Here = Literal["none", "planned", "done"]
 There = Literal["none", "planned", "done", "later"]
@@ -21,3 +26,29 @@ class Planned:
     there: There = "none"
     cause: str | None = None
     sentence: str | None = None
+    plan: list[Any] | None = None
+    """Of an approved run: what was approved, as `contracts.http.plans.PlanField`. Nothing else may be written."""
+
+    def may(self, now: Sequence[PlanField], country: str) -> bool:
+        """Whether this may be written now: it was approved, or nothing had to be."""
+        return may(approved_fields(self.plan), now, country)
+
+    def leave_out(self) -> None:
+        """Leave the record as it is, since it has changed after the plan was shown."""
+        self.here = "done" if self.here == "planned" else self.here
+        self.there = "none"
+        self.outcome, self.cause, self.sentence = LEFT_OUT, None, OUTCOMES[LEFT_OUT]
+
+
+class LeftOut(Exception):
+    """The record has changed since the plan was shown; nothing of it was written by whoever raises this."""
+
+
+def approved_fields(plan: list[Any] | None) -> tuple[PlanField, ...] | None:
+    """What was approved of a record; None where nothing had to be."""
+    return None if plan is None else tuple(PlanField.model_validate(one) for one in plan)
+
+
+def may(approved: Sequence[PlanField] | None, now: Sequence[PlanField], country: str) -> bool:
+    """Whether this may be written now: it was approved, or nothing had to be."""
+    return approved is None or allows(approved, now, country)

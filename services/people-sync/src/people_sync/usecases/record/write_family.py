@@ -3,8 +3,9 @@
 As with people every request is answered, or refused, by itself; each membership is a fact of its own.
 """
 
-from collections.abc import AsyncIterator, Container, Mapping, Set
+from collections.abc import AsyncIterator, Container, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -12,6 +13,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from contracts.http.plans import PlanField
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound, Unavailable
 from pco_client.jsonapi import Document, Identifier, write_body
@@ -21,6 +23,7 @@ from people_sync.domain.canonical import fold
 from people_sync.domain.families import Home, household_values, is_the_same
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, Unread
+from people_sync.domain.plans import PRIMARY_CONTACT, created, family_created, of_family
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
@@ -60,13 +63,14 @@ from people_sync.usecases.record.creations import Content, Intent, Later, Made, 
 from people_sync.usecases.record.decide_families import concerned, family_lets_go
 from people_sync.usecases.record.decide_people import in_conflict
 from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, tied, touch_family
+from people_sync.usecases.record.planned import LeftOut, may
 from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
 
 
-async def write_family(writer: Writer, family_id: UUID) -> str:
-    """Write one family; gives the outcome. Raises as `write_person` does."""
+async def write_family(writer: Writer, family_id: UUID, *, approved: Sequence[PlanField] | None = None) -> str:
+    """Write one family; gives the outcome. `approved`, and what it raises: as `write_person` does."""
     async with writer.job.sessions() as session:
         family = await session.get_one(Family, family_id)
         link = await session.scalar(select(Link).filter_by(**writer.owner, kind=FAMILY, record_id=family.id))
@@ -74,23 +78,29 @@ async def write_family(writer: Writer, family_id: UUID) -> str:
         alone = await members_left_alone(session, writer.organization_id, known)
     people = {member: pco_id for member, pco_id in known.items() if member not in alone}
     if family.deleted_at is not None:
+        if approved is not None:
+            raise LeftOut
         return UNCHANGED
     if link is None:
         if known and not people:
             raise Later(ONLY_KEPT_OUT)
-        return await _create(writer, family, people)
+        return await _create(writer, family, people, approved)
     if link.state == "gone":
         return UNCHANGED
-    return await _update(writer, family, link, people)
+    return await _update(writer, family, link, people, approved)
 
 
 # --- create ---------------------------------------------------------------------------------------------------------
 
 
-async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> str:
+async def _create(
+    writer: Writer, family: Family, people: Mapping[str, str], approved: Sequence[PlanField] | None
+) -> str:
     if not people:
         raise Later(NOBODY_THERE_YET)
     primary = await _primary(writer, family, people)
+    if not may(approved, _to_be_created(family, people, approved), writer.country):
+        raise LeftOut
     wanted = frozenset(people.values())
     content: Content = {"name": family.name, "primary_contact": primary, "members": sorted(people)}
     # People made by this very run are in no household yet; everybody else is looked up before a second one is made.
@@ -127,6 +137,18 @@ async def _create(writer: Writer, family: Family, people: Mapping[str, str]) -> 
 
     await create_once(writer, FAMILY, family.id, content, look=look, post=post, created=created)
     return CREATED_THERE
+
+
+def _to_be_created(
+    family: Family, people: Mapping[str, str], approved: Sequence[PlanField] | None
+) -> tuple[PlanField, ...]:
+    """What a new household would be. Its primary contact can be another than planned, where they are not there."""
+    contact = str(family.primary_contact_id) if family.primary_contact_id else None
+    planned = next((one.here for one in approved or () if one.field == PRIMARY_CONTACT), None)
+    theirs = planned if contact is None or contact not in people else {"id": contact, "pco_id": people[contact]}
+    shown = {one: {"id": one, "pco_id": pco_id, "name": ""} for one, pco_id in people.items()}
+    fields = family_created(family.name, people, None, "there", shown)
+    return fields if theirs is None else (*fields, *created({PRIMARY_CONTACT: theirs}, "there"))
 
 
 async def _all_new(writer: Writer, people: Mapping[str, str]) -> bool:
@@ -270,7 +292,9 @@ async def _note_made(session: AsyncSession, link: Link, agreed: Content, now: da
 # --- change ---------------------------------------------------------------------------------------------------------
 
 
-async def _update(writer: Writer, family: Family, link: Link, people: Mapping[str, str]) -> str:
+async def _update(
+    writer: Writer, family: Family, link: Link, people: Mapping[str, str], approved: Sequence[PlanField] | None
+) -> str:
     path = f"{HOUSEHOLDS}/{link.pco_id}"
     read_at = writer.now()
     household = household_of((await writer.pco.get(path)).data)
@@ -291,6 +315,10 @@ async def _update(writer: Writer, family: Family, link: Link, people: Mapping[st
         raise NotYet(until)
     if result.fields.first_match and not writer.chosen:
         raise Later(FIRST_SYNC_ASKS)
+    # Who leaves here is no business of this: without a look at everybody they may be gone there.
+    now = of_family(base, ours, theirs, replace(result, remove_from_ours=frozenset()))
+    if not may(approved, now, writer.country):
+        raise LeftOut
     joining = result.add_to_theirs & people.keys()
     if result.fields.conflicts:
         await _conflict(writer, family, result, read_at)

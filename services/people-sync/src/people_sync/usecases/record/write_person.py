@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from contracts.http.plans import PlanField
 from contracts.values import MEMBER
 from pco_client.errors import NotFound
 from pco_client.jsonapi import Resource, write_body
@@ -22,11 +23,14 @@ from people_sync.domain.merge import Merge
 from people_sync.domain.planning_center import (
     CONTACT_PATHS,
     Contact,
+    RemotePerson,
     Unread,
     is_whom_we_sent,
     person_attributes,
     remote_person,
 )
+from people_sync.domain.plans import Status, of_person
+from people_sync.domain.plans import created as plan_of_created
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
@@ -61,6 +65,7 @@ from people_sync.usecases.record.decide_people import equal_sides, in_conflict, 
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
 from people_sync.usecases.record.gone import why_gone
 from people_sync.usecases.record.matching import may_be_there
+from people_sync.usecases.record.planned import LeftOut, may
 from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
@@ -78,22 +83,27 @@ class _Local:
     link: Link | None
 
 
-async def write_person(writer: Writer, member_id: UUID, *, inactivate: bool = False) -> str:
+async def write_person(
+    writer: Writer, member_id: UUID, *, inactivate: bool = False, approved: Sequence[PlanField] | None = None
+) -> str:
     """Write one member; gives the outcome.
 
-    `inactivate`: a member deleted here becomes inactive there. Raises NotYet, Later, PartRefused, and what
-    the client raises for reasons that are not this record's.
+    `inactivate`: a member deleted here becomes inactive there. `approved`: all that may be written, where that was
+    approved. Raises NotYet, Later, LeftOut, PartRefused, and what the client raises for reasons that are not this
+    record's.
     """
     async with writer.job.sessions() as session:
         local = await _load(session, writer, member_id)
     link = local.link
     if local.member.deleted_at is not None:
         if link is None or not inactivate:
+            if approved is not None:
+                raise LeftOut
             return UNCHANGED
         return await _inactivate(writer, local.member, link)
     if link is None or link.state == "gone":
-        return await _create(writer, local)
-    return await _update(writer, local.member, link)
+        return await _create(writer, local, approved)
+    return await _update(writer, local.member, link, approved)
 
 
 async def _load(session: AsyncSession, writer: Writer, member_id: UUID) -> _Local:
@@ -114,10 +124,12 @@ async def _look_before(writer: Writer, member: Member) -> None:
             raise Later(why)
 
 
-async def _create(writer: Writer, local: _Local) -> str:
+async def _create(writer: Writer, local: _Local, approved: Sequence[PlanField] | None) -> str:
     if local.link is not None and not local.link.create_again:
         async with writer.job.sessions() as session:
             raise Later((await why_gone(session, local.link))[1])
+    if not may(approved, plan_of_created(as_dict(values_of(local.member)), "there"), writer.country):
+        raise LeftOut
     await _look_before(writer, local.member)
     if not local.member.active:
         raise Later(INACTIVE_HERE)
@@ -228,7 +240,7 @@ async def _nobody_elses(session: AsyncSession, writer: Writer, member: Member, m
         )
 
 
-async def _update(writer: Writer, member: Member, link: Link) -> str:
+async def _update(writer: Writer, member: Member, link: Link, approved: Sequence[PlanField] | None) -> str:
     async with writer.job.sessions() as session:
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         conflict = (await in_conflict(session, writer, [member.id])).get(member.id)
@@ -240,8 +252,9 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
     result = _asked(writer, merge_person(writer, link, base, member, person))
     if until := lets_go(writer, conflict, person, result, there.read_at):
         raise NotYet(until)
+    _keep_to(approved, writer, base, member, person, result)
     if result.conflicts or result.to_ours:
-        result = await _moved_there(writer, member, there)
+        result = await _moved_there(writer, member, there, approved)
         if not result.to_theirs:
             ours = bool(result.to_ours)
             return CONFLICT if result.conflicts else updated(ours=ours, theirs=False, otherwise=UNCHANGED)
@@ -261,6 +274,20 @@ async def _update(writer: Writer, member: Member, link: Link) -> str:
                 )
     await _agree(writer, member, outcome)
     return CONFLICT if result.conflicts else UPDATED_BOTH if result.to_ours else UPDATED_THERE
+
+
+def _keep_to(
+    approved: Sequence[PlanField] | None,
+    writer: Writer,
+    base: Mapping[str, Any],
+    member: Member,
+    person: RemotePerson,
+    result: Merge,
+) -> None:
+    """LeftOut if this is not what was approved. Who is active is never written there, and was taken over before."""
+    status = Status(None, member.active, person.active, taken=False)
+    if not may(approved, of_person(base, values_of(member), person.values, result, status), writer.country):
+        raise LeftOut
 
 
 def _asked(writer: Writer, result: Merge) -> Merge:
@@ -331,7 +358,7 @@ async def _write_attributes(
         )
 
 
-async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
+async def _moved_there(writer: Writer, member: Member, there: There, approved: Sequence[PlanField] | None) -> Merge:
     """Somebody changed the person there since the pull: take that over here, or open a conflict, never overwrite.
 
     Returns what was decided, with our values of this moment: `member` is of this version from here on.
@@ -345,6 +372,7 @@ async def _moved_there(writer: Writer, member: Member, there: There) -> Merge:
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         base = base_of(link, writes, person.values, writer.country)
         result = _asked(writer, merge_person(writer, link, base, locked, person))
+        _keep_to(approved, writer, base, locked, person, result)
         effects = Effects()
         # The mirror has an older read: should that come back there, it is to be compared again.
         link.remote_hash = None

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import CREATED_HERE, GONE, LATER
+from people_sync.domain.sentences import CREATED_HERE, GONE, LATER, LEFT_OUT
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.sync_tables import Change, HeldMatch, Remote
@@ -69,7 +69,7 @@ async def _batches(context: RunContext, kind: str, *where: ColumnElement[bool]) 
             effects = Effects()
             await take_over(session, context, plans, effects)
             await publish(session, context, effects)
-            later = [plan.pco_id for plan in plans if plan.outcome == LATER and plan.pco_id]
+            later = [plan.pco_id for plan in plans if plan.outcome in {LATER, LEFT_OUT} and plan.pco_id]
             await remote.look_again(session, context.owner, kind, later)
             for change, plan in zip(changes, plans, strict=True):
                 note(change, plan)

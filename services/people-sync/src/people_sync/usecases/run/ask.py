@@ -1,10 +1,10 @@
-"""The two questions a run may ask before it writes: what wins on a first match, and whether so much may change."""
+"""What a run asks before it writes: what counts on a first match, whether so much may change, whether a plan runs."""
 
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, Text, cast, delete, exists, func, insert, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
@@ -15,14 +15,13 @@ from people_sync.domain.merge import FamilyValues, merge, merge_family, with_sta
 from people_sync.domain.planning_center import MAILED_ABOUT, household_from_snapshot, person_from_snapshot
 from people_sync.domain.sentences import (
     CONFLICT,
-    CREATED_HERE,
-    CREATED_THERE,
     GONE,
     INACTIVATED_THERE,
     LINKED,
     UPDATED_BOTH,
     UPDATED_HERE,
     UPDATED_THERE,
+    WAITING_FOR_APPROVAL,
     WAITING_FOR_FIRST_MATCH,
     WAITING_FOR_THRESHOLD,
 )
@@ -31,15 +30,21 @@ from people_sync.domain.values import ACTIVE, from_json, partial_from_json, to_j
 from people_sync.storage import runs
 from people_sync.storage.kept_out import is_kept_out, members_left_alone
 from people_sync.storage.records import full_name, values_of
-from people_sync.storage.sync_tables import Change, Remote, Shown
+from people_sync.storage.sync_tables import Change, Remote
 from people_sync.storage.tables import Family, Link, Member, Settings
 from people_sync.usecases.record.decide_people import name_of
 from people_sync.usecases.record.families import record_ids
 from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.plan import counts_of, digest_of, forget_shown, keep_to_plan, make_plan
+from people_sync.usecases.runs import PREVIEW
 from servicekit.outbox import append
 
 EXAMPLES: Final = 5
-_KEY: Final = func.coalesce(cast(Change.record_id, Text), Change.pco_id)
+_WAITING: Final = {
+    "first_match": WAITING_FOR_FIRST_MATCH,
+    "threshold": WAITING_FOR_THRESHOLD,
+    "plan": WAITING_FOR_APPROVAL,
+}
 _MATCHED: Final = (LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT)
 _STATUS_OPEN: Final = Link.agreed.has_key(ACTIVE) & Link.agreed[ACTIVE].astext.is_(None)
 _UNAGREED: Final = (Remote.snapshot.is_not(None), or_(Link.id.is_(None), Link.agreed == {}, _STATUS_OPEN))
@@ -48,26 +53,37 @@ _CHANGES: Final = (UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, GONE, INACTIVATED_
 
 
 async def ask(context: RunContext) -> bool:
-    """Whether the run may go on. If not, it waits for an administrator and the job is given back."""
+    """Whether the run may go on. If not, it waits for an administrator and the job is given back.
+
+    Whatever it asks, it shows its plan. An approval is no more than that: what is not as it was shown is left out.
+    """
+    if context.approved:
+        await keep_to_plan(context)
+        return True
+    async with context.job.sessions() as session:
+        question = await _question(session, context)
+    if question is None:
+        return True
+    await make_plan(context)
     async with context.job.sessions.begin() as session:
         await context.job.verify(session)
         context.job.stop_if_requested()
-        settings = await session.get(Settings, context.organization_id)
-        question = None
-        if settings is None or settings.first_match is None:
-            question = await _first_match(session, context)
-        if question is None and await _grew(session, context):
-            question = await _threshold(session, context)
+        # What the settings say may be another by now.
+        question = await _question(session, context)
         if question is None:
+            await forget_shown(session, context)
             return True
-        if question.kind == "threshold":
-            await _remember_shown(session, context)
+        shown = {**question.counts, **await counts_of(session, context)} if question.kind != "first_match" else None
+        question = question.model_copy(
+            update={"digest": await digest_of(session, context), "counts": shown or question.counts}
+        )
         run = await runs.change(
             session,
             context.run_id,
             state="waiting",
             question=question.model_dump(mode="json"),
-            waiting_for=WAITING_FOR_FIRST_MATCH if question.kind == "first_match" else WAITING_FOR_THRESHOLD,
+            asked_at=context.now(),
+            waiting_for=_WAITING[question.kind],
         )
         await append(
             session,
@@ -75,6 +91,16 @@ async def ask(context: RunContext) -> bool:
         )
         await context.job.wait(session, context.checkpoint.to_json())
     return False
+
+
+async def _question(session: AsyncSession, context: RunContext) -> RunQuestion | None:
+    settings = await session.get(Settings, context.organization_id)
+    question = None
+    if settings is None or settings.first_match is None:
+        question = await _first_match(session, context)
+    if question is None and context.purpose == PREVIEW:
+        question = RunQuestion(kind="plan", counts={}, answers=("approve", "stop"))
+    return question or await _threshold(session, context)
 
 
 async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestion | None:
@@ -99,7 +125,7 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
     families, named = await _families_with_differences(session, context)
     if not people and not families:
         return None
-    mailed = await _may_be_mailed(session, context, open_choice=True)
+    mailed = await _may_be_mailed(session, context)
     return RunQuestion(
         kind="first_match",
         counts={
@@ -161,30 +187,19 @@ async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion 
             ~is_kept_out(context.organization_id, Link.kind, Link.record_id),
         )
     )
-    counts = {outcome: await _count(session, context, outcome) for outcome in _CHANGES}
+    changes = await session.scalar(
+        select(func.count(Change.id)).where(Change.run_id == context.run_id, Change.outcome.in_(_CHANGES))
+    )
     percent, minimum = context.threshold
-    if not exceeds(sum(counts.values()), linked or 0, percent, minimum):
+    if not exceeds(changes or 0, linked or 0, percent, minimum):
         return None
-    counts |= {outcome: await _count(session, context, outcome) for outcome in (CREATED_HERE, CREATED_THERE)}
-    counts["may_be_mailed"] = await _may_be_mailed(session, context)
-    rows = await session.scalars(
-        select(Change)
-        .where(Change.run_id == context.run_id, Change.outcome.in_(_CHANGES))
-        .order_by(Change.id)
-        .limit(EXAMPLES)
-    )
-    return RunQuestion(
-        kind="threshold",
-        counts={name: count for name, count in counts.items() if count} | {"linked_records": linked or 0},
-        examples=tuple({"name": row.name, "field": row.outcome, "here": None, "planning_center": None} for row in rows),
-        answers=("continue", "stop"),
-    )
+    return RunQuestion(kind="threshold", counts={"linked_records": linked or 0}, answers=("continue", "stop"))
 
 
-async def _may_be_mailed(session: AsyncSession, context: RunContext, *, open_choice: bool = False) -> int:
-    """How many people who sign in at Planning Center would get another email or phone there.
+async def _may_be_mailed(session: AsyncSession, context: RunContext) -> int:
+    """How many people who sign in at Planning Center might get another email or phone there.
 
-    `open_choice`: it is not chosen yet which values count at a first match, so each of them may be ours.
+    It is not chosen yet which values count at a first match, so each of them may be ours.
     """
     rows = await session.stream(
         _planned(context, MEMBER, [LINKED, UPDATED_THERE, UPDATED_BOTH]).where(Remote.login.is_(True))
@@ -195,8 +210,7 @@ async def _may_be_mailed(session: AsyncSession, context: RunContext, *, open_cho
         # Without a snapshot both sides agreed when it was last read.
         theirs = person_from_snapshot(snapshot).values if snapshot else from_json(to_json(ours) | (agreed or {}))
         result = merge(base, ours, theirs, context.policy)
-        written = {*result.to_theirs, *(result.first_match if open_choice else ())}
-        found += not written.isdisjoint(MAILED_ABOUT)
+        found += not MAILED_ABOUT.isdisjoint({*result.to_theirs, *result.first_match})
     return found
 
 
@@ -226,30 +240,6 @@ def _planned(context: RunContext, kind: str, outcomes: Sequence[str]) -> Select[
         .order_by(Change.id)
         .execution_options(yield_per=200)
     )
-
-
-async def _grew(session: AsyncSession, context: RunContext) -> bool:
-    """Whether there is a change that no answer covers: one that was not shown when the question was answered."""
-    if "threshold" not in context.answers:
-        return True
-    shown = exists().where(
-        Shown.run_id == Change.run_id, Shown.kind == Change.kind, Shown.key == _KEY, Shown.outcome == Change.outcome
-    )
-    beyond = select(Change.id).where(Change.run_id == context.run_id, Change.outcome.in_(_CHANGES), ~shown).limit(1)
-    return await session.scalar(beyond) is not None
-
-
-async def _remember_shown(session: AsyncSession, context: RunContext) -> None:
-    await session.execute(delete(Shown).where(Shown.run_id == context.run_id))
-    rows = select(Change.run_id, Change.kind, _KEY, Change.outcome).where(
-        Change.run_id == context.run_id, Change.outcome.in_(_CHANGES)
-    )
-    await session.execute(insert(Shown).from_select(["run_id", "kind", "key", "outcome"], rows))
-
-
-async def _count(session: AsyncSession, context: RunContext, outcome: str) -> int:
-    statement = select(func.count(Change.id)).where(Change.run_id == context.run_id, Change.outcome == outcome)
-    return await session.scalar(statement) or 0
 
 
 def _words(value: Any) -> str | None:

@@ -29,6 +29,8 @@ class Pulled:
     """When the walk began, in ISO 8601: who was made later is not missing."""
     read_again: str = ""
     """The person read last for whom a page did not say everything."""
+    since: str | None = None
+    """Of a pull after an approval: it reads what changed since then, in ISO 8601, whatever the kind of the run."""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases.record.planned import Here, Planned, There
 from people_sync.usecases.record.writer import Writer
 from people_sync.usecases.run.checkpoint import Checkpoint
+from people_sync.usecases.runs import APPROVALS
 
 _PLANNED_AT_ONCE: Final = 2_000
 
@@ -56,6 +57,7 @@ class RunContext(Writer):
     requests: Requests
     run_id: UUID
     kind: str
+    purpose: str
     threshold: tuple[int, int]
     """Percent and minimum of the linked records."""
     inactivate_since: datetime | None
@@ -69,6 +71,16 @@ class RunContext(Writer):
     answers: Mapping[str, str] = field(default_factory=dict)
     """By question, what an administrator has answered."""
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+
+    @property
+    def approved(self) -> bool:
+        """Whether an administrator has approved what was shown: nothing else may be done."""
+        return not APPROVALS.isdisjoint(self.answers)
+
+    @property
+    def reads_everybody(self) -> bool:
+        """Whether the pull reads everybody; not to see what has moved since a plan was shown."""
+        return self.kind == "full" and self.checkpoint.pulled.since is None
 
     @asynccontextmanager
     async def step(self, **progress: Any) -> AsyncIterator[AsyncSession]:

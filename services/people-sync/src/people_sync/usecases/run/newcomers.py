@@ -6,10 +6,11 @@ candidate, a household with somebody who is here already, a batch of which someb
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +22,7 @@ from contracts.http.people import LARGEST_FAMILY
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot, person_from_snapshot
+from people_sync.domain.plans import Fields, family_created
 from people_sync.domain.sentences import CREATED_HERE
 from people_sync.domain.values import ACTIVE
 from people_sync.domain.writes import CREATED
@@ -33,6 +35,8 @@ from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import MEMBERS
 from people_sync.usecases.record.effects import noted
 from people_sync.usecases.record.matching import may_be_here
+from people_sync.usecases.record.people_here import newcomer
+from people_sync.usecases.record.planned import approved_fields, may
 from people_sync.usecases.run.context import RunContext, plan_found
 from servicekit.outbox import append_all
 
@@ -127,10 +131,39 @@ async def _batches(context: RunContext) -> AsyncGenerator[_Batch, None]:
                 if not planned:
                     break
                 last, people, households = await read(session, context, planned)
-            free = {pco_id: one for pco_id, one in people.items() if pco_id not in before}
-            batch = _prepared(context, free, households)
+            free = {
+                pco_id: one
+                for pco_id, one in people.items()
+                if pco_id not in before and _as_approved(context, one, partial(_person_fields, one))
+            }
+            as_approved = [
+                (one, household)
+                for one, household in households
+                if _as_approved(context, one, partial(_household_fields, household, people))
+            ]
+            batch = _prepared(context, free, as_approved)
             before = batch.people.keys()
             yield batch
+
+
+def _as_approved(context: RunContext, one: Newcomer, now: Callable[[], Fields]) -> bool:
+    """Whether somebody is as approved. The engine leaves out, and names, who is not."""
+    return one.plan is None or may(approved_fields(one.plan), now(), context.country)
+
+
+def _person_fields(one: Newcomer) -> Fields:
+    return newcomer(person_from_snapshot(one.snapshot))
+
+
+def _household_fields(household: RemoteHousehold, people: _People) -> Fields:
+    """What adding a household writes, where everybody of it is known to the batch."""
+    known = {
+        pco_id: {"id": str(people[pco_id].record_id), "pco_id": pco_id, "name": ""}
+        for pco_id in household.person_ids
+        if pco_id in people
+    }
+    primary = household.primary_contact_id if household.primary_contact_id in known else None
+    return family_created(household.name, known, primary, "here", known)
 
 
 async def _households(

@@ -1,8 +1,8 @@
 """Phase 1: read Planning Center, page by page, into the mirror. Nothing is decided here but who is not there.
 
-A full pull reads everybody with contacts and households in one walk; an incremental one reads who changed since the
-cursor, by each of the collections, since a change of a contact or a household need not move the person's
-`updated_at`. What a page lacks because `include` lags behind is read again by itself.
+A full pull reads everybody with contacts and households in one walk; an incremental one, and each after an approval,
+reads who changed since the cursor, by each of the collections, since a change of a contact or a household need not move
+the person's `updated_at`. What a page lacks because `include` lags behind is read again by itself.
 """
 
 import asyncio
@@ -62,11 +62,11 @@ _TOGETHER: Final = 5
 async def pull(context: RunContext) -> None:
     """Read what the run needs."""
     await follow_after_deletions(context)
-    if context.kind == "full":
+    if context.reads_everybody:
         await _everybody(context)
     else:
         await _changed(context)
-    if context.kind == "full" or context.checkpoint.pulled.everybody:
+    if context.reads_everybody or context.checkpoint.pulled.everybody:
         await ask_for_missing(context)
     else:
         await ask_for_replaced(context)
@@ -79,9 +79,9 @@ async def pull(context: RunContext) -> None:
     if followed.whole:
         await note_missing(context)
     for pco_id in followed.kept:
-        if context.kind != "full":
+        if not context.reads_everybody:
             await read_person(context, pco_id)
-    if context.kind != "full":
+    if not context.reads_everybody:
         for pco_id in await _left_a_household(context):
             await read_person(context, pco_id)
     await _incomplete(context)
@@ -193,7 +193,8 @@ async def _left_a_household(context: RunContext) -> list[str]:
 
 
 async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
-    since = context.since
+    pulled = context.checkpoint.pulled
+    since = datetime.fromisoformat(pulled.since) if pulled.since else context.since
     assert since is not None
     people, cursor = set(await _open_ends(context)), context.checkpoint.cursor
     async for page in walk_since(context.pco, PEOPLE, since):

@@ -28,10 +28,14 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     INACTIVATED_THERE,
     LATER,
+    LEFT_OUT,
+    LEFT_OUT_HALFWAY,
+    LINKED,
     OTHERS_SYNCED,
     OUTCOMES,
     REJECTED,
     STATUS_KEPT,
+    UPDATED_BOTH,
     WAITING_FOR_READS,
     kept_out_halfway,
     together,
@@ -41,6 +45,7 @@ from people_sync.usecases import refreshes
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, LeftAlone, claimed
 from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.planned import LeftOut, approved_fields
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
@@ -84,14 +89,15 @@ async def _person(context: RunContext, change: Change) -> tuple[str, list[str]]:
     async with claimed(context, MEMBER, change.record_id):
         said = await settle_strays(context, change.record_id)
         inactivate = change.outcome == INACTIVATED_THERE
-        return await write_person(context, change.record_id, inactivate=inactivate), said
+        approved = approved_fields(change.plan)
+        return await write_person(context, change.record_id, inactivate=inactivate, approved=approved), said
 
 
 async def _family(context: RunContext, change: Change) -> tuple[str, list[str]]:
     assert change.record_id is not None
     async with claimed(context, FAMILY, change.record_id):
         said = await settle_strays(context, change.record_id)
-        return await write_family(context, change.record_id), said
+        return await write_family(context, change.record_id, approved=approved_fields(change.plan)), said
 
 
 async def _all_of(context: RunContext, kind: str, one: Push) -> None:
@@ -214,8 +220,8 @@ async def _attempt(context: RunContext, change: Change, one: Push) -> datetime |
         return error.until
     except Busy:
         return context.now() + _WHILE_BUSY
-    except Later as error:
-        await _note(context, change, LATER, sentence=str(error))
+    except (Later, LeftOut) as error:
+        await _leave(context, change, error)
     except PartRefused as error:
         await _note(context, change, REJECTED, cause=error.cause, sentence=str(error))
     except DEFINITE as error:
@@ -241,6 +247,15 @@ async def _attempt(context: RunContext, change: Change, one: Push) -> datetime |
     return None
 
 
+async def _leave(context: RunContext, change: Change, why: Later | LeftOut) -> None:
+    """Leave a record to the next run, and say why."""
+    if isinstance(why, Later):
+        await _note(context, change, LATER, sentence=str(why))
+        return
+    halfway = change.here == "done" and change.outcome in {UPDATED_BOTH, CONFLICT, LINKED}
+    await _note(context, change, LEFT_OUT, sentence=LEFT_OUT_HALFWAY if halfway else OUTCOMES[LEFT_OUT])
+
+
 async def _look_after_the_run(context: RunContext, change: Change, until: datetime) -> None:
     """Have a record that was left looked at by itself, as soon as something can be decided about it."""
     async with context.transaction() as session:
@@ -261,7 +276,7 @@ async def _note(
 ) -> None:
     async with context.transaction() as session:
         row = await session.get_one(Change, change.id, with_for_update=True)
-        row.there = "later" if outcome in {LATER, REJECTED} else "done"
+        row.there = "later" if outcome in {LATER, REJECTED, LEFT_OUT} else "done"
         row.outcome, row.cause, row.sentence = outcome, cause, sentence
         run = await session.get_one(Run, context.run_id, with_for_update=True)
         run.done += 1

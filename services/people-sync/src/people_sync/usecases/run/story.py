@@ -43,9 +43,10 @@ from people_sync.usecases.record.claims import take_over_abandoned
 from people_sync.usecases.record.writer import Cause, has_chosen, policy_of
 from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
-from people_sync.usecases.run.checkpoint import Checkpoint, Compared
+from people_sync.usecases.run.checkpoint import Checkpoint, Compared, Pulled
 from people_sync.usecases.run.compare import compare
 from people_sync.usecases.run.context import Requests, RunContext, Wait
+from people_sync.usecases.run.plan import forget_shown
 from people_sync.usecases.run.prove import PROVE, conclude, is_proof, prove
 from people_sync.usecases.run.pull import pull
 from people_sync.usecases.run.push import push
@@ -155,6 +156,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         pco_organization_id=run.pco_organization_id,
         cause=Cause(RUN, job.id),
         kind=run.kind,
+        purpose=run.purpose,
         policy=policy_of(chosen, country),
         chosen=has_chosen(chosen),
         threshold=(chosen.threshold_percent, chosen.threshold_minimum) if chosen else (25, 50),
@@ -208,16 +210,24 @@ async def _answered_late(context: RunContext) -> bool:
 async def _start_over(context: RunContext, *, read_again: bool) -> None:
     """Compare again, since people go on with their work while a question waits: our side may be another by now.
 
-    Nothing was written yet, and what was answered stays answered. With `read_again` Planning Center is read anew too.
+    Nothing was written yet, and what was answered stays answered. After an approval what changed in Planning Center is
+    read first; with `read_again` it is read anew as a whole.
     """
+    moved_since = context.checkpoint.cursor if context.approved else None
+    read_again |= context.approved and moved_since is None
     async with context.step(phase="pull", done=0, total=None) as session:
         # A merger is told once, and a read that was refused is not made again but for `read_again`.
         told = {MERGED} if read_again else {MERGED, REJECTED}
         await session.execute(delete(Change).where(Change.run_id == context.run_id, Change.outcome.not_in(told)))
+        if not context.approved:
+            await forget_shown(session, context)
         if read_again:
             await session.execute(delete(Sighting).where(Sighting.run_id == context.run_id))
             await session.execute(update(Remote).where(Remote.run_id == context.run_id).values(run_id=None))
             context.checkpoint = Checkpoint()
+        elif moved_since is not None:
+            since = datetime.fromisoformat(moved_since) - context.resources.horizon
+            context.checkpoint.pulled = Pulled(since=since.isoformat())
         context.checkpoint.phase, context.checkpoint.compared = None, Compared()
 
 

@@ -1,0 +1,31 @@
+"""Plans of runs: by page, and as a file."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from contracts.http.common import Page
+from contracts.http.plans import PlanItem, PlanQuery
+from people_sync.usecases import plans, runs
+from servicekit.auth import User
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/people/runs", tags=["runs"])
+
+
+@router.get("/{run_id}/plan")
+async def page(run_id: str, user: User, session: Session, query: Annotated[PlanQuery, Query()]) -> Page[PlanItem]:
+    """What a run would write, or has left out, by record and field."""
+    return await plans.page(session, user.organization_id, run_id, query)
+
+
+@router.get("/{run_id}/plan.csv")
+async def file(run_id: str, user: User, session: Session, request: Request) -> StreamingResponse:
+    """The same as CSV, one line per field."""
+    run = await runs.find(session, user.organization_id, run_id)
+    return StreamingResponse(
+        plans.as_csv(request.app.state.runtime.sessions, run),
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": 'attachment; filename="plan.csv"', "cache-control": "private, no-store"},
+    )

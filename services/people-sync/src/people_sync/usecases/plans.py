@@ -1,0 +1,122 @@
+"""The plan of a run as people read it: page by page, and as a file."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from contracts.http.common import Page
+from contracts.http.plans import PlanField, PlanItem, PlanQuery
+from people_sync.domain.sentences import OUTCOMES, PLANNED
+from people_sync.storage import paging
+from people_sync.storage.sync_tables import Change, Run
+from people_sync.usecases import runs
+
+_ROWS_AT_ONCE: Final = 500
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+COLUMNS: Final = (
+    "Name",
+    "Kind",
+    "What",
+    "Field",
+    "Last agreed",
+    "Here",
+    "Planning Center",
+    "After",
+    "May be mailed",
+    "Our id",
+    "Planning Center id",
+)
+
+
+async def page(session: AsyncSession, organization_id: str, run_id: str, query: PlanQuery) -> Page[PlanItem]:
+    """The records of a plan, in the order in which it was made; the total with the first page. NotFound (404)."""
+    run = await runs.find(session, organization_id, run_id)
+    statement = _planned(run, query.outcome)
+    if query.after:
+        (last,) = paging.decode(query.after, paging.number)
+        statement = statement.where(Change.id > last)
+    rows = (await session.scalars(statement.order_by(Change.id).limit(query.limit + 1))).all()
+    shown = rows[: query.limit]
+    total = None
+    if not query.after:
+        total = await session.scalar(select(func.count()).select_from(_planned(run, query.outcome).subquery()))
+    return Page[PlanItem](
+        items=tuple(_item(row) for row in shown),
+        next=paging.encode(str(shown[-1].id)) if len(rows) > query.limit else None,
+        total=total,
+    )
+
+
+async def as_csv(sessions: async_sessionmaker[AsyncSession], run: Run) -> AsyncIterator[bytes]:
+    """Give the whole plan as CSV in UTF-8, one line per field, a batch of records at a time.
+
+    Each batch is a transaction of its own: a slow reader holds none.
+    """
+    yield "\ufeff".encode() + _lines([COLUMNS])
+    last = 0
+    while True:
+        async with sessions() as session:
+            found = _planned(run, None).where(Change.id > last).order_by(Change.id).limit(_ROWS_AT_ONCE)
+            rows = (await session.scalars(found)).all()
+        if rows:
+            yield _lines(line for row in rows for line in _fields(_item(row)))
+        if len(rows) < _ROWS_AT_ONCE:
+            return
+        last = rows[-1].id
+
+
+def _planned(run: Run, outcome: str | None) -> Select[Change]:
+    of_run = (Change.run_id == run.id, Change.organization_id == run.organization_id)
+    return select(Change).where(*of_run, Change.planned == outcome if outcome else Change.planned.is_not(None))
+
+
+def _item(row: Change) -> PlanItem:
+    coming = "planned" in {row.here, row.there}
+    said = PLANNED.get(row.outcome) if coming else OUTCOMES.get(row.outcome)
+    return PlanItem(
+        record_kind=row.kind,
+        record_id=str(row.record_id) if row.record_id else None,
+        pco_id=row.pco_id,
+        name=row.name,
+        outcome=row.planned or row.outcome,
+        sentence=row.sentence or said,
+        may_be_mailed=row.may_be_mailed,
+        fields=tuple(PlanField.model_validate(one) for one in row.plan or ()),
+    )
+
+
+def _fields(item: PlanItem) -> list[tuple[str, ...]]:
+    """The lines of one record; a record without fields has one all the same."""
+    before = (item.name, "Family" if item.record_kind == "family" else "Person", item.sentence or item.outcome)
+    after = ("yes" if item.may_be_mailed else "no", item.record_id or "", item.pco_id or "")
+    fields = item.fields or (PlanField(field="", does="nothing"),)
+    return [(*before, one.field, *map(_text, (one.agreed, one.here, one.there, one.after)), *after) for one in fields]
+
+
+def _text(value: Any) -> str:
+    """A value in one cell: the parts of an address, or the people of a family, with commas."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, dict):
+        return str(value["name"]) if "name" in value else ", ".join(str(one) for one in value.values() if one)
+    return str(value)
+
+
+def _lines(rows: Any) -> bytes:
+    file = io.StringIO()
+    csv.writer(file).writerows([[_safe(cell) for cell in row] for row in rows])
+    return file.getvalue().encode()
+
+
+def _safe(cell: str) -> str:
+    """A quote before what a spreadsheet would carry out: names and values are typed by others."""
+    return f"'{cell}" if cell.startswith(_FORMULAS) else cell
