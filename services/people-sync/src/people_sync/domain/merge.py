@@ -233,6 +233,8 @@ class FamilyMerge:
     remove_from_ours: frozenset[str] = frozenset()
     add_to_theirs: frozenset[str] = frozenset()
     remove_from_theirs: frozenset[str] = frozenset()
+    waiting: frozenset[str] = frozenset()
+    """Members who are left alone, and whom the other side alone has and nobody agreed on: to be compared again."""
     agreed_members: frozenset[str] = frozenset()
     """Members to store as agreed at once: on both sides, or on one and agreed on before.
 
@@ -278,6 +280,7 @@ def merge_family(
     base = base or _NO_BASE
     agreed: frozenset[str] = frozenset(base.get("members", ()))
     before = agreed - left_alone
+    waiting = (theirs.members & left_alone) - ours.members - agreed
     ours, theirs = (replace(side, members=side.members - left_alone) for side in (ours, theirs))
     both = ours.members & theirs.members
     # Of an id on one side alone: agreed before means that the other side removed it, else this side added it.
@@ -309,5 +312,6 @@ def merge_family(
         remove_from_ours=remove_from_ours,
         add_to_theirs=add_to_theirs,
         remove_from_theirs=remove_from_theirs,
+        waiting=waiting,
         agreed_members=both | ((ours.members ^ theirs.members) & before) | (agreed & left_alone),
     )

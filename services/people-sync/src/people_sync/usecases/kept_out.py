@@ -34,7 +34,7 @@ Kind = Literal["member", "family"]
 ENDED: Final = "synced again"
 """Reason of a refresh."""
 _STRANGERS: Final = 100
-"""People there who are looked at again at once when it ends; further ones come with the next sync of everybody."""
+"""People there whom the next sync reads again; further ones come with the next sync of everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ async def end(
     """
     id_ = await _existing(session, organization_id, kind, record_id)
     owner = await refreshes.awake(session, organization_id)
-    strangers = await _strangers(session, organization_id, kind, id_)
+    await _read_strangers_again(session, organization_id, kind, id_)
     found = await _locked(session, organization_id, kind, id_, of_call=_with_family(organization_id, id_))
     out = await _rows(session, organization_id, found)
     if (kind, id_) not in out:
@@ -125,7 +125,7 @@ async def end(
         link.remote_hash = None
     await _tell(session, organization_id, ended, found.changed, actor, now, kept=False)
     if owner is not None:
-        await _look(session, owner, found, ended, strangers, now)
+        await _look(session, owner, found, ended, now)
     return await _shown(session, organization_id, kind, id_)
 
 
@@ -257,14 +257,15 @@ async def _tell(
     await publish(session, organization_id, now, [one for one in members if one.deleted_at is None], families)
 
 
-async def _strangers(session: AsyncSession, organization_id: str, kind: Kind, id_: UUID) -> list[str]:
-    """Find people there whom nobody here is linked to and who may be one of these: they were left alone meanwhile.
+async def _read_strangers_again(session: AsyncSession, organization_id: str, kind: Kind, id_: UUID) -> None:
+    """Let the next sync read people there who may be one of these and whom nobody here is linked to.
 
-    They are read again by the next sync in any case. What was read is locked before the members, as everywhere.
+    They were left alone meanwhile. Not at once: whether one of these is gone there has to be known before. What was
+    read is locked before the members, as everywhere.
     """
     connection = await session.get(Connection, organization_id)
     if connection is None:
-        return []
+        return
     owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
     ids = [id_] if kind == MEMBER else list(await session.scalars(_with_family(organization_id, id_)))
     of_members = select(Member.name_key, Member.email_key).where(among(Member.id, ids))
@@ -281,9 +282,7 @@ async def _strangers(session: AsyncSession, organization_id: str, kind: Kind, id
         .limit(_STRANGERS)
         .with_for_update()
     )
-    found = list(rows)
-    await remote.look_again(session, owner, MEMBER, found)
-    return found
+    await remote.look_again(session, owner, MEMBER, list(rows))
 
 
 async def _look(
@@ -291,27 +290,26 @@ async def _look(
     owner: Mapping[str, str],
     found: _Locked,
     ended: list[Member],
-    strangers: list[str],
     now: datetime,
 ) -> None:
     """Have everybody compared by themselves, the record first; the worker is awake."""
 
-    async def queue(kind: str, *, urgent: bool, **which: Any) -> None:
-        await refreshes.queue(session, owner, kind, **which, reason=ENDED, urgent=urgent, not_before=now, now=now)
+    async def queue(kind: str, record_id: UUID, *, urgent: bool) -> None:
+        await refreshes.queue(
+            session, owner, kind, record_id=record_id, reason=ENDED, urgent=urgent, not_before=now, now=now
+        )
 
     whole = {family.id for family in found.changed}
     in_family = set[UUID]()
     for family_id in whole:
-        await queue(FAMILY, urgent=True, record_id=family_id)
+        await queue(FAMILY, family_id, urgent=True)
         in_family |= set(await session.scalars(_in_family(family_id)))
     for member in ended:
         if member.id not in in_family and member.deleted_at is None:
-            await queue(MEMBER, urgent=True, record_id=member.id)
+            await queue(MEMBER, member.id, urgent=True)
     for family in found.families.values():
         if family.id not in whole and family.deleted_at is None:
-            await queue(FAMILY, urgent=False, record_id=family.id)
-    for pco_id in strangers:
-        await queue(MEMBER, urgent=False, pco_id=pco_id)
+            await queue(FAMILY, family.id, urgent=False)
 
 
 async def _shown(session: AsyncSession, organization_id: str, kind: Kind, id_: UUID) -> kept_out.KeptOut:

@@ -81,7 +81,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
             members = sorted(result.agreed_members)
             agree(link, {**base, **result.fields.agreed, "members": members}, read_at[household.pco_id])
             forget_equal(link, equal_fields(ours[family.id], theirs))
-            compared(link, hashes[household.pco_id], family.version)
+            compared(link, None if result.waiting else hashes[household.pco_id], family.version)
             if writes:
                 effects += carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
                 settled.setdefault(read_at[household.pco_id], []).append(link.id)

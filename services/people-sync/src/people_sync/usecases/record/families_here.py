@@ -371,7 +371,7 @@ def _agree_family(
         change.there = "planned"
     else:
         # While somebody in it is not known here, or it is in conflict, the household is compared on every run.
-        complete = not set(household.person_ids) - people.keys()
+        complete = not (set(household.person_ids) - people.keys() or result.waiting)
         link.remote_hash = row.remote_hash if complete and not fields.conflicts else None
         link.compared_version = family.version
 
