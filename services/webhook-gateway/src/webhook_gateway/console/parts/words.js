@@ -156,6 +156,7 @@ const OUTCOMES = {
   rejected: "Refused by Planning Center",
   later: "Left for later",
   not_done: "Not done, the sync ended before",
+  left_out: "Left out, changed since the plan was shown",
 };
 
 /** What a sync that asks would do. @type {Record<string, string>} */
@@ -172,6 +173,10 @@ const INTENTIONS = {
   updated_both: "Would change on both sides",
   inactivated_there: "Would become inactive in Planning Center",
   gone: "Would be marked as gone in Planning Center",
+  linked: "Would be linked",
+  conflict: "Would wait in conflict",
+  converged: "Conflicts that would close",
+  held: "Would be asked in Held matches",
   merged: "Would follow a merge in Planning Center",
 };
 
@@ -202,7 +207,13 @@ export function runState(run, admin) {
 }
 
 /** @param {Run} run */
-export const runKind = (run) => (run.kind === "full" ? "Full sync" : "Changes only");
+export const runKind = (run) => PURPOSES[run.purpose] ?? (run.kind === "full" ? "Full sync" : "Changes only");
+
+/** @param {Run} run */
+export const runName = (run) => PURPOSES[run.purpose] ?? "Sync";
+
+/** What a sync is for, where it is not simply a sync. @type {Record<string, string>} */
+const PURPOSES = { preview: "Preview", undo: "Undo", proof: "Proof of sync" };
 
 /** @param {Run} run */
 export function runTrigger(run) {
