@@ -9,10 +9,11 @@ from sqlalchemy.pool import NullPool
 from sync_harness.copies import ORGANIZATION, Copy, copied, copy_database
 from sync_harness.crashing import Kill, all_of, die, ended_as, ground, kills_around, left_behind, undisturbed
 from sync_harness.lender import Lender
-from sync_harness.site import Database, Site
+from sync_harness.site import Site
 
 from contracts.http.people import AnswerRun
 from contracts.values import PEOPLE_SYNC
+from people_sync.storage.runs import open_run
 from people_sync.usecases import runs
 from servicekit.db import make_sessions
 from servicekit.testing import Databases, KeyRing
@@ -51,7 +52,7 @@ async def _approve(url: str) -> None:
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
-            run = await runs.open_run(session, ORGANIZATION)
+            run = await open_run(session, ORGANIZATION)
             assert run is not None
             assert run.question is not None
             answer = AnswerRun(question="plan", answer="approve", digest=run.question["digest"])
@@ -62,7 +63,8 @@ async def _approve(url: str) -> None:
 
 async def _outcomes(copy: Copy) -> list[Any]:
     """What became of each record of the plan."""
-    query = "SELECT change.kind, name, outcome FROM change JOIN run ON run.id = run_id WHERE purpose = 'preview' ORDER BY 1, 2"
+    of_plan = "FROM change JOIN run ON run.id = run_id WHERE purpose = 'preview'"
+    query = f"SELECT change.kind, name, outcome {of_plan} ORDER BY 1, 2"
     return [tuple(row.values()) for row in await copy.database.fetch(query)]
 
 
