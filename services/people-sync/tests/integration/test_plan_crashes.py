@@ -62,9 +62,9 @@ async def _approve(url: str) -> None:
 
 
 async def _outcomes(copy: Copy) -> list[Any]:
-    """What became of each record of the plan."""
+    """What became of each record of the plan, by the first word of its name."""
     of_plan = "FROM change JOIN run ON run.id = run_id WHERE purpose = 'preview'"
-    query = f"SELECT change.kind, name, outcome {of_plan} ORDER BY 1, 2"
+    query = f"SELECT change.kind, split_part(name, ' ', 1) AS name, outcome {of_plan} ORDER BY 1, 2"
     return [tuple(row.values()) for row in await copy.database.fetch(query)]
 
 
@@ -81,7 +81,7 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
             expected = await undisturbed(copy)
             outcomes = await _outcomes(copy)
         left_out = {name for _, name, outcome in outcomes if outcome == "left_out"}
-        assert left_out == {"Amy Again", "Pia Paige", "Bruno Theirs"}, outcomes
+        assert left_out == {"Amy", "Pia", "Bruno"}, outcomes
 
         async def killed(_: str, kill: Kill) -> str | None:
             async with copied(made, template) as copy:
