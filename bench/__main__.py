@@ -1,6 +1,6 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import decisions, figures
+from bench import decisions, figures, plans
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
@@ -24,6 +24,8 @@ def main() -> None:
         for name in ("conflicts", "decide"):
             if name in asked.figures:
                 getattr(decisions, name)(asked, shown)
+        if "plan" in asked.figures:
+            plans.plan(asked, shown)
     finally:
         show(rows, str(asked))
 

@@ -18,6 +18,7 @@ FIGURES = (
     "idle",
     "conflicts",
     "decide",
+    "plan",
 )
 
 
@@ -28,7 +29,7 @@ class Parameters:
     only: str = ",".join(FIGURES)
     """Which figures, separated by commas."""
     people: int = 30_000
-    """The church of pull, nochange, pypco, now and apply."""
+    """The church of pull, nochange, pypco, now, apply and plan."""
     small: int = 1_000
     """The two churches of memory."""
     large: int = 100_000

@@ -820,10 +820,11 @@ def test_a_sync_that_changes_a_lot_asks_who_may_answer(page: Page, browser: Brow
         expect(sam.get_by_text("Waiting for an administrator", exact=True)).to_be_visible()
         expect(sam.get_by_role("main")).not_to_contain_text("your answer")
         sam.context.close()
-        card.get_by_role("link", name="See the question and answer it").click()
-        page.get_by_role("radio", name="Make these changes").check()
+        card.get_by_role("link", name="Look at the plan and answer").click()
+        expect(page.get_by_role("heading", name="This sync would change a lot")).to_be_visible()
+        expect(page.get_by_role("list", name="Records of the plan").get_by_role("listitem").first).to_be_visible()
         shot(page, "run-asks")
-        page.get_by_role("button", name="Continue the sync").click()
+        page.get_by_role("button", name=re.compile("^Make these [0-9]+ changes$")).click()
         expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=60_000)
         assert church.run(run_id)["counts"]["updated_here"] > 4
 

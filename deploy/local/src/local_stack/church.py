@@ -110,9 +110,15 @@ class Church:
 
     # -- syncing ---------------------------------------------------------------------------------------------------
 
-    def start(self, kind: str = "full") -> str:
-        """Sync Now; the run's id."""
-        return str(self.call("POST", "/people/runs", json={"kind": kind})["id"])
+    def start(self, kind: str = "full", *, preview: bool = False) -> str:
+        """Sync Now, or Preview; the run's id."""
+        return str(self.call("POST", "/people/runs", json={"kind": kind, "preview": preview})["id"])
+
+    def preview(self, kind: str = "full", *, within: float = 300) -> dict[str, Any]:
+        """A run that waits with its plan."""
+        run_id = self.start(kind, preview=True)
+        self.eventually(lambda: self.run(run_id)["question"], "the plan is there", within)
+        return self.run(run_id)
 
     def run(self, run_id: str) -> dict[str, Any]:
         """A run as it stands."""
@@ -130,7 +136,8 @@ class Church:
                 kind = question["kind"]
                 if kind not in (answers or {}):
                     raise StoryError(f"the run asks {question}")
-                self.call("POST", f"/people/runs/{run_id}/answer", json={"question": kind, "answer": answers[kind]})  # type: ignore[index]
+                answer = {"question": kind, "answer": answers[kind], "digest": question["digest"]}  # type: ignore[index]
+                self.call("POST", f"/people/runs/{run_id}/answer", json=answer)
             if time.monotonic() > deadline:
                 raise StoryError(f"the run did not end within {within:g} s: {run}")
             time.sleep(0.1)

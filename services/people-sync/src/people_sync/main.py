@@ -76,7 +76,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
             Loop("decisions", rounds.queue_decisions, every=10),
             Loop("old refreshes", rounds.forget_refreshes, every=600),
             Loop("old answers", rounds.forget_answers, every=600),
-            Loop("unanswered plans", rounds.end_unanswered, every=60),
+            Loop("unanswered plans", rounds.end_unanswered, every=15),
             Loop("abandoned runs", rounds.close_abandoned, every=15),
         ],
         resources=open_resources,

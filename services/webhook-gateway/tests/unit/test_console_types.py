@@ -13,6 +13,7 @@ from contracts.http import auth, common, gateway, proof
 from contracts.http import conflicts as conflicts_http
 from contracts.http import merged as merged_http
 from contracts.http import people as people_http
+from contracts.http import plans as plans_http
 from webhook_gateway.api.console import read_assets
 
 MODULES = (
@@ -25,6 +26,7 @@ MODULES = (
     merged_http,
     people,
     people_http,
+    plans_http,
     proof,
     sync_runs,
 )

@@ -148,6 +148,27 @@ export interface RunItem {
   sentence: string | null;
 }
 
+export interface PlanField {
+  field: string;
+  agreed: unknown;
+  agreed_known: boolean;
+  here: unknown;
+  there: unknown;
+  after: unknown;
+  does: "here" | "there" | "both" | "conflict" | "nothing";
+}
+
+export interface PlanItem {
+  record_kind: "member" | "family";
+  record_id: string | null;
+  pco_id: string | null;
+  name: string;
+  outcome: string;
+  sentence: string | null;
+  may_be_mailed: boolean;
+  fields: PlanField[];
+}
+
 export interface RejectionGroup {
   cause: string;
   sentence: string;

@@ -104,6 +104,7 @@ async function finishConnecting(said, reload) {
 function peopleParts(context, cards) {
   const { signal } = context;
   let canSync = true;
+  let first = false;
   /** @type {import("../parts/part.js").Part<PeopleStatus>} */
   const numbers = part({
     signal,
@@ -117,8 +118,9 @@ function peopleParts(context, cards) {
     },
     render: (/** @type {PeopleStatus} */ known) => {
       const shown = cards.value();
-      if (shown && canSync !== known.connected) queueMicrotask(() => cards.show(shown));
+      if (shown && (canSync !== known.connected || first !== neverSynced(known))) queueMicrotask(() => cards.show(shown));
       canSync = known.connected;
+      first = neverSynced(known);
       if (shown?.people.state === "connected") whenReady();
       return statusOf(context, known);
     },
@@ -199,10 +201,19 @@ function statusOf({ admin }, known) {
         { key: "run", class: "stack tight" },
         h("div", { class: "row" }, runStatus(running, admin, true)),
         asks ? null : progressOf(running),
-        h("p", {}, h("a", { href: at`/runs/${running.id}` }, asks && admin ? "See the question and answer it" : "View the sync")),
+        h("p", {}, h("a", { href: at`/runs/${running.id}` }, running.question && asks ? leads(running.question.kind, admin) : "View the sync")),
       ),
   ];
 }
+
+/** @param {string} kind of a question @param {boolean} admin */
+function leads(kind, admin) {
+  if (kind === "first_match") return admin ? "See the question and answer it" : "View the sync";
+  return admin ? "Look at the plan and answer" : "Look at the plan";
+}
+
+/** Nothing was synced yet. @param {PeopleStatus | undefined} known */
+const neverSynced = (known) => Boolean(known && !known.linked_members && known.last_run?.state !== "done");
 
 /** @param {PeopleStatus} known @param {boolean} admin */
 function nextSync(known, admin) {
@@ -318,10 +329,12 @@ function buttons(context, card, connections, people, said, reload) {
     const { authorize_url } = await post(at`/connections/${product}/authorize`);
     location.assign(authorize_url);
   };
-  const syncNow = async () => {
-    const run = await post("/people/runs", { kind: "full" });
+  /** @param {boolean} preview */
+  const sync = async (preview) => {
+    const run = await post("/people/runs", { kind: "full", preview });
     context.go(at`/runs/${run.id}`);
   };
+  const first = neverSynced(people.numbers.value());
   const other = connections[product === "people" ? "calendar" : "people"];
   const free = other.state === "not_connected" || other.state === "needs_authorization";
   const former = card.generation > 0 && (state === "not_connected" || state === "needs_authorization" || state === "closing");
@@ -341,7 +354,9 @@ function buttons(context, card, connections, people, said, reload) {
         "div",
         { class: "row" },
         product === "people"
-          ? action("Sync Now", syncNow, { class: "primary", disabled: !people.canSync() })
+          ? (first ? ["Preview", "Sync Now"] : ["Sync Now", "Preview"]).map((label, position) =>
+              action(label, () => sync(label === "Preview"), { key: label, class: position === 0 ? "primary" : undefined, disabled: !people.canSync() }),
+            )
           : h("a", { href: "/events" }, "View events"),
         action("Disconnect", () => disconnect(context, card, connections, people.numbers.value(), reload)),
       );

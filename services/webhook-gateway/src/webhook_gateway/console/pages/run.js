@@ -5,6 +5,7 @@ import { h } from "../parts/dom.js";
 import { list } from "../parts/list.js";
 import { action, announce, heading, run as work, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
+import { changesOf, planOf } from "../parts/plan.js";
 import { waitsForPlanningCenter, progressOf, runStatus } from "../parts/progress.js";
 import {
   count,
@@ -19,6 +20,7 @@ import {
   phaseName,
   phasesOf,
   runKind,
+  runName,
   runState,
   runTrigger,
   shown,
@@ -36,6 +38,16 @@ export async function show(context) {
   const outcome = asked && hasList(asked) ? asked : null;
   if (asked && !outcome) context.note({ outcome: null });
   let state = "";
+  const planned = h("div", { class: "stack" });
+  /** Of the plan that is on the page: its digest, or that it is over. @type {string | null} */
+  let digest = null;
+  /** @param {Run} run */
+  function showPlan(run) {
+    const wanted = run.state === "waiting" && run.question ? (run.question.digest ?? null) : query.get("plan") && !inProgress(run) ? "over" : null;
+    if (wanted === digest) return;
+    digest = wanted;
+    planned.replaceChildren(...(wanted ? [planOf(context, run)] : []));
+  }
   /** @type {import("../parts/part.js").Part<Run>} */
   const page = part({
     signal,
@@ -50,6 +62,9 @@ export async function show(context) {
       if (state && state !== run.state) announce(`Sync: ${runState(run, admin)}.`);
       if (state && state !== run.state) void ended.reload();
       state = run.state;
+      showPlan(run);
+      const title = main.querySelector("h1");
+      if (title && title.textContent !== runName(run)) title.textContent = runName(run);
       return content(run, admin, outcome, page.show, context);
     },
   });
@@ -60,7 +75,7 @@ export async function show(context) {
     load: () => get(at`/people/runs/${id}/rejections`, undefined, signal),
     render: (/** @type {import("../types.d.ts").Page<import("../types.d.ts").RejectionGroup>} */ groups) => refused(groups.items),
   });
-  main.append(heading("Sync", h("a", { href: "/runs" }, "Sync history")), page.element, ended.element);
+  main.append(heading("Sync", h("a", { href: "/runs" }, "Sync history")), page.element, planned, ended.element);
   if (outcome) {
     const items = list(context, {
       caption: outcomeName(outcome),
@@ -129,7 +144,7 @@ function content(run, admin, outcome, showRun, context) {
               : null,
           ]
         : h("p", { class: "quiet" }, `${count(run.progress.requests, "request")} to Planning Center`),
-      going && admin && run.state !== "stopping"
+      going && admin && run.state !== "stopping" && (!run.question || run.question.kind === "first_match")
         ? h(
             "div",
             { key: "stop", class: "row" },
@@ -138,7 +153,14 @@ function content(run, admin, outcome, showRun, context) {
           )
         : null,
     ),
-    run.question && run.state === "waiting" ? question(run, run.question, admin, showRun) : null,
+    run.question && run.state === "waiting"
+      ? run.question.kind === "first_match"
+        ? question(run, run.question, admin, showRun)
+        : approval(run, run.question, admin, showRun)
+      : null,
+    !going && run.purpose !== "sync" && run.purpose !== "proof" && !context.query.get("plan")
+      ? h("p", { key: "planned" }, h("a", { href: context.here({ plan: "all", outcome: null, rows: null }) }, "See what was planned, and what became of it"))
+      : null,
     counts.length > 0
       ? h(
           "section",
@@ -174,8 +196,6 @@ const ANSWERS = {
   planning_center: ["Planning Center's value", "What is replaced here stays in the record's history and can be undone."],
   ask: ["Ask me", "Each difference becomes a conflict. Nothing is overwritten on either side."],
   ours: ["Keep ours", "Values here replace those in Planning Center."],
-  continue: ["Make these changes", "The sync goes on with all of them."],
-  stop: ["Stop", "Nothing of this is written, here or in Planning Center."],
 };
 
 /** Who differs: "6 people and 1 family have". @param {RunQuestion["counts"]} counts */
@@ -191,28 +211,24 @@ function different({ people_with_differences: people = 0, families_with_differen
  * @param {(run: Run) => void} showRun
  */
 function question(run, asked, admin, showRun) {
-  const first = asked.kind === "first_match";
   const { may_be_mailed = 0, ...counts } = asked.counts;
-  const preset = first ? "planning_center" : "";
   return h(
     "section",
     { key: `question-${asked.kind}`, class: "card", "aria-labelledby": "question" },
-    h("h2", { id: "question" }, first ? "Which details should we keep?" : "This sync would change a lot"),
+    h("h2", { id: "question" }, "Which details should we keep?"),
     h(
       "p",
       {},
-      first
-        ? `${different(asked.counts)} different details here and in Planning Center. Where only one side has a value, the other gets it; this is about the rest. Nothing has been written yet.`
-        : "It would change more linked records than your threshold allows without asking. Nothing has been written yet.",
+      `${different(asked.counts)} different details here and in Planning Center. Where only one side has a value, the other gets it; this is about the rest. Nothing has been written yet.`,
     ),
-    first ? h("p", {}, "Your answer becomes the setting for people who match later. It can be changed in ", h("a", { href: "/settings" }, "Settings of the People sync"), ".") : null,
+    h("p", {}, "Your answer becomes the setting for people who match later. It can be changed in ", h("a", { href: "/settings" }, "Settings of the People sync"), "."),
     h(
       "dl",
       { class: "facts" },
       ...Object.entries(counts).flatMap(([name, amount]) => [h("dt", {}, intention(name)), h("dd", {}, number(amount))]),
     ),
-    may_be_mailed ? h("p", {}, mailed(may_be_mailed), first ? " If Planning Center's value wins, the fewest people are mailed." : "") : null,
-    asked.examples.length > 0 ? examples(asked.examples, first) : null,
+    may_be_mailed ? h("p", {}, mailed(may_be_mailed), " If Planning Center's value wins, the fewest people are mailed.") : "",
+    asked.examples.length > 0 ? examples(asked.examples) : null,
     admin
       ? h(
           "form",
@@ -236,7 +252,7 @@ function question(run, asked, admin, showRun) {
               return h(
                 "div",
                 { class: "choice" },
-                h("input", { type: "radio", name: "answer", id: `answer-${answer}`, value: answer, required: true, checked: answer === preset, "aria-describedby": `answer-${answer}-hint` }),
+                h("input", { type: "radio", name: "answer", id: `answer-${answer}`, value: answer, required: true, checked: answer === "planning_center", "aria-describedby": `answer-${answer}-hint` }),
                 h("label", { for: `answer-${answer}` }, title),
                 h("span", { class: "hint quiet small", id: `answer-${answer}-hint` }, hint),
               );
@@ -245,15 +261,79 @@ function question(run, asked, admin, showRun) {
           h("div", { class: "row" }, h("button", { class: "primary" }, "Continue the sync")),
         )
       : h("p", { class: "quiet" }, "Nothing is written until an administrator answers."),
+    h("p", { class: "quiet" }, "The plan below shows what would happen with Planning Center's value."),
   );
 }
 
+/** By what is asked: the heading, and what it is about. @type {Record<string, [title: string, text: string]>} */
+const APPROVALS = {
+  plan: ["Should these changes be made?", "This is all that the sync would write. Nothing has been written yet, and nothing but this will be: a record that changes in the meantime is left out and named."],
+  threshold: [
+    "This sync would change a lot",
+    "It would change more linked records than your threshold allows without asking. Nothing has been written yet, and nothing but this will be: a record that changes in the meantime is left out and named.",
+  ],
+  undo: ["Should these changes be undone?", "Each field goes back to its former value, on the side where it was changed. What was edited since is left as it is. Nothing has been written yet."],
+};
+
 /**
- * @param {RunQuestion["examples"]} given
- * @param {boolean} values whether they are about a field's two values, or about what would become of a record
+ * The question whether a plan may run.
+ * @param {Run} run
+ * @param {RunQuestion} asked
+ * @param {boolean} admin
+ * @param {(run: Run) => void} showRun
  */
-function examples(given, values) {
-  const columns = values ? ["Name", "Field", "Here", "Planning Center"] : ["Name", "What"];
+function approval(run, asked, admin, showRun) {
+  const [title, sentence] = APPROVALS[asked.kind] ?? ["Should these changes be made?", ""];
+  const changes = changesOf(run);
+  const { may_be_mailed = 0, linked_records = 0, created_there = 0 } = asked.counts;
+  const go = asked.answers.find((answer) => answer !== "stop") ?? "approve";
+  /** @param {string} answer @param {boolean} [inactivate] */
+  const reply = async (answer, inactivate = false) =>
+    showRun(await post(at`/people/runs/${run.id}/answer`, { question: asked.kind, answer, digest: asked.digest, inactivate }));
+  const undoes = run.purpose === "undo" && created_there > 0;
+  return h(
+    "section",
+    { key: `question-${asked.kind}`, class: "card", "aria-labelledby": "question" },
+    h("h2", { id: "question" }, title),
+    h("p", {}, sentence),
+    h("p", {}, h("strong", {}, changes === 0 ? "Nothing would change" : `${count(changes, "record")} would change`), linked_records ? ` of ${count(linked_records, "linked record")}.` : "."),
+    may_be_mailed ? h("p", {}, mailed(may_be_mailed)) : null,
+    admin
+      ? h(
+          "form",
+          {
+            class: "stack",
+            onsubmit: (/** @type {SubmitEvent} */ event) => {
+              event.preventDefault();
+              const form = /** @type {HTMLFormElement} */ (event.currentTarget);
+              void work(form, () => reply(go, new FormData(form).has("inactivate")));
+            },
+          },
+          undoes
+            ? h(
+                "div",
+                { class: "choice" },
+                h("input", { type: "checkbox", name: "inactivate", id: "inactivate" }),
+                h("label", { for: "inactivate" }, `Make the ${count(created_there, "person", "people")} inactive in Planning Center whom the sync created there`),
+              )
+            : null,
+          h(
+            "div",
+            { class: "row" },
+            changes > 0 || undoes ? h("button", { class: "primary" }, asked.kind === "undo" ? `Undo ${these(changes)}` : `Make ${these(changes)}`) : null,
+            action(asked.kind === "threshold" ? "Stop" : "Discard", () => reply("stop"), { name: asked.kind === "threshold" ? "Stop this sync" : "Discard this plan" }),
+          ),
+        )
+      : h("p", { class: "quiet" }, "Nothing is written until an administrator approves it."),
+  );
+}
+
+/** "this change", "these 12 changes". @param {number} changes */
+const these = (changes) => (changes === 1 ? "this change" : `these ${count(changes, "change")}`);
+
+/** @param {RunQuestion["examples"]} given of fields with two values */
+function examples(given) {
+  const columns = ["Name", "Field", "Here", "Planning Center"];
   return h(
     "table",
     { class: "table fold" },
@@ -263,10 +343,7 @@ function examples(given, values) {
       "tbody",
       {},
       ...given.map((example) => {
-        const about = example.field ?? "";
-        const cells = values
-          ? [fieldName(about), shown(example.here) || "empty", shown(example.planning_center) || "empty"]
-          : [intention(about)];
+        const cells = [fieldName(example.field ?? ""), shown(example.here) || "empty", shown(example.planning_center) || "empty"];
         return h(
           "tr",
           {},

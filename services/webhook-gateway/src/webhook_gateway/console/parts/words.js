@@ -166,6 +166,7 @@ const OUTCOMES = {
   not_read: "Not read completely",
   one_side: "On one side only",
   unexplained: "Different without a known reason",
+  left_out: "Left out, changed since the plan was shown",
 };
 
 /** What a sync that asks would do. @type {Record<string, string>} */
@@ -182,6 +183,10 @@ const INTENTIONS = {
   updated_both: "Would change on both sides",
   inactivated_there: "Would become inactive in Planning Center",
   gone: "Would be marked as gone in Planning Center",
+  linked: "Would be linked",
+  conflict: "Would wait in conflict",
+  converged: "Conflicts that would close",
+  held: "Would be asked in Held matches",
   merged: "Would follow a merge in Planning Center",
 };
 
@@ -214,8 +219,11 @@ export function runState(run, admin) {
 /** @param {Run} run */
 export const runKind = (run) => PURPOSES[run.purpose] ?? (run.kind === "full" ? "Full sync" : "Changes only");
 
-/** What a run is for, if it is not a sync. @type {Record<string, string>} */
-const PURPOSES = { proof: "Comparison, writes nothing" };
+/** @param {Run} run */
+export const runName = (run) => PURPOSES[run.purpose] ?? "Sync";
+
+/** What a run is for, where it is not simply a sync. @type {Record<string, string>} */
+const PURPOSES = { preview: "Preview", undo: "Undo", proof: "Comparison, writes nothing" };
 
 /** @param {Run} run */
 export function runTrigger(run) {

@@ -1,0 +1,105 @@
+"""People-sync killed around every kind of call and commit of an approved plan: what was approved is done, once."""
+
+import logging
+from typing import Any, Final
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from sync_harness.copies import ORGANIZATION, Copy, copied, copy_database
+from sync_harness.crashing import Kill, all_of, die, ended_as, ground, kills_around, left_behind, undisturbed
+from sync_harness.lender import Lender
+from sync_harness.site import Site
+
+from contracts.http.people import AnswerRun
+from contracts.values import PEOPLE_SYNC
+from people_sync.storage.runs import open_run
+from people_sync.usecases import runs
+from servicekit.db import make_sessions
+from servicekit.testing import Databases, KeyRing
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
+log = logging.getLogger(__name__)
+COPIES: Final = 120
+
+
+async def _planned(site: Site) -> None:
+    """Changes of every kind, shown by a preview; three records have moved since."""
+    await site.settings(first_match="planning_center", inactivate_deleted=True)
+    ann = await site.add("Ann", "New", email="ann@example.org", phone="(212) 555-0141")
+    await site.family("New Family", ann)
+    await site.change("Alan", last_name="Ours", phone="(212) 555-0150")
+    await site.change("Amy", last_name="Ours")
+    await site.change("Carl", last_name="Here")
+    await site.regroup("Baker Household", join=["Cora"])
+    await site.remove("Ned")
+    site.create("Pia", "Page", email="pia@example.org")
+    site.create("Quin", "Page", email="quin@example.org")
+    site.edit("Bruno", last_name="Theirs")
+    site.edit("Carl", last_name="There")
+    site.rename_household("Clark Household", "Clarks")
+    site.delete("Lee")
+    await site.visible()
+    await site.believable()
+    await site.preview()
+    await site.change("Amy", last_name="Again")
+    site.edit("Pia", last_name="Paige")
+    site.edit("Bruno", gender="Male")
+
+
+async def _approve(url: str) -> None:
+    """An admin approves what was shown, where no service is running yet."""
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
+            run = await open_run(session, ORGANIZATION)
+            assert run is not None
+            assert run.question is not None
+            answer = AnswerRun(question="plan", answer="approve", digest=run.question["digest"])
+            await runs.answer(session, ORGANIZATION, str(run.id), answer)
+    finally:
+        await engine.dispose()
+
+
+async def _outcomes(copy: Copy) -> list[Any]:
+    """What became of each record of the plan, by the first word of its name."""
+    of_plan = "FROM change JOIN run ON run.id = run_id WHERE purpose = 'preview'"
+    query = f"SELECT change.kind, split_part(name, ' ', 1) AS name, outcome {of_plan} ORDER BY 1, 2"
+    return [tuple(row.values()) for row in await copy.database.fetch(query)]
+
+
+async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> None:
+    folder = tmp_path_factory.mktemp("plan-crashes")
+    url = await databases.create("people_sync")
+    rows = await left_behind(folder, url, kafka_server, keys, lender, _planned)
+    template = await copy_database(url)
+    await _approve(template)
+    async with ground(folder, rows, kafka_server, keys, lender, copies=COPIES) as made:
+        async with copied(made, template) as copy:
+            expected = await undisturbed(copy)
+            outcomes = await _outcomes(copy)
+        left_out = {name for _, name, outcome in outcomes if outcome == "left_out"}
+        assert left_out == {"Amy", "Pia", "Bruno"}, outcomes
+
+        async def killed(_: str, kill: Kill) -> str | None:
+            async with copied(made, template) as copy:
+                try:
+                    if not await die(copy, kill):
+                        return f"{kill}: was never killed"
+                    await copy.process()
+                    await copy.over()
+                    # What a kill leaves open within the staleness horizon is left to the next run.
+                    found = [one for one in await _outcomes(copy) if one not in outcomes and one[2] != "later"]
+                    failure = f"{found} instead of {outcomes}" if found else await ended_as(copy, expected)
+                except AssertionError as error:
+                    failure = f"{error}\n{copy.log.read_text()[-3000:]}"
+            if failure:
+                log.warning("%s: %s", kill, failure)
+            return f"{kill}: {failure}" if failure else None
+
+        work = [("plan", kill) for kill in kills_around(expected.kinds, thorough=False)]
+        failures = await all_of(work, killed)
+    log.info("%d kills", len(work))
+    assert not failures, "\n\n".join(failures)

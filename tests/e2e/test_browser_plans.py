@@ -1,0 +1,211 @@
+"""A plan is looked at before anything is written, approved or discarded, in Chromium; and what runs is that plan.
+
+The tests of this module are chapters: each goes on where the one before ended.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pages import ROOT, accessible, shot, signed_in, tab_to
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from local_stack.church import Church
+from local_stack.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One process of every service, and a vendor whose lists lag."""
+    with Stack(
+        tmp_path_factory.mktemp("plans"),
+        people=60,
+        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
+        simulator_settings={"lists_lag_ms": 500},
+        cache=ROOT / ".cache",
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def church(stack: Stack) -> Iterator[Church]:
+    """The first church, connected and never synced."""
+    with Church.of(stack) as ada:
+        ada.connect()
+        ada.call("PATCH", "/people/settings", json={"first_match": "planning_center"})
+        yield ada
+
+
+@pytest.fixture(scope="module")
+def pco(church: Church) -> str:
+    """Its organization in Planning Center."""
+    return str(church.control.organizations()[0]["id"])
+
+
+@pytest.fixture(scope="module")
+def nora(church: Church) -> dict[str, Any]:
+    """A member who is here alone."""
+    return church.add_member(first_name="Nora", last_name="Newcome", email="nora.newcome@example.org")
+
+
+def records(page: Page) -> Locator:
+    """The records of the plan that are shown."""
+    return page.get_by_role("list", name="Records of the plan").get_by_role("listitem")
+
+
+def record(page: Page, name: str) -> Locator:
+    """One record of the plan."""
+    return records(page).filter(has=page.get_by_role("heading", name=name, exact=True))
+
+
+def there(church: Church, pco: str, pco_id: str) -> dict[str, Any]:
+    """A person's attributes in Planning Center."""
+    rows = church.control.dump(pco)
+    return next(row["attributes"] for row in rows if row["type"] == "Person" and row["id"] == pco_id)
+
+
+def test_the_very_first_sync_is_previewed_by_keys_alone(
+    page: Page, church: Church, pco: str, nora: dict[str, Any]
+) -> None:
+    mark = church.control.summary()["last_seq"]
+    page.goto("/")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name=re.compile("Ada")).click()
+    card = page.get_by_role("region", name="Planning Center People")
+    # Before anything was ever synced it comes first.
+    expect(card.get_by_role("button", name=re.compile("^(Preview|Sync Now)$")).first).to_have_text("Preview")
+    tab_to(page, "button", "Preview").press("Enter")
+    expect(page.get_by_role("heading", name="Preview", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name="Should these changes be made?")).to_be_visible(timeout=60_000)
+    expect(records(page)).to_have_count(25)
+    assert church.writes_since(mark) == []
+    assert [member["id"] for member in church.members()] == [nora["id"]]
+    accessible(page)
+    shot(page, "plan-first")
+    # More of them, and the first new one has the focus.
+    tab_to(page, "button", "Load more").press("Enter")
+    expect(records(page)).to_have_count(50)
+    expect(records(page).nth(25).get_by_role("heading")).to_be_focused()
+    # One kind alone, by the address.
+    filters = page.get_by_role("navigation", name="The plan by what would be done")
+    filters.get_by_role("link", name=re.compile("Would be added in Planning Center")).press("Enter")
+    expect(records(page)).to_have_count(1)
+    assert "plan=created_there" in page.url
+    email = record(page, "Nora Newcome").get_by_role("row", name=re.compile("^Email Never agreed"))
+    expect(email).to_contain_text("nora.newcome@example.org")
+    expect(email).to_contain_text("changes in Planning Center")
+    page.reload()
+    expect(records(page)).to_have_count(1)
+    # In the tab order: the answer is given by a key too.
+    approve = page.get_by_role("button", name=re.compile("^Make these [0-9]+ changes$"))
+    approve.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=120_000)
+    run = church.get("/people/runs")["items"][0]
+    assert (run["purpose"], run["state"], run["counts"].get("left_out")) == ("preview", "done", None)
+    assert church.differences(pco) == []
+    expect(page.get_by_role("link", name="See what was planned, and what became of it")).to_be_visible()
+    page.goto("/")
+    expect(card.get_by_role("button", name=re.compile("^(Preview|Sync Now)$")).first).to_have_text("Sync Now")
+
+
+def test_who_moves_in_between_is_left_out_and_named(
+    page: Page, church: Church, pco: str, nora: dict[str, Any], browser: Browser, stack: Stack
+) -> None:
+    nora = church.get(f"/people/members/{nora['id']}")
+    others = [one for one in church.members(state="linked") if one["id"] != nora["id"] and not one["child"]][:3]
+    for member in (nora, *others):
+        church.change_member(member, last_name="Renamed")
+    church.add_member(first_name="Eve", last_name='=cmd|"x"', email="eve@example.org")
+    mark = church.control.summary()["last_seq"]
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", name="Should these changes be made?")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("5 records would change")).to_be_visible()
+    row = record(page, "Nora Renamed").get_by_role("row", name=re.compile("^Last name Newcome Renamed Newcome Renamed"))
+    expect(row).to_be_visible()
+    assert church.writes_since(mark) == []
+    # The file.
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="Download the plan as CSV").click()
+    with coming.value.path().open(encoding="utf-8-sig", newline="") as file:
+        lines = list(csv.DictReader(file))
+    (line,) = [line for line in lines if line["Name"] == "Nora Renamed"]
+    assert (line["Field"], line["Last agreed"], line["Here"], line["Planning Center"], line["After"]) == (
+        "last_name",
+        "Newcome",
+        "Renamed",
+        "Newcome",
+        "Renamed",
+    )
+    assert {line["Here"] for line in lines if line["Field"] == "last_name"} == {"Renamed", '\'=cmd|"x"'}
+    accessible(page)
+    shot(page, "plan")
+    # Staff see it, and cannot answer.
+    sam = signed_in(browser, stack, "Sam")
+    sam.goto(page.url)
+    expect(record(sam, "Nora Renamed")).to_be_visible()
+    expect(sam.get_by_text("Nothing is written until an administrator approves it.")).to_be_visible()
+    expect(sam.get_by_role("button", name=re.compile("^Make these"))).to_have_count(0)
+    sam.context.close()
+    # While the plan waits, the card leads to it, and Sync Now too.
+    page.goto("/")
+    card = page.get_by_role("region", name="Planning Center People")
+    expect(card.get_by_role("link", name="Look at the plan and answer")).to_be_visible()
+    card.get_by_role("button", name="Sync Now").click()
+    expect(page.get_by_role("heading", name="Should these changes be made?")).to_be_visible()
+    church.change_member(nora, last_name="Again")
+    page.get_by_role("button", name="Make these 5 changes").click()
+    expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=120_000)
+    page.get_by_role("link", name=re.compile("Left out, changed since the plan was shown")).click()
+    expect(page.get_by_role("table", name="Left out, changed since the plan was shown")).to_contain_text("Nora Again")
+    expect(page.get_by_role("main")).to_contain_text(
+        "It has changed since the plan was shown, so it was left as it is."
+    )
+    accessible(page)
+    shot(page, "plan-left-out")
+    assert there(church, pco, nora["link"]["pco_id"])["last_name"] == "Newcome"
+    assert {there(church, pco, one["link"]["pco_id"])["last_name"] for one in others} == {"Renamed"}
+    page.get_by_role("link", name="See what was planned, and what became of it").click()
+    expect(record(page, "Nora Again")).to_contain_text("It has changed since the plan was shown")
+    accessible(page)
+    church.sync()
+    mark = church.control.summary()["last_seq"]
+    church.sync()
+    assert church.writes_since(mark) == []
+    assert church.differences(pco) == []
+
+
+def test_a_plan_is_discarded_and_another_tab_is_told(
+    page: Page, church: Church, pco: str, nora: dict[str, Any]
+) -> None:
+    nora = church.get(f"/people/members/{nora['id']}")
+    church.change_member(nora, last_name="Never")
+    run = church.preview()
+    page.goto(f"/runs/{run['id']}")
+    expect(page.get_by_text("1 record would change")).to_be_visible()
+    other = page.context.new_page()
+    other.goto(f"/runs/{run['id']}")
+    expect(other.get_by_role("button", name="Make this change")).to_be_visible()
+    mark = church.control.summary()["last_seq"]
+    page.get_by_role("button", name="Discard this plan").click()
+    said = "The plan was discarded. Nothing was written, here or in Planning Center."
+    expect(page.get_by_text(said)).to_be_visible()
+    expect(other.get_by_text(said)).to_be_visible()
+    expect(other.get_by_role("button", name="Make this change")).to_have_count(0)
+    other.close()
+    shot(page, "plan-discarded")
+    assert church.writes_since(mark) == []
+    assert there(church, pco, nora["link"]["pco_id"])["last_name"] == "Again"
+    # Nothing differs any more: the next plan is empty, and says so.
+    church.sync()
+    run = church.preview()
+    page.goto(f"/runs/{run['id']}")
+    expect(page.get_by_text("Nothing would change: both sides are the same.")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^Make"))).to_have_count(0)
+    accessible(page)
+    page.get_by_role("button", name="Discard this plan").click()
+    expect(page.get_by_text(said)).to_be_visible()
