@@ -111,6 +111,8 @@ def world(stack: Stack) -> Iterator[World]:
         synced = ada.call("POST", f"/people/members/{another['id']}/sync")
         bulk = ada.call("POST", "/people/held-matches/bulk", json={"answer": "later"})
         decisions = ada.call("POST", "/conflicts/bulk", json={"answer": "both"})
+        shown = ada.call("POST", "/conflicts/rules/preview", json={"fields": ["email"], "answer": "theirs"})
+        rule = ada.call("POST", "/conflicts/rules", json=shown["condition"] | {"digest": shown["digest"]})
         secrets = {record["id"] for record in [*members, *families]} | {one["email"] for one in members if one["email"]}
         yield World(
             stack,
@@ -126,6 +128,7 @@ def world(stack: Stack) -> Iterator[World]:
                 "sync_id": synced["id"],
                 "bulk_id": bulk["id"],
                 "conflicts_bulk_id": decisions["id"],
+                "rule_id": rule["id"],
                 "field": "last_name",
                 "held_id": next(ada.all("/people/held-matches"))["id"],
                 "conflict_id": next(ada.all("/conflicts"))["id"],
@@ -333,6 +336,8 @@ def minimal(model: type[BaseModel]) -> dict[str, Any]:
 def _example(schema: dict[str, Any]) -> Any:
     if "enum" in schema:
         return schema["enum"][0]
+    if schema.get("minItems"):
+        return [_example(schema["items"])]
     if schema.get("minProperties"):
         return {"x": _example(schema["additionalProperties"])}
     examples = {"string": "x", "integer": schema.get("minimum", 1), "boolean": True, "array": [], "object": {}}

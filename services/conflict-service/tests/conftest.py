@@ -17,6 +17,7 @@ from servicekit.testing import Databases, KeyRing, serve
 SUPPORT = str(Path(__file__).parent / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
+from conflict_church import Church  # noqa: E402
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -31,6 +32,12 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """The service on a socket, ready."""
     async with serve(app) as running:
         yield running
+
+
+@pytest.fixture
+def ada(app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str) -> Church:
+    """The administrator of that organization."""
+    return Church(app, client, keys, church)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from contracts.http import auth, calendar, conflicts, kept_out, merged, people, plans, proof
+from contracts.http import auth, calendar, conflicts, kept_out, merged, people, plans, proof, rules
 from contracts.http.common import Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
@@ -513,6 +513,45 @@ ROUTES: Final[tuple[Route, ...]] = (
         query=conflicts.ConflictQuery,
     ),
     _route(CONFLICT_SERVICE, "staff", "GET", "/conflicts/count", "How many are open", conflicts.ConflictCount),
+    _route(CONFLICT_SERVICE, "staff", "GET", "/conflicts/rules", "Rules that decide conflicts", Page[rules.Rule]),
+    _route(
+        CONFLICT_SERVICE,
+        "staff",
+        "GET",
+        "/conflicts/rules/offers",
+        "Rules learned from what people decided",
+        Page[rules.RuleOffer],
+    ),
+    _route(
+        CONFLICT_SERVICE,
+        "admin",
+        "POST",
+        "/conflicts/rules/offers/decline",
+        "Do not offer a rule for this kind of conflict",
+        Page[rules.RuleOffer],
+        request=rules.DeclineOffer,
+    ),
+    _route(
+        CONFLICT_SERVICE,
+        "admin",
+        "POST",
+        "/conflicts/rules/preview",
+        "Show what a rule would have decided, and would decide now",
+        rules.RulePreview,
+        request=rules.RuleCondition,
+    ),
+    _route(
+        CONFLICT_SERVICE,
+        "admin",
+        "POST",
+        "/conflicts/rules",
+        "Turn on the rule that was shown",
+        rules.Rule,
+        request=rules.TurnOnRule,
+        status=201,
+    ),
+    _route(CONFLICT_SERVICE, "admin", "POST", "/conflicts/rules/{rule_id}/off", "Turn a rule off", rules.Rule),
+    _route(CONFLICT_SERVICE, "admin", "DELETE", "/conflicts/rules/{rule_id}", "Delete a rule", None, status=204),
     _route(CONFLICT_SERVICE, "staff", "GET", "/conflicts/{conflict_id}", "One conflict", conflicts.Conflict),
     _route(
         CONFLICT_SERVICE,

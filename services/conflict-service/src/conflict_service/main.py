@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from conflict_service.api import bulk as bulk_api
 from conflict_service.api import conflicts as api
+from conflict_service.api import rules as rules_api
 from conflict_service.config import Settings
 from conflict_service.messaging.conflicts import conflicts
 from conflict_service.resources import open_resources
@@ -21,7 +22,7 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
     return create_service(
         settings,
         metadata=Base.metadata,
-        routers=[bulk_api.router, api.router],
+        routers=[bulk_api.router, rules_api.router, api.router],
         subscribers=[conflicts],
         workers=[JobWorker(bulk.KIND, bulk.carry_out, concurrency=2)],
         loops=[Loop("old answers", rounds.forget_answers, every=600)],

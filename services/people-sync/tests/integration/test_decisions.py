@@ -132,6 +132,42 @@ async def test_field_by_field(site: Site, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("choice", ["ours", "theirs"])
+async def test_what_a_rule_decided_has_its_name(site: Site, stage: Stage, choice: Choice) -> None:
+    """On either side, beside what a person decided later; and each change is found by its rule."""
+    conflict = await in_conflict(site)
+    before = (await here(site), there(site))
+    rule_id, name = str(uuid4()), "For phones, Planning Center is right"
+    asked = decision(
+        site,
+        conflict,
+        dict.fromkeys(("phone", "last_name", "birthdate"), choice),
+        rule_id=rule_id,
+        decided_by_name=name,
+    )
+    for _ in range(2):
+        await publish(stage.kafka, asked, CONFLICT_SERVICE)
+    assert (await answered(site, asked))["state"] == "resolved"
+    won = before[0] if choice == "ours" else before[1]
+    assert (await here(site), there(site)) == (won, won)
+    rows = await site.database.fetch(
+        "SELECT side, field, cause, by, by_user_id, by_name, rule FROM effect WHERE cause_id::text = $1", rule_id
+    )
+    side = "there" if choice == "ours" else "here"
+    assert {(row["side"], row["field"]) for row in rows} == {
+        (side, field) for field in ("phone", "last_name", "birthdate")
+    }
+    assert len(rows) == 3
+    for row in rows:
+        assert (row["cause"], row["by"], row["by_name"], row["rule"]) == ("rule", "rule", None, name)
+        assert row["by_user_id"] == "user-ada"
+    member = await site.member("Bruno")
+    told = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
+    assert {one["by"] for one in told if one["rule"] == name} == {"rule"}
+    assert await history(site) == set()
+    await nothing_more(site)
+
+
+@pytest.mark.parametrize("choice", ["ours", "theirs"])
 async def test_one_side_wins_everything(site: Site, stage: Stage, choice: Choice) -> None:
     conflict = await in_conflict(site)
     ours, theirs = await here(site), there(site)

@@ -2,34 +2,23 @@
 
 import posixpath
 import re
+from importlib import import_module
 from importlib.resources import files
+from pkgutil import iter_modules
 
 import pytest
 from pydantic import BaseModel
 
-from contracts import conflicts as conflict_shapes
-from contracts import identity, people, sync_runs
-from contracts.http import auth, common, gateway, proof
-from contracts.http import conflicts as conflicts_http
-from contracts.http import merged as merged_http
-from contracts.http import people as people_http
-from contracts.http import plans as plans_http
+from contracts import conflicts, http, identity, people, sync_runs
 from webhook_gateway.api.console import read_assets
 
-MODULES = (
-    auth,
-    common,
-    conflict_shapes,
-    conflicts_http,
-    gateway,
+MODULES = [
+    conflicts,
     identity,
-    merged_http,
     people,
-    people_http,
-    plans_http,
-    proof,
     sync_runs,
-)
+    *(import_module(f"{http.__name__}.{module.name}") for module in iter_modules(http.__path__)),
+]
 MODELS = {
     name: model
     for module in MODULES

@@ -18,9 +18,9 @@ class ConflictResolved(Event):
     decision_id: str
     decided_on: int = Field(ge=1)
     choices: dict[str, Choice] = Field(description="By field.")
-    decided_by: str = Field(description="The platform user's id.")
-    decided_by_name: str | None = None
-    rule_id: str | None = None
+    decided_by: str = Field(description="The platform user's id; of a rule that of whoever turned it on.")
+    decided_by_name: str | None = Field(default=None, description="The person's name, or the rule's.")
+    rule_id: str | None = Field(default=None, description="Of the rule that decided; null for a person.")
     bulk_id: str | None = Field(default=None, description="Of an answer to many: nobody waits for this one alone.")
     decided_at: Timestamp
 

@@ -13,12 +13,13 @@ ConflictState = Literal["open", "resolving", "resolved", "agreed_elsewhere", "wi
 
 
 class Decision(Model):
-    """A person's choices for one conflict, and their outcome."""
+    """Choices for one conflict, by a person or a rule that a person made, and their outcome."""
 
     id: str
     choices: dict[str, Choice] = Field(description="By field.")
     fields: tuple[ConflictField, ...] = Field(description="The values that were chosen from.")
-    decided_by_name: str | None
+    decided_by_name: str | None = Field(description="The person's name, or the rule's.")
+    rule_id: str | None = Field(default=None, description="Of the rule that decided; null for a person.")
     decided_at: Timestamp
     outcome: Literal["waiting", "applied", "overtaken", "not_needed"] = Field(
         description="`overtaken`: a value had moved, or it could not be carried out: `sentence` says what stays. "
@@ -71,6 +72,7 @@ class ConflictQuery(ConflictFilter, PageQuery):
 
     state: ConflictState = "open"
     bulk_id: str | None = Field(default=None, max_length=60, description="Decided last by this answer to many.")
+    rule_id: str | None = Field(default=None, max_length=60, description="Decided last by this rule.")
 
 
 BulkAnswer = Literal["ours", "theirs", "both", "filled"]

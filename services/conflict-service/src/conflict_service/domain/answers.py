@@ -39,17 +39,18 @@ def collides_with_nothing(field: Field) -> Choice | None:
 
 def one_side_empty(fields: Sequence[Field]) -> bool:
     """Whether a side has no value in one of the fields."""
-    return any(_empty(field["ours"]) != _empty(field["theirs"]) for field in fields)
+    return any(is_empty(field["ours"]) != is_empty(field["theirs"]) for field in fields)
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a side has no value."""
+    return value is None or value == ""
 
 
 def _answered(field: Field, answer: BulkAnswer) -> Choice | None:
     if answer != "filled":
         return answer
-    ours, theirs = _empty(field["ours"]), _empty(field["theirs"])
+    ours, theirs = is_empty(field["ours"]), is_empty(field["theirs"])
     if ours == theirs:
         return None
     return "theirs" if ours else "ours"
-
-
-def _empty(value: Any) -> bool:
-    return value is None or value == ""

@@ -93,6 +93,13 @@ def take(before: Conflict | None, fact: ConflictFact) -> Change | None:
     return Change(replace(after, version=after.version + 1), announce=visible and changed)
 
 
+def is_new(before: Conflict | None, after: Conflict) -> bool:
+    """Whether nobody has seen these values in conflict before, and a person would have to decide."""
+    if after.state != "open" or (before is not None and before.source_version >= after.source_version):
+        return False
+    return before is None or before.state != "open" or before.values_version != after.values_version
+
+
 def decided(before: Conflict, decision_id: str) -> Conflict:
     """The conflict after somebody decided it."""
     return replace(before, waiting=decision_id, version=before.version + 1)

@@ -3,14 +3,15 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.conflict import STATE_AFTER
+from conflict_service.resources import Resources
 from conflict_service.usecases.record import record
 from contracts.events.people_conflict_v1 import ConflictFact
 from servicekit.kafka import subscribe
 
 
-async def on_fact(event: ConflictFact, session: AsyncSession, _: None) -> None:
+async def on_fact(event: ConflictFact, session: AsyncSession, resources: Resources) -> None:
     """Take it."""
-    await record(session, event)
+    await record(session, event, resources.clock.now())
 
 
 conflicts = subscribe(

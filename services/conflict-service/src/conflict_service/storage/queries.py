@@ -19,11 +19,26 @@ EVERY: Final = ConflictFilter()
 """No filter."""
 
 
-class Position(NamedTuple):
-    """Where a page ended."""
+class DecidedBy(NamedTuple):
+    """Who decided last."""
 
+    bulk_id: str | None = None
+    rule_id: str | None = None
+
+
+ANYBODY: Final = DecidedBy()
+
+
+class Position(NamedTuple):
+    """Where a page ended: the list's order."""
+
+    placed_at: datetime
+    together: str
     opened_at: datetime
     id: str
+
+
+_ORDER: Final = (ConflictRow.placed_at, ConflictRow.together, ConflictRow.opened_at, ConflictRow.id)
 
 
 async def lock(session: AsyncSession, organization_id: str, conflict_id: str) -> None:
@@ -37,11 +52,13 @@ async def lock(session: AsyncSession, organization_id: str, conflict_id: str) ->
 async def find(session: AsyncSession, organization_id: str, conflict_id: str) -> Conflict | None:
     """One conflict."""
     row = await session.get(ConflictRow, (organization_id, conflict_id))
-    return _value(row) if row else None
+    return value_of(row) if row else None
 
 
 async def save(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
     """Insert or replace."""
+    together = next(iter(conflict.record.family_ids), conflict.record.id)
+    placed_at = await _place(session, organization_id, conflict_id, conflict, together)
     await session.merge(
         ConflictRow(
             organization_id=organization_id,
@@ -58,10 +75,35 @@ async def save(session: AsyncSession, organization_id: str, conflict_id: str, co
             values_version=conflict.values_version,
             opened_at=conflict.opened_at,
             updated_at=conflict.updated_at,
+            together=together,
+            placed_at=placed_at,
             decision_id=conflict.waiting,
         )
     )
     await session.flush()
+
+
+async def _place(
+    session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict, together: str
+) -> datetime:
+    """Where a conflict stands in the list: beside the open ones of its family, and there for as long as it is open."""
+    row = await session.get(ConflictRow, (organization_id, conflict_id))
+    same = row is not None and row.together == together
+    if row is not None and same and (row.state == "open" or conflict.state != "open"):
+        return row.placed_at
+    if conflict.state == "open":
+        # One at a time, or two of a family that open at once would not see each other.
+        await lock(session, organization_id, f"together {together}")
+        beside = select(func.min(ConflictRow.placed_at)).where(
+            ConflictRow.organization_id == organization_id,
+            ConflictRow.together == together,
+            ConflictRow.state == "open",
+            ConflictRow.id != conflict_id,
+        )
+        placed: datetime | None = await session.scalar(beside)
+        if placed is not None:
+            return placed
+    return row.placed_at if row is not None and same else conflict.opened_at
 
 
 async def newest_decisions(
@@ -83,19 +125,25 @@ async def page(
     *,
     state: ConflictState,
     wanted: ConflictFilter,
-    bulk_id: str | None,
+    by: DecidedBy,
     after: Position | None,
     limit: int,
 ) -> tuple[list[tuple[str, Conflict]], Position | None]:
-    """Conflicts with their ids, newest first, and where the next page begins (None: there is none)."""
-    query = select(ConflictRow).where(*fitting(organization_id, state, wanted, bulk_id))
+    """Conflicts with their ids, and where the next page begins (None: there is none).
+
+    Newest first, save that a family's open conflicts stand together, where the first of them does.
+    """
+    query = select(ConflictRow).where(*fitting(organization_id, state, wanted, by))
     if after is not None:
-        query = query.where(tuple_(ConflictRow.opened_at, ConflictRow.id) < tuple_(after.opened_at, after.id))
-    query = query.order_by(ConflictRow.opened_at.desc(), ConflictRow.id.desc()).limit(limit + 1)
+        query = query.where(tuple_(*_ORDER) < tuple_(*after))
+    query = query.order_by(*(column.desc() for column in _ORDER)).limit(limit + 1)
     rows = (await session.scalars(query)).all()
-    more = len(rows) > limit
     shown = rows[:limit]
-    return [(row.id, _value(row)) for row in shown], Position(shown[-1].opened_at, shown[-1].id) if more else None
+    following = None
+    if len(rows) > limit:
+        last = shown[-1]
+        following = Position(last.placed_at, last.together, last.opened_at, last.id)
+    return [(row.id, value_of(row)) for row in shown], following
 
 
 async def count(
@@ -104,15 +152,15 @@ async def count(
     *,
     state: ConflictState,
     wanted: ConflictFilter = EVERY,
-    bulk_id: str | None = None,
+    by: DecidedBy = ANYBODY,
 ) -> int:
     """How many."""
-    query = select(func.count()).select_from(ConflictRow).where(*fitting(organization_id, state, wanted, bulk_id))
+    query = select(func.count()).select_from(ConflictRow).where(*fitting(organization_id, state, wanted, by))
     return await session.scalar(query) or 0
 
 
 def fitting(
-    organization_id: str, state: ConflictState, wanted: ConflictFilter, bulk_id: str | None = None
+    organization_id: str, state: ConflictState, wanted: ConflictFilter, by: DecidedBy = ANYBODY
 ) -> list[ColumnElement[bool]]:
     """The conditions of these filters."""
     found = [ConflictRow.organization_id == organization_id, ConflictRow.state == state]
@@ -128,17 +176,19 @@ def fitting(
         found.append(ConflictRow.one_side_empty.is_(wanted.one_side_empty))
     if wanted.older_than_days is not None:
         found.append(ConflictRow.opened_at < func.now() - func.make_interval(0, 0, 0, wanted.older_than_days))
-    if bulk_id is not None:
-        found.append(ConflictRow.id.in_(_decided_last_by(organization_id, bulk_id)))
+    if by.bulk_id is not None:
+        found.append(ConflictRow.id.in_(_decided_last(organization_id, DecisionRow.bulk_id == by.bulk_id)))
+    if by.rule_id is not None:
+        found.append(ConflictRow.id.in_(_decided_last(organization_id, DecisionRow.rule_id == by.rule_id)))
     return found
 
 
-def _decided_last_by(organization_id: str, bulk_id: str) -> Select[Any]:
-    """Conflicts whose newest decision is one of this answer to many."""
+def _decided_last(organization_id: str, by: ColumnElement[bool]) -> Select[Any]:
+    """Conflicts whose newest decision is one of these."""
     newer = aliased(DecisionRow)
     return select(DecisionRow.conflict_id).where(
         DecisionRow.organization_id == organization_id,
-        DecisionRow.bulk_id == bulk_id,
+        by,
         ~exists().where(
             newer.organization_id == organization_id,
             newer.conflict_id == DecisionRow.conflict_id,
@@ -147,7 +197,8 @@ def _decided_last_by(organization_id: str, bulk_id: str) -> Select[Any]:
     )
 
 
-def _value(row: ConflictRow) -> Conflict:
+def value_of(row: ConflictRow) -> Conflict:
+    """A row as the domain has it."""
     return Conflict(
         record=ConflictRecord.model_validate(row.record),
         fields=tuple(ConflictField.model_validate(field) for field in row.fields),

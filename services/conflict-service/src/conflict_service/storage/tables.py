@@ -30,7 +30,8 @@ class ConflictRow(Base):
     __tablename__ = "conflict"
     __table_args__ = (
         CheckConstraint("state IN ('open', 'resolving', 'resolved', 'agreed_elsewhere', 'withdrawn')", name="state"),
-        Index("ix_conflict_list", "organization_id", "state", "opened_at", "id"),
+        Index("ix_conflict_list", "organization_id", "state", "placed_at", "together", "opened_at", "id"),
+        Index("ix_conflict_together", "organization_id", "together", postgresql_where=text("state = 'open'")),
         # Narrow, and with what the filters look at: counting reads the index alone.
         Index(
             "ix_conflict_count",
@@ -61,12 +62,16 @@ class ConflictRow(Base):
     """people-sync's, of the values in `fields` alone: a decision is bound to it."""
     opened_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    together: Mapped[str]
+    """The record's first family, else the record: the list has the open conflicts of one family together."""
+    placed_at: Mapped[datetime]
+    """When the first of them opened: the list's order."""
     decision_id: Mapped[str | None]
     """The decision that is being carried out."""
 
 
 class DecisionRow(Base):
-    """A person's choices for one conflict, and their outcome. A row is never deleted."""
+    """Choices for one conflict, by a person or a rule, and their outcome. A row is never deleted."""
 
     __tablename__ = "decision"
     __table_args__ = (
@@ -75,6 +80,24 @@ class DecisionRow(Base):
         Index("ix_decision_conflict", "organization_id", "conflict_id", "decided_at"),
         Index(
             "ix_decision_bulk", "organization_id", "bulk_id", "outcome", postgresql_where=text("bulk_id IS NOT NULL")
+        ),
+        Index(
+            "ix_decision_rule", "organization_id", "rule_id", "outcome", postgresql_where=text("rule_id IS NOT NULL")
+        ),
+        Index(
+            "ix_decision_given",
+            "organization_id",
+            "decided_at",
+            "id",
+            postgresql_where=text("rule_id IS NULL AND bulk_id IS NULL AND kind IS NOT NULL"),
+        ),
+        Index(
+            "ix_decision_kind",
+            "organization_id",
+            "kind",
+            "decided_at",
+            "id",
+            postgresql_where=text("rule_id IS NULL AND kind IS NOT NULL"),
         ),
     )
 
@@ -94,6 +117,12 @@ class DecisionRow(Base):
     settled_at: Mapped[datetime | None]
     bulk_id: Mapped[str | None]
     """The answer to many that this decision belongs to."""
+    rule_id: Mapped[str | None]
+    """The rule that decided; its name is `decided_by_name`, and who turned it on is `decided_by`."""
+    kind: Mapped[str | None]
+    """`domain.rules.kind_of` the conflict."""
+    answer: Mapped[str]
+    """`domain.rules.answer_of` the choices."""
 
 
 class BulkRow(Base):
@@ -123,6 +152,8 @@ class BulkRow(Base):
     skipped: Mapped[int]
     decided_by: Mapped[str | None]
     decided_by_name: Mapped[str | None]
+    rule_id: Mapped[str | None]
+    """The rule that was turned on with it, and decides."""
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -137,3 +168,55 @@ class BulkSkippedRow(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     """In `BulkRow.conflict_ids`."""
     sentence: Mapped[str]
+
+
+class RuleRow(Base):
+    """A rule that decides conflicts. A deleted one stays, because what it decided has its name."""
+
+    __tablename__ = "rule"
+    __table_args__ = (
+        CheckConstraint("answer IN ('ours', 'theirs')", name="answer"),
+        CheckConstraint("empty IN ('ours', 'theirs')", name="empty"),
+        Index(
+            "uq_rule_condition",
+            "organization_id",
+            "kind",
+            "answer",
+            "older_than_days",
+            "empty",
+            "child",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """`domain.rules.kind_of` the conflicts that it decides."""
+    fields: Mapped[list[str]]
+    answer: Mapped[str]
+    older_than_days: Mapped[int | None]
+    empty: Mapped[str | None]
+    child: Mapped[bool | None]
+    name: Mapped[str]
+    is_on: Mapped[bool]
+    made_by: Mapped[str]
+    """Who turned it on last."""
+    made_by_name: Mapped[str | None]
+    made_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    bulk_id: Mapped[str | None]
+    """The answer to the conflicts that were open when it was turned on last."""
+    deleted_at: Mapped[datetime | None]
+
+
+class RuleLessonRow(Base):
+    """Until when a kind of conflict has taught all it can: a rule was turned on, declined or deleted then."""
+
+    __tablename__ = "rule_lesson"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    settled_at: Mapped[datetime]

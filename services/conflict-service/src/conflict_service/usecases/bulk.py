@@ -13,7 +13,9 @@ from conflict_service.domain.answers import choices_for
 from conflict_service.domain.conflict import Conflict
 from conflict_service.resources import Resources
 from conflict_service.storage import queries
-from conflict_service.storage.tables import BulkRow, BulkSkippedRow, ConflictRow, DecisionRow
+from conflict_service.storage import rules as stored_rules
+from conflict_service.storage.tables import BulkRow, BulkSkippedRow, ConflictRow, DecisionRow, RuleRow
+from conflict_service.usecases import by_rule
 from conflict_service.usecases.decide import Decider, take
 from conflict_service.usecases.read import number, render
 from contracts.http.common import Page, PageQuery
@@ -39,21 +41,7 @@ KEPT: Final = timedelta(days=1)
 
 async def preview(session: AsyncSession, organization_id: str, body: BulkInput, now: datetime) -> BulkPreview:
     """Keep exactly the set that fits, and show how many they are and the first of them."""
-    row = BulkRow(
-        organization_id=organization_id,
-        id=str(uuid7()),
-        answer=body.answer,
-        field=body.field,
-        conflict_ids=[],
-        values_versions=[],
-        names=[],
-        left_out=0,
-        digest="",
-        state="shown",
-        done=0,
-        skipped=0,
-        created_at=now,
-    )
+    row = new_row(organization_id, body.answer, body.field, now)
     wanted = queries.fitting(organization_id, "open", body)
     columns = (ConflictRow.id, ConflictRow.values_version, ConflictRow.fields, ConflictRow.record["name"].astext)
     statement = select(*columns).where(*wanted).order_by(ConflictRow.opened_at.desc(), ConflictRow.id.desc())
@@ -65,18 +53,40 @@ async def preview(session: AsyncSession, organization_id: str, body: BulkInput, 
         row.conflict_ids.append(conflict_id)
         row.values_versions.append(version)
         row.names.append(name)
-    row.digest = _digest(row)
+    row.digest = digest_of(row)
     session.add(row)
     await session.flush()
-    samples = [await _sample(session, row, conflict_id) for conflict_id in row.conflict_ids[:SAMPLES]]
-    return BulkPreview(**dict(_render(row, Counter(), 0)), samples=tuple(samples))
+    return BulkPreview(**dict(_render(row, Counter(), 0)), samples=await samples(session, row))
 
 
-async def _sample(session: AsyncSession, row: BulkRow, conflict_id: str) -> BulkSample:
-    conflict = await queries.find(session, row.organization_id, conflict_id)
-    assert conflict is not None
-    choices = _choices(row, conflict)
-    return BulkSample(conflict=render(conflict_id, conflict, None), choices=choices or {})
+def new_row(organization_id: str, answer: str, field: str | None, now: datetime) -> BulkRow:
+    """An answer to no conflict yet."""
+    return BulkRow(
+        organization_id=organization_id,
+        id=str(uuid7()),
+        answer=answer,
+        field=field,
+        conflict_ids=[],
+        values_versions=[],
+        names=[],
+        left_out=0,
+        digest="",
+        state="shown",
+        done=0,
+        skipped=0,
+        created_at=now,
+    )
+
+
+async def samples(session: AsyncSession, row: BulkRow) -> tuple[BulkSample, ...]:
+    """The first of those that an answer is for, and what would be chosen."""
+    found = []
+    for conflict_id in row.conflict_ids[:SAMPLES]:
+        conflict = await queries.find(session, row.organization_id, conflict_id)
+        assert conflict is not None
+        choices = _choices(row, conflict)
+        found.append(BulkSample(conflict=render(conflict_id, conflict, None), choices=choices or {}))
+    return tuple(found)
 
 
 def _choices(row: BulkRow, conflict: Conflict) -> dict[str, str] | None:
@@ -84,10 +94,10 @@ def _choices(row: BulkRow, conflict: Conflict) -> dict[str, str] | None:
     return cast("dict[str, str] | None", choices_for(fields, cast("BulkAnswer", row.answer), row.field))
 
 
-def _digest(row: BulkRow) -> str:
+def digest_of(row: BulkRow, *more: str) -> str:
     """Hash an answer and exactly the conflicts that it was shown for, by id and values, in their order."""
     pairs = zip(row.conflict_ids, row.values_versions, strict=True)
-    content = "\n".join([row.answer, row.field or "", *(f"{id_}:{version}" for id_, version in pairs)])
+    content = "\n".join([row.answer, row.field or "", *more, *(f"{id_}:{version}" for id_, version in pairs)])
     return blake2b(content.encode(), digest_size=16).hexdigest()
 
 
@@ -102,18 +112,21 @@ async def answer(
         return await _counted(session, row)
     if row.state == "shown" and not row.conflict_ids:
         raise Refused("There is nothing to decide. Choose other filters.", slug="nothing-shown")
-    job_id, created = await jobs.enqueue(session, KIND, organization_id, {"bulk_id": row.id})
-    if not created:
-        job = await jobs.get(session, job_id, organization_id)
-        if job.payload.get("bulk_id") != row.id:
-            raise Refused(
-                "Another answer to many is being carried out. Nothing was decided: wait until it is done, then answer "
-                "again.",
-                slug="at-work",
-            )
+    await begin(session, row)
     if row.state == "shown":
         row.state, row.decided_by, row.decided_by_name = "working", user.user_id, user.name
     return await _counted(session, row)
+
+
+async def begin(session: AsyncSession, row: BulkRow) -> None:
+    """Have an answer carried out; twice is once. Conflict (409) if another one is at work."""
+    job_id, created = await jobs.enqueue(session, KIND, row.organization_id, {"bulk_id": row.id})
+    if not created and (await jobs.get(session, job_id, row.organization_id)).payload.get("bulk_id") != row.id:
+        raise Refused(
+            "Another answer to many is being carried out. Nothing was decided: wait until it is done, then answer "
+            "again.",
+            slug="at-work",
+        )
 
 
 async def get(session: AsyncSession, organization_id: str, bulk_id: str) -> Bulk:
@@ -196,13 +209,17 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
 async def _batch(session: AsyncSession, row: BulkRow, now: datetime) -> None:
     part = slice(row.done, row.done + BATCH)
     shown = list(enumerate(zip(row.conflict_ids[part], row.values_versions[part], strict=True), start=row.done))
-    by = Decider(row.decided_by or "", row.decided_by_name, row.id)
+    # Rules before conflicts, as whoever learns of a conflict takes them.
+    rule = await stored_rules.find(session, row.organization_id, row.rule_id, shared=True) if row.rule_id else None
+    by = by_rule.decider(rule, row.id) if rule else Decider(row.decided_by or "", row.decided_by_name, row.id)
     left: list[dict[str, object]] = []
     # By id, so that two answers at once do not wait for each other.
     for position, (conflict_id, version) in sorted(shown, key=lambda one: one[1]):
         await queries.lock(session, row.organization_id, conflict_id)
         conflict = await queries.find(session, row.organization_id, conflict_id)
         why = _moved(conflict, version)
+        if why is None and row.rule_id is not None:
+            why = await _not_by(session, row, rule, conflict_id)
         choices = None if why or conflict is None else _choices(row, conflict)
         if conflict is None or choices is None:
             key = {"organization_id": row.organization_id, "bulk_id": row.id, "position": position}
@@ -224,6 +241,15 @@ def _moved(conflict: Conflict | None, version: int) -> str | None:
     if conflict.state in {"resolving", "resolved"}:
         return "Somebody decided it since it was shown."
     return "It was over before its turn: nothing was left to decide."
+
+
+async def _not_by(session: AsyncSession, row: BulkRow, rule: RuleRow | None, conflict_id: str) -> str | None:
+    """Say why a rule no longer decides what was shown; None if it does."""
+    if rule is None or not rule.is_on:
+        return "The rule was turned off before its turn."
+    if await stored_rules.was_overtaken(session, row.organization_id, conflict_id):
+        return "A decision about it could not be carried out since it was shown: a person decides."
+    return None
 
 
 async def forget_old(session: AsyncSession, now: datetime) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.conflict import Conflict, decided
+from conflict_service.domain.rules import answer_of, kind_of
 from conflict_service.storage import queries
 from conflict_service.storage.tables import DecisionRow
 from conflict_service.usecases.announce import announce
@@ -49,11 +50,12 @@ async def decide(
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """The person who decides, and the answer to many in which they do."""
+    """The person who decides, and the answer to many in which they do; or the rule, in the name of who turned it on."""
 
     id: str
     name: str | None
     bulk_id: str | None = None
+    rule_id: str | None = None
 
 
 async def take(
@@ -66,18 +68,22 @@ async def take(
     now: datetime,
 ) -> DecisionRow:
     """Take a decision about a locked, open conflict, and tell people-sync."""
+    fields = [field.model_dump(mode="json") for field in conflict.fields]
     row = DecisionRow(
         organization_id=organization_id,
         id=str(uuid7()),
         conflict_id=conflict_id,
         choices=dict(choices),
-        fields=[field.model_dump(mode="json") for field in conflict.fields],
+        fields=fields,
         decided_by=by.id,
         decided_by_name=by.name,
         decided_at=now,
         outcome="waiting",
         refused=[],
         bulk_id=by.bulk_id,
+        rule_id=by.rule_id,
+        kind=kind_of(fields),
+        answer=answer_of(choices),
     )
     session.add(row)
     after = decided(conflict, row.id)
@@ -95,6 +101,7 @@ async def take(
         decided_by_name=by.name,
         decided_at=now,
         bulk_id=by.bulk_id,
+        rule_id=by.rule_id,
     )
     await outbox.append(session, resolved)
     return row
@@ -105,7 +112,9 @@ async def _check_open(session: AsyncSession, organization_id: str, conflict_id: 
         return
     shown = await _as_it_is(session, organization_id, conflict_id, conflict)
     if shown.decision and conflict.state in {"resolving", "resolved"}:
-        said = f"{shown.decision.decided_by_name or 'Somebody else'} has decided this conflict already."
+        name = shown.decision.decided_by_name or "Somebody else"
+        who = f"The rule “{name}”" if shown.decision.rule_id else name
+        said = f"{who} has decided this conflict already."
     else:
         said = "This conflict is over already: nothing is left to decide."
     raise errors.Conflict(

@@ -19,13 +19,14 @@ from servicekit.errors import Invalid, NotFound
 
 
 async def page(session: AsyncSession, organization_id: str, query: ConflictQuery) -> Page[Conflict]:
-    """Conflicts, newest first."""
+    """A page of conflicts, in the list's order."""
+    by = queries.DecidedBy(query.bulk_id, query.rule_id)
     rows, following = await queries.page(
         session,
         organization_id,
         state=query.state,
         wanted=query,
-        bulk_id=query.bulk_id,
+        by=by,
         after=_position(query.after) if query.after else None,
         limit=query.limit,
     )
@@ -35,7 +36,7 @@ async def page(session: AsyncSession, organization_id: str, query: ConflictQuery
         next=_cursor(following) if following else None,
         total=None
         if query.after
-        else await queries.count(session, organization_id, state=query.state, wanted=query, bulk_id=query.bulk_id),
+        else await queries.count(session, organization_id, state=query.state, wanted=query, by=by),
     )
 
 
@@ -69,6 +70,7 @@ def _decision(row: DecisionRow) -> Decision:
         choices=cast("dict[str, Choice]", row.choices),
         fields=tuple(ConflictField.model_validate(field) for field in row.fields),
         decided_by_name=row.decided_by_name,
+        rule_id=row.rule_id,
         decided_at=row.decided_at,
         outcome=row.outcome,
         sentence=row.sentence,
@@ -85,18 +87,23 @@ def number(after: str) -> int:
 
 
 def _cursor(position: Position) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([position.opened_at.isoformat(), position.id])).decode()
+    values = [one.isoformat() if isinstance(one, datetime) else one for one in position]
+    return base64.urlsafe_b64encode(orjson.dumps(values)).decode()
 
 
 def _position(cursor: str) -> Position:
     try:
-        opened_at, conflict_id = orjson.loads(base64.urlsafe_b64decode(cursor))
-        opened = datetime.fromisoformat(opened_at)
-        if opened.tzinfo is None:
-            raise ValueError(opened_at)
-        return Position(opened.astimezone(UTC), str(conflict_id))
+        placed_at, together, opened_at, conflict_id = orjson.loads(base64.urlsafe_b64decode(cursor))
+        return Position(_instant(placed_at), str(together), _instant(opened_at), str(conflict_id))
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise _no_place() from error
+
+
+def _instant(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(text)
+    return found.astimezone(UTC)
 
 
 def _no_place() -> Invalid:

@@ -1,16 +1,21 @@
 """Taking people-sync's facts."""
 
+from datetime import datetime
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from conflict_service.domain.conflict import take
+from conflict_service.domain.conflict import is_new, take
 from conflict_service.storage import queries
 from conflict_service.storage.tables import DecisionRow
+from conflict_service.usecases import by_rule
 from conflict_service.usecases.announce import announce
-from contracts.events.people_conflict_v1 import ConflictFact, ResolutionApplied, ResolutionOvertaken
+from contracts.events.people_conflict_v1 import ConflictDetected, ConflictFact, ResolutionApplied, ResolutionOvertaken
 
 
-async def record(session: AsyncSession, fact: ConflictFact) -> None:
-    """Store what a fact changes, and announce it if somebody who follows conflicts has to hear of it."""
+async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> None:
+    """Store what a fact changes, let the rules decide what is new, and announce what those who follow have to hear."""
+    # Rules before conflicts: whoever turns one off waits for those that are deciding by it.
+    rules = await by_rule.locked(session, fact) if isinstance(fact, ConflictDetected) else []
     await queries.lock(session, fact.organization_id, fact.conflict_id)
     before = await queries.find(session, fact.organization_id, fact.conflict_id)
     change = take(before, fact)
@@ -18,6 +23,8 @@ async def record(session: AsyncSession, fact: ConflictFact) -> None:
         await queries.save(session, fact.organization_id, fact.conflict_id, change.after)
         if change.announce:
             await announce(session, fact.organization_id, fact.conflict_id, change.after)
+        if rules and is_new(before, change.after):
+            await by_rule.decide(session, fact.organization_id, fact.conflict_id, change.after, rules, now)
     if isinstance(fact, ResolutionApplied | ResolutionOvertaken):
         await _settle(session, fact)
     elif before is not None and before.waiting and change is not None and change.after.waiting is None:

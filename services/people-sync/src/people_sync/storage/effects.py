@@ -31,11 +31,15 @@ _INSERT: Final = text(
         UNION ALL
         SELECT 'decision', (conflict.decision ->> 'id')::uuid, 'person', conflict.decision ->> 'by_user_id',
             conflict.decision ->> 'by_name', 'decided'
-        WHERE conflict.id IS NOT NULL
+        WHERE conflict.id IS NOT NULL AND conflict.decision ->> 'rule_id' IS NULL
+        UNION ALL
+        SELECT 'rule', (conflict.decision ->> 'rule_id')::uuid, 'rule', conflict.decision ->> 'by_user_id',
+            NULL, conflict.decision ->> 'by_name'
+        WHERE conflict.decision ->> 'rule_id' IS NOT NULL
     ) AS decision (cause, cause_id, by, by_user_id, by_name, rule)
     """
 ).bindparams(bindparam("rows", type_=JSONB))
-"""In one statement, whatever their number. What a decision sends to Planning Center is its own doing."""
+"""In one statement, whatever their number. What a decision sends to Planning Center is its own doing, or its rule's."""
 
 
 async def insert_effects(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:

@@ -423,10 +423,10 @@ class Conflict(Base):
     theirs_read_at: Mapped[datetime | None]
     """The time of the read that first showed Planning Center's values of `fields`."""
     decision: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """The decision that waits to be carried out: `id`, `choices`, `by_user_id`, `by_name`, `bulk_id`.
+    """The decision that waits to be carried out: `id`, `choices`, `by_user_id`, `by_name`, `bulk_id`, `rule_id`.
 
-    With `sends` (ours, by field, JSON) it is decided here, and Planning Center is to get these; `untold` has what can't
-    be sent, in words.
+    Of a rule's, `by_name` is the rule's name, and `by_user_id` is who turned it on. With `sends` (ours, by field, JSON)
+    it is decided here, and Planning Center is to get these; `untold` has what can't be sent, in words.
     """
     answered: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"), default=dict)
     """By decision, what became of it: the `version` that told it, and why it was not carried out, or what was refused.

@@ -208,9 +208,9 @@ class Effect(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     organization_id: Mapped[str]
     cause: Mapped[str]
-    """`run`, `refresh`, or `edit` for what somebody typed here."""
+    """`run`, `refresh`, `decision`, `rule` for a decision by a rule, or `edit` for what somebody typed here."""
     cause_id: Mapped[UUID | None]
-    """Of the run or the refresh."""
+    """Of the run, the refresh, the decision or the rule."""
     kind: Mapped[str]
     record_id: Mapped[UUID]
     side: Mapped[str] = mapped_column(default="here")

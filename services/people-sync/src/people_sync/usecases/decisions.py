@@ -39,6 +39,7 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
         "by_user_id": event.decided_by,
         "by_name": event.decided_by_name,
         "bulk_id": event.bulk_id,
+        "rule_id": event.rule_id,
     }
     fields = {field["field"] for field in conflict.fields}
     if earlier is not None or event.decided_on != conflict.values_version or event.choices.keys() != fields:
@@ -57,8 +58,8 @@ async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> No
         conflict.kind,
         record_id=conflict.record_id,
         reason=DECIDED,
-        # Of an answer to many nobody waits for this one alone.
-        urgent=(conflict.decision or {}).get("bulk_id") is None,
+        # Of an answer to many nobody waits for this one alone, and for a rule's nobody at all.
+        urgent=all((conflict.decision or {}).get(name) is None for name in ("bulk_id", "rule_id")),
         not_before=now,
         now=now,
     )

@@ -41,6 +41,8 @@ const PAGES = [
   [/^\/families$/, "/families", "Families", () => import("./pages/families.js")],
   [/^\/families\/([^/]+)$/, "/families", "Family", () => import("./pages/family.js")],
   [/^\/conflicts$/, "/conflicts", "Conflicts", () => import("./pages/conflicts.js")],
+  [/^\/conflicts\/rules$/, "/conflicts", "Rules", () => import("./pages/rules.js")],
+  [/^\/conflicts\/rules\/new$/, "/conflicts", "Rule", () => import("./pages/rule.js")],
   [/^\/events$/, "/events", "Events", () => import("./pages/events.js")],
   [/^\/activity$/, "/activity", "Activity", () => import("./pages/activity.js")],
 ];

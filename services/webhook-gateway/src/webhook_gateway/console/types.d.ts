@@ -376,6 +376,7 @@ export interface Decision {
   choices: Record<string, Choice>;
   fields: ConflictField[];
   decided_by_name: string | null;
+  rule_id: string | null;
   decided_at: string;
   outcome: "waiting" | "applied" | "overtaken" | "not_needed";
   sentence: string | null;
@@ -439,4 +440,59 @@ export interface WhyDifferent {
   reason: string | null;
   sentence: string;
   as_of: string | null;
+}
+
+export interface RuleCondition {
+  fields: string[];
+  answer: "ours" | "theirs";
+  older_than_days: number | null;
+  empty: "ours" | "theirs" | null;
+  child: boolean | null;
+}
+
+export interface Rule {
+  id: string;
+  name: string;
+  condition: RuleCondition;
+  on: boolean;
+  made_by_name: string | null;
+  made_at: string;
+  changed_at: string;
+  waiting: number;
+  applied: number;
+  overtaken: number;
+  bulk_id: string | null;
+}
+
+export interface RuleOffer {
+  name: string;
+  condition: RuleCondition;
+  times: number;
+}
+
+export interface RulePastSample {
+  conflict_id: string;
+  record: ConflictRecord;
+  fields: ConflictField[];
+  choices: Record<string, Choice>;
+  decided_by_name: string | null;
+  decided_at: string;
+}
+
+export interface RulePast {
+  looked_at: number;
+  same: number;
+  different: number;
+  same_samples: RulePastSample[];
+  different_samples: RulePastSample[];
+}
+
+export interface RulePreview {
+  name: string;
+  condition: RuleCondition;
+  digest: string;
+  past: RulePast;
+  count: number;
+  left_out: number;
+  samples: BulkSample[];
 }

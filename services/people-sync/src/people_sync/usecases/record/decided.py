@@ -144,7 +144,7 @@ def _agree(writer: Writer, link: Link, conflict: Conflict, decision: Mapping[str
 def _rows(
     writer: Writer, link: Link, conflict: Conflict, taken: Mapping[str, Any], decision: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Effects of what our side takes over, in the name of who decided."""
+    """Effects of what our side takes over, in the name of who decided, or of the rule that did."""
     ours = {field["field"]: field["ours"] for field in conflict.fields}
     kept = [name for name, choice in decision["choices"].items() if choice == "both"]
     by = {
@@ -155,6 +155,8 @@ def _rows(
         "by_name": decision["by_name"],
         "rule": DECIDED,
     }
+    if rule_id := decision.get("rule_id"):
+        by |= {"cause": "rule", "cause_id": rule_id, "by": "rule", "by_name": None, "rule": decision["by_name"]}
     return [
         noted(writer, link.kind, link.record_id, name, ours[name], value, side=HERE) | by
         for name, value in taken.items()

@@ -4,8 +4,10 @@ import { at, get, post } from "../api.js";
 import { answerAll } from "../parts/answers.js";
 import { changed } from "../parts/compare.js";
 import { announce, h } from "../parts/dom.js";
+import { ANSWERS, CHOICES, conflictsOf, saidOf, whoOf } from "../parts/choices.js";
 import { chips } from "../parts/list.js";
 import { action, ask, heading, notice, run, status, when } from "../parts/look.js";
+import { offersOf } from "../parts/offers.js";
 import { part } from "../parts/part.js";
 import { Problem } from "../parts/problem.js";
 import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
@@ -22,12 +24,6 @@ const ALL = 2000;
 /** The field that no sync changes in Planning Center. */
 const STATUS = "active";
 
-/** @type {[Choice, string, string][]} the choice, what it is called, and what is done */
-const CHOICES = [
-  ["ours", "Keep ours", "ours"],
-  ["theirs", "Keep Planning Center's", "Planning Center's"],
-  ["both", "Keep both different", "both kept different"],
-];
 /** @type {[key: string, what: string][]} */
 const KEYS = [
   ["j, k", "Next conflict, previous conflict"],
@@ -39,48 +35,6 @@ const KEYS = [
   ["o", "Open the person or family"],
   ["?", "Show these keys"],
 ];
-
-/** Why an answer to many leaves a conflict as it is. */
-const ALONE = "another field of the same conflict needs an answer of its own, or more than 10,000 conflicts fit and they come next time";
-const conflictsOf = (/** @type {number} */ amount) => count(amount, "conflict");
-
-/** @type {import("../parts/answers.js").Kind<import("../types.d.ts").Bulk, import("../types.d.ts").BulkSample>} */
-const ANSWERS = {
-  path: "/conflicts/bulk",
-  noun: conflictsOf,
-  answers: [
-    ["ours", "Keep ours"],
-    ["theirs", "Keep Planning Center's"],
-    ["both", "Keep both different"],
-    ["filled", "Fill the empty side"],
-  ],
-  leftOut: {
-    ours: `because ${ALONE}, or because no sync changes in Planning Center who is active.`,
-    theirs: `because ${ALONE}.`,
-    both: `because ${ALONE}.`,
-    filled: `because neither side of a field is empty there, or ${ALONE}.`,
-  },
-  explain: "Where only one side was edited, that edit is kept. First you see how many can have the answer, and what would be done; nothing is done before you agree.",
-  promise: () => "A conflict that changes before its turn, here or in Planning Center, is left as it is and named.",
-  sample: ({ conflict, choices }) => [h("strong", {}, conflict.record.name || "No name"), `: ${conflict.fields.map((field) => afterwardsOf(field, choices[field.field])).join("; ")}`],
-  last: () => null,
-  named: ({ conflict_id, name }) => [conflict_id, name],
-  progress: (bulk) => (bulk.waiting > 0 ? { done: bulk.count - bulk.waiting, sentence: `${conflictsOf(bulk.waiting)} still to be applied on both sides.` } : null),
-  results: (bulk) => [
-    h("p", {}, `${conflictsOf(bulk.applied)} ${bulk.applied === 1 ? "is" : "are"} settled.`),
-    bulk.overtaken > 0 ? notice("warn", h("p", {}, `${conflictsOf(bulk.overtaken)} changed before ${bulk.overtaken === 1 ? "its" : "their"} turn, here or in Planning Center, and ${bulk.overtaken === 1 ? "is" : "are"} open again: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}` }, "show what is open again"), ".")) : null,
-    bulk.refused > 0 ? notice("warn", h("p", {}, `Planning Center did not take everything for ${conflictsOf(bulk.refused)}: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}&state=resolved` }, "show why"), ".")) : null,
-  ],
-};
-
-/** @param {import("../types.d.ts").ConflictField} field @param {Choice | undefined} choice */
-function afterwardsOf(field, choice) {
-  if (choice === "both") return `${fieldName(field.field)} stays different`;
-  if (field.field === "primary_contact") return `${fieldName(field.field)} as ${choice === "ours" ? "here" : "in Planning Center"}`;
-  const [value, other] = choice === "ours" ? [field.ours, field.theirs] : [field.theirs, field.ours];
-  const side = choice === "ours" ? "in Planning Center" : "here";
-  return `${fieldName(field.field)} becomes ${shown(value) || "empty"} ${side}, in place of ${shown(other) || "an empty one"}`;
-}
 
 /** @param {import("../app.js").Context} context */
 export function show(context) {
@@ -98,11 +52,11 @@ export function show(context) {
     older_than_days: older ? Number(older) : null,
   };
   /** All but what is answered: of one answer to many, and those that are over. */
-  const wanted = { ...filters, bulk_id: query.get("bulk_id"), state: query.get("state") };
+  const wanted = { ...filters, bulk_id: query.get("bulk_id"), rule_id: query.get("rule_id"), state: query.get("state") };
   const filtered = Object.values(wanted).some((value) => value !== null);
   const chosenFilters = [
     chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Ended by themselves"]]),
-    chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
+    chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "gender", "primary_contact", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
     chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
     chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
     chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
@@ -136,7 +90,7 @@ export function show(context) {
         ? nothing(filtered)
         : [
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : wanted.state ? conflictsOf(page.total) : count(page.total, "open conflict")),
-            admin && page.total && page.total > 1 && !wanted.state && !wanted.bulk_id ? answers.buttons(page.total) : null,
+            admin && page.total && page.total > 1 && !wanted.state && !wanted.bulk_id && !wanted.rule_id ? answers.buttons(page.total) : null,
             ...[...met.values()].map((item) => (item.state === "open" ? card(item) : ended(item))),
             page.next && rows < ALL ? action("Load more", more, { key: "more" }) : null,
             page.next && rows >= ALL ? h("p", { class: "quiet" }, "Settle some of these, or choose filters, to see the others.") : null,
@@ -267,7 +221,7 @@ export function show(context) {
         h("span", { class: "quiet small" }, "Since ", when(item.opened_at)),
       ),
       decision?.outcome === "overtaken"
-        ? notice("warn", h("p", {}, `${decision.decided_by_name ?? "Somebody"} chose ${saidOf(decision)}. ${decision.sentence ?? ""} ${admin ? "Choose again." : ""}`))
+        ? notice("warn", h("p", {}, `${whoOf(decision)} chose ${saidOf(decision)}. ${decision.sentence ?? ""} ${admin ? "Choose again." : ""}`))
         : null,
       said(item),
       h(
@@ -382,7 +336,6 @@ export function show(context) {
   function ended(item) {
     const { record, decision, state } = item;
     const name = record.name || "No name";
-    const who = decision?.decided_by_name ?? "Somebody";
     return h(
       "section",
       { key: item.id, class: "card", "aria-labelledby": `conflict-${item.id}` },
@@ -395,7 +348,7 @@ export function show(context) {
       said(item),
       state === "agreed_elsewhere" ? h("p", {}, "Nothing is left to decide: both sides have the same values, or differ only where you keep them different.") : null,
       state === "withdrawn" ? h("p", {}, "The two records are not linked any more: nothing is left to decide.") : null,
-      decision && (state === "resolving" || state === "resolved") ? h("p", {}, `${who} chose ${saidOf(decision)}, `, when(decision.decided_at), ".") : null,
+      decision && (state === "resolving" || state === "resolved") ? h("p", {}, `${whoOf(decision)} chose ${saidOf(decision)}, `, when(decision.decided_at), ".") : null,
       decision && state === "resolved" && Object.values(decision.choices).includes("both") ? h("p", { class: "quiet" }, "What stays different is listed on the page of ", h("a", { href: addressOf(item) }, name), ", where you can decide again.") : null,
       state === "resolving" ? h("p", { class: "quiet" }, "Both sides are brought up to date now. If Planning Center is not connected, this happens as soon as it is.") : null,
       decision && decision.refused.length > 0
@@ -442,7 +395,8 @@ export function show(context) {
   }
 
   document.addEventListener("keydown", onKey, { signal });
-  const title = heading("Conflicts");
+  const title = heading("Conflicts", h("a", { href: "/conflicts/rules" }, "Rules"));
+  const offers = admin && !open ? offersOf(context, () => conflicts.element.matches(":hover, :focus-within")) : null;
   if (family) {
     void get(at`/people/families/${family}`, undefined, signal).then(
       ({ name }) => (/** @type {HTMLElement} */ (title.querySelector("h1")).textContent = `Conflicts of ${name || "a family"}`),
@@ -454,11 +408,12 @@ export function show(context) {
     h(
       "p",
       { class: "quiet" },
-      wanted.state ? "Conflicts that somebody has decided, or that are over. " : "Fields with different values here and in Planning Center. ",
-      wanted.state ? h("a", { href: "/conflicts" }, "Show open conflicts") : admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
+      wanted.rule_id ? "Conflicts that a rule decided. " : wanted.state ? "Conflicts that somebody has decided, or that are over. " : "Fields with different values here and in Planning Center. ",
+      wanted.state || wanted.rule_id ? h("a", { href: "/conflicts" }, "Show open conflicts") : admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
     ),
     open ? "" : h("div", { class: "stack tight" }, ...chosenFilters),
     open || wanted.state ? "" : applying.element,
+    offers?.element ?? "",
     answers.said,
     conflicts.element,
   );
@@ -480,17 +435,6 @@ const addressOf = ({ record }) => (record.kind === "family" ? at`/families/${rec
 
 /** @param {string | null} instant */
 const moment = (instant) => (instant ? h("div", { class: "quiet small" }, when(instant)) : null);
-
-/** "Phone: ours; Last name: Planning Center's". @param {import("../types.d.ts").Decision} decision */
-const saidOf = ({ choices, fields }) =>
-  fields
-    .map(({ field, ours, theirs }) => {
-      const choice = choices[field];
-      const value = shown(choice === "ours" ? ours : theirs) || "empty";
-      const exactly = choice === "both" || field === "primary_contact" ? "" : ` (${value})`;
-      return `${fieldName(field)}: ${CHOICES.find(([one]) => one === choice)?.[2]}${exactly}`;
-    })
-    .join("; ");
 
 /**
  * What was here stays where it was; what is new comes behind.

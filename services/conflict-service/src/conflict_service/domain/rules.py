@@ -1,0 +1,145 @@
+"""Rules: which conflicts one decides, what it is called, and which one people's answers teach."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias
+
+from conflict_service.domain.answers import Field, collides_with_nothing, is_empty
+from contracts.conflicts import STATUS
+
+Side: TypeAlias = Literal["ours", "theirs"]
+
+LEARNED_AFTER: Final = 5
+"""The same answers in a row that teach a rule."""
+_AGES: Final = (365, 90)
+"""Days, as a rule that is learned may ask for; the largest that fits."""
+_PLURALS: Final[Mapping[str, str]] = {
+    "first_name": "first names",
+    "last_name": "last names",
+    "birthdate": "birthdates",
+    "gender": "genders",
+    "child": "child or adult",
+    "email": "emails",
+    "phone": "phones",
+    "address": "addresses",
+    "active": "active or inactive",
+    "name": "family names",
+    "primary_contact": "primary contacts",
+}
+_OTHER: Final[Mapping[str, Side]] = {"ours": "theirs", "theirs": "ours"}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which conflicts a rule decides, and how (`contracts.http.rules.RuleCondition`)."""
+
+    fields: frozenset[str]
+    answer: Side
+    older_than_days: int | None = None
+    empty: Side | None = None
+    child: bool | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of the conflicts, as `kind_of` has it."""
+        return ",".join(sorted(self.fields))
+
+    @property
+    def allowed(self) -> bool:
+        """No sync changes in Planning Center who is active."""
+        return not (STATUS in self.fields and self.answer == "ours")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One conflict's values, and when somebody answered it."""
+
+    fields: Sequence[Field]
+    at: datetime
+
+
+def kind_of(fields: Sequence[Field]) -> str | None:
+    """The kind of a conflict: its fields' names. None if an edit collides with nothing: no rule is about that."""
+    if any(collides_with_nothing(field) for field in fields):
+        return None
+    return ",".join(sorted(field["field"] for field in fields))
+
+
+def answer_of(choices: Mapping[str, str]) -> str:
+    """The one choice for all fields, or `mixed`."""
+    return next(iter(choices.values())) if len(set(choices.values())) == 1 else "mixed"
+
+
+def fits(condition: Condition, fields: Sequence[Field], *, child: bool | None, at: datetime) -> bool:
+    """Whether the rule decides a conflict with these values at this time."""
+    if not condition.allowed or kind_of(fields) != condition.kind:
+        return False
+    if condition.child is not None and child is not condition.child:
+        return False
+    if condition.empty is not None and not all(_only_empty(field, condition.empty) for field in fields):
+        return False
+    if condition.older_than_days is None:
+        return True
+    age = _age(fields, at)
+    return age is not None and age > timedelta(days=condition.older_than_days)
+
+
+def choices_by(condition: Condition) -> dict[str, Side]:
+    """A choice for every field."""
+    return dict.fromkeys(sorted(condition.fields), condition.answer)
+
+
+def agree(conditions: Iterable[Condition]) -> bool:
+    """Whether all of them have the same answer. Of two that have not, a person decides."""
+    return len({condition.answer for condition in conditions}) == 1
+
+
+def learned(kind: str, answer: Side, given: Sequence[Answered]) -> Condition:
+    """The narrowest rule that gives these answers."""
+    ages = [_age(one.fields, one.at) for one in given]
+    known = [age for age in ages if age is not None]
+    youngest = min(known) if known and len(known) == len(ages) else timedelta()
+    loses = _OTHER[answer]
+    return Condition(
+        fields=frozenset(kind.split(",")),
+        answer=answer,
+        older_than_days=next((days for days in _AGES if youngest > timedelta(days=days)), None),
+        empty=loses if all(_only_empty(field, loses) for one in given for field in one.fields) else None,
+    )
+
+
+def name_of(condition: Condition) -> str:
+    """All that the rule does, in words: "For phones, Planning Center is right when ours is older than a year"."""
+    names = [_PLURALS.get(name, name.replace("_", " ")) for name in sorted(condition.fields)]
+    many = len(names) > 1
+    about = f"{', '.join(names[:-1])} and {names[-1]} together" if many else names[0]
+    whose = {None: "", True: " of children", False: " of adults"}[condition.child]
+    is_ = "are" if many else "is"
+    right = f"ours {is_} right" if condition.answer == "ours" else "Planning Center is right"
+    older = f"older than {_days(condition.older_than_days)}" if condition.older_than_days is not None else None
+    when = []
+    if condition.empty == "theirs":
+        when.append(f"Planning Center's {is_} empty")
+    if condition.empty == "ours" or older:
+        ours = ["empty"] if condition.empty == "ours" else []
+        when.append(f"ours {is_} {' and '.join([*ours, *([older] if older else [])])}")
+    return f"For {about}{whose}, {right}{' when ' if when else ''}{' and '.join(when)}"
+
+
+def _days(days: int) -> str:
+    if days % 365 == 0:
+        return "a year" if days == 365 else f"{days // 365} years"
+    return "a day" if days == 1 else f"{days} days"
+
+
+def _age(fields: Sequence[Field], at: datetime) -> timedelta | None:
+    """The age of our youngest value. None if one is not known to have changed."""
+    changed: list[Any] = [field["ours_changed_at"] for field in fields]
+    if not changed or None in changed:
+        return None
+    return at - max(datetime.fromisoformat(one) if isinstance(one, str) else one for one in changed)
+
+
+def _only_empty(field: Field, side: Side) -> bool:
+    return is_empty(field[side]) and not is_empty(field[_OTHER[side]])

@@ -1,0 +1,168 @@
+"""Rules, what they decided, and what people's decisions teach."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple, cast
+
+from sqlalchemy import exists, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from conflict_service.domain.rules import LEARNED_AFTER, Condition, Side
+from conflict_service.storage.tables import ConflictRow, DecisionRow, RuleLessonRow, RuleRow
+
+NEWEST: Final = 1_000
+"""Decisions that are looked at, for what they teach and for what a rule would have decided."""
+
+_LESSONS: Final = text(
+    """
+    WITH newest AS (
+        SELECT id, kind, answer, decided_at FROM decision
+        WHERE organization_id = :organization AND rule_id IS NULL AND bulk_id IS NULL AND kind IS NOT NULL
+        ORDER BY decided_at DESC, id DESC LIMIT :newest
+    ), placed AS (
+        SELECT newest.*, row_number() OVER (
+            PARTITION BY newest.kind ORDER BY newest.decided_at DESC, newest.id DESC
+        ) AS place
+        FROM newest LEFT JOIN rule_lesson AS lesson
+            ON lesson.organization_id = :organization AND lesson.kind = newest.kind
+        WHERE lesson.settled_at IS NULL OR newest.decided_at > lesson.settled_at
+    ), taught AS (
+        SELECT kind, min(answer) AS answer, min(decided_at) AS since, array_agg(id ORDER BY place) AS ids
+        FROM placed WHERE place <= :times GROUP BY kind
+        HAVING count(*) = :times AND min(answer) = max(answer) AND min(answer) IN ('ours', 'theirs')
+    )
+    SELECT kind, answer, ids FROM taught
+    WHERE NOT EXISTS (
+        SELECT FROM decision AS other
+        WHERE other.organization_id = :organization AND other.kind = taught.kind AND other.rule_id IS NULL
+            AND other.decided_at > taught.since AND other.answer <> taught.answer
+    )
+    ORDER BY kind
+    """
+)
+
+
+class Lesson(NamedTuple):
+    """A kind of conflict that was answered alike several times in a row, one by one."""
+
+    kind: str
+    answer: Side
+    decision_ids: Sequence[str]
+
+
+class Decided(NamedTuple):
+    """A decision by a person, and the record as it is now."""
+
+    decision: DecisionRow
+    record: dict[str, Any]
+    child: bool | None
+
+
+def condition_of(row: RuleRow) -> Condition:
+    """A row as the domain has it."""
+    return Condition(
+        fields=frozenset(row.fields),
+        answer=cast("Side", row.answer),
+        older_than_days=row.older_than_days,
+        empty=cast("Side | None", row.empty),
+        child=row.child,
+    )
+
+
+async def on_for(session: AsyncSession, organization_id: str, kind: str, *, locked: bool = False) -> Sequence[RuleRow]:
+    """The rules that are on for this kind of conflict, oldest first. `locked`: none is turned off meanwhile."""
+    query = select(RuleRow).filter_by(organization_id=organization_id, kind=kind, is_on=True).order_by(RuleRow.id)
+    query = query.where(RuleRow.deleted_at.is_(None))
+    return (await session.scalars(query.with_for_update(read=True) if locked else query)).all()
+
+
+async def find(session: AsyncSession, organization_id: str, rule_id: str, *, shared: bool = False) -> RuleRow | None:
+    """A rule that is not deleted, locked. `shared`: only against those who change it."""
+    query = select(RuleRow).filter_by(organization_id=organization_id, id=rule_id)
+    query = query.where(RuleRow.deleted_at.is_(None)).with_for_update(read=shared)
+    found: RuleRow | None = await session.scalar(query)
+    return found
+
+
+async def same(session: AsyncSession, organization_id: str, condition: Condition) -> RuleRow | None:
+    """The rule with this very condition, locked."""
+    query = select(RuleRow).where(
+        RuleRow.organization_id == organization_id,
+        RuleRow.deleted_at.is_(None),
+        RuleRow.kind == condition.kind,
+        RuleRow.answer == condition.answer,
+        RuleRow.older_than_days.is_not_distinct_from(condition.older_than_days),
+        RuleRow.empty.is_not_distinct_from(condition.empty),
+        RuleRow.child.is_not_distinct_from(condition.child),
+    )
+    found: RuleRow | None = await session.scalar(query.with_for_update())
+    return found
+
+
+async def every(session: AsyncSession, organization_id: str) -> Sequence[RuleRow]:
+    """All that are not deleted, newest first."""
+    query = select(RuleRow).filter_by(organization_id=organization_id).where(RuleRow.deleted_at.is_(None))
+    return (await session.scalars(query.order_by(RuleRow.id.desc()))).all()
+
+
+async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequence[str]) -> dict[tuple[str, str], int]:
+    """How many decisions of these rules came to which end, by rule and outcome."""
+    query = (
+        select(DecisionRow.rule_id, DecisionRow.outcome, func.count())
+        .where(DecisionRow.organization_id == organization_id, DecisionRow.rule_id.in_(rule_ids))
+        .group_by(DecisionRow.rule_id, DecisionRow.outcome)
+    )
+    return {(str(rule_id), outcome): count for rule_id, outcome, count in await session.execute(query)}
+
+
+async def lessons(session: AsyncSession, organization_id: str) -> list[Lesson]:
+    """What the newest decisions teach, by kind."""
+    values = {"organization": organization_id, "newest": NEWEST, "times": LEARNED_AFTER}
+    return [Lesson(kind, answer, ids) for kind, answer, ids in await session.execute(_LESSONS, values)]
+
+
+async def decisions(session: AsyncSession, organization_id: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+    """Decisions by their ids."""
+    query = select(DecisionRow).where(DecisionRow.organization_id == organization_id, DecisionRow.id.in_(ids))
+    return {row.id: row for row in await session.scalars(query)}
+
+
+async def settle(session: AsyncSession, organization_id: str, kind: str, now: datetime) -> None:
+    """Only what is answered from now on teaches a rule for this kind of conflict."""
+    row = insert(RuleLessonRow).values(organization_id=organization_id, kind=kind, settled_at=now)
+    await session.execute(
+        row.on_conflict_do_update(
+            index_elements=["organization_id", "kind"], set_={"settled_at": row.excluded.settled_at}
+        )
+    )
+
+
+async def given(session: AsyncSession, organization_id: str, kind: str) -> list[Decided]:
+    """The newest decisions by people about this kind of conflict."""
+    query = (
+        select(DecisionRow, ConflictRow.record, ConflictRow.child)
+        .join(
+            ConflictRow,
+            (ConflictRow.organization_id == DecisionRow.organization_id) & (ConflictRow.id == DecisionRow.conflict_id),
+        )
+        .where(DecisionRow.organization_id == organization_id, DecisionRow.kind == kind, DecisionRow.rule_id.is_(None))
+        .order_by(DecisionRow.decided_at.desc(), DecisionRow.id.desc())
+        .limit(NEWEST)
+    )
+    return [Decided(*row) for row in await session.execute(query)]
+
+
+async def was_overtaken(session: AsyncSession, organization_id: str, conflict_id: str) -> bool:
+    """Whether a decision about the conflict could not be carried out: a person decides then."""
+    query = select(overtaken(organization_id, conflict_id))
+    return bool(await session.scalar(query))
+
+
+def overtaken(organization_id: str, conflict_id: Any) -> Any:
+    """The condition that a decision about this conflict could not be carried out."""
+    return exists().where(
+        DecisionRow.organization_id == organization_id,
+        DecisionRow.conflict_id == conflict_id,
+        DecisionRow.outcome == "overtaken",
+    )

@@ -1,0 +1,52 @@
+"""Deciding by a rule, in the transaction that learns of the conflict."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from conflict_service.domain.conflict import Conflict
+from conflict_service.domain.rules import agree, choices_by, fits, kind_of
+from conflict_service.storage import rules as stored
+from conflict_service.storage.tables import RuleRow
+from conflict_service.usecases.decide import Decider, take
+from contracts.events.people_conflict_v1 import ConflictDetected
+
+
+async def locked(session: AsyncSession, fact: ConflictDetected) -> Sequence[RuleRow]:
+    """The rules for the kind of a conflict that was detected; none is turned off before this transaction ends."""
+    kind = kind_of([field.model_dump(mode="json") for field in fact.fields])
+    return [] if kind is None else await stored.on_for(session, fact.organization_id, kind, locked=True)
+
+
+async def decide(
+    session: AsyncSession,
+    organization_id: str,
+    conflict_id: str,
+    conflict: Conflict,
+    rules: Sequence[RuleRow],
+    now: datetime,
+) -> None:
+    """Decide a locked conflict that is new, if a rule fits, and no other one with another answer.
+
+    Never twice about the same conflict after the first decision could not be carried out.
+    """
+    fitting = [rule for rule in rules if decides(rule, conflict)]
+    if not fitting or not agree(map(stored.condition_of, fitting)):
+        return
+    if await stored.was_overtaken(session, organization_id, conflict_id):
+        return
+    rule = fitting[0]
+    choices = choices_by(stored.condition_of(rule))
+    await take(session, organization_id, conflict_id, conflict, choices, decider(rule), now)
+
+
+def decides(rule: RuleRow, conflict: Conflict, at: datetime | None = None) -> bool:
+    """Whether a rule decides a conflict. `at`: the time that the age of our values is counted to; else its own."""
+    fields = [field.model_dump(mode="json") for field in conflict.fields]
+    return fits(stored.condition_of(rule), fields, child=conflict.record.child, at=at or conflict.updated_at)
+
+
+def decider(rule: RuleRow, bulk_id: str | None = None) -> Decider:
+    """A rule as the one who decides."""
+    return Decider(rule.made_by, rule.name, bulk_id, rule.id)
