@@ -9,12 +9,12 @@ from pydantic import BaseModel
 
 from contracts import conflicts as conflict_shapes
 from contracts import identity, people, sync_runs
-from contracts.http import auth, common, gateway
+from contracts.http import auth, common, gateway, kept_out
 from contracts.http import conflicts as conflicts_http
 from contracts.http import people as people_http
 from webhook_gateway.api.console import read_assets
 
-MODULES = (auth, common, conflict_shapes, conflicts_http, gateway, identity, people, people_http, sync_runs)
+MODULES = (auth, common, conflict_shapes, conflicts_http, gateway, identity, kept_out, people, people_http, sync_runs)
 MODELS = {
     name: model
     for module in MODULES
