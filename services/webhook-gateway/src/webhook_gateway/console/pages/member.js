@@ -272,7 +272,7 @@ async function view(context) {
           {},
           !member.link
             ? "Planning Center does not have this person."
-            : settings.inactivate_deleted
+            : settings.inactivate_deleted && !member.kept_out
               ? "In Planning Center the person stays and is made inactive by the next sync."
               : "In Planning Center nothing changes: the person stays there.",
         ),

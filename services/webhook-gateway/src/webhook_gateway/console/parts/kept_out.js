@@ -19,9 +19,9 @@ function listed(names) {
 }
 
 /** @param {KeptOut} found */
-function stays({ record_kind, people }) {
-  if (people) return `The family and ${count(people, "person", "people")} stay`;
-  return record_kind === "family" ? "The family stays" : "This person stays";
+function whom({ record_kind, people }) {
+  if (people) return `the family and ${count(people, "person", "people")} as they are`;
+  return record_kind === "family" ? "the family as it is" : "this person as they are";
 }
 
 /** @param {...import("./dom.js").Child} items */
@@ -51,7 +51,7 @@ export function keptOutOf({ signal, admin }, path, done) {
           when(found.at),
           ".",
         ),
-        h("p", {}, `${stays(found)} the same here and in Planning Center until an administrator chooses Sync again.`),
+        h("p", {}, `The sync leaves ${whom(found)}, here and in Planning Center, until an administrator chooses Sync again.`),
       ),
   });
 
@@ -61,8 +61,8 @@ export function keptOutOf({ signal, admin }, path, done) {
       title: `Keep ${name} out of the sync?`,
       text: bullets(
         people?.length ? `This is about the family and ${count(people.length, "person", "people")} in it now: ${listed(people)}.` : null,
-        `${people?.length ? "They stay" : `${name} stays`} the same here and in Planning Center: nothing is sent, and nothing is taken over.`,
-        "What is edited here or there meanwhile stays on that side.",
+        `The sync leaves ${people?.length ? "them" : name} as they are: nothing is sent to Planning Center, and nothing is taken over from there.`,
+        "You can go on editing here. What is edited on one side stays on that side.",
         people ? "Who joins the family later is synced." : "Their families are synced without them.",
         "It ends when an administrator chooses Sync again.",
       ),
