@@ -319,6 +319,35 @@ async def test_a_difference_that_is_kept_cannot_be_ended_meanwhile(site: Site) -
     assert (await site.call("DELETE", path, status=409))["type"].endswith("kept-out")
 
 
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+async def test_no_question_counts_them(site: Site) -> None:
+    await site.sync()
+    await site.settings(threshold_percent=1, threshold_minimum=1)
+    await keep_out(site, "Bruno")
+    site.edit("Bruno", last_name="Bakerson")
+    await site.visible()
+    await left_alone(site, "Bruno Baker", kinds=("full",))
+    await site.believable()
+    # Without a refresh of its own, so that the run is the first to see it.
+    await site.database.fetch("DELETE FROM kept_out WHERE organization_id = $1", site.organization_id)
+    run = await site.until(await site.start(), "waiting")
+    assert run["question"]["counts"]["updated_here"] == 1
+
+
+async def test_one_whom_planning_center_does_not_show_is_left_alone_all_the_same(site: Site) -> None:
+    """The run reads them for their neighbours' sake; what it was refused is nobody's to mend."""
+    await site.sync()
+    await keep_out(site, "Bruno")
+    site.edit("Bruno", last_name="Bakerson")
+    await site.visible()
+    fault = site.fault({"kind": "respond", "status": 403}, method="GET", path=f"/people/{site.person('Bruno')['id']}$")
+    run = await site.sync("incremental")
+    site.control.remove_fault(fault)
+    assert (run["counts"]["kept_out"], run["counts"].get("rejected")) == (1, None)
+
+
 # --- who is whom ------------------------------------------------------------------------------------------------------
 
 

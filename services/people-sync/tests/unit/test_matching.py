@@ -14,13 +14,16 @@ from people_sync.domain.canonical import email_key, same
 from people_sync.domain.matching import (
     SHOWN,
     UNMATCHED,
+    Candidate,
     Held,
+    LeftAlone,
     Local,
     Matched,
     Outcome,
     Peer,
     Sharers,
     Theirs,
+    left_alone,
     match_all,
     match_people,
     rows_needed,
@@ -488,3 +491,15 @@ def test_nobody_is_doubled_without_asking(people: list[Theirs], members: list[Lo
                 continue
             assert not member.name_key or member.name_key not in person.name_keys()
             assert not (person.birthdate and member.birthdate) or member.name_key not in person.lookup_keys()
+
+
+def test_who_may_be_somebody_kept_out_of_the_sync_is_left_alone() -> None:
+    """Whoever else they may be, and however sure it is."""
+    doubtful = Held((Candidate("a", ()), Candidate("b", ())), ())
+    found = left_alone({"1": Matched("a"), "2": doubtful, "3": Matched("b"), "4": UNMATCHED}, {"a"})
+    assert found == {
+        "1": LeftAlone(("a",), ("a",)),
+        "2": LeftAlone(("a", "b"), ("a",)),
+        "3": Matched("b"),
+        "4": UNMATCHED,
+    }

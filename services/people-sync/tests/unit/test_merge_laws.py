@@ -395,3 +395,26 @@ def test_families_converge_and_move_only_what_changed(
         policy,
     )
     assert not again.writes
+
+
+@given(st.one_of(st.just(None), families), families, families, policies, ids)
+def test_nobody_moves_who_is_left_alone(
+    before: FamilyValues | None, ours: FamilyValues, theirs: FamilyValues, policy: MergePolicy, alone: frozenset[str]
+) -> None:
+    """Everybody else moves as if those were in none of the sets; what was agreed about them stays agreed."""
+    base: dict[str, Any] = (
+        {"name": before.name, "members": before.members, "primary_contact": before.primary_contact} if before else {}
+    )
+    agreed = before.members if before else frozenset()
+    outcome = merge_family(base, ours, theirs, policy, left_alone=alone)
+    without = merge_family(
+        base | {"members": agreed - alone},
+        replace(ours, members=ours.members - alone),
+        replace(theirs, members=theirs.members - alone),
+        policy,
+    )
+    assert outcome.agreed_members == without.agreed_members | (agreed & alone)
+    assert outcome.waiting == (theirs.members & alone) - ours.members - agreed
+    assert replace(outcome, agreed_members=without.agreed_members, waiting=frozenset()) == without
+    if {ours.primary_contact, theirs.primary_contact} & alone:
+        assert "primary_contact" not in {**outcome.fields.to_ours, **outcome.fields.to_theirs, **outcome.fields.agreed}

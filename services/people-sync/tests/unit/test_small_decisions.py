@@ -8,7 +8,15 @@ from contracts.http.people import AddressInput
 from people_sync.domain.inputs import problems
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.progress import Pace, eta
-from people_sync.domain.sentences import OUTCOMES, Refusal, rejection, together, waiting_for_limit, waiting_for_mergers
+from people_sync.domain.sentences import (
+    OUTCOMES,
+    Refusal,
+    kept_out_halfway,
+    rejection,
+    together,
+    waiting_for_limit,
+    waiting_for_mergers,
+)
 from people_sync.domain.thresholds import exceeds
 from people_sync.domain.writes import Write, confirmed_family, membership
 from people_sync.usecases.record.refusals import PartRefused, Refusals
@@ -183,3 +191,18 @@ def test_what_an_unanswered_write_put_into_a_household_is_agreed(theirs: FamilyV
     writes = [Write(name, old, new, now) for name, (old, new) in sent.items()]
     assert confirmed_family(before, writes, theirs) == agreed
     assert confirmed_family(before, [replace(one, answered_at=now) for one in writes], theirs) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "done_here", "outcome"),
+    [
+        ("updated_both", True, "updated_here"),
+        ("created_here", True, "created_here"),
+        ("updated_there", False, "kept_out"),
+        ("updated_both", False, "kept_out"),
+        ("conflict", True, "kept_out"),
+    ],
+)
+def test_what_a_run_did_here_before_a_record_was_kept_out_is_told(before: str, done_here: bool, outcome: str) -> None:
+    found, sentence = kept_out_halfway(before, done_here=done_here)
+    assert (found, sentence.endswith(OUTCOMES["kept_out"])) == (outcome, True)

@@ -223,7 +223,7 @@ async def _in_other_families(
             among(FamilyMember.member_id, found.members),
         )
     )
-    return dict(rows.tuples().all())
+    return {row.member_id: row.family_id for row in rows}
 
 
 async def _withdraw(session: AsyncSession, organization_id: str, records: Collection[UUID], now: datetime) -> None:
@@ -269,8 +269,8 @@ async def _read_strangers_again(session: AsyncSession, organization_id: str, kin
     owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
     ids = [id_] if kind == MEMBER else list(await session.scalars(_with_family(organization_id, id_)))
     of_members = select(Member.name_key, Member.email_key).where(among(Member.id, ids))
-    keys = (await session.execute(of_members)).tuples().all()
-    names, emails = [name for name, _ in keys if name], [email for _, email in keys if email]
+    keys = (await session.execute(of_members)).all()
+    names, emails = [row.name_key for row in keys], [row.email_key for row in keys if row.email_key]
     rows = await session.scalars(
         select(Remote.pco_id)
         .filter_by(**owner, kind=MEMBER)

@@ -184,6 +184,7 @@ export interface PeopleStatus {
   linked_families: number;
   held: number;
   gone: number;
+  kept_out: number;
   rejected: number;
   run: Run | null;
   last_run: Run | null;
@@ -224,6 +225,7 @@ export interface Member extends MemberValues {
   active: boolean;
   family_ids: string[];
   link: PlanningCenterLink | null;
+  kept_out: boolean;
   version: number;
   created_at: string;
   updated_at: string;
@@ -236,9 +238,21 @@ export interface Family {
   member_ids: string[];
   primary_contact_id: string | null;
   link: PlanningCenterLink | null;
+  kept_out: boolean;
   version: number;
   created_at: string;
   updated_at: string;
+}
+
+export interface KeptOut {
+  record_kind: "member" | "family";
+  record_id: string;
+  kept_out: boolean;
+  by_name: string | null;
+  at: string | null;
+  family_id: string | null;
+  family_name: string | null;
+  people: number;
 }
 
 export interface HistoryEntry {

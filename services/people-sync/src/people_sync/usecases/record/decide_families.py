@@ -102,7 +102,8 @@ async def _without_kept_out(
     for link, family in pairs:
         if family.id in out:
             household = households.pop(link.pco_id)
-            rows.append(left_alone(FAMILY, link.pco_id, household.name, record_id=family.id))
+            if family.deleted_at is None:
+                rows.append(left_alone(FAMILY, link.pco_id, household.name, record_id=family.id))
     return [(link, family) for link, family in pairs if family.id not in out]
 
 

@@ -6,6 +6,7 @@ import { action, confirm, field, heading, limit, run as work, when } from "../pa
 import { conflictOf } from "../parts/conflict.js";
 import { differencesOf } from "../parts/differences.js";
 import { historyOf } from "../parts/history.js";
+import { keptOutOf } from "../parts/kept_out.js";
 import { WRITTEN, differing, linkStatus } from "../parts/member.js";
 import { otherwiseChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
@@ -71,6 +72,9 @@ function view(context) {
       await Promise.all([record.reload(), why.reload()]);
     },
   });
+  const keptOut = keptOutOf(context, at`/people/families/${id}`, async () => {
+    await Promise.all([record.reload(), history.reload()]);
+  });
   const conflicts = part({
     signal,
     follows: ["/conflicts"],
@@ -101,11 +105,13 @@ function view(context) {
       const name = family.name || "No name";
       document.title = `${name} · Families`;
       /** @type {HTMLElement} */ (title.querySelector("h1")).textContent = name;
+      keptOut.told(family.kept_out);
       return [
         h(
           "section",
           { class: "card", "aria-label": "Members" },
           h("div", { class: "row spread" }, linkStatus(family), h("span", { class: "quiet small" }, "Changed ", when(family.updated_at))),
+          keptOut.element,
           conflict.element,
           conflicts.element,
           waiting.element,
@@ -119,6 +125,7 @@ function view(context) {
                 { key: member.id, class: "row" },
                 h("a", { href: at`/people/${member.id}` }, fullName(member)),
                 h("span", { class: "quiet small" }, [member.child ? "Child" : "Adult", member.id === family.primary_contact_id && "primary contact"].filter(Boolean).join(", ")),
+                member.kept_out ? linkStatus(member) : null,
               ),
             ),
           ),
@@ -129,11 +136,12 @@ function view(context) {
                 "div",
                 { class: "row" },
                 action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary", key: "edit" }),
-                sync.button,
+                family.kept_out ? null : sync.button,
+                keptOut.button(family.kept_out, { name, people: members.map(fullName) }),
                 action("Delete", () => erase(family), { key: "delete" }),
               )
             : null,
-          sync.said,
+          family.kept_out ? null : sync.said,
         ),
       ];
     },

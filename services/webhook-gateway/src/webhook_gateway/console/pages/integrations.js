@@ -168,6 +168,7 @@ function statusOf({ admin }, known) {
   const attention = [
     [known.held, "held match", "held matches", "/held"],
     [known.gone, "person gone in Planning Center", "people gone in Planning Center", "/people?state=gone"],
+    [known.kept_out, "person kept out of the sync", "people kept out of the sync", "/people?state=kept_out"],
     [known.rejected, "record refused by Planning Center", "records refused by Planning Center", known.last_run ? at`/runs/${known.last_run.id}` : "/runs"],
   ];
   return [

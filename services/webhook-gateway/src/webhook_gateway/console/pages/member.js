@@ -8,6 +8,7 @@ import { differing, linkStatus, memberFields, readMember, valuesOf } from "../pa
 import { conflictOf } from "../parts/conflict.js";
 import { differencesOf } from "../parts/differences.js";
 import { historyOf } from "../parts/history.js";
+import { keptOutOf } from "../parts/kept_out.js";
 import { part } from "../parts/part.js";
 import { otherwiseChanged, showNewest } from "../parts/newest.js";
 import { syncNow } from "../parts/sync.js";
@@ -147,6 +148,9 @@ async function view(context) {
       await Promise.all([record.reload(), history.reload(), why.reload()]);
     },
   });
+  const keptOut = keptOutOf(context, at`/people/members/${id}`, async () => {
+    await Promise.all([record.reload(), history.reload()]);
+  });
   /** @type {import("../parts/part.js").Part<Member>} */
   const record = part({
     signal,
@@ -163,26 +167,29 @@ async function view(context) {
       document.title = `${name} · People`;
       /** @type {HTMLElement} */ (title.querySelector("h1")).textContent = name;
       if (member.link?.state !== "gone" || member.link.create_again) sync.back();
+      keptOut.told(member.kept_out);
       return [
         h(
           "section",
           { class: "card", "aria-label": "Values" },
           h("div", { class: "row spread" }, linkStatus(member), h("span", { class: "quiet small" }, "Changed ", when(member.updated_at))),
+          keptOut.element,
           conflict.element,
           valuesOf(member),
           differences.element,
           why.element,
-          gone(member, admin),
+          gone(member, admin && !member.kept_out),
           admin
             ? h(
                 "div",
                 { class: "row" },
                 action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary", key: "edit" }),
-                sync.button,
+                member.kept_out ? null : sync.button,
+                keptOut.button(member.kept_out, { name, people: null }),
                 action("Delete", () => erase(member), { key: "delete" }),
               )
             : null,
-          sync.said,
+          member.kept_out ? null : sync.said,
         ),
         member.family_ids.length > 0 ? families.element : h("p", { class: "quiet" }, "Not in a family."),
       ];
@@ -268,7 +275,7 @@ async function view(context) {
           {},
           !member.link
             ? "Planning Center does not have this person."
-            : settings.inactivate_deleted
+            : settings.inactivate_deleted && !member.kept_out
               ? "In Planning Center the person stays and is made inactive by the next sync."
               : "In Planning Center nothing changes: the person stays there.",
         ),

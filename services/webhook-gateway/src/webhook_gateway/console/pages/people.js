@@ -23,6 +23,7 @@ export async function show(context) {
       ["local", "Only here"],
       ["gone", "Gone in Planning Center"],
       ["held", "Held"],
+      ["kept_out", "Kept out of the sync"],
       ["inactive", "Inactive"],
     ]),
     chips("Adults and children", context, "child", [

@@ -14,8 +14,9 @@ export const FIELDS = ["first_name", "last_name", "email", "phone", "address", "
 export const valuesOf = (values) =>
   h("dl", { class: "facts" }, ...FIELDS.flatMap((name) => [h("dt", {}, fieldName(name)), h("dd", {}, shown(values[name]) || "—")]));
 
-/** @param {{ link: import("../types.d.ts").PlanningCenterLink | null, active?: boolean }} record */
+/** @param {{ link: import("../types.d.ts").PlanningCenterLink | null, active?: boolean, kept_out: boolean }} record */
 export function linkStatus(record) {
+  if (record.kept_out) return status("calm", "Kept out of the sync");
   if (record.active === false) return status("calm", "Inactive");
   if (!record.link) return status("calm", "Only here");
   return record.link.state === "gone"

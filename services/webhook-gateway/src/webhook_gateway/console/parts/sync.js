@@ -26,6 +26,7 @@ const NOT_DONE = {
   gone: ["warn", "Gone in Planning Center"],
   merged: ["warn", "Merged in Planning Center"],
   later: ["warn", "Not yet"],
+  kept_out: ["calm", "Kept out of the sync"],
   not_done: ["warn", "Not done"],
 };
 

@@ -103,6 +103,7 @@ const FIELDS = {
   planning_center_id: "Planning Center ID",
   created: "Added from Planning Center, with the ID",
   create_again: "Create again in Planning Center",
+  kept_out: "Kept out of the sync",
 };
 
 /** @param {string} field */
@@ -156,6 +157,7 @@ const OUTCOMES = {
   conflict: "In conflict",
   held: "Held matches",
   gone: "Gone in Planning Center",
+  kept_out: "Kept out of the sync",
   rejected: "Refused by Planning Center",
   later: "Left for later",
   not_done: "Not done, the sync ended before",

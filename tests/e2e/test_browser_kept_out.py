@@ -1,0 +1,164 @@
+"""People and families kept out of the sync in Chromium, by keys.
+
+The tests of this module are chapters: each goes on where the one before ended.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pages import ROOT, accessible, shot, signed_in
+from playwright.sync_api import Browser, Page, expect
+
+from local_stack.church import Church
+from local_stack.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One process of every service."""
+    environment = {"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "1"}}
+    with Stack(
+        tmp_path_factory.mktemp("kept-out"), people=60, environment=environment, cache=ROOT / ".cache"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def church(stack: Stack) -> Iterator[Church]:
+    """The first church, connected and synced once."""
+    with Church.of(stack) as ada:
+        ada.connect()
+        ada.sync(answers={"first_match": "planning_center"})
+        yield ada
+
+
+@pytest.fixture(scope="module")
+def pco(church: Church) -> str:
+    """Its organization in Planning Center."""
+    return str(church.control.organizations()[0]["id"])
+
+
+@pytest.fixture(scope="module")
+def nora(church: Church) -> dict[str, Any]:
+    """A member who is in both places."""
+    nora = church.add_member(first_name="Nora", last_name="Newcome", email="nora.newcome@example.org")
+    church.sync("incremental")
+    return dict(church.get(f"/people/members/{nora['id']}"))
+
+
+def name_there(church: Church, pco: str, member: dict[str, Any]) -> tuple[str, str]:
+    """The person's names in Planning Center."""
+    person = next(
+        row["attributes"]
+        for row in church.control.dump(pco)
+        if row["type"] == "Person" and row["id"] == member["link"]["pco_id"]
+    )
+    return person["first_name"], person["last_name"]
+
+
+def test_a_person_is_kept_out_by_keys(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name=re.compile("Ada")).click()
+    expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
+    page.goto(f"/people/{nora['id']}")
+    button = page.get_by_role("button", name="Keep out of the sync")
+    button.press("Enter")
+    dialog = page.get_by_role("dialog", name="Keep Nora Newcome out of the sync?")
+    expect(dialog).to_contain_text("nothing is sent to Planning Center, and nothing is taken over from there")
+    accessible(page)
+    shot(page, "kept-out-question")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(button).to_be_focused()
+    assert church.get(f"/people/members/{nora['id']}")["kept_out"] is False
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(dialog.get_by_role("button", name="Keep out of the sync")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Kept out of the sync by Ada Moreno")).to_be_visible()
+    expect(page.get_by_role("button", name="Sync again")).to_be_visible()
+    expect(page.get_by_role("button", name="Sync this person now")).to_have_count(0)
+    expect(page.get_by_role("row", name=re.compile("^Kept out of the sync No Yes"))).to_contain_text("Ada Moreno")
+    accessible(page)
+    shot(page, "kept-out-person")
+
+
+def test_it_is_counted_and_listed_apart(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    church.change_member(nora, last_name="Ours")
+    church.edit_there(pco, nora["link"]["pco_id"], first_name="Norah")
+    mark = church.control.summary()["last_seq"]
+    run = church.sync()
+    assert church.writes_since(mark) == []
+    assert name_there(church, pco, nora) == ("Norah", "Newcome")
+    page.goto("/")
+    page.get_by_role("link", name="1 person kept out of the sync").press("Enter")
+    row = page.get_by_role("row", name=re.compile("Nora Ours"))
+    expect(row).to_contain_text("Kept out of the sync")
+    expect(page.get_by_role("table").get_by_role("row")).to_have_count(2)
+    accessible(page)
+    shot(page, "kept-out-people")
+    page.goto(f"/runs/{run['id']}")
+    page.get_by_role("link", name="Kept out of the sync").press("Enter")
+    expect(page.get_by_role("row", name=re.compile("Nora Ours"))).to_contain_text("left as it is on both sides")
+    accessible(page)
+    shot(page, "kept-out-run")
+
+
+def test_synced_again_both_sides_are_compared(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    """Each side has an edit: that is a conflict, and nothing was overwritten."""
+    page.goto(f"/people/{nora['id']}")
+    page.get_by_role("button", name="Sync again").press("Enter")
+    dialog = page.get_by_role("dialog", name="Sync Nora Ours again?")
+    expect(dialog).to_contain_text("compared with what they last agreed on")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Kept out of the sync by")).to_have_count(0)
+    expect(page.get_by_text("In conflict")).to_be_visible()
+    expect(page.get_by_role("button", name="Sync this person now")).to_be_visible()
+    assert name_there(church, pco, nora) == ("Norah", "Newcome")
+
+
+def test_a_family_with_its_people(
+    page: Page, browser: Browser, stack: Stack, church: Church, pco: str, nora: dict[str, Any]
+) -> None:
+    """Somebody else who looks at it sees it at once."""
+    family = next(one for one in church.families() if len(one["member_ids"]) > 1)
+    names = {one["id"]: f"{one['first_name']} {one['last_name']}" for one in church.members()}
+    other = signed_in(browser, stack, "Sam")
+    other.goto(f"/families/{family['id']}")
+    expect(other.get_by_role("button", name="Keep out of the sync")).to_have_count(0)
+    page.goto(f"/families/{family['id']}")
+    page.get_by_role("button", name="Keep out of the sync").press("Enter")
+    dialog = page.get_by_role("dialog")
+    for member in family["member_ids"]:
+        expect(dialog).to_contain_text(names[member])
+    expect(dialog).to_contain_text(f"{len(family['member_ids'])} people in it now")
+    accessible(page)
+    shot(page, "kept-out-family-question")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(
+        page.get_by_text(f"The sync leaves the family and {len(family['member_ids'])} people as they are")
+    ).to_be_visible()
+    expect(other.get_by_text("Kept out of the sync by Ada Moreno")).to_be_visible()
+    accessible(page)
+    shot(page, "kept-out-family")
+    page.goto(f"/people/{family['member_ids'][0]}")
+    expect(page.get_by_text(f"Kept out of the sync with {family['name']} by Ada Moreno")).to_be_visible()
+    page.get_by_role("link", name=family["name"]).first.press("Enter")
+    page.get_by_role("button", name="Sync again").press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text(f"{len(family['member_ids'])} people kept out with it")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Kept out of the sync by")).to_have_count(0)
+    expect(other.get_by_text("Kept out of the sync by")).to_have_count(0)
+    other.context.close()
+    assert church.get("/people/status")["kept_out"] == 0
+    mark = church.control.summary()["last_seq"]
+    church.sync()
+    assert church.writes_since(mark) == []
