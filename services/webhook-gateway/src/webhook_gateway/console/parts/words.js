@@ -103,6 +103,8 @@ const FIELDS = {
   planning_center_id: "Planning Center ID",
   created: "Added from Planning Center, with the ID",
   create_again: "Create again in Planning Center",
+  joined: "Joined with",
+  kept_two: "Said to be somebody else than",
 };
 
 /** @param {string} field */
