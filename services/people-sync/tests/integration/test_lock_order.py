@@ -189,6 +189,42 @@ async def test_a_household_is_taken_over(church: Any, rival: Any, writer: Writer
     assert late in (await church.call("GET", f"/families/{family}"))["member_ids"]
 
 
+async def merged_pair(church: Any) -> tuple[str, str, str, dict[str, Any]]:
+    """Ann, who stays, Bob, whose person was merged into hers, his family, and the body that joins them."""
+    await church.connect()
+    ann, bob = sorted([(await church.add(first_name=name))["id"] for name in ("Ann", "Bob")])
+    await church.link(ann, "101")
+    await church.link(bob, "102", state="gone", merged_into="101")
+    body = {"name": "Smith", "member_ids": [bob], "primary_contact_id": bob}
+    family = (await church.call("POST", "/families", body, status=201))["id"]
+    versions = [(await church.call("GET", f"/members/{one}"))["version"] for one in (bob, ann)]
+    return ann, bob, family, {"answer": "join", "with_id": ann, "version": versions[0], "with_version": versions[1]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("member stays", "member joins"), ("member joins", "family"), ("family", "link"), ("link", "held")],
+)
+async def test_two_are_joined(church: Any, rival: Any, first: str, second: str) -> None:
+    ann, bob, family, body = await merged_pair(church)
+    held = uuid4()
+    await church.store(
+        HeldMatch,
+        {"id": held, "pco_organization_id": "77", "pco_id": "900", "theirs": THEIRS, "reasons": [], "state": "open"}
+        | {"candidates": [{"member_id": bob, "reasons": []}], "candidate_ids": [bob]},
+    )
+    (link,) = [one for one in await church.rows(Link) if one.pco_id == "102"]
+    rows = {
+        "member stays": ("member", ann),
+        "member joins": ("member", bob),
+        "family": ("family", family),
+        "link": ("link", link.id),
+        "held": ("held_match", held),
+    }
+    await in_order(rival, rows[first], rows[second], lambda: church.call("POST", f"/merged/{bob}", body))
+    assert [one.pco_id for one in await church.rows(Link)] == ["101"]
+
+
 # --- members in their order, families, then links ---------------------------------------------------------------------
 
 

@@ -181,13 +181,13 @@ def _is_id(value: Any) -> bool:
 
 
 def _of_member(row: Effect, member: Member, names: Mapping[str, str]) -> HistoryEntry:
-    if row.record_id != member.id:
-        # Another member's by then: there is nobody of whom it could be put back.
-        return _entry(row, can_undo=False).model_copy(update={"joined_name": names.get(str(row.record_id))})
-    entry = _entry(row, can_undo=_can_undo(row, member))
-    if entry.field not in {JOINED, KEPT_TWO}:
-        return entry
-    return entry.model_copy(update={"old": names.get(entry.old, entry.old), "new": names.get(entry.new, entry.new)})
+    own = row.record_id == member.id
+    # What another member had, who was joined since, cannot be put back: there is nobody of whom.
+    entry = _entry(row, can_undo=own and _can_undo(row, member))
+    more: dict[str, Any] = {} if own else {"joined_name": names.get(str(row.record_id))}
+    if entry.field in {JOINED, KEPT_TWO}:
+        more |= {"old": names.get(entry.old, entry.old), "new": names.get(entry.new, entry.new)}
+    return entry.model_copy(update=more)
 
 
 def _of_family(row: Effect, names: Mapping[str, str]) -> HistoryEntry:

@@ -6,6 +6,7 @@ import { announce, h } from "../parts/dom.js";
 import { chips } from "../parts/list.js";
 import { action, confirm, heading, status, when } from "../parts/look.js";
 import { FIELDS } from "../parts/member.js";
+import { mergedPairs } from "../parts/merged.js";
 import { part } from "../parts/part.js";
 import { count, fieldName, fullName, mailed, shown } from "../parts/words.js";
 
@@ -81,8 +82,13 @@ export function show(context) {
   const filters = { reason: query.get("reason") || null, single: single && single === "true", older_than_days: older ? Number(older) : null, family_id: family };
   const filtered = Object.values(filters).some((value) => value !== null);
   const answers = answerAll(context, ANSWERS, { filters: () => ({ ...filters, state: state || null }), done: () => matches.reload() });
+  const member = query.get("member");
+  // Of two who were merged, "later" is no answer, and "same" leaves no question behind.
+  const asked = !filtered && (!state || state === "open" || state === "different");
+  const pairs = mergedPairs(context, { state: member ? undefined : state === "different" ? "kept_two" : "open", member, changed: () => matches.reload() });
   let shownCount = Math.min(Number(query.get("rows")) || STEP, MOST);
   let unanswered = 0;
+  let asking = 0;
   /** @type {import("../parts/part.js").Part<Held>} */
   const matches = part({
     signal,
@@ -91,6 +97,7 @@ export function show(context) {
       /** @type {Held} */
       const page = await get("/people/held-matches", { ...filters, state, limit: shownCount }, signal);
       if ((state || filtered) && page.items.length === 0) unanswered = (await get("/people/held-matches", { limit: 1 }, signal)).total ?? 0;
+      asking = page.items.length === 0 && asked ? (await get("/people/merged", { limit: 1 }, signal)).total ?? 0 : 0;
       return page;
     },
     render: (/** @type {Held} */ page) =>
@@ -98,7 +105,7 @@ export function show(context) {
         ? h(
             "div",
             { class: "card empty" },
-            h("h2", {}, filtered ? "No held matches fit these filters" : state ? "No held matches in this state" : "No held matches"),
+            h("h2", {}, filtered ? "No held matches fit these filters" : state ? "No held matches in this state" : asking > 0 ? "No other held matches" : "No held matches"),
             unanswered > 0
               ? h("p", {}, h("a", { href: "/held" }, `${count(unanswered, "held match is", "held matches are")} unanswered: show ${unanswered === 1 ? "it" : "them"}`))
               : null,
@@ -255,6 +262,8 @@ export function show(context) {
     h("div", { class: "stack tight" }, states, reasons, candidates, ages),
     family ? h("p", {}, "Only those of one family. ", h("a", { href: at`/families/${family}` }, "Go to the family"), " · ", h("a", { href: context.here({ family_id: null, rows: null }) }, "Show all families")) : "",
     answers.said,
-    matches.element,
+    member ? h("p", {}, "Only the question about one person. ", h("a", { href: "/held" }, "Show all held matches")) : "",
+    asked || member ? pairs.element : "",
+    member ? "" : matches.element,
   );
 }

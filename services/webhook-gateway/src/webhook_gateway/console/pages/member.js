@@ -4,6 +4,7 @@ import { at, get, patch, post, remove } from "../api.js";
 import { follow } from "../live.js";
 import { announce, h } from "../parts/dom.js";
 import { action, confirm, heading, notice, run as work, when } from "../parts/look.js";
+import { orJoined } from "../parts/merged.js";
 import { differing, linkStatus, memberFields, readMember, valuesOf } from "../parts/member.js";
 import { conflictOf } from "../parts/conflict.js";
 import { differencesOf } from "../parts/differences.js";
@@ -17,6 +18,7 @@ import { fieldName, fullName } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
 /** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
+/** @typedef {import("../types.d.ts").MergedPair} MergedPair */
 /** @typedef {import("../app.js").Context} Context */
 
 const AGAIN = "This person is added in Planning Center again, at the latest by the next sync.";
@@ -97,9 +99,9 @@ async function add(context) {
 
 /** @param {Context} context */
 async function edit(context) {
-  const { id, main, signal, absent } = context;
+  const { id, main, signal } = context;
   /** @type {Member} */
-  const member = await get(at`/people/members/${id}`, undefined, signal).catch(absent);
+  const member = await get(at`/people/members/${id}`, undefined, signal).catch(orJoined(context));
   const address = at`/people/${id}`;
   const moved = h("div", { class: "stack" });
   const made = memberForm(
@@ -136,7 +138,7 @@ async function edit(context) {
 
 /** @param {Context} context */
 async function view(context) {
-  const { id, main, signal, admin, absent } = context;
+  const { id, main, signal, admin } = context;
   const title = heading("Person", h("a", { href: "/people" }, "All people"));
   const conflict = conflictOf(context);
   const differences = differencesOf(context, at`/people/members/${id}`);
@@ -154,10 +156,11 @@ async function view(context) {
   /** @type {import("../parts/part.js").Part<Member>} */
   const record = part({
     signal,
-    load: () => get(at`/people/members/${id}`, undefined, signal).catch(absent),
+    load: () => get(at`/people/members/${id}`, undefined, signal).catch(orJoined(context)),
     follows: ["/people/members"],
     onFact: (fact, /** @type {Member} */ value) => {
       const changed = fact.body.member;
+      if (fact.type === "MemberRemoved" && fact.body.member_id === id) void record.reload();
       if (fact.type !== "MemberChanged" || changed.id !== id) return value;
       if (changed.version > value.version) void history.reload();
       return changed.version > value.version ? changed : value;
@@ -217,10 +220,14 @@ async function view(context) {
    */
   function gone(member, may) {
     if (member.link?.state !== "gone") return null;
-    if (member.link.merged_with) return merged(member.link.merged_with);
     const { gone_at, create_again: again } = member.link;
+    const pair = member.link.merged_with ? pairWith(member.link.merged_with) : null;
+    if (member.link.merged_with && pair?.state !== "kept_two") return merged(member.link.merged_with, pair);
     return notice(
       "warn",
+      pair
+        ? h("p", { key: "two" }, "Merged with ", h("a", { href: at`/people/${pair.stays.member.id}` }, fullName(pair.stays.member)), " in Planning Center. An administrator said that they are two people. ", h("a", { href: question() }, "Look at the two"))
+        : null,
       h("p", {}, "No longer in Planning Center", gone_at ? [" since ", when(gone_at)] : null, ". Kept here", again ? "." : ", and not added there again by itself."),
       again ? h("p", { key: "again" }, h("strong", {}, AGAIN)) : null,
       may && !again
@@ -236,27 +243,36 @@ async function view(context) {
     );
   }
 
-  /** @type {Map<string, string | null>} names of members by their id, null while one is asked for */
-  const names = new Map();
+  const question = () => `/held?member=${encodeURIComponent(id)}`;
+  /** @type {Map<string, MergedPair | null>} by whom it was merged with, null while the question is asked for */
+  const pairs = new Map();
 
   /** @param {string} other the member whose counterpart was kept */
-  function merged(other) {
-    if (!names.has(other)) {
-      names.set(other, null);
-      void get(at`/people/members/${other}`, undefined, signal).then(
-        (/** @type {Member} */ kept) => {
-          names.set(other, fullName(kept));
+  function pairWith(other) {
+    if (!pairs.has(other)) {
+      pairs.set(other, null);
+      void get("/people/merged", { member_id: id }, signal).then(
+        (/** @type {import("../types.d.ts").Page<MergedPair>} */ page) => {
+          const found = page.items.find(({ joins }) => joins.member.id === id);
           const shown = record.value();
-          if (shown) record.show(shown);
+          if (!found || !shown) return;
+          pairs.set(other, found);
+          record.show(shown);
         },
         // The link leads there without the name; whatever shows this person next asks again.
-        () => names.delete(other),
+        () => pairs.delete(other),
       );
     }
-    const link = h("a", { href: at`/people/${other}` }, names.get(other) ?? "another person");
+    return pairs.get(other) ?? null;
+  }
+
+  /** @param {string} other @param {MergedPair | null} pair */
+  function merged(other, pair) {
+    const link = h("a", { href: at`/people/${other}` }, pair ? fullName(pair.stays.member) : "another person");
     return notice(
       "warn",
-      h("p", {}, "Merged with ", link, " in Planning Center, and kept here. If the two are one person, copy what is missing to the one you keep, then delete the other here."),
+      h("p", {}, "Merged with ", link, " in Planning Center, and kept here."),
+      h("p", {}, h("a", { href: question() }, "Say whether the two are one person")),
     );
   }
 
@@ -297,6 +313,7 @@ async function view(context) {
     await history.reload();
   }
 
-  main.append(title, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), history.element));
+  const followed = context.query.has("joined") ? notice("calm", h("p", {}, "The record that you opened was joined to this one, which has everything of both.")) : "";
+  main.append(title, followed, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), history.element));
   await history.ready;
 }

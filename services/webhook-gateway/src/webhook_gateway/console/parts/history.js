@@ -22,7 +22,7 @@ export const historyOf = (context, path, noun, undo) =>
     load: (after, limit) => get(`${path}/history`, { after, limit }, context.signal),
     id: (/** @type {HistoryEntry} */ entry) => entry.id,
     cells: (entry) => [
-      changedField(entry),
+      entry.joined_name ? [changedField(entry), h("span", { class: "quiet" }, ` of ${entry.joined_name}`)] : changedField(entry),
       shown(entry.old) ? h("del", {}, shown(entry.old)) : h("span", { class: "quiet" }, "empty"),
       shown(entry.new) ? h("ins", {}, shown(entry.new)) : h("span", { class: "quiet" }, "empty"),
       when(entry.changed_at),
@@ -35,7 +35,15 @@ export const historyOf = (context, path, noun, undo) =>
   });
 
 /** Rules whose names say too little. @type {Record<string, string>} */
-const RULES = { decided: "decided a conflict", kept_different: "keeps it different from Planning Center's", decide_again: "wants to decide again", doubled: "made twice in Planning Center, taken back", matched: "found to be the same person", with_family: "with the family" };
+const RULES = {
+  decided: "decided a conflict",
+  kept_different: "keeps it different from Planning Center's",
+  decide_again: "wants to decide again",
+  doubled: "made twice in Planning Center, taken back",
+  joined: "joined two records",
+  matched: "found to be the same person",
+  with_family: "with the family",
+};
 
 /** @param {HistoryEntry} entry */
 function changedField({ field, side }) {

@@ -5,7 +5,7 @@
 export class Problem extends Error {
   /**
    * @param {string} sentence
-   * @param {Partial<ProblemDocument> & { retryAfter?: number }} [about]
+   * @param {Partial<ProblemDocument> & { retryAfter?: number, joined_into?: string }} [about]
    */
   constructor(sentence, about = {}) {
     super(sentence);
@@ -15,6 +15,8 @@ export class Problem extends Error {
     /** By field. @type {Map<string, string>} */
     this.errors = new Map((about.errors ?? []).map(({ field, message }) => [field.replace(/^body\./, ""), message]));
     this.retryAfter = about.retryAfter ?? 0;
+    /** The member whom a member that is not there any more was joined to. */
+    this.joinedInto = about.joined_into ?? "";
     /** What can be done about it, to be shown beside the sentence. @type {Node | null} */
     this.remedy = null;
   }

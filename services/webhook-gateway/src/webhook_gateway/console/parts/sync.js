@@ -33,6 +33,7 @@ const NOT_DONE = {
 /** Why it would have been looked at without being asked for. @type {Record<string, string>} */
 const REASONS = {
   answered: "A held match about it was answered.",
+  joined: "It was joined with another record here.",
   incomplete: "Planning Center had not sent everything about it during the last sync.",
   stray: "It was made twice in Planning Center during an earlier sync.",
   unanswered: "Planning Center had not answered a change of it during the last sync.",

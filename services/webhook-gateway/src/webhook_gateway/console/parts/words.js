@@ -104,6 +104,8 @@ const FIELDS = {
   created: "Added from Planning Center, with the ID",
   create_again: "Create again in Planning Center",
   kept_out: "Kept out of the sync",
+  joined: "Joined with",
+  kept_two: "Said to be somebody else than",
 };
 
 /** @param {string} field */

@@ -1,0 +1,206 @@
+"""Two people here who are one person in Planning Center, in Chromium: compared, joined, kept as two.
+
+The tests of this module are chapters: each goes on where the one before ended.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pages import ROOT, accessible, shot, signed_in
+from playwright.sync_api import Browser, Page, expect
+
+from local_stack.church import Church
+from local_stack.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One process of every service, and a vendor whose lists lag."""
+    with Stack(
+        tmp_path_factory.mktemp("join"),
+        people=60,
+        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
+        simulator_settings={"lists_lag_ms": 500},
+        cache=ROOT / ".cache",
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def church(stack: Stack) -> Iterator[Church]:
+    """The first church, connected and synced once."""
+    with Church.of(stack) as ada:
+        ada.connect()
+        ada.sync()
+        yield ada
+
+
+@pytest.fixture(scope="module")
+def pco(church: Church) -> str:
+    """Its organization in Planning Center."""
+    return str(church.control.organizations()[0]["id"])
+
+
+def merged(church: Church, pco: str, kept: dict[str, Any], gone: dict[str, Any]) -> None:
+    """Merge two people in Planning Center, and sync until the question is there."""
+    church.control.merge_people(pco, kept["link"]["pco_id"], gone["link"]["pco_id"])
+
+    def asked() -> bool:
+        church.sync("incremental")
+        return bool(church.get("/people/merged", member_id=gone["id"])["items"])
+
+    church.eventually(asked, "the two are asked about")
+
+
+def two_riveras(church: Church, pco: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Maria, who is linked, and Mary, whose person was merged into hers; Mary has a family and more values."""
+    maria = church.add_member(first_name="Maria", last_name=f"Rivera{number}", email=f"maria{number}@example.org")
+    mary = church.add_member(first_name="Mary", last_name=f"Rivera{number}", external_id=f"mary-{number}")
+    church.add_family(f"Riveras {number}", mary)
+    church.sync("incremental")
+    pair = [dict(church.get(f"/people/members/{one['id']}")) for one in (maria, mary)]
+    merged(church, pco, *pair)
+    church.change_member(church.get(f"/people/members/{mary['id']}"), birthdate="1980-02-03")
+    return pair[0], pair[1]
+
+
+def person(church: Church, pco: str, pco_id: str) -> dict[str, Any] | None:
+    """The person's attributes in Planning Center."""
+    rows = church.control.dump(pco)
+    return next((row["attributes"] for row in rows if row["type"] == "Person" and row["id"] == pco_id), None)
+
+
+def nothing_more(church: Church, pco: str) -> None:
+    """Both sides agree, and a sync writes nothing."""
+    church.eventually(lambda: church.sync()["counts"].keys() <= {"unchanged"}, "both sides agree")
+    mark = church.control.summary()["last_seq"]
+    church.sync()
+    assert church.writes_since(mark) == []
+
+
+def test_two_are_joined_by_keys_alone(page: Page, church: Church, pco: str) -> None:
+    maria, mary = two_riveras(church, pco, 1)
+    page.goto("/")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name=re.compile("Ada")).click()
+    page.get_by_role("link", name=re.compile("1 held match")).first.click()
+    card = page.get_by_role("region", name="Mary Rivera1 and Maria Rivera1")
+    expect(card).to_contain_text("Mary Rivera1 and Maria Rivera1 are one person in Planning Center")
+    name = card.get_by_role("row", name=re.compile("^First name "))
+    expect(name.get_by_role("strong")).to_have_text("Mary")
+    expect(name).to_contain_text("you choose")
+    expect(card.get_by_role("row", name=re.compile("^Birthdate ")).get_by_role("insertion")).to_be_visible()
+    expect(card.get_by_role("row", name=re.compile("^Families "))).to_contain_text("Riveras 1")
+    accessible(page)
+    shot(page, "merged-pair")
+    card.get_by_role("button", name="Join them here").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Join Mary Rivera1 to Maria Rivera1?")
+    for told in ("in Riveras 1", "mary-1", "History:", "birthdate", "This cannot be taken back"):
+        expect(dialog).to_contain_text(told)
+    group = dialog.get_by_role("group", name="First name afterwards")
+    expect(group.get_by_role("radio", name="Maria")).to_be_checked()
+    accessible(page)
+    shot(page, "merged-join")
+    # Escape leaves everything as it is, and the focus where it was.
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(card.get_by_role("button", name="Join them here")).to_be_focused()
+    page.keyboard.press("Enter")
+    group.get_by_role("radio", name="Maria").focus()
+    page.keyboard.press("ArrowDown")
+    expect(group.get_by_role("radio", name="Mary")).to_be_checked()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(dialog.get_by_role("button", name="Join them here")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(card).to_have_count(0)
+    expect(page.get_by_role("heading", name="Held matches", level=1)).to_be_focused()
+    expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
+    stays = church.get(f"/people/members/{maria['id']}")
+    assert (stays["first_name"], stays["birthdate"], stays["external_id"]) == ("Mary", "1980-02-03", "mary-1")
+    assert len(stays["family_ids"]) == 1
+    church.eventually(
+        lambda: (person(church, pco, maria["link"]["pco_id"]) or {}).get("birthdate") == "1980-02-03",
+        "Planning Center has it",
+    )
+    nothing_more(church, pco)
+    # An old address leads to the one who stays, with a word.
+    page.goto(f"/people/{mary['id']}")
+    expect(page).to_have_url(re.compile(f"/people/{maria['id']}"))
+    main = page.get_by_role("main")
+    expect(main.get_by_text("The record that you opened was joined to this one")).to_be_visible()
+    row = main.get_by_role("row", name=re.compile("^Joined with"))
+    expect(row).to_contain_text("Mary Rivera1")
+    expect(row).to_contain_text("Ada Moreno")
+    expect(main.get_by_role("row", name=re.compile("^Birthdate of Mary Rivera1"))).to_be_visible()
+    accessible(page)
+    shot(page, "member-joined")
+
+
+def test_what_moves_under_the_reader(page: Page, church: Church, pco: str) -> None:
+    """Somebody changes one of the two while the dialog is open: nothing is joined, and the way on is beside it."""
+    _, mary = two_riveras(church, pco, 2)
+    page.goto(f"/people/{mary['id']}")
+    main = page.get_by_role("main")
+    expect(main.get_by_text("Merged with Maria Rivera2 in Planning Center, and kept here.")).to_be_visible()
+    accessible(page)
+    shot(page, "member-merged")
+    main.get_by_role("link", name="Say whether the two are one person").click()
+    card = page.get_by_role("region", name="Mary Rivera2 and Maria Rivera2")
+    card.get_by_role("button", name="Join them here").click()
+    dialog = page.get_by_role("dialog", name="Join Mary Rivera2 to Maria Rivera2?")
+    church.change_member(church.get(f"/people/members/{mary['id']}"), gender="Female")
+    dialog.get_by_role("button", name="Join them here").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody changed one of the two since you read them.")
+    accessible(page)
+    shot(page, "merged-moved")
+    dialog.get_by_role("button", name="Show them as they are now").click()
+    expect(dialog).to_have_count(0)
+    expect(card.get_by_role("row", name=re.compile("^Gender "))).to_contain_text("Female")
+    assert church.get(f"/people/members/{mary['id']}")["link"]["state"] == "gone"
+
+
+def test_two_are_kept_asked_about_again_and_created_again(page: Page, church: Church, pco: str) -> None:
+    [pair] = church.get("/people/merged")["items"]
+    mary = pair["joins"]["member"]
+    page.goto("/held")
+    card = page.get_by_role("region", name="Mary Rivera2 and Maria Rivera2")
+    card.get_by_role("button", name="Keep two").press("Enter")
+    expect(card).to_have_count(0)
+    page.get_by_role("link", name="Different people").click()
+    expect(card).to_contain_text("Kept as two people")
+    accessible(page)
+    shot(page, "merged-kept")
+    card.get_by_role("button", name="Ask again").press("Enter")
+    expect(card).to_have_count(0)
+    page.goto("/held")
+    card.get_by_role("button", name="Keep two").press("Enter")
+    expect(card).to_have_count(0)
+    page.goto(f"/people/{mary['id']}")
+    main = page.get_by_role("main")
+    expect(main.get_by_text("An administrator said that they are two people.")).to_be_visible()
+    accessible(page)
+    main.get_by_role("button", name="Create again in Planning Center").press("Enter")
+    church.eventually(
+        lambda: church.get(f"/people/members/{mary['id']}")["link"]["state"] == "linked", "Mary is there again"
+    )
+    made = church.get(f"/people/members/{mary['id']}")["link"]["pco_id"]
+    assert made != pair["pco_id"]
+    assert (person(church, pco, made) or {})["first_name"] == "Mary"
+    nothing_more(church, pco)
+
+
+def test_staff_look_and_do_not_answer(browser: Browser, stack: Stack, church: Church, pco: str) -> None:
+    two_riveras(church, pco, 3)
+    sam = signed_in(browser, stack, "Sam")
+    sam.goto("/held")
+    card = sam.get_by_role("region", name="Mary Rivera3 and Maria Rivera3")
+    expect(card).to_be_visible()
+    expect(sam.get_by_role("main")).to_contain_text("until an administrator answers")
+    expect(card.get_by_role("button")).to_have_count(0)
+    sam.context.close()
