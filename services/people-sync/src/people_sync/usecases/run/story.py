@@ -263,7 +263,8 @@ async def _finish(context: RunContext) -> None:
         if context.kind == "full":
             connection.full_sync_at = now
         await runs.schedule(session, connection, now)
-        await refreshes.after_a_run(session, context.owner, now, context.resources.horizon)
+        approved = context.run_id if context.approved else None
+        await refreshes.after_a_run(session, context.owner, now, context.resources.horizon, approved=approved)
         await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
 
 
