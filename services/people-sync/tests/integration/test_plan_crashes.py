@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sync_harness.copies import ORGANIZATION, Copy, copied, copy_database
-from sync_harness.crashing import Kill, all_of, die, ended_as, ground, kills_around, left_behind, undisturbed
+from sync_harness.crashing import Kill, all_of, die, ended_as, ground, is_write, kills_around, left_behind, undisturbed
 from sync_harness.lender import Lender
 from sync_harness.site import Site
 
@@ -99,7 +99,9 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
                 log.warning("%s: %s", kill, failure)
             return f"{kill}: {failure}" if failure else None
 
-        work = [("plan", kill) for kill in kills_around(expected.kinds, thorough=False)]
+        # Behind what a run reads it is killed elsewhere (`test_crashes`).
+        kinds = {(what, kind) for what, kind in expected.kinds if what != "answer" or is_write(kind)}
+        work = [("plan", kill) for kill in kills_around(kinds, thorough=False)]
         failures = await all_of(work, killed)
     log.info("%d kills", len(work))
     assert not failures, "\n\n".join(failures)

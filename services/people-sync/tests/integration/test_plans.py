@@ -236,7 +236,9 @@ async def test_what_moved_after_the_plan_is_left_out_and_named(site: Site) -> No
     assert (await site.member("Bea"))["last_name"] == "Theirs"
     assert len(await site.members("Quin")) == 1
     assert len(site.people("Bob")) == 1
-    # The others are as they were.
+    # The others are as they were, and nobody looks at them before the next sync.
+    queued = "SELECT count(*) FROM refresh WHERE organization_id = $1"
+    assert await site.database.value(queued, site.organization_id) == 0
     assert site.person("Alan")["last_name"] == site.person("Amy")["last_name"] == "Abbot"
     assert site.person("Abel")["last_name"] == "Abbot"
     assert (await site.member("Dora"))["last_name"] == "Dean"

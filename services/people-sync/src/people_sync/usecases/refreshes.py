@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
-from people_sync.domain.sentences import ASKING, LOOKS_AGAIN, NOT_DONE
+from people_sync.domain.sentences import ASKING, LATER, LEFT_OUT, LOOKS_AGAIN, NOT_DONE
 from people_sync.storage import remote
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.strays import STRAY, record_kind, unsettled
-from people_sync.storage.sync_tables import Creation, Refresh, Remote
+from people_sync.storage.sync_tables import Change, Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
@@ -181,11 +181,20 @@ async def queue(
     return rows.one()
 
 
-async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: datetime, horizon: timedelta) -> None:
+async def after_a_run(
+    session: AsyncSession, owner: Mapping[str, str], now: datetime, horizon: timedelta, *, approved: UUID | None = None
+) -> None:
     """Queue what a run had to leave: incomplete reads, requests whose answer was lost, and strays not settled yet.
 
     Each for the instant from which something can be decided about it, so that nobody waits for the next run.
+    `approved`: a run that did what was approved. What it left is left to the next one, since nobody approved that.
     """
+    left_out = exists().where(
+        Change.run_id == approved,
+        Change.kind == Remote.kind,
+        Change.pco_id == Remote.pco_id,
+        Change.outcome.in_([LATER, LEFT_OUT]),
+    )
     unread = await session.execute(
         select(Remote.kind, Remote.pco_id, Remote.read_at, Link.record_id)
         .outerjoin(Link, remote.ITS_LINK)
@@ -197,6 +206,7 @@ async def after_a_run(session: AsyncSession, owner: Mapping[str, str], now: date
             or_(Remote.unread.is_(None), Remote.unread["why"].astext != "unreadable"),
             # A household by itself says nothing: it comes with its people.
             or_(Remote.kind == MEMBER, Link.record_id.is_not(None)),
+            *((~left_out,) if approved else ()),
         )
         .order_by(Remote.kind, Remote.pco_id)
         .limit(MOST_OF_A_RUN)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.families import Home, is_the_same, match_family
 from people_sync.domain.planning_center import RemoteHousehold
-from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, GONE, LATER, LINKED
+from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, GONE, LATER, LEFT_OUT, LINKED
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.kept_out import members_left_alone
@@ -36,7 +36,7 @@ async def still_new(
             select(Change.pco_id).where(
                 Change.run_id == writer.cause.id,
                 Change.kind == MEMBER,
-                Change.outcome == LATER,
+                Change.outcome.in_([LATER, LEFT_OUT]),
                 among(Change.pco_id, strangers),
             )
         )

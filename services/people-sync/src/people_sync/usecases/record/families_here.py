@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from people_sync.domain.canonical import name_key
 from people_sync.domain.families import household_values
 from people_sync.domain.merge import FamilyMerge, FamilyValues, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot
-from people_sync.domain.plans import family_created, of_family
+from people_sync.domain.plans import Fields, family_created, of_family
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, FIRST_SYNC_ASKS, LATER, LEFT_OUT, LINKED
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.among import among
@@ -155,7 +156,7 @@ def _put_off(
     if family_lets_go(writer, conflict, theirs, result, read_at):
         decide_later(change)
         return True
-    if not change.may(of_family(base, ours, theirs, result), writer.country):
+    if change.forbids(partial(of_family, base, ours, theirs, result), writer.country):
         change.leave_out()
         return True
     return False
@@ -178,14 +179,20 @@ async def _as_approved(
         theirs = household_values(households[str(change.pco_id)], people)
         mine = ours.get(change.record_id)  # type: ignore[arg-type] # a plan has one
         if change.outcome == CREATED_HERE or mine is None:
-            shown = {one: {"id": one, "pco_id": None, "name": ""} for one in theirs.members}
-            now = family_created(theirs.name, shown, theirs.primary_contact, "here", shown)
+            now = partial(_newcomer, theirs)
         else:
-            now = of_family({}, mine, theirs, merge_family({}, mine, theirs, writer.policy, left_alone=alone))
-        if not change.may(now, writer.country):
+            merged = merge_family({}, mine, theirs, writer.policy, left_alone=alone)
+            now = partial(of_family, {}, mine, theirs, merged)
+        if change.forbids(now, writer.country):
             change.here = "done"
             change.leave_out()
     return [change for change in strange if change.outcome != LEFT_OUT]
+
+
+def _newcomer(theirs: FamilyValues) -> Fields:
+    """What adding a household here writes."""
+    shown = {one: {"id": one, "pco_id": None, "name": ""} for one in theirs.members}
+    return family_created(theirs.name, shown, theirs.primary_contact, "here", shown)
 
 
 def _conflict(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -123,7 +124,7 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
             if person.pco_id in links or not isinstance(outcome, Unmatched):
                 decide_later(change)
                 continue
-            if not change.may(newcomer(person), writer.country):
+            if change.forbids(partial(newcomer, person), writer.country):
                 change.leave_out()
                 continue
             member = _create(session, writer, change, person, row)
@@ -191,7 +192,7 @@ async def _known_person(
     if link is not None and link.record_id != member.id:
         # Of somebody deleted here, who is added again: tied anew below.
         link = None
-    if link is None and not change.may(_first_match(writer, member, person), writer.country):
+    if link is None and change.forbids(partial(_first_match, writer, member, person), writer.country):
         change.leave_out()
         return
     if link is None:
@@ -334,7 +335,7 @@ def _merge_person(
         decide_later(change)
         return
     agreed_status = link.agreed.get(ACTIVE)
-    if not change.may(_written(writer, base, agreed_status, member, person, result), writer.country):
+    if change.forbids(partial(_written, writer, base, agreed_status, member, person, result), writer.country):
         change.leave_out()
         return
     change_here(writer, member, result, effects)

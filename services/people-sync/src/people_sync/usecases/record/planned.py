@@ -1,6 +1,6 @@
 """What is planned for one record, and what became of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -29,9 +29,10 @@ class Planned:
     plan: list[Any] | None = None
     """Of an approved run: what was approved, as `contracts.http.plans.PlanField`. Nothing else may be written."""
 
-    def may(self, now: Sequence[PlanField], country: str) -> bool:
-        """Whether this may be written now: it was approved, or nothing had to be."""
-        return may(approved_fields(self.plan), now, country)
+    def forbids(self, now: Callable[[], Sequence[PlanField]], country: str) -> bool:
+        """Whether something else was approved than would be written `now`, which is asked for only then."""
+        approved = approved_fields(self.plan)
+        return approved is not None and not allows(approved, now(), country)
 
     def leave_out(self) -> None:
         """Leave the record as it is, since it has changed after the plan was shown."""
@@ -47,8 +48,3 @@ class LeftOut(Exception):
 def approved_fields(plan: list[Any] | None) -> tuple[PlanField, ...] | None:
     """What was approved of a record; None where nothing had to be."""
     return None if plan is None else tuple(PlanField.model_validate(one) for one in plan)
-
-
-def may(approved: Sequence[PlanField] | None, now: Sequence[PlanField], country: str) -> bool:
-    """Whether this may be written now: it was approved, or nothing had to be."""
-    return approved is None or allows(approved, now, country)

@@ -23,7 +23,7 @@ from people_sync.domain.canonical import fold
 from people_sync.domain.families import Home, household_values, is_the_same
 from people_sync.domain.merge import FamilyMerge, merge_family
 from people_sync.domain.planning_center import RemoteHousehold, Unread
-from people_sync.domain.plans import PRIMARY_CONTACT, created, family_created, of_family
+from people_sync.domain.plans import PRIMARY_CONTACT, allows, created, family_created, of_family
 from people_sync.domain.sentences import (
     CONFLICT,
     CREATED_THERE,
@@ -63,7 +63,7 @@ from people_sync.usecases.record.creations import Content, Intent, Later, Made, 
 from people_sync.usecases.record.decide_families import concerned, family_lets_go
 from people_sync.usecases.record.decide_people import in_conflict
 from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, tied, touch_family
-from people_sync.usecases.record.planned import LeftOut, may
+from people_sync.usecases.record.planned import LeftOut
 from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
@@ -99,8 +99,8 @@ async def _create(
     if not people:
         raise Later(NOBODY_THERE_YET)
     primary = await _primary(writer, family, people)
-    if not may(approved, _to_be_created(family, people, approved), writer.country):
-        raise LeftOut
+    if approved is not None:
+        _keep_to(approved, _to_be_created(family, people, approved), writer.country)
     wanted = frozenset(people.values())
     content: Content = {"name": family.name, "primary_contact": primary, "members": sorted(people)}
     # People made by this very run are in no household yet; everybody else is looked up before a second one is made.
@@ -139,12 +139,10 @@ async def _create(
     return CREATED_THERE
 
 
-def _to_be_created(
-    family: Family, people: Mapping[str, str], approved: Sequence[PlanField] | None
-) -> tuple[PlanField, ...]:
+def _to_be_created(family: Family, people: Mapping[str, str], approved: Sequence[PlanField]) -> tuple[PlanField, ...]:
     """What a new household would be. Its primary contact can be another than planned, where they are not there."""
     contact = str(family.primary_contact_id) if family.primary_contact_id else None
-    planned = next((one.here for one in approved or () if one.field == PRIMARY_CONTACT), None)
+    planned = next((one.here for one in approved if one.field == PRIMARY_CONTACT), None)
     theirs = planned if contact is None or contact not in people else {"id": contact, "pco_id": people[contact]}
     shown = {one: {"id": one, "pco_id": pco_id, "name": ""} for one, pco_id in people.items()}
     fields = family_created(family.name, people, None, "there", shown)
@@ -315,10 +313,7 @@ async def _update(
         raise NotYet(until)
     if result.fields.first_match and not writer.chosen:
         raise Later(FIRST_SYNC_ASKS)
-    # Who leaves here is no business of this: without a look at everybody they may be gone there.
-    now = of_family(base, ours, theirs, replace(result, remove_from_ours=frozenset()))
-    if not may(approved, now, writer.country):
-        raise LeftOut
+    _keep_to(approved, of_family(base, ours, theirs, replace(result, remove_from_ours=frozenset())), writer.country)
     joining = result.add_to_theirs & people.keys()
     if result.fields.conflicts:
         await _conflict(writer, family, result, read_at)
@@ -351,6 +346,15 @@ async def _update(
     await _agree(writer, family, left, complete=not refusals.found)
     refusals.raise_any()
     return CONFLICT if result.fields.conflicts else UPDATED_THERE if written else UNCHANGED
+
+
+def _keep_to(approved: Sequence[PlanField] | None, now: Sequence[PlanField], country: str) -> None:
+    """LeftOut if this is not what was approved.
+
+    `now` has nobody who leaves here: without a look at everybody they may be gone there, and that is not done here.
+    """
+    if approved is not None and not allows(approved, now, country):
+        raise LeftOut
 
 
 async def _announce(

@@ -29,7 +29,7 @@ from people_sync.domain.planning_center import (
     person_attributes,
     remote_person,
 )
-from people_sync.domain.plans import Status, of_person
+from people_sync.domain.plans import Status, allows, of_person
 from people_sync.domain.plans import created as plan_of_created
 from people_sync.domain.sentences import (
     CONFLICT,
@@ -65,7 +65,7 @@ from people_sync.usecases.record.decide_people import equal_sides, in_conflict, 
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
 from people_sync.usecases.record.gone import why_gone
 from people_sync.usecases.record.matching import may_be_there
-from people_sync.usecases.record.planned import LeftOut, may
+from people_sync.usecases.record.planned import LeftOut
 from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
@@ -128,12 +128,13 @@ async def _create(writer: Writer, local: _Local, approved: Sequence[PlanField] |
     if local.link is not None and not local.link.create_again:
         async with writer.job.sessions() as session:
             raise Later((await why_gone(session, local.link))[1])
-    if not may(approved, plan_of_created(as_dict(values_of(local.member)), "there"), writer.country):
+    values = values_of(local.member)
+    if approved is not None and not allows(approved, plan_of_created(as_dict(values), "there"), writer.country):
         raise LeftOut
     await _look_before(writer, local.member)
     if not local.member.active:
         raise Later(INACTIVE_HERE)
-    member, values = local.member, values_of(local.member)
+    member = local.member
     content = {name: value for name, value in to_json(values).items() if name not in _CONTACTS or value is None}
     made = await create_once(
         writer,
@@ -285,8 +286,10 @@ def _keep_to(
     result: Merge,
 ) -> None:
     """LeftOut if this is not what was approved. Who is active is never written there, and was taken over before."""
+    if approved is None:
+        return
     status = Status(None, member.active, person.active, taken=False)
-    if not may(approved, of_person(base, values_of(member), person.values, result, status), writer.country):
+    if not allows(approved, of_person(base, values_of(member), person.values, result, status), writer.country):
         raise LeftOut
 
 

@@ -22,7 +22,7 @@ from contracts.http.people import LARGEST_FAMILY
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.planning_center import RemoteHousehold, household_from_snapshot, person_from_snapshot
-from people_sync.domain.plans import Fields, family_created
+from people_sync.domain.plans import Fields, allows, family_created
 from people_sync.domain.sentences import CREATED_HERE
 from people_sync.domain.values import ACTIVE
 from people_sync.domain.writes import CREATED
@@ -36,7 +36,7 @@ from people_sync.usecases.history import MEMBERS
 from people_sync.usecases.record.effects import noted
 from people_sync.usecases.record.matching import may_be_here
 from people_sync.usecases.record.people_here import newcomer
-from people_sync.usecases.record.planned import approved_fields, may
+from people_sync.usecases.record.planned import approved_fields
 from people_sync.usecases.run.context import RunContext, plan_found
 from servicekit.outbox import append_all
 
@@ -148,7 +148,8 @@ async def _batches(context: RunContext) -> AsyncGenerator[_Batch, None]:
 
 def _as_approved(context: RunContext, one: Newcomer, now: Callable[[], Fields]) -> bool:
     """Whether somebody is as approved. The engine leaves out, and names, who is not."""
-    return one.plan is None or may(approved_fields(one.plan), now(), context.country)
+    approved = approved_fields(one.plan)
+    return approved is None or allows(approved, now(), context.country)
 
 
 def _person_fields(one: Newcomer) -> Fields:

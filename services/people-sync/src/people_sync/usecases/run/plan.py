@@ -78,11 +78,10 @@ async def _in_batches(context: RunContext, *, approved: bool) -> None:
                     Change.run_id == context.run_id, Change.kind == kind, Change.planned.is_(None), Change.id > last
                 )
                 changes = (await session.scalars(found.order_by(Change.id).limit(BATCH))).all()
-                await (_people if kind == MEMBER else _families)(session, context, changes)
-                if approved:
-                    await _leave_out(session, context, changes)
-                else:
-                    await _show(session, context, changes)
+                # What was read comes before the changes in the order of locks.
+                with session.no_autoflush:
+                    await (_people if kind == MEMBER else _families)(session, context, changes)
+                    await (_leave_out if approved else _show)(session, context, changes)
             if len(changes) < BATCH:
                 break
             last = changes[-1].id
@@ -378,13 +377,12 @@ async def _leave_out(session: AsyncSession, context: RunContext, changes: Sequen
     )
     approved = set(rows.tuples())
     out = [one for one in due if (one.kind, _key(one), one.planned, _digest(context, one)) not in approved]
+    for kind in (MEMBER, FAMILY):
+        ids = [one.pco_id for one in out if one.kind == kind and one.pco_id]
+        await remote.look_again(session, context.owner, kind, ids)
     for one in out:
         one.here = one.there = "none"
         one.outcome, one.cause, one.sentence = LEFT_OUT, None, OUTCOMES[LEFT_OUT]
-    for kind in (MEMBER, FAMILY):
-        await remote.look_again(
-            session, context.owner, kind, [one.pco_id for one in out if one.kind == kind and one.pco_id]
-        )
 
 
 async def _vanished(session: AsyncSession, context: RunContext) -> None:

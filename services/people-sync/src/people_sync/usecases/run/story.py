@@ -275,7 +275,8 @@ async def _finish(context: RunContext) -> None:
         if connection.next_proof_at is None:
             connection.next_proof_at = next_night(now, connection.time_zone, context.organization_id)
         await runs.schedule(session, connection, now)
-        await refreshes.after_a_run(session, context.owner, now, context.resources.horizon)
+        approved = context.run_id if context.approved else None
+        await refreshes.after_a_run(session, context.owner, now, context.resources.horizon, approved=approved)
         await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
 
 

@@ -45,7 +45,7 @@ export function planOf(context, run) {
       "div",
       { class: "row spread" },
       h("h2", { id: "plan", tabindex: "-1" }, heading),
-      action("Download as CSV", () => download(run), { name: "Download the plan as CSV" }),
+      action("Download as CSV", () => download(run)),
     ),
     run.question ? filters(context, run.question.counts, outcome) : null,
     outcome && !run.question ? h("p", {}, intention(outcome), ". ", h("a", { href: context.here({ plan: "all", rows: null }) }, "Show all")) : null,
