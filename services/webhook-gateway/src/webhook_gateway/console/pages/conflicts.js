@@ -396,7 +396,7 @@ export function show(context) {
 
   document.addEventListener("keydown", onKey, { signal });
   const title = heading("Conflicts", h("a", { href: "/conflicts/rules" }, "Rules"));
-  const offers = admin && !open ? offersOf(context, () => conflicts.element.matches(":hover, :focus-within")) : null;
+  const offers = admin && !open ? offersOf(context) : null;
   if (family) {
     void get(at`/people/families/${family}`, undefined, signal).then(
       ({ name }) => (/** @type {HTMLElement} */ (title.querySelector("h1")).textContent = `Conflicts of ${name || "a family"}`),
