@@ -21,7 +21,7 @@ def main() -> None:
         for name in ("apply", "push", "memory", "start", "matching", "idle"):
             if name in asked.figures:
                 getattr(figures, name)(asked, shown)
-        for name in ("conflicts", "decide"):
+        for name in ("conflicts", "decide", "bulk"):
             if name in asked.figures:
                 getattr(decisions, name)(asked, shown)
         if "plan" in asked.figures:

@@ -11,7 +11,7 @@ import asyncpg
 
 from bench.parameters import Parameters
 from bench.table import Row
-from bench.work import FREE, church, say, sync
+from bench.work import FREE, church, floor, say, sync, vendor
 from contracts.values import CONFLICT_SERVICE
 from local_stack.church import Church
 from local_stack.stack import SERVICES, Stack
@@ -23,7 +23,7 @@ _LOOKS: Final = 60
 _MANY: Final = """
     INSERT INTO conflict (
         organization_id, id, record, family_ids, fields, state, source_version, version, values_version, opened_at,
-        updated_at, child, field_names, one_side_empty
+        updated_at, child, field_names, one_side_empty, together, placed_at
     )
     SELECT $1, gen_random_uuid(),
         jsonb_build_object(
@@ -35,7 +35,8 @@ _MANY: Final = """
             'field', name, 'base', 'old', 'base_known', true, 'ours', 'ours ' || number,
             'theirs', CASE WHEN number % 10 = 0 THEN NULL ELSE 'theirs ' || number END
         )),
-        'open', 1, 1, 1, now() - number * interval '10 s', now(), number % 3 = 0, ARRAY[name], number % 10 = 0
+        'open', 1, 1, 1, now() - number * interval '10 s', now(), number % 3 = 0, ARRAY[name], number % 10 = 0,
+        'family-' || number / 4, now() - (number / 4 * 4 + 3) * interval '10 s'
     FROM generate_series(1, $2::int) AS number,
         LATERAL (SELECT (ARRAY['email', 'phone', 'address', 'last_name'])[number % 4 + 1] AS name) AS field
 """
@@ -136,3 +137,46 @@ def _decide(admin: Church, conflict: dict[str, Any]) -> float:
             raise RuntimeError("a decision was not carried out within a minute")
         time.sleep(0.01)
     return time.perf_counter() - began
+
+
+def bulk(asked: Parameters, shown: Shown) -> None:
+    """One answer to many, from the click until both sides have it, against what the vendor's limit leaves."""
+    latency, period = asked.latency_ms // asked.scale, asked.period // asked.scale
+    with church(asked.bulk, services=SERVICES, **FREE) as (_, admin):
+        sync(admin)
+        pco = str(admin.control.organizations()[0]["id"])
+        members = admin.members(state="linked")[: asked.bulk]
+        for member in members:
+            admin.change_member(member, last_name=f"Here{member['link']['pco_id']}")
+            admin.control.edit_person(pco, member["link"]["pco_id"], last_name="There")
+        sync(admin)
+        admin.eventually(
+            lambda: admin.get("/conflicts/count")["open"] == len(members), "the conflicts are open", within=600
+        )
+        vendor(admin, rate_limit=asked.limit, rate_period_seconds=period, latency_ms=latency)
+        preview = admin.call("POST", "/conflicts/bulk", json={"answer": "ours"})
+        mark = admin.control.mark()
+        began = time.perf_counter()
+        path = f"/conflicts/bulk/{preview['id']}"
+        admin.call("POST", f"{path}/answer", json={"digest": preview["digest"]})
+        while (now := admin.get(path))["state"] != "done" or now["waiting"]:
+            if time.perf_counter() - began > 3600:
+                raise RuntimeError(f"an answer to many was not carried out within an hour: {now}")
+            time.sleep(0.2)
+        wall = time.perf_counter() - began
+        entries = admin.control.journal(after=mark, path="^/people/", limit=100_000)
+    if now["applied"] != len(members) or now["refused"]:
+        raise RuntimeError(f"not everything was applied: {now}")
+    least = floor(len(entries), limit=asked.limit, period=period, latency=latency / 1000)
+    scaled = f"period and latency divided by {asked.scale}, so " if asked.scale > 1 else ""
+    shown(
+        Row(
+            "one answer to many conflicts: wall ÷ floor",
+            f"{wall / least:.3f}",
+            "≤ 1.05",
+            wall / least <= 1.05,
+            f"{len(members):,} people, ours kept, from the click until all are told as settled; {scaled}{latency} ms, "
+            f"{asked.limit} requests per {period} s: {wall:.1f} s for all {len(entries)} requests "
+            f"({sum(one['method'] != 'GET' for one in entries)} of them writes), floor {least:.1f} s",
+        )
+    )

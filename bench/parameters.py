@@ -19,6 +19,7 @@ FIGURES = (
     "conflicts",
     "decide",
     "plan",
+    "bulk",
 )
 
 
@@ -41,6 +42,8 @@ class Parameters:
     """Open ones, of conflicts."""
     asked: int = 40
     """How many people now syncs, and decide decides about, one after the other with half a second between."""
+    bulk: int = 5_000
+    """Conflicts that bulk decides with one answer."""
     quiet: int = 60
     """Seconds for which idle looks on."""
     latency_ms: int = 250
@@ -49,7 +52,7 @@ class Parameters:
     period: int = 20
     """Seconds."""
     scale: int = 4
-    """push alone: period and latency are divided by this."""
+    """push and bulk alone: period and latency are divided by this."""
     repeat: int = 3
     """How often nochange, start and matching are measured; the median counts."""
 
@@ -63,7 +66,7 @@ class Parameters:
         chosen = cls(**vars(parser.parse_args()))
         if unknown := set(chosen.figures) - set(FIGURES):
             parser.error(f"unknown figures {', '.join(sorted(unknown))}: choose from {', '.join(FIGURES)}")
-        if "push" in chosen.figures and (chosen.scale < 1 or chosen.period % chosen.scale):
+        if {"push", "bulk"} & set(chosen.figures) and (chosen.scale < 1 or chosen.period % chosen.scale):
             parser.error(f"scale must divide the period of {chosen.period} s")
         return chosen
 

@@ -3,14 +3,18 @@
 The tests of this module are chapters: each goes on where the one before ended.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import asyncpg
 import pytest
 from pages import ROOT, accessible, shot, signed_in
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from contracts.values import CONFLICT_SERVICE
 from local_stack.church import Church
 from local_stack.stack import Stack
 
@@ -303,3 +307,84 @@ def test_staff_look_and_do_not_decide(browser: Browser, stack: Stack, church: Ch
     sam.keyboard.press("Enter")
     assert church.get("/conflicts", record_id=nora["id"])["items"][0]["decision"] is None
     sam.context.close()
+
+
+MANY = """
+    INSERT INTO conflict (
+        organization_id, id, record, family_ids, fields, state, source_version, version, values_version, opened_at,
+        updated_at, child, field_names, one_side_empty, together, placed_at
+    )
+    SELECT $1, 'many-' || number,
+        jsonb_build_object(
+            'kind', 'member', 'id', $2::text, 'name', 'Person ' || number, 'pco_id', number::text,
+            'family_ids', jsonb_build_array(family), 'child', false
+        ),
+        ARRAY[family],
+        jsonb_build_array(jsonb_build_object(
+            'field', 'email', 'base', 'old', 'base_known', true,
+            'ours', 'ours-' || number, 'theirs', 'theirs-' || number
+        )),
+        'open', 1, 1, 1, now() - number * interval '10 s', now(), false, ARRAY['email'], false, family,
+        now() - (number / 4) * interval '40 s'
+    FROM generate_series(1, $3::int) AS number,
+        LATERAL (SELECT CASE WHEN number < 4 THEN $4::text ELSE 'family-' || number / 4 END AS family) AS its
+"""
+"""Open conflicts by the thousand, four to a family; the newest ones are of a family that is really there."""
+
+
+def test_thousands_are_a_list_of_few_rows(page: Page, stack: Stack, church: Church, nora: dict[str, Any]) -> None:
+    """By keys, in the order shown; whoever opens a person comes back to the row and the choice that they left."""
+    family = church.families()[0]
+    organization = str(church.get("/me")["user"]["organization_id"])
+
+    async def fill() -> None:
+        connection = await asyncpg.connect(stack.database_url(CONFLICT_SERVICE, driver="postgresql"))
+        await connection.execute(MANY, organization, nora["id"], 3000, family["id"])
+        await connection.close()
+
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(lambda: asyncio.run(fill())).result()
+    page.goto("/conflicts?field=email")
+    main = page.get_by_role("main")
+    expect(main.get_by_role("status").filter(has_text="3,000 open conflicts")).to_be_visible()
+    expect(main.get_by_role("heading", name=f"{family['name']} 3 conflicts", level=2)).to_be_visible()
+    expect(main.get_by_role("region", name="Person 1", exact=True).get_by_role("heading", level=3)).to_be_visible()
+    accessible(page)
+    shot(page, "conflicts-by-family")
+    page.goto("/conflicts?field=email&rows=3000")
+    regions = main.get_by_role("region", name=re.compile("^Person "))
+    expect(main.get_by_role("region", name="Person 1", exact=True)).to_be_visible()
+    order = [one["record"]["name"] for one in church.get("/conflicts", field="email", limit=40)["items"]]
+    for name in order:
+        page.keyboard.press("j")
+        expect(page.locator(":focus")).to_have_text(name)
+        assert regions.count() < 40
+    page.keyboard.press("k")
+    name = order[-2]
+    focused = page.locator(":focus")
+    expect(focused).to_have_text(name)
+    expect(focused).to_be_in_viewport()
+    page.keyboard.press("1")
+    number = name.removeprefix("Person ")
+    expect(main.get_by_role("region", name=name, exact=True)).to_contain_text(f"On both sides: ours-{number}")
+    page.keyboard.press("o")
+    expect(page.get_by_role("heading", name=re.compile("^Nora "), level=1)).to_be_visible()
+    page.go_back()
+    expect(focused).to_have_text(name)
+    expect(focused).to_be_in_viewport()
+    expect(main.get_by_role("region", name=name, exact=True)).to_contain_text(f"On both sides: ours-{number}")
+    assert regions.count() < 40
+    # The end of the list, and its first row again.
+    page.keyboard.press("End")
+    expect(main.get_by_role("region", name="Person 3000", exact=True)).to_be_in_viewport()
+    # What has the focus is never taken away.
+    expect(focused).to_have_text(name)
+    assert regions.count() < 40
+    page.keyboard.press("Home")
+    expect(main.get_by_role("region", name=order[0], exact=True)).to_be_in_viewport()
+    # Settled by somebody else, far down: it is seen once the reader comes there.
+    body = {"values_version": 1, "choices": {"email": "theirs"}}
+    church.call("POST", "/conflicts/many-2999/decision", json=body)
+    expect(main.get_by_role("status").filter(has_text="2,999 open conflicts")).to_be_visible()
+    page.keyboard.press("End")
+    expect(main.get_by_role("region", name="Person 2999", exact=True)).to_contain_text("Being applied")

@@ -57,8 +57,8 @@ def people(church: Church) -> list[dict[str, Any]]:
 def disagree(church: Church, pco: str, people: list[dict[str, Any]]) -> None:
     """Give each of them another last name on either side, and sync until that is known."""
     for member in people:
-        church.change_member(member, last_name=f"Here-{member['first_name']}")
-        church.edit_there(pco, member["link"]["pco_id"], last_name=f"There-{member['first_name']}")
+        church.change_member(member, last_name=f"Here-{member['link']['pco_id']}")
+        church.edit_there(pco, member["link"]["pco_id"], last_name=f"There-{member['link']['pco_id']}")
 
     def known() -> bool:
         church.sync("incremental")
@@ -161,7 +161,7 @@ def test_what_it_would_decide_is_shown_first(
     accessible(page)
     shot(page, "rules")
     for member in people[5:7]:
-        assert last_names(church, pco, member) == (f"There-{member['first_name']}",) * 2
+        assert last_names(church, pco, member) == (f"There-{member['link']['pco_id']}",) * 2
 
 
 def test_a_new_conflict_is_decided_by_itself(
@@ -169,7 +169,7 @@ def test_a_new_conflict_is_decided_by_itself(
 ) -> None:
     member = people[7]
     disagree(church, pco, [member])
-    name = f"There-{member['first_name']}"
+    name = f"There-{member['link']['pco_id']}"
     church.eventually(lambda: last_names(church, pco, member) == (name, name), "the rule has decided")
     church.eventually(lambda: church.get("/conflicts", state="resolving")["total"] == 0, "it is settled")
     assert church.get("/conflicts/count")["open"] == 0

@@ -1,13 +1,12 @@
 """conflict-service on a real PostgreSQL and a real Kafka."""
 
 import asyncio
-import json
 from typing import Any
 from uuid import uuid4
 
 import httpx
 from aiokafka import AIOKafkaConsumer
-from conflict_support import fact, publish
+from conflict_support import fact, publish, told_decisions
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -196,26 +195,6 @@ async def test_bad_input_and_other_churches(
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
-
-
-async def told_decisions(kafka: str, church: str, count: int) -> list[dict[str, Any]]:
-    """The first so many decisions of a church, as people-sync hears of them."""
-    consumer = AIOKafkaConsumer(
-        "conflicts.resolution.v1",
-        bootstrap_servers=kafka,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
-    await consumer.start()
-    found: list[dict[str, Any]] = []
-    try:
-        async with asyncio.timeout(15):
-            while len(found) < count:
-                body = json.loads((await consumer.getone()).value)
-                found += [body] if body["organization_id"] == church else []
-    finally:
-        await consumer.stop()
-    return found
 
 
 async def test_a_decision_and_its_answer(

@@ -1,15 +1,13 @@
 """Rules learned from answers: offered, shown, on, off, and never deciding what a person has to."""
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer
 from conflict_church import Church
-from conflict_support import START, fact, publish
+from conflict_support import START, fact, publish, told_decisions
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -272,20 +270,7 @@ async def test_a_conflict_is_decided_as_it_is_detected_once(ada: Church, app: Fa
     assert await state(ada, "c1") == ("resolving", name, rule["id"])
     assert await state(ada, "c2") == OPEN
     assert await decisions(app, ada, "c1") == 1
-    consumer = AIOKafkaConsumer(
-        "conflicts.resolution.v1",
-        bootstrap_servers=kafka_server,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
-    await consumer.start()
-    try:
-        async with asyncio.timeout(15):
-            told: dict[str, Any] = {}
-            while told.get("organization_id") != ada.id:
-                told = json.loads((await consumer.getone()).value)
-    finally:
-        await consumer.stop()
+    (told,) = await told_decisions(kafka_server, ada.id, 1)
     assert (told["rule_id"], told["decided_by_name"], told["choices"]) == (rule["id"], name, {"phone": "theirs"})
     assert (told["decided_on"], told["bulk_id"]) == (1, None)
 

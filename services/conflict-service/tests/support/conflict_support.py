@@ -1,10 +1,12 @@
 """Facts as people-sync writes them."""
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from contracts.base import Event
 from contracts.conflicts import ConflictField, ConflictRecord
@@ -60,3 +62,23 @@ async def publish(bootstrap_servers: str, event: Event, source: str) -> None:
         )
     finally:
         await producer.stop()
+
+
+async def told_decisions(kafka: str, church: str, count: int) -> list[dict[str, Any]]:
+    """The first so many decisions of a church, as people-sync hears of them."""
+    consumer = AIOKafkaConsumer(
+        "conflicts.resolution.v1",
+        bootstrap_servers=kafka,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    await consumer.start()
+    found: list[dict[str, Any]] = []
+    try:
+        async with asyncio.timeout(15):
+            while len(found) < count:
+                body = json.loads((await consumer.getone()).value)
+                found += [body] if body["organization_id"] == church else []
+    finally:
+        await consumer.stop()
+    return found

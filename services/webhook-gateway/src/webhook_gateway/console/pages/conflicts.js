@@ -1,6 +1,7 @@
 // Conflicts: what differs, what was last agreed, and which value both sides get.
 
 import { at, get, post } from "../api.js";
+import { follow } from "../live.js";
 import { answerAll } from "../parts/answers.js";
 import { changed } from "../parts/compare.js";
 import { announce, h } from "../parts/dom.js";
@@ -10,6 +11,7 @@ import { action, ask, heading, notice, run, status, when } from "../parts/look.j
 import { offersOf } from "../parts/offers.js";
 import { part } from "../parts/part.js";
 import { Problem } from "../parts/problem.js";
+import { windowed } from "../parts/windowed.js";
 import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Conflict} Conflict */
@@ -20,7 +22,13 @@ import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
 const STEP = 25;
 /** Rows of one read, and of all that this page holds. */
 const MOST = 200;
-const ALL = 2000;
+const ALL = 10_000;
+/** Conflicts that are read one by one at once, because something happened to them. */
+const AT_ONCE = 50;
+/** Half-made choices that are kept while another page is looked at. */
+const KEPT = 200;
+/** States that stay. */
+const OVER = ["resolved", "agreed_elsewhere", "withdrawn"];
 /** The field that no sync changes in Planning Center. */
 const STATUS = "active";
 
@@ -40,6 +48,8 @@ const KEYS = [
 export function show(context) {
   const { main, query, signal, admin } = context;
   let rows = Math.min(Number(query.get("rows")) || STEP, ALL);
+  /** The conflict that the reader went away from. */
+  let back = query.get("at");
   const open = query.get("open");
   const family = query.get("family_id");
   const older = query.get("older_than_days");
@@ -66,35 +76,64 @@ export function show(context) {
   let met = new Map();
   /** What is chosen so far, by conflict and field, with the values it was chosen from.
    * @type {Map<string, Map<string, { choice: Choice, of: string }>>} */
-  const chosen = new Map();
+  const chosen = keptChoices(context);
   /** What the reader has to know of a conflict that they tried to settle. @type {Map<string, string>} */
   const told = new Map();
   /** Names of members that a value names by their id. @type {Map<string, string>} */
   const names = new Map();
 
+  /** Names of families, by id. @type {Map<string, string>} */
+  const families = new Map();
+  /** Those to which something happened since they were read. @type {Set<string>} */
+  const stale = new Set();
+  /** The place behind the last one that was read. @type {string | null} */
+  let following = null;
+  /** Those on the page, of a long list. @type {Set<string>} */
+  let near = new Set();
+  /** How many conflicts of a family are here, and which of these is the first. @type {Map<string, { amount: number, first: string }>} */
+  let beside = new Map();
+
+  const list = windowed({ signal, row: item, drawn: (ids) => onPage(new Set(ids)) });
+
+  follow(
+    "/conflicts",
+    (fact) => {
+      for (const id of fact === null ? met.keys() : [fact.body?.conflict_id]) if (met.has(id)) stale.add(id);
+    },
+    signal,
+  );
   /** @type {import("../parts/part.js").Part<Conflicts>} */
   const conflicts = part({
     signal,
     follows: ["/conflicts"],
     load: async () => {
-      const page = await read();
-      const gone = [...met.keys()].filter((id) => !page.items.some((item) => item.id === id)).slice(-STEP);
-      const ended = await Promise.all(gone.map((id) => get(at`/conflicts/${id}`, undefined, signal)));
-      met = inPlace(met, [...page.items, ...ended]);
-      for (const item of page.items) tellWhatMoved(item);
+      const page = met.size === 0 ? await first() : await head();
+      const here = new Set(page.items.map((item) => item.id));
+      // Of a list that was read as a whole, whatever is not in it any more has ended.
+      if (page.next === null) for (const { id, state } of met.values()) if (!OVER.includes(state)) stale.add(id);
+      for (const id of here) stale.delete(id);
+      const again = [...stale].filter((id) => near.has(id)).slice(0, AT_ONCE);
+      const read = await Promise.all(again.map((id) => get(at`/conflicts/${id}`, undefined, signal)));
+      for (const id of again) stale.delete(id);
+      met = inPlace(met, [...page.items, ...read]);
+      for (const item of [...page.items, ...read]) tellWhatMoved(item);
       await nameMembers(page.items);
       return page;
     },
-    render: (page) =>
-      met.size === 0
+    render: (page) => {
+      beside = ofFamilies(met);
+      list.show([...met.keys()]);
+      if (back !== null) requestAnimationFrame(comeBack);
+      return met.size === 0
         ? nothing(filtered)
         : [
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : wanted.state ? conflictsOf(page.total) : count(page.total, "open conflict")),
             admin && page.total && page.total > 1 && !wanted.state && !wanted.bulk_id && !wanted.rule_id ? answers.buttons(page.total) : null,
-            ...[...met.values()].map((item) => (item.state === "open" ? card(item) : ended(item))),
-            page.next && rows < ALL ? action("Load more", more, { key: "more" }) : null,
-            page.next && rows >= ALL ? h("p", { class: "quiet" }, "Settle some of these, or choose filters, to see the others.") : null,
-          ],
+            list.element,
+            following && rows < ALL ? action("Load more", more, { key: "more" }) : null,
+            following && rows >= ALL ? h("p", { class: "quiet" }, "Settle some of these, or choose filters, to see the others.") : null,
+          ];
+    },
   });
 
   const applying = part({
@@ -108,30 +147,115 @@ export function show(context) {
         : null,
   });
 
-  /** @returns {Promise<Conflicts>} */
-  async function read() {
+  /** As many as the address asks for. @returns {Promise<Conflicts>} */
+  async function first() {
     if (open) return { items: [await get(at`/conflicts/${open}`, undefined, signal)], next: null, total: null };
+    const page = await read(null, rows);
+    following = page.next;
+    return page;
+  }
+
+  /** The newest of those that are here, and how many there are in all. @returns {Promise<Conflicts>} */
+  async function head() {
+    if (open) return first();
+    const page = await read(null, Math.min(rows, MOST));
+    if (rows <= MOST) following = page.next;
+    return page;
+  }
+
+  /** @param {string | null} after @param {number} most @returns {Promise<Conflicts>} */
+  async function read(after, most) {
     /** @type {Conflict[]} */
     const items = [];
-    /** @type {Conflicts | undefined} */
-    let page;
     /** @type {number | null} */
     let total = null;
+    let next = after;
     do {
-      page = /** @type {Conflicts} */ (await get("/conflicts", { ...wanted, limit: Math.min(rows - items.length, MOST), after: page?.next }, signal));
+      /** @type {Conflicts} */
+      const page = await get("/conflicts", { ...wanted, limit: Math.min(most - items.length, MOST), after: next }, signal);
       items.push(...page.items);
       total ??= page.total;
-    } while (page.next && items.length < rows);
-    return { ...page, items, total };
+      next = page.next;
+    } while (next && items.length < most);
+    return { items, next, total };
   }
 
   async function more() {
-    const before = met.size;
-    rows = Math.min(rows + (rows < MOST ? STEP : MOST), ALL);
+    const before = new Set(met.keys());
+    const step = rows < MOST ? STEP : MOST;
+    rows = Math.min(rows + step, ALL);
+    const page = await read(following, step);
+    following = page.next;
+    met = inPlace(met, page.items);
+    await nameMembers(page.items);
     context.note({ rows });
-    await conflicts.reload();
-    const first = [...met.keys()][before];
-    if (first) document.getElementById(`conflict-${first}`)?.focus();
+    draw();
+    const fresh = [...met.keys()].find((id) => !before.has(id));
+    if (fresh) focusOn(fresh);
+  }
+
+  /** What is on the page now is shown as it is now. @param {Set<string>} ids */
+  function onPage(ids) {
+    const came = [...ids].some((id) => stale.has(id) && !near.has(id));
+    near = ids;
+    if (came) void conflicts.reload();
+    for (const id of ids) {
+      const family = groupOfFamily(/** @type {Conflict} */ (met.get(id)));
+      if (family && !families.has(family)) void nameFamily(family);
+    }
+  }
+
+  /** @param {string} id */
+  async function nameFamily(id) {
+    families.set(id, "");
+    try {
+      families.set(id, (await get(at`/people/families/${id}`, undefined, signal)).name);
+    } catch {
+      // The conflicts stand together without it.
+      return;
+    }
+    if (!signal.aborted) draw();
+  }
+
+  /** The conflict that the reader came from, once it is here; unless they are somewhere else already. */
+  function comeBack() {
+    const id = back;
+    back = null;
+    const elsewhere = document.activeElement !== document.body && document.activeElement !== main.querySelector("h1");
+    if (id && !elsewhere && !signal.aborted) focusOn(id);
+  }
+
+  /** @param {string} id */
+  function focusOn(id) {
+    list.reveal(id);
+    const heading = document.getElementById(`conflict-${id}`);
+    heading?.focus();
+    heading?.closest("section")?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** @param {Conflict} item */
+  const familyOf = ({ record }) => record.family_ids[0] ?? "";
+
+  /** The family under whose name a conflict stands: that of two neighbours at least. @param {Conflict} one */
+  function groupOfFamily(one) {
+    const id = familyOf(one);
+    return !family && id && (beside.get(id)?.amount ?? 0) > 1 ? id : "";
+  }
+
+
+  /** A conflict, below the name of its family if it is the first one of several. @param {string} id */
+  function item(id) {
+    const one = /** @type {Conflict} */ (met.get(id));
+    const group = groupOfFamily(one);
+    const begins = group !== "" && beside.get(group)?.first === id;
+    return h(
+      "div",
+      { key: id, class: group ? "stack grouped" : "stack" },
+      begins
+        ? h("h2", { key: "family" }, h("a", { href: at`/families/${group}` }, families.get(group) || "A family"), h("span", { class: "quiet small" }, ` ${conflictsOf(beside.get(group)?.amount ?? 0)}`))
+        : null,
+      one.state === "open" ? card(one, group ? "h3" : "h2") : ended(one, group ? "h3" : "h2"),
+    );
   }
 
   /** Who has chosen from values that are no more is told. @param {Conflict} item */
@@ -192,6 +316,7 @@ export function show(context) {
       if (field.field !== STATUS || choice !== "ours") made.set(field.field, { choice, of: valuesOf(field) });
     }
     chosen.set(item.id, made);
+    keepChoices(context, chosen);
     told.delete(item.id);
     main.querySelector(`[data-conflict="${CSS.escape(item.id)}"] .failure`)?.remove();
     draw();
@@ -207,8 +332,8 @@ export function show(context) {
     if (page) conflicts.show(page);
   }
 
-  /** @param {Conflict} item */
-  function card(item) {
+  /** @param {Conflict} item @param {string} level of its heading */
+  function card(item, level) {
     const { record, decision } = item;
     const name = record.name || "No name";
     return h(
@@ -217,7 +342,7 @@ export function show(context) {
       h(
         "div",
         { class: "row spread" },
-        h("h2", { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item) }, name)),
+        h(level, { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item), onclick: () => context.note({ at: item.id }) }, name)),
         h("span", { class: "quiet small" }, "Since ", when(item.opened_at)),
       ),
       decision?.outcome === "overtaken"
@@ -315,25 +440,30 @@ export function show(context) {
       // A live update may have been faster, and know of the end already.
       if ((met.get(item.id)?.version ?? 0) < answer.version) met.set(item.id, answer);
       told.delete(item.id);
+      chosen.delete(item.id);
+      keepChoices(context, chosen);
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 409) throw error;
       // The card is drawn as it is now; what happened stays on it.
       told.set(item.id, error.message);
+      stale.add(item.id);
       await conflicts.reload();
       announce(error.message);
       document.getElementById(`conflict-${item.id}`)?.focus();
       return;
     }
     announce(`${item.record.name || "Record"}: your choice is being applied.`);
-    const here = [...main.querySelectorAll("[data-conflict]")];
-    const position = here.findIndex((each) => each.getAttribute("data-conflict") === item.id);
-    const next = here[position + 1] ?? here[position - 1];
+    const ids = [...met.keys()];
+    const position = ids.indexOf(item.id);
+    const isOpen = (/** @type {string} */ id) => id !== item.id && met.get(id)?.state === "open";
+    const next = ids.slice(position).find(isOpen) ?? ids.slice(0, position).reverse().find(isOpen);
     draw();
-    /** @type {HTMLElement | null | undefined} */ ((next ?? main).querySelector(next ? "h2" : "h1"))?.focus();
+    if (next) focusOn(next);
+    else /** @type {HTMLElement | null} */ (main.querySelector("h1"))?.focus();
   }
 
-  /** One that is decided, or over. @param {Conflict} item */
-  function ended(item) {
+  /** One that is decided, or over. @param {Conflict} item @param {string} level of its heading */
+  function ended(item, level) {
     const { record, decision, state } = item;
     const name = record.name || "No name";
     return h(
@@ -342,7 +472,7 @@ export function show(context) {
       h(
         "div",
         { class: "row spread" },
-        h("h2", { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item) }, name)),
+        h(level, { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item) }, name)),
         state === "resolving" ? status("busy", "Being applied") : state === "resolved" ? status("good", "Settled") : status("calm", "Over"),
       ),
       said(item),
@@ -357,26 +487,31 @@ export function show(context) {
     );
   }
 
+  /** Back leads here again. @param {Conflict} item */
+  function leave(item) {
+    context.note({ at: item.id });
+    context.go(addressOf(item));
+  }
+
   /** @param {KeyboardEvent} event */
   function onKey(event) {
     const target = event.target instanceof HTMLElement ? event.target : main;
     if (event.repeat && target.matches("button.primary")) return event.preventDefault();
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (target.matches("select, textarea, input:not([type=radio])")) return;
-    const cards = /** @type {HTMLElement[]} */ ([...main.querySelectorAll("[data-conflict]")]);
     const current = target.closest("[data-conflict]");
     const item = current && met.get(current.getAttribute("data-conflict") ?? "");
     if (event.key === "j" || event.key === "k") {
+      const ids = [...met.values()].filter(({ state }) => state === "open").map(({ id }) => id);
       const step = event.key === "j" ? 1 : -1;
-      const position = current ? cards.indexOf(/** @type {HTMLElement} */ (current)) + step : step > 0 ? 0 : cards.length - 1;
-      cards[position]?.querySelector("h2")?.focus();
-      cards[position]?.scrollIntoView({ block: "nearest" });
+      const next = ids[item ? ids.indexOf(item.id) + step : step > 0 ? 0 : ids.length - 1];
+      if (next) focusOn(next);
     } else if (event.key === "?") {
       void ask("Keys", (dialog) => [
         h("table", { class: "table" }, h("caption", { class: "hidden-visually" }, "Keys of this page"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Key"), h("th", { scope: "col" }, "What it does"))), h("tbody", {}, ...KEYS.filter(([key]) => admin || !["1", "2", "3", "Enter", "Tab, arrow keys"].includes(key)).map(([key, what]) => h("tr", {}, h("th", { scope: "row" }, h("kbd", {}, key)), h("td", {}, what))))),
         h("div", { class: "dialog-actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Close")),
       ]);
-    } else if (item && event.key === "o") context.go(addressOf(item));
+    } else if (item && event.key === "o") leave(item);
     else if (item && admin && ["1", "2", "3"].includes(event.key)) {
       choose(item, item.fields, /** @type {[Choice, string, string]} */ (CHOICES[Number(event.key) - 1])[0]);
     } else if (item && admin && event.key === "Enter" && !target.matches("a, button")) {
@@ -396,7 +531,7 @@ export function show(context) {
 
   document.addEventListener("keydown", onKey, { signal });
   const title = heading("Conflicts", h("a", { href: "/conflicts/rules" }, "Rules"));
-  const offers = admin && !open ? offersOf(context, () => conflicts.element.matches(":hover, :focus-within")) : null;
+  const offers = admin && !open ? offersOf(context) : null;
   if (family) {
     void get(at`/people/families/${family}`, undefined, signal).then(
       ({ name }) => (/** @type {HTMLElement} */ (title.querySelector("h1")).textContent = `Conflicts of ${name || "a family"}`),
@@ -437,12 +572,52 @@ const addressOf = ({ record }) => (record.kind === "family" ? at`/families/${rec
 const moment = (instant) => (instant ? h("div", { class: "quiet small" }, when(instant)) : null);
 
 /**
- * What was here stays where it was; what is new comes behind.
+ * What was here stays where it was; what is new comes behind the others of its family, or behind all.
  * @param {Map<string, Conflict>} before
  * @param {Conflict[]} now
  */
 function inPlace(before, now) {
   const fresh = new Map(now.map((item) => [item.id, item]));
-  const kept = [...before.keys()].filter((id) => fresh.has(id));
-  return new Map([...kept, ...fresh.keys()].map((id) => [id, /** @type {Conflict} */ (fresh.get(id))]));
+  const found = [...before.values()].map((item) => fresh.get(item.id) ?? item);
+  const last = new Map(found.map((item, position) => [item.record.family_ids[0] ?? item.id, position]));
+  /** @type {Map<number, Conflict[]>} */
+  const behind = new Map();
+  for (const item of fresh.values()) {
+    if (before.has(item.id)) continue;
+    const position = last.get(item.record.family_ids[0] ?? item.id) ?? found.length;
+    behind.set(position, [...(behind.get(position) ?? []), item]);
+  }
+  const all = [...found.flatMap((item, position) => [item, ...(behind.get(position) ?? [])]), ...(behind.get(found.length) ?? [])];
+  return new Map(all.map((item) => [item.id, item]));
+}
+
+/** @param {Map<string, Conflict>} met */
+function ofFamilies(met) {
+  /** @type {Map<string, { amount: number, first: string }>} */
+  const found = new Map();
+  for (const { id, record } of met.values()) {
+    const family = record.family_ids[0];
+    if (family) found.set(family, { amount: (found.get(family)?.amount ?? 0) + 1, first: found.get(family)?.first ?? id });
+  }
+  return found;
+}
+
+/** Half-made choices outlive a look at another page. @param {import("../app.js").Context} context */
+const keptUnder = ({ user }) => `choices of ${user.user_id}`;
+
+/** @param {import("../app.js").Context} context @returns {Map<string, Map<string, { choice: Choice, of: string }>>} */
+function keptChoices(context) {
+  try {
+    /** @type {[string, [string, { choice: Choice, of: string }][]][]} */
+    const kept = JSON.parse(sessionStorage.getItem(keptUnder(context)) ?? "[]");
+    return new Map(kept.map(([id, choices]) => [id, new Map(choices)]));
+  } catch {
+    return new Map();
+  }
+}
+
+/** @param {import("../app.js").Context} context @param {Map<string, Map<string, unknown>>} chosen */
+function keepChoices(context, chosen) {
+  const kept = [...chosen].slice(-KEPT).map(([id, choices]) => [id, [...choices]]);
+  sessionStorage.setItem(keptUnder(context), JSON.stringify(kept));
 }

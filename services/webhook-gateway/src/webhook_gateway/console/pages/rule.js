@@ -93,7 +93,7 @@ export function show(context) {
       amount === 0
         ? h("p", {}, "No open conflict fits. It decides new ones as soon as they are found.")
         : [
-            h("p", {}, `When you turn it on, exactly ${amount === 1 ? "this open conflict is" : `these ${number(amount)} open conflicts are`} decided, here and in Planning Center. One that changes before its turn is left as it is and named.${amount > items.length ? ` The first ${number(items.length)}:` : ""}`),
+            h("p", {}, `When you turn it on, exactly ${amount === 1 ? "this open conflict is" : `these ${number(amount)} open conflicts are`} decided, here and in Planning Center. ${amount === 1 ? "If it" : "One that"} changes before its turn${amount === 1 ? ", it" : ""} is left as it is and named.${amount > items.length ? ` The first ${number(items.length)}:` : ""}`),
             h("ul", { class: "bullets", "aria-labelledby": "now" }, ...items.map(({ conflict, choices }) => h("li", {}, h("a", { href: `/conflicts?open=${encodeURIComponent(conflict.id)}` }, conflict.record.name || "No name"), `: ${conflict.fields.map((field) => afterwardsOf(field, choices[field.field])).join("; ")}`))),
             h("p", {}, "From then on it also decides new conflicts that fit, as soon as they are found."),
           ],

@@ -22,7 +22,7 @@ export function show(context) {
     render: ({ items }) => (items.length === 0 ? nothing() : items.map(card)),
   });
   const answers = answerAll(context, ANSWERS, { filters: () => ({}), done: () => rules.reload() });
-  const offers = admin ? offersOf(context, () => rules.element.matches(":hover, :focus-within")) : null;
+  const offers = admin ? offersOf(context) : null;
 
   const nothing = () =>
     h(
@@ -62,7 +62,7 @@ export function show(context) {
             { class: "row" },
             on
               ? action("Turn off", () => turnOff(rule), { key: "off", name: `Turn off: ${name}` })
-              : h("a", { key: "on", class: "button", href: addressOfRule(rule.condition) }, "Turn on again", h("span", { class: "hidden-visually" }, `: ${name}`)),
+              : h("a", { key: "on", class: "button", href: addressOfRule(rule.condition), "aria-label": `Turn on again: ${name}` }, "Turn on again"),
             total > 0 ? action("Revert what it did", () => revert(rule), { key: "revert", name: `Revert what it did: ${name}` }) : null,
             action("Delete", () => forget(rule), { key: "delete", name: `Delete: ${name}` }),
           )

@@ -13,10 +13,11 @@ export const addressOfRule = ({ fields, answer, older_than_days, empty, child })
   `/conflicts/rules/new${search({ fields: fields.join(","), answer: answer === "ours" ? "ours" : null, older_than_days, empty, child })}`;
 
 /**
- * @param {import("../app.js").Context} context
- * @param {() => boolean} busy whether somebody is at work where a new card would move things
+ * @param {import("../app.js").Context} context of the page, on which the offers stand above the other cards
  */
-export function offersOf({ signal, main }, busy) {
+export function offersOf({ signal, main }) {
+  /** Whether somebody is at work on a card that a new one would move. */
+  const busy = () => main.querySelector(".card:hover, .card:focus-within") !== null;
   /** @type {Offer[]} those that are on the page */
   let shown = [];
   /** @type {import("./part.js").Part<Offers>} */
@@ -27,7 +28,7 @@ export function offersOf({ signal, main }, busy) {
     load: () => get("/conflicts/rules/offers", undefined, signal),
     render: (/** @type {Offers} */ { items }) => {
       const fresh = items.filter((offer) => !shown.some(({ name }) => name === offer.name));
-      const calm = fresh.length > 0 && offers?.value() !== undefined && busy();
+      const calm = fresh.length > 0 && busy();
       if (fresh.length > 0) announce(`A rule is offered: ${fresh[0]?.name}.`);
       shown = calm ? shown.filter((offer) => items.some(({ name }) => name === offer.name)) : items;
       return [shown.map(card), calm ? later() : null];
@@ -66,7 +67,7 @@ export function offersOf({ signal, main }, busy) {
             offers.show(await post("/conflicts/rules/offers/decline", { fields: condition.fields }));
             announce(`The rule is not offered until you gave the same answer ${times} more times.`);
           },
-          { name: `Do not offer the rule: ${name}` },
+          { name: `Do not offer it: ${name}` },
         ),
       ),
     );
