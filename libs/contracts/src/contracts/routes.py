@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from contracts.http import auth, calendar, conflicts, people
+from contracts.http import auth, calendar, conflicts, people, plans
 from contracts.http.common import Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
@@ -315,6 +315,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Answer a waiting run's question",
         people.Run,
         request=people.AnswerRun,
+        status=202,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/undo",
+        "Show what an undo would put back; nothing is written until it is approved",
+        people.Run,
+        request=plans.UndoInput,
         status=202,
     ),
     _route(

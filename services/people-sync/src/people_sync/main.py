@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from people_sync.api import bulk, differences, families, held, members, runs, settings, status, syncs
+from people_sync.api import bulk, differences, families, held, members, runs, settings, status, syncs, undo
 from people_sync.config import Settings
 from people_sync.messaging.connections import connections
 from people_sync.messaging.resolutions import resolutions
@@ -25,7 +25,8 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         service,
         metadata=Base.metadata,
         routers=[
-            module.router for module in (status, members, families, differences, bulk, runs, held, settings, syncs)
+            module.router
+            for module in (status, members, families, differences, bulk, runs, undo, held, settings, syncs)
         ],
         subscribers=[connections, resolutions],
         workers=[
@@ -44,6 +45,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
             Loop("schedule", rounds.start_due, every=15),
             Loop("refreshes", rounds.start_refreshes, every=2),
             Loop("decisions", rounds.queue_decisions, every=10),
+            Loop("old plans", rounds.end_plans, every=600),
             Loop("old refreshes", rounds.forget_refreshes, every=600),
             Loop("old answers", rounds.forget_answers, every=600),
             Loop("abandoned runs", rounds.close_abandoned, every=15),

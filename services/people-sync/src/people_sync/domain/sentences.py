@@ -21,6 +21,11 @@ LATER: Final = "later"
 INACTIVATED_THERE: Final = "inactivated_there"
 CONVERGED: Final = "converged"
 NOT_DONE: Final = "not_done"
+UNDONE: Final = "undone"
+TAKEN_BACK: Final = "taken_back"
+RESTORED: Final = "restored"
+LEFT_OUT: Final = "left_out"
+MADE_INACTIVE: Final = "made_inactive"
 
 OUTCOMES: Final[dict[str, str]] = {
     CREATED_HERE: "Added here from Planning Center.",
@@ -39,14 +44,19 @@ OUTCOMES: Final[dict[str, str]] = {
     NOT_DONE: "The sync ended before this record was done; the next sync goes on with it.",
     LATER: "Planning Center did not show the newest state yet. The next sync goes on with this record.",
     INACTIVATED_THERE: "Deleted here, so made inactive in Planning Center, as the settings say.",
+    UNDONE: "The former values are back, here and in Planning Center.",
+    TAKEN_BACK: "Deleted here: the sync had added it, and nobody has edited it since. In Planning Center it stays.",
+    RESTORED: "Here again.",
+    LEFT_OUT: "Left as it is.",
+    MADE_INACTIVE: "Made inactive in Planning Center, where the sync had added them. Here they stay active.",
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
 
 _AND_THERE: Final = {
     UPDATED_HERE: UPDATED_BOTH,
-    **{kept: kept for kept in (UPDATED_BOTH, CREATED_HERE, CREATED_THERE, CONFLICT)},
+    **{kept: kept for kept in (UPDATED_BOTH, CREATED_HERE, CREATED_THERE, CONFLICT, UNDONE)},
 }
-_AND_HERE: Final = {kept: kept for kept in (CREATED_HERE, CREATED_THERE, CONFLICT)}
+_AND_HERE: Final = {kept: kept for kept in (CREATED_HERE, CREATED_THERE, CONFLICT, UNDONE)}
 _AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
 
 
@@ -69,7 +79,15 @@ def together(before: str, now: str) -> str:
         return _AND_HERE.get(before, now)
     if now == UNCHANGED:
         return _AND_NOT_THERE.get(before, before)
+    if now == UPDATED_BOTH and before == UNDONE:
+        return before
     return now
+
+
+def left_of_an_undo(sentence: str) -> list[str]:
+    """What the sentence of a record that is put back says of the rest of it."""
+    left = sentence.removeprefix(OUTCOMES[UNDONE]).strip()
+    return [left] if left else []
 
 
 def merged_here(one: str, other: str) -> str:
@@ -280,6 +298,19 @@ WAITING_FOR_FIRST_MATCH: Final = (
 WAITING_FOR_THRESHOLD: Final = (
     "Waiting for an administrator: this sync would change more records than the limit in the settings. "
     "Nothing was written."
+)
+WAITING_FOR_UNDO: Final = "Waiting for an administrator to approve what would be put back. Nothing was written."
+ADDED_THERE: Final = (
+    "Added in Planning Center by the sync. Nobody is deleted there: this person is made inactive there if you ask for "
+    "that, and stays as they are if not."
+)
+NOT_INACTIVATED: Final = "Added in Planning Center by the sync, and left there as they are."
+PUT_BACK_HERE: Final = "The former values are back here. The next sync sends them to Planning Center."
+NOT_PUT_BACK: Final = "The undo ended before this record was looked at: it is as it was."
+NOTHING_LEFT: Final = "Nothing was put back: everything was edited since, or cannot be put back. The list says why."
+UNDO_STOPPED: Final = "Stopped safely. What was put back stays; everything else is as it was."
+UNDO_EXPIRED: Final = (
+    "Nobody approved this within a day, so nothing was put back. Undo again to see what would be put back now."
 )
 OTHERS_SYNCED: Final = "The other fields that differed were synced."
 """A sync adds this for a record in conflict of which it wrote other fields."""

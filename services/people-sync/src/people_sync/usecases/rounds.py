@@ -1,6 +1,8 @@
 """What comes round by itself."""
 
+from people_sync.domain.sentences import UNDO_EXPIRED
 from people_sync.resources import Resources
+from people_sync.storage.runs import UNDO
 from people_sync.usecases import decisions, held_bulk, refreshes, runs
 from servicekit.runtime import Runtime
 
@@ -15,6 +17,12 @@ async def close_abandoned(runtime: Runtime, _: Resources) -> None:
     """End the runs whose job ended without them."""
     async with runtime.sessions.begin() as session:
         await runs.close_abandoned(session)
+
+
+async def end_plans(runtime: Runtime, _: Resources) -> None:
+    """End what waits for an approval that does not come."""
+    async with runtime.sessions.begin() as session:
+        await runs.end_unanswered(session, UNDO, UNDO_EXPIRED)
 
 
 async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:

@@ -1,6 +1,6 @@
 """Runs as people see them: started, joined, stopped, answered, looked up."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgress
 from contracts.http.common import Page
 from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery
 from contracts.identity import UserIdentity
-from people_sync.domain.sentences import OUTCOMES, REJECTED
+from people_sync.domain.sentences import OUTCOMES, REJECTED, UNDO_STOPPED
 from people_sync.storage import paging, remote, runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
@@ -24,6 +24,8 @@ from servicekit.tables import JOB
 
 KIND: Final = "people.run"
 STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync begins reading again."
+PLAN_LASTS: Final = timedelta(days=1)
+"""How long a plan waits to be approved: no other sync begins until then."""
 _EXAMPLES: Final = 5
 
 
@@ -44,27 +46,39 @@ async def start(
         if joined is None:
             raise Conflict("A sync is just being started. Read the status again in a moment.", slug="starting")
         return runs.render(joined)
+    # What changed since can only be asked once everything was read.
+    kind = kind if connection.full_sync_at and connection.cursor else "full"
+    return await begin(session, connection, job_id, trigger, user, kind=kind, phase="pull")
+
+
+async def begin(
+    session: AsyncSession,
+    connection: Connection,
+    job_id: UUID,
+    trigger: str,
+    user: UserIdentity | None,
+    **values: Any,
+) -> sync_runs.Run:
+    """Add the row of a run whose job was queued just now, and tell of it. `values`: further columns."""
     run = Run(
         id=job_id,
-        organization_id=organization_id,
+        organization_id=connection.organization_id,
         pco_organization_id=connection.pco_organization_id,
-        # What changed since can only be asked once everything was read.
-        kind=kind if connection.full_sync_at and connection.cursor else "full",
         state="queued",
         trigger=trigger,
         started_by=user.user_id if user else None,
         started_by_name=user.name if user else None,
-        phase="pull",
         done=0,
         requests=0,
         counts={},
         answers={},
         version=1,
+        **values,
     )
     session.add(run)
     await session.flush()
     await session.refresh(run)
-    await append(session, SyncRunStarted(organization_id=organization_id, version=1, run=runs.render(run)))
+    await append(session, SyncRunStarted(organization_id=run.organization_id, version=1, run=runs.render(run)))
     return runs.render(run)
 
 
@@ -78,10 +92,15 @@ async def stop(session: AsyncSession, organization_id: str, run_id: str) -> sync
         run = await runs.change(session, run.id, state="stopping")
         fact: Any = SyncRunProgressed
     else:
-        run = await close(session, run.id, "stopped", STOPPED)
+        run = await close(session, run.id, "stopped", stopped(run))
         fact = SyncRunFinished
     await append(session, fact(organization_id=organization_id, version=run.version, run=runs.render(run)))
     return runs.render(run)
+
+
+def stopped(run: Run) -> str:
+    """What stopping a run means, in words."""
+    return UNDO_STOPPED if run.purpose == runs.UNDO else STOPPED
 
 
 async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -> Run:
@@ -108,8 +127,10 @@ async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -
     return run
 
 
-async def answer(session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun) -> sync_runs.Run:
-    """Answer a waiting run's question. Conflict (409) if it asks nothing, or something else."""
+async def answer(
+    session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun, user: UserIdentity
+) -> sync_runs.Run:
+    """Answer a waiting run's question. Conflict (409) if it asks nothing, or something else, or showed another plan."""
     run = await _locked(session, organization_id, run_id)
     question = run.question
     if run.state != "waiting" or question is None or question["kind"] != body.question:
@@ -120,6 +141,14 @@ async def answer(session: AsyncSession, organization_id: str, run_id: str, body:
         raise Conflict(f"The answer must be one of: {', '.join(question['answers'])}.", slug="unknown-answer")
     if body.answer == "stop":
         return await stop(session, organization_id, run_id)
+    if body.answer == "approve" and body.digest != question["digest"]:
+        raise Conflict(
+            "This is not the plan that was shown to you. Nothing was done: look at the plan again, then approve it.",
+            slug="plan-moved",
+        )
+    given: Any = body.answer
+    if body.question == "undo":
+        given = {"by_user_id": user.user_id, "by_name": user.name, "inactivate": body.inactivate}
     if body.question == "first_match":
         chosen = await session.get(Settings, organization_id)
         if chosen is None:
@@ -132,7 +161,7 @@ async def answer(session: AsyncSession, organization_id: str, run_id: str, body:
         state="queued",
         question=None,
         waiting_for=None,
-        answers=run.answers | {body.question: body.answer},
+        answers=run.answers | {body.question: given},
     )
     await jobs.resume(session, run.id)
     await append(session, SyncRunProgressed(organization_id=organization_id, version=run.version, run=runs.render(run)))
@@ -227,6 +256,30 @@ async def close_abandoned(session: AsyncSession) -> None:
         await append(
             session, SyncRunFinished(organization_id=run.organization_id, version=run.version, run=runs.render(run))
         )
+
+
+async def end_unanswered(session: AsyncSession, purpose: str, message: str) -> None:
+    """End runs of a purpose whose plan nobody has approved for a day. `message`: what became of it, in words."""
+    waiting = select(Run.organization_id, Run.id).join(JOB, JOB.c.id == Run.id)
+    rows = await session.execute(
+        waiting.where(
+            Run.purpose == purpose,
+            Run.state == "waiting",
+            Run.question.is_not(None),
+            JOB.c.state == "waiting",
+            JOB.c.updated_at < func.now() - PLAN_LASTS,
+        )
+        .order_by(Run.organization_id)
+        .limit(20)
+    )
+    for organization_id, run_id in rows.all():
+        found = await _locked(session, organization_id, str(run_id))
+        if found.state != "waiting" or found.question is None:
+            continue  # somebody was faster
+        await jobs.request_stop(session, run_id)
+        run = await close(session, run_id, "stopped", message)
+        fact = SyncRunFinished(organization_id=run.organization_id, version=run.version, run=runs.render(run))
+        await append(session, fact)
 
 
 async def start_due(session: AsyncSession) -> int:

@@ -56,6 +56,7 @@ class RunContext(Writer):
     requests: Requests
     run_id: UUID
     kind: str
+    purpose: str = "sync"
     threshold: tuple[int, int]
     """Percent and minimum of the linked records."""
     inactivate_since: datetime | None

@@ -28,11 +28,14 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     INACTIVATED_THERE,
     LATER,
+    MADE_INACTIVE,
     OTHERS_SYNCED,
     OUTCOMES,
     REJECTED,
     STATUS_KEPT,
+    UNDONE,
     WAITING_FOR_READS,
+    left_of_an_undo,
     together,
 )
 from people_sync.storage.sync_tables import Change, Run
@@ -40,12 +43,14 @@ from people_sync.usecases import refreshes
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, claimed
 from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.inactivate import make_inactive
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
 from people_sync.usecases.record.writer import guarded
 from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.undo_plan import undoing
 
 BATCH: Final = 200
 _WHILE_BUSY: Final = timedelta(seconds=2)
@@ -82,6 +87,9 @@ async def _person(context: RunContext, change: Change) -> tuple[str, list[str]]:
     assert change.record_id is not None
     async with claimed(context, MEMBER, change.record_id):
         said = await settle_strays(context, change.record_id)
+        if change.outcome == MADE_INACTIVE:
+            about = await undoing(context)
+            return await make_inactive(context, change.record_id, about.approved_by), said
         inactivate = change.outcome == INACTIVATED_THERE
         return await write_person(context, change.record_id, inactivate=inactivate), said
 
@@ -223,12 +231,18 @@ async def _push(context: RunContext, change: Change, one: Push) -> datetime | No
         return context.resources.clock.now() + context.resources.horizon
     else:
         outcome = together(change.outcome, now)
-        if STATUS_KEPT in (change.sentence or ""):
-            said = [STATUS_KEPT, *said]
-        if outcome == CONFLICT and OTHERS_SYNCED in (change.sentence or ""):
-            said = [OTHERS_SYNCED, *said]
+        said = [*_said_before(change.sentence or "", outcome), *said]
         await _note(context, change, outcome, sentence=" ".join([OUTCOMES[outcome], *said]) if said else None)
     return None
+
+
+def _said_before(sentence: str, outcome: str) -> list[str]:
+    """What the sentence of a change says that stays true behind the push."""
+    if outcome == CONFLICT and OTHERS_SYNCED in sentence:
+        return [OTHERS_SYNCED]
+    if STATUS_KEPT in sentence:
+        return [STATUS_KEPT]
+    return left_of_an_undo(sentence) if outcome == UNDONE else []
 
 
 async def _look_after_the_run(context: RunContext, change: Change, until: datetime) -> None:
