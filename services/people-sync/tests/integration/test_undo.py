@@ -114,5 +114,5 @@ async def test_a_run_is_undone_on_both_sides(site: Site) -> None:
     member = await site.member("Bruno")
     items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
     here = next(one for one in items if one["side"] == "here")
-    assert (here["by"], here["by_name"], here["rule"], here["run_id"]) == ("person", "Ada Admin", "undone", undo["id"])
+    assert (here["by"], here["by_name"], here["rule"], here["run_id"]) == ("person", "Test User", "undone", undo["id"])
     await nothing_more(site)

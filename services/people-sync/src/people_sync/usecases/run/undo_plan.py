@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Text, cast, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Text, Uuid, cast, exists, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import JSONPATH, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -111,7 +111,7 @@ async def _list_records(session: AsyncSession, context: RunContext, about: Undoi
     """A row for each record, still without a plan, by one statement whatever their number."""
     found = select(
         literal(context.organization_id),
-        literal(context.run_id),
+        literal(context.run_id, Uuid),
         Effect.kind,
         Effect.record_id,
         literal(""),
