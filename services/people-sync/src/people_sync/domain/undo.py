@@ -186,18 +186,18 @@ def _whole(kind: str, first: Was, known: Sequence[Was], now: Standing, left: dic
 
 
 def _fields(known: Sequence[Was], now: Standing, left: dict[str, str], creations: frozenset[str]) -> tuple[Back, ...]:
-    """`creations`: causes that added the record in Planning Center, with the contacts that were empty there."""
+    """`creations`: causes that added the record in Planning Center, where everything was empty."""
     backs: dict[str, Back] = {}
+    linked = any(one.of_scope and one.field == PLANNING_CENTER_ID and one.before is None for one in known)
     for key in dict.fromkeys(one.field for one in known if one.of_scope and one.moves):
         if key not in _OURS and not key.startswith(MEMBER):
             continue
         of_key = [one for one in known if one.field == key and one.moves]
-        mine = [
-            one
-            for one in of_key
-            if one.of_scope and not (one.side == "there" and not one.before and one.cause in creations)
-        ]
+        mine = [one for one in of_key if one.of_scope and not (_is_empty(one) and one.cause in creations)]
+        fills = [one for one in mine if _fills(one, of_key, linked=linked)]
+        mine = [one for one in mine if one not in fills]
         if not mine:
+            left |= {key: _filled(key)} if fills else {}
             continue
         here = now.values.get(key, False if key.startswith(MEMBER) else None)
         before, after = mine[0].before, mine[-1].after
@@ -213,6 +213,28 @@ def _fields(known: Sequence[Was], now: Standing, left: dict[str, str], creations
             backs[key] = Back(key, here, before)
     _contact_belongs(backs, now, left)
     return tuple(backs.values())
+
+
+def _is_empty(one: Was) -> bool:
+    """Whether there was nothing before, or nobody."""
+    return one.before in (None, "") or (one.field.startswith(MEMBER) and not one.before)
+
+
+def _fills(one: Was, of_key: Sequence[Was], *, linked: bool) -> bool:
+    """Whether an empty side got what the other side had: to empty it again would take it from that one, too.
+
+    `linked`: the two were linked by the scope. Else what was sent was typed here before, where it was no filling.
+    """
+    if not _is_empty(one):
+        return False
+    typed = any(other.side == "here" and other.id < one.id for other in of_key)
+    return linked or one.rule == "filled" or (one.side == "there" and not typed)
+
+
+def _filled(key: str) -> str:
+    if key.startswith(MEMBER):
+        return "Who belongs to this family stays as it is: the other side had them before."
+    return f"The {_name(key)} stays as it is: one side had none, and emptying it would take it from the other one too."
 
 
 def _contact_belongs(backs: dict[str, Back], now: Standing, left: dict[str, str]) -> None:
