@@ -12,9 +12,10 @@ from contracts import identity, people, sync_runs
 from contracts.http import auth, common, gateway
 from contracts.http import conflicts as conflicts_http
 from contracts.http import people as people_http
+from contracts.http import plans as plans_http
 from webhook_gateway.api.console import read_assets
 
-MODULES = (auth, common, conflict_shapes, conflicts_http, gateway, identity, people, people_http, sync_runs)
+MODULES = (auth, common, conflict_shapes, conflicts_http, gateway, identity, people, people_http, plans_http, sync_runs)
 MODELS = {
     name: model
     for module in MODULES

@@ -220,6 +220,14 @@ export interface Family {
   updated_at: string;
 }
 
+export interface UndoInput {
+  run_id: string | null;
+  decision_id: string | null;
+  rule_id: string | null;
+  member_id: string | null;
+  family_id: string | null;
+}
+
 export interface HistoryEntry {
   id: string;
   field: string;
@@ -230,6 +238,8 @@ export interface HistoryEntry {
   by_name: string | null;
   rule: string | null;
   run_id: string | null;
+  decision_id: string | null;
+  rule_id: string | null;
   changed_at: string;
   can_undo: boolean;
 }

@@ -8,6 +8,7 @@ import { chips } from "../parts/list.js";
 import { action, ask, heading, notice, run, status, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
 import { Problem } from "../parts/problem.js";
+import { undoOf } from "../parts/undo.js";
 import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Conflict} Conflict */
@@ -401,6 +402,7 @@ export function show(context) {
       decision && decision.refused.length > 0
         ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" ")))
         : null,
+      admin && decision && state === "resolved" ? h("div", { class: "row" }, undoOf(context, "Undo", { decision_id: decision.id }, `Undo the decision about ${name}`)) : null,
     );
   }
 

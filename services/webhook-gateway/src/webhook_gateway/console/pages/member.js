@@ -11,6 +11,7 @@ import { historyOf } from "../parts/history.js";
 import { part } from "../parts/part.js";
 import { otherwiseChanged, showNewest } from "../parts/newest.js";
 import { syncNow } from "../parts/sync.js";
+import { undoOf } from "../parts/undo.js";
 import { fieldName, fullName } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
@@ -287,6 +288,6 @@ async function view(context) {
     await history.reload();
   }
 
-  main.append(title, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), history.element));
+  main.append(title, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("div", { class: "row spread" }, h("h2", { id: "history" }, "History"), admin ? undoOf(context, "Undo what syncs changed", { member_id: id }) : null), history.element));
   await history.ready;
 }

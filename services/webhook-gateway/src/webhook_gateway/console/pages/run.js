@@ -6,8 +6,8 @@ import { list } from "../parts/list.js";
 import { action, announce, heading, run as work, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
 import { waitsForPlanningCenter, progressOf, runStatus } from "../parts/progress.js";
+import { undoOf } from "../parts/undo.js";
 import {
-  PHASE_ORDER,
   count,
   duration,
   fieldName,
@@ -18,6 +18,7 @@ import {
   number,
   outcomeName,
   phaseName,
+  phasesOf,
   runKind,
   runState,
   runTrigger,
@@ -115,11 +116,11 @@ function content(run, admin, outcome, showRun, context) {
             h(
               "ol",
               { class: "phases", "aria-label": "Phases" },
-              ...PHASE_ORDER.map((phase, position) =>
+              ...phasesOf(run).map((phase, position, phases) =>
                 h(
                   "li",
                   { "aria-current": phase === run.progress.phase && "step" },
-                  PHASE_ORDER.indexOf(run.progress.phase) > position ? `${phaseName(phase)} ✓` : phaseName(phase),
+                  phases.indexOf(run.progress.phase) > position ? `${phaseName(phase)} ✓` : phaseName(phase),
                 ),
               ),
             ),
@@ -134,7 +135,15 @@ function content(run, admin, outcome, showRun, context) {
             "div",
             { key: "stop", class: "row" },
             action("Stop safely", async () => showRun(await post(at`/people/runs/${run.id}/stop`))),
-            h("span", { class: "quiet small" }, "What is done stays, and is not done twice. The next sync begins reading again."),
+            h("span", { class: "quiet small" }, run.purpose === "undo" ? "What is put back stays, everything else is as it was." : "What is done stays, and is not done twice. The next sync begins reading again."),
+          )
+        : null,
+      admin && !going && changedAnything(run)
+        ? h(
+            "div",
+            { key: "undo", class: "row" },
+            undoOf(context, run.purpose === "undo" ? "Undo this undo" : "Undo this sync", { run_id: run.id }),
+            h("span", { class: "quiet small" }, "You see first what would be put back, here and in Planning Center."),
           )
         : null,
     ),
@@ -158,6 +167,12 @@ function content(run, admin, outcome, showRun, context) {
       : null,
   ];
 }
+
+/** Outcomes that changed no value on either side. */
+const NOTHING_CHANGED = ["unchanged", "converged", "conflict", "held", "gone", "merged", "rejected", "later", "not_done", "left_out"];
+
+/** @param {Run} run */
+const changedAnything = (run) => Object.entries(run.counts).some(([outcome, amount]) => amount > 0 && !NOTHING_CHANGED.includes(outcome));
 
 /** What is counted of a sync that did not come to its end. @type {Record<string, string>} */
 const ENDED_BEFORE = { stopped: "Until it was stopped", failed: "Until it failed" };

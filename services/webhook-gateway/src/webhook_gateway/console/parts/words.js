@@ -130,10 +130,13 @@ const PHASES = {
   pull: "From Planning Center",
   compare: "Compare",
   apply: "Change records here",
+  undo: "Put back here",
   push: "To Planning Center",
   finish: "Finish",
 };
-export const PHASE_ORDER = Object.keys(PHASES);
+
+/** In their order. @param {Run} run */
+export const phasesOf = (run) => Object.keys(PHASES).filter((phase) => (run.purpose === "undo" ? phase !== "pull" && phase !== "apply" : phase !== "undo"));
 
 /** @param {string} phase */
 export const phaseName = (phase) => PHASES[phase] ?? unslug(phase);
@@ -156,6 +159,11 @@ const OUTCOMES = {
   rejected: "Refused by Planning Center",
   later: "Left for later",
   not_done: "Not done, the sync ended before",
+  undone: "Put back",
+  taken_back: "Deleted here again",
+  restored: "Here again",
+  made_inactive: "Made inactive in Planning Center",
+  left_out: "Left as they are",
 };
 
 /** What a sync that asks would do. @type {Record<string, string>} */
@@ -173,6 +181,10 @@ const INTENTIONS = {
   inactivated_there: "Would become inactive in Planning Center",
   gone: "Would be marked as gone in Planning Center",
   merged: "Would follow a merge in Planning Center",
+  undone: "Would be put back",
+  taken_back: "Would be deleted here again",
+  restored: "Would be here again",
+  left_out: "Would stay as they are",
 };
 
 /** @param {string} name */
@@ -202,7 +214,7 @@ export function runState(run, admin) {
 }
 
 /** @param {Run} run */
-export const runKind = (run) => (run.kind === "full" ? "Full sync" : "Changes only");
+export const runKind = (run) => (run.purpose === "undo" ? "Undo" : run.kind === "full" ? "Full sync" : "Changes only");
 
 /** @param {Run} run */
 export function runTrigger(run) {
