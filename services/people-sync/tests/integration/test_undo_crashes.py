@@ -1,8 +1,8 @@
 """An undo killed before, during and after every kind of call and commit, and carried on by another process.
 
-One undo has everything that one can be about: values that a sync took over and sent, a family's name, people and primary
-contact, somebody who was added here with a family, and somebody who was added in Planning Center and becomes inactive
-there. It ends as undisturbed at whatever instant a process dies, and nothing is written twice.
+One undo has everything that one can be about: values that a sync took over and sent, a family's name and people,
+somebody who was added here with a family, and somebody who was added in Planning Center and becomes inactive there. It
+ends as undisturbed at whatever instant a process dies, and nothing is written twice.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ async def _sync_everything(site: Site) -> None:
     site.rename_household("Dean Household", "Dean Family")
     await site.regroup("Abbot Household", join=["Ned"], leave=["Amy"])
     pat = site.create("Pat", "Page", email="pat@example.org")
-    site.control.create_household(site.church.id, "Page Household", [pat])
+    site.control.create_household(site.church.id, "Page Household", pat)
     await site.visible()
     await site.sync()
     await site.believable()
