@@ -413,6 +413,20 @@ async def test_a_person_and_a_family(site: Site) -> None:
     await nothing_more(site)
 
 
+async def test_who_is_kept_out_of_the_sync_stays(site: Site) -> None:
+    run = await changed_there(site)
+    bruno = (await site.member("Bruno"))["id"]
+    await site.database.fetch(
+        "INSERT INTO kept_out (organization_id, kind, record_id, by_user_id, at) VALUES ($1, 'member', $2, 'u1', now())",
+        site.organization_id,
+        bruno,
+    )
+    undo = await planned(site, run_id=run["id"])
+    assert undo["question"]["counts"] == {"undone": 1, "left_out": 1, "may_be_mailed": 0}
+    await approve(site, undo)
+    assert (phone_there(site), await phone_here(site)) == (NEW_PHONE, NEW_PHONE)
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

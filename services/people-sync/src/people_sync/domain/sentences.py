@@ -305,6 +305,7 @@ ADDED_THERE: Final = (
     "that, and stays as they are if not."
 )
 NOT_INACTIVATED: Final = "Added in Planning Center by the sync, and left there as they are."
+BACK_HERE: Final = "The former values are back here."
 PUT_BACK_HERE: Final = "The former values are back here. The next sync sends them to Planning Center."
 NOT_PUT_BACK: Final = "The undo ended before this record was looked at: it is as it was."
 NOTHING_LEFT: Final = "Nothing was put back: everything was edited since, or cannot be put back. The list says why."

@@ -14,6 +14,7 @@ from people_sync.domain.values import ACTIVE, FIELDS
 
 CREATED: Final = "created"
 DELETED: Final = "deleted"
+KEPT_OUT: Final = "kept_out"
 PLANNING_CENTER_ID: Final = "planning_center_id"
 MEMBERS: Final = "members"
 PRIMARY_CONTACT: Final = "primary_contact"
@@ -63,6 +64,8 @@ class Standing:
     """Of a member: whether a family that they are in is not taken back with them."""
     absent: frozenset[str] = frozenset()
     """Of a family: members, by id, who are deleted here and do not come back with this undo."""
+    kept_out: frozenset[str] = frozenset()
+    """Ids of those, of the record and its members, whom an administrator keeps out of the sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,10 @@ class Undo:
         return bool(self.whole or self.backs)
 
 
-def undo_of(kind: str, effects: Iterable[Was], now: Standing) -> Undo:
-    """Decide about one record. `effects`: all on it since the scope began, in their order."""
+def undo_of(kind: str, effects: Iterable[Was], now: Standing, record_id: str = "") -> Undo:
+    """Decide about one record. `effects`: all on it since the scope began."""
+    if record_id in now.kept_out:
+        return Undo(left={KEPT_OUT: "Kept out of the sync, so it stays as it is."})
     known = sorted((_keyed(one) for one in effects), key=lambda one: one.id)
     mine = [one for one in known if one.of_scope]
     left = _not_undone(mine)
@@ -209,6 +214,8 @@ def _fields(known: Sequence[Was], now: Standing, left: dict[str, str], creations
             left[key] = f"The {_name(key)} stays as it is: it was empty before, and cannot be."
         elif key.startswith(MEMBER) and key.removeprefix(MEMBER) in now.absent:
             left[key] = "Somebody who was in this family is not here any more."
+        elif key.startswith(MEMBER) and key.removeprefix(MEMBER) in now.kept_out:
+            left[key] = "Somebody who came or went is kept out of the sync, and stays where they are."
         else:
             backs[key] = Back(key, here, before)
     _contact_belongs(backs, now, left)

@@ -17,7 +17,7 @@ from people_sync.domain.undo import PRIMARY_CONTACT, Standing, Was
 from people_sync.domain.values import to_json
 from people_sync.storage.among import among
 from people_sync.storage.records import values_of
-from people_sync.storage.sync_tables import Change
+from people_sync.storage.sync_tables import Change, KeptOut
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, Member
 
 KEPT: Final = timedelta(days=30)
@@ -40,8 +40,14 @@ def of_scope(organization_id: str, scope: Scope, since: datetime) -> ColumnEleme
         return and_(of_organization, Effect.cause == scope.what, Effect.cause_id == scope.id)
     records: ColumnElement[bool] = Effect.record_id == scope.id
     if scope.what == FAMILY:
-        people = select(FamilyMember.member_id).where(
-            FamilyMember.family_id == scope.id, FamilyMember.organization_id == organization_id
+        people = (
+            select(FamilyMember.member_id)
+            .join(Member, Member.id == FamilyMember.member_id)
+            .where(
+                FamilyMember.family_id == scope.id,
+                FamilyMember.organization_id == organization_id,
+                Member.deleted_at.is_(None),
+            )
         )
         records = or_(records, Effect.record_id.in_(people))
     return and_(of_organization, Effect.cause != "edit", records)
@@ -91,6 +97,7 @@ async def members_now(
         .where(among(FamilyMember.member_id, ids), Family.deleted_at.is_(None), ~goes)
     )
     staying = set(homes)
+    kept_out = await _kept_out(session, owner, ids)
     return {
         member.id: Standing(
             values=to_json(values_of(member)),
@@ -98,6 +105,7 @@ async def members_now(
             linked_to=links.get(member.id),
             supplied=member.external_id is not None,
             homes_stay=member.id in staying,
+            kept_out=kept_out,
         )
         for member in members
     }
@@ -140,6 +148,7 @@ async def families_now(
         )
     )
     present = {str(one) for one in here}
+    kept_out = await _kept_out(session, owner, [*ids, *wanted])
     return {
         family.id: Standing(
             values={
@@ -151,9 +160,17 @@ async def families_now(
             linked_to=links.get(family.id),
             supplied=family.external_id is not None,
             absent=frozenset(set(former.get(family.id, ())) - present),
+            kept_out=kept_out,
         )
         for family in families
     }
+
+
+async def _kept_out(session: AsyncSession, owner: Mapping[str, str], ids: Collection[UUID]) -> frozenset[str]:
+    found = select(KeptOut.record_id).where(
+        KeptOut.organization_id == owner["organization_id"], among(KeptOut.record_id, ids)
+    )
+    return frozenset(str(one) for one in await session.scalars(found))
 
 
 async def _linked_to(

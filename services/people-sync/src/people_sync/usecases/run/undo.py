@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.base import Event
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.canonical import name_key
-from people_sync.domain.sentences import LEFT_OUT, OUTCOMES, RESTORED, TAKEN_BACK, UNDONE
+from people_sync.domain.sentences import BACK_HERE, LEFT_OUT, OUTCOMES, RESTORED, TAKEN_BACK, UNDONE
 from people_sync.domain.undo import MEMBER as MEMBERSHIP
 from people_sync.domain.undo import MEMBERS, PRIMARY_CONTACT, Back, Standing, Undo, in_words, moved_since, same_as_shown
 from people_sync.domain.values import value_from_json
@@ -209,11 +209,13 @@ async def _one(
         _leave(change, in_words({key: moved_since(key) for key in moved}) or _MOVED)
         return
     change.here = "done"
-    if moved:
-        more = in_words({key: moved_since(key) for key in moved})
-        change.sentence = f"{change.sentence or OUTCOMES[change.outcome]} {more}"
-    if change.outcome == UNDONE and now.linked_to is None:
+    if now.linked_to is None:
         change.there = "none"
+    only_here = change.outcome == UNDONE and change.there == "none"
+    done = BACK_HERE if only_here else OUTCOMES[change.outcome]
+    left = [change.sentence, in_words({key: moved_since(key) for key in moved})]
+    if any(left) or only_here:
+        change.sentence = " ".join(filter(None, [done, *left]))
 
 
 def _leave(change: Change, why: str) -> None:

@@ -25,7 +25,6 @@ from people_sync.domain.sentences import (
     NOT_DONE,
     NOT_INACTIVATED,
     NOT_PUT_BACK,
-    OUTCOMES,
     RESTORED,
     TAKEN_BACK,
     UNDONE,
@@ -132,7 +131,13 @@ async def _plan_next(context: RunContext, about: Undoing, kind: str, where: Sequ
         changes = (
             await session.scalars(
                 select(Change)
-                .where(Change.run_id == context.run_id, Change.kind == kind, Change.plan.is_(None), *where)
+                .where(
+                    Change.run_id == context.run_id,
+                    Change.kind == kind,
+                    Change.outcome == NOT_DONE,
+                    Change.plan.is_(None),
+                    *where,
+                )
                 .order_by(Change.id)
                 .limit(BATCH)
             )
@@ -171,8 +176,7 @@ def _outcome(change: Change, undo: Undo, *, linked: bool) -> None:
         change.outcome, change.sentence = (TAKEN_BACK if undo.whole == "delete" else RESTORED), said
         change.here = "planned"
     elif undo.backs:
-        change.outcome = UNDONE
-        change.sentence = f"{OUTCOMES[UNDONE]} {said}" if said else None
+        change.outcome, change.sentence = UNDONE, said
         change.here, change.there = "planned", "planned" if linked else "none"
     elif undo.made_there:
         change.outcome, change.there, change.sentence = CREATED_THERE, "planned", ADDED_THERE
@@ -193,7 +197,7 @@ async def look(
         families = [one for one in records.values() if isinstance(one, Family)]
         former = {record_id: _people_in(effects[record_id]) for record_id in records if record_id in effects}
         now = await families_now(session, context.owner, context.run_id, families, former)
-    return {one: (undo_of(kind, effects.get(one, ()), now[one]), now[one]) for one in records}
+    return {one: (undo_of(kind, effects.get(one, ()), now[one], str(one)), now[one]) for one in records}
 
 
 def _people_in(effects: Collection[Was]) -> set[str]:
