@@ -1,5 +1,6 @@
 """Undo of every scope: what comes back, what stays and why, and that nothing moves by itself afterwards."""
 
+import signal
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sync_harness.facts import publish
+from sync_harness.process import LEASE_SECONDS, Service
 from sync_harness.site import Site
 from sync_harness.stage import Stage
 
@@ -18,6 +20,7 @@ from people_sync.domain.sentences import UNDO_EXPIRED
 from people_sync.storage.runs import UNDO
 from people_sync.usecases import runs
 from servicekit.db import make_sessions
+from servicekit.local.process import free_port
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -416,11 +419,10 @@ async def test_a_person_and_a_family(site: Site) -> None:
 async def test_who_is_kept_out_of_the_sync_stays(site: Site) -> None:
     run = await changed_there(site)
     bruno = (await site.member("Bruno"))["id"]
-    await site.database.fetch(
-        "INSERT INTO kept_out (organization_id, kind, record_id, by_user_id, at) VALUES ($1, 'member', $2, 'u1', now())",
-        site.organization_id,
-        bruno,
+    keep = (
+        "INSERT INTO kept_out (organization_id, kind, record_id, by_user_id, at) VALUES ($1, 'member', $2, 'u', now())"
     )
+    await site.database.fetch(keep, site.organization_id, bruno)
     undo = await planned(site, run_id=run["id"])
     assert undo["question"]["counts"] == {"undone": 1, "left_out": 1, "may_be_mailed": 0}
     await approve(site, undo)
@@ -496,3 +498,38 @@ async def test_a_plan_that_nobody_approves_ends(site: Site) -> None:
     assert (ended["state"], ended["message"]) == ("stopped", UNDO_EXPIRED)
     assert await phone_here(site) == NEW_PHONE
     assert (await site.sync())["counts"].keys() <= {"unchanged"}, "the next sync can begin"
+
+
+# --- two workers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_worker_paused_past_its_lease_puts_nothing_back_any_more(stage: Stage, site: Site, when: str) -> None:
+    """SIGSTOP in the middle of what is sent; another takes over; SIGCONT: the fence holds."""
+    run = await changed_there(site)
+    env = {**stage.service.env, "HTTP_PORT": str(free_port())}
+    second = await Service(env, stage.service.log.with_name(f"second-{when}.log")).start()
+    try:
+        undo = await planned(site, run_id=run["id"])
+        fault = site.fault({"kind": "hold", "when": when}, method="PATCH", path="^/people/v2/")
+        answer = {"question": "undo", "answer": "approve", "digest": undo["question"]["digest"]}
+        await site.call("POST", f"/runs/{undo['id']}/answer", answer, status=202)
+        await eventually(lambda: site.control.fault(fault)["holding"] == 1, every=0.02)
+        owner = await site.database.value("SELECT lease_owner FROM job WHERE id = $1", UUID(undo["id"]))
+        paused, awake = stage.service, second
+        if f":{second.pid}:" in owner:
+            paused, awake = second, stage.service
+        site.through(awake.base_url)
+        paused.send(signal.SIGSTOP)
+        try:
+            site.control.release(fault)
+            ended = await site.until(undo["id"], "done", within=LEASE_SECONDS + 120)
+        finally:
+            paused.send(signal.SIGCONT)
+        assert ended["counts"] == {"undone": 2}
+        await nothing_more(site)
+    finally:
+        await second.stop()
+    assert (phone_there(site), await phone_here(site)) == (OLD_PHONE, OLD_PHONE)
+    here = "SELECT count(*) FROM effect WHERE cause_id = $1 AND side = 'here'"
+    assert await site.database.value(here, UUID(undo["id"])) == 2, "each value is put back once"
