@@ -404,6 +404,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _route(
         PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/undo",
+        "Show what an undo would put back; nothing is written until it is approved",
+        people.Run,
+        request=plans.UndoInput,
+        status=202,
+    ),
+    _route(
+        PEOPLE_SYNC,
         "staff",
         "GET",
         "/people/runs/{run_id}/plan",

@@ -18,6 +18,7 @@ from people_sync.api import (
     settings,
     status,
     syncs,
+    undo,
 )
 from people_sync.config import Settings
 from people_sync.messaging.connections import connections
@@ -50,6 +51,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
                 runs,
                 plans,
                 proof,
+                undo,
                 held,
                 merged,
                 settings,

@@ -36,6 +36,7 @@ from sync_harness.crashing import (
     is_write,
     left_behind,
     undisturbed,
+    written_twice,
 )
 from sync_harness.ends import differences
 from sync_harness.lender import Lender
@@ -188,21 +189,6 @@ async def _killed(prepared: Prepared, kill: Kill, expected: Undisturbed) -> str 
         failure = f"{kill}: {failure}"
         log.warning(failure)
     return failure
-
-
-def written_twice(copy: Copy, kill: Kill | None = None) -> str | None:
-    """The same request carried out twice. A request that nobody answered was carried out unless it never arrived."""
-    lost = kill is not None and kill.what == "before call"
-    entries = copy.ground.control.journal(path="^/people/v2/", limit=20_000)
-    done = Counter(
-        (entry["method"], entry["path"], entry["body"])
-        for entry in entries
-        if entry["organization_id"] == copy.church.id
-        and is_write(entry["kind"])
-        and (200 <= entry["status"] < 300 or (entry["status"] == 0 and not lost))
-    )
-    twice = [what for what, times in done.items() if times > 1]
-    return f"written twice: {twice}" if twice else None
 
 
 _COMMITS: Final = 6

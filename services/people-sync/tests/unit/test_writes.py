@@ -56,8 +56,11 @@ def test_the_first_of_two_writes_is_not_forgotten() -> None:
         Write("last_name", "Smith", "Jones", at(2), at(2.2)),
     ]
     seen = replace(PERSON, last_name="Jones")
-    assert person_believable_at(writes, seen, Reading(at(4), HORIZON), COUNTRY) == at(120.2)
-    assert person_believable_at(writes, replace(seen, phone="+12125550150"), Reading(at(4), HORIZON), COUNTRY) is None
+    assert person_believable_at(writes, seen, Reading(at(4), HORIZON), COUNTRY, active=True) == at(120.2)
+    assert (
+        person_believable_at(writes, replace(seen, phone="+12125550150"), Reading(at(4), HORIZON), COUNTRY, active=True)
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,8 +74,8 @@ def test_a_field_written_twice(phone: str, *, stale: bool) -> None:
         Write("phone", "+12125550150", "+12125550160", at(60), at(60)),
     ]
     seen = replace(PERSON, phone=phone)
-    assert (person_believable_at(writes, seen, Reading(at(90), HORIZON), COUNTRY) is not None) is stale
-    assert person_believable_at(writes, seen, Reading(at(181), HORIZON), COUNTRY) is None
+    assert (person_believable_at(writes, seen, Reading(at(90), HORIZON), COUNTRY, active=True) is not None) is stale
+    assert person_believable_at(writes, seen, Reading(at(181), HORIZON), COUNTRY, active=True) is None
 
 
 def test_who_joined_and_who_left_is_a_fact_each() -> None:
@@ -229,7 +232,7 @@ class World:
                     del typed[name]
 
     def unbelievable(self, seen: PersonValues, read_at: datetime) -> bool:
-        stale = person_believable_at(self.writes, seen, Reading(read_at, HORIZON), COUNTRY)
+        stale = person_believable_at(self.writes, seen, Reading(read_at, HORIZON), COUNTRY, active=True)
         return stale is not None or agreed_since(self.link, seen, read_at, COUNTRY)
 
     def settle_writes(self, read_at: datetime) -> None:

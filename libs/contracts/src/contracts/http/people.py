@@ -188,6 +188,8 @@ class HistoryEntry(Model):
     by_name: str | None = None
     rule: str | None = None
     run_id: str | None = None
+    decision_id: str | None = Field(default=None, description="Of the decision about a conflict that made the change.")
+    rule_id: str | None = Field(default=None, description="Of the rule that decided it.")
     changed_at: Timestamp
     can_undo: bool
     joined_name: str | None = Field(

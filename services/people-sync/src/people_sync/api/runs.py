@@ -55,4 +55,4 @@ async def stop(run_id: str, user: Admin, session: Session) -> Run:
 @router.post("/{run_id}/answer", status_code=202)
 async def answer(run_id: str, body: AnswerRun, user: Admin, session: Session) -> Run:
     """Answer a waiting run's question."""
-    return await runs.answer(session, user.organization_id, run_id, body)
+    return await runs.answer(session, user.organization_id, run_id, body, user)

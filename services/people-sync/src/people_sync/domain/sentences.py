@@ -23,6 +23,10 @@ CONVERGED: Final = "converged"
 NOT_DONE: Final = "not_done"
 KEPT_OUT: Final = "kept_out"
 LEFT_OUT: Final = "left_out"
+UNDONE: Final = "undone"
+TAKEN_BACK: Final = "taken_back"
+RESTORED: Final = "restored"
+MADE_INACTIVE: Final = "made_inactive"
 
 KEPT_DIFFERENT: Final = "kept_different"
 WAITS_FOR_YOU: Final = "waits_for_you"
@@ -54,6 +58,10 @@ OUTCOMES: Final[dict[str, str]] = {
     ONE_SIDE: "Here only: gone in Planning Center, or never added there.",
     KEPT_OUT: "Kept out of the sync, so left as it is on both sides.",
     LEFT_OUT: "It has changed since the plan was shown, so it was left as it is. The next sync looks at it again.",
+    UNDONE: "The former values are back, here and in Planning Center.",
+    TAKEN_BACK: "Deleted here: the sync had added it, and nobody has edited it since. In Planning Center it stays.",
+    RESTORED: "Here again.",
+    MADE_INACTIVE: "Made inactive in Planning Center, where the sync had added them. Here they stay active.",
 }
 """By outcome, the sentence for one record when nothing more exact is known."""
 
@@ -69,6 +77,9 @@ PLANNED: Final[dict[str, str]] = {
     HELD: "May be somebody who is already here. To be asked in Held matches; nothing is changed.",
     GONE: "No longer in Planning Center. To be kept here, without the link.",
     INACTIVATED_THERE: "Deleted here. To be made inactive in Planning Center, as the settings say.",
+    UNDONE: "Former values are to be put back.",
+    TAKEN_BACK: "To be deleted here, since nobody has edited it after the sync added it. In Planning Center it stays.",
+    RESTORED: "To be here again.",
 }
 """The same of what a plan shows, before any of it is done."""
 LEFT_OUT_HALFWAY: Final = (
@@ -78,9 +89,9 @@ LEFT_OUT_HALFWAY: Final = (
 
 _AND_THERE: Final = {
     UPDATED_HERE: UPDATED_BOTH,
-    **{kept: kept for kept in (UPDATED_BOTH, CREATED_HERE, CREATED_THERE, CONFLICT)},
+    **{kept: kept for kept in (UPDATED_BOTH, CREATED_HERE, CREATED_THERE, CONFLICT, UNDONE)},
 }
-_AND_HERE: Final = {kept: kept for kept in (CREATED_HERE, CREATED_THERE, CONFLICT)}
+_AND_HERE: Final = {kept: kept for kept in (CREATED_HERE, CREATED_THERE, CONFLICT, UNDONE)}
 _AND_NOT_THERE: Final = {UPDATED_BOTH: UPDATED_HERE, UPDATED_THERE: UNCHANGED}
 _DONE_HERE: Final = {UPDATED_BOTH: UPDATED_HERE, **{kept: kept for kept in (CREATED_HERE, LINKED)}}
 
@@ -104,6 +115,8 @@ def together(before: str, now: str) -> str:
         return _AND_HERE.get(before, now)
     if now == UNCHANGED:
         return _AND_NOT_THERE.get(before, before)
+    if now == UPDATED_BOTH and before == UNDONE:
+        return before
     return now
 
 
@@ -111,6 +124,12 @@ def kept_out_halfway(before: str, *, done_here: bool) -> tuple[str, str]:
     """The outcome, and the sentence, of a record that was kept out of the sync before a run had pushed it."""
     outcome = _DONE_HERE.get(before, KEPT_OUT) if done_here else KEPT_OUT
     return outcome, " ".join(OUTCOMES[one] for one in dict.fromkeys((outcome, KEPT_OUT)))
+
+
+def left_of_an_undo(sentence: str) -> list[str]:
+    """What the sentence of a record that is put back says of the rest of it."""
+    left = sentence.removeprefix(OUTCOMES[UNDONE]).strip()
+    return [left] if left else []
 
 
 def merged_here(one: str, other: str) -> str:
@@ -351,6 +370,20 @@ WAITING_FOR_APPROVAL: Final = "Waiting for an administrator to approve the plan.
 PLAN_DISCARDED: Final = "The plan was discarded. Nothing was written, here or in Planning Center."
 PLAN_EXPIRED: Final = (
     "Nobody approved the plan within 24 hours, so it has ended. Nothing was written. Choose Preview to make a new one."
+)
+WAITING_FOR_UNDO: Final = "Waiting for an administrator to approve what would be put back. Nothing was written."
+ADDED_THERE: Final = (
+    "Added in Planning Center by the sync. Nobody is deleted there: this person is made inactive there if you ask for "
+    "that, and stays as they are if not."
+)
+NOT_INACTIVATED: Final = "Added in Planning Center by the sync, and left there as they are."
+BACK_HERE: Final = "The former values are back here."
+PUT_BACK_HERE: Final = "The former values are back here. The next sync sends them to Planning Center."
+NOT_PUT_BACK: Final = "The undo ended before this record was looked at: it is as it was."
+NOTHING_LEFT: Final = "Nothing was put back: everything was edited since, or cannot be put back. The list says why."
+UNDO_STOPPED: Final = "Stopped safely. What was put back stays; everything else is as it was."
+UNDO_EXPIRED: Final = (
+    "Nobody approved this within a day, so nothing was put back. Undo again to see what would be put back now."
 )
 OTHERS_SYNCED: Final = "The other fields that differed were synced."
 """A sync adds this for a record in conflict of which it wrote other fields."""

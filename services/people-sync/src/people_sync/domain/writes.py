@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from people_sync.domain.canonical import identical, text_key
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.values import PersonValues, as_dict, value_from_json
+from people_sync.domain.values import ACTIVE, PersonValues, as_dict, value_from_json
 
 CREATED: Final = "created"
 """The field of a write that made the record: within the horizon a 404 says nothing about it."""
@@ -52,13 +52,13 @@ class Reading:
 
 
 def person_believable_at(
-    writes: Sequence[Write], seen: PersonValues, reading: Reading, country: str
+    writes: Sequence[Write], seen: PersonValues, reading: Reading, country: str, *, active: bool
 ) -> datetime | None:
     """When reads of this person can be believed; None if this one can.
 
-    `writes` in the order in which they were announced.
+    `writes` in the order in which they were announced. `active`: the status that was read.
     """
-    return _believable_at(writes, as_dict(seen), reading, _same_in(country))
+    return _believable_at(writes, {**as_dict(seen), ACTIVE: active}, reading, _same_in(country))
 
 
 def family_believable_at(writes: Sequence[Write], seen: FamilyValues, reading: Reading) -> datetime | None:

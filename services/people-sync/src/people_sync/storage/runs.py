@@ -8,15 +8,32 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
-from people_sync.domain.sentences import CONFLICT, CREATED_HERE, LINKED, NOT_DONE, UPDATED_BOTH, UPDATED_HERE
+from people_sync.domain.sentences import (
+    ADDED_THERE,
+    CONFLICT,
+    CREATED_HERE,
+    LINKED,
+    MADE_INACTIVE,
+    NOT_DONE,
+    NOT_PUT_BACK,
+    PUT_BACK_HERE,
+    RESTORED,
+    TAKEN_BACK,
+    UNDONE,
+    UPDATED_BOTH,
+    UPDATED_HERE,
+)
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
 
 OPEN: Final = ("queued", "running", "waiting", "stopping")
+UNDO: Final = "undo"
+"""A run's purpose, and the phase in which it puts back what is here."""
 NOUNS: Final = {
     "pull": "people",
     "compare": "records",
     "apply": "changes",
+    UNDO: "records",
     "push": "changes",
     "finish": "records",
     "prove": "records",
@@ -68,11 +85,14 @@ async def mark_not_done(session: AsyncSession, run_id: UUID) -> dict[str, int]:
     # Of a record that was to change on both sides, this side may be done.
     half = (Change.here == "done") & (Change.outcome == UPDATED_BOTH)
     kept = (Change.here == "done") & Change.outcome.in_([LINKED, CREATED_HERE, CONFLICT])
+    undone = (Change.here == "done") & (Change.outcome == UNDONE)
+    of_undo = Change.outcome.in_([UNDONE, TAKEN_BACK, RESTORED, MADE_INACTIVE]) | (Change.sentence == ADDED_THERE)
     await session.execute(
         update(Change)
         .where(planned)
         .values(
-            outcome=case((half, UPDATED_HERE), (kept, Change.outcome), else_=NOT_DONE),
+            outcome=case((half, UPDATED_HERE), (kept | undone, Change.outcome), else_=NOT_DONE),
+            sentence=case((undone, PUT_BACK_HERE), (of_undo, NOT_PUT_BACK), else_=Change.sentence),
             here=case((Change.here == "planned", "none"), else_=Change.here),
             there=case((Change.there == "planned", "none"), else_=Change.there),
         )

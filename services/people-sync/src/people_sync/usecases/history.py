@@ -30,6 +30,8 @@ THERE: Final = "there"
 EDIT: Final = "edit"
 RUN: Final = "run"
 REFRESH: Final = "refresh"
+DECISION: Final = "decision"
+RULE: Final = "rule"
 """Causes of an effect."""
 
 DELETED: Final = "deleted"
@@ -226,6 +228,8 @@ def _entry(row: Effect, *, can_undo: bool) -> HistoryEntry:
         by_name=row.by_name,
         rule=row.rule,
         run_id=str(row.cause_id) if row.cause == RUN else None,
+        decision_id=str(row.cause_id) if row.cause == DECISION else None,
+        rule_id=str(row.cause_id) if row.cause == RULE else None,
         changed_at=row.at,
         can_undo=can_undo,
     )

@@ -13,7 +13,14 @@ from contracts.http.common import Page
 from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery
 from contracts.identity import UserIdentity
 from people_sync.domain.proof import next_night
-from people_sync.domain.sentences import OUTCOMES, PLAN_DISCARDED, PLAN_EXPIRED, REJECTED
+from people_sync.domain.sentences import (
+    OUTCOMES,
+    PLAN_DISCARDED,
+    PLAN_EXPIRED,
+    REJECTED,
+    UNDO_EXPIRED,
+    UNDO_STOPPED,
+)
 from people_sync.storage import paging, remote, runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
@@ -26,13 +33,13 @@ from servicekit.tables import JOB
 KIND: Final = "people.run"
 STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync begins reading again."
 _EXAMPLES: Final = 5
-APPROVALS: Final = frozenset({"plan", "threshold", "undo"})
+APPROVALS: Final = frozenset({"plan", "threshold"})
 """Questions whose answer, where the run goes on after it, approves the plan that was shown."""
 SYNC: Final = "sync"
 PREVIEW: Final = "preview"
 PROOF: Final = "proof"
-SHOWN_FIRST: Final = (PREVIEW, "undo")
-"""Purposes of runs that show their plan in any case."""
+EXPIRED: Final = {PREVIEW: PLAN_EXPIRED, runs.UNDO: UNDO_EXPIRED}
+"""By purpose of the runs that show their plan in any case, what is said of one that nobody has answered."""
 ANSWERABLE: Final = timedelta(hours=24)
 """How long a plan of theirs can be approved."""
 
@@ -66,28 +73,39 @@ async def start(
         if (joined.purpose, purpose, trigger) == (PROOF, SYNC, "person"):
             joined = await _make_a_sync(session, organization_id, str(job_id), user)
         return runs.render(joined)
+    # What changed since can only be asked once everything was read.
+    kind = kind if connection.full_sync_at and connection.cursor else "full"
+    return await begin(session, connection, job_id, trigger, user, kind=kind, purpose=purpose, phase="pull")
+
+
+async def begin(
+    session: AsyncSession,
+    connection: Connection,
+    job_id: UUID,
+    trigger: str,
+    user: UserIdentity | None,
+    **values: Any,
+) -> sync_runs.Run:
+    """Add the row of a run whose job was queued just now, and tell of it. `values`: further columns."""
     run = Run(
         id=job_id,
-        organization_id=organization_id,
+        organization_id=connection.organization_id,
         pco_organization_id=connection.pco_organization_id,
-        # What changed since can only be asked once everything was read.
-        kind=kind if connection.full_sync_at and connection.cursor else "full",
-        purpose=purpose,
         state="queued",
         trigger=trigger,
         started_by=user.user_id if user else None,
         started_by_name=user.name if user else None,
-        phase="pull",
         done=0,
         requests=0,
         counts={},
         answers={},
         version=1,
+        **values,
     )
     session.add(run)
     await session.flush()
     await session.refresh(run)
-    await append(session, SyncRunStarted(organization_id=organization_id, version=1, run=runs.render(run)))
+    await append(session, SyncRunStarted(organization_id=run.organization_id, version=1, run=runs.render(run)))
     return runs.render(run)
 
 
@@ -105,10 +123,12 @@ async def _make_a_sync(session: AsyncSession, organization_id: str, run_id: str,
     return run
 
 
-async def stop(session: AsyncSession, organization_id: str, run_id: str, *, message: str = STOPPED) -> sync_runs.Run:
+async def stop(
+    session: AsyncSession, organization_id: str, run_id: str, *, message: str | None = None
+) -> sync_runs.Run:
     """*Stop safely*: at once if nobody works on it, else at the end of the step in progress.
 
-    `message`: what is said of a run that nobody works on.
+    `message`: what is said of a run that nobody works on, in place of what stopping one means.
     """
     run = await _locked(session, organization_id, run_id)
     if run.state not in runs.OPEN:
@@ -118,10 +138,15 @@ async def stop(session: AsyncSession, organization_id: str, run_id: str, *, mess
         run = await runs.change(session, run.id, state="stopping")
         fact: Any = SyncRunProgressed
     else:
-        run = await close(session, run.id, "stopped", message)
+        run = await close(session, run.id, "stopped", message or stopped(run))
         fact = SyncRunFinished
     await append(session, fact(organization_id=organization_id, version=run.version, run=runs.render(run)))
     return runs.render(run)
+
+
+def stopped(run: Run) -> str:
+    """What stopping a run means, in words."""
+    return UNDO_STOPPED if run.purpose == runs.UNDO else STOPPED
 
 
 async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -> Run:
@@ -148,7 +173,9 @@ async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -
     return run
 
 
-async def answer(session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun) -> sync_runs.Run:
+async def answer(
+    session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun, user: UserIdentity
+) -> sync_runs.Run:
     """Answer a waiting run's question. Conflict (409) if it asks nothing, something else, or shows another plan."""
     run = await _locked(session, organization_id, run_id)
     question = run.question
@@ -159,10 +186,10 @@ async def answer(session: AsyncSession, organization_id: str, run_id: str, body:
     if body.answer not in question["answers"]:
         raise Conflict(f"The answer must be one of: {', '.join(question['answers'])}.", slug="unknown-answer")
     if body.answer == "stop":
-        discarded = PLAN_DISCARDED if body.question in {"plan", "undo"} else STOPPED
+        discarded = PLAN_DISCARDED if body.question in {"plan", runs.UNDO} else None
         return await stop(session, organization_id, run_id, message=discarded)
     shown = question.get("digest")
-    if body.question in APPROVALS and body.digest != shown:
+    if body.question in {*APPROVALS, runs.UNDO} and body.digest != shown:
         raise Conflict(
             "The plan is another one than you were shown, so nothing was started. Read the page again, look at the "
             "plan, and answer then.",
@@ -174,7 +201,9 @@ async def answer(session: AsyncSession, organization_id: str, run_id: str, body:
             chosen = Settings(organization_id=organization_id)
             session.add(chosen)
         chosen.first_match = body.answer
-    given = {body.question: body.answer} | ({"inactivate": "yes"} if body.inactivate else {})
+    given: dict[str, Any] = {body.question: body.answer}
+    if body.question == runs.UNDO:
+        given = {runs.UNDO: {"by_user_id": user.user_id, "by_name": user.name, "inactivate": body.inactivate}}
     if body.question in APPROVALS and shown is None:
         given = {}  # asked by a version that showed no plan: it is asked again, with one
     run = await runs.change(
@@ -296,12 +325,12 @@ async def prove_due(session: AsyncSession, now: datetime) -> int:
 async def end_unanswered(session: AsyncSession, now: datetime) -> None:
     """End previews and undos whose plan nobody has answered within a day, so that the schedule goes on."""
     waiting = select(Run.organization_id, Run.id).where(
-        Run.state == "waiting", Run.purpose.in_(SHOWN_FIRST), Run.question.is_not(None), Run.asked_at < now - ANSWERABLE
+        Run.state == "waiting", Run.purpose.in_(EXPIRED), Run.question.is_not(None), Run.asked_at < now - ANSWERABLE
     )
     for organization_id, run_id in (await session.execute(waiting.order_by(Run.organization_id).limit(20))).tuples():
         run = await _locked(session, organization_id, str(run_id))
         if run.state == "waiting" and run.question and run.asked_at and run.asked_at < now - ANSWERABLE:
-            await stop(session, organization_id, str(run_id), message=PLAN_EXPIRED)
+            await stop(session, organization_id, str(run_id), message=EXPIRED[run.purpose])
 
 
 async def start_due(session: AsyncSession) -> int:

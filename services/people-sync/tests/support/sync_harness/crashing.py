@@ -5,6 +5,7 @@ The kinds of instants come from work that nobody disturbs. Each is met by SIGKIL
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -187,6 +188,21 @@ async def die(copy: Copy, kill: Kill) -> bool:
     await eventually(lambda: control.fault(fault)["holding"] == 0, within=PATIENCE_SECONDS)
     control.remove_fault(fault)
     return True
+
+
+def written_twice(copy: Copy, kill: Kill | None = None) -> str | None:
+    """The same request carried out twice. A request that nobody answered was carried out unless it never arrived."""
+    lost = kill is not None and kill.what == "before call"
+    entries = copy.ground.control.journal(path="^/people/v2/", limit=20_000)
+    done = Counter(
+        (entry["method"], entry["path"], entry["body"])
+        for entry in entries
+        if entry["organization_id"] == copy.church.id
+        and is_write(entry["kind"])
+        and (200 <= entry["status"] < 300 or (entry["status"] == 0 and not lost))
+    )
+    twice = [what for what, times in done.items() if times > 1]
+    return f"written twice: {twice}" if twice else None
 
 
 async def die_beside(copy: Copy, kill: Kill, only: str) -> bool:

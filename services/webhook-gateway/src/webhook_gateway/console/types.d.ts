@@ -255,6 +255,14 @@ export interface KeptOut {
   people: number;
 }
 
+export interface UndoInput {
+  run_id: string | null;
+  decision_id: string | null;
+  rule_id: string | null;
+  member_id: string | null;
+  family_id: string | null;
+}
+
 export interface HistoryEntry {
   id: string;
   field: string;
@@ -265,6 +273,8 @@ export interface HistoryEntry {
   by_name: string | null;
   rule: string | null;
   run_id: string | null;
+  decision_id: string | null;
+  rule_id: string | null;
   changed_at: string;
   can_undo: boolean;
   joined_name: string | null;

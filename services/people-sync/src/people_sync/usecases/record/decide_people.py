@@ -90,10 +90,10 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     deleted: dict[str, RemotePerson] = {}
     for pco_id, (link, member) in linked.items():
         person = people.pop(pco_id)
-        writes = written.get(link.id, [])
+        writes, reading = written.get(link.id, []), writer.reading(read_at[pco_id])
         if (
             member.id in busy
-            or person_believable_at(writes, person.values, writer.reading(read_at[pco_id]), writer.country)
+            or person_believable_at(writes, person.values, reading, writer.country, active=person.active)
             or agreed_since(link, person.values, read_at[pco_id], writer.country)
         ):
             rows.append(later(MEMBER, pco_id, name_of(person), record_id=member.id))

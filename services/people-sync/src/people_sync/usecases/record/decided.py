@@ -61,7 +61,8 @@ async def _member(
     member = await session.get_one(Member, link.record_id, populate_existing=True)
     person = person_from_snapshot(row.snapshot or {})
     writes = (await writes_of(session, [link.id])).get(link.id, [])
-    stale = person_believable_at(writes, person.values, writer.reading(row.read_at), writer.country)
+    reading = writer.reading(row.read_at)
+    stale = person_believable_at(writes, person.values, reading, writer.country, active=person.active)
     if member.deleted_at is not None or stale or agreed_since(link, person.values, row.read_at, writer.country):
         return
     base = base_of(link, writes, person.values, writer.country)

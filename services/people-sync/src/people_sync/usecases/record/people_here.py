@@ -206,7 +206,8 @@ async def _known_person(
     if creation := batch.creations.get(member.id):
         close_intent(creation, link, row.read_at, same=person.remote_id == creation.marker)
     writes = batch.writes.get(link.id, [])
-    stale = person_believable_at(writes, person.values, writer.reading(row.read_at), writer.country)
+    reading = writer.reading(row.read_at)
+    stale = person_believable_at(writes, person.values, reading, writer.country, active=person.active)
     if stale or agreed_since(link, person.values, row.read_at, writer.country):
         decide_later(change)
         return

@@ -247,7 +247,8 @@ async def _update(writer: Writer, member: Member, link: Link, approved: Sequence
         conflict = (await in_conflict(session, writer, [member.id])).get(member.id)
     there = await _read(writer, link, writes)
     person = there.person
-    if until := person_believable_at(writes, person.values, writer.reading(there.read_at), writer.country):
+    reading = writer.reading(there.read_at)
+    if until := person_believable_at(writes, person.values, reading, writer.country, active=person.active):
         raise NotYet(until)
     base = base_of(link, writes, person.values, writer.country)
     result = _asked(writer, merge_person(writer, link, base, member, person))

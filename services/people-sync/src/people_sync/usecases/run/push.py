@@ -21,6 +21,7 @@ from typing import Final
 import structlog
 from sqlalchemy import select
 
+from contracts.http.plans import PlanField
 from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound, Unavailable
 from people_sync.domain.sentences import (
@@ -31,13 +32,16 @@ from people_sync.domain.sentences import (
     LEFT_OUT,
     LEFT_OUT_HALFWAY,
     LINKED,
+    MADE_INACTIVE,
     OTHERS_SYNCED,
     OUTCOMES,
     REJECTED,
     STATUS_KEPT,
+    UNDONE,
     UPDATED_BOTH,
     WAITING_FOR_READS,
     kept_out_halfway,
+    left_of_an_undo,
     together,
 )
 from people_sync.storage.sync_tables import Change, Run
@@ -45,6 +49,7 @@ from people_sync.usecases import refreshes
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, LeftAlone, claimed
 from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.inactivate import make_inactive
 from people_sync.usecases.record.planned import LeftOut, approved_fields
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.settling import settle_strays
@@ -52,6 +57,7 @@ from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
 from people_sync.usecases.record.writer import guarded
 from people_sync.usecases.run.context import RunContext
+from people_sync.usecases.run.undo_plan import undoing
 
 BATCH: Final = 200
 _WHILE_BUSY: Final = timedelta(seconds=2)
@@ -88,16 +94,23 @@ async def _person(context: RunContext, change: Change) -> tuple[str, list[str]]:
     assert change.record_id is not None
     async with claimed(context, MEMBER, change.record_id):
         said = await settle_strays(context, change.record_id)
+        if change.outcome == MADE_INACTIVE:
+            about = await undoing(context)
+            return await make_inactive(context, change.record_id, about.approved_by), said
         inactivate = change.outcome == INACTIVATED_THERE
-        approved = approved_fields(change.plan)
-        return await write_person(context, change.record_id, inactivate=inactivate, approved=approved), said
+        return await write_person(context, change.record_id, inactivate=inactivate, approved=_approved(change)), said
 
 
 async def _family(context: RunContext, change: Change) -> tuple[str, list[str]]:
     assert change.record_id is not None
     async with claimed(context, FAMILY, change.record_id):
         said = await settle_strays(context, change.record_id)
-        return await write_family(context, change.record_id, approved=approved_fields(change.plan)), said
+        return await write_family(context, change.record_id, approved=_approved(change)), said
+
+
+def _approved(change: Change) -> tuple[PlanField, ...] | None:
+    """All that may be written of a record whose plan was approved. What an undo puts back is an edit like any other."""
+    return None if change.outcome == UNDONE else approved_fields(change.plan)
 
 
 async def _all_of(context: RunContext, kind: str, one: Push) -> None:
@@ -239,10 +252,7 @@ async def _attempt(context: RunContext, change: Change, one: Push) -> datetime |
         return context.resources.clock.now() + context.resources.horizon
     else:
         outcome = together(change.outcome, now)
-        if STATUS_KEPT in (change.sentence or ""):
-            said = [STATUS_KEPT, *said]
-        if outcome == CONFLICT and OTHERS_SYNCED in (change.sentence or ""):
-            said = [OTHERS_SYNCED, *said]
+        said = [*_said_before(change.sentence or "", outcome), *said]
         await _note(context, change, outcome, sentence=" ".join([OUTCOMES[outcome], *said]) if said else None)
     return None
 
@@ -254,6 +264,15 @@ async def _leave(context: RunContext, change: Change, why: Later | LeftOut) -> N
         return
     halfway = change.here == "done" and change.outcome in {UPDATED_BOTH, CONFLICT, LINKED}
     await _note(context, change, LEFT_OUT, sentence=LEFT_OUT_HALFWAY if halfway else OUTCOMES[LEFT_OUT])
+
+
+def _said_before(sentence: str, outcome: str) -> list[str]:
+    """What the sentence of a change says that stays true behind the push."""
+    if outcome == CONFLICT and OTHERS_SYNCED in sentence:
+        return [OTHERS_SYNCED]
+    if STATUS_KEPT in sentence:
+        return [STATUS_KEPT]
+    return left_of_an_undo(sentence) if outcome == UNDONE else []
 
 
 async def _look_after_the_run(context: RunContext, change: Change, until: datetime) -> None:

@@ -83,7 +83,7 @@ class _Report:
             if now == self.seen:
                 return
             self.seen = now
-            if run.phase in {"apply", "push"}:
+            if run.phase in {"apply", runs.UNDO, "push"}:
                 run.counts = await counts(session, context)
             run.version += 1
             await session.flush()

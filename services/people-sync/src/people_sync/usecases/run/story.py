@@ -24,7 +24,9 @@ from pco_client.errors import (
 )
 from people_sync.domain.proof import next_night
 from people_sync.domain.sentences import (
+    LEFT_OUT,
     MERGED,
+    NOTHING_LEFT,
     REJECTED,
     ROLE_IS_GONE,
     UNCHANGED,
@@ -51,7 +53,9 @@ from people_sync.usecases.run.prove import PROVE, conclude, is_proof, prove
 from people_sync.usecases.run.pull import pull
 from people_sync.usecases.run.push import push
 from people_sync.usecases.run.report import counts, reporting
-from people_sync.usecases.runs import STOPPED
+from people_sync.usecases.run.undo import put_back
+from people_sync.usecases.run.undo_plan import ask_undo, plan_undo
+from people_sync.usecases.runs import STOPPED, stopped
 from servicekit.job_worker import JobContext
 from servicekit.jobs import LeaseLost, StopRequested
 from servicekit.outbox import append
@@ -70,6 +74,8 @@ _WRITTEN: Final = {
     "push": "link, member, family, family_member",
 }
 PHASES: Final[dict[str, Phase]] = {"pull": pull, "compare": compare, "ask": ask, "apply": apply, "push": push}
+UNDO_PHASES: Final[dict[str, Phase]] = {"compare": plan_undo, "ask": ask_undo, runs.UNDO: put_back, "push": push}
+"""Of a run that puts back what others changed."""
 
 
 async def carry_out(job: JobContext, resources: Resources) -> None:
@@ -187,14 +193,17 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
 
 async def _phases(context: RunContext) -> bool:
     """Go through what is left of the phases. False if the run waits for a person."""
-    if context.checkpoint.phase == "ask":
+    undo = context.purpose == runs.UNDO
+    if context.checkpoint.phase == "ask" and not undo:
         await _start_over(context, read_again=await _answered_late(context))
-    names = list(PHASES)
-    for name in [] if context.checkpoint.phase == PROVE else names[names.index(context.checkpoint.phase or "pull") :]:
-        if name == "ask" and await is_proof(context):
+    phases = UNDO_PHASES if undo else PHASES
+    names = list(phases)
+    before = context.checkpoint.phase or names[0]
+    for name in [] if before == PROVE else names[names.index(before) :]:
+        if name == "ask" and not undo and await is_proof(context):
             break
         await _enter(context, name)
-        if await PHASES[name](context) is False:
+        if await phases[name](context) is False:
             return False
     if context.checkpoint.phase == PROVE:
         await prove(context)
@@ -245,10 +254,10 @@ async def _enter(context: RunContext, name: str) -> None:
 
 async def _total(context: RunContext, name: str) -> int | None:
     """How many records a phase will look at; None where nobody knows."""
-    planned = {"apply": Change.here, "push": Change.there}.get(name)
+    planned = {"apply": Change.here, runs.UNDO: Change.here, "push": Change.there}.get(name)
     if planned is not None:
         found = select(func.count(Change.id)).where(Change.run_id == context.run_id, planned == "planned")
-    elif name == "compare":
+    elif name == "compare" and context.purpose != runs.UNDO:
         found = select(func.count()).where(Remote.run_id == context.run_id, Remote.snapshot.is_not(None))
     else:
         return None
@@ -265,19 +274,27 @@ async def _finish(context: RunContext) -> None:
         await context.job.verify(session)
         connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
         found = await counts(session, context)
-        found[UNCHANGED] = found.get(UNCHANGED, 0) + await _untouched(session, context)
-        await remote.let_go(session, context.run_id)
         now = context.resources.clock.now()
-        if context.checkpoint.cursor:
-            connection.cursor = datetime.fromisoformat(context.checkpoint.cursor)
-        if context.kind == "full":
-            connection.full_sync_at = now
-        if connection.next_proof_at is None:
-            connection.next_proof_at = next_night(now, connection.time_zone, context.organization_id)
-        await runs.schedule(session, connection, now)
-        approved = context.run_id if context.approved else None
+        message = None
+        approved = None
+        if context.purpose == runs.UNDO:
+            # It has read nobody whom the next sync could leave out.
+            message = NOTHING_LEFT if found.keys() <= {LEFT_OUT} else None
+            if connection.next_run_at is None:
+                await runs.schedule(session, connection, now)
+        else:
+            found[UNCHANGED] = found.get(UNCHANGED, 0) + await _untouched(session, context)
+            await remote.let_go(session, context.run_id)
+            if context.checkpoint.cursor:
+                connection.cursor = datetime.fromisoformat(context.checkpoint.cursor)
+            if context.kind == "full":
+                connection.full_sync_at = now
+            if connection.next_proof_at is None:
+                connection.next_proof_at = next_night(now, connection.time_zone, context.organization_id)
+            await runs.schedule(session, connection, now)
+            approved = context.run_id if context.approved else None
         await refreshes.after_a_run(session, context.owner, now, context.resources.horizon, approved=approved)
-        await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
+        await _close(session, context.job, "done", message, now, counts=found, requests=context.requests.take())
 
 
 async def _finish_proof(context: RunContext) -> None:
@@ -315,6 +332,8 @@ async def _end(job: JobContext, state: str, message: str) -> None:
         connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
         await remote.let_go(session, job.id)
         done = await runs.mark_not_done(session, job.id)
+        if state == "stopped":
+            message = stopped(await session.get_one(Run, job.id))
         now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         if connection.state == "connected" and connection.next_run_at is None:
             # A run that was started by the schedule and did not get through does not end the schedule.

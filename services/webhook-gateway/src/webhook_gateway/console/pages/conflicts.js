@@ -11,6 +11,7 @@ import { action, ask, heading, notice, run, status, when } from "../parts/look.j
 import { offersOf } from "../parts/offers.js";
 import { part } from "../parts/part.js";
 import { Problem } from "../parts/problem.js";
+import { undoOf } from "../parts/undo.js";
 import { windowed } from "../parts/windowed.js";
 import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
 
@@ -484,6 +485,7 @@ export function show(context) {
       decision && decision.refused.length > 0
         ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" ")))
         : null,
+      admin && decision && state === "resolved" ? h("div", { class: "row" }, undoOf(context, "Undo", { decision_id: decision.id }, `Undo the decision about ${name}`)) : null,
     );
   }
 

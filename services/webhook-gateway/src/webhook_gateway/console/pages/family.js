@@ -14,6 +14,7 @@ import { MOST } from "../parts/search.js";
 import { syncNow } from "../parts/sync.js";
 import { whyDifferent } from "../parts/why.js";
 import { sentenceOf } from "../parts/problem.js";
+import { undoOf } from "../parts/undo.js";
 import { count, fullName, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Family} Family */
@@ -166,7 +167,7 @@ function view(context) {
   }
 
   const history = historyOf(context, at`/people/families/${id}`, "family");
-  main.append(title, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), history.element));
+  main.append(title, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("div", { class: "row spread" }, h("h2", { id: "history" }, "History"), admin ? undoOf(context, "Undo what syncs changed", { family_id: id }, "Undo what syncs changed of this family and its people") : null), history.element));
 }
 
 /**

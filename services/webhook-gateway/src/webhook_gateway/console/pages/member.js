@@ -13,6 +13,7 @@ import { keptOutOf } from "../parts/kept_out.js";
 import { part } from "../parts/part.js";
 import { otherwiseChanged, showNewest } from "../parts/newest.js";
 import { syncNow } from "../parts/sync.js";
+import { undoOf } from "../parts/undo.js";
 import { whyDifferent } from "../parts/why.js";
 import { fieldName, fullName } from "../parts/words.js";
 
@@ -314,6 +315,7 @@ async function view(context) {
   }
 
   const followed = context.query.has("joined") ? notice("calm", h("p", {}, "The record that you opened was joined to this one, which has everything of both.")) : "";
-  main.append(title, followed, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), history.element));
+  const undoAll = admin ? undoOf(context, "Undo what syncs changed", { member_id: id }) : null;
+  main.append(title, followed, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("div", { class: "row spread" }, h("h2", { id: "history" }, "History"), undoAll), history.element));
   await history.ready;
 }

@@ -7,6 +7,7 @@ import { action, announce, heading, run as work, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
 import { changesOf, planOf } from "../parts/plan.js";
 import { waitsForPlanningCenter, progressOf, runStatus } from "../parts/progress.js";
+import { undoOf } from "../parts/undo.js";
 import {
   count,
   duration,
@@ -149,7 +150,15 @@ function content(run, admin, outcome, showRun, context) {
             "div",
             { key: "stop", class: "row" },
             action("Stop safely", async () => showRun(await post(at`/people/runs/${run.id}/stop`))),
-            h("span", { class: "quiet small" }, "What is done stays, and is not done twice. The next sync begins reading again."),
+            h("span", { class: "quiet small" }, run.purpose === "undo" ? "What is put back stays, everything else is as it was." : "What is done stays, and is not done twice. The next sync begins reading again."),
+          )
+        : null,
+      admin && !going && changedAnything(run)
+        ? h(
+            "div",
+            { key: "undo", class: "row" },
+            undoOf(context, run.purpose === "undo" ? "Undo this undo" : "Undo this sync", { run_id: run.id }),
+            h("span", { class: "quiet small" }, "You see first what would be put back, here and in Planning Center."),
           )
         : null,
     ),
@@ -181,6 +190,12 @@ function content(run, admin, outcome, showRun, context) {
       : null,
   ];
 }
+
+/** Outcomes that changed no value on either side. */
+const NOTHING_CHANGED = ["unchanged", "converged", "conflict", "held", "gone", "merged", "rejected", "later", "not_done", "left_out"];
+
+/** @param {Run} run */
+const changedAnything = (run) => Object.entries(run.counts).some(([outcome, amount]) => amount > 0 && !NOTHING_CHANGED.includes(outcome));
 
 /** What is counted of a sync that did not come to its end. @type {Record<string, string>} */
 const ENDED_BEFORE = { stopped: "Until it was stopped", failed: "Until it failed" };

@@ -133,13 +133,20 @@ const PHASES = {
   pull: "From Planning Center",
   compare: "Compare",
   apply: "Change records here",
+  undo: "Put back here",
   push: "To Planning Center",
   prove: "Name each difference",
   finish: "Finish",
 };
 
-/** The phases of a run in their order: one that writes nothing ends otherwise. @param {Run} run */
-export const phasesOf = (run) => (run.purpose === "proof" ? ["pull", "compare", "prove"] : ["pull", "compare", "apply", "push", "finish"]);
+/** The phases of a run, in their order, by what it is for. @type {Record<string, string[]>} */
+const PHASES_OF = {
+  proof: ["pull", "compare", "prove"],
+  undo: ["compare", "undo", "push", "finish"],
+};
+
+/** @param {Run} run */
+export const phasesOf = (run) => PHASES_OF[run.purpose] ?? ["pull", "compare", "apply", "push", "finish"];
 
 /** @param {string} phase */
 export const phaseName = (phase) => PHASES[phase] ?? unslug(phase);
@@ -170,7 +177,11 @@ const OUTCOMES = {
   not_read: "Not read completely",
   one_side: "On one side only",
   unexplained: "Different without a known reason",
-  left_out: "Left out, changed since the plan was shown",
+  undone: "Put back",
+  taken_back: "Deleted here again",
+  restored: "Here again",
+  made_inactive: "Made inactive in Planning Center",
+  left_out: "Left as they are",
 };
 
 /** What a sync that asks would do. @type {Record<string, string>} */
@@ -192,6 +203,10 @@ const INTENTIONS = {
   converged: "Conflicts that would close",
   held: "Would be asked in Held matches",
   merged: "Would follow a merge in Planning Center",
+  undone: "Would be put back",
+  taken_back: "Would be deleted here again",
+  restored: "Would be here again",
+  left_out: "Would stay as they are",
 };
 
 /** @param {string} name */

@@ -1,0 +1,18 @@
+"""Undo: what would be put back is shown first, as a run that waits."""
+
+from fastapi import APIRouter
+
+from contracts.http.plans import UndoInput
+from contracts.sync_runs import Run
+from people_sync.resources import Wired
+from people_sync.usecases import undo
+from servicekit.auth import Admin
+from servicekit.db import Session
+
+router = APIRouter(prefix="/api/v1/people/undo", tags=["Undo"])
+
+
+@router.post("", status_code=202)
+async def start(body: UndoInput, user: Admin, session: Session, wired: Wired) -> Run:
+    """Plan an undo; nothing is written until it is approved."""
+    return await undo.start(session, user, body, wired.clock.now())

@@ -1,0 +1,535 @@
+"""Undo of every scope: what comes back, what stays and why, and that nothing moves by itself afterwards."""
+
+import signal
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from sync_harness.facts import publish
+from sync_harness.process import LEASE_SECONDS, Service
+from sync_harness.site import Site
+from sync_harness.stage import Stage
+
+from contracts.conflicts import Choice
+from contracts.events.conflicts_resolution_v1 import ConflictResolved
+from contracts.values import CONFLICT_SERVICE, PEOPLE_SYNC
+from people_sync.domain.sentences import UNDO_EXPIRED
+from people_sync.storage.runs import UNDO
+from people_sync.usecases import runs
+from servicekit.db import make_sessions
+from servicekit.local.process import free_port
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+OLD_PHONE, NEW_PHONE, OTHER_PHONE = "(212) 555-0104", "(212) 555-0150", "(212) 555-0160"
+Body = dict[str, Any]
+
+
+async def planned(site: Site, **scope: str) -> Body:
+    """The run that waits with the plan of an undo, or has ended since nothing can be put back."""
+    run = await site.call("POST", "/undo", scope, status=202)
+    assert (run["purpose"], run["kind"], run["trigger"]) == ("undo", "incremental", "person")
+    return await site.until(run["id"], "waiting", "done")
+
+
+async def approve(site: Site, run: Body, *, inactivate: bool = False) -> Body:
+    """Approve the plan that is shown, and wait for the end of it."""
+    answer = {"question": "undo", "answer": "approve", "digest": run["question"]["digest"], "inactivate": inactivate}
+    await site.call("POST", f"/runs/{run['id']}/answer", answer, status=202)
+    return await site.until(run["id"], "done")
+
+
+async def undone(site: Site, *, inactivate: bool = False, **scope: str) -> Body:
+    """Plan an undo, approve it, and see it through."""
+    return await approve(site, await planned(site, **scope), inactivate=inactivate)
+
+
+async def plan_of(site: Site, run: Body) -> dict[str, Body]:
+    """Rows of the plan, by name."""
+    rows = await site.database.fetch("SELECT * FROM change WHERE run_id = $1 ORDER BY id", UUID(run["id"]))
+    return {row["name"]: row for row in rows}
+
+
+async def nothing_more(site: Site) -> None:
+    """The next sync writes nothing on either side."""
+    await site.believable()
+    mark = site.mark()
+    count = "SELECT count(*) FROM effect WHERE organization_id = $1"
+    before = await site.database.value(count, site.organization_id)
+    for kind in ("incremental", "full"):
+        assert (await site.sync(kind))["counts"].keys() <= {"unchanged"}
+    assert site.journal(mark, writes=True) == []
+    assert await site.database.value(count, site.organization_id) == before
+
+
+def phone_there(site: Site, first_name: str = "Bruno") -> str:
+    return str(site.contacts(first_name, "PhoneNumber")[0]["number"])
+
+
+async def phone_here(site: Site, first_name: str = "Bruno") -> str | None:
+    phone: str | None = (await site.member(first_name))["phone"]
+    return phone
+
+
+async def changed_there(site: Site) -> Body:
+    """In sync; then Bruno's phone and Bea's name are edited in Planning Center, and a sync takes them over."""
+    await site.sync()
+    site.edit_contact("Bruno", "PhoneNumber", number=NEW_PHONE)
+    site.edit("Bea", last_name="Bakerson")
+    await site.visible()
+    run = await site.sync()
+    assert run["counts"]["updated_here"] == 2
+    return run
+
+
+# --- a run ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_is_undone_on_both_sides(site: Site) -> None:
+    run = await changed_there(site)
+    undo = await planned(site, run_id=run["id"])
+    question = undo["question"]
+    assert (question["kind"], question["answers"]) == ("undo", ["approve", "stop"])
+    assert question["counts"] == {"undone": 2, "may_be_mailed": 0}
+    bruno = (await plan_of(site, undo))["Bruno Baker"]
+    (field,) = bruno["plan"]
+    shown = {name: field[name] for name in ("field", "agreed", "here", "there", "after", "does")}
+    assert shown == {
+        "field": "phone",
+        "agreed": NEW_PHONE,
+        "here": NEW_PHONE,
+        "there": NEW_PHONE,
+        "after": OLD_PHONE,
+        "does": "both",
+    }
+    assert (phone_there(site), await phone_here(site)) == (NEW_PHONE, NEW_PHONE), (
+        "nothing is done before it is approved"
+    )
+    ended = await approve(site, undo)
+    assert ended["counts"] == {"undone": 2}
+    assert (phone_there(site), await phone_here(site)) == (OLD_PHONE, OLD_PHONE)
+    assert (site.person("Bea")["last_name"], (await site.member("Bea"))["last_name"]) == ("Baker", "Baker")
+    member = await site.member("Bruno")
+    items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
+    here = next(one for one in items if one["side"] == "here")
+    assert (here["by"], here["by_name"], here["rule"], here["run_id"]) == ("person", "Test User", "undone", undo["id"])
+    await nothing_more(site)
+
+
+async def test_what_a_run_sent_comes_back_here_too(site: Site) -> None:
+    await site.sync()
+    await site.change("Bruno", phone=NEW_PHONE, last_name="Bakerson")
+    run = await site.sync()
+    await site.believable()
+    await undone(site, run_id=run["id"])
+    assert (phone_there(site), await phone_here(site)) == (OLD_PHONE, OLD_PHONE)
+    assert site.person("Bruno")["last_name"] == (await site.member("Bruno"))["last_name"] == "Baker"
+    await nothing_more(site)
+
+
+async def test_what_was_edited_since_is_left_out_and_named(site: Site) -> None:
+    await site.sync()
+    site.edit_contact("Bruno", "PhoneNumber", number=NEW_PHONE)
+    site.edit("Bruno", last_name="Bakerson")
+    site.edit("Bea", last_name="Bakerson")
+    site.edit("Carl", last_name="Clarkson")
+    await site.visible()
+    run = await site.sync()
+    # Here; there, as a later sync has found; and back to what the sync left.
+    await site.change("Bruno", phone=OTHER_PHONE)
+    site.edit("Bea", last_name="Bakery")
+    await site.change("Carl", last_name="Clark")
+    await site.change("Carl", last_name="Clarkson")
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    ended = await undone(site, run_id=run["id"])
+    assert ended["counts"] == {"undone": 1, "left_out": 2}
+    assert await phone_here(site) == phone_there(site) == OTHER_PHONE
+    assert site.person("Bruno")["last_name"] == (await site.member("Bruno"))["last_name"] == "Baker"
+    assert site.person("Bea")["last_name"] == (await site.member("Bea"))["last_name"] == "Bakery"
+    assert site.person("Carl")["last_name"] == (await site.member("Carl"))["last_name"] == "Clarkson"
+    said = {item["name"]: item["sentence"] for item in await site.items(ended["id"])}
+    assert said["Bea Bakery"] == said["Carl Clarkson"] == "The last name was edited since and stays as it is."
+    assert said["Bruno Bakerson"] == (
+        "The former values are back, here and in Planning Center. The phone number was edited since and stays as it is."
+    )
+    await nothing_more(site)
+
+
+async def test_what_moved_behind_the_plan_is_left_out(site: Site) -> None:
+    run = await changed_there(site)
+    undo = await planned(site, run_id=run["id"])
+    await site.change("Bruno", phone=OTHER_PHONE)
+    ended = await approve(site, undo)
+    assert ended["counts"] == {"undone": 1, "left_out": 1}
+    (left,) = await site.items(ended["id"], "left_out")
+    assert (left["name"], left["sentence"]) == ("Bruno Baker", "The phone number was edited since and stays as it is.")
+    assert await phone_here(site) == OTHER_PHONE
+    assert (await site.member("Bea"))["last_name"] == site.person("Bea")["last_name"] == "Baker"
+
+
+async def test_what_was_edited_there_unseen_becomes_a_conflict(site: Site) -> None:
+    run = await changed_there(site)
+    undo = await planned(site, run_id=run["id"])
+    site.edit_contact("Bruno", "PhoneNumber", number=OTHER_PHONE)
+    await site.visible()
+    ended = await approve(site, undo)
+    assert ended["counts"] == {"undone": 1, "conflict": 1}
+    assert (phone_there(site), await phone_here(site)) == (OTHER_PHONE, OLD_PHONE)
+    assert await site.conflicts() == {"Bruno": ["open"]}
+
+
+async def test_an_undo_can_be_undone_and_not_twice(site: Site) -> None:
+    run = await changed_there(site)
+    first = await undone(site, run_id=run["id"])
+    await site.believable()
+    again = await planned(site, run_id=run["id"])
+    assert (again["state"], again["counts"]) == ("done", {"left_out": 2})
+    assert again["message"].startswith("Nothing was put back")
+    assert {item["sentence"] for item in await site.items(again["id"])} == {
+        "The phone number is already as it was before.",
+        "The last name is already as it was before.",
+    }
+    second = await undone(site, run_id=first["id"])
+    assert second["counts"] == {"undone": 2}
+    assert (phone_there(site), await phone_here(site)) == (NEW_PHONE, NEW_PHONE)
+    assert (site.person("Bea")["last_name"], (await site.member("Bea"))["last_name"]) == ("Bakerson", "Bakerson")
+    await nothing_more(site)
+
+
+async def test_first_matches_of_a_first_sync_get_their_values_back(site: Site) -> None:
+    await site.settings(first_match="planning_center")
+    await site.add("Bruno", "Baker", email="bruno@example.org", phone=OTHER_PHONE)
+    run = await site.sync()
+    assert await phone_here(site) == OLD_PHONE
+    undo = await planned(site, run_id=run["id"])
+    row = (await plan_of(site, undo))["Bruno Baker"]
+    shown = {(one["field"], one["after"]) for one in row["plan"] if one["does"] == "both"}
+    assert (row["outcome"], shown) == ("undone", {("phone", OTHER_PHONE)})
+    assert "belongs to stays as it is" in row["sentence"], "the link is not undone"
+    assert "The address stays as it is: one side had none" in row["sentence"], (
+        "nor is Planning Center's address deleted"
+    )
+    assert (await approve(site, undo))["counts"]["undone"] == 1
+    assert (phone_there(site), await phone_here(site)) == (OTHER_PHONE, OTHER_PHONE)
+    assert site.contacts("Bruno", "Address")
+    assert (await site.member("Bruno"))["address"]
+    await nothing_more(site)
+
+
+# --- who was added ----------------------------------------------------------------------------------------------------
+
+
+async def counted(site: Site, table: str, *, deleted: bool = False) -> int:
+    where = "IS NOT NULL" if deleted else "IS NULL"
+    query = f"SELECT count(*) FROM {table} WHERE organization_id = $1 AND deleted_at {where}"
+    found: int = await site.database.value(query, site.organization_id)
+    return found
+
+
+async def test_who_a_sync_added_here_goes_again_unless_touched(site: Site) -> None:
+    await site.settings(inactivate_deleted=True)
+    run = await site.sync()
+    members, families = await counted(site, "member"), await counted(site, "family")
+    await site.change("Bruno", phone=NEW_PHONE)
+    await site.family("Kept Family", str((await site.member("Max"))["id"]))
+    mark = site.mark()
+    undo = await planned(site, run_id=run["id"])
+    ended = await approve(site, undo)
+    assert ended["counts"] == {"taken_back": members + families - 2, "left_out": 2}
+    assert await counted(site, "member") == 2
+    assert (await counted(site, "family"), await counted(site, "family", deleted=True)) == (1, families)
+    said = {item["name"]: item["sentence"] for item in await site.items(ended["id"], "left_out")}
+    assert said == {
+        "Bruno Baker": "Edited since, so it stays as it is.",
+        "Max Moor": "In a family that stays, so this person stays here too.",
+    }
+    assert site.journal(mark, writes=True) == [], "nobody is deleted in Planning Center, or made inactive"
+    await site.believable()
+    again = await site.sync()
+    assert again["counts"].keys() <= {"unchanged", "updated_there", "created_there"}, again
+    assert await counted(site, "member") == 2
+    assert all(row.get("status", "active") == "active" for row in site.rows("Person"))
+    await nothing_more(site)
+    return_ = await undone(site, run_id=undo["id"])
+    assert return_["counts"] == {"restored": members + families - 2}
+    assert (await counted(site, "member"), await counted(site, "family")) == (members, families + 1)
+    dean = await site.family_of("Dean Household")
+    shown = await site.call("GET", f"/families/{dean['id']}")
+    assert len(shown["member_ids"]) == 2
+    await nothing_more(site)
+
+
+@pytest.mark.parametrize("inactivate", [False, True])
+async def test_who_a_sync_added_there_stays_and_is_made_inactive_if_asked(site: Site, *, inactivate: bool) -> None:
+    await site.sync()
+    nina = await site.add("Nina", "New", email="nina@example.org", phone=NEW_PHONE)
+    await site.family("New Family", nina)
+    run = await site.sync()
+    await site.believable()
+    undo = await planned(site, run_id=run["id"])
+    assert undo["question"]["counts"] == {"created_there": 1, "left_out": 1, "may_be_mailed": 0}
+    ended = await approve(site, undo, inactivate=inactivate)
+    assert ended["counts"] == ({"made_inactive": 1, "left_out": 1} if inactivate else {"left_out": 2})
+    status = "inactive" if inactivate else "active"
+    assert site.person("Nina").get("status", "active") == status
+    member = await site.member("Nina")
+    assert (member["active"], member["email"], member["phone"]) == (True, "nina@example.org", NEW_PHONE)
+    assert site.contacts("Nina", "Email")[0]["address"] == "nina@example.org"
+    await nothing_more(site)
+    assert (await site.member("Nina"))["active"]
+    # An edit of theirs still goes there, and somebody who is active there again is no change here.
+    await site.change("Nina", last_name="Newman")
+    site.edit("Nina", status="active")
+    await site.visible()
+    await site.sync()
+    assert ((await site.member("Nina"))["active"], site.person("Nina")["last_name"]) == (True, "Newman")
+
+
+# --- families ---------------------------------------------------------------------------------------------------------
+
+
+async def test_names_memberships_and_primary_contacts_come_back(site: Site) -> None:
+    await site.sync()
+    ned, amy = (await site.member("Ned"))["id"], (await site.member("Amy"))["id"]
+    abbots = await site.family_of("Abbot Household")
+    change = {"name": "Abbot Home", "add_member_ids": [str(ned)], "remove_member_ids": [str(amy)]}
+    await site.call("PATCH", f"/families/{abbots['id']}", change)
+    await site.call("PATCH", f"/families/{abbots['id']}", {"primary_contact_id": str(ned)})
+    run = await site.sync()
+    assert site.household("Abbot Home") == ["Abel", "Alan", "Ned"]
+    await site.believable()
+    undo = await planned(site, run_id=run["id"])
+    row = (await plan_of(site, undo))["Abbot Home"]
+    shown = {(one["field"], one["here"], one["after"]) for one in row["plan"]}
+    assert shown == {
+        ("name", "Abbot Home", "Abbot Household"),
+        ("primary_contact", "Ned Nash", "Alan Abbot"),
+        ("members", "Ned Nash", None),
+        ("members", None, "Amy Abbot"),
+    }
+    assert (await approve(site, undo))["counts"] == {"undone": 1}
+    assert site.household("Abbot Household") == ["Abel", "Alan", "Amy"]
+    family = await site.call("GET", f"/families/{abbots['id']}")
+    names = {str(row["id"]): row["first_name"] for row in await site.database.fetch("SELECT * FROM member")}
+    assert (family["name"], names[family["primary_contact_id"]]) == ("Abbot Household", "Alan")
+    assert sorted(names[one] for one in family["member_ids"]) == ["Abel", "Alan", "Amy"]
+    await nothing_more(site)
+
+
+async def test_somebody_who_left_a_household_there_comes_back(site: Site) -> None:
+    await site.sync()
+    (abbots,) = [row["id"] for row in site.rows("Household") if row["name"] == "Abbot Household"]
+    (bakers,) = [row["id"] for row in site.rows("Household") if row["name"] == "Baker Household"]
+    site.move("Amy", to=bakers, left=abbots)
+    await site.visible()
+    run = await site.sync()
+    assert run["counts"]["updated_here"] == 2
+    await site.believable()
+    await undone(site, run_id=run["id"])
+    assert (site.household("Abbot Household"), site.household("Baker Household")) == (
+        ["Abel", "Alan", "Amy"],
+        ["Bea", "Bruno"],
+    )
+    await nothing_more(site)
+
+
+# --- other scopes -----------------------------------------------------------------------------------------------------
+
+
+async def decided(site: Site, stage: Stage, choices: dict[str, Choice]) -> str:
+    """A conflict about Bruno's phone and last name that is decided; gives the decision."""
+    await site.sync()
+    await site.change("Bruno", phone=NEW_PHONE)
+    site.edit_contact("Bruno", "PhoneNumber", number=OTHER_PHONE)
+    site.edit("Bruno", last_name="Bakerson")
+    await site.visible()
+    await site.sync()
+    (conflict,) = await site.database.fetch("SELECT * FROM conflict WHERE organization_id = $1", site.organization_id)
+    asked = ConflictResolved(
+        organization_id=site.organization_id,
+        version=2,
+        conflict_id=str(conflict["id"]),
+        record_id=str(conflict["record_id"]),
+        decision_id=str(uuid4()),
+        decided_on=conflict["values_version"],
+        choices=choices,
+        decided_by="user-ada",
+        decided_by_name="Ada Moreno",
+        decided_at=datetime.now(UTC),
+    )
+    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+
+    async def known() -> bool:
+        (row,) = await site.database.fetch("SELECT * FROM conflict WHERE id = $1", conflict["id"])
+        return asked.decision_id in row["answered"]
+
+    await eventually(known, within=60)
+    await site.believable()
+    return asked.decision_id
+
+
+@pytest.mark.parametrize("by", ["decision", "rule"])
+async def test_a_decision_and_what_a_rule_decided(site: Site, stage: Stage, by: str) -> None:
+    id_ = await decided(site, stage, {"phone": "ours", "last_name": "theirs"})
+    if by == "rule":
+        rule = uuid4()
+        await site.database.fetch(
+            "UPDATE effect SET cause = 'rule', cause_id = $1 WHERE cause_id = $2", rule, UUID(id_)
+        )
+        id_ = str(rule)
+    member = await site.member("Bruno")
+    items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
+    assert {one["field"] for one in items if one[f"{by}_id"] == id_} == {"phone", "last_name"}
+    ended = await undone(site, **{f"{by}_id": id_})
+    assert ended["counts"] == {"undone": 1}
+    # What the decision replaced: there the phone, here the last name.
+    assert (phone_there(site), await phone_here(site)) == (OTHER_PHONE, OTHER_PHONE)
+    assert site.person("Bruno")["last_name"] == (await site.member("Bruno"))["last_name"] == "Baker"
+    await nothing_more(site)
+
+
+async def test_a_person_and_a_family(site: Site) -> None:
+    await site.sync()
+    # The first sync added them: to be undone by itself only once that is long ago.
+    await site.database.fetch(
+        "UPDATE effect SET at = at - interval '40 days' WHERE organization_id = $1", site.organization_id
+    )
+    for name, last_name in (("Bruno", "Bakerson"), ("Bea", "Bakerson"), ("Carl", "Clarkson")):
+        site.edit(name, last_name=last_name)
+    site.rename_household("Baker Household", "The Bakersons")
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    carl, family = await site.member("Carl"), await site.family_of("The Bakersons")
+    assert (await undone(site, member_id=str(carl["id"])))["counts"] == {"undone": 1}
+    assert site.person("Carl")["last_name"] == "Clark"
+    assert site.person("Bruno")["last_name"] == "Bakerson"
+    assert (await undone(site, family_id=str(family["id"])))["counts"] == {"undone": 3}
+    assert site.household("Baker Household") == ["Bea", "Bruno"]
+    assert site.person("Bruno")["last_name"] == site.person("Bea")["last_name"] == "Baker"
+    await nothing_more(site)
+
+
+async def test_who_is_kept_out_of_the_sync_stays(site: Site) -> None:
+    run = await changed_there(site)
+    bruno = (await site.member("Bruno"))["id"]
+    keep = (
+        "INSERT INTO kept_out (organization_id, kind, record_id, by_user_id, at) VALUES ($1, 'member', $2, 'u', now())"
+    )
+    await site.database.fetch(keep, site.organization_id, bruno)
+    undo = await planned(site, run_id=run["id"])
+    assert undo["question"]["counts"] == {"undone": 1, "left_out": 1, "may_be_mailed": 0}
+    await approve(site, undo)
+    assert (phone_there(site), await phone_here(site)) == (NEW_PHONE, NEW_PHONE)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_undone_is_said(site: Site) -> None:
+    run = await changed_there(site)
+    quiet = await site.sync()
+
+    async def refused(status: int, **scope: str) -> str:
+        answer = await site.call("POST", "/undo", scope, status=status)
+        return str(answer["type"]).rsplit("/", 1)[-1]
+
+    member = str((await site.member("Bruno"))["id"])
+    assert await refused(422) == await refused(422, run_id=run["id"], member_id=member) == "invalid"
+    for scope in ("run_id", "decision_id", "rule_id", "member_id", "family_id"):
+        assert await refused(404, **{scope: str(uuid4())}) == "not-found"
+        assert await refused(404, **{scope: "nobody"}) == "not-found"
+    assert await refused(409, run_id=quiet["id"]) == "nothing-to-undo"
+    waiting = await planned(site, run_id=run["id"])
+    assert await refused(409, run_id=run["id"]) == "busy"
+    answer = {"question": "undo", "answer": "approve", "digest": "another"}
+    moved = await site.call("POST", f"/runs/{waiting['id']}/answer", answer, status=409)
+    assert moved["type"].endswith("plan-moved")
+    await site.call("POST", f"/runs/{waiting['id']}/answer", {"question": "undo", "answer": "stop"}, status=202)
+    stopped = await site.run(waiting["id"])
+    assert (stopped["state"], stopped["counts"]) == ("stopped", {"not_done": 2})
+    assert {item["sentence"] for item in await site.items(waiting["id"])} == {
+        "The undo ended before this record was looked at: it is as it was."
+    }
+    await site.database.fetch(
+        "UPDATE effect SET at = at - interval '31 days' WHERE organization_id = $1", site.organization_id
+    )
+    assert await refused(409, run_id=run["id"]) == "nothing-to-undo"
+    assert (phone_there(site), await phone_here(site)) == (NEW_PHONE, NEW_PHONE)
+
+
+async def test_another_organization_undoes_nothing(site: Site, stage: Stage) -> None:
+    run = await changed_there(site)
+    other = await stage.site()
+    await other.sync()
+    member, family = await site.member("Bruno"), await site.family_of("Baker Household")
+    scopes = {"run_id": run["id"], "member_id": str(member["id"]), "family_id": str(family["id"])}
+    for name, id_ in scopes.items():
+        await other.call("POST", "/undo", {name: id_}, status=404)
+    undo = await planned(site, run_id=run["id"])
+    answer = {"question": "undo", "answer": "approve", "digest": undo["question"]["digest"]}
+    await other.call("POST", f"/runs/{undo['id']}/answer", answer, status=404)
+    assert (await site.run(undo["id"]))["state"] == "waiting"
+
+
+async def test_a_plan_that_nobody_approves_ends(site: Site) -> None:
+    run = await changed_there(site)
+    undo = await planned(site, run_id=run["id"])
+    engine = create_async_engine(site.database.url, poolclass=NullPool)
+    sessions = make_sessions(engine, PEOPLE_SYNC)
+    try:
+        async with sessions.begin() as session:
+            await runs.end_unanswered(session, UNDO, UNDO_EXPIRED)
+        assert (await site.run(undo["id"]))["state"] == "waiting"
+        await site.database.fetch(
+            "UPDATE job SET updated_at = updated_at - interval '25 hours' WHERE id = $1", UUID(undo["id"])
+        )
+        async with sessions.begin() as session:
+            await runs.end_unanswered(session, UNDO, UNDO_EXPIRED)
+    finally:
+        await engine.dispose()
+    ended = await site.run(undo["id"])
+    assert (ended["state"], ended["message"]) == ("stopped", UNDO_EXPIRED)
+    assert await phone_here(site) == NEW_PHONE
+    assert (await site.sync())["counts"].keys() <= {"unchanged"}, "the next sync can begin"
+
+
+# --- two workers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_worker_paused_past_its_lease_puts_nothing_back_any_more(stage: Stage, site: Site, when: str) -> None:
+    """SIGSTOP in the middle of what is sent; another takes over; SIGCONT: the fence holds."""
+    run = await changed_there(site)
+    env = {**stage.service.env, "HTTP_PORT": str(free_port())}
+    second = await Service(env, stage.service.log.with_name(f"second-{when}.log")).start()
+    try:
+        undo = await planned(site, run_id=run["id"])
+        fault = site.fault({"kind": "hold", "when": when}, method="PATCH", path="^/people/v2/")
+        answer = {"question": "undo", "answer": "approve", "digest": undo["question"]["digest"]}
+        await site.call("POST", f"/runs/{undo['id']}/answer", answer, status=202)
+        await eventually(lambda: site.control.fault(fault)["holding"] == 1, every=0.02)
+        owner = await site.database.value("SELECT lease_owner FROM job WHERE id = $1", UUID(undo["id"]))
+        paused, awake = stage.service, second
+        if f":{second.pid}:" in owner:
+            paused, awake = second, stage.service
+        site.through(awake.base_url)
+        paused.send(signal.SIGSTOP)
+        try:
+            site.control.release(fault)
+            ended = await site.until(undo["id"], "done", within=LEASE_SECONDS + 120)
+        finally:
+            paused.send(signal.SIGCONT)
+        assert ended["counts"] == {"undone": 2}
+        await nothing_more(site)
+    finally:
+        await second.stop()
+    assert (phone_there(site), await phone_here(site)) == (OLD_PHONE, OLD_PHONE)
+    here = "SELECT count(*) FROM effect WHERE cause_id = $1 AND side = 'here'"
+    assert await site.database.value(here, UUID(undo["id"])) == 2, "each value is put back once"

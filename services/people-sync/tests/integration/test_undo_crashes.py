@@ -1,0 +1,181 @@
+"""An undo killed before, during and after every kind of call and commit, and carried on by another process.
+
+One undo has everything that one can be about: values that a sync took over and sent, a family's name and people,
+somebody who was added here with a family, and somebody who was added in Planning Center and becomes inactive there. It
+ends as undisturbed at whatever instant a process dies, and nothing is written twice.
+"""
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
+from sync_harness.copies import ORGANIZATION, Copy, Ground, copied
+from sync_harness.crashing import (
+    Kill,
+    all_of,
+    carried_on,
+    die,
+    ground,
+    is_write,
+    kills_around,
+    left_behind,
+    undisturbed,
+    written_twice,
+)
+from sync_harness.lender import Lender
+from sync_harness.site import Database, Site
+
+from contracts.http.people import AnswerRun
+from contracts.http.plans import UndoInput
+from contracts.identity import UserIdentity
+from contracts.values import PEOPLE_SYNC
+from people_sync.usecases import runs, undo
+from servicekit.db import make_sessions
+from servicekit.testing import Databases, KeyRing, eventually
+
+SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
+"""`make soak`: at every kind of instant."""
+SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
+MOST: Final = 14
+"""Kills in a test run: the kinds of the push are `test_crashes`' too."""
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200 + SOAK_SECONDS)]
+log = logging.getLogger(__name__)
+_ADMIN: Final = UserIdentity(
+    user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
+)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Where the stories start."""
+
+    ground: Ground
+    template: str
+    """An undo is queued; it is approved as soon as its plan is there."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def prepared(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kafka_server: str, keys: KeyRing, lender: Lender
+) -> AsyncIterator[Prepared]:
+    """A church after a sync that did everything, and the undo of it queued."""
+    folder = tmp_path_factory.mktemp("undo")
+    url = await databases.create("people_sync")
+    rows = await left_behind(folder, url, kafka_server, keys, lender, _sync_everything)
+    await _in_one_transaction(url, _undo_it)
+    async with ground(folder, rows, kafka_server, keys, lender, copies=100) as made:
+        yield Prepared(made, url)
+
+
+async def _sync_everything(site: Site) -> None:
+    await site.settings(first_match="planning_center", inactivate_deleted=True)
+    nina = await site.add("Nina", "New", email="nina@example.org", phone="(212) 555-0141")
+    await site.family("New Family", nina)
+    await site.change("Bruno", phone="(212) 555-0150", last_name="Bakerson", email="bb@example.org")
+    site.edit_contact("Cora", "Email", address="cc@example.org")
+    site.edit("Carl", last_name="Clarkson")
+    site.rename_household("Dean Household", "Dean Family")
+    await site.regroup("Abbot Household", join=["Ned"], leave=["Amy"])
+    pat = site.create("Pat", "Page", email="pat@example.org")
+    site.control.create_household(site.church.id, "Page Household", pat)
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    # Edited since: left out.
+    await site.change("Carl", last_name="Clark")
+    await site.sync()
+
+
+async def _in_one_transaction(url: str, act: Any) -> None:
+    """As the API does, where no service is running."""
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
+            await act(session, Database(url))
+    finally:
+        await engine.dispose()
+
+
+async def _undo_it(session: AsyncSession, database: Database) -> None:
+    everything = await database.value(
+        "SELECT cause_id FROM effect WHERE cause = 'run' AND field = 'created' AND side = 'there' LIMIT 1"
+    )
+    await undo.start(session, _ADMIN, UndoInput(run_id=str(everything)), datetime.now(UTC))
+
+
+async def _approve(copy: Copy) -> None:
+    """Once the plan is shown."""
+    found = "SELECT id, question FROM run WHERE purpose = 'undo' AND state = 'waiting' AND question IS NOT NULL"
+
+    async def shown() -> dict[str, Any] | None:
+        return next(iter(await copy.database.fetch(found)), None)
+
+    row = await eventually(shown, within=120)
+    answer = AnswerRun(question="undo", answer="approve", digest=row["question"]["digest"], inactivate=True)
+
+    async def approve(session: AsyncSession, _: Database) -> None:
+        await runs.answer(session, ORGANIZATION, str(row["id"]), answer, _ADMIN)
+
+    await _in_one_transaction(copy.database.url, approve)
+
+
+@asynccontextmanager
+async def _story(prepared: Prepared) -> AsyncIterator[Copy]:
+    """A copy in which somebody approves the plan when it is shown, whichever process has made it."""
+    async with copied(prepared.ground, prepared.template) as copy:
+        approving = asyncio.create_task(_approve(copy))
+        try:
+            yield copy
+        finally:
+            approving.cancel()
+            with suppress(asyncio.CancelledError):
+                await approving
+
+
+async def _moves_again(copy: Copy) -> str | None:
+    """What a further run writes, which has nothing to do."""
+    before = int(copy.ground.control.summary()["last_seq"])
+    await copy.again()
+    entries = copy.ground.control.journal(after=before, path="^/people/v2/", limit=20_000)
+    found = [one["kind"] for one in entries if one["organization_id"] == copy.church.id and is_write(one["kind"])]
+    return f"a further run writes {found}" if found else None
+
+
+async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -> None:
+    async with _story(prepared) as copy:
+        expected = await undisturbed(copy)
+        assert not written_twice(copy)
+        counts = await copy.database.value("SELECT counts FROM run WHERE purpose = 'undo'")
+        assert counts == {"undone": 4, "taken_back": 2, "made_inactive": 1, "left_out": 2}
+
+    async def one(_: str, kill: Kill) -> str | None:
+        async with _story(prepared) as copy:
+            try:
+                if await die(copy, kill):
+                    failure = await carried_on(copy, expected) or written_twice(copy, kill) or await _moves_again(copy)
+                else:
+                    failure = "was never killed"
+            except AssertionError as error:
+                failure = f"{error}\n{copy.log.read_text()[-3000:]}"
+        if failure:
+            failure = f"{kill}: {failure}"
+            log.warning(failure)
+        return failure
+
+    kills = kills_around(expected.kinds, thorough=bool(SOAK_SECONDS))
+    of_undo = [kill for kill in kills if kill.what.endswith("commit") and "change" in kill.kind]
+    others = [kill for kill in kills if kill not in of_undo]
+    random.Random(SEED).shuffle(others)
+    chosen = kills if SOAK_SECONDS else of_undo + others[: max(0, MOST - len(of_undo))]
+    failures = await all_of([("undo", kill) for kill in chosen], one, at_once=4)
+    assert not failures, "\n\n".join(failures)
