@@ -12,6 +12,7 @@ from sync_harness.lender import Lender
 from sync_harness.site import Site
 
 from contracts.http.people import AnswerRun
+from contracts.identity import UserIdentity
 from contracts.values import PEOPLE_SYNC
 from people_sync.storage.runs import open_run
 from people_sync.usecases import runs
@@ -47,6 +48,11 @@ async def _planned(site: Site) -> None:
     site.edit("Bruno", gender="Male")
 
 
+_ADMIN: Final = UserIdentity(
+    user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
+)
+
+
 async def _approve(url: str) -> None:
     """An admin approves what was shown, where no service is running yet."""
     engine = create_async_engine(url, poolclass=NullPool)
@@ -56,7 +62,7 @@ async def _approve(url: str) -> None:
             assert run is not None
             assert run.question is not None
             answer = AnswerRun(question="plan", answer="approve", digest=run.question["digest"])
-            await runs.answer(session, ORGANIZATION, str(run.id), answer)
+            await runs.answer(session, ORGANIZATION, str(run.id), answer, _ADMIN)
     finally:
         await engine.dispose()
 

@@ -6,8 +6,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 from sync_harness.facts import publish
 from sync_harness.process import LEASE_SECONDS, Service
 from sync_harness.site import Site
@@ -15,11 +13,8 @@ from sync_harness.stage import Stage
 
 from contracts.conflicts import Choice
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
-from contracts.values import CONFLICT_SERVICE, PEOPLE_SYNC
+from contracts.values import CONFLICT_SERVICE
 from people_sync.domain.sentences import UNDO_EXPIRED
-from people_sync.storage.runs import UNDO
-from people_sync.usecases import runs
-from servicekit.db import make_sessions
 from servicekit.local.process import free_port
 from servicekit.testing import eventually
 
@@ -481,20 +476,9 @@ async def test_another_organization_undoes_nothing(site: Site, stage: Stage) -> 
 async def test_a_plan_that_nobody_approves_ends(site: Site) -> None:
     run = await changed_there(site)
     undo = await planned(site, run_id=run["id"])
-    engine = create_async_engine(site.database.url, poolclass=NullPool)
-    sessions = make_sessions(engine, PEOPLE_SYNC)
-    try:
-        async with sessions.begin() as session:
-            await runs.end_unanswered(session, UNDO, UNDO_EXPIRED)
-        assert (await site.run(undo["id"]))["state"] == "waiting"
-        await site.database.fetch(
-            "UPDATE job SET updated_at = updated_at - interval '25 hours' WHERE id = $1", UUID(undo["id"])
-        )
-        async with sessions.begin() as session:
-            await runs.end_unanswered(session, UNDO, UNDO_EXPIRED)
-    finally:
-        await engine.dispose()
-    ended = await site.run(undo["id"])
+    query = "UPDATE run SET asked_at = asked_at - interval '25 hours' WHERE id::text = $1"
+    await site.database.fetch(query, undo["id"])
+    ended = await site.until(undo["id"], "stopped")
     assert (ended["state"], ended["message"]) == ("stopped", UNDO_EXPIRED)
     assert await phone_here(site) == NEW_PHONE
     assert (await site.sync())["counts"].keys() <= {"unchanged"}, "the next sync can begin"
