@@ -2,8 +2,8 @@
 
 One story has everybody that one record's sync can be about: somebody new with contacts, somebody edited here, there,
 and on both sides, a family that people join and leave, a new family, somebody to be created again, answers to held
-matches, and decisions about conflicts. It ends as undisturbed at whatever instant a process dies, and nothing is
-written twice.
+matches, decisions about conflicts, and two who were joined because they are one person there. It ends as undisturbed at
+whatever instant a process dies, and nothing is written twice.
 """
 
 import logging
@@ -44,10 +44,11 @@ from sync_harness.site import Database, Site
 
 from contracts.conflicts import Choice
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
+from contracts.http.merged import AnswerMerged
 from contracts.http.people import AnswerHeld
 from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER, PEOPLE_SYNC
-from people_sync.usecases import decisions, directory, held, refreshes, runs
+from people_sync.usecases import decisions, directory, held, merged_pairs, refreshes, runs
 from people_sync.usecases.history import Actor
 from servicekit.db import make_sessions
 from servicekit.testing import Databases, KeyRing
@@ -99,6 +100,12 @@ async def prepared(
 
 async def _change_both_sides(site: Site) -> None:
     await site.settings(first_match="planning_center")
+    jon, joan = (site.create(name, "Jones", email=f"{name}@example.org") for name in ("Jon", "Joan"))
+    site.mutate({"op": "create", "type": "Household", "attributes": {"name": "Jones Household", "person_ids": [joan]}})
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    site.merge(jon, joan)
     for name in ("Hal", "Ida"):
         await site.add(name, "Held", email=f"{name}@example.org")
         site.create(name, "Held", email=f"another.{name}@example.org")
@@ -116,6 +123,8 @@ async def _change_both_sides(site: Site) -> None:
     await site.add("Bob", "New", email="bob@example.org")
     # With two people a kill may change which of them is there first and so becomes the primary contact.
     await site.family("New Family", ann)
+    await site.family("Joneses", str((await site.member("Joan"))["id"]))
+    await site.change("Joan", gender="Female", birthdate="1980-02-03", address=address)
     await site.change("Bruno", last_name="Bakerson", phone="(212) 555-0150", email="bb@example.org")
     await site.change("Dora", phone=None, address=address)
     await site.change("Carl", last_name="Clarkson")
@@ -150,6 +159,12 @@ async def _decide(session: AsyncSession, database: Database) -> None:
             version=row["version"],
         )
         await held.answer(session, ORGANIZATION, str(row["id"]), answer, _ADMIN, now)
+    (joan,) = await database.fetch("SELECT id, version FROM member WHERE first_name = 'Joan'")
+    (jon,) = await database.fetch("SELECT id, version FROM member WHERE first_name = 'Jon'")
+    joined = AnswerMerged(
+        answer="join", with_id=str(jon["id"]), version=joan["version"], with_version=jon["version"], take=()
+    )
+    await merged_pairs.answer(session, ORGANIZATION, str(joan["id"]), joined, _ADMIN, now)
     for row in await database.fetch("SELECT * FROM conflict"):
         resolved = ConflictResolved(
             organization_id=ORGANIZATION,

@@ -37,6 +37,9 @@ class MergedPair(Model):
     joins: MergedMember = Field(description="The member whose own person was merged away; its id names the question.")
     fills: tuple[str, ...] = Field(description="Fields that only the one who would be joined has a value of.")
     differs: tuple[str, ...] = Field(description="Fields of which both have a value, and not the same one.")
+    may_be_mailed: bool = Field(
+        description="Planning Center may mail the person: they sign in there, and email or phone could change."
+    )
     state: MergedState
     merged_at: Timestamp | None = Field(description="When the sync learnt of it.")
 

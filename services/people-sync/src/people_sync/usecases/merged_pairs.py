@@ -21,7 +21,7 @@ from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.joined import ENDED, Pair, joined_into, of_member, pair, pairs
 from people_sync.storage.records import full_name, render_members, values_of
-from people_sync.storage.sync_tables import Creation, Joined
+from people_sync.storage.sync_tables import Creation, Joined, Remote
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, Member
 from people_sync.usecases import history, refreshes
 from people_sync.usecases.directory import country_of, parse_id
@@ -221,6 +221,12 @@ async def _render(session: AsyncSession, organization_id: str, found: Sequence[P
         of = into.get(record_id, record_id)
         changes[of] = changes.get(of, 0) + count
 
+    mailed = select(Remote.pco_id).filter_by(
+        organization_id=organization_id, pco_organization_id=found[0].ended.pco_organization_id, kind=MEMBER
+    )
+    of_these = among(Remote.pco_id, [one.pco_id for one in found])
+    signs_in = set(await session.scalars(mailed.where(of_these, Remote.login.is_(True))))
+
     def side(member: Member) -> MergedMember:
         return MergedMember(
             member=members[str(member.id)],
@@ -228,15 +234,18 @@ async def _render(session: AsyncSession, organization_id: str, found: Sequence[P
             history=changes.get(member.id, 0),
         )
 
-    return [
-        MergedPair(
+    def shown_pair(one: Pair) -> MergedPair:
+        stays, joins = as_dict(values_of(one.stays)), as_dict(values_of(one.joins))
+        fills, differs = filling(stays, joins), differing(stays, joins, country)
+        return MergedPair(
             pco_id=one.pco_id,
             stays=side(one.stays),
             joins=side(one.joins),
-            fills=filling(as_dict(values_of(one.stays)), as_dict(values_of(one.joins))),
-            differs=differing(as_dict(values_of(one.stays)), as_dict(values_of(one.joins)), country),
+            fills=fills,
+            differs=differs,
+            may_be_mailed=one.pco_id in signs_in and not {"email", "phone"}.isdisjoint([*fills, *differs]),
             state="kept_two" if one.ended.kept_two else "open",
             merged_at=one.ended.gone_at,
         )
-        for one in found
-    ]
+
+    return [shown_pair(one) for one in found]

@@ -298,6 +298,7 @@ export interface MergedPair {
   joins: MergedMember;
   fills: (keyof MemberValues)[];
   differs: (keyof MemberValues)[];
+  may_be_mailed: boolean;
   state: "open" | "kept_two";
   merged_at: string | null;
 }

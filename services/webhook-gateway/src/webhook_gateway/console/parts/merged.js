@@ -6,7 +6,7 @@ import { action, confirm, status, when } from "./look.js";
 import { FIELDS } from "./member.js";
 import { part } from "./part.js";
 import { Problem } from "./problem.js";
-import { count, fieldName, fullName, shown } from "./words.js";
+import { count, fieldName, fullName, mailed, shown } from "./words.js";
 
 /** @typedef {import("../types.d.ts").MergedPair} MergedPair */
 /** @typedef {import("../types.d.ts").MergedMember} MergedMember */
@@ -115,6 +115,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
           h("li", {}, filled ? `Values that ${kept} does not have: ${filled}.` : `Values: ${gone} has none that ${kept} lacks.`),
         ),
         ...choices,
+        pair.may_be_mailed ? h("p", {}, mailed(1)) : null,
         h("p", {}, "What changes is sent to Planning Center right away. This cannot be taken back."),
       ),
       verb: "Join them here",
