@@ -1,6 +1,7 @@
 """Decisions about conflicts, as conflict-service tells them: carried out on both sides, or not at all."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -165,6 +166,45 @@ async def test_what_a_rule_decided_has_its_name(site: Site, stage: Stage, choice
     assert {one["by"] for one in told if one["rule"] == name} == {"rule"}
     assert await history(site) == set()
     await nothing_more(site)
+
+
+async def test_many_are_carried_out_beside_each_other(site: Site, stage: Stage) -> None:
+    """A few at a time; who waits at a screen is not behind them. A refusal is that one record's own."""
+    names = ["Adam", "Alan", "Amy", "Bruno", "Carl", "Cora", "Dora", "Lee", "Max", "Ned"]
+    await site.sync()
+    for name in names:
+        await site.change(name, last_name="Here")
+        site.edit(name, last_name="There")
+    await site.visible()
+    assert (await site.sync())["counts"]["conflict"] == len(names)
+    conflicts = {name: await conflict_of(site, name) for name in names}
+    refused_id = site.person("Cora")["id"]
+    site.control.refuse(
+        "last_name", "validation", organization_id=site.church.id, path=f"/people/v2/people/{refused_id}$"
+    )
+    site.fault({"kind": "latency", "ms": 400}, method="GET", path=r"/people/v2/people/\d+$")
+    mark = site.mark()
+    many = {
+        name: decision(site, conflicts[name], {"last_name": "ours"}, bulk_id="bulk") for name in names if name != "Ned"
+    }
+    alone = decision(site, conflicts["Ned"], {"last_name": "ours"})
+    for asked in (*many.values(), alone):
+        await publish(stage.kafka, asked, CONFLICT_SERVICE)
+    for asked in (*many.values(), alone):
+        assert (await answered(site, asked))["state"] == "resolved"
+    reads = [
+        (at, at + timedelta(milliseconds=entry["duration_ms"]))
+        for entry in site.journal(mark)
+        if entry["method"] == "GET" and re.search(r"/people/\d+$", entry["path"])
+        for at in [datetime.fromisoformat(entry["at"])]
+    ]
+    together = max(sum(began <= at < ended for began, ended in reads) for at, _ in reads)
+    assert 3 <= together <= 5
+    there = {name: site.person(name)["last_name"] for name in names}
+    assert there == {name: "There" if name == "Cora" else "Here" for name in names}
+    asked = many["Cora"]
+    (row,) = await site.database.fetch("SELECT answered FROM conflict WHERE id::text = $1", asked.conflict_id)
+    assert len(row["answered"][asked.decision_id]["refused"]) == 1
 
 
 @pytest.mark.parametrize("choice", ["ours", "theirs"])

@@ -1,8 +1,11 @@
 """The job that works refreshes off, beside whatever run is on: who waits at a screen goes first."""
 
+import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import structlog
 from sqlalchemy import delete, func, select
@@ -51,6 +54,9 @@ _AWAY: Final = timedelta(seconds=10)
 _WHILE_BUSY: Final = timedelta(seconds=1)
 _WHILE_AWAY: Final = timedelta(minutes=1)
 _MOST_TRIES: Final = 6
+_AT_ONCE: Final = 4
+"""Members that are synced at the same time: enough to use the vendor's limit up, and few, so that who waits at a screen
+finds few before them."""
 
 GIVEN_BACK: Final = "given_back"
 """In the checkpoint of a job that waits for Planning Center, or for the connection, and not for a row's time."""
@@ -101,24 +107,65 @@ def _writer(
 async def _all(writer: Writer) -> None:
     async with writer.transaction() as session:
         await take_over_abandoned(session, writer)
-    while (row := await _next(writer)) is not None:
-        priority = Priority.INTERACTIVE if row.urgent else Priority.BULK
-        one = replace(writer, pco=writer.pco.using(priority=priority), cause=Cause(REFRESH, row.id))
-        try:
-            await _one(one, row)
-        except (LeaseLost, AnsweredTooLate, StopRequested, TurnOver, NotConnected, PlanningCenterError):
+    flight: dict[UUID, asyncio.Task[None]] = {}
+    try:
+        while True:
+            if writer.job.leaving:
+                await _landed(flight, all_=True)
+                writer.job.stop_if_requested()
+            row = await _next(writer, flight)
+            if row is None and not flight:
+                return
+            if row is None or (len(flight) >= _AT_ONCE and not row.urgent):
+                await _landed(flight)
+                continue
+            if not _beside_others(row):
+                await _landed(flight, all_=True)
+            flight[row.id] = asyncio.create_task(_guarded(writer, row))
+            if not _beside_others(row):
+                await _landed(flight, all_=True)
+    except Exception:
+        # Nobody is cut off: what is on its way has an answer that only its sender can store.
+        await asyncio.gather(*flight.values(), return_exceptions=True)
+        raise
+    finally:
+        for task in flight.values():
+            task.cancel()
+        await asyncio.gather(*flight.values(), return_exceptions=True)
+
+
+def _beside_others(row: Refresh) -> bool:
+    """Whether it is about one member alone, so that others can be synced at the same time: the vendor sets the pace."""
+    return row.kind == MEMBER and row.record_id is not None and (row.urgent or row.reasons == [DECIDED])
+
+
+async def _landed(flight: dict[UUID, "asyncio.Task[None]"], *, all_: bool = False) -> None:
+    """Wait for the first that ends, or for all. An error that is not one record's own is raised."""
+    while flight:
+        done, _ = await asyncio.wait(flight.values(), return_when=asyncio.FIRST_COMPLETED)
+        for row_id in [row_id for row_id, task in flight.items() if task in done]:
+            flight.pop(row_id).result()
+        if not all_:
+            return
+
+
+async def _guarded(writer: Writer, row: Refresh) -> None:
+    priority = Priority.INTERACTIVE if row.urgent else Priority.BULK
+    one = replace(writer, pco=writer.pco.using(priority=priority), cause=Cause(REFRESH, row.id))
+    try:
+        await _one(one, row)
+    except (LeaseLost, AnsweredTooLate, StopRequested, TurnOver, NotConnected, PlanningCenterError):
+        raise
+    except Exception as error:
+        if is_transient(error) or isinstance(error, OSError):
             raise
-        except Exception as error:
-            if is_transient(error) or isinstance(error, OSError):
-                raise
-            # One bad record is one line in a list, whatever the database says of it.
-            log.exception("refresh broke", refresh=str(row.id))
-            await _again(one, row, one.now() + _AWAY, LOOKS_AGAIN)
-        writer.job.stop_if_requested()
+        # One bad record is one line in a list, whatever the database says of it.
+        log.exception("refresh broke", refresh=str(row.id))
+        await _again(one, row, one.now() + _AWAY, LOOKS_AGAIN)
 
 
-async def _next(writer: Writer) -> Refresh | None:
-    """The next that is due. If there is none the job is given back until one is, or ends."""
+async def _next(writer: Writer, flight: Collection[UUID]) -> Refresh | None:
+    """The next that is due and not in flight. If there is none at all the job is given back until one is, or ends."""
     of_organization = (
         Refresh.organization_id == writer.organization_id,
         Refresh.pco_organization_id == writer.pco_organization_id,
@@ -127,11 +174,11 @@ async def _next(writer: Writer) -> Refresh | None:
     async with writer.transaction() as session:
         row: Refresh | None = await session.scalar(
             select(Refresh)
-            .where(*of_organization, Refresh.not_before <= writer.now())
+            .where(*of_organization, Refresh.not_before <= writer.now(), Refresh.id.not_in(flight))
             .order_by(Refresh.urgent.desc(), Refresh.not_before, Refresh.id)
             .limit(1)
         )
-        if row is None:
+        if row is None and not flight:
             upcoming = await session.scalar(select(func.min(Refresh.not_before)).where(*of_organization))
             if upcoming is None:
                 await writer.job.finish(session)
