@@ -511,7 +511,7 @@ async def test_a_worker_paused_past_its_lease_puts_nothing_back_any_more(stage: 
     second = await Service(env, stage.service.log.with_name(f"second-{when}.log")).start()
     try:
         undo = await planned(site, run_id=run["id"])
-        fault = site.fault({"kind": "hold", "when": when}, method="PATCH", path="^/people/v2/")
+        fault = site.fault({"kind": "hold", "when": when}, method="PATCH", path="^/people/v2/", nth=1)
         answer = {"question": "undo", "answer": "approve", "digest": undo["question"]["digest"]}
         await site.call("POST", f"/runs/{undo['id']}/answer", answer, status=202)
         await eventually(lambda: site.control.fault(fault)["holding"] == 1, every=0.02)
