@@ -386,7 +386,7 @@ async def test_a_decision_and_what_a_rule_decided(site: Site, stage: Stage, by: 
     member = await site.member("Bruno")
     items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
     assert {one["field"] for one in items if one[f"{by}_id"] == id_} == {"phone", "last_name"}
-    ended = await undone(site, **{f"{by}_id": id_})
+    ended = await approve(site, await planned(site, **{f"{by}_id": id_}))
     assert ended["counts"] == {"undone": 1}
     # What the decision replaced: there the phone, here the last name.
     assert (phone_there(site), await phone_here(site)) == (OTHER_PHONE, OTHER_PHONE)
