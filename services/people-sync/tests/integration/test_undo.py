@@ -381,7 +381,7 @@ async def test_a_decision_and_what_a_rule_decided(site: Site, stage: Stage, by: 
     member = await site.member("Bruno")
     items = (await site.call("GET", f"/members/{member['id']}/history"))["items"]
     assert {one["field"] for one in items if one[f"{by}_id"] == id_} == {"phone", "last_name"}
-    ended = await undone(site, **{f"{by}_id": id_})
+    ended = await approve(site, await planned(site, **{f"{by}_id": id_}))
     assert ended["counts"] == {"undone": 1}
     # What the decision replaced: there the phone, here the last name.
     assert (phone_there(site), await phone_here(site)) == (OTHER_PHONE, OTHER_PHONE)
@@ -495,7 +495,7 @@ async def test_a_worker_paused_past_its_lease_puts_nothing_back_any_more(stage: 
     second = await Service(env, stage.service.log.with_name(f"second-{when}.log")).start()
     try:
         undo = await planned(site, run_id=run["id"])
-        fault = site.fault({"kind": "hold", "when": when}, method="PATCH", path="^/people/v2/")
+        fault = site.fault({"kind": "hold", "when": when}, method="PATCH", path="^/people/v2/", nth=1)
         answer = {"question": "undo", "answer": "approve", "digest": undo["question"]["digest"]}
         await site.call("POST", f"/runs/{undo['id']}/answer", answer, status=202)
         await eventually(lambda: site.control.fault(fault)["holding"] == 1, every=0.02)
