@@ -167,7 +167,9 @@ async def test_joining_moves_everything(church: Any) -> None:
         await church.call(method, f"/members/{maria}{path}", {}, status=404)
     assert [one.pco_id for one in await church.rows(Link)] == ["101"]
     assert (await church.call("GET", "/merged"))["items"] == []
-    told = [(type_, key) for type_, key, body in await church.events() if body is not None]
+    facts = [one for one in await church.events() if one[2] is not None]
+    assert {body["joined_into"] for type_, _, body in facts if type_ == "MemberRemoved"} == {mary}
+    told = [(type_, key) for type_, key, _ in facts]
     assert sorted(told) == sorted(
         [("MemberChanged", mary), ("FamilyChanged", both), ("FamilyChanged", hers), ("MemberRemoved", maria)]
     )

@@ -25,7 +25,7 @@ from people_sync.usecases.record.mergers import (
 )
 from people_sync.usecases.record.writer import Writer
 
-STORIES: Final = int(os.environ.get("MERGER_STORIES", "25"))
+STORIES: Final = int(os.environ.get("MERGER_STORIES", "12"))
 FIRST_SEED: Final = int(os.environ.get("MERGER_SEED", "1"))
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SEEN, UNSEEN = 5, 2

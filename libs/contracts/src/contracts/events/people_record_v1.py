@@ -1,5 +1,7 @@
 """`people.record.v1` (compacted): the directory as the platform sees it."""
 
+from pydantic import Field
+
 from contracts.base import Event, Timestamp
 from contracts.people import Family, Member
 
@@ -19,6 +21,9 @@ class MemberRemoved(Event):
     """A member was deleted here. A tombstone for the same key follows."""
 
     member_id: str
+    joined_into: str | None = Field(
+        default=None, description="The member whom this one was joined to, who has everything of both now."
+    )
     removed_at: Timestamp
 
     @property

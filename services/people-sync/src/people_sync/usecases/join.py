@@ -81,7 +81,7 @@ async def join(
     said = Noted(MEMBER, stays.id, JOINED, None, str(joins.id))
     await history.note(session, organization_id, actor, [*notes, *family_changes, said], now)
     await publish(session, organization_id, now, [stays], families)
-    await append(session, member_removed(joins, now), tombstone=True)
+    await append(session, member_removed(joins, now, joined_into=stays.id), tombstone=True)
     return (await render_members(session, [stays]))[0]
 
 

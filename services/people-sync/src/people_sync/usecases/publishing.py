@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import Integer, Uuid, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -45,10 +46,14 @@ async def publish(
     await append_all(session, facts + await conflicts.facts(session, told, now))
 
 
-def member_removed(member: Member, now: datetime) -> MemberRemoved:
+def member_removed(member: Member, now: datetime, *, joined_into: UUID | None = None) -> MemberRemoved:
     """To be followed by a tombstone."""
     return MemberRemoved(
-        organization_id=member.organization_id, version=member.version, member_id=str(member.id), removed_at=now
+        organization_id=member.organization_id,
+        version=member.version,
+        member_id=str(member.id),
+        joined_into=str(joined_into) if joined_into else None,
+        removed_at=now,
     )
 
 

@@ -142,6 +142,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
       again,
       ...(sync.reasons ?? []).filter((one) => one in REASONS).map((one) => h("p", { key: one, class: "quiet small" }, REASONS[one])),
       sync.outcome === "held" ? h("p", { key: "held" }, h("a", { href: "/held" }, "Go to Held matches")) : null,
+      sync.outcome === "merged" ? h("p", { key: "merged" }, h("a", { href: `/held?member=${encodeURIComponent(sync.record_id)}` }, "Go to Held matches")) : null,
     ];
   }
 
