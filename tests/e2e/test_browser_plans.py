@@ -181,15 +181,15 @@ def test_who_moves_in_between_is_left_out_and_named(
     assert church.differences(pco) == []
 
 
-def test_a_plan_is_discarded_and_another_tab_is_told(
-    page: Page, church: Church, pco: str, nora: dict[str, Any]
+def test_a_plan_is_discarded_and_another_browser_is_told(
+    page: Page, church: Church, pco: str, nora: dict[str, Any], browser: Browser, stack: Stack
 ) -> None:
     nora = church.get(f"/people/members/{nora['id']}")
     church.change_member(nora, last_name="Never")
     run = church.preview()
     page.goto(f"/runs/{run['id']}")
     expect(page.get_by_text("1 record would change")).to_be_visible()
-    other = page.context.new_page()
+    other = signed_in(browser, stack, "Ada")
     other.goto(f"/runs/{run['id']}")
     expect(other.get_by_role("button", name="Make this change")).to_be_visible()
     mark = church.control.summary()["last_seq"]
@@ -198,7 +198,7 @@ def test_a_plan_is_discarded_and_another_tab_is_told(
     expect(page.get_by_text(said)).to_be_visible()
     expect(other.get_by_text(said)).to_be_visible()
     expect(other.get_by_role("button", name="Make this change")).to_have_count(0)
-    other.close()
+    other.context.close()
     shot(page, "plan-discarded")
     assert church.writes_since(mark) == []
     assert there(church, pco, nora["link"]["pco_id"])["last_name"] == "Again"

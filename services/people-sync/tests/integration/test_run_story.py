@@ -308,7 +308,7 @@ async def test_deleted_here_while_the_run_waits_for_an_answer(site: Site) -> Non
     # Nobody had seen that Carl would be made inactive.
     run = await site.until(run_id, "done")
     assert run["counts"]["left_out"] == 1
-    assert [item["name"] for item in await site.items(run_id, "left_out")] == ["Carl There"]
+    assert [item["name"] for item in await site.items(run_id, "left_out")] == ["Carl Clark"]
     assert (await site.member("Dora"))["last_name"] == "There"
     assert site.person("Carl").get("status") != "inactive"
     await site.settings(threshold_percent=50)
