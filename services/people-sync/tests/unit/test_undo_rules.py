@@ -187,3 +187,19 @@ def test_a_value_that_is_as_it_was_is_left() -> None:
     found = undo_of("member", effects, Standing({"phone": "a"}, linked_to="7"))
     assert (found.backs, "already" in found.left["phone"]) == ((), True)
     assert Back("phone", "b", "a") not in found.backs
+
+
+def test_the_first_value_that_was_replaced_comes_back() -> None:
+    effects = [was(1, "phone", "a", "b"), was(2, "phone", "b", "c", side="there"), was(3, "phone", "b", "c")]
+    assert backs(undo_of("member", effects, Standing({"phone": "c"}, linked_to="7"))) == {"phone": "a"}
+
+
+def test_a_value_that_no_effect_tells_of_stays() -> None:
+    found = undo_of("member", [was(1, "phone", "a", "b")], Standing({"phone": "c"}, linked_to="7"))
+    assert (found.backs, list(found.left)) == ((), ["phone"])
+
+
+def test_another_value_than_was_shown_is_not_replaced() -> None:
+    shown = [Back("phone", "b", "a"), Back("email", "b", "a")]
+    found = Undo(backs=(Back("phone", "c", "a"), Back("email", "b", "a")))
+    assert same_as_shown(shown, found) == ([Back("email", "b", "a")], ["phone"])
