@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
@@ -27,6 +27,8 @@ from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
 
 OPEN: Final = ("queued", "running", "waiting", "stopping")
+IS_SYNC: Final = or_(Run.purpose == "sync", (Run.purpose == "preview") & (Run.state == "done"))
+"""Whether a run has synced, or was to: a preview does once it is approved."""
 UNDO: Final = "undo"
 """A run's purpose, and the phase in which it puts back what is here."""
 NOUNS: Final = {

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page, PageQuery
@@ -30,10 +30,11 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.values import ACTIVE, as_dict, partial_from_json
 from people_sync.planning_center import DEFAULT_COUNTRY
-from people_sync.storage import paging
+from people_sync.storage import paging, runs
 from people_sync.storage.among import among
 from people_sync.storage.families import family_values, linked_records
 from people_sync.storage.held import waits_for_an_answer
+from people_sync.storage.joined import asked_about
 from people_sync.storage.kept_out import kept_out_among, members_left_alone
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Change, Conflict, Remote, Run
@@ -163,8 +164,8 @@ async def _refused(session: AsyncSession, owner: Owner, records: Collection[UUID
         return {}
     last = (
         select(Run.id)
-        .filter_by(**owner, purpose="sync")
-        .where(Run.finished_at.is_not(None))
+        .filter_by(**owner)
+        .where(Run.finished_at.is_not(None), runs.IS_SYNC)
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(1)
     )
@@ -254,10 +255,17 @@ def _why(facts: Facts, read_at: datetime | None) -> WhyDifferent:
     return WhyDifferent(reason=reason, sentence=sentence, as_of=read_at)
 
 
+def _asked_about(organization_id: str, member_id: UUID) -> ColumnElement[bool]:
+    """Whether the member waits to be joined to another one, or to be called somebody else."""
+    return (Member.id == member_id) & Member.id.in_(asked_about(organization_id)[1])
+
+
 async def _on_one_side(
     session: AsyncSession, organization_id: str, record: Member | Family, link: Link | None
 ) -> WhyDifferent:
     """Of a record without a counterpart."""
+    if link is not None and await session.scalar(select(Member.id).where(_asked_about(organization_id, record.id))):
+        return WhyDifferent(reason=WAITS_FOR_YOU, sentence=(await why_gone(session, link))[1])
     if link is not None:
         sentence = "Not in Planning Center any more."
         if isinstance(record, Member):

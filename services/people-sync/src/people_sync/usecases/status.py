@@ -45,7 +45,7 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
     here = Run.pco_organization_id == (connection.pco_organization_id if connection else "")
     last = await session.scalar(
         select(Run)
-        .where(Run.organization_id == organization_id, here, Run.state.not_in(runs.OPEN), Run.purpose != "proof")
+        .where(Run.organization_id == organization_id, here, Run.state.not_in(runs.OPEN), runs.IS_SYNC)
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(1)
     )

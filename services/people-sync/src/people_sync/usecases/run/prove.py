@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Text, and_, case, cast, exists, func, null, select, true, update
+from sqlalchemy import Text, and_, case, cast, exists, func, null, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,6 +33,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.storage import runs
 from people_sync.storage.held import waits_for_an_answer
+from people_sync.storage.joined import asked_about
 from people_sync.storage.links import has_link, links_to
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Change, Run
@@ -181,8 +182,9 @@ async def _name_the_rest(session: AsyncSession, context: RunContext) -> None:
     of_members = (Member.organization_id == context.organization_id, Member.deleted_at.is_(None), alone)
     name = func.trim(func.concat(Member.first_name, " ", Member.last_name))
     members: Any = select(Member.id, cast(null(), Text), name).where(*of_members)
-    for reason, where in ((WAITS_FOR_YOU, waits_for_an_answer(context.owner)), (ONE_SIDE, Member.id.is_not(None))):
-        await plan_found(session, context, MEMBER, members.where(where), reason, there="none")
+    asked = or_(waits_for_an_answer(context.owner), Member.id.in_(asked_about(context.organization_id)[1]))
+    await plan_found(session, context, MEMBER, members.where(asked), WAITS_FOR_YOU, there="none")
+    await plan_found(session, context, MEMBER, members, ONE_SIDE, there="none")
     families: Any = select(Family.id, cast(null(), Text), Family.name).where(
         Family.organization_id == context.organization_id,
         Family.deleted_at.is_(None),
@@ -230,7 +232,7 @@ async def _changed_since(session: AsyncSession, context: RunContext) -> int:
     )
     found = await session.scalars(
         select(Run.counts)
-        .where(of_church, Run.purpose == "sync", true() if before is None else Run.created_at >= before)
+        .where(of_church, Run.purpose != "proof", true() if before is None else Run.created_at >= before)
         .order_by(Run.created_at.desc())
         .limit(_MOST_RUNS)
     )
