@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path, Query, Security
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
 from contracts.http.common import Problem
@@ -49,6 +50,7 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
             summary=route.summary,
             description="For administrators." if route.role == "admin" else "For staff and administrators.",
             response_model=route.response,
+            response_class=Response if route.media else JSONResponse,
             status_code=route.status,
             operation_id=_operation_id(route),
             tags=[_PARTS[route.path.split("/")[3]]],
