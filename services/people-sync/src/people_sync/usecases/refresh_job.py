@@ -56,7 +56,7 @@ _WHILE_AWAY: Final = timedelta(minutes=1)
 _MOST_TRIES: Final = 6
 _AT_ONCE: Final = 4
 """Members that are synced at the same time: enough to use the vendor's limit up, and few, so that who waits at a screen
-finds few before them."""
+finds few before them. For one of those there is a place more."""
 
 GIVEN_BACK: Final = "given_back"
 """In the checkpoint of a job that waits for Planning Center, or for the connection, and not for a row's time."""
@@ -116,7 +116,7 @@ async def _all(writer: Writer) -> None:
             row = await _next(writer, flight)
             if row is None and not flight:
                 return
-            if row is None or (len(flight) >= _AT_ONCE and not row.urgent):
+            if row is None or len(flight) >= _AT_ONCE + row.urgent:
                 await _landed(flight)
                 continue
             if not _beside_others(row):
