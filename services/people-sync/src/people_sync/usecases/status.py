@@ -42,7 +42,8 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
     here = Run.pco_organization_id == (connection.pco_organization_id if connection else "")
     last = await session.scalar(
         select(Run)
-        .where(Run.organization_id == organization_id, here, Run.state.not_in(runs.OPEN))
+        # An undo reads nobody: it is no sync that the card could speak of.
+        .where(Run.organization_id == organization_id, here, Run.state.not_in(runs.OPEN), Run.purpose != runs.UNDO)
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(1)
     )
