@@ -35,7 +35,7 @@ export const historyOf = (context, path, noun, undo) =>
   });
 
 /** Rules whose names say too little. @type {Record<string, string>} */
-const RULES = { decided: "decided a conflict", kept_different: "keeps it different from Planning Center's", decide_again: "wants to decide again", doubled: "made twice in Planning Center, taken back", matched: "found to be the same person", undone: "undid it" };
+const RULES = { decided: "decided a conflict", kept_different: "keeps it different from Planning Center's", decide_again: "wants to decide again", doubled: "made twice in Planning Center, taken back", matched: "found to be the same person", undone: "put it back" };
 
 /** @param {HistoryEntry} entry */
 function changedField({ field, side }) {
