@@ -78,9 +78,8 @@ def edited_there(church: Church, pco: str, member: dict[str, Any], last_name: st
 
 def approved(page: Page, church: Church) -> dict[str, Any]:
     """Wait for the plan on the page of its run, and approve it; the run at its end."""
-    expect(page).to_have_url(re.compile("/runs/[0-9a-f-]{36}$"))
-    run_id = page.url.rsplit("/", 1)[-1]
     expect(page.get_by_role("region", name="State")).to_contain_text("Waiting for your answer")
+    run_id = page.url.rsplit("/", 1)[-1]
     asked = church.get(f"/people/runs/{run_id}")["question"]
     answer = {"question": "undo", "answer": "approve", "digest": asked["digest"]}
     church.call("POST", f"/people/runs/{run_id}/answer", json=answer)
@@ -101,6 +100,7 @@ def test_a_sync_is_undone_from_its_page(page: Page, church: Church, pco: str, no
     page.goto("/")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name=re.compile("Ada")).click()
+    expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
     page.goto(f"/runs/{run['id']}")
     button = page.get_by_role("button", name="Undo this sync")
     expect(button).to_be_visible()
@@ -165,7 +165,9 @@ def test_a_decision_is_undone_where_it_was_taken(page: Page, church: Church, pco
     church.eventually(opened, "the conflict is open")
     page.goto("/conflicts")
     card = page.get_by_role("region", name=re.compile("^Nora "))
+    expect(card.get_by_role("row", name=re.compile("^Last name "))).to_contain_text("Not chosen yet")
     page.keyboard.press("j")
+    expect(card.get_by_role("heading")).to_be_focused()
     page.keyboard.press("2")
     page.keyboard.press("Enter")
     expect(card.get_by_text("Settled")).to_be_visible()

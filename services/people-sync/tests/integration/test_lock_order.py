@@ -7,6 +7,7 @@ PostgreSQL ends the one who notices.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,10 +22,12 @@ from contracts.values import FAMILY, MEMBER
 from pco_client.jsonapi import document
 from people_sync.domain.values import PersonValues, to_json
 from people_sync.storage.strays import MEMBERSHIP
-from people_sync.storage.sync_tables import Creation, HeldMatch, Remote, Run
-from people_sync.storage.tables import Link, Member
+from people_sync.storage.sync_tables import Change, Creation, HeldMatch, Remote, Run
+from people_sync.storage.tables import Effect, Link, Member
+from people_sync.storage.undo import Scope
 from people_sync.usecases import runs
 from people_sync.usecases.connections import connection_changed
+from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.record import one as record_one
 from people_sync.usecases.record.creations import Intent, Made, _close
@@ -36,6 +39,9 @@ from people_sync.usecases.record.people_here import take_people_over
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import Read
 from people_sync.usecases.record.writer import Writer
+from people_sync.usecases.run import undo
+from people_sync.usecases.run.context import Requests, RunContext
+from people_sync.usecases.run.undo_plan import Undoing
 from servicekit.tables import JOB
 from servicekit.testing import eventually
 
@@ -422,6 +428,68 @@ async def test_a_run_is_stopped(church: Any, rival: Any, first: str, second: str
         "settings": ("settings", "org-1", "organization_id"),
     }
     await in_order(rival, rows[first], rows[second], lambda: church.call("POST", f"/runs/{run_id}/stop", status=202))
+
+
+async def undo_of_a_family(church: Any, writer: Writer) -> tuple[Callable[[], Awaitable[Any]], str, str, str]:
+    """Bob joined, and the name was changed, by a run; the undo of that, approved. And the ids of Ann, family, Bob."""
+    family, (first, second) = await family_of(church, "Ann", "Bob")
+    for member, pco_id in ((first, "101"), (second, "102")):
+        await church.link(member, pco_id)
+    await household(church, family, "101", "102")
+    by_run = {"cause": "run", "cause_id": writer.cause.id, "kind": FAMILY, "record_id": UUID(family), "by": "rule"}
+    await church.store(Effect, by_run | {"field": "members", "before": None, "after": second, "rule": "changed"})
+    await church.store(Effect, by_run | {"field": "name", "before": "Jones", "after": "Smith"})
+    shown = [
+        {"does": "both", "exact": [f"member:{second}", True, False]},
+        {"does": "both", "exact": ["name", "Smith", "Jones"]},
+    ]
+    row = {"run_id": writer.job.id, "kind": FAMILY, "record_id": UUID(family), "name": "Smith", "plan": shown}
+    await church.store(Change, row | {"outcome": "undone", "here": "planned", "there": "planned"})
+    own = {one.name: getattr(writer, one.name) for one in fields(Writer)}
+    more = {"requests": Requests(), "run_id": writer.job.id, "kind": "incremental", "threshold": (25, 50)}
+    context = RunContext(**own, **more, inactivate_since=None, since=None, mirrored=True)
+    about = Undoing(Scope("run", writer.cause.id), datetime(2020, 1, 1, tzinfo=UTC), Actor("person"), inactivate=False)
+
+    async def put_back() -> None:
+        async with writer.transaction() as session:
+            changes = await undo._next(session, context, FAMILY, ())
+            await undo._put_back(session, context, about, FAMILY, changes)
+
+    return put_back, first, second, family
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("member", "family"), ("family", "family link"), ("member", "member link"), ("family link", "change")],
+)
+async def test_an_undo_puts_a_family_back(church: Any, rival: Any, writer: Writer, first: str, second: str) -> None:
+    put_back, _, bob, family = await undo_of_a_family(church, writer)
+    rows = {
+        "member": ("member", bob),
+        "family": ("family", family),
+        "family link": ("link", family, "record_id"),
+        "member link": ("link", bob, "record_id"),
+        "change": ("change", family, "record_id"),
+    }
+    await in_order(rival, rows[first], rows[second], put_back)
+    found = await church.call("GET", f"/families/{family}")
+    assert (found["name"], bob in found["member_ids"]) == ("Jones", False)
+
+
+async def test_who_joins_while_an_undo_locks_a_family_is_looked_at_again(
+    church: Any, rival: Any, writer: Writer
+) -> None:
+    put_back, ann, bob, family = await undo_of_a_family(church, writer)
+    late = (await church.add(first_name="Cid"))["id"]
+    async with rival() as other:
+        await other.lock("member", min(ann, bob))
+        task = asyncio.ensure_future(put_back())
+        await other.blocks_somebody()
+        await other._connection.execute("INSERT INTO family_member VALUES ($1, $2, 'org-1')", UUID(family), UUID(late))
+    await task
+    assert bob in (await church.call("GET", f"/families/{family}"))["member_ids"]
+    await put_back()
+    assert (await church.call("GET", f"/families/{family}"))["member_ids"] == sorted([ann, late])
 
 
 async def test_a_run_whose_job_has_ended_is_closed(church: Any, app: FastAPI, rival: Any) -> None:

@@ -42,7 +42,7 @@ const RULES = {
   doubled: "made twice in Planning Center, taken back",
   joined: "joined two records",
   matched: "found to be the same person",
-  undone: "undid it",
+  undone: "put it back",
   with_family: "with the family",
 };
 
