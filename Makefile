@@ -25,7 +25,8 @@ CONSOLE := services/webhook-gateway
 
 INTEGRATED := $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
 # Files of people-sync that are stages of their own, because they last as long as other services' tests together.
-LONG := crashes refresh_crashes run_story record_engine decisions incomplete_reads meanwhile strays two_workers
+LONG := crashes refresh_crashes plan_crashes undo_crashes run_story record_engine decisions plans undo kept_out joined \
+	incomplete_reads meanwhile strays two_workers
 LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
 INTEGRATION := $(patsubst %,integration-%,people-sync $(LONG) \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
