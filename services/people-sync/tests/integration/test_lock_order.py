@@ -409,8 +409,13 @@ async def undo_of_a_family(church: Any, writer: Writer) -> tuple[Callable[[], Aw
     ]
     row = {"run_id": writer.job.id, "kind": FAMILY, "record_id": UUID(family), "name": "Smith", "plan": shown}
     await church.store(Change, row | {"outcome": "undone", "here": "planned", "there": "planned"})
-    own = {one.name: getattr(writer, one.name) for one in fields(Writer)}
-    more = {"requests": Requests(), "run_id": writer.job.id, "kind": "incremental", "threshold": (25, 50)}
+    own: dict[str, Any] = {one.name: getattr(writer, one.name) for one in fields(Writer)}
+    more: dict[str, Any] = {
+        "requests": Requests(),
+        "run_id": writer.job.id,
+        "kind": "incremental",
+        "threshold": (25, 50),
+    }
     context = RunContext(**own, **more, inactivate_since=None, since=None, mirrored=True)
     about = Undoing(Scope("run", writer.cause.id), datetime(2020, 1, 1, tzinfo=UTC), Actor("person"), inactivate=False)
 
