@@ -54,7 +54,7 @@ class Run(Base):
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     question: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """By question, what an administrator answered."""
+    """By question, what an administrator answered; of `undo` who approved it, and `inactivate`."""
     waiting_for: Mapped[str | None]
     rate_per_second: Mapped[float | None]
     eta_low: Mapped[int | None]
@@ -172,7 +172,10 @@ class Change(Base):
     cause: Mapped[str | None]
     sentence: Mapped[str | None]
     plan: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Of a run that shows its plan: by field what would be written, as `contracts.http.plans.PlanField`."""
+    """Of a run that shows its plan: by field what would be written, as `contracts.http.plans.PlanField`.
+
+    Of an undo each also has `exact`: the key, our value, and the value that comes back, of members by their ids.
+    """
 
 
 class Creation(Base):
