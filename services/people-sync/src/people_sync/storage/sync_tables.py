@@ -65,7 +65,7 @@ class Run(Base):
     asked_at: Mapped[datetime | None]
     """When the question that it waits for was asked."""
     answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """By question, what an administrator answered."""
+    """By question, what an administrator answered; of `undo` who approved it, and `inactivate`."""
     waiting_for: Mapped[str | None]
     rate_per_second: Mapped[float | None]
     eta_low: Mapped[int | None]
@@ -190,7 +190,8 @@ class Change(Base):
     plan: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     """Of a run that shows its plan: by field what would be written, as `contracts.http.plans.PlanField`.
 
-    Nothing else may be written once there is one.
+    Nothing else may be written once there is one. Of an undo each also has `exact`: the key, our value, and the value
+    that comes back, of members by their ids.
     """
     planned: Mapped[str | None]
     """Of a run that shows its plan: the outcome as it was shown. None for what needs nothing after all."""
