@@ -92,9 +92,10 @@ async def members_now(
         Change.outcome == TAKEN_BACK,
     )
     homes = await session.scalars(
-        select(FamilyMember.member_id.distinct())
+        select(FamilyMember.member_id)
         .join(Family, Family.id == FamilyMember.family_id)
         .where(among(FamilyMember.member_id, ids), Family.deleted_at.is_(None), ~goes)
+        .distinct()
     )
     staying = set(homes)
     kept_out = await _kept_out(session, owner, ids)
