@@ -519,3 +519,21 @@ async def test_pages_and_the_file_have_every_record_once(site: Site, keys: KeyRi
     (dora,) = [row for row in rows if row["Name"] == "Dora Dean"]
     assert dora["After"] == "'+1 212 555 0188"
     await site.call("POST", f"/runs/{run['id']}/answer", {"question": "plan", "answer": "stop"})
+
+
+# --- who is kept out ------------------------------------------------------------------------------------------------
+
+
+async def test_who_is_kept_out_of_the_sync_is_in_no_plan(site: Site) -> None:
+    """Nor is somebody written who was kept out after the plan was shown."""
+    await settled(site)
+    for name in ("Bruno", "Alan"):
+        await site.change(name, last_name="Ours")
+    await site.call("POST", f"/members/{(await site.member('Bruno'))['id']}/kept-out")
+    run = await site.preview()
+    assert named(await site.plan(run["id"])) == {"Alan Ours": "updated_there"}
+    await site.call("POST", f"/members/{(await site.member('Alan'))['id']}/kept-out")
+    mark = site.mark()
+    run = await site.approved(run["id"])
+    assert (run["counts"]["kept_out"], "left_out" in run["counts"]) == (2, False)
+    assert site.journal(mark, writes=True) == []

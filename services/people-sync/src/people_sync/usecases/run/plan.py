@@ -30,6 +30,7 @@ from people_sync.domain.sentences import (
     CREATED_THERE,
     GONE,
     INACTIVATED_THERE,
+    KEPT_OUT,
     LEFT_OUT,
     LINKED,
     OUTCOMES,
@@ -75,7 +76,11 @@ async def _in_batches(context: RunContext, *, approved: bool) -> None:
         while True:
             async with context.step() as session:
                 found = select(Change).where(
-                    Change.run_id == context.run_id, Change.kind == kind, Change.planned.is_(None), Change.id > last
+                    Change.run_id == context.run_id,
+                    Change.kind == kind,
+                    Change.planned.is_(None),
+                    Change.outcome != KEPT_OUT,
+                    Change.id > last,
                 )
                 changes = (await session.scalars(found.order_by(Change.id).limit(BATCH))).all()
                 # What was read comes before the changes in the order of locks.
@@ -394,7 +399,7 @@ async def _vanished(session: AsyncSession, context: RunContext) -> None:
     touched = exists().where(Shown.run_id == Change.run_id, Shown.kind == Change.kind, same)
     await session.execute(
         update(Change)
-        .where(Change.run_id == context.run_id, Change.planned.is_(None), touched)
+        .where(Change.run_id == context.run_id, Change.planned.is_(None), Change.outcome != KEPT_OUT, touched)
         .values(here="none", there="none", outcome=LEFT_OUT, sentence=OUTCOMES[LEFT_OUT], planned=Change.outcome)
         .execution_options(synchronize_session=False)
     )

@@ -287,7 +287,7 @@ const APPROVALS = {
     "This sync would change a lot",
     "It would change more linked records than your threshold allows without asking. Nothing has been written yet, and nothing but this will be: a record that changes in the meantime is left out and named.",
   ],
-  undo: ["Should these changes be undone?", "Each field goes back to its former value, on the side where it was changed. What was edited since is left as it is. Nothing has been written yet."],
+  undo: ["Should these changes be undone?", "Each field gets its former value back, here and in Planning Center. What was edited since is left as it is. Nothing has been written yet."],
 };
 
 /**

@@ -15,7 +15,7 @@ import { count, fieldName, hasList, intention, number, shown } from "./words.js"
 const STEP = 25;
 const MOST = 200;
 /** What is counted and is no change: nothing is done about it, or it is a number of something else. */
-const NO_CHANGES = new Set(["later", "held", "rejected", "merged", "not_done", "unchanged", "may_be_mailed", "linked_records"]);
+const NO_CHANGES = new Set(["later", "held", "rejected", "merged", "not_done", "unchanged", "left_out", "may_be_mailed", "linked_records"]);
 /** Of these the record has yet to be made here. */
 const NOT_HERE = new Set(["created_here", "held"]);
 
@@ -47,18 +47,22 @@ export function planOf(context, run) {
       h("h2", { id: "plan", tabindex: "-1" }, heading),
       action("Download as CSV", () => download(run)),
     ),
-    run.question ? filters(context, run.question.counts, outcome) : null,
-    outcome && !run.question ? h("p", {}, intention(outcome), ". ", h("a", { href: context.here({ plan: "all", rows: null }) }, "Show all")) : null,
+    run.question ? filters(context, run, run.question.counts, outcome) : null,
+    outcome && !run.question ? h("p", {}, intended(run, outcome), ". ", h("a", { href: context.here({ plan: "all", rows: null }) }, "Show all")) : null,
     items(context, run, outcome),
   );
 }
 
+/** What would be done; an undo leaves it to the administrator what becomes of people added there. @param {Run} run @param {string} outcome */
+const intended = (run, outcome) => (run.purpose === "undo" && outcome === "created_there" ? "Added in Planning Center by the sync" : intention(outcome));
+
 /**
  * @param {Context} context
+ * @param {Run} run
  * @param {Record<string, number>} counts
  * @param {string | null} chosen
  */
-function filters(context, counts, chosen) {
+function filters(context, run, counts, chosen) {
   /** @type {(value: string | null, amount: number | null, text: string) => HTMLElement} */
   const link = (value, amount, text) =>
     h(
@@ -73,7 +77,7 @@ function filters(context, counts, chosen) {
     "nav",
     { class: "counts", "aria-label": "The plan by what would be done" },
     link(null, all, "In all"),
-    ...named.map(([name, amount]) => link(name, amount, intention(name))),
+    ...named.map(([name, amount]) => link(name, amount, intended(run, name))),
   );
 }
 
@@ -147,7 +151,7 @@ function record(item, run) {
       h("h3", { id, tabindex: "-1" }, address ? h("a", { href: address }, name) : name),
       h("span", { class: "quiet" }, family ? "Family" : "Person"),
     ),
-    h("p", {}, item.sentence ?? intention(item.outcome), " ", item.may_be_mailed ? status("warn", "Planning Center may mail them") : null),
+    h("p", {}, item.sentence ?? intended(run, item.outcome), " ", item.may_be_mailed ? status("warn", "Planning Center may mail them") : null),
     item.fields.length > 0 ? table(item, id) : null,
   );
 }
