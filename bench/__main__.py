@@ -1,6 +1,6 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import decisions, figures, plans
+from bench import decisions, figures, plans, undo
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
@@ -26,6 +26,8 @@ def main() -> None:
                 getattr(decisions, name)(asked, shown)
         if "plan" in asked.figures:
             plans.plan(asked, shown)
+        if "undo" in asked.figures:
+            undo.undo(asked, shown)
     finally:
         show(rows, str(asked))
 

@@ -20,6 +20,7 @@ FIGURES = (
     "decide",
     "plan",
     "bulk",
+    "undo",
 )
 
 
@@ -44,6 +45,8 @@ class Parameters:
     """How many people now syncs, and decide decides about, one after the other with half a second between."""
     bulk: int = 5_000
     """Conflicts that bulk decides with one answer."""
+    undo: int = 5_000
+    """People whom undo puts back."""
     quiet: int = 60
     """Seconds for which idle looks on."""
     latency_ms: int = 250
@@ -52,7 +55,7 @@ class Parameters:
     period: int = 20
     """Seconds."""
     scale: int = 4
-    """push and bulk alone: period and latency are divided by this."""
+    """push, bulk and undo alone: period and latency are divided by this."""
     repeat: int = 3
     """How often nochange, start and matching are measured; the median counts."""
 
@@ -66,7 +69,7 @@ class Parameters:
         chosen = cls(**vars(parser.parse_args()))
         if unknown := set(chosen.figures) - set(FIGURES):
             parser.error(f"unknown figures {', '.join(sorted(unknown))}: choose from {', '.join(FIGURES)}")
-        if {"push", "bulk"} & set(chosen.figures) and (chosen.scale < 1 or chosen.period % chosen.scale):
+        if {"push", "bulk", "undo"} & set(chosen.figures) and (chosen.scale < 1 or chosen.period % chosen.scale):
             parser.error(f"scale must divide the period of {chosen.period} s")
         return chosen
 
