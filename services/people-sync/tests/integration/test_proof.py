@@ -132,17 +132,22 @@ async def test_what_is_kept_different_is_told_with_who_decided(site: Site) -> No
     assert await why(site, "Bruno") == told
 
 
-async def test_sync_now_makes_a_sync_of_it(site: Site) -> None:
+@pytest.mark.parametrize("purpose", ["sync", "preview"])
+async def test_sync_now_makes_a_sync_of_it(site: Site, purpose: str) -> None:
     """Who presses while everybody is being read waits for no second reading."""
     await site.sync()
     await site.change("Alan", gender="Male")
     held = site.fault({"kind": "hold", "when": "before"}, method="GET", path="^/people/v2/people$", times=1)
     run = await site.call("POST", "/statements")
     await eventually(lambda: site.control.fault(held)["holding"] >= 1)
-    joined = await site.call("POST", "/runs", {"kind": "full"})
-    assert (joined["id"], joined["purpose"], joined["trigger"]) == (run["id"], "sync", "person")
+    joined = await site.call("POST", "/runs", {"kind": "full", "preview": purpose == "preview"})
+    assert (joined["id"], joined["purpose"], joined["trigger"]) == (run["id"], purpose, "person")
     site.control.remove_fault(held)
-    ended = await site.until(run["id"], "done")
+    if purpose == "preview":
+        await site.until(run["id"], "waiting")
+        ended = await site.approved(run["id"])
+    else:
+        ended = await site.until(run["id"], "done")
     assert ended["counts"]["updated_there"] == 1
     assert (await site.call("GET", "/statements"))["items"] == []
 

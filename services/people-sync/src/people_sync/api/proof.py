@@ -24,7 +24,7 @@ async def statements(user: User, session: Session, query: Annotated[PageQuery, Q
 @router.post("/statements", status_code=202)
 async def compare(user: Admin, session: Session) -> Run:
     """Compare everybody now, and write nothing; joins the run in progress."""
-    return await runs.start(session, user.organization_id, "full", "person", user, purpose=runs.PROOF)
+    return await runs.start(session, user.organization_id, "full", "person", user, purpose="proof")
 
 
 @router.get("/members/{member_id}/why-different")

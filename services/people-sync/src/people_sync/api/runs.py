@@ -8,7 +8,6 @@ from contracts.http.common import Page
 from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery, StartRun
 from contracts.sync_runs import Run
 from people_sync.usecases import runs
-from people_sync.usecases.runs import PREVIEW, SYNC
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
@@ -18,7 +17,7 @@ router = APIRouter(prefix="/api/v1/people/runs", tags=["runs"])
 @router.post("", status_code=202)
 async def start(body: StartRun, user: Admin, session: Session) -> Run:
     """Sync Now, or Preview; joins the run in progress."""
-    purpose = PREVIEW if body.preview else SYNC
+    purpose = "preview" if body.preview else "sync"
     return await runs.start(session, user.organization_id, body.kind, "person", user, purpose=purpose)
 
 

@@ -27,10 +27,13 @@ from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
 
 OPEN: Final = ("queued", "running", "waiting", "stopping")
-IS_SYNC: Final = or_(Run.purpose == "sync", (Run.purpose == "preview") & (Run.state == "done"))
-"""Whether a run has synced, or was to: a preview does once it is approved."""
+SYNC: Final = "sync"
+PREVIEW: Final = "preview"
+PROOF: Final = "proof"
 UNDO: Final = "undo"
-"""A run's purpose, and the phase in which it puts back what is here."""
+"""What a run is for: `Run.purpose`. The last one names a phase too, in which an undo puts back what is here."""
+IS_SYNC: Final = or_(Run.purpose == SYNC, (Run.purpose == PREVIEW) & (Run.state == "done"))
+"""Whether a run has synced, or was to: a preview does once it is approved."""
 NOUNS: Final = {
     "pull": "people",
     "compare": "records",

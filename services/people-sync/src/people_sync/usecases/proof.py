@@ -182,7 +182,7 @@ async def _refused(session: AsyncSession, owner: Owner, records: Collection[UUID
 
 async def statements(session: AsyncSession, organization_id: str, query: PageQuery) -> Page[Statement]:
     """The results of nightly comparisons, newest first."""
-    rows = select(Run).where(Run.organization_id == organization_id, Run.purpose == "proof", Run.state == "done")
+    rows = select(Run).where(Run.organization_id == organization_id, Run.purpose == runs.PROOF, Run.state == "done")
     if query.after:
         created, last = paging.decode(query.after, paging.instant, UUID)
         rows = rows.where(func.row(Run.created_at, Run.id) < func.row(created, last))

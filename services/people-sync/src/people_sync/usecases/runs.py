@@ -35,10 +35,7 @@ STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. Th
 _EXAMPLES: Final = 5
 APPROVALS: Final = frozenset({"plan", "threshold"})
 """Questions whose answer, where the run goes on after it, approves the plan that was shown."""
-SYNC: Final = "sync"
-PREVIEW: Final = "preview"
-PROOF: Final = "proof"
-EXPIRED: Final = {PREVIEW: PLAN_EXPIRED, runs.UNDO: UNDO_EXPIRED}
+EXPIRED: Final = {runs.PREVIEW: PLAN_EXPIRED, runs.UNDO: UNDO_EXPIRED}
 """By purpose of the runs that show their plan in any case, what is said of one that nobody has answered."""
 ANSWERABLE: Final = timedelta(hours=24)
 """How long a plan of theirs can be approved."""
@@ -51,12 +48,12 @@ async def start(
     trigger: str,
     user: UserIdentity | None = None,
     *,
-    purpose: str = SYNC,
+    purpose: str = runs.SYNC,
 ) -> sync_runs.Run:
     """Start a run, or join the one in progress, whatever it is for.
 
-    Conflict (409) while Planning Center People is not connected. Who wants to sync while everybody is being compared
-    makes a sync of that, as long as it reads.
+    Conflict (409) while Planning Center People is not connected. Who wants to sync, or to see a plan, while
+    everybody is being compared makes that of it, as long as it reads.
     """
     connection = await session.get(Connection, organization_id)
     if connection is None or connection.state != "connected":
@@ -70,8 +67,8 @@ async def start(
         joined = await session.get(Run, job_id)
         if joined is None:
             raise Conflict("A sync is just being started. Read the status again in a moment.", slug="starting")
-        if (joined.purpose, purpose, trigger) == (PROOF, SYNC, "person"):
-            joined = await _make_a_sync(session, organization_id, str(job_id), user)
+        if joined.purpose == runs.PROOF != purpose and trigger == "person":
+            joined = await _in_place_of_a_proof(session, organization_id, str(job_id), user, purpose)
         return runs.render(joined)
     # What changed since can only be asked once everything was read.
     kind = kind if connection.full_sync_at and connection.cursor else "full"
@@ -109,16 +106,25 @@ async def begin(
     return runs.render(run)
 
 
-async def _make_a_sync(session: AsyncSession, organization_id: str, run_id: str, user: UserIdentity | None) -> Run:
+async def _in_place_of_a_proof(
+    session: AsyncSession, organization_id: str, run_id: str, user: UserIdentity | None, purpose: str
+) -> Run:
+    """Make a sync, or a preview, of a comparison that still reads; of one that is about to end a sync follows it."""
     run = await _locked(session, organization_id, run_id)
-    if run.purpose != PROOF or run.phase not in {"pull", "compare"}:
-        # It is about to end, and the sync begins right after it.
+    if run.purpose != runs.PROOF:
+        return run
+    if run.phase not in {"pull", "compare"}:
+        if purpose == runs.PREVIEW:
+            raise Conflict(
+                "Everybody is being compared, which is over in a moment. Nothing was started: choose Preview again.",
+                slug="busy",
+            )
         connection = await session.get_one(Connection, organization_id)
         connection.next_run_at = func.now()
         return run
     by = (user.user_id, user.name) if user else (None, None)
     values = dict(zip(("started_by", "started_by_name"), by, strict=True))
-    run = await runs.change(session, run.id, purpose=SYNC, trigger="person", **values)
+    run = await runs.change(session, run.id, purpose=purpose, trigger="person", **values)
     await append(session, SyncRunProgressed(organization_id=organization_id, version=run.version, run=runs.render(run)))
     return run
 
@@ -318,7 +324,7 @@ async def prove_due(session: AsyncSession, now: datetime) -> int:
     for connection in due:
         # One that ends early is not repeated in the same night.
         connection.next_proof_at = next_night(now, connection.time_zone, connection.organization_id)
-        await start(session, connection.organization_id, "full", "schedule", purpose=PROOF)
+        await start(session, connection.organization_id, "full", "schedule", purpose=runs.PROOF)
     return len(due)
 
 

@@ -45,7 +45,7 @@ _OPEN: Final = """
 """
 
 
-async def start_run(url: str, kind: str, purpose: str = runs.SYNC) -> None:
+async def start_run(url: str, kind: str, purpose: str = "sync") -> None:
     """Sync Now, where no service is running yet."""
     engine = create_async_engine(url, poolclass=NullPool)
     try:

@@ -36,7 +36,6 @@ from people_sync.usecases.record.decide_people import name_of
 from people_sync.usecases.record.families import record_ids
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.plan import counts_of, digest_of, forget_shown, keep_to_plan, make_plan
-from people_sync.usecases.runs import PREVIEW
 from servicekit.outbox import append
 
 EXAMPLES: Final = 5
@@ -98,7 +97,7 @@ async def _question(session: AsyncSession, context: RunContext) -> RunQuestion |
     question = None
     if settings is None or settings.first_match is None:
         question = await _first_match(session, context)
-    if question is None and context.purpose == PREVIEW:
+    if question is None and context.purpose == runs.PREVIEW:
         question = RunQuestion(kind="plan", counts={}, answers=("approve", "stop"))
     return question or await _threshold(session, context)
 

@@ -68,10 +68,11 @@ async def is_proof(context: RunContext) -> bool:
     """Whether the run still is one that writes nothing: *Sync Now* makes a sync of it until this is asked."""
     async with context.step() as session:
         run = await session.get_one(Run, context.run_id, with_for_update=True)
-        if run.purpose == "proof":
+        context.purpose = run.purpose
+        if run.purpose == runs.PROOF:
             context.checkpoint.phase = PROVE
             await runs.change(session, context.run_id, phase=PROVE, done=0, total=await _total(session, context))
-        return run.purpose == "proof"
+        return run.purpose == runs.PROOF
 
 
 async def prove(context: RunContext) -> None:
@@ -228,11 +229,11 @@ async def _changed_since(session: AsyncSession, context: RunContext) -> int:
     """How many records syncs have changed since the statement before."""
     of_church = Run.organization_id == context.organization_id
     before = await session.scalar(
-        select(func.max(Run.created_at)).where(of_church, Run.purpose == "proof", Run.state == "done")
+        select(func.max(Run.created_at)).where(of_church, Run.purpose == runs.PROOF, Run.state == "done")
     )
     found = await session.scalars(
         select(Run.counts)
-        .where(of_church, Run.purpose != "proof", true() if before is None else Run.created_at >= before)
+        .where(of_church, Run.purpose != runs.PROOF, true() if before is None else Run.created_at >= before)
         .order_by(Run.created_at.desc())
         .limit(_MOST_RUNS)
     )
