@@ -213,7 +213,7 @@ def test_both_kept_different_and_a_refused_part(page: Page, church: Church, pco:
     shot(page, "member-kept-different")
     kept.get_by_role("button", name="Decide again about last name").press("Enter")
     expect(kept).to_have_count(0)
-    expect(main.get_by_text("In conflict")).to_be_visible()
+    expect(main.get_by_text("In conflict", exact=True)).to_be_visible()
     main.get_by_role("link", name="View the conflict").click()
     group(page.get_by_role("region", name=re.compile("^Nora ")), "Last name").get_by_role("radio", name="Here").check()
     page.get_by_role("button", name=re.compile("^Apply to Nora")).click()

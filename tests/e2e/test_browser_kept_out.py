@@ -118,7 +118,7 @@ def test_synced_again_both_sides_are_compared(page: Page, church: Church, pco: s
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Kept out of the sync by")).to_have_count(0)
-    expect(page.get_by_text("In conflict")).to_be_visible()
+    expect(page.get_by_text("In conflict", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Sync this person now")).to_be_visible()
     assert name_there(church, pco, nora) == ("Norah", "Newcome")
 

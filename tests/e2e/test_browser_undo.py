@@ -80,9 +80,10 @@ def approved(page: Page, church: Church) -> dict[str, Any]:
     """Wait for the plan on the page of its run, and approve it; the run at its end."""
     expect(page.get_by_role("region", name="State")).to_contain_text("Waiting for your answer")
     run_id = page.url.rsplit("/", 1)[-1]
-    asked = church.get(f"/people/runs/{run_id}")["question"]
-    answer = {"question": "undo", "answer": "approve", "digest": asked["digest"]}
-    church.call("POST", f"/people/runs/{run_id}/answer", json=answer)
+    expect(page.get_by_role("heading", name="Should these changes be undone?")).to_be_visible()
+    accessible(page)
+    shot(page, "undo-plan")
+    page.get_by_role("button", name=re.compile("^Undo th")).press("Enter")
     expect(page.get_by_role("region", name="State")).to_contain_text("Done")
     return dict(church.get(f"/people/runs/{run_id}"))
 
@@ -150,8 +151,11 @@ def test_a_person_and_a_family_are_undone_from_their_pages(
     asked = church.get(f"/people/runs/{run_id}")["question"]
     # A sync has added her there: that is all there is left to ask about.
     assert asked["counts"] == {"created_there": 1, "left_out": 1, "may_be_mailed": 0}
-    page.get_by_role("button", name="Stop safely").press("Enter")
-    expect(page.get_by_role("region", name="State")).to_contain_text("everything else is as it was")
+    expect(page.get_by_role("button", name="Make the 1 person inactive in Planning Center")).to_be_visible()
+    accessible(page)
+    shot(page, "undo-added-there")
+    page.get_by_role("button", name="Discard this plan").press("Enter")
+    expect(page.get_by_role("region", name="State")).to_contain_text("The plan was discarded. Nothing was written")
 
 
 def test_a_decision_is_undone_where_it_was_taken(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:

@@ -305,7 +305,8 @@ function approval(run, asked, admin, showRun) {
   /** @param {string} answer @param {boolean} [inactivate] */
   const reply = async (answer, inactivate = false) =>
     showRun(await post(at`/people/runs/${run.id}/answer`, { question: asked.kind, answer, digest: asked.digest, inactivate }));
-  const undoes = run.purpose === "undo" && created_there > 0;
+  /** What an undo does about people whom the sync created there, if it is asked to; empty where there are none. */
+  const inactive = run.purpose === "undo" && created_there > 0 ? `Make the ${count(created_there, "person", "people")} inactive in Planning Center` : "";
   return h(
     "section",
     { key: `question-${asked.kind}`, class: "card", "aria-labelledby": "question" },
@@ -321,21 +322,25 @@ function approval(run, asked, admin, showRun) {
             onsubmit: (/** @type {SubmitEvent} */ event) => {
               event.preventDefault();
               const form = /** @type {HTMLFormElement} */ (event.currentTarget);
-              void work(form, () => reply(go, new FormData(form).has("inactivate")));
+              void work(form, () => reply(go, inactive ? changes === 0 || new FormData(form).has("inactivate") : false));
             },
           },
-          undoes
+          inactive && changes > 0
             ? h(
                 "div",
                 { class: "choice" },
                 h("input", { type: "checkbox", name: "inactivate", id: "inactivate" }),
-                h("label", { for: "inactivate" }, `Make the ${count(created_there, "person", "people")} inactive in Planning Center whom the sync created there`),
+                h("label", { for: "inactivate" }, `${inactive} whom the sync created there`),
               )
             : null,
           h(
             "div",
             { class: "row" },
-            changes > 0 || undoes ? h("button", { class: "primary" }, asked.kind === "undo" ? `Undo ${these(changes)}` : `Make ${these(changes)}`) : null,
+            changes > 0
+              ? h("button", { class: "primary" }, asked.kind === "undo" ? `Undo ${these(changes)}` : `Make ${these(changes)}`)
+              : inactive
+                ? h("button", { class: "primary" }, inactive)
+                : null,
             action(asked.kind === "threshold" ? "Stop" : "Discard", () => reply("stop"), { name: asked.kind === "threshold" ? "Stop this sync" : "Discard this plan" }),
           ),
         )
