@@ -203,7 +203,7 @@ def test_a_plan_is_discarded_and_another_browser_is_told(
     assert church.writes_since(mark) == []
     assert there(church, pco, nora["link"]["pco_id"])["last_name"] == "Again"
     # Nothing differs any more: the next plan is empty, and says so.
-    church.sync()
+    church.eventually(lambda: church.sync()["counts"].keys() == {"unchanged"}, "both sides are the same")
     run = church.preview()
     page.goto(f"/runs/{run['id']}")
     expect(page.get_by_text("Nothing would change: both sides are the same.")).to_be_visible()

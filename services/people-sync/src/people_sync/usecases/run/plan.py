@@ -113,6 +113,7 @@ async def _people(session: AsyncSession, context: RunContext, changes: Sequence[
         link = links.get(change.pco_id or "")
         if link is not None and (member is None or link.record_id != member.id):
             link = None  # of somebody deleted here, whose place the member takes
+        change.name = full_name(member) if member is not None else change.name
         fields: Fields = ()
         if change.outcome == CREATED_HERE and row is not None and row.snapshot:
             person = person_from_snapshot(row.snapshot)
@@ -203,6 +204,7 @@ async def _families(session: AsyncSession, context: RunContext, changes: Sequenc
     alone = await members_left_alone(session, context.organization_id, everybody | agreed)
     for change in changes:
         family, side = families.get(change.record_id), theirs[change.id]
+        change.name = family.name if family is not None else change.name
         fields: Fields = ()
         if change.outcome == CREATED_HERE and side is not None:
             primary = side.primary_contact if side.primary_contact in side.members else None
