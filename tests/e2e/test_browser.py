@@ -110,7 +110,7 @@ def test_the_address_holds_what_is_shown(page: Page) -> None:
         expect(page).not_to_have_url(re.compile("bogus|xxx"))
         expect(page.get_by_role("alert")).to_have_count(0)
     page.goto("/held?state=waiting")
-    expect(page.get_by_role("heading", name="No other held matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
     for kind, above in (("person", "Go to People"), ("family", "Go to Families"), ("sync", "sync history")):
         page.goto({"person": "/people", "family": "/families", "sync": "/runs"}[kind] + "/not-an-id")
         expect(page.get_by_role("heading")).to_have_text([f"There is no such {kind}"])
@@ -127,7 +127,7 @@ def test_a_page_that_cannot_be_read_is_tried_again(page: Page) -> None:
     expect(page.get_by_role("alert")).not_to_contain_text("module")
     page.unroute(away)
     page.get_by_role("button", name="Try again").click()
-    expect(page.get_by_role("heading", name="No other held matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
     expect(page.get_by_role("heading", name="Held matches", level=1)).to_be_visible()
 
 
