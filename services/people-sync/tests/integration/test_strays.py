@@ -117,7 +117,10 @@ async def nothing_more(site: Site) -> None:
     await site.believable()
     for _ in range(2):
         run = await site.sync()
-        assert run["counts"].keys() <= {"unchanged"}, run["counts"]
+        assert run["counts"].keys() <= {"unchanged"}, [
+            await site.items(run["id"]),
+            await site.database.fetch("SELECT * FROM effect WHERE cause_id::text = $1", run["id"]),
+        ]
 
 
 CONTACTS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
