@@ -29,8 +29,9 @@ PATIENCE_SECONDS: Final = 240.0
 """Of a busy machine; seconds are enough on an idle one."""
 AT_ONCE: Final = 8
 """Enough for two cores; with more, requests wait for a turn longer than their timeout, and runs take another way."""
-BY_CHANCE: Final = frozenset({"remote sighting"})
-"""Commits that not every run makes: of whoever came to be there between a run's pull and its push."""
+BY_CHANCE: Final = frozenset({"remote sighting", "creation link link_write"})
+"""Commits that not every run makes: of whoever came to be there between a run's pull and its push; of a contact whose
+answer was lost, if a read has confirmed it before (`creation effect link link_write` otherwise)."""
 
 
 @dataclass(frozen=True, slots=True)
