@@ -165,3 +165,22 @@ async def test_a_link_does_not_end_while_its_record_is_being_written(site: Site)
     link = await site.database.value("SELECT state FROM link WHERE record_id = $1", UUID(bruno))
     assert link == "linked"
     assert (await site.member("Bruno"))["last_name"] == site.person("Bruno")["last_name"] == "Bakerson"
+
+
+async def test_who_asks_twice_is_told_what_was_done(site: Site) -> None:
+    """The second look finds nothing left to do: that is not what became of the record."""
+    site.edit("Bruno", gender="Male")
+    await site.visible()
+    bruno = str((await site.member("Bruno"))["id"])
+    held = site.fault({"kind": "hold", "when": "before"}, method="GET", path="^/people/v2/people/[0-9]+$", times=1)
+    first = await site.call("POST", f"/members/{bruno}/sync")
+    await eventually(lambda: site.control.fault(held)["holding"] >= 1)
+    second = await site.call("POST", f"/members/{bruno}/sync")
+    site.control.remove_fault(held)
+    assert first["id"] == second["id"]
+
+    async def ended() -> Any:
+        found = await site.call("GET", f"/syncs/{first['id']}")
+        return found if found["state"] == "done" else None
+
+    assert (await eventually(ended, within=60))["outcome"] == "updated_here"

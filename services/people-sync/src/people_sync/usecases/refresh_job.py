@@ -24,14 +24,20 @@ from pco_client.errors import (
 from pco_client.pacer import Priority
 from people_sync.domain.sentences import (
     ASKING,
+    CREATED_HERE,
+    CREATED_THERE,
     KEPT_OUT,
     LATER,
+    LINKED,
     LOOKS_AGAIN,
     OUTCOMES,
     REJECTED,
     ROLE_IS_GONE,
     UNCHANGED,
     UNREADABLE,
+    UPDATED_BOTH,
+    UPDATED_HERE,
+    UPDATED_THERE,
 )
 from people_sync.errors import NotConnected
 from people_sync.planning_center import DEFAULT_COUNTRY
@@ -57,6 +63,9 @@ _MOST_TRIES: Final = 6
 _AT_ONCE: Final = 4
 """Members that are synced at the same time: enough to use the vendor's limit up, and few, so that who waits at a screen
 finds few before them. For one of those there is a place more."""
+
+_CHANGED: Final = frozenset({CREATED_HERE, CREATED_THERE, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, LINKED})
+"""Outcomes that stay true if the record is looked at once more and nothing is left to do."""
 
 GIVEN_BACK: Final = "given_back"
 """In the checkpoint of a job that waits for Planning Center, or for the connection, and not for a row's time."""
@@ -273,6 +282,7 @@ async def _done(writer: Writer, row: Refresh, outcome: str, sentence: str) -> No
         if found.requested_at != row.requested_at:
             # Asked for again meanwhile: what was typed since may not be in this.
             found.not_before, found.tries, found.sentence = writer.now(), 0, None
+            found.outcome = outcome if outcome in _CHANGED else found.outcome
         else:
             found.state, found.outcome, found.sentence = "done", outcome, sentence
             found.tries += 1
