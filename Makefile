@@ -10,8 +10,8 @@ COMPOSE ?= docker compose
 TESTS ?=
 TIMES ?= 10
 MINUTES ?= 30
-# Stages at the same time: one more than two cores, since most tests wait half of their time.
-AT_ONCE ?= 3
+# Stages at the same time: with one more than two cores, requests of the tests that kill processes time out now and then.
+AT_ONCE ?= 2
 
 # Services start hundreds of times in a test run: their modules are compiled once.
 export PYTHONDONTWRITEBYTECODE :=
