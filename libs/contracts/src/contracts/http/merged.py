@@ -52,7 +52,7 @@ class MergedQuery(PageQuery):
 
 
 class AnswerMerged(Intent):
-    """What an administrator says about the two, as they were shown."""
+    """An administrator answers whether the two, as they were shown, are one person."""
 
     answer: Literal["join", "keep_two", "ask_again"] = Field(
         description="`ask_again` takes `keep_two` back, as long as nobody was created in Planning Center for it."

@@ -45,7 +45,7 @@ class PlanQuery(PageQuery):
 
 
 class UndoInput(Intent):
-    """What to undo: exactly one of these. Changes of the last 30 days, made by the sync."""
+    """Exactly one of these names what to undo. An undo covers changes that the sync made in the last 30 days."""
 
     run_id: str | None = Field(default=None, max_length=40, description="A whole run.")
     decision_id: str | None = Field(default=None, max_length=40, description="One decision about a conflict.")

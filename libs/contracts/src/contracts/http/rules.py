@@ -26,7 +26,7 @@ RuleSide = Literal["ours", "theirs"]
 
 
 class RuleCondition(Intent):
-    """Which conflicts a rule decides, and how: those about exactly these fields, each of them edited on both sides.
+    """A rule decides conflicts about exactly these fields, each of them edited on both sides.
 
     A condition that is None asks nothing.
     """
@@ -90,7 +90,7 @@ class RulePastSample(Model):
 
 
 class RulePast(Model):
-    """What a rule would have decided of the newest decisions about these fields."""
+    """The past of a rule tells what it would have decided of the newest decisions about these fields."""
 
     looked_at: int = Field(description="Decisions by people, the newest 1,000 at most.")
     same: int = Field(description="The rule would have decided the same.")

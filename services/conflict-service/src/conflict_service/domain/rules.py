@@ -32,7 +32,7 @@ _OTHER: Final[Mapping[str, Side]] = {"ours": "theirs", "theirs": "ours"}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Which conflicts a rule decides, and how (`contracts.http.rules.RuleCondition`)."""
+    """A rule decides the conflicts that fit its condition (`contracts.http.rules.RuleCondition`)."""
 
     fields: frozenset[str]
     answer: Side

@@ -20,7 +20,7 @@ EVERY: Final = ConflictFilter()
 
 
 class DecidedBy(NamedTuple):
-    """Who decided last."""
+    """A filter names the bulk answer or the rule that decided last; without both, anybody did."""
 
     bulk_id: str | None = None
     rule_id: str | None = None

@@ -117,7 +117,7 @@ async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequen
 
 
 async def lessons(session: AsyncSession, organization_id: str) -> list[Lesson]:
-    """What the newest decisions teach, by kind."""
+    """The function returns the lessons of the newest decisions, by kind."""
     values = {"organization": organization_id, "newest": NEWEST, "times": LEARNED_AFTER}
     return [Lesson(kind, answer, ids) for kind, answer, ids in await session.execute(_LESSONS, values)]
 

@@ -203,7 +203,7 @@ class RuleRow(Base):
     name: Mapped[str]
     is_on: Mapped[bool]
     made_by: Mapped[str]
-    """Who turned it on last."""
+    """The administrator who turned the rule on last."""
     made_by_name: Mapped[str | None]
     made_at: Mapped[datetime]
     changed_at: Mapped[datetime]

@@ -485,7 +485,7 @@ export function show(context) {
       decision && decision.refused.length > 0
         ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" ")))
         : null,
-      admin && decision && state === "resolved" ? h("div", { class: "row" }, undoOf(context, "Undo", { decision_id: decision.id }, `Undo the decision about ${name}`)) : null,
+      admin && decision && !decision.rule_id && state === "resolved" ? h("div", { class: "row" }, undoOf(context, "Undo", { decision_id: decision.id }, `Undo the decision about ${name}`)) : null,
     );
   }
 
