@@ -27,20 +27,15 @@ def undo(asked: Parameters, shown: Shown) -> None:
         vendor(admin, rate_limit=asked.limit, rate_period_seconds=period, latency_ms=latency)
         run = admin.call("POST", "/people/undo", json={"run_id": ran.run["id"]})
         began = time.perf_counter()
-        while not (planned := admin.run(run["id"]))["question"]:
-            if planned["state"] not in {"queued", "running"}:
-                raise RuntimeError(f"the undo has no plan: {planned}")
-            time.sleep(0.2)
+        admin.eventually(lambda: admin.run(run["id"])["question"], "the undo has its plan", within=600)
         plan = time.perf_counter() - began
         say(f"the plan took {plan:.1f} s")
         mark = admin.control.mark()
+        planned = admin.run(run["id"])
         answer = {"question": "undo", "answer": "approve", "digest": planned["question"]["digest"]}
         approved = time.time()
         admin.call("POST", f"/people/runs/{run['id']}/answer", json=answer)
-        while (now := admin.run(run["id"]))["state"] not in {"done", "failed", "stopped"}:
-            if time.time() - approved > 3600:
-                raise RuntimeError(f"an undo was not carried out within an hour: {now}")
-            time.sleep(0.2)
+        now = admin.wait(run["id"], within=3600)
         wall = datetime.fromisoformat(now["finished_at"]).timestamp() - approved
         entries = admin.control.journal(after=mark, path="^/people/", limit=100_000)
     if now["state"] != "done" or now["counts"].get("undone", 0) < len(members):
