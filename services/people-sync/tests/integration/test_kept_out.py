@@ -145,6 +145,7 @@ async def refreshed(site: Site, **which: Any) -> str:
 
 async def left_alone(site: Site, *names: str, kinds: tuple[Kind, ...] = ("incremental", "full")) -> None:
     """Runs of both kinds write nothing there, and list exactly these as kept out."""
+    await site.believable()
     for kind in kinds:
         mark = site.mark()
         run = await site.sync(kind)
