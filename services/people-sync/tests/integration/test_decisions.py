@@ -78,7 +78,7 @@ async def answered(site: Site, asked: ConflictResolved) -> dict[str, Any]:
         (row,) = await site.database.fetch("SELECT * FROM conflict WHERE id::text = $1", asked.conflict_id)
         return row if asked.decision_id in row["answered"] else None
 
-    found: dict[str, Any] = await eventually(known, within=60, every=0.05)
+    found: dict[str, Any] = await eventually(known, within=120, every=0.05)
     return found
 
 

@@ -5,13 +5,14 @@ worker learns from its answer that it has lost the lease, and hands on what was 
 """
 
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from sync_harness.process import LEASE_SECONDS, Service
+from sync_harness.process import LAG, LEASE_SECONDS, Service, running
 from sync_harness.site import OVER, Site
 from sync_harness.stage import Stage, Staging
 
@@ -28,12 +29,19 @@ async def stage(staging: Staging) -> AsyncIterator[Stage]:
         yield made
 
 
+@asynccontextmanager
+async def beside(stage: Stage) -> AsyncIterator[Service]:
+    """Another people-sync on the same database."""
+    async with running(
+        {**stage.service.env, "HTTP_PORT": str(free_port())}, stage.service.log.with_name("second.log")
+    ) as service:
+        yield service
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def second(stage: Stage) -> AsyncIterator[Service]:
-    """Another people-sync on the same database."""
-    service = Service({**stage.service.env, "HTTP_PORT": str(free_port())}, stage.service.log.with_name("second.log"))
-    yield await service.start()
-    await service.stop()
+    async with beside(stage) as service:
+        yield service
 
 
 @asynccontextmanager
@@ -168,6 +176,27 @@ async def test_an_email_that_nobody_wants_any_more_is_taken_back(stage: Stage, s
     assert (await site.member("Nora"))["email"] == "nora@example.org"
     await nothing_more(site)
     assert [row["address"] for row in site.contacts("Nora", "Email")] == ["nora@example.org"]
+
+
+async def test_a_stray_that_was_given_our_newer_email_is_not_taken_back(staging: Staging) -> None:
+    """A read that lags shows both with the former one: the one that holds ours was deleted, and the other one taken."""
+    lag_seconds = 5
+    async with staging("newer", PCO_STALENESS_HORIZON_SECONDS=lag_seconds + 1) as stage, beside(stage) as second:
+        site = await stage.site()
+        site.horizon_seconds = lag_seconds + 1
+        site.control.change_settings(**dict.fromkeys(LAG, 0), lag_past_ms=30_000)
+        await site.sync()
+        await site.add("Nora", "New", email="old@example.org")
+        async with frozen(stage, second, site, "/emails$"):
+            both_there = time.monotonic()
+            await eventually(lambda: time.monotonic() - both_there > lag_seconds)
+            await site.change("Nora", email="nora@example.org")
+            await site.sync()
+            site.control.change_settings(singles_lag_ms=lag_seconds * 1000)
+        await settled(site)
+        await nothing_more(site)
+        assert (await site.member("Nora"))["email"] == "nora@example.org"
+        assert [row["address"] for row in site.contacts("Nora", "Email")] == ["nora@example.org"]
 
 
 async def test_a_doubled_person_is_made_inactive_and_shown(stage: Stage, second: Service) -> None:

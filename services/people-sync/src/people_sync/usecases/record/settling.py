@@ -16,7 +16,7 @@ from contracts.values import FAMILY, MEMBER
 from pco_client.errors import NotFound
 from pco_client.jsonapi import write_body
 from people_sync.domain.canonical import identical
-from people_sync.domain.planning_center import CONTACT_PATHS, CONTACT_TYPES, Contact
+from people_sync.domain.planning_center import CONTACT_PATHS, CONTACT_TYPES, Contact, Unread
 from people_sync.domain.sentences import (
     DOUBLED_MEMBERSHIP,
     NOT_TAKEN_BACK,
@@ -26,20 +26,21 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.strays import Kept, contacts_to_keep, fate_of_record, is_doubled_membership
 from people_sync.domain.values import as_dict, value_from_json
-from people_sync.planning_center import HOUSEHOLDS, PEOPLE
+from people_sync.domain.writes import person_believable_at
+from people_sync.planning_center import HOUSEHOLDS, PEOPLE, person_of
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.families import pco_ids_of
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.strays import MEMBERSHIP, of_record, record_kind
 from people_sync.storage.sync_tables import Creation, Stray
 from people_sync.storage.tables import Family, Link, Member
-from people_sync.storage.writes import Sent, announce, answered
+from people_sync.storage.writes import Sent, announce, answered, writes_of
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.contacts import contact_path, value_of
 from people_sync.usecases.record.creations import NotYet
 from people_sync.usecases.record.effects import noted
-from people_sync.usecases.record.reading import Read, read
+from people_sync.usecases.record.reading import Read, raise_unread, read
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused
 from people_sync.usecases.record.write_family import memberships
 from people_sync.usecases.record.writer import Writer
@@ -202,7 +203,7 @@ async def _taken_back(
 
 async def _contact(writer: Writer, stray: Stray, link: Link, answer: str | None) -> list[str]:
     name = stray.kind
-    there = await _contacts_of(writer, name, link.pco_id)
+    there = await _contacts_of(writer, name, link)
     if stray.pco_id not in there:
         await _not_there(writer, stray)
         return []
@@ -226,14 +227,20 @@ async def _contact(writer: Writer, stray: Stray, link: Link, answer: str | None)
     return [doubled_contact(name)] if kept.take_back else []
 
 
-async def _contacts_of(writer: Writer, name: str, pco_id: str) -> dict[str, Contact]:
-    found = await read(writer, MEMBER, pco_id)
+async def _contacts_of(writer: Writer, name: str, link: Link) -> dict[str, Contact]:
+    """By id, as they are after our last write: a stale read makes what holds our value look like what nobody wants."""
+    async with writer.job.sessions() as session:
+        writes = (await writes_of(session, [link.id])).get(link.id, [])
+    found = await read(writer, MEMBER, link.pco_id)
     if found.document is None:
         raise _CounterpartGone
-    person, included = found.document.data, found.document.included
-    if included.missing(person, CONTACT_PATHS[name]):
-        raise NotYet(writer.now() + writer.resources.horizon)
-    rows = included.many(person, CONTACT_PATHS[name])
+    person = person_of(found.document.data, found.document.included)
+    if isinstance(person, Unread):
+        raise_unread(writer, person, found.read_at)
+    reading = writer.reading(found.read_at)
+    if until := person_believable_at(writes, person.values, reading, writer.country, active=person.active):
+        raise NotYet(until)
+    rows = found.document.included.many(found.document.data, CONTACT_PATHS[name])
     return {row.id: Contact(row.id, row.attributes.get("primary") is True, row.attributes) for row in rows}
 
 
