@@ -5,13 +5,12 @@ import io
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from contracts.http.common import Page
 from contracts.http.plans import PlanField, PlanItem, PlanQuery
 from people_sync.domain.sentences import OUTCOMES, PLANNED
-from people_sync.storage import paging
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases import runs
 
@@ -36,20 +35,8 @@ COLUMNS: Final = (
 async def page(session: AsyncSession, organization_id: str, run_id: str, query: PlanQuery) -> Page[PlanItem]:
     """The records of a plan, in the order in which it was made; the total with the first page. NotFound (404)."""
     run = await runs.find(session, organization_id, run_id)
-    statement = _planned(run, query.outcome)
-    if query.after:
-        (last,) = paging.decode(query.after, paging.number)
-        statement = statement.where(Change.id > last)
-    rows = (await session.scalars(statement.order_by(Change.id).limit(query.limit + 1))).all()
-    shown = rows[: query.limit]
-    total = None
-    if not query.after:
-        total = await session.scalar(select(func.count()).select_from(_planned(run, query.outcome).subquery()))
-    return Page[PlanItem](
-        items=tuple(_item(row) for row in shown),
-        next=paging.encode(str(shown[-1].id)) if len(rows) > query.limit else None,
-        total=total,
-    )
+    shown = await runs.page_of(session, _planned(run, query.outcome), query)
+    return Page[PlanItem](items=tuple(_item(row) for row in shown.rows), next=shown.next, total=shown.total)
 
 
 async def as_csv(sessions: async_sessionmaker[AsyncSession], run: Run) -> AsyncIterator[bytes]:
