@@ -26,6 +26,7 @@ from sync_harness.crashing import (
     all_of,
     carried_on,
     die,
+    failure_of,
     ground,
     kills_around,
     left_behind,
@@ -132,14 +133,11 @@ async def _undisturbed(prepared: Prepared, story: str) -> Undisturbed:
 async def _killed(prepared: Prepared, story: str, kill: Kill, expected: Undisturbed) -> str | None:
     """Why it did not end as undisturbed; None if it did."""
     async with copied(prepared.ground, prepared.templates[story]) as copy:
-        try:
-            failure = await carried_on(copy, expected) if await die(copy, kill) else "was never killed"
-        except AssertionError as error:
-            failure = f"{error}\n{copy.log.read_text()[-3000:]}"
-    if failure:
-        failure = f"{story}: {kill}: {failure}"
-        log.warning(failure)
-    return failure
+
+        async def through() -> str | None:
+            return await carried_on(copy, expected) if await die(copy, kill) else "was never killed"
+
+        return await failure_of(story, kill, copy, through())
 
 
 async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -> None:

@@ -1,26 +1,31 @@
 """People-sync killed around every kind of call and commit of an approved plan: what was approved is done, once."""
 
-import logging
 from typing import Any, Final
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
-from sync_harness.copies import ORGANIZATION, Copy, copied, copy_database
-from sync_harness.crashing import Kill, all_of, die, ended_as, ground, is_write, kills_around, left_behind, undisturbed
+from sqlalchemy.ext.asyncio import AsyncSession
+from sync_harness.copies import ADMIN, ORGANIZATION, Copy, copied, copy_database, in_one_transaction
+from sync_harness.crashing import (
+    Kill,
+    all_of,
+    die,
+    ended_as,
+    failure_of,
+    ground,
+    is_write,
+    kills_around,
+    left_behind,
+    undisturbed,
+)
 from sync_harness.lender import Lender
-from sync_harness.site import Site
+from sync_harness.site import Database, Site
 
 from contracts.http.people import AnswerRun
-from contracts.identity import UserIdentity
-from contracts.values import PEOPLE_SYNC
 from people_sync.storage.runs import open_run
 from people_sync.usecases import runs
-from servicekit.db import make_sessions
 from servicekit.testing import Databases, KeyRing
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
-log = logging.getLogger(__name__)
 COPIES: Final = 120
 
 
@@ -48,23 +53,13 @@ async def _planned(site: Site) -> None:
     site.edit("Bruno", gender="Male")
 
 
-_ADMIN: Final = UserIdentity(
-    user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
-)
-
-
-async def _approve(url: str) -> None:
-    """An admin approves what was shown, where no service is running yet."""
-    engine = create_async_engine(url, poolclass=NullPool)
-    try:
-        async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
-            run = await open_run(session, ORGANIZATION)
-            assert run is not None
-            assert run.question is not None
-            answer = AnswerRun(question="plan", answer="approve", digest=run.question["digest"])
-            await runs.answer(session, ORGANIZATION, str(run.id), answer, _ADMIN)
-    finally:
-        await engine.dispose()
+async def _approve(session: AsyncSession, _: Database) -> None:
+    """An admin approves what was shown."""
+    run = await open_run(session, ORGANIZATION)
+    assert run is not None
+    assert run.question is not None
+    answer = AnswerRun(question="plan", answer="approve", digest=run.question["digest"])
+    await runs.answer(session, ORGANIZATION, str(run.id), answer, ADMIN)
 
 
 async def _outcomes(copy: Copy) -> list[Any]:
@@ -81,7 +76,7 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
     url = await databases.create("people_sync")
     rows = await left_behind(folder, url, kafka_server, keys, lender, _planned)
     template = await copy_database(url)
-    await _approve(template)
+    await in_one_transaction(template, _approve)
     async with ground(folder, rows, kafka_server, keys, lender, copies=COPIES) as made:
         async with copied(made, template) as copy:
             expected = await undisturbed(copy)
@@ -89,11 +84,12 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
         left_out = {name for _, name, outcome in outcomes if outcome == "left_out"}
         assert left_out == {"Amy", "Pia", "Bruno"}, outcomes
 
-        async def killed(_: str, kill: Kill) -> str | None:
+        async def killed(story: str, kill: Kill) -> str | None:
             async with copied(made, template) as copy:
-                try:
+
+                async def through() -> str | None:
                     if not await die(copy, kill):
-                        return f"{kill}: was never killed"
+                        return "was never killed"
                     await copy.process()
                     await copy.over()
                     found = await _outcomes(copy)
@@ -101,18 +97,13 @@ async def test_killed_around_every_kind_of_call_and_commit_of_a_plan(
                     # staleness horizon is left to the next run. Nothing else may become of a record.
                     wrong = [one for one in found if one not in outcomes and one[2] not in {"unchanged", "later"}]
                     if wrong or left_out != {name for _, name, outcome in found if outcome == "left_out"}:
-                        failure: str | None = f"{found} instead of {outcomes}"
-                    else:
-                        failure = await ended_as(copy, expected)
-                except AssertionError as error:
-                    failure = f"{error}\n{copy.log.read_text()[-3000:]}"
-            if failure:
-                log.warning("%s: %s", kill, failure)
-            return f"{kill}: {failure}" if failure else None
+                        return f"{found} instead of {outcomes}"
+                    return await ended_as(copy, expected)
+
+                return await failure_of(story, kill, copy, through())
 
         # Behind what a run reads it is killed elsewhere (`test_crashes`).
         kinds = {(what, kind) for what, kind in expected.kinds if what != "answer" or is_write(kind)}
         work = [("plan", kill) for kill in kills_around(kinds, thorough=False)]
         failures = await all_of(work, killed)
-    log.info("%d kills", len(work))
     assert not failures, "\n\n".join(failures)

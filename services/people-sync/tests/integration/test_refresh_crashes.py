@@ -6,7 +6,6 @@ matches, decisions about conflicts, and two who were joined because they are one
 whatever instant a process dies, and nothing is written twice.
 """
 
-import logging
 import os
 import random
 import time
@@ -15,14 +14,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.pool import NullPool
-from sync_harness.copies import ORGANIZATION, Copy, Ground, copied, copy_database, start_run
+from sqlalchemy.ext.asyncio import AsyncSession
+from sync_harness.copies import ADMIN, ORGANIZATION, Ground, copied, copy_database, in_one_transaction, start_run
 from sync_harness.crashing import (
     BY_CHANCE,
     Kill,
@@ -32,9 +30,11 @@ from sync_harness.crashing import (
     die,
     die_beside,
     ended_as,
+    failure_of,
     ground,
     is_write,
     left_behind,
+    moves_again,
     undisturbed,
     written_twice,
 )
@@ -46,24 +46,18 @@ from contracts.conflicts import Choice
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from contracts.http.merged import AnswerMerged
 from contracts.http.people import AnswerHeld
-from contracts.identity import UserIdentity
-from contracts.values import FAMILY, MEMBER, PEOPLE_SYNC
+from contracts.values import FAMILY, MEMBER
 from people_sync.usecases import decisions, directory, held, merged_pairs, refreshes, runs
 from people_sync.usecases.history import Actor
-from servicekit.db import make_sessions
 from servicekit.testing import Databases, KeyRing
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
 """`make soak`: for so long processes die at every instant there is, in an order drawn by seed."""
 SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200 + SOAK_SECONDS)]
-log = logging.getLogger(__name__)
 COPIES: Final = 150 + int(SOAK_SECONDS)
 TOGETHER: Final = 5
 """Kills of the process that has the run, and as many of the one that has the others."""
-_ADMIN: Final = UserIdentity(
-    user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
-)
 _CHOICES: Final[dict[str, Choice]] = {"phone": "ours", "last_name": "theirs", "email": "both", "name": "ours"}
 
 
@@ -88,10 +82,10 @@ async def prepared(
     folder = tmp_path_factory.mktemp("refreshes")
     url = await databases.create("people_sync")
     rows = await left_behind(folder, url, kafka_server, keys, lender, _change_both_sides)
-    await _in_one_transaction(url, _decide)
+    await in_one_transaction(url, _decide)
     run = await copy_database(url)
     await start_run(run, "full")
-    await _in_one_transaction(url, _ask_for_everybody)
+    await in_one_transaction(url, _ask_for_everybody)
     together = await copy_database(url)
     await start_run(together, "full")
     async with ground(folder, rows, kafka_server, keys, lender, copies=COPIES) as made:
@@ -135,16 +129,6 @@ async def _change_both_sides(site: Site) -> None:
     site.rename_household("Dean Household", "Dean Family")
 
 
-async def _in_one_transaction(url: str, act: Any) -> None:
-    """As the API does, where no service is running."""
-    engine = create_async_engine(url, poolclass=NullPool)
-    try:
-        async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
-            await act(session, Database(url))
-    finally:
-        await engine.dispose()
-
-
 async def _decide(session: AsyncSession, database: Database) -> None:
     """Somebody gone is to be created again; one held match is the same person and one is not; conflicts are decided."""
     now = datetime.now(UTC)
@@ -158,13 +142,13 @@ async def _decide(session: AsyncSession, database: Database) -> None:
             member_id=row["candidate_ids"][0] if name == "Hal" else None,
             version=row["version"],
         )
-        await held.answer(session, ORGANIZATION, str(row["id"]), answer, _ADMIN, now)
+        await held.answer(session, ORGANIZATION, str(row["id"]), answer, ADMIN, now)
     (joan,) = await database.fetch("SELECT id, version FROM member WHERE first_name = 'Joan'")
     (jon,) = await database.fetch("SELECT id, version FROM member WHERE first_name = 'Jon'")
     joined = AnswerMerged(
         answer="join", with_id=str(jon["id"]), version=joan["version"], with_version=jon["version"], take=()
     )
-    await merged_pairs.answer(session, ORGANIZATION, str(joan["id"]), joined, _ADMIN, now)
+    await merged_pairs.answer(session, ORGANIZATION, str(joan["id"]), joined, ADMIN, now)
     for row in await database.fetch("SELECT * FROM conflict"):
         resolved = ConflictResolved(
             organization_id=ORGANIZATION,
@@ -174,8 +158,8 @@ async def _decide(session: AsyncSession, database: Database) -> None:
             decision_id=str(uuid4()),
             decided_on=row["values_version"],
             choices={field["field"]: _CHOICES[field["field"]] for field in row["fields"]},
-            decided_by=_ADMIN.user_id,
-            decided_by_name=_ADMIN.name,
+            decided_by=ADMIN.user_id,
+            decided_by_name=ADMIN.name,
             decided_at=now,
         )
         await decisions.take(session, resolved, now)
@@ -193,17 +177,13 @@ async def _ask_for_everybody(session: AsyncSession, database: Database) -> None:
 async def _killed(prepared: Prepared, kill: Kill, expected: Undisturbed) -> str | None:
     """Why it did not end as undisturbed; None if it did."""
     async with copied(prepared.ground, prepared.alone) as copy:
-        try:
-            if await die(copy, kill):
-                failure = await carried_on(copy, expected) or written_twice(copy, kill)
-            else:
-                failure = "was never killed"
-        except AssertionError as error:
-            failure = f"{error}\n{copy.log.read_text()[-3000:]}"
-    if failure:
-        failure = f"{kill}: {failure}"
-        log.warning(failure)
-    return failure
+
+        async def through() -> str | None:
+            if not await die(copy, kill):
+                return "was never killed"
+            return await carried_on(copy, expected) or written_twice(copy, kill)
+
+        return await failure_of("alone", kill, copy, through())
 
 
 _COMMITS: Final = 6
@@ -282,28 +262,16 @@ async def test_a_run_and_the_others_in_two_processes_of_which_one_dies(prepared:
     died = 0
 
     async def one(only: str, kill: Kill) -> str | None:
-        nonlocal died
         async with copied(prepared.ground, prepared.together) as copy:
-            try:
+
+            async def through() -> str | None:
+                nonlocal died
                 died += await die_beside(copy, kill, only)
-                failure = await ended_as(copy, expected) or written_twice(copy, kill) or await _moves_again(copy)
-            except AssertionError as error:
-                failure = f"{error}\n{copy.log.read_text()[-3000:]}"
-        if failure:
-            failure = f"{only}: {kill}: {failure}"
-            log.warning(failure)
-        return failure
+                return await ended_as(copy, expected) or written_twice(copy, kill) or await moves_again(copy)
+
+            return await failure_of(only, kill, copy, through())
 
     tried = [(only, kill) for only in kinds for kill in _in_the_middle(noted[only])]
     failures = await all_of(tried, one, at_once=4)
     assert not failures, "\n\n".join(failures)
     assert died, "nobody died: the instants do not fit any more"
-
-
-async def _moves_again(copy: Copy) -> str | None:
-    """What a further run writes, which has nothing to do."""
-    before = int(copy.ground.control.summary()["last_seq"])
-    await copy.again()
-    entries = copy.ground.control.journal(after=before, path="^/people/v2/", limit=20_000)
-    found = [one["kind"] for one in entries if one["organization_id"] == copy.church.id and is_write(one["kind"])]
-    return f"a further run writes {found}" if found else None

@@ -6,7 +6,6 @@ ends as undisturbed at whatever instant a process dies, and nothing is written t
 """
 
 import asyncio
-import logging
 import os
 import random
 from collections.abc import AsyncIterator
@@ -17,18 +16,18 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.pool import NullPool
-from sync_harness.copies import ORGANIZATION, Copy, Ground, copied
+from sqlalchemy.ext.asyncio import AsyncSession
+from sync_harness.copies import ADMIN, ORGANIZATION, Copy, Ground, copied, in_one_transaction
 from sync_harness.crashing import (
     Kill,
     all_of,
     carried_on,
     die,
+    failure_of,
     ground,
-    is_write,
     kills_around,
     left_behind,
+    moves_again,
     undisturbed,
     written_twice,
 )
@@ -37,10 +36,7 @@ from sync_harness.site import Database, Site
 
 from contracts.http.people import AnswerRun
 from contracts.http.plans import UndoInput
-from contracts.identity import UserIdentity
-from contracts.values import PEOPLE_SYNC
 from people_sync.usecases import runs, undo
-from servicekit.db import make_sessions
 from servicekit.testing import Databases, KeyRing, eventually
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "0"))
@@ -49,10 +45,6 @@ SEED: Final = int(os.environ.get("SOAK_SEED", "8"))
 MOST: Final = 14
 """Kills in a test run: the kinds of the push are `test_crashes`' too."""
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200 + SOAK_SECONDS)]
-log = logging.getLogger(__name__)
-_ADMIN: Final = UserIdentity(
-    user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
-)
 
 
 @dataclass(slots=True)
@@ -72,7 +64,7 @@ async def prepared(
     folder = tmp_path_factory.mktemp("undo")
     url = await databases.create("people_sync")
     rows = await left_behind(folder, url, kafka_server, keys, lender, _sync_everything)
-    await _in_one_transaction(url, _undo_it)
+    await in_one_transaction(url, _undo_it)
     async with ground(folder, rows, kafka_server, keys, lender, copies=100) as made:
         yield Prepared(made, url)
 
@@ -96,21 +88,11 @@ async def _sync_everything(site: Site) -> None:
     await site.sync()
 
 
-async def _in_one_transaction(url: str, act: Any) -> None:
-    """As the API does, where no service is running."""
-    engine = create_async_engine(url, poolclass=NullPool)
-    try:
-        async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
-            await act(session, Database(url))
-    finally:
-        await engine.dispose()
-
-
 async def _undo_it(session: AsyncSession, database: Database) -> None:
     everything = await database.value(
         "SELECT cause_id FROM effect WHERE cause = 'run' AND field = 'created' AND side = 'there' LIMIT 1"
     )
-    await undo.start(session, _ADMIN, UndoInput(run_id=str(everything)), datetime.now(UTC))
+    await undo.start(session, ADMIN, UndoInput(run_id=str(everything)), datetime.now(UTC))
 
 
 async def _approve(copy: Copy) -> None:
@@ -124,9 +106,9 @@ async def _approve(copy: Copy) -> None:
     answer = AnswerRun(question="undo", answer="approve", digest=row["question"]["digest"], inactivate=True)
 
     async def approve(session: AsyncSession, _: Database) -> None:
-        await runs.answer(session, ORGANIZATION, str(row["id"]), answer, _ADMIN)
+        await runs.answer(session, ORGANIZATION, str(row["id"]), answer, ADMIN)
 
-    await _in_one_transaction(copy.database.url, approve)
+    await in_one_transaction(copy.database.url, approve)
 
 
 @asynccontextmanager
@@ -142,15 +124,6 @@ async def _story(prepared: Prepared) -> AsyncIterator[Copy]:
                 await approving
 
 
-async def _moves_again(copy: Copy) -> str | None:
-    """What a further run writes, which has nothing to do."""
-    before = int(copy.ground.control.summary()["last_seq"])
-    await copy.again()
-    entries = copy.ground.control.journal(after=before, path="^/people/v2/", limit=20_000)
-    found = [one["kind"] for one in entries if one["organization_id"] == copy.church.id and is_write(one["kind"])]
-    return f"a further run writes {found}" if found else None
-
-
 async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -> None:
     async with _story(prepared) as copy:
         expected = await undisturbed(copy)
@@ -158,19 +131,15 @@ async def test_killed_around_every_kind_of_call_and_commit(prepared: Prepared) -
         counts = await copy.database.value("SELECT counts FROM run WHERE purpose = 'undo'")
         assert counts == {"undone": 4, "taken_back": 2, "made_inactive": 1, "left_out": 2}
 
-    async def one(_: str, kill: Kill) -> str | None:
+    async def one(story: str, kill: Kill) -> str | None:
         async with _story(prepared) as copy:
-            try:
-                if await die(copy, kill):
-                    failure = await carried_on(copy, expected) or written_twice(copy, kill) or await _moves_again(copy)
-                else:
-                    failure = "was never killed"
-            except AssertionError as error:
-                failure = f"{error}\n{copy.log.read_text()[-3000:]}"
-        if failure:
-            failure = f"{kill}: {failure}"
-            log.warning(failure)
-        return failure
+
+            async def through() -> str | None:
+                if not await die(copy, kill):
+                    return "was never killed"
+                return await carried_on(copy, expected) or written_twice(copy, kill) or await moves_again(copy)
+
+            return await failure_of(story, kill, copy, through())
 
     kills = kills_around(expected.kinds, thorough=bool(SOAK_SECONDS))
     of_undo = [kill for kill in kills if kill.what.endswith("commit") and "change" in kill.kind]

@@ -1,7 +1,7 @@
 """Many equal starting points: a database that is copied and a church that is copied, for one process after another."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import asyncpg
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from contracts.identity import UserIdentity
 from contracts.values import PEOPLE_SYNC
 from pco_simulator.testing import Control
 from people_sync.storage import remote
@@ -28,6 +29,9 @@ from sync_harness.sabotage import VARIABLE
 from sync_harness.site import Database
 
 ORGANIZATION: Final = "org-copied"
+ADMIN: Final = UserIdentity(
+    user_id="u1", name="Ada", organization_id=ORGANIZATION, organization_name="Church", roles=("admin",)
+)
 _OF_A_CHURCH: Final = (
     "alias",
     "conflict",
@@ -45,14 +49,23 @@ _OPEN: Final = """
 """
 
 
-async def start_run(url: str, kind: str, purpose: str = "sync") -> None:
-    """Sync Now, where no service is running yet."""
+async def in_one_transaction(url: str, act: Callable[[AsyncSession, Database], Awaitable[Any]]) -> None:
+    """What an administrator does by the API, where no service is running."""
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with make_sessions(engine, PEOPLE_SYNC).begin() as session:
-            await runs.start(session, ORGANIZATION, kind, "person", purpose=purpose)
+            await act(session, Database(url))
     finally:
         await engine.dispose()
+
+
+async def start_run(url: str, kind: str, purpose: str = "sync") -> None:
+    """Sync Now, where no service is running yet."""
+
+    async def start(session: AsyncSession, _: Database) -> None:
+        await runs.start(session, ORGANIZATION, kind, "person", purpose=purpose)
+
+    await in_one_transaction(url, start)
 
 
 async def copy_database(url: str) -> str:

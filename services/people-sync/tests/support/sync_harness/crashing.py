@@ -4,6 +4,7 @@ The kinds of instants come from work that nobody disturbs. Each is met by SIGKIL
 """
 
 import asyncio
+import logging
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -25,6 +26,7 @@ from sync_harness.process import UNKIND, environment, running
 from sync_harness.site import WRITES, Database, Site
 from sync_harness.stage import connect
 
+log = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 240.0
 """Of a busy machine; seconds are enough on an idle one."""
 AT_ONCE: Final = 8
@@ -245,6 +247,27 @@ async def _dies(copy: Copy, pid: int) -> bool:
             return False
     copy.died(pid)
     return True
+
+
+async def failure_of(story: str, kill: Kill, copy: Copy, seen_through: Awaitable[str | None]) -> str | None:
+    """Why a story with a kill failed, and where; None if it did not."""
+    try:
+        failure = await seen_through
+    except AssertionError as error:
+        failure = f"{error}\n{copy.log.read_text()[-3000:]}"
+    if failure is None:
+        return None
+    log.warning("%s: %s: %s", story, kill, failure)
+    return f"{story}: {kill}: {failure}"
+
+
+async def moves_again(copy: Copy) -> str | None:
+    """What a further run writes, which has nothing to do."""
+    before = int(copy.ground.control.summary()["last_seq"])
+    await copy.again()
+    entries = copy.ground.control.journal(after=before, path="^/people/v2/", limit=20_000)
+    found = [one["kind"] for one in entries if one["organization_id"] == copy.church.id and is_write(one["kind"])]
+    return f"a further run writes {found}" if found else None
 
 
 async def all_of(
