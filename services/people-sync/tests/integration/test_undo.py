@@ -411,6 +411,39 @@ async def test_a_person_and_a_family(site: Site) -> None:
     await nothing_more(site)
 
 
+async def test_a_family_that_a_sync_added_goes_with_its_people(site: Site) -> None:
+    """It goes before its people, who are of the scope all the same: nobody has edited them."""
+    await site.sync()
+    bakers = await site.family_of("Baker Household")
+    undo = await planned(site, family_id=str(bakers["id"]))
+    assert undo["question"]["counts"] == {"taken_back": 3, "may_be_mailed": 0}
+    ended = await approve(site, undo)
+    assert ended["counts"] == {"taken_back": 3}, await site.items(undo["id"])
+    assert await site.members("Bruno") == await site.members("Bea") == []
+    assert site.household("Baker Household") == ["Bea", "Bruno"], "in Planning Center they stay"
+    await nothing_more(site)
+
+
+async def test_somebody_whom_a_sync_put_into_a_family_gets_their_values_back(site: Site) -> None:
+    await site.sync()
+    await site.database.fetch(
+        "UPDATE effect SET at = at - interval '40 days' WHERE organization_id = $1", site.organization_id
+    )
+    (abbots,) = [row["id"] for row in site.rows("Household") if row["name"] == "Abbot Household"]
+    (bakers,) = [row["id"] for row in site.rows("Household") if row["name"] == "Baker Household"]
+    site.move("Amy", to=bakers, left=abbots)
+    site.edit_contact("Amy", "PhoneNumber", number=NEW_PHONE)
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    family = await site.family_of("Baker Household")
+    ended = await undone(site, family_id=str(family["id"]))
+    assert ended["counts"] == {"undone": 2}, await site.items(ended["id"])
+    assert site.household("Baker Household") == ["Bea", "Bruno"]
+    assert await phone_here(site, "Amy") == "(212) 555-0102"
+    await nothing_more(site)
+
+
 async def test_who_is_kept_out_of_the_sync_stays(site: Site) -> None:
     run = await changed_there(site)
     bruno = (await site.member("Bruno"))["id"]
