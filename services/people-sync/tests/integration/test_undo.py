@@ -444,6 +444,30 @@ async def test_somebody_whom_a_sync_put_into_a_family_gets_their_values_back(sit
     await nothing_more(site)
 
 
+async def test_who_was_merged_since_the_plan_is_not_made_inactive(site: Site) -> None:
+    """Whom we added was merged into somebody who was there before: that one is nobody whom the sync added."""
+    await site.sync()
+    nina = await site.add("Nina", "New", email="nina@example.org")
+    run = await site.sync()
+    await site.believable()
+    ours = str(site.person("Nina")["id"])
+    undo = await planned(site, run_id=run["id"])
+    assert undo["question"]["counts"] == {"created_there": 1, "may_be_mailed": 0}
+    theirs = site.create("Nena", "Newer")
+    site.merge(theirs, ours)
+    await site.visible()
+
+    async def followed() -> bool:
+        await site.call("POST", f"/members/{nina}/sync", status=202)
+        query = "SELECT pco_id FROM link WHERE record_id::text = $1"
+        return bool(await site.database.value(query, nina) == theirs)
+
+    await eventually(followed, within=60, every=1)
+    ended = await approve(site, undo, inactivate=True)
+    assert site.person("Nena").get("status", "active") == "active", ended["counts"]
+    assert ended["counts"] == {"left_out": 1}
+
+
 async def test_who_is_kept_out_of_the_sync_stays(site: Site) -> None:
     run = await changed_there(site)
     bruno = (await site.member("Bruno"))["id"]
