@@ -411,6 +411,63 @@ async def test_a_person_and_a_family(site: Site) -> None:
     await nothing_more(site)
 
 
+async def test_a_family_that_a_sync_added_goes_with_its_people(site: Site) -> None:
+    """It goes before its people, who are of the scope all the same: nobody has edited them."""
+    await site.sync()
+    bakers = await site.family_of("Baker Household")
+    undo = await planned(site, family_id=str(bakers["id"]))
+    assert undo["question"]["counts"] == {"taken_back": 3, "may_be_mailed": 0}
+    ended = await approve(site, undo)
+    assert ended["counts"] == {"taken_back": 3}, await site.items(undo["id"])
+    assert await site.members("Bruno") == await site.members("Bea") == []
+    assert site.household("Baker Household") == ["Bea", "Bruno"], "in Planning Center they stay"
+    await nothing_more(site)
+
+
+async def test_somebody_whom_a_sync_put_into_a_family_gets_their_values_back(site: Site) -> None:
+    await site.sync()
+    await site.database.fetch(
+        "UPDATE effect SET at = at - interval '40 days' WHERE organization_id = $1", site.organization_id
+    )
+    (abbots,) = [row["id"] for row in site.rows("Household") if row["name"] == "Abbot Household"]
+    (bakers,) = [row["id"] for row in site.rows("Household") if row["name"] == "Baker Household"]
+    site.move("Amy", to=bakers, left=abbots)
+    site.edit_contact("Amy", "PhoneNumber", number=NEW_PHONE)
+    await site.visible()
+    await site.sync()
+    await site.believable()
+    family = await site.family_of("Baker Household")
+    ended = await undone(site, family_id=str(family["id"]))
+    assert ended["counts"] == {"undone": 2}, await site.items(ended["id"])
+    assert site.household("Baker Household") == ["Bea", "Bruno"]
+    assert await phone_here(site, "Amy") == "(212) 555-0102"
+    await nothing_more(site)
+
+
+async def test_who_was_merged_since_the_plan_is_not_made_inactive(site: Site) -> None:
+    """Whom we added was merged into somebody who was there before: that one is nobody whom the sync added."""
+    await site.sync()
+    nina = await site.add("Nina", "New", email="nina@example.org")
+    run = await site.sync()
+    await site.believable()
+    ours = str(site.person("Nina")["id"])
+    undo = await planned(site, run_id=run["id"])
+    assert undo["question"]["counts"] == {"created_there": 1, "may_be_mailed": 0}
+    theirs = site.create("Nena", "Newer")
+    site.merge(theirs, ours)
+    await site.visible()
+
+    async def followed() -> bool:
+        await site.call("POST", f"/members/{nina}/sync", status=202)
+        query = "SELECT pco_id FROM link WHERE record_id::text = $1"
+        return bool(await site.database.value(query, nina) == theirs)
+
+    await eventually(followed, within=60, every=1)
+    ended = await approve(site, undo, inactivate=True)
+    assert site.person("Nena").get("status", "active") == "active", ended["counts"]
+    assert ended["counts"] == {"left_out": 1}
+
+
 async def test_who_is_kept_out_of_the_sync_stays(site: Site) -> None:
     run = await changed_there(site)
     bruno = (await site.member("Bruno"))["id"]

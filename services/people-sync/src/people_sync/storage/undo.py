@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, and_, cast, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, String, Uuid, and_, cast, exists, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.values import FAMILY, MEMBER
@@ -40,7 +40,8 @@ def of_scope(organization_id: str, scope: Scope, since: datetime) -> ColumnEleme
         return and_(of_organization, Effect.cause == scope.what, Effect.cause_id == scope.id)
     records: ColumnElement[bool] = Effect.record_id == scope.id
     if scope.what == FAMILY:
-        people = (
+        # One set of ids: with *or* every effect of the organization would be looked at.
+        everybody = select(literal(scope.id, Uuid)).union_all(
             select(FamilyMember.member_id)
             .join(Member, Member.id == FamilyMember.member_id)
             .where(
@@ -49,15 +50,20 @@ def of_scope(organization_id: str, scope: Scope, since: datetime) -> ColumnEleme
                 Member.deleted_at.is_(None),
             )
         )
-        records = or_(records, Effect.record_id.in_(people))
+        records = Effect.record_id.in_(everybody)
     return and_(of_organization, Effect.cause != "edit", records)
 
 
 async def effects_of(
     session: AsyncSession, organization_id: str, scope: Scope, since: datetime, records: Collection[UUID]
 ) -> dict[UUID, list[Was]]:
-    """All effects on these records since then, in their order, by record."""
-    mine = of_scope(organization_id, scope, since)
+    """All effects on these records since then, in their order, by record. `records`: of the scope, as it was listed.
+
+    Who was in a family then is of its scope though the undo has taken them out of it, or the family back.
+    """
+    mine: ColumnElement[bool] = Effect.cause != "edit"
+    if scope.what not in {MEMBER, FAMILY}:
+        mine = of_scope(organization_id, scope, since)
     rows = await session.execute(
         select(
             Effect.record_id,

@@ -21,6 +21,7 @@ from people_sync.usecases.history import THERE, Actor
 from people_sync.usecases.record.answers import Parts, locked_link, part
 from people_sync.usecases.record.creations import Later, NotYet
 from people_sync.usecases.record.effects import noted
+from people_sync.usecases.record.planned import LeftOut
 from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import Part
 from people_sync.usecases.record.writer import Writer
@@ -28,9 +29,10 @@ from people_sync.usecases.record.writer import Writer
 _FIELDS: Final = (ACTIVE,)
 
 
-async def make_inactive(writer: Writer, member_id: UUID, actor: Actor) -> str:
+async def make_inactive(writer: Writer, member_id: UUID, pco_id: str | None, actor: Actor) -> str:
     """Make a linked member inactive there, by request of `actor`; gives the outcome. Raises as `write_person` does.
 
+    `pco_id`: who was shown. LeftOut if the member is linked to somebody else by now, as after a merger.
     *Inactive* counts as agreed before it is sent, so that no read takes it over here, whenever a process dies.
     """
     async with writer.job.sessions() as session:
@@ -38,13 +40,15 @@ async def make_inactive(writer: Writer, member_id: UUID, actor: Actor) -> str:
         link = await session.scalar(select(Link).filter_by(**writer.owner, kind=MEMBER, record_id=member_id))
     if link is None or link.state != "linked" or member.deleted_at is not None:
         raise Later(OUTCOMES[LATER])
+    _is_who_was_shown(link, pco_id)
     read_at = writer.now()
-    document = await writer.pco.get(f"{PEOPLE}/{link.pco_id}", Query(include=INCLUDE))
+    document = await writer.pco.get(f"{PEOPLE}/{pco_id}", Query(include=INCLUDE))
     person = person_of(document.data, document.included)
     if isinstance(person, Unread):
         raise_unread(writer, person, read_at)
     async with writer.transaction() as session:
         link = await locked_link(session, writer, member)
+        _is_who_was_shown(link, pco_id)
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         reading = writer.reading(read_at)
         if until := person_believable_at(writes, person.values, reading, writer.country, active=person.active):
@@ -58,8 +62,8 @@ async def make_inactive(writer: Writer, member_id: UUID, actor: Actor) -> str:
     if person.active:
         outcome = Parts()
         async with part(writer, member, outcome, Part(None, _FIELDS)):
-            body = write_body("Person", {"status": "inactive"}, identity=link.pco_id)
-            await writer.pco.patch(f"{PEOPLE}/{link.pco_id}", body)
+            body = write_body("Person", {"status": "inactive"}, identity=pco_id)
+            await writer.pco.patch(f"{PEOPLE}/{pco_id}", body)
         outcome.refusals.raise_any()
     async with writer.transaction() as session:
         link = await locked_link(session, writer, member)
@@ -69,3 +73,8 @@ async def make_inactive(writer: Writer, member_id: UUID, actor: Actor) -> str:
         row = noted(writer, MEMBER, member.id, ACTIVE, before=True, after=False, side=THERE, by=actor.by, rule="undone")
         await insert_effects(session, [row | {"by_user_id": actor.user_id, "by_name": actor.name}])
     return MADE_INACTIVE
+
+
+def _is_who_was_shown(link: Link, pco_id: str | None) -> None:
+    if link.pco_id != pco_id:
+        raise LeftOut

@@ -394,11 +394,13 @@ async def _leave_out(session: AsyncSession, context: RunContext, changes: Sequen
 
 async def _vanished(session: AsyncSession, context: RunContext) -> None:
     """Name what was approved and needs nothing any more, since somebody has changed it."""
-    same = or_(Change.record_id == Shown.record_id, Change.pco_id == Shown.pco_id)
-    there = exists().where(Change.run_id == Shown.run_id, Change.kind == Shown.kind, same, Change.planned.is_not(None))
-    gone = (Shown.run_id == context.run_id, Shown.outcome.in_(DOES), ~there)
+    # By each id for itself: with *or* within it every change would be compared with everything that was shown.
+    same = (Change.record_id == Shown.record_id, Change.pco_id == Shown.pco_id)
+    of_kind = (Change.run_id == context.run_id, Change.kind == Shown.kind, Change.planned.is_not(None))
+    needs_nothing = (~exists().where(*of_kind, id_) for id_ in same)
+    gone = (Shown.run_id == context.run_id, Shown.outcome.in_(DOES), *needs_nothing)
     # A record that was touched alone has a row, without a plan of its own.
-    touched = exists().where(Shown.run_id == Change.run_id, Shown.kind == Change.kind, same)
+    touched = or_(*(exists().where(Shown.run_id == context.run_id, Shown.kind == Change.kind, id_) for id_ in same))
     await session.execute(
         update(Change)
         .where(Change.run_id == context.run_id, Change.planned.is_(None), Change.outcome != KEPT_OUT, touched)

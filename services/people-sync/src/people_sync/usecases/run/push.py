@@ -96,7 +96,7 @@ async def _person(context: RunContext, change: Change) -> tuple[str, list[str]]:
         said = await settle_strays(context, change.record_id)
         if change.outcome == MADE_INACTIVE:
             about = await undoing(context)
-            return await make_inactive(context, change.record_id, about.approved_by), said
+            return await make_inactive(context, change.record_id, change.pco_id, about.approved_by), said
         inactivate = change.outcome == INACTIVATED_THERE
         return await write_person(context, change.record_id, inactivate=inactivate, approved=_approved(change)), said
 
