@@ -113,9 +113,18 @@ def test_a_conflict_is_settled_by_keys_alone(page: Page, church: Church, pco: st
     expect(dialog).to_contain_text("Keep ours, in every field")
     accessible(page)
     shot(page, "conflict-keys")
+    # The next key may come before the page hears that the dialog is closed.
+    page.evaluate(
+        """() => {
+            document.querySelector("dialog").close();
+            document.querySelector("main").dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+        }"""
+    )
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(card.get_by_role("heading")).to_be_focused()
+    page.keyboard.press("?")
     page.keyboard.press("Escape")
-    expect(dialog).to_have_count(0)
-    page.keyboard.press("j")
+    expect(page.locator("dialog")).to_have_count(0)
     expect(card.get_by_role("heading")).to_be_focused()
     page.keyboard.press("Enter")
     expect(card.get_by_role("alert")).to_contain_text("Choose what to keep for last name. Nothing was changed yet.")
