@@ -72,10 +72,14 @@ export function show(context) {
   const chosenFilters = [
     chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Ended by themselves"]]),
     chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "gender", "primary_contact", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
-    chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
-    chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
-    chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
-    chips("Newest edit", context, "newer", [["", "Whichever is newer"], ["ours", "Newer here"], ["theirs", "Newer in Planning Center"]]),
+h(
+      "div",
+      { class: "row" },
+      chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
+      chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
+      chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
+      chips("Newest edit", context, "newer", [["", "Whichever is newer"], ["ours", "Newer here"], ["theirs", "Newer in Planning Center"]]),
+    ),
   ];
   const answers = answerAll(context, ANSWERS, { filters: () => filters, done: () => conflicts.reload() });
   /** Those on this page, in their order: one that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
