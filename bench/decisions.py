@@ -23,7 +23,7 @@ _LOOKS: Final = 60
 _MANY: Final = """
     INSERT INTO conflict (
         organization_id, id, record, family_ids, fields, state, source_version, version, values_version, opened_at,
-        updated_at, child, field_names, one_side_empty, together, placed_at
+        updated_at, child, field_names, one_side_empty, newer, together, placed_at
     )
     SELECT $1, gen_random_uuid(),
         jsonb_build_object(
@@ -36,6 +36,7 @@ _MANY: Final = """
             'theirs', CASE WHEN number % 10 = 0 THEN NULL ELSE 'theirs ' || number END
         )),
         'open', 1, 1, 1, now() - number * interval '10 s', now(), number % 3 = 0, ARRAY[name], number % 10 = 0,
+        (ARRAY['ours', 'theirs', NULL])[number % 5 % 3 + 1],
         'family-' || number / 4, now() - (number / 4 * 4 + 3) * interval '10 s'
     FROM generate_series(1, $2::int) AS number,
         LATERAL (SELECT (ARRAY['email', 'phone', 'address', 'last_name'])[number % 4 + 1] AS name) AS field
@@ -56,6 +57,8 @@ def conflicts(asked: Parameters, shown: Shown) -> None:
             "children with an empty side": ("/conflicts", {"limit": 25, "child": True, "one_side_empty": True}),
             "one family": ("/conflicts", {"limit": 25, "family_id": "family-77"}),
             "older than a week": ("/conflicts", {"limit": 25, "older_than_days": 7}),
+            "newer here": ("/conflicts", {"limit": 25, "newer": "ours"}),
+            "newer there, children": ("/conflicts", {"limit": 25, "newer": "theirs", "child": True}),
             "count": ("/conflicts/count", {}),
         }
         found = {name: _p95(admin, path, query) for name, (path, query) in questions.items()}

@@ -547,7 +547,7 @@ def test_what_differs_since_a_first_match(page: Page) -> None:
     now = datetime.now(UTC).isoformat()
     home = {"zip": "08077", "city": "Riverton", "state": "NJ", "country_code": "US"}
     home |= {"street_line_1": "4419 Grove St", "street_line_2": ""}
-    times = {"ours_changed_at": None, "theirs_changed_at": None, "agreed_at": None}
+    times = dict.fromkeys(("ours_changed_at", "theirs_changed_at", "theirs_changed_before", "agreed_at"))
     phone = {"field": "phone", "base": None, "base_known": False, "ours": "555 0100", "theirs": "555 0199"}
     address = {"field": "address", "base": home, "base_known": True, "ours": None, "theirs": home}
     record: dict[str, Any] = {"kind": "member", "id": "pia", "name": "Pia Pine", "pco_id": "1", "family_ids": []}

@@ -24,8 +24,17 @@ class ConflictField(Model):
     )
     ours: Any = None
     theirs: Any = None
-    ours_changed_at: Timestamp | None = None
-    theirs_changed_at: Timestamp | None = None
+    ours_changed_at: Timestamp | None = Field(default=None, description="When `ours` was edited; null if not known.")
+    theirs_changed_at: Timestamp | None = Field(
+        default=None,
+        description="When `theirs` was edited, in whole seconds. Known of an email, phone or address alone: Planning "
+        "Center tells when a person or family was edited, not which field.",
+    )
+    theirs_changed_before: Timestamp | None = Field(
+        default=None,
+        description="Where `theirs_changed_at` is not known: `theirs` was edited then or before, by the time of the "
+        "person or family in Planning Center, or of the first read that showed it. Null if `theirs` was not edited.",
+    )
     agreed_at: Timestamp | None = Field(default=None, description="When both sides last had `base`; null if not known.")
 
 

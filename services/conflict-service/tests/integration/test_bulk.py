@@ -1,11 +1,12 @@
 """One answer to many conflicts: bound to what was shown, each result told."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from conflict_church import Church
-from conflict_support import fact
+from conflict_support import START, fact
 from fastapi import FastAPI
 
 from conflict_service.usecases import bulk
@@ -13,6 +14,7 @@ from conflict_service.usecases.decide import take
 from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
+    ConflictFact,
     ResolutionApplied,
     ResolutionOvertaken,
 )
@@ -134,6 +136,49 @@ async def test_filters_and_what_is_left_out(ada: Church) -> None:
     filled = await ada.show("filled")
     assert (filled["count"], filled["left_out"]) == (1, 2)
     assert filled["samples"][0]["choices"] == {"phone": "theirs"}
+
+
+async def test_the_newer_side(ada: Church) -> None:
+    """By the times of the edits, also when they are told later; these move neither the values nor what was shown."""
+    values: dict[str, Any] = {"organization_id": ada.id}
+
+    def told(conflict_id: str, version: int, **times: int) -> ConflictFact:
+        one = fact(ConflictDetected, version, conflict_id=conflict_id, **values)
+        edited = {name: START + timedelta(minutes=minutes) for name, minutes in times.items()}
+        return one.model_copy(update={"fields": (one.fields[0].model_copy(update=edited),)})
+
+    async def fitting(newer: str) -> set[str]:
+        listed = await ada.call("GET", "", newer=newer)
+        shown = await ada.show("theirs", newer=newer)
+        ids = {one["id"] for one in listed["items"]}
+        assert {one["conflict"]["id"] for one in shown["samples"]} == ids
+        assert (listed["total"], shown["count"], shown["left_out"]) == (len(ids), len(ids), 0)
+        return ids
+
+    await ada.tell(
+        told("here", 1, ours_changed_at=2, theirs_changed_at=1),
+        told("there", 1, ours_changed_at=1, theirs_changed_at=2),
+        told("by", 1, ours_changed_at=1, theirs_changed_before=2),
+        told("unknown", 1),
+    )
+    assert (await fitting("ours"), await fitting("theirs")) == ({"here"}, {"there"})
+    await ada.call("GET", "", newer="neither", status=422)
+    shown = await ada.show("ours", newer="ours")
+    other = await ada.show("ours", newer="theirs")
+    assert shown["digest"] != other["digest"]
+    await ada.call("POST", f"/bulk/{other['id']}/answer", {"digest": shown["digest"]}, status=409)
+    await ada.call("POST", "/there/decision", {"values_version": 1, "choices": {"first_name": "ours"}}, status=202)
+    await ada.tell(
+        told("here", 2, ours_changed_at=2, theirs_changed_at=3),
+        told("there", 2, ours_changed_at=4, theirs_changed_at=2),
+        told("unknown", 2, ours_changed_at=2, theirs_changed_before=1),
+    )
+    assert (await fitting("ours"), await fitting("theirs")) == ({"unknown"}, {"here"})
+    waiting = await ada.call("GET", "/there")
+    assert (waiting["state"], waiting["values_version"], waiting["decision"]["outcome"]) == ("resolving", 1, "waiting")
+    assert waiting["fields"][0]["ours_changed_at"] == "2026-01-05T12:04:00Z"
+    ended = await ada.agree(shown)
+    assert (ended["done"], ended["skipped"], ended["waiting"]) == (1, 0, 1)
 
 
 async def test_more_than_one_answer_takes_are_left_out(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,14 @@ from pco_client.query import Query
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.planning_center import (
     ADDRESS_PARTS,
+    RECORD,
     Contact,
     RemoteHousehold,
     RemotePerson,
     Unread,
     date_of,
     remote_person,
+    times_of,
 )
 from people_sync.domain.values import LONGEST_KEY, impossible, may_be_too_long
 
@@ -42,10 +44,10 @@ FIELDS: Final = {
         *(*_TEXTS, "birthdate", "child", "remote_id", "login_identifier"),
         *("created_at", "updated_at", *INCLUDE),
     ),
-    "Email": ("address", "primary"),
-    "PhoneNumber": ("number", "primary"),
-    "Address": (*ADDRESS_PARTS, "primary"),
-    "Household": ("name", "people", "primary_contact"),
+    "Email": ("address", "primary", "updated_at"),
+    "PhoneNumber": ("number", "primary", "updated_at"),
+    "Address": (*ADDRESS_PARTS, "primary", "updated_at"),
+    "Household": ("name", "people", "primary_contact", "updated_at"),
     "NameSuffix": ("value",),
 }
 """What is read of a record, relationships included: the rest is most of an answer, and somebody's private data."""
@@ -64,7 +66,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "primary": "choice of the primary contact",
 }
 """What an administrator calls a part; the others are called by their own name."""
-_READING: Final = 2
+_READING: Final = 3
 """Of how a record is read: to be raised with every change of that, so that all are read once more."""
 NUMBER: Final = "[0-9]{1,18}"
 """The form of Planning Center's ids. No request is made for an id of another form."""
@@ -226,6 +228,7 @@ def _household(row: Resource) -> RemoteHousehold:
         name=name,
         person_ids=tuple(sorted({person.id for person in people}, key=int)),
         primary_contact_id=primary.id if primary else None,
+        updated_at=times_of({RECORD: row.attributes}),
     )
 
 

@@ -65,6 +65,11 @@ class ConflictFilter(Intent):
     child: bool | None = Field(default=None, description="Whether the member is a child.")
     one_side_empty: bool | None = Field(default=None, description="Whether a side has no value in one of the fields.")
     older_than_days: int | None = Field(default=None, ge=0, le=36_500, description="The conflict is older.")
+    newer: Literal["ours", "theirs"] | None = Field(
+        default=None,
+        description="The side with the newest edit of the fields that both sides have edited. A conflict of which that "
+        "is not certain fits neither.",
+    )
 
 
 class ConflictQuery(ConflictFilter, PageQuery):

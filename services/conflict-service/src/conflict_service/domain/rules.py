@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final
 
-from conflict_service.domain.answers import Field, collides_with_nothing, is_empty
+from conflict_service.domain.answers import Field, Side, collides_with_nothing, instant_of, is_empty
 from contracts.conflicts import STATUS
-
-Side: TypeAlias = Literal["ours", "theirs"]
 
 LEARNED_AFTER: Final = 5
 """The same answers in a row that teach a rule."""
@@ -135,10 +133,9 @@ def _days(days: int) -> str:
 
 def _age(fields: Sequence[Field], at: datetime) -> timedelta | None:
     """The age of our youngest value. None if one is not known to have changed."""
-    changed: list[Any] = [field["ours_changed_at"] for field in fields]
-    if not changed or None in changed:
-        return None
-    return at - max(datetime.fromisoformat(one) if isinstance(one, str) else one for one in changed)
+    changed = [instant_of(field["ours_changed_at"]) for field in fields]
+    known = [one for one in changed if one]
+    return at - max(known) if known and len(known) == len(changed) else None
 
 
 def _only_empty(field: Field, side: Side) -> bool:

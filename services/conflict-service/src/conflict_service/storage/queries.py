@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from conflict_service.domain.answers import one_side_empty
+from conflict_service.domain.answers import newer_side, one_side_empty
 from conflict_service.domain.conflict import Conflict, FactState
 from conflict_service.storage.tables import ConflictRow, DecisionRow
 from contracts.conflicts import ConflictField, ConflictRecord
@@ -59,6 +59,7 @@ async def save(session: AsyncSession, organization_id: str, conflict_id: str, co
     """Insert or replace."""
     together = next(iter(conflict.record.family_ids), conflict.record.id)
     placed_at = await _place(session, organization_id, conflict_id, conflict, together)
+    fields = [field.model_dump() for field in conflict.fields]
     await session.merge(
         ConflictRow(
             organization_id=organization_id,
@@ -67,7 +68,8 @@ async def save(session: AsyncSession, organization_id: str, conflict_id: str, co
             family_ids=list(conflict.record.family_ids),
             child=conflict.record.child,
             field_names=[field.field for field in conflict.fields],
-            one_side_empty=one_side_empty([field.model_dump() for field in conflict.fields]),
+            one_side_empty=one_side_empty(fields),
+            newer=newer_side(fields),
             fields=[field.model_dump(mode="json") for field in conflict.fields],
             state=conflict.state,
             source_version=conflict.source_version,
@@ -176,6 +178,8 @@ def fitting(
         found.append(ConflictRow.one_side_empty.is_(wanted.one_side_empty))
     if wanted.older_than_days is not None:
         found.append(ConflictRow.opened_at < func.now() - func.make_interval(0, 0, 0, wanted.older_than_days))
+    if wanted.newer is not None:
+        found.append(ConflictRow.newer == wanted.newer)
     if by.bulk_id is not None:
         found.append(ConflictRow.id.in_(_decided_last(organization_id, DecisionRow.bulk_id == by.bulk_id)))
     if by.rule_id is not None:

@@ -8,7 +8,8 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from conflict_service.domain.rules import LEARNED_AFTER, Condition, Side
+from conflict_service.domain.answers import Side
+from conflict_service.domain.rules import LEARNED_AFTER, Condition
 from conflict_service.storage.tables import ConflictRow, DecisionRow, RuleLessonRow, RuleRow
 
 NEWEST: Final = 1_000

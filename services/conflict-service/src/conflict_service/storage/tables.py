@@ -31,12 +31,23 @@ class ConflictRow(Base):
     __table_args__ = (
         CheckConstraint("state IN ('open', 'resolving', 'resolved', 'agreed_elsewhere', 'withdrawn')", name="state"),
         Index("ix_conflict_list", "organization_id", "state", "placed_at", "together", "opened_at", "id"),
+        # A page of those that are known to be newer on one side, which may be few.
+        Index(
+            "ix_conflict_newer",
+            "organization_id",
+            "newer",
+            "placed_at",
+            "together",
+            "opened_at",
+            "id",
+            postgresql_where=text("state = 'open' AND newer IS NOT NULL"),
+        ),
         Index("ix_conflict_together", "organization_id", "together", postgresql_where=text("state = 'open'")),
         # Narrow, and with what the filters look at: counting reads the index alone.
         Index(
             "ix_conflict_count",
             "organization_id",
-            postgresql_include=["field_names", "child", "one_side_empty", "opened_at"],
+            postgresql_include=["field_names", "child", "one_side_empty", "opened_at", "newer"],
             postgresql_where=text("state = 'open'"),
         ),
         Index("ix_conflict_family_ids", "family_ids", postgresql_using="gin", postgresql_where=text("state = 'open'")),
@@ -47,10 +58,12 @@ class ConflictRow(Base):
     record: Mapped[dict[str, Any]]
     """`contracts.conflicts.ConflictRecord` as JSON."""
     family_ids: Mapped[list[str]]
-    """The record's families. This column, `child`, `field_names` and `one_side_empty` serve the filters."""
+    """The record's families. This column, `child`, `field_names`, `one_side_empty` and `newer` serve the filters."""
     child: Mapped[bool | None]
     field_names: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     one_side_empty: Mapped[bool] = mapped_column(server_default=text("false"))
+    newer: Mapped[str | None]
+    """The side that made the newest edit: `ours` or `theirs`; null where that is not certain."""
     fields: Mapped[list[Any]]
     """`contracts.conflicts.ConflictField` as JSON."""
     state: Mapped[str]

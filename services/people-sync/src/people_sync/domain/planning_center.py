@@ -7,7 +7,7 @@ A church's one e-mail, phone and address here map to the primary ones there. Not
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from hashlib import blake2b
 from json import dumps
 from typing import Any, Final, Literal
@@ -63,6 +63,9 @@ class RemotePerson:
     login: bool | None = None
     """Whether the person signs in at Planning Center; None if the answer does not say. No content: not compared, and
     not in `to_json`."""
+    updated_at: Mapping[str, datetime] = field(default_factory=dict)
+    """Planning Center's own times, as far as it told them: of the contacts by our field, of the person by `RECORD`. No
+    content: not compared."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `from_snapshot` reads back."""
@@ -78,6 +81,7 @@ class RemotePerson:
             "emails": list(self.emails),
             "middle_name": self.middle_name,
             "suffix": self.suffix,
+            "updated_at": _times_to_json(self.updated_at),
         }
 
     @property
@@ -87,7 +91,7 @@ class RemotePerson:
         `updated_at` is no part of it, since it moves without a change and vice versa.
         """
         content = self.to_json()
-        del content["household_ids"]
+        del content["household_ids"], content["updated_at"]
         return _digest(content | {"contacts": sorted(self.contacts.items())})
 
 
@@ -99,6 +103,8 @@ class RemoteHousehold:
     name: str
     person_ids: tuple[str, ...]
     primary_contact_id: str | None
+    updated_at: Mapping[str, datetime] = field(default_factory=dict)
+    """The household's own time by `RECORD`, if Planning Center told it. No content: not compared."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `household_from_snapshot` reads back."""
@@ -107,6 +113,7 @@ class RemoteHousehold:
             "name": self.name,
             "person_ids": list(self.person_ids),
             "primary_contact_id": self.primary_contact_id,
+            "updated_at": _times_to_json(self.updated_at),
         }
 
     @property
@@ -127,9 +134,10 @@ def person_from_snapshot(snapshot: Mapping[str, Any]) -> RemotePerson:
         contacts=snapshot["contacts"],
         household_ids=tuple(snapshot["household_ids"]),
         emails=tuple(snapshot["emails"]),
-        # Snapshots of an older version have neither.
+        # Snapshots of an older version have none of these.
         middle_name=snapshot.get("middle_name"),
         suffix=snapshot.get("suffix"),
+        updated_at=_times_from_json(snapshot),
     )
 
 
@@ -140,6 +148,7 @@ def household_from_snapshot(snapshot: Mapping[str, Any]) -> RemoteHousehold:
         name=snapshot["name"],
         person_ids=tuple(snapshot["person_ids"]),
         primary_contact_id=snapshot["primary_contact_id"],
+        updated_at=_times_from_json(snapshot),
     )
 
 
@@ -187,7 +196,13 @@ def remote_person(
         middle_name=_text(attributes.get("middle_name")),
         suffix=suffix,
         login=bool(attributes["login_identifier"]) if "login_identifier" in attributes else None,
+        updated_at=times_of({RECORD: attributes} | {name: one.attributes for name, one in found.items() if one}),
     )
+
+
+def times_of(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, datetime]:
+    """`updated_at` of each of these attributes that has one, by the same name."""
+    return {name: at for name, attributes in rows.items() if (at := _instant(attributes.get("updated_at")))}
 
 
 def address_of(attributes: Mapping[str, Any]) -> Address | None:
@@ -233,6 +248,9 @@ NEW_CONTACT: Final[Mapping[str, dict[str, Any]]] = {
     "address": {"location": "Home", "primary": True},
 }
 """Sent with a new contact. A phone without `location` is refused (planningcenter/developers#493)."""
+
+RECORD: Final = "record"
+"""In `updated_at`: the person or household itself."""
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -304,6 +322,23 @@ def date_of(value: Any) -> date | None:
 
 def _text(value: Any) -> str | None:
     return value or None if isinstance(value, str) else None
+
+
+def _instant(value: Any) -> datetime | None:
+    """An instant with its zone; None for anything else."""
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return at if at and at.tzinfo else None
+
+
+def _times_to_json(times: Mapping[str, datetime]) -> dict[str, str]:
+    return {name: at.isoformat() for name, at in times.items()}
+
+
+def _times_from_json(snapshot: Mapping[str, Any]) -> dict[str, datetime]:
+    return {name: datetime.fromisoformat(at) for name, at in snapshot.get("updated_at", {}).items()}
 
 
 def _marker(value: Any) -> int | None:

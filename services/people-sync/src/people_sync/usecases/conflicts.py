@@ -20,6 +20,7 @@ from contracts.events.people_conflict_v1 import (
 )
 from people_sync.domain.merge import ConflictValues
 from people_sync.domain.sentences import MOVED_HALFWAY, VALUES_MOVED
+from people_sync.domain.times import edited_there
 from people_sync.domain.values import value_to_json
 from people_sync.domain.writes import Reading
 from people_sync.storage.among import among
@@ -36,6 +37,8 @@ _FACTS: Final[Mapping[str, type[ConflictFact]]] = {
     "withdrawn": ConflictWithdrawn,
 }
 
+_TIMES_THERE: Final = ("theirs_changed_at", "theirs_changed_before")
+
 
 async def open_conflicts_of(
     session: AsyncSession, organization_id: str, records: Collection[UUID]
@@ -51,16 +54,17 @@ def open_conflict(
     values: Mapping[str, ConflictValues],
     conflict: Conflict | None,
     *,
+    updated_at: Mapping[str, datetime],
     read_at: datetime,
     now: datetime,
 ) -> list[Conflict]:
     """Open a record's conflict, or give the open one fresh values; what there is to publish.
 
     The two sides are compared again on every run until they agree, whether they move or not. `read_at`: when Planning
-    Center was read.
+    Center was read; `updated_at`: its own times, as `RemotePerson` and `RemoteHousehold` have them.
     """
     link.remote_hash = None
-    fields = fields_of(link, values)
+    fields = [field | _edited_there(link, field, conflict, updated_at, read_at) for field in fields_of(link, values)]
     if conflict is None:
         conflict = Conflict(
             id=uuid4(),
@@ -82,7 +86,8 @@ def open_conflict(
     moved = not same_values(conflict, fields)
     known = [field.get("base_known", True) for field in conflict.fields] == [field["base_known"] for field in fields]
     half = is_half_done(conflict)
-    if not moved and not half and known and conflict.pco_id == link.pco_id:
+    timed = _times_there(conflict.fields) == _times_there(fields)
+    if not moved and not half and known and timed and conflict.pco_id == link.pco_id:
         return []
     if _theirs(conflict.fields) != _theirs(fields):
         conflict.theirs_read_at = read_at
@@ -143,6 +148,36 @@ def cannot_be_believed(
         if not same(name, seen[name], field["ours"]) and (is_half_done(conflict) or name not in collides):
             return until
     return None
+
+
+def _edited_there(
+    link: Link,
+    field: Mapping[str, Any],
+    conflict: Conflict | None,
+    updated_at: Mapping[str, datetime],
+    read_at: datetime,
+) -> dict[str, str | None]:
+    """When Planning Center's value was edited, as JSON: known from the read that first showed it.
+
+    Later ones tell the time of whatever else was edited there.
+    """
+    if field["base_known"] and field["base"] == field["theirs"]:
+        return dict.fromkeys(_TIMES_THERE)
+    seen_at = read_at
+    if conflict is not None:
+        before = next((one for one in conflict.fields if one["field"] == field["field"]), None)
+        if before is not None and before["theirs"] == field["theirs"]:
+            known = {name: before.get(name) for name in _TIMES_THERE}
+            if any(known.values()):
+                return known
+            seen_at = conflict.theirs_read_at or read_at
+    agreed = agreed_at(link, field["field"]) if field["base_known"] else None
+    times = edited_there(field["field"], updated_at, agreed, seen_at)
+    return {name: at.isoformat() if at else None for name, at in zip(_TIMES_THERE, times, strict=True)}
+
+
+def _times_there(fields: Sequence[Mapping[str, Any]]) -> list[tuple[str | None, ...]]:
+    return [tuple(field.get(name) for name in _TIMES_THERE) for field in fields]
 
 
 def _theirs(fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

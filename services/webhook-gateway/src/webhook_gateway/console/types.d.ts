@@ -378,6 +378,7 @@ export interface ConflictField {
   theirs: unknown;
   ours_changed_at: string | null;
   theirs_changed_at: string | null;
+  theirs_changed_before: string | null;
   agreed_at: string | null;
 }
 

@@ -127,7 +127,7 @@ async def take_families_over(
         _take_family_over(writer, family, link, result, moves, effects)
         ours_moves = bool(result.fields.to_ours or result.add_to_ours or result.remove_from_ours)
         count_outcome(change, result.fields, conflict, ours=ours_moves, theirs=_goes_there(result))
-        effects.conflicts += _conflict(session, link, result, conflict, read_at, now)
+        effects.conflicts += _conflict(session, link, result, conflict, households[pco_id], read_at, now)
         forget_equal(link, equal_fields(ours[family.id], theirs))
         _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
     await settle_writes(session, writer, settled, [])
@@ -196,11 +196,25 @@ def _newcomer(theirs: FamilyValues) -> Fields:
 
 
 def _conflict(
-    session: AsyncSession, link: Link, result: FamilyMerge, conflict: Conflict | None, read_at: datetime, now: datetime
+    session: AsyncSession,
+    link: Link,
+    result: FamilyMerge,
+    conflict: Conflict | None,
+    household: RemoteHousehold,
+    read_at: datetime,
+    now: datetime,
 ) -> list[Conflict]:
     if not result.fields.conflicts:
         return converged(conflict, now)
-    return open_conflict(session, link, result.fields.conflicts, conflict, read_at=read_at, now=now)
+    return open_conflict(
+        session,
+        link,
+        result.fields.conflicts,
+        conflict,
+        updated_at=household.updated_at,
+        read_at=read_at,
+        now=now,
+    )
 
 
 async def lock_people(

@@ -362,7 +362,13 @@ def _merge_person(
     link.state, link.missing_since = "linked", None
     if result.conflicts:
         effects.conflicts += open_conflict(
-            session, link, result.conflicts, conflict, read_at=row.read_at, now=writer.now()
+            session,
+            link,
+            result.conflicts,
+            conflict,
+            updated_at=person.updated_at,
+            read_at=row.read_at,
+            now=writer.now(),
         )
     else:
         effects.conflicts += converged(conflict, writer.now())

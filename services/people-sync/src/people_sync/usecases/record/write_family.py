@@ -316,7 +316,7 @@ async def _update(
     _keep_to(approved, of_family(base, ours, theirs, replace(result, remove_from_ours=frozenset())), writer.country)
     joining = result.add_to_theirs & people.keys()
     if result.fields.conflicts:
-        await _conflict(writer, family, result, read_at)
+        await _conflict(writer, family, result, household, read_at)
     leaving = {str(member): pco_id for pco_id, member in known.items() if str(member) in result.remove_from_theirs}
     sent = {
         name: value
@@ -467,15 +467,24 @@ async def _agree(writer: Writer, family: Family, left: Mapping[str, bool], *, co
         link.compared_version, link.remote_hash = family.version if complete else 0, None
 
 
-async def _conflict(writer: Writer, family: Family, result: FamilyMerge, read_at: datetime) -> None:
+async def _conflict(
+    writer: Writer, family: Family, result: FamilyMerge, household: RemoteHousehold, read_at: datetime
+) -> None:
     async with writer.transaction() as session:
         locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
         if locked.deleted_at is not None:
             raise Later(DELETED_MEANWHILE)
         link = await _locked_link(session, writer, family)
         conflict = (await open_conflicts_of(session, writer.organization_id, [family.id])).get(family.id)
-        now = writer.now()
-        opened = open_conflict(session, link, result.fields.conflicts, conflict, read_at=read_at, now=now)
+        opened = open_conflict(
+            session,
+            link,
+            result.fields.conflicts,
+            conflict,
+            updated_at=household.updated_at,
+            read_at=read_at,
+            now=writer.now(),
+        )
         await publish(session, writer, Effects(conflicts=opened))
 
 

@@ -385,7 +385,13 @@ async def _moved_there(writer: Writer, member: Member, there: There, approved: S
         if result.conflicts:
             conflict = (await open_conflicts_of(session, writer.organization_id, [member.id])).get(member.id)
             effects.conflicts += open_conflict(
-                session, link, result.conflicts, conflict, read_at=there.read_at, now=writer.now()
+                session,
+                link,
+                result.conflicts,
+                conflict,
+                updated_at=person.updated_at,
+                read_at=there.read_at,
+                now=writer.now(),
             )
         if not result.to_theirs:
             link.compared_version = locked.version

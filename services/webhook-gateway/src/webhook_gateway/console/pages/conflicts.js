@@ -33,6 +33,9 @@ const OVER = ["resolved", "agreed_elsewhere", "withdrawn"];
 /** The field that no sync changes in Planning Center. */
 const STATUS = "active";
 
+const NOT_CERTAIN =
+  "Only conflicts of which this is certain are shown. Planning Center says when an email, phone or address was changed. Of other fields it says only when the whole person or family was changed last, so an edit there may be older than it seems.";
+
 /** @type {[key: string, what: string][]} */
 const KEYS = [
   ["j, k", "Next conflict, previous conflict"],
@@ -61,6 +64,7 @@ export function show(context) {
     child: child && child === "true",
     one_side_empty: query.get("empty") === "true" || null,
     older_than_days: older ? Number(older) : null,
+    newer: query.get("newer") || null,
   };
   /** All but what is answered: of one answer to many, and those that are over. */
   const wanted = { ...filters, bulk_id: query.get("bulk_id"), rule_id: query.get("rule_id"), state: query.get("state") };
@@ -68,9 +72,14 @@ export function show(context) {
   const chosenFilters = [
     chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Ended by themselves"]]),
     chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "gender", "primary_contact", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
-    chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
-    chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
-    chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
+h(
+      "div",
+      { class: "row" },
+      chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
+      chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
+      chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
+      chips("Newest edit", context, "newer", [["", "Whichever is newer"], ["ours", "Newer here"], ["theirs", "Newer in Planning Center"]]),
+    ),
   ];
   const answers = answerAll(context, ANSWERS, { filters: () => filters, done: () => conflicts.reload() });
   /** Those on this page, in their order: one that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
@@ -392,8 +401,8 @@ export function show(context) {
       { key: field.field },
       h("th", { scope: "row" }, fieldName(field.field)),
       h("td", { "data-label": "Last agreed" }, base || h("span", { class: "quiet" }, field.base_known ? "empty" : "Nothing yet: they differed when they were matched."), field.agreed_at ? h("div", { class: "quiet small" }, `Last agreed on ${longDay(field.agreed_at)}`) : null),
-      h("td", { "data-label": "Here" }, side(field.ours), moment(field.ours_changed_at)),
-      h("td", { "data-label": "Planning Center" }, side(field.theirs), moment(field.theirs_changed_at)),
+      h("td", { "data-label": "Here" }, side(field.ours), changedAt(field.ours_changed_at)),
+      h("td", { "data-label": "Planning Center" }, side(field.theirs), changedAt(field.theirs_changed_at, field.theirs_changed_before)),
       admin ? h("td", { "data-label": "Keep" }, radios(item, field, choice)) : null,
       admin ? h("td", { "data-label": "Afterwards" }, afterwards(field, choice)) : null,
     );
@@ -548,7 +557,7 @@ export function show(context) {
       wanted.rule_id ? "Conflicts that a rule decided. " : wanted.state ? "Conflicts that somebody has decided, or that are over. " : "Fields with different values here and in Planning Center. ",
       wanted.state || wanted.rule_id ? h("a", { href: "/conflicts" }, "Show open conflicts") : admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
     ),
-    open ? "" : h("div", { class: "stack tight" }, ...chosenFilters),
+    open ? "" : h("div", { class: "stack tight" }, ...chosenFilters, filters.newer ? h("p", { class: "quiet small" }, NOT_CERTAIN) : null),
     open || wanted.state ? "" : applying.element,
     offers?.element ?? "",
     answers.said,
@@ -570,8 +579,11 @@ const groupOf = (item, field) => `${item.id}-${field.field}`;
 /** @param {Conflict} item */
 const addressOf = ({ record }) => (record.kind === "family" ? at`/families/${record.id}` : at`/people/${record.id}`);
 
-/** @param {string | null} instant */
-const moment = (instant) => (instant ? h("div", { class: "quiet small" }, when(instant)) : null);
+/** @param {string | null} instant @param {string | null} [latest] where that is not known: it was then or before */
+function changedAt(instant, latest = null) {
+  if (instant) return h("div", { class: "quiet small" }, "Changed ", when(instant));
+  return latest ? h("div", { class: "quiet small" }, "Changed ", when(latest), " or before") : null;
+}
 
 /**
  * What was here stays where it was; what is new comes behind the others of its family, or behind all.

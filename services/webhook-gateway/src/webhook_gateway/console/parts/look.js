@@ -247,7 +247,9 @@ export function ask(title, content) {
   return new Promise((resolve) => {
     dialog.onclose = () => {
       dialog.remove();
-      if (origin instanceof HTMLElement && origin.isConnected) origin.focus();
+      // A key that came first may have led somewhere else.
+      const nowhere = document.activeElement === null || document.activeElement === document.body;
+      if (nowhere && origin instanceof HTMLElement && origin.isConnected) origin.focus();
       resolve(dialog.returnValue);
     };
   });

@@ -1,0 +1,68 @@
+"""Which side made the newest edit: only where it is certain."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from conflict_service.domain.answers import newer_side
+
+NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
+
+
+def at(minutes: float | None) -> datetime | None:
+    return None if minutes is None else NOON + timedelta(minutes=minutes)
+
+
+def field(here: float | None, there: float | None, before: float | None = None, **more: Any) -> dict[str, Any]:
+    """Edited on both sides; in minutes, None where it is not known."""
+    return {
+        "field": "phone",
+        "base": "1",
+        "base_known": True,
+        "ours": "2",
+        "theirs": "3",
+        "ours_changed_at": at(here),
+        "theirs_changed_at": at(there),
+        "theirs_changed_before": at(before),
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "side"),
+    [
+        ([field(2, 1)], "ours"),
+        ([field(1, 2)], "theirs"),
+        ([field(2, None, 1)], "ours"),
+        # No later than that: before ours, or after it.
+        ([field(1, None, 2)], None),
+        ([field(2, None)], None),
+        ([field(None, 1)], None),
+        ([field(None, None)], None),
+        ([field(1, 1)], None),
+        # Planning Center's is anywhere in its second.
+        ([field(0.9 / 60, 0)], None),
+        ([field(1 / 60, 0)], "ours"),
+        ([field(0, 1 / 60)], "theirs"),
+        # The newest edit of all.
+        ([field(1, 2), field(3, 0)], "ours"),
+        ([field(1, 4), field(3, 0)], "theirs"),
+        ([field(5, 2), field(None, 1)], "ours"),
+        ([field(1, 2), field(None, 1)], None),
+        ([field(1, 2), field(0, None, 9)], "theirs"),
+        ([field(1, 2), field(0, None)], "theirs"),
+        ([field(3, 2), field(0, None, 9)], None),
+        # An edit that collides with nothing is none of them.
+        ([field(1, 2), field(9, None, theirs="1")], "theirs"),
+        ([field(2, 1), field(None, 9, ours="1")], "ours"),
+        ([field(9, None, theirs="1")], None),
+        # Never agreed, both values are of somebody.
+        ([field(2, 1, base=None, base_known=False)], "ours"),
+        ([], None),
+    ],
+)
+def test_the_newest_edit_that_is_certain(fields: list[dict[str, Any]], side: str | None) -> None:
+    assert newer_side(fields) == side
+    as_json = [{name: v.isoformat() if isinstance(v, datetime) else v for name, v in one.items()} for one in fields]
+    assert newer_side(as_json) == side
