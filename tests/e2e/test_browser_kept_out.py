@@ -63,6 +63,8 @@ def test_it_is_counted_and_listed_apart(page: Page, church: Church, pco: str, no
     page.goto(f"/runs/{run['id']}")
     page.get_by_role("link", name="Kept out of the sync").press("Enter")
     expect(page.get_by_role("row", name=re.compile("Nora Ours"))).to_contain_text("left as it is on both sides")
+    assert run["counts"].keys() == {"unchanged", "kept_out"}
+    expect(page.get_by_role("button", name="Undo this sync")).to_have_count(0)
     accessible(page)
     shot(page, "kept-out-run")
 
