@@ -1,8 +1,13 @@
-"""Stacks for the stories: every service twice behind a round-robin proxy, and a vendor that is not kind."""
+"""Stacks for the stories: every service twice behind a round-robin proxy, and a vendor that is not kind.
+
+Stories in Chromium that need no stack of their own share one, `town`: a file each has a church there.
+"""
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -14,7 +19,7 @@ from local_stack.stack import Stack
 SUPPORT = str(Path(__file__).parent / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
-from pages import chromium, watched  # noqa: E402
+from pages import ROOT, Windows, chromium, sign_in, watched  # noqa: E402
 
 HORIZON_SECONDS = 2.0
 UNKIND: dict[str, object] = {
@@ -48,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, vendor: dict[str, object]) -
         replicas=dict.fromkeys(SERVICES, 2),
         environment={"people-sync": SCALED, "webhook-gateway": {"LIVE_HEARTBEAT_SECONDS": "1"}},
         simulator_settings=vendor,
-        cache=Path(__file__).parents[2] / ".cache",
+        cache=ROOT / ".cache",
     ) as running:
         yield running
 
@@ -81,8 +86,79 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+# -- stories in Chromium that share a stack ----------------------------------------------------------------------------
+
+STORIES = ("decisions", "join", "kept_out", "plans", "proof", "rules", "undo", "statement")
+"""`test_browser_*.py` by the number of its church: what is seeded there does not depend on which files run."""
+FIRST_CHURCH = 3
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One process of every service, a vendor whose lists lag, and a church of 60 people for each file."""
+    with Stack(
+        tmp_path_factory.mktemp("town"),
+        people=600,
+        churches=FIRST_CHURCH + len(STORIES) - 1,
+        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
+        simulator_settings={"lists_lag_ms": 500},
+        cache=ROOT / ".cache",
+    ) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
-def page(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """Ada's browser, through all chapters of a module."""
-    with watched(browser, stack) as window:
+def number(request: pytest.FixtureRequest) -> int:
+    """The church of this file."""
+    return FIRST_CHURCH + STORIES.index(request.path.stem.removeprefix("test_browser_"))
+
+
+@pytest.fixture(scope="module")
+def connected(town: Stack, number: int) -> Iterator[Church]:
+    """Ada of this file's church, connected and never synced."""
+    with Church.of(town, f"ada{number}") as church:
+        before = church.control.organizations()[: number - 1]
+        church.connect(login=sum(len(one["logins"]) for one in before))
+        yield church
+
+
+@pytest.fixture(scope="module")
+def church(connected: Church) -> Church:
+    """The same, synced once."""
+    connected.sync()
+    return connected
+
+
+@pytest.fixture(scope="module")
+def pco(connected: Church, number: int) -> str:
+    """Its organization in Planning Center."""
+    return str(connected.control.organizations()[number - 1]["id"])
+
+
+@pytest.fixture(scope="module")
+def nora(church: Church) -> dict[str, Any]:
+    """A member who is in both places."""
+    nora = church.add_member(first_name="Nora", last_name="Newcome", email="nora.newcome@example.org")
+    church.sync("incremental")
+    return dict(church.get(f"/people/members/{nora['id']}"))
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, town: Stack, number: int) -> Iterator[Page]:
+    """Ada's browser, signed in, through all chapters of a file."""
+    with watched(browser, town) as window:
+        sign_in(window, "Ada", f"Church {number}")
         yield window
+
+
+@pytest.fixture
+def window_of(browser: Browser, town: Stack, number: int) -> Iterator[Windows]:
+    """Browsers of people of this church."""
+    with ExitStack() as windows:
+
+        def opened(name: str) -> Page:
+            window = windows.enter_context(watched(browser, town))
+            sign_in(window, name, f"Church {number}")
+            return window
+
+        yield opened

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pages import AXE, ROOT, SAID, accessible, shot, signed_in, tab_to, typed
+from pages import AXE, ROOT, SAID, accessible, shot, sign_in, tab_to, typed, watched
 from playwright.sync_api import Browser, Page, Route, expect
 
 from local_stack.church import Church
@@ -30,6 +30,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         cache=ROOT / ".cache",
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """Ada's browser, through all chapters."""
+    with watched(browser, stack) as window:
+        yield window
+
+
+@pytest.fixture
+def staff(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """The browser of somebody who looks and does not decide."""
+    with watched(browser, stack) as window:
+        sign_in(window, "Sam")
+        yield window
 
 
 def test_sign_in(page: Page) -> None:
@@ -803,7 +818,7 @@ def test_edited_on_both_sides_is_a_conflict_on_the_badge(page: Page, stack: Stac
     expect(main.get_by_role("button", name=SYNC_PERSON)).to_be_visible()
 
 
-def test_a_sync_that_changes_a_lot_asks_who_may_answer(page: Page, browser: Browser, stack: Stack) -> None:
+def test_a_sync_that_changes_a_lot_asks_who_may_answer(page: Page, staff: Page, stack: Stack) -> None:
     with Church.of(stack) as church:
         organization = church.control.organizations()[0]["id"]
         church.call("PATCH", "/people/settings", json={"threshold_percent": 1, "threshold_minimum": 1})
@@ -816,11 +831,9 @@ def test_a_sync_that_changes_a_lot_asks_who_may_answer(page: Page, browser: Brow
         expect(card.get_by_text("Waiting for your answer")).to_be_visible()
         expect(card).not_to_contain_text("left")
         shot(page, "integrations-waiting")
-        sam = signed_in(browser, stack, "Sam")
-        sam.goto(f"/runs/{run_id}")
-        expect(sam.get_by_text("Waiting for an administrator", exact=True)).to_be_visible()
-        expect(sam.get_by_role("main")).not_to_contain_text("your answer")
-        sam.context.close()
+        staff.goto(f"/runs/{run_id}")
+        expect(staff.get_by_text("Waiting for an administrator", exact=True)).to_be_visible()
+        expect(staff.get_by_role("main")).not_to_contain_text("your answer")
         card.get_by_role("link", name="Look at the plan and answer").click()
         expect(page.get_by_role("heading", name="This sync would change a lot")).to_be_visible()
         expect(page.get_by_role("list", name="Records of the plan").get_by_role("listitem").first).to_be_visible()
@@ -911,17 +924,15 @@ def test_what_was_written_is_small(page: Page, stack: Stack) -> None:
     assert 0 < sum(sizes) < 100_000
 
 
-def test_staff_see_no_actions(browser: Browser, stack: Stack) -> None:
-    page = signed_in(browser, stack, "Sam")
-    expect(page.get_by_role("button", name=re.compile("Connect Planning Center"))).to_have_count(0)
-    expect(page.get_by_role("button", name="Sync Now")).to_have_count(0)
-    shot(page, "staff")
+def test_staff_see_no_actions(staff: Page, stack: Stack) -> None:
+    expect(staff.get_by_role("button", name=re.compile("Connect Planning Center"))).to_have_count(0)
+    expect(staff.get_by_role("button", name="Sync Now")).to_have_count(0)
+    shot(staff, "staff")
     with Church.of(stack) as church:
         someone = church.members(state="linked")[0]
-    page.goto(f"/people/{someone['id']}")
-    expect(page.get_by_role("definition").first).to_have_text(someone["first_name"])
-    expect(page.get_by_role("button", name=SYNC_PERSON)).to_have_count(0)
-    page.context.close()
+    staff.goto(f"/people/{someone['id']}")
+    expect(staff.get_by_role("definition").first).to_have_text(someone["first_name"])
+    expect(staff.get_by_role("button", name=SYNC_PERSON)).to_have_count(0)
 
 
 def test_axe_has_looked_at_the_pages() -> None:

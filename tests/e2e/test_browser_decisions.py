@@ -5,86 +5,21 @@ The tests of this module are chapters: each goes on where the one before ended.
 
 import asyncio
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import asyncpg
 import pytest
-from pages import ROOT, accessible, shot, signed_in
-from playwright.sync_api import Browser, Locator, Page, expect
+from pages import Windows, accessible, shot
+from playwright.sync_api import Locator, Page, expect
+from sides import disagree, nothing_more, there
 
 from contracts.values import CONFLICT_SERVICE
 from local_stack.church import Church
 from local_stack.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One process of every service, and a vendor whose lists lag."""
-    with Stack(
-        tmp_path_factory.mktemp("decisions"),
-        people=60,
-        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
-        simulator_settings={"lists_lag_ms": 500},
-        cache=ROOT / ".cache",
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def church(stack: Stack) -> Iterator[Church]:
-    """The first church, connected and synced once."""
-    with Church.of(stack) as ada:
-        ada.connect()
-        ada.sync()
-        yield ada
-
-
-@pytest.fixture(scope="module")
-def pco(church: Church) -> str:
-    """Its organization in Planning Center."""
-    return str(church.control.organizations()[0]["id"])
-
-
-@pytest.fixture(scope="module")
-def nora(church: Church) -> dict[str, Any]:
-    """A member who is in both places."""
-    nora = church.add_member(first_name="Nora", last_name="Newcome", email="nora.newcome@example.org")
-    church.sync("incremental")
-    return dict(church.get(f"/people/members/{nora['id']}"))
-
-
-def disagree(church: Church, pco: str, member: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    """Edit both sides, and sync until the conflict is open."""
-    church.change_member(member, **ours)
-    church.edit_there(pco, member["link"]["pco_id"], **theirs)
-
-    def opened() -> bool:
-        church.sync("incremental")
-        return bool(church.get("/conflicts", record_id=member["id"])["items"])
-
-    church.eventually(opened, "the conflict is open")
-
-
-def there(church: Church, pco: str, member: dict[str, Any]) -> dict[str, Any]:
-    """The person's attributes in Planning Center."""
-    return next(
-        row["attributes"]
-        for row in church.control.dump(pco)
-        if row["type"] == "Person" and row["id"] == member["link"]["pco_id"]
-    )
-
-
-def nothing_more(church: Church, pco: str) -> None:
-    """Both sides agree, and a sync writes nothing."""
-    mark = church.control.summary()["last_seq"]
-    church.sync()
-    assert church.writes_since(mark) == []
-    assert church.differences(pco) == []
 
 
 def row_of(card: Locator, field: str) -> Locator:
@@ -100,8 +35,6 @@ def group(card: Locator, field: str) -> Locator:
 def test_a_conflict_is_settled_by_keys_alone(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
     disagree(church, pco, nora, {"last_name": "Ours"}, {"last_name": "Theirs"})
     page.goto("/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name=re.compile("Ada")).click()
     badge = page.get_by_role("link", name=re.compile("Conflicts")).first
     expect(badge).to_contain_text("1 open")
     badge.click()
@@ -178,9 +111,7 @@ def test_what_moves_under_the_reader(page: Page, church: Church, pco: str, nora:
     shot(page, "conflict-overtaken")
 
 
-def test_somebody_else_is_faster(
-    page: Page, browser: Browser, stack: Stack, church: Church, pco: str, nora: Any
-) -> None:
+def test_somebody_else_is_faster(page: Page, window_of: Windows, church: Church, pco: str, nora: Any) -> None:
     """In another window: the reader sees what was chosen, and by whom."""
     card = page.get_by_role("region", name=re.compile("^Nora "))
     group(card, "Last name").get_by_role("radio", name="Planning Center").check()
@@ -378,9 +309,9 @@ def test_who_was_edited_last(page: Page, church: Church, pco: str) -> None:
     nothing_more(church, pco)
 
 
-def test_staff_look_and_do_not_decide(browser: Browser, stack: Stack, church: Church, pco: str, nora: Any) -> None:
+def test_staff_look_and_do_not_decide(window_of: Windows, church: Church, pco: str, nora: Any) -> None:
     disagree(church, pco, nora, {"last_name": "Left"}, {"last_name": "Right"})
-    sam = signed_in(browser, stack, "Sam")
+    sam = window_of("Sam")
     sam.goto("/conflicts")
     card = sam.get_by_role("region", name=re.compile("^Nora "))
     expect(row_of(card, "Last name")).to_contain_text("Right")
@@ -391,7 +322,6 @@ def test_staff_look_and_do_not_decide(browser: Browser, stack: Stack, church: Ch
     sam.keyboard.press("1")
     sam.keyboard.press("Enter")
     assert church.get("/conflicts", record_id=nora["id"])["items"][0]["decision"] is None
-    sam.context.close()
 
 
 MANY = """
@@ -417,13 +347,13 @@ MANY = """
 """Open conflicts by the thousand, four to a family; the newest ones are of a family that is really there."""
 
 
-def test_thousands_are_a_list_of_few_rows(page: Page, stack: Stack, church: Church, nora: dict[str, Any]) -> None:
+def test_thousands_are_a_list_of_few_rows(page: Page, town: Stack, church: Church, nora: dict[str, Any]) -> None:
     """By keys, in the order shown; whoever opens a person comes back to the row and the choice that they left."""
     family = church.families()[0]
     organization = str(church.get("/me")["user"]["organization_id"])
 
     async def fill() -> None:
-        connection = await asyncpg.connect(stack.database_url(CONFLICT_SERVICE, driver="postgresql"))
+        connection = await asyncpg.connect(town.database_url(CONFLICT_SERVICE, driver="postgresql"))
         await connection.execute(MANY, organization, nora["id"], 3000, family["id"])
         await connection.close()
 

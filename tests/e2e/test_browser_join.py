@@ -4,56 +4,16 @@ The tests of this module are chapters: each goes on where the one before ended.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import ROOT, accessible, shot, signed_in
-from playwright.sync_api import Browser, Page, expect
+from pages import Windows, accessible, shot
+from playwright.sync_api import Page, expect
+from sides import merged, person_there, writes_nothing
 
 from local_stack.church import Church
-from local_stack.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One process of every service, and a vendor whose lists lag."""
-    with Stack(
-        tmp_path_factory.mktemp("join"),
-        people=60,
-        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
-        simulator_settings={"lists_lag_ms": 500},
-        cache=ROOT / ".cache",
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def church(stack: Stack) -> Iterator[Church]:
-    """The first church, connected and synced once."""
-    with Church.of(stack) as ada:
-        ada.connect()
-        ada.sync()
-        yield ada
-
-
-@pytest.fixture(scope="module")
-def pco(church: Church) -> str:
-    """Its organization in Planning Center."""
-    return str(church.control.organizations()[0]["id"])
-
-
-def merged(church: Church, pco: str, kept: dict[str, Any], gone: dict[str, Any]) -> None:
-    """Merge two people in Planning Center, and sync until the question is there."""
-    church.control.merge_people(pco, kept["link"]["pco_id"], gone["link"]["pco_id"])
-
-    def asked() -> bool:
-        church.sync("incremental")
-        return bool(church.get("/people/merged", member_id=gone["id"])["items"])
-
-    church.eventually(asked, "the two are asked about")
 
 
 def two_riveras(church: Church, pco: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -68,25 +28,15 @@ def two_riveras(church: Church, pco: str, number: int) -> tuple[dict[str, Any], 
     return pair[0], pair[1]
 
 
-def person(church: Church, pco: str, pco_id: str) -> dict[str, Any] | None:
-    """The person's attributes in Planning Center."""
-    rows = church.control.dump(pco)
-    return next((row["attributes"] for row in rows if row["type"] == "Person" and row["id"] == pco_id), None)
-
-
-def nothing_more(church: Church, pco: str) -> None:
-    """Both sides agree, and a sync writes nothing."""
+def settled(church: Church, pco: str) -> None:
+    """Nothing is left to sync, and a sync writes nothing."""
     church.eventually(lambda: church.sync()["counts"].keys() <= {"unchanged"}, "both sides agree")
-    mark = church.control.summary()["last_seq"]
-    church.sync()
-    assert church.writes_since(mark) == []
+    writes_nothing(church, pco)
 
 
 def test_two_are_joined_by_keys_alone(page: Page, church: Church, pco: str) -> None:
     maria, mary = two_riveras(church, pco, 1)
     page.goto("/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name=re.compile("Ada")).click()
     page.get_by_role("link", name=re.compile("1 held match")).first.click()
     card = page.get_by_role("region", name="Mary Rivera1 and Maria Rivera1")
     expect(card).to_contain_text("Mary Rivera1 and Maria Rivera1 are one person in Planning Center")
@@ -125,10 +75,10 @@ def test_two_are_joined_by_keys_alone(page: Page, church: Church, pco: str) -> N
     assert (stays["first_name"], stays["birthdate"], stays["external_id"]) == ("Mary", "1980-02-03", "mary-1")
     assert len(stays["family_ids"]) == 1
     church.eventually(
-        lambda: (person(church, pco, maria["link"]["pco_id"]) or {}).get("birthdate") == "1980-02-03",
+        lambda: (person_there(church, pco, maria["link"]["pco_id"]) or {}).get("birthdate") == "1980-02-03",
         "Planning Center has it",
     )
-    nothing_more(church, pco)
+    settled(church, pco)
     # An old address leads to the one who stays, with a word.
     page.goto(f"/people/{mary['id']}")
     expect(page).to_have_url(re.compile(f"/people/{maria['id']}"))
@@ -191,16 +141,15 @@ def test_two_are_kept_asked_about_again_and_created_again(page: Page, church: Ch
     )
     made = church.get(f"/people/members/{mary['id']}")["link"]["pco_id"]
     assert made != pair["pco_id"]
-    assert (person(church, pco, made) or {})["first_name"] == "Mary"
-    nothing_more(church, pco)
+    assert (person_there(church, pco, made) or {})["first_name"] == "Mary"
+    settled(church, pco)
 
 
-def test_staff_look_and_do_not_answer(browser: Browser, stack: Stack, church: Church, pco: str) -> None:
+def test_staff_look_and_do_not_answer(window_of: Windows, church: Church, pco: str) -> None:
     two_riveras(church, pco, 3)
-    sam = signed_in(browser, stack, "Sam")
+    sam = window_of("Sam")
     sam.goto("/held")
     card = sam.get_by_role("region", name="Mary Rivera3 and Maria Rivera3")
     expect(card).to_be_visible()
     expect(sam.get_by_role("main")).to_contain_text("until an administrator answers")
     expect(card.get_by_role("button")).to_have_count(0)
-    sam.context.close()

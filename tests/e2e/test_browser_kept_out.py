@@ -4,67 +4,25 @@ The tests of this module are chapters: each goes on where the one before ended.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import ROOT, accessible, shot, signed_in
-from playwright.sync_api import Browser, Page, expect
+from pages import Windows, accessible, shot
+from playwright.sync_api import Page, expect
+from sides import there, writes_nothing
 
 from local_stack.church import Church
-from local_stack.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One process of every service."""
-    environment = {"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "1"}}
-    with Stack(
-        tmp_path_factory.mktemp("kept-out"), people=60, environment=environment, cache=ROOT / ".cache"
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def church(stack: Stack) -> Iterator[Church]:
-    """The first church, connected and synced once."""
-    with Church.of(stack) as ada:
-        ada.connect()
-        ada.sync(answers={"first_match": "planning_center"})
-        yield ada
-
-
-@pytest.fixture(scope="module")
-def pco(church: Church) -> str:
-    """Its organization in Planning Center."""
-    return str(church.control.organizations()[0]["id"])
-
-
-@pytest.fixture(scope="module")
-def nora(church: Church) -> dict[str, Any]:
-    """A member who is in both places."""
-    nora = church.add_member(first_name="Nora", last_name="Newcome", email="nora.newcome@example.org")
-    church.sync("incremental")
-    return dict(church.get(f"/people/members/{nora['id']}"))
-
-
-def name_there(church: Church, pco: str, member: dict[str, Any]) -> tuple[str, str]:
-    """The person's names in Planning Center."""
-    person = next(
-        row["attributes"]
-        for row in church.control.dump(pco)
-        if row["type"] == "Person" and row["id"] == member["link"]["pco_id"]
-    )
+def names_there(church: Church, pco: str, member: dict[str, Any]) -> tuple[str, str]:
+    """In Planning Center."""
+    person = there(church, pco, member)
     return person["first_name"], person["last_name"]
 
 
 def test_a_person_is_kept_out_by_keys(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
-    page.goto("/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name=re.compile("Ada")).click()
-    expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
     page.goto(f"/people/{nora['id']}")
     button = page.get_by_role("button", name="Keep out of the sync")
     button.press("Enter")
@@ -93,8 +51,8 @@ def test_it_is_counted_and_listed_apart(page: Page, church: Church, pco: str, no
     church.edit_there(pco, nora["link"]["pco_id"], first_name="Norah")
     mark = church.control.summary()["last_seq"]
     run = church.sync()
-    assert church.writes_since(mark) == []
-    assert name_there(church, pco, nora) == ("Norah", "Newcome")
+    assert church.writes_since(mark, pco) == []
+    assert names_there(church, pco, nora) == ("Norah", "Newcome")
     page.goto("/")
     page.get_by_role("link", name="1 person kept out of the sync").press("Enter")
     row = page.get_by_role("row", name=re.compile("Nora Ours"))
@@ -105,6 +63,8 @@ def test_it_is_counted_and_listed_apart(page: Page, church: Church, pco: str, no
     page.goto(f"/runs/{run['id']}")
     page.get_by_role("link", name="Kept out of the sync").press("Enter")
     expect(page.get_by_role("row", name=re.compile("Nora Ours"))).to_contain_text("left as it is on both sides")
+    assert run["counts"].keys() == {"unchanged", "kept_out"}
+    expect(page.get_by_role("button", name="Undo this sync")).to_have_count(0)
     accessible(page)
     shot(page, "kept-out-run")
 
@@ -120,16 +80,16 @@ def test_synced_again_both_sides_are_compared(page: Page, church: Church, pco: s
     expect(page.get_by_text("Kept out of the sync by")).to_have_count(0)
     expect(page.get_by_text("In conflict", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Sync this person now")).to_be_visible()
-    assert name_there(church, pco, nora) == ("Norah", "Newcome")
+    assert names_there(church, pco, nora) == ("Norah", "Newcome")
 
 
 def test_a_family_with_its_people(
-    page: Page, browser: Browser, stack: Stack, church: Church, pco: str, nora: dict[str, Any]
+    page: Page, window_of: Windows, church: Church, pco: str, nora: dict[str, Any]
 ) -> None:
     """Somebody else who looks at it sees it at once."""
     family = next(one for one in church.families() if len(one["member_ids"]) > 1)
     names = {one["id"]: f"{one['first_name']} {one['last_name']}" for one in church.members()}
-    other = signed_in(browser, stack, "Sam")
+    other = window_of("Sam")
     other.goto(f"/families/{family['id']}")
     expect(other.get_by_role("button", name="Keep out of the sync")).to_have_count(0)
     page.goto(f"/families/{family['id']}")
@@ -157,8 +117,5 @@ def test_a_family_with_its_people(
     page.keyboard.press("Enter")
     expect(page.get_by_text("Kept out of the sync by")).to_have_count(0)
     expect(other.get_by_text("Kept out of the sync by")).to_have_count(0)
-    other.context.close()
     assert church.get("/people/status")["kept_out"] == 0
-    mark = church.control.summary()["last_seq"]
-    church.sync()
-    assert church.writes_since(mark) == []
+    writes_nothing(church, pco)

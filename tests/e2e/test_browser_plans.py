@@ -5,45 +5,23 @@ The tests of this module are chapters: each goes on where the one before ended.
 
 import csv
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import ROOT, accessible, shot, signed_in, tab_to
-from playwright.sync_api import Browser, Locator, Page, expect
+from pages import Windows, accessible, shot, tab_to
+from playwright.sync_api import Locator, Page, expect
+from sides import nothing_more, there
 
 from local_stack.church import Church
-from local_stack.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One process of every service, and a vendor whose lists lag."""
-    with Stack(
-        tmp_path_factory.mktemp("plans"),
-        people=60,
-        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
-        simulator_settings={"lists_lag_ms": 500},
-        cache=ROOT / ".cache",
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def church(stack: Stack) -> Iterator[Church]:
-    """The first church, connected and never synced."""
-    with Church.of(stack) as ada:
-        ada.connect()
-        ada.call("PATCH", "/people/settings", json={"first_match": "planning_center"})
-        yield ada
-
-
-@pytest.fixture(scope="module")
-def pco(church: Church) -> str:
-    """Its organization in Planning Center."""
-    return str(church.control.organizations()[0]["id"])
+def church(connected: Church) -> Church:
+    """Connected and never synced."""
+    connected.call("PATCH", "/people/settings", json={"first_match": "planning_center"})
+    return connected
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +40,11 @@ def record(page: Page, first_name: str) -> Locator:
     return records(page).filter(has=page.get_by_role("heading", name=re.compile(f"^{first_name} ")))
 
 
-def there(church: Church, pco: str, pco_id: str) -> dict[str, Any]:
-    """A person's attributes in Planning Center."""
-    rows = church.control.dump(pco)
-    return next(row["attributes"] for row in rows if row["type"] == "Person" and row["id"] == pco_id)
-
-
 def test_the_very_first_sync_is_previewed_by_keys_alone(
     page: Page, church: Church, pco: str, nora: dict[str, Any]
 ) -> None:
     mark = church.control.summary()["last_seq"]
     page.goto("/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name=re.compile("Ada")).click()
     card = page.get_by_role("region", name="Planning Center People")
     # Before anything was ever synced it comes first.
     expect(card.get_by_role("button", name=re.compile("^(Preview|Sync Now)$")).first).to_have_text("Preview")
@@ -82,7 +52,7 @@ def test_the_very_first_sync_is_previewed_by_keys_alone(
     expect(page.get_by_role("heading", name="Preview", level=1)).to_be_visible()
     expect(page.get_by_role("heading", name="Should these changes be made?")).to_be_visible(timeout=60_000)
     expect(records(page)).to_have_count(25)
-    assert church.writes_since(mark) == []
+    assert church.writes_since(mark, pco) == []
     assert [member["id"] for member in church.members()] == [nora["id"]]
     accessible(page)
     shot(page, "plan-first")
@@ -116,7 +86,7 @@ def test_the_very_first_sync_is_previewed_by_keys_alone(
 
 
 def test_who_moves_in_between_is_left_out_and_named(
-    page: Page, church: Church, pco: str, nora: dict[str, Any], browser: Browser, stack: Stack
+    page: Page, church: Church, pco: str, nora: dict[str, Any], window_of: Windows
 ) -> None:
     nora = church.get(f"/people/members/{nora['id']}")
     others = [one for one in church.members(state="linked") if one["id"] != nora["id"] and not one["child"]][:3]
@@ -129,7 +99,7 @@ def test_who_moves_in_between_is_left_out_and_named(
     expect(page.get_by_text("5 records would change")).to_be_visible()
     row = record(page, "Nora").get_by_role("row", name=re.compile("^Last name Newcome Renamed Newcome Renamed"))
     expect(row).to_be_visible()
-    assert church.writes_since(mark) == []
+    assert church.writes_since(mark, pco) == []
     # The file.
     with page.expect_download() as coming:
         page.get_by_role("button", name="Download as CSV").click()
@@ -147,12 +117,11 @@ def test_who_moves_in_between_is_left_out_and_named(
     accessible(page)
     shot(page, "plan")
     # Staff see it, and cannot answer.
-    sam = signed_in(browser, stack, "Sam")
+    sam = window_of("Sam")
     sam.goto(page.url)
     expect(record(sam, "Nora")).to_be_visible()
     expect(sam.get_by_text("Nothing is written until an administrator approves it.")).to_be_visible()
     expect(sam.get_by_role("button", name=re.compile("^Make these"))).to_have_count(0)
-    sam.context.close()
     # While the plan waits, the card leads to it, and Sync Now too.
     page.goto("/")
     card = page.get_by_role("region", name="Planning Center People")
@@ -169,27 +138,24 @@ def test_who_moves_in_between_is_left_out_and_named(
     )
     accessible(page)
     shot(page, "plan-left-out")
-    assert there(church, pco, nora["link"]["pco_id"])["last_name"] == "Newcome"
-    assert {there(church, pco, one["link"]["pco_id"])["last_name"] for one in others} == {"Renamed"}
+    assert there(church, pco, nora)["last_name"] == "Newcome"
+    assert {there(church, pco, one)["last_name"] for one in others} == {"Renamed"}
     page.get_by_role("link", name="See what was planned, and what became of it").click()
     expect(record(page, "Nora")).to_contain_text("It has changed since the plan was shown")
     accessible(page)
     church.sync()
-    mark = church.control.summary()["last_seq"]
-    church.sync()
-    assert church.writes_since(mark) == []
-    assert church.differences(pco) == []
+    nothing_more(church, pco)
 
 
 def test_a_plan_is_discarded_and_another_browser_is_told(
-    page: Page, church: Church, pco: str, nora: dict[str, Any], browser: Browser, stack: Stack
+    page: Page, church: Church, pco: str, nora: dict[str, Any], window_of: Windows
 ) -> None:
     nora = church.get(f"/people/members/{nora['id']}")
     church.change_member(nora, last_name="Never")
     run = church.preview()
     page.goto(f"/runs/{run['id']}")
     expect(page.get_by_text("1 record would change")).to_be_visible()
-    other = signed_in(browser, stack, "Ada")
+    other = window_of("Ada")
     other.goto(f"/runs/{run['id']}")
     expect(other.get_by_role("button", name="Make this change")).to_be_visible()
     mark = church.control.summary()["last_seq"]
@@ -198,10 +164,9 @@ def test_a_plan_is_discarded_and_another_browser_is_told(
     expect(page.get_by_text(said)).to_be_visible()
     expect(other.get_by_text(said)).to_be_visible()
     expect(other.get_by_role("button", name="Make this change")).to_have_count(0)
-    other.context.close()
     shot(page, "plan-discarded")
-    assert church.writes_since(mark) == []
-    assert there(church, pco, nora["link"]["pco_id"])["last_name"] == "Again"
+    assert church.writes_since(mark, pco) == []
+    assert there(church, pco, nora)["last_name"] == "Again"
     # Nothing differs any more: the next plan is empty, and says so.
     church.eventually(lambda: church.sync()["counts"].keys() == {"unchanged"}, "both sides are the same")
     run = church.preview()

@@ -1,37 +1,14 @@
 """Proof of sync in Chromium: the statement names every difference and only those, and the person's page says why."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from pages import ROOT, accessible, shot
+from pages import accessible, shot
 from playwright.sync_api import Page, expect
 
 from local_stack.church import Church
-from local_stack.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One process of every service."""
-    with Stack(
-        tmp_path_factory.mktemp("proof"),
-        people=60,
-        environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
-        cache=ROOT / ".cache",
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def church(stack: Stack) -> Iterator[Church]:
-    """The first church, connected and synced once."""
-    with Church.of(stack) as ada:
-        ada.connect()
-        ada.sync()
-        yield ada
 
 
 def test_the_statement_names_what_differs(page: Page, church: Church) -> None:
@@ -39,8 +16,6 @@ def test_the_statement_names_what_differs(page: Page, church: Church) -> None:
     member = church.get("/people/members", limit=1, state="linked")["items"][0]
     church.change_member(member, last_name="Changed")
     page.goto("/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name=re.compile("Ada")).click()
     page.get_by_role("link", name="Proof of sync").press("Enter")
     expect(page.get_by_role("heading", name="Proof of sync", level=1)).to_be_focused()
     expect(page.get_by_role("heading", name="No comparison yet")).to_be_visible()

@@ -2,13 +2,14 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from local_stack.church import Church
 from local_stack.stack import Stack
 
 ROOT = Path(__file__).parents[3]
@@ -18,6 +19,9 @@ AXE = ROOT / "services/webhook-gateway/node_modules/axe-core/axe.min.js"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 QUIET += ["--disable-sync", "--no-first-run", "--disable-quic"]
 expect.set_options(timeout=20_000)
+
+Windows = Callable[[str], Page]
+"""Opens a browser of somebody of the church, by first name."""
 
 
 @contextmanager
@@ -44,14 +48,24 @@ def watched(browser: Browser, stack: Stack) -> Iterator[Page]:
     assert [error for error in errors if "Failed to load resource" not in error] == []
 
 
-def signed_in(browser: Browser, stack: Stack, name: str) -> Page:
-    """Somebody's own browser."""
-    page = browser.new_context(base_url=stack.url()).new_page()
+def sign_in(page: Page, name: str, church: str = "Riverbend Community Church") -> None:
+    """Sign in as somebody of a church."""
     page.goto("/")
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name=re.compile(name)).click()
+    page.get_by_role("button", name=re.compile(f"^{name}.*, {church}$")).click()
     expect(page.get_by_role("heading", name="Integrations", level=1)).to_be_visible()
-    return page
+
+
+def approved(page: Page, church: Church, name: str) -> dict[str, Any]:
+    """Wait for the plan of an undo on the page of its run, look at it as `name`, and approve it; the run at its end."""
+    expect(page.get_by_role("region", name="State")).to_contain_text("Waiting for your answer")
+    run_id = page.url.rsplit("/", 1)[-1]
+    expect(page.get_by_role("heading", name="Should these changes be undone?")).to_be_visible()
+    accessible(page)
+    shot(page, name)
+    page.get_by_role("button", name=re.compile("^Undo th")).press("Enter")
+    expect(page.get_by_role("region", name="State")).to_contain_text("Done")
+    return church.run(run_id)
 
 
 def shot(page: Page, name: str) -> None:

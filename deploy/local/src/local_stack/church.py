@@ -207,11 +207,9 @@ class Church:
         pco_ids = {member["id"]: member["link"]["pco_id"] for member in members if member["link"]}
         found = _unpaired("person", members, there.people) + _unpaired("household", families, there.households)
         for member in members:
-            here, other = _values(member), there.person(pco_ids.get(member["id"], ""))
             found += [
-                f"{name} of {_name(member)}: {here[name]!r} here, {other[name]!r} there"
-                for name in other
-                if here[name] != other[name]
+                f"{name} of {_name(member)}: {here!r} here, {other!r} there"
+                for name, (here, other) in there.apart(member).items()
             ]
         for family in families:
             if family["link"] and family["link"]["pco_id"] in there.households:
@@ -220,12 +218,20 @@ class Church:
                     found.append(f"family {family['name']} has {len(family['member_ids'])} members, {name} {people}")
         return found
 
-    def writes_since(self, mark: int) -> list[tuple[str, str]]:
-        """Method and path of every write that Planning Center served since `control.mark()`."""
+    def apart(self, pco_organization_id: str) -> dict[str, list[str]]:
+        """Fields whose values are not the same here and in Planning Center, by the id of a member who is linked."""
+        there = _There(self.control.dump(pco_organization_id))
+        found = {member["id"]: list(there.apart(member)) for member in self.members()}
+        return {id_: fields for id_, fields in found.items() if fields}
+
+    def writes_since(self, mark: int, pco_organization_id: str | None = None) -> list[tuple[str, str]]:
+        """Method and path of every write that Planning Center served since `control.mark()`, to one church or all."""
         return [
             (entry["method"], entry["path"])
             for entry in self.control.journal(after=mark, limit=100_000)
-            if entry["method"] != "GET" and entry["path"].startswith("/people/")
+            if entry["method"] != "GET"
+            and entry["path"].startswith("/people/")
+            and pco_organization_id in {None, entry["organization_id"]}
         ]
 
 
@@ -254,6 +260,11 @@ class _There:
             phone=self._first("PhoneNumber", pco_id).get("number"),
             address=self._first("Address", pco_id),
         )
+
+    def apart(self, member: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Values of a member and of the person they are linked to, by field, where the two are not the same."""
+        here, other = _values(member), self.person(member["link"]["pco_id"] if member["link"] else "")
+        return {name: (here[name], other[name]) for name in other if here[name] != other[name]}
 
     def household(self, pco_id: str) -> tuple[str, list[str]]:
         """Its name and its people."""

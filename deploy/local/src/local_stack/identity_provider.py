@@ -1,4 +1,4 @@
-"""Identity provider for development: OpenID Connect with three invented people and no passwords.
+"""Identity provider for development: OpenID Connect with a few invented people and no passwords.
 
 Never put it on a network that others reach: whoever can open its page can sign in as anybody. It issues
 what the platform's real provider issues to the console (authorization code with PKCE, public client) and,
@@ -14,8 +14,8 @@ import html
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -57,6 +57,24 @@ PEOPLE: Final = {
         Person("olga", "Olga Brandt", "olga@hillside.example", "hillside", "Hillside Chapel", "admin"),
     )
 }
+
+
+def people_of(churches: int) -> dict[str, Person]:
+    """By username: the people of the two churches, and ``ada3`` and ``sam3`` of a third, ``ada4`` of a fourth."""
+    further = [
+        replace(
+            person,
+            username=f"{person.username}{number}",
+            email=f"{person.username}@church{number}.example",
+            organization_id=f"church{number}",
+            organization_name=f"Church {number}",
+        )
+        for number in range(3, churches + 1)
+        for person in (PEOPLE["ada"], PEOPLE["sam"])
+    ]
+    return PEOPLE | {person.username: person for person in further}
+
+
 _ROLE_IN_WORDS = {"admin": "Administrator", "staff": "Staff"}
 
 
@@ -83,8 +101,11 @@ class Refused(Exception):
 class IdentityProvider:
     """Key, codes and tokens of one provider. ``issuer`` has no trailing slash."""
 
-    def __init__(self, *, issuer: str, key: ECKey, console_origins: Sequence[str]) -> None:
+    def __init__(
+        self, *, issuer: str, key: ECKey, console_origins: Sequence[str], people: Mapping[str, Person] = PEOPLE
+    ) -> None:
         self.issuer = issuer
+        self.people = people
         self.console_origins = tuple(origin.rstrip("/") for origin in console_origins)
         self.redirect_uris = frozenset(origin + path for origin in self.console_origins for path in REDIRECT_PATHS)
         self._key = key
@@ -165,9 +186,9 @@ class IdentityProvider:
 
     def direct(self, form: Mapping[str, str]) -> dict[str, Any]:
         """The token response for a name alone; ``lifetime`` (seconds, may be negative) makes expired ones."""
-        person = PEOPLE.get(form.get("username", ""))
+        person = self.people.get(form.get("username", ""))
         if person is None:
-            raise Refused("invalid_grant", f"username must be one of: {', '.join(PEOPLE)}.")
+            raise Refused("invalid_grant", f"username must be one of: {', '.join(self.people)}.")
         try:
             lifetime = int(form.get("lifetime") or TOKEN_SECONDS)
         except ValueError:
@@ -264,13 +285,13 @@ async def _ask(request: Request, provider: Provider) -> Response:
         provider.check_request(asked)
     except Refused as error:
         return _back(provider, asked, {"error": error.code, "error_description": error.description})
-    return _page("Sign in", _choices(asked))
+    return _page("Sign in", _choices(provider.people.values(), asked))
 
 
 @router.post("/authorize")
 async def _chosen(request: Request, provider: Provider) -> Response:
     asked = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
-    person = PEOPLE.get(asked.get("username", ""))
+    person = provider.people.get(asked.get("username", ""))
     try:
         provider.check_client(asked)
         provider.check_request(asked)
@@ -330,7 +351,7 @@ def _back(provider: IdentityProvider, asked: Mapping[str, str], answer: dict[str
     return RedirectResponse(f"{asked['redirect_uri']}?{urlencode(answer)}", 303)
 
 
-def _choices(asked: Mapping[str, str]) -> str:
+def _choices(people: Iterable[Person], asked: Mapping[str, str]) -> str:
     carried = "".join(
         f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
         for name, value in asked.items()
@@ -340,7 +361,7 @@ def _choices(asked: Mapping[str, str]) -> str:
         f'<li><button name="username" value="{person.username}"{_focus(person, asked)}>'
         f"<strong>{html.escape(person.name)}</strong> "
         f"<span>{_ROLE_IN_WORDS[person.role]}, {html.escape(person.organization_name)}</span></button></li>"
-        for person in PEOPLE.values()
+        for person in people
     )
     return (
         "<p>These people are invented, and nobody needs a password. Whom do you want to be?</p>"
@@ -410,11 +431,13 @@ def main() -> None:
     parser.add_argument(
         "--console-origin", type=_origin, action="append", required=True, help="origin of the console (repeatable)"
     )
+    parser.add_argument("--churches", type=int, default=2, help="churches whose people can sign in (default: 2)")
     options = parser.parse_args()
     provider = IdentityProvider(
         issuer=(options.issuer or f"http://localhost:{options.port}").rstrip("/"),
         key=load_key(options.state),
         console_origins=options.console_origin,
+        people=people_of(options.churches),
     )
     uvicorn.run(
         create_app(provider),

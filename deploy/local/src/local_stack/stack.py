@@ -82,7 +82,8 @@ class _Ports:
 class Stack:
     """Everything on one machine, kept in ``state``.
 
-    ``people`` and ``seed`` of the simulator's first church count when it is made, and never replace a kept one.
+    ``people`` and ``seed`` of the simulator's first church count when it is made, and never replace a kept one;
+    so does how many ``churches`` there are, of which each but the first has a tenth of the people.
     ``port`` and ``simulator_port``: 0 chooses a free one and remembers it. ``replicas`` by service; more than
     one stand behind a round-robin proxy. ``environment`` adds or replaces variables by service, ``"*"`` for
     all. ``simulator_settings`` are its live settings (``{"rate_limit": 0}``). ``supervised`` restarts what
@@ -97,6 +98,7 @@ class Stack:
         simulator_port: int = 0,
         people: int | None = None,
         seed: int | None = None,
+        churches: int | None = None,
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, Mapping[str, str]] | None = None,
         simulator_settings: Mapping[str, object] | None = None,
@@ -110,7 +112,7 @@ class Stack:
         self.postgres = LocalPostgres(self.state / "postgres")
         self.kafka = LocalKafka(self.state / "kafka", cache=cache)
         self._wanted_ports = {WEBHOOK_GATEWAY: port, SIMULATOR: simulator_port}
-        self._wanted_church = {"people": people, "seed": seed}
+        self._wanted_church = {"people": people, "seed": seed, "churches": churches}
         self._church = Shape()
         self.kept_church = ""
         """A sentence, when another church is kept than the one asked for."""
@@ -367,6 +369,7 @@ class Stack:
             [
                 *(sys.executable, "-m", "pco_simulator", "--port", str(self._ports.chosen[SIMULATOR])),
                 *("--people", str(self._church.people), "--seed", str(self._church.seed)),
+                *("--churches", str(self._church.churches)),
                 *("--state", str(self.state / "simulator"), "--public-url", self.url(SIMULATOR)),
                 *("--oauth-client", f"{credentials.pco_client_id}:{credentials.pco_client_secret}:{callbacks}"),
                 *(word for setting in settings for word in ("--set", setting)),
@@ -382,7 +385,7 @@ class Stack:
             [
                 *(sys.executable, "-m", "local_stack.identity_provider", "--port", str(port)),
                 *("--state", str(self.state), "--issuer", self.url(IDENTITY_PROVIDER)),
-                *("--console-origin", self.url()),
+                *("--console-origin", self.url(), "--churches", str(self._church.churches)),
             ],
             _inherited(),
             [port],

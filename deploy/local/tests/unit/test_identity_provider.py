@@ -14,7 +14,7 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import ECKey, KeySet
 
-from local_stack.identity_provider import IdentityProvider, create_app, load_key
+from local_stack.identity_provider import IdentityProvider, create_app, load_key, people_of
 
 ISSUER = "http://localhost:8091"
 CONSOLE = "http://localhost:8080"
@@ -181,3 +181,21 @@ def test_the_key_outlives_a_restart_and_is_private(tmp_path: Path) -> None:
     with pytest.raises(BadSignatureError):
         jwt.decode(token, ECKey.generate_key("P-256", private=True), algorithms=["ES256"])
     assert [file.stat().st_mode & 0o777 for file in tmp_path.iterdir()] == [0o600]
+
+
+async def test_further_churches_have_people_of_their_own(tmp_path: Path) -> None:
+    provider = IdentityProvider(issuer=ISSUER, key=load_key(tmp_path), console_origins=[CONSOLE], people=people_of(4))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(provider)), base_url=ISSUER) as client:
+        names = re.findall(r"<span>([^<]+)", (await client.get("/authorize", params=ASKED)).text)
+        assert names[3:] == [
+            "Administrator, Church 3",
+            "Staff, Church 3",
+            "Administrator, Church 4",
+            "Staff, Church 4",
+        ]
+        code = await code_for(client, "sam4")
+        tokens = (await client.post("/token", data=redeeming(code))).json()
+        about = await client.get("/userinfo", headers={"authorization": f"Bearer {tokens['access_token']}"})
+    assert {"organization_id": "church4", "roles": ["staff"], "sub": "sam4"}.items() <= (
+        about.json() | {"sub": jwt.decode(tokens["access_token"], load_key(tmp_path)).claims["sub"]}
+    ).items()

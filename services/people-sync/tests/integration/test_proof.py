@@ -83,7 +83,7 @@ async def test_every_difference_is_named_and_only_those(site: Site, stage: Stage
     await site.add("Una", "Unsure", birthdate="1990-01-01")
     site.create("Una", "Unsure", email="una@example.org")  # may be the one who is here
     site.delete("Max")
-    site.rename_household("Dean Household", "Dean Family")
+    site.rename_household("Dean Household", "Dean Family")  # and is named as it is here
     odd = await site.family_of("Clark Household")
     await site.database.fetch("UPDATE family SET name = 'Odd Household' WHERE id = $1", odd["id"])  # by no edit
     await site.visible()
@@ -91,7 +91,15 @@ async def test_every_difference_is_named_and_only_those(site: Site, stage: Stage
     found = await named(site, statement)
     assert found == {
         "waits_for_you": ["Bruno Baker", "Una Unsure"],
-        "waits_for_sync": ["Alan Abbot", "Amy Abbot", "Dean Family", "Leo Local", "Max Moor", "Nora New", "Una Unsure"],
+        "waits_for_sync": [
+            "Alan Abbot",
+            "Amy Abbot",
+            "Dean Household",
+            "Leo Local",
+            "Max Moor",
+            "Nora New",
+            "Una Unsure",
+        ],
         "one_side": ["Ina Idle"],
         "unexplained": ["Odd Household"],
     }

@@ -136,6 +136,8 @@ async def _name(
                 await session.delete(change)
             continue
         reason, sentence = why
+        # The comparison may have named it as Planning Center does.
+        name = full_name(record) if kind == MEMBER else record.name
         if reason == UNEXPLAINED:
             unexplained.inc()
             log.error(
@@ -146,6 +148,7 @@ async def _name(
         if change is not None:
             change.here = change.there = "none"
             change.outcome, change.sentence, change.cause = reason, sentence, None
+            change.name = name
             continue
         new.append(
             {
@@ -154,7 +157,7 @@ async def _name(
                 "kind": kind,
                 "record_id": record.id,
                 "pco_id": link.pco_id,
-                "name": full_name(record) if kind == MEMBER else record.name,
+                "name": name,
                 "here": "none",
                 "there": "none",
                 "outcome": reason,

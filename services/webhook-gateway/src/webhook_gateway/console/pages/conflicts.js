@@ -494,6 +494,7 @@ h(
       decision && decision.refused.length > 0
         ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" ")))
         : null,
+      decision?.rule_id ? h("p", {}, h("a", { href: at`/conflicts/rules?at=${decision.rule_id}` }, "Go to the rule")) : null,
       admin && decision && !decision.rule_id && state === "resolved" ? h("div", { class: "row" }, undoOf(context, "Undo", { decision_id: decision.id }, `Undo the decision about ${name}`)) : null,
     );
   }

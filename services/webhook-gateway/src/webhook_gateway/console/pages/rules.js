@@ -13,13 +13,23 @@ import { part } from "../parts/part.js";
 
 /** @param {import("../app.js").Context} context */
 export function show(context) {
-  const { main, signal, admin } = context;
+  const { main, query, signal, admin } = context;
+  /** The rule that the reader comes to see. */
+  const asked = query.get("at");
+  let came = asked === null;
   /** @type {import("../parts/part.js").Part<Rules>} */
   const rules = part({
     signal,
     follows: ["/conflicts"],
     load: () => get("/conflicts/rules", undefined, signal),
-    render: ({ items }) => (items.length === 0 ? nothing() : items.map(card)),
+    render: (/** @type {Rules} */ { items }) => {
+      if (!came) requestAnimationFrame(() => document.getElementById(`rule-${asked}`)?.focus());
+      came = true;
+      return [
+        asked && !items.some((rule) => rule.id === asked) ? h("p", { key: "deleted", role: "status" }, "This rule was deleted. What it decided stays.") : null,
+        items.length === 0 ? nothing() : items.map(card),
+      ];
+    },
   });
   const answers = answerAll(context, ANSWERS, { filters: () => ({}), done: () => rules.reload() });
   const offers = admin ? offersOf(context) : null;
