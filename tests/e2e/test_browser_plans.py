@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pages import Windows, accessible, shot, tab_to
 from playwright.sync_api import Locator, Page, expect
-from sides import nothing_more, there
+from sides import disagree, last_names, nothing_more, there
 
 from local_stack.church import Church
 
@@ -176,3 +176,20 @@ def test_a_plan_is_discarded_and_another_browser_is_told(
     accessible(page)
     page.get_by_role("button", name="Discard this plan").click()
     expect(page.get_by_text(said)).to_be_visible()
+
+
+def test_what_waits_in_conflict_is_no_change(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    nora = church.get(f"/people/members/{nora['id']}")
+    disagree(church, pco, nora, {"last_name": "Ours"}, {"last_name": "Theirs"})
+    page.goto("/")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_text("Nothing would change.", exact=True)).to_be_visible(timeout=60_000)
+    expect(
+        page.get_by_text("1 record would wait in conflict, as it is on both sides, until you decide.")
+    ).to_be_visible()
+    accessible(page)
+    shot(page, "plan-conflict")
+    page.get_by_role("button", name="Open 1 conflict for an answer").click()
+    expect(page.get_by_text("Done", exact=True)).to_be_visible(timeout=60_000)
+    assert last_names(church, pco, nora) == ("Ours", "Theirs")
+    assert church.get("/conflicts/count")["open"] == 1

@@ -1,6 +1,7 @@
 // One sync: live progress, its question, its counts and the list behind each of them.
 
 import { at, get, post } from "../api.js";
+import { conflictsOf } from "../parts/choices.js";
 import { h } from "../parts/dom.js";
 import { list } from "../parts/list.js";
 import { action, announce, heading, run as work, when } from "../parts/look.js";
@@ -301,7 +302,7 @@ const APPROVALS = {
 function approval(run, asked, admin, showRun) {
   const [title, sentence] = APPROVALS[asked.kind] ?? ["Should these changes be made?", ""];
   const changes = changesOf(run);
-  const { may_be_mailed = 0, linked_records = 0, created_there = 0 } = asked.counts;
+  const { conflict = 0, may_be_mailed = 0, linked_records = 0, created_there = 0 } = asked.counts;
   const go = asked.answers.find((answer) => answer !== "stop") ?? "approve";
   /** @param {string} answer @param {boolean} [inactivate] */
   const reply = async (answer, inactivate = false) =>
@@ -314,6 +315,7 @@ function approval(run, asked, admin, showRun) {
     h("h2", { id: "question" }, title),
     h("p", {}, sentence),
     h("p", {}, h("strong", {}, changes === 0 ? "Nothing would change" : `${count(changes, "record")} would change`), linked_records ? ` of ${count(linked_records, "linked record")}.` : "."),
+    conflict ? h("p", {}, `${count(conflict, "record")} would wait in conflict, as ${conflict === 1 ? "it is" : "they are"} on both sides, until you decide.`) : null,
     may_be_mailed ? h("p", {}, mailed(may_be_mailed)) : null,
     admin
       ? h(
@@ -341,7 +343,9 @@ function approval(run, asked, admin, showRun) {
               ? h("button", { class: "primary" }, asked.kind === "undo" ? `Undo ${these(changes)}` : `Make ${these(changes)}`)
               : inactive
                 ? h("button", { class: "primary" }, inactive)
-                : null,
+                : conflict
+                  ? h("button", { class: "primary" }, `Open ${conflictsOf(conflict)} for an answer`)
+                  : null,
             action(asked.kind === "threshold" ? "Stop" : "Discard", () => reply("stop"), { name: asked.kind === "threshold" ? "Stop this sync" : "Discard this plan" }),
           ),
         )

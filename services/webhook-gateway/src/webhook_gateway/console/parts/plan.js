@@ -15,7 +15,7 @@ import { count, fieldName, hasList, intention, number, shown } from "./words.js"
 const STEP = 25;
 const MOST = 200;
 /** What is counted and is no change: nothing is done about it, or it is a number of something else. */
-const NO_CHANGES = new Set(["later", "held", "rejected", "merged", "not_done", "unchanged", "left_out", "may_be_mailed", "linked_records"]);
+const NO_CHANGES = new Set(["conflict", "later", "held", "rejected", "merged", "not_done", "unchanged", "left_out", "may_be_mailed", "linked_records"]);
 /** Of these the record has yet to be made here. */
 const NOT_HERE = new Set(["created_here", "held"]);
 
