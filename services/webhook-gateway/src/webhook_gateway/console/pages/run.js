@@ -192,10 +192,10 @@ function content(run, admin, outcome, showRun, context) {
 }
 
 /** Outcomes that changed no value on either side. */
-const NOTHING_CHANGED = ["unchanged", "converged", "conflict", "held", "gone", "merged", "rejected", "later", "not_done", "left_out"];
+const NOTHING_CHANGED = ["unchanged", "converged", "conflict", "held", "gone", "merged", "rejected", "later", "not_done", "left_out", "kept_out"];
 
 /** @param {Run} run */
-const changedAnything = (run) => Object.entries(run.counts).some(([outcome, amount]) => amount > 0 && !NOTHING_CHANGED.includes(outcome));
+const changedAnything = (run) => run.purpose !== "proof" && Object.entries(run.counts).some(([outcome, amount]) => amount > 0 && !NOTHING_CHANGED.includes(outcome));
 
 /** What is counted of a sync that did not come to its end. @type {Record<string, string>} */
 const ENDED_BEFORE = { stopped: "Until it was stopped", failed: "Until it failed" };
