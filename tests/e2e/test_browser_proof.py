@@ -22,6 +22,8 @@ def test_the_statement_names_what_differs(page: Page, church: Church) -> None:
     for _ in range(2):
         page.get_by_role("button", name="Compare now").press("Enter")
         expect(page.get_by_text("This comparison wrote nothing")).to_be_visible(timeout=60_000)
+        expect(page.get_by_role("link", name=re.compile("Waiting for the next sync"))).to_be_visible()
+        expect(page.get_by_role("button", name="Undo this sync")).to_have_count(0)
         accessible(page)
         page.get_by_role("link", name="Proof of sync").press("Enter")
     expect(

@@ -303,6 +303,34 @@ async def test_moved_there_between_the_comparison_and_the_write(site: Site) -> N
     assert await site.conflicts() == {"Carl": ["open"]}
 
 
+async def test_what_an_approved_sync_leaves_is_left_to_the_next_one(site: Site) -> None:
+    """A look at the record by itself would write whatever it finds, and nobody approved that."""
+    await settled(site)
+    await site.change("Carl", last_name="Ours")
+    run = await site.preview()
+    person = str(site.person("Carl")["id"])
+    hold = site.fault({"kind": "hold"}, method="GET", path=f"/people/v2/people/{person}$")
+    await site.approve(run["id"])
+
+    async def held() -> bool:
+        if not site.control.fault(hold)["holding"]:
+            return False
+        if (await site.run(run["id"]))["progress"]["phase"] == "push":
+            return True
+        site.control.release(hold)  # it is read before the comparison too
+        return False
+
+    await eventually(held, within=60)
+    site.delete("Carl")
+    await site.visible()
+    site.control.release(hold)
+    site.control.remove_fault(hold)
+    run = await site.until(run["id"], "done")
+    assert run["counts"]["later"] == 1
+    query = "SELECT count(*) FROM refresh WHERE organization_id = $1 AND record_id = $2"
+    assert await site.database.value(query, site.organization_id, (await site.member("Carl"))["id"]) == 0
+
+
 async def test_more_there_before_a_household_is_written(site: Site) -> None:
     """Somebody joins the household while the run is on its way to rename it."""
     await settled(site)

@@ -276,7 +276,12 @@ def _said_before(sentence: str, outcome: str) -> list[str]:
 
 
 async def _look_after_the_run(context: RunContext, change: Change, until: datetime) -> None:
-    """Have a record that was left looked at by itself, as soon as something can be decided about it."""
+    """Have a record that was left looked at by itself, as soon as something can be decided about it.
+
+    Not of an approved run: that look writes whatever it finds, and nobody approved that. The next run goes on.
+    """
+    if context.approved:
+        return
     async with context.transaction() as session:
         await refreshes.request(
             session,
