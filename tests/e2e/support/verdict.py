@@ -145,7 +145,8 @@ class Verdict:
             about = [row for row in self._decisions[id_] if name in row["choices"]]
             now = (self._members[id_][name], self._there.values(pco_id)[name])
             applied = [row for row in about if row["outcome"] == "applied"]
-            if not typed:
+            if not typed or any(one.value == typed[-1].value for one in typed[:-1]):
+                # Put back by an undo of one entry: what was agreed last is no change, and gives way to one.
                 continue
             if not about and set(now) != {typed[-1].value}:
                 yield f"{name} of {id_} was last typed as {typed[-1].value}, nothing was decided, and is {now}"
