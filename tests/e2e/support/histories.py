@@ -364,8 +364,12 @@ class Teller:
                 "merge_different_fields": self._chance.random() < 0.5,
             },
         )
-        self.church.sync(within=1200)
-        families = {row["pco_id"]: row["record_id"] for row in self.rows("SELECT * FROM link WHERE kind = 'family'")}
+        wanted = {household for told in self.told for household in told.households}
+        families: dict[str, str] = {}
+        while not wanted <= families.keys():  # who was added just before a sync may not be shown to it
+            self.church.sync(within=1200)
+            linked = self.rows("SELECT pco_id, record_id FROM link WHERE kind = 'family'")
+            families = {row["pco_id"]: row["record_id"] for row in linked}
         for told in self.told:
             told.families = [families[household] for household in told.households]
         self._look()
