@@ -10,6 +10,7 @@ COMPOSE ?= docker compose
 TESTS ?=
 TIMES ?= 10
 MINUTES ?= 30
+HISTORIES ?= 0
 # Stages at the same time: with one more than two cores, requests of the tests that kill processes time out now and then.
 AT_ONCE ?= 2
 
@@ -121,9 +122,10 @@ containers: $(INSTALLED) ## the People story against docker-compose.yml, where a
 flaky: $(INSTALLED) ## tests again and again beside a load of both cores: make flaky TESTS=path::name TIMES=20
 	@$(BIN)/python -m local_stack.flaky --times="$(TIMES)" $(TESTS)
 
-soak: $(INSTALLED) ## exhaustive forms, bounded: make soak MINUTES=30
+soak: $(INSTALLED) ## exhaustive forms, bounded: make soak MINUTES=30 HISTORIES=100000
 	@$(BIN)/python -m local_stack.soak --minutes="$(MINUTES)" --crashes=$(filter %/test_crashes.py,$(LONG_FILES)) \
 		--refreshes=$(filter %/test_refresh_crashes.py,$(LONG_FILES)) \
+		--told=tests/e2e/test_histories.py --histories="$(HISTORIES)" \
 		services/people-sync/tests/unit/test_merge_laws.py services/people-sync/tests/unit/test_writes.py services/conflict-service/tests/unit/test_histories.py
 
 bench: $(INSTALLED) ## measurements against floors and peers, one table

@@ -44,13 +44,27 @@ def vendor() -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, vendor: dict[str, object]) -> Iterator[Stack]:
-    """All services, two processes each."""
+def people() -> int:
+    """In the first church of the simulator."""
+    return 300
+
+
+@pytest.fixture(scope="module")
+def processes() -> int:
+    """Of each service."""
+    return 2
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, vendor: dict[str, object], people: int, processes: int
+) -> Iterator[Stack]:
+    """All services, two processes each unless a module says otherwise."""
     state: Path = tmp_path_factory.mktemp("stack")
     with Stack(
         state,
-        people=300,
-        replicas=dict.fromkeys(SERVICES, 2),
+        people=people,
+        replicas=dict.fromkeys(SERVICES, processes),
         environment={"people-sync": SCALED, "webhook-gateway": {"LIVE_HEARTBEAT_SECONDS": "1"}},
         simulator_settings=vendor,
         cache=ROOT / ".cache",

@@ -15,11 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import uuid4
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from repeated import publish_again
 
 from contracts.routes import ROUTES
 from contracts.topics import TOPICS
@@ -556,37 +555,6 @@ def inboxes(stack: Stack) -> dict[str, int]:
         for service in SERVICES
         if any(service in topic.consumers for topic in TOPICS.values())
     }
-
-
-async def publish_again(bootstrap_servers: str, topics: tuple[str, ...]) -> dict[str, int]:
-    """Everything that is in these topics once more, last first, as new messages. How many by topic."""
-    counts = {}
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest", isolation_level="read_committed"
-    )
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
-    await consumer.start()
-    await producer.start()
-    try:
-        for topic in topics:
-            partitions = [TopicPartition(topic, number) for number in range(TOPICS[topic].partitions)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            found = []
-            for partition in partitions:
-                await consumer.seek_to_beginning(partition)
-            while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-                for batch in (await consumer.getmany(timeout_ms=500)).values():
-                    found += batch
-            for message in sorted(found, key=lambda each: (each.timestamp, each.offset), reverse=True):
-                headers = [(name, value) for name, value in message.headers if name != "ce_id"]
-                headers.append(("ce_id", str(uuid4()).encode()))
-                await producer.send_and_wait(topic, message.value, key=message.key, headers=headers)
-            counts[topic] = len(found)
-    finally:
-        await producer.stop()
-        await consumer.stop()
-    return counts
 
 
 def test_no_log_holds_anybodys_data(ada: Church, olga: Church, stack: Stack) -> None:

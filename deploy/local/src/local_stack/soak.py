@@ -1,10 +1,12 @@
 """Exhaustive forms of tests, for as long as asked.
 
-    python -m local_stack.soak --minutes=30 --crashes=FILE --refreshes=FILE FILE...
+    python -m local_stack.soak --minutes=30 --crashes=FILE --refreshes=FILE --told=FILE FILE...
 
 A quarter of the time a process is killed at one instant after another of a run over 5,000 people, another quarter at
-every instant of syncs of one record. The other half: long histories, drawn anew in every round. Says what was tried
-with its seed, and all that a failure said; goes on after one.
+every instant of syncs of one record. The other half, in rounds: long histories of what is pure, and histories of
+families that are told on the whole stack, both drawn anew each time. With `--histories=100000` rounds go on, of the
+latter alone once the time is over, until so many were told. Says what was tried with its seed, and all that a failure
+said; goes on after one.
 """
 
 import argparse
@@ -16,6 +18,8 @@ import time
 
 _EXAMPLES = 1_000
 """Of each property in a round."""
+_AT_ONCE = int(os.environ.get("SOAK_HISTORIES", "300"))
+"""Histories that are told on the whole stack in a round."""
 
 
 def tried(what: str, tests: list[str], **environment: object) -> bool:
@@ -40,7 +44,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the first round; drawn and said if left out")
     parser.add_argument("--crashes", required=True, help="the file with the crash tests")
     parser.add_argument("--refreshes", required=True, help="the file with those of syncs of one record")
-    parser.add_argument("histories", nargs="+", metavar="FILE", help="tests of Hypothesis")
+    parser.add_argument("--told", required=True, help="the file whose histories are told on the whole stack")
+    parser.add_argument("--histories", type=int, default=0, help="how many of those at least")
+    parser.add_argument("properties", nargs="+", metavar="FILE", help="tests of Hypothesis")
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
     deadline = time.monotonic() + asked.minutes * 60
@@ -50,10 +56,15 @@ def main() -> int:
         tried(f"crashes, seed {seed}", large, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
         tried(f"crashes of syncs of one, seed {seed}", every, SOAK_SECONDS=asked.minutes * 15, SOAK_SEED=seed),
     ]
-    while time.monotonic() < deadline:
-        histories = [*asked.histories, f"--hypothesis-seed={seed}"]
-        ended.append(tried(f"histories, seed {seed}", histories, SOAK_EXAMPLES=_EXAMPLES))
+    told = 0
+    while (in_time := time.monotonic() < deadline) or told < asked.histories:
+        if in_time:
+            properties = [*asked.properties, f"--hypothesis-seed={seed}"]
+            ended.append(tried(f"properties, seed {seed}", properties, SOAK_EXAMPLES=_EXAMPLES))
+        ended.append(tried(f"histories, seed {seed}", [asked.told], SOAK_HISTORIES=_AT_ONCE, SOAK_SEED=seed))
+        told += _AT_ONCE
         seed += 1
+    sys.stdout.write(f"{told:,} histories told on the whole stack\n")
     sys.stdout.write(f"{ended.count(True)} passed, {ended.count(False)} failed\n")
     return 0 if all(ended) else 1
 
