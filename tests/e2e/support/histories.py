@@ -407,6 +407,7 @@ class Teller:
         members = {row["id"]: row for row in self.rows("SELECT * FROM member WHERE deleted_at IS NULL")}
         there = self.there()
         out = {row["record_id"] for row in self.rows("SELECT record_id FROM kept_out WHERE kind = 'member'")}
+        asked = {row["record_id"] for row in self.rows("SELECT record_id FROM conflict WHERE state = 'open'")} & out
         of_member = {row["record_id"]: row["pco_id"] for row in links}
         self._emails = {id_: there.email_id(id_) for id_ in there.people}
         self._by_record = {}
@@ -419,6 +420,8 @@ class Teller:
                     self._by_record[person.member_id] = told
             self._by_record |= dict.fromkeys(told.families, told)
             self._same_outside(told, out, members, there)
+            ids = {one.member_id for one in told.people} & asked
+            told.wrong += [f"{id_} is kept out and in conflict" for id_ in ids]
         self._conflicts, self._pairs = defaultdict(list), defaultdict(list)
         for one in self.church.all("/conflicts"):
             if (whose := self._by_record.get(one["record"]["id"])) is not None:
