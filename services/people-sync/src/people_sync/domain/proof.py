@@ -72,7 +72,11 @@ class Facts:
 def why_different(facts: Facts) -> tuple[str, str] | None:
     """Why the two sides differ, as one of the reasons above and in one sentence. None if they do not."""
     if facts.in_conflict:
-        return WAITS_FOR_YOU, f"{_names(facts.in_conflict)} changed on both sides. Please decide in Conflicts."
+        wait = "waits" if len(facts.in_conflict) == 1 else "wait"
+        return (
+            WAITS_FOR_YOU,
+            f"Both sides have changed: {_names(facts.in_conflict)} {wait} for your decision in Conflicts.",
+        )
     if facts.refused and facts.planned is not None:
         return REFUSED, facts.refused
     if facts.planned is not None and facts.planned != CONVERGED:

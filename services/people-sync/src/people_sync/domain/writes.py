@@ -88,6 +88,21 @@ def _believable_at(writes: Sequence[Write], seen: Mapping[str, Any], reading: Re
     return max(found, default=None)
 
 
+def taken_since(writes: Iterable[Write], read_at: datetime) -> dict[str, Any]:
+    """What Planning Center has taken since a read, JSON by field: the read does not show it."""
+    return {write.field: write.after for write in writes if write.answered_at and write.answered_at >= read_at}
+
+
+def family_since(seen: FamilyValues, writes: Iterable[Write], read_at: datetime) -> FamilyValues:
+    """A household as it is after what Planning Center has taken since it was read."""
+    taken = taken_since(writes, read_at)
+    moved = {name.removeprefix(_MEMBER): there for name, there in taken.items() if name.startswith(_MEMBER)}
+    members = (seen.members | {one for one, there in moved.items() if there}) - {
+        one for one, there in moved.items() if not there
+    }
+    return FamilyValues(taken.get("name", seen.name), members, taken.get("primary_contact", seen.primary_contact))
+
+
 def made_lately(writes: Iterable[Write], reading: Reading) -> datetime | None:
     """When a 404 says something about a record that we wrote; None if it does now."""
     left = [write.left_at for write in reading.recent(writes)]

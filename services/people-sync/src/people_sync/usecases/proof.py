@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
@@ -29,6 +29,7 @@ from people_sync.domain.sentences import (
     WAITS_FOR_YOU,
 )
 from people_sync.domain.values import ACTIVE, as_dict, partial_from_json
+from people_sync.domain.writes import family_since, taken_since
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.storage import paging, runs
 from people_sync.storage.among import among
@@ -39,6 +40,7 @@ from people_sync.storage.kept_out import kept_out_among, members_left_alone
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Change, Conflict, Remote, Run
 from people_sync.storage.tables import Connection, Family, Link, Member
+from people_sync.storage.writes import writes_of
 from people_sync.usecases.directory import current_link, parse_id
 from people_sync.usecases.record.gone import why_gone
 from servicekit.errors import NotFound
@@ -59,16 +61,18 @@ async def member_facts(
 ) -> dict[UUID, Facts]:
     """What is known of linked members, by our id. `planned`: outcomes that a comparison plans, by our id."""
     shown = await _shown(session, owner, MEMBER, [link.pco_id for link, _ in pairs])
+    writes = await writes_of(session, [link.id for link, _ in pairs if link.pco_id in shown])
     conflicts = await _in_conflict(session, owner, [member.id for _, member in pairs])
     refused = await _refused(session, owner, planned.keys())
     found: dict[UUID, Facts] = {}
     for link, member in pairs:
         ours = as_dict(values_of(member))
-        snapshot = shown.get(link.pco_id)
-        if snapshot is not None:
-            person = person_from_snapshot(snapshot)
-            theirs: dict[str, Any] = as_dict(person.values)
-            active: bool | None = person.active
+        read = shown.get(link.pco_id)
+        if read is not None:
+            person = person_from_snapshot(read.snapshot)
+            taken = taken_since(writes.get(link.id, ()), read.read_at)
+            theirs: dict[str, Any] = as_dict(person.values) | partial_from_json(taken)
+            active: bool | None = taken.get(ACTIVE, person.active)
         else:
             # Both sides agreed when it was read, so the link has Planning Center's values; of a difference that is
             # kept it has what was agreed before.
@@ -92,7 +96,8 @@ async def family_facts(
 ) -> dict[UUID, Facts]:
     """The same of linked families."""
     shown = await _shown(session, owner, FAMILY, [link.pco_id for link, _ in pairs])
-    households = {pco_id: household_from_snapshot(snapshot) for pco_id, snapshot in shown.items()}
+    writes = await writes_of(session, [link.id for link, _ in pairs if link.pco_id in shown])
+    households = {pco_id: household_from_snapshot(read.snapshot) for pco_id, read in shown.items()}
     people = await linked_records(session, owner, [one for home in households.values() for one in home.person_ids])
     ours = await family_values(session, owner, [family for _, family in pairs])
     everybody = {member for values in ours.values() for member in values.members} | set(map(str, people.values()))
@@ -102,8 +107,12 @@ async def family_facts(
     refused = await _refused(session, owner, planned.keys())
     found: dict[UUID, Facts] = {}
     for link, family in pairs:
-        household = households.get(link.pco_id)
-        theirs = household_values(household, people) if household else _agreed_family(link, ours[family.id])
+        read = shown.get(link.pco_id)
+        if read is not None:
+            known = household_values(households[link.pco_id], people)
+            theirs = family_since(known, writes.get(link.id, ()), read.read_at)
+        else:
+            theirs = _agreed_family(link, ours[family.id])
         found[family.id] = Facts(
             differing=_family_differences(ours[family.id], theirs, alone),
             kept=_kept(link),
@@ -140,13 +149,18 @@ def _kept_there(link: Link) -> dict[str, Any]:
     return there if link.kind == FAMILY else dict(partial_from_json(there))
 
 
-async def _shown(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+class _Read(NamedTuple):
+    snapshot: dict[str, Any]
+    read_at: datetime
+
+
+async def _shown(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> dict[str, _Read]:
     rows = await session.execute(
-        select(Remote.pco_id, Remote.snapshot)
+        select(Remote.pco_id, Remote.snapshot, Remote.read_at)
         .filter_by(**owner, kind=kind)
         .where(among(Remote.pco_id, pco_ids), Remote.snapshot.is_not(None))
     )
-    return {pco_id: snapshot for pco_id, snapshot in rows.tuples() if snapshot is not None}
+    return {pco_id: _Read(snapshot, read_at) for pco_id, snapshot, read_at in rows.tuples() if snapshot is not None}
 
 
 async def _in_conflict(session: AsyncSession, owner: Owner, records: Collection[UUID]) -> dict[UUID, list[str]]:

@@ -31,6 +31,7 @@ from people_sync.domain.sentences import (
     WAITING_FOR_UNDO,
 )
 from people_sync.domain.undo import Back, Standing, Undo, Was, in_words, undo_of
+from people_sync.domain.writes import family_since, taken_since
 from people_sync.storage import runs
 from people_sync.storage.among import among
 from people_sync.storage.families import linked_records
@@ -39,6 +40,7 @@ from people_sync.storage.remote import ITS_LINK
 from people_sync.storage.sync_tables import Change, Remote, Run
 from people_sync.storage.tables import Effect, Family, Link, Member
 from people_sync.storage.undo import KEPT, Scope, effects_of, families_now, members_now, of_scope
+from people_sync.storage.writes import writes_of
 from people_sync.usecases.history import Actor
 from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
@@ -221,7 +223,7 @@ class _Shown:
     @classmethod
     async def of(cls, session: AsyncSession, context: RunContext, kind: str, ids: Collection[UUID]) -> "_Shown":
         rows = await session.execute(
-            select(Link.record_id, Link.agreed, Remote.snapshot)
+            select(Link.record_id, Link.id, Link.agreed, Remote.snapshot, Remote.read_at)
             .outerjoin(Remote, ITS_LINK)
             .where(
                 Link.organization_id == context.organization_id,
@@ -231,15 +233,18 @@ class _Shown:
                 among(Link.record_id, ids),
             )
         )
+        found = rows.tuples().all()
+        writes = await writes_of(session, [link_id for _, link_id, _, snapshot, _ in found if snapshot])
         made = cls(kind, {}, {}, {})
-        for record_id, agreed, snapshot in rows.tuples():
+        for record_id, link_id, agreed, snapshot, read_at in found:
             made.agreed[record_id] = made.there[record_id] = agreed
+            sent = writes.get(link_id, ())
             if snapshot and kind == MEMBER:
-                made.there[record_id] = snapshot["values"]
+                made.there[record_id] = snapshot["values"] | taken_since(sent, read_at)
             elif snapshot:
                 household = household_from_snapshot(snapshot)
                 known = await linked_records(session, context.owner, household.person_ids)
-                theirs = household_values(household, known)
+                theirs = family_since(household_values(household, known), sent, read_at)
                 made.there[record_id] = {
                     "name": theirs.name,
                     rules.PRIMARY_CONTACT: theirs.primary_contact,
