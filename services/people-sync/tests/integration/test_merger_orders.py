@@ -85,7 +85,7 @@ class Story:
         size = self.draw.randint(1, 3)
         for at in range(0, len(entries), size):
             async with self.writer.transaction() as session:
-                await _remember(session, self.writer, entries[at : at + size], go_on=True)
+                await _remember(session, self.writer, entries[at : at + size])
                 await _follow_all(session, self.writer, entries[at : at + size], _nobody)
         await _follow_known_aliases(self.writer, _nobody)
         self.read = len(self.log)

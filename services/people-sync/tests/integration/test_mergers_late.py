@@ -148,3 +148,51 @@ async def test_the_history_has_a_primary_contact_that_moves_with_a_merger(site: 
         "SELECT before, after FROM effect WHERE record_id = $1 AND rule = 'merged'", family["id"]
     )
     assert [(one["before"], one["after"]) for one in told] == [(str(otto["id"]), str(lee["id"]))]
+
+
+# Kind: what says that it writes nothing deletes somebody.
+@pytest.mark.parametrize("purpose", ["preview", "proof"])
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+async def test_only_a_sync_makes_one_again_of_two(site: Site, late_log: None, purpose: str, kind: str) -> None:
+    """Neither what is shown nor what is approved then has the deletion; the next sync makes up for it."""
+    lee, otto, keep = await lee_became_otto(site)
+    household = {"name": "Others", "person_ids": [keep]}
+    site.mutate({"op": "create", "type": "Household", "attributes": household})
+    await site.visible()
+    await site.sync(kind)
+    assert (await site.family_of("Others"))["primary_contact_id"] == otto["id"]
+    before = await link_of(site, lee)
+    assert before[0] == ("gone" if kind == "full" else "linked")
+    site.control.change_settings(mergers_lag_ms=0)
+    if purpose == "proof":
+        run = await site.call("POST", "/statements")
+        await site.until(run["id"], "done")
+        (item,) = [one for one in await site.items(run["id"]) if one["name"].startswith("Lee")]
+        assert item["outcome"] == ("one_side" if kind == "full" else "not_read")
+    else:
+        run = await site.preview()
+        assert await site.plan(run["id"]) == []
+        assert await site.items((await site.approved(run["id"]))["id"]) == []
+    assert [member["id"] for member in await site.members("Otto")] == [otto["id"]]
+    assert (await link_of(site, lee), await link_of(site, otto)) == (before, ("linked", keep))
+    assert (await site.family_of("Others"))["primary_contact_id"] == otto["id"]
+    await site.sync()
+    assert await link_of(site, lee) == ("linked", keep)
+    assert (await site.family_of("Others"))["primary_contact_id"] == lee["id"]
+    assert [member["id"] for name in ("Lee", "Otto") for member in await site.members(name)] == [lee["id"]]
+
+
+# Kind: what says that it writes nothing deletes somebody.
+async def test_later_mergers_of_two_who_are_still_to_be_one_wait_with_them(site: Site, late_log: None) -> None:
+    lee, _, otto = await lee_became_otto(site)
+    keep = site.create("Olga", "Other", email="olga@example.org")
+    site.merge(keep, otto)
+    await site.visible()
+    site.control.change_settings(mergers_lag_ms=0)
+    run = await site.call("POST", "/statements")
+    await site.until(run["id"], "done")
+    await site.sync()
+    await site.sync()
+    assert await link_of(site, lee) == ("linked", keep)
+    found = [member["id"] for name in ("Lee", "Otto", "Olga") for member in await site.members(name)]
+    assert found == [lee["id"]]

@@ -1,8 +1,10 @@
 """What a comparison of everybody says, and when it begins."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +36,7 @@ _FACTS = st.builds(
     in_conflict=st.lists(st.sampled_from(FIELDS), unique=True, max_size=2),
     planned=st.sampled_from([None, *PLANNED]),
     refused=st.sampled_from([None, "Planning Center refused the email."]),
+    moved=st.booleans(),
 )
 
 
@@ -49,6 +52,17 @@ def test_whatever_differs_has_a_reason_and_nothing_else_has_one(facts: Facts) ->
         assert sentence.endswith(".")
         if reason == "unexplained":
             assert set(facts.differing) - facts.kept.keys() - {"active"}
+
+
+@pytest.mark.parametrize("planned", ["updated_here", "updated_there", "updated_both", "conflict"])
+def test_what_no_edit_explains_is_no_change_that_waits(planned: str) -> None:
+    one = Facts(differing=["last_name"], planned=planned, moved=False)
+    assert (why_different(one) or ("",))[0] == "unexplained"
+    assert (why_different(replace(one, moved=True)) or ("",))[0] == "waits_for_sync"
+    assert (why_different(replace(one, in_conflict=["last_name"])) or ("",))[0] == "waits_for_you"
+    # No plan of another kind needs an edit, and of who is active nothing is sent that could be explained.
+    assert (why_different(replace(one, planned="gone")) or ("",))[0] == "waits_for_sync"
+    assert (why_different(replace(one, differing=["active"])) or ("",))[0] == "waits_for_sync"
 
 
 def test_the_statement_is_one_sentence() -> None:

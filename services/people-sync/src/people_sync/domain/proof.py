@@ -52,6 +52,9 @@ PLANNED: Final[Mapping[str, tuple[str, str]]] = {
 }
 """By what a comparison plans for a record, what that means for the two sides."""
 
+_BY_AN_EDIT: Final = frozenset({UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT})
+"""What is planned of two that are linked because one of them was edited."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -67,6 +70,13 @@ class Facts:
     """The outcome that the comparison plans."""
     refused: str | None = None
     """Why Planning Center refused it in the last sync, in words."""
+    moved: bool = True
+    """Whether either side may have been edited since the two were compared last."""
+
+    @property
+    def without_an_edit(self) -> bool:
+        """Whether the comparison plans what only an edit explains, and neither side has moved."""
+        return self.planned in _BY_AN_EDIT and not self.moved
 
 
 def why_different(facts: Facts) -> tuple[str, str] | None:
@@ -79,9 +89,9 @@ def why_different(facts: Facts) -> tuple[str, str] | None:
         )
     if facts.refused and facts.planned is not None:
         return REFUSED, facts.refused
-    if facts.planned is not None and facts.planned != CONVERGED:
-        return PLANNED[facts.planned]
     left = [name for name in facts.differing if name not in facts.kept and name != ACTIVE]
+    if facts.planned is not None and facts.planned != CONVERGED and not (left and facts.without_an_edit):
+        return PLANNED[facts.planned]
     if left:
         differ = "differs" if len(left) == 1 else "differ"
         return UNEXPLAINED, (

@@ -1,8 +1,9 @@
 """Proof of sync: statements, what they rest on, and why one record differs."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
@@ -14,7 +15,12 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.domain.canonical import same, text_key
 from people_sync.domain.families import household_values
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.planning_center import household_from_snapshot, person_from_snapshot
+from people_sync.domain.planning_center import (
+    RemoteHousehold,
+    RemotePerson,
+    household_from_snapshot,
+    person_from_snapshot,
+)
 from people_sync.domain.proof import APART, PLANNED, Facts, statement, why_different
 from people_sync.domain.sentences import (
     CREATED_THERE,
@@ -37,6 +43,7 @@ from people_sync.storage.families import family_values, linked_records
 from people_sync.storage.held import waits_for_an_answer
 from people_sync.storage.joined import asked_about
 from people_sync.storage.kept_out import kept_out_among, members_left_alone
+from people_sync.storage.links import links_to
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Change, Conflict, Remote, Run
 from people_sync.storage.tables import Connection, Family, Link, Member
@@ -67,15 +74,15 @@ async def member_facts(
     found: dict[UUID, Facts] = {}
     for link, member in pairs:
         ours = as_dict(values_of(member))
-        read = shown.get(link.pco_id)
-        if read is not None:
-            person = person_from_snapshot(read.snapshot)
-            taken = taken_since(writes.get(link.id, ()), read.read_at)
+        seen = shown.get(link.pco_id)
+        if seen is not None:
+            person = person_from_snapshot(seen.snapshot)
+            taken = taken_since(writes.get(link.id, ()), seen.read_at)
             theirs: dict[str, Any] = as_dict(person.values) | partial_from_json(taken)
             active: bool | None = taken.get(ACTIVE, person.active)
         else:
-            # Both sides agreed when it was read, so the link has Planning Center's values; of a difference that is
-            # kept it has what was agreed before.
+            # Our values were as read, so the link has Planning Center's unless it is wrong itself; of a difference
+            # that is kept it has what was agreed before.
             theirs = ours | partial_from_json(link.agreed) | _kept_there(link)
             active = link.agreed.get(ACTIVE)
         differing = [name for name, value in ours.items() if not same(name, value, theirs[name], country)]
@@ -87,6 +94,7 @@ async def member_facts(
             in_conflict=conflicts.get(member.id, ()),
             planned=planned.get(member.id),
             refused=refused.get(member.id),
+            moved=_moved(link, member, seen),
         )
     return found
 
@@ -97,7 +105,7 @@ async def family_facts(
     """The same of linked families."""
     shown = await _shown(session, owner, FAMILY, [link.pco_id for link, _ in pairs])
     writes = await writes_of(session, [link.id for link, _ in pairs if link.pco_id in shown])
-    households = {pco_id: household_from_snapshot(read.snapshot) for pco_id, read in shown.items()}
+    households = {pco_id: household_from_snapshot(seen.snapshot) for pco_id, seen in shown.items()}
     people = await linked_records(session, owner, [one for home in households.values() for one in home.person_ids])
     ours = await family_values(session, owner, [family for _, family in pairs])
     everybody = {member for values in ours.values() for member in values.members} | set(map(str, people.values()))
@@ -107,20 +115,76 @@ async def family_facts(
     refused = await _refused(session, owner, planned.keys())
     found: dict[UUID, Facts] = {}
     for link, family in pairs:
-        read = shown.get(link.pco_id)
-        if read is not None:
+        seen = shown.get(link.pco_id)
+        if seen is not None:
             known = household_values(households[link.pco_id], people)
-            theirs = family_since(known, writes.get(link.id, ()), read.read_at)
+            theirs = family_since(known, writes.get(link.id, ()), seen.read_at)
         else:
             theirs = _agreed_family(link, ours[family.id])
+        # Who is known there only now joins the household without an edit of the family.
+        joins = not ours[family.id].members <= {*link.agreed.get("members", ())}
         found[family.id] = Facts(
             differing=_family_differences(ours[family.id], theirs, alone),
             kept=_kept(link),
             in_conflict=conflicts.get(family.id, ()),
             planned=planned.get(family.id),
             refused=refused.get(family.id),
+            moved=joins or _moved(link, family, seen),
         )
     return found
+
+
+async def not_as_here(
+    session: AsyncSession,
+    owner: Owner,
+    country: str,
+    read: Mapping[tuple[str, str], RemotePerson | RemoteHousehold],
+) -> list[tuple[str, str]]:
+    """Linked people and households, as they were read just now, whose values are others here.
+
+    By kind and Planning Center's id, as is `read`. A few queries, however many were read.
+    """
+    people = {pco_id: one for (_, pco_id), one in read.items() if isinstance(one, RemotePerson)}
+    members = await session.execute(
+        links_to(owner, MEMBER, Member).where(among(Link.pco_id, people), Member.deleted_at.is_(None))
+    )
+    apart: list[tuple[str, str]] = []
+    for link, member in members.tuples():
+        person = people[link.pco_id]
+        ours, theirs = as_dict(values_of(member)), as_dict(person.values)
+        if person.active is not member.active or any(
+            not same(name, value, theirs[name], country) for name, value in ours.items()
+        ):
+            apart.append((MEMBER, link.pco_id))
+    households = {pco_id: one for (_, pco_id), one in read.items() if isinstance(one, RemoteHousehold)}
+    found = await session.execute(
+        links_to(owner, FAMILY, Family).where(among(Link.pco_id, households), Family.deleted_at.is_(None))
+    )
+    pairs = found.tuples().all()
+    known = await linked_records(session, owner, {one for home in households.values() for one in home.person_ids})
+    families = await family_values(session, owner, [family for _, family in pairs])
+    everybody = {*map(str, known.values()), *(one for values in families.values() for one in values.members)}
+    alone = await members_left_alone(session, owner["organization_id"], everybody)
+    for link, family in pairs:
+        household = household_values(households[link.pco_id], known)
+        if _family_differences(families[family.id], household, alone):
+            apart.append((FAMILY, link.pco_id))
+    return apart
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A record as it was read last."""
+
+    snapshot: dict[str, Any]
+    remote_hash: bytes | None
+    read_at: datetime
+
+
+def _moved(link: Link, record: Member | Family, seen: _Seen | None) -> bool:
+    """Whether either side may have moved since the two were compared."""
+    unmoved = seen is not None and seen.remote_hash == link.remote_hash and record.version == link.compared_version
+    return not unmoved or link.remote_hash is None
 
 
 def _agreed_family(link: Link, ours: FamilyValues) -> FamilyValues:
@@ -149,18 +213,13 @@ def _kept_there(link: Link) -> dict[str, Any]:
     return there if link.kind == FAMILY else dict(partial_from_json(there))
 
 
-class _Read(NamedTuple):
-    snapshot: dict[str, Any]
-    read_at: datetime
-
-
-async def _shown(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> dict[str, _Read]:
+async def _shown(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> dict[str, _Seen]:
     rows = await session.execute(
-        select(Remote.pco_id, Remote.snapshot, Remote.read_at)
+        select(Remote.pco_id, Remote.snapshot, Remote.remote_hash, Remote.read_at)
         .filter_by(**owner, kind=kind)
         .where(among(Remote.pco_id, pco_ids), Remote.snapshot.is_not(None))
     )
-    return {pco_id: _Read(snapshot, read_at) for pco_id, snapshot, read_at in rows.tuples() if snapshot is not None}
+    return {pco_id: _Seen(snapshot, *told) for pco_id, snapshot, *told in rows.tuples() if snapshot is not None}
 
 
 async def _in_conflict(session: AsyncSession, owner: Owner, records: Collection[UUID]) -> dict[UUID, list[str]]:

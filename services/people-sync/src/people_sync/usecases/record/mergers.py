@@ -62,10 +62,17 @@ class Followed:
     """The people to whom links moved, in Planning Center's ids."""
     whole: bool
     """False if an entry could not be read: whoever is missing may be in it."""
+    put_off: frozenset[str] = frozenset()
+    """People of mergers that are left to a later sync, in Planning Center's ids."""
 
 
-async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> Followed:
-    """Move links along the log."""
+async def follow_mergers(writer: Writer, merged: Merged = _nobody, *, may_delete: bool = True) -> Followed:
+    """Move links along the log.
+
+    `may_delete`: a member who is here twice only because the log lagged is made one again. If not, such a merger is
+    left to whoever reads the log next, and with it each later one of the same people.
+    """
+    put_off: set[str] | None = None if may_delete else set()
     async with writer.job.sessions() as session:
         cursor = (await session.get_one(Connection, writer.organization_id)).merger_cursor
     since = cursor - writer.resources.horizon if cursor else _BEGINNING
@@ -74,14 +81,20 @@ async def follow_mergers(writer: Writer, merged: Merged = _nobody) -> Followed:
     async for page in walk_since(writer.pco, MERGERS, since, field="created_at"):
         entries, waited_for = _entries(page.rows, writer.now())
         unread |= waited_for
+        if not entries:
+            continue
         async with writer.transaction() as session:
-            await _remember(session, writer, entries, go_on=not unread)
-            kept += await _follow_all(session, writer, entries, merged)
-    kept += await _follow_known_aliases(writer, merged)
-    return Followed(kept, whole=not unread)
+            connection = await session.get_one(Connection, writer.organization_id, with_for_update=True)
+            await _remember(session, writer, entries)
+            kept += await _follow_all(session, writer, entries, merged, put_off)
+            if not unread and not put_off:
+                # The next read begins behind these entries, since none up to them was left.
+                connection.merger_cursor = max([one.at for one in entries] + [connection.merger_cursor or _BEGINNING])
+    kept += await _follow_known_aliases(writer, merged, put_off)
+    return Followed(kept, whole=not unread, put_off=frozenset(put_off or ()))
 
 
-async def _follow_known_aliases(writer: Writer, merged: Merged) -> list[str]:
+async def _follow_known_aliases(writer: Writer, merged: Merged, put_off: set[str] | None = None) -> list[str]:
     """Move links of people whose merger was read before: the platform knows them by their old number."""
     kept: list[str] = []
     followed: set[str] = set()
@@ -100,7 +113,7 @@ async def _follow_known_aliases(writer: Writer, merged: Merged) -> list[str]:
             entries = [one for one in entries if one.removed not in followed]
             if not entries:
                 return kept
-            kept += await _follow_all(session, writer, entries, merged)
+            kept += await _follow_all(session, writer, entries, merged, put_off)
         followed |= {one.removed for one in entries}
 
 
@@ -148,13 +161,8 @@ def _instant_of(row: Resource) -> datetime | None:
         return None
 
 
-async def _remember(session: AsyncSession, writer: Writer, entries: list[_Entry], *, go_on: bool) -> None:
-    """Store the entries of a page.
-
-    `go_on`: the next read begins behind these entries, since none before them was left unread.
-    """
-    if not entries:
-        return
+async def _remember(session: AsyncSession, writer: Writer, entries: list[_Entry]) -> None:
+    """Store the entries of a page."""
     found = [
         {
             **writer.owner,
@@ -166,9 +174,6 @@ async def _remember(session: AsyncSession, writer: Writer, entries: list[_Entry]
         for one in entries
     ]
     await session.execute(insert(Alias).on_conflict_do_nothing(), found)
-    if go_on:
-        connection = await session.get_one(Connection, writer.organization_id, with_for_update=True)
-        connection.merger_cursor = max([one.at for one in entries] + [connection.merger_cursor or _BEGINNING])
     # Whom the pull met before the merger would come back as somebody new.
     await remote.forget(session, writer.owner, MEMBER, [one.removed for one in entries])
 
@@ -192,11 +197,17 @@ async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> Non
     await session.execute(held.order_by(HeldMatch.id).with_for_update())
 
 
-async def _follow_all(session: AsyncSession, writer: Writer, entries: list[_Entry], merged: Merged) -> list[str]:
-    """Lock what these entries of the log concern and follow each; gives the people to whom links moved."""
+async def _follow_all(
+    session: AsyncSession, writer: Writer, entries: list[_Entry], merged: Merged, put_off: set[str] | None = None
+) -> list[str]:
+    """Lock what these entries of the log concern and follow each; gives the people to whom links moved.
+
+    `put_off`: takes up the people of whom one member would have to be deleted here, who is not; None to delete.
+    """
     effects = Effects()
     await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
-    kept = [one.kept for one in entries if await _follow(session, writer, one, effects, merged)]
+    kept = [one.kept for one in entries if await _follow(session, writer, one, effects, merged, put_off)]
+    entries = [one for one in entries if not put_off or one.removed not in put_off]
     await _lead_on(session, writer, entries, effects)
     # A held match about a person who was merged away, or who has a link now, needs no answer.
     await no_longer_held(session, writer.owner, [*(one.removed for one in entries), *kept])
@@ -226,8 +237,13 @@ async def _lead_on(session: AsyncSession, writer: Writer, entries: list[_Entry],
     await session.flush()
 
 
-async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects: Effects, merged: Merged) -> bool:
+async def _follow(
+    session: AsyncSession, writer: Writer, entry: _Entry, effects: Effects, merged: Merged, put_off: set[str] | None
+) -> bool:
     removed, keep = entry.removed, entry.kept
+    if put_off and not put_off.isdisjoint((removed, keep)):
+        put_off |= {removed, keep}
+        return False
     links = {
         link.pco_id: link
         for link in await session.scalars(
@@ -255,6 +271,9 @@ async def _follow(session: AsyncSession, writer: Writer, entry: _Entry, effects:
         if left:
             await _change_places(session, writer, link, kept)
         elif member.deleted_at is None and not different and not out and await _came_too_early(session, kept, entry):
+            if put_off is not None:
+                put_off |= {removed, keep}
+                return False
             await _one_again(session, writer, link, member, kept, effects, merged)
         else:
             await _two_became_one(session, writer, link, member, kept, effects, merged)

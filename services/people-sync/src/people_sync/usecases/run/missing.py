@@ -1,5 +1,6 @@
 """Missing records: a run asks for each linked record that it did not meet, before it matches anybody."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -67,13 +68,18 @@ async def _ask_for(context: RunContext, kind: str, pco_id: str) -> None:
         await note_whether_there(session, context, kind, pco_id, there=there)
 
 
-async def note_missing(context: RunContext) -> None:
-    """Mark records as missing, once the log of mergers was read late enough: their members can be matched anew."""
+async def note_missing(context: RunContext, *, but: Collection[str] = ()) -> None:
+    """Mark records as missing, once the log of mergers was read late enough: their members can be matched anew.
+
+    `but`: people, in Planning Center's ids, of whom the log says why they are missing.
+    """
     lately = _began(context) - context.resources.horizon
     # A refresh may have missed a person after this run had waited for the log. The log has no households.
     waited = or_(Link.kind == FAMILY, Link.missing_since <= context.now() - context.resources.horizon)
     async with context.step() as session:
-        missing = (Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context), _synced(context))
+        missing = [Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context), _synced(context)]
+        if but:
+            missing.append(or_(Link.kind != MEMBER, ~among(Link.pco_id, but)))
         found = select(Link).filter_by(**context.owner).where(Link.state.in_(("linked", "supplied")), *missing)
         found = found.order_by(Link.id)
         links = (await session.scalars(found)).all()

@@ -22,6 +22,7 @@ from people_sync.domain.sentences import (
     GONE,
     INACTIVATED_THERE,
     KEPT_OUT,
+    LATER,
     LINKED,
     ONE_SIDE,
     UNCHANGED,
@@ -105,7 +106,9 @@ async def _next_links(context: RunContext, kind: str) -> bool:
         )
         found = rows.all()
         changes = {record.id: change for _, record, change in found if change is not None}
-        planned = {id_: change.outcome for id_, change in changes.items() if change.outcome in PLANNED}
+        # Of somebody whom Planning Center does not show, and nobody knows yet why, nothing was compared.
+        planned = {record.id: LATER for link, record, _ in found if link.missing_since is not None}
+        planned |= {id_: change.outcome for id_, change in changes.items() if change.outcome in PLANNED}
         pairs: list[Any] = [(link, record) for link, record, _ in found]
         if kind == MEMBER:
             facts = await member_facts(session, context.owner, context.country, pairs, planned)
@@ -143,6 +146,7 @@ async def _name(
             log.error(
                 "unexplained difference", kind=kind, record=str(record.id), fields=list(facts[record.id].differing)
             )
+        if reason == UNEXPLAINED or facts[record.id].without_an_edit:
             # The next sync compares it again, whatever it was compared to.
             link.remote_hash = None
         if change is not None:

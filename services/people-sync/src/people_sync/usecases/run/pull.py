@@ -35,11 +35,12 @@ from people_sync.planning_center import (
     person_of,
     stored_id,
 )
-from people_sync.storage import remote
+from people_sync.storage import remote, runs
 from people_sync.storage.among import among
 from people_sync.storage.kept_out import is_kept_out
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Link, Member
+from people_sync.usecases.proof import not_as_here
 from people_sync.usecases.record.mergers import follow_after_deletions, follow_mergers
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import store
@@ -75,9 +76,11 @@ async def pull(context: RunContext) -> None:
     async def merged(session: AsyncSession, plan: Planned) -> None:
         await add_planned(session, context, [plan])
 
-    followed = await follow_mergers(context, merged)
+    # These say that nothing is written, or nothing but what was shown: the next sync makes one again of who is twice.
+    may_delete = context.purpose not in {runs.PREVIEW, runs.PROOF} and not context.approved
+    followed = await follow_mergers(context, merged, may_delete=may_delete)
     if followed.whole:
-        await note_missing(context)
+        await note_missing(context, but=followed.put_off)
     for pco_id in followed.kept:
         if not context.reads_everybody:
             await read_person(context, pco_id)
@@ -341,27 +344,40 @@ async def read_person(context: RunContext, pco_id: str, *, again: bool = False) 
 
 
 async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: datetime) -> None:
-    """Store people, and the households that came with them: those that are not as they were when last compared."""
+    """Store people, and the households that came with them: those that are not as they were when last compared.
+
+    For a proof also those that are, and are not as they are here.
+    """
     came: dict[tuple[str, str], tuple[Resource, Included]] = {}
     for page in pages:
         came |= {(MEMBER, stored_id(row)): (row, page.included) for row in page.rows}
         households = (row for row in page.included if row.type == "Household")
         came |= {(FAMILY, stored_id(row)): (row, page.included) for row in households}
     ids = {kind: [pco_id for one, pco_id in came if one == kind] for kind in (MEMBER, FAMILY)}
+    proof = context.purpose == runs.PROOF
     progress = {"done": Run.done + sum(len(page.rows) for page in pages), "total": pages[-1].total_count}
     async with context.step(**progress) as session:
         known = await remote.compared(session, context.owner, ids[MEMBER], ids[FAMILY])
         changed: list[dict[str, Any]] = []
         same: list[tuple[RemotePerson | RemoteHousehold, bytes | None]] = []
+        unmoved: dict[tuple[str, str], RemotePerson | RemoteHousehold] = {}
         for key, (row, included) in sorted(came.items(), key=itemgetter(0)):
             fingerprint, before = fingerprint_of(row, included), known.get(key)
-            if before and before.was_read_from(fingerprint):
+            read_before = before is not None and before.was_read_from(fingerprint)
+            if read_before and not proof:
                 continue
             one = person_of(row, included) if key[0] == MEMBER else household_of(row)
-            if before and not isinstance(one, Unread) and before.remote_hash == one.hash:
-                same.append((one, fingerprint))
-            else:
+            if before is None or isinstance(one, Unread) or before.remote_hash != one.hash:
                 changed.append(remote.row_of(context.owner, key[0], one, fingerprint))
+                continue
+            unmoved[key] = one
+            if not read_before:
+                same.append((one, fingerprint))
+        if proof:
+            # That Planning Center shows what it showed when both were last compared proves nothing about our side.
+            apart = await not_as_here(session, context.owner, context.country, unmoved)
+            rows = [remote.row_of(context.owner, key[0], unmoved[key], fingerprint_of(*came[key])) for key in apart]
+            changed = sorted(changed + rows, key=itemgetter("kind", "pco_id"))
         await remote.put(session, context.owner, changed, read_at, context.run_id)
         await remote.note_same(session, context.owner, same)
         for kind in (MEMBER, FAMILY):
