@@ -25,7 +25,11 @@ DECIDED: list[tuple[list[dict[str, Any]], dict[str, str]]] = [
     ([field("phone", None, "2", "3", base_known=False)], {"phone": "both"}),
     ([field("phone", None, None, "3")], {"phone": "ours"}),
     ([field("address", {"zip": "1"}, {"zip": "2"}, {"zip": "1"})], {"address": "ours"}),
-    ([field("active", None, True, False)], {"active": "theirs"}),
+    (
+        [field("phone", "1", "2", "3"), field("email", None, "b", "c", base_known=False)],
+        {"phone": "ours", "email": "ours"},
+    ),
+    ([field("active", None, True, False, base_known=False)], {"active": "theirs"}),
 ]
 
 
@@ -35,7 +39,7 @@ async def insert(connection: AsyncConnection, table: str, **values: Any) -> None
     await connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({found})"), values)
 
 
-async def test_0005(databases: Databases) -> None:
+async def test_0005_to_0007(databases: Databases) -> None:
     url = await databases.empty()
     await migrate(url, "conflict_service", to="0004")
     engine = create_async_engine(url)

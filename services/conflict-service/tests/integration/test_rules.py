@@ -155,6 +155,35 @@ async def test_what_no_rule_can_decide_is_not_offered(ada: Church) -> None:
     assert await offers(ada) == []
 
 
+def first_match(church: Church, conflict_id: str, version: int = 1) -> ConflictFact:
+    """The phones differed when the two were matched: nobody has edited one."""
+    found = phone(church, conflict_id, version)
+    (field,) = found.fields
+    return found.model_copy(update={"fields": (field.model_copy(update={"base": None, "base_known": False}),)})
+
+
+async def test_first_matches_teach_nothing_and_are_decided_by_no_rule(ada: Church) -> None:
+    for number in range(5):
+        await ada.tell(first_match(ada, f"first{number}"))
+        await answer(ada, f"first{number}")
+    assert await offers(ada) == []
+    await answer_many(ada, [f"edited{number}" for number in range(4)])
+    assert await offers(ada) == []
+    await answer_many(ada, ["edited4"])
+    assert len(await offers(ada)) == 1
+    # Nor does a first match speak against what edits have taught.
+    await ada.tell(first_match(ada, "other"))
+    await answer(ada, "other", "ours")
+    assert len(await offers(ada)) == 1
+    await ada.tell(first_match(ada, "open"))
+    shown = await show(ada)
+    assert (shown["count"], shown["left_out"], shown["past"]["looked_at"]) == (0, 0, 5)
+    rule = await turn_on(ada)
+    await ada.tell(first_match(ada, "later"), phone(ada, "edited"))
+    assert [await state(ada, one) for one in ("open", "later")] == [OPEN, OPEN]
+    assert (await state(ada, "edited"))[2] == rule["id"]
+
+
 # --- shown ------------------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ RuleSide = Literal["ours", "theirs"]
 class RuleCondition(Intent):
     """A rule decides conflicts about exactly these fields, each of them edited on both sides.
 
-    A condition that is None asks nothing.
+    `active` is decided also where it was never agreed on. A condition that is None asks nothing.
     """
 
     fields: tuple[RuleField, ...] = Field(min_length=1, max_length=11)
