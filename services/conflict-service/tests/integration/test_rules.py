@@ -18,6 +18,7 @@ from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
     ConflictFact,
+    ConflictWithdrawn,
     ResolutionApplied,
     ResolutionOvertaken,
 )
@@ -458,7 +459,10 @@ async def test_what_a_rule_decided_is_a_list(ada: Church) -> None:
     }
     assert listed == {"resolved": ["c1"], "resolving": ["c2"]}
     (told,) = (await ada.call("GET", "/rules"))["items"]
-    assert (told["waiting"], told["applied"]) == (1, 1)
+    assert (told["waiting"], told["applied"], told["not_needed"]) == (1, 1, 0)
+    await ada.tell(ConflictWithdrawn(**(phone(ada, "c2").model_dump() | {"version": 2})))
+    (told,) = (await ada.call("GET", "/rules"))["items"]
+    assert (told["waiting"], told["applied"], told["not_needed"]) == (0, 1, 1)
 
 
 async def test_too_many_rules_are_refused(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,8 @@ class Rule(Model):
     made_at: Timestamp
     changed_at: Timestamp = Field(description="When it was turned on or off last.")
     waiting: int = Field(description="Decided, and being carried out.")
-    applied: int = Field(description="Carried out, or over before that.")
+    applied: int = Field(description="Carried out.")
+    not_needed: int = Field(description="Decided, and over before that was carried out.")
     overtaken: int = Field(description="Decided and not carried out: a value moved. A person decides these.")
     bulk_id: str | None = Field(
         default=None, description="Of the answer to the conflicts that were open when it was turned on last."

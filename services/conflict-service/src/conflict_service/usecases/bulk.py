@@ -179,8 +179,8 @@ def _render(row: BulkRow, outcomes: Counter[str], refused: int) -> Bulk:
         done=row.done,
         skipped=row.skipped,
         waiting=outcomes["waiting"],
-        # One that was over before it was carried out needed nothing.
-        applied=outcomes["applied"] + outcomes["not_needed"],
+        applied=outcomes["applied"],
+        not_needed=outcomes["not_needed"],
         overtaken=outcomes["overtaken"],
         refused=refused,
         created_at=row.created_at,

@@ -250,8 +250,8 @@ def _shown(condition: Condition) -> RuleCondition:
 
 
 def _render(row: RuleRow, outcomes: dict[tuple[str, str], int]) -> Rule:
-    def count(*names: str) -> int:
-        return sum(outcomes.get((row.id, name), 0) for name in names)
+    def count(name: str) -> int:
+        return outcomes.get((row.id, name), 0)
 
     return Rule(
         id=row.id,
@@ -262,7 +262,8 @@ def _render(row: RuleRow, outcomes: dict[tuple[str, str], int]) -> Rule:
         made_at=row.made_at,
         changed_at=row.changed_at,
         waiting=count("waiting"),
-        applied=count("applied", "not_needed"),
+        applied=count("applied"),
+        not_needed=count("not_needed"),
         overtaken=count("overtaken"),
         bulk_id=row.bulk_id,
     )
