@@ -266,6 +266,42 @@ async def test_what_moved_between_the_click_and_its_turn_is_named(ada: Church, m
     }
 
 
+async def test_what_fits_no_more_at_its_turn_is_named(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child is no value, and neither is another rule: both move nothing that was shown."""
+    ages = {"c0": 200, "c1": 200, "c2": 400, "c3": 200}
+    for at, (one, days) in enumerate(ages.items()):
+        await ada.tell(of_child(phone(ada, one, days=days, minutes=at), False))
+    monkeypatch.setattr(bulk, "BATCH", 1)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(session: Any, organization_id: str, conflict_id: str, *rest: Any) -> Any:
+        row = await take(session, organization_id, conflict_id, *rest)
+        reached.set()
+        await go_on.wait()
+        return row
+
+    monkeypatch.setattr(bulk, "take", pause)
+    shown = await show(ada, child=False)
+    rule = await ada.call("POST", "/rules", shown["condition"] | {"digest": shown["digest"]}, status=201)
+    await reached.wait()
+    # c3 is being decided.
+    await ada.tell(of_child(phone(ada, "c1", 2, days=200), True))
+    await turn_on(ada, answer="ours", older_than_days=365)
+    go_on.set()
+    told = await ended(ada, rule)
+    assert (told["done"], told["skipped"], told["waiting"]) == (4, 2, 2)
+    skipped = (await ada.call("GET", f"/bulk/{rule['bulk_id']}/skipped"))["items"]
+    assert {one["conflict_id"]: one["sentence"] for one in skipped} == {
+        "c1": "It changed since it was shown, and the rule does not fit it any more.",
+        "c2": "Another rule that was turned on since it was shown answers differently: a person decides.",
+    }
+    assert [await state(ada, one) for one in ("c1", "c2")] == [OPEN, OPEN]
+
+
+def of_child(detected: ConflictFact, child: bool) -> ConflictFact:
+    return detected.model_copy(update={"record": detected.record.model_copy(update={"child": child})})
+
+
 def _agreed_there(detected: ConflictFact) -> ConflictFact:
     (field,) = detected.fields
     return detected.model_copy(update={"fields": (field.model_copy(update={"base": field.theirs}),)})
@@ -323,9 +359,7 @@ async def test_what_is_not_new_is_left_to_whoever_looks_at_it(ada: Church) -> No
     await ada.call("POST", f"/rules/{rule['id']}/off")
     await ada.tell(phone(ada, "c3"))
     await turn_on(ada, child=True)
-    renamed = phone(ada, "c3", 2)
-    child = renamed.record.model_copy(update={"child": True})
-    await ada.tell(renamed.model_copy(update={"record": child}))
+    await ada.tell(of_child(phone(ada, "c3", 2), True))
     assert await state(ada, "c3") == OPEN
 
 
