@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
 from conflict_service.domain.rules import answer_of, kind_of
+from conflict_service.storage.rules import Outcomes, outcomes
 from servicekit.migrations import migrate
 from servicekit.testing import Databases
 
@@ -84,4 +85,50 @@ async def test_0005_to_0007(databases: Databases) -> None:
             ("c2", "f1", START),
             ("c3", "m3", START + timedelta(days=3)),
         ]
+    await engine.dispose()
+
+
+async def test_0009(databases: Databases) -> None:
+    """What rules decided before is counted."""
+    url = await databases.empty()
+    await migrate(url, "conflict_service", to="0008")
+    engine = create_async_engine(url)
+    ended = ["applied"] * 3 + ["overtaken"] * 2 + ["not_needed", "waiting"]
+    async with engine.begin() as connection:
+        await insert(
+            connection,
+            "conflict",
+            organization_id="church",
+            id="c",
+            record=json.dumps({"id": "m"}),
+            family_ids=[],
+            fields="[]",
+            state="open",
+            source_version=1,
+            version=1,
+            opened_at=START,
+            updated_at=START,
+            together="m",
+            placed_at=START,
+        )
+        for rule_id, ends in (("r1", ended), ("r2", ["waiting"]), (None, ["applied"])):
+            for number, outcome in enumerate(ends):
+                await insert(
+                    connection,
+                    "decision",
+                    organization_id="church",
+                    id=f"{rule_id}-{number}",
+                    conflict_id="c",
+                    choices="{}",
+                    fields="[]",
+                    decided_by="ada",
+                    decided_at=START,
+                    outcome=outcome,
+                    refused=[],
+                    rule_id=rule_id,
+                    answer="ours",
+                )
+    await migrate(url, "conflict_service")
+    async with AsyncSession(engine) as session:
+        assert await outcomes(session, "church", ["r1", "r2"]) == {"r1": Outcomes(1, 3, 2, 1), "r2": Outcomes(1)}
     await engine.dispose()

@@ -499,6 +499,35 @@ async def test_what_a_rule_decided_is_a_list(ada: Church) -> None:
     assert (told["waiting"], told["applied"], told["not_needed"]) == (0, 1, 1)
 
 
+async def test_what_became_of_its_decisions_is_counted_once(ada: Church, app: FastAPI) -> None:
+    """Whatever comes twice, late, or at the same time."""
+    rule = await turn_on(ada)
+    ids = [f"c{number}" for number in range(12)]
+    await ada.tell(*(phone(ada, one) for one in ids))
+    decided = {one: (await ada.call("GET", f"/{one}"))["decision"]["id"] for one in ids}
+
+    def end(kind: type[ConflictFact], conflict_id: str, version: int) -> ConflictFact:
+        of_decision = {"decision_id": decided[conflict_id], "sentence": "It moved."}
+        more = of_decision if kind in {ResolutionApplied, ResolutionOvertaken} else {}
+        return kind(**(phone(ada, conflict_id).model_dump() | {"version": version} | more))
+
+    told = [
+        *(end(ResolutionApplied, one, 2) for one in ids[:5]),
+        *(end(ResolutionOvertaken, one, 2) for one in ids[5:7]),
+        *(end(ConflictWithdrawn, one, 2) for one in ids[7:10]),
+    ]
+    await asyncio.gather(*(ada.tell(one) for one in told * 3))
+    # Over, as far as was known, when it was carried out: told late, and twice.
+    await ada.tell(*[end(ConflictConverged, ids[10], 3), end(ResolutionApplied, ids[10], 2)] * 2)
+    await ada.tell(*told)
+    (listed,) = (await ada.call("GET", "/rules"))["items"]
+    counted = {name: listed[name] for name in ("waiting", "applied", "overtaken", "not_needed")}
+    assert counted == {"waiting": 1, "applied": 6, "overtaken": 2, "not_needed": 3}
+    async with app.state.runtime.sessions() as session:
+        statement = text("SELECT outcome, count(*) FROM decision WHERE rule_id = :rule GROUP BY outcome")
+        assert dict((await session.execute(statement, {"rule": rule["id"]})).all()) == counted
+
+
 async def test_too_many_rules_are_refused(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "MOST", 2)
     await turn_on(ada)

@@ -227,6 +227,18 @@ class RuleRow(Base):
     deleted_at: Mapped[datetime | None]
 
 
+class RuleOutcomesRow(Base):
+    """How many decisions of a rule came to which end, so that showing it does not look at all of them."""
+
+    __tablename__ = "rule_outcomes"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    rule_id: Mapped[str] = mapped_column(primary_key=True)
+    applied: Mapped[int]
+    overtaken: Mapped[int]
+    not_needed: Mapped[int]
+
+
 class RuleLessonRow(Base):
     """Until when a kind of conflict has taught all it can: a rule was turned on, declined or deleted then."""
 
