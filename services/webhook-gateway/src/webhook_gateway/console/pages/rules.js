@@ -104,7 +104,7 @@ export function show(context) {
       text: [
         h("p", {}, h("strong", {}, name)),
         h("p", {}, "Next you see what would be put back, here and in Planning Center, for the last 30 days. Nothing is changed before you agree."),
-        h("p", {}, "What was edited since is left as it is and named. The rule stays on or off as it is."),
+        h("p", {}, "What was edited since is left as it is and named, and what the rule decides from now on is not in it. The rule stays on or off as it is."),
       ],
       verb: "Show what would be put back",
       dangerous: false,
