@@ -56,6 +56,7 @@ def conflicts(asked: Parameters, shown: Shown) -> None:
             "one field": ("/conflicts", {"limit": 25, "field": "phone"}),
             "children with an empty side": ("/conflicts", {"limit": 25, "child": True, "one_side_empty": True}),
             "one family": ("/conflicts", {"limit": 25, "family_id": "family-77"}),
+            "nobody's": ("/conflicts", {"limit": 1, "record_id": "nobody"}),
             "older than a week": ("/conflicts", {"limit": 25, "older_than_days": 7}),
             "newer here": ("/conflicts", {"limit": 25, "newer": "ours"}),
             "newer there, children": ("/conflicts", {"limit": 25, "newer": "theirs", "child": True}),

@@ -590,6 +590,35 @@ def test_what_differs_since_a_first_match(page: Page) -> None:
     page.unroute_all(behavior="wait")
 
 
+def test_what_was_over_before_anybody_or_a_rule_could_settle_it(page: Page) -> None:
+    """Against stubs: neither claims a reason that it does not know, nor that anything was settled."""
+    now = datetime.now(UTC).isoformat()
+    record: dict[str, Any] = {"kind": "member", "id": "pia", "name": "Pia Pine", "pco_id": "1", "family_ids": []}
+    conflict: dict[str, Any] = {"id": "one", "record": record, "fields": [], "state": "withdrawn", "decision": None}
+    conflict |= {"version": 2, "values_version": 1, "opened_at": now, "updated_at": now}
+    answer = {"items": [conflict], "next": None, "total": 1}
+    page.route("**/api/v1/conflicts?*", lambda route: route.fulfill(json=answer))
+    page.goto("/conflicts?state=withdrawn")
+    main = page.get_by_role("main")
+    expect(main.get_by_role("region", name="Pia Pine")).to_contain_text(
+        "Nothing is left to decide: the record was deleted, is kept out of the sync, or is not linked any more."
+    )
+    name = "For phones, Planning Center is right"
+    condition = {"fields": ["phone"], "answer": "theirs", "older_than_days": None, "empty": None, "child": None}
+    rule: dict[str, Any] = {"id": "one", "name": name, "condition": condition, "on": True, "made_by_name": "Ada"}
+    rule |= {"made_at": now, "changed_at": now, "waiting": 0, "applied": 2, "not_needed": 1, "overtaken": 0}
+    rules = {"items": [rule | {"bulk_id": None}], "next": None, "total": 1}
+    page.route("**/api/v1/conflicts/rules", lambda route: route.fulfill(json=rules))
+    page.goto("/conflicts/rules")
+    said = main.get_by_role("list", name="What it decided").get_by_role("listitem")
+    expect(said).to_have_text(
+        ["2 conflicts are settled.", "1 conflict was over before its turn: nothing was left to apply."]
+    )
+    accessible(page)
+    shot(page, "rule-not-needed")
+    page.unroute_all(behavior="wait")
+
+
 def test_whoever_is_added_again_is_not_called_gone(page: Page, stack: Stack) -> None:
     """Against a stub of one person who is gone there, and is asked for again."""
     with Church.of(stack) as church:

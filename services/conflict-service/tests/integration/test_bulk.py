@@ -15,6 +15,7 @@ from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
     ConflictFact,
+    ConflictWithdrawn,
     ResolutionApplied,
     ResolutionOvertaken,
 )
@@ -83,6 +84,10 @@ async def test_each_result_is_told(ada: Church) -> None:
         "open": ["c002"],
         "resolving": ["c003"],
     }
+    # Over before its turn is not settled.
+    await ada.tell(fact(ConflictWithdrawn, 2, conflict_id="c003", **values))
+    ended = await ada.call("GET", f"/bulk/{shown['id']}")
+    assert (ended["applied"], ended["not_needed"], ended["waiting"]) == (2, 1, 0)
 
 
 async def test_whoever_dies_amid_an_answer_is_followed_by_another(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
 from conflict_service.domain.rules import answer_of, kind_of
+from conflict_service.storage.rules import Outcomes, outcomes
 from servicekit.migrations import migrate
 from servicekit.testing import Databases
 
@@ -25,7 +26,11 @@ DECIDED: list[tuple[list[dict[str, Any]], dict[str, str]]] = [
     ([field("phone", None, "2", "3", base_known=False)], {"phone": "both"}),
     ([field("phone", None, None, "3")], {"phone": "ours"}),
     ([field("address", {"zip": "1"}, {"zip": "2"}, {"zip": "1"})], {"address": "ours"}),
-    ([field("active", None, True, False)], {"active": "theirs"}),
+    (
+        [field("phone", "1", "2", "3"), field("email", None, "b", "c", base_known=False)],
+        {"phone": "ours", "email": "ours"},
+    ),
+    ([field("active", None, True, False, base_known=False)], {"active": "theirs"}),
 ]
 
 
@@ -35,7 +40,7 @@ async def insert(connection: AsyncConnection, table: str, **values: Any) -> None
     await connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({found})"), values)
 
 
-async def test_0005(databases: Databases) -> None:
+async def test_0005_to_0007(databases: Databases) -> None:
     url = await databases.empty()
     await migrate(url, "conflict_service", to="0004")
     engine = create_async_engine(url)
@@ -80,4 +85,50 @@ async def test_0005(databases: Databases) -> None:
             ("c2", "f1", START),
             ("c3", "m3", START + timedelta(days=3)),
         ]
+    await engine.dispose()
+
+
+async def test_0009(databases: Databases) -> None:
+    """What rules decided before is counted."""
+    url = await databases.empty()
+    await migrate(url, "conflict_service", to="0008")
+    engine = create_async_engine(url)
+    ended = ["applied"] * 3 + ["overtaken"] * 2 + ["not_needed", "waiting"]
+    async with engine.begin() as connection:
+        await insert(
+            connection,
+            "conflict",
+            organization_id="church",
+            id="c",
+            record=json.dumps({"id": "m"}),
+            family_ids=[],
+            fields="[]",
+            state="open",
+            source_version=1,
+            version=1,
+            opened_at=START,
+            updated_at=START,
+            together="m",
+            placed_at=START,
+        )
+        for rule_id, ends in (("r1", ended), ("r2", ["waiting"]), (None, ["applied"])):
+            for number, outcome in enumerate(ends):
+                await insert(
+                    connection,
+                    "decision",
+                    organization_id="church",
+                    id=f"{rule_id}-{number}",
+                    conflict_id="c",
+                    choices="{}",
+                    fields="[]",
+                    decided_by="ada",
+                    decided_at=START,
+                    outcome=outcome,
+                    refused=[],
+                    rule_id=rule_id,
+                    answer="ours",
+                )
+    await migrate(url, "conflict_service")
+    async with AsyncSession(engine) as session:
+        assert await outcomes(session, "church", ["r1", "r2"]) == {"r1": Outcomes(1, 3, 2, 1), "r2": Outcomes(1)}
     await engine.dispose()

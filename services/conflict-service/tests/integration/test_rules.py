@@ -18,6 +18,7 @@ from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
     ConflictFact,
+    ConflictWithdrawn,
     ResolutionApplied,
     ResolutionOvertaken,
 )
@@ -155,6 +156,35 @@ async def test_what_no_rule_can_decide_is_not_offered(ada: Church) -> None:
     assert await offers(ada) == []
 
 
+def first_match(church: Church, conflict_id: str, version: int = 1) -> ConflictFact:
+    """The phones differed when the two were matched: nobody has edited one."""
+    found = phone(church, conflict_id, version)
+    (field,) = found.fields
+    return found.model_copy(update={"fields": (field.model_copy(update={"base": None, "base_known": False}),)})
+
+
+async def test_first_matches_teach_nothing_and_are_decided_by_no_rule(ada: Church) -> None:
+    for number in range(5):
+        await ada.tell(first_match(ada, f"first{number}"))
+        await answer(ada, f"first{number}")
+    assert await offers(ada) == []
+    await answer_many(ada, [f"edited{number}" for number in range(4)])
+    assert await offers(ada) == []
+    await answer_many(ada, ["edited4"])
+    assert len(await offers(ada)) == 1
+    # Nor does a first match speak against what edits have taught.
+    await ada.tell(first_match(ada, "other"))
+    await answer(ada, "other", "ours")
+    assert len(await offers(ada)) == 1
+    await ada.tell(first_match(ada, "open"))
+    shown = await show(ada)
+    assert (shown["count"], shown["left_out"], shown["past"]["looked_at"]) == (0, 0, 5)
+    rule = await turn_on(ada)
+    await ada.tell(first_match(ada, "later"), phone(ada, "edited"))
+    assert [await state(ada, one) for one in ("open", "later")] == [OPEN, OPEN]
+    assert (await state(ada, "edited"))[2] == rule["id"]
+
+
 # --- shown ------------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +266,42 @@ async def test_what_moved_between_the_click_and_its_turn_is_named(ada: Church, m
     }
 
 
+async def test_what_fits_no_more_at_its_turn_is_named(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child is no value, and neither is another rule: both move nothing that was shown."""
+    ages = {"c0": 200, "c1": 200, "c2": 400, "c3": 200}
+    for at, (one, days) in enumerate(ages.items()):
+        await ada.tell(of_child(phone(ada, one, days=days, minutes=at), False))
+    monkeypatch.setattr(bulk, "BATCH", 1)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(session: Any, organization_id: str, conflict_id: str, *rest: Any) -> Any:
+        row = await take(session, organization_id, conflict_id, *rest)
+        reached.set()
+        await go_on.wait()
+        return row
+
+    monkeypatch.setattr(bulk, "take", pause)
+    shown = await show(ada, child=False)
+    rule = await ada.call("POST", "/rules", shown["condition"] | {"digest": shown["digest"]}, status=201)
+    await reached.wait()
+    # c3 is being decided.
+    await ada.tell(of_child(phone(ada, "c1", 2, days=200), True))
+    await turn_on(ada, answer="ours", older_than_days=365)
+    go_on.set()
+    told = await ended(ada, rule)
+    assert (told["done"], told["skipped"], told["waiting"]) == (4, 2, 2)
+    skipped = (await ada.call("GET", f"/bulk/{rule['bulk_id']}/skipped"))["items"]
+    assert {one["conflict_id"]: one["sentence"] for one in skipped} == {
+        "c1": "It changed since it was shown, and the rule does not fit it any more.",
+        "c2": "Another rule that was turned on since it was shown answers differently: a person decides.",
+    }
+    assert [await state(ada, one) for one in ("c1", "c2")] == [OPEN, OPEN]
+
+
+def of_child(detected: ConflictFact, child: bool) -> ConflictFact:
+    return detected.model_copy(update={"record": detected.record.model_copy(update={"child": child})})
+
+
 def _agreed_there(detected: ConflictFact) -> ConflictFact:
     (field,) = detected.fields
     return detected.model_copy(update={"fields": (field.model_copy(update={"base": field.theirs}),)})
@@ -293,9 +359,7 @@ async def test_what_is_not_new_is_left_to_whoever_looks_at_it(ada: Church) -> No
     await ada.call("POST", f"/rules/{rule['id']}/off")
     await ada.tell(phone(ada, "c3"))
     await turn_on(ada, child=True)
-    renamed = phone(ada, "c3", 2)
-    child = renamed.record.model_copy(update={"child": True})
-    await ada.tell(renamed.model_copy(update={"record": child}))
+    await ada.tell(of_child(phone(ada, "c3", 2), True))
     assert await state(ada, "c3") == OPEN
 
 
@@ -429,7 +493,39 @@ async def test_what_a_rule_decided_is_a_list(ada: Church) -> None:
     }
     assert listed == {"resolved": ["c1"], "resolving": ["c2"]}
     (told,) = (await ada.call("GET", "/rules"))["items"]
-    assert (told["waiting"], told["applied"]) == (1, 1)
+    assert (told["waiting"], told["applied"], told["not_needed"]) == (1, 1, 0)
+    await ada.tell(ConflictWithdrawn(**(phone(ada, "c2").model_dump() | {"version": 2})))
+    (told,) = (await ada.call("GET", "/rules"))["items"]
+    assert (told["waiting"], told["applied"], told["not_needed"]) == (0, 1, 1)
+
+
+async def test_what_became_of_its_decisions_is_counted_once(ada: Church, app: FastAPI) -> None:
+    """Whatever comes twice, late, or at the same time."""
+    rule = await turn_on(ada)
+    ids = [f"c{number}" for number in range(12)]
+    await ada.tell(*(phone(ada, one) for one in ids))
+    decided = {one: (await ada.call("GET", f"/{one}"))["decision"]["id"] for one in ids}
+
+    def end(kind: type[ConflictFact], conflict_id: str, version: int) -> ConflictFact:
+        of_decision = {"decision_id": decided[conflict_id], "sentence": "It moved."}
+        more = of_decision if kind in {ResolutionApplied, ResolutionOvertaken} else {}
+        return kind(**(phone(ada, conflict_id).model_dump() | {"version": version} | more))
+
+    told = [
+        *(end(ResolutionApplied, one, 2) for one in ids[:5]),
+        *(end(ResolutionOvertaken, one, 2) for one in ids[5:7]),
+        *(end(ConflictWithdrawn, one, 2) for one in ids[7:10]),
+    ]
+    await asyncio.gather(*(ada.tell(one) for one in told * 3))
+    # Over, as far as was known, when it was carried out: told late, and twice.
+    await ada.tell(*[end(ConflictConverged, ids[10], 3), end(ResolutionApplied, ids[10], 2)] * 2)
+    await ada.tell(*told)
+    (listed,) = (await ada.call("GET", "/rules"))["items"]
+    counted = {name: listed[name] for name in ("waiting", "applied", "overtaken", "not_needed")}
+    assert counted == {"waiting": 1, "applied": 6, "overtaken": 2, "not_needed": 3}
+    async with app.state.runtime.sessions() as session:
+        statement = text("SELECT outcome, count(*) FROM decision WHERE rule_id = :rule GROUP BY outcome")
+        assert dict((await session.execute(statement, {"rule": rule["id"]})).all()) == counted
 
 
 async def test_too_many_rules_are_refused(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,17 +32,21 @@ def test_a_rule_is_about_exactly_its_fields_and_about_edits_on_both_sides() -> N
 
     both = (field("phone"), field("email"))
     assert decides(field(), by=rule())
-    assert decides(field(base=None), by=rule())
     assert decides(*both, by=rule("email", "phone"))
     assert not decides(*both, by=rule())
     assert not decides(field(), by=rule("email", "phone"))
     # An edit on one side alone collides with nothing: a rule would overwrite it.
     assert not decides(field(base="3"), by=rule())
     assert not decides(field(), field("email", base="2"), by=rule("email", "phone"))
+    # Nor has anybody edited what was never agreed on, alone or beside an edit.
+    assert not decides(field(base=None), by=rule())
+    assert not decides(field(), field("email", base=None), by=rule("email", "phone"))
     # No sync changes in Planning Center who is active.
     status = field("active", None, True, False)
     assert decides(status, by=rule("active"))
     assert not decides(status, by=rule("active", answer="ours"))
+    assert decides(field(), status, by=rule("active", "phone"))
+    assert not decides(field(base=None), status, by=rule("active", "phone"))
 
 
 @pytest.mark.parametrize(

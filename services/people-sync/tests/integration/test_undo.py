@@ -337,8 +337,8 @@ async def test_somebody_who_left_a_household_there_comes_back(site: Site) -> Non
 # --- other scopes -----------------------------------------------------------------------------------------------------
 
 
-async def decided(site: Site, stage: Stage, choices: dict[str, Choice]) -> str:
-    """A conflict about Bruno's phone and last name that is decided; gives the decision."""
+async def in_conflict(site: Site) -> Any:
+    """An open one about Bruno's phone and last name."""
     await site.sync()
     await site.change("Bruno", phone=NEW_PHONE)
     site.edit_contact("Bruno", "PhoneNumber", number=OTHER_PHONE)
@@ -346,6 +346,12 @@ async def decided(site: Site, stage: Stage, choices: dict[str, Choice]) -> str:
     await site.visible()
     await site.sync()
     (conflict,) = await site.database.fetch("SELECT * FROM conflict WHERE organization_id = $1", site.organization_id)
+    return conflict
+
+
+async def decided(site: Site, stage: Stage, choices: dict[str, Choice]) -> str:
+    """A conflict about Bruno's phone and last name that is decided; gives the decision."""
+    conflict = await in_conflict(site)
     asked = ConflictResolved(
         organization_id=site.organization_id,
         version=2,
@@ -387,6 +393,23 @@ async def test_a_decision_and_what_a_rule_decided(site: Site, stage: Stage, by: 
     assert (phone_there(site), await phone_here(site)) == (OTHER_PHONE, OTHER_PHONE)
     assert site.person("Bruno")["last_name"] == (await site.member("Bruno"))["last_name"] == "Baker"
     await nothing_more(site)
+
+
+@pytest.mark.parametrize("by", ["decision", "rule"])
+async def test_what_is_still_carried_out_is_not_undone(site: Site, by: str) -> None:
+    """The plan would have only what is done by then."""
+    conflict = await in_conflict(site)
+    of = {"decision": str(uuid4()), "rule": str(uuid4())}
+    await site.database.fetch(
+        "UPDATE conflict SET decision = jsonb_build_object('id', $2::text, 'rule_id', $3::text) WHERE id = $1",
+        conflict["id"],
+        of["decision"],
+        of["rule"],
+    )
+    refused = await site.call("POST", "/undo", {f"{by}_id": of[by]}, status=409)
+    assert refused["type"].endswith("/at-work")
+    assert "still being carried out" in refused["detail"]
+    await site.call("POST", "/undo", {f"{by}_id": str(uuid4())}, status=404)
 
 
 async def test_a_person_and_a_family(site: Site) -> None:

@@ -115,6 +115,7 @@ class Bulk(Model):
     skipped: int = Field(description="How many moved since they were shown, and were left as they are.")
     waiting: int = Field(description="Decided, and being carried out.")
     applied: int = Field(description="Carried out.")
+    not_needed: int = Field(description="Decided, and over before that was carried out.")
     overtaken: int = Field(description="Decided and not carried out: a value moved. These conflicts are open again.")
     refused: int = Field(description="Of those carried out: Planning Center did not take a part.")
     created_at: Timestamp

@@ -28,7 +28,7 @@ RuleSide = Literal["ours", "theirs"]
 class RuleCondition(Intent):
     """A rule decides conflicts about exactly these fields, each of them edited on both sides.
 
-    A condition that is None asks nothing.
+    `active` is decided also where it was never agreed on. A condition that is None asks nothing.
     """
 
     fields: tuple[RuleField, ...] = Field(min_length=1, max_length=11)
@@ -57,7 +57,8 @@ class Rule(Model):
     made_at: Timestamp
     changed_at: Timestamp = Field(description="When it was turned on or off last.")
     waiting: int = Field(description="Decided, and being carried out.")
-    applied: int = Field(description="Carried out, or over before that.")
+    applied: int = Field(description="Carried out.")
+    not_needed: int = Field(description="Decided, and over before that was carried out.")
     overtaken: int = Field(description="Decided and not carried out: a value moved. A person decides these.")
     bulk_id: str | None = Field(
         default=None, description="Of the answer to the conflicts that were open when it was turned on last."

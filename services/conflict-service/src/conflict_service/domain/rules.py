@@ -58,8 +58,11 @@ class Answered:
 
 
 def kind_of(fields: Sequence[Field]) -> str | None:
-    """The kind of a conflict: its fields' names. None if an edit collides with nothing: no rule is about that."""
-    if any(collides_with_nothing(field) for field in fields):
+    """The kind of a conflict: its fields' names. None if one was not edited on both sides: no rule is about that.
+
+    Nor is one about a field that was never agreed on, save the status, which never is.
+    """
+    if any(_never_agreed(field) or collides_with_nothing(field) for field in fields):
         return None
     return ",".join(sorted(field["field"] for field in fields))
 
@@ -129,6 +132,10 @@ def _days(days: int) -> str:
     if days % 365 == 0:
         return "a year" if days == 365 else f"{days // 365} years"
     return "a day" if days == 1 else f"{days} days"
+
+
+def _never_agreed(field: Field) -> bool:
+    return not field["base_known"] and field["field"] != STATUS
 
 
 def _age(fields: Sequence[Field], at: datetime) -> timedelta | None:

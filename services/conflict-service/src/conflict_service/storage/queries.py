@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Select, exists, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, Text, exists, func, literal_column, select, text, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -169,7 +169,9 @@ def fitting(
     if wanted.family_id is not None:
         found.append(ConflictRow.family_ids.contains([wanted.family_id]))
     if wanted.record_id is not None:
-        found.append(ConflictRow.record["id"].astext == wanted.record_id)
+        # A parameter for the key would hide the index from a plan that PostgreSQL keeps for any values.
+        record_id = ConflictRow.record.op("->>", return_type=Text())(literal_column("'id'"))
+        found.append(record_id == wanted.record_id)
     if wanted.field is not None:
         found.append(ConflictRow.field_names.contains([wanted.field]))
     if wanted.child is not None:

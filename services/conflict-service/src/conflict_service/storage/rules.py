@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.answers import Side
 from conflict_service.domain.rules import LEARNED_AFTER, Condition
-from conflict_service.storage.tables import ConflictRow, DecisionRow, RuleLessonRow, RuleRow
+from conflict_service.storage.tables import ConflictRow, DecisionRow, RuleLessonRow, RuleOutcomesRow, RuleRow
 
 NEWEST: Final = 1_000
 """Decisions that are looked at, for what they teach and for what a rule would have decided."""
@@ -107,14 +107,35 @@ async def every(session: AsyncSession, organization_id: str) -> Sequence[RuleRow
     return (await session.scalars(query.order_by(RuleRow.id.desc()))).all()
 
 
-async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequence[str]) -> dict[tuple[str, str], int]:
-    """How many decisions of these rules came to which end, by rule and outcome."""
-    query = (
-        select(DecisionRow.rule_id, DecisionRow.outcome, func.count())
-        .where(DecisionRow.organization_id == organization_id, DecisionRow.rule_id.in_(rule_ids))
-        .group_by(DecisionRow.rule_id, DecisionRow.outcome)
+class Outcomes(NamedTuple):
+    """How many decisions of a rule came to which end."""
+
+    waiting: int = 0
+    applied: int = 0
+    overtaken: int = 0
+    not_needed: int = 0
+
+
+async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequence[str]) -> dict[str, Outcomes]:
+    """What became of the decisions of these rules, by rule."""
+    # Those that wait are few, and counted in the index; the others are all of its history.
+    of_rules = (DecisionRow.organization_id == organization_id, DecisionRow.rule_id.in_(rule_ids))
+    waiting = select(DecisionRow.rule_id, func.count()).where(*of_rules, DecisionRow.outcome == "waiting")
+    counts = dict((await session.execute(waiting.group_by(DecisionRow.rule_id))).all())
+    columns = (RuleOutcomesRow.applied, RuleOutcomesRow.overtaken, RuleOutcomesRow.not_needed)
+    query = select(RuleOutcomesRow.rule_id, *columns).where(
+        RuleOutcomesRow.organization_id == organization_id, RuleOutcomesRow.rule_id.in_(rule_ids)
     )
-    return {(str(rule_id), outcome): count for rule_id, outcome, count in await session.execute(query)}
+    ended = {rule_id: counted for rule_id, *counted in await session.execute(query)}
+    return {rule_id: Outcomes(counts.get(rule_id, 0), *ended.get(rule_id, ())) for rule_id in rule_ids}
+
+
+async def count_end(session: AsyncSession, organization_id: str, rule_id: str, before: str, after: str) -> None:
+    """Count that a decision of a rule has come to another end. `before`: `waiting`, or the end that it had."""
+    change = {name: (name == after) - (name == before) for name in ("applied", "overtaken", "not_needed")}
+    row = insert(RuleOutcomesRow).values(organization_id=organization_id, rule_id=rule_id, **change)
+    added = {name: getattr(RuleOutcomesRow, name) + by for name, by in change.items()}
+    await session.execute(row.on_conflict_do_update(index_elements=["organization_id", "rule_id"], set_=added))
 
 
 async def lessons(session: AsyncSession, organization_id: str) -> list[Lesson]:

@@ -50,6 +50,8 @@ class ConflictRow(Base):
             postgresql_include=["field_names", "child", "one_side_empty", "opened_at", "newer"],
             postgresql_where=text("state = 'open'"),
         ),
+        # Of every state: PostgreSQL has no use for the statistics of a partial index, and would walk the list instead.
+        Index("ix_conflict_record", "organization_id", text("(record ->> 'id')")),
         Index("ix_conflict_family_ids", "family_ids", postgresql_using="gin", postgresql_where=text("state = 'open'")),
     )
 
@@ -223,6 +225,18 @@ class RuleRow(Base):
     bulk_id: Mapped[str | None]
     """The answer to the conflicts that were open when it was turned on last."""
     deleted_at: Mapped[datetime | None]
+
+
+class RuleOutcomesRow(Base):
+    """How many decisions of a rule came to which end, so that showing it does not look at all of them."""
+
+    __tablename__ = "rule_outcomes"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    rule_id: Mapped[str] = mapped_column(primary_key=True)
+    applied: Mapped[int]
+    overtaken: Mapped[int]
+    not_needed: Mapped[int]
 
 
 class RuleLessonRow(Base):

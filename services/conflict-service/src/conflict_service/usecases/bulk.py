@@ -179,8 +179,8 @@ def _render(row: BulkRow, outcomes: Counter[str], refused: int) -> Bulk:
         done=row.done,
         skipped=row.skipped,
         waiting=outcomes["waiting"],
-        # One that was over before it was carried out needed nothing.
-        applied=outcomes["applied"] + outcomes["not_needed"],
+        applied=outcomes["applied"],
+        not_needed=outcomes["not_needed"],
         overtaken=outcomes["overtaken"],
         refused=refused,
         created_at=row.created_at,
@@ -211,6 +211,7 @@ async def _batch(session: AsyncSession, row: BulkRow, now: datetime) -> None:
     shown = list(enumerate(zip(row.conflict_ids[part], row.values_versions[part], strict=True), start=row.done))
     # Rules before conflicts, as whoever learns of a conflict takes them.
     rule = await stored_rules.find(session, row.organization_id, row.rule_id, shared=True) if row.rule_id else None
+    rules = await stored_rules.on_for(session, row.organization_id, rule.kind, locked=True) if rule else []
     by = by_rule.decider(rule, row.id) if rule else Decider(row.decided_by or "", row.decided_by_name, row.id)
     left: list[dict[str, object]] = []
     # By id, so that two answers at once do not wait for each other.
@@ -218,8 +219,8 @@ async def _batch(session: AsyncSession, row: BulkRow, now: datetime) -> None:
         await queries.lock(session, row.organization_id, conflict_id)
         conflict = await queries.find(session, row.organization_id, conflict_id)
         why = _moved(conflict, version)
-        if why is None and row.rule_id is not None:
-            why = await _not_by(session, row, rule, conflict_id)
+        if why is None and conflict is not None and row.rule_id is not None:
+            why = _not_by(rule, rules, conflict, now) or await _not_again(session, row.organization_id, conflict_id)
         choices = None if why or conflict is None else _choices(row, conflict)
         if conflict is None or choices is None:
             key = {"organization_id": row.organization_id, "bulk_id": row.id, "position": position}
@@ -243,11 +244,19 @@ def _moved(conflict: Conflict | None, version: int) -> str | None:
     return "It was over before its turn: nothing was left to decide."
 
 
-async def _not_by(session: AsyncSession, row: BulkRow, rule: RuleRow | None, conflict_id: str) -> str | None:
-    """Say why a rule no longer decides what was shown; None if it does."""
+def _not_by(rule: RuleRow | None, rules: Sequence[RuleRow], conflict: Conflict, now: datetime) -> str | None:
+    """Say why a rule no longer decides what was shown; None if it does. `rules`: those that are on for its kind."""
     if rule is None or not rule.is_on:
         return "The rule was turned off before its turn."
-    if await stored_rules.was_overtaken(session, row.organization_id, conflict_id):
+    if not by_rule.decides(rule, conflict, now):
+        return "It changed since it was shown, and the rule does not fit it any more."
+    if not by_rule.deciding(rules, conflict, now):
+        return "Another rule that was turned on since it was shown answers differently: a person decides."
+    return None
+
+
+async def _not_again(session: AsyncSession, organization_id: str, conflict_id: str) -> str | None:
+    if await stored_rules.was_overtaken(session, organization_id, conflict_id):
         return "A decision about it could not be carried out since it was shown: a person decides."
     return None
 

@@ -31,8 +31,8 @@ async def decide(
 
     Never twice about the same conflict after the first decision could not be carried out.
     """
-    fitting = [rule for rule in rules if decides(rule, conflict)]
-    if not fitting or not agree(map(stored.condition_of, fitting)):
+    fitting = deciding(rules, conflict, conflict.updated_at)
+    if not fitting:
         return
     if await stored.was_overtaken(session, organization_id, conflict_id):
         return
@@ -41,10 +41,16 @@ async def decide(
     await take(session, organization_id, conflict_id, conflict, choices, decider(rule), now)
 
 
-def decides(rule: RuleRow, conflict: Conflict, at: datetime | None = None) -> bool:
-    """Whether a rule decides a conflict. `at`: the time that the age of our values is counted to; else its own."""
+def deciding(rules: Sequence[RuleRow], conflict: Conflict, at: datetime) -> list[RuleRow]:
+    """The rules that fit a conflict, none of them if their answers differ. `at`: our values' age is counted to then."""
+    found = [rule for rule in rules if decides(rule, conflict, at)]
+    return found if agree(map(stored.condition_of, found)) else []
+
+
+def decides(rule: RuleRow, conflict: Conflict, at: datetime) -> bool:
+    """Whether a rule fits a conflict. `at`: the age of our values is counted to then."""
     fields = [field.model_dump(mode="json") for field in conflict.fields]
-    return fits(stored.condition_of(rule), fields, child=conflict.record.child, at=at or conflict.updated_at)
+    return fits(stored.condition_of(rule), fields, child=conflict.record.child, at=at)
 
 
 def decider(rule: RuleRow, bulk_id: str | None = None) -> Decider:

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.conflict import is_new, take
-from conflict_service.storage import queries
+from conflict_service.storage import queries, rules
 from conflict_service.storage.tables import DecisionRow
 from conflict_service.usecases import by_rule
 from conflict_service.usecases.announce import announce
@@ -15,7 +15,7 @@ from contracts.events.people_conflict_v1 import ConflictDetected, ConflictFact, 
 async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> None:
     """Store what a fact changes, let the rules decide what is new, and announce what those who follow have to hear."""
     # Rules before conflicts: whoever turns one off waits for those that are deciding by it.
-    rules = await by_rule.locked(session, fact) if isinstance(fact, ConflictDetected) else []
+    deciding = await by_rule.locked(session, fact) if isinstance(fact, ConflictDetected) else []
     await queries.lock(session, fact.organization_id, fact.conflict_id)
     before = await queries.find(session, fact.organization_id, fact.conflict_id)
     change = take(before, fact)
@@ -23,13 +23,13 @@ async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> No
         await queries.save(session, fact.organization_id, fact.conflict_id, change.after)
         if change.announce:
             await announce(session, fact.organization_id, fact.conflict_id, change.after)
-        if rules and is_new(before, change.after):
-            await by_rule.decide(session, fact.organization_id, fact.conflict_id, change.after, rules, now)
+        if deciding and is_new(before, change.after):
+            await by_rule.decide(session, fact.organization_id, fact.conflict_id, change.after, deciding, now)
     if isinstance(fact, ResolutionApplied | ResolutionOvertaken):
         await _settle(session, fact)
     elif before is not None and before.waiting and change is not None and change.after.waiting is None:
         row = await session.get_one(DecisionRow, (fact.organization_id, before.waiting))
-        row.outcome, row.settled_at = "not_needed", fact.occurred_at
+        await _end(session, row, "not_needed", fact.occurred_at)
 
 
 async def _settle(session: AsyncSession, fact: ResolutionApplied | ResolutionOvertaken) -> None:
@@ -38,7 +38,15 @@ async def _settle(session: AsyncSession, fact: ResolutionApplied | ResolutionOve
     if row is None or row.outcome in {"applied", "overtaken"}:
         return
     if isinstance(fact, ResolutionApplied):
-        row.outcome, row.refused = "applied", list(fact.refused)
+        row.refused = list(fact.refused)
+        await _end(session, row, "applied", fact.occurred_at)
     else:
-        row.outcome, row.sentence = "overtaken", fact.sentence
-    row.settled_at = fact.occurred_at
+        row.sentence = fact.sentence
+        await _end(session, row, "overtaken", fact.occurred_at)
+
+
+async def _end(session: AsyncSession, row: DecisionRow, outcome: str, at: datetime) -> None:
+    if row.rule_id is not None:
+        # Behind the lock of its conflict, and one of each transaction: no two wait for each other.
+        await rules.count_end(session, row.organization_id, row.rule_id, row.outcome, outcome)
+    row.outcome, row.settled_at = outcome, at

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.rules import LEARNED_AFTER, Answered, Condition, choices_by, fits, learned, name_of
 from conflict_service.storage import queries, rules
-from conflict_service.storage.rules import Decided, condition_of
+from conflict_service.storage.rules import Decided, Outcomes, condition_of
 from conflict_service.storage.tables import BulkRow, ConflictRow, RuleRow
 from conflict_service.usecases import bulk
 from contracts.conflicts import Choice, ConflictField, ConflictRecord
@@ -249,10 +249,7 @@ def _shown(condition: Condition) -> RuleCondition:
     )
 
 
-def _render(row: RuleRow, outcomes: dict[tuple[str, str], int]) -> Rule:
-    def count(*names: str) -> int:
-        return sum(outcomes.get((row.id, name), 0) for name in names)
-
+def _render(row: RuleRow, outcomes: dict[str, Outcomes]) -> Rule:
     return Rule(
         id=row.id,
         name=row.name,
@@ -261,8 +258,6 @@ def _render(row: RuleRow, outcomes: dict[tuple[str, str], int]) -> Rule:
         made_by_name=row.made_by_name,
         made_at=row.made_at,
         changed_at=row.changed_at,
-        waiting=count("waiting"),
-        applied=count("applied", "not_needed"),
-        overtaken=count("overtaken"),
+        **outcomes[row.id]._asdict(),
         bulk_id=row.bulk_id,
     )

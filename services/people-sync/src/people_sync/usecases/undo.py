@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +27,11 @@ _WORDS: Final = {
     "rule": "There is no such rule, or it changed nothing.",
     MEMBER: "There is no such member.",
     FAMILY: "There is no such family.",
+}
+
+_AT_WORK: Final = {
+    "decision": "This decision is still being carried out. Nothing was started: undo it once that is done.",
+    "rule": "Decisions of this rule are still being carried out. Nothing was started: revert them once that is done.",
 }
 
 
@@ -90,20 +94,18 @@ async def _exists(session: AsyncSession, organization_id: str, scope: Scope) -> 
     else:
         of_cause = {"organization_id": organization_id, "cause": scope.what, "cause_id": scope.id}
         found = await _value(session, select(Effect.id).filter_by(**of_cause).limit(1))
-        if scope.what == "decision" and await _is_waiting(session, organization_id, scope.id):
-            raise Conflict(
-                "This decision is still being carried out. Nothing was started: undo it once that is done.",
-                slug="at-work",
-            )
+        if await _is_waiting(session, organization_id, scope):
+            raise Conflict(_AT_WORK[scope.what], slug="at-work")
     if found is None:
         raise NotFound(_WORDS[scope.what])
 
 
-async def _is_waiting(session: AsyncSession, organization_id: str, decision_id: UUID) -> bool:
+async def _is_waiting(session: AsyncSession, organization_id: str, scope: Scope) -> bool:
+    name = "id" if scope.what == "decision" else "rule_id"
     waiting = select(Conflicts.id).where(
         Conflicts.organization_id == organization_id,
         Conflicts.decision.is_not(None),
-        Conflicts.decision["id"].astext == str(decision_id),
+        Conflicts.decision[name].astext == str(scope.id),
     )
     return await session.scalar(waiting.limit(1)) is not None
 

@@ -434,6 +434,7 @@ export interface Bulk {
   skipped: number;
   waiting: number;
   applied: number;
+  not_needed: number;
   overtaken: number;
   refused: number;
   created_at: string;
@@ -486,6 +487,7 @@ export interface Rule {
   changed_at: string;
   waiting: number;
   applied: number;
+  not_needed: number;
   overtaken: number;
   bulk_id: string | null;
 }

@@ -487,7 +487,7 @@ h(
       ),
       said(item),
       state === "agreed_elsewhere" ? h("p", {}, "Nothing is left to decide: both sides have the same values, or differ only where you keep them different.") : null,
-      state === "withdrawn" ? h("p", {}, "The two records are not linked any more: nothing is left to decide.") : null,
+      state === "withdrawn" ? h("p", {}, "Nothing is left to decide: the record was deleted, is kept out of the sync, or is not linked any more.") : null,
       decision && (state === "resolving" || state === "resolved") ? h("p", {}, `${whoOf(decision)} chose ${saidOf(decision)}, `, when(decision.decided_at), ".") : null,
       decision && state === "resolved" && Object.values(decision.choices).includes("both") ? h("p", { class: "quiet" }, "What stays different is listed on the page of ", h("a", { href: addressOf(item) }, name), ", where you can decide again.") : null,
       state === "resolving" ? h("p", { class: "quiet" }, "Both sides are brought up to date now. If Planning Center is not connected, this happens as soon as it is.") : null,

@@ -67,8 +67,8 @@ export function show(context) {
       { class: "card", "aria-labelledby": "past" },
       h("h2", { id: "past" }, "What it would have decided"),
       looked_at === 0
-        ? h("p", {}, `Nobody has decided a conflict about exactly ${fieldsInWords(fields)} yet.`)
-        : h("p", {}, `Of ${decisions} that people made about ${fieldsInWords(fields)}, it would have made `, h("strong", {}, `${number(same)} in the same way`), " and ", h("strong", {}, `${number(different)} differently`), `.${looked_at - same - different > 0 ? ` It would have left ${number(looked_at - same - different)} to you.` : ""}`),
+        ? h("p", {}, `Nobody has decided a conflict about edits of exactly ${fieldsInWords(fields)} yet.`)
+        : h("p", {}, `Of ${decisions} that people made about edits of ${fieldsInWords(fields)}, it would have made `, h("strong", {}, `${number(same)} in the same way`), " and ", h("strong", {}, `${number(different)} differently`), `.${looked_at - same - different > 0 ? ` It would have left ${number(looked_at - same - different)} to you.` : ""}`),
       different > 0 ? samples("Where people decided differently", different, different_samples) : null,
       same > 0 ? samples("Where people decided the same", same, same_samples) : null,
     );
@@ -118,6 +118,8 @@ export function show(context) {
   main.append(
     title,
     h("p", { class: "quiet" }, "The rule is off until you turn it on. You can narrow it first, turn it off at any time, and revert what it did."),
+    // The status has no last agreed value: a rule decides it also then.
+    fields.every((field) => field === "active") ? "" : h("p", { class: "quiet" }, "It decides edits that were made on both sides. What has differed since two records were matched waits for you."),
     h(
       "div",
       { class: "stack tight" },

@@ -46,7 +46,7 @@ export function show(context) {
   /** @param {Rule} rule */
   function card(rule) {
     const { id, name, on, made_by_name, changed_at } = rule;
-    const total = rule.applied + rule.waiting + rule.overtaken;
+    const total = rule.applied + rule.waiting + rule.overtaken + rule.not_needed;
     return h(
       "section",
       { key: id, class: "card", "aria-labelledby": `rule-${id}` },
@@ -65,6 +65,7 @@ export function show(context) {
             decided(id, rule.applied, "resolved", rule.applied === 1 ? "is settled" : "are settled"),
             decided(id, rule.waiting, "resolving", rule.waiting === 1 ? "is being applied" : "are being applied"),
             decided(id, rule.overtaken, "", `changed before ${rule.overtaken === 1 ? "its" : "their"} turn, so you decide`),
+            rule.not_needed > 0 ? h("li", {}, `${conflictsOf(rule.not_needed)} ${rule.not_needed === 1 ? "was" : "were"} over before ${rule.not_needed === 1 ? "its" : "their"} turn: nothing was left to apply.`) : null,
           ),
       admin
         ? h(
@@ -103,7 +104,7 @@ export function show(context) {
       text: [
         h("p", {}, h("strong", {}, name)),
         h("p", {}, "Next you see what would be put back, here and in Planning Center, for the last 30 days. Nothing is changed before you agree."),
-        h("p", {}, "What was edited since is left as it is and named. The rule stays on or off as it is."),
+        h("p", {}, "What was edited since is left as it is and named, and what the rule decides from now on is not in it. The rule stays on or off as it is."),
       ],
       verb: "Show what would be put back",
       dangerous: false,

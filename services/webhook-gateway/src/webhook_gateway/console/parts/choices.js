@@ -41,6 +41,7 @@ export const ANSWERS = {
   progress: (bulk) => (bulk.waiting > 0 ? { done: bulk.count - bulk.waiting, sentence: `${conflictsOf(bulk.waiting)} still to be applied on both sides.` } : null),
   results: (bulk) => [
     h("p", {}, `${conflictsOf(bulk.applied)} ${bulk.applied === 1 ? "is" : "are"} settled.`),
+    bulk.not_needed > 0 ? h("p", {}, `${conflictsOf(bulk.not_needed)} ${bulk.not_needed === 1 ? "was" : "were"} over before ${bulk.not_needed === 1 ? "its" : "their"} turn: nothing was left to apply.`) : null,
     bulk.overtaken > 0 ? notice("warn", h("p", {}, `${conflictsOf(bulk.overtaken)} changed before ${bulk.overtaken === 1 ? "its" : "their"} turn, here or in Planning Center, and ${bulk.overtaken === 1 ? "is" : "are"} open again: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}` }, "show what is open again"), ".")) : null,
     bulk.refused > 0 ? notice("warn", h("p", {}, `Planning Center did not take everything for ${conflictsOf(bulk.refused)}: `, h("a", { href: `/conflicts?bulk_id=${encodeURIComponent(bulk.id)}&state=resolved` }, "show why"), ".")) : null,
   ],

@@ -1,0 +1,48 @@
+"""What every page asks for is found by an index, also among very many open conflicts."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from conflict_service.storage import queries
+from contracts.http.conflicts import ConflictFilter, ConflictState
+from servicekit.testing import Databases
+
+MANY = 20_000
+_FILL = """
+    INSERT INTO conflict (
+        organization_id, id, record, family_ids, fields, state, source_version, version, opened_at, updated_at,
+        together, placed_at
+    )
+    SELECT 'church', number::text, jsonb_build_object('id', 'member-' || number), '{}', '[]',
+        CASE WHEN number % 3 = 0 THEN 'resolving' ELSE 'open' END, 1, 1,
+        now() - number * interval '1 s', now(), 'member-' || number, now() - number * interval '1 s'
+    FROM generate_series(1, :many) AS number
+"""
+
+
+@pytest.mark.parametrize("state", ["open", "resolving"])
+async def test_the_conflict_of_a_record(databases: Databases, state: ConflictState) -> None:
+    """Most records have none: no page may look at all to know it. PostgreSQL may plan for these values, or for any."""
+    engine = create_async_engine(await databases.create("conflict_service"))
+    sent: list[tuple[str, Any]] = []
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda _, __, *sends: sent.append(sends[:2]))
+    async with AsyncSession(engine) as session:
+        await session.execute(text(_FILL), {"many": MANY})
+        await session.execute(text("ANALYZE conflict"))
+        sent.clear()
+        asked: dict[str, Any] = {"state": state, "wanted": ConflictFilter(record_id="nobody")}
+        await queries.page(session, "church", **asked, by=queries.ANYBODY, after=None, limit=1)
+        await queries.count(session, "church", **asked)
+        assert len(sent) == 2
+        connection: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+        for number, (statement, values) in enumerate(sent):
+            await connection.execute(f"PREPARE asked_{number} AS {statement}")
+            given = ", ".join(f"'{value}'" for value in values)
+            for plans in ("custom", "generic"):
+                await connection.execute(f"SET plan_cache_mode = force_{plans}_plan")
+                plan = await connection.fetch(f"EXPLAIN EXECUTE asked_{number} ({given})")
+                assert any("ix_conflict_record" in line for (line,) in plan), plan
+    await engine.dispose()
