@@ -527,6 +527,37 @@ async def test_deleted_here_makes_nobody_inactive_there(site: Site) -> None:
     assert site.person("Max").get("status") != "inactive"
 
 
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+async def test_deleted_and_added_again_is_the_same_there(site: Site, kind: Kind) -> None:
+    await site.settings(inactivate_deleted=True)
+    await site.sync()
+    await site.believable()
+    await keep_out(site, "Max")
+    max_there = site.person("Max")["id"]
+    await site.remove("Max")
+    await site.add("Max", "Moor", email="max@example.org")
+    await site.sync(kind)
+    assert (await link_of(site, "Max"))["pco_id"] == max_there
+    assert len(site.people("Max")) == 1
+    assert site.person("Max").get("status") != "inactive"
+    await settled(site)
+
+
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+async def test_deleted_on_both_sides_and_added_again_is_created_there(site: Site, kind: Kind) -> None:
+    await site.sync()
+    await site.believable()
+    await keep_out(site, "Max")
+    await site.remove("Max")
+    site.delete("Max")
+    await site.visible()
+    added = await site.add("Max", "Moor", email="max@example.org")
+    run = await site.sync(kind)
+    assert [item["record_id"] for item in await site.items(run["id"], "created_there")] == [added]
+    assert len(site.people("Max")) == 1
+    await settled(site)
+
+
 # --- families ---------------------------------------------------------------------------------------------------------
 
 

@@ -199,6 +199,19 @@ def test_a_value_that_no_effect_tells_of_stays() -> None:
     assert (found.backs, list(found.left)) == ((), ["phone"])
 
 
+@pytest.mark.parametrize("rule", ["kept_different", "decide_again"])
+@pytest.mark.parametrize("mine", [False, True])
+def test_what_was_decided_to_stay_different_since_is_left(rule: str, *, mine: bool) -> None:
+    """Such a decision moves no value, and is about the ones that it was shown."""
+    decided = was(2, "phone", "2", "2", mine=mine, rule=rule)
+    found = undo_of("member", [was(1, "phone", "1", "2"), decided], Standing({"phone": "2"}, linked_to="7"))
+    assert (found.backs, list(found.left)) == ((), ["phone"])
+    before = replace(decided, id=0, of_scope=False)
+    other = replace(decided, field="email")
+    found = undo_of("member", [before, was(1, "phone", "1", "2"), other], Standing({"phone": "2"}, linked_to="7"))
+    assert backs(found) == {"phone": "1"}
+
+
 def test_another_value_than_was_shown_is_not_replaced() -> None:
     shown = [Back("phone", "b", "a"), Back("email", "b", "a")]
     found = Undo(backs=(Back("phone", "c", "a"), Back("email", "b", "a")))

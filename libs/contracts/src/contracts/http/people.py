@@ -365,7 +365,7 @@ class HeldBulk(Model):
     answer: Answer
     digest: str = Field(description="Of exactly the matches shown, their versions and the answer.")
     count: int = Field(description="How many would be answered.")
-    left_out: int = Field(description="How many fit the filters and cannot have this answer.")
+    left_out: int = Field(description="How many fit the filters and are left as they are.")
     may_be_mailed: int = Field(
         default=0,
         description="People whom Planning Center may mail: they sign in there, and their email or phone would change.",

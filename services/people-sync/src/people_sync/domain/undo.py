@@ -1,8 +1,8 @@
 """What an undo puts back of one record, and what it leaves, from the effects on it.
 
 By field the first value that the scope replaced comes back, if nothing outside of the scope has touched the field
-since, on either side, and our side still has what the scope left. A record that the scope added or deleted here is
-taken back as a whole, or left as it is as a whole.
+since, on either side, nobody decided to keep both sides' values, and our side still has what the scope left. A record
+that the scope added or deleted here is taken back as a whole, or left as it is as a whole.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -210,6 +210,8 @@ def _fields(known: Sequence[Was], now: Standing, left: dict[str, str], creations
             left[key] = _already(key)
         elif here != after or any(not one.of_scope and one.id > mine[0].id for one in of_key):
             left[key] = moved_since(key)
+        elif any(one.field == key and one.rule in _KEPT and one.id > mine[0].id for one in known):
+            left.setdefault(key, f"The {_name(key)} was decided about since and stays as it is.")
         elif key in _NEVER_EMPTY and not before:
             left[key] = f"The {_name(key)} stays as it is: it was empty before, and cannot be."
         elif key.startswith(MEMBER) and key.removeprefix(MEMBER) in now.absent:

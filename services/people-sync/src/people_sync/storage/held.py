@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Exists, Text, any_, cast, exists, func, literal, select, text
+from sqlalchemy import ColumnElement, Exists, Text, any_, cast, exists, false, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from contracts.http.people import HeldBulkInput, HeldQuery
@@ -60,7 +60,8 @@ def wanted_by_nobody_else(owner: Mapping[str, str]) -> ColumnElement[bool]:
         .group_by(of_others.c.member_id)
         .having(func.count() == 1)
     )
-    return HeldMatch.candidate_ids[1].in_(once)
+    # As a value, so that the set is hashed: joined, it is made anew for each row of a church that has no statistics.
+    return func.coalesce(HeldMatch.candidate_ids[1].in_(once), false())
 
 
 def _texts(values: tuple[str, ...]) -> Any:

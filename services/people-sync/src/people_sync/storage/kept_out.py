@@ -6,11 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Exists, Text, cast, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from contracts.values import FAMILY, MEMBER
 from people_sync.storage.among import among
 from people_sync.storage.sync_tables import KeptOut
-from people_sync.storage.tables import FamilyMember, Link
+from people_sync.storage.tables import FamilyMember, Link, Member
 
 
 async def kept_out_among(
@@ -56,6 +57,13 @@ def is_kept_out(organization_id: str, kind: Any, record_id: Any) -> Exists:
     return exists().where(
         KeptOut.organization_id == organization_id, KeptOut.kind == kind, KeptOut.record_id == record_id
     )
+
+
+def holds_its_place(organization_id: str, kind: Any, record_id: Any) -> Exists:
+    """`is_kept_out`, but not of a member who was deleted here: whoever is added again takes that one's place there."""
+    deleted = aliased(Member)
+    gone_here = exists().where(deleted.id == KeptOut.record_id, deleted.deleted_at.is_not(None))
+    return is_kept_out(organization_id, kind, record_id).where(~gone_here)
 
 
 async def families_with(session: AsyncSession, organization_id: str, member_ids: Collection[UUID]) -> set[UUID]:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, cast, delete, func, insert, select, true
+from sqlalchemy import ColumnElement, Uuid, cast, delete, func, insert, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http import people
@@ -23,6 +23,7 @@ from people_sync.domain.values import from_json
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage import paging
+from people_sync.storage.among import among
 from people_sync.storage.held import ONE_CANDIDATE, WAITING, fitting, wanted_by_nobody_else
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household
@@ -45,6 +46,8 @@ from servicekit.job_worker import JobContext
 KIND: Final = "people.held-answers"
 """Of the job that carries one out."""
 SAMPLES: Final = 10
+MOST: Final = 10_000
+"""Held matches of one answer; the others are left out, and can have the next one."""
 BATCH: Final = 100
 """Held matches of one transaction."""
 KEPT: Final = timedelta(days=1)
@@ -66,19 +69,22 @@ async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInp
                 HeldMatch.version,
                 HeldMatch.theirs["first_name"].astext.label("first"),
                 HeldMatch.theirs["last_name"].astext.label("last"),
-            ).order_by(HeldMatch.created_at, HeldMatch.id)
+            )
+            .order_by(HeldMatch.created_at, HeldMatch.id)
+            .limit(MOST)
         )
     ).all()
     everybody = await session.scalar(select(func.count()).select_from(fits.subquery())) or 0
+    ids = [one.id for one in shown]
     row = HeldBulk(
         id=uuid7(),
         **owner,
         answer=body.answer,
-        held_ids=[one.id for one in shown],
+        held_ids=ids,
         versions=[one.version for one in shown],
         names=[f"{one.first} {one.last}".strip() for one in shown],
         left_out=max(everybody - len(shown), 0),
-        may_be_mailed=await _may_be_mailed(session, organization_id, can) if body.answer == "same" else 0,
+        may_be_mailed=await _may_be_mailed(session, organization_id, ids) if body.answer == "same" else 0,
         digest=digest(body.answer, [(one.id, one.version) for one in shown]),
         state="shown",
         done=0,
@@ -93,15 +99,16 @@ async def preview(session: AsyncSession, organization_id: str, body: HeldBulkInp
     return HeldBulkPreview(**dict(_render(row)), samples=tuple(_sample(body.answer, match) for match in matches))
 
 
-async def _may_be_mailed(session: AsyncSession, organization_id: str, can: Select[HeldMatch]) -> int:
+async def _may_be_mailed(session: AsyncSession, organization_id: str, held_ids: list[UUID]) -> int:
     """How many who sign in at Planning Center would get another email or phone there, linked with their candidate."""
     connection = await session.get(Connection, organization_id)
     if connection is None:
         return 0
     policy = policy_of(await session.get(Settings, organization_id), connection.country_code or DEFAULT_COUNTRY)
     rows = await session.stream(
-        can.with_only_columns(Member, HeldMatch.theirs)
-        .join(Member, cast(Member.id, Text) == HeldMatch.candidate_ids[1])
+        select(Member, HeldMatch.theirs)
+        .select_from(HeldMatch)
+        .join(Member, Member.id == cast(HeldMatch.candidate_ids[1], Uuid))
         .join(
             Remote,
             (Remote.organization_id == HeldMatch.organization_id)
@@ -109,7 +116,7 @@ async def _may_be_mailed(session: AsyncSession, organization_id: str, can: Selec
             & (Remote.kind == MEMBER)
             & (Remote.pco_id == HeldMatch.pco_id),
         )
-        .where(Remote.login.is_(True), Member.organization_id == organization_id)
+        .where(Remote.login.is_(True), Member.organization_id == organization_id, among(HeldMatch.id, held_ids))
         .execution_options(yield_per=200)
     )
     found = 0

@@ -134,16 +134,15 @@ async def _kept_out(
 ) -> list[Planned]:
     """Take those who are kept out of the sync out of both, by Planning Center's id.
 
-    A run tells nothing of one who was deleted here.
+    Not one who was deleted here: whoever is added again would wait for ever to learn whether they are the same.
     """
-    out = await kept_out_among(session, writer.organization_id, MEMBER, [member.id for _, member in linked.values()])
+    here = [member.id for _, member in linked.values() if member.deleted_at is None]
+    out = await kept_out_among(session, writer.organization_id, MEMBER, here)
     rows: list[Planned] = []
     for pco_id, (_, member) in list(linked.items()):
         if member.id in out:
             del linked[pco_id]
-            person = people.pop(pco_id)
-            if member.deleted_at is None:
-                rows.append(left_alone(MEMBER, pco_id, name_of(person), record_id=member.id))
+            rows.append(left_alone(MEMBER, pco_id, name_of(people.pop(pco_id)), record_id=member.id))
     return rows
 
 

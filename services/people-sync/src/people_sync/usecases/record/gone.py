@@ -62,7 +62,8 @@ async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects
     link = await session.scalar(
         select(Link).filter_by(**writer.owner, kind=plan.kind, pco_id=plan.pco_id).with_for_update()
     )
-    if await kept_out_among(session, writer.organization_id, plan.kind, [record.id]):
+    deleted = isinstance(record, Member) and record.deleted_at is not None
+    if not deleted and await kept_out_among(session, writer.organization_id, plan.kind, [record.id]):
         plan.outcome, plan.sentence = KEPT_OUT, OUTCOMES[KEPT_OUT]
         return
     busy = await claimed_by_others(session, writer, [record.id])

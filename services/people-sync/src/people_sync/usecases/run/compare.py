@@ -22,7 +22,7 @@ from people_sync.domain.sentences import (
     UPDATED_THERE,
 )
 from people_sync.storage.held import waits_for_an_answer
-from people_sync.storage.kept_out import anybody_kept_out, is_kept_out
+from people_sync.storage.kept_out import anybody_kept_out, holds_its_place, is_kept_out
 from people_sync.storage.links import has_link, links_to
 from people_sync.storage.sync_tables import Change, Conflict, KeptOut, Remote
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
@@ -166,7 +166,7 @@ async def _gone_and_deleted(session: AsyncSession, context: RunContext) -> bool:
     plans: list[Planned] = []
     for kind, record in KINDS.items():
         neither = (Link.state == "missing", record.deleted_at.is_not(None))
-        synced = ~is_kept_out(context.organization_id, kind, Link.record_id)
+        synced = ~holds_its_place(context.organization_id, kind, Link.record_id)
         found = _linked(context, kind, *neither, synced).limit(BATCH)
         plans += [Planned(kind, name, GONE, *ids) for *ids, name in (await session.execute(found)).tuples()]
     await lock_for_end(session, context, plans)

@@ -11,7 +11,7 @@ from people_sync.domain.sentences import waiting_for_mergers
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.candidates import maybe_replaced
-from people_sync.storage.kept_out import is_kept_out
+from people_sync.storage.kept_out import holds_its_place
 from people_sync.storage.sync_tables import Run
 from people_sync.storage.tables import Connection, Link
 from people_sync.storage.writes import written_since
@@ -113,7 +113,7 @@ async def _not_met(context: RunContext, *among_them: ColumnElement[bool]) -> lis
 
 def _synced(context: RunContext) -> ColumnElement[bool]:
     """Whether the link's record is not kept out of the sync. One that is stays linked to whoever is gone there."""
-    return ~is_kept_out(context.organization_id, Link.kind, Link.record_id)
+    return ~holds_its_place(context.organization_id, Link.kind, Link.record_id)
 
 
 def _unmet(context: RunContext) -> ColumnElement[bool]:

@@ -37,7 +37,7 @@ from people_sync.planning_center import (
 )
 from people_sync.storage import remote, runs
 from people_sync.storage.among import among
-from people_sync.storage.kept_out import is_kept_out
+from people_sync.storage.kept_out import holds_its_place, is_kept_out
 from people_sync.storage.sync_tables import Conflict, HeldMatch, Remote, Run
 from people_sync.storage.tables import Link, Member
 from people_sync.usecases.proof import not_as_here
@@ -266,7 +266,7 @@ async def _open_ends(context: RunContext) -> list[str]:
             )
             .exists(),
         )
-        synced = ~is_kept_out(context.organization_id, MEMBER, Link.record_id)
+        synced = ~holds_its_place(context.organization_id, MEMBER, Link.record_id)
         links = select(Link.pco_id).where(
             Link.organization_id == context.organization_id,
             Link.pco_organization_id == context.pco_organization_id,

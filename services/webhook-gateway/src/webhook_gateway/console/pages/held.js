@@ -17,6 +17,7 @@ import { count, fieldName, fullName, mailed, shown } from "../parts/words.js";
 
 const STEP = 25;
 const MOST = 200;
+const NEXT = "more than 10,000 held matches fit and they come next time";
 
 const STATES = /** @type {const} */ ({
   open: ["warn", "Waits for an answer"],
@@ -35,9 +36,9 @@ const ANSWERS = {
     ["later", "Later"],
   ],
   leftOut: {
-    same: "because several people may be meant. Answer those one by one.",
-    different: "because they can't have this answer.",
-    later: "because they have this answer already.",
+    same: `because several people may be meant, and those are answered one by one, or ${NEXT}.`,
+    different: `because ${NEXT}.`,
+    later: `because they have this answer already, or ${NEXT}.`,
   },
   explain: "First you see how many can have it, and what would be done; nothing is done before you agree.",
   promise: () => "Whatever changes here before its turn, or is read from Planning Center as changed, is left as it is and named. A change in Planning Center that we have not read yet is not noticed.",
