@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from contracts import conflicts, http, identity, people, sync_runs
-from webhook_gateway.api.console import read_assets
+from webhook_gateway.api.console import PAGES, read_assets
 
 MODULES = [
     conflicts,
@@ -74,3 +74,12 @@ def test_every_import_of_the_console_is_there() -> None:
     for name, asset in assets.items():
         missing = imported(name, asset.content.decode(), r"""(?:from |import\()"(\.[^"]+\.js)\"""") - assets.keys()
         assert not missing, f"{name} imports {missing}"
+
+
+def test_every_page_of_the_console_has_an_address_of_its_own() -> None:
+    """An address that is loaded directly, as by a bookmark, is found by the server too."""
+    script = (files("webhook_gateway") / "console" / "app.js").read_text()
+    patterns = re.findall(r"^  \[/(\^.*\$)/, ", script, re.MULTILINE)
+    assert len(patterns) > 10
+    for pattern in patterns:
+        assert any(re.match(pattern.replace("\\/", "/"), page) for page in PAGES), pattern

@@ -27,8 +27,11 @@ PAGES: Final = (
     "/held",
     "/runs",
     "/runs/{record}",
+    "/proof",
     "/settings",
     "/conflicts",
+    "/conflicts/rules",
+    "/conflicts/rules/new",
     "/events",
     "/activity",
     # Where Planning Center sends the browser back to, and where the identity provider does.

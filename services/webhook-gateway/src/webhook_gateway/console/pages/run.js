@@ -289,7 +289,7 @@ const APPROVALS = {
     "This sync would change a lot",
     "It would change more linked records than your threshold allows without asking. Nothing has been written yet, and nothing but this will be: a record that changes in the meantime is left out and named.",
   ],
-  undo: ["Should these changes be undone?", "Each field gets its former value back, here and in Planning Center. What was edited since is left as it is. Nothing has been written yet."],
+  undo: ["Should these changes be undone?", "Each field gets its former value back, here and in Planning Center; where a decision kept our value, that is the value Planning Center had. What was edited since is left as it is. Nothing has been written yet."],
 };
 
 /**
@@ -302,7 +302,7 @@ const APPROVALS = {
 function approval(run, asked, admin, showRun) {
   const [title, sentence] = APPROVALS[asked.kind] ?? ["Should these changes be made?", ""];
   const changes = changesOf(run);
-  const { conflict = 0, may_be_mailed = 0, linked_records = 0, created_there = 0 } = asked.counts;
+  const { conflict = 0, may_be_mailed = 0, linked_records = 0, created_there = 0, taken_back = 0 } = asked.counts;
   const go = asked.answers.find((answer) => answer !== "stop") ?? "approve";
   /** @param {string} answer @param {boolean} [inactivate] */
   const reply = async (answer, inactivate = false) =>
@@ -315,6 +315,7 @@ function approval(run, asked, admin, showRun) {
     h("h2", { id: "question" }, title),
     h("p", {}, sentence),
     h("p", {}, h("strong", {}, changes === 0 ? "Nothing would change" : `${count(changes, "record")} would change`), linked_records ? ` of ${count(linked_records, "linked record")}.` : "."),
+    taken_back ? h("p", {}, `${count(taken_back, "person or family that was added here is", "people and families that were added here are")} deleted here.`) : null,
     conflict ? h("p", {}, `${count(conflict, "record")} would wait in conflict, as ${conflict === 1 ? "it is" : "they are"} on both sides, until you decide.`) : null,
     may_be_mailed ? h("p", {}, mailed(may_be_mailed)) : null,
     admin
@@ -340,7 +341,7 @@ function approval(run, asked, admin, showRun) {
             "div",
             { class: "row" },
             changes > 0
-              ? h("button", { class: "primary" }, asked.kind === "undo" ? `Undo ${these(changes)}` : `Make ${these(changes)}`)
+              ? h("button", { class: taken_back ? "dangerous" : "primary" }, asked.kind === "undo" ? `Undo ${these(changes)}` : `Make ${these(changes)}`)
               : inactive
                 ? h("button", { class: "primary" }, inactive)
                 : conflict

@@ -178,7 +178,7 @@ const OUTCOMES = {
   one_side: "On one side only",
   unexplained: "Different without a known reason",
   undone: "Put back",
-  taken_back: "Deleted here again",
+  taken_back: "Deleted here",
   restored: "Here again",
   made_inactive: "Made inactive in Planning Center",
   left_out: "Left as they are",
@@ -204,7 +204,7 @@ const INTENTIONS = {
   held: "Would be asked in Held matches",
   merged: "Would follow a merge in Planning Center",
   undone: "Would be put back",
-  taken_back: "Would be deleted here again",
+  taken_back: "Would be deleted here",
   restored: "Would be here again",
   left_out: "Would stay as they are",
 };
