@@ -130,6 +130,19 @@ def test_a_record_goes_or_comes_back_as_a_whole(effects: list[Was], now: Standin
     assert whole or found.left, "why not is said"
 
 
+def test_who_was_added_and_stays_gets_back_what_later_syncs_changed() -> None:
+    effects = [
+        was(1, "created", None, "77", cause="run:1"),
+        was(2, "last_name", "A", "B", cause="run:2"),
+        was(3, "phone", "1", "2", mine=False, cause="edit:1"),
+    ]
+    found = undo_of("member", effects, Standing({"last_name": "B", "phone": "2"}))
+    assert (found.whole, backs(found)) == (None, {"last_name": "A"})
+    assert found.left == {"deleted": "A sync added the record here, and it stays."}
+    homely = undo_of("member", effects[:2], Standing({"last_name": "B"}, homes_stay=True))
+    assert (homely.whole, backs(homely)) == (None, {"last_name": "A"})
+
+
 def test_a_family_that_was_added_and_edited_keeps_everybody() -> None:
     """Else an edit of its name would make the undo take its people out, here and there."""
     effects = [ADDED, was(2, "members", None, "m1"), was(3, "name", "A", "B", mine=False)]

@@ -187,6 +187,10 @@ def _whole(kind: str, first: Was, known: Sequence[Was], now: Standing, left: dic
         left[DELETED] = "In a family that stays, so this person stays here too."
     else:
         return Undo("delete")
+    later = [one for one in known if one.id > first.id and one.cause != first.cause]
+    if not now.deleted and (backs := _fields(later, now, left, frozenset())):
+        left[DELETED] = "A sync added the record here, and it stays."
+        return Undo(backs=backs, left=left)
     return Undo(left=left)
 
 
