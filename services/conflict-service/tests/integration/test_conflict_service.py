@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 from aiokafka import AIOKafkaConsumer
 from conflict_support import fact, publish, told_decisions
 from fastapi import FastAPI
@@ -275,19 +276,30 @@ async def test_of_two_who_decide_one_wins_and_the_other_is_told(
     assert lost["conflict"]["decision"]["choices"] == bodies[winner]["choices"]
 
 
-async def test_a_conflict_that_ends_by_itself_needs_no_decision(
-    app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
+@pytest.mark.parametrize(
+    ("closing", "state", "said"),
+    [(ConflictConverged, "agreed_elsewhere", "over already"), (ResolutionApplied, "resolved", "decided this conflict")],
+)
+async def test_a_conflict_that_ends_otherwise_needs_no_decision(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    keys: KeyRing,
+    church: str,
+    closing: type[ConflictFact],
+    state: str,
+    said: str,
 ) -> None:
+    """By itself, or by another decision."""
     headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
     await tell(app, fact(ConflictDetected, 1, organization_id=church))
     body = {"values_version": 1, "choices": {"first_name": "ours"}}
     assert (await client.post(f"{PATH}/conflict/decision", headers=headers, json=body)).status_code == 202
-    await tell(app, fact(ConflictConverged, 2, organization_id=church))
+    await tell(app, fact(closing, 2, organization_id=church))
     shown = (await client.get(f"{PATH}/conflict", headers=headers)).json()
-    assert (shown["state"], shown["decision"]["outcome"]) == ("agreed_elsewhere", "not_needed")
+    assert (shown["state"], shown["decision"]["outcome"]) == (state, "not_needed")
     late = await client.post(f"{PATH}/conflict/decision", headers=headers, json=body)
     assert (late.status_code, late.json()["type"].rpartition("/")[2]) == (409, "settled")
-    assert "over already" in late.json()["detail"]
+    assert said in late.json()["detail"]
 
 
 async def test_decisions_that_cannot_be_taken(

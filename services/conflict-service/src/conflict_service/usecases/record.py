@@ -27,9 +27,11 @@ async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> No
             await by_rule.decide(session, fact.organization_id, fact.conflict_id, change.after, deciding, now)
     if isinstance(fact, ResolutionApplied | ResolutionOvertaken):
         await _settle(session, fact)
-    elif before is not None and before.waiting and change is not None and change.after.waiting is None:
+    if before is not None and before.waiting and change is not None and change.after.waiting is None:
         row = await session.get_one(DecisionRow, (fact.organization_id, before.waiting))
-        await _end(session, row, "not_needed", fact.occurred_at)
+        if row.outcome == "waiting":
+            # Closed without this decision, be it by another one.
+            await _end(session, row, "not_needed", fact.occurred_at)
 
 
 async def _settle(session: AsyncSession, fact: ResolutionApplied | ResolutionOvertaken) -> None:
