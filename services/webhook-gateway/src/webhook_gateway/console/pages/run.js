@@ -26,6 +26,7 @@ import {
   runState,
   runTrigger,
   shown,
+  writesNothing,
 } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Run} Run */
@@ -104,6 +105,14 @@ export async function show(context) {
   }
 }
 
+/** What a stop leaves. @param {Run} run */
+function stopping(run) {
+  if (run.purpose === "undo") return "What is put back stays, everything else is as it was.";
+  return writesNothing(run)
+    ? "Nothing has been written. The next one begins reading again."
+    : "What is done stays, and is not done twice. The next sync begins reading again.";
+}
+
 /** @param {RunItem} item */
 function recordAddress(item) {
   // Whoever is held is nobody here yet.
@@ -152,7 +161,7 @@ function content(run, admin, outcome, showRun, context) {
             "div",
             { key: "stop", class: "row" },
             action("Stop safely", async () => showRun(await post(at`/people/runs/${run.id}/stop`))),
-            h("span", { class: "quiet small" }, run.purpose === "undo" ? "What is put back stays, everything else is as it was." : "What is done stays, and is not done twice. The next sync begins reading again."),
+            h("span", { class: "quiet small" }, stopping(run)),
           )
         : null,
       admin && !going && changedAnything(run)

@@ -232,8 +232,14 @@ const RUN_STATES = {
 /** @param {Run} run @param {boolean} admin who reads it */
 export function runState(run, admin) {
   if (run.state === "waiting" && run.question) return admin ? "Waiting for your answer" : "Waiting for an administrator";
+  if (run.state === "running" && writesNothing(run)) return "Comparing";
+  if (run.state === "running" && run.purpose === "undo") return "Undoing";
   return RUN_STATES[run.state] ?? unslug(run.state);
 }
+
+/** Whether it writes nothing as long as it goes on like this. @param {Run} run */
+export const writesNothing = ({ purpose, progress }) =>
+  purpose === "proof" || (purpose === "preview" && ["pull", "compare"].includes(progress.phase));
 
 /** @param {Run} run */
 export const runKind = (run) => PURPOSES[run.purpose] ?? (run.kind === "full" ? "Full sync" : "Changes only");
