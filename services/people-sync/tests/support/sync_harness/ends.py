@@ -14,6 +14,7 @@ _CONTACTS = {
     "PhoneNumber": ("e164",),
     "Address": ("street_line_1", "street_line_2", "city", "state", "zip", "country_code"),
 }
+_COLLIDES: Final = ("field", "base", "base_known", "ours", "theirs")
 State = list[str]
 
 
@@ -74,7 +75,11 @@ async def here(database: Database, dump: Iterable[Mapping[str, Any]], organizati
         lines.append(_link(link, names, other, named))
     conflicts = await all_of("conflict")
     lines += [
-        _line("conflict", names[str(row["record_id"])], row["fields"]) for row in conflicts if row["state"] == "open"
+        _line(
+            "conflict", names[str(row["record_id"])], [{name: one[name] for name in _COLLIDES} for one in row["fields"]]
+        )
+        for row in conflicts
+        if row["state"] == "open"
     ]
     lines += [
         _line("decided", names[str(row["record_id"])], row["state"], [sorted(told) for told in answers])
