@@ -236,6 +236,12 @@ async def test_the_next_run_writes_only_what_was_still_to_be_written(spine: Spin
     assert {(row["record_id"], row["side"], row["field"]) for row in noted[len(effects) :]} == {
         (id_, "there", "phone") for id_ in pushed
     }
+    # When each side was edited was not noted then: this run tells it, and that is all that it tells of a conflict.
+    assert all(one["theirs_changed_before"] for row in after["kept conflict"] for one in row["fields"])
+    versions = {row["id"]: row.pop("version") for row in ours["kept conflict"]}
+    assert {row["id"]: row.pop("version") - 1 for row in after["kept conflict"]} == versions
+    for row in [*ours["kept conflict"], *after["kept conflict"]]:
+        row["fields"] = [{name: one[name] for name in ("field", "base", "ours", "theirs")} for one in row["fields"]]
     for name, rows in after.items():
         assert [row for row in rows if row.get("record_id") not in pushed] == [
             row for row in ours[name] if row.get("record_id") not in pushed
