@@ -162,7 +162,7 @@ const COLUMNS = ["Field", "Last agreed", "Here", "Planning Center", "After"];
 function table(item, label) {
   return h(
     "table",
-    { class: "table fold", "aria-labelledby": label },
+    { class: "table fold planned", "aria-labelledby": label },
     h("thead", {}, h("tr", {}, ...COLUMNS.map((name) => h("th", { scope: "col" }, name)))),
     h(
       "tbody",
