@@ -12,7 +12,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    # Of conflicts told so far nobody knows when Planning Center's side was edited: the next sync tells it.
+    # The service does not know when Planning Center's side of an older conflict was edited: the next sync tells it.
     op.add_column("conflict", sa.Column("newer", sa.Text, nullable=True))
     op.drop_index("ix_conflict_count", "conflict")
     op.create_index(

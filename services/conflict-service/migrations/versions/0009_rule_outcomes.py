@@ -1,4 +1,4 @@
-"""What became of the decisions of each rule, counted.
+"""A table counts how the decisions of each rule ended.
 
 Revision ID: 0009
 Revises: 0008

@@ -289,7 +289,7 @@ async def test_a_conflict_that_ends_otherwise_needs_no_decision(
     state: str,
     said: str,
 ) -> None:
-    """By itself, or by another decision."""
+    """The conflict ends by itself, or by another decision."""
     headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
     await tell(app, fact(ConflictDetected, 1, organization_id=church))
     body = {"values_version": 1, "choices": {"first_name": "ours"}}

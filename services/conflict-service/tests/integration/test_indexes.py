@@ -1,4 +1,4 @@
-"""What every page asks for is found by an index, also among very many open conflicts."""
+"""Indexes find what every page asks for, also among very many open conflicts."""
 
 from typing import Any
 

@@ -89,7 +89,7 @@ async def test_0005_to_0007(databases: Databases) -> None:
 
 
 async def test_0009(databases: Databases) -> None:
-    """What rules decided before is counted."""
+    """The migration counts what rules decided before."""
     url = await databases.empty()
     await migrate(url, "conflict_service", to="0008")
     engine = create_async_engine(url)

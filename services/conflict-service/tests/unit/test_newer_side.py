@@ -1,4 +1,4 @@
-"""Which side made the newest edit: only where it is certain."""
+"""A side is the newer one only where that is certain."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -117,7 +117,7 @@ class Outcomes(NamedTuple):
 
 
 async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequence[str]) -> dict[str, Outcomes]:
-    """What became of the decisions of these rules, by rule."""
+    """The function counts how the decisions of these rules ended, by rule."""
     # Those that wait are few, and counted in the index; the others are all of its history.
     of_rules = (DecisionRow.organization_id == organization_id, DecisionRow.rule_id.in_(rule_ids))
     waiting = select(DecisionRow.rule_id, func.count()).where(*of_rules, DecisionRow.outcome == "waiting")

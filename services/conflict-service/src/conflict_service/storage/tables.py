@@ -50,7 +50,7 @@ class ConflictRow(Base):
             postgresql_include=["field_names", "child", "one_side_empty", "opened_at", "newer"],
             postgresql_where=text("state = 'open'"),
         ),
-        # Of every state: PostgreSQL has no use for the statistics of a partial index, and would walk the list instead.
+        # This index has every state: PostgreSQL ignores the statistics of a partial one, and would walk the list.
         Index("ix_conflict_record", "organization_id", text("(record ->> 'id')")),
         Index("ix_conflict_family_ids", "family_ids", postgresql_using="gin", postgresql_where=text("state = 'open'")),
     )

@@ -49,6 +49,6 @@ async def _settle(session: AsyncSession, fact: ResolutionApplied | ResolutionOve
 
 async def _end(session: AsyncSession, row: DecisionRow, outcome: str, at: datetime) -> None:
     if row.rule_id is not None:
-        # Behind the lock of its conflict, and one of each transaction: no two wait for each other.
+        # A transaction counts one end, behind the lock of its conflict: no two wait for each other.
         await rules.count_end(session, row.organization_id, row.rule_id, row.outcome, outcome)
     row.outcome, row.settled_at = outcome, at

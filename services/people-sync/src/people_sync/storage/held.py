@@ -60,7 +60,7 @@ def wanted_by_nobody_else(owner: Mapping[str, str]) -> ColumnElement[bool]:
         .group_by(of_others.c.member_id)
         .having(func.count() == 1)
     )
-    # As a value, so that the set is hashed: joined, it is made anew for each row of a church that has no statistics.
+    # The condition is a value, so that PostgreSQL hashes the set: a join would make it anew for each row.
     return func.coalesce(HeldMatch.candidate_ids[1].in_(once), false())
 
 

@@ -40,7 +40,7 @@ def of_scope(organization_id: str, scope: Scope, since: datetime) -> ColumnEleme
         return and_(of_organization, Effect.cause == scope.what, Effect.cause_id == scope.id)
     records: ColumnElement[bool] = Effect.record_id == scope.id
     if scope.what == FAMILY:
-        # One set of ids: with *or* every effect of the organization would be looked at.
+        # The ids are one set: with *or* PostgreSQL would look at every effect of the organization.
         everybody = select(literal(scope.id, Uuid)).union_all(
             select(FamilyMember.member_id)
             .join(Member, Member.id == FamilyMember.member_id)

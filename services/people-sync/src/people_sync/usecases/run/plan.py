@@ -394,7 +394,7 @@ async def _leave_out(session: AsyncSession, context: RunContext, changes: Sequen
 
 async def _vanished(session: AsyncSession, context: RunContext) -> None:
     """Name what was approved and needs nothing any more, since somebody has changed it."""
-    # By each id for itself: with *or* within it every change would be compared with everything that was shown.
+    # Each id has a condition of its own: with *or* in one PostgreSQL would compare every change with everything shown.
     same = (Change.record_id == Shown.record_id, Change.pco_id == Shown.pco_id)
     of_kind = (Change.run_id == context.run_id, Change.kind == Shown.kind, Change.planned.is_not(None))
     needs_nothing = (~exists().where(*of_kind, id_) for id_ in same)

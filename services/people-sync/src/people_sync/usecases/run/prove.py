@@ -106,7 +106,7 @@ async def _next_links(context: RunContext, kind: str) -> bool:
         )
         found = rows.all()
         changes = {record.id: change for _, record, change in found if change is not None}
-        # Of somebody whom Planning Center does not show, and nobody knows yet why, nothing was compared.
+        # The run compared nothing of a person whom Planning Center does not show, while nobody knows why.
         planned = {record.id: LATER for link, record, _ in found if link.missing_since is not None}
         planned |= {id_: change.outcome for id_, change in changes.items() if change.outcome in PLANNED}
         pairs: list[Any] = [(link, record) for link, record, _ in found]
