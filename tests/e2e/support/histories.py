@@ -460,11 +460,11 @@ class Teller:
         self._ask("POST", "/conflicts/rules", json={**condition, "digest": shown["digest"]})
 
     def _kill(self, run: str | None) -> None:
-        """SIGKILL people-sync, in the middle of the run if there is one, and start it again."""
+        """SIGKILL people-sync, after a drawn number of the run's requests if there is one, and start it again."""
         if run is not None:
-            begun = f"SELECT 1 FROM run WHERE id = '{run}' AND (requests > 0 OR state IN {ENDED})"
+            after = self._chance.randrange(8)
+            begun = f"SELECT 1 FROM run WHERE id = '{run}' AND (requests > {after} OR state IN {ENDED})"
             self._until(lambda: self.rows(begun), "the run is on")
-        time.sleep(self._chance.uniform(0, 1.5))
         process = self.stack.process(PEOPLE_SYNC)
         process.kill()
         process.start()

@@ -148,6 +148,9 @@ class Verdict:
             if not typed or any(one.value == typed[-1].value for one in typed[:-1]):
                 # Put back by an undo of one entry: what was agreed last is no change, and gives way to one.
                 continue
+            sent = [row for row in self._effects[id_] if (row["side"], row["field"]) == (THERE, name)]
+            if typed[-1].side == THERE and any(_in_window(typed[-1], row) for row in sent):
+                continue
             if not about and set(now) != {typed[-1].value}:
                 yield f"{name} of {id_} was last typed as {typed[-1].value}, nothing was decided, and is {now}"
             elif applied and typed[-1].when < datetime.fromisoformat(applied[-1]["decided_at"]):
