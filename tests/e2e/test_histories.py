@@ -36,8 +36,8 @@ def processes() -> int:
 
 @pytest.fixture(scope="module")
 def vendor(vendor: dict[str, object]) -> dict[str, object]:
-    """Its reads lag, and it sets no pace."""
-    return vendor | {"rate_limit": 0}
+    """Its reads lag, it sets no pace, and it remembers every request."""
+    return vendor | {"rate_limit": 0, "journal_requests": 100_000, "journal_writes": 100_000}
 
 
 def test_histories(ada: Church, stack: Stack) -> None:

@@ -31,6 +31,8 @@ from local_stack.stack import Stack
 from pco_simulator.testing import SimulatorError
 
 FIELDS: Final = ("first_name", "last_name", "birthdate", "email")
+PEOPLE: Final = "/people/v2/people"
+EMAILS: Final = "/people/v2/emails"
 HERE: Final = "here"
 THERE: Final = "there"
 STEPS: Final = 6
@@ -170,9 +172,13 @@ class Typed:
     """The member's, or of the person in Planning Center."""
     field: str
     value: Any
+    since: datetime
     when: datetime
+    """It was typed between these two instants."""
     first: bool
     """With which the person came."""
+    path: str
+    """In Planning Center, of what was edited; empty here."""
 
 
 @dataclass(slots=True)
@@ -208,9 +214,20 @@ class Told:
             case _:
                 return f"{name[0].upper()}{self.number}x{self.count}"
 
-    def note(self, side: str, id_: str, name: str, value: Any, *, first: bool = False) -> None:
+    def note(
+        self,
+        side: str,
+        id_: str,
+        name: str,
+        value: Any,
+        *,
+        first: bool = False,
+        since: datetime | None = None,
+        path: str = "",
+    ) -> None:
         """Somebody typed this."""
-        self.typed.append(Typed(len(self.typed), side, id_, name, value, datetime.now(UTC), first))
+        now = datetime.now(UTC)
+        self.typed.append(Typed(len(self.typed), side, id_, name, value, since or now, now, first, path))
 
     def say(self, what: str) -> None:
         """For whoever reads of a failure."""
@@ -550,13 +567,16 @@ class Teller:
         if person is None:
             return
         value, pco_id = told.token(op.field), str(person.pco_id)
+        since = datetime.now(UTC)
         if op.field == "email":
+            path = f"{EMAILS}/{self._emails[pco_id]}"
             email = {"op": "edit", "type": "Email", "id": self._emails[pco_id], "attributes": {"address": value}}
             self.church.control.mutate(self.pco, email)
         else:
+            path = f"{PEOPLE}/{pco_id}"
             self.church.control.edit_person(self.pco, pco_id, **{op.field: value})
         told.say(f"{pco_id} {op.field} is {value} there")
-        told.note(THERE, pco_id, op.field, value)
+        told.note(THERE, pco_id, op.field, value, since=since, path=path)
 
     def _collide(self, told: Told, op: Op) -> None:
         self._edit_here(told, op)

@@ -117,7 +117,7 @@ class Outcomes(NamedTuple):
 
 
 async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequence[str]) -> dict[str, Outcomes]:
-    """The function counts how the decisions of these rules ended, by rule."""
+    """Count how the decisions of these rules ended, by rule."""
     # Those that wait are few, and counted in the index; the others are all of its history.
     of_rules = (DecisionRow.organization_id == organization_id, DecisionRow.rule_id.in_(rule_ids))
     waiting = select(DecisionRow.rule_id, func.count()).where(*of_rules, DecisionRow.outcome == "waiting")
@@ -139,7 +139,7 @@ async def count_end(session: AsyncSession, organization_id: str, rule_id: str, b
 
 
 async def lessons(session: AsyncSession, organization_id: str) -> list[Lesson]:
-    """The function returns the lessons of the newest decisions, by kind."""
+    """Read what the newest decisions teach, by kind."""
     values = {"organization": organization_id, "newest": NEWEST, "times": LEARNED_AFTER}
     return [Lesson(kind, answer, ids) for kind, answer, ids in await session.execute(_LESSONS, values)]
 
