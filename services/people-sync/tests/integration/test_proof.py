@@ -1,6 +1,9 @@
 """Proof of sync: everybody is compared, nothing is written, and every difference is named."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sync_harness.site import Site
@@ -164,6 +167,35 @@ async def test_what_was_changed_past_the_sync_on_our_side_is_found_and_mended(si
     assert (await site.member("Bruno"))["last_name"] == "Baker"
     assert await site.members_of("Dean Household") == members
     assert (await prove(site))["apart"] == {}
+
+
+@asynccontextmanager
+async def edited_after_the_comparison(site: Site, query: str) -> AsyncIterator[None]:
+    """Somebody edits while a proof names the reasons, which is within milliseconds in a church as small as this."""
+    name = f"edit_{uuid4().hex}"
+    await site.database.fetch(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {query}; RETURN NEW; END $$"
+    )
+    await site.database.fetch(
+        f"CREATE TRIGGER {name} BEFORE UPDATE ON run FOR EACH ROW WHEN (NEW.phase = 'prove' AND OLD.phase <> 'prove' "
+        f"AND NEW.organization_id = '{site.organization_id}') EXECUTE FUNCTION {name}()"
+    )
+    try:
+        yield
+    finally:
+        await site.database.fetch(f"DROP FUNCTION {name} CASCADE")
+
+
+async def test_an_edit_after_the_comparison_is_no_unexplained_difference(site: Site) -> None:
+    await site.sync()
+    bruno = (await site.member("Bruno"))["id"]
+    edit = f"UPDATE member SET last_name = 'Later', version = version + 1 WHERE id = '{bruno}'"
+    async with edited_after_the_comparison(site, edit):
+        run = await site.call("POST", "/statements")
+        await site.until(run["id"], "done")
+    assert await named(site, {"run_id": run["id"]}) == {"waits_for_sync": ["Bruno Later"]}
+    assert (await site.sync("incremental"))["counts"]["updated_there"] == 1
+    assert site.person("Bruno")["last_name"] == "Later"
 
 
 async def test_what_is_kept_different_is_told_with_who_decided(site: Site) -> None:

@@ -37,6 +37,7 @@ _FACTS = st.builds(
     planned=st.sampled_from([None, *PLANNED]),
     refused=st.sampled_from([None, "Planning Center refused the email."]),
     moved=st.booleans(),
+    edited=st.booleans(),
 )
 
 
@@ -52,6 +53,7 @@ def test_whatever_differs_has_a_reason_and_nothing_else_has_one(facts: Facts) ->
         assert sentence.endswith(".")
         if reason == "unexplained":
             assert set(facts.differing) - facts.kept.keys() - {"active"}
+            assert not facts.edited or facts.planned
 
 
 @pytest.mark.parametrize("planned", ["updated_here", "updated_there", "updated_both", "conflict"])

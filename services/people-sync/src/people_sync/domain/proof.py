@@ -72,6 +72,8 @@ class Facts:
     """Why Planning Center refused it in the last sync, in words."""
     moved: bool = True
     """Whether either side may have been edited since the two were compared last."""
+    edited: bool = False
+    """Whether our side was edited since then."""
 
     @property
     def without_an_edit(self) -> bool:
@@ -92,6 +94,9 @@ def why_different(facts: Facts) -> tuple[str, str] | None:
     left = [name for name in facts.differing if name not in facts.kept and name != ACTIVE]
     if facts.planned is not None and facts.planned != CONVERGED and not (left and facts.without_an_edit):
         return PLANNED[facts.planned]
+    if left and facts.edited and facts.planned is None:
+        # The edit came after the comparison, which would have planned it.
+        return PLANNED[UPDATED_THERE]
     if left:
         differ = "differs" if len(left) == 1 else "differ"
         return UNEXPLAINED, (

@@ -95,6 +95,7 @@ async def member_facts(
             planned=planned.get(member.id),
             refused=refused.get(member.id),
             moved=_moved(link, member, seen),
+            edited=member.version > link.compared_version,
         )
     return found
 
@@ -130,6 +131,7 @@ async def family_facts(
             planned=planned.get(family.id),
             refused=refused.get(family.id),
             moved=joins or _moved(link, family, seen),
+            edited=family.version > link.compared_version,
         )
     return found
 
