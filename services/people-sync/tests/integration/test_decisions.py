@@ -508,17 +508,17 @@ NAMES = ("phone", "last_name", "birthdate")
 # Kind: the lag that shows the value from before the decision.
 async def test_a_read_that_lags_lets_go_of_no_conflict(stage: Stage, staging: Staging) -> None:
     """It shows the last agreed value again: the administrator's choice was taken for nothing, and overwritten."""
-    async with stopped(stage.service), staging("lagged", PCO_STALENESS_HORIZON_SECONDS=15) as lagged:
+    async with stopped(stage.service), staging("lagged", PCO_STALENESS_HORIZON_SECONDS=6) as lagged:
         site = await lagged.site()
-        site.horizon_seconds = 15
-        lags = {"singles_lag_ms": 0, "lists_lag_ms": 0, "filters_lag_ms": 0, "lag_past_ms": 30_000}
+        site.horizon_seconds = 6
+        lags = {"singles_lag_ms": 0, "lists_lag_ms": 0, "filters_lag_ms": 0, "lag_past_ms": 12_000}
         site.control.change_settings(background_edits_per_second=0, **lags)
         await site.sync()
         await site.change("Bruno", phone=OUR_PHONE)
         site.edit_contact("Bruno", "PhoneNumber", number=THEIR_PHONE)
         assert (await site.sync())["counts"]["conflict"] == 1
         conflict = await conflict_of(site, "Bruno")
-        site.control.change_settings(singles_lag_ms=12_000)
+        site.control.change_settings(singles_lag_ms=5_000)
         asked = decision(site, conflict, {"phone": "theirs"})
         await publish(lagged.kafka, asked, CONFLICT_SERVICE)
         assert (await answered(site, asked))["state"] == "resolved"
