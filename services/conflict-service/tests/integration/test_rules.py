@@ -229,9 +229,8 @@ async def test_exactly_what_was_shown_or_nothing(ada: Church) -> None:
     assert await state(ada, "c2") == ("resolving", NAME, rule["id"])
 
 
-async def test_what_moved_between_the_click_and_its_turn_is_named(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = [f"c{number}" for number in range(6)]
-    await ada.tell(*(phone(ada, one, minutes=number) for number, one in enumerate(ids)))
+def paused(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Bulk answers go one by one; the first event says that one is being decided, and the second lets it go on."""
     monkeypatch.setattr(bulk, "BATCH", 1)
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -242,6 +241,13 @@ async def test_what_moved_between_the_click_and_its_turn_is_named(ada: Church, m
         return row
 
     monkeypatch.setattr(bulk, "take", pause)
+    return reached, go_on
+
+
+async def test_what_moved_between_the_click_and_its_turn_is_named(ada: Church, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [f"c{number}" for number in range(6)]
+    await ada.tell(*(phone(ada, one, minutes=number) for number, one in enumerate(ids)))
+    reached, go_on = paused(monkeypatch)
     shown = await show(ada)
     rule = await ada.call("POST", "/rules", shown["condition"] | {"digest": shown["digest"]}, status=201)
     await reached.wait()
@@ -271,16 +277,7 @@ async def test_what_fits_no_more_at_its_turn_is_named(ada: Church, monkeypatch: 
     ages = {"c0": 200, "c1": 200, "c2": 400, "c3": 200}
     for at, (one, days) in enumerate(ages.items()):
         await ada.tell(of_child(phone(ada, one, days=days, minutes=at), False))
-    monkeypatch.setattr(bulk, "BATCH", 1)
-    reached, go_on = asyncio.Event(), asyncio.Event()
-
-    async def pause(session: Any, organization_id: str, conflict_id: str, *rest: Any) -> Any:
-        row = await take(session, organization_id, conflict_id, *rest)
-        reached.set()
-        await go_on.wait()
-        return row
-
-    monkeypatch.setattr(bulk, "take", pause)
+    reached, go_on = paused(monkeypatch)
     shown = await show(ada, child=False)
     rule = await ada.call("POST", "/rules", shown["condition"] | {"digest": shown["digest"]}, status=201)
     await reached.wait()

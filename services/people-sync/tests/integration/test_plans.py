@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import httpx
@@ -270,28 +272,35 @@ async def test_moved_here_between_the_comparison_and_the_record(site: Site) -> N
     assert await site.conflicts() == {other: ["open"]}
 
 
-async def test_moved_there_between_the_comparison_and_the_write(site: Site) -> None:
-    await settled(site)
-    await site.change("Carl", last_name="Ours")
-    await site.change("Dora", last_name="Ours")
-    run = await site.preview()
-    person = str(site.person("Carl")["id"])
-    hold = site.fault({"kind": "hold"}, method="GET", path=f"/people/v2/people/{person}$")
-    await site.approve(run["id"])
+@asynccontextmanager
+async def approved_up_to_the_write(site: Site, run_id: str, first_name: str) -> AsyncIterator[None]:
+    """Approve a plan; for the block the read right before a person is written there is held."""
+    path = f"/people/v2/people/{site.person(first_name)['id']}$"
+    hold = site.fault({"kind": "hold"}, method="GET", path=path)
+    await site.approve(run_id)
 
     async def held() -> bool:
         if not site.control.fault(hold)["holding"]:
             return False
-        if (await site.run(run["id"]))["progress"]["phase"] == "push":
+        if (await site.run(run_id))["progress"]["phase"] == "push":
             return True
         site.control.release(hold)  # it is read before the comparison too
         return False
 
     await eventually(held, within=60)
-    site.edit("Carl", last_name="Theirs")
-    await site.visible()
+    yield
     site.control.release(hold)
     site.control.remove_fault(hold)
+
+
+async def test_moved_there_between_the_comparison_and_the_write(site: Site) -> None:
+    await settled(site)
+    await site.change("Carl", last_name="Ours")
+    await site.change("Dora", last_name="Ours")
+    run = await site.preview()
+    async with approved_up_to_the_write(site, run["id"], "Carl"):
+        site.edit("Carl", last_name="Theirs")
+        await site.visible()
     run = await site.until(run["id"], "done")
     outcomes = {item["name"].split()[0]: item["outcome"] for item in await site.items(run["id"])}
     assert outcomes == {"Carl": "left_out", "Dora": "updated_there"}
@@ -308,23 +317,9 @@ async def test_what_an_approved_sync_leaves_is_left_to_the_next_one(site: Site) 
     await settled(site)
     await site.change("Carl", last_name="Ours")
     run = await site.preview()
-    person = str(site.person("Carl")["id"])
-    hold = site.fault({"kind": "hold"}, method="GET", path=f"/people/v2/people/{person}$")
-    await site.approve(run["id"])
-
-    async def held() -> bool:
-        if not site.control.fault(hold)["holding"]:
-            return False
-        if (await site.run(run["id"]))["progress"]["phase"] == "push":
-            return True
-        site.control.release(hold)  # it is read before the comparison too
-        return False
-
-    await eventually(held, within=60)
-    site.delete("Carl")
-    await site.visible()
-    site.control.release(hold)
-    site.control.remove_fault(hold)
+    async with approved_up_to_the_write(site, run["id"], "Carl"):
+        site.delete("Carl")
+        await site.visible()
     run = await site.until(run["id"], "done")
     assert run["counts"]["later"] == 1
     query = "SELECT count(*) FROM refresh WHERE organization_id = $1 AND record_id = $2"
