@@ -557,10 +557,10 @@ class Teller:
         person = _among([one for one in told.people if one.member_id and one.here], op.who)
         if person is None:
             return
-        value = told.token(op.field)
+        value, since = told.token(op.field), datetime.now(UTC)
         member = str(person.member_id)
         if self._ask("PATCH", f"/people/members/{member}", told, json={op.field: value}) is not None:
-            told.note(HERE, member, op.field, value)
+            told.note(HERE, member, op.field, value, since=since)
 
     def _edit_there(self, told: Told, op: Op) -> None:
         person = _among([one for one in told.people if one.pco_id and one.there], op.who)
@@ -608,8 +608,9 @@ class Teller:
         path = f"/people/members/{person.member_id}/history/{entry['id']}/undo"
         # Whoever is not told the answer, since a process died, does not know whether it was done.
         told.asked.add((str(person.member_id), entry["field"], json.dumps(entry["old"])))
+        since = datetime.now(UTC)
         if self._ask("POST", path, told) is not None:
-            told.note(HERE, str(person.member_id), entry["field"], entry["old"])
+            told.note(HERE, str(person.member_id), entry["field"], entry["old"], since=since)
 
     def _keep_out(self, told: Told, op: Op) -> None:
         person = _among([one for one in told.people if one.member_id and one.here], op.who)
@@ -654,13 +655,13 @@ class Teller:
         told.say(f"{person.pco_id} arrives there")
 
     def _arrive_here(self, told: Told, op: Op) -> None:
-        values = {name: told.token(name) for name in FIELDS}
+        values, since = {name: told.token(name) for name in FIELDS}, datetime.now(UTC)
         member = self._ask("POST", "/people/members", told, json=values)
         if member is None:
             return
         told.people.append(Person(None, member["id"]))
         for name, value in values.items():
-            told.note(HERE, member["id"], name, value, first=True)
+            told.note(HERE, member["id"], name, value, first=True, since=since)
         joins = {"add_member_ids": [member["id"]]}
         self._ask("PATCH", f"/people/families/{told.families[op.other % 2]}", told, json=joins)
 

@@ -80,7 +80,8 @@ class Verdict:
 
     def _overwritten(self, told: Told, effects: Iterable[Row], decisions: list[Row]) -> Iterable[str]:
         """What somebody typed on one side gives way only to what is newer, once both had it, or to a choice."""
-        typed = {(one.side, one.field, json.dumps(one.value)) for one in told.typed}
+        # Whatever gave way before that was of the same value, and nobody's.
+        typed = {(one.side, one.field, json.dumps(one.value)): one.since for one in reversed(told.typed)}
         # An undo of one entry types a value once more, which is no newer for that.
         since: dict[tuple[str, str], int] = {}
         until: dict[tuple[str, str], int] = {}
@@ -101,7 +102,7 @@ class Verdict:
                         yield f"nobody typed {after}: {_shown(row)}"
                 elif (name, after) not in until and not (told.merged and row["after"] is None):
                     yield f"invented {after}: {_shown(row)}"
-                elif key in typed and not _chosen(decisions, side, name, row["before"]):
+                elif _is_later(row, typed.get(key)) and not _chosen(decisions, side, name, row["before"]):
                     if (_OTHER[side], name, before) not in carried:
                         yield f"overwritten, and the other side never had it: {_shown(row)}"
                     elif (
@@ -256,6 +257,10 @@ class _Unseen:
             if about_it and read_at is not None and one.since <= end and one.when >= read_at - _LAG:
                 return True
         return False
+
+
+def _is_later(row: Row, than: datetime | None) -> bool:
+    return than is not None and datetime.fromisoformat(row["at"]) >= than
 
 
 def _shown(row: Row) -> str:
