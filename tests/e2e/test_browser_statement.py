@@ -69,6 +69,8 @@ def test_conflicts_one_by_one(page: Page, church: Church, pco: str, people: dict
     assert last_names(church, pco, people["both"]) == ("Here both", "There both")
     both = there(church, pco, people["field by field"])
     assert (both["last_name"], both["birthdate"]) == ("Here field by field", "1982-03-04")
+    page.goto(f"/people/{people['both']['id']}")
+    expect(main.get_by_role("row").filter(has_text="keeps it different from")).to_contain_text("not changed")
 
 
 def test_many_with_one_answer_and_by_a_rule(page: Page, church: Church, pco: str, people: dict[str, Member]) -> None:

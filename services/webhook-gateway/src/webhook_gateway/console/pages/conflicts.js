@@ -54,6 +54,19 @@ export function show(context) {
   let rows = Math.min(Number(query.get("rows")) || STEP, ALL);
   /** The conflict that the reader went away from. */
   let back = query.get("at");
+  // First, since they drop from the address what they do not know.
+  const chosenFilters = [
+    chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Ended by themselves"]]),
+    chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "gender", "primary_contact", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
+h(
+      "div",
+      { class: "row" },
+      chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
+      chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
+      chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
+      chips("Newest edit", context, "newer", [["", "Whichever is newer"], ["ours", "Newer here"], ["theirs", "Newer in Planning Center"]]),
+    ),
+  ];
   const open = query.get("open");
   const family = query.get("family_id");
   const older = query.get("older_than_days");
@@ -69,18 +82,6 @@ export function show(context) {
   /** All but what is answered: of one answer to many, and those that are over. */
   const wanted = { ...filters, bulk_id: query.get("bulk_id"), rule_id: query.get("rule_id"), state: query.get("state") };
   const filtered = Object.values(wanted).some((value) => value !== null);
-  const chosenFilters = [
-    chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Ended by themselves"]]),
-    chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "gender", "primary_contact", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),
-h(
-      "div",
-      { class: "row" },
-      chips("Who", context, "child", [["", "Everybody"], ["false", "Adults"], ["true", "Children"]]),
-      chips("Empty sides", context, "empty", [["", "Any values"], ["true", "One side is empty"]]),
-      chips("Age of the conflict", context, "older_than_days", [["", "Any age"], ["7", "Older than a week"], ["30", "Older than a month"]]),
-      chips("Newest edit", context, "newer", [["", "Whichever is newer"], ["ours", "Newer here"], ["theirs", "Newer in Planning Center"]]),
-    ),
-  ];
   const answers = answerAll(context, ANSWERS, { filters: () => filters, done: () => conflicts.reload() });
   /** Those on this page, in their order: one that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
   let met = new Map();
@@ -100,7 +101,8 @@ h(
   let following = null;
   /** Those on the page, of a long list. @type {Set<string>} */
   let near = new Set();
-  /** How many conflicts of a family are here, and which of these is the first. @type {Map<string, { amount: number, first: string }>} */
+  /** How many conflicts of a family are here, how many of these are open, and which is the first.
+   * @type {Map<string, { amount: number, open: number, first: string }>} */
   let beside = new Map();
 
   const list = windowed({ signal, row: item, drawn: (ids) => onPage(new Set(ids)) });
@@ -262,10 +264,16 @@ h(
       "div",
       { key: id, class: group ? "stack grouped" : "stack" },
       begins
-        ? h("h2", { key: "family" }, h("a", { href: at`/families/${group}` }, families.get(group) || "A family"), h("span", { class: "quiet small" }, ` ${conflictsOf(beside.get(group)?.amount ?? 0)}`))
+        ? h("h2", { key: "family" }, h("a", { href: at`/families/${group}` }, families.get(group) || "A family"), h("span", { class: "quiet small" }, ` ${ofGroup(group)}`))
         : null,
       one.state === "open" ? card(one, group ? "h3" : "h2") : ended(one, group ? "h3" : "h2"),
     );
+  }
+
+  /** @param {string} family */
+  function ofGroup(family) {
+    const { amount = 0, open: left = 0 } = beside.get(family) ?? {};
+    return left === 0 || left === amount ? conflictsOf(amount) : `${left} of ${conflictsOf(amount)} open`;
   }
 
   /** Who has chosen from values that are no more is told. @param {Conflict} item */
@@ -608,11 +616,13 @@ function inPlace(before, now) {
 
 /** @param {Map<string, Conflict>} met */
 function ofFamilies(met) {
-  /** @type {Map<string, { amount: number, first: string }>} */
+  /** @type {Map<string, { amount: number, open: number, first: string }>} */
   const found = new Map();
-  for (const { id, record } of met.values()) {
+  for (const { id, record, state } of met.values()) {
     const family = record.family_ids[0];
-    if (family) found.set(family, { amount: (found.get(family)?.amount ?? 0) + 1, first: found.get(family)?.first ?? id });
+    if (!family) continue;
+    const { amount, open, first } = found.get(family) ?? { amount: 0, open: 0, first: id };
+    found.set(family, { amount: amount + 1, open: open + (state === "open" ? 1 : 0), first });
   }
   return found;
 }

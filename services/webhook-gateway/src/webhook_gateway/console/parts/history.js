@@ -23,8 +23,8 @@ export const historyOf = (context, path, noun, undo) =>
     id: (/** @type {HistoryEntry} */ entry) => entry.id,
     cells: (entry) => [
       entry.joined_name ? [changedField(entry), h("span", { class: "quiet" }, ` of ${entry.joined_name}`)] : changedField(entry),
-      shown(entry.old) ? h("del", {}, shown(entry.old)) : h("span", { class: "quiet" }, "empty"),
-      shown(entry.new) ? h("ins", {}, shown(entry.new)) : h("span", { class: "quiet" }, "empty"),
+      shown(entry.old) ? h("del", {}, shown(entry.old)) : nothing(entry),
+      same(entry) ? h("span", { class: "quiet" }, "not changed") : shown(entry.new) ? h("ins", {}, shown(entry.new)) : nothing(entry),
       when(entry.changed_at),
       byWhom(entry),
       context.admin && entry.can_undo && undo
@@ -45,6 +45,12 @@ const RULES = {
   undone: "put it back",
   with_family: "with the family",
 };
+
+/** Somebody decided about the value and left it. @param {HistoryEntry} entry */
+const same = ({ old, new: now }) => shown(old) !== "" && JSON.stringify(old) === JSON.stringify(now);
+
+/** @param {HistoryEntry} entry */
+const nothing = ({ field }) => h("span", { class: "quiet" }, field === "members" || field === "families" ? "not in the family" : "empty");
 
 /** @param {HistoryEntry} entry */
 function changedField({ field, side }) {

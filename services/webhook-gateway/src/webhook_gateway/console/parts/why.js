@@ -22,7 +22,8 @@ export const whyDifferent = ({ signal }, path, records) =>
     // A run tells its progress every second; what became of the record is known when it has ended.
     onFact: (fact, /** @type {WhyDifferent} */ value) => (fact.type === "SyncRunProgressed" ? value : undefined),
     render: (/** @type {WhyDifferent} */ { reason, sentence, as_of }) => [
-      h("h2", { id: "why" }, reason ? "Why different?" : "Both sides"),
+      // Whoever is kept out may have the same values on both sides.
+      h("h2", { id: "why" }, reason && reason !== "kept_out" ? "Why different?" : "Both sides"),
       h(
         "p",
         { class: "row", "aria-labelledby": "why" },
