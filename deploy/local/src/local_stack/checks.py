@@ -1,4 +1,4 @@
-"""All stages of `make test`, two at a time, to the end: ``python -m local_stack.checks STAGE...``.
+"""All stages of `make test`, some at a time, to the end: ``python -m local_stack.checks STAGE...``.
 
 Each stage is a target of the Makefile. One that fails keeps no other from running; what each said is printed as it
 ends, and is kept in the folder of the reports.
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="targets of the Makefile, what takes longest first")
     parser.add_argument("--reports", type=Path, required=True, help="folder of the JUnit reports")
     parser.add_argument("--make", default="make", help="the make to call")
-    parser.add_argument("--at-once", type=int, default=2, help="how many stages run at the same time")
+    parser.add_argument("--at-once", type=int, default=3, help="how many stages run at the same time")
     asked = parser.parse_args()
     checks = Checks(asked.stages, asked.reports, make=asked.make, at_once=asked.at_once)
     began = time.monotonic()
