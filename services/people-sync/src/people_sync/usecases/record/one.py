@@ -152,7 +152,8 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
         link = await _link(session, writer, kind, record_id)
     outcome, plan = UNCHANGED, None
     if link is not None and link.state != "gone":
-        found = found if found is not None and found.pco_id == link.pco_id else None
+        if found is None or found.pco_id != link.pco_id:
+            found = await read(writer, kind, link.pco_id)
         plan = await _take_over(writer, kind, link.pco_id, link, found)
         outcome = UNCHANGED if plan is None else plan.outcome
         if plan is not None and outcome in {GONE, MERGED}:
@@ -161,8 +162,11 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
         return end
     else:
         await catch_up(writer, None)
-    write = write_person if kind == MEMBER else write_family
-    outcome = together(outcome, await write(writer, record_id))
+    if kind == MEMBER:
+        written = await write_person(writer, record_id, found=found)
+    else:
+        written = await write_family(writer, record_id)
+    outcome = together(outcome, written)
     told = plan is not None and OTHERS_SYNCED in (plan.sentence or "")
     return Synced(outcome, [OTHERS_SYNCED] if told and outcome == CONFLICT else [])
 

@@ -6,6 +6,7 @@ Center took is agreed at once, what it refused is taken back and listed, the oth
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -66,13 +67,15 @@ from people_sync.usecases.record.effects import Effects, carried_out, change_her
 from people_sync.usecases.record.gone import why_gone
 from people_sync.usecases.record.matching import may_be_there
 from people_sync.usecases.record.planned import LeftOut
-from people_sync.usecases.record.reading import raise_unread
+from people_sync.usecases.record.reading import Read, raise_unread
 from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
 
 _CONTACTS: Final = ("email", "phone", "address")
 _NEVER: Final = 0
 """Before every version: the next run compares."""
+_RIGHT_BEFORE: Final = timedelta(seconds=1)
+"""Reads at Planning Center lag by more. Who waited for a lock meanwhile reads again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,18 @@ class _Local:
 
 
 async def write_person(
-    writer: Writer, member_id: UUID, *, inactivate: bool = False, approved: Sequence[PlanField] | None = None
+    writer: Writer,
+    member_id: UUID,
+    *,
+    inactivate: bool = False,
+    approved: Sequence[PlanField] | None = None,
+    found: Read | None = None,
 ) -> str:
     """Write one member; gives the outcome.
 
     `inactivate`: a member deleted here becomes inactive there. `approved`: all that may be written, where that was
-    approved. Raises NotYet, Later, LeftOut, PartRefused, and what the client raises for reasons that are not this
-    record's.
+    approved. `found`: what Planning Center showed of them just now, if they were read. Raises NotYet, Later, LeftOut,
+    PartRefused, and what the client raises for reasons that are not this record's.
     """
     async with writer.job.sessions() as session:
         local = await _load(session, writer, member_id)
@@ -103,7 +111,7 @@ async def write_person(
         return await _inactivate(writer, local.member, link)
     if link is None or link.state == "gone":
         return await _create(writer, local, approved)
-    return await _update(writer, local.member, link, approved)
+    return await _update(writer, local.member, link, approved, found)
 
 
 async def _load(session: AsyncSession, writer: Writer, member_id: UUID) -> _Local:
@@ -241,11 +249,13 @@ async def _nobody_elses(session: AsyncSession, writer: Writer, member: Member, m
         )
 
 
-async def _update(writer: Writer, member: Member, link: Link, approved: Sequence[PlanField] | None) -> str:
+async def _update(
+    writer: Writer, member: Member, link: Link, approved: Sequence[PlanField] | None, found: Read | None
+) -> str:
     async with writer.job.sessions() as session:
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         conflict = (await in_conflict(session, writer, [member.id])).get(member.id)
-    there = await _read(writer, link, writes)
+    there = await _read(writer, link, writes, found)
     person = there.person
     reading = writer.reading(there.read_at)
     if until := person_believable_at(writes, person.values, reading, writer.country, active=person.active):
@@ -301,14 +311,18 @@ def _asked(writer: Writer, result: Merge) -> Merge:
     return result
 
 
-async def _read(writer: Writer, link: Link, writes: Sequence[Any]) -> There:
-    read_at = writer.now()
-    try:
-        document = await writer.pco.get(f"{PEOPLE}/{link.pco_id}", Query(include=INCLUDE))
-    except NotFound:
-        if until := made_lately(writes, writer.reading(read_at)):
-            raise NotYet(until) from None  # made so lately that a 404 proves nothing
-        raise
+async def _read(writer: Writer, link: Link, writes: Sequence[Any], found: Read | None) -> There:
+    """Read the person, unless they were read right before. What somebody edits there meanwhile is not seen."""
+    if found and found.document and found.pco_id == link.pco_id and writer.now() - found.read_at < _RIGHT_BEFORE:
+        document, read_at = found.document, found.read_at
+    else:
+        read_at = writer.now()
+        try:
+            document = await writer.pco.get(f"{PEOPLE}/{link.pco_id}", Query(include=INCLUDE))
+        except NotFound:
+            if until := made_lately(writes, writer.reading(read_at)):
+                raise NotYet(until) from None  # made so lately that a 404 proves nothing
+            raise
     person = person_of(document.data, document.included)
     if isinstance(person, Unread):
         raise_unread(writer, person, read_at)
