@@ -658,7 +658,8 @@ async def test_what_moves_while_it_is_carried_out_is_told(site: Site, stage: Sta
         {"kind": "hold", "when": "before", "if_gone": "lost"}, method="GET", path="/people/[0-9]+$", nth=2
     )
     asked = decision(site, conflict, {"phone": "ours", "last_name": "theirs", "birthdate": "ours"})
-    await publish(stage.kafka, asked, CONFLICT_SERVICE)
+    async with site.read_too_early("Bruno"):
+        await publish(stage.kafka, asked, CONFLICT_SERVICE)
     await eventually(lambda: site.control.fault(hold)["holding"] == 1)
     site.edit_contact("Bruno", "PhoneNumber", number="(212) 555-0177")
     await site.visible()

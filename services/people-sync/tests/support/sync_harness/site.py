@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from contracts.values import PEOPLE_SYNC
 from pco_simulator.testing import Control
+from people_sync.usecases.record.write_person import RIGHT_BEFORE
 from servicekit.testing import KeyRing, eventually
 from sync_harness.church import Church
 from sync_harness.process import HORIZON_SECONDS, LAG
@@ -184,6 +185,17 @@ class Site:
                 yield
             finally:
                 self._holder = None
+
+    @asynccontextmanager
+    async def read_too_early(self, first_name: str) -> AsyncIterator[None]:
+        """Who reads this person in the block stores it at its end, when it is too old to write by."""
+        mirror = "SELECT 1 FROM remote WHERE organization_id = $1 AND pco_id = $2 FOR UPDATE"
+        async with self.database.connection() as connection, connection.transaction():
+            await connection.execute(mirror, self.organization_id, self.person(first_name)["id"])
+            yield
+            await self.waits()
+            too_old = time.monotonic() + RIGHT_BEFORE.total_seconds()
+            await eventually(lambda: time.monotonic() > too_old)
 
     async def waits(self) -> None:
         """Until somebody waits for what is held up here, or for any lock if nothing is."""

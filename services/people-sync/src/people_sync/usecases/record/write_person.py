@@ -74,7 +74,7 @@ from people_sync.usecases.record.writer import Writer
 _CONTACTS: Final = ("email", "phone", "address")
 _NEVER: Final = 0
 """Before every version: the next run compares."""
-_RIGHT_BEFORE: Final = timedelta(seconds=1)
+RIGHT_BEFORE: Final = timedelta(seconds=1)
 """Reads at Planning Center lag by more. Who waited for a lock meanwhile reads again."""
 
 
@@ -313,7 +313,7 @@ def _asked(writer: Writer, result: Merge) -> Merge:
 
 async def _read(writer: Writer, link: Link, writes: Sequence[Any], found: Read | None) -> There:
     """Read the person, unless they were read right before. What somebody edits there meanwhile is not seen."""
-    if found and found.document and found.pco_id == link.pco_id and writer.now() - found.read_at < _RIGHT_BEFORE:
+    if found and found.document and found.pco_id == link.pco_id and writer.now() - found.read_at < RIGHT_BEFORE:
         document, read_at = found.document, found.read_at
     else:
         read_at = writer.now()
