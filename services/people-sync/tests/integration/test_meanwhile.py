@@ -364,6 +364,7 @@ async def lose_the_answer(
         run = await site.sync()
         if number >= 2 and visible and run["counts"].keys() <= {"unchanged"}:
             return
+    raise AssertionError(f"after six syncs there still is something to do: {run['counts']}")
 
 
 async def test_a_newcomer_who_is_linked_by_another_job_meanwhile_is_not_doubled(site: Site) -> None:

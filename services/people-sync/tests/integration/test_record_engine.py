@@ -76,6 +76,25 @@ async def test_who_had_to_wait_reads_again_before_the_write(site: Site) -> None:
     assert site.person("Bruno")["last_name"] == "Theirs"
 
 
+async def test_who_was_read_by_a_run_meanwhile_is_read_again_before_the_write(site: Site) -> None:
+    """Our side was decided by the run's read, the write by an older one: it undid the edit, and wrote in a conflict."""
+    await site.sync()
+    await site.change("Bruno", last_name="Ours")
+    bruno, pco_id = await site.member("Bruno"), site.person("Bruno")["id"]
+    mark, path = site.mark(), f"/people/v2/people/{pco_id}"
+    async with site.read_not_stored("Bruno") as connection:
+        asked = await site.call("POST", f"/members/{bruno['id']}/sync", status=202)
+        await site.waits()
+        by_a_run = "UPDATE remote SET read_at = clock_timestamp() WHERE organization_id = $1 AND pco_id = $2"
+        await connection.execute(by_a_run, site.organization_id, pco_id)
+    assert (await done(site, asked))["outcome"] == "updated_there"
+    assert [(entry["method"], entry["path"]) for entry in site.journal(mark)] == [
+        ("GET", path),
+        ("GET", path),
+        ("PATCH", path),
+    ]
+
+
 async def test_this_person_now_while_a_full_run_is_on(site: Site) -> None:
     await site.sync()
     await site.change("Bruno", phone="(212) 555-0150")

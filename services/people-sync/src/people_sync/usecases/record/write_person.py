@@ -54,7 +54,7 @@ from people_sync.storage.effects import insert_effects
 from people_sync.storage.held import waits_for_an_answer
 from people_sync.storage.links import agree, base_of, ended, forget_equal, still_kept
 from people_sync.storage.records import full_name, values_of
-from people_sync.storage.sync_tables import Creation
+from people_sync.storage.sync_tables import Creation, Remote
 from people_sync.storage.tables import Link, Member
 from people_sync.storage.writes import Sent, announce, note_created, settle, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
@@ -75,7 +75,7 @@ _CONTACTS: Final = ("email", "phone", "address")
 _NEVER: Final = 0
 """Before every version: the next run compares."""
 RIGHT_BEFORE: Final = timedelta(seconds=1)
-"""Reads at Planning Center lag by more. Who waited for a lock meanwhile reads again."""
+"""How old a read may be that a write goes by. Who waited for a lock meanwhile reads again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +255,8 @@ async def _update(
     async with writer.job.sessions() as session:
         writes = (await writes_of(session, [link.id])).get(link.id, [])
         conflict = (await in_conflict(session, writer, [member.id])).get(member.id)
+        if found is not None and not await _is_newest(session, writer, found):
+            found = None
     there = await _read(writer, link, writes, found)
     person = there.person
     reading = writer.reading(there.read_at)
@@ -309,6 +311,12 @@ def _asked(writer: Writer, result: Merge) -> Merge:
     if result.first_match and not writer.chosen:
         raise Later(FIRST_SYNC_ASKS)
     return result
+
+
+async def _is_newest(session: AsyncSession, writer: Writer, found: Read) -> bool:
+    """Whether our side was decided by this read: a run may have put a later one into the mirror, which counted then."""
+    of_person = select(Remote.read_at).filter_by(**writer.owner, kind=MEMBER, pco_id=found.pco_id)
+    return bool(await session.scalar(of_person) == found.read_at)
 
 
 async def _read(writer: Writer, link: Link, writes: Sequence[Any], found: Read | None) -> There:

@@ -23,7 +23,7 @@ export const historyOf = (context, path, noun, undo) =>
     id: (/** @type {HistoryEntry} */ entry) => entry.id,
     cells: (entry) => [
       entry.joined_name ? [changedField(entry), h("span", { class: "quiet" }, ` of ${entry.joined_name}`)] : changedField(entry),
-      shown(entry.old) ? h("del", {}, shown(entry.old)) : nothing(entry),
+      same(entry) ? shown(entry.old) : shown(entry.old) ? h("del", {}, shown(entry.old)) : nothing(entry),
       same(entry) ? h("span", { class: "quiet" }, "not changed") : shown(entry.new) ? h("ins", {}, shown(entry.new)) : nothing(entry),
       when(entry.changed_at),
       byWhom(entry),
@@ -46,7 +46,7 @@ const RULES = {
   with_family: "with the family",
 };
 
-/** Somebody decided about the value and left it. @param {HistoryEntry} entry */
+/** The value stayed, as of what is kept different, or of a contact that was made twice. @param {HistoryEntry} entry */
 const same = ({ old, new: now }) => shown(old) !== "" && JSON.stringify(old) === JSON.stringify(now);
 
 /** @param {HistoryEntry} entry */
