@@ -229,6 +229,20 @@ async def test_exactly_what_was_shown_or_nothing(ada: Church) -> None:
     assert await state(ada, "c2") == ("resolving", NAME, rule["id"])
 
 
+async def test_what_a_person_kept_different_is_theirs_to_decide_again(ada: Church) -> None:
+    """No rule decides it, as long as it is about the same values."""
+    first = phone(ada, "c1")
+    await ada.tell(first)
+    decision = (await answer(ada, "c1", "both"))["decision"]["id"]
+    await ada.tell(ResolutionApplied(**(first.model_dump() | {"version": 2, "decision_id": decision})))
+    await turn_on(ada)
+    await ada.tell(phone(ada, "c2").model_copy(update={"record": first.record}))
+    assert await state(ada, "c2") == OPEN
+    await ada.tell(fact(ConflictWithdrawn, 2, organization_id=ada.id, conflict_id="c2"))
+    await ada.tell(phone(ada, "c3", ours="(212) 555-0100").model_copy(update={"record": first.record}))
+    assert (await state(ada, "c3"))[0] == "resolving"
+
+
 def paused(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
     """Bulk answers go one by one; the first event says that one is being decided, and the second lets it go on."""
     monkeypatch.setattr(bulk, "BATCH", 1)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from conflict_service.domain.answers import Field, Side, collides_with_nothing, instant_of, is_empty
 from contracts.conflicts import STATUS
@@ -84,6 +84,26 @@ def fits(condition: Condition, fields: Sequence[Field], *, child: bool | None, a
         return True
     age = _age(fields, at)
     return age is not None and age > timedelta(days=condition.older_than_days)
+
+
+Given: TypeAlias = tuple[Mapping[str, str], Sequence[Field]]
+"""The choices of a decision, and the fields that it was about."""
+
+
+def kept_by_a_person(fields: Sequence[Field], given: Iterable[Given]) -> bool:
+    """Whether a person kept both of these values and now wants to decide again: no rule does it for them.
+
+    `given`: the decisions of people about the record, the newest first.
+    """
+    last: dict[str, tuple[str, Field]] = {}
+    for choices, then in given:
+        for field in then:
+            last.setdefault(field["field"], (choices.get(field["field"], ""), field))
+    return any(
+        choice == "both" and (then["ours"], then["theirs"]) == (field["ours"], field["theirs"])
+        for field in fields
+        for choice, then in [last.get(field["field"], ("", field))]
+    )
 
 
 def choices_by(condition: Condition) -> dict[str, Side]:

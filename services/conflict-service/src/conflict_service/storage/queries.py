@@ -161,6 +161,12 @@ async def count(
     return await session.scalar(query) or 0
 
 
+def of_record(record_id: str) -> ColumnElement[bool]:
+    """The condition that a conflict is about this record."""
+    # A parameter for the key would hide the index from a plan that PostgreSQL keeps for any values.
+    return ConflictRow.record.op("->>", return_type=Text())(literal_column("'id'")) == record_id
+
+
 def fitting(
     organization_id: str, state: ConflictState, wanted: ConflictFilter, by: DecidedBy = ANYBODY
 ) -> list[ColumnElement[bool]]:
@@ -169,9 +175,7 @@ def fitting(
     if wanted.family_id is not None:
         found.append(ConflictRow.family_ids.contains([wanted.family_id]))
     if wanted.record_id is not None:
-        # A parameter for the key would hide the index from a plan that PostgreSQL keeps for any values.
-        record_id = ConflictRow.record.op("->>", return_type=Text())(literal_column("'id'"))
-        found.append(record_id == wanted.record_id)
+        found.append(of_record(wanted.record_id))
     if wanted.field is not None:
         found.append(ConflictRow.field_names.contains([wanted.field]))
     if wanted.child is not None:

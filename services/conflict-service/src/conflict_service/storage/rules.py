@@ -9,11 +9,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.answers import Side
-from conflict_service.domain.rules import LEARNED_AFTER, Condition
+from conflict_service.domain.rules import LEARNED_AFTER, Condition, Given
+from conflict_service.storage.queries import of_record
 from conflict_service.storage.tables import ConflictRow, DecisionRow, RuleLessonRow, RuleOutcomesRow, RuleRow
 
 NEWEST: Final = 1_000
 """Decisions that are looked at, for what they teach and for what a rule would have decided."""
+_ANSWERS: Final = 50
+"""Decisions about one record that are looked at."""
 
 _LESSONS: Final = text(
     """
@@ -179,6 +182,26 @@ async def was_overtaken(session: AsyncSession, organization_id: str, conflict_id
     """Whether a decision about the conflict could not be carried out: a person decides then."""
     query = select(overtaken(organization_id, conflict_id))
     return bool(await session.scalar(query))
+
+
+async def answers_of_people(session: AsyncSession, organization_id: str, record_id: str) -> list[Given]:
+    """The newest decisions of people about a record, the newest first, that were carried out."""
+    query = (
+        select(DecisionRow.choices, DecisionRow.fields)
+        .join(
+            ConflictRow,
+            (ConflictRow.organization_id == DecisionRow.organization_id) & (ConflictRow.id == DecisionRow.conflict_id),
+        )
+        .where(
+            ConflictRow.organization_id == organization_id,
+            of_record(record_id),
+            DecisionRow.rule_id.is_(None),
+            DecisionRow.outcome == "applied",
+        )
+        .order_by(DecisionRow.decided_at.desc(), DecisionRow.id.desc())
+        .limit(_ANSWERS)
+    )
+    return [(choices, fields) for choices, fields in await session.execute(query)]
 
 
 def overtaken(organization_id: str, conflict_id: Any) -> Any:

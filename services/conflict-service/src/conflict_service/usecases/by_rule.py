@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.conflict import Conflict
-from conflict_service.domain.rules import agree, choices_by, fits, kind_of
+from conflict_service.domain.rules import agree, choices_by, fits, kept_by_a_person, kind_of
 from conflict_service.storage import rules as stored
 from conflict_service.storage.tables import RuleRow
 from conflict_service.usecases.decide import Decider, take
@@ -29,10 +29,14 @@ async def decide(
 ) -> None:
     """Decide a locked conflict that is new, if a rule fits, and no other one with another answer.
 
-    Never twice about the same conflict after the first decision could not be carried out.
+    Never twice about the same conflict after the first decision could not be carried out, and not what a person kept
+    different and wants to decide again.
     """
     fitting = deciding(rules, conflict, conflict.updated_at)
     if not fitting:
+        return
+    fields = [field.model_dump(mode="json") for field in conflict.fields]
+    if kept_by_a_person(fields, await stored.answers_of_people(session, organization_id, conflict.record.id)):
         return
     if await stored.was_overtaken(session, organization_id, conflict_id):
         return
