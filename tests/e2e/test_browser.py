@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pages import AXE, ROOT, SAID, accessible, shot, sign_in, tab_to, typed, watched
+from pages import AXE, ROOT, SAID, accessible, shot, sign_in, tab_to, typed, watched, with_back_cache
 from playwright.sync_api import Browser, Page, Route, expect
 
 from local_stack.church import Church
@@ -111,6 +111,17 @@ def test_the_directory_shows_everybody(page: Page, stack: Stack) -> None:
     expect(page.get_by_role("heading", name="Families", level=1)).to_be_visible()
     expect(page.get_by_role("table").get_by_role("row").nth(5)).to_be_visible()
     shot(page, "families")
+
+
+def test_pages_that_were_left_keep_no_connection(browser: Browser, stack: Stack) -> None:
+    """Each kept its live stream, and a browser has six connections: the next page was blank for most of a minute."""
+    with with_back_cache(browser) as usual, watched(usual, stack) as window:
+        sign_in(window, "Ada")
+        title = window.get_by_role("main").get_by_role("heading", level=1)
+        for address in ("/people", "/families", "/conflicts", "/activity", "/runs", "/held", "/families", "/people"):
+            window.goto(address)
+            expect(title).to_be_visible()
+            expect(window.get_by_role("link", name="Integrations").first).to_be_visible()
 
 
 def test_the_address_holds_what_is_shown(page: Page) -> None:

@@ -36,6 +36,17 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
+def with_back_cache(browser: Browser) -> Iterator[Browser]:
+    """Another Chromium, which keeps pages that were left for *Back*, as people's do and Playwright's does not."""
+    ignored = ["--disable-back-forward-cache"]
+    usual = browser.browser_type.launch(
+        executable_path=shutil.which("chromium"), args=QUIET, ignore_default_args=ignored
+    )
+    yield usual
+    usual.close()
+
+
+@contextmanager
 def watched(browser: Browser, stack: Stack) -> Iterator[Page]:
     """A browser's window for a story. Anything written to its console as an error fails the story."""
     context = browser.new_context(base_url=stack.url(), locale="en-US", timezone_id="America/New_York")

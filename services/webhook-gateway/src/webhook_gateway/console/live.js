@@ -22,6 +22,8 @@ const listeners = new Set();
 /** @type {AbortController | undefined} */
 let stream;
 let withRecords = false;
+/** Settles once the page is shown. @type {Promise<void>} */
+let shown = Promise.resolve();
 /** @type {(connected: boolean) => void} */
 let tell = () => {};
 
@@ -47,8 +49,10 @@ const needsRecords = () => [...listeners].some(({ path }) => path === "/people/m
  */
 export async function start(onConnected) {
   tell = onConnected;
+  addEventListener("pagehide", leave);
   let wait = 500;
   for (;;) {
+    await shown;
     stream = new AbortController();
     withRecords = needsRecords();
     const topics = Object.keys(ABOUT).filter((topic) => topic !== RECORDS || withRecords);
@@ -73,6 +77,12 @@ export async function start(onConnected) {
 
 function restart() {
   stream?.abort();
+}
+
+/** A browser keeps a page that was left, for *Back*, with its stream: of six connections none would be left for others. */
+function leave() {
+  shown = new Promise((resolve) => addEventListener("pageshow", () => resolve(undefined), { once: true }));
+  restart();
 }
 
 /**
