@@ -71,6 +71,8 @@ def test_two_are_joined_by_keys_alone(page: Page, church: Church, pco: str) -> N
     expect(card).to_have_count(0)
     expect(page.get_by_role("heading", name="Held matches", level=1)).to_be_focused()
     expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
+    answered = page.get_by_role("main").get_by_text("was joined to")
+    expect(answered.get_by_role("link", name=re.compile("^See Maria "))).to_be_visible()
     stays = church.get(f"/people/members/{maria['id']}")
     assert (stays["first_name"], stays["birthdate"], stays["external_id"]) == ("Mary", "1980-02-03", "mary-1")
     assert len(stays["family_ids"]) == 1

@@ -177,6 +177,8 @@ async def test_what_was_edited_there_unseen_becomes_a_conflict(site: Site) -> No
     assert ended["counts"] == {"undone": 1, "conflict": 1}
     assert (phone_there(site), await phone_here(site)) == (OTHER_PHONE, OLD_PHONE)
     assert await site.conflicts() == {"Bruno": ["open"]}
+    (item,) = await site.items(ended["id"], "conflict")
+    assert item["sentence"].startswith("Put back here. Planning Center was edited since the last sync")
 
 
 async def test_an_undo_can_be_undone_and_not_twice(site: Site) -> None:

@@ -87,7 +87,7 @@ def why_different(facts: Facts) -> tuple[str, str] | None:
         wait = "waits" if len(facts.in_conflict) == 1 else "wait"
         return (
             WAITS_FOR_YOU,
-            f"Both sides have changed: {_names(facts.in_conflict)} {wait} for your decision in Conflicts.",
+            f"{_names(facts.in_conflict)} {wait} for your decision in Conflicts.",
         )
     if facts.refused and facts.planned is not None:
         return REFUSED, facts.refused

@@ -37,6 +37,10 @@ ONE_SIDE: Final = "one_side"
 UNEXPLAINED: Final = "unexplained"
 """The reasons why the two sides of a record differ, as a comparison that writes nothing finds them."""
 
+PUT_BACK_IN_CONFLICT: Final = (
+    "Put back here. Planning Center was edited since the last sync, so its values stay there: decide in Conflicts."
+)
+
 OUTCOMES: Final[dict[str, str]] = {
     CREATED_HERE: "Added here from Planning Center.",
     CREATED_THERE: "Added in Planning Center.",

@@ -35,6 +35,7 @@ from people_sync.domain.sentences import (
     MADE_INACTIVE,
     OTHERS_SYNCED,
     OUTCOMES,
+    PUT_BACK_IN_CONFLICT,
     REJECTED,
     STATUS_KEPT,
     UNDONE,
@@ -253,7 +254,9 @@ async def _attempt(context: RunContext, change: Change, one: Push) -> datetime |
     else:
         outcome = together(change.outcome, now)
         said = [*_said_before(change.sentence or "", outcome), *said]
-        await _note(context, change, outcome, sentence=" ".join([OUTCOMES[outcome], *said]) if said else None)
+        exact = PUT_BACK_IN_CONFLICT if change.outcome == UNDONE and outcome == CONFLICT else None
+        sentence = " ".join([exact or OUTCOMES[outcome], *said]) if exact or said else None
+        await _note(context, change, outcome, sentence=sentence)
     return None
 
 

@@ -273,7 +273,7 @@ h(
   /** @param {string} family */
   function ofGroup(family) {
     const { amount = 0, open: left = 0 } = beside.get(family) ?? {};
-    return left === 0 || left === amount ? conflictsOf(amount) : `${left} of ${conflictsOf(amount)} open`;
+    return left === amount ? conflictsOf(amount) : `${left} of ${conflictsOf(amount)} open`;
   }
 
   /** Who has chosen from values that are no more is told. @param {Conflict} item */

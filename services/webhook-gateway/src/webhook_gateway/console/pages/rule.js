@@ -12,6 +12,9 @@ import { count, fieldName, number } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").RulePreview} Preview */
 /** @typedef {import("../types.d.ts").RulePastSample} Sample */
 
+/** The fields that a rule can be about. */
+const DECIDED = ["first_name", "last_name", "birthdate", "gender", "child", "email", "phone", "address", "active", "name", "primary_contact"];
+
 /** @param {import("../app.js").Context} context */
 export function show(context) {
   const { main, query, signal, admin } = context;
@@ -19,7 +22,7 @@ export function show(context) {
   const days = Number(query.get("older_than_days")) || null;
   const child = query.get("child");
   const title = heading("A rule");
-  if (!admin || fields.length === 0) {
+  if (!admin || fields.length === 0 || fields.some((name) => !DECIDED.includes(name))) {
     main.append(title, h("p", {}, admin ? "The address of this rule is not complete. " : "Only an administrator can turn on a rule. ", h("a", { href: "/conflicts/rules" }, "See all rules")));
     return;
   }
@@ -68,7 +71,7 @@ export function show(context) {
       h("h2", { id: "past" }, "What it would have decided"),
       looked_at === 0
         ? h("p", {}, `Nobody has decided a conflict about edits of exactly ${fieldsInWords(fields)} yet.`)
-        : h("p", {}, `Of ${decisions} that people made about edits of ${fieldsInWords(fields)}, it would have made `, h("strong", {}, `${number(same)} in the same way`), " and ", h("strong", {}, `${number(different)} differently`), `.${looked_at - same - different > 0 ? ` It would have left ${number(looked_at - same - different)} to you.` : ""}`),
+        : h("p", {}, `Of ${decisions} that people made about edits of ${fieldsInWords(fields)} alone, it would have made `, h("strong", {}, `${number(same)} in the same way`), " and ", h("strong", {}, `${number(different)} differently`), `.${looked_at - same - different > 0 ? ` It would have left ${number(looked_at - same - different)} to you.` : ""}`),
       different > 0 ? samples("Where people decided differently", different, different_samples) : null,
       same > 0 ? samples("Where people decided the same", same, same_samples) : null,
     );
@@ -119,7 +122,7 @@ export function show(context) {
     title,
     h("p", { class: "quiet" }, "The rule is off until you turn it on. You can narrow it first, turn it off at any time, and revert what it did."),
     // The status has no last agreed value: a rule decides it also then.
-    fields.every((field) => field === "active") ? "" : h("p", { class: "quiet" }, "It decides edits that were made on both sides. What has differed since two records were matched waits for you."),
+    fields.every((field) => field === "active") ? "" : h("p", { class: "quiet" }, "It decides edits that were made on both sides, where no other field of the record was edited. What has differed since two records were matched waits for you, and so does what somebody kept different and decides again."),
     h(
       "div",
       { class: "stack tight" },

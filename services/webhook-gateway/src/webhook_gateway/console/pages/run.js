@@ -298,7 +298,7 @@ const APPROVALS = {
     "This sync would change a lot",
     "It would change more linked records than your threshold allows without asking. Nothing has been written yet, and nothing but this will be: a record that changes in the meantime is left out and named.",
   ],
-  undo: ["Should these changes be undone?", "Each field gets its former value back, here and in Planning Center; where a decision kept our value, that is the value Planning Center had. What was edited since is left as it is. Nothing has been written yet."],
+  undo: ["Should these changes be undone?", "Each field gets its former value back, here and in Planning Center; where a decision kept our value, that is the value Planning Center had. What was edited since, as far as syncs have read it, is left as it is; where Planning Center was edited later, our side is put back and you decide in Conflicts. Nothing has been written yet."],
 };
 
 /**

@@ -53,7 +53,7 @@ export async function show(context) {
     }
     unchosen.hidden = saved.first_match !== null;
   }
-  const unchosen = h("p", { class: "quiet small", hidden: settings.first_match !== null }, "Not chosen yet: the first sync asks, with counts and examples.");
+  const unchosen = h("p", { class: "quiet small", hidden: settings.first_match !== null }, "Not chosen yet: the first sync that finds different values asks, with counts and examples.");
   const form = h(
     "form",
     {

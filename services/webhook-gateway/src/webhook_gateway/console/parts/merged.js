@@ -2,7 +2,7 @@
 
 import { at, get, post } from "../api.js";
 import { announce, h } from "./dom.js";
-import { action, confirm, status, when } from "./look.js";
+import { action, confirm, notice, status, when } from "./look.js";
 import { FIELDS } from "./member.js";
 import { part } from "./part.js";
 import { Problem } from "./problem.js";
@@ -38,15 +38,18 @@ const homes = ({ families }) => families.map(({ name, primary_contact }) => `${n
  */
 export function mergedPairs({ main, signal, admin }, { state, member, changed }) {
   let most = STEP;
+  /** What became of the last answer. @type {HTMLElement | null} */
+  let told = null;
   /** @type {import("./part.js").Part<Pairs>} */
   const pairs = part({
     signal,
     follows: ["/people/held-matches", "/people/members"],
     skeleton: () => null,
     load: () => get("/people/merged", { state, member_id: member, limit: most }, signal),
-    render: (/** @type {Pairs} */ page) =>
+    render: (/** @type {Pairs} */ page) => [
+      told,
       page.items.length === 0
-        ? member
+        ? member && !told
           ? h("p", {}, "There is no question about this person any more.")
           : null
         : h(
@@ -67,6 +70,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
                 })
               : null,
           ),
+    ],
   });
 
   /** @param {MergedPair} pair @param {"join" | "keep_two" | "ask_again"} answer @param {string[]} [take] */
@@ -86,9 +90,10 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
     }
   }
 
-  /** @param {string} sentence */
-  async function done(sentence) {
+  /** @param {string} sentence @param {MergedMember} about */
+  async function done(sentence, { member: one }) {
     announce(sentence);
+    told = notice("good", h("p", {}, `${sentence} `, h("a", { href: at`/people/${one.id}` }, `See ${fullName(one)}`)));
     await Promise.all([pairs.reload(), changed()]);
     main.querySelector("h1")?.focus();
   }
@@ -126,7 +131,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
           pair.differs.filter((_, number) => choices[number]?.querySelector("input:checked")?.getAttribute("value") === "joins"),
         ),
     });
-    if (joined) await done(`${gone} was joined to ${kept}.`);
+    if (joined) await done(`${gone} was joined to ${kept}.`, stays);
   }
 
   /** Which of two values stays. @param {MergedPair} pair @param {MergedPair["differs"][number]} name */
@@ -215,7 +220,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
                     "Keep two",
                     async () => {
                       await send(pair, "keep_two");
-                      await done(`${two} are kept as two people. ${gone} is only here, and can be created again in Planning Center.`);
+                      await done(`${two} are kept as two people. ${gone} is only here, and can be created again in Planning Center.`, joins);
                     },
                     { name: `Keep two: ${two}` },
                   ),
@@ -225,7 +230,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
                     "Ask again",
                     async () => {
                       await send(pair, "ask_again");
-                      await done(`${two}: it waits for an answer again.`);
+                      await done(`${two}: it waits for an answer again.`, stays);
                     },
                     { name: `Ask again: ${two}` },
                   ),

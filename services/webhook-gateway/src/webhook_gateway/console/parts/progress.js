@@ -22,7 +22,9 @@ export const waitsForPlanningCenter = (run) => run.state === "waiting" && !run.q
 export function progressOf(run) {
   const { phase, done, total, noun, requests, rate_per_second, eta_seconds_low, eta_seconds_high, waiting_for } =
     run.progress;
-  const counted = total === null ? `${number(done)} ${noun} so far` : `${number(done)} of ${number(total)} ${noun}`;
+  // A plan that waits for an answer is complete, whatever was counted on the way.
+  const asked = run.question !== null;
+  const counted = asked ? "" : total === null ? `${number(done)} ${noun} so far` : `${number(done)} of ${number(total)} ${noun}`;
   const running = run.state === "running";
   const facts = [
     counted,
@@ -34,7 +36,7 @@ export function progressOf(run) {
     "div",
     { key: "progress", class: "stack tight" },
     // Without a total the bar moves, which would say that something is being done.
-    total === null && run.state === "waiting"
+    asked || (total === null && run.state === "waiting")
       ? null
       : h("progress", { "aria-label": phaseName(phase), max: total || 1, ...(total === null ? {} : { value: Math.min(done, total || 1) }) }),
     h("p", {}, h("strong", {}, phaseName(phase)), ": ", facts.filter(Boolean).join(" · ")),
