@@ -359,7 +359,7 @@ def test_thousands_are_a_list_of_few_rows(page: Page, town: Stack, church: Churc
 
     with ThreadPoolExecutor(1) as aside:
         aside.submit(lambda: asyncio.run(fill())).result()
-    # What the address asks for and nobody knows is left out of both, and not of one.
+    # The page drops a filter that it does not know from the address and from the list.
     page.goto("/conflicts?field=email&state=settled")
     main = page.get_by_role("main")
     expect(main.get_by_role("status").filter(has_text="3,000 open conflicts")).to_be_visible()

@@ -82,7 +82,7 @@ class Verdict:
 
     def _overwritten(self, told: Told, effects: Iterable[Row], decisions: list[Row]) -> Iterable[str]:
         """What somebody typed on one side gives way only to what is newer, once both had it, or to a choice."""
-        # Whatever gave way before that was of the same value, and nobody's.
+        # A value that gave way before somebody typed it was not theirs.
         typed = {(one.side, one.field, json.dumps(one.value)): one.since for one in reversed(told.typed)}
         # An undo of one entry types a value once more, which is no newer for that.
         since: dict[tuple[str, str], int] = {}
@@ -232,7 +232,7 @@ _NOBODY: Final = _Nobody()
 
 
 class _Unseen:
-    """What somebody typed in Planning Center where the read right before our write could not show it yet.
+    """Finds edits in Planning Center that the read right before our write could not show yet.
 
     The vendor has no conditional requests: that window is documented, and not denied (decision 7).
     """

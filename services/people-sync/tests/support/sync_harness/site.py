@@ -188,7 +188,7 @@ class Site:
 
     @asynccontextmanager
     async def read_not_stored(self, first_name: str) -> AsyncIterator[Any]:
-        """Who reads this person in the block stores that at its end. Gives the connection that has the mirror's row."""
+        """The block locks the mirror's row: a read of this person is stored at its end. Gives the connection."""
         mirror = "SELECT 1 FROM remote WHERE organization_id = $1 AND pco_id = $2 FOR UPDATE"
         async with self.database.connection() as connection, connection.transaction():
             await connection.execute(mirror, self.organization_id, self.person(first_name)["id"])
@@ -197,7 +197,7 @@ class Site:
 
     @asynccontextmanager
     async def read_too_early(self, first_name: str) -> AsyncIterator[None]:
-        """Who reads this person in the block stores that at its end, when it is too old to write by."""
+        """The block locks the mirror's row until a read of this person in it is too old to write by."""
         async with self.read_not_stored(first_name):
             yield
             await self.waits()

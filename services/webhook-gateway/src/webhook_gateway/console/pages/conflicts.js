@@ -54,7 +54,7 @@ export function show(context) {
   let rows = Math.min(Number(query.get("rows")) || STEP, ALL);
   /** The conflict that the reader went away from. */
   let back = query.get("at");
-  // First, since they drop from the address what they do not know.
+  // The chips come first: they drop unknown values from the address before it is read.
   const chosenFilters = [
     chips("State", context, "state", [["", "Open"], ["resolving", "Being applied"], ["resolved", "Settled"], ["agreed_elsewhere", "Ended by themselves"]]),
     chips("Field", context, "field", [["", "Any field"], ...["last_name", "first_name", "email", "phone", "address", "birthdate", "gender", "primary_contact", "name"].map((name) => /** @type {[string, string]} */ ([name, name === "name" ? "Family name" : fieldName(name)]))]),

@@ -12,7 +12,7 @@ import { count, fieldName, number } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").RulePreview} Preview */
 /** @typedef {import("../types.d.ts").RulePastSample} Sample */
 
-/** The fields that a rule can be about. */
+/** A rule can be about these fields: `RuleField` of `contracts.http.rules`. */
 const DECIDED = ["first_name", "last_name", "birthdate", "gender", "child", "email", "phone", "address", "active", "name", "primary_contact"];
 
 /** @param {import("../app.js").Context} context */

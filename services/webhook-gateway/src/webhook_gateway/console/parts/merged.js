@@ -38,7 +38,7 @@ const homes = ({ families }) => families.map(({ name, primary_contact }) => `${n
  */
 export function mergedPairs({ main, signal, admin }, { state, member, changed }) {
   let most = STEP;
-  /** What became of the last answer. @type {HTMLElement | null} */
+  /** This notice tells the outcome of the last answer. @type {HTMLElement | null} */
   let told = null;
   /** @type {import("./part.js").Part<Pairs>} */
   const pairs = part({
