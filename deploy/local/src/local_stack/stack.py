@@ -35,7 +35,8 @@ from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOP
 from local_stack.credentials import load_credentials
 from local_stack.identity_provider import AUDIENCE, CONSOLE_CLIENT
 from local_stack.processes import ProcessBook, Say, StackProcess
-from pco_simulator.world import OtherFormat, Shape, kept_shape
+from pco_simulator.state import OtherFormat, kept_shape
+from pco_simulator.world import Shape
 from servicekit.local import LocalKafka, LocalPostgres, LocalStackError
 from servicekit.local.process import DirectoryLock, RememberedFile, choose_port, free_port, port_is_free
 from servicekit.migrations import migrate

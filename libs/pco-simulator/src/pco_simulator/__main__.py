@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from pco_simulator.app import Edge
 from pco_simulator.server import Server
 from pco_simulator.simulator import Simulator
+from pco_simulator.state import OtherFormat
 from pco_simulator.tokens import Client, derived
-from pco_simulator.world import OtherFormat, Shape
+from pco_simulator.world import Shape
 
 _DEFAULT_REDIRECT_URIS = ("http://localhost:8080/oauth/callback", "http://127.0.0.1:8080/oauth/callback")
 _STATE_FILES = "*.sqlite3*"

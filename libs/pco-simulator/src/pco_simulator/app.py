@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 from starlette.requests import Request
 
-from pco_simulator import current, people, uploads
+from pco_simulator import current, uploads
 from pco_simulator.control import control_api
 from pco_simulator.exchange import HTML, JSON, ApiRequest, ApiResponse, Caller
 from pco_simulator.faults import (
@@ -46,6 +46,7 @@ from pco_simulator.jsonapi import Refused, with_surrogates
 from pco_simulator.oauth import OAuth
 from pco_simulator.pacing import Verdict
 from pco_simulator.pages.human import pages
+from pco_simulator.people import api as people
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import Token
 

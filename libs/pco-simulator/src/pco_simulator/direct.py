@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from pco_simulator import current, people
+from pco_simulator import current
 from pco_simulator.exchange import ApiRequest, ApiResponse, Caller
+from pco_simulator.people import api as people
 from pco_simulator.world import Clock, World
 
 

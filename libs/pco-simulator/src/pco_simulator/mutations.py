@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from pco_simulator.faults import Mutation
+from pco_simulator.human import Human
 from pco_simulator.world import Mutation as Change
 from pco_simulator.world import World
 
@@ -43,8 +44,9 @@ class _Ids:
 class Mutator:
     """Changes churches by the rules the API has, as `person`."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, human: Human, seed: int) -> None:
         self._world = world
+        self._human = human
         self._chance = random.Random(seed)  # noqa: S311 - who gets edited, not a secret
         self._people: dict[str, _Ids] = {}
         self._last_created: dict[str, str] = {}
@@ -63,25 +65,25 @@ class Mutator:
         id_ = "" if _needs_no_id(mutation) else self._resolve(mutation.id, organization_id, groups)
         match mutation.op:
             case "create" if mutation.type == "Person":
-                id_ = self._world.create_person(organization_id, attributes)
+                id_ = self._human.create_person(organization_id, attributes)
                 self._last_created[organization_id] = id_
             case "create" if mutation.type in _OF_A_PERSON:
-                id_ = self._world.create(organization_id, mutation.type, attributes, person_id=id_)
+                id_ = self._human.create(organization_id, mutation.type, attributes, person_id=id_)
             case "create" if mutation.type == "Household":
-                id_ = self._world.create_household(organization_id, attributes)
+                id_ = self._human.create_household(organization_id, attributes)
             case "create":
                 raise ValueError(f"a {mutation.type} cannot be created here; use the API")
             case "edit":
-                self._world.edit(organization_id, mutation.type, id_, attributes)
+                self._human.edit(organization_id, mutation.type, id_, attributes)
             case "move":
-                self._world.move_person(organization_id, id_, attributes)
+                self._human.move_person(organization_id, id_, attributes)
             case "set_raw":
-                self._world.set_raw(organization_id, mutation.type, id_, attributes)
+                self._human.set_raw(organization_id, mutation.type, id_, attributes)
             case "delete":
-                self._world.delete(organization_id, mutation.type, id_)
+                self._human.delete(organization_id, mutation.type, id_)
             case "merge":
                 remove_id = self._resolve(mutation.remove_id, organization_id, groups, other_than=id_)
-                id_ = self._world.merge_people(organization_id, id_, remove_id)
+                id_ = self._human.merge_people(organization_id, id_, remove_id)
                 return {"op": "merge", "type": "PersonMerger", "id": id_}
         return {"op": mutation.op, "type": mutation.type, "id": id_}
 
@@ -93,7 +95,7 @@ class Mutator:
                 id_ = self._random_person(organization_id)
             except KeyError:
                 continue
-            self._world.edit_person(organization_id, id_, {attribute: f"Edit {self._edits}"})
+            self._human.edit_person(organization_id, id_, {attribute: f"Edit {self._edits}"})
 
     def _resolve(self, id_: str, organization_id: str, groups: tuple[str, ...], other_than: str | None = None) -> str:
         if id_ == "random":

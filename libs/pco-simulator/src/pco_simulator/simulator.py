@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pco_simulator.faults import Faults
+from pco_simulator.human import Human
 from pco_simulator.journal import Journal
 from pco_simulator.mutations import Mutator
 from pco_simulator.pacing import Pacer
 from pco_simulator.settings import Settings
+from pco_simulator.state import open_world
 from pco_simulator.tokens import TokenStore
 from pco_simulator.world import Clock, World
 
@@ -34,6 +36,8 @@ class Simulator:
     """What was served."""
     pacer: Pacer
     """Requests per person in the window."""
+    human: Human
+    """Somebody of the church's staff who works at Planning Center."""
     mutator: Mutator
     """People at Planning Center who change things meanwhile."""
     public_url: str | None
@@ -54,7 +58,8 @@ class Simulator:
         """Load the state or seed it; `OtherFormat` if it cannot be loaded."""
         if state_dir is not None:
             state_dir.mkdir(parents=True, exist_ok=True)
-        world = World.open(state_dir, people=people, seed=seed, clock=Clock(), churches=churches)
+        world = open_world(state_dir, people=people, seed=seed, clock=Clock(), churches=churches)
+        human = Human(world)
         live = Settings()
         simulator = cls(
             world=world,
@@ -63,7 +68,8 @@ class Simulator:
             faults=Faults(),
             journal=Journal(live.journal_requests, live.journal_writes),
             pacer=Pacer(live),
-            mutator=Mutator(world, world.shape.seed),
+            human=human,
+            mutator=Mutator(world, human, world.shape.seed),
             public_url=public_url,
         )
         simulator.change_settings(settings)

@@ -1,32 +1,19 @@
 """The state of the simulated Planning Center: churches, their rows, who may log in, and the clock."""
 
-import gc
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pco_simulator.rows import DEFAULTS, Row, Table, View, parse_id
+from pco_simulator.rows import DEFAULTS, Row, Table, View
 from pco_simulator.storage import Store
-
-FORMAT = 1
-"""Of the kept state; a state of another format is refused, never replaced."""
-
-_CHUNK = 2000
-_FILE = "world.sqlite3"
-
 
 FEWEST = 5
 """People of a first church: those who can log in."""
-
-
-class OtherFormat(Exception):
-    """A kept state that this version cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +162,14 @@ class Change:
 
     def create(self, type_: str, attrs: Mapping[str, Any]) -> Row:
         """A new row under the next id."""
-        row = Row(self.world.next_id(type_), _kept(attrs))
+        row = Row(self.world.next_id(type_), kept(attrs))
         self._put(type_, row)
         self._note(type_, row.id, "created")
         return row
 
     def update(self, type_: str, row: Row, attrs: Mapping[str, Any], *, quiet: bool = False) -> Row:
         """`row` with `attrs` over it; `quiet`: nobody hears of it (a demoted primary)."""
-        new = Row(row.id, _kept({**row.attrs, **attrs}))
+        new = Row(row.id, kept({**row.attrs, **attrs}))
         self._put(type_, new)
         if not quiet:
             self._note(type_, row.id, "updated")
@@ -215,28 +202,9 @@ class Change:
         self.mutations.append(Mutation(self.church.organization.id, type_, str(id_), kind, self.at, self.by))
 
 
-def _kept(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def kept(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as a row stores them: without nulls and defaults."""
     return {key: value for key, value in attrs.items() if value is not None and value != DEFAULTS.get(key)}
-
-
-def kept_shape(state_dir: Path) -> Shape | None:
-    """Of the state kept in a folder, None if there is none; `OtherFormat` if it cannot be read."""
-    if not (state_dir / _FILE).exists():
-        return None
-    store = Store(state_dir / _FILE)
-    try:
-        return _shape_in(store)
-    finally:
-        store.close()
-
-
-def _shape_in(store: Store) -> Shape | None:
-    kept = store.get("world", "shape")
-    if kept is None:
-        return None
-    if kept.pop("format") != FORMAT:
-        raise OtherFormat
-    return Shape(**kept)
 
 
 class World:
@@ -266,105 +234,26 @@ class World:
         self._logins: list[Login] = []
         self._next_ids: dict[str, int] = {}
 
-    @classmethod
-    def open(cls, state_dir: Path | None, *, people: int, seed: int, clock: Clock, churches: int = 2) -> "World":
-        """Load the state kept in `state_dir`; if there is none, seed it. `OtherFormat` if it cannot be loaded.
-
-        `people`, `seed` and `churches` count for a new state alone: `shape` has those of this one. Seeding depends on
-        them, never on the clock.
-        """
-        from pco_simulator import seed as seeding  # noqa: PLC0415 - seeding needs the world, not the reverse
-
-        world = cls(clock, Store(None if state_dir is None else state_dir / _FILE))
-        kept = _shape_in(world.store)
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            if kept is not None:
-                world.shape = kept
-                world._load()
-            else:
-                world.shape = Shape(people, seed, churches)
-                world.store.clear()
-                for church in seeding.churches(people=people, seed=seed, churches=churches):
-                    world.install(church.organization, church.rows, church.logins)
-                world.store.put("world", "shape", {"format": FORMAT, **asdict(world.shape)})
-                world.store.commit()
-        finally:
-            if collecting:
-                gc.enable()
-        # Hundreds of thousands of rows that live for ever need not be walked by every collection.
-        gc.freeze()
-        return world
-
     def close(self) -> None:
         """Write what is pending and close the file."""
         self.store.close()
 
     # -- setting up ------------------------------------------------------------------------------------------
 
-    def install(
-        self,
-        organization: Organization,
-        rows: Mapping[str, Iterable[tuple[int, Mapping[str, Any]]]],
-        logins: Iterable[Login] = (),
-    ) -> None:
-        """Add a church with its rows as they are, keeping their ids: `{"Person": [(1, {...}), ...], ...}`.
-
-        Stored attributes are those of the newest version plus the foreign keys (`person_id`, `household_id`,
-        `primary_contact_id`, `name_suffix_id`, ... as integers).
-        """
-        from pco_simulator.people.resources import KINDS, new_tables  # noqa: PLC0415
-
-        church = self._found(organization, new_tables())
-        for type_ in KINDS:
-            table = church.tables[type_]
-            chunk: list[tuple[int, dict[str, Any]]] = []
-            chunks = 0
-            for id_, attrs in rows.get(type_, ()):
-                kept = _kept(attrs)
-                table.put(Row(id_, kept))
-                chunk.append((id_, kept))
-                if len(chunk) == _CHUNK:
-                    self.store.put(f"{organization.id}:{type_}:base", f"{chunks:06}", chunk)
-                    chunk, chunks = [], chunks + 1
-            self.store.put(f"{organization.id}:{type_}:base", f"{chunks:06}", chunk)
-            self._seen_ids(type_, table.rows)
-        for login in logins:
-            self._logins.append(login)
-            self.store.put("logins", f"{len(self._logins):06}", {**asdict(login), "products": [*login.products]})
-        self.store.put("organizations", f"{len(self._churches):06}", asdict(organization))
-        self.store.commit()
-
-    def _found(self, organization: Organization, tables: dict[str, Table]) -> Church:
+    def found(self, organization: Organization, tables: dict[str, Table]) -> Church:
+        """A new church, with nobody in it yet."""
         church = Church(organization, tables)
-        tables["Organization"].put(Row(int(organization.id), _kept(asdict(organization))))
+        tables["Organization"].put(Row(int(organization.id), kept(asdict(organization))))
         self._churches[organization.id] = church
         return church
 
-    def _load(self) -> None:
-        from pco_simulator.people.resources import KINDS, new_tables  # noqa: PLC0415
+    def give_login(self, login: Login) -> int:
+        """Let somebody log in; how many can now."""
+        self._logins.append(login)
+        return len(self._logins)
 
-        for _, known in self.store.items("organizations"):
-            organization = Organization(**known)
-            church = self._found(organization, new_tables())
-            for type_ in KINDS:
-                table = church.tables[type_]
-                bucket = f"{organization.id}:{type_}"
-                changed = {int(key): attrs for key, attrs in self.store.items(bucket)}
-                for _, chunk in self.store.items(f"{bucket}:base"):
-                    for id_, attrs in chunk:
-                        if id_ not in changed:
-                            table.put(Row(id_, attrs))
-                        self._seen_ids(type_, (id_,))
-                for id_ in sorted(changed):
-                    if changed[id_] is not None:
-                        table.put(Row(id_, changed[id_]))
-                self._seen_ids(type_, changed)
-        for _, known in self.store.items("logins"):
-            self._logins.append(Login(**{**known, "products": frozenset(known["products"])}))
-
-    def _seen_ids(self, type_: str, ids: Iterable[int]) -> None:
+    def seen_ids(self, type_: str, ids: Iterable[int]) -> None:
+        """Ids that are taken: `next_id` gives larger ones."""
         self._next_ids[type_] = max(self._next_ids.get(type_, 1), max(ids, default=0) + 1)
 
     def next_id(self, type_: str) -> int:
@@ -472,129 +361,3 @@ class World:
             household = tables["Household"].rows.get(row.attrs["household_id"])
             if household is not None:
                 household.cache = None
-
-    # -- a human at Planning Center, by the rules of the API ---------------------------------------------------
-
-    def create_person(
-        self,
-        organization_id: str,
-        attributes: Mapping[str, Any],
-        *,
-        emails: Sequence[Mapping[str, Any]] = (),
-        phone_numbers: Sequence[Mapping[str, Any]] = (),
-        addresses: Sequence[Mapping[str, Any]] = (),
-        household_id: str | None = None,
-    ) -> str:
-        """A human creates a person with contacts, in a household; gives the id.
-
-        `ValueError` says what is wrong with the input.
-        """
-        from pco_simulator.jsonapi import Refused  # noqa: PLC0415
-        from pco_simulator.people import rules  # noqa: PLC0415
-
-        contacts = (("Email", emails), ("PhoneNumber", phone_numbers), ("Address", addresses))
-        with self._by_hand(organization_id) as change:
-            household = None if household_id is None else _row(change, "Household", household_id)
-            row = rules.create_person(change, attributes, {})
-            try:
-                for type_, given in contacts:
-                    for contact in given:
-                        rules.create_contact(change, type_, row, contact, {})
-            except Refused:
-                rules.delete(change, "Person", row)
-                raise
-            if household is not None:
-                rules.create_membership(change, household, {"person_id": row.id, "pending": False}, {})
-        return str(row.id)
-
-    def create(self, organization_id: str, type_: str, attributes: Mapping[str, Any], *, person_id: str) -> str:
-        """A human gives a person an `Email`, `PhoneNumber` or `Address`, or (type `HouseholdMembership`, with
-        `household_id` among the attributes) makes them a member of a household; gives the new id."""
-        from pco_simulator.people import rules  # noqa: PLC0415
-
-        with self._by_hand(organization_id) as change:
-            person = _row(change, "Person", person_id)
-            if type_ == "HouseholdMembership":
-                given = dict(attributes)
-                household = _row(change, "Household", str(given.pop("household_id")))
-                given = {"pending": False, **given, "person_id": person.id}
-                return str(rules.create_membership(change, household, given, {}).id)
-            return str(rules.create_contact(change, type_, person, attributes, {}).id)
-
-    def edit_person(self, organization_id: str, person_id: str, attributes: Mapping[str, Any]) -> None:
-        """A human edits a person. `KeyError` when unknown, `ValueError` when refused."""
-        self.edit(organization_id, "Person", person_id, attributes)
-
-    def edit(self, organization_id: str, type_: str, id_: str, attributes: Mapping[str, Any]) -> None:
-        """A human edits a row of any type. `KeyError` when unknown, `ValueError` when refused."""
-        from pco_simulator.people import rules  # noqa: PLC0415
-
-        with self._by_hand(organization_id) as change:
-            rules.update(change, type_, _row(change, type_, id_), attributes, {})
-
-    def create_household(self, organization_id: str, attributes: Mapping[str, Any]) -> str:
-        """A human makes a household of `name` and `person_ids`; the first is its primary contact; gives the id."""
-        from pco_simulator.people import rules  # noqa: PLC0415
-
-        given = dict(attributes)
-        people = [{"type": "Person", "id": str(id_)} for id_ in given.pop("person_ids", [])]
-        links = {"people": {"data": people}, "primary_contact": {"data": people[0] if people else None}}
-        with self._by_hand(organization_id) as change:
-            return str(rules.create_household(change, given, links).id)
-
-    def move_person(self, organization_id: str, person_id: str, attributes: Mapping[str, Any]) -> None:
-        """A human moves a person to `household_id` (null: to none), out of `from_household_id` or else of all others.
-
-        Nobody's `updated_at` moves, and a household left empty stays (planningcenter/developers#708, #1258, #124).
-        """
-        from pco_simulator.people import rules  # noqa: PLC0415
-
-        with self._by_hand(organization_id) as change:
-            person = _row(change, "Person", person_id)
-            target = attributes.get("household_id")
-            household = None if target is None else _row(change, "Household", str(target))
-            rules.move_person(change, person, household, attributes.get("from_household_id"))
-
-    def set_raw(self, organization_id: str, type_: str, id_: str, attributes: Mapping[str, Any]) -> None:
-        """Stored attributes as given, past every rule; `updated_at` moves unless it is given.
-
-        `KeyError` when the row is unknown, `ValueError` for what has no such attribute or cannot be kept in order.
-        """
-        from pco_simulator.people import rules  # noqa: PLC0415
-
-        with self._by_hand(organization_id) as change:
-            rules.set_raw(change, type_, _row(change, type_, id_), attributes)
-
-    def delete(self, organization_id: str, type_: str, id_: str) -> None:
-        """A human deletes a row (a person with all contacts and memberships). `KeyError` when unknown."""
-        from pco_simulator.people import rules  # noqa: PLC0415
-
-        with self._by_hand(organization_id) as change:
-            rules.delete(change, type_, _row(change, type_, id_))
-
-    def merge_people(self, organization_id: str, keep_id: str, remove_id: str) -> str:
-        """A human merges two people: children and memberships move with their ids, the removed person is gone,
-        the log gets a row; gives the merger's id. `KeyError` when one is unknown."""
-        from pco_simulator.people import rules  # noqa: PLC0415
-
-        with self._by_hand(organization_id, by="merge") as change:
-            merger = rules.merge(change, _row(change, "Person", keep_id), _row(change, "Person", remove_id))
-        return str(merger.id)
-
-    @contextmanager
-    def _by_hand(self, organization_id: str, by: str = "person") -> Iterator[Change]:
-        from pco_simulator.jsonapi import Refused  # noqa: PLC0415
-
-        try:
-            with self.change(organization_id, by) as change:
-                yield change
-        except Refused as refused:
-            raise ValueError(str(refused)) from refused
-
-
-def _row(change: Change, type_: str, id_: str) -> Row:
-    known = parse_id(id_)
-    row = None if known is None else change.view.get(type_, known)
-    if row is None:
-        raise KeyError(f"{type_} {id_}")
-    return row

@@ -9,7 +9,7 @@ import pytest
 
 from pco_simulator.current import VERSIONS
 from pco_simulator.direct import Direct, SetClock
-from pco_simulator.world import World
+from pco_simulator.state import open_world
 
 FILE = Path(__file__).parents[5] / "shared" / "pco-data" / "openapi" / f"current-{VERSIONS[-1]}.json"
 
@@ -47,7 +47,7 @@ def fits(value: Any, schema: dict[str, Any], schemas: dict[str, Any], where: str
 
 def test_every_path_answers_as_described() -> None:
     description = json.loads(FILE.read_text())
-    world = World.open(None, people=20, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)), churches=1)
+    world = open_world(None, people=20, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)), churches=1)
     login = world.logins[0]
     api = Direct(world, login.organization_id, login.person_id)
     ids = {"{person_id}": login.person_id, "{organization_id}": login.organization_id}

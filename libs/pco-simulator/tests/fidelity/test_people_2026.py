@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pco_simulator.direct import Direct, SetClock
-from pco_simulator.world import World
+from pco_simulator.state import open_world
 
 URL = "https://api.planningcenteronline.com/people/v2"
 
@@ -105,7 +105,7 @@ SINGLE_LINKS: dict[str, str] = {
 
 @pytest.fixture(scope="module")
 def api() -> Direct:
-    world = World.open(None, people=100, seed=3, clock=SetClock(datetime(2026, 6, 4, tzinfo=UTC)))
+    world = open_world(None, people=100, seed=3, clock=SetClock(datetime(2026, 6, 4, tzinfo=UTC)))
     return Direct(world, world.logins[0].organization_id, world.logins[0].person_id)
 
 

@@ -8,17 +8,12 @@ import pytest
 
 from pco_simulator.direct import SetClock
 from pco_simulator.people import rules
-from pco_simulator.people.resources import (
-    COLLECTIONS,
-    HOUSEHOLD_MEMBERSHIP,
-    KINDS,
-    ORGANIZATION,
-    ROOT,
-    Context,
-    Kind,
-)
+from pco_simulator.people.catalog import COLLECTIONS, KINDS
+from pco_simulator.people.households import HOUSEHOLD_MEMBERSHIP
+from pco_simulator.people.kind import ROOT, Context, Kind
+from pco_simulator.people.organization import ORGANIZATION
 from pco_simulator.rows import Row
-from pco_simulator.world import World
+from pco_simulator.state import open_world
 
 GRAPH = Path(__file__).parents[5] / "shared" / "pco-data" / "docs-graph-2025" / "people"
 VERSION = "2025-07-17"
@@ -63,7 +58,7 @@ def names(data: dict[str, Any], relation: str, key: str = "name") -> set[str]:
 
 @pytest.fixture(scope="module")
 def context() -> Context:
-    world = World.open(None, people=400, seed=3, clock=SetClock.__new__(SetClock))
+    world = open_world(None, people=400, seed=3, clock=SetClock.__new__(SetClock))
     organization_id = next(iter(world.organizations))
     fields = {kind.type: frozenset(kind.only_with_fields | {"id"}) for kind in KINDS.values() if kind.only_with_fields}
     return Context(world.view(organization_id), VERSION, ROOT, fields, int(organization_id))

@@ -18,12 +18,14 @@ import pytest
 from pco_simulator.app import Edge
 from pco_simulator.direct import Answer, Direct, SetClock
 from pco_simulator.faults import Faults
+from pco_simulator.human import Human
 from pco_simulator.journal import Journal
 from pco_simulator.mutations import Mutator
 from pco_simulator.pacing import Pacer
-from pco_simulator.people.resources import VERSIONS
+from pco_simulator.people.kind import VERSIONS
 from pco_simulator.settings import Settings
 from pco_simulator.simulator import Simulator
+from pco_simulator.state import install
 from pco_simulator.tokens import TokenStore
 from pco_simulator.world import Login, Organization, World
 
@@ -104,7 +106,7 @@ def world_of(recording: dict[str, Any]) -> World:
         organization_administrator=True,
         products=frozenset({"people"}),
     )
-    world.install(ORGANIZATION, {type_: sorted(held.items()) for type_, held in rows.items()}, [login])
+    install(world, ORGANIZATION, {type_: sorted(held.items()) for type_, held in rows.items()}, [login])
     return world
 
 
@@ -167,7 +169,10 @@ async def served(recording: dict[str, Any]) -> httpx.Headers:
     """The headers of the answer at the edge, for a caller with a personal access token."""
     world, settings = world_of(recording), Settings()
     store = TokenStore(None, world, 1)
-    simulator = Simulator(world, store, settings, Faults(), Journal(1, 1), Pacer(settings), Mutator(world, 1), None)
+    human = Human(world)
+    simulator = Simulator(
+        world, store, settings, Faults(), Journal(1, 1), Pacer(settings), human, Mutator(world, human, 1), None
+    )
     edge: Any = Edge(simulator)
     (token,) = store.personal_access_tokens.values()
     request = recording["request"]

@@ -3,6 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pco_simulator.direct import Direct, SetClock
+from pco_simulator.human import Human
+from pco_simulator.state import open_world
 from pco_simulator.world import World
 
 
@@ -13,7 +15,13 @@ def clock() -> SetClock:
 
 @pytest.fixture
 def world(clock: SetClock) -> World:
-    return World.open(None, people=400, seed=7, clock=clock)
+    return open_world(None, people=400, seed=7, clock=clock)
+
+
+@pytest.fixture
+def human(world: World) -> Human:
+    """Somebody who works at Planning Center meanwhile."""
+    return Human(world)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pco_simulator.direct import Direct, SetClock
+from pco_simulator.human import Human
 
 PEOPLE = "/people/v2/people"
 URL = "https://api.planningcenteronline.com/people/v2"
@@ -165,10 +166,12 @@ def test_definitions_are_included_after_the_values(api: Direct, person_id: str, 
     assert "relationships" not in body["included"][2]
 
 
-def test_values_go_with_the_person_and_stay_in_a_merge(api: Direct, person_id: str, fields: dict[str, str]) -> None:
+def test_values_go_with_the_person_and_stay_in_a_merge(
+    api: Direct, person_id: str, fields: dict[str, str], human: Human
+) -> None:
     given = give(api, person_id, fields["baptized"], "true")
     other = api.post(PEOPLE, {"first_name": "Keep"}).data["id"]
-    api.world.merge_people(api.organization_id, other, person_id)
+    human.merge_people(api.organization_id, other, person_id)
     moved = api.get(f"/people/v2/field_data/{given['id']}").data
     assert moved["relationships"]["customizable"]["data"]["id"] == other
     api.delete(f"{PEOPLE}/{other}")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pco_simulator.direct import Direct, SetClock
+from pco_simulator.human import Human
 from pco_simulator.world import World
 
 PEOPLE = "/people/v2/people"
@@ -370,7 +371,7 @@ def test_current_needs_no_permission_in_people(world: World) -> None:
         assert answer.headers["X-PCO-API-Processed-As-Version"] == "2018-08-01"
 
 
-def test_permissions_are_those_of_the_person_now(world: World) -> None:
+def test_permissions_are_those_of_the_person_now(world: World, human: Human) -> None:
     administrator, editor, viewer, outsider, manager = (
         Direct(world, login.organization_id, login.person_id) for login in world.logins[:5]
     )
@@ -389,9 +390,9 @@ def test_permissions_are_those_of_the_person_now(world: World) -> None:
         "title": "Forbidden",
         "detail": "You do not have access to this resource",
     }
-    world.edit_person(editor.organization_id, editor.person_id, {"people_permissions": "Viewer"})
+    human.edit_person(editor.organization_id, editor.person_id, {"people_permissions": "Viewer"})
     assert editor.post(PEOPLE, name).status == 403
-    world.delete(viewer.organization_id, "Person", viewer.person_id)
+    human.delete(viewer.organization_id, "Person", viewer.person_id)
     assert viewer.get(PEOPLE).error["detail"] == ("This authenticated user does not have a record in this application.")
     assert viewer.get(PEOPLE).status == 401
 

@@ -15,16 +15,19 @@ from hypothesis import strategies as st
 
 from pco_simulator.direct import Direct, SetClock
 from pco_simulator.faults import Mutation as Scripted
+from pco_simulator.human import Human
 from pco_simulator.mutations import Mutator
-from pco_simulator.people.resources import COLLECTIONS, VERSIONS
+from pco_simulator.people.catalog import COLLECTIONS
+from pco_simulator.people.kind import VERSIONS
 from pco_simulator.people.rules import phone_forms
-from pco_simulator.world import OtherFormat, Shape, World, kept_shape
+from pco_simulator.state import OtherFormat, kept_shape, open_world
+from pco_simulator.world import Shape, World
 
 PEOPLE = "/people/v2/people"
 
 
 def church(people: int = 400, seed: int = 7, state_dir: Path | None = None) -> World:
-    return World.open(state_dir, people=people, seed=seed, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)))
+    return open_world(state_dir, people=people, seed=seed, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)))
 
 
 def caller(world: World) -> Direct:
@@ -143,8 +146,9 @@ class TestKeeping:
 import os, signal
 from pathlib import Path
 from pco_simulator.direct import Direct
-from pco_simulator.world import Clock, World
-world = World.open(Path({str(tmp_path)!r}), people=40, seed=1, clock=Clock())
+from pco_simulator.state import open_world
+from pco_simulator.world import Clock
+world = open_world(Path({str(tmp_path)!r}), people=40, seed=1, clock=Clock())
 login = world.logins[0]
 api = Direct(world, login.organization_id, login.person_id)
 assert api.post("/people/v2/people", {{"first_name": "Survivor"}}).status == 201
@@ -152,7 +156,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
         died = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
         assert died.returncode == -9
-        world = World.open(tmp_path, people=40, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)))
+        world = open_world(tmp_path, people=40, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)))
         assert caller(world).get(f"{PEOPLE}?where[first_name]=Survivor").body["meta"]["total_count"] == 1
 
 
@@ -278,18 +282,18 @@ class TestHouseholdsByHand:
         return [ref["id"] for ref in data["relationships"]["people"]["data"]]
 
     def test_who_moves_is_in_the_new_one_and_the_old_one_stays_empty(
-        self, api: Direct, world: World, clock: SetClock, person_id: str
+        self, api: Direct, human: Human, clock: SetClock, person_id: str
     ) -> None:
         other = api.post(PEOPLE, {"first_name": "Other"}).data["id"]
-        old = world.create_household(api.organization_id, {"name": "Old", "person_ids": [person_id]})
-        new = world.create_household(api.organization_id, {"name": "New", "person_ids": [other]})
+        old = human.create_household(api.organization_id, {"name": "Old", "person_ids": [person_id]})
+        new = human.create_household(api.organization_id, {"name": "New", "person_ids": [other]})
         before = [
             api.get(url).data["attributes"]["updated_at"]
             for url in (f"{PEOPLE}/{person_id}", f"{self.HOUSEHOLDS}/{old}")
         ]
         assert {old, new} <= self.met(api)
         clock.advance(60)
-        world.move_person(api.organization_id, person_id, {"household_id": new})
+        human.move_person(api.organization_id, person_id, {"household_id": new})
         assert (self.people_of(api, old), self.people_of(api, new)) == ([], [other, person_id])
         left = api.get(f"{self.HOUSEHOLDS}/{old}").data
         assert (left["attributes"]["primary_contact_id"], left["relationships"]["primary_contact"]) == (
@@ -306,19 +310,19 @@ class TestHouseholdsByHand:
         ]
         assert after == before
 
-    def test_one_of_several_is_left(self, api: Direct, world: World, person_id: str) -> None:
+    def test_one_of_several_is_left(self, api: Direct, human: Human, person_id: str) -> None:
         first, second, third = (
-            world.create_household(api.organization_id, {"name": name, "person_ids": [person_id]}) for name in "ABC"
+            human.create_household(api.organization_id, {"name": name, "person_ids": [person_id]}) for name in "ABC"
         )
-        world.move_person(api.organization_id, person_id, {"household_id": third, "from_household_id": first})
+        human.move_person(api.organization_id, person_id, {"household_id": third, "from_household_id": first})
         held = [self.people_of(api, each) for each in (first, second, third)]
         assert held == [[], [person_id], [person_id]]
-        world.move_person(api.organization_id, person_id, {"household_id": None})
+        human.move_person(api.organization_id, person_id, {"household_id": None})
         assert [self.people_of(api, each) for each in (first, second, third)] == [[], [], []]
 
-    def test_a_household_of_more_than_a_page(self, api: Direct, world: World) -> None:
+    def test_a_household_of_more_than_a_page(self, api: Direct, human: Human) -> None:
         people = api.get(f"{PEOPLE}?per_page=100").ids + api.get(f"{PEOPLE}?per_page=50&offset=100").ids
-        household = world.create_household(api.organization_id, {"name": "Camp", "person_ids": people})
+        household = human.create_household(api.organization_id, {"name": "Camp", "person_ids": people})
         url = f"{self.HOUSEHOLDS}/{household}"
         assert self.people_of(api, household) == people
         for edge, key in (("household_memberships", "person_name"), ("people", "first_name")):
@@ -354,13 +358,13 @@ class TestMerging:
         ]
 
     def test_children_move_with_their_ids_and_the_removed_person_is_gone(
-        self, api: Direct, world: World, clock: SetClock
+        self, api: Direct, human: Human, clock: SetClock
     ) -> None:
         keep, remove = self.person(api, "keep"), self.person(api, "remove")
         ours, theirs = self.children(api, keep), self.children(api, remove)
         before = api.get(f"{PEOPLE}/{keep}").data["attributes"]
         clock.advance(60)
-        merger = world.merge_people(api.organization_id, keep, remove)
+        merger = human.merge_people(api.organization_id, keep, remove)
         assert api.get(f"{PEOPLE}/{remove}").status == api.get(f"{PEOPLE}/{remove}/emails").status == 404
         assert api.patch(f"{PEOPLE}/{remove}", {"first_name": "X"}).status == 404
         assert sorted(self.children(api, keep)) == sorted(ours + theirs)
@@ -376,11 +380,11 @@ class TestMerging:
         }
         assert api.get(f"/people/v2/person_mergers?where[person_to_remove_id]={remove}").ids == [merger]
 
-    def test_households_are_the_keepers_then(self, api: Direct, world: World) -> None:
+    def test_households_are_the_keepers_then(self, api: Direct, human: Human) -> None:
         keep, remove, other = (self.person(api, name) for name in ("keep", "remove", "other"))
-        shared = world.create_household(api.organization_id, {"name": "Shared", "person_ids": [remove, keep, other]})
-        own = world.create_household(api.organization_id, {"name": "Own", "person_ids": [remove]})
-        world.merge_people(api.organization_id, keep, remove)
+        shared = human.create_household(api.organization_id, {"name": "Shared", "person_ids": [remove, keep, other]})
+        own = human.create_household(api.organization_id, {"name": "Own", "person_ids": [remove]})
+        human.merge_people(api.organization_id, keep, remove)
         for household, expected in ((shared, [keep, other]), (own, [keep])):
             data = api.get(f"/people/v2/households/{household}").data
             assert [ref["id"] for ref in data["relationships"]["people"]["data"]] == expected
@@ -388,19 +392,19 @@ class TestMerging:
             assert data["attributes"]["member_count"] == len(expected)
         assert api.get(f"{PEOPLE}/{keep}/households").ids == [shared, own]
 
-    def test_fields_are_the_keepers_but_for_the_only_login(self, api: Direct, world: World) -> None:
+    def test_fields_are_the_keepers_but_for_the_only_login(self, api: Direct, human: Human) -> None:
         keep, remove = self.person(api, "keep"), self.person(api, "remove")
         attributes = {"login_identifier": "login@example.org", "birthdate": "1980-01-01", "nickname": "Theirs"}
-        world.set_raw(api.organization_id, "Person", remove, attributes)
-        world.merge_people(api.organization_id, keep, remove)
+        human.set_raw(api.organization_id, "Person", remove, attributes)
+        human.merge_people(api.organization_id, keep, remove)
         kept = api.get(f"{PEOPLE}/{keep}").data["attributes"]
         shown = (kept["login_identifier"], kept["birthdate"], kept["nickname"], kept["first_name"])
         assert shown == ("login@example.org", None, None, "keep")
 
-    def test_the_keeper_may_go_as_well(self, api: Direct, world: World) -> None:
+    def test_the_keeper_may_go_as_well(self, api: Direct, human: Human) -> None:
         first, second, third = (self.person(api, name) for name in ("first", "second", "third"))
         mergers = [
-            world.merge_people(api.organization_id, keep, gone) for keep, gone in ((second, first), (third, second))
+            human.merge_people(api.organization_id, keep, gone) for keep, gone in ((second, first), (third, second))
         ]
         assert set(mergers) <= set(api.get("/people/v2/person_mergers?per_page=100").ids)
         assert [api.get(f"{PEOPLE}/{id_}").status for id_ in (first, second, third)] == [404, 404, 200]
@@ -428,7 +432,9 @@ class TestLagThatChanges:
         assert api.get(f"{PEOPLE}?where[last_name]=Two").ids == []
         assert api.get(f"{PEOPLE}?order=-created_at&per_page=1").data[0]["attributes"]["last_name"] == "Two"
 
-    def test_much_that_changed_is_put_in_its_old_order(self, api: Direct, world: World, clock: SetClock) -> None:
+    def test_much_that_changed_is_put_in_its_old_order(
+        self, api: Direct, world: World, human: Human, clock: SetClock
+    ) -> None:
         world.lag.past_ms = 60_000
         urls = [
             f"{PEOPLE}?per_page=100&offset={at}&order={key}"
@@ -439,8 +445,8 @@ class TestLagThatChanges:
         clock.advance(1)
         people = [row.id for row in world.church(api.organization_id).tables["Person"].rows.values()]
         for number, id_ in enumerate(people[10:300]):
-            world.edit_person(api.organization_id, str(id_), {"last_name": f"New {number % 7}"})
-        world.delete(api.organization_id, "Person", str(people[350]))
+            human.edit_person(api.organization_id, str(id_), {"last_name": f"New {number % 7}"})
+        human.delete(api.organization_id, "Person", str(people[350]))
         api.post(PEOPLE, {"first_name": "New"})
         clock.advance(1)
         assert [api.get(url).ids for url in urls] != before
@@ -483,11 +489,11 @@ class TestLagThatChanges:
         assert [row["id"] for row in body["included"]] == [first, second]
 
     def test_the_log_of_mergers_may_lag_behind_the_404(
-        self, api: Direct, world: World, clock: SetClock, person_id: str
+        self, api: Direct, world: World, human: Human, clock: SetClock, person_id: str
     ) -> None:
         world.lag.mergers_ms = 30_000
         removed = api.post(PEOPLE, {"first_name": "Gone"}).data["id"]
-        merger = world.merge_people(api.organization_id, person_id, removed)
+        merger = human.merge_people(api.organization_id, person_id, removed)
         log = f"/people/v2/person_mergers?where[created_at][gte]={clock.now():%Y-%m-%dT%H:%M:%SZ}"
         assert api.get(f"{PEOPLE}/{removed}").status == 404
         assert api.get(log).ids == []
@@ -556,8 +562,8 @@ class TestPaging:
 
 def test_scripted_people_run_out_without_a_hang() -> None:
     """The five who can log in are never drawn; of the one other person nobody is left to merge with."""
-    world = World.open(None, people=6, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)), churches=1)
-    mutator = Mutator(world, seed=1)
+    world = open_world(None, people=6, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)), churches=1)
+    mutator = Mutator(world, Human(world), seed=1)
     (organization_id,) = world.organizations
     with pytest.raises(KeyError, match="nobody else is left"):
         mutator.apply(Scripted(op="merge"), organization_id)

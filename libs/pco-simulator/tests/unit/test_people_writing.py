@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pco_simulator.direct import Answer, Direct, SetClock
+from pco_simulator.human import Human
 from pco_simulator.world import Mutation, World
 
 PEOPLE = "/people/v2/people"
@@ -439,7 +440,7 @@ class TestHouseholds:
 
 
 class TestMerges:
-    def test_children_move_with_their_ids(self, api: Direct, world: World) -> None:
+    def test_children_move_with_their_ids(self, api: Direct, world: World, human: Human) -> None:
         keep, remove = (str(api.post(PEOPLE, {"first_name": name}).data["id"]) for name in ("Keep", "Remove"))
         emails = [
             api.post(f"{PEOPLE}/{id_}/emails", {"address": f"{id_}@example.org"}).data["id"] for id_ in (keep, remove)
@@ -450,7 +451,7 @@ class TestMerges:
         heard: list[Mutation] = []
         world.mutations.append(heard.append)
 
-        merger = world.merge_people(api.organization_id, keep, remove)
+        merger = human.merge_people(api.organization_id, keep, remove)
 
         assert api.get(f"{PEOPLE}/{remove}").status == 404
         assert api.get(f"{PEOPLE}/{keep}/emails").ids == emails
@@ -469,25 +470,25 @@ class TestMerges:
         assert ("Person", remove, "destroyed") in [(one.type, one.id, one.kind) for one in heard]
         assert {one.by for one in heard} == {"merge"}
 
-    def test_in_one_household_there_is_one_membership_left(self, api: Direct, world: World) -> None:
+    def test_in_one_household_there_is_one_membership_left(self, api: Direct, human: Human) -> None:
         keep, remove = (str(api.post(PEOPLE, {"first_name": name}).data["id"]) for name in ("Keep", "Remove"))
         both = [("Person", keep), ("Person", remove)]
         household = api.post(HOUSEHOLDS, {"name": "R"}, people=both, primary_contact=both[1]).data["id"]
-        world.merge_people(api.organization_id, keep, remove)
+        human.merge_people(api.organization_id, keep, remove)
         assert api.get(f"{HOUSEHOLDS}/{household}").data["attributes"]["member_count"] == 1
 
-    def test_unknown_people(self, api: Direct, world: World, person_id: str) -> None:
+    def test_unknown_people(self, api: Direct, human: Human, person_id: str) -> None:
         with pytest.raises(KeyError):
-            world.merge_people(api.organization_id, person_id, "1")
+            human.merge_people(api.organization_id, person_id, "1")
         with pytest.raises(ValueError, match="another person"):
-            world.merge_people(api.organization_id, person_id, person_id)
+            human.merge_people(api.organization_id, person_id, person_id)
 
 
-def test_a_human_has_the_rules_of_the_api(api: Direct, world: World) -> None:
+def test_a_human_has_the_rules_of_the_api(api: Direct, world: World, human: Human) -> None:
     heard: list[Mutation] = []
     world.mutations.append(heard.append)
     household = api.get(f"{HOUSEHOLDS}?per_page=1").ids[0]
-    id_ = world.create_person(
+    id_ = human.create_person(
         api.organization_id,
         {"first_name": "Human", "last_name": "Made"},
         emails=[{"address": "human@example.org"}],
@@ -497,20 +498,20 @@ def test_a_human_has_the_rules_of_the_api(api: Direct, world: World) -> None:
     )
     answer = api.get(f"{PEOPLE}/{id_}?include=emails,phone_numbers,addresses,households")
     assert sorted(row["type"] for row in answer.body["included"]) == ["Address", "Email", "Household", "PhoneNumber"]
-    world.edit_person(api.organization_id, id_, {"last_name": "Remade"})
+    human.edit_person(api.organization_id, id_, {"last_name": "Remade"})
     assert attributes(api, f"{PEOPLE}/{id_}")["name"] == "Human Remade"
     assert {one.by for one in heard} == {"person"}
     with pytest.raises(ValueError, match="between -1 and 12"):
-        world.edit_person(api.organization_id, id_, {"grade": 40})
+        human.edit_person(api.organization_id, id_, {"grade": 40})
     with pytest.raises(KeyError):
-        world.edit_person(api.organization_id, "1", {"grade": 4})
+        human.edit_person(api.organization_id, "1", {"grade": 4})
     before = world.truth(api.organization_id)
     with pytest.raises(ValueError, match="can't be blank"):
-        world.create_person(api.organization_id, {"first_name": "Half"}, emails=[{"address": ""}])
+        human.create_person(api.organization_id, {"first_name": "Half"}, emails=[{"address": ""}])
     assert world.truth(api.organization_id) == before, "a person with a refused contact is not created"
-    phone = world.create(api.organization_id, "PhoneNumber", {"number": "1", "location": "Home"}, person_id=id_)
+    phone = human.create(api.organization_id, "PhoneNumber", {"number": "1", "location": "Home"}, person_id=id_)
     assert world.truth(api.organization_id)["phone_numbers"] == before["phone_numbers"] + 1
-    world.delete(api.organization_id, "PhoneNumber", phone)
+    human.delete(api.organization_id, "PhoneNumber", phone)
     assert world.truth(api.organization_id) == before
 
 
@@ -566,13 +567,13 @@ class TestAdministrators:
         found = self.statuses(editor, api.person_id)
         assert set(found.values()) == expected
 
-    def test_a_role_that_is_taken_away_refuses_every_write(self, world: World, editor: Direct, person_id: str) -> None:
-        world.edit_person(editor.organization_id, editor.person_id, {"people_permissions": "Viewer"})
+    def test_a_role_that_is_taken_away_refuses_every_write(self, human: Human, editor: Direct, person_id: str) -> None:
+        human.edit_person(editor.organization_id, editor.person_id, {"people_permissions": "Viewer"})
         assert editor.get("/people/v2/me").data["attributes"]["people_permissions"] == "Viewer"
         assert editor.patch(f"{PEOPLE}/{person_id}", {"first_name": "X"}).status == 403
         assert editor.post(PEOPLE, {"first_name": "X"}).status == 403
         assert editor.get(f"{PEOPLE}/{person_id}").status == 200
-        world.edit_person(editor.organization_id, editor.person_id, {"people_permissions": None})
+        human.edit_person(editor.organization_id, editor.person_id, {"people_permissions": None})
         assert editor.get("/people/v2/me").status == 403
 
 

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from pco_simulator import people
 from pco_simulator.exchange import ApiRequest, Caller
 from pco_simulator.forms import form_of
 from pco_simulator.jsonapi import sentence
 from pco_simulator.pages import templates
+from pco_simulator.people import api as people
 from pco_simulator.simulator import Simulator
 from pco_simulator.tokens import SCOPES
 from pco_simulator.world import Lag
@@ -119,6 +119,7 @@ class _Screens:
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
         self._world = simulator.world
+        self._human = simulator.human
 
     def guarded(self, handler: Handler) -> Handler:
         """What the rules refuse is a sentence on the page it came from."""
@@ -205,13 +206,13 @@ class _Screens:
         email = form.get("email")
         emails = [{"address": email, "location": "Home", "primary": True}] if email else []
         organization_id = request.path_params["organization_id"]
-        id_ = self._world.create_person(organization_id, attributes, emails=emails)
+        id_ = self._human.create_person(organization_id, attributes, emails=emails)
         return _done({**request.path_params, "person_id": id_}, "The person was created.")
 
     async def edit(self, request: Request) -> Response:
         form = await _form(request)
         values = _values(form, _PERSON_FIELDS)
-        self._world.edit_person(*_ids(request), values)
+        self._human.edit_person(*_ids(request), values)
         return _done(request.path_params, "The person was saved.")
 
     async def add_contact(self, request: Request) -> Response:
@@ -219,7 +220,7 @@ class _Screens:
         organization_id, person_id = _ids(request)
         type_ = form["type"]
         attributes = {name: value for name, value in _values(form, _CONTACTS[type_][2]).items() if value is not None}
-        self._world.create(organization_id, type_, attributes, person_id=person_id)
+        self._human.create(organization_id, type_, attributes, person_id=person_id)
         return _done(request.path_params, f"{_CONTACTS[type_][1]}: added.")
 
     async def edit_contact(self, request: Request) -> Response:
@@ -227,9 +228,9 @@ class _Screens:
         type_, id_ = request.path_params["type"], request.path_params["id"]
         organization_id, _ = _ids(request)
         if form.get("do") == "delete":
-            self._world.delete(organization_id, type_, id_)
+            self._human.delete(organization_id, type_, id_)
             return _done(request.path_params, f"{_CONTACTS[type_][1]}: deleted.")
-        self._world.edit(organization_id, type_, id_, _values(form, _CONTACTS[type_][2]))
+        self._human.edit(organization_id, type_, id_, _values(form, _CONTACTS[type_][2]))
         return _done(request.path_params, f"{_CONTACTS[type_][1]}: saved.")
 
     async def edit_household(self, request: Request) -> Response:
@@ -268,12 +269,12 @@ class _Screens:
     async def merge(self, request: Request) -> Response:
         form = await _form(request)
         organization_id, person_id = _ids(request)
-        self._world.merge_people(organization_id, person_id, form.get("remove_id", "").strip())
+        self._human.merge_people(organization_id, person_id, form.get("remove_id", "").strip())
         return _done(request.path_params, "The people were merged.")
 
     async def delete(self, request: Request) -> Response:
         organization_id, person_id = _ids(request)
-        self._world.delete(organization_id, "Person", person_id)
+        self._human.delete(organization_id, "Person", person_id)
         return RedirectResponse(f"/churches/{organization_id}", 303)
 
 

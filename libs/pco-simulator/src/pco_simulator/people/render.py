@@ -12,26 +12,13 @@ from typing import Any
 import orjson
 
 from pco_simulator.jsonapi import Query, page_links
-from pco_simulator.people.resources import (
-    ADDRESS,
-    EMAIL,
-    FIELD_DATUM,
-    FIELD_DEFINITION,
-    FIELD_OPTION,
-    HOUSEHOLD,
-    NOTHING,
-    ORGANIZATION,
-    PERSON,
-    PHONE_NUMBER,
-    REFERENCES,
-    TAB,
-    TO_ONE,
-    Context,
-    Kind,
-    households_of,
-    members,
-    person_ref,
-)
+from pco_simulator.people.contacts import ADDRESS, EMAIL, PHONE_NUMBER, person_ref
+from pco_simulator.people.custom_fields import FIELD_DATUM, FIELD_DEFINITION, FIELD_OPTION, TAB
+from pco_simulator.people.households import HOUSEHOLD, households_of, members
+from pco_simulator.people.kind import Context, Kind
+from pco_simulator.people.organization import ORGANIZATION
+from pco_simulator.people.person import PERSON, TO_ONE
+from pco_simulator.people.references import NOTHING, REFERENCES
 from pco_simulator.rows import Row
 
 Related = Callable[[Context, Row], Sequence[Row]]

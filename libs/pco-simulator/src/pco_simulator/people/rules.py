@@ -19,17 +19,11 @@ from pco_simulator.jsonapi import (
     stamp,
     without_surrogates,
 )
-from pco_simulator.people.resources import (
-    COUNTRIES,
-    GENDER_IDS,
-    KINDS,
-    TO_MANY,
-    TO_ONE,
-    VERSIONS,
-    contact_name,
-    has_street_lines,
-    households_of,
-)
+from pco_simulator.people.catalog import KINDS
+from pco_simulator.people.contacts import COUNTRIES, has_street_lines
+from pco_simulator.people.households import contact_name, households_of
+from pco_simulator.people.kind import VERSIONS
+from pco_simulator.people.person import GENDER_IDS, TO_MANY, TO_ONE
 from pco_simulator.rows import Row
 from pco_simulator.world import Change
 

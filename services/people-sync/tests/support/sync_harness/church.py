@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pco_simulator.state import FORMAT, install
 from pco_simulator.tokens import Client, TokenStore, derived
-from pco_simulator.world import FORMAT, Clock, Login, Organization, World
+from pco_simulator.world import Clock, Login, Organization, World
 
 Rows = dict[str, list[tuple[int, dict[str, Any]]]]
 SEED: Final = 1
@@ -200,7 +201,7 @@ def _install(world: World, number: int, rows: Rows) -> tuple[Organization, list[
         for id_, attributes in rows["Person"]
         if attributes.get("people_permissions")
     ]
-    world.install(organization, rows, logins)
+    install(world, organization, rows, logins)
     return organization, logins
 
 
