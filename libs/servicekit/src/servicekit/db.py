@@ -7,11 +7,13 @@ Nobody but the boundary commits: `transaction` here for a request, the inbox for
 import math
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final
 
 import orjson
 from fastapi import Depends
-from sqlalchemy import MetaData, event, text
+from sqlalchemy import DateTime, Integer, LargeBinary, MetaData, Text, event, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from starlette.requests import HTTPConnection
@@ -23,6 +25,20 @@ Sessions = async_sessionmaker[AsyncSession]
 
 _TRUSTED_SECONDS: Final = 5.0
 """A connection that lay idle for longer is asked whether the server is still there."""
+
+
+class Columns:
+    """Which column each annotation of a service's tables means: `class Base(Columns, DeclarativeBase)`."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        list[str]: ARRAY(Text),
+        list[int]: ARRAY(Integer),
+        bytes: LargeBinary,
+    }
 
 
 def service_metadata(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> MetaData:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +17,7 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from cryptography.fernet import Fernet
 from sqlalchemy.engine import make_url
 
@@ -26,11 +25,12 @@ from auth_service.config import Settings
 from contracts.base import Event
 from contracts.http.auth import LEASE_PATH
 from contracts.identity import Role
-from contracts.topics import TOPICS, topic_of
+from contracts.topics import TOPICS
 from contracts.values import AUTH_SERVICE, PEOPLE_SYNC
 from pco_simulator.testing import SimulatorProcess
 from servicekit.local.process import free_port
 from servicekit.testing import KeyRing, eventually
+from servicekit.testing.facts import publish
 
 TOPIC = "auth.connection.v1"
 
@@ -338,20 +338,4 @@ class Facts:
 
     async def publish(self, event: Event, source: str) -> None:
         """What another service would say."""
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers)
-        await producer.start()
-        headers = {
-            "ce_id": uuid4().hex,
-            "ce_type": type(event).__name__,
-            "ce_source": f"/{source}",
-            "ce_time": datetime.now(UTC).isoformat(),
-        }
-        try:
-            await producer.send_and_wait(
-                topic_of(type(event)).name,
-                event.model_dump_json().encode(),
-                key=event.key.encode(),
-                headers=[(name, value.encode()) for name, value in headers.items()],
-            )
-        finally:
-            await producer.stop()
+        await publish(self._bootstrap_servers, event, source)

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import httpx
 import pytest_asyncio
-from calendar_support import publish
 from fastapi import FastAPI
 from sqlalchemy import select
 
@@ -24,6 +23,7 @@ from contracts.events.auth_connection_v1 import (
 from contracts.routes import routes_of
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC
 from servicekit.testing import Databases, KeyRing, assert_migrated, assert_wiring, eventually, serve
+from servicekit.testing.facts import publish
 
 PATH = "/api/v1/calendar/settings"
 

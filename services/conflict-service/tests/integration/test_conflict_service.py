@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
-from conflict_support import fact, publish, told_decisions
+from conflict_support import fact, told_decisions
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -24,6 +24,7 @@ from contracts.events.people_conflict_v1 import (
 from contracts.routes import routes_of
 from contracts.values import CONFLICT_SERVICE, PEOPLE_SYNC
 from servicekit.testing import KeyRing, assert_migrated, assert_wiring, eventually
+from servicekit.testing.facts import publish
 
 PATH = "/api/v1/conflicts"
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from conflict_church import Church
-from conflict_support import START, fact, publish, told_decisions
+from conflict_support import START, fact, told_decisions
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -25,6 +25,7 @@ from contracts.events.people_conflict_v1 import (
 from contracts.values import CONFLICT_SERVICE, PEOPLE_SYNC
 from servicekit.errors import TransientError
 from servicekit.testing import KeyRing, eventually
+from servicekit.testing.facts import publish
 
 PHONE: dict[str, Any] = {"fields": ["phone"], "answer": "theirs"}
 

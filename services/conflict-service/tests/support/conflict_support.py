@@ -4,14 +4,11 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 
-from contracts.base import Event
 from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.events.people_conflict_v1 import ConflictFact, ResolutionApplied, ResolutionOvertaken
-from contracts.topics import topic_of
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -41,27 +38,6 @@ def fact(
         occurred_at=START + timedelta(minutes=version if minutes is None else minutes),
         **extra,
     )
-
-
-async def publish(bootstrap_servers: str, event: Event, source: str) -> None:
-    """Put a fact on its topic as another service would."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
-    await producer.start()
-    headers = {
-        "ce_id": uuid4().hex,
-        "ce_type": type(event).__name__,
-        "ce_source": f"/{source}",
-        "ce_time": datetime.now(UTC).isoformat(),
-    }
-    try:
-        await producer.send_and_wait(
-            topic_of(type(event)).name,
-            event.model_dump_json().encode(),
-            key=event.key.encode(),
-            headers=[(name, value.encode()) for name, value in headers.items()],
-        )
-    finally:
-        await producer.stop()
 
 
 async def told_decisions(kafka: str, church: str, count: int) -> list[dict[str, Any]]:

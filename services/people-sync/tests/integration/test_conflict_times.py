@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sync_harness.facts import publish
 from sync_harness.site import Site
 from sync_harness.stage import Stage, Staging
 
@@ -12,6 +11,7 @@ from contracts.conflicts import ConflictField
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from contracts.values import CONFLICT_SERVICE
 from servicekit.testing import eventually
+from servicekit.testing.facts import publish
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("quiet")]
 

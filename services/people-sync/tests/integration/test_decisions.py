@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sync_harness.facts import publish
 from sync_harness.process import Service
 from sync_harness.site import Site
 from sync_harness.stage import Stage, Staging
@@ -17,6 +16,7 @@ from contracts.conflicts import Choice
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from contracts.values import CONFLICT_SERVICE
 from servicekit.testing import eventually
+from servicekit.testing.facts import publish
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

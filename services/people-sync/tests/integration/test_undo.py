@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sync_harness.facts import publish
 from sync_harness.process import LEASE_SECONDS, Service
 from sync_harness.site import Site
 from sync_harness.stage import Stage
@@ -17,6 +16,7 @@ from contracts.values import CONFLICT_SERVICE
 from people_sync.domain.sentences import UNDO_EXPIRED
 from servicekit.local.process import free_port
 from servicekit.testing import eventually
+from servicekit.testing.facts import publish
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,8 +10,9 @@ from servicekit.app import create_service
 from servicekit.http import DEFAULT_BODY_LIMIT
 from webhook_gateway.api import console, openapi, own, platform
 from webhook_gateway.config import Settings
-from webhook_gateway.messaging import connections, live
-from webhook_gateway.resources import make_resources
+from webhook_gateway.messaging import live
+from webhook_gateway.messaging.connections import connections
+from webhook_gateway.resources import open_resources
 from webhook_gateway.storage.tables import Base
 
 
@@ -30,8 +31,8 @@ def create_app(settings: Settings) -> FastAPI:
             platform.make_router(),
             console.make_router(settings.identity_issuer),
         ],
-        subscribers=[*connections.SUBSCRIPTIONS, *live.subscriptions()],
-        resources=make_resources,
+        subscribers=[connections, *live.subscriptions()],
+        resources=open_resources,
         texts_judged=["/api/v1/people/bulk"],
         body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},
     )

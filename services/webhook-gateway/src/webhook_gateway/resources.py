@@ -10,9 +10,9 @@ from fastapi import Depends
 
 from servicekit.db import resources
 from servicekit.runtime import Runtime
-from webhook_gateway.api.bearer import ProviderKeys, TokenVerifier
-from webhook_gateway.api.provider import Provider
 from webhook_gateway.config import Settings
+from webhook_gateway.identity.bearer import ProviderKeys, TokenVerifier
+from webhook_gateway.identity.provider import Provider
 from webhook_gateway.usecases.live import Hub
 
 
@@ -32,7 +32,7 @@ class Resources:
 
 
 @asynccontextmanager
-async def make_resources(runtime: Runtime) -> AsyncIterator[Resources]:
+async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
     """Nothing here waits for anything: the door opens while its surroundings are away."""
     settings = cast("Settings", runtime.settings)
     keys = ProviderKeys(runtime.http, settings.identity_jwks_url)

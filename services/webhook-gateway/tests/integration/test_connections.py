@@ -18,7 +18,9 @@ from contracts.events.auth_connection_v1 import (
     ConnectionRevoked,
 )
 from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
+from contracts.values import AUTH_SERVICE
 from servicekit.testing import assert_migrated, assert_wiring, eventually, serve
+from servicekit.testing.facts import send
 from webhook_gateway.storage.tables import Base, Connection
 from webhook_gateway.usecases import connections
 
@@ -59,16 +61,6 @@ async def stored(app: FastAPI, organization: str) -> Connection | None:
         return found
 
 
-async def publish(producer: AIOKafkaProducer, event: Any, event_id: str = "") -> None:
-    headers = {"ce_id": event_id or str(uuid4()), "ce_type": type(event).__name__, "ce_source": "/x", "ce_time": NOW}
-    await producer.send_and_wait(
-        "auth.connection.v1",
-        event.model_dump_json().encode(),
-        key=event.key.encode(),
-        headers=[(name, value.encode()) for name, value in headers.items()],
-    )
-
-
 async def test_wiring(app: FastAPI) -> None:
     assert_wiring(app, "webhook-gateway", not_yet={"webhooks.outcome.v1"})
     await assert_migrated(app.state.runtime.settings.database_url.get_secret_value(), Base.metadata)
@@ -86,13 +78,13 @@ async def test_a_closing_connection_is_answered_once(app: FastAPI, kafka_server:
             isolation_level="read_committed",
         ) as consumer,
     ):
-        await publish(producer, fact(ConnectionAuthorized, organization, 1, "connected"))
+        await send(producer, fact(ConnectionAuthorized, organization, 1, "connected"), AUTH_SERVICE)
         closing = fact(ConnectionClosing, organization, 2, "closing")
         event_id = str(uuid4())
-        await publish(producer, closing, event_id)
-        await publish(producer, closing, event_id)  # the same message twice
-        await publish(producer, closing)  # replayed under another id
-        await publish(producer, fact(ConnectionRevoked, organization, 3, "disconnected"))
+        await send(producer, closing, AUTH_SERVICE, event_id=event_id)
+        await send(producer, closing, AUTH_SERVICE, event_id=event_id)  # the same message twice
+        await send(producer, closing, AUTH_SERVICE)  # replayed under another id
+        await send(producer, fact(ConnectionRevoked, organization, 3, "disconnected"), AUTH_SERVICE)
 
         async def is_disconnected() -> bool:
             found = await stored(app, organization)
@@ -100,7 +92,7 @@ async def test_a_closing_connection_is_answered_once(app: FastAPI, kafka_server:
 
         await eventually(is_disconnected)
         # A second generation, so that the end of what was published about the first is known.
-        await publish(producer, fact(ConnectionClosing, organization, 4, "closing", generation=2))
+        await send(producer, fact(ConnectionClosing, organization, 4, "closing", generation=2), AUTH_SERVICE)
         answers: list[SubscriptionsRemoved] = []
         while not answers or answers[-1].generation < 2:
             record = await consumer.getone()

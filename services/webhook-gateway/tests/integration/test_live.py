@@ -19,9 +19,9 @@ from contracts.events.people_record_v1 import MemberChanged
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
 from contracts.people import Member
 from contracts.sync_runs import Run, RunProgress
-from contracts.topics import topic_of
 from servicekit.local import LocalKafka
 from servicekit.testing import eventually, serve
+from servicekit.testing.facts import send
 
 NOW = "2026-01-05T12:00:00Z"
 
@@ -33,13 +33,7 @@ class Kafka:
         self._producer = producer
 
     async def publish(self, fact: Event) -> None:
-        headers = {"ce_id": str(uuid4()), "ce_type": type(fact).__name__, "ce_source": "/test", "ce_time": NOW}
-        await self._producer.send_and_wait(
-            topic_of(type(fact)).name,
-            fact.model_dump_json().encode(),
-            key=fact.key.encode(),
-            headers=[(name, value.encode()) for name, value in headers.items()],
-        )
+        await send(self._producer, fact, "test")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

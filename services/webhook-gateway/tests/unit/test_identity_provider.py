@@ -8,9 +8,9 @@ from joserfc.jwk import ECKey
 
 from servicekit.errors import Unavailable
 from servicekit.testing import KeyRing, eventually
-from webhook_gateway.api.bearer import ProviderKeys
-from webhook_gateway.api.provider import Provider
 from webhook_gateway.config import Settings
+from webhook_gateway.identity.bearer import ProviderKeys
+from webhook_gateway.identity.provider import Provider
 
 KEY = ECKey.generate_key("P-256", {"kid": "one"})
 ISSUER = "https://id.example"

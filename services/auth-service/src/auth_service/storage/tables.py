@@ -9,24 +9,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, Sequence, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Sequence, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from servicekit.db import service_metadata
+from servicekit.db import Columns, service_metadata
 from servicekit.ids import uuid7
 
 
-class Base(DeclarativeBase):
+class Base(Columns, DeclarativeBase):
     """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
 
     metadata = service_metadata()
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text,
-        datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        bytes: LargeBinary,
-    }
 
 
 # One sequence for all grants: a product that moves to another grant still sees its token generation grow.

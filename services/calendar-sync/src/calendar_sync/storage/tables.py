@@ -2,17 +2,16 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, DateTime, Text, text
+from sqlalchemy import CheckConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from servicekit.db import service_metadata
+from servicekit.db import Columns, service_metadata
 
 
-class Base(DeclarativeBase):
+class Base(Columns, DeclarativeBase):
     """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
 
     metadata = service_metadata()
-    type_annotation_map = {str: Text, datetime: DateTime(timezone=True)}  # noqa: RUF012 - SQLAlchemy reads it
 
 
 class CalendarConnection(Base):

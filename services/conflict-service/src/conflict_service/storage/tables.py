@@ -3,25 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKeyConstraint, Index, Integer, Text, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from servicekit.db import service_metadata
+from servicekit.db import Columns, service_metadata
 
 
-class Base(DeclarativeBase):
+class Base(Columns, DeclarativeBase):
     """The declarative base; its metadata also holds servicekit's outbox, inbox and job tables."""
 
     metadata = service_metadata(jobs=True)
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text,
-        datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        list[Any]: JSONB,
-        list[str]: ARRAY(Text),
-        list[int]: ARRAY(Integer),
-    }
 
 
 class ConflictRow(Base):

@@ -17,11 +17,11 @@ from conflict_service.storage import rules as stored_rules
 from conflict_service.storage.tables import BulkRow, BulkSkippedRow, ConflictRow, DecisionRow, RuleRow
 from conflict_service.usecases import by_rule
 from conflict_service.usecases.decide import Decider, take
-from conflict_service.usecases.read import number, render
+from conflict_service.usecases.read import render
 from contracts.http.common import Page, PageQuery
 from contracts.http.conflicts import AnswerBulk, Bulk, BulkAnswer, BulkInput, BulkPreview, BulkSample, BulkSkipped
 from contracts.identity import UserIdentity
-from servicekit import jobs
+from servicekit import jobs, paging
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import NotFound
 from servicekit.ids import uuid7
@@ -139,7 +139,8 @@ async def skipped(session: AsyncSession, organization_id: str, bulk_id: str, que
     row = await _find(session, organization_id, bulk_id)
     statement = select(BulkSkippedRow).filter_by(organization_id=organization_id, bulk_id=bulk_id)
     if query.after:
-        statement = statement.where(BulkSkippedRow.position > number(query.after))
+        (last,) = paging.decode(query.after, paging.position)
+        statement = statement.where(BulkSkippedRow.position > last)
     found = (await session.scalars(statement.order_by(BulkSkippedRow.position).limit(query.limit + 1))).all()
     shown = found[: query.limit]
     return Page[BulkSkipped](
@@ -147,7 +148,7 @@ async def skipped(session: AsyncSession, organization_id: str, bulk_id: str, que
             BulkSkipped(conflict_id=row.conflict_ids[one.position], name=row.names[one.position], sentence=one.sentence)
             for one in shown
         ),
-        next=str(shown[-1].position) if len(found) > query.limit else None,
+        next=paging.encode(shown[-1].position) if len(found) > query.limit else None,
         total=row.skipped,
     )
 

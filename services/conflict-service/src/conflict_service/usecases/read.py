@@ -1,11 +1,8 @@
 """Conflicts as the API shows them."""
 
-import base64
-import binascii
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain import conflict as domain
@@ -15,7 +12,8 @@ from conflict_service.storage.tables import DecisionRow
 from contracts.conflicts import Choice, ConflictField
 from contracts.http.common import Page
 from contracts.http.conflicts import Conflict, ConflictQuery, Decision
-from servicekit.errors import Invalid, NotFound
+from servicekit import paging
+from servicekit.errors import NotFound
 
 
 async def page(session: AsyncSession, organization_id: str, query: ConflictQuery) -> Page[Conflict]:
@@ -79,35 +77,9 @@ def _decision(row: DecisionRow) -> Decision:
     )
 
 
-def number(after: str) -> int:
-    """A place in a list that is ordered by number. Invalid (422)."""
-    if not after.isdecimal() or len(after) > 9:
-        raise _no_place()
-    return int(after)
-
-
 def _cursor(position: Position) -> str:
-    values = [one.isoformat() if isinstance(one, datetime) else one for one in position]
-    return base64.urlsafe_b64encode(orjson.dumps(values)).decode()
+    return paging.encode(*(one.isoformat() if isinstance(one, datetime) else one for one in position))
 
 
-def _position(cursor: str) -> Position:
-    try:
-        placed_at, together, opened_at, conflict_id = orjson.loads(base64.urlsafe_b64decode(cursor))
-        return Position(_instant(placed_at), str(together), _instant(opened_at), str(conflict_id))
-    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
-        raise _no_place() from error
-
-
-def _instant(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError(text)
-    return found.astimezone(UTC)
-
-
-def _no_place() -> Invalid:
-    return Invalid(
-        "Take `after` from `next` of the page before, unchanged.",
-        errors=[{"field": "query.after", "message": "is not a place in this list"}],
-    )
+def _position(after: str) -> Position:
+    return Position(*paging.decode(after, paging.instant, paging.string, paging.instant, paging.string))

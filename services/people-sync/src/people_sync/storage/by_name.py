@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import PageQuery
-from people_sync.storage.paging import decode, encode, string
 from people_sync.storage.tables import Family, Member
+from servicekit.paging import decode, encode, string
 
 Record = TypeVar("Record", Member, Family)
 

@@ -6,34 +6,23 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import (
     BigInteger,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
-    LargeBinary,
     UniqueConstraint,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import Text
 
-from servicekit.db import service_metadata
+from servicekit.db import Columns, service_metadata
 
 
-class Base(DeclarativeBase):
+class Base(Columns, DeclarativeBase):
     """The declarative base; its metadata also holds servicekit's outbox, inbox and job tables."""
 
     metadata = service_metadata(jobs=True)
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text,
-        datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        list[Any]: JSONB,
-        list[str]: ARRAY(Text),
-        bytes: LargeBinary,
-    }
 
 
 class Member(Base):

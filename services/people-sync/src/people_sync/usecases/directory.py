@@ -20,7 +20,7 @@ from contracts.values import MEMBER
 from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.inputs import NAMES, is_empty, problems
 from people_sync.domain.values import FIELDS, as_dict
-from people_sync.storage import by_name, paging
+from people_sync.storage import by_name
 from people_sync.storage.joined import asked_about, joined_into, led_by_external_id
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import look_for_deleted
@@ -31,6 +31,7 @@ from people_sync.usecases import conflicts, history
 from people_sync.usecases.history import CREATE_AGAIN, DELETED, Actor, Noted
 from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
+from servicekit import paging
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.outbox import append
 

@@ -16,13 +16,14 @@ from contracts.http.common import Page
 from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery
 from contracts.values import FAMILY
 from people_sync.domain.canonical import fold, name_key
-from people_sync.storage import by_name, paging
+from people_sync.storage import by_name
 from people_sync.storage.records import render_families
 from people_sync.storage.tables import Family, FamilyMember, Member
 from people_sync.usecases import conflicts, history
 from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.history import DELETED, MEMBERS, Actor, Noted
 from people_sync.usecases.publishing import family_removed, publish, touch_members
+from servicekit import paging
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.outbox import append
 

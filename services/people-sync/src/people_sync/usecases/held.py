@@ -14,7 +14,6 @@ from contracts.identity import UserIdentity
 from contracts.values import MEMBER
 from people_sync.domain.held import BUSY, LEFT_ALONE, MEMBER_GONE, TAKEN, suffix_in
 from people_sync.domain.values import from_json, to_contract
-from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.held import WAITING, fitting
 from people_sync.storage.kept_out import kept_out_among
@@ -28,6 +27,7 @@ from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.history import Actor, Noted
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
+from servicekit import paging
 from servicekit.errors import Conflict, Invalid, NotFound
 
 

@@ -22,7 +22,6 @@ from people_sync.domain.planning_center import MAILED_ABOUT
 from people_sync.domain.values import from_json
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
-from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.held import ONE_CANDIDATE, WAITING, fitting, wanted_by_nobody_else
 from people_sync.storage.kept_out import kept_out_among
@@ -38,7 +37,7 @@ from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.record.writer import policy_of
-from servicekit import jobs
+from servicekit import jobs, paging
 from servicekit.errors import Conflict, NotFound
 from servicekit.ids import uuid7
 from servicekit.job_worker import JobContext
@@ -182,7 +181,7 @@ async def skipped(session: AsyncSession, organization_id: str, bulk_id: str, que
     row = await _find(session, organization_id, bulk_id)
     statement = select(Skipped).where(Skipped.bulk_id == row.id)
     if query.after:
-        (last,) = paging.decode(query.after, paging.number)
+        (last,) = paging.decode(query.after, paging.position)
         statement = statement.where(Skipped.position > last)
     found = (await session.scalars(statement.order_by(Skipped.position).limit(query.limit + 1))).all()
     shown = found[: query.limit]

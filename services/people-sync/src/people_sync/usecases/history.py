@@ -16,12 +16,12 @@ from contracts.http.people import HistoryEntry
 from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
-from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.joined import joined_to
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.tables import Effect, Family, Member
+from servicekit import paging
 from servicekit.errors import Conflict, NotFound
 
 HERE: Final = "here"

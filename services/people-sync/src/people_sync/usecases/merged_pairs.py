@@ -17,7 +17,6 @@ from contracts.values import MEMBER
 from people_sync.domain.joining import differing, filling
 from people_sync.domain.values import as_dict
 from people_sync.planning_center import DEFAULT_COUNTRY
-from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.joined import ENDED, Pair, joined_into, of_member, pair, pairs
 from people_sync.storage.records import full_name, render_members, values_of
@@ -30,6 +29,7 @@ from people_sync.usecases.join import join
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.supplied import one_at_a_time
+from servicekit import paging
 from servicekit.errors import Conflict, NotFound
 
 

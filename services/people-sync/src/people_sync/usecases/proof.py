@@ -37,7 +37,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import ACTIVE, as_dict, partial_from_json
 from people_sync.domain.writes import family_since, taken_since
 from people_sync.planning_center import DEFAULT_COUNTRY
-from people_sync.storage import paging, runs
+from people_sync.storage import runs
 from people_sync.storage.among import among
 from people_sync.storage.families import family_values, linked_records
 from people_sync.storage.held import waits_for_an_answer
@@ -50,6 +50,7 @@ from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.directory import current_link, parse_id
 from people_sync.usecases.record.gone import why_gone
+from servicekit import paging
 from servicekit.errors import NotFound
 
 Owner = Mapping[str, str]

@@ -22,11 +22,11 @@ from people_sync.domain.sentences import (
     UNDO_EXPIRED,
     UNDO_STOPPED,
 )
-from people_sync.storage import paging, remote, runs
+from people_sync.storage import remote, runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.directory import parse_id
-from servicekit import jobs
+from servicekit import jobs, paging
 from servicekit.errors import Conflict, NotFound
 from servicekit.outbox import append
 from servicekit.tables import JOB

@@ -16,8 +16,8 @@ from contracts.values import AUTH_SERVICE
 from pco_simulator.testing import SimulatorProcess
 from servicekit.local.process import free_port
 from servicekit.testing import KeyRing
+from servicekit.testing.facts import publish
 from sync_harness.church import Church, Rows, arguments_of, rows_of, write_state
-from sync_harness.facts import publish
 from sync_harness.lender import Grant, Lender
 from sync_harness.process import UNKIND, Service, environment, running
 from sync_harness.site import Database, Site

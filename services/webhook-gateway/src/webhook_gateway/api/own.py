@@ -11,7 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from contracts.http.common import Problem
 from contracts.http.gateway import ConsoleSettings, LiveFact, Me
 from servicekit.errors import Forbidden, Invalid
-from webhook_gateway.api.bearer import Caller, Signed
+from webhook_gateway.identity.bearer import Caller, Signed
 from webhook_gateway.resources import Wired
 from webhook_gateway.usecases.live import HELLO, LIVE_TOPICS, Hub
 

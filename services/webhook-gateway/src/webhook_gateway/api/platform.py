@@ -16,9 +16,9 @@ from servicekit.auth import sign_user
 from servicekit.context import current_flow
 from servicekit.errors import NotFound, ServiceError, Unavailable
 from servicekit.http import CORRELATION_HEADER
-from webhook_gateway.api.bearer import Signed
 from webhook_gateway.domain.owners import RETRY_AFTER_SECONDS, Absence, sentence
 from webhook_gateway.errors import OwnerTooSlow
+from webhook_gateway.identity.bearer import Signed
 from webhook_gateway.resources import Wired
 
 log = structlog.get_logger(__name__)

@@ -2,13 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from servicekit.db import service_metadata
+from servicekit.db import Columns, service_metadata
 
 
-class Base(DeclarativeBase):
+class Base(Columns, DeclarativeBase):
     """Everything this service stores."""
 
     metadata = service_metadata()
@@ -19,13 +18,13 @@ class Connection(Base):
 
     __tablename__ = "connection"
 
-    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    product: Mapped[str] = mapped_column(Text, primary_key=True)
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    product: Mapped[str] = mapped_column(primary_key=True)
     generation: Mapped[int]
-    state: Mapped[str] = mapped_column(Text)
-    pco_organization_id: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
+    pco_organization_id: Mapped[str]
     version: Mapped[int]
     """auth-service's; only a higher one is applied."""
     subscriptions_version: Mapped[int] = mapped_column(default=0)
     """Counts the states of this connection's subscriptions that were published."""
-    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    updated_at: Mapped[datetime]

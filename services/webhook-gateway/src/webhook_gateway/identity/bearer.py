@@ -15,8 +15,8 @@ from starlette.requests import HTTPConnection
 from contracts.identity import UserIdentity
 from servicekit.auth import bearer
 from servicekit.errors import Unauthorized, Unavailable
-from webhook_gateway.api.reading import Reading
 from webhook_gateway.domain.claims import identity_of
+from webhook_gateway.identity.reading import Reading
 
 log = structlog.get_logger(__name__)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from servicekit.errors import Invalid
 
 _BIGGEST: Final = 2**63 - 1
+_BIGGEST_POSITION: Final = 2**31 - 1
 
 
 def encode(*key: str | int) -> str:
@@ -39,9 +40,20 @@ def number(part: Any) -> int:
     return found
 
 
+def position(part: Any) -> int:
+    """A part of a key that is compared with an integer column; for `decode`."""
+    found = number(part)
+    if abs(found) > _BIGGEST_POSITION:
+        raise ValueError(part)
+    return found
+
+
 def instant(part: Any) -> datetime:
     """A part of a key that is compared with a time; for `decode`."""
-    return datetime.fromisoformat(part).astimezone(UTC)
+    found = datetime.fromisoformat(part)
+    if found.tzinfo is None:
+        raise ValueError(part)
+    return found.astimezone(UTC)
 
 
 def string(part: Any) -> str:

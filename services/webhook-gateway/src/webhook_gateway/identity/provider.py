@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.http.gateway import ConsoleSettings
 from servicekit.errors import Unavailable
-from webhook_gateway.api.reading import Reading
 from webhook_gateway.config import Settings
+from webhook_gateway.identity.reading import Reading
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,31 @@
+"""Facts on their topics, as another service would put them there."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from aiokafka import AIOKafkaProducer
+
+from contracts.base import Event
+from contracts.topics import topic_of
+
+
+async def publish(bootstrap_servers: str, fact: Event, source: str) -> None:
+    """Say what the service `source` would, with a producer of its own."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
+        await send(producer, fact, source)
+
+
+async def send(producer: AIOKafkaProducer, fact: Event, source: str, *, event_id: str | None = None) -> None:
+    """The same with a producer that stays. `event_id`: ce_id, a new one by default."""
+    headers = {
+        "ce_id": event_id or str(uuid4()),
+        "ce_type": type(fact).__name__,
+        "ce_source": f"/{source}",
+        "ce_time": datetime.now(UTC).isoformat(),
+    }
+    await producer.send_and_wait(
+        topic_of(type(fact)).name,
+        fact.model_dump_json().encode(),
+        key=fact.key.encode(),
+        headers=[(name, value.encode()) for name, value in headers.items()],
+    )

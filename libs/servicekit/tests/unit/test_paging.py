@@ -1,0 +1,45 @@
+"""Places in lists, as callers send them back."""
+
+import base64
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servicekit import paging
+from servicekit.errors import Invalid
+
+KEY = (paging.instant, paging.string, paging.number, UUID)
+
+
+@given(
+    st.datetimes(timezones=st.just(UTC)),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.integers(-(2**63) + 1, 2**63 - 1),
+    st.uuids(),
+)
+def test_what_a_page_gave_is_read_again(at: datetime, name: str, number: int, last: UUID) -> None:
+    assert paging.decode(paging.encode(at.isoformat(), name, number, str(last)), *KEY) == [at, name, number, last]
+
+
+@given(st.text() | st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+def test_anything_else_is_refused(after: str) -> None:
+    with pytest.raises(Invalid):
+        paging.decode(after, *KEY)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        (paging.number, 2**63),
+        (paging.position, 2**31),
+        (paging.instant, "2026-01-05T12:00:00"),
+        (paging.string, "\ud800"),
+    ],
+)
+def test_what_the_database_cannot_compare_is_refused(kind: object, part: int | str) -> None:
+    after = base64.urlsafe_b64encode(f"[{part!r}]".replace("'", '"').encode("utf-8", "surrogatepass")).decode()
+    with pytest.raises(Invalid):
+        paging.decode(after, kind)  # type: ignore[arg-type]

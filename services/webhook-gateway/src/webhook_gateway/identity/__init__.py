@@ -1,0 +1,1 @@
+"""Who signs in: the platform's identity provider and its tokens."""
