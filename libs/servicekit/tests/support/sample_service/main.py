@@ -19,7 +19,7 @@ from contracts.events.webhooks_outcome_v1 import WebhookApplied
 from servicekit import jobs
 from servicekit.app import create_service
 from servicekit.auth import Admin, User, service_identity
-from servicekit.db import Session, resources, service_metadata
+from servicekit.db import Columns, Session, resources, service_metadata
 from servicekit.errors import NotFound
 from servicekit.job_worker import JobContext, JobWorker
 from servicekit.kafka import subscribe
@@ -36,7 +36,7 @@ class Settings(ServiceSettings):
     step_seconds: float = 0.05
 
 
-class Base(DeclarativeBase):
+class Base(Columns, DeclarativeBase):
     """Declarative base with servicekit's tables."""
 
     metadata = service_metadata(jobs=True)
