@@ -136,8 +136,8 @@ bench: $(INSTALLED) ## measurements against floors and peers, one table
 format: $(INSTALLED) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-contracts: $(INSTALLED) ## write schema snapshots of changed messages and check them both ways
-	@$(BIN)/python -m contracts.schemas
+contracts: $(INSTALLED) ## check messages and topics against their snapshots, and add new ones
+	@$(BIN)/python -m contracts.gate
 
 constraints: $(INSTALLED) ## pin what is installed now
 	@$(BIN)/pip freeze --exclude-editable > constraints.txt

@@ -1,22 +1,42 @@
-"""Schema snapshots: append-only copies of every message's JSON Schema, and the check that both directions hold.
+"""JSON Schemas of messages, and what breaks a reader between two versions of one.
 
 Inside a major version services are deployed apart (an old reader meets a new writer) and Kafka replays (a new reader
-meets an old message), so only optional fields may come and go. `python -m contracts.schemas` writes a new snapshot
-for every message whose schema differs from its last one, and refuses if a difference breaks a direction.
+meets an old message), so only optional fields may come and go. A keyword that is not known here is refused.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from contracts.base import Event
-from contracts.topics import TOPICS, Topic
+from contracts.topics import Topic
 
-SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SCHEMAS: Final = Path(__file__).resolve().parents[2] / "schemas"
+EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
+
+WORDS: Final = frozenset({"title", "description", "examples"})
+"""Keywords for people: they may change freely."""
+_COMPARED: Final = frozenset(
+    {"$defs", "$ref", "additionalProperties", "anyOf", "default", "enum", "items", "properties", "required", "type"}
+)
+_BOUNDS: Final = (
+    "const",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "multipleOf",
+    "pattern",
+)
+"""A tighter bound refuses old messages, a looser one is refused by old readers."""
+_NOTHING: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +59,8 @@ def snapshots(topic: Topic, event: type[Event]) -> list[Path]:
 
 
 def schema_of(event: type[Event]) -> dict[str, Any]:
-    """The message's JSON Schema without words: titles and descriptions may change freely."""
-    plain: dict[str, Any] = _without_words(event.model_json_schema())
-    return plain
+    """The message's JSON Schema without words."""
+    return _without_words(event.model_json_schema())
 
 
 def breaks(old: dict[str, Any], new: dict[str, Any]) -> list[Break]:
@@ -49,27 +68,50 @@ def breaks(old: dict[str, Any], new: dict[str, Any]) -> list[Break]:
     return list(_compare(old, new, old, new, "$"))
 
 
+def unknown_keywords(schema: dict[str, Any]) -> list[str]:
+    """Keywords by which two versions cannot be compared, each with its place."""
+    return list(_unknown(schema, schema, "$", ()))
+
+
 def rollout_order(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Who must be rolled out first for a change that breaks nothing: said when a snapshot is added."""
-    added = set(_properties(new)) - set(_properties(old))
-    gone = set(_properties(old)) - set(_properties(new))
-    if added:
-        return f"new optional {', '.join(sorted(added))}: consumers that want it after the producer, any order is safe"
-    if gone:
-        return f"optional {', '.join(sorted(gone))} gone: consumers that used it first, then the producer"
-    return "any order is safe"
+    before, after = set(_paths(old, old, "")), set(_paths(new, new, ""))
+    said = []
+    if added := after - before:
+        said.append(f"new optional {', '.join(sorted(added))}: the producer, then consumers that want it")
+    if gone := before - after:
+        said.append(f"optional {', '.join(sorted(gone))} gone: consumers that used it, then the producer")
+    return "; ".join(said) or "any order is safe"
 
 
-def _without_words(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {
-            key: _without_words(value)
-            for key, value in sorted(node.items())
-            if not (key in {"title", "description"} and isinstance(value, str))
-        }
-    if isinstance(node, list):
-        return [_without_words(item) for item in node]
-    return node
+def _without_words(schema: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for keyword, value in sorted(schema.items()):
+        if keyword in {"properties", "$defs"}:  # here a key is a name, also one that is `title`
+            plain[keyword] = {name: _without_words(below) for name, below in sorted(value.items())}
+        elif keyword in {"items", "additionalProperties"} and isinstance(value, dict):
+            plain[keyword] = _without_words(value)
+        elif keyword == "anyOf":
+            plain[keyword] = [_without_words(option) for option in value]
+        elif keyword not in WORDS:
+            plain[keyword] = value
+    return plain
+
+
+def _unknown(schema: dict[str, Any], root: dict[str, Any], where: str, inside: tuple[str, ...]) -> Iterator[str]:
+    for keyword in sorted(schema.keys() - WORDS - _COMPARED - set(_BOUNDS)):
+        yield f"{where}: the keyword `{keyword}`"
+    if (reference := schema.get("$ref")) in inside:
+        yield f"{where}: a model that holds itself"
+        return
+    if reference:
+        inside = (*inside, reference)
+        schema = _resolve(schema, root)
+    for name, below in _properties(schema).items():
+        yield from _unknown(below, root, f"{where}.{name}", inside)
+    for below in (schema.get("items"), schema.get("additionalProperties"), *schema.get("anyOf", ())):
+        if isinstance(below, dict):
+            yield from _unknown(below, root, where, inside)
 
 
 def _properties(schema: dict[str, Any]) -> dict[str, Any]:
@@ -77,12 +119,23 @@ def _properties(schema: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _paths(schema: dict[str, Any], root: dict[str, Any], where: str) -> Iterator[str]:
+    schema = _resolve(schema, root)
+    for name, below in _properties(schema).items():
+        yield f"{where}{name}"
+        yield from _paths(below, root, f"{where}{name}.")
+    for below in (schema.get("items"), schema.get("additionalProperties"), *schema.get("anyOf", ())):
+        if isinstance(below, dict):
+            yield from _paths(below, root, where)
+
+
 def _resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    """The schema itself; what stands beside a reference (a default) stays."""
     while "$ref" in node:
         target: Any = root
         for part in node["$ref"].removeprefix("#/").split("/"):
             target = target[part]
-        node = target
+        node = {**target, **{keyword: value for keyword, value in node.items() if keyword != "$ref"}}
     return node
 
 
@@ -100,8 +153,11 @@ def _compare(
     for name in _properties(old).keys() & _properties(new).keys():
         yield from _compare(_properties(old)[name], _properties(new)[name], old_root, new_root, f"{where}.{name}")
     for key in ("items", "additionalProperties"):
-        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
-            yield from _compare(old[key], new[key], old_root, new_root, f"{where}[]")
+        before, after = old.get(key, _NOTHING), new.get(key, _NOTHING)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _compare(before, after, old_root, new_root, f"{where}[]")
+        elif before != after:
+            yield Break(where, f"{key} came, went or changed", old_reader=after is _NOTHING)
     options = old.get("anyOf", []), new.get("anyOf", [])
     if len(options[0]) != len(options[1]):
         yield Break(where, "the alternatives changed", old_reader=len(options[1]) > len(options[0]))
@@ -110,46 +166,22 @@ def _compare(
             yield from _compare(before, after, old_root, new_root, where)
 
 
-# What a schema narrows by. A tighter bound refuses old messages, a looser one is refused by old readers.
-_BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format", "const")
+def _said(default: Any) -> str:
+    return "none" if default is _NOTHING else json.dumps(default)
 
 
 def _compare_kinds(old: dict[str, Any], new: dict[str, Any], where: str) -> Iterator[Break]:
     if old.get("type") != new.get("type"):
         yield Break(where, f"the type changed from {old.get('type')} to {new.get('type')}", old_reader=True)
-    grown = set(new.get("enum", ())) - set(old.get("enum", ()))
-    shrunk = set(old.get("enum", ())) - set(new.get("enum", ()))
-    if grown and "enum" in old:
+    if ("enum" in old) != ("enum" in new):
+        yield Break(where, "an enum came or went", old_reader="enum" in old)
+    elif grown := set(new.get("enum", ())) - set(old.get("enum", ())):
         yield Break(where, f"the enum grew by {sorted(grown)}", old_reader=True)
-    if shrunk and "enum" in new:
+    elif shrunk := set(old.get("enum", ())) - set(new.get("enum", ())):
         yield Break(where, f"the enum lost {sorted(shrunk)}", old_reader=False)
+    before, after = old.get("default", _NOTHING), new.get("default", _NOTHING)
+    if before != after:
+        yield Break(where, f"the default changed from {_said(before)} to {_said(after)}", old_reader=True)
     for bound in _BOUNDS:
         if old.get(bound) != new.get(bound):
             yield Break(where, f"{bound} changed from {old.get(bound)} to {new.get(bound)}", old_reader=True)
-
-
-def main() -> int:
-    """Write the snapshots that are missing; 1 if a change is refused."""
-    refused = 0
-    for topic in TOPICS.values():
-        for event in topic.events:
-            new = schema_of(event)
-            existing = snapshots(topic, event)
-            if existing and json.loads(existing[-1].read_text()) == new:
-                continue
-            found = [found for path in existing for found in breaks(json.loads(path.read_text()), new)]
-            for problem in found:
-                sys.stderr.write(f"{topic.name} {event.__name__} {problem}\n")
-            if found:
-                refused = 1
-                continue
-            path = SCHEMAS / topic.name / event.__name__ / f"{len(existing) + 1:04}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(new, indent=2) + "\n")
-            order = rollout_order(json.loads(existing[-1].read_text()), new) if existing else "first snapshot"
-            sys.stdout.write(f"{path.relative_to(SCHEMAS.parent)}: {order}\n")
-    return refused
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -36,6 +36,18 @@ DEAD_LETTER_RETENTION_HOURS = 30 * DAY_HOURS
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """How a compacted topic forgets, in hours. The next write to a partition closes its segment, not a clock."""
+
+    max_lag_hours: int = DAY_HOURS
+    """What a later message or a tombstone replaced is gone after this."""
+    segment_hours: int = 6
+    """A segment is closed after this, since only a closed one is compacted."""
+    tombstone_hours: int = 14 * DAY_HOURS
+    """A consumer that was away longer has missed tombstones, and keeps what was deleted: it must rebuild."""
+
+
+@dataclass(frozen=True, slots=True)
 class Topic:
     """One topic and all that is agreed about it."""
 
@@ -51,6 +63,8 @@ class Topic:
     partitions: int = 12
     retention_hours: int | None = 14 * DAY_HOURS
     """None for a compacted topic, which keeps the last message of every key."""
+    compaction: Compaction = Compaction()
+    """Of a compacted topic."""
     _types: dict[str, type[Event]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -191,12 +205,14 @@ class Provision:
     name: str
     partitions: int
     retention_hours: int | None
+    """None for a compacted topic."""
+    compaction: Compaction = Compaction()
 
 
 def provisions() -> Iterator[Provision]:
     """Every topic and dead-letter topic that must exist."""
     for topic in TOPICS.values():
-        yield Provision(topic.name, topic.partitions, topic.retention_hours)
+        yield Provision(topic.name, topic.partitions, topic.retention_hours, topic.compaction)
         for consumer in topic.consumers:
             if consumer != PLATFORM:
                 yield Provision(topic.dead_letter(consumer), 1, DEAD_LETTER_RETENTION_HOURS)

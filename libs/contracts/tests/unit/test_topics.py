@@ -1,12 +1,15 @@
 """The registry agrees with itself, and every schema and example has its place."""
 
-import json
+import os
 import re
 
 import pytest
 
+from contracts import gate
 from contracts.base import Event
-from contracts.schemas import EXAMPLES, SCHEMAS, breaks, schema_of, snapshots
+from contracts.golden import GOLDEN
+from contracts.schemas import EXAMPLES, SCHEMAS, snapshots
+from contracts.settings import FOLDER, setting_snapshots
 from contracts.topics import TOPICS, Topic, provisions, topic_of
 from contracts.values import PLATFORM, SERVICES
 
@@ -34,20 +37,26 @@ def test_every_consumed_topic_has_a_dead_letter_topic() -> None:
             assert topic.dead_letter(consumer) in names
 
 
-@pytest.mark.parametrize(("topic", "event"), MESSAGES, ids=IDS)
-def test_the_last_snapshot_is_the_schema_of_today(topic: Topic, event: type[Event]) -> None:
-    existing = snapshots(topic, event)
-    assert existing, "no snapshot: run `make contracts`"
-    assert json.loads(existing[-1].read_text()) == schema_of(event), "the schema changed: run `make contracts`"
+def test_the_gate_refuses_nothing() -> None:
+    assert list(gate.refusals()) == []
+
+
+def test_everything_has_its_snapshot_and_golden_message() -> None:
+    assert [str(path) for path, *_ in gate.missing()] == [], "run `make contracts`"
+
+
+def test_nothing_was_edited_since_it_was_committed() -> None:
+    edited, blind = gate.tampered()
+    if blind:
+        assert os.environ.get("CI") != "true", blind
+        pytest.skip(blind)
+    assert edited == []
 
 
 @pytest.mark.parametrize(("topic", "event"), MESSAGES, ids=IDS)
-def test_every_earlier_snapshot_is_compatible_both_ways(topic: Topic, event: type[Event]) -> None:
-    existing = snapshots(topic, event)
-    assert [path.stem for path in existing] == [f"{number:04}" for number in range(1, len(existing) + 1)]
-    for path in existing:
-        problems = breaks(json.loads(path.read_text()), schema_of(event))
-        assert not problems, "\n".join(map(str, problems))
+def test_snapshots_are_numbered_without_gaps(topic: Topic, event: type[Event]) -> None:
+    for existing in (snapshots(topic, event), setting_snapshots(topic)):
+        assert [path.stem for path in existing] == [f"{number:04}" for number in range(1, len(existing) + 1)]
 
 
 @pytest.mark.parametrize(("topic", "event"), MESSAGES, ids=IDS)
@@ -63,5 +72,6 @@ def test_every_example_parses_today(topic: Topic, event: type[Event]) -> None:
 
 def test_there_are_no_orphans() -> None:
     expected = {f"{topic.name}/{event.__name__}" for topic, event in MESSAGES}
-    for root in (SCHEMAS, EXAMPLES):
-        assert {str(path.parent.relative_to(root)) for path in root.rglob("*.json")} == expected
+    settings = {f"{topic}/{FOLDER}" for topic in TOPICS}
+    for root, known in ((SCHEMAS, expected | settings), (EXAMPLES, expected), (GOLDEN, expected)):
+        assert {str(path.parent.relative_to(root)) for path in root.rglob("*.json")} == known
