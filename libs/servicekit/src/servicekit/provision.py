@@ -1,8 +1,8 @@
 """Creates the topics of the registry at the broker: ``python -m servicekit.provision``.
 
 Safe to repeat. Missing topics are created, partitions added where the registry grew, retention or
-compaction set where it differs. Settings the registry says nothing about are left as they are, and no
-topic is ever deleted.
+compaction set where it differs. Settings the registry says nothing about are left as they are, no
+topic is ever deleted, and a compacted topic keeps its partitions.
 """
 
 import argparse
@@ -44,7 +44,12 @@ class Outcome:
 def topic_configs(wanted: Provision) -> dict[str, str]:
     """Broker settings of a topic: a window of time, or the last message of every key."""
     if wanted.retention_hours is None:
-        return {"cleanup.policy": "compact"}
+        return {
+            "cleanup.policy": "compact",
+            "max.compaction.lag.ms": str(wanted.compaction.max_lag_hours * HOUR_MS),
+            "segment.ms": str(wanted.compaction.segment_hours * HOUR_MS),
+            "delete.retention.ms": str(wanted.compaction.tombstone_hours * HOUR_MS),
+        }
     return {"cleanup.policy": "delete", "retention.ms": str(wanted.retention_hours * HOUR_MS)}
 
 
@@ -52,7 +57,8 @@ def partitions_to_add(wanted: Iterable[Provision], present: Mapping[str, int]) -
     """Topics of ``present`` (name to partitions) that must grow, with the number they must reach.
 
     Raises ProvisionError if one has more partitions than the registry says: taking partitions away would
-    send later messages of a key to another partition than its earlier ones, and Kafka refuses it.
+    send later messages of a key to another partition than its earlier ones, and Kafka refuses it. Likewise for a
+    compacted topic that would grow: tombstones would never meet the values that they remove.
     """
     grow: dict[str, int] = {}
     for topic in wanted:
@@ -62,6 +68,13 @@ def partitions_to_add(wanted: Iterable[Provision], present: Mapping[str, int]) -
                 f"Topic {topic.name} has {now} partitions and the registry says {topic.partitions}: partitions "
                 f"cannot be taken away, so put {now} into the registry or publish a new version of the topic."
             )
+        if now < topic.partitions and topic.retention_hours is None:
+            raise ProvisionError(
+                f"Topic {topic.name} is compacted, has {now} partitions, and the registry says {topic.partitions}: "
+                f"keys would move, and what was deleted would be found again. Put {now} into the registry; for more, "
+                "add the next major version of the topic beside this one, fill it with `python -m <its producer> "
+                "republish`, and let consumers move."
+            )
         if now < topic.partitions:
             grow[topic.name] = topic.partitions
     return grow
@@ -70,7 +83,7 @@ def partitions_to_add(wanted: Iterable[Provision], present: Mapping[str, int]) -
 async def provision(bootstrap_servers: str, topics: Iterable[Provision] | None = None) -> Outcome:
     """Bring the broker's topics to what ``topics`` (default: the whole registry) says.
 
-    Raises ProvisionError for a topic that would have to shrink, before anything is changed,
+    Raises ProvisionError for a topic that cannot have the partitions it should, before anything is changed,
     aiokafka's KafkaError if the broker is away or refuses, TimeoutError if it takes the topics but does
     not show them.
     """

@@ -48,6 +48,10 @@ async def test_the_whole_registry_once_and_again(servers: str) -> None:
     assert str(await provision(servers)) == "all topics are as the registry says"
     partitions, configs = await described(servers, "people.record.v1")
     assert (partitions, configs["cleanup.policy"]) == (12, "compact")
+    day = 24 * 3_600_000
+    assert configs["max.compaction.lag.ms"] == str(day)
+    assert configs["segment.ms"] == str(day // 4)
+    assert configs["delete.retention.ms"] == str(14 * day)
     partitions, configs = await described(servers, "auth.connection.v1.people-sync.dlq")
     assert (partitions, configs["cleanup.policy"]) == (1, "delete")
     assert configs["retention.ms"] == str(30 * 24 * 3_600_000)
@@ -73,6 +77,14 @@ async def test_shrinking_is_refused_before_anything_changes(servers: str) -> Non
         await provision(servers, [Provision("trial.other.v1", 1, 24), Provision("trial.shrink.v1", 2, 48)])
     assert (await described(servers, "trial.shrink.v1"))[1]["retention.ms"] == "86400000"
     assert partitions_to_add([Provision("trial.other.v1", 1, 24)], {}) == {}
+
+
+async def test_a_compacted_topic_keeps_its_partitions(servers: str) -> None:
+    await provision(servers, [Provision("trial.compacted.v1", 3, None)])
+    with pytest.raises(ProvisionError, match=r"republish") as refused:
+        await provision(servers, [Provision("trial.another.v1", 1, 24), Provision("trial.compacted.v1", 6, None)])
+    assert "trial.compacted.v1 is compacted, has 3 partitions" in str(refused.value)
+    assert (await described(servers, "trial.compacted.v1"))[0] == 3
 
 
 def test_a_broker_that_is_away_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

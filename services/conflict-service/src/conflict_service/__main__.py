@@ -1,8 +1,9 @@
-"""`python -m conflict_service` serves; `python -m conflict_service migrate` migrates."""
+"""`python -m conflict_service` serves; `migrate` migrates; `republish` tells conflicts.conflict.v1 everything again."""
 
 from conflict_service.config import Settings
 from conflict_service.main import create_app
+from conflict_service.usecases.republish import republish
 from servicekit.app import run
 
 if __name__ == "__main__":
-    run(Settings, create_app)
+    run(Settings, create_app, commands={"republish": republish})

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from conflict_service.storage.tables import Base
 from conflict_service.usecases.record import record
+from conflict_service.usecases.republish import republish
 from contracts.events.people_conflict_v1 import (
     ConflictConverged,
     ConflictDetected,
@@ -99,6 +100,36 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
         assert announced == [("ConflictOpened", False), ("ConflictClosed", False), ("ConflictClosed", True)]
     finally:
         await consumer.stop()
+
+
+async def test_everything_is_told_again(
+    app: FastAPI, client: httpx.AsyncClient, kafka_server: str, church: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.republish.BATCH", 1)
+    open_, over = uuid4().hex, uuid4().hex
+    for conflict_id in (open_, over):
+        await tell(app, fact(ConflictDetected, 1, organization_id=church, conflict_id=conflict_id))
+    await tell(app, fact(ConflictConverged, 2, organization_id=church, conflict_id=over))
+    await republish(app.state.runtime.settings)
+    consumer = AIOKafkaConsumer(
+        "conflicts.conflict.v1",
+        bootstrap_servers=kafka_server,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    await consumer.start()
+    try:
+        heard: dict[str, list[bytes | None]] = {open_: [], over: []}
+        async with asyncio.timeout(15):
+            while [len(values) for values in heard.values()] != [2, 5]:
+                message = await consumer.getone()
+                if message.key.decode() in heard:
+                    heard[message.key.decode()].append(message.value)
+    finally:
+        await consumer.stop()
+    assert heard[open_][0] == heard[open_][1]
+    assert heard[over][1:3] == heard[over][3:]
+    assert heard[over][-1] is None
 
 
 async def test_out_of_order_and_repeated(app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str) -> None:

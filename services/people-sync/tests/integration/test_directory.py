@@ -10,6 +10,7 @@ from sqlalchemy import update
 from contracts.routes import ROUTES
 from people_sync.storage.sync_tables import HeldMatch
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
+from people_sync.usecases.republish import republish
 from servicekit.testing import KeyRing
 
 ANN = {
@@ -428,3 +429,35 @@ async def test_nothing_is_held_where_nothing_is_connected(church: Any) -> None:
     for answer in ("same", "different", "later"):
         shown = await church.call("POST", "/held-matches/bulk", {"answer": answer}, status=201)
         assert (shown["count"], shown["left_out"], shown["samples"]) == (0, 0, [])
+
+
+async def test_everything_is_told_again_as_it_was_told(
+    church: Any, another: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.republish.BATCH", 2)
+    ann, bob, cleo = [await church.add(first_name=name) for name in ("Ann", "Bob", "Cleo")]
+    await church.call("POST", "/families", {"name": "Smith", "member_ids": [ann["id"], bob["id"]]}, status=201)
+    gone = await church.call("POST", "/families", {"name": "Gone", "member_ids": [ann["id"]]}, status=201)
+    await church.connect()
+    await church.link(bob["id"], "5")
+    other = await (await another("org-2")).add(first_name="Dora")
+    await church.call("DELETE", f"/families/{gone['id']}", status=204)
+    await church.call("DELETE", f"/members/{cleo['id']}", status=204)
+    told = {key: (kind, body) for kind, key, body in await church.events() if body is not None}
+    assert told[cleo["id"]][0] == "MemberRemoved"
+
+    await republish(church.app.state.runtime.settings)
+    again = await church.events()
+    assert {key: body is None for _, key, body in again} == {key: key in {cleo["id"], gone["id"]} for key in told}
+    assert len(again) == len(told) + 2
+    for kind, key, body in again:
+        if body is None:
+            continue
+        assert kind == told[key][0]
+        assert (body["organization_id"], body["version"]) == (told[key][1]["organization_id"], told[key][1]["version"])
+        if key != bob["id"]:  # whose link came without a fact
+            assert {name: body.get(name) for name in ("member", "family", "removed_at", "joined_into")} == {
+                name: told[key][1].get(name) for name in ("member", "family", "removed_at", "joined_into")
+            }
+    assert {body["member"]["link"]["pco_id"] for _, key, body in again if key == bob["id"]} == {"5"}
+    assert other["id"] in told

@@ -9,8 +9,14 @@ from servicekit import outbox
 
 async def announce(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
     """Tell that a conflict waits for a person, or no longer does."""
+    # The compacted topic holds the open conflicts; the others are this service's history.
+    await outbox.append(session, fact_of(organization_id, conflict_id, conflict), tombstone=conflict.state != "open")
+
+
+def fact_of(organization_id: str, conflict_id: str, conflict: Conflict) -> ConflictOpened | ConflictClosed:
+    """The state of a conflict, to be followed by a tombstone unless it is open."""
     if conflict.state == "open":
-        opened = ConflictOpened(
+        return ConflictOpened(
             organization_id=organization_id,
             version=conflict.version,
             conflict_id=conflict_id,
@@ -18,9 +24,7 @@ async def announce(session: AsyncSession, organization_id: str, conflict_id: str
             occurred_at=conflict.updated_at,
             fields=tuple(field.field for field in conflict.fields),
         )
-        await outbox.append(session, opened)
-        return
-    closed = ConflictClosed(
+    return ConflictClosed(
         organization_id=organization_id,
         version=conflict.version,
         conflict_id=conflict_id,
@@ -28,5 +32,3 @@ async def announce(session: AsyncSession, organization_id: str, conflict_id: str
         occurred_at=conflict.updated_at,
         outcome=conflict.state,
     )
-    # The compacted topic holds the open conflicts; the others are this service's history.
-    await outbox.append(session, closed, tombstone=True)
