@@ -75,5 +75,5 @@ async def _removals(session: AsyncSession, organization_id: str, records: Sequen
     joined = select(Joined.member_id, Joined.into_id).where(
         Joined.organization_id == organization_id, among(Joined.member_id, [member.id for member in records])
     )
-    into = dict(await session.execute(joined))
+    into = {row.member_id: row.into_id for row in await session.execute(joined)}
     return [member_removed(member, member.deleted_at, joined_into=into.get(member.id)) for member in records]
