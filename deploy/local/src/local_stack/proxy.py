@@ -17,6 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from servicekit.outgoing import no_cookies
+
 # Of one connection, not of the message (RFC 9110, 7.6.1).
 _HOP = {
     *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection"),
@@ -33,6 +35,7 @@ def create_app(routes: Mapping[int, Sequence[int]]) -> Starlette:
         # Shorter than the 5 s after which uvicorn closes an idle connection.
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=2),
         trust_env=False,
+        cookies=no_cookies(),
     )
 
     async def forward(request: Request) -> Response:

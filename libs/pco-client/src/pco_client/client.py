@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -228,6 +229,8 @@ class PlanningCenter:
             timeout=httpx.Timeout(None, connect=self._timeouts.connect),
             limits=httpx.Limits(max_connections=pool_size, max_keepalive_connections=pool_size),
             follow_redirects=False,
+            # One client speaks for many callers: what the vendor hands to one of them is nobody else's.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=transport,
             verify=_trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
         )

@@ -20,6 +20,7 @@ from auth_service.config import Settings
 from auth_service.errors import GrantRefused, PlanningCenterAway
 from pco_client.versions import VERSION_HEADER, VERSIONS
 from servicekit.clock import Clock
+from servicekit.outgoing import no_cookies
 
 # Authlib prefers httpx2 where it finds it; this product's HTTP library is httpx.
 warnings.filterwarnings("ignore", "The httpx module is deprecated", AuthlibDeprecationWarning)
@@ -133,6 +134,7 @@ class PlanningCenter:
             code_challenge_method="S256",
             timeout=self._settings.pco_request_timeout_seconds,
             verify=self._tls,
+            cookies=no_cookies(),
             headers={"User-Agent": self._settings.pco_user_agent},
         )
 
@@ -181,7 +183,7 @@ class PlanningCenter:
         headers = {"User-Agent": self._settings.pco_user_agent, **kwargs.pop("headers", {})}
         try:
             async with httpx.AsyncClient(
-                timeout=self._settings.pco_request_timeout_seconds, verify=self._tls
+                timeout=self._settings.pco_request_timeout_seconds, verify=self._tls, cookies=no_cookies()
             ) as client:
                 response = await client.request(method, f"{self._base}{path}", headers=headers, **kwargs)
         except httpx.HTTPError as error:

@@ -150,6 +150,30 @@ async def test_only_agreed_headers_and_one_cookie_pass(gateway: httpx.AsyncClien
     assert received.headers["x-correlation-id"] == "correlation-1"
 
 
+async def test_what_one_browser_is_given_reaches_no_other(make_gateway: Any, provider: Any, owner: Any) -> None:
+    async def answer(request: Request) -> Response:
+        response = JSONResponse({})
+        response.set_cookie("pco_attempt", f"attempt-{len(owner.requests)}", path="/api/v1/connections")
+        return response
+
+    owner.answer = answer
+    async with (
+        serve(await make_gateway(), ready=False) as first,
+        httpx.AsyncClient(base_url=first.base_url) as second,
+    ):
+        begun = await first.post("/api/v1/connections/people/authorize", headers=provider.headers(), content=b"{}")
+        assert begun.cookies["pco_attempt"] == "attempt-1"
+        other = provider.headers(sub="sam", organization_id="org-2")
+        await second.post("/api/v1/connections/people/authorize", headers=other, content=b"{}")
+        assert "cookie" not in owner.requests[-1].headers
+        # Nor does the door finish for a browser what that browser has no cookie for.
+        second.cookies.clear()
+        await second.post("/api/v1/connections/complete", headers=other, content=b"{}")
+        assert "cookie" not in owner.requests[-1].headers
+        await first.post("/api/v1/connections/complete", headers=provider.headers(), content=b"{}")
+        assert owner.requests[-1].headers["cookie"] == "pco_attempt=attempt-1"
+
+
 @pytest.mark.parametrize("cookie", ['pco_attempt="\\012X-Evil: 1"', 'pco_attempt="a\\073 b=c"', "pco_attempt=\xe4"])
 async def test_what_is_no_attempt_of_ours_does_not_pass(
     gateway: httpx.AsyncClient, provider: Any, owner: Any, cookie: str
