@@ -37,11 +37,11 @@ from bench.work import (
     sync,
     vendor,
 )
-from contracts.values import PEOPLE_SYNC
+from contracts.values import PEOPLE_SYNC, WEBHOOK_GATEWAY
 from local_stack.church import Church
 from local_stack.stack import SERVICES, SIMULATOR, Stack
 from people_sync.domain.matching import Local, Peer, Sharers, Theirs, match_people
-from servicekit.local.process import free_port, kill_tree
+from servicekit.local.process import RememberedFile, free_port, kill_tree
 
 _ROOT: Final = Path(__file__).parents[1]
 _OTHER_DATA: Final = 1
@@ -436,7 +436,7 @@ def _make_run(state: str) -> float:
             start_new_session=True,
         )
         try:
-            while not (_answers(f"http://localhost:{port}/") and _answers(f"http://localhost:{port}/readyz")):
+            while not (_answers(f"http://localhost:{port}/") and _is_ready(Path(state) / "state" / "ports.json")):
                 if process.poll() is not None or time.monotonic() - began > _START_SECONDS:
                     output.seek(0)
                     raise RuntimeError(f"make run did not come up:\n{output.read().decode()}")
@@ -446,6 +446,12 @@ def _make_run(state: str) -> float:
             _end(process)
     say(f"make run: {seconds:.1f} s")
     return seconds
+
+
+def _is_ready(ports: Path) -> bool:
+    """Whether the door says so on its operator's port, which the launcher remembers there."""
+    port = RememberedFile(ports).integer(f"{WEBHOOK_GATEWAY}.operator")
+    return port is not None and _answers(f"http://localhost:{port}/readyz")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

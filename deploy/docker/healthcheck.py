@@ -11,10 +11,10 @@ TIMEOUT_SECONDS = 8.0
 
 
 def main() -> int:
-    """Ask `HEALTH_PATH` at `HTTP_PORT` of this container."""
+    """Ask `HEALTH_PATH` at `HEALTH_PORT` of this container."""
     request = f"GET {os.environ['HEALTH_PATH']} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     try:
-        with socket.create_connection(("127.0.0.1", int(os.environ["HTTP_PORT"])), TIMEOUT_SECONDS) as connection:
+        with socket.create_connection(("127.0.0.1", int(os.environ["HEALTH_PORT"])), TIMEOUT_SECONDS) as connection:
             connection.sendall(request.encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
     except OSError as error:

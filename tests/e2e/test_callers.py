@@ -487,7 +487,7 @@ NAMES_NOTHING: Final = (
     "%ff%fe",
     "%ED%A0%80",
     "%2e%2e",
-    "%2e%2e%2f%2e%2e%2freadyz",
+    "%2e%2e%2f%2e%2e%2flivez",
     "..%5c..",
     "%F0%9F%91%A9",
     "{}",

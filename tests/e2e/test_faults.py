@@ -299,7 +299,7 @@ def not_ready(stack: Stack, what: str) -> Callable[[], bool]:
     def told() -> bool:
         for service in SERVICES:
             for index in (0, 1):
-                answer = httpx.get(f"{stack.replica_url(service, index)}/readyz", timeout=20)
+                answer = httpx.get(f"{stack.operator_url(service, index)}/readyz", timeout=20)
                 if answer.status_code != 503 or what not in answer.json()["failing"]:
                     return False
         return True

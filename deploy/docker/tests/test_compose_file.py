@@ -23,7 +23,14 @@ ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 PARTS: dict[str, dict[str, Any]] = COMPOSE["services"]
 # A container sees addresses that a browser does not, and the other way round.
-ONLY_IN_CONTAINERS = {"PCO_BROWSER_URL", "IDENTITY_DISCOVERY_URL", "HTTP_PORT", "LOG_LEVEL"}
+ONLY_IN_CONTAINERS = {
+    "PCO_BROWSER_URL",
+    "IDENTITY_DISCOVERY_URL",
+    "HTTP_PORT",
+    "LOG_LEVEL",
+    "OPERATOR_HOST",
+    "OPERATOR_PORT",
+}
 
 
 def settings_class(service: str) -> type[ServiceSettings]:

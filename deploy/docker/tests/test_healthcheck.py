@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[1] / "healthcheck.py"
 
 def check(port: int) -> subprocess.CompletedProcess[str]:
     """The check as a container runs it."""
-    environment = {**os.environ, "HTTP_PORT": str(port), "HEALTH_PATH": "/livez"}
+    environment = {**os.environ, "HEALTH_PORT": str(port), "HEALTH_PATH": "/livez"}
     command = [sys.executable, "-I", "-S", str(SCRIPT)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
 

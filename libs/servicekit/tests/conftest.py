@@ -4,11 +4,10 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest_asyncio
 from fastapi import FastAPI
 
-from servicekit.testing import Databases, KeyRing, serve
+from servicekit.testing import Databases, KeyRing, Served, serve
 
 SUPPORT = str(Path(__file__).parent / "support")
 if SUPPORT not in sys.path:
@@ -25,7 +24,7 @@ async def app(databases: Databases, kafka_server: str, keys: KeyRing) -> FastAPI
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def client(app: FastAPI) -> AsyncIterator[Served]:
     """The service on a socket, ready."""
     async with serve(app) as running:
         yield running

@@ -61,10 +61,6 @@ class IdentityProvider:
         """Discovery and keys."""
         app = FastAPI()
 
-        @app.get("/readyz")
-        async def readyz() -> dict[str, str]:
-            return {}
-
         @app.get("/jwks.json")
         async def jwks() -> Response:
             self.reads += 1
@@ -106,10 +102,6 @@ class Owner:
     def app(self) -> FastAPI:
         """Answers everything."""
         app = FastAPI(openapi_url=None)
-
-        @app.get("/readyz")
-        async def readyz() -> dict[str, str]:
-            return {}
 
         @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
         async def take(request: Request) -> Response:

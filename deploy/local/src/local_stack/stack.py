@@ -59,6 +59,8 @@ def quiet(label: str, text: str) -> None:
 @dataclass(slots=True)
 class _Replica:
     port: int
+    probe: str
+    """Answers 200 when it is ready."""
     process: StackProcess
 
 
@@ -201,6 +203,10 @@ class Stack:
         """Base address of one replica, past the proxy."""
         return f"http://127.0.0.1:{self._replicas[name][index].port}"
 
+    def operator_url(self, name: str, index: int = 0) -> str:
+        """Where a replica of a service answers `/livez`, `/readyz` and `/metrics`."""
+        return self._replicas[name][index].probe.removesuffix("/readyz")
+
     def database_url(self, service: str, *, driver: str = "postgresql+asyncpg") -> str:
         """The database of ``service`` as its own role."""
         name = service.replace("-", "_")
@@ -218,9 +224,8 @@ class Stack:
     def wait_ready(self, name: str, index: int = 0, *, within: float = 120) -> None:
         """Return when a replica answers its readiness probe; LocalStackError if it does not in time."""
         replica = self._replicas[name][index]
-        probe = f"http://127.0.0.1:{replica.port}{_PROBES.get(name, '/readyz')}"
         deadline = time.monotonic() + within
-        while not _answers(probe):
+        while not _answers(replica.probe):
             if self._cancelled.is_set():
                 raise LocalStackError("The start was stopped.")
             ended = not replica.process.running and (not self._supervised or replica.process.starts > 2)
@@ -305,6 +310,8 @@ class Stack:
             (SIMULATOR, IDENTITY_PROVIDER, *SERVICES), key=lambda name: not self._wanted_ports.get(name)
         ):
             self._ports.choose(name, self._wanted_ports.get(name, 0))
+        for label in (label for name in self.services for label in self._labels(name)):
+            self._ports.choose(f"{label}.operator")
         self._choose_church()
 
     def _choose_church(self) -> None:
@@ -396,12 +403,17 @@ class Stack:
         module = service.replace("-", "_")
         environment = self.environment(service)
         self._migrate(service, module)
-        count = self._replica_counts.get(service, 1)
-        if count == 1:
+        labels = self._labels(service)
+        if labels == [service]:
             ports = [self._ports.chosen[service]]
         else:
-            ports = [self._ports.choose(f"{service}.{index}") for index in range(count)]
+            ports = [self._ports.choose(label) for label in labels]
         self._start_process(service, [sys.executable, "-m", module], environment, ports)
+
+    def _labels(self, service: str) -> list[str]:
+        """The name of each process of a service."""
+        count = self._replica_counts.get(service, 1)
+        return [service] if count == 1 else [f"{service}.{index}" for index in range(count)]
 
     def _start_proxy(self) -> None:
         routes = [
@@ -421,17 +433,22 @@ class Stack:
         replicas = []
         for index, port in enumerate(ports):
             label = name if len(ports) == 1 else f"{name}.{index}"
+            own = {"HTTP_PORT": str(port)}
+            probe = f"http://127.0.0.1:{port}{_PROBES.get(name, '/livez')}"
+            if name in self.services:
+                own["OPERATOR_PORT"] = str(self._ports.chosen[f"{label}.operator"])
+                probe = f"http://127.0.0.1:{own['OPERATOR_PORT']}/readyz"
             process = StackProcess(
                 label,
                 argv,
-                environment={**environment, "HTTP_PORT": str(port)},
+                environment={**environment, **own},
                 log=self.state / "logs" / f"{label}.log",
                 book=self._book,
                 say=self._say,
                 supervised=self._supervised,
                 echo=False,
             )
-            replicas.append(_Replica(port, process))
+            replicas.append(_Replica(port, probe, process))
         self._replicas[name] = replicas
         for replica in replicas:
             replica.process.start()
@@ -471,7 +488,7 @@ def forget(state: Path) -> None:
         lock.release()
 
 
-_PROBES: Final = {SIMULATOR: "/_sim/openapi.json", IDENTITY_PROVIDER: "/livez", _PROXY: "/readyz"}
+_PROBES: Final = {SIMULATOR: "/_sim/openapi.json"}
 
 
 def _raise_first(futures: Sequence[Future[Any]]) -> None:

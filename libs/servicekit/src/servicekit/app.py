@@ -17,7 +17,7 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor
 from sqlalchemy import MetaData
 
-from servicekit import consumers, db, health, inbox, jobs, outbox
+from servicekit import consumers, db, health, inbox, jobs, operators, outbox
 from servicekit.auth import Verifier
 from servicekit.clock import Clock, SystemClock
 from servicekit.http import Edge, add_error_handlers
@@ -66,7 +66,8 @@ def create_service(
     resources: an async context manager over Runtime that yields the service's own Resources dataclass.
     body_limits: path prefix → bytes, for routes that take more than 1 MiB.
     texts_judged: path prefixes of routes that refuse text which cannot be stored themselves, record by record.
-    HTTP answers at once, also while PostgreSQL or Kafka is away: `/readyz` tells, and everything recovers by itself.
+    HTTP answers at once, also while PostgreSQL or Kafka is away: `/readyz` on the operator's port tells, and everything
+    recovers by itself.
     """
     runtime = _make_runtime(settings, clock or SystemClock())
     process = _Process(runtime, metadata, subscribers, loops, workers)
@@ -74,7 +75,8 @@ def create_service(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            async with resources(runtime) as own:
+            async with operators.listening(settings, runtime.health) as port, resources(runtime) as own:
+                app.state.operator_port = port
                 app.state.resources = own
                 try:
                     process.start(own)
@@ -103,7 +105,7 @@ def create_service(
     add_error_handlers(app)
     app.add_middleware(Edge, limits=body_limits or {}, texts_judged=texts_judged)
     if setup_tracing(settings, span_processor):
-        FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", server_request_hook=forget_query)
+        FastAPIInstrumentor.instrument_app(app, excluded_urls="livez", server_request_hook=forget_query)
         HTTPXClientInstrumentor.instrument_client(runtime.http, request_hook=forget_query_async)
         trace_sql(runtime.engine)
     return app
@@ -148,6 +150,7 @@ class _Process:
         self._work = Supervisor(runtime.health)
         self._relay = Supervisor(runtime.health)
         settings = runtime.settings
+        self._kafka = consumers.KafkaProbe(settings.kafka_bootstrap_servers)
         self._events = Producer(
             settings.kafka_bootstrap_servers,
             client_id=f"{settings.service_name}.outbox",
@@ -159,7 +162,7 @@ class _Process:
     def start(self, resources: Any) -> None:
         runtime, health_ = self._runtime, self._runtime.health
         health_.probe("postgres", partial(db.ping, runtime.engine))
-        health_.probe("kafka", partial(consumers.ping, runtime.settings.kafka_bootstrap_servers))
+        health_.probe("kafka", self._kafka.check)
         if "outbox" in self._tables:
             relay = outbox.Relay(runtime.engine, self._events, runtime.listener.wake(outbox.CHANNEL))
             self._relay.start("relay", relay.step)
@@ -189,6 +192,7 @@ class _Process:
     async def close(self) -> None:
         await self._events.close()
         await self._runtime.dead_letters.close()
+        await self._kafka.close()
         await self._runtime.http.aclose()
         await self._runtime.engine.dispose()
         log.info("service stopped", service=self._runtime.settings.service_name)

@@ -132,10 +132,31 @@ def _fetching(subscriber: LogicSubscriber[Any]) -> bool:
     return bool(polls) and time.time() * 1000 - max(polls) < 10_000
 
 
-async def ping(bootstrap_servers: str) -> None:
-    """Raise if Kafka does not answer. A new connection every time: nothing that could be stuck."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, client_id="probe", request_timeout_ms=2000)
-    try:
-        await client.bootstrap()
-    finally:
-        await client.close()
+class KafkaProbe:
+    """Whether Kafka answers, asked on one connection that is kept, and made anew after any trouble with it."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._client: AIOKafkaClient | None = None
+        self._asking = asyncio.Lock()
+
+    async def check(self) -> None:
+        """Raise if Kafka does not answer."""
+        async with self._asking:
+            try:
+                if self._client is None:
+                    self._client = AIOKafkaClient(
+                        bootstrap_servers=self._bootstrap_servers, client_id="probe", request_timeout_ms=2000
+                    )
+                    await self._client.bootstrap()
+                else:
+                    await self._client.fetch_all_metadata()
+            except BaseException:  # a deadline that cancels it says the same: this connection may be stuck
+                await self.close()
+                raise
+
+    async def close(self) -> None:
+        """Let go of the connection. The next question makes a new one."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()

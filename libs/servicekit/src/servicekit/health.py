@@ -1,4 +1,4 @@
-"""`/livez`: do the loops make progress. `/readyz`: do the things we need answer. `/metrics`: Prometheus."""
+"""Do the loops of a process make progress, and do the things it needs answer. See `operators` for who is told."""
 
 import asyncio
 import time
@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-from servicekit.telemetry import REGISTRY
+from fastapi.responses import JSONResponse
 
 PROBE_TIMEOUT_SECONDS = 3.0
 
@@ -77,19 +74,6 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/livez")
 async def livez(request: Request) -> JSONResponse:
-    """200 while every loop makes progress; 503 names the silent ones: the process should be restarted."""
+    """For a load balancer: 200 while every loop makes progress, else 503. Which one is for the operator's port."""
     silent = request.app.state.runtime.health.silent()
-    return JSONResponse({"status": "stuck" if silent else "ok", "silent": silent}, 503 if silent else 200)
-
-
-@router.get("/readyz")
-async def readyz(request: Request) -> JSONResponse:
-    """200 while all probes answer; 503 names the failing ones: it may pass by itself."""
-    failing = await request.app.state.runtime.health.failing()
-    return JSONResponse({"status": "not ready" if failing else "ok", "failing": failing}, 503 if failing else 200)
-
-
-@router.get("/metrics")
-async def metrics() -> Response:
-    """Prometheus text format."""
-    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    return JSONResponse({"status": "stuck" if silent else "ok"}, 503 if silent else 200)

@@ -208,7 +208,7 @@ class Edge:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
         METRICS.http_seconds.labels(scope["method"], route, str(status)).observe(seconds)
-        if route not in {"/livez", "/readyz", "/metrics"}:
+        if route != "/livez":
             log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
 
     async def _read(self, request: Request, receive: Receive) -> Receive:

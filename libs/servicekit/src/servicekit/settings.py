@@ -26,6 +26,9 @@ class ServiceSettings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8000, ge=0, le=65535)
     """0 takes any free port."""
+    operator_host: str = "127.0.0.1"
+    operator_port: int = Field(default=9000, ge=0, le=65535)
+    """`/livez`, `/readyz` and `/metrics`; 0 takes any free port. For the operator's network alone."""
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"
     otel_exporter_otlp_endpoint: str | None = None

@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from joserfc.jwk import OKPKey
 from sqlalchemy import text
 
-from servicekit.testing import KeyRing, assert_migrated, assert_wiring, eventually
+from servicekit import consumers
+from servicekit.testing import KeyRing, Served, assert_migrated, assert_wiring, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SERVICE = "people-sync"
@@ -255,9 +256,22 @@ async def test_an_answer_is_never_ahead_of_its_commit(client: httpx.AsyncClient,
         assert (await client.get(f"/notes/f{number}", headers=admin)).status_code == 200
 
 
-async def test_health_and_metrics(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/livez")).json() == {"status": "ok", "silent": {}}
-    assert (await client.get("/readyz")).json() == {"status": "ok", "failing": {}}
-    metrics = (await client.get("/metrics")).text
+async def test_readiness_asks_kafka_on_the_connection_it_has(client: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(consumers, "AIOKafkaClient", lambda **_: made.append(1))
+    answers = [await client.operators.get("/readyz") for _ in range(5)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert made == []
+
+
+async def test_health_and_metrics_are_the_operators(client: Served, admin: dict[str, str]) -> None:
+    assert (await client.get("/livez")).json() == {"status": "ok"}
+    for path in ("/readyz", "/metrics", "/readyz/", "//metrics"):
+        assert_problem(await client.get(path, headers=admin), 404, "not-found")
+    assert (await client.operators.get("/livez")).json() == {"status": "ok", "silent": {}}
+    assert (await client.operators.get("/readyz")).json() == {"status": "ok", "failing": {}}
+    for path in ("/", "/notes/x", "/livez/", "/openapi.json"):
+        assert (await client.operators.get(path, headers=admin)).status_code == 404
+    metrics = (await client.operators.get("/metrics")).text
     assert 'servicekit_http_seconds_count{method="GET",route="/livez",status="200"}' in metrics
     assert "servicekit_outbox_age_seconds" in metrics

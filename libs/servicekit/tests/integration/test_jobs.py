@@ -62,6 +62,7 @@ def process(url: str, kafka: str, keys: KeyRing, **environment: str) -> Iterator
             "DATABASE_URL": url,
             "KAFKA_BOOTSTRAP_SERVERS": kafka,
             "HTTP_PORT": "0",
+            "OPERATOR_PORT": "0",
             "SIGNING_KEY": keys.signing_key("people-sync"),
             "TRUSTED_KEYS": keys.trusted_keys,
             "LEASE_SECONDS": "2",

@@ -16,7 +16,7 @@ from sample_service.messages import effects, fact, record
 from contracts.events.auth_connection_v1 import ConnectionClosing
 from servicekit.errors import TransientError
 from servicekit.producer import Producer
-from servicekit.testing import eventually, serve
+from servicekit.testing import Served, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TOPIC = "auth.connection.v1"
@@ -112,7 +112,7 @@ async def test_two_replicas_share_the_work(
 
 
 async def test_a_replica_that_comes_or_goes_makes_the_others_unready_at_no_moment(
-    client: httpx.AsyncClient, app: FastAPI, kafka_server: str
+    client: Served, app: FastAPI, kafka_server: str
 ) -> None:
     from sample_service.main import create_app  # noqa: PLC0415
 
@@ -120,7 +120,7 @@ async def test_a_replica_that_comes_or_goes_makes_the_others_unready_at_no_momen
 
     async def watch() -> None:
         while True:
-            answers.append(await client.get("/readyz"))
+            answers.append(await client.operators.get("/readyz"))
 
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watch())
@@ -258,12 +258,12 @@ async def test_a_group_that_rejects_too_much_stops(
         await producer.send([record(fact(organization, n + 1, ConnectionClosing)) for n in range(30)])
 
         async def stopped() -> bool:
-            answer = await client.get("/readyz")
+            answer = await client.operators.get("/readyz")
             return answer.status_code == 503 and "too many messages rejected" in answer.text
 
         await eventually(stopped)
         assert (await client.get("/livez")).status_code == 200, "a restart would not help"
-        assert f'servicekit_consumer_stopped{{group="{GROUP}"}} 1.0' in (await client.get("/metrics")).text
+        assert f'servicekit_consumer_stopped{{group="{GROUP}"}} 1.0' in (await client.operators.get("/metrics")).text
 
         async def consumer_is_gone() -> bool:
             return await lag(kafka_server) == 10

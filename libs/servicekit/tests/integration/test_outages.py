@@ -2,7 +2,6 @@
 
 import asyncio
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from sample_service.main import Settings, create_app
@@ -11,19 +10,19 @@ from sqlalchemy import text
 
 from servicekit.local import LocalKafka, LocalPostgres
 from servicekit.producer import Producer
-from servicekit.testing import Databases, KeyRing, eventually, serve
+from servicekit.testing import Databases, KeyRing, Served, eventually, serve
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.broker_faults, pytest.mark.timeout(240)]
 
 
-async def is_ready(client: httpx.AsyncClient) -> bool:
-    answer = await client.get("/readyz")
+async def is_ready(client: Served) -> bool:
+    answer = await client.operators.get("/readyz")
     assert answer.status_code == 200, answer.text
     return True
 
 
-async def not_ready(client: httpx.AsyncClient, probe: str) -> bool:
-    answer = await client.get("/readyz")
+async def not_ready(client: Served, probe: str) -> bool:
+    answer = await client.operators.get("/readyz")
     return bool(answer.status_code == 503 and probe in answer.json()["failing"])
 
 
@@ -67,9 +66,9 @@ async def test_postgresql_away(own_postgres: LocalPostgres, kafka_server: str, k
     await producer.close()
 
 
-async def _waits(client: httpx.AsyncClient) -> bool:
+async def _waits(client: Served) -> bool:
     line = 'servicekit_messages_total{group="people-sync.connections",outcome="waited",topic="auth.connection.v1"}'
-    return line in (await client.get("/metrics")).text
+    return line in (await client.operators.get("/metrics")).text
 
 
 async def test_kafka_away(own_kafka: LocalKafka, databases: Databases, keys: KeyRing) -> None:
@@ -106,7 +105,7 @@ async def test_the_service_starts_with_everything_away(
     await asyncio.to_thread(own_kafka.kill)
     async with serve(app, ready=False) as client:
         assert (await client.get("/livez")).status_code == 200
-        assert set((await client.get("/readyz")).json()["failing"]) == {"postgres", "kafka", "subscribers"}
+        assert set((await client.operators.get("/readyz")).json()["failing"]) == {"postgres", "kafka", "subscribers"}
         await asyncio.to_thread(own_postgres.start)
         await asyncio.to_thread(own_kafka.start)
         await eventually(lambda: is_ready(client), within=90)

@@ -29,6 +29,7 @@ def environment(url: str, kafka: str, keys: KeyRing, **more: str) -> dict[str, s
         "DATABASE_URL": url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "HTTP_PORT": "0",
+        "OPERATOR_PORT": "0",
         "SIGNING_KEY": keys.signing_key("people-sync"),
         "TRUSTED_KEYS": keys.trusted_keys,
         **more,

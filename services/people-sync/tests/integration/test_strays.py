@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sync_harness.process import LAG, LEASE_SECONDS, Service, running
+from sync_harness.process import LAG, LEASE_SECONDS, Service, ports, running
 from sync_harness.site import OVER, Site
 from sync_harness.stage import Stage, Staging
 
 from people_sync.usecases import refreshes, runs
-from servicekit.local.process import free_port
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -32,9 +31,7 @@ async def stage(staging: Staging) -> AsyncIterator[Stage]:
 @asynccontextmanager
 async def beside(stage: Stage) -> AsyncIterator[Service]:
     """Another people-sync on the same database."""
-    async with running(
-        {**stage.service.env, "HTTP_PORT": str(free_port())}, stage.service.log.with_name("second.log")
-    ) as service:
+    async with running({**stage.service.env, **ports()}, stage.service.log.with_name("second.log")) as service:
         yield service
 
 

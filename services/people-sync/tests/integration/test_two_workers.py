@@ -8,11 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from sync_harness.process import LEASE_SECONDS, Service
+from sync_harness.process import LEASE_SECONDS, Service, ports
 from sync_harness.site import Site
 from sync_harness.stage import Stage, Staging
 
-from servicekit.local.process import free_port
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -29,7 +28,7 @@ async def stage(staging: Staging) -> AsyncIterator[Stage]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def second(stage: Stage) -> AsyncIterator[Service]:
     """Another people-sync on the same database."""
-    env = {**stage.service.env, "HTTP_PORT": str(free_port())}
+    env = {**stage.service.env, **ports()}
     service = Service(env, stage.service.log.with_name("second.log"))
     yield await service.start()
     await service.stop()

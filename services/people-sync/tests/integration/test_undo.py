@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sync_harness.process import LEASE_SECONDS, Service
+from sync_harness.process import LEASE_SECONDS, Service, ports
 from sync_harness.site import Site
 from sync_harness.stage import Stage
 
@@ -14,7 +14,6 @@ from contracts.conflicts import Choice
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from contracts.values import CONFLICT_SERVICE
 from people_sync.domain.sentences import UNDO_EXPIRED
-from servicekit.local.process import free_port
 from servicekit.testing import eventually
 from servicekit.testing.facts import publish
 
@@ -573,7 +572,7 @@ async def test_a_plan_that_nobody_approves_ends(site: Site) -> None:
 async def test_a_worker_paused_past_its_lease_puts_nothing_back_any_more(stage: Stage, site: Site, when: str) -> None:
     """SIGSTOP in the middle of what is sent; another takes over; SIGCONT: the fence holds."""
     run = await changed_there(site)
-    env = {**stage.service.env, "HTTP_PORT": str(free_port())}
+    env = {**stage.service.env, **ports()}
     second = await Service(env, stage.service.log.with_name(f"second-{when}.log")).start()
     try:
         undo = await planned(site, run_id=run["id"])

@@ -39,6 +39,7 @@ class KeyRing:
                 "signing_key": self.signing_key(settings_class.service_name),
                 "trusted_keys": self.trusted_keys,
                 "log_format": "console",
+                "operator_port": 0,
                 **more,
             }
         )

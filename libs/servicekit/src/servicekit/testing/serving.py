@@ -1,50 +1,59 @@
 """A service on a real socket, in the test's own event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from servicekit.operators import SecondServer
 from servicekit.protocol import BoundedHead
 from servicekit.testing.time import eventually
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # Ctrl-C belongs to pytest
+class Served(httpx.AsyncClient):
+    """A client of the app; `operators` is one of its operator's port."""
+
+    operators: httpx.AsyncClient
 
 
 @asynccontextmanager
-async def serve(app: FastAPI, *, ready: bool = True, within: float = 30.0) -> AsyncIterator[httpx.AsyncClient]:
+async def serve(app: FastAPI, *, ready: bool = True, within: float = 30.0) -> AsyncIterator[Served]:
     """Run the app with its lifespan; yields a client whose base URL is the app's.
 
-    ready: wait until `/readyz` says 200 (PostgreSQL and Kafka answer, every subscription has partitions).
+    ready: wait until a service says so (PostgreSQL and Kafka answer, every subscription has partitions).
     """
     config = uvicorn.Config(
         app, http=BoundedHead, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5
     )
-    server = _Server(config)
+    server = SecondServer(config)
     running = asyncio.create_task(server.serve())
     try:
         await eventually(lambda: server.started or running.done(), within=within)
         if running.done():
             await running
             raise RuntimeError("the service did not start; its log says why")
-        port = server.servers[0].sockets[0].getsockname()[1]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30.0) as client:
-            if ready:
-
-                async def is_ready() -> bool:
-                    answer = await client.get("/readyz")
-                    assert answer.status_code == 200, answer.text
-                    return True
-
-                await eventually(is_ready, within=within)
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(Served(**_at(server.servers[0].sockets[0].getsockname()[1])))
+            operator_port = getattr(app.state, "operator_port", None)
+            if operator_port is not None:
+                client.operators = await stack.enter_async_context(httpx.AsyncClient(**_at(operator_port)))
+                if ready:
+                    await eventually(lambda: _is_ready(client.operators), within=within)
             yield client
     finally:
         server.should_exit = True
         await running
+
+
+def _at(port: int) -> dict[str, Any]:
+    return {"base_url": f"http://127.0.0.1:{port}", "timeout": 30.0}
+
+
+async def _is_ready(operators: httpx.AsyncClient) -> bool:
+    answer = await operators.get("/readyz")
+    assert answer.status_code == 200, answer.text
+    return True

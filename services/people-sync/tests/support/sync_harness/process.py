@@ -13,6 +13,7 @@ from typing import Final
 import httpx
 
 from contracts.values import PEOPLE_SYNC
+from servicekit.local.process import free_port
 from servicekit.testing import KeyRing, eventually
 
 HORIZON_SECONDS: Final = 1.5
@@ -33,6 +34,7 @@ def environment(
         "DATABASE_URL": database,
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "HTTP_PORT": str(port),
+        "OPERATOR_PORT": str(free_port()),
         "LOG_FORMAT": "console",
         "SIGNING_KEY": keys.signing_key(PEOPLE_SYNC),
         "TRUSTED_KEYS": keys.trusted_keys,
@@ -46,6 +48,11 @@ def environment(
         "DATABASE_POOL_SIZE": "20",
         "PUSH_AT_ONCE": "8",
     } | {name: str(value) for name, value in more.items()}
+
+
+def ports() -> dict[str, str]:
+    """For another replica with the environment of a first one."""
+    return {"HTTP_PORT": str(free_port()), "OPERATOR_PORT": str(free_port())}
 
 
 class Service:
@@ -78,7 +85,7 @@ class Service:
                 stderr=log,
             )
         if ready:
-            async with httpx.AsyncClient(base_url=self.base_url) as client:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.env['OPERATOR_PORT']}") as client:
                 await eventually(lambda: self._is_ready(client), within=90)
         return self
 
