@@ -11,6 +11,7 @@ from aiokafka.client import AIOKafkaClient
 from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import LogicSubscriber
 
+from servicekit.attempts import Attempts
 from servicekit.db import ping as ping_postgres
 from servicekit.dead_letter import Guard
 from servicekit.health import NotReady
@@ -20,6 +21,8 @@ from servicekit.runtime import Runtime
 REBALANCE_SECONDS = 10.0
 """A group that shares out its partitions anew, as with every replica that comes or goes, stays ready for so long."""
 STALLED_SECONDS = 60.0
+WAIT_SECONDS = 60.0
+"""A group that waits for so long for one and the same outage says so: it may be one that no other probe sees."""
 STUCK_SECONDS = 240.0
 """For one message with all its attempts: after 300 s the group would go on without this member."""
 
@@ -44,6 +47,7 @@ class Consumers:
                 None if subscription.broadcast else subscription.topic.dead_letter(subscription.service),
                 runtime.dead_letters,
                 partial(ping_postgres, runtime.engine),
+                None if subscription.broadcast else Attempts(runtime.sessions, subscription.group),
             )
             for subscription in subscriptions
         }
@@ -101,6 +105,8 @@ class Consumers:
                     f"{guard.group} stopped: too many messages rejected. Mend the cause, restart the service, "
                     "then replay with python -m servicekit.dead_letters"
                 )
+            if guard.waiting and (waited := time.monotonic() - guard.waiting_since) > WAIT_SECONDS:
+                raise NotReady(f"{guard.group} has waited at a message for {waited:.0f} s: {guard.waiting}")
         for subscriber, guard in self._running():
             self._note_at_work(subscriber, guard.group)
         since = time.monotonic() - REBALANCE_SECONDS

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.requests import HTTPConnection
 
 from servicekit.settings import ServiceSettings
-from servicekit.tables import INBOX, JOB, NAMING_CONVENTION, OUTBOX
+from servicekit.tables import INBOX, JOB, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -42,10 +42,14 @@ class Columns:
 
 
 def service_metadata(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> MetaData:
-    """The MetaData of a service's declarative base, with servicekit's own tables that the service uses."""
+    """The MetaData of a service's declarative base, with servicekit's own tables that the service uses.
+
+    inbox: all that a shared subscription needs, `message_attempt` and `set_aside` too.
+    """
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    for table, wanted in ((OUTBOX, outbox), (INBOX, inbox), (JOB, jobs)):
-        if wanted:
+    taken = (INBOX, MESSAGE_ATTEMPT, SET_ASIDE)
+    for tables, wanted in (((OUTBOX,), outbox), (taken, inbox), ((JOB,), jobs)):
+        for table in tables if wanted else ():
             table.to_metadata(metadata)
     return metadata
 

@@ -3,6 +3,8 @@
     PostgreSQL or a peer away (`is_outage`)  → wait, then the same message again, for as long as it takes; but ten
                                                times at most for one that is of our own making (`may_be_ours`)
     a passing failure (`is_transient`)       → again with backoff, five attempts, then dead letter
+    no end within `HANDLER_SECONDS`          → again, three times in all, then dead letter
+    the process dies at it                   → with the next process, three times after the first, then dead letter
     anything else                            → dead letter at once
     too many dead letters                    → the group stops consuming, `/readyz` says so, nothing more is rejected
 
@@ -23,13 +25,18 @@ from faststream import BaseMiddleware
 from faststream.exceptions import IgnoredException, NackMessage
 from faststream.message import StreamMessage
 
-from servicekit.errors import is_outage, is_transient, may_be_ours
+from servicekit.attempts import MOST_BEGUN, Attempts
+from servicekit.errors import PermanentError, is_contended, is_outage, is_transient, may_be_ours
 from servicekit.producer import Producer, Record
 from servicekit.telemetry import METRICS
 
 ATTEMPTS = 5
 FIRST_DELAY_SECONDS = 0.1
 OUTAGE_DELAY_SECONDS = 1.0
+HANDLER_SECONDS = 60.0
+"""For one attempt. A wait for a lock ends before, and a handler that is ended here can do nothing more."""
+ANSWER_SECONDS = 5.0
+"""In which PostgreSQL answers, if it does."""
 MOST_WAITS = 10
 """For one message, with PostgreSQL answering all the while."""
 MOST_IN_A_ROW = 20
@@ -59,6 +66,18 @@ class Rejections:
         self._in_a_row = self._in_a_row + 1 if rejected else 0
 
 
+class _NoEnd(NackMessage):
+    """The handler ran out of time; the message comes again."""
+
+
+class HandlerTimedOut(PermanentError):
+    """A handler did not end in time, again and again, while PostgreSQL answered."""
+
+
+class ProcessDied(PermanentError):
+    """The process died in the handler of this message, again and again."""
+
+
 class Guard:
     """What one subscription of this process knows between messages; shared by its middlewares and health checks."""
 
@@ -69,15 +88,19 @@ class Guard:
         dead_letter_topic: str | None,
         producer: Producer,
         answers: Callable[[], Awaitable[object]] | None = None,
+        attempts: Attempts | None = None,
     ) -> None:
-        """answers: raises if PostgreSQL does not answer."""
+        """answers: raises if PostgreSQL does not answer. attempts: None for a broadcast, which begins anew at "now"."""
         self.rejections = Rejections(group)
         self.group = group
         self.topic = topic
         self.busy_since: float | None = None
         """Monotonic time at which the message in work was begun; None between messages."""
-        self.waiting = False
-        """Whether an outage is being waited for."""
+        self.waiting: str | None = None
+        """The kind of error whose end is being waited for."""
+        self.waiting_since = 0.0
+        """Monotonic time at which that wait began."""
+        self.attempts = attempts
         self._dead_letter_topic = dead_letter_topic
         self._producer = producer
         self._answers = answers
@@ -88,15 +111,23 @@ class Guard:
         """Whether an outage is taken for one of our own making, at this message. Counts."""
         if self._answers is None or not may_be_ours(error):
             return False
-        try:
-            await self._answers()
-        except Exception:  # noqa: BLE001 - whatever it is: an outage it is
+        if not await self.postgres_answers():
             self._waits.pop(record.partition, None)
             return False
         offset, times = self._waits.get(record.partition, (record.offset, 0))
         times = times + 1 if offset == record.offset else 1
         self._waits[record.partition] = (record.offset, times)
         return times > MOST_WAITS
+
+    async def postgres_answers(self) -> bool:
+        """Whether PostgreSQL answers somebody else."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                if self._answers is not None:
+                    await self._answers()
+        except Exception:  # noqa: BLE001 - whatever it is: an outage it is
+            return False
+        return True
 
     def outcome(self, outcome: str) -> None:
         """Count a message."""
@@ -141,22 +172,56 @@ class RetryThenDeadLetter(BaseMiddleware):
         guard = self._guards[self.context.get("handler_")]
         guard.busy_since = started = time.monotonic()
         try:
-            return await self._attempt(guard, call_next, msg)
+            if guard.attempts is None:
+                return await self._attempt(guard, call_next, msg)
+            return await self._counted(guard, guard.attempts, call_next, msg)
         finally:
             guard.busy_since = None
             METRICS.message_seconds.labels(guard.group).observe(time.monotonic() - started)
+
+    async def _counted(
+        self, guard: Guard, attempts: Attempts, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]
+    ) -> Any:
+        record = msg.raw_message
+        try:
+            begun = await attempts.begin(record)
+        except Exception as error:  # noqa: BLE001 - nothing was begun, whatever it is
+            return await self._wait_out(guard, error)
+        passed, known = False, begun <= MOST_BEGUN
+        started = time.monotonic()
+        try:
+            if begun > MOST_BEGUN:
+                await guard.reject(record, ProcessDied(f"begun {begun - 1} times"), begun - 1)
+                result = None
+            else:
+                result = await self._attempt(guard, call_next, msg)
+            passed = known = True
+        except _NoEnd:
+            known = False
+            raise
+        except asyncio.CancelledError:  # a shutdown; or the consumer is given up, and this handler with it
+            known = known and time.monotonic() - started < HANDLER_SECONDS
+            raise
+        finally:
+            await attempts.end(record, passed=passed, known=known)
+        return result
 
     async def _attempt(self, guard: Guard, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
         if guard.rejections.stopped:
             await asyncio.sleep(OUTAGE_DELAY_SECONDS)  # the supervisor is about to stop this subscriber
             raise NackMessage
         for attempt in range(1, ATTEMPTS + 1):
+            limit = asyncio.timeout(HANDLER_SECONDS)
             try:
-                result = await call_next(msg)
+                async with limit:
+                    result = await call_next(msg)
             except IgnoredException:  # AckMessage, NackMessage and their like: decisions, not failures
                 raise
             except Exception as error:  # noqa: BLE001 - sorted below; none is swallowed
-                if is_outage(error) and not await guard.waited_enough(msg.raw_message, error):
+                if limit.expired():
+                    return await self._timed_out(guard, msg.raw_message, error)
+                waits = is_outage(error) or (is_contended(error) and attempt == ATTEMPTS)
+                if waits and not await guard.waited_enough(msg.raw_message, error):
                     await self._wait_out(guard, error)
                 if not is_transient(error) or attempt == ATTEMPTS:
                     # A failing publish is not swallowed: the message is seen again.
@@ -166,17 +231,32 @@ class RetryThenDeadLetter(BaseMiddleware):
                 await asyncio.sleep(FIRST_DELAY_SECONDS * 3 ** (attempt - 1))
             else:
                 if guard.waiting:
-                    guard.waiting = False
+                    guard.waiting = None
                     log.info("messages are taken again", group=guard.group)
                 guard.rejections.count(rejected=False)
                 return result
         raise AssertionError("unreachable")
 
+    async def _timed_out(self, guard: Guard, record: ConsumerRecord[Any, Any], error: Exception) -> None:
+        """Give the message back, until it was given back often enough."""
+        if not await guard.postgres_answers():
+            await self._wait_out(guard, error)
+        begun = await guard.attempts.count(record) if guard.attempts else MOST_BEGUN
+        if begun >= MOST_BEGUN:
+            await guard.reject(record, HandlerTimedOut(f"no end within {HANDLER_SECONDS:g} s"), begun)
+            return
+        guard.outcome("timed_out")
+        log.warning(
+            "a handler did not end in time", group=guard.group, partition=record.partition, offset=record.offset
+        )
+        raise _NoEnd
+
     async def _wait_out(self, guard: Guard, error: Exception) -> None:
         """Give the message back after a while. A long wait inside would make the member leave its group."""
         guard.outcome("waited")
         if not guard.waiting:
-            guard.waiting = True
+            guard.waiting = type(error).__qualname__
+            guard.waiting_since = time.monotonic()
             log.warning("messages wait for an outage to end", group=guard.group, exc_info=error)
         await asyncio.sleep(OUTAGE_DELAY_SECONDS)
         raise NackMessage

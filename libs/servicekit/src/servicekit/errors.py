@@ -26,10 +26,14 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-# SQLSTATE classes: connection exception, insufficient resources, operator intervention (restart, shutdown).
-_OUTAGE_SQLSTATES = ("08", "53", "57P")
-# Serialization failure, deadlock, lock not available: the same transaction may succeed when it is run again.
-_RETRYABLE_SQLSTATES = ("40001", "40P01", "55P03")
+# SQLSTATE classes and codes, each a state of the server that is none of the statement's doing: connection exception,
+# insufficient resources, a server that takes no writes (a standby), a lock that somebody holds for long (a migration),
+# operator intervention (restart, shutdown, a statement cancelled), an error of the system below.
+_OUTAGE_SQLSTATES = ("08", "53", "25006", "55P03", "57P", "57014", "58")
+# Never of our own making, however often they come: the statement has not been begun, or the machine is full.
+_NOT_OURS_SQLSTATES = ("25006", "53100", "53300", "55P03", "58")
+# Serialization failure, deadlock: the same transaction may succeed when it is run again.
+_CONTENDED_SQLSTATES = ("40001", "40P01")
 
 
 class ServiceError(HTTPException):
@@ -154,11 +158,16 @@ def is_outage(error: BaseException) -> bool:
 def may_be_ours(error: BaseException) -> bool:
     """Whether an outage may be of our own making: PostgreSQL has ended a transaction that took us too long, or a time
     limit in our own code has passed. It was, if the same comes again and again while PostgreSQL answers others."""
+    if sqlstate(error).startswith(_NOT_OURS_SQLSTATES):
+        return False
     return isinstance(error, SQLAlchemyError) or (isinstance(error, TimeoutError) and error.errno is None)
+
+
+def is_contended(error: BaseException) -> bool:
+    """Whether other transactions were in the way: a serialization failure or a deadlock."""
+    return sqlstate(error) in _CONTENDED_SQLSTATES
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed when it is done again in a moment."""
-    return (
-        isinstance(error, TransientError | Unavailable) or sqlstate(error) in _RETRYABLE_SQLSTATES or is_outage(error)
-    )
+    return isinstance(error, TransientError | Unavailable) or is_contended(error) or is_outage(error)

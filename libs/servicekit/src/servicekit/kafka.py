@@ -225,7 +225,7 @@ def make_broker(
             parser=_parse,
             decoder=_decoder(subscription.topic),
             no_reply=True,
-            listener=subscription.gap,
+            listener=subscription.gap or guards[subscription.group].attempts,
         )
         guard_of[subscriber] = guards[subscription.group]
         subscriber(_handler(subscription, guards[subscription.group], runtime, resources))

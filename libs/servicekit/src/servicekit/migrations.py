@@ -8,10 +8,10 @@ from pathlib import Path
 
 from alembic import command, op
 from alembic.config import Config
-from sqlalchemy import Connection, MetaData, func, select
+from sqlalchemy import Connection, MetaData, Table, func, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from servicekit.tables import INBOX, JOB, NAMING_CONVENTION, OUTBOX
+from servicekit.tables import INBOX, JOB, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 
 _LOCK = 0x4D16  # any constant: one migration at a time per database
 _SCRIPTS = Path(__file__).parent / "_alembic"
@@ -52,12 +52,23 @@ def _upgrade(connection: Connection, config: Config, to: str) -> None:
     command.upgrade(config, to)
 
 
+def create_consumer_tables() -> None:
+    """For a revision of a service whose first one made the inbox alone: `message_attempt` and `set_aside`.
+
+    Frozen as of this version, as `create_servicekit_tables` is.
+    """
+    _create(MESSAGE_ATTEMPT, SET_ASIDE)
+
+
 def create_servicekit_tables(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> None:
-    """For a service's first revision: the tables of `service_metadata` with the same arguments.
+    """For a service's first revision: outbox, inbox and jobs, as `service_metadata` takes them.
 
     Frozen as of this version: a later change to these tables is a new function for a new revision.
     """
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
     wanted = ((OUTBOX, outbox), (INBOX, inbox), (JOB, jobs))
-    tables = [table.to_metadata(metadata) for table, is_wanted in wanted if is_wanted]
-    metadata.create_all(op.get_bind(), tables, checkfirst=False)
+    _create(*(table for table, is_wanted in wanted if is_wanted))
+
+
+def _create(*tables: Table) -> None:
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    metadata.create_all(op.get_bind(), [table.to_metadata(metadata) for table in tables], checkfirst=False)

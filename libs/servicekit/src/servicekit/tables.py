@@ -1,4 +1,4 @@
-"""The tables servicekit keeps in a service's own database: outbox, inbox, job.
+"""The tables servicekit keeps in a service's own database: outbox, inbox, message_attempt, set_aside, job.
 
 `service_metadata` copies them into the service's metadata; `servicekit.migrations` creates them.
 """
@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     func,
     text,
@@ -51,6 +52,34 @@ INBOX = Table(
     Column("consumer", Text, primary_key=True, comment="the Kafka group"),
     Column("event_id", Text, primary_key=True, comment="ce_id"),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=_now, index=True),
+)
+
+MESSAGE_ATTEMPT = Table(
+    "message_attempt",
+    _metadata,
+    Column("consumer", Text, primary_key=True, comment="the Kafka group"),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, comment="begun at this offset, and not known to have ended"),
+)
+
+SET_ASIDE = Table(
+    "set_aside",
+    _metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("consumer", Text, nullable=False, comment="the Kafka group"),
+    Column("type", Text, nullable=False, comment="ce_type, which this version of the service did not know"),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary, comment="null is a tombstone"),
+    Column("headers", JSONB, nullable=False, comment="[name, value] each"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="begun, and not known to have ended"),
+    Column("set_aside_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    UniqueConstraint("consumer", "topic", "partition", "offset"),
+    Index("ix_set_aside_type", "consumer", "type", "id"),
 )
 
 OPEN_STATES = ("queued", "running", "waiting")

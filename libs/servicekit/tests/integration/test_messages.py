@@ -1,6 +1,8 @@
 """Messages have their effect once; what cannot be taken is rejected once, and too much of it stops the group."""
 
 import asyncio
+import signal
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,15 +10,21 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from fastapi import FastAPI
-from sample_service.messages import effects, fact, record
+from sample_service.main import Settings, create_app
+from sample_service.messages import effects, environment, fact, record
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.events.auth_connection_v1 import ConnectionClosing
+from servicekit.attempts import MOST_BEGUN, Attempts
+from servicekit.dead_letter import ATTEMPTS, MOST_WAITS
 from servicekit.errors import TransientError
 from servicekit.producer import Producer
-from servicekit.testing import Served, eventually, serve
+from servicekit.telemetry import METRICS
+from servicekit.testing import Databases, KeyRing, Served, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TOPIC = "auth.connection.v1"
@@ -98,8 +106,6 @@ async def test_a_message_that_comes_twice_has_one_effect(
 async def test_two_replicas_share_the_work(
     client: httpx.AsyncClient, app: FastAPI, producer: Producer, organization: str
 ) -> None:
-    from sample_service.main import create_app  # noqa: PLC0415
-
     replica = create_app(app.state.runtime.settings)
     async with serve(replica):
         await producer.send([record(fact(f"{organization}-{n}", 1)) for n in range(60)])
@@ -114,8 +120,6 @@ async def test_two_replicas_share_the_work(
 async def test_a_replica_that_comes_or_goes_makes_the_others_unready_at_no_moment(
     client: Served, app: FastAPI, kafka_server: str
 ) -> None:
-    from sample_service.main import create_app  # noqa: PLC0415
-
     answers: list[httpx.Response] = []
 
     async def watch() -> None:
@@ -249,11 +253,119 @@ async def test_an_outage_of_our_own_making_is_waited_for_a_few_times(
     await eventually(goes_on)
 
 
+async def test_a_table_that_is_locked_for_long_rejects_nothing(
+    databases: Databases,
+    keys: KeyRing,
+    producer: Producer,
+    kafka_server: str,
+    organization: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A migration that holds a table past the lock timeout, again and again."""
+    monkeypatch.setattr("servicekit.dead_letter.OUTAGE_DELAY_SECONDS", 0.01)
+    url = await databases.create("sample_service")
+    app = create_app(
+        keys.settings(Settings, database_url=url, kafka=kafka_server, database_idle_in_transaction_seconds=0.1)
+    )
+    waited = METRICS.messages_total.labels(GROUP, TOPIC, "waited")
+    engine = create_async_engine(url)
+    async with serve(app) as client, engine.connect() as connection:
+        await connection.execute(text("LOCK TABLE effect IN ACCESS EXCLUSIVE MODE"))
+        before = waited._value.get()
+        await producer.send([record(fact(organization, 1))])
+        await eventually(lambda: waited._value.get() > before + MOST_WAITS + ATTEMPTS)
+        monkeypatch.setattr("servicekit.consumers.WAIT_SECONDS", 0.0)
+        assert "has waited at a message" in (await client.get("/readyz")).text
+        await connection.rollback()
+
+        async def arrived() -> bool:
+            return await effects(app, organization) == [f"authorized {organization}:1"]
+
+        await eventually(arrived)
+    await engine.dispose()
+    assert await dead_letters(kafka_server, organization) == []
+
+
+async def test_a_handler_that_hangs_is_ended_and_its_message_rejected(
+    client: httpx.AsyncClient,
+    app: FastAPI,
+    producer: Producer,
+    kafka_server: str,
+    organization: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("servicekit.dead_letter.HANDLER_SECONDS", 0.2)
+    await producer.send([record(fact(organization, 1, name="hangs")), record(fact(organization, 2))])
+
+    async def moved_on() -> bool:
+        return await effects(app, organization) == [f"authorized {organization}:2"]
+
+    await eventually(moved_on)
+    (message,) = await dead_letters(kafka_server, organization)
+    names = dict(message.headers)
+    assert (names["dlq_error"], names["dlq_attempts"]) == (b"HandlerTimedOut", b"3")
+    assert app.state.resources.hung == 3
+    async with app.state.runtime.sessions() as session:
+        assert await session.scalar(text("SELECT count(*) FROM message_attempt")) == 0
+
+
+async def test_a_message_that_kills_the_process_is_rejected_in_the_end(
+    databases: Databases, producer: Producer, keys: KeyRing, kafka_server: str, organization: str
+) -> None:
+    """A real process dies at it, and the next ones too; of those, two are told by their rows, for a group waits 10 s
+    for a member that has died."""
+    url = await databases.create("sample_service")
+    app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
+    await producer.send([record(fact(organization, 1, name="kills")), record(fact(organization, 2))])
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sample_service", env=environment(url, kafka_server, keys)
+    )
+    assert await asyncio.wait_for(child.wait(), 60) == -signal.SIGKILL
+    async with app.state.runtime.sessions.begin() as session:
+        rows = await session.execute(text("UPDATE message_attempt SET attempts = attempts + 2 RETURNING attempts"))
+        assert rows.scalars().all() == [MOST_BEGUN], "it was the first one of its partition: counted before it ran"
+    async with serve(app):
+
+        async def moved_on() -> bool:
+            return await effects(app, organization) == [f"authorized {organization}:2"]
+
+        await eventually(moved_on)
+    (message,) = await dead_letters(kafka_server, organization)
+    assert dict(message.headers)["dlq_error"] == b"ProcessDied"
+
+
+async def test_of_two_messages_at_which_a_process_dies_the_innocent_one_is_through_first(app: FastAPI) -> None:
+    guilty, innocent = (ConsumerRecord(TOPIC, 0, n, 0, 0, b"", b"", None, 0, 0, ()) for n in (7, 8))
+
+    def process() -> tuple[Attempts, Attempts]:
+        made = [Attempts(app.state.runtime.sessions, group) for group in ("a.guilty", "a.innocent")]
+        for attempts in made:
+            attempts.on_partitions_assigned([TopicPartition(TOPIC, 0)])
+        return made[0], made[1]
+
+    first, second = process()
+    assert [await first.begin(guilty), await second.begin(innocent)] == [1, 1]  # and dies
+    again = process()
+    assert await again[1].begin(innocent) == 2
+    other = asyncio.create_task(again[0].begin(guilty))
+    done, _ = await asyncio.wait([other], timeout=0.2)
+    assert not done, "it would take the innocent one with it once more"
+    await again[1].end(innocent, passed=True, known=True)
+    assert await other == 2
+    await again[0].end(guilty, passed=False, known=False)
+    first, second = process()
+    assert await second.begin(innocent) == 1, "forgotten"
+    await second.end(innocent, passed=False, known=True)
+    assert await second.begin(innocent) == 1, "given back in order: no death"
+    assert await first.begin(guilty) == 3
+    await first.end(guilty, passed=True, known=True)
+    await second.end(innocent, passed=True, known=True)
+    assert await second.begin(innocent) == 0, "only the first of a partition is counted"
+
+
 async def test_a_group_that_rejects_too_much_stops(
     app: FastAPI, producer: Producer, kafka_server: str, organization: str
 ) -> None:
-    from sample_service.main import create_app  # noqa: PLC0415
-
     async with serve(app) as client:
         await producer.send([record(fact(organization, n + 1, ConnectionClosing)) for n in range(30)])
 

@@ -1,16 +1,15 @@
 """A service as its own process: the command line, and a polite end."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
 import pytest
 import pytest_asyncio
+from sample_service.messages import environment
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -19,21 +18,6 @@ from servicekit.jobs import enqueue
 from servicekit.testing import Databases, KeyRing, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-SUPPORT = Path(__file__).parents[1] / "support"
-
-
-def environment(url: str, kafka: str, keys: KeyRing, **more: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": str(SUPPORT),
-        "DATABASE_URL": url,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka,
-        "HTTP_PORT": "0",
-        "OPERATOR_PORT": "0",
-        "SIGNING_KEY": keys.signing_key("people-sync"),
-        "TRUSTED_KEYS": keys.trusted_keys,
-        **more,
-    }
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -55,7 +39,7 @@ async def test_two_processes_migrate_at_once(empty: str, keys: KeyRing) -> None:
     env = environment(empty, "127.0.0.1:1", keys)
     both = [await asyncio.create_subprocess_exec(*command, env=env) for _ in range(2)]
     assert [await process.wait() for process in both] == [0, 0]
-    assert await fetch(empty, "SELECT version_num FROM alembic_version") == "0001"
+    assert await fetch(empty, "SELECT version_num FROM alembic_version") == "0002"
 
 
 async def test_sigterm_gives_jobs_back_and_leaves_nothing_in_the_outbox(

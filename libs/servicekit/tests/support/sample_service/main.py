@@ -1,6 +1,8 @@
 """The whole sample service in one module; a real one has folders."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -88,6 +90,8 @@ class Resources:
     """Narrowed settings."""
     failures: list[Exception] = field(default_factory=list)
     """Raised by the subscriber, one per attempt, before it works."""
+    hung: int = 0
+    """How often a handler did not come back."""
     paused: bool = False
     """The job sleeps in the middle of its step."""
 
@@ -180,6 +184,11 @@ async def lease(caller: Annotated[str, Depends(service_identity({"auth-service",
 
 async def on_authorized(event: ConnectionAuthorized, session: AsyncSession, wired: Resources) -> None:
     """Note that a church has connected."""
+    if event.pco_organization_name == "kills":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if event.pco_organization_name == "hangs":
+        wired.hung += 1
+        await asyncio.Event().wait()
     if wired.failures:
         raise wired.failures.pop(0)
     await effect(session, "authorized", f"{event.organization_id}:{event.version}")

@@ -1,18 +1,23 @@
 """Messages for the sample service's subscriber, and the effects they had."""
 
+import os
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fastapi import FastAPI
 from sqlalchemy import text
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionFact
 from servicekit.producer import Headers, Record
+from servicekit.testing import KeyRing
 
 TOPIC = "auth.connection.v1"
 
 
-def fact(organization_id: str, version: int = 1, kind: type[ConnectionFact] = ConnectionAuthorized) -> ConnectionFact:
+def fact(
+    organization_id: str, version: int = 1, kind: type[ConnectionFact] = ConnectionAuthorized, name: str = "Grace"
+) -> ConnectionFact:
     return kind(
         organization_id=organization_id,
         version=version,
@@ -20,7 +25,7 @@ def fact(organization_id: str, version: int = 1, kind: type[ConnectionFact] = Co
         generation=1,
         state="connected",
         pco_organization_id="1",
-        pco_organization_name="Grace",
+        pco_organization_name=name,
         pco_person_id="2",
         occurred_at=datetime.now(UTC),
     )
@@ -39,6 +44,21 @@ def record(
     } | headers
     encoded: Headers = [*((name, text_.encode()) for name, text_ in ce.items() if text_), *more]
     return Record(TOPIC, event.key.encode(), event.model_dump_json().encode() if value is None else value, encoded)
+
+
+def environment(url: str, kafka: str, keys: KeyRing, **more: str) -> dict[str, str]:
+    """For `python -m sample_service`."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "DATABASE_URL": url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "HTTP_PORT": "0",
+        "OPERATOR_PORT": "0",
+        "SIGNING_KEY": keys.signing_key("people-sync"),
+        "TRUSTED_KEYS": keys.trusted_keys,
+        **more,
+    }
 
 
 async def effects(app: FastAPI, organization: str) -> list[str]:
