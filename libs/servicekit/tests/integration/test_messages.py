@@ -275,7 +275,7 @@ async def test_a_table_that_is_locked_for_long_rejects_nothing(
         await producer.send([record(fact(organization, 1))])
         await eventually(lambda: waited._value.get() > before + MOST_WAITS + ATTEMPTS)
         monkeypatch.setattr("servicekit.consumers.WAIT_SECONDS", 0.0)
-        assert "has waited at a message" in (await client.get("/readyz")).text
+        assert "has waited at a message" in (await client.operators.get("/readyz")).text
         await connection.rollback()
 
         async def arrived() -> bool:

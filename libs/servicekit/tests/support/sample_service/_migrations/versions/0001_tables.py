@@ -13,24 +13,24 @@ def upgrade() -> None:
     create_servicekit_tables(jobs=True)
     op.create_table(
         "note",
-        sa.Column("organization_id", sa.String, primary_key=True),
-        sa.Column("id", sa.String, primary_key=True),
-        sa.Column("text", sa.String, nullable=False),
+        sa.Column("organization_id", sa.Text, primary_key=True),
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("text", sa.Text, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
     )
     op.create_table(
         "effect",
         sa.Column("number", sa.Integer, primary_key=True),
-        sa.Column("name", sa.String, nullable=False),
-        sa.Column("detail", sa.String, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
         sa.Column("pid", sa.Integer, nullable=False),
     )
-    op.create_table("parent", sa.Column("id", sa.String, primary_key=True))
+    op.create_table("parent", sa.Column("id", sa.Text, primary_key=True))
     op.create_table(
         "child",
         sa.Column(
             "id",
-            sa.String,
+            sa.Text,
             sa.ForeignKey("parent.id", deferrable=True, initially="DEFERRED"),
             primary_key=True,
         ),
