@@ -29,7 +29,7 @@ from servicekit.migrations import migrate
 from servicekit.notify import Listener
 from servicekit.outgoing import no_cookies
 from servicekit.producer import Producer
-from servicekit.protocol import BoundedHead
+from servicekit.protocol import LONGEST_HEAD, Door
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
 from servicekit.telemetry import forget_query, forget_query_async, setup_tracing, trace_sql
@@ -231,7 +231,8 @@ def run(
     _spare_the_collector()
     uvicorn.run(
         app,
-        http=BoundedHead,
+        http=Door,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
         host=settings.http_host,
         port=settings.http_port,
         log_config=None,

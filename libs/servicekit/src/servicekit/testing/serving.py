@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from servicekit.operators import SecondServer
-from servicekit.protocol import BoundedHead
+from servicekit.protocol import LONGEST_HEAD, Door
 from servicekit.testing.time import eventually
 
 
@@ -21,13 +21,21 @@ class Served(httpx.AsyncClient):
 
 
 @asynccontextmanager
-async def serve(app: FastAPI, *, ready: bool = True, within: float = 30.0) -> AsyncIterator[Served]:
+async def serve(
+    app: FastAPI, *, ready: bool = True, within: float = 30.0, door: type[Door] = Door
+) -> AsyncIterator[Served]:
     """Run the app with its lifespan; yields a client whose base URL is the app's.
 
     ready: wait until a service says so (PostgreSQL and Kafka answer, every subscription has partitions).
     """
     config = uvicorn.Config(
-        app, http=BoundedHead, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5
+        app,
+        http=door,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        timeout_graceful_shutdown=5,
     )
     server = SecondServer(config)
     running = asyncio.create_task(server.serve())
