@@ -18,9 +18,10 @@ from opentelemetry.sdk.trace import SpanProcessor
 from sqlalchemy import MetaData
 
 from servicekit import consumers, db, health, inbox, jobs, operators, outbox
-from servicekit.auth import Verifier
+from servicekit.auth import Verifier, known_service
 from servicekit.clock import Clock, SystemClock
 from servicekit.http import Edge, add_error_handlers
+from servicekit.intake import Admit, Budget, Rules
 from servicekit.job_worker import Claimer, JobWorker, Polls
 from servicekit.kafka import Subscription
 from servicekit.logging import setup_logging
@@ -56,6 +57,7 @@ def create_service(
     resources: ResourcesFactory = _no_resources,
     body_limits: Mapping[str, int] | None = None,
     texts_judged: Collection[str] = (),
+    admit: Admit | None = known_service,
     title: str | None = None,
     clock: Clock | None = None,
     span_processor: SpanProcessor | None = None,
@@ -64,8 +66,10 @@ def create_service(
 
     metadata: the service's own, from `service_metadata(...)`; tells which of servicekit's tables it has.
     resources: an async context manager over Runtime that yields the service's own Resources dataclass.
-    body_limits: path prefix → bytes, for routes that take more than 1 MiB.
-    texts_judged: path prefixes of routes that refuse text which cannot be stored themselves, record by record.
+    body_limits: route template → bytes, for routes that take more than 1 MiB.
+    texts_judged: templates of routes that refuse text which cannot be stored themselves, record by record.
+    admit: who may send a body at all, asked first because FastAPI reads it before a route's dependencies are solved.
+    None where no endpoint has a body among its parameters: each reads it when it knows who sends it.
     HTTP answers at once, also while PostgreSQL or Kafka is away: `/readyz` on the operator's port tells, and everything
     recovers by itself.
     """
@@ -103,7 +107,10 @@ def create_service(
     for router in routers:
         app.include_router(router)
     add_error_handlers(app)
-    app.add_middleware(Edge, limits=body_limits or {}, texts_judged=texts_judged)
+    app.state.bodies = Rules(
+        Budget(settings.http_body_budget_bytes), settings.http_body_seconds, body_limits or {}, texts_judged, admit
+    )
+    app.add_middleware(Edge, bodies=app.state.bodies)
     if setup_tracing(settings, span_processor):
         FastAPIInstrumentor.instrument_app(app, excluded_urls="livez", server_request_hook=forget_query)
         HTTPXClientInstrumentor.instrument_client(runtime.http, request_hook=forget_query_async)

@@ -71,6 +71,11 @@ class Verifier:
         keys = KeySet.import_key_set(orjson.loads(settings.trusted_keys)).keys
         self._keys = {key.kid: key for key in keys if key.kid}
 
+    @property
+    def services(self) -> Collection[str]:
+        """Whose keys are known."""
+        return self._keys.keys()
+
     def verify(self, token: str, *, signers: Collection[str]) -> dict[str, Any]:
         """The claims. Unauthorized if anything at all is not as agreed; the reason goes to nobody but the log."""
 
@@ -105,6 +110,12 @@ def bearer(connection: HTTPConnection) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Send an `Authorization: Bearer` header.")
     return token.strip()
+
+
+async def known_service(connection: HTTPConnection) -> None:
+    """Unauthorized unless a service of ours has signed, for whomever: before more is read than the head."""
+    verifier: Verifier = connection.app.state.verifier
+    verifier.verify(bearer(connection), signers=verifier.services)
 
 
 def internal_identity(connection: HTTPConnection) -> UserIdentity:

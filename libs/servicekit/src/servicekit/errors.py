@@ -6,10 +6,12 @@
     │   ├── Unauthorized 401          no token, or one that proves nothing
     │   ├── Forbidden 403             known, but not allowed
     │   ├── NotFound 404              not there, or not this organization's: the caller cannot tell which
+    │   ├── TooSlow 408               the body did not come in time
     │   ├── Conflict 409              the state does not allow it now
     │   ├── TooLarge 413
     │   ├── Unsupported 415           a body that is not called JSON
     │   ├── Invalid 422               readable, but not acceptable; `errors` names the fields
+    │   ├── TooMany 429               more than this caller may ask; try again after `retry_after` seconds
     │   └── Unavailable 503           try again after `retry_after` seconds
     ├── TransientError                worth trying again: messages and jobs are retried with backoff
     └── PermanentError                never worth trying again: dead letter, or the job fails with this text
@@ -20,6 +22,7 @@ loses nothing; it is never counted as an attempt, unless it looks as if we made 
 
 import asyncio
 from http import HTTPStatus
+from math import ceil
 from typing import Any, ClassVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -90,6 +93,13 @@ class NotFound(ServiceError):
     slug = "not-found"
 
 
+class TooSlow(ServiceError):
+    """408: the request was not complete in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    slug = "too-slow"
+
+
 class Conflict(ServiceError):
     """409: not possible in the present state; `detail` says which state and what would change it."""
 
@@ -119,6 +129,16 @@ class Invalid(ServiceError):
 
     def __init__(self, detail: str, *, errors: list[dict[str, str]] | None = None, **extra: Any) -> None:
         super().__init__(detail, errors=errors or [], **extra)
+
+
+class TooMany(ServiceError):
+    """429: more than the caller may have at a time. `retry_after` in seconds, at least 1."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    slug = "too-many-requests"
+
+    def __init__(self, detail: str, *, retry_after: float, **extra: Any) -> None:
+        super().__init__(detail, headers={"Retry-After": str(max(1, ceil(retry_after)))}, **extra)
 
 
 class Unavailable(ServiceError):

@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeAlias
 
 import structlog
@@ -11,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -23,16 +22,15 @@ from servicekit.errors import (
     Invalid,
     Malformed,
     ServiceError,
-    TooLarge,
     Unavailable,
     Unsupported,
     is_transient,
     sqlstate,
 )
+from servicekit.intake import Intake, Rules
 from servicekit.telemetry import METRICS
 from servicekit.wording import sentence
 
-DEFAULT_BODY_LIMIT: Final = 1024 * 1024
 CLIENT_LEFT: Final = 499
 """For log and metrics: whoever asked went away before the body was complete."""
 CORRELATION_HEADER: Final = "X-Correlation-ID"
@@ -158,16 +156,11 @@ def _encodable(text: str) -> str:
 
 
 class Edge:
-    """The outermost ASGI layer. `limits`: path prefix → bytes, for routes that take more than 1 MiB.
+    """The outermost ASGI layer."""
 
-    `texts_judged`: path prefixes of routes that refuse text which cannot be stored themselves: one of their many
-    records must not refuse the others.
-    """
-
-    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int], texts_judged: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, *, bodies: Rules) -> None:
         self._app = app
-        self._texts_judged = tuple(texts_judged)
-        self._limits = sorted(limits.items(), key=lambda item: -len(item[0]))
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -191,19 +184,23 @@ class Edge:
                     headers["X-Content-Type-Options"] = "nosniff"
                 await send(message)
 
+            body = Intake(scope, receive, self._bodies, _judge_texts)
             try:
-                replay = await self._read(request, receive)
-                await self._app(scope, replay, send_tagged)
+                _judge_address(request)
+                await self._app(scope, body, send_tagged)
             except ClientDisconnect:
-                status = CLIENT_LEFT
+                log.debug("the caller left")
             except ServiceError as error:
+                if begun:
+                    raise
                 await problem(error, request.url.path)(scope, receive, send_tagged)
             except Exception as error:
                 if begun:
                     raise
                 await _unexpected(request, error)(scope, receive, send_tagged)
             finally:
-                self._note(scope, status, time.monotonic() - started)
+                body.close()
+                self._note(scope, CLIENT_LEFT if body.left else status, time.monotonic() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
@@ -211,38 +208,15 @@ class Edge:
         if route != "/livez":
             log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
 
-    async def _read(self, request: Request, receive: Receive) -> Receive:
-        """Read the body up to its limit before anything is done with it, and hand it on."""
-        if "\x00" in request.url.path or "%00" in request.url.query or _UNSTORABLE.search(request.url.path):
-            raise Invalid(_UNSTORABLE_TEXT)
-        path = request.url.path
-        limit = next((size for prefix, size in self._limits if path.startswith(prefix)), DEFAULT_BODY_LIMIT)
-        declared = Headers(scope=request.scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > limit:
-            raise TooLarge(f"The body may have {limit} bytes: send less at a time.", limit=limit)
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > limit:
-                raise TooLarge(f"The body may have {limit} bytes: send less at a time.", limit=limit)
-        judged = path.startswith(self._texts_judged)
-        if not judged and _SUSPECT_ESCAPE.search(body) and (fields := _unstorable_fields(bytes(body))):
-            raise Invalid(_CORRECT, errors=[{"field": field, "message": _UNSTORABLE_FIELD} for field in fields])
-        return _once({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
+
+def _judge_address(request: Request) -> None:
+    if "\x00" in request.url.path or "%00" in request.url.query or _UNSTORABLE.search(request.url.path):
+        raise Invalid(_UNSTORABLE_TEXT)
 
 
-def _once(message: Message, receive: Receive) -> Receive:
-    pending: list[Message] = [message]
-
-    async def replay() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return replay
+def _judge_texts(body: bytes) -> None:
+    if _SUSPECT_ESCAPE.search(body) and (fields := _unstorable_fields(body)):
+        raise Invalid(_CORRECT, errors=[{"field": field, "message": _UNSTORABLE_FIELD} for field in fields])
 
 
 def _unstorable_fields(body: bytes) -> list[str]:

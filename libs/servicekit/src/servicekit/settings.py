@@ -29,6 +29,10 @@ class ServiceSettings(BaseSettings):
     operator_host: str = "127.0.0.1"
     operator_port: int = Field(default=9000, ge=0, le=65535)
     """`/livez`, `/readyz` and `/metrics`; 0 takes any free port. For the operator's network alone."""
+    http_body_seconds: float = Field(default=30.0, gt=0)
+    """For the body of a request to be complete, and one more for each 32 KiB that have come; then 408."""
+    http_body_budget_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    """What the bodies of all requests of this process may hold at the same time; then 503."""
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"
     otel_exporter_otlp_endpoint: str | None = None

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import time
-from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -15,7 +14,7 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import text
 
 from servicekit import consumers
-from servicekit.testing import KeyRing, Served, assert_migrated, assert_wiring, eventually
+from servicekit.testing import Databases, KeyRing, Served, assert_migrated, assert_wiring, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SERVICE = "people-sync"
@@ -192,22 +191,77 @@ async def test_oversized_bodies(client: httpx.AsyncClient, admin: dict[str, str]
             yield b"x" * 100_000
 
     assert_problem(await client.put("/notes/d", content=unannounced(), headers=admin), 413, "too-large")
-    assert (await client.put("/notes/big", content=big, headers=admin)).status_code == 200  # has a limit of its own
-    assert_problem(await client.put("/notes/big", content=big * 3, headers=admin), 413, "too-large")
+    assert (await client.put("/notes/d/long", content=big, headers=admin)).status_code == 200  # a limit of its own
+    assert_problem(await client.put("/notes/d/long", content=big * 3, headers=admin), 413, "too-large")
 
 
-async def test_a_head_without_end(client: httpx.AsyncClient) -> None:
-    _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-    writer.write(b"GET /notes/a HTTP/1.1\r\nHost: x\r\nX-Long: ")
-    sent = 0
-    with suppress(ConnectionError):
-        while sent < 50:
-            writer.write(b"x" * 1024 * 1024)
-            await writer.drain()
-            sent += 1
-    writer.close()
-    assert sent < 50
-    assert (await client.get("/notes/a", headers={"X-Long": "x" * 60_000})).status_code == 401
+class Sender:
+    """A caller who sends a body piece by piece."""
+
+    def __init__(self, client: httpx.AsyncClient, headers: dict[str, str], address: str = "PUT /notes/h/long") -> None:
+        lines = [f"{name}: {value}" for name, value in {**headers, "Content-Type": "application/json"}.items()]
+        self._head = "\r\n".join([f"{address} HTTP/1.1", "Host: x", *lines, "Content-Length: 1500002", "", ""]).encode()
+        self._at = client.base_url.host, client.base_url.port
+        self.writer: asyncio.StreamWriter
+
+    async def begin(self) -> asyncio.StreamReader:
+        reader, self.writer = await asyncio.open_connection(*self._at)
+        self.writer.write(self._head)
+        return reader
+
+
+async def answer_of(reader: asyncio.StreamReader) -> tuple[bytes, dict[str, Any]]:
+    """Head and document."""
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length"))
+    document: dict[str, Any] = json.loads(await reader.readexactly(int(length.partition(b":")[2])))
+    return head, document
+
+
+async def test_who_is_nobody_is_answered_before_a_body_is_read(client: httpx.AsyncClient, keys: KeyRing) -> None:
+    stranger = {"Authorization": f"Bearer {KeyRing().user_token(SERVICE)}"}
+    for headers, address, status in (
+        ({}, "PUT /notes/h/long", 401),
+        (stranger, "PUT /notes/h/long", 401),
+        ({}, "PUT /nowhere", 404),
+        ({}, "PUT /notes/h/longer", 404),
+        ({}, "POST /notes/h/long", 405),
+    ):
+        sender = Sender(client, headers, address)
+        _, document = await answer_of(await sender.begin())
+        sender.writer.close()
+        assert document["status"] == status, address
+
+
+async def test_bodies_have_a_deadline_and_a_budget(
+    databases: Databases, kafka_server: str, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sample_service.main import Settings, create_app  # noqa: PLC0415
+
+    monkeypatch.setattr("servicekit.intake.SLOWEST", 10**9)
+    more = {"http_body_seconds": 1, "http_body_budget_bytes": 2 * 1024 * 1024}
+    url = await databases.create("sample_service")
+    app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server, **more))
+    admin = keys.user_headers(SERVICE)
+    piece = b'"' + b"x" * 1_400_000
+    async with serve(app, ready=False) as client:
+        slow, late = Sender(client, admin), Sender(client, admin)
+        answers = [await sender.begin() for sender in (slow, late)]
+        slow.writer.write(piece)
+        budget = app.state.bodies.budget
+        await eventually(lambda: budget.free < 700_000)  # the first one's piece is held
+        late.writer.write(piece)
+        head, document = await answer_of(answers[1])
+        assert (document["status"], document["type"]) == (503, "/problems/unavailable")
+        assert b"retry-after: 5" in head
+        _, document = await answer_of(answers[0])
+        assert (document["status"], document["type"]) == (408, "/problems/too-slow")
+        for sender in (slow, late):
+            sender.writer.close()
+        await eventually(lambda: budget.free == 2 * 1024 * 1024)
+        whole = json.dumps({"text": "x" * 1_500_000})
+        answer = await client.put("/notes/h/long", content=whole, headers=admin | {"Content-Type": "application/json"})
+        assert answer.status_code == 200
 
 
 async def test_a_caller_who_leaves_in_the_middle_is_no_error_of_ours(

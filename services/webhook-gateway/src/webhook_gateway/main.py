@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from contracts.routes import ROUTES
 from servicekit.app import create_service
-from servicekit.http import DEFAULT_BODY_LIMIT
+from servicekit.intake import DEFAULT_BODY_LIMIT
 from webhook_gateway.api import console, openapi, own, platform
 from webhook_gateway.config import Settings
 from webhook_gateway.messaging import live
@@ -34,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         subscribers=[connections, *live.subscriptions()],
         resources=open_resources,
         texts_judged=["/api/v1/people/bulk"],
+        admit=None,
         body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},
     )
     console.show_missing_pages(app, settings.identity_issuer)

@@ -140,6 +140,7 @@ def note_event(organization_id: str, note_id: str, version: int) -> WebhookAppli
 
 
 @router.put("/notes/{note_id}")
+@router.put("/notes/{note_id}/long")
 async def put_note(note_id: str, body: NoteBody, user: User, session: Session) -> dict[str, int]:
     """Write a note."""
     return {"version": await put_note_row(session, user.organization_id, note_id, body.text)}
@@ -235,6 +236,6 @@ def create_app(settings: Settings, **more: Any) -> FastAPI:
         subscribers=[connections],
         workers=[JobWorker("run", run_pages, concurrency=1, lease_seconds=settings.lease_seconds)],
         resources=open_resources,
-        body_limits={"/notes/big": 3 * 1024 * 1024},
+        body_limits={"/notes/{note_id}/long": 3 * 1024 * 1024},
         **more,
     )
