@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 ResourcesFactory = Callable[[Runtime], AbstractAsyncContextManager[Any]]
 SHUTDOWN_SECONDS = 10
+CLEANUP_SECONDS = 300
 
 
 @asynccontextmanager
@@ -188,7 +189,7 @@ class _Process:
             self._work.start(loop.name, step, every=loop.every, longest_round=loop.longest_round)
         for table, forget_old in (("inbox", inbox.forget_old), ("job", jobs.forget_old)):
             if table in self._tables:
-                self._work.start(f"{table} cleanup", partial(_clean, runtime, table, forget_old), every=3600)
+                self._work.start(f"{table} cleanup", partial(_clean, runtime, table, forget_old), every=CLEANUP_SECONDS)
         self._work.start("listener", runtime.listener.listen, longest_round=float("inf"))
         log.info("service started", service=runtime.settings.service_name)
 

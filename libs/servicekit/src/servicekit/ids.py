@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import datetime
 from uuid import UUID
 
 _VERSION_7 = 0x7 << 76
@@ -14,3 +15,8 @@ def uuid7() -> UUID:
     random = int.from_bytes(os.urandom(10), "big")
     random_a, random_b = random >> 68, random & ((1 << 62) - 1)
     return UUID(int=(milliseconds & ((1 << 48) - 1)) << 80 | _VERSION_7 | random_a << 64 | _VARIANT_RFC_9562 | random_b)
+
+
+def uuid7_at(moment: datetime) -> UUID:
+    """The least id that `uuid7` makes at a moment: those of before sort before it."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from sqlalchemy import delete, func
+from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.db import Sessions
+from servicekit.retention import forget
 from servicekit.tables import INBOX
 
 KEPT = timedelta(days=30)
@@ -26,9 +27,5 @@ async def claim(session: AsyncSession, *, consumer: str, event_id: str) -> bool:
 
 
 async def forget_old(sessions: Sessions) -> int:
-    """Delete ids older than `KEPT`. Returns how many."""
-    async with sessions.begin() as session:
-        result = await session.execute(
-            delete(INBOX).where(INBOX.c.received_at < func.now() - KEPT).returning(INBOX.c.event_id)
-        )
-        return len(result.all())
+    """Delete ids older than `KEPT`, in pieces. Returns how many."""
+    return await forget(sessions, INBOX, INBOX.c.received_at, [INBOX.c.received_at < func.now() - KEPT])

@@ -7,18 +7,19 @@ claim: a worker that was paused past its lease finds the fence moved, and cannot
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.context import current_flow
 from servicekit.db import Sessions
 from servicekit.errors import NotFound, PermanentError
-from servicekit.ids import uuid7
+from servicekit.ids import uuid7, uuid7_at
+from servicekit.retention import forget
 from servicekit.tables import JOB, OPEN_STATES
 
 CHANNEL = "job"
@@ -140,10 +141,10 @@ async def resume(session: AsyncSession, job_id: UUID, *, checkpoint: dict[str, A
 
 
 async def forget_old(sessions: Sessions) -> int:
-    """Delete jobs that have been over for longer than `KEPT`. Returns how many."""
-    async with sessions.begin() as session:
-        result = await session.execute(delete(JOB).where(JOB.c.finished_at < func.now() - KEPT).returning(JOB.c.id))
-        return len(result.all())
+    """Delete jobs that have been over for longer than `KEPT`, in pieces. Returns how many."""
+    # Ids sort by the time of their making: nothing that is older than this one is looked at for nothing.
+    oldest = uuid7_at(datetime.now(UTC) - KEPT)
+    return await forget(sessions, JOB, JOB.c.id, [JOB.c.id < oldest, JOB.c.finished_at < func.now() - KEPT])
 
 
 async def ring(session: AsyncSession) -> None:

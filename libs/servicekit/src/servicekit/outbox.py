@@ -3,6 +3,8 @@
 `append` is the only writer of message metadata (CloudEvents names in headers), `servicekit.kafka` the only reader.
 """
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ import orjson
 import structlog
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from sqlalchemy import BigInteger, LargeBinary, Row, Text, any_, bindparam, delete, func, literal, select, text
+from sqlalchemy import BigInteger, LargeBinary, Row, Text, any_, bindparam, cast, delete, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -34,10 +36,12 @@ MAX_BYTES = 1_000_000
 TAKE_OVER_SECONDS: Final = 3.0
 """A relay that was fenced leaves rows to the one that did it, until they are as old as this."""
 _RELAY_LOCK = 0x0_0B0C  # any constant: one relay at a time per database
-_LONGEST_WAIT = select(
-    func.extract(
-        "epoch", func.clock_timestamp() - select(OUTBOX.c.created_at).order_by(OUTBOX.c.id).limit(1).scalar_subquery()
-    )
+_FULL_SCAN_SECONDS: Final = 30.0
+"""How often a relay looks at the whole table: see `_Passed`."""
+# Of the snapshot of the very statement: its oldest transaction still at work, and the first that had not begun.
+_HORIZON: Final = (
+    cast(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Text), BigInteger).label("oldest"),
+    cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger).label("next"),
 )
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -148,6 +152,37 @@ def transactional_id_of(service: str, database_url: str) -> str:
     return f"{service}.outbox.{make_url(database_url).database}"
 
 
+class _Passed:
+    """Up to which id every row was relayed, so that no scan walks over the dead rows that vacuum cannot take away yet.
+
+    Ids are given out before the commit, so a row with a lower id may show later. Whoever has drawn a lower id than one
+    that is seen was at work then: once all transactions of that moment are over, nothing can come below it. That is
+    known of those that PostgreSQL had numbered, which is all but for an instant inside their INSERT; so the whole table
+    is scanned now and then as well.
+    """
+
+    def __init__(self) -> None:
+        self._id = 0
+        self._pending: tuple[int, int] | None = None
+        self._scanned = -math.inf
+
+    def start(self) -> int:
+        """Give the id behind which to look now."""
+        now = time.monotonic()
+        if now - self._scanned > _FULL_SCAN_SECONDS:
+            self._scanned, self._id, self._pending = now, 0, None
+        return self._id
+
+    def relayed(self, last: Row[Any], *, every: bool) -> None:
+        """All rows up to this one that could be seen are relayed, or every one that could."""
+        if self._pending is not None:
+            newest, next_ = self._pending
+            if last.oldest >= next_ and (every or last.id >= newest):
+                self._id, self._pending = newest, None
+        if self._pending is None:
+            self._pending = (last.id, last.next)
+
+
 class Relay:
     """Carries outbox rows to Kafka, oldest first. Any number may run; one at a time works per database.
 
@@ -170,6 +205,7 @@ class Relay:
         self._batch = batch
         self._poll_seconds = poll_seconds
         self._second = False
+        self._passed = _Passed()
         self._tracer = trace.get_tracer(__name__)
 
     async def step(self) -> None:
@@ -195,17 +231,22 @@ class Relay:
         async with self._engine.begin() as connection:
             if not await connection.scalar(select(func.pg_try_advisory_xact_lock(_RELAY_LOCK))):
                 return 0
-            waited = await connection.scalar(_LONGEST_WAIT)
+            behind = OUTBOX.c.id > self._passed.start()
+            oldest = select(OUTBOX.c.created_at).where(behind).order_by(OUTBOX.c.id).limit(1).scalar_subquery()
+            waited = await connection.scalar(select(func.extract("epoch", func.clock_timestamp() - oldest)))
             if waited is None or (self._second and waited < TAKE_OVER_SECONDS):
                 return 0
             METRICS.outbox_age_seconds.set(waited)
             await self._producer.begin()
             # Not before: that they can be read now shows that the lock was still held when the others were fenced.
-            rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id).limit(self._batch))).all()
+            found = select(OUTBOX, *_HORIZON).where(behind).order_by(OUTBOX.c.id).limit(self._batch)
+            rows = (await connection.execute(found)).all()
             await self._producer.send([self._record(row) for row in rows])
             sent = literal([row.id for row in rows], ARRAY(BigInteger))
             await connection.execute(delete(OUTBOX).where(OUTBOX.c.id == any_(sent)))
         self._second = False
+        if rows:
+            self._passed.relayed(rows[-1], every=len(rows) < self._batch)
         return len(rows)
 
     def _record(self, row: Row[Any]) -> Record:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,16 +18,19 @@ import httpx
 import pytest
 import pytest_asyncio
 from sample_service.main import Settings, create_app
-from sqlalchemy import text
+from sqlalchemy import delete, func, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from servicekit import inbox, jobs
 from servicekit.clock import elapsed
 from servicekit.db import Sessions, make_sessions
 from servicekit.errors import NotFound, TransientError
+from servicekit.ids import uuid7_at
 from servicekit.job_worker import Claimer, JobContext, JobWorker
 from servicekit.jobs import JobFailed, LeaseLost
 from servicekit.notify import Listener, Wake
+from servicekit.retention import forget
+from servicekit.tables import INBOX
 from servicekit.testing import Databases, KeyRing, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -599,12 +602,34 @@ async def test_an_outage_of_our_own_making_ends_the_job(url: str, sessions: Sess
     await own.dispose()
 
 
+async def test_what_is_forgotten_goes_in_pieces(sessions: Sessions) -> None:
+    """However many are due, no transaction takes more than a piece, equal times included, and nothing else goes."""
+    async with sessions.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO inbox (consumer, event_id, received_at) SELECT 'pieces', number::text, "
+                "now() - number / 10 * interval '1 day' FROM generate_series(0, 109) AS number"
+            )
+        )
+    mine = INBOX.c.consumer == "pieces"
+    old = [mine, INBOX.c.received_at < func.now() - timedelta(days=4, hours=1)]
+    assert await forget(sessions, INBOX, INBOX.c.received_at, old, piece=7, seconds=0) == 7, (
+        "one piece, and no time left"
+    )
+    assert await forget(sessions, INBOX, INBOX.c.received_at, old, piece=7) == 53
+    async with sessions.begin() as session:
+        left = await session.scalars(delete(INBOX).where(mine).returning(INBOX.c.event_id))
+        assert {int(one) for one in left} == set(range(50))
+
+
 async def test_what_is_long_over_is_forgotten(sessions: Sessions) -> None:
     kept, forgotten, waiting = [await enqueue(sessions, f"org-{number}") for number in range(3)]
     async with sessions.begin() as session:
         over = text("UPDATE job SET state = 'done', finished_at = now() - :days * interval '1 day' WHERE id = :id")
         await session.execute(over, {"id": kept, "days": 29})
         await session.execute(over, {"id": forgotten, "days": 31})
+        begun = text("UPDATE job SET id = :old WHERE id = :id")  # an id tells when its job was made
+        await session.execute(begun, {"old": uuid7_at(datetime.now(UTC) - timedelta(days=32)), "id": forgotten})
         await session.execute(
             text("UPDATE job SET created_at = now() - interval '1 year' WHERE id = :id"), {"id": waiting}
         )

@@ -228,6 +228,39 @@ async def test_relays_that_fence_each_other_settle_on_one(
         await producer.close()
 
 
+async def test_a_relay_passes_dead_rows_and_no_row_that_shows_late(
+    url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str
+) -> None:
+    """A scan begins behind what is relayed, unless a transaction that may have drawn a lower id is still at work."""
+    looked: list[int] = []
+
+    def sees(_: object, __: object, statement: str, values: Any, *___: object) -> None:
+        if "FROM outbox" in statement and "pg_current_snapshot" in statement:
+            looked.append(values[0])
+
+    event.listen(engine.sync_engine, "before_cursor_execute", sees)
+    producer = relaying(kafka_server, url)
+    relay = Relay(engine, producer, Wake())
+    await _counters(engine, ["passed", "late"])
+    try:
+        async with sessions() as late:
+            await append(late, note_event("org-passed", "late", 1))
+            for version in range(1, 5):
+                await _publish(sessions, "org-passed", "passed", version)
+                assert await relay.relay_batch() == 1
+            newest = set(looked)
+            await late.commit()
+        assert newest == {0}, "a row below may still come"
+        assert await relay.relay_batch() == 1, "the row that was drawn first and committed last"
+        for version in range(5, 8):
+            await _publish(sessions, "org-passed", "passed", version)
+            assert await relay.relay_batch() == 1
+        assert looked[-1] > 0
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", sees)
+        await producer.close()
+
+
 async def test_a_relay_that_could_not_be_fenced_is_refused(engine: AsyncEngine, kafka_server: str) -> None:
     with pytest.raises(ValueError, match="transactional id"):
         Relay(engine, Producer(kafka_server, client_id="bare"), Wake())
