@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import orjson
 from fastapi import Depends
-from sqlalchemy import DateTime, Integer, LargeBinary, MetaData, Text, event, text
+from sqlalchemy import DateTime, Integer, LargeBinary, MetaData, Text, event, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -118,9 +118,16 @@ def make_sessions(engine: AsyncEngine, service_name: str) -> Sessions:
 
 
 async def transaction(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
-    """One transaction per request: committed before the answer is sent, rolled back on any error."""
-    sessions: Sessions = connection.app.state.runtime.sessions
+    """One transaction per request: committed before the answer is sent, rolled back on any error.
+
+    No query of a read goes on for longer than its caller waits.
+    """
+    runtime = connection.app.state.runtime
+    sessions: Sessions = runtime.sessions
     async with sessions.begin() as session:
+        if connection.scope["method"] == "GET":
+            limit = str(round(runtime.settings.database_read_seconds * 1000))
+            await session.execute(select(func.set_config("statement_timeout", limit, True)))
         yield session
 
 

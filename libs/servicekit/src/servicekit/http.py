@@ -38,6 +38,7 @@ _ACCEPTABLE_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_TEXT: Final = "The text holds a character that does not exist: write it again."
+_TOO_LONG: Final = "This took the database too long: ask for less, or try again in a few seconds."
 _UNSTORABLE_FIELD: Final = "holds a character that does not exist: write it again"
 """The reader sees this behind the field's name."""
 _MOST_NAMED: Final = 20
@@ -67,6 +68,22 @@ def problem(error: ServiceError, path: str) -> JSONResponse:
     return JSONResponse(document, error.status_code, error.headers, media_type="application/problem+json")
 
 
+def _of_database(error: SQLAlchemyError) -> ServiceError | None:
+    """What a caller is told of it; None if nobody expects such an error."""
+    if sqlstate(error) == "57014":
+        log.warning("a query took too long", exc_info=error)
+        return Unavailable(_TOO_LONG, slug="too-slow")
+    if is_transient(error):
+        log.warning("database away or busy", exc_info=error)
+        return Unavailable("The database does not answer: try again in a few seconds.")
+    if sqlstate(error) in _CANNOT_STORE_TEXT:
+        return Invalid(_UNSTORABLE_TEXT)
+    if sqlstate(error) == "23505":
+        log.error("unique key broken", exc_info=error)
+        return Conflict("Somebody else did the same at the same time: read again.")
+    return None
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Turn everything that can go wrong into a problem document."""
 
@@ -92,15 +109,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def _database(request: Request, error: SQLAlchemyError) -> JSONResponse:
-        if is_transient(error):
-            log.warning("database away or busy", exc_info=error)
-            return problem(Unavailable("The database does not answer: try again in a few seconds."), request.url.path)
-        if sqlstate(error) in _CANNOT_STORE_TEXT:
-            return problem(Invalid(_UNSTORABLE_TEXT), request.url.path)
-        if sqlstate(error) == "23505":
-            log.error("unique key broken", exc_info=error)
-            return problem(Conflict("Somebody else did the same at the same time: read again."), request.url.path)
-        return _unexpected(request, error)
+        found = _of_database(error)
+        return _unexpected(request, error) if found is None else problem(found, request.url.path)
 
     @app.exception_handler(UnicodeEncodeError)
     async def _unencodable(request: Request, _: UnicodeEncodeError) -> JSONResponse:

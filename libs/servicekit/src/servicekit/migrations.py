@@ -3,17 +3,20 @@
 In the source tree the folder stands beside `src`; a wheel carries it as `<package>/_migrations` (force-include).
 """
 
+import asyncio
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from alembic import command, op
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, Table, func, select
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from servicekit.tables import INBOX, JOB, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 
 _LOCK = 0x4D16  # any constant: one migration at a time per database
+_LOOKS_AGAIN_SECONDS = 0.1
 _SCRIPTS = Path(__file__).parent / "_alembic"
 
 
@@ -32,6 +35,7 @@ def locate(package: str) -> Path:
 async def migrate(database_url: str, package: str, *, to: str = "heads") -> None:
     """Bring the database to the newest revision. Several processes may try at once: one works, the others wait.
 
+    Each revision is a transaction, save for what it does beside the service's work (`create_index`).
     to: an earlier revision, for tests of a migration with data.
     """
     config = Config()
@@ -40,14 +44,23 @@ async def migrate(database_url: str, package: str, *, to: str = "heads") -> None
     config.set_main_option("path_separator", "os")
     engine = create_async_engine(database_url)
     try:
-        async with engine.begin() as connection:
+        async with engine.connect() as connection:
+            await _alone(connection)
             await connection.run_sync(_upgrade, config, to)
+            await connection.execute(select(func.pg_advisory_unlock(_LOCK)))
     finally:
         await engine.dispose()
 
 
+async def _alone(connection: AsyncConnection) -> None:
+    """Wait for the lock without a transaction: an index that is built concurrently waits for all that are open."""
+    while not await connection.scalar(select(func.pg_try_advisory_lock(_LOCK))):
+        await connection.rollback()
+        await asyncio.sleep(_LOOKS_AGAIN_SECONDS)
+    await connection.rollback()
+
+
 def _upgrade(connection: Connection, config: Config, to: str) -> None:
-    connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     config.attributes["connection"] = connection
     command.upgrade(config, to)
 
@@ -58,6 +71,23 @@ def create_consumer_tables() -> None:
     Frozen as of this version, as `create_servicekit_tables` is.
     """
     _create(MESSAGE_ATTEMPT, SET_ASIDE)
+
+
+def create_index(name: str, table: str, columns: list[Any], **options: Any) -> None:
+    """In a revision: build an index of a big table while the service reads and writes it. As Alembic's otherwise.
+
+    What the revision did before is committed by that, so it stands last, and what stands before it must bear to run
+    again: a revision that was interrupted here begins anew, and so does the index.
+    """
+    with op.get_context().autocommit_block():
+        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
+        op.create_index(name, table, columns, postgresql_concurrently=True, **options)
+
+
+def drop_index(name: str, table: str) -> None:
+    """In a revision: drop an index without a moment in which the service has to wait. See `create_index`."""
+    with op.get_context().autocommit_block():
+        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
 
 
 def create_servicekit_tables(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> None:

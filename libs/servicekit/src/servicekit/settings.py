@@ -21,6 +21,8 @@ class ServiceSettings(BaseSettings):
     database_idle_in_transaction_seconds: float = Field(default=60.0, gt=0)
     """PostgreSQL ends a transaction in which nothing happens for so long, and a wait for a lock after half of it: a
     process that is paused, or whose machine is gone, must not keep rows locked that its successor has to claim."""
+    database_read_seconds: float = Field(default=10.0, gt=0)
+    """PostgreSQL ends a query of a GET after so long: nobody waits for it any more (`OWNER_TIMEOUT_SECONDS`)."""
     kafka_bootstrap_servers: str
     """`host:port`, several with commas."""
     http_host: str = "127.0.0.1"

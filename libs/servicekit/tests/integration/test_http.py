@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -316,6 +317,22 @@ async def test_readiness_asks_kafka_on_the_connection_it_has(client: Served, mon
     answers = [await client.operators.get("/readyz") for _ in range(5)]
     assert {answer.status_code for answer in answers} == {200}
     assert made == []
+
+
+async def test_a_read_ends_with_its_caller(
+    client: httpx.AsyncClient, app: FastAPI, admin: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL goes on with no query for which nobody waits any more; a write has no such limit."""
+    runtime = app.state.runtime
+    hasty = replace(runtime, settings=runtime.settings.model_copy(update={"database_read_seconds": 0.05}))
+    monkeypatch.setattr(app.state, "runtime", hasty)
+    async with runtime.engine.begin() as other:
+        await other.execute(text("LOCK TABLE note"))
+        assert_problem(await client.get("/notes/a", headers=admin), 503, "too-slow")
+        written = asyncio.create_task(client.put("/notes/late", json={"text": "x"}, headers=admin))
+        assert_problem(await client.get("/notes/a", headers=admin), 503, "too-slow")
+        assert not written.done()
+    assert (await written).status_code == 200
 
 
 async def test_health_and_metrics_are_the_operators(client: Served, admin: dict[str, str]) -> None:

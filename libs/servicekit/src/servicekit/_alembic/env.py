@@ -1,6 +1,7 @@
-"""Run by Alembic inside the connection and transaction that servicekit.migrations opened."""
+"""Run by Alembic with the connection that servicekit.migrations opened, under its lock."""
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transaction_per_migration=False)
-context.run_migrations()
+context.configure(connection=context.config.attributes["connection"], transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()
