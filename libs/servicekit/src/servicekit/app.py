@@ -179,11 +179,14 @@ class _Process:
             health_.probe("subscribers", group.check)
             self._work.start(group.NAME, group.run)
         for worker in self._workers:
-            wake, polls = runtime.listener.wake(jobs.CHANNEL), Polls()
-            for number in range(worker.concurrency):
+            polls, bells = Polls(), [runtime.listener.wake(jobs.CHANNEL) for _ in range(2)]
+            for number in range(worker.slots):
                 name = f"{worker.kind}.{number}"
-                beat = partial(health_.beat, name)
-                self._work.start(name, Claimer(worker, runtime.sessions, resources, wake, beat, polls).step)
+                beat, only_urgent = partial(health_.beat, name), number >= worker.concurrency
+                slot = Claimer(
+                    worker, runtime.sessions, resources, bells[only_urgent], beat, polls, only_urgent=only_urgent
+                )
+                self._work.start(name, slot.step)
         for loop in self._loops:
             step = partial(loop.run, runtime, resources)
             self._work.start(loop.name, step, every=loop.every, longest_round=loop.longest_round)

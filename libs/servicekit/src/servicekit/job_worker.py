@@ -2,7 +2,11 @@
 
 Slots are shared by turns. A job keeps its slot for as long as nobody waits; once it has had it for `turn_seconds` and
 another job of its kind is due, it leaves between two steps, goes to the end of the queue and continues at its
-checkpoint. So a short job is never behind long ones, however many there are, and no slot need be kept free for it.
+checkpoint. So a short job is never behind long ones, however many there are.
+
+A queue can be long by itself: schedules queue thousands of jobs. What somebody waits for at a screen (`urgent`) is
+claimed first and has slots that take nothing else, so it begins at once. Urgent jobs cannot keep the others waiting for
+ever: a slot that one has left at the end of its turn takes what is not urgent next.
 """
 
 import asyncio
@@ -16,7 +20,21 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import ColumnElement, Row, Select, bindparam, case, exists, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.clock import elapsed
@@ -25,7 +43,7 @@ from servicekit.db import Sessions
 from servicekit.errors import PermanentError, is_transient
 from servicekit.jobs import LeaseLost, Run, State, StopRequested, TurnOver, ring
 from servicekit.notify import Wake
-from servicekit.tables import JOB
+from servicekit.tables import DUE_AT, JOB
 from servicekit.telemetry import METRICS
 
 LEASE_SECONDS = 15.0
@@ -38,10 +56,12 @@ MOST_TRANSIENT_ATTEMPTS = 20
 """In a row, without progress; more than an hour. Attempts are counted in PostgreSQL, so none passes while it is away:
 what fails so often with a passing error is of our own making, such as a transaction that PostgreSQL always ends."""
 LONGEST_DELAY_SECONDS = 300
+GAVE_WAY = "gave_way"
 
 log = structlog.get_logger(__name__)
 _now = func.clock_timestamp()
-
+_OPEN = text("state IN ('queued', 'running', 'waiting')")
+"""As the index has it."""
 
 _HELD = (
     select(JOB.c.stop_requested)
@@ -61,9 +81,16 @@ class JobWorker:
     kind: str
     run: Run
     concurrency: int = 1
+    urgent_slots: int = 0
+    """Jobs beyond `concurrency` that each process takes if somebody waits for them at a screen."""
     lease_seconds: float = LEASE_SECONDS
     turn_seconds: float = TURN_SECONDS
     """How long a job may keep its slot from others of its kind that are due."""
+
+    @property
+    def slots(self) -> int:
+        """Of each process."""
+        return self.concurrency + self.urgent_slots
 
 
 @dataclass(slots=True)
@@ -84,6 +111,8 @@ class JobContext:
     stop_requested: bool = False
     """Somebody pressed *Stop safely*; at most a third of a lease old."""
     turn_seconds: float = TURN_SECONDS
+    urgent: bool = False
+    """Somebody waited for it at a screen when it was claimed."""
     slots: int = 1
     """How many jobs the worker runs at once in this process. Together its idle slots poll once in POLL_SECONDS."""
     turn_over: bool = False
@@ -108,11 +137,16 @@ class JobContext:
         held = (await session.execute(_HELD, {"held_id": self.id, "held_fence": self.fence})).one_or_none()
         self.stop_requested = self._mine(held).stop_requested
 
-    async def wait(self, session: AsyncSession, data: dict[str, Any], *, until: datetime | None = None) -> None:
-        """Give the job back until `until`, or until `jobs.resume` if None; then return from `run`."""
-        await self._update(
-            session, state="waiting", run_after=until, checkpoint=data, lease_owner=None, lease_until=None, attempts=0
-        )
+    async def wait(
+        self, session: AsyncSession, data: dict[str, Any], *, until: datetime | None = None, urgent: bool | None = None
+    ) -> None:
+        """Give the job back until `until`, or until `jobs.resume` if None; then return from `run`.
+
+        urgent: whether anybody still waits for it at a screen; None leaves that as it is.
+        """
+        calls = {} if urgent is None else {"urgent": urgent}
+        values = {"run_after": until, "checkpoint": data, "lease_owner": None, "lease_until": None, "attempts": 0}
+        await self._update(session, state="waiting", **values, **calls)
         self._over = True
 
     async def finish(self, session: AsyncSession, state: State = "done", error: str | None = None) -> None:
@@ -180,8 +214,10 @@ class JobContext:
         async with self.sessions.begin() as session:
             lasts = JOB.c.lease_until > func.clock_timestamp()
             row = await self._update(session, lasts, lease_until=_in(self.lease_seconds))
-            waiting = _waits_for(self.kind, self.slots)
-            turn_over = asked - self._began > self.turn_seconds and bool(await session.scalar(waiting))
+            over = asked - self._began > self.turn_seconds
+            # Whom nobody waits for leaves at once to whom somebody does.
+            waiting = over or not self.urgent
+            turn_over = waiting and bool(await session.scalar(_waits_for(self.kind, self.slots, urgent=not over)))
         self._deadline = asked + self.lease_seconds
         self.stop_requested = row.stop_requested
         self.turn_over = turn_over
@@ -232,32 +268,29 @@ class Polls:
         self._next = -math.inf
 
 
-def _due(kind: str) -> ColumnElement[bool]:
-    """Queued, due again, or left behind by a dead worker."""
-    return (JOB.c.kind == kind) & or_(
-        or_(JOB.c.state == "queued", JOB.c.state == "waiting") & (JOB.c.run_after <= _now),
-        (JOB.c.state == "running") & (JOB.c.lease_until < _now),
+def _due(kind: str, *, urgent: bool, before: str = "") -> ColumnElement[bool]:
+    """Queued, due again, or left behind by a dead worker: a range of the index, whose end must be a stable function."""
+    return and_(
+        _OPEN,
+        JOB.c.kind == kind,
+        JOB.c.urgent if urgent else ~JOB.c.urgent,
+        DUE_AT.op("<=", is_comparison=True)(text(f"statement_timestamp(){before}")),
     )
 
 
-def _waits_for(kind: str, slots: int) -> Select[bool]:
-    """Whether a job is due for longer than a free slot anywhere takes to find it."""
-    since = func.greatest(JOB.c.run_after, JOB.c.updated_at)
-    return select(exists().where(_due(kind), since < _in(-(slots + 1) * POLL_SECONDS)))
+def _waits_for(kind: str, slots: int, *, urgent: bool) -> Select[bool]:
+    """Whether a job is due for longer than a free slot anywhere takes to find it. `urgent`: only of those."""
+    before = f" - interval '{(slots + 1) * POLL_SECONDS:.3f} seconds'"
+    which = (True,) if urgent else (True, False)
+    return select(or_(*(exists().where(_due(kind, urgent=one, before=before)) for one in which)))
 
 
-def _claiming(worker: JobWorker, owner: str) -> Any:
-    candidate = (
-        select(JOB.c.id)
-        .where(_due(worker.kind))
-        .order_by(JOB.c.updated_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
+def _claiming(worker: JobWorker, owner: str, *order: bool) -> Any:
+    """Claims the job that is due for longest among the urgent ones (true) or the others (false), in this order."""
+    candidates = [_candidate(worker.kind, urgent=urgent) for urgent in order]
     return (
         update(JOB)
-        .where(JOB.c.id == candidate)
+        .where(JOB.c.id == func.coalesce(*candidates))
         .values(
             state="running",
             lease_owner=owner,
@@ -270,8 +303,13 @@ def _claiming(worker: JobWorker, owner: str) -> Any:
     )
 
 
+def _candidate(kind: str, *, urgent: bool) -> ScalarSelect[UUID]:
+    due = select(JOB.c.id).where(_due(kind, urgent=urgent)).order_by(DUE_AT).limit(1)
+    return due.with_for_update(skip_locked=True).scalar_subquery()
+
+
 class Claimer:
-    """Claims and runs one job at a time; a process has `concurrency` of them per worker."""
+    """Claims and runs one job at a time; a process has `worker.slots` of them per worker."""
 
     def __init__(
         self,
@@ -281,8 +319,11 @@ class Claimer:
         wake: Wake,
         beat: Callable[[], None],
         polls: Polls | None = None,
+        *,
+        only_urgent: bool = False,
     ) -> None:
-        """wake, polls: shared by the slots of one worker."""
+        """wake, polls: shared by the slots of one worker. Those of `urgent_slots` have a wake of their own: a ring for
+        what they do not take must not be lost on them."""
         self._worker = worker
         self._sessions = sessions
         self._resources = resources
@@ -290,8 +331,10 @@ class Claimer:
         self._beat = beat
         self._polls = polls or Polls()
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-        # Made once: it is asked every second for as long as the process lives.
-        self._claiming = _claiming(worker, self._owner)
+        # Made once: one is asked every second for as long as the process lives.
+        self._urgent_first = _claiming(worker, self._owner, *((True,) if only_urgent else (True, False)))
+        self._others_first = _claiming(worker, self._owner, *((True,) if only_urgent else (False, True)))
+        self._claiming = self._urgent_first
 
     async def step(self) -> None:
         """Run one job if there is one, else sleep until the doorbell rings or it is this slot's turn to look."""
@@ -305,7 +348,7 @@ class Claimer:
             await self._work(job)
 
     async def _claim(self) -> JobContext | None:
-        """The job whose organization has waited longest."""
+        """The job that has been due for longest, of those that go first."""
         asked = elapsed()
         async with self._sessions.begin() as session:
             row = (await session.execute(self._claiming)).one_or_none()
@@ -318,12 +361,13 @@ class Claimer:
             organization_id=row.organization_id,
             payload=row.payload,
             data=row.checkpoint,
+            urgent=row.urgent,
             fence=row.fence,
             sessions=self._sessions,
             lease_seconds=self._worker.lease_seconds,
             stop_requested=row.stop_requested,
             turn_seconds=self._worker.turn_seconds,
-            slots=self._worker.concurrency,
+            slots=self._worker.slots,
             _began=asked,
             _deadline=asked + self._worker.lease_seconds,
         )
@@ -332,6 +376,7 @@ class Claimer:
         with flow(self._correlation_id, str(job.id)):
             log.info("job claimed", job=str(job.id), kind=job.kind, fence=job.fence, attempt=self._attempts)
             outcome = await self._outcome(job)
+            self._claiming = self._others_first if job.urgent and outcome == GAVE_WAY else self._urgent_first
             log.info("job left", job=str(job.id), kind=job.kind, outcome=outcome)
         METRICS.jobs_total.labels(job.kind, outcome).inc()
 
@@ -352,7 +397,7 @@ class Claimer:
         except StopRequested:
             return await self._end(job, "cancelled")
         except TurnOver:
-            return await self._give_back(job, "gave_way")
+            return await self._give_back(job, GAVE_WAY)
         except asyncio.CancelledError:
             await _cancelled(run)
             await self._give_back(job, "released")

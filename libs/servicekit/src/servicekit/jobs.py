@@ -61,9 +61,17 @@ class Job:
 
 
 async def enqueue(
-    session: AsyncSession, kind: str, organization_id: str, payload: dict[str, Any] | None = None
+    session: AsyncSession,
+    kind: str,
+    organization_id: str,
+    payload: dict[str, Any] | None = None,
+    *,
+    urgent: bool = False,
 ) -> tuple[UUID, bool]:
     """Queue a job, or join the one that is open. Returns its id and whether it is new.
+
+    urgent: somebody waits at a screen, so it goes before those that nobody waits for. One that is joined stays where it
+    is: see `hurry`.
 
     The partial unique index decides between two that press at once: the later insert waits for the earlier
     transaction and then finds its row.
@@ -76,6 +84,7 @@ async def enqueue(
                 kind=kind,
                 organization_id=organization_id,
                 payload=payload or {},
+                urgent=urgent,
                 correlation_id=current_flow().correlation_id,
             )
             .on_conflict_do_nothing(
@@ -96,6 +105,19 @@ async def enqueue(
             return existing, False
         # The open job ended between the two statements: try to be the next one.
     raise AssertionError(f"job {kind} of {organization_id}: neither created nor found")
+
+
+async def hurry(session: AsyncSession, job_id: UUID, *, waits: bool = True) -> None:
+    """Somebody waits at a screen for an open job: it goes before those that nobody waits for.
+
+    waits: for the step that the job is amid, whose transaction holds its row. A caller that has rows of the
+    organization locked must not: then a job amid a step stays as it is.
+    """
+    row = select(JOB.c.id).where(JOB.c.id == job_id, JOB.c.state.in_(OPEN_STATES), ~JOB.c.urgent)
+    found = await session.scalar(row.with_for_update(skip_locked=not waits))
+    if found is not None:
+        await session.execute(update(JOB).where(JOB.c.id == found).values(urgent=True))
+        await ring(session)
 
 
 async def get(session: AsyncSession, job_id: UUID, organization_id: str) -> Job:
@@ -128,9 +150,16 @@ async def request_stop(session: AsyncSession, job_id: UUID) -> State | None:
     return state  # type: ignore[no-any-return]
 
 
-async def resume(session: AsyncSession, job_id: UUID, *, checkpoint: dict[str, Any] | None = None) -> bool:
-    """Queue a waiting job again, with a new checkpoint if one is given. False if it was not waiting."""
+async def resume(
+    session: AsyncSession, job_id: UUID, *, checkpoint: dict[str, Any] | None = None, urgent: bool = False
+) -> bool:
+    """Queue a waiting job again, with a new checkpoint if one is given. False if it was not waiting.
+
+    urgent: somebody waits at a screen for what it does now.
+    """
     values: dict[str, Any] = {"state": "queued", "run_after": _now, "updated_at": _now}
+    if urgent:
+        values["urgent"] = True
     if checkpoint is not None:
         values["checkpoint"] = checkpoint
     found = await session.scalar(

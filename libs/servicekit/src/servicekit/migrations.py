@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, MetaData, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from servicekit.tables import INBOX, JOB, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
+from servicekit.tables import DUE_AT, INBOX, JOB, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 
 _LOCK = 0x4D16  # any constant: one migration at a time per database
 _LOOKS_AGAIN_SECONDS = 0.1
@@ -88,6 +88,20 @@ def drop_index(name: str, table: str) -> None:
     """In a revision: drop an index without a moment in which the service has to wait. See `create_index`."""
     with op.get_context().autocommit_block():
         op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
+
+
+def put_urgent_jobs_first() -> None:
+    """For the revision with which a service's `job` table learns who waits for a job.
+
+    A database that is made anew has it from its first revision.
+    """
+    op.execute("ALTER TABLE job ADD COLUMN IF NOT EXISTS urgent boolean NOT NULL DEFAULT false")
+    op.execute("COMMENT ON COLUMN job.urgent IS 'somebody waits at a screen'")
+    op.execute(
+        f"CREATE INDEX IF NOT EXISTS ix_job_due ON job (kind, urgent, {DUE_AT}) "
+        "WHERE state IN ('queued', 'running', 'waiting')"
+    )
+    op.execute("DROP INDEX IF EXISTS ix_job_claim")
 
 
 def create_servicekit_tables(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> None:

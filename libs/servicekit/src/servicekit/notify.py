@@ -25,9 +25,12 @@ class Wake:
 
     async def wait(self, seconds: float) -> bool:
         """Return at the first ring (true), or after `seconds`."""
+        # Not `wait_for`: up to Python 3.11 it swallows a cancellation that comes together with the ring, and whoever
+        # stops a loop would wait for it for ever.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._rings.get(), seconds)
-            return True
+            async with asyncio.timeout(seconds):
+                await self._rings.get()
+                return True
         return False
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -83,6 +84,11 @@ SET_ASIDE = Table(
 )
 
 OPEN_STATES = ("queued", "running", "waiting")
+# In lines, as PostgreSQL shows it: so it is compared with what the migrations made.
+DUE_AT = literal_column(
+    "(\nCASE\n    WHEN state = 'running' THEN lease_until\n    ELSE run_after\nEND)", DateTime(timezone=True)
+)
+"""When somebody may claim an open job; null while it waits for a person. In these words it is in an index."""
 _open = text("state IN ('queued', 'running', 'waiting')")
 
 JOB = Table(
@@ -94,6 +100,7 @@ JOB = Table(
     Column("payload", JSONB, nullable=False),
     Column("state", Text, nullable=False, server_default="queued"),
     Column("run_after", DateTime(timezone=True), server_default=_now, comment="null waits for a person"),
+    Column("urgent", Boolean, nullable=False, server_default=text("false"), comment="somebody waits at a screen"),
     Column("lease_owner", Text),
     Column("lease_until", DateTime(timezone=True)),
     Column("fence", BigInteger, nullable=False, server_default="0", comment="grows with every claim"),
@@ -115,5 +122,5 @@ JOB = Table(
         name="lease",
     ),
     Index("uq_job_open", "kind", "organization_id", unique=True, postgresql_where=_open),
-    Index("ix_job_claim", "kind", "updated_at", postgresql_where=_open),
+    Index("ix_job_due", "kind", "urgent", DUE_AT, postgresql_where=_open),
 )

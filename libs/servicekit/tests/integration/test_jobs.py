@@ -19,6 +19,7 @@ import pytest
 import pytest_asyncio
 from sample_service.main import Settings, create_app
 from sqlalchemy import delete, func, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from servicekit import inbox, jobs
@@ -81,9 +82,11 @@ def process(url: str, kafka: str, keys: KeyRing, **environment: str) -> Iterator
         started.wait()
 
 
-async def enqueue(sessions: Sessions, organization: str = "org-1", kind: str = "run", **payload: Any) -> UUID:
+async def enqueue(
+    sessions: Sessions, organization: str = "org-1", kind: str = "run", *, urgent: bool = False, **payload: Any
+) -> UUID:
     async with sessions.begin() as session:
-        job_id, _ = await jobs.enqueue(session, kind, organization, payload or {"pages": 10})
+        job_id, _ = await jobs.enqueue(session, kind, organization, payload or {"pages": 10}, urgent=urgent)
     return job_id
 
 
@@ -192,20 +195,23 @@ async def working(
     *,
     kind: str = "run",
     concurrency: int = 1,
+    urgent_slots: int = 0,
     lease: float = 2.0,
     turn: float = 30.0,
     wake: Callable[[], Wake] = Wake,
 ) -> AsyncIterator[None]:
     """Claimers in this process."""
-    worker = JobWorker(kind, run, concurrency=concurrency, lease_seconds=lease, turn_seconds=turn)
-    bell = wake()
+    worker = JobWorker(
+        kind, run, concurrency=concurrency, urgent_slots=urgent_slots, lease_seconds=lease, turn_seconds=turn
+    )
+    bells = [wake(), wake()]
 
-    async def loop() -> None:
-        claimer = Claimer(worker, sessions, None, bell, lambda: None)
+    async def loop(*, only_urgent: bool) -> None:
+        claimer = Claimer(worker, sessions, None, bells[only_urgent], lambda: None, only_urgent=only_urgent)
         while True:
             await claimer.step()
 
-    tasks = [asyncio.create_task(loop()) for _ in range(concurrency)]
+    tasks = [asyncio.create_task(loop(only_urgent=number >= concurrency)) for number in range(worker.slots)]
     try:
         yield
     finally:
@@ -430,6 +436,77 @@ async def test_a_short_job_is_not_behind_long_ones(sessions: Sessions) -> None:
     rows = [await row(sessions, job_id) for job_id in ids]
     assert max(found.fence for found in rows) > 1
     assert max(found.attempts for found in rows) <= 1, "leaving a slot is no failed attempt"
+
+
+async def queue_many(sessions: Sessions, count: int) -> None:
+    """As a schedule does for so many churches."""
+    async with sessions.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO job (id, kind, organization_id, payload, correlation_id)"
+                " SELECT gen_random_uuid(), 'run', 'queued-' || n, '{}', 'c' FROM generate_series(1, :count) n"
+            ),
+            {"count": count},
+        )
+        await session.execute(text("ANALYZE job"))
+
+
+@pytest.mark.parametrize("joins", [False, True], ids=["new", "of the queue"])
+async def test_who_waits_at_a_screen_is_not_behind_the_queue(sessions: Sessions, *, joins: bool) -> None:
+    order: list[str] = []
+    go_on = asyncio.Event()
+
+    async def run(job: JobContext, _: Any) -> None:
+        order.append(job.organization_id)
+        await go_on.wait()
+
+    await queue_many(sessions, 30)
+    asked = "queued-30" if joins else "org-asked"
+    async with working(sessions, run, concurrency=2, urgent_slots=1):
+        await eventually(lambda: len(order) == 2)
+        async with sessions.begin() as session:
+            job_id, created = await jobs.enqueue(session, "run", asked, urgent=True)
+            await jobs.hurry(session, job_id)
+        assert created is not joins
+        await eventually(lambda: len(order) == 3)
+        assert order[2] == asked, "all other slots are taken by what nobody waits for"
+        assert (await row(sessions, job_id)).state == "running"
+        await enqueue(sessions, "org-asked-next", urgent=True)
+        go_on.set()
+        await eventually(lambda: len(order) == 31 + 1 - joins)
+    assert order.index("org-asked-next") < 7, "first in any slot that comes free"
+
+
+async def test_urgent_jobs_do_not_keep_the_others_waiting_for_ever(sessions: Sessions) -> None:
+    order: list[str] = []
+    done = asyncio.Event()
+
+    async def run(job: JobContext, _: Any) -> None:
+        order.append(job.organization_id)
+        if not job.urgent:
+            done.set()
+        while not done.is_set():
+            await asyncio.sleep(0.05)
+            job.stop_if_requested()
+
+    for number in range(4):
+        await enqueue(sessions, f"org-urgent-{number}", urgent=True)
+    await enqueue(sessions, "org-patient")
+    async with working(sessions, run, lease=0.6, turn=0.1):
+        await eventually(done.is_set)
+    assert order.index("org-patient") > 0
+
+
+async def test_a_claim_reads_the_index_and_sorts_nothing(sessions: Sessions) -> None:
+    await queue_many(sessions, 5000)
+    claiming = Claimer(JobWorker("run", cast("Any", None)), sessions, None, Wake(), lambda: None)._claiming
+    dialect: Any = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
+    written = claiming.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    async with sessions() as session:
+        plan = "\n".join((await session.execute(text(f"EXPLAIN {written}"))).scalars())
+    assert plan.count("using ix_job_due") == 2, plan
+    assert "Sort" not in plan, plan
+    assert "Seq Scan" not in plan, plan
 
 
 async def test_a_long_job_keeps_its_slot_while_nobody_waits(sessions: Sessions) -> None:

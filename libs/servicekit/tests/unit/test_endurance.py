@@ -11,6 +11,7 @@ from servicekit import consumers, loops
 from servicekit.consumers import Consumers, ConsumerStalled
 from servicekit.dead_letter import Guard
 from servicekit.health import Health
+from servicekit.notify import Wake
 from servicekit.testing import eventually
 
 
@@ -43,6 +44,23 @@ async def test_a_loop_whose_last_words_fail_is_stopped_all_the_same() -> None:
     await asyncio.sleep(0)
     async with asyncio.timeout(2):
         await supervisor.stop()
+
+
+async def test_a_loop_that_is_stopped_as_its_bell_rings_stops() -> None:
+    wake = Wake()
+
+    async def step() -> None:
+        await wake.wait(60)
+
+    supervisor = loops.Supervisor(Health())
+    supervisor.start("loop", step)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    wake.set()
+    stopping = asyncio.create_task(supervisor.stop())
+    # Not `wait_for` or `timeout`: a stop that waits for ever would hold these up as well.
+    await asyncio.wait({stopping}, timeout=2)
+    assert stopping.done()
 
 
 async def test_a_handler_that_never_comes_back_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

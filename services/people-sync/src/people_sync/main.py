@@ -1,6 +1,6 @@
 """people-sync: the directory and its two-way sync with Planning Center People."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 
@@ -33,6 +33,9 @@ from servicekit.app import create_service
 from servicekit.job_worker import JobWorker
 from servicekit.loops import Loop
 
+ROUND_SECONDS: Final = 600.0
+"""For a round over every church: thousands can be due at once."""
+
 
 def create_app(service: Settings, **overrides: Any) -> FastAPI:
     """The service. `overrides`: a clock or a span processor, in tests."""
@@ -60,9 +63,19 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         ],
         subscribers=[connections, resolutions],
         workers=[
-            JobWorker(KIND, carry_out, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds),
             JobWorker(
-                refreshes.KIND, work_off, concurrency=service.runs_at_once, lease_seconds=service.job_lease_seconds
+                KIND,
+                carry_out,
+                concurrency=service.runs_at_once,
+                urgent_slots=1,
+                lease_seconds=service.job_lease_seconds,
+            ),
+            JobWorker(
+                refreshes.KIND,
+                work_off,
+                concurrency=service.runs_at_once,
+                urgent_slots=1,
+                lease_seconds=service.job_lease_seconds,
             ),
             JobWorker(
                 held_bulk.KIND,
@@ -72,14 +85,14 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
             ),
         ],
         loops=[
-            Loop("schedule", rounds.start_due, every=15),
-            Loop("proofs", rounds.prove_due, every=15),
-            Loop("refreshes", rounds.start_refreshes, every=2),
+            Loop("schedule", rounds.start_due, every=15, longest_round=ROUND_SECONDS),
+            Loop("proofs", rounds.prove_due, every=15, longest_round=ROUND_SECONDS),
+            Loop("refreshes", rounds.start_refreshes, every=2, longest_round=ROUND_SECONDS),
             Loop("decisions", rounds.queue_decisions, every=10),
             Loop("old refreshes", rounds.forget_refreshes, every=600),
             Loop("old answers", rounds.forget_answers, every=600),
-            Loop("unanswered plans", rounds.end_unanswered, every=15),
-            Loop("abandoned runs", rounds.close_abandoned, every=15),
+            Loop("unanswered plans", rounds.end_unanswered, every=15, longest_round=ROUND_SECONDS),
+            Loop("abandoned runs", rounds.close_abandoned, every=15, longest_round=ROUND_SECONDS),
         ],
         resources=open_resources,
         body_limits={"/api/v1/people/bulk": 8 * 1024 * 1024},

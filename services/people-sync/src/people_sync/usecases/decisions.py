@@ -26,7 +26,7 @@ _AT_ONCE: Final = 200
 async def take(session: AsyncSession, event: ConflictResolved, now: datetime) -> None:
     """Queue a decision. It is answered at once if a value has moved since it was taken."""
     conflict = await _find(session, event)
-    owner = await refreshes.awake(session, event.organization_id)
+    owner = await refreshes.awake(session, event.organization_id, urgent=event.rule_id is None)
     await session.refresh(conflict, with_for_update=True)
     if conflict.state != "open" or event.decision_id in conflict.answered:
         return

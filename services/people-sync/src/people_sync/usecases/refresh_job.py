@@ -188,11 +188,12 @@ async def _next(writer: Writer, flight: Collection[UUID]) -> Refresh | None:
             .limit(1)
         )
         if row is None and not flight:
-            upcoming = await session.scalar(select(func.min(Refresh.not_before)).where(*of_organization))
+            queued = select(func.min(Refresh.not_before), func.bool_or(Refresh.urgent)).where(*of_organization)
+            upcoming, urgent = (await session.execute(queued)).one()
             if upcoming is None:
                 await writer.job.finish(session)
             else:
-                await writer.job.wait(session, {}, until=upcoming)
+                await writer.job.wait(session, {}, until=upcoming, urgent=urgent)
     return row
 
 

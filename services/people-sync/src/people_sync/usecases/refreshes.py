@@ -29,6 +29,7 @@ INCOMPLETE: Final = "incomplete"
 UNANSWERED: Final = "unanswered"
 MOST_OF_A_RUN: Final = 500
 """Records of each reason that one run leaves to refreshes; further ones wait for the next run."""
+DUE_AT_ONCE: Final = 100
 KEPT: Final = timedelta(days=1)
 """How long its end can be read."""
 
@@ -82,7 +83,7 @@ async def soon(
 
     `urgent`: somebody waits at a screen for this one.
     """
-    if (owner := await awake(session, organization_id)) is not None:
+    if (owner := await awake(session, organization_id, urgent=urgent)) is not None:
         await queue(
             session,
             owner,
@@ -96,7 +97,7 @@ async def soon(
         )
 
 
-async def awake(session: AsyncSession, organization_id: str) -> dict[str, str] | None:
+async def awake(session: AsyncSession, organization_id: str, *, urgent: bool = True) -> dict[str, str] | None:
     """Wake the organization's worker before any row that it locks is locked; gives the records' owner.
 
     None while nothing can be synced: not connected, or nobody was read yet.
@@ -104,7 +105,7 @@ async def awake(session: AsyncSession, organization_id: str) -> dict[str, str] |
     connection = await session.get(Connection, organization_id)
     if connection is None or connection.state != "connected" or not connection.mirrored:
         return None
-    await wake(session, organization_id)
+    await wake(session, organization_id, urgent=urgent)
     return {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
 
 
@@ -122,7 +123,7 @@ async def request(
 ) -> Refresh:
     """Queue a record, by our id or by Planning Center's; ten requests for the same are one row, the earliest counts."""
     # A new job before the row: who asks for several in one transaction would wait for the second with the job in hand.
-    await wake(session, owner["organization_id"])
+    await wake(session, owner["organization_id"], urgent=urgent)
     return await queue(
         session,
         owner,
@@ -244,21 +245,26 @@ async def after_a_run(
         )
 
 
-async def wake(session: AsyncSession, organization_id: str) -> None:
+async def wake(session: AsyncSession, organization_id: str, *, urgent: bool = False) -> None:
     """See to it that a job works the organization's refreshes off.
 
     A job that is amid a step is not waited for: it looks again after it, or it is just ending, and `start_due` begins
     another.
     """
-    job_id, created = await jobs.enqueue(session, KIND, organization_id)
+    job_id, created = await jobs.enqueue(session, KIND, organization_id, urgent=urgent)
     if not created:
         waiting = select(JOB.c.state).where(JOB.c.id == job_id).with_for_update(skip_locked=True)
         if await session.scalar(waiting) == "waiting":
-            await jobs.resume(session, job_id)
+            await jobs.resume(session, job_id, urgent=urgent)
+        elif urgent:
+            await jobs.hurry(session, job_id, waits=False)
 
 
-async def start_due(session: AsyncSession) -> None:
-    """Begin, or wake, jobs for refreshes that are due: a request may have met one that was just going to sleep."""
+async def start_due(session: AsyncSession) -> int:
+    """Begin, or wake, jobs for refreshes that are due: a request may have met one that was just going to sleep.
+
+    Returns how many organizations had some; `DUE_AT_ONCE` at most.
+    """
     at_work = exists().where(
         JOB.c.kind == KIND,
         JOB.c.organization_id == Refresh.organization_id,
@@ -268,8 +274,8 @@ async def start_due(session: AsyncSession) -> None:
             (JOB.c.state == "waiting") & JOB.c.checkpoint["given_back"].is_not(None),
         ),
     )
-    due = await session.scalars(
-        select(Refresh.organization_id)
+    due = await session.execute(
+        select(Refresh.organization_id, func.bool_or(Refresh.urgent))
         .join(Connection, Connection.organization_id == Refresh.organization_id)
         .where(
             Refresh.state == "queued",
@@ -278,11 +284,13 @@ async def start_due(session: AsyncSession) -> None:
             Connection.pco_organization_id == Refresh.pco_organization_id,
             ~at_work,
         )
-        .distinct()
-        .limit(100)
+        .group_by(Refresh.organization_id)
+        .limit(DUE_AT_ONCE)
     )
-    for organization_id in due.all():
-        await wake(session, organization_id)
+    found = due.tuples().all()
+    for organization_id, urgent in found:
+        await wake(session, organization_id, urgent=urgent)
+    return len(found)
 
 
 async def resume_waiting(session: AsyncSession, organization_id: str) -> None:

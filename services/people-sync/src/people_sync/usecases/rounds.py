@@ -1,4 +1,8 @@
-"""What comes round by itself."""
+"""What comes round by itself. A round goes on until nothing is due, a few organizations in each transaction."""
+
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from people_sync.resources import Resources
 from people_sync.usecases import decisions, held_bulk, refreshes, runs
@@ -7,26 +11,22 @@ from servicekit.runtime import Runtime
 
 async def start_due(runtime: Runtime, _: Resources) -> None:
     """Start the incremental runs whose time has come."""
-    async with runtime.sessions.begin() as session:
-        await runs.start_due(session)
+    await _all(runtime, runs.DUE_AT_ONCE, runs.start_due)
 
 
 async def prove_due(runtime: Runtime, resources: Resources) -> None:
     """Start the nightly comparisons whose time has come."""
-    async with runtime.sessions.begin() as session:
-        await runs.prove_due(session, resources.clock.now())
+    await _all(runtime, runs.DUE_AT_ONCE, lambda session: runs.prove_due(session, resources.clock.now()))
 
 
 async def close_abandoned(runtime: Runtime, _: Resources) -> None:
     """End the runs whose job ended without them."""
-    async with runtime.sessions.begin() as session:
-        await runs.close_abandoned(session)
+    await _all(runtime, runs.ABANDONED_AT_ONCE, runs.close_abandoned)
 
 
 async def end_unanswered(runtime: Runtime, resources: Resources) -> None:
     """End plans that nobody has answered for a day."""
-    async with runtime.sessions.begin() as session:
-        await runs.end_unanswered(session, resources.clock.now())
+    await _all(runtime, runs.DUE_AT_ONCE, lambda session: runs.end_unanswered(session, resources.clock.now()))
 
 
 async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
@@ -49,5 +49,12 @@ async def queue_decisions(runtime: Runtime, resources: Resources) -> None:
 
 async def start_refreshes(runtime: Runtime, _: Resources) -> None:
     """Begin jobs for records to look at again whose time has come."""
-    async with runtime.sessions.begin() as session:
-        await refreshes.start_due(session)
+    await _all(runtime, refreshes.DUE_AT_ONCE, refreshes.start_due)
+
+
+async def _all(runtime: Runtime, at_once: int, some: Callable[[AsyncSession], Awaitable[int]]) -> None:
+    """`some` works off what is due, up to `at_once`, and returns how much it found."""
+    found = at_once
+    while found >= at_once:
+        async with runtime.sessions.begin() as session:
+            found = await some(session)

@@ -38,6 +38,9 @@ APPROVALS: Final = frozenset({"plan", "threshold"})
 """Questions whose answer, where the run goes on after it, approves the plan that was shown."""
 EXPIRED: Final = {runs.PREVIEW: PLAN_EXPIRED, runs.UNDO: UNDO_EXPIRED}
 """By purpose of the runs that show their plan in any case, what is said of one that nobody has answered."""
+DUE_AT_ONCE: Final = 20
+"""Organizations whose runs one transaction starts, or ends."""
+ABANDONED_AT_ONCE: Final = 5
 ANSWERABLE: Final = timedelta(hours=24)
 """How long a plan of theirs can be approved."""
 
@@ -63,8 +66,12 @@ async def start(
             "Connect it on the Integrations page, then sync.",
             slug="not-connected",
         )
-    job_id, created = await jobs.enqueue(session, KIND, organization_id)
+    urgent = trigger == "person"
+    job_id, created = await jobs.enqueue(session, KIND, organization_id, urgent=urgent)
     if not created:
+        if urgent:
+            # Nothing is locked yet: a job that is amid a step may be waited for.
+            await jobs.hurry(session, job_id)
         joined = await session.get(Run, job_id)
         if joined is None:
             raise Conflict("A sync is just being started. Read the status again in a moment.", slug="starting")
@@ -216,7 +223,7 @@ async def answer(
     run = await runs.change(
         session, run.id, state="queued", question=None, waiting_for=None, answers=run.answers | given
     )
-    await jobs.resume(session, run.id)
+    await jobs.resume(session, run.id, urgent=True)
     await append(session, SyncRunProgressed(organization_id=organization_id, version=run.version, run=runs.render(run)))
     return runs.render(run)
 
@@ -297,15 +304,19 @@ async def rejections(session: AsyncSession, organization_id: str, run_id: str) -
     return Page[RejectionGroup](items=tuple(found))
 
 
-async def close_abandoned(session: AsyncSession) -> None:
-    """End the runs whose job ended without them: after too many unexpected errors in a row."""
+async def close_abandoned(session: AsyncSession) -> int:
+    """End runs whose job ended without them: after too many unexpected errors in a row.
+
+    A few at a time, each with all that it staged. Returns how many were looked at; `ABANDONED_AT_ONCE` at most.
+    """
     over = select(Run.organization_id, Run.id, JOB.c.error).join(JOB, JOB.c.id == Run.id)
-    rows = await session.execute(
-        over.where(Run.state.in_(runs.OPEN), JOB.c.state.in_(["failed", "cancelled", "done"])).order_by(
-            Run.organization_id
-        )
+    abandoned = await session.execute(
+        over.where(Run.state.in_(runs.OPEN), JOB.c.state.in_(["failed", "cancelled", "done"]))
+        .order_by(Run.organization_id)
+        .limit(ABANDONED_AT_ONCE)
     )
-    for organization_id, run_id, error in rows.all():
+    rows = abandoned.tuples().all()
+    for organization_id, run_id, error in rows:
         found = await _locked(session, organization_id, str(run_id))
         if found.state not in runs.OPEN:
             continue  # another process was faster
@@ -319,6 +330,7 @@ async def close_abandoned(session: AsyncSession) -> None:
         await append(
             session, SyncRunFinished(organization_id=run.organization_id, version=run.version, run=runs.render(run))
         )
+    return len(rows)
 
 
 async def prove_due(session: AsyncSession, now: datetime) -> int:
@@ -328,7 +340,7 @@ async def prove_due(session: AsyncSession, now: datetime) -> int:
             select(Connection)
             .where(Connection.state == "connected", Connection.mirrored, Connection.next_proof_at <= now)
             .order_by(Connection.next_proof_at)
-            .limit(20)
+            .limit(DUE_AT_ONCE)
             .with_for_update(skip_locked=True)
         )
     ).all()
@@ -339,15 +351,20 @@ async def prove_due(session: AsyncSession, now: datetime) -> int:
     return len(due)
 
 
-async def end_unanswered(session: AsyncSession, now: datetime) -> None:
-    """End previews and undos whose plan nobody has answered within a day, so that the schedule goes on."""
+async def end_unanswered(session: AsyncSession, now: datetime) -> int:
+    """End previews and undos whose plan nobody has answered within a day, so that the schedule goes on.
+
+    Returns how many were looked at; `DUE_AT_ONCE` at most.
+    """
     waiting = select(Run.organization_id, Run.id).where(
         Run.state == "waiting", Run.purpose.in_(EXPIRED), Run.question.is_not(None), Run.asked_at < now - ANSWERABLE
     )
-    for organization_id, run_id in (await session.execute(waiting.order_by(Run.organization_id).limit(20))).tuples():
+    found = (await session.execute(waiting.order_by(Run.organization_id).limit(DUE_AT_ONCE))).tuples().all()
+    for organization_id, run_id in found:
         run = await _locked(session, organization_id, str(run_id))
         if run.state == "waiting" and run.question and run.asked_at and run.asked_at < now - ANSWERABLE:
             await stop(session, organization_id, str(run_id), message=EXPIRED[run.purpose])
+    return len(found)
 
 
 async def start_due(session: AsyncSession) -> int:
@@ -361,7 +378,7 @@ async def start_due(session: AsyncSession) -> int:
                 Connection.next_run_at <= func.now(),
             )
             .order_by(Connection.next_run_at)
-            .limit(20)
+            .limit(DUE_AT_ONCE)
             .with_for_update(skip_locked=True)
         )
     ).all()

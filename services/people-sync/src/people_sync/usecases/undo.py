@@ -53,7 +53,7 @@ async def start(session: AsyncSession, user: UserIdentity, body: UndoInput, now:
             "Connect it on the Integrations page, then undo.",
             slug="not-connected",
         )
-    job_id, created = await jobs.enqueue(session, runs.KIND, organization_id)
+    job_id, created = await jobs.enqueue(session, runs.KIND, organization_id, urgent=True)
     if not created:
         raise _busy()
     subject = body.model_dump(mode="json", exclude_none=True)
