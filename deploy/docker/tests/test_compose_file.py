@@ -26,6 +26,7 @@ PARTS: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONLY_IN_CONTAINERS = {
     "PCO_BROWSER_URL",
     "IDENTITY_DISCOVERY_URL",
+    "IDENTITY_TYP",
     "HTTP_PORT",
     "LOG_LEVEL",
     "OPERATOR_HOST",

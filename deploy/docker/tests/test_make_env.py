@@ -50,7 +50,7 @@ def test_every_service_trusts_every_other(tmp_path: Path) -> None:
     door = Verifier(settings_of(AUTH_SERVICE, env))
     for service in SERVICES:
         token = sign_service(settings_of(service, env), AUTH_SERVICE)
-        assert door.verify(token, signers={service})["iss"] == service
+        assert door.verify(token, "service+jwt", signers={service})["iss"] == service
     assert '"d"' not in env["TRUSTED_KEYS"]
     Fernet(env["TOKEN_ENCRYPTION_KEYS"])
     passwords = [value for name, value in env.items() if name.endswith("_PASSWORD")]
@@ -73,4 +73,4 @@ def test_what_is_there_stays_and_what_is_missing_is_added(tmp_path: Path) -> Non
     changed = {name for name in first if first[name] != second[name]}
     assert changed == {"PEOPLE_SYNC_DATABASE_PASSWORD", "PEOPLE_SYNC_SIGNING_KEY", "TRUSTED_KEYS"}
     token = sign_service(settings_of("people-sync", second), AUTH_SERVICE)
-    Verifier(settings_of(AUTH_SERVICE, second)).verify(token, signers={"people-sync"})
+    Verifier(settings_of(AUTH_SERVICE, second)).verify(token, "service+jwt", signers={"people-sync"})

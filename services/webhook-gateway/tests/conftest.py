@@ -32,8 +32,10 @@ class IdentityProvider:
     away: bool = False
     reads: int = 0
 
-    def token(self, *, key: ECKey | RSAKey | None = None, kid: str | None = "", **claims: Any) -> str:
-        """A token of an administrator of `org-1`; `claims` replace its own, None removes one; so does `kid`."""
+    def token(
+        self, *, key: ECKey | RSAKey | None = None, kid: str | None = "", typ: str | None = "at+jwt", **claims: Any
+    ) -> str:
+        """A token of an administrator of `org-1`; `claims` replace its own, None removes one; so do `kid` and `typ`."""
         now = int(time.time())
         own = {
             "iss": self.issuer,
@@ -51,6 +53,7 @@ class IdentityProvider:
         signing = key or self.key
         algorithm = "RS256" if isinstance(signing, RSAKey) else "ES256"
         header = {"alg": algorithm} | ({} if kid is None else {"kid": kid or signing.kid})
+        header |= {} if typ is None else {"typ": typ}
         return jwt.encode(header, kept, signing)
 
     def headers(self, **claims: Any) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Who acts, as one service tells another in a signed JWT (EdDSA, `kid` = the signing service's name).
 
-User identity: signed by webhook-gateway for one request, `aud` = the service asked, claims as in `UserIdentity`.
-Service identity: signed by the service itself, `aud` = the service asked, `sub` = its name, no other claim.
+User identity: `typ` = `user+jwt`, signed by webhook-gateway for one request, `aud` = the service asked, claims as in
+`UserIdentity`.
+Service identity: `typ` = `service+jwt`, signed by the service itself, `aud` = the service asked, `sub` = its name, no
+other claim. `typ`, in the header, keeps a person whose id at the platform is a service's name from being that service.
 """
 
 from typing import Final, Literal
@@ -9,6 +11,7 @@ from typing import Final, Literal
 from contracts.base import Model
 
 Role = Literal["admin", "staff"]
+IdentityType = Literal["user+jwt", "service+jwt"]
 
 IDENTITY_LIFETIME_SECONDS: Final = 60
 IDENTITY_ALGORITHM: Final = "EdDSA"

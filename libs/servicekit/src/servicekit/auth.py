@@ -1,14 +1,15 @@
 """Who is asking: short signed tokens (JWT, Ed25519) between services. See contracts.identity for the claims.
 
 Every service knows every service's public key by `kid` = the service's name. A user's identity is believed from
-webhook-gateway alone, a service's identity from that service alone, and both only when addressed to this service.
+webhook-gateway alone, a service's identity from that service alone, and both only when addressed to this service and
+of the kind that the route asks for.
 """
 
 import time
 import warnings
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import Depends
@@ -18,13 +19,20 @@ from joserfc.jwk import KeySet, OKPKey
 from pydantic import ValidationError
 from starlette.requests import HTTPConnection
 
-from contracts.identity import IDENTITY_ALGORITHM, IDENTITY_LIFETIME_SECONDS, UserIdentity
+from contracts.identity import IDENTITY_ALGORITHM, IDENTITY_LIFETIME_SECONDS, IdentityType, UserIdentity
 from contracts.values import WEBHOOK_GATEWAY
 from servicekit.errors import Forbidden, Unauthorized
 from servicekit.settings import ServiceSettings
 
 LEEWAY_SECONDS = 5
 """What clocks of two of our machines may differ by."""
+
+UNREADABLE_TOKEN: Final = (
+    *(JoseError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RecursionError),
+)
+"""What reading a token can raise: its parts are JSON of any shape, such as `["alg"]`, `10**400` or a thousand lists in
+one another, and much of it is looked at before the signature."""
 
 # RFC 9864 prefers the name "Ed25519"; the name in use is the contract's, and both are the same signature.
 warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
@@ -33,6 +41,7 @@ warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=Securi
 def sign(
     settings: ServiceSettings,
     audience: str,
+    kind: IdentityType,
     claims: dict[str, Any],
     *,
     lifetime: int = IDENTITY_LIFETIME_SECONDS,
@@ -43,7 +52,7 @@ def sign(
     """
     key = _signing_key(settings.signing_key.get_secret_value())
     now = int(time.time())
-    header = {"alg": IDENTITY_ALGORITHM, "typ": "JWT", "kid": settings.service_name}
+    header = {"alg": IDENTITY_ALGORITHM, "typ": kind, "kid": settings.service_name}
     issued = {"iss": settings.service_name, "aud": audience, "iat": now, "nbf": now, "exp": now + lifetime}
     return jwt.encode(header, claims | issued, key, algorithms=[IDENTITY_ALGORITHM])
 
@@ -55,12 +64,12 @@ def _signing_key(jwk: str) -> OKPKey:
 
 def sign_user(settings: ServiceSettings, audience: str, identity: UserIdentity) -> str:
     """What webhook-gateway sends along for a signed-in user: `Authorization: Bearer <this>`."""
-    return sign(settings, audience, {"sub": identity.user_id, **identity.model_dump(mode="json")})
+    return sign(settings, audience, "user+jwt", {"sub": identity.user_id, **identity.model_dump(mode="json")})
 
 
 def sign_service(settings: ServiceSettings, audience: str) -> str:
     """What a service sends when it asks in its own name: `Authorization: Bearer <this>`."""
-    return sign(settings, audience, {"sub": settings.service_name})
+    return sign(settings, audience, "service+jwt", {"sub": settings.service_name})
 
 
 class Verifier:
@@ -76,7 +85,7 @@ class Verifier:
         """Whose keys are known."""
         return self._keys.keys()
 
-    def verify(self, token: str, *, signers: Collection[str]) -> dict[str, Any]:
+    def verify(self, token: str, *kinds: IdentityType, signers: Collection[str]) -> dict[str, Any]:
         """The claims. Unauthorized if anything at all is not as agreed; the reason goes to nobody but the log."""
 
         def key_of(guest: Any) -> Any:
@@ -87,6 +96,8 @@ class Verifier:
 
         try:
             decoded = jwt.decode(token, key_of, algorithms=[IDENTITY_ALGORITHM])
+            if decoded.header.get("typ") not in kinds:
+                raise Unauthorized("The token is of another kind than the one that may ask here.")
             signer = decoded.header["kid"]
             registry = jwt.JWTClaimsRegistry(
                 leeway=LEEWAY_SECONDS,
@@ -99,7 +110,7 @@ class Verifier:
             registry.validate(decoded.claims)
             if decoded.claims["exp"] - decoded.claims["iat"] > IDENTITY_LIFETIME_SECONDS:
                 raise Unauthorized(f"The token lives longer than {IDENTITY_LIFETIME_SECONDS} seconds.")
-        except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except UNREADABLE_TOKEN as error:
             raise Unauthorized("The token is missing, expired or not for this service: sign in again.") from error
         return dict(decoded.claims)
 
@@ -115,7 +126,7 @@ def bearer(connection: HTTPConnection) -> str:
 async def known_service(connection: HTTPConnection) -> None:
     """Unauthorized unless a service of ours has signed, for whomever: before more is read than the head."""
     verifier: Verifier = connection.app.state.verifier
-    verifier.verify(bearer(connection), signers=verifier.services)
+    verifier.verify(bearer(connection), "user+jwt", "service+jwt", signers=verifier.services)
 
 
 def internal_identity(connection: HTTPConnection) -> UserIdentity:
@@ -124,7 +135,7 @@ def internal_identity(connection: HTTPConnection) -> UserIdentity:
     Forbidden without a role in this product: the platform's identity provider signs in its other members as well.
     """
     verifier: Verifier = connection.app.state.verifier
-    claims = verifier.verify(bearer(connection), signers={WEBHOOK_GATEWAY})
+    claims = verifier.verify(bearer(connection), "user+jwt", signers={WEBHOOK_GATEWAY})
     try:
         identity = UserIdentity.model_validate(claims)
     except ValidationError as error:
@@ -156,7 +167,7 @@ def service_identity(allowed: Collection[str]) -> Callable[[HTTPConnection], str
 
     def dependency(connection: HTTPConnection) -> str:
         verifier: Verifier = connection.app.state.verifier
-        claims = verifier.verify(bearer(connection), signers=allowed)
+        claims = verifier.verify(bearer(connection), "service+jwt", signers=allowed)
         if claims["sub"] != claims["iss"]:
             raise Unauthorized("A service can ask in its own name only.")
         return str(claims["iss"])

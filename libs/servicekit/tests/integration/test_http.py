@@ -132,6 +132,31 @@ async def test_services_ask_in_their_own_name(client: httpx.AsyncClient, keys: K
     assert_problem(await ask(keys.user_token(SERVICE)), 401, "unauthorized")
 
 
+async def test_a_person_named_like_a_service_is_not_that_service(client: httpx.AsyncClient, keys: KeyRing) -> None:
+    def ask(path: str, token: str) -> Any:
+        return client.get(path, headers={"Authorization": f"Bearer {token}"})
+
+    named = keys.user_token(SERVICE, user_id="webhook-gateway")
+    assert (await ask("/notes/none", named)).status_code == 404, "a person may be called so"
+    assert_problem(await ask("/lease", named), 401, "unauthorized")
+    gateway = keys.service_token("webhook-gateway", SERVICE)
+    assert (await ask("/lease", gateway)).json() == {"caller": "webhook-gateway"}
+    about: dict[str, Any] = {
+        "user_id": "ada",
+        "name": "Ada",
+        "organization_id": "o",
+        "organization_name": "O",
+        "roles": ["admin"],
+    }
+    posing = keys.service_token("webhook-gateway", SERVICE, **about)
+    for path, token in [
+        ("/notes/none", posing),
+        ("/notes/none", keys.user_token(SERVICE, kind="JWT")),
+        ("/lease", keys.service_token("auth-service", SERVICE, kind="JWT")),
+    ]:
+        assert_problem(await ask(path, token), 401, "unauthorized")
+
+
 async def test_bodies_that_are_refused(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
     async def put(content: bytes, path: str = "/notes/c") -> httpx.Response:
         return await client.put(path, content=content, headers=admin | {"Content-Type": "application/json"})

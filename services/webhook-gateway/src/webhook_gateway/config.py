@@ -1,9 +1,9 @@
 """Settings of webhook-gateway, from environment variables."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
 from servicekit.settings import ServiceSettings
@@ -25,6 +25,9 @@ class Settings(ServiceSettings):
     """`iss` of the platform's tokens, and the address that browsers sign in at."""
     identity_jwks_url: str
     identity_audience: str
+    """`aud` of the platform's access tokens: this API. Never a client's id, which is the audience of ID tokens."""
+    identity_typ: str = "at+jwt"
+    """`typ` in the header of access tokens (RFC 9068), which keeps ID tokens out; `JWT` for providers without one."""
     identity_discovery_url: str = ""
     """Where this process reads the issuer's discovery document; by default below the issuer's own address."""
     console_client_id: str
@@ -48,6 +51,12 @@ class Settings(ServiceSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an address that begins with http:// or https://")
         return value.rstrip("/") if parts.path in {"", "/"} else value
+
+    @model_validator(mode="after")
+    def _no_id_tokens(self) -> Self:
+        if self.identity_audience == self.console_client_id:
+            raise ValueError("identity_audience must not be console_client_id: ID tokens have that audience")
+        return self
 
     @property
     def owner_urls(self) -> dict[str, str]:

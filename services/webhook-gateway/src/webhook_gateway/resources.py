@@ -39,7 +39,12 @@ async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
     yield Resources(
         settings=settings,
         http=runtime.http,
-        tokens=TokenVerifier(keys, issuer=settings.identity_issuer, audience=settings.identity_audience),
+        tokens=TokenVerifier(
+            keys,
+            issuer=settings.identity_issuer,
+            audience=settings.identity_audience,
+            kind=settings.identity_typ,
+        ),
         provider=Provider(runtime.http, settings),
         live=Hub(settings.live_queue),
     )

@@ -55,6 +55,10 @@ BAD_TOKENS = {
     "unknown key": lambda provider: provider.token(key=ECKey.generate_key("P-256", {"kid": "two"})),
     "no kid": lambda provider: provider.token(kid=None),
     "other issuer": lambda provider: provider.token(iss="https://elsewhere.example"),
+    "ID token of the console": lambda provider: provider.token(aud="console", typ="JWT"),
+    "ID token for both": lambda provider: provider.token(aud=["console", "church-platform"], typ="JWT", nonce="n"),
+    "no kind": lambda provider: provider.token(typ=None),
+    "kind of our services": lambda provider: provider.token(typ="user+jwt"),
     "other audience": lambda provider: provider.token(aud="another-api"),
     "no organization": lambda provider: provider.token(organization_id=None),
     "organization is a list": lambda provider: provider.token(organization_id=["org-1"]),
@@ -105,7 +109,7 @@ async def test_the_owner_learns_who_asks_from_a_signed_identity(
         service_name = "people-sync"
 
     verifier = Verifier(keys.settings(People, database_url="postgresql+asyncpg://x/y", kafka="x", **_owned()))
-    claims = verifier.verify(token, signers={"webhook-gateway"})
+    claims = verifier.verify(token, "user+jwt", signers={"webhook-gateway"})
     assert claims["sub"] == "ada"
     assert claims["organization_id"] == "org-1"
     assert claims["roles"] == ["staff"]

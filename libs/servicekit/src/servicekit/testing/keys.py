@@ -51,6 +51,7 @@ class KeyRing:
         organization_id: str = "org-1",
         user_id: str = "user-1",
         roles: tuple[Role, ...] = ("admin",),
+        kind: str = "user+jwt",
         **claims: Any,
     ) -> str:
         """What the gateway would send to `audience` for this user. `claims` replace any of the token's own."""
@@ -61,18 +62,19 @@ class KeyRing:
             organization_name="Test Church",
             roles=roles,
         )
-        return self._sign(WEBHOOK_GATEWAY, audience, {"sub": user_id, **identity.model_dump(mode="json")}, claims)
+        own = {"sub": user_id, **identity.model_dump(mode="json")}
+        return self._sign(WEBHOOK_GATEWAY, audience, kind, own, claims)
 
-    def service_token(self, service: str, audience: str, **claims: Any) -> str:
+    def service_token(self, service: str, audience: str, *, kind: str = "service+jwt", **claims: Any) -> str:
         """What `service` would send to `audience` in its own name."""
-        return self._sign(service, audience, {"sub": service}, claims)
+        return self._sign(service, audience, kind, {"sub": service}, claims)
 
     def user_headers(self, audience: str, **identity: Any) -> dict[str, str]:
         """`user_token` as a request header."""
         return {"Authorization": f"Bearer {self.user_token(audience, **identity)}"}
 
-    def _sign(self, service: str, audience: str, claims: dict[str, Any], replaced: dict[str, Any]) -> str:
+    def _sign(self, service: str, audience: str, kind: str, claims: dict[str, Any], replaced: dict[str, Any]) -> str:
         now = int(time.time())
         registered = {"iss": service, "aud": audience, "iat": now, "nbf": now, "exp": now + IDENTITY_LIFETIME_SECONDS}
-        header = {"alg": IDENTITY_ALGORITHM, "typ": "JWT", "kid": service}
+        header = {"alg": IDENTITY_ALGORITHM, "typ": kind, "kid": service}
         return jwt.encode(header, claims | registered | replaced, self._keys[service], algorithms=[IDENTITY_ALGORITHM])

@@ -178,7 +178,9 @@ async def start_run(user: Admin, session: Session) -> dict[str, Any]:
 
 
 @router.get("/lease")
-async def lease(caller: Annotated[str, Depends(service_identity({"auth-service", "calendar-sync"}))]) -> dict[str, str]:
+async def lease(
+    caller: Annotated[str, Depends(service_identity({"auth-service", "webhook-gateway"}))],
+) -> dict[str, str]:
     """For services only."""
     return {"caller": caller}
 

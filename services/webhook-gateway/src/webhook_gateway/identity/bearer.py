@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 from starlette.requests import HTTPConnection
 
 from contracts.identity import UserIdentity
-from servicekit.auth import bearer
+from servicekit.auth import UNREADABLE_TOKEN, bearer
 from servicekit.errors import Unauthorized, Unavailable
 from webhook_gateway.domain.claims import identity_of
 from webhook_gateway.identity.reading import Reading
@@ -94,8 +94,9 @@ def _public_key(listed: dict[str, Any]) -> Key | None:
 class TokenVerifier:
     """Tells who sent a token, or raises Unauthorized; the reason in full goes to nobody."""
 
-    def __init__(self, keys: ProviderKeys, *, issuer: str, audience: str) -> None:
+    def __init__(self, keys: ProviderKeys, *, issuer: str, audience: str, kind: str) -> None:
         self._keys = keys
+        self._kind = kind
         self._claims = jwt.JWTClaimsRegistry(
             leeway=LEEWAY_SECONDS,
             iss={"essential": True, "value": issuer},
@@ -114,13 +115,19 @@ class TokenVerifier:
             key = await self._keys.key(kid) if isinstance(kid, str) and header.get("alg") in ALGORITHMS else None
             if key is None:
                 raise Unauthorized(NOT_VALID)
+            if not self._is_access_token(header.get("typ")):
+                raise Unauthorized(NOT_VALID)
             claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
             self._claims.validate(claims)
             return Caller(identity_of(claims), float(claims["exp"]))
         except ExpiredTokenError as error:
             raise Unauthorized("Your session has ended: sign in again.", slug="session-ended") from error
-        except (JoseError, ValueError, TypeError) as error:
+        except UNREADABLE_TOKEN as error:
             raise Unauthorized(NOT_VALID) from error
+
+    def _is_access_token(self, typ: Any) -> bool:
+        """RFC 9068, section 4: an ID token of the same provider has the same signature, and often the same audience."""
+        return isinstance(typ, str) and typ.lower().removeprefix("application/") == self._kind.lower()
 
 
 async def _caller(connection: HTTPConnection) -> Caller:
