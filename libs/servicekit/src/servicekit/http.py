@@ -29,7 +29,7 @@ from servicekit.errors import (
 )
 from servicekit.intake import Intake, Rules
 from servicekit.telemetry import METRICS
-from servicekit.wording import sentence
+from servicekit.wording import encodable, sentence
 
 CLIENT_LEFT: Final = 499
 """For log and metrics: whoever asked went away before the body was complete."""
@@ -102,7 +102,7 @@ def add_error_handlers(app: FastAPI) -> None:
             return problem(Malformed("The body is not valid JSON."), request.url.path)
         # Only places and messages: the input may be personal, and may be unencodable.
         errors = [
-            {"field": _encodable(".".join(map(str, item["loc"]))), "message": _encodable(sentence(item))}
+            {"field": encodable(".".join(map(str, item["loc"]))), "message": encodable(sentence(item))}
             for item in problems
         ]
         return problem(Invalid(_CORRECT, errors=errors), request.url.path)
@@ -161,10 +161,6 @@ def _unexpected(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
-
-
 class Edge:
     """The outermost ASGI layer."""
 
@@ -194,7 +190,7 @@ class Edge:
                     headers["X-Content-Type-Options"] = "nosniff"
                 await send(message)
 
-            body = Intake(scope, receive, self._bodies, _judge_texts)
+            body = Intake(scope, receive, self._bodies, _judge_body)
             try:
                 _judge_address(request)
                 await self._app(scope, body, send_tagged)
@@ -224,9 +220,20 @@ def _judge_address(request: Request) -> None:
         raise Invalid(_UNSTORABLE_TEXT)
 
 
-def _judge_texts(body: bytes) -> None:
-    if _SUSPECT_ESCAPE.search(body) and (fields := _unstorable_fields(body)):
+def _judge_body(body: bytes, *, texts: bool) -> None:
+    _require_utf8(body)
+    if texts and _SUSPECT_ESCAPE.search(body) and (fields := _unstorable_fields(body)):
         raise Invalid(_CORRECT, errors=[{"field": field, "message": _UNSTORABLE_FIELD} for field in fields])
+
+
+def _require_utf8(body: bytes) -> None:
+    """Malformed for UTF-16, UTF-32 and halves of characters, all of which Python's parser takes (RFC 8259, 8.1)."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed(_UNREADABLE[UnicodeDecodeError]) from error
+    if b"\0" in body:
+        raise Malformed(_UNREADABLE[UnicodeDecodeError])
 
 
 def _unstorable_fields(body: bytes) -> list[str]:
@@ -255,5 +262,5 @@ def _written(place: "_Place | None") -> str:
     names: list[str] = []
     while place is not None:
         place, name = place
-        names.append(_encodable(str(name)))
+        names.append(encodable(str(name)))
     return ".".join(reversed(names))[:_LONGEST_PLACE]

@@ -8,7 +8,7 @@ something unread waits in it takes the answer with it.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope
@@ -21,8 +21,13 @@ SLOWEST: Final = 32 * 1024
 
 Admit = Callable[[HTTPConnection], Awaitable[None]]
 """Raises a ServiceError unless this caller may send a body."""
-Judge = Callable[[bytes], None]
-"""Raises a ServiceError if no route can take this body."""
+
+
+class Judge(Protocol):
+    """Raises a ServiceError for a body that no route can take."""
+
+    def __call__(self, body: bytes, *, texts: bool) -> None:
+        """texts: also for one text that cannot be stored."""
 
 
 class Budget:
@@ -112,8 +117,7 @@ class Intake:
         except TimeoutError:
             raise TooSlow("The body took too long to arrive. Nothing was changed. Send it again.") from None
         whole = bytes(body)
-        if route not in self._rules.texts_judged:
-            self._judge(whole)
+        self._judge(whole, texts=route not in self._rules.texts_judged)
         return whole
 
 

@@ -49,3 +49,8 @@ def sentence(error: ErrorDetails) -> str:
         return _EMAIL
     words = error["msg"].removeprefix("Value error, ")
     return f"{words[:1].upper()}{words[1:].rstrip('.')}."
+
+
+def encodable(text: str) -> str:
+    """A name of a caller's own, which JSON's escapes may have made of halves of characters, as it can be answered."""
+    return text.encode("utf-8", "replace").decode()

@@ -141,14 +141,8 @@ async def test_a_person_named_like_a_service_is_not_that_service(client: httpx.A
     assert_problem(await ask("/lease", named), 401, "unauthorized")
     gateway = keys.service_token("webhook-gateway", SERVICE)
     assert (await ask("/lease", gateway)).json() == {"caller": "webhook-gateway"}
-    about: dict[str, Any] = {
-        "user_id": "ada",
-        "name": "Ada",
-        "organization_id": "o",
-        "organization_name": "O",
-        "roles": ["admin"],
-    }
-    posing = keys.service_token("webhook-gateway", SERVICE, **about)
+    about: dict[str, Any] = {"user_id": "ada", "name": "Ada", "organization_id": "o", "organization_name": "O"}
+    posing = keys.service_token("webhook-gateway", SERVICE, **about, roles=["admin"])
     for path, token in [
         ("/notes/none", posing),
         ("/notes/none", keys.user_token(SERVICE, kind="JWT")),
@@ -163,6 +157,9 @@ async def test_bodies_that_are_refused(client: httpx.AsyncClient, admin: dict[st
 
     assert_problem(await put(b'{"text": '), 400, "malformed-request")
     assert_problem(await put(b"\xff\xfe"), 400, "malformed-request")
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"):
+        assert_problem(await put('{"text": "a"}'.encode(encoding)), 400, "malformed-request")
+    assert_problem(await put(b'{"text": "\xed\xa0\x80"}'), 400, "malformed-request")
     document = assert_problem(await put(b'{"text": "\xe4"}'), 400, "malformed-request")
     assert document["detail"] == "The body is not valid UTF-8: send JSON in UTF-8."
     document = assert_problem(await put(b"[" * 100_000), 400, "malformed-request")

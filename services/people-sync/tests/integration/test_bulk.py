@@ -56,6 +56,34 @@ async def test_the_same_call_twice_has_the_effect_of_once(church: Any) -> None:
     assert await church.rows(Effect) == []
 
 
+async def test_a_record_of_halves_of_characters_is_refused_alone(church: Any) -> None:
+    half = "\\ud800"
+    good = '{"external_id": "good", "first_name": "Ann", "last_name": "Good"}'
+    bad = [
+        f'{{"external_id": "{half}", "first_name": "A", "last_name": "B"}}',
+        f'{{"external_id": "b1", "first_name": "{half}", "last_name": "B"}}',
+        f'{{"external_id": "b2", "first_name": "A", "last_name": "B", "{half}": 1}}',
+        f'{{"external_id": "b3", "first_name": "A", "last_name": "B", "address": {{"city": "{half}", "{half}": 1}}}}',
+        f'{{"{half}": "{half}"}}',
+        f'{{"external_id": "b5", "first_name": "A", "last_name": "B", "birthdate": "{half}", "email": "{half}@a.example"}}',
+    ]
+    family = f'{{"external_id": "f", "name": "{half}", "member_external_ids": ["{half}"], "{half}": []}}'
+    body = f'{{"members": [{", ".join([*bad, good])}], "families": [{family}]}}'
+    headers = {"Content-Type": "application/json"}
+    answer = await church.http.put("/api/v1/people/bulk", content=body.encode(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    result = answer.json()
+    assert counts(result) == (1, 0, 0, len(bad) + 1)
+    assert [one["position"] for one in result["rejected"]] == [*range(len(bad)), 0]
+    assert all(one["errors"] for one in result["rejected"])
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        answer = await church.http.put("/api/v1/people/bulk", content=body.encode(encoding), headers=headers)
+        assert (answer.status_code, answer.json()["detail"]) == (
+            400,
+            "The body is not valid UTF-8: send JSON in UTF-8.",
+        )
+
+
 async def test_changes_are_taken_with_history_by_the_platform(church: Any) -> None:
     await put(church, [person("a"), person("b"), person("c")], [FAMILY])
     await church.events()

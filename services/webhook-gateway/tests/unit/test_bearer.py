@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from pydantic import ValidationError
+from webhook_gateway.api.bearer import Key, TokenVerifier
 
 from servicekit.errors import Unauthorized
 from servicekit.testing import KeyRing
-from webhook_gateway.api.bearer import Key, TokenVerifier
 from webhook_gateway.config import Settings
 
 KEY = ECKey.generate_key("P-256", {"kid": "one"})

@@ -113,18 +113,22 @@ def _judged_later(value: Any) -> Any:
     return value
 
 
+_Record = dict[Any, Any]
+"""Names can be halves of characters, which pydantic takes for no text: that record alone is refused."""
+
+
 _ALONE = "One with unacceptable values is refused alone, by its position; an entry that is no object refuses the call."
 
 
 class BulkUpsert(Intent):
     """Members first, then families. The same call twice has the effect of once."""
 
-    members: tuple[
-        Annotated[dict[str, Any], BeforeValidator(_judged_later, json_schema_input_type=BulkMember)], ...
-    ] = Field(default=(), max_length=1000, description=_ALONE)
-    families: tuple[
-        Annotated[dict[str, Any], BeforeValidator(_judged_later, json_schema_input_type=BulkFamily)], ...
-    ] = Field(default=(), max_length=1000, description=_ALONE)
+    members: tuple[Annotated[_Record, BeforeValidator(_judged_later, json_schema_input_type=BulkMember)], ...] = Field(
+        default=(), max_length=1000, description=_ALONE
+    )
+    families: tuple[Annotated[_Record, BeforeValidator(_judged_later, json_schema_input_type=BulkFamily)], ...] = Field(
+        default=(), max_length=1000, description=_ALONE
+    )
 
 
 class BulkRejected(Model):

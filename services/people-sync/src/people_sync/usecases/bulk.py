@@ -33,7 +33,7 @@ from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
 from people_sync.usecases.supplied import NOT_CONNECTED, kept_ids, one_at_a_time
-from servicekit.wording import sentence
+from servicekit.wording import encodable, sentence
 
 Kind = Literal["member", "family"]
 Item = TypeVar("Item", BulkMember, BulkFamily)
@@ -76,7 +76,7 @@ class _Call:
                 kind=kind,
                 position=position,
                 external_id=external_id if isinstance(external_id, str) and not impossible(external_id) else None,
-                errors=tuple(FieldError(field=name, message=message) for name, message in errors),
+                errors=tuple(FieldError(field=encodable(name), message=encodable(message)) for name, message in errors),
             )
         )
 
@@ -120,7 +120,7 @@ async def _with_kept_ids(call: _Call, items: Mapping[int, BulkMember]) -> dict[i
     }
 
 
-def _valid(call: _Call, kind: Kind, items: Sequence[dict[str, Any]], model: type[Item]) -> dict[int, Item]:
+def _valid(call: _Call, kind: Kind, items: Sequence[dict[Any, Any]], model: type[Item]) -> dict[int, Item]:
     """By position, those whose shape and values are acceptable and whose ids are named once."""
     valid: dict[int, Item] = {}
     first: dict[tuple[str, str], int] = {}
