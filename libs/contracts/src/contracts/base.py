@@ -9,7 +9,7 @@ Timestamp = AwareDatetime
 class Model(BaseModel):
     """Frozen, and deaf to what it does not know: old readers must accept new writers (same major version)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Event(Model):

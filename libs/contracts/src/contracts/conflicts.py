@@ -17,13 +17,16 @@ class ConflictField(Model):
     """One field whose two sides have different values. Values are JSON, shown as they are."""
 
     field: str
+    """Name of the field."""
     base: Any = Field(default=None, description="The last agreed value; null if there was none.")
     base_known: bool = Field(
         default=True,
         description="False if nothing was ever agreed: the two sides differed when the records were matched.",
     )
     ours: Any = None
+    """The value here."""
     theirs: Any = None
+    """The value in Planning Center."""
     ours_changed_at: Timestamp | None = Field(default=None, description="When `ours` was edited; null if not known.")
     theirs_changed_at: Timestamp | None = Field(
         default=None,
@@ -43,7 +46,11 @@ class ConflictRecord(Model):
 
     kind: str = Field(description="`member` or `family`.")
     id: str
+    """Id of the member or family here."""
     name: str
+    """Name of the person or family here."""
     pco_id: str
+    """Id of the person or household in Planning Center."""
     family_ids: tuple[str, ...] = ()
+    """Families of the member, or the family itself."""
     child: bool | None = Field(default=None, description="Of a member; null for a family.")

@@ -21,11 +21,17 @@ class UserIdentity(Model):
     """A signed-in person of one organization. Services take the organization from here and nowhere else."""
 
     user_id: str
+    """The platform's id of the person."""
     name: str
+    """Name of the person."""
     email: str | None = None
+    """Email address, where the identity provider tells it."""
     organization_id: str
+    """The platform's organization (church)."""
     organization_name: str
+    """Name of the church."""
     roles: tuple[Role, ...]
+    """What the person may do in this product."""
 
     @property
     def is_admin(self) -> bool:

@@ -15,12 +15,16 @@ class RunProgress(Model):
 
     phase: str = Field(description="`pull`, `compare`, `apply`, `push` or `finish`.")
     done: int = Field(ge=0)
+    """How many are done."""
     total: int | None = Field(default=None, ge=0, description="None while it is not known.")
     noun: str = Field(description="What is counted: `people`, `records`, `changes`.")
     requests: int = Field(ge=0, description="Requests sent to Planning Center so far.")
     rate_per_second: float | None = None
+    """How many are done a second."""
     eta_seconds_low: int | None = None
+    """Seconds that are left, at least."""
     eta_seconds_high: int | None = None
+    """Seconds that are left, at most."""
     waiting_for: str | None = Field(default=None, description="A plain sentence, when the run waits.")
 
 
@@ -41,12 +45,14 @@ class RunQuestion(Model):
         default=(), description="Each with `name`, `field`, `here`, `planning_center`."
     )
     answers: tuple[str, ...]
+    """The answers that are possible."""
 
 
 class Run(Model):
     """One sync run."""
 
     id: str
+    """Id of the run."""
     kind: str = Field(description="`full` or `incremental`.")
     purpose: str = Field(
         default="sync",
@@ -54,14 +60,22 @@ class Run(Model):
         "others changed; `proof` compares everybody and writes nothing.",
     )
     state: RunState
+    """Where the run stands."""
     trigger: str = Field(description="`person`, `schedule`, `connection` ...")
     started_by: str | None = Field(default=None, description="The platform user's id, when a person started it.")
     started_by_name: str | None = None
+    """Name of who started it."""
     progress: RunProgress
+    """How far the run is."""
     question: RunQuestion | None = None
+    """What it waits to be told; null if nothing."""
     counts: dict[str, int] = Field(default_factory=dict, description="By outcome; each has a list behind it.")
     message: str | None = Field(default=None, description="What happened, in a plain sentence.")
     version: int = Field(ge=1)
+    """Grows with every state of the run."""
     created_at: Timestamp
+    """When it was made."""
     started_at: Timestamp | None = None
+    """When the first step began."""
     finished_at: Timestamp | None = None
+    """When it ended; null while it goes on."""

@@ -18,10 +18,14 @@ class ConnectionFact(Event):
     product: str = Field(description="`people` or `calendar`.")
     generation: int = Field(ge=1, description="Grows with every new authorization of this product.")
     state: ConnectionState
+    """State of the connection."""
     pco_organization_id: str
+    """The church in Planning Center."""
     pco_organization_name: str
+    """Name of the church in Planning Center."""
     pco_person_id: str = Field(description="The Planning Center user whose rights and rate limit apply.")
     occurred_at: Timestamp
+    """When it happened."""
 
 
 class ConnectionAuthorized(ConnectionFact):

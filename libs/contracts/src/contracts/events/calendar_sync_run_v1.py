@@ -8,6 +8,7 @@ class SyncRunFact(Event):
     """The full state of one run. `version` is the run's."""
 
     run: Run
+    """The run after the change."""
 
 
 class SyncRunStarted(SyncRunFact):

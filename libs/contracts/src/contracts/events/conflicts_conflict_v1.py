@@ -8,8 +8,11 @@ class ConflictStateFact(Event):
     """A conflict's state at conflict-service; `version` is conflict-service's."""
 
     conflict_id: str
+    """Id of the conflict."""
     record: ConflictRecord
+    """The member or family that the conflict is about."""
     occurred_at: Timestamp
+    """When it happened."""
 
     @property
     def key(self) -> str:
@@ -20,6 +23,7 @@ class ConflictOpened(ConflictStateFact):
     """A conflict waits for a person."""
 
     fields: tuple[str, ...]
+    """Names of the fields that collide."""
 
 
 class ConflictClosed(ConflictStateFact):

@@ -14,15 +14,20 @@ class ConflictResolved(Event):
     """
 
     conflict_id: str
+    """Id of the conflict."""
     record_id: str
+    """Id of the member or family."""
     decision_id: str
+    """Id of the decision."""
     decided_on: int = Field(ge=1)
+    """The conflict's `values_version` that was shown."""
     choices: dict[str, Choice] = Field(description="By field.")
     decided_by: str = Field(description="The platform user's id; of a rule that of whoever turned it on.")
     decided_by_name: str | None = Field(default=None, description="The person's name, or the rule's.")
     rule_id: str | None = Field(default=None, description="Of the rule that decided; null for a person.")
     bulk_id: str | None = Field(default=None, description="Of an answer to many: nobody waits for this one alone.")
     decided_at: Timestamp
+    """When it was decided."""
 
     @property
     def key(self) -> str:

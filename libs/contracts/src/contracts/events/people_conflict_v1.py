@@ -10,12 +10,15 @@ class ConflictFact(Event):
     """The full state of one conflict; `version` counts its states. One record has at most one open conflict."""
 
     conflict_id: str
+    """Id of the conflict."""
     record: ConflictRecord
+    """The member or family that the conflict is about."""
     fields: tuple[ConflictField, ...] = Field(description="Only the fields that collide.")
     values_version: int = Field(
         default=1, ge=1, description="Counts the values of `fields` alone: a record that is renamed does not move it."
     )
     occurred_at: Timestamp
+    """When it happened."""
 
     @property
     def key(self) -> str:
@@ -38,6 +41,7 @@ class ResolutionApplied(ConflictFact):
     """A decision was applied: to both sides, save for what Planning Center refused."""
 
     decision_id: str
+    """Id of the decision."""
     refused: tuple[str, ...] = Field(
         default=(), description="In words, what Planning Center did not take; the next sync sends it again."
     )
@@ -47,4 +51,5 @@ class ResolutionOvertaken(ConflictFact):
     """A decision was not applied, or not to its end; the conflict is open again with the values of now."""
 
     decision_id: str
+    """Id of the decision."""
     sentence: str = Field(default="", description="Why, in words.")

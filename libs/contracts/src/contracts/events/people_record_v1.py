@@ -10,7 +10,9 @@ class MemberChanged(Event):
     """A member was added or changed; the full record."""
 
     member: Member
+    """The member after the change."""
     changed_at: Timestamp
+    """When it was changed."""
 
     @property
     def key(self) -> str:
@@ -21,10 +23,12 @@ class MemberRemoved(Event):
     """A member was deleted here. A tombstone for the same key follows."""
 
     member_id: str
+    """Id of the member."""
     joined_into: str | None = Field(
         default=None, description="The member whom this one was joined to, who has everything of both now."
     )
     removed_at: Timestamp
+    """When it was deleted."""
 
     @property
     def key(self) -> str:
@@ -35,7 +39,9 @@ class FamilyChanged(Event):
     """A family was added or changed; the full record with its members' ids."""
 
     family: Family
+    """The family after the change."""
     changed_at: Timestamp
+    """When it was changed."""
 
     @property
     def key(self) -> str:
@@ -46,7 +52,9 @@ class FamilyRemoved(Event):
     """A family was deleted here. A tombstone for the same key follows."""
 
     family_id: str
+    """Id of the family."""
     removed_at: Timestamp
+    """When it was deleted."""
 
     @property
     def key(self) -> str:

@@ -10,13 +10,19 @@ class WebhookReceived(Event):
 
     delivery_id: str = Field(description="The vendor's id of the delivery, `data[].id`.")
     product: str
+    """`people` or `calendar`."""
     generation: int
+    """The connection's generation that the subscription belongs to."""
     name: str = Field(description="The vendor's event name.")
     resource_type: str
+    """The vendor's type of the resource to read again."""
     resource_id: str
+    """Id of the resource in Planning Center."""
     person_id: str | None = Field(default=None, description="For a person's contact: whose it is.")
     event_time: Timestamp | None = None
+    """When it happened at Planning Center, where the vendor says so."""
     received_at: Timestamp
+    """When it arrived here."""
 
     @property
     def key(self) -> str:

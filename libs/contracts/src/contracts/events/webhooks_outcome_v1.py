@@ -9,9 +9,11 @@ class WebhookApplied(Event):
     """The owner has read the resource again and acted on it."""
 
     delivery_id: str
+    """The vendor's id of the delivery."""
     outcome: str = Field(description="`changed`, `unchanged`, `conflict`, `held`, `ignored` ...")
     by: str = Field(description="The service that applied it.")
     applied_at: Timestamp
+    """When it was applied."""
 
     @property
     def key(self) -> str:

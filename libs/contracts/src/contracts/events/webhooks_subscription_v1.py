@@ -9,8 +9,10 @@ class SubscriptionFact(Event):
     """State of the subscriptions of one connection generation; `version` counts its states."""
 
     product: str
+    """`people` or `calendar`."""
     generation: int = Field(ge=1, description="The connection's generation these subscriptions belong to.")
     occurred_at: Timestamp
+    """When it happened."""
 
 
 class SubscriptionsActive(SubscriptionFact):
@@ -24,6 +26,7 @@ class SubscriptionsRemoved(SubscriptionFact):
     """The subscriptions of a closing connection were removed as far as possible."""
 
     removed: int = Field(ge=0)
+    """How many subscriptions were removed."""
     left_behind: tuple[str, ...] = Field(default=(), description="Names that could not be removed.")
 
 
@@ -31,4 +34,6 @@ class DeliveryGapFound(SubscriptionFact):
     """Deliveries of this window were lost: what changed in it must be read again."""
 
     since: Timestamp
+    """Where the window begins."""
     until: Timestamp
+    """Where the window ends."""

@@ -15,12 +15,19 @@ class ConnectionCard(Model):
     """One of the two cards of the Integrations page."""
 
     product: Product
+    """The Planning Center product."""
     state: CardState
+    """State of the connection."""
     generation: int = 0
+    """Grows with every new authorization of this product."""
     pco_organization_name: str | None = None
+    """Name of the church in Planning Center."""
     pco_person_name: str | None = None
+    """Name of the Planning Center user who gave access."""
     connected_at: Timestamp | None = None
+    """When it was connected last."""
     connected_by_name: str | None = None
+    """Name of the administrator who connected it."""
     reason: str | None = Field(default=None, description="One sentence, when a reconnect is required.")
     shares_grant: bool = Field(
         default=False, description="Both products use one authorization: it ends only with the last of them."
@@ -31,22 +38,29 @@ class Connections(Model):
     """Both cards."""
 
     people: ConnectionCard
+    """The card of People."""
     calendar: ConnectionCard
+    """The card of Calendar."""
 
 
 class AuthorizationStarted(Model):
     """Where to send the browser. The answer also sets a cookie that binds the attempt to this browser."""
 
     authorize_url: str
+    """Where to send the browser."""
     expires_at: Timestamp
+    """Until when the attempt can be finished."""
 
 
 class CompleteAuthorization(Intent):
     """What Planning Center sent back to the redirect address: `code` and `state`, or `error` and `state`."""
 
     state: str = Field(min_length=1, max_length=200)
+    """As Planning Center sent it back."""
     code: str | None = Field(default=None, min_length=1, max_length=2000)
+    """As Planning Center sent it back."""
     error: str | None = Field(default=None, max_length=200)
+    """As Planning Center sent it back, where access was refused."""
     error_description: str | None = Field(default=None, max_length=2000, description="Taken and not shown.")
 
 
@@ -54,6 +68,7 @@ class AuthorizationCompleted(Model):
     """The product is connected."""
 
     card: ConnectionCard
+    """The card as it is now."""
     reconnected: bool = Field(description="The same Planning Center organization as before.")
 
 
@@ -62,18 +77,26 @@ class ReceiptLine(Model):
 
     step: str = Field(description="`subscriptions`, `refresh_token`, `access_token`, `schedules`, `records`.")
     outcome: Literal["done", "not_needed", "pending", "failed", "shared"]
+    """What became of the step; `shared`: the other product still needs it."""
     sentence: str
+    """The same in words."""
 
 
 class DisconnectReceipt(Model):
     """How a disconnect went; complete once `finished_at` is set."""
 
     product: Product
+    """The Planning Center product."""
     generation: int
+    """Grows with every new authorization of this product."""
     pco_organization_name: str
+    """Name of the church in Planning Center."""
     requested_at: Timestamp
+    """When somebody disconnected."""
     finished_at: Timestamp | None = None
+    """When the last step was done; null until then."""
     lines: tuple[ReceiptLine, ...]
+    """The steps."""
 
 
 class ForgetOrganization(Intent):
@@ -86,7 +109,9 @@ class LeaseRequest(Intent):
     """Asked by a service for an organization's token. Authenticated by the service's own signed identity."""
 
     organization_id: str = Field(min_length=1, max_length=200)
+    """The platform's organization (church)."""
     product: Product
+    """The Planning Center product."""
     failed_generation: int | None = Field(
         default=None, description="The token generation that Planning Center just refused with 401."
     )
@@ -96,11 +121,16 @@ class AccessLease(Model):
     """A token to hold in memory until it expires. Never stored, never logged."""
 
     access_token: str = Field(repr=False)
+    """The token."""
     expires_at: Timestamp
+    """When the token ends."""
     token_generation: int = Field(description="Grows with every refresh.")
     connection_generation: int
+    """The connection's generation."""
     pco_organization_id: str
+    """The church in Planning Center."""
     pco_person_id: str
+    """The Planning Center user whose rights and rate limit apply."""
 
 
 LEASE_PATH = "/internal/v1/leases"

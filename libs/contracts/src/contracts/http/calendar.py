@@ -16,3 +16,4 @@ class CalendarSettingsPatch(Intent):
     """Only the fields sent are changed."""
 
     poll_minutes: int | None = Field(default=None, ge=1, le=120)
+    """How often linked events are checked."""

@@ -16,11 +16,13 @@ class Decision(Model):
     """Choices for one conflict, by a person or a rule that a person made, and their outcome."""
 
     id: str
+    """Id of the decision."""
     choices: dict[str, Choice] = Field(description="By field.")
     fields: tuple[ConflictField, ...] = Field(description="The values that were chosen from.")
     decided_by_name: str | None = Field(description="The person's name, or the rule's.")
     rule_id: str | None = Field(default=None, description="Of the rule that decided; null for a person.")
     decided_at: Timestamp
+    """When it was decided."""
     outcome: Literal["waiting", "applied", "overtaken", "not_needed"] = Field(
         description="`overtaken`: a value had moved, or it could not be carried out: `sentence` says what stays. "
         "`not_needed`: the conflict was over before."
@@ -30,23 +32,31 @@ class Decision(Model):
         default=(), description="What Planning Center did not take, in words; the next sync sends it again."
     )
     settled_at: Timestamp | None = None
+    """When its outcome was known."""
 
 
 class Conflict(Model):
     """One conflict with its differing fields."""
 
     id: str
+    """Id of the conflict."""
     record: ConflictRecord
+    """The member or family that the conflict is about."""
     fields: tuple[ConflictField, ...]
+    """The fields that collide."""
     state: ConflictState
+    """Where the conflict stands."""
     version: int
+    """Grows with every state of the conflict."""
     values_version: int = Field(
         default=1,
         description="Grows when a value of `fields` changes, and with nothing else: a decision is bound to it.",
     )
     decision: Decision | None = Field(default=None, description="The newest one.")
     opened_at: Timestamp
+    """When it was found."""
     updated_at: Timestamp
+    """When it was changed last."""
 
 
 class Decide(Intent):
@@ -54,12 +64,14 @@ class Decide(Intent):
 
     values_version: int = Field(ge=1, description="Of the conflict as it was shown.")
     choices: dict[str, Choice] = Field(min_length=1, max_length=100)
+    """For each field of the conflict, the side whose value both get."""
 
 
 class ConflictFilter(Intent):
     """Filters of conflicts; one that is None filters nothing."""
 
     family_id: str | None = Field(default=None, max_length=60)
+    """Conflicts of this family and its members."""
     record_id: str | None = Field(default=None, max_length=60, description="Of the member or family in conflict.")
     field: str | None = Field(default=None, max_length=60, description="The conflict is about this field, too.")
     child: bool | None = Field(default=None, description="Whether the member is a child.")
@@ -76,6 +88,7 @@ class ConflictQuery(ConflictFilter, PageQuery):
     """Filters of the conflicts' list."""
 
     state: ConflictState = "open"
+    """Conflicts in this state."""
     bulk_id: str | None = Field(default=None, max_length=60, description="Decided last by this answer to many.")
     rule_id: str | None = Field(default=None, max_length=60, description="Decided last by this rule.")
 
@@ -92,25 +105,32 @@ class BulkInput(ConflictFilter):
     """
 
     answer: BulkAnswer
+    """The answer to all of them."""
 
 
 class BulkSample(Model):
     """One of the conflicts shown, and what would be chosen for each of its fields."""
 
     conflict: Conflict
+    """The conflict as it is shown."""
     choices: dict[str, Choice]
+    """By field."""
 
 
 class Bulk(Model):
     """One answer to many conflicts: what was shown, and how far it is carried out."""
 
     id: str
+    """Id of this answer to many."""
     answer: BulkAnswer
+    """The answer."""
     field: str | None = None
+    """The field that the answer is for; null for all."""
     digest: str = Field(description="Of exactly the conflicts shown, their values and the answer.")
     count: int = Field(description="How many would be decided.")
     left_out: int = Field(description="How many fit the filters and are left as they are.")
     state: Literal["shown", "working", "done"]
+    """`shown` until somebody agrees, `working` while it is carried out."""
     done: int = Field(description="How many were looked at: decided or skipped.")
     skipped: int = Field(description="How many moved since they were shown, and were left as they are.")
     waiting: int = Field(description="Decided, and being carried out.")
@@ -119,7 +139,9 @@ class Bulk(Model):
     overtaken: int = Field(description="Decided and not carried out: a value moved. These conflicts are open again.")
     refused: int = Field(description="Of those carried out: Planning Center did not take a part.")
     created_at: Timestamp
+    """When it was made."""
     finished_at: Timestamp | None = None
+    """When it was done; null until then."""
 
 
 class BulkPreview(Bulk):
@@ -138,11 +160,15 @@ class BulkSkipped(Model):
     """A conflict that moved since it was shown, and was left as it is."""
 
     conflict_id: str
+    """Id of the conflict."""
     name: str
+    """Name of the person or family."""
     sentence: str
+    """Why it was left, in words."""
 
 
 class ConflictCount(Model):
     """How many conflicts wait for a person."""
 
     open: int
+    """Conflicts that wait for a person."""

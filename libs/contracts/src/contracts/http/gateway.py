@@ -12,16 +12,22 @@ class Me(Model):
     """The signed-in person, as the gateway understood the token."""
 
     user: UserIdentity
+    """Who is signed in."""
 
 
 class ConsoleSettings(Model):
     """What the console needs to sign a person in. Public."""
 
     issuer: str
+    """The identity provider."""
     client_id: str
+    """The console's id at the identity provider."""
     authorization_endpoint: str
+    """Where a person signs in."""
     token_endpoint: str
+    """Where a code becomes a token."""
     end_session_endpoint: str | None = None
+    """Where a person signs out; null if the provider has no such place."""
 
 
 class LiveFact(Model):
@@ -33,3 +39,4 @@ class LiveFact(Model):
 
     type: str = Field(description="The message's type, e.g. `SyncRunProgressed`.")
     body: dict[str, Any]
+    """The fact, as on Kafka."""

@@ -17,7 +17,9 @@ class MergedFamily(Model):
     """A family of one of the two."""
 
     id: str
+    """Id of the family."""
     name: str
+    """Name of the family."""
     primary_contact: bool = Field(description="Whether this member is its primary contact.")
 
 
@@ -25,7 +27,9 @@ class MergedMember(Model):
     """One of the two, with what would move."""
 
     member: Member
+    """The member."""
     families: tuple[MergedFamily, ...]
+    """Families of the member."""
     history: int = Field(description="How many changes its history has.")
 
 
@@ -41,6 +45,7 @@ class MergedPair(Model):
         description="Planning Center may mail the person: they sign in there, and email or phone could change."
     )
     state: MergedState
+    """Whether the pair waits for an answer."""
     merged_at: Timestamp | None = Field(description="When the sync learnt of it.")
 
 

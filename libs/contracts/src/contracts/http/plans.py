@@ -15,33 +15,43 @@ class PlanField(Model):
     """One field of a record in a plan. Values are JSON."""
 
     field: str
+    """Name of the field."""
     agreed: Any = Field(default=None, description="The last agreed value.")
     agreed_known: bool = Field(default=True, description="False if nothing was ever agreed.")
     here: Any = None
+    """The value here."""
     there: Any = None
+    """The value in Planning Center."""
     after: Any = Field(default=None, description="The value on both sides afterwards; null in a conflict.")
     does: Does
+    """Where it would be written."""
 
 
 class PlanItem(Model):
     """One record of a plan."""
 
     record_kind: Literal["member", "family"]
+    """Whether it is a member or a family."""
     record_id: str | None = Field(default=None, description="Null for somebody who is not here yet.")
     pco_id: str | None = None
+    """Id in Planning Center, where it is known."""
     name: str
+    """Name of the person or family."""
     outcome: str = Field(description="What would become of it, as in a run's numbers.")
     sentence: str | None = None
+    """What would happen, in words."""
     may_be_mailed: bool = Field(
         default=False, description="Planning Center may mail them: they sign in there, and email or phone would change."
     )
     fields: tuple[PlanField, ...] = ()
+    """The fields that would change, or are in conflict."""
 
 
 class PlanQuery(PageQuery):
     """Filters of a plan."""
 
     outcome: str | None = Field(default=None, max_length=60)
+    """Records with this outcome."""
 
 
 class UndoInput(Intent):

@@ -32,6 +32,7 @@ class RuleCondition(Intent):
     """
 
     fields: tuple[RuleField, ...] = Field(min_length=1, max_length=11)
+    """Exactly these fields collide."""
     answer: RuleSide = Field(description="The side whose values both get.")
     older_than_days: int | None = Field(
         default=None, ge=1, le=36_500, description="Our values were changed longer ago, when the conflict is found."
@@ -50,11 +51,16 @@ class Rule(Model):
     """A rule, and the number of conflicts that it decided, by outcome."""
 
     id: str
+    """Id of the rule."""
     name: str = Field(description="Made from the condition: all that the rule does, in words.")
     condition: RuleCondition
+    """What the rule decides, and how."""
     on: bool
+    """Whether it decides."""
     made_by_name: str | None
+    """Name of who turned it on last."""
     made_at: Timestamp
+    """When it was made."""
     changed_at: Timestamp = Field(description="When it was turned on or off last.")
     waiting: int = Field(description="Decided, and being carried out.")
     applied: int = Field(description="Carried out.")
@@ -69,7 +75,9 @@ class RuleOffer(Model):
     """A rule that would have given the answers that people gave to one kind of conflict, several times in a row."""
 
     name: str
+    """Made from the condition: all that the rule would do, in words."""
     condition: RuleCondition
+    """What the rule decides, and how."""
     times: int = Field(description="How often in a row the answer was given.")
 
 
@@ -77,17 +85,22 @@ class DeclineOffer(Intent):
     """Do not offer a rule for conflicts about exactly these fields, until they were answered alike as often again."""
 
     fields: tuple[RuleField, ...] = Field(min_length=1, max_length=11)
+    """The fields of the offer."""
 
 
 class RulePastSample(Model):
     """A conflict that people decided, and that the rule would have decided too."""
 
     conflict_id: str
+    """Id of the conflict."""
     record: ConflictRecord
+    """The member or family that the conflict was about."""
     fields: tuple[ConflictField, ...] = Field(description="The values that were chosen from.")
     choices: dict[str, Choice] = Field(description="What people chose.")
     decided_by_name: str | None
+    """Name of who decided it."""
     decided_at: Timestamp
+    """When it was decided."""
 
 
 class RulePast(Model):
@@ -104,9 +117,12 @@ class RulePreview(Model):
     """The effect that a rule would have. Nothing was decided, and no rule is on."""
 
     name: str
+    """Made from the condition: all that the rule would do, in words."""
     condition: RuleCondition
+    """What the rule decides, and how."""
     digest: str = Field(description="Of the condition and exactly the open conflicts that it would decide.")
     past: RulePast
+    """What it would have decided before."""
     count: int = Field(description="How many open conflicts it would decide now.")
     left_out: int = Field(
         description="How many more fit and stay open: another rule answers differently, a decision about them could "
