@@ -59,8 +59,14 @@ clean-run: $(INSTALLED) ## forget everything that `make run` kept
 test: $(INSTALLED) ## everything this machine can check, and what it could not
 	@$(CHECKS) $(STAGES)
 
-lint: $(INSTALLED) ## ruff: rules and format
+lint: $(INSTALLED) ## ruff: rules and format; Spectral and AsyncAPI's parser: the API's documents
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
+	@$(INSTALL_NPM); if ! command -v npm >/dev/null; then \
+		$(call skip,lint,npm is not installed, so the API's documents were not checked); \
+	else \
+		$(BIN)/python -m webhook_gateway.api.documents .cache/documents \
+			&& $(NODE_MODULES) && cd $(CONSOLE) && npm run --silent documents; \
+	fi
 
 # One run for each distribution: the same names of test files occur in several.
 types: $(INSTALLED) ## mypy --strict, one distribution after the other
@@ -78,7 +84,7 @@ imports: $(INSTALLED) ## which package may import which
 	@$(BIN)/lint-imports --no-logo
 
 console: ## tsc --checkJs and eslint for the console, where npm is there
-	@if ! command -v npm >/dev/null; then \
+	@$(INSTALL_NPM); if ! command -v npm >/dev/null; then \
 		$(call skip,console,npm is not installed, so the console's JavaScript was not checked); \
 	else \
 		$(NODE_MODULES) && cd $(CONSOLE) && npm run --silent check; \
@@ -142,9 +148,13 @@ contracts: $(INSTALLED) ## check messages and topics against their snapshots, an
 constraints: $(INSTALLED) ## pin what is installed now
 	@$(BIN)/pip freeze --exclude-editable > constraints.txt
 
-# axe looks at the pages of the browser's stories with them, too.
-NODE_MODULES = ( cd $(CONSOLE) && { [ node_modules -nt package.json ] \
-	|| { npm install --no-package-lock --no-audit --no-fund --loglevel=error && touch node_modules; }; } )
+# axe looks at the pages of the browser's stories with them, too. Two stages may want them at the same time.
+NODE_MODULES = ( cd $(CONSOLE) && $(ONE_AT_A_TIME) sh -c '[ node_modules -nt package.json ] \
+	|| { npm install --no-package-lock --no-audit --no-fund --loglevel=error && touch node_modules; }' )
+ONE_AT_A_TIME := $(if $(shell command -v flock),flock package.json)
+INSTALL_NPM = if ! command -v npm >/dev/null && [ "$${CI:-}" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "npm is missing: apt-get install npm"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; fi
 
 # -- inside ------------------------------------------------------------------------------------
 

@@ -1,14 +1,13 @@
 """Wiring of webhook-gateway."""
 
 import logging
-from importlib.metadata import version
 
 from fastapi import FastAPI
 
 from contracts.routes import ROUTES
 from servicekit.app import create_service
 from servicekit.intake import DEFAULT_BODY_LIMIT
-from webhook_gateway.api import console, openapi, own, platform
+from webhook_gateway.api import console, documents, own, platform, problems
 from webhook_gateway.config import Settings
 from webhook_gateway.messaging import live
 from webhook_gateway.messaging.connections import connections
@@ -20,14 +19,14 @@ def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI app."""
     # At DEBUG it would log every event it sends, and those are people's data.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
-    document = openapi.make_document(own.router, version=version("webhook-gateway"))
     app = create_service(
         settings,
         title="Planning Center integration",
         metadata=Base.metadata,
         routers=[
             own.router,
-            own.make_documents(document),
+            documents.make_router(),
+            problems.make_router(),
             platform.make_router(),
             console.make_router(settings.identity_issuer),
         ],

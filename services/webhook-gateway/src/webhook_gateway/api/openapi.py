@@ -6,15 +6,21 @@ so parameters, bodies and answers appear with their models while the real routes
 
 import inspect
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Path, Query, Security
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
 from contracts.http.common import Problem
+from contracts.http.problems import PROBLEM_TYPES
 from contracts.routes import ROUTES, Route
+from contracts.topics import TOPICS
+from contracts.values import WEBHOOK_GATEWAY
+from webhook_gateway.api.examples import example_of
+from webhook_gateway.api.payloads import payloads
+from webhook_gateway.usecases.live import LIVE_TOPICS, REREAD
 
 PROBLEMS = {
     401: "No valid sign-in",
@@ -32,20 +38,74 @@ BODY_PROBLEMS = {
 }
 DESCRIPTION = (
     "Members and families in two-way sync with Planning Center. Every call needs a bearer token (JWT) of the "
-    "platform's identity provider. Errors are problem documents (RFC 9457). Lists are paged by `after` and `next`. "
-    "`GET /api/v1/live` streams changes."
+    "platform's identity provider. Errors are problem documents (RFC 9457), whose `type` is the address of a page "
+    "about it; `/problems` lists them. Lists are paged by `after` and `next`. `GET /api/v1/live` streams changes; "
+    "`/api/v1/asyncapi.json` describes the same facts on Kafka."
 )
-_PARTS = {"connections": "Connections", "people": "People", "conflicts": "Conflicts", "calendar": "Calendar"}
+PARAMETERS: Final = {
+    "bulk_id": "Id of the answer to many, as it was shown.",
+    "conflict_id": "Id of the conflict.",
+    "entry_id": "Id of the change in the member's history.",
+    "family_id": "Id of the family.",
+    "field": "Name of the field.",
+    "held_id": "Id of the held match.",
+    "member_id": "Id of the member.",
+    "product": "The Planning Center product.",
+    "rule_id": "Id of the rule.",
+    "run_id": "Id of the run.",
+    "sync_id": "Id that the call which asked for the sync answered with.",
+}
+"""What stands in a path, by its name."""
+TAGS: Final = {
+    "Sign-in": "Who is signed in, and how.",
+    "Connections": "Consent to, and disconnect from, Planning Center.",
+    "Members": "Members and children of the church.",
+    "Families": "Families: households in Planning Center.",
+    "Bulk": "Members and families that the platform already has.",
+    "Syncs": "Runs of the sync, their plans and questions, undo, and the nightly proof.",
+    "Held matches": "People who may be the same person, and wait for an answer.",
+    "Conflicts": "Edits on both sides that a person settles.",
+    "Rules": "Rules that settle conflicts, shown before they are on.",
+    "Settings": "Numbers for the card, and what an administrator chose.",
+    "Calendar": "The Calendar.",
+    "Live": "Changes as they happen.",
+}
+_TAG_OF: Final = (
+    ("connections", "Connections"),
+    ("people/members", "Members"),
+    ("people/families", "Families"),
+    ("people/bulk", "Bulk"),
+    ("people/held-matches", "Held matches"),
+    ("people/merged", "Held matches"),
+    ("people/status", "Settings"),
+    ("people/settings", "Settings"),
+    ("people", "Syncs"),
+    ("conflicts/rules", "Rules"),
+    ("conflicts", "Conflicts"),
+    ("calendar", "Calendar"),
+)
+_PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
+_SCHEME: Final = "platform-token"
+PUBLIC: Final = ("/api/v1/console-settings",)
+"""Answered without a token."""
+_OWN: Final = {"/api/v1/me": (401,), "/api/v1/console-settings": (503,), "/api/v1/live": (401, 403, 422)}
+"""What the gateway answers by itself, and the problems of each."""
 
 
 def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
     """The document: the table's routes, and those that the gateway answers by itself."""
-    described = FastAPI(title="Planning Center integration", version=version, description=DESCRIPTION)
-    security = HTTPBearer(bearerFormat="JWT", description="Of the platform's identity provider.")
+    described = FastAPI(
+        title="Planning Center integration",
+        version=version,
+        description=DESCRIPTION,
+        contact={"name": "Whoever runs this installation"},
+        servers=[{"url": "/", "description": "The installation that this document comes from."}],
+        openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
+    )
     for route in ROUTES:
         described.add_api_route(
             route.path,
-            _signature(route, security),
+            _signature(route),
             methods=[route.method],
             summary=route.summary,
             description="For administrators." if route.role == "admin" else "For staff and administrators.",
@@ -53,17 +113,47 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
             response_class=Response if route.media else JSONResponse,
             status_code=route.status,
             operation_id=_operation_id(route),
-            tags=[_PARTS[route.path.split("/")[3]]],
-            responses=_file(route)
-            | {
-                status: {"description": text, "content": {"application/problem+json": {"schema": _PROBLEM}}}
-                for status, text in sorted((PROBLEMS | (BODY_PROBLEMS if route.request else {})).items())
-            },
+            tags=[_tag(route)],
+            responses=_file(route) | _problems(PROBLEMS | (BODY_PROBLEMS if route.request else {}), route.owner),
         )
     described.include_router(own)
     document = described.openapi()
-    document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+    schemas = document["components"]["schemas"]
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= problem.pop("$defs") | {"Problem": problem}
+    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own
+        schemas.pop(unused, None)
+    for path, statuses in _OWN.items():
+        operation = document["paths"][path]["get"]
+        operation["security"] = [] if path in PUBLIC else [{_SCHEME: []}]
+        problems = _problems({status: PROBLEMS[status] for status in statuses}, WEBHOOK_GATEWAY)
+        operation["responses"] |= {str(status): answer for status, answer in problems.items()}
+    _type_live_facts(document)
+    for operation in _operations(document):
+        _give_examples(operation, schemas)
     return document
+
+
+def _problems(texts: dict[int, str], owner: str) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {
+            "description": f"{text}. Types: {', '.join(_types(status, owner))}.",
+            "content": {"application/problem+json": {"schema": _PROBLEM}},
+        }
+        for status, text in sorted(texts.items())
+    }
+
+
+def _types(status: int, owner: str) -> Iterator[str]:
+    """The problem types of a status, as links: those of everybody, of the owner, and of the gateway before it."""
+    for problem in PROBLEM_TYPES.values():
+        if problem.status == status and (not problem.owners or {owner, WEBHOOK_GATEWAY} & set(problem.owners)):
+            yield f"[{problem.slug}]({problem.path})"
+
+
+def _tag(route: Route) -> str:
+    path = route.path.removeprefix("/api/v1/")
+    return next(tag for prefix, tag in _TAG_OF if path.startswith(prefix))
 
 
 def _file(route: Route) -> dict[int | str, dict[str, Any]]:
@@ -72,28 +162,93 @@ def _file(route: Route) -> dict[int | str, dict[str, Any]]:
     return {route.status: {"description": "The file", "content": {route.media: {"schema": {"type": "string"}}}}}
 
 
-_PROBLEM = {"$ref": "#/components/schemas/Problem"}
-
-
 def _operation_id(route: Route) -> str:
     words = re.sub(r"[{}]", "", route.path.removeprefix("/api/v1/")).replace("/", "_").replace("-", "_")
     return f"{route.method.lower()}_{words}"
 
 
-def _signature(route: Route, security: HTTPBearer) -> Callable[..., None]:
+def bearer() -> Any:
+    """What a call needs, as a dependency that describes it and is never asked."""
+    return Security(HTTPBearer(bearerFormat="JWT", scheme_name=_SCHEME, description="Of the identity provider."))
+
+
+def _signature(route: Route) -> Callable[..., None]:
     def described() -> None:
         """Never called."""
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
-        inspect.Parameter(name, keyword, annotation=Annotated[str, Path()])
+        inspect.Parameter(name, keyword, annotation=Annotated[str, Path(description=PARAMETERS[name])])
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     if route.query is not None:
         parameters.append(inspect.Parameter("query", keyword, annotation=Annotated[route.query, Query()]))
     if route.request is not None:
         parameters.append(inspect.Parameter("body", keyword, annotation=route.request))
-    parameters.append(inspect.Parameter("token", keyword, annotation=Annotated[Any, Security(security)]))
+    parameters.append(inspect.Parameter("token", keyword, annotation=Annotated[Any, bearer()]))
     described.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     described.__doc__ = None
     return described
+
+
+def _type_live_facts(document: dict[str, Any]) -> None:
+    """The events of the stream, each with what its `data` line holds."""
+    schemas = document["components"]["schemas"]
+    shapes, named = payloads([topic for topic in TOPICS.values() if topic.name in LIVE_TOPICS])
+    for name, shape in shapes.items():
+        schemas.setdefault(name, shape)
+    hello = {
+        "type": "object",
+        "description": "First, and again whenever facts may have been missed.",
+        "properties": {
+            "reread": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Paths to read again.",
+                "examples": [list(REREAD)],
+            }
+        },
+        "required": ["reread"],
+    }
+    ended = {"type": "object", "description": "The token has expired: the stream ends."}
+    events = [_event("hello", hello), _event("expired", ended)]
+    for topic, messages in named.items():
+        facts = [
+            {
+                "type": "object",
+                "properties": {
+                    "type": {"const": kind, "description": "Which fact it is."},
+                    "body": {"$ref": f"#/components/schemas/{name}"},
+                },
+                "required": ["type", "body"],
+            }
+            for kind, name in messages.items()
+        ]
+        events.append(_event(topic, {"description": f"A fact of {topic}, as on Kafka.", "oneOf": facts}))
+    schemas["LiveEvent"] = {
+        "description": "One server-sent event: what stands behind `event:`, and the JSON behind `data:`.",
+        "oneOf": events,
+    }
+    answer = document["paths"]["/api/v1/live"]["get"]["responses"]["200"]
+    answer["content"] = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/LiveEvent"}}}
+
+
+def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"event": {"const": name, "description": "The event's name."}, "data": data},
+        "required": ["event", "data"],
+    }
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def _give_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    bodies = [operation["requestBody"]] if "requestBody" in operation else []
+    for body in [*bodies, *operation["responses"].values()]:
+        for media, content in body.get("content", {}).items():
+            if media.endswith("json"):
+                content["example"] = example_of(content["schema"], schemas, operation["operationId"])

@@ -4,12 +4,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from contracts.http.common import Problem
-from contracts.http.gateway import ConsoleSettings, LiveFact, Me
+from contracts.http.gateway import ConsoleSettings, Me
 from servicekit.errors import Forbidden, Invalid
 from webhook_gateway.identity.bearer import Caller, Signed
 from webhook_gateway.resources import Wired
@@ -25,7 +23,7 @@ Topics = Annotated[
 router = APIRouter(prefix="/api/v1")
 
 
-@router.get("/me", summary="Who is signed in", tags=["Sign-in"], responses={401: {"model": Problem}})
+@router.get("/me", summary="Who is signed in", tags=["Sign-in"])
 async def me(caller: Signed, response: Response) -> Me:
     """The signed-in person, as the gateway understood the token."""
     response.headers["Cache-Control"] = "private, no-cache"
@@ -47,13 +45,10 @@ async def console_settings(wired: Wired) -> ConsoleSettings:
         200: {
             "description": (
                 "`event: hello` first, and again whenever facts may have been missed: `data.reread` lists the paths "
-                "to read again. Then one event per fact: `event:` is the topic, `data:` a LiveFact. "
+                "to read again. Then one event per fact: `event:` is the topic, `data:` the fact. "
                 "`event: expired` when the token has expired. Comments keep the stream open."
             ),
-            "content": {"text/event-stream": {"schema": LiveFact.model_json_schema()}},
         },
-        401: {"model": Problem},
-        403: {"model": Problem},
     },
 )
 async def live(caller: Signed, wired: Wired, topics: Topics = None) -> EventSourceResponse:
@@ -89,15 +84,3 @@ async def _stream(hub: Hub, caller: Caller, topics: frozenset[str]) -> AsyncIter
                 return
             name, data = event
             yield ServerSentEvent(data, event=name)
-
-
-def make_documents(document: dict[str, object]) -> APIRouter:
-    """The OpenAPI document; there is no page for it, which would load its scripts from elsewhere."""
-    documents = APIRouter(include_in_schema=False)
-    answer = JSONResponse(document)
-
-    @documents.get("/api/v1/openapi.json")
-    async def openapi(request: Request) -> JSONResponse:  # noqa: ARG001
-        return answer
-
-    return documents

@@ -1,0 +1,428 @@
+"""The types of problem documents: what a program tells problems apart by, and what their pages say."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.values import AUTH_SERVICE, CONFLICT_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One type, at `/problems/<slug>`."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+    """What happened, and what stays as it was."""
+    remedy: str
+    """What the caller does now."""
+    owners: tuple[str, ...] = ()
+    """Services that answer with it; empty for all."""
+
+    @property
+    def path(self) -> str:
+        """The `type` of the document."""
+        return f"/problems/{self.slug}"
+
+
+_CONNECTIONS = (AUTH_SERVICE,)
+_PEOPLE = (PEOPLE_SYNC,)
+_MANY = (PEOPLE_SYNC, CONFLICT_SERVICE)
+_START_AGAIN = "Connect again from the beginning."
+
+PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
+    problem.slug: problem
+    for problem in (
+        ProblemType(
+            "malformed-request", 400, "Unreadable", "The body is no JSON that can be read.", "Send JSON in UTF-8."
+        ),
+        ProblemType(
+            "unauthorized",
+            401,
+            "Not signed in",
+            "There is no bearer token, or it is not one that this API believes.",
+            "Sign in again and send the new token.",
+        ),
+        ProblemType(
+            "session-ended",
+            401,
+            "Session ended",
+            "The token has expired.",
+            "Get a new token from the identity provider, then repeat the call.",
+            (WEBHOOK_GATEWAY,),
+        ),
+        ProblemType(
+            "forbidden",
+            403,
+            "Not allowed",
+            "The signed-in person has no role that allows this.",
+            "Ask an administrator of the church to do it, or for the role.",
+        ),
+        ProblemType(
+            "not-found",
+            404,
+            "Not there",
+            "There is no such thing in the caller's organization. What belongs to others is not told apart from what "
+            "does not exist.",
+            "Read the list again. Where `joined_into` is there, the member was joined to that one.",
+        ),
+        ProblemType(
+            "method-not-allowed",
+            405,
+            "No such method",
+            "The address has no such method.",
+            "`Allow` names those it has.",
+        ),
+        ProblemType(
+            "conflict",
+            409,
+            "Not possible now",
+            "Somebody did the same at the same time.",
+            "Read again and repeat what is still needed.",
+        ),
+        ProblemType(
+            "too-large",
+            413,
+            "Too large",
+            "The body is larger than `limit`.",
+            "Send less at a time; nothing was changed.",
+        ),
+        ProblemType(
+            "unsupported-media-type",
+            415,
+            "Not JSON",
+            "The body is not called JSON.",
+            "Send it with `Content-Type: application/json`.",
+        ),
+        ProblemType(
+            "invalid",
+            422,
+            "Not acceptable",
+            "The request can be read and is not acceptable; `errors` names the fields. Nothing was changed.",
+            "Correct the fields and send it again.",
+        ),
+        ProblemType(
+            "internal-error",
+            500,
+            "Unexpected error",
+            "Something went wrong here.",
+            "Try again; if it stays, tell the operators the `correlation_id`.",
+        ),
+        ProblemType(
+            "unavailable",
+            503,
+            "Away for a moment",
+            "Something that the answer needs is away; `detail` says what stays as it was.",
+            "Wait for as many seconds as `Retry-After` says, then try again.",
+        ),
+        ProblemType(
+            "owner-too-slow",
+            504,
+            "No answer in time",
+            "A part of this system had the request and did not answer in time. A change may have been made.",
+            "Read again before you repeat a change.",
+            (WEBHOOK_GATEWAY,),
+        ),
+        # Connections
+        ProblemType(
+            "authorization-unknown",
+            409,
+            "Not our sign-in",
+            "The answer belongs to no sign-in that this person began here. Nothing was stored.",
+            _START_AGAIN,
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "authorization-used",
+            409,
+            "Used already",
+            "This sign-in was finished before. Nothing was stored.",
+            "Look at the card; connect again if it is not connected.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "authorization-expired",
+            409,
+            "Took too long",
+            "The sign-in was begun too long ago. Nothing was stored.",
+            _START_AGAIN,
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "authorization-other-browser",
+            409,
+            "Another browser",
+            "The sign-in was begun in another browser. Nothing was stored.",
+            "Finish it in the browser in which it began, or connect again in this one.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "authorization-cancelled",
+            409,
+            "Cancelled",
+            "The person cancelled at Planning Center. Nothing was stored.",
+            "Connect again whenever you like.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "authorization-refused",
+            409,
+            "Refused by Planning Center",
+            "Planning Center did not grant access. Nothing was stored.",
+            _START_AGAIN,
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "scope-missing",
+            409,
+            "Access not granted",
+            "Planning Center did not grant access to the product. Nothing was stored.",
+            "Connect again and allow the access that is asked for.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "role-missing",
+            409,
+            "Role missing",
+            "The Planning Center user has no role with which a sync can work. Nothing was stored.",
+            "Connect as somebody who has the role that `detail` names.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "organization-mismatch",
+            409,
+            "Another church",
+            "The sign-in was to another Planning Center organization than the other product has, or the kept links "
+            "have. Nothing was stored.",
+            "Connect again and choose the organization that `detail` names.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "organization-taken",
+            409,
+            "Connected elsewhere",
+            "This Planning Center organization is connected to another organization here. Nothing was stored.",
+            "Disconnect it there first.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "connected",
+            409,
+            "Connected already",
+            "The product is connected, so it can't be connected or its organization forgotten.",
+            "Disconnect it first.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "closing",
+            409,
+            "Being disconnected",
+            "The product is being disconnected, which takes up to a minute.",
+            "Try again after that.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "reconnect-required",
+            409,
+            "Reconnect first",
+            "Planning Center no longer accepts the sign-in that is kept.",
+            "Have an administrator reconnect the product.",
+            _CONNECTIONS,
+        ),
+        ProblemType(
+            "not-connected",
+            409,
+            "Not connected",
+            "Planning Center is not connected, so nothing was started.",
+            "Connect it under Integrations first.",
+            (AUTH_SERVICE, PEOPLE_SYNC),
+        ),
+        # The directory
+        ProblemType(
+            "version-conflict",
+            409,
+            "Changed meanwhile",
+            "Somebody changed the record since it was read. Nothing was changed.",
+            "Read it again and repeat the change on what is there now.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "external-id-taken",
+            409,
+            "Id is taken",
+            "There is, or was, a record with this `external_id`.",
+            "Change that one, or send it to `PUT /api/v1/people/bulk`.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "cannot-undo",
+            409,
+            "Cannot be undone",
+            "The field has been changed again since, or holds no value that can be put back.",
+            "Edit the record instead.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "not-gone",
+            409,
+            "Still there",
+            "Only a member who is gone in Planning Center can be created there again.",
+            "Read the member again.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "merged",
+            409,
+            "Merged in Planning Center",
+            "The member was merged with somebody else there, and would be there twice.",
+            "Answer the question in Held matches.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "kept-out",
+            409,
+            "Kept out of the sync",
+            "The record is kept out of the sync, so nothing was done with it.",
+            "Choose *Sync again* for it first.",
+            _PEOPLE,
+        ),
+        # Syncs
+        ProblemType(
+            "busy",
+            409,
+            "At work on it",
+            "A sync is at work on this. Nothing was changed.",
+            "Try again in a few seconds, or when the sync has ended.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "starting", 409, "Just starting", "A sync is just being started.", "Read the status in a moment.", _PEOPLE
+        ),
+        ProblemType(
+            "sync-first",
+            409,
+            "Sync everybody first",
+            "Until everybody was synced once, nobody knows who is in Planning Center already.",
+            "Start a sync of everybody.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "no-question",
+            409,
+            "Nothing is asked",
+            "The sync does not ask that, or no longer.",
+            "Read it again to see where it stands.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "unknown-answer",
+            409,
+            "No such answer",
+            "The question has other answers.",
+            "Choose one of the question's `answers`.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "plan-moved",
+            409,
+            "The plan has moved",
+            "The plan is another one than was shown. Nothing was started.",
+            "Read the plan again, and answer with its `digest`.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "nothing-to-undo",
+            409,
+            "Nothing to undo",
+            "No change is there that could be put back; `detail` says why.",
+            "Edit the records instead.",
+            _PEOPLE,
+        ),
+        # Questions
+        ProblemType(
+            "answered",
+            409,
+            "Answered already",
+            "Somebody answered before. This answer was not taken.",
+            "Read the list again.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "member-gone",
+            409,
+            "Member deleted",
+            "The member was deleted meanwhile. Nothing was answered.",
+            "Choose again.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "already-linked",
+            409,
+            "Linked already",
+            "The member has another counterpart in Planning Center. Nothing was answered.",
+            "Read the list again.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "pair-over",
+            409,
+            "No longer a question",
+            "The two are no longer merged in Planning Center, or are one member already.",
+            "Read the list again.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "not-shown",
+            409,
+            "Something else was shown",
+            "The `digest` is not that of what was shown last. Nothing was decided.",
+            "Look at the list again, and answer with its `digest`.",
+            _MANY,
+        ),
+        ProblemType(
+            "nothing-shown", 409, "Nothing to answer", "No record fits the filters.", "Choose other filters.", _MANY
+        ),
+        ProblemType(
+            "at-work",
+            409,
+            "Another one is at work",
+            "Another answer to many, or another undo, is being carried out. Nothing was decided.",
+            "Wait until it is done, then answer again.",
+            _MANY,
+        ),
+        # Conflicts
+        ProblemType(
+            "values-moved",
+            409,
+            "The values have moved",
+            "A value has changed since the conflict was read. Nothing was decided.",
+            "Read the conflict again and decide about the values of now.",
+            (CONFLICT_SERVICE,),
+        ),
+        ProblemType(
+            "settled",
+            409,
+            "Decided already",
+            "Somebody else or a rule decided before, or the conflict is over. `conflict` shows it as it is now.",
+            "Nothing has to be done.",
+            (CONFLICT_SERVICE,),
+        ),
+        ProblemType(
+            "rule-moved",
+            409,
+            "The conflicts have moved",
+            "The open conflicts are others than were shown. The rule was not turned on.",
+            "Look at what the rule does now, and turn it on with that `digest`.",
+            (CONFLICT_SERVICE,),
+        ),
+        ProblemType(
+            "too-many-rules",
+            409,
+            "Too many rules",
+            "There are as many rules as can be.",
+            "Delete one that you no longer need.",
+            (CONFLICT_SERVICE,),
+        ),
+    )
+}

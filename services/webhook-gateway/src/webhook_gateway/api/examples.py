@@ -1,0 +1,220 @@
+"""Examples of the documents: one for each schema, put together from a sample for each field."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_ID: Final = "0199a3c4-0000-7000-8000-000000000001"
+_FAMILY: Final = "0199a3c4-0000-7000-8000-0000000000f1"
+_RUN: Final = "0199a3c4-0000-7000-8000-0000000000a1"
+_WHEN: Final = "2026-03-04T05:06:07Z"
+_DIGEST: Final = "5f2d9c0e7a41"
+
+SAMPLES: Final[Mapping[str, Any]] = {
+    # Whole schemas, where not every field may be sent at the same time.
+    "FamilyPatch": {"version": 3, "add_member_ids": [_ID]},
+    "UndoInput": {"run_id": _RUN},
+    "CompleteAuthorization": {"state": "q7Yk2mTe", "code": "c0ffee"},
+    "AnswerRun": {"question": "plan", "answer": "approve", "digest": _DIGEST},
+    "Problem": {
+        "type": "/problems/version-conflict",
+        "title": "Conflict",
+        "status": 409,
+        "detail": "Somebody changed this member since you read it. Read it again and repeat the change.",
+        "instance": f"/api/v1/people/members/{_ID}",
+    },
+    # Fields of one schema.
+    "ConflictField.base": "Mira",
+    "Family.name": "Example",
+    "FamilyInput.name": "Example",
+    "BulkFamily.name": "Example",
+    "MergedFamily.name": "Example",
+    "Rule.name": "Planning Center’s phone",
+    "RuleOffer.name": "Planning Center’s phone",
+    "RulePreview.name": "Planning Center’s phone",
+    "FieldError.field": "body.email",
+    "RunProgress.waiting_for": None,
+    "Run.question": None,
+    "RunQuestion.answers": ["approve", "stop"],
+    "RunQuestion.kind": "plan",
+    "RunQuestion.counts": {"updated": 12},
+    "RunQuestion.examples": [{"name": "Mira Example", "field": "phone", "here": None, "planning_center": "555-0143"}],
+    "Run.kind": "full",
+    "Run.trigger": "person",
+    "ConflictRecord.kind": "member",
+    "RunItem.record_kind": "member",
+    "Statement.apart": {"waits_for_you": 2},
+    "CompleteAuthorization.state": "q7Yk2mTe",
+    "BulkResult.rejected": [],
+    "PlanningCenterLink.state": "linked",
+    "PlanningCenterLink.gone_at": None,
+    "PlanningCenterLink.merged_with": None,
+    "WebhookReceived.name": "people.v2.events.person.updated",
+    "WebhookReceived.resource_type": "Person",
+    "WebhookApplied.outcome": "changed",
+    "WebhookApplied.by": "people-sync",
+    "SubscriptionsActive.names": ["people.v2.events.person.updated"],
+    "ConflictClosed.outcome": "resolved",
+    "ConflictOpened.fields": ["phone"],
+    "EventUnlinked.reason": "gone",
+    "ReconnectRequired.reason": "refused",
+    "CalendarEvent.description": "Bring a cup.",
+    "Difference.field": "phone",
+    "RunItem.cause": None,
+    # Fields that mean the same wherever they are.
+    "access_token": "…",
+    "agreed": "555-0142",
+    "after": "555-0143",
+    "answers": ["approve", "stop"],
+    "authorize_url": "https://api.planningcenteronline.com/oauth/authorize?client_id=1",
+    "authorization_endpoint": "https://id.example.org/authorize",
+    "base": "555-0142",
+    "bulk_id": _RUN,
+    "by": "person",
+    "by_name": "Ada Admin",
+    "cause": "email_taken",
+    "choices": {"phone": "theirs"},
+    "city": "Portsmouth",
+    "client_id": "console",
+    "confirmation": "Harbor Church",
+    "conflict_id": "0199a3c4-0000-7000-8000-0000000000c1",
+    "connected_by_name": "Ada Admin",
+    "correlation_id": None,
+    "country_code": "US",
+    "counts": {"updated": 12, "unchanged": 480},
+    "decided_by": "user-1",
+    "decided_by_name": "Ada Admin",
+    "decision_id": "0199a3c4-0000-7000-8000-0000000000d1",
+    "delivery_id": "0199a3c4-0000-7000-8000-0000000000e1",
+    "detail": "Somebody changed this member since you read it. Read it again and repeat the change.",
+    "differs": ["phone"],
+    "digest": _DIGEST,
+    "email": "mira@example.org",
+    "end_session_endpoint": "https://id.example.org/logout",
+    "error": "access_denied",
+    "error_description": "The user cancelled.",
+    "event_id": "0199a3c4-0000-7000-8000-0000000000e2",
+    "external_id": "m-17",
+    "family_id": _FAMILY,
+    "family_ids": [_FAMILY],
+    "family_name": "Example",
+    "field": "phone",
+    "fills": ["birthdate"],
+    "first_name": "Mira",
+    "gender": "Female",
+    "held_id": "0199a3c4-0000-7000-8000-0000000000b1",
+    "here": "555-0142",
+    "id": _ID,
+    "instance": f"/api/v1/people/members/{_ID}",
+    "issuer": "https://id.example.org",
+    "joined_into": None,
+    "joined_name": None,
+    "last_name": "Example",
+    "left_behind": [],
+    "location": "Hall",
+    "made_by_name": "Ada Admin",
+    "member_external_ids": ["m-17"],
+    "member_id": _ID,
+    "member_ids": [_ID],
+    "add_member_ids": [_ID],
+    "remove_member_ids": [],
+    "message": "must be an email address",
+    "middle_name": None,
+    "missing": [],
+    "name": "Mira Example",
+    "new": "555-0143",
+    "next": None,
+    "noun": "people",
+    "old": "555-0142",
+    "organization_id": "harbor",
+    "organization_name": "Harbor Church",
+    "ours": "555-0142",
+    "outcome": "updated",
+    "pco_event_id": "7001",
+    "pco_event_instance_id": None,
+    "pco_id": "5001",
+    "pco_organization_id": "77",
+    "pco_organization_name": "Harbor Church",
+    "pco_person_id": "42",
+    "pco_person_name": "Ada Admin",
+    "person_id": None,
+    "phase": "push",
+    "phone": "+1 202-555-0143",
+    "primary_contact_external_id": "m-17",
+    "primary_contact_id": _ID,
+    "product": "people",
+    "purpose": "sync",
+    "q": "mira",
+    "reason": None,
+    "reasons": ["The same name, and no common email."],
+    "record_id": _ID,
+    "refused": [],
+    "resource_id": "5001",
+    "resource_type": "Person",
+    "rule": None,
+    "rule_id": None,
+    "run_id": _RUN,
+    "sentence": "The phone number in Planning Center was taken over.",
+    "side": "here",
+    "started_by": "user-1",
+    "started_by_name": "Ada Admin",
+    "state": "NH",
+    "status": 409,
+    "step": "subscriptions",
+    "street_line_1": "1 Quay Street",
+    "street_line_2": "",
+    "suffix": None,
+    "take": ["phone"],
+    "theirs": "555-0143",
+    "there": "555-0143",
+    "time_zone": "America/New_York",
+    "title": "Coffee after church",
+    "token_endpoint": "https://id.example.org/token",
+    "trigger": "person",
+    "type": "/problems/version-conflict",
+    "user_id": "user-1",
+    "with_id": "0199a3c4-0000-7000-8000-000000000002",
+    "zip": "03801",
+}
+"""By field, by schema and field, or by schema."""
+_BY_FORMAT: Final = {"date-time": _WHEN, "date": "2016-05-01", "email": "mira@example.org"}
+
+
+def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any], place: str) -> Any:
+    """A value that `schema` accepts. `place`: the schema's name, or `Schema.field`.
+
+    KeyError, with the name to be added to `SAMPLES`, for text that nobody has a sample for.
+    """
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return example_of(schemas[name], schemas, name)
+    for known in (place, place.rpartition(".")[2]):
+        if known in SAMPLES and _fits(SAMPLES[known], schema):
+            return SAMPLES[known]
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "anyOf" in schema:
+        return example_of(schema["anyOf"][0], schemas, place)
+    if "format" in schema:
+        return _BY_FORMAT[schema["format"]]
+    match schema.get("type"):
+        case "object" if "properties" in schema:
+            return {name: example_of(below, schemas, f"{place}.{name}") for name, below in schema["properties"].items()}
+        case "array":
+            return [example_of(schema["items"], schemas, place)]
+        case "integer" | "number":
+            return schema.get("default") or max(schema.get("minimum", 0), 3)
+        case "boolean":
+            return schema.get("default", True)
+    raise KeyError(f"give an example of {place}")
+
+
+def _fits(sample: Any, schema: Mapping[str, Any]) -> bool:
+    """A sample by a name alone may be meant for another kind of value; an enumeration knows its own."""
+    if "anyOf" in schema:
+        return any(_fits(sample, option) for option in schema["anyOf"])
+    if "$ref" in schema or "const" in schema or "enum" in schema or "format" in schema:
+        return sample is not None and sample in schema.get("enum", ())
+    kinds = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "object", type(None): "null"}
+    return schema.get("type", kinds[type(sample)]) == kinds[type(sample)]
