@@ -173,6 +173,7 @@ class _Process:
         health_.probe("kafka", self._kafka.check)
         if "outbox" in self._tables:
             relay = outbox.Relay(runtime.engine, self._events, runtime.listener.wake(outbox.CHANNEL))
+            health_.probe("outbox", relay.check)
             self._relay.start("relay", relay.step)
         if self._subscribers:
             group = consumers.Consumers(runtime, resources, self._subscribers)

@@ -105,6 +105,10 @@ class Consumers:
                     f"{guard.group} stopped: too many messages rejected. Mend the cause, restart the service, "
                     "then replay with python -m servicekit.dead_letters"
                 )
+            if guard.undelivered:
+                raise NotReady(
+                    f"{guard.group} stands at a message that no dead-letter topic takes: {guard.undelivered}"
+                )
             if guard.waiting and (waited := time.monotonic() - guard.waiting_since) > WAIT_SECONDS:
                 raise NotReady(f"{guard.group} has waited at a message for {waited:.0f} s: {guard.waiting}")
         for subscriber, guard in self._running():

@@ -27,7 +27,7 @@ from faststream.message import StreamMessage
 
 from servicekit.attempts import MOST_BEGUN, Attempts
 from servicekit.errors import PermanentError, is_contended, is_outage, is_transient, may_be_ours
-from servicekit.producer import Producer, Record
+from servicekit.producer import KafkaUnavailable, Producer, Record, TooLarge, TopicMissing
 from servicekit.telemetry import METRICS
 
 ATTEMPTS = 5
@@ -43,6 +43,9 @@ MOST_IN_A_ROW = 20
 MOST_OF_THE_LAST = (50, 100)
 
 log = structlog.get_logger(__name__)
+
+
+_KEPT_HEADERS = ("ce_id", "ce_type", "ce_source", "ce_time", "ce_correlationid")
 
 
 class Rejections:
@@ -101,6 +104,8 @@ class Guard:
         self.waiting_since = 0.0
         """Monotonic time at which that wait began."""
         self.attempts = attempts
+        self.undelivered: str | None = None
+        """Why the dead-letter topic does not take a message."""
         self._dead_letter_topic = dead_letter_topic
         self._producer = producer
         self._answers = answers
@@ -136,7 +141,8 @@ class Guard:
     async def reject(self, record: ConsumerRecord[Any, Any], error: Exception, attempts: int) -> None:
         """Send the message, byte for byte, to its dead-letter topic; a broadcast has none and drops it.
 
-        Headers tell where it came from and the error's type; never its text, which may quote personal data.
+        Headers tell where it came from and the error's type; never its text, which may quote personal data. With a
+        message that is too large for them, they alone are sent. NackMessage if that fails, or if the group stops.
         """
         where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         if self._dead_letter_topic is None:
@@ -153,11 +159,45 @@ class Guard:
             "dlq_attempts": str(attempts),
             "dlq_time": datetime.now(UTC).isoformat(),
         }
-        headers = [*record.headers, *((name, value.encode()) for name, value in origin.items())]
-        await self._producer.send([Record(self._dead_letter_topic, record.key, record.value, headers)])
+        await self._deliver(self._dead_letter_topic, record, origin)
         self.rejections.count(rejected=True)
         self.outcome("dead_letter")
         log.error("message rejected", group=self.group, attempts=attempts, **where, exc_info=error)
+
+    async def _deliver(self, topic: str, record: ConsumerRecord[Any, Any], origin: dict[str, str]) -> None:
+        try:
+            try:
+                await self._producer.send([_letter(topic, record, origin)])
+            except TooLarge:
+                await self._producer.send([_cut_letter(topic, record, origin)])
+        except KafkaUnavailable as error:
+            reason = str(error) if isinstance(error, TopicMissing) else type(error).__qualname__
+            if self.undelivered != reason:
+                log.critical("a dead letter cannot be delivered", group=self.group, topic=topic, exc_info=error)
+            self.undelivered = reason
+            await asyncio.sleep(OUTAGE_DELAY_SECONDS)
+            raise NackMessage from error
+        if self.undelivered:
+            self.undelivered = None
+            log.info("dead letters are delivered again", group=self.group, topic=topic)
+
+
+def _letter(topic: str, record: ConsumerRecord[Any, Any], origin: dict[str, str]) -> Record:
+    added = dict(origin)
+    value = record.value
+    if value is None and record.key is None:  # which no producer sends
+        value, added["dlq_null"] = b"", "value"
+    headers = [*record.headers, *((name, text.encode()) for name, text in added.items())]
+    return Record(topic, record.key, value, headers)
+
+
+def _cut_letter(topic: str, record: ConsumerRecord[Any, Any], origin: dict[str, str]) -> Record:
+    """Where the message is, without it: `dlq_cut` says how many bytes it has."""
+    names = [(name, value) for name, value in record.headers if name in _KEPT_HEADERS and len(value or b"") < 1000]
+    size = len(record.key or b"") + len(record.value or b"")
+    added = [(name, text.encode()) for name, text in (origin | {"dlq_cut": str(size)}).items()]
+    key = record.key if record.key and len(record.key) < 1000 else None
+    return Record(topic, key, b"", [*names, *added])
 
 
 class RetryThenDeadLetter(BaseMiddleware):
@@ -224,7 +264,6 @@ class RetryThenDeadLetter(BaseMiddleware):
                 if waits and not await guard.waited_enough(msg.raw_message, error):
                     await self._wait_out(guard, error)
                 if not is_transient(error) or attempt == ATTEMPTS:
-                    # A failing publish is not swallowed: the message is seen again.
                     await guard.reject(msg.raw_message, error, attempt)
                     return None
                 guard.outcome("retried")

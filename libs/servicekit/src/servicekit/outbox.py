@@ -18,14 +18,16 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy import BigInteger, LargeBinary, Row, Text, any_, bindparam, cast, delete, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from contracts.base import Event
 from contracts.topics import topic_of
 from servicekit.context import current_flow
+from servicekit.health import NotReady
 from servicekit.ids import uuid7
 from servicekit.notify import Wake
-from servicekit.producer import Fenced, Producer, Record
+from servicekit.producer import Fenced, Producer, Record, TopicMissing
 from servicekit.tables import OUTBOX
 from servicekit.telemetry import METRICS
 
@@ -42,6 +44,15 @@ _FULL_SCAN_SECONDS: Final = 30.0
 _HORIZON: Final = (
     cast(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Text), BigInteger).label("oldest"),
     cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger).label("next"),
+)
+STALE_SECONDS: Final = 60.0
+"""An event that has waited for so long makes its service not ready."""
+RECHECK_SECONDS: Final = 10.0
+"""After so long a topic that Kafka did not have is tried again."""
+_OLDEST: Final = (
+    select(OUTBOX.c.topic, func.extract("epoch", func.clock_timestamp() - OUTBOX.c.created_at).label("waited"))
+    .order_by(OUTBOX.c.id)
+    .limit(1)
 )
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -206,37 +217,70 @@ class Relay:
         self._poll_seconds = poll_seconds
         self._second = False
         self._passed = _Passed()
+        self._missing: frozenset[str] = frozenset()
+        """Topics that Kafka does not have: their rows wait, and all others go on."""
+        self._missing_until = 0.0
         self._tracer = trace.get_tracer(__name__)
+
+    async def check(self) -> None:
+        """A probe: NotReady while the oldest event has waited for longer than `STALE_SECONDS`."""
+        try:
+            async with self._engine.connect() as connection:
+                behind = OUTBOX.c.id > self._passed.start()
+                oldest = (await connection.execute(_OLDEST.where(behind))).first()
+        except (SQLAlchemyError, OSError):
+            return  # of PostgreSQL another probe tells
+        if oldest is not None and oldest.waited > STALE_SECONDS:
+            why = ", which Kafka does not have" if oldest.topic in self._missing else ""
+            raise NotReady(f"an event has waited {oldest.waited:.0f} s to be published to {oldest.topic}{why}")
 
     async def step(self) -> None:
         """Relay what there is, then sleep until something is appended or the poll interval is over."""
         self._wake.clear()
+        until = self._missing_until
         if await self.relay_batch() < self._batch:
-            METRICS.outbox_age_seconds.set(0)
+            if self._missing_until != until:  # something else may be sent at once
+                return
+            if not self._missing:
+                METRICS.outbox_age_seconds.set(0)
             await self._wake.wait(self._poll_seconds)
 
     async def relay_batch(self) -> int:
-        """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is at work."""
+        """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is at work, or if
+        a topic of theirs is missing: the next batch is formed without it."""
+        # What was missing is tried again in one batch; if it still is, the batch is formed again without it.
+        left = self._missing if time.monotonic() < self._missing_until else frozenset()
         try:
-            count = await self._relay_batch()
+            count = await self._relay_batch(left)
+        except TopicMissing as error:
+            if not error.topics <= self._missing:
+                log.critical("events wait for a topic that Kafka does not have", topics=sorted(error.topics))
+            self._missing = left | error.topics
+            self._missing_until = time.monotonic() + RECHECK_SECONDS
+            return 0
         except Fenced:
             # Another process relays. Beginning again at once would fence it in turn, and so on at every batch.
             log.info("another relay has taken over")
             self._second = True
             return 0
+        if not left:
+            self._missing = frozenset()
         METRICS.outbox_relayed_total.inc(count)
         return count
 
-    async def _relay_batch(self) -> int:
+    async def _relay_batch(self, left: frozenset[str]) -> int:
         async with self._engine.begin() as connection:
             if not await connection.scalar(select(func.pg_try_advisory_xact_lock(_RELAY_LOCK))):
                 return 0
-            behind = OUTBOX.c.id > self._passed.start()
-            oldest = select(OUTBOX.c.created_at).where(behind).order_by(OUTBOX.c.id).limit(1).scalar_subquery()
-            waited = await connection.scalar(select(func.extract("epoch", func.clock_timestamp() - oldest)))
-            if waited is None or (self._second and waited < TAKE_OVER_SECONDS):
+            # Rows that wait for their topic are below others that were relayed: nothing is passed meanwhile.
+            behind = OUTBOX.c.id > (0 if left else self._passed.start())
+            oldest = (await connection.execute(_OLDEST.where(behind))).first()
+            METRICS.outbox_age_seconds.set(oldest.waited if oldest else 0)
+            if left:
+                behind = OUTBOX.c.topic.not_in(left)
+                oldest = (await connection.execute(_OLDEST.where(behind))).first()
+            if oldest is None or (self._second and oldest.waited < TAKE_OVER_SECONDS):
                 return 0
-            METRICS.outbox_age_seconds.set(waited)
             await self._producer.begin()
             # Not before: that they can be read now shows that the lock was still held when the others were fenced.
             found = select(OUTBOX, *_HORIZON).where(behind).order_by(OUTBOX.c.id).limit(self._batch)
@@ -245,7 +289,7 @@ class Relay:
             sent = literal([row.id for row in rows], ARRAY(BigInteger))
             await connection.execute(delete(OUTBOX).where(OUTBOX.c.id == any_(sent)))
         self._second = False
-        if rows:
+        if rows and not left:
             self._passed.relayed(rows[-1], every=len(rows) < self._batch)
         return len(rows)
 

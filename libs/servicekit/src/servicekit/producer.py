@@ -1,13 +1,13 @@
 """The one Kafka producer class: idempotent, ordered inside a partition, made anew after any failure."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 
 from servicekit.errors import TransientError
 
@@ -32,6 +32,18 @@ class KafkaUnavailable(TransientError):
 
 class Fenced(KafkaUnavailable):
     """A producer of the same transactional id began after this one, and nothing of this batch will ever be read."""
+
+
+class TooLarge(KafkaUnavailable):
+    """A message is larger than Kafka takes."""
+
+
+class TopicMissing(KafkaUnavailable):
+    """Nothing was sent, because Kafka has no such topic."""
+
+    def __init__(self, topics: Collection[str]) -> None:
+        super().__init__(f"no such topic: {', '.join(sorted(topics))}")
+        self.topics = frozenset(topics)
 
 
 class Producer:
@@ -68,6 +80,7 @@ class Producer:
         another has begun with the same transactional id: this one begins anew with the next call."""
         async with self._lock, self._dropping(f"did not confirm {len(records)} messages"):
             producer = await self._begun()
+            await _refuse_missing(producer, {record.topic for record in records})
             if self.transactional_id is None:
                 await self._send(producer, records)
                 return
@@ -97,9 +110,11 @@ class Producer:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 yield
+        except TopicMissing:
+            raise
         except (KafkaError, TimeoutError, OSError) as error:
             await self._drop()
-            raised = Fenced if _is_fenced(error) else KafkaUnavailable
+            raised = _KINDS.get(type(error), Fenced if _is_fenced(error) else KafkaUnavailable)
             raise raised(f"Kafka at {self._bootstrap_servers} {what}: {error!r}") from error
         except BaseException:
             await self._drop()
@@ -126,6 +141,17 @@ class Producer:
             # Nothing that is still buffered matters: the caller counts the batch as not sent.
             with suppress(KafkaError, TimeoutError, OSError):
                 await asyncio.wait_for(producer.stop(), timeout=2)
+
+
+_KINDS: dict[type[BaseException], type[KafkaUnavailable]] = {MessageSizeTooLargeError: TooLarge}
+
+
+async def _refuse_missing(producer: AIOKafkaProducer, topics: Collection[str]) -> None:
+    """aiokafka would look for a topic until the time limit, and then say the same as for a Kafka that is away."""
+    if unknown := {topic for topic in topics if producer.client.cluster.partitions_for_topic(topic) is None}:
+        cluster = await producer.client.fetch_all_metadata()
+        if missing := unknown - cluster.topics():
+            raise TopicMissing(missing)
 
 
 def _is_fenced(error: BaseException | None) -> bool:

@@ -5,6 +5,7 @@ import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -19,10 +20,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.events.auth_connection_v1 import ConnectionClosing
+from contracts.topics import Provision, Topic
 from servicekit.attempts import MOST_BEGUN, Attempts
 from servicekit.dead_letter import ATTEMPTS, MOST_WAITS
 from servicekit.errors import TransientError
 from servicekit.producer import Producer
+from servicekit.provision import provision
 from servicekit.telemetry import METRICS
 from servicekit.testing import Databases, KeyRing, Served, eventually, serve
 
@@ -174,6 +177,52 @@ async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
         assert "Grace" not in str(added), "no text of an error in headers"
     kinds = [dict(message.headers)["dlq_error"].decode() for message in rejected]
     assert kinds == ["BadMessage"] * 3 + ["ValidationError"] * 2 + ["BadMessage"] * 2 + ["ValueError"]
+
+
+async def test_a_message_that_fills_its_dead_letter_is_pointed_at(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, kafka_server: str, organization: str
+) -> None:
+    """With the headers of a dead letter it is larger than the broker takes. One without key and value, no producer
+    sends at all."""
+    huge = record(fact(organization), value=b"x" * 1_048_200)
+    nothing = replace(record(fact(organization)), key=None, value=b"")
+    await producer.send([huge, nothing, record(fact(organization, 2))])
+
+    async def moved_on() -> bool:
+        return await effects(app, organization) == [f"authorized {organization}:2"]
+
+    await eventually(moved_on)
+    (letter,) = await dead_letters(kafka_server, organization)
+    names = dict(letter.headers)
+    assert letter.value == b""
+    assert (names["dlq_cut"], names["dlq_error"]) == (
+        b"%d" % (len(huge.value or b"") + len(organization)),
+        b"ValidationError",
+    )
+    assert names["ce_id"] == dict(huge.headers)["ce_id"]
+    assert names["dlq_topic"] == TOPIC.encode()
+
+
+async def test_a_dead_letter_topic_that_lacks_is_named_and_waited_for(
+    app: FastAPI, producer: Producer, kafka_server: str, organization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = f"{organization}.dlq"
+    monkeypatch.setattr(Topic, "dead_letter", lambda *_: lacking)
+    async with serve(app) as client:
+        await producer.send([record(fact(organization, 1, ConnectionClosing)), record(fact(organization, 2))])
+
+        async def says_so() -> bool:
+            answer = await client.get("/readyz")
+            return answer.status_code == 503 and f"no such topic: {lacking}" in answer.text
+
+        await eventually(says_so)
+        await provision(kafka_server, [Provision(lacking, 1, 1)])
+
+        async def moved_on() -> bool:
+            return await effects(app, organization) == [f"authorized {organization}:2"]
+
+        await eventually(moved_on)
+        assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_a_type_that_the_service_does_not_handle_is_skipped(

@@ -5,21 +5,26 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from sample_service.main import note_event
 from sample_service.messages import fact
-from sqlalchemy import event, func, select, text
+from sqlalchemy import event, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from contracts.topics import Provision
 from servicekit.context import flow
 from servicekit.db import Sessions, make_sessions
+from servicekit.health import NotReady
 from servicekit.notify import Listener, Wake
 from servicekit.outbox import CHANNEL, Relay, append, append_all, transactional_id_of
 from servicekit.producer import KafkaUnavailable, Producer, Record
+from servicekit.provision import provision
 from servicekit.tables import OUTBOX
+from servicekit.telemetry import METRICS
 from servicekit.testing import Databases, eventually
 from servicekit.testing.time import PATIENCE_SECONDS
 
@@ -150,6 +155,29 @@ async def test_order_per_key_under_concurrent_writers_two_relays_and_crashes(
     for key, versions in seen.items():
         assert versions == list(range(2, written[key] + 2)), key
     assert repeats > 0, "no crash repeated anything: the test proves nothing"
+
+
+async def test_a_topic_that_lacks_holds_up_its_own_events_alone(
+    url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = f"lacking.{uuid4().hex}"
+    relay = Relay(engine, relaying(kafka_server, url), Wake())
+    async with sessions.begin() as session:
+        await append_all(session, [note_event("org-lacking", "to nowhere", n) for n in (1, 2, 3)])
+        await session.execute(update(OUTBOX).values(topic=lacking))
+        await append_all(session, [note_event("org-lacking", "to somewhere", 7)])
+    assert [await relay.relay_batch() for _ in range(3)] == [0, 1, 0]
+    assert len(await read(kafka_server, "org-lacking", 1)) == 1
+    await relay.check()
+    monkeypatch.setattr("servicekit.outbox.STALE_SECONDS", 0.0)
+    with pytest.raises(NotReady, match=f"published to {lacking}, which Kafka does not have"):
+        await relay.check()
+    assert METRICS.outbox_age_seconds._value.get() > 0
+    await provision(kafka_server, [Provision(lacking, 1, 1)])
+    relay._missing_until = 0.0
+    assert await relay.relay_batch() == 3
+    await relay.check()
+    await relay._producer.close()
 
 
 class FrozenProducer(Producer):
