@@ -32,6 +32,7 @@ from servicekit.outgoing import no_cookies
 from servicekit.producer import Producer
 from servicekit.protocol import LONGEST_HEAD, Door
 from servicekit.runtime import Runtime
+from servicekit.set_aside import EVERY_SECONDS, SetAside
 from servicekit.settings import ServiceSettings
 from servicekit.telemetry import forget_query, forget_query_async, setup_tracing, trace_sql
 
@@ -179,6 +180,9 @@ class _Process:
             group = consumers.Consumers(runtime, resources, self._subscribers)
             health_.probe("subscribers", group.check)
             self._work.start(group.NAME, group.run)
+            if "set_aside" in self._tables:
+                taking = SetAside(runtime, resources, self._subscribers, group.guards)
+                self._work.start(taking.NAME, taking.step, every=EVERY_SECONDS, longest_round=float("inf"))
         for worker in self._workers:
             polls, bells = Polls(), [runtime.listener.wake(jobs.CHANNEL) for _ in range(2)]
             for number in range(worker.slots):

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
+from aiokafka import ConsumerRecord
 from aiokafka.client import AIOKafkaClient
 from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import LogicSubscriber
 
 from servicekit.attempts import Attempts
 from servicekit.db import ping as ping_postgres
-from servicekit.dead_letter import Guard
+from servicekit.dead_letter import Guard, UnknownType
 from servicekit.health import NotReady
+from servicekit.inbox import set_aside
 from servicekit.kafka import Subscription, make_broker
 from servicekit.runtime import Runtime
 
@@ -48,6 +50,7 @@ class Consumers:
                 runtime.dead_letters,
                 partial(ping_postgres, runtime.engine),
                 None if subscription.broadcast else Attempts(runtime.sessions, subscription.group),
+                None if subscription.broadcast else partial(self._set_aside, subscription.group),
             )
             for subscription in subscriptions
         }
@@ -96,6 +99,10 @@ class Consumers:
         for subscriber in cast("list[LogicSubscriber[Any]]", self._broker.subscribers if self._broker else []):
             if subscriber.consumer is not None:
                 yield subscriber, self.guards[str(subscriber.group_id)]
+
+    async def _set_aside(self, group: str, record: ConsumerRecord[Any, Any], error: UnknownType) -> None:
+        async with self._runtime.sessions.begin() as session:
+            await set_aside(session, record, consumer=group, event_id=error.event_id, event_type=error.name)
 
     async def check(self) -> None:
         """A probe: NotReady while a group is not at work."""

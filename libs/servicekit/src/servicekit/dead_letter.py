@@ -6,6 +6,7 @@
     no end within `HANDLER_SECONDS`          → again, three times in all, then dead letter
     the process dies at it                   → with the next process, three times after the first, then dead letter
     anything else                            → dead letter at once
+    a type that the topic does not know      → set aside in PostgreSQL, taken by the version that knows it
     too many dead letters                    → the group stops consuming, `/readyz` says so, nothing more is rejected
 
 Dead letters break the order of a key; versions in the events make that harmless. They are worked on with
@@ -69,6 +70,15 @@ class Rejections:
         self._in_a_row = self._in_a_row + 1 if rejected else 0
 
 
+class UnknownType(PermanentError):
+    """A message of a type that came after this version of the service."""
+
+    def __init__(self, topic: str, name: str, event_id: str) -> None:
+        super().__init__(f"{topic} does not know the type {name}")
+        self.name = name
+        self.event_id = event_id
+
+
 class _NoEnd(NackMessage):
     """The handler ran out of time; the message comes again."""
 
@@ -92,8 +102,12 @@ class Guard:
         producer: Producer,
         answers: Callable[[], Awaitable[object]] | None = None,
         attempts: Attempts | None = None,
+        set_aside: Callable[[ConsumerRecord[Any, Any], UnknownType], Awaitable[object]] | None = None,
     ) -> None:
-        """answers: raises if PostgreSQL does not answer. attempts: None for a broadcast, which begins anew at "now"."""
+        """answers: raises if PostgreSQL does not answer. attempts: None for a broadcast, which begins anew at "now".
+
+        set_aside: keeps a message of an unknown type; a broadcast ignores it.
+        """
         self.rejections = Rejections(group)
         self.group = group
         self.topic = topic
@@ -109,6 +123,8 @@ class Guard:
         self._dead_letter_topic = dead_letter_topic
         self._producer = producer
         self._answers = answers
+        self._set_aside = set_aside
+        self._strangers: set[str] = set()
         self._waits: dict[int, tuple[int, int]] = {}
         """By partition: the offset at which it waits, and how often PostgreSQL answered meanwhile."""
 
@@ -137,6 +153,19 @@ class Guard:
     def outcome(self, outcome: str) -> None:
         """Count a message."""
         METRICS.messages_total.labels(self.group, self.topic, outcome).inc()
+
+    async def set_aside(self, record: ConsumerRecord[Any, Any], error: UnknownType) -> None:
+        """Keep the message for a later version. Raises what PostgreSQL raises."""
+        if self._set_aside is None:
+            self.outcome("ignored")
+            return
+        await self._set_aside(record, error)
+        self.outcome("set_aside")
+        if error.name not in self._strangers:
+            self._strangers.add(error.name)
+            log.warning(
+                "messages of an unknown type are set aside", group=self.group, topic=self.topic, type=error.name
+            )
 
     async def reject(self, record: ConsumerRecord[Any, Any], error: Exception, attempts: int) -> None:
         """Send the message, byte for byte, to its dead-letter topic; a broadcast has none and drops it.
@@ -254,7 +283,10 @@ class RetryThenDeadLetter(BaseMiddleware):
             limit = asyncio.timeout(HANDLER_SECONDS)
             try:
                 async with limit:
-                    result = await call_next(msg)
+                    try:
+                        result = await call_next(msg)
+                    except UnknownType as error:
+                        return await guard.set_aside(msg.raw_message, error)
             except IgnoredException:  # AckMessage, NackMessage and their like: decisions, not failures
                 raise
             except Exception as error:  # noqa: BLE001 - sorted below; none is swallowed

@@ -1,14 +1,19 @@
-"""The inbox: a message's id commits together with its effect, so a message that comes twice has one effect."""
+"""The inbox: a message's id commits together with its effect, so a message that comes twice has one effect.
+
+Beside it stand messages of types that this version of the service does not know (`servicekit.set_aside` takes them).
+"""
 
 from datetime import timedelta
+from typing import Any
 
+from aiokafka import ConsumerRecord
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.db import Sessions
 from servicekit.retention import forget
-from servicekit.tables import INBOX
+from servicekit.tables import INBOX, SET_ASIDE
 
 KEPT = timedelta(days=30)
 """How long an id is remembered: at least as long as a dead letter may wait for its replay."""
@@ -24,6 +29,24 @@ async def claim(session: AsyncSession, *, consumer: str, event_id: str) -> bool:
         insert(INBOX).values(consumer=consumer, event_id=event_id).on_conflict_do_nothing().returning(INBOX.c.event_id)
     )
     return await session.scalar(statement) is not None
+
+
+async def set_aside(
+    session: AsyncSession, record: ConsumerRecord[Any, Any], *, consumer: str, event_id: str, event_type: str
+) -> None:
+    """Keep a message, byte for byte, until a version of the service knows its type."""
+    row = insert(SET_ASIDE).values(
+        consumer=consumer,
+        event_id=event_id,
+        type=event_type,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=[(name, value.decode()) for name, value in record.headers],
+    )
+    await session.execute(row.on_conflict_do_nothing())
 
 
 async def forget_old(sessions: Sessions) -> int:

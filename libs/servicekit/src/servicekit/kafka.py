@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.base import Event
 from contracts.topics import TOPICS, Topic
 from servicekit.context import flow
-from servicekit.dead_letter import Guard, RetryThenDeadLetter
+from servicekit.dead_letter import Guard, RetryThenDeadLetter, UnknownType
 from servicekit.errors import PermanentError
 from servicekit.inbox import claim
 from servicekit.runtime import Runtime
@@ -109,7 +109,8 @@ def subscribe(
 ) -> Subscription:
     """A shared group `<service>.<purpose>`, from earliest: every message has its effect once in the whole service.
 
-    A type of the topic that is not in `handlers` is skipped; a type the topic does not know is a dead letter.
+    A type of the topic that is not in `handlers` is skipped; a type the topic does not know is set aside until a
+    version of the service knows it.
     ValueError, when the module is imported, for what the registry does not agree to.
     """
     known = _topic(topic, handlers)
@@ -148,7 +149,9 @@ def _topic(name: str, handlers: Mapping[type[Event], Any]) -> Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class _Received:
+class Received:
+    """A message that was read."""
+
     headers: EventHeaders
     key: str
     event: Event | None
@@ -179,17 +182,21 @@ def _readable(value: bytes | None) -> bool:
         return False
 
 
-def _decoder(topic: Topic) -> Callable[[StreamMessage[Any]], Awaitable[_Received]]:
-    async def decode(message: StreamMessage[Any]) -> _Received:
-        headers = EventHeaders.parse(message.headers)
-        record = message.raw_message
-        model = topic.event_type(headers.type)
-        if model is None:
-            raise BadMessage(f"{topic.name} does not know the type {headers.type}")
-        if not record.value and not topic.compacted:
-            raise BadMessage(f"{topic.name} is not compacted and has no empty messages")
-        event = model.model_validate_json(record.value) if record.value else None
-        return _Received(headers, (record.key or b"").decode(), event)
+def read(topic: Topic, headers: Mapping[str, str], record: ConsumerRecord[Any, Any]) -> Received:
+    """BadMessage, UnknownType or pydantic's ValidationError for what is not agreed."""
+    metadata = EventHeaders.parse(headers)
+    model = topic.event_type(metadata.type)
+    if model is None:
+        raise UnknownType(topic.name, metadata.type, metadata.id)
+    if not record.value and not topic.compacted:
+        raise BadMessage(f"{topic.name} is not compacted and has no empty messages")
+    event = model.model_validate_json(record.value) if record.value else None
+    return Received(metadata, (record.key or b"").decode(), event)
+
+
+def _decoder(topic: Topic) -> Callable[[StreamMessage[Any]], Awaitable[Received]]:
+    async def decode(message: StreamMessage[Any]) -> Received:
+        return read(topic, message.headers, message.raw_message)
 
     return decode
 
@@ -244,23 +251,25 @@ def _handler(
     return handle
 
 
-async def _take(
-    subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any, received: _Received
-) -> None:
+async def _take(subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any, received: Received) -> None:
+    async with runtime.sessions.begin() as session:
+        outcome = await take(subscription, session, resources, received)
+    guard.outcome(outcome)
+
+
+async def take(subscription: Subscription, session: AsyncSession, resources: Any, received: Received) -> str:
+    """Have the message's effect in this transaction, unless it is had. Returns the outcome for the metrics."""
     handler = subscription.handlers.get(type(received.event)) if received.event else subscription.on_tombstone
     if handler is None:
-        guard.outcome("ignored")
-        return
+        return "ignored"
     with flow(received.headers.correlation_id, received.headers.id):
-        async with runtime.sessions.begin() as session:
-            if not await claim(session, consumer=subscription.group, event_id=received.headers.id):
-                guard.outcome("duplicate")
-                return
-            await cast("Any", handler)(received.event or received.key, session, resources)
-        guard.outcome("handled")
+        if not await claim(session, consumer=subscription.group, event_id=received.headers.id):
+            return "duplicate"
+        await cast("Any", handler)(received.event or received.key, session, resources)
+        return "handled"
 
 
-async def _broadcast(subscription: Subscription, guard: Guard, resources: Any, received: _Received) -> None:
+async def _broadcast(subscription: Subscription, guard: Guard, resources: Any, received: Received) -> None:
     handler = subscription.handlers.get(type(received.event)) if received.event else None
     if handler is None:
         guard.outcome("ignored")

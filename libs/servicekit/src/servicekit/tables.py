@@ -70,6 +70,7 @@ SET_ASIDE = Table(
     _metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("consumer", Text, nullable=False, comment="the Kafka group"),
+    Column("event_id", Text, nullable=False, comment="ce_id"),
     Column("type", Text, nullable=False, comment="ce_type, which this version of the service did not know"),
     Column("topic", Text, nullable=False),
     Column("partition", Integer, nullable=False),
@@ -79,7 +80,7 @@ SET_ASIDE = Table(
     Column("headers", JSONB, nullable=False, comment="[name, value] each"),
     Column("attempts", Integer, nullable=False, server_default="0", comment="begun, and not known to have ended"),
     Column("set_aside_at", DateTime(timezone=True), nullable=False, server_default=_now),
-    UniqueConstraint("consumer", "topic", "partition", "offset"),
+    UniqueConstraint("consumer", "event_id"),
     Index("ix_set_aside_type", "consumer", "type", "id"),
 )
 

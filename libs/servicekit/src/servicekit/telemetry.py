@@ -27,12 +27,15 @@ Name = Literal[
     "servicekit_outbox_age_seconds",
     # Rows confirmed by Kafka.
     "servicekit_outbox_relayed_total",
-    # Messages by group, topic and outcome: handled, duplicate, ignored, retried, waited, dead_letter, dropped.
+    # Messages by group, topic and outcome: handled, duplicate, ignored, set_aside, retried, waited, timed_out,
+    # dead_letter, dropped.
     "servicekit_messages_total",
     # Seconds a message took from the start of its first attempt to its outcome, by group.
     "servicekit_message_seconds",
     # 1 while a group has stopped itself because it rejected too much: an alert.
     "servicekit_consumer_stopped",
+    # Messages of types that this version does not know, waiting for one that does, by group.
+    "servicekit_set_aside",
     # Jobs by kind and outcome: done, waiting, failed, cancelled, retried, lease_lost, released.
     "servicekit_jobs_total",
     # Restarts of supervised loops by name.
@@ -74,6 +77,9 @@ class Metrics:
     )
     consumer_stopped: Gauge = field(
         default_factory=lambda: _gauge("servicekit_consumer_stopped", "Stopped by its rejections", "group")
+    )
+    set_aside: Gauge = field(
+        default_factory=lambda: _gauge("servicekit_set_aside", "Messages of unknown types", "group")
     )
     jobs_total: Counter = field(
         default_factory=lambda: _counter("servicekit_jobs_total", "Jobs by outcome", "kind", "outcome")

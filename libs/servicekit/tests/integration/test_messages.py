@@ -19,12 +19,12 @@ from sample_service.messages import effects, environment, fact, record
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from contracts.events.auth_connection_v1 import ConnectionClosing
-from contracts.topics import Provision, Topic
+from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing
+from contracts.topics import TOPICS, Provision, Topic
 from servicekit.attempts import MOST_BEGUN, Attempts
 from servicekit.dead_letter import ATTEMPTS, MOST_WAITS
 from servicekit.errors import TransientError
-from servicekit.producer import Producer
+from servicekit.producer import Producer, Record
 from servicekit.provision import provision
 from servicekit.telemetry import METRICS
 from servicekit.testing import Databases, KeyRing, Served, eventually, serve
@@ -146,7 +146,6 @@ async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
     bad = {
         "null header": record(good, ("x-null", None)),
         "undecodable header": record(good, ("x-bytes", b"\xff\xfe")),
-        "unknown type": record(good, ce_type="ConnectionExploded"),
         "broken JSON": record(good, value=b'{"organization_id": '),
         "not the schema": record(good, value=b'{"organization_id": "x", "version": 0}'),
         "empty on a topic that is not compacted": record(good, value=b""),
@@ -176,7 +175,7 @@ async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
         assert int(added["dlq_offset"]) >= 0
         assert "Grace" not in str(added), "no text of an error in headers"
     kinds = [dict(message.headers)["dlq_error"].decode() for message in rejected]
-    assert kinds == ["BadMessage"] * 3 + ["ValidationError"] * 2 + ["BadMessage"] * 2 + ["ValueError"]
+    assert kinds == ["BadMessage"] * 2 + ["ValidationError"] * 2 + ["BadMessage"] * 2 + ["ValueError"]
 
 
 async def test_a_message_that_fills_its_dead_letter_is_pointed_at(
@@ -223,6 +222,47 @@ async def test_a_dead_letter_topic_that_lacks_is_named_and_waited_for(
 
         await eventually(moved_on)
         assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_types_that_are_not_known_yet_are_set_aside_and_taken_after_the_upgrade(
+    app: FastAPI, producer: Producer, kafka_server: str, organization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = [record(fact(organization, n, ConnectionClosing if n == 25 else ConnectionAuthorized)) for n in range(1, 26)]
+    unknown = [_of_type(one, "ConnectionExploded" if n < 24 else "ConnectionBuried") for n, one in enumerate(new)]
+    async with serve(app) as client:
+        await producer.send([*unknown, unknown[0], record(fact(organization, 30))])
+
+        async def moved_on() -> bool:
+            return await effects(app, organization) == [f"authorized {organization}:30"]
+
+        await eventually(moved_on)
+        assert (await client.get("/readyz")).status_code == 200
+        assert await lag(kafka_server) == 0
+    assert await dead_letters(kafka_server, organization) == []
+
+    types = TOPICS[TOPIC]._types
+    monkeypatch.setitem(types, "ConnectionExploded", ConnectionAuthorized)
+    async with serve(create_app(app.state.runtime.settings)) as client:
+
+        async def taken() -> bool:
+            return len(await effects(app, organization)) == 25
+
+        await eventually(taken)
+        assert f'servicekit_set_aside{{group="{GROUP}"}} 1.0' in (await client.get("/metrics")).text
+    monkeypatch.setitem(types, "ConnectionBuried", ConnectionClosing)  # poison: never works
+    async with serve(create_app(app.state.runtime.settings)):
+
+        async def rejected() -> bool:
+            return len(await dead_letters(kafka_server, organization)) == 1
+
+        await eventually(rejected)
+    assert len(await effects(app, organization)) == len(set(await effects(app, organization))) == 25
+    async with app.state.runtime.sessions() as session:
+        assert await session.scalar(text("SELECT count(*) FROM set_aside")) == 0
+
+
+def _of_type(one: Record, name: str) -> Record:
+    return replace(one, headers=[(key, name.encode() if key == "ce_type" else value) for key, value in one.headers])
 
 
 async def test_a_type_that_the_service_does_not_handle_is_skipped(

@@ -1,0 +1,121 @@
+"""Messages that a version of the service did not know, taken by the version that does.
+
+While a release goes out, the new version publishes types that the old one does not know. The old one sets them aside;
+the new one takes them from there, also those that came before it.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+from aiokafka import ConsumerRecord
+from sqlalchemy import Row, delete, func, select, update
+
+from servicekit.attempts import MOST_BEGUN
+from servicekit.dead_letter import HANDLER_SECONDS, Guard, ProcessDied
+from servicekit.errors import is_transient
+from servicekit.kafka import Subscription, read, take
+from servicekit.runtime import Runtime
+from servicekit.tables import SET_ASIDE
+from servicekit.telemetry import METRICS
+
+EVERY_SECONDS: Final = 30.0
+_MOST_OF_A_ROUND = 500
+
+log = structlog.get_logger(__name__)
+
+
+class SetAside:
+    """Takes what was set aside for the subscriptions of a process."""
+
+    NAME = "set aside"
+
+    def __init__(
+        self, runtime: Runtime, resources: Any, subscriptions: Sequence[Subscription], guards: Mapping[str, Guard]
+    ) -> None:
+        """guards: by group."""
+        self._runtime = runtime
+        self._resources = resources
+        self._subscriptions = [subscription for subscription in subscriptions if not subscription.broadcast]
+        self._guards = guards
+
+    async def step(self) -> None:
+        """Take what is known by now, oldest first. Raises the first failure that may pass, after all were tried."""
+        failures = [
+            failure
+            for subscription in self._subscriptions
+            if not self._guards[subscription.group].rejections.stopped
+            for row_id in await self._known(subscription)
+            if (failure := await self._try(subscription, row_id)) is not None
+        ]
+        await self._measure()
+        if failures:
+            raise failures[0]
+
+    async def _known(self, subscription: Subscription) -> Sequence[int]:
+        rows = SET_ASIDE.c
+        async with self._runtime.sessions.begin() as session:
+            types = await session.scalars(select(rows.type).where(rows.consumer == subscription.group).distinct())
+            known = [name for name in types if subscription.topic.event_type(name)]
+            mine = select(rows.id).where(rows.consumer == subscription.group, rows.type.in_(known))
+            return (await session.scalars(mine.order_by(rows.id).limit(_MOST_OF_A_ROUND))).all()
+
+    async def _try(self, subscription: Subscription, row_id: int) -> Exception | None:
+        """The failure, if the message should be tried again."""
+        guard = self._guards[subscription.group]
+        limit = asyncio.timeout(HANDLER_SECONDS)
+        begun = await self._begin(row_id)
+        try:
+            if begun > MOST_BEGUN:
+                raise ProcessDied(f"begun {begun - 1} times")  # or it did not end in time
+            async with limit, self._runtime.sessions.begin() as session:
+                row = await self._locked(session, row_id)
+                if row is None:
+                    return None  # another process has it
+                received = read(subscription.topic, dict(row.headers), _record(row))
+                outcome = await take(subscription, session, self._resources, received)
+                await session.execute(delete(SET_ASIDE).where(SET_ASIDE.c.id == row_id))
+            guard.outcome(outcome)
+        except Exception as error:  # noqa: BLE001 - sorted below; none is swallowed
+            if limit.expired():
+                return error
+            if is_transient(error):
+                await self._ended(row_id)
+                return error
+            await self._reject(guard, row_id, error, begun)
+        return None
+
+    async def _begin(self, row_id: int) -> int:
+        """Count before the handler runs: at a message that kills the process nobody counts afterwards."""
+        statement = update(SET_ASIDE).where(SET_ASIDE.c.id == row_id).values(attempts=SET_ASIDE.c.attempts + 1)
+        async with self._runtime.sessions.begin() as session:
+            return await session.scalar(statement.returning(SET_ASIDE.c.attempts)) or 0
+
+    async def _ended(self, row_id: int) -> None:
+        async with self._runtime.sessions.begin() as session:
+            await session.execute(update(SET_ASIDE).where(SET_ASIDE.c.id == row_id).values(attempts=0))
+
+    async def _reject(self, guard: Guard, row_id: int, error: Exception, attempts: int) -> None:
+        async with self._runtime.sessions.begin() as session:
+            row = await self._locked(session, row_id)
+            if row is not None:
+                await guard.reject(_record(row), error, attempts)
+                await session.execute(delete(SET_ASIDE).where(SET_ASIDE.c.id == row_id))
+
+    async def _locked(self, session: Any, row_id: int) -> Row[Any] | None:
+        statement = select(SET_ASIDE).where(SET_ASIDE.c.id == row_id).with_for_update(skip_locked=True)
+        found: Row[Any] | None = (await session.execute(statement)).first()
+        return found
+
+    async def _measure(self) -> None:
+        for subscription in self._subscriptions:
+            statement = select(func.count()).where(SET_ASIDE.c.consumer == subscription.group)
+            async with self._runtime.sessions.begin() as session:
+                METRICS.set_aside.labels(subscription.group).set(await session.scalar(statement) or 0)
+
+
+def _record(row: Row[Any]) -> ConsumerRecord[Any, Any]:
+    headers = tuple((name, value.encode()) for name, value in row.headers)
+    sizes = (len(row.key or b""), len(row.value or b""))
+    return ConsumerRecord(row.topic, row.partition, row.offset, 0, 0, row.key, row.value, None, *sizes, headers)
