@@ -22,8 +22,11 @@ from servicekit.testing import servers
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 PARTS: dict[str, dict[str, Any]] = COMPOSE["services"]
-# A container sees addresses that a browser does not, and the other way round.
+# A container sees addresses that a browser does not, and the other way round; and it may be reached by others.
 ONLY_IN_CONTAINERS = {
+    "LIMIT_ADDRESS_PER_MINUTE",
+    "LIMIT_ORGANIZATION_PER_MINUTE",
+    "LIMIT_USER_PER_MINUTE",
     "PCO_BROWSER_URL",
     "IDENTITY_DISCOVERY_URL",
     "IDENTITY_TYP",
@@ -31,6 +34,7 @@ ONLY_IN_CONTAINERS = {
     "LOG_LEVEL",
     "OPERATOR_HOST",
     "OPERATOR_PORT",
+    "TRUSTED_PROXIES",
 }
 
 

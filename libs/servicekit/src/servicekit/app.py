@@ -30,7 +30,7 @@ from servicekit.migrations import migrate
 from servicekit.notify import Listener
 from servicekit.outgoing import no_cookies
 from servicekit.producer import Producer
-from servicekit.protocol import LONGEST_HEAD, Door
+from servicekit.protocol import serving
 from servicekit.runtime import Runtime
 from servicekit.set_aside import EVERY_SECONDS, SetAside
 from servicekit.settings import ServiceSettings
@@ -247,14 +247,10 @@ def run(
     _spare_the_collector()
     uvicorn.run(
         app,
-        http=Door,
-        h11_max_incomplete_event_size=LONGEST_HEAD,
         host=settings.http_host,
         port=settings.http_port,
-        log_config=None,
-        access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        server_header=False,
+        **serving(trusted_proxies=settings.trusted_proxies),
     )
 
 

@@ -72,7 +72,7 @@ def _of_database(error: SQLAlchemyError) -> ServiceError | None:
     """What a caller is told of it; None if nobody expects such an error."""
     if sqlstate(error) == "57014":
         log.warning("a query took too long", exc_info=error)
-        return Unavailable(_TOO_LONG, slug="too-slow")
+        return Unavailable(_TOO_LONG, slug="read-too-slow")
     if is_transient(error):
         log.warning("database away or busy", exc_info=error)
         return Unavailable("The database does not answer: try again in a few seconds.")

@@ -1,12 +1,26 @@
 """HTTP/1.1 as uvicorn speaks it with h11, with an end to waiting for a caller."""
 
 import asyncio
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LONGEST_HEAD: Final = 64 * 1024
 """Bytes of a head, of the trailers, and of a chunk's line with its extensions: h11 holds no more of any of them."""
+
+
+def serving(*, trusted_proxies: str = "") -> dict[str, Any]:
+    """Arguments of `uvicorn.Config` for a port that anybody may reach."""
+    return {
+        "http": Door,
+        "h11_max_incomplete_event_size": LONGEST_HEAD,
+        # uvicorn's own default believes everybody who connects from this machine.
+        "proxy_headers": bool(trusted_proxies),
+        "forwarded_allow_ips": trusted_proxies,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+    }
 
 
 class Door(H11Protocol):

@@ -28,6 +28,8 @@ class ServiceSettings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8000, ge=0, le=65535)
     """0 takes any free port."""
+    trusted_proxies: str = ""
+    """Addresses or networks, with commas, whose `X-Forwarded-For` names the caller. Others' is not believed."""
     operator_host: str = "127.0.0.1"
     operator_port: int = Field(default=9000, ge=0, le=65535)
     """`/livez`, `/readyz` and `/metrics`; 0 takes any free port. For the operator's network alone."""

@@ -350,9 +350,9 @@ async def test_a_read_ends_with_its_caller(
     monkeypatch.setattr(app.state, "runtime", hasty)
     async with runtime.engine.begin() as other:
         await other.execute(text("LOCK TABLE note"))
-        assert_problem(await client.get("/notes/a", headers=admin), 503, "too-slow")
+        assert_problem(await client.get("/notes/a", headers=admin), 503, "read-too-slow")
         written = asyncio.create_task(client.put("/notes/late", json={"text": "x"}, headers=admin))
-        assert_problem(await client.get("/notes/a", headers=admin), 503, "too-slow")
+        assert_problem(await client.get("/notes/a", headers=admin), 503, "read-too-slow")
         assert not written.done()
     assert (await written).status_code == 200
 

@@ -36,6 +36,13 @@ class Settings(ServiceSettings):
     live_queue: int = Field(default=500, ge=1)
     """Facts that may wait for one live client; a slower one is disconnected and reads again."""
     live_heartbeat_seconds: float = Field(default=15, gt=0)
+    live_streams_per_user: int = Field(default=20, ge=1)
+    """Open at the same time at this process; a tab of the console holds one."""
+
+    limit_user_per_minute: int = Field(default=3_000, ge=1)
+    limit_organization_per_minute: int = Field(default=9_000, ge=1)
+    limit_address_per_minute: int = Field(default=9_000, ge=1)
+    """Requests to the API that this process answers; then 429. An address may be a whole church's."""
 
     @field_validator(
         "auth_service_url",

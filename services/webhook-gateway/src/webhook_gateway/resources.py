@@ -12,6 +12,7 @@ from servicekit.db import resources
 from servicekit.runtime import Runtime
 from webhook_gateway.config import Settings
 from webhook_gateway.identity.bearer import ProviderKeys, TokenVerifier
+from webhook_gateway.identity.limits import Limits
 from webhook_gateway.identity.provider import Provider
 from webhook_gateway.usecases.live import Hub
 
@@ -25,6 +26,8 @@ class Resources:
     """Pooled: to the owners and to the identity provider."""
     tokens: TokenVerifier
     """The platform's tokens."""
+    limits: Limits
+    """How often each caller may ask this process."""
     provider: Provider
     """The identity provider, as the console needs to know it."""
     live: Hub
@@ -45,8 +48,9 @@ async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
             audience=settings.identity_audience,
             kind=settings.identity_typ,
         ),
+        limits=Limits(settings),
         provider=Provider(runtime.http, settings),
-        live=Hub(settings.live_queue),
+        live=Hub(settings.live_queue, settings.live_streams_per_user),
     )
 
 

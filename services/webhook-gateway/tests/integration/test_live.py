@@ -196,6 +196,28 @@ async def test_who_may_listen(make_gateway: Any, provider: Any) -> None:
         assert nobody.status_code == 403
 
 
+async def test_a_user_has_so_many_streams_and_a_half_closed_one_ends(make_gateway: Any, provider: Any) -> None:
+    app = await make_gateway(live_streams_per_user=2)
+    async with serve(app, ready=False) as client:
+        hub, headers = app.state.resources.live, provider.headers()
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join(["GET /api/v1/live HTTP/1.1", "Host: x", *lines, "", ""]).encode())
+        await reader.readuntil(b"hello")
+        async with listening(client, headers):
+            refused = await client.get("/api/v1/live", headers=headers)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+            assert "2 live streams open" in refused.json()["detail"]
+            async with listening(client, provider.headers(sub="ben")):
+                assert len(hub) == 3
+            writer.write_eof()  # it could still hear us, and will never say anything
+            await eventually(lambda: len(hub) == 1)
+            async with listening(client, headers):
+                assert len(hub) == 2
+        writer.close()
+    assert len(hub) == 0
+
+
 async def test_a_client_that_cannot_keep_up_is_disconnected_and_others_are_not(
     make_gateway: Any, provider: Any
 ) -> None:

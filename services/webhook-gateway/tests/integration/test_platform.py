@@ -424,3 +424,60 @@ async def test_a_mistyped_address_is_answered_in_the_words_of_who_asks(gateway: 
         answer = await gateway.get(path, headers=headers)
         assert answer.status_code == 404
         assert answer.json()["type"] == "/problems/not-found"
+
+
+LIMITED = {"limit_user_per_minute": 3, "limit_organization_per_minute": 5, "limit_address_per_minute": 9}
+
+
+def assert_limited(answer: httpx.Response, who: str) -> None:
+    document = answer.json()
+    assert (answer.status_code, document["type"]) == (429, "/problems/too-many-requests"), answer.text
+    assert 1 <= int(answer.headers["retry-after"]) <= 20
+    assert document["detail"].startswith(f"{who} sent too many requests")
+    assert document["detail"].endswith(f"Try again in {answer.headers['retry-after']} seconds.")
+
+
+async def test_users_organizations_and_addresses_have_limits(make_gateway: Any, provider: Any, owner: Any) -> None:
+    # The tests' own connections come from the proxy, which names the caller last.
+    app = await make_gateway(trusted_proxies="127.0.0.1", **LIMITED)
+    async with serve(app, ready=False) as client:
+
+        def ask(user: str, organization: str, address: str) -> Any:
+            headers = provider.headers(sub=user, organization_id=organization)
+            path = "/api/v1/people/status"
+            return client.get(path, headers=headers | {"X-Forwarded-For": f"192.0.2.200, {address}"})
+
+        for _ in range(3):
+            assert (await ask("ada", "org-1", "192.0.2.1")).status_code == 200
+        assert_limited(await ask("ada", "org-1", "192.0.2.1"), "You have")
+        assert (await ask("ben", "org-1", "192.0.2.1")).status_code == 200
+        assert (await ask("ben", "org-1", "192.0.2.1")).status_code == 200
+        assert_limited(await ask("cid", "org-1", "192.0.2.1"), "Your organization has")
+        # The same person of another organization is somebody else.
+        assert (await ask("ada", "org-2", "192.0.2.1")).status_code == 200
+        assert len(owner.requests) == 6
+        forwarded = {"X-Forwarded-For": "192.0.2.1"}
+        assert (await client.get("/api/v1/me", headers=forwarded)).status_code == 401
+        # Without a token, too, and before it is looked at.
+        assert_limited(await client.get("/api/v1/me", headers=forwarded), "Your network address has")
+        assert_limited(await client.get("/api/v1/console-settings", headers=forwarded), "Your network address has")
+        assert (await ask("ada", "org-2", "192.0.2.2")).status_code == 200
+
+
+async def test_an_address_that_a_stranger_claims_is_not_believed(make_gateway: Any, provider: Any) -> None:
+    async with serve(await make_gateway(**LIMITED), ready=False) as client:
+        answers = [
+            await client.get("/api/v1/me", headers={"X-Forwarded-For": f"192.0.2.{number}"}) for number in range(10)
+        ]
+    assert [answer.status_code for answer in answers] == [401] * 9 + [429]
+
+
+async def test_a_call_is_refused_before_its_body_is_read(make_gateway: Any, provider: Any) -> None:
+    app = await make_gateway()
+    assert not [route for route in app.routes if getattr(route, "body_field", None)]
+    async with serve(app, ready=False) as client:
+        for path, status in (("/api/v1/people/members", b"401"), ("/api/v1/people/members/x/y", b"404")):
+            reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+            writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
+            assert (await asyncio.wait_for(reader.readline(), 10)).split()[1] == status
+            writer.close()

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from servicekit.errors import TooMany
 from webhook_gateway.domain.claims import identity_of
 from webhook_gateway.domain.owners import PARTS, Absence, sentence
+from webhook_gateway.identity.limits import Limit, subscriber
 from webhook_gateway.usecases.live import Hub
 
 CLAIMS = {"sub": "ada", "name": "Ada", "organization_id": "org-1", "organization_name": "Church", "roles": ["staff"]}
@@ -36,9 +38,33 @@ def test_a_change_that_may_have_been_made_is_never_called_undone(owner: str) -> 
     assert "Nothing was lost" in sentence(Absence(owner, reads=True, reached=True, slow=True))
 
 
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+        ("unix", "unix"),
+    ],
+)
+def test_who_can_choose_among_addresses_is_one(address: str, counted: str) -> None:
+    assert subscriber(address) == counted
+
+
+def test_a_limit_says_when_there_is_room_again() -> None:
+    limit = Limit("You", 2)
+    limit.count("ada")
+    limit.count("ada")
+    limit.count("ben")
+    with pytest.raises(TooMany, match=r"You have sent too many .* Try again in 30 seconds\.") as refused:
+        limit.count("ada")
+    assert refused.value.headers == {"Retry-After": "30"}
+
+
 def test_the_hub_forgets_organizations_without_clients() -> None:
-    hub = Hub(queue_size=2)
-    with hub.client("org-1"):
+    hub = Hub(queue_size=2, per_user=1)
+    with hub.client("org-1", "ada"):
         assert len(hub) == 1
     assert len(hub) == 0
     assert hub._clients == {}

@@ -110,6 +110,28 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Try again; if it stays, tell the operators the `correlation_id`.",
         ),
         ProblemType(
+            "too-slow",
+            408,
+            "Too slow",
+            "The body of the call did not arrive in time. Nothing was changed.",
+            "Send it again, in smaller parts where the line is slow.",
+        ),
+        ProblemType(
+            "too-many-requests",
+            429,
+            "Too many requests",
+            "This user, organization or network address has asked too often. Nothing was changed.",
+            "Wait for as many seconds as `Retry-After` says, then try again.",
+            (WEBHOOK_GATEWAY,),
+        ),
+        ProblemType(
+            "read-too-slow",
+            503,
+            "Too much to read",
+            "Reading took the database longer than a caller waits.",
+            "Ask for less, or wait for as many seconds as `Retry-After` says and try again.",
+        ),
+        ProblemType(
             "unavailable",
             503,
             "Away for a moment",

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from servicekit.operators import SecondServer
-from servicekit.protocol import LONGEST_HEAD, Door
+from servicekit.protocol import Door, serving
 from servicekit.testing.time import eventually
 
 
@@ -28,15 +28,10 @@ async def serve(
 
     ready: wait until a service says so (PostgreSQL and Kafka answer, every subscription has partitions).
     """
-    config = uvicorn.Config(
-        app,
-        http=door,
-        h11_max_incomplete_event_size=LONGEST_HEAD,
-        host="127.0.0.1",
-        port=0,
-        log_config=None,
-        timeout_graceful_shutdown=5,
-    )
+    runtime = getattr(app.state, "runtime", None)
+    trusted = runtime.settings.trusted_proxies if runtime else ""
+    options = serving(trusted_proxies=trusted) | {"http": door}
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, timeout_graceful_shutdown=5, **options)
     server = SecondServer(config)
     running = asyncio.create_task(server.serve())
     try:

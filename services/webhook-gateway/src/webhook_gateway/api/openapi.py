@@ -29,11 +29,13 @@ PROBLEMS = {
     409: "Not possible in the present state",
     413: "Too large",
     422: "Not acceptable; `errors` names the fields",
+    429: "Too many requests of this user, organization or address; `Retry-After` says until when",
     503: "The owner of this part is away; `Retry-After` says for how long",
     504: "The owner of this part did not answer in time",
 }
 BODY_PROBLEMS = {
     400: "The body is no JSON that can be read",
+    408: "The body did not arrive in time",
     415: "Not sent with `Content-Type: application/json`",
 }
 DESCRIPTION = (
@@ -88,7 +90,11 @@ _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 _SCHEME: Final = "platform-token"
 PUBLIC: Final = ("/api/v1/console-settings",)
 """Answered without a token."""
-_OWN: Final = {"/api/v1/me": (401,), "/api/v1/console-settings": (503,), "/api/v1/live": (401, 403, 422)}
+_OWN: Final = {
+    "/api/v1/me": (401, 429),
+    "/api/v1/console-settings": (429, 503),
+    "/api/v1/live": (401, 403, 422, 429),
+}
 """What the gateway answers by itself, and the problems of each."""
 
 

@@ -4,14 +4,14 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from contracts.http.gateway import ConsoleSettings, Me
 from servicekit.errors import Forbidden, Invalid
-from webhook_gateway.identity.bearer import Caller, Signed
+from webhook_gateway.identity.bearer import Anyone, Caller, Signed
 from webhook_gateway.resources import Wired
-from webhook_gateway.usecases.live import HELLO, LIVE_TOPICS, Hub
+from webhook_gateway.usecases.live import HELLO, LIVE_TOPICS, Client
 
 SEND_TIMEOUT_SECONDS = 20
 
@@ -30,10 +30,27 @@ async def me(caller: Signed, response: Response) -> Me:
     return Me(user=caller.identity)
 
 
-@router.get("/console-settings", summary="How the console signs in", tags=["Sign-in"])
+@router.get("/console-settings", summary="How the console signs in", tags=["Sign-in"], dependencies=[Anyone])
 async def console_settings(wired: Wired) -> ConsoleSettings:
     """Public: what the console needs to sign a person in."""
     return await wired.provider.console_settings()
+
+
+async def _opened(caller: Signed, wired: Wired, topics: Topics = None) -> AsyncIterator[Client]:
+    """Open until the answer has ended, and before its greeting: what happens while the client reads again is heard."""
+    wanted = frozenset(topics.split(",")) if topics else LIVE_TOPICS
+    if unknown := sorted(wanted - LIVE_TOPICS):
+        raise Invalid(
+            f"The live stream has no such topics. It has: {', '.join(sorted(LIVE_TOPICS))}.",
+            errors=[{"field": "topics", "message": f"unknown: {', '.join(unknown)}"}],
+        )
+    if not caller.identity.roles:
+        raise Forbidden("Your sign-in has no role in this product: ask an administrator for one.")
+    with wired.live.client(caller.identity.organization_id, caller.identity.user_id, wanted) as client:
+        yield client
+
+
+Opened = Annotated[Client, Depends(_opened)]
 
 
 @router.get(
@@ -51,18 +68,10 @@ async def console_settings(wired: Wired) -> ConsoleSettings:
         },
     },
 )
-async def live(caller: Signed, wired: Wired, topics: Topics = None) -> EventSourceResponse:
+async def live(caller: Signed, wired: Wired, stream: Opened) -> EventSourceResponse:
     """Facts of the caller's organization. Nothing is repeated: read again after `hello`."""
-    wanted = frozenset(topics.split(",")) if topics else LIVE_TOPICS
-    if unknown := sorted(wanted - LIVE_TOPICS):
-        raise Invalid(
-            f"The live stream has no such topics. It has: {', '.join(sorted(LIVE_TOPICS))}.",
-            errors=[{"field": "topics", "message": f"unknown: {', '.join(unknown)}"}],
-        )
-    if not caller.identity.roles:
-        raise Forbidden("Your sign-in has no role in this product: ask an administrator for one.")
     return EventSourceResponse(
-        _stream(wired.live, caller, wanted),
+        _stream(stream, caller),
         ping=wired.settings.live_heartbeat_seconds,
         # A client that takes nothing for this long is gone; without the limit it would be kept for ever.
         send_timeout=SEND_TIMEOUT_SECONDS,
@@ -70,17 +79,15 @@ async def live(caller: Signed, wired: Wired, topics: Topics = None) -> EventSour
     )
 
 
-async def _stream(hub: Hub, caller: Caller, topics: frozenset[str]) -> AsyncIterator[ServerSentEvent]:
-    with hub.client(caller.identity.organization_id, topics) as client:
-        # Registered before the greeting: what happens while the client reads again is not missed.
-        yield ServerSentEvent(HELLO, event="hello")
-        while True:
-            try:
-                event = await client.next(within=caller.expires_at - time.time())
-            except TimeoutError:
-                yield ServerSentEvent("{}", event="expired")
-                return
-            if event is None:
-                return
-            name, data = event
-            yield ServerSentEvent(data, event=name)
+async def _stream(client: Client, caller: Caller) -> AsyncIterator[ServerSentEvent]:
+    yield ServerSentEvent(HELLO, event="hello")
+    while True:
+        try:
+            event = await client.next(within=caller.expires_at - time.time())
+        except TimeoutError:
+            yield ServerSentEvent("{}", event="expired")
+            return
+        if event is None:
+            return
+        name, data = event
+        yield ServerSentEvent(data, event=name)

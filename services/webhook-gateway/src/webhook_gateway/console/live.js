@@ -1,6 +1,7 @@
 // Live updates: one stream of facts, reconnecting by itself; what a gap may have hidden is read again.
 
 import { send } from "./api.js";
+import { Problem } from "./parts/problem.js";
 
 /** @typedef {{ type: string, body: any }} Fact */
 /** @typedef {{ path: string, read: (fact: Fact | null) => void }} Listener */
@@ -64,8 +65,9 @@ export async function start(onConnected) {
         if (name === "expired") break;
         take(name, data);
       }
-    } catch {
+    } catch (error) {
       // Away for the moment: the lists say so themselves, and everything is read again after the next greeting.
+      if (error instanceof Problem && error.status === 429) wait = Math.max(wait, error.retryAfter * 1000);
     }
     if (!stream.signal.aborted) {
       tell(false);

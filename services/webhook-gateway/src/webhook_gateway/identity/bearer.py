@@ -16,6 +16,7 @@ from contracts.identity import UserIdentity
 from servicekit.auth import UNREADABLE_TOKEN, bearer
 from servicekit.errors import Unauthorized, Unavailable
 from webhook_gateway.domain.claims import identity_of
+from webhook_gateway.identity.limits import Limits
 from webhook_gateway.identity.reading import Reading
 
 log = structlog.get_logger(__name__)
@@ -131,9 +132,22 @@ class TokenVerifier:
 
 
 async def _caller(connection: HTTPConnection) -> Caller:
+    limits: Limits = connection.app.state.resources.limits
     verifier: TokenVerifier = connection.app.state.resources.tokens
-    return await verifier.verify(bearer(connection))
+    limits.address(connection)  # first: a signature costs more to check than to invent
+    caller = await verifier.verify(bearer(connection))
+    limits.caller(caller.identity)
+    return caller
+
+
+async def _anyone(connection: HTTPConnection) -> None:
+    limits: Limits = connection.app.state.resources.limits
+    limits.address(connection)
+
+
+Anyone = Depends(_anyone)
+"""Nobody signed in; 429 for an address that asks too often."""
 
 
 Signed = Annotated[Caller, Depends(_caller)]
-"""Whoever is signed in; 401 without a valid token."""
+"""Whoever is signed in; 401 without a valid token, 429 for whoever asks too often."""

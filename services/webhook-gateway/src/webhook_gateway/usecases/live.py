@@ -15,6 +15,7 @@ from contracts.base import Event
 from contracts.http.gateway import LiveFact
 from contracts.topics import TOPICS, topic_of
 from contracts.values import WEBHOOK_GATEWAY
+from servicekit.errors import TooMany
 
 REREAD: Final = (
     "/api/v1/connections",
@@ -28,6 +29,7 @@ REREAD: Final = (
     "/api/v1/calendar/settings",
 )
 """What the facts of the live stream are about: the reads to repeat after a gap."""
+AGAIN_SECONDS: Final = 10
 LIVE_TOPICS: Final = frozenset(topic.name for topic in TOPICS.values() if WEBHOOK_GATEWAY in topic.broadcast)
 HELLO: Final = orjson.dumps({"reread": REREAD}).decode()
 
@@ -35,7 +37,8 @@ HELLO: Final = orjson.dumps({"reread": REREAD}).decode()
 class Client:
     """One open stream. A queue that is full means that the client cannot keep up: its stream ends."""
 
-    def __init__(self, topics: frozenset[str], size: int) -> None:
+    def __init__(self, user_id: str, topics: frozenset[str], size: int) -> None:
+        self.user_id = user_id
         self.topics = topics
         self._queue: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(size)
         self.overrun = False
@@ -61,14 +64,21 @@ class Client:
 class Hub:
     """All open streams of this process."""
 
-    def __init__(self, queue_size: int) -> None:
+    def __init__(self, queue_size: int, per_user: int) -> None:
         self._queue_size = queue_size
+        self._per_user = per_user
         self._clients: dict[str, set[Client]] = {}
 
     @contextmanager
-    def client(self, organization_id: str, topics: frozenset[str] = LIVE_TOPICS) -> Iterator[Client]:
-        """Open a stream of these topics for one organization; closed on the way out."""
-        client = Client(topics, self._queue_size)
+    def client(self, organization_id: str, user_id: str, topics: frozenset[str] = LIVE_TOPICS) -> Iterator[Client]:
+        """Open a stream of these topics for one organization; closed on the way out. TooMany if its user has many."""
+        if sum(one.user_id == user_id for one in self._clients.get(organization_id, ())) >= self._per_user:
+            raise TooMany(
+                f"You have {self._per_user} live streams open, as many as there may be. Close one (each tab of the "
+                f"console holds one), or try again in {AGAIN_SECONDS} seconds.",
+                retry_after=AGAIN_SECONDS,
+            )
+        client = Client(user_id, topics, self._queue_size)
         self._clients.setdefault(organization_id, set()).add(client)
         try:
             yield client

@@ -29,9 +29,19 @@ export class Problem extends Error {
 export async function problemOf(answer) {
   const retryAfter = Number(answer.headers.get("retry-after")) || 0;
   const document = await answer.json().catch(() => ({}));
-  const sentence =
-    document.detail || `The server answered ${answer.status}. What was saved stays as it is. Reload the page.`;
+  const sentence = document.detail || unexplained(answer.status, retryAfter);
   return new Problem(sentence, { ...document, status: answer.status, retryAfter });
+}
+
+/**
+ * What stands between the browser and our server may answer for it, with a page of its own.
+ * @param {number} status
+ * @param {number} retryAfter
+ */
+function unexplained(status, retryAfter) {
+  const stays = "What was saved stays as it is.";
+  if (status !== 429) return `The server answered ${status}. ${stays} Reload the page.`;
+  return `You have sent too many requests. ${stays} Try again in ${retryAfter > 1 ? `${retryAfter} seconds` : "a moment"}.`;
 }
 
 /** @param {unknown} error */
