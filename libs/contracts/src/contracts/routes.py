@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from contracts.http import auth, calendar, conflicts, kept_out, merged, people, plans, proof, rules
+from contracts.http import auth, calendar, conflicts, erasures, kept_out, merged, people, plans, proof, rules
 from contracts.http.common import Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
@@ -327,6 +327,34 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/people/families/{family_id}/kept-out",
         "Sync a family again, with everybody kept out with it",
         kept_out.KeptOut,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/members/{member_id}/erasure",
+        "Erase a member or child here, for good",
+        erasures.Erasure,
+        request=erasures.EraseMember,
+        status=201,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "GET",
+        "/people/erasures",
+        "Receipts of the people who were erased",
+        Page[erasures.Erasure],
+        query=PageQuery,
+    ),
+    _route(PEOPLE_SYNC, "admin", "GET", "/people/erasures/{erasure_id}", "The receipt of an erasure", erasures.Erasure),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/erasures/{erasure_id}/let-back",
+        "Let syncs bring somebody again who was erased",
+        erasures.Erasure,
     ),
     _route(
         PEOPLE_SYNC,

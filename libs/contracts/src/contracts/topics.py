@@ -152,6 +152,7 @@ TOPICS: dict[str, Topic] = {
                 "ConflictWithdrawn",
                 "ResolutionApplied",
                 "ResolutionOvertaken",
+                "RecordErased",
             ),
             producers=(PEOPLE_SYNC,),
             consumers=(CONFLICT_SERVICE,),
@@ -159,7 +160,7 @@ TOPICS: dict[str, Topic] = {
         Topic(
             "conflicts.resolution.v1",
             key="record",
-            events=_events(conflicts_resolution_v1, "ConflictResolved"),
+            events=_events(conflicts_resolution_v1, "ConflictResolved", "ConflictsErased"),
             producers=(CONFLICT_SERVICE,),
             consumers=(PEOPLE_SYNC,),
         ),

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from people_sync.api import (
     bulk,
     differences,
+    erasures,
     families,
     held,
     kept_out,
@@ -49,6 +50,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
                 members,
                 families,
                 kept_out,
+                erasures,
                 differences,
                 bulk,
                 runs,

@@ -1,4 +1,4 @@
-"""`conflicts.resolution.v1`: what people decided."""
+"""`conflicts.resolution.v1`: what people decided, and what was erased of it."""
 
 from pydantic import Field
 
@@ -28,6 +28,21 @@ class ConflictResolved(Event):
     bulk_id: str | None = Field(default=None, description="Of an answer to many: nobody waits for this one alone.")
     decided_at: Timestamp
     """When it was decided."""
+
+    @property
+    def key(self) -> str:
+        return self.record_id
+
+
+class ConflictsErased(Event):
+    """What conflict-service erased of a record, for the receipt. Told once for each RecordErased; `version` is 1."""
+
+    record_id: str
+    erasure_id: str
+    conflicts: int = Field(ge=0)
+    decisions: int = Field(ge=0)
+    names: int = Field(ge=0, description="Mentions in answers to many.")
+    occurred_at: Timestamp
 
     @property
     def key(self) -> str:

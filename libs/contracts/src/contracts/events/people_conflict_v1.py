@@ -53,3 +53,19 @@ class ResolutionOvertaken(ConflictFact):
     decision_id: str
     """Id of the decision."""
     sentence: str = Field(default="", description="Why, in words.")
+
+
+class RecordErased(Event):
+    """A person was erased here, or a family with its last one: nothing of the record's conflicts is to be kept.
+
+    Not a state of a conflict. Whatever is told of the record after this is older, and is to be dropped.
+    """
+
+    record_id: str
+    record_kind: str = Field(description="`member` or `family`.")
+    erasure_id: str
+    erased_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return self.record_id

@@ -27,6 +27,7 @@ class MemberRemoved(Event):
     joined_into: str | None = Field(
         default=None, description="The member whom this one was joined to, who has everything of both now."
     )
+    erased: bool = Field(default=False, description="The person was erased: keep nothing of them either.")
     removed_at: Timestamp
     """When it was deleted."""
 

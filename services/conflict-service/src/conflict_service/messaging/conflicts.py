@@ -4,8 +4,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.conflict import STATE_AFTER
 from conflict_service.resources import Resources
+from conflict_service.usecases.erase import erase
 from conflict_service.usecases.record import record
-from contracts.events.people_conflict_v1 import ConflictFact
+from contracts.events.people_conflict_v1 import ConflictFact, RecordErased
 from servicekit.kafka import subscribe
 
 
@@ -14,6 +15,13 @@ async def on_fact(event: ConflictFact, session: AsyncSession, resources: Resourc
     await record(session, event, resources.clock.now())
 
 
+async def on_erased(event: RecordErased, session: AsyncSession, resources: Resources) -> None:
+    """Forget the record."""
+    await erase(session, event, resources.clock.now())
+
+
 conflicts = subscribe(
-    "people.conflict.v1", group="conflict-service.conflicts", handlers=dict.fromkeys(STATE_AFTER, on_fact)
+    "people.conflict.v1",
+    group="conflict-service.conflicts",
+    handlers={**dict.fromkeys(STATE_AFTER, on_fact), RecordErased: on_erased},
 )

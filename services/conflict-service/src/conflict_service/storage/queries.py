@@ -4,14 +4,14 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Select, Text, exists, func, literal_column, select, text, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Select, Text, bindparam, exists, func, literal_column, select, text, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from conflict_service.domain.answers import newer_side, one_side_empty
 from conflict_service.domain.conflict import Conflict, FactState
-from conflict_service.storage.tables import ConflictRow, DecisionRow
+from conflict_service.storage.tables import ConflictRow, DecisionRow, ErasedRecordRow
 from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.http.conflicts import ConflictFilter, ConflictState
 
@@ -47,6 +47,31 @@ async def lock(session: AsyncSession, organization_id: str, conflict_id: str) ->
         text("SELECT pg_advisory_xact_lock(hashtextextended(:organization || chr(31) || :id, 0))"),
         {"organization": organization_id, "id": conflict_id},
     )
+
+
+async def lock_with_record(session: AsyncSession, organization_id: str, record_id: str, conflict_id: str) -> None:
+    """`lock`, behind the lock of everything about one record: so that it is not erased meanwhile."""
+    await session.execute(
+        text(
+            "SELECT pg_advisory_xact_lock(hashtextextended(:organization || chr(31) || id, 0))"
+            " FROM unnest(:ids) WITH ORDINALITY AS wanted (id, nth) ORDER BY nth"
+        ).bindparams(bindparam("ids", type_=ARRAY(Text))),
+        {"organization": organization_id, "ids": [_all_of(record_id), conflict_id]},
+    )
+
+
+async def lock_record(session: AsyncSession, organization_id: str, record_id: str) -> None:
+    """One transaction at a time that takes facts about a record, or erases it."""
+    await lock(session, organization_id, _all_of(record_id))
+
+
+def _all_of(record_id: str) -> str:
+    return f"record {record_id}"
+
+
+async def is_erased(session: AsyncSession, organization_id: str, record_id: str) -> bool:
+    """Whether the record was erased."""
+    return await session.get(ErasedRecordRow, (organization_id, record_id)) is not None
 
 
 async def find(session: AsyncSession, organization_id: str, conflict_id: str) -> Conflict | None:

@@ -176,6 +176,16 @@ class BulkSkippedRow(Base):
     sentence: Mapped[str]
 
 
+class ErasedRecordRow(Base):
+    """A record that people-sync erased: a fact about it that comes late is dropped. Holds nothing but our own id."""
+
+    __tablename__ = "erased_record"
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True)
+    record_id: Mapped[str] = mapped_column(primary_key=True)
+    erased_at: Mapped[datetime]
+
+
 class RuleRow(Base):
     """A rule that decides conflicts. A deleted one stays, because what it decided has its name."""
 

@@ -16,8 +16,10 @@ async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> No
     """Store what a fact changes, let the rules decide what is new, and announce what those who follow have to hear."""
     # Rules before conflicts: whoever turns one off waits for those that are deciding by it.
     deciding = await by_rule.locked(session, fact) if isinstance(fact, ConflictDetected) else []
-    await queries.lock(session, fact.organization_id, fact.conflict_id)
+    await queries.lock_with_record(session, fact.organization_id, fact.record.id, fact.conflict_id)
     before = await queries.find(session, fact.organization_id, fact.conflict_id)
+    if before is None and await queries.is_erased(session, fact.organization_id, fact.record.id):
+        return  # late, or a dead letter that was sent again
     change = take(before, fact)
     if change is not None:
         await queries.save(session, fact.organization_id, fact.conflict_id, change.after)

@@ -86,6 +86,7 @@ PLANNED: Final[dict[str, str]] = {
     RESTORED: "To be here again.",
 }
 """The same of what a plan shows, before any of it is done."""
+ERASED_MEANWHILE: Final = "This person was erased here since, so nothing more was done."
 LEFT_OUT_HALFWAY: Final = (
     "It has changed while the plan was being carried out. What was taken over here stays; Planning Center was left as "
     "it is. The next sync looks at it again."

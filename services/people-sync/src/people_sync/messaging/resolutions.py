@@ -1,9 +1,10 @@
-"""conflicts.resolution.v1: what people decided about conflicts."""
+"""conflicts.resolution.v1: what people decided about conflicts, and what was erased of it."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.events.conflicts_resolution_v1 import ConflictResolved
+from contracts.events.conflicts_resolution_v1 import ConflictResolved, ConflictsErased
 from people_sync.resources import Resources
+from people_sync.usecases import receipts
 from people_sync.usecases.decisions import take
 from servicekit.kafka import subscribe
 
@@ -13,6 +14,13 @@ async def on_resolved(event: ConflictResolved, session: AsyncSession, resources:
     await take(session, event, resources.clock.now())
 
 
+async def on_erased(event: ConflictsErased, session: AsyncSession, _: Resources) -> None:
+    """Note it in the receipt."""
+    await receipts.told(session, event)
+
+
 resolutions = subscribe(
-    "conflicts.resolution.v1", group="people-sync.resolutions", handlers={ConflictResolved: on_resolved}
+    "conflicts.resolution.v1",
+    group="people-sync.resolutions",
+    handlers={ConflictResolved: on_resolved, ConflictsErased: on_erased},
 )

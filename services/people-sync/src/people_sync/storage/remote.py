@@ -37,6 +37,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread, email_keys, to_match
 from people_sync.storage.among import among
+from people_sync.storage.erased import to_be_stored
 from people_sync.storage.sync_tables import Remote, Shown, Sighting
 from people_sync.storage.tables import Link
 
@@ -152,9 +153,9 @@ async def put(
     """Store records as they were read at an instant. `run_id`: the run that is to look at them.
 
     A read that does not say everything leaves what was known before and is marked, so that the record is read again;
-    somebody is found by what either says.
+    somebody is found by what either says. Nothing is stored of whoever was erased.
     """
-    if rows:
+    if rows := await to_be_stored(session, owner, rows):
         await session.execute(_PUT, {**owner, "run_id": run_id, "read_at": read_at, "rows": rows})
 
 

@@ -20,6 +20,7 @@ from contracts.values import MEMBER
 from people_sync.domain.inputs import problems, text_problem
 from people_sync.domain.values import FIELDS, as_dict, impossible
 from people_sync.storage.among import among
+from people_sync.storage.erased import erased_there
 from people_sync.storage.joined import led_by_external_id
 from people_sync.storage.links import ended, look_for_deleted
 from people_sync.storage.records import values_of
@@ -167,6 +168,8 @@ class _Links:
     """By Planning Center's id."""
     pco_ids: dict[UUID, str]
     """By our id."""
+    erased: frozenset[str] = frozenset()
+    """People there whom no sync brings back."""
     supplied: dict[str, UUID] = field(default_factory=dict)
 
     @classmethod
@@ -197,6 +200,7 @@ class _Links:
                 for row in found
                 if row.pco_organization_id == call.pco_organization_id and not row.over
             },
+            (await erased_there(call.session, call.owner)).people,
         )
 
     def owner(self, pco_id: str | None) -> UUID | None:
@@ -207,6 +211,8 @@ class _Links:
         if pco_id is None:
             return None
         owner = self.owner(pco_id)
+        if self.kind == MEMBER and pco_id in self.erased:
+            return "is of a person who was erased here: leave it out, or let them back first"
         if owner is not None and owner != record_id:
             return f"belongs to another {self.kind} here already: leave it out, or correct that one"
         if owner is None and record_id and self.pco_ids.get(record_id, pco_id) != pco_id:

@@ -1,6 +1,6 @@
 """What auth-service says about the People connection, kept as far as the sync needs it."""
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,8 +10,8 @@ from people_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED
 from people_sync.storage.strays import STRAY, unsettled
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import decisions, refreshes, runs
+from people_sync.usecases.standstill import hold_jobs
 from people_sync.usecases.supplied import adopt_supplied, one_at_a_time
-from servicekit.tables import JOB
 
 
 async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
@@ -19,7 +19,7 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
     if fact.product != PEOPLE:
         return
     await one_at_a_time(session, fact.organization_id)
-    await _hold_jobs(session, fact.organization_id)
+    await hold_jobs(session, fact.organization_id)
     before = await session.get(Connection, fact.organization_id, with_for_update=True)
     if before is not None and before.version >= fact.version:
         return
@@ -74,13 +74,3 @@ async def _look_at_strays(session: AsyncSession, fact: ConnectionFact) -> None:
 
 def _owner(fact: ConnectionFact) -> dict[str, str]:
     return {"organization_id": fact.organization_id, "pco_organization_id": fact.pco_organization_id}
-
-
-async def _hold_jobs(session: AsyncSession, organization_id: str) -> None:
-    """Let nobody work for the organization meanwhile: a job before the connection, as in a job's own steps."""
-    jobs_of = select(JOB.c.id).where(
-        JOB.c.organization_id == organization_id,
-        JOB.c.kind.in_((runs.KIND, refreshes.KIND)),
-        JOB.c.finished_at.is_(None),
-    )
-    await session.execute(jobs_of.order_by(JOB.c.id).with_for_update())

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from people_sync.domain.sentences import CONFLICT, LATER, MOVED_HALFWAY, REJECTED, VALUES_MOVED
+from people_sync.storage.erased import is_erased
 from people_sync.storage.sync_tables import Conflict, Refresh
 from people_sync.storage.tables import Connection
 from people_sync.usecases import refreshes
@@ -26,8 +27,13 @@ _AT_ONCE: Final = 200
 async def take(session: AsyncSession, event: ConflictResolved, now: datetime) -> None:
     """Queue a decision. It is answered at once if a value has moved since it was taken."""
     conflict = await _find(session, event)
+    if conflict is None:
+        return
     owner = await refreshes.awake(session, event.organization_id, urgent=event.rule_id is None)
-    await session.refresh(conflict, with_for_update=True)
+    found = await session.get(Conflict, conflict.id, with_for_update=True, populate_existing=True)
+    if found is None:
+        return  # erased meanwhile
+    conflict = found
     if conflict.state != "open" or event.decision_id in conflict.answered:
         return
     if conflict.decision is not None and conflict.decision["id"] == event.decision_id:
@@ -65,11 +71,15 @@ async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> No
     )
 
 
-async def _find(session: AsyncSession, event: ConflictResolved) -> Conflict:
+async def _find(session: AsyncSession, event: ConflictResolved) -> Conflict | None:
+    """The conflict; None if its record was erased since."""
     try:
         conflict = await session.get(Conflict, UUID(event.conflict_id))
+        erased = conflict is None and await is_erased(session, event.organization_id, UUID(event.record_id))
     except ValueError:
-        conflict = None
+        conflict, erased = None, False
+    if erased:
+        return None
     if conflict is None or conflict.organization_id != event.organization_id:
         raise PermanentError(f"There is no conflict {event.conflict_id} of this organization.")
     return conflict

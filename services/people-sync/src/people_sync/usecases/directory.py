@@ -21,6 +21,7 @@ from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.inputs import NAMES, is_empty, problems
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name
+from people_sync.storage.erased import is_erased
 from people_sync.storage.joined import asked_about, joined_into, led_by_external_id
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import look_for_deleted
@@ -229,7 +230,11 @@ async def locked(session: AsyncSession, organization_id: str, member_id: str) ->
 
 async def _missing(session: AsyncSession, member: Member | None) -> NotFound:
     """The 404 of a member; `joined_into` names the one whom they were joined to."""
-    if member is None or (into := await joined_into(session, member.organization_id, member.id)) is None:
+    if member is None:
+        return NotFound("There is no such member.")
+    if await is_erased(session, member.organization_id, member.id):
+        return NotFound("This person was erased here.", erased=True)
+    if (into := await joined_into(session, member.organization_id, member.id)) is None:
         return NotFound("There is no such member.")
     return NotFound("This member was joined to another one, who has everything of both now.", joined_into=str(into))
 

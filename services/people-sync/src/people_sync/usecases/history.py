@@ -15,6 +15,7 @@ from contracts.http.common import Page, PageQuery
 from contracts.http.people import HistoryEntry
 from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER
+from people_sync.domain.erasure import ERASED_PERSON
 from people_sync.domain.values import FIELDS, as_dict, value_from_json, value_to_json
 from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
@@ -49,6 +50,9 @@ JOINED: Final = "joined"
 """A member was joined to this one, by id; also the rule of every effect of that, and the reason of a refresh."""
 KEPT_TWO: Final = "kept_two"
 """The member who was merged with this one in Planning Center, by id: an administrator said that they are two people."""
+ERASED: Final = "erased"
+"""Field of an effect without values: a person was erased, this member or one of this family. The rule is on whose
+request (`contracts.http.erasures.Requester`)."""
 MEMBERS: Final = "members"
 """A family's history has a row for each member who came (`new`) or went (`old`)."""
 _MEMBERSHIP: Final = "member:"
@@ -151,7 +155,10 @@ async def of_family(session: AsyncSession, family: Family, query: PageQuery) -> 
 async def _names(session: AsyncSession, organization_id: str, ids: Collection[str]) -> dict[str, str]:
     """The names of members, by id."""
     of_these = (Member.organization_id == organization_id, among(Member.id, [UUID(one) for one in ids]))
-    return {str(member.id): full_name(member) for member in await session.scalars(select(Member).where(*of_these))}
+    return {
+        str(member.id): full_name(member) or ERASED_PERSON
+        for member in await session.scalars(select(Member).where(*of_these))
+    }
 
 
 async def _rows(

@@ -46,13 +46,16 @@ async def publish(
     await append_all(session, facts + await conflicts.facts(session, told, now))
 
 
-def member_removed(member: Member, now: datetime, *, joined_into: UUID | None = None) -> MemberRemoved:
+def member_removed(
+    member: Member, now: datetime, *, joined_into: UUID | None = None, erased: bool = False
+) -> MemberRemoved:
     """To be followed by a tombstone."""
     return MemberRemoved(
         organization_id=member.organization_id,
         version=member.version,
         member_id=str(member.id),
         joined_into=str(joined_into) if joined_into else None,
+        erased=erased,
         removed_at=now,
     )
 

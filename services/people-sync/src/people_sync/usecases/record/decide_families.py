@@ -16,6 +16,7 @@ from people_sync.domain.planning_center import RemoteHousehold, household_from_s
 from people_sync.domain.sentences import CONFLICT, CONVERGED, CREATED_HERE, CREATED_THERE, LINKED, updated
 from people_sync.domain.strays import is_still_stray
 from people_sync.domain.writes import confirmed_of_family, family_believable_at
+from people_sync.storage.erased import erased_there
 from people_sync.storage.families import family_values, pco_ids_of
 from people_sync.storage.kept_out import kept_out_among, members_left_alone
 from people_sync.storage.links import agree, decided_differences, family_base_of, forget_equal, has_link, links_to
@@ -56,6 +57,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
     may_be_gone = await people_unmet(session, writer, leaving)
     everybody = [*map(str, people.values()), *(one for family in ours.values() for one in concerned(family))]
     alone = await members_left_alone(session, writer.organization_id, everybody)
+    erased = (await erased_there(session, writer.owner)).people
     for link, family in pairs:
         household = households.pop(link.pco_id)
         theirs = shown[link.pco_id]
@@ -73,7 +75,7 @@ async def decide_households(session: AsyncSession, writer: Writer, staged: Seque
         if family_lets_go(writer, conflicts.get(family.id), theirs, result, read_at[link.pco_id]):
             rows.append(later(FAMILY, link.pco_id, household.name, record_id=family.id))
             continue
-        unknown = bool(set(household.person_ids) - people.keys())
+        unknown = bool(set(household.person_ids) - people.keys() - erased)
         change = _family_change(result, family, household, family.id in conflicts)
         if change:
             rows.append(change)

@@ -20,6 +20,7 @@ from people_sync.domain.plans import Fields, family_created, of_family
 from people_sync.domain.sentences import CREATED_HERE, CREATED_THERE, FIRST_SYNC_ASKS, LATER, LEFT_OUT, LINKED
 from people_sync.domain.writes import CREATED, confirmed_of_family, family_believable_at
 from people_sync.storage.among import among
+from people_sync.storage.erased import erased_there
 from people_sync.storage.families import family_values
 from people_sync.storage.kept_out import kept_out_among, members_left_alone
 from people_sync.storage.links import (
@@ -98,6 +99,7 @@ async def take_families_over(
     settled: dict[datetime, list[int]] = {}
     moves = _Memberships()
     now = writer.now()
+    known = people.keys() | (await erased_there(session, writer.owner)).people
     shown = {pco_id: household_values(household, people) for pco_id, household in households.items()}
     may_be_gone = await people_unmet(session, writer, _missed(links, ours, shown))
     for change in changes:
@@ -129,7 +131,7 @@ async def take_families_over(
         count_outcome(change, result.fields, conflict, ours=ours_moves, theirs=_goes_there(result))
         effects.conflicts += _conflict(session, link, result, conflict, households[pco_id], read_at, now)
         forget_equal(link, equal_fields(ours[family.id], theirs))
-        _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], people, now)
+        _agree_family(change, link, family, households[pco_id], base, result, staged[pco_id], known, now)
     await settle_writes(session, writer, settled, [])
     await _move(session, writer, moves, effects)
 
@@ -381,9 +383,10 @@ def _agree_family(
     base: Mapping[str, Any],
     result: FamilyMerge,
     row: Remote,
-    people: dict[str, UUID],
+    known: Set[str],
     now: datetime,
 ) -> None:
+    """`known`: whoever is somebody here, or was erased, by Planning Center's ids."""
     fields = result.fields
     members = (result.agreed_members - result.remove_from_ours) | result.add_to_ours
     agree(link, {**base, **fields.agreed, **fields.to_ours, "members": sorted(members)}, now)
@@ -392,7 +395,7 @@ def _agree_family(
         change.there = "planned"
     else:
         # While somebody in it is not known here, or it is in conflict, the household is compared on every run.
-        complete = not (set(household.person_ids) - people.keys() or result.waiting)
+        complete = not (set(household.person_ids) - known or result.waiting)
         link.remote_hash = row.remote_hash if complete and not fields.conflicts else None
         link.compared_version = family.version
 

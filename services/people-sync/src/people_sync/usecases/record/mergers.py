@@ -23,6 +23,7 @@ from people_sync.domain.writes import CREATED
 from people_sync.planning_center import MERGERS, is_id
 from people_sync.storage import remote
 from people_sync.storage.among import among
+from people_sync.storage.erased import follow_mergers as follow_erased
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import deleted_here, in_no_household, left_by_deleted
 from people_sync.storage.records import full_name
@@ -175,7 +176,8 @@ async def _remember(session: AsyncSession, writer: Writer, entries: list[_Entry]
     ]
     await session.execute(insert(Alias).on_conflict_do_nothing(), found)
     # Whom the pull met before the merger would come back as somebody new.
-    await remote.forget(session, writer.owner, MEMBER, [one.removed for one in entries])
+    erased = await follow_erased(session, writer.owner, [(one.removed, one.kept) for one in entries])
+    await remote.forget(session, writer.owner, MEMBER, [*(one.removed for one in entries), *erased])
 
 
 async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> None:

@@ -29,6 +29,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.writes import made_lately
 from people_sync.planning_center import household_of
 from people_sync.storage import remote
+from people_sync.storage.erased import erased_there
 from people_sync.storage.families import linked_records, pco_ids_of
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.records import full_name
@@ -195,6 +196,8 @@ async def _take_over(
         await _read_who_left(writer, link, found)
     async with writer.transaction() as session:
         unread = await store(session, writer, found)
+        if kind == MEMBER and pco_id in (await erased_there(session, writer.owner)).people:
+            return None
         plan = None if unread else await _decide(session, writer, kind, pco_id)
     if unread:
         raise_unread(writer, unread, found.read_at)
@@ -300,7 +303,8 @@ async def _strangers_of(writer: Writer, household: Read) -> list[str]:
     people = _people_of(writer, household)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, people)
-    return [pco_id for pco_id in people if pco_id not in known]
+        erased = (await erased_there(session, writer.owner)).people
+    return [pco_id for pco_id in people if pco_id not in known and pco_id not in erased]
 
 
 def _people_of(writer: Writer, found: Read) -> list[str]:

@@ -29,6 +29,7 @@ from people_sync.domain.writes import CREATED
 from people_sync.storage import newcomers
 from people_sync.storage.candidates import anybody_free
 from people_sync.storage.effects import insert_effects
+from people_sync.storage.erased import erased_there
 from people_sync.storage.newcomers import Newcomer
 from people_sync.storage.remote import Owner
 from people_sync.usecases.held import no_longer_held
@@ -209,6 +210,8 @@ async def _attempt(session: AsyncSession, context: RunContext, batch: _Batch) ->
 
     People who may be members here are left to the engine: members can have been added since the comparison.
     """
+    if gone := (await erased_there(session, context.owner)).people & batch.people.keys():
+        batch = _prepared(context, {id_: one for id_, one in batch.people.items() if id_ not in gone}, batch.households)
     # For a whole batch one look at everybody costs less than one at each.
     new = batch.people.values() if await anybody_free(session, context.owner) else ()
     if near := await may_be_here(session, context, [person_from_snapshot(one.snapshot) for one in new]):

@@ -1,0 +1,93 @@
+"""Erasing what is known of a record that people-sync has erased."""
+
+from datetime import datetime
+
+from sqlalchemy import and_, delete, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from conflict_service.storage import queries
+from conflict_service.storage.tables import BulkRow, ConflictRow, DecisionRow, ErasedRecordRow
+from contracts.events.conflicts_conflict_v1 import ConflictClosed
+from contracts.events.conflicts_resolution_v1 import ConflictsErased
+from contracts.events.people_conflict_v1 import RecordErased
+from servicekit import outbox
+from servicekit.tables import OUTBOX
+
+ERASED_PERSON = "Erased person"
+"""In the place of a name in what is kept of others."""
+
+
+async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> None:
+    """Delete the record's conflicts and what was decided about them, and tell how much it was.
+
+    Whatever is told of the record from now on is dropped.
+    """
+    organization_id = fact.organization_id
+    await queries.lock_record(session, organization_id, fact.record_id)
+    marker = {"organization_id": organization_id, "record_id": fact.record_id, "erased_at": fact.erased_at}
+    await session.execute(insert(ErasedRecordRow).values(marker).on_conflict_do_nothing())
+    of_record = (ConflictRow.organization_id == organization_id, queries.of_record(fact.record_id))
+    ids = list(await session.scalars(select(ConflictRow.id).where(*of_record).order_by(ConflictRow.id)))
+    # Whoever decides one has locked it.
+    for conflict_id in ids:
+        await queries.lock(session, organization_id, conflict_id)
+    await _unsent(session, fact.record_id, ids)
+    rows = (await session.scalars(select(ConflictRow).where(*of_record).order_by(ConflictRow.id))).all()
+    decisions = await session.execute(
+        delete(DecisionRow)
+        .where(DecisionRow.organization_id == organization_id, DecisionRow.conflict_id.in_(ids))
+        .returning(DecisionRow.id)
+    )
+    names = await _names(session, organization_id, ids)
+    for row in rows:
+        if row.state in {"open", "resolving"}:
+            await _closed(session, row, now)
+        await session.delete(row)
+    told = ConflictsErased(
+        organization_id=organization_id,
+        version=1,
+        record_id=fact.record_id,
+        erasure_id=fact.erasure_id,
+        conflicts=len(rows),
+        decisions=len(decisions.all()),
+        names=names,
+        occurred_at=now,
+    )
+    await outbox.append(session, told)
+
+
+async def _unsent(session: AsyncSession, record_id: str, conflict_ids: list[str]) -> None:
+    """Messages about them that wait to be sent are not sent any more."""
+    about = or_(
+        and_(OUTBOX.c.topic == "conflicts.conflict.v1", OUTBOX.c.key.in_(conflict_ids)),
+        and_(OUTBOX.c.topic == "conflicts.resolution.v1", OUTBOX.c.key == record_id),
+    )
+    await session.execute(delete(OUTBOX).where(about))
+
+
+async def _names(session: AsyncSession, organization_id: str, conflict_ids: list[str]) -> int:
+    """Take the record's name out of answers to many; gives how often it stood there."""
+    concerned = BulkRow.conflict_ids.overlap(conflict_ids)
+    found = 0
+    gone = set(conflict_ids)
+    statement = select(BulkRow).where(BulkRow.organization_id == organization_id, concerned)
+    for bulk in await session.scalars(statement.order_by(BulkRow.id).with_for_update()):
+        pairs = list(zip(bulk.conflict_ids, bulk.names, strict=True))
+        bulk.names = [ERASED_PERSON if conflict_id in gone else name for conflict_id, name in pairs]
+        found += sum(conflict_id in gone for conflict_id, _ in pairs)
+    return found
+
+
+async def _closed(session: AsyncSession, row: ConflictRow, now: datetime) -> None:
+    """Tell those who follow conflicts, without a name; the tombstone lets the topic forget the rest."""
+    conflict = queries.value_of(row)
+    closed = ConflictClosed(
+        organization_id=row.organization_id,
+        version=conflict.version + 1,
+        conflict_id=row.id,
+        record=conflict.record.model_copy(update={"name": "", "pco_id": "", "family_ids": ()}),
+        occurred_at=now,
+        outcome="withdrawn",
+    )
+    await outbox.append(session, closed, tombstone=True)

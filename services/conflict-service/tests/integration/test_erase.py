@@ -1,0 +1,123 @@
+"""A record that people-sync erased is in no table here, and nothing that comes late about it is taken."""
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from conflict_church import Church
+from conflict_support import START, fact
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from contracts.events.people_conflict_v1 import ConflictDetected, RecordErased, ResolutionApplied
+from contracts.values import PEOPLE_SYNC
+from servicekit.testing import eventually
+from servicekit.testing.facts import publish
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def found(app: FastAPI, *values: str) -> set[str]:
+    """Where one of these values stands, in any column of any table there is."""
+    where = set[str]()
+    async with app.state.runtime.sessions() as session:
+        columns = await session.execute(
+            text(
+                "SELECT table_name, column_name, data_type FROM information_schema.columns"
+                " WHERE table_schema = 'public'"
+            )
+        )
+        for table, column, type_ in columns.all():
+            said = f"encode(\"{column}\", 'escape')" if type_ == "bytea" else f'"{column}"::text'
+            query = text(f'SELECT count(*) FROM "{table}" WHERE {said} LIKE ANY (:values)')
+            if await session.scalar(query, {"values": [f"%{value}%" for value in values]}):
+                where.add(f"{table}.{column}")
+    return where
+
+
+async def told(kafka: str, topic: str, church: str, until: str, count: int) -> list[tuple[str, str, Any]]:
+    """The messages of a church, and tombstones of its keys, until one type was there so often: key, type, body."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=kafka, auto_offset_reset="earliest", isolation_level="read_committed"
+    )
+    await consumer.start()
+    seen: list[tuple[str, str, Any]] = []
+
+    async def there() -> bool:
+        for batch in (await consumer.getmany(timeout_ms=200)).values():
+            for message in batch:
+                body = json.loads(message.value) if message.value else None
+                key, keys = (message.key or b"").decode(), {one[0] for one in seen}
+                if key in keys or (body and body["organization_id"] == church):
+                    kind = "tombstone" if body is None else dict(message.headers)["ce_type"].decode()
+                    seen.append((key, kind, body))
+        return sum(kind == until for _, kind, _ in seen) >= count
+
+    try:
+        await eventually(there, within=20)
+    finally:
+        await consumer.stop()
+    return seen
+
+
+async def test_nothing_is_left_of_a_record_that_was_erased(
+    app: FastAPI, ada: Church, church: str, kafka_server: str
+) -> None:
+    name = f"Value{uuid4().hex[:8]}"
+    one, other = f"c-{uuid4().hex[:8]}", f"c-{uuid4().hex[:8]}"
+    values: dict[str, Any] = {"organization_id": church, "ours": name}
+    await ada.tell(fact(ConflictDetected, 1, conflict_id=one, **values))
+    record_id = f"member-of-{one}"
+    # Decided, and carried out; then in conflict again, shown for one answer to many beside another record.
+    shown = await ada.call("GET", f"/{one}")
+    decision = await ada.call(
+        "POST",
+        f"/{one}/decision",
+        {"values_version": shown["values_version"], "choices": {"first_name": "ours"}},
+        status=202,
+    )
+    applied = fact(ResolutionApplied, 2, conflict_id=one, **values)
+    await ada.tell(applied.model_copy(update={"decision_id": decision["decision"]["id"]}))
+    second = fact(ConflictDetected, 1, conflict_id=other, **values)
+    second = second.model_copy(
+        update={"record": second.record.model_copy(update={"id": record_id, "name": f"{name} Berg"})}
+    )
+    await ada.tell(second, fact(ConflictDetected, 1, organization_id=church, conflict_id=f"{other}-b", ours="Bert"))
+    bulk = await ada.show("theirs")
+    assert bulk["count"] == 2
+    assert {"conflict.fields", "conflict.record", "decision.fields", "bulk.names"} <= await found(app, name)
+
+    erased = RecordErased(
+        organization_id=church,
+        version=9,
+        record_id=record_id,
+        record_kind="member",
+        erasure_id=str(uuid4()),
+        erased_at=START,
+    )
+    await publish(kafka_server, erased, PEOPLE_SYNC)
+    answers = await told(kafka_server, "conflicts.resolution.v1", church, "ConflictsErased", 1)
+    (answer,) = [body for _, kind, body in answers if kind == "ConflictsErased"]
+    assert (answer["conflicts"], answer["decisions"], answer["names"]) == (2, 1, 1)
+    assert answer["erasure_id"] == erased.erasure_id
+    assert await found(app, name) == set()
+    # The topic of open conflicts forgets them: who follows it is told without a name, and a tombstone comes behind.
+    messages = await told(kafka_server, "conflicts.conflict.v1", church, "tombstone", 2)
+    closed, tombstone = [(kind, body) for key, kind, body in messages if key == other][-2:]
+    assert (closed[0], closed[1]["record"]["name"], tombstone[0]) == ("ConflictClosed", "", "tombstone")
+
+    # Late facts, and a dead letter that is sent again.
+    await ada.tell(second.model_copy(update={"version": 3}), fact(ConflictDetected, 7, conflict_id=one, **values))
+    await ada.tell(
+        fact(ConflictDetected, 1, conflict_id=f"{one}-late", **values).model_copy(update={"record": second.record})
+    )
+    assert await found(app, name) == set()
+    await ada.call("GET", f"/{one}", status=404)
+    await ada.call("GET", f"/{other}", status=404)
+    # The answer to many goes on with the others.
+    after = await ada.agree(bulk)
+    assert (after["count"], after["skipped"]) == (2, 1)
+    (skipped,) = (await ada.call("GET", f"/bulk/{bulk['id']}/skipped"))["items"]
+    assert skipped["name"] == "Erased person"

@@ -1,0 +1,142 @@
+"""The receipt of an erasure: one line per place, each a sentence for a church's administrator."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Outcome = Literal["done", "not_needed", "pending", "left"]
+
+VALUES: Final = "values"
+FAMILIES: Final = "families"
+HISTORY: Final = "history"
+MIRROR: Final = "mirror"
+LINKS: Final = "links"
+HELD: Final = "held_matches"
+CONFLICTS: Final = "conflicts"
+SYNCS: Final = "syncs"
+MENTIONS: Final = "mentions"
+OUTBOX: Final = "outbox"
+MARKED: Final = "marked"
+"""Places that people-sync counts: keys of `Erasure.counts`."""
+
+ERASED_PERSON: Final = "Erased person"
+"""In the place of a name in what is kept of others."""
+
+_HERE: Final[Mapping[str, tuple[str, str]]] = {
+    VALUES: ("Names, birthdate, gender, email, phone, address and the platform's id are gone from the directory.", ""),
+    FAMILIES: (
+        "Taken out of their families here; a family in which nobody was left is erased too.",
+        "They were in no family here.",
+    ),
+    HISTORY: ("Every change of theirs, with its values, is gone from the history.", "They had no history here."),
+    MIRROR: (
+        "What was read of them in Planning Center is gone.",
+        "Nothing that was read of them in Planning Center was kept.",
+    ),
+    LINKS: (
+        "The link to Planning Center is gone, with the values last agreed on and what was sent.",
+        "They were not linked to anybody in Planning Center.",
+    ),
+    HELD: ("Held matches that show them are gone.", "No held match showed them."),
+    CONFLICTS: ("Their conflicts, as the sync kept them, are gone.", "The sync kept no conflict of theirs."),
+    SYNCS: (
+        "Their lines in the lists, plans and questions of syncs have no name and no values.",
+        "No sync lists them.",
+    ),
+    MENTIONS: ("Their name is gone from what is kept of others.", "Nothing that is kept of others named them."),
+    OUTBOX: (
+        "Messages about them that were not sent yet are deleted.",
+        "No message about them waited to be sent.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One place, and what was erased there."""
+
+    place: str
+    outcome: Outcome
+    sentence: str
+    count: int
+
+
+def receipt(
+    counts: Mapping[str, int], told: Sequence[Mapping[str, int] | None], *, days: int, failed_days: int, kept_out: bool
+) -> list[Line]:
+    """Compose the lines.
+
+    `counts`: by place, of people-sync. `told`: of each record that was erased what conflict-service erased, None until
+    it has told. `days`, `failed_days`: how long Kafka keeps messages. `kept_out`: whether syncs still leave them out.
+    """
+    lines = [_here(place, counts.get(place, 0)) for place in _HERE]
+    lines.append(_of_conflicts(told))
+    lines.append(
+        Line(
+            "messages",
+            "left",
+            "The other services and the platform were told to forget them. Older messages are deleted by themselves: "
+            f"the record when its topic is next compacted, others after {days} days, failed ones after {failed_days}.",
+            0,
+        )
+    )
+    lines.append(
+        Line(
+            "planning_center",
+            "left",
+            "Planning Center was not touched. If they are to be erased there too, do that in Planning Center.",
+            0,
+        )
+    )
+    lines.append(_marker(counts.get(MARKED, 0), kept_out=kept_out))
+    return lines
+
+
+def _here(place: str, count: int) -> Line:
+    done, nothing = _HERE[place]
+    return Line(place, "done", done, count) if count else Line(place, "not_needed", nothing, 0)
+
+
+def _of_conflicts(told: Sequence[Mapping[str, int] | None]) -> Line:
+    place = "decisions"
+    if None in told:
+        return Line(place, "pending", "The list of conflicts was told to forget them, and has not answered yet.", 0)
+    count = sum(sum(one.values()) for one in told if one)
+    if not count:
+        return Line(place, "not_needed", "The list of conflicts had nothing about them.", 0)
+    return Line(place, "done", "Their conflicts, what was decided about them and by whom are gone.", count)
+
+
+def _marker(count: int, *, kept_out: bool) -> Line:
+    place = "marker"
+    if not count:
+        sentence = "Nobody in Planning Center was known to be them, so there is nobody for syncs to leave out."
+        return Line(place, "not_needed", sentence, 0)
+    if not kept_out:
+        sentence = "They were let back: syncs bring them again if they are in Planning Center."
+        return Line(place, "not_needed", sentence, 0)
+    return Line(
+        place,
+        "done",
+        "No sync brings them back. To know them, their number in Planning Center is kept, and nothing else.",
+        count,
+    )
+
+
+def without_names(text: str, names: Collection[str]) -> str:
+    """A sentence in which each of these names, as a whole, is replaced."""
+    for name in sorted(names, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", ERASED_PERSON, text)
+    return text
+
+
+def without_people(value: Any, ids: Collection[str], names: Collection[str]) -> Any:
+    """JSON of a plan in which whoever has one of these ids (ours, or Planning Center's) is shown without a name."""
+    if isinstance(value, list):
+        return [without_people(one, ids, names) for one in value]
+    if isinstance(value, dict):
+        if {"id", "pco_id", "name"} <= value.keys() and (value["id"] in ids or value["pco_id"] in ids):
+            return {**value, "name": ERASED_PERSON}
+        return {name: without_people(one, ids, names) for name, one in value.items()}
+    return ERASED_PERSON if isinstance(value, str) and value in names else value

@@ -1,0 +1,17 @@
+"""Holding an organization's workers off for a transaction."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from people_sync.usecases import held_bulk, refreshes, runs
+from servicekit.tables import JOB
+
+_KINDS = (runs.KIND, refreshes.KIND, held_bulk.KIND)
+
+
+async def hold_jobs(session: AsyncSession, organization_id: str) -> None:
+    """Let nobody work for the organization meanwhile: a job before the connection, as in a job's own steps."""
+    jobs_of = select(JOB.c.id).where(
+        JOB.c.organization_id == organization_id, JOB.c.kind.in_(_KINDS), JOB.c.finished_at.is_(None)
+    )
+    await session.execute(jobs_of.order_by(JOB.c.id).with_for_update())
