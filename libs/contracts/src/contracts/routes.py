@@ -478,6 +478,23 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _route(
         PEOPLE_SYNC,
+        "staff",
+        "GET",
+        "/people/held-matches/{held_id}",
+        "One doubtful match",
+        people.HeldMatch,
+    ),
+    _route(
+        PEOPLE_SYNC,
+        "admin",
+        "POST",
+        "/people/held-matches/{held_id}/take-back",
+        "Take an answer back on which no sync has acted yet",
+        people.HeldMatch,
+        request=people.TakeBackHeld,
+    ),
+    _route(
+        PEOPLE_SYNC,
         "admin",
         "POST",
         "/people/held-matches/bulk",

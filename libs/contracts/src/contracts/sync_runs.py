@@ -28,6 +28,16 @@ class RunProgress(Model):
     waiting_for: str | None = Field(default=None, description="A plain sentence, when the run waits.")
 
 
+class RunThreshold(Model):
+    """What a run would change, against the settings it asks by."""
+
+    changed: int = Field(ge=0, description="Linked records that would change.")
+    linked: int = Field(ge=0, description="Linked records in all.")
+    percent: int
+    """The share of linked records above which it asks."""
+    minimum: int = Field(description="The run asks above `percent` of the linked records, and from this many on.")
+
+
 class RunQuestion(Model):
     """What a waiting run needs from an administrator."""
 
@@ -46,6 +56,20 @@ class RunQuestion(Model):
     )
     answers: tuple[str, ...]
     """The answers that are possible."""
+    threshold: RunThreshold | None = Field(default=None, description="Of `threshold` alone.")
+
+
+class RunAnswer(Model):
+    """A question of a run and what somebody answered."""
+
+    question: str = Field(description="The question's `kind`.")
+    answer: str = Field(description="One of the question's `answers`.")
+    by_name: str | None
+    """Name of who answered."""
+    asked_at: Timestamp
+    """When the run began to wait."""
+    answered_at: Timestamp
+    """When it went on."""
 
 
 class Run(Model):
@@ -59,6 +83,10 @@ class Run(Model):
         description="`sync`; `preview` shows its plan and writes nothing until that is approved; `undo` puts back what "
         "others changed; `proof` compares everybody and writes nothing.",
     )
+    undoes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Of an undo, what it undoes: `decision_id` or another name of `UndoInput`.",
+    )
     state: RunState
     """Where the run stands."""
     trigger: str = Field(description="`person`, `schedule`, `connection` ...")
@@ -69,6 +97,9 @@ class Run(Model):
     """How far the run is."""
     question: RunQuestion | None = None
     """What it waits to be told; null if nothing."""
+    answered: tuple[RunAnswer, ...] = Field(
+        default=(), description="What it asked before, oldest first. Between question and answer it took no time."
+    )
     counts: dict[str, int] = Field(default_factory=dict, description="By outcome; each has a list behind it.")
     message: str | None = Field(default=None, description="What happened, in a plain sentence.")
     version: int = Field(ge=1)

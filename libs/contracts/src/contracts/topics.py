@@ -138,7 +138,9 @@ TOPICS: dict[str, Topic] = {
         Topic(
             "people.sync-run.v1",
             key="organization",
-            events=_events(people_sync_run_v1, "SyncRunStarted", "SyncRunProgressed", "SyncRunFinished"),
+            events=_events(
+                people_sync_run_v1, "SyncRunStarted", "SyncRunProgressed", "SyncRunFinished", "HeldMatchesAnswered"
+            ),
             producers=(PEOPLE_SYNC,),
             broadcast=(WEBHOOK_GATEWAY,),
         ),

@@ -20,6 +20,8 @@ class Settings(ServiceSettings):
     """How long a read may still show what was there before a write of ours."""
     pco_request_timeout_seconds: float = Field(default=30.0, gt=0)
     """For one request to Planning Center."""
+    held_answer_grace_seconds: float = Field(default=10.0, ge=0)
+    """For how long one answer to a held match can be taken back before it is acted on, unless a run comes by."""
     auth_service_url: str
     job_lease_seconds: float = Field(default=60.0, gt=0)
     """How long a run is another worker's after its own has gone silent. Longer than a request may take."""

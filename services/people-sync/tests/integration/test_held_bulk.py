@@ -234,3 +234,39 @@ async def test_further_candidates_are_counted(site: Site) -> None:
     await site.sync()
     (ned,) = (await held(site)).values()
     assert (len(ned["candidates"]), ned["more"]) == (10, 2)
+
+
+async def test_an_answer_can_be_taken_back_until_a_sync_has_acted_on_it(site: Site) -> None:
+    await namesakes(site, "Hal", "Hope")
+    await site.database.fetch(
+        "UPDATE connection SET state = 'reconnect_required' WHERE organization_id = $1", site.organization_id
+    )
+    rows = await held(site)
+    members = {first: row["candidates"][0]["member"]["id"] for first, row in rows.items()}
+    answers: dict[str, Body] = {
+        "Hal": {"answer": "same", "member_id": members["Hal"]},
+        "Hope": {"answer": "different"},
+    }
+    for first, body in answers.items():
+        answer = await site.call("POST", f"{HELD}/{rows[first]['id']}/answer", body)
+        assert answer["can_take_back"]
+        late = await site.call("POST", f"{HELD}/{rows[first]['id']}/answer", {"answer": "later"}, status=409)
+        assert late["detail"].startswith(f"{answer['answered_by_name']} has answered this: ")
+        stale = {"version": answer["version"] - 1}
+        await site.call("POST", f"{HELD}/{answer['id']}/take-back", stale, status=409)
+        back = await site.call("POST", f"{HELD}/{answer['id']}/take-back", {"version": answer["version"]})
+        assert (back["state"], back["can_take_back"], back["member_id"]) == ("open", False, None)
+    assert (await held(site)).keys() == {"Hal", "Hope"}
+    assert [one["link"] for one in (await site.call("GET", "/members?q=Held"))["items"]] == [None, None]
+    for first, body in answers.items():
+        await site.call("POST", f"{HELD}/{rows[first]['id']}/answer", body)
+    await site.database.fetch(
+        "UPDATE connection SET state = 'connected' WHERE organization_id = $1", site.organization_id
+    )
+    await site.sync()
+    for first, state in (("Hal", "same"), ("Hope", "different")):
+        now = (await held(site, f"&state={state}"))[first]
+        assert not now["can_take_back"]
+        assert (now["member_id"] == members[first]) is (state == "same")
+        refused = await site.call("POST", f"{HELD}/{now['id']}/take-back", {}, status=409)
+        assert refused["type"].endswith("acted-on")

@@ -1,5 +1,6 @@
 """People-sync killed around every kind of call and commit of an approved plan: what was approved is done, once."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -59,7 +60,7 @@ async def _approve(session: AsyncSession, _: Database) -> None:
     assert run is not None
     assert run.question is not None
     answer = AnswerRun(question="plan", answer="approve", digest=run.question["digest"])
-    await runs.answer(session, ORGANIZATION, str(run.id), answer, ADMIN)
+    await runs.answer(session, ORGANIZATION, str(run.id), answer, ADMIN, datetime.now(UTC))
 
 
 async def _outcomes(copy: Copy) -> list[Any]:

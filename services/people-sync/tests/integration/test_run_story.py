@@ -546,9 +546,16 @@ async def test_threshold_stops_before_the_first_write(site: Site) -> None:
     run_id = await site.start()
     run = await waiting_for(site, run_id, "threshold")
     assert run["question"]["counts"]["updated_there"] == 4
+    assert run["question"]["threshold"] == {"changed": 4, "linked": PEOPLE_OF_SMALL + 4, "percent": 10, "minimum": 3}
     assert site.journal(mark, writes=True) == []
-    await site.call("POST", f"/runs/{run_id}/answer", {"question": "threshold", "answer": "stop"})
-    await site.until(run_id, "stopped")
+    stop = {"question": "threshold", "answer": "stop"}
+    await site.call("POST", f"/runs/{run_id}/answer", stop)
+    ended = await site.until(run_id, "stopped")
+    [answered] = ended["answered"]
+    assert (answered["question"], answered["answer"]) == ("threshold", "stop")
+    assert run["started_at"] <= answered["asked_at"] <= answered["answered_at"]
+    late = await site.call("POST", f"/runs/{run_id}/answer", stop, status=409)
+    assert late["detail"].startswith(f"{answered['by_name']} has answered this: Stop.")
     assert site.person("Alan")["last_name"] == "Abbot"
     run_id = await site.start()
     await waiting_for(site, run_id, "threshold")

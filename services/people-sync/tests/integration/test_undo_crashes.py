@@ -106,7 +106,7 @@ async def _approve(copy: Copy) -> None:
     answer = AnswerRun(question="undo", answer="approve", digest=row["question"]["digest"], inactivate=True)
 
     async def approve(session: AsyncSession, _: Database) -> None:
-        await runs.answer(session, ORGANIZATION, str(row["id"]), answer, ADMIN)
+        await runs.answer(session, ORGANIZATION, str(row["id"]), answer, ADMIN, datetime.now(UTC))
 
     await in_one_transaction(copy.database.url, approve)
 

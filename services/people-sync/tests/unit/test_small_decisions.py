@@ -7,7 +7,7 @@ import pytest
 from contracts.http.people import AddressInput
 from people_sync.domain.inputs import problems
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.progress import Pace, eta
+from people_sync.domain.progress import Ahead, Pace, eta, of_whole
 from people_sync.domain.sentences import (
     OUTCOMES,
     Refusal,
@@ -67,6 +67,17 @@ def test_a_limit_moved_down_shows_at_once() -> None:
     assert before is not None
     assert after is not None
     assert after[0] >= 10 * before[0]
+
+
+def test_the_time_left_is_that_of_the_whole_run() -> None:
+    """30,000 people to add here, and 100 there: after a minute of reading that is more than nothing."""
+    ahead = Ahead(compared=30_000, applied=30_000, requests=400)
+    assert of_whole((0, 1), ahead, Pace(100, 20)) == (0 + 9 + 80, 1 + 15 + 100 + 160)
+    assert of_whole((10, 20), Ahead(), None) == (10, 20)
+    assert of_whole((10, 20), ahead, None) is None
+    assert of_whole(None, ahead, Pace(100, 20)) is None
+    # What the reading waits for is in its own time already.
+    assert of_whole((10, 20), Ahead(requests=100), Pace(100, 20, wait_seconds=15)) == (30, 60)
 
 
 def test_rejections_group_by_cause_and_hold_no_value() -> None:

@@ -1,4 +1,6 @@
-"""`people.sync-run.v1`: runs of the People sync, live."""
+"""`people.sync-run.v1`: runs of the People sync and what they ask, live."""
+
+from pydantic import Field
 
 from contracts.base import Event
 from contracts.sync_runs import Run
@@ -21,3 +23,11 @@ class SyncRunProgressed(SyncRunFact):
 
 class SyncRunFinished(SyncRunFact):
     """A run ended: done, stopped or failed."""
+
+
+class HeldMatchesAnswered(Event):
+    """Held matches were answered, or an answer was taken back: read them again. `version` is that of one of them."""
+
+    held_ids: tuple[str, ...]
+    state: str = Field(description="`same`, `different`, `later`, or `open` for an answer that was taken back.")
+    by_name: str | None

@@ -13,6 +13,9 @@ class Me(Model):
 
     user: UserIdentity
     """Who is signed in."""
+    planning_center_url: str = Field(
+        description="Where Planning Center's own pages are: `/people/AC<pco_id>` and `/households/<pco_id>` below it."
+    )
 
 
 class ConsoleSettings(Model):

@@ -196,6 +196,8 @@ class BulkResult(Model):
 class MemberQuery(PageQuery):
     """Filters of the members' list."""
 
+    limit: int = Field(default=50, ge=1, le=1000)
+    """Items on one page."""
     q: str | None = Field(default=None, max_length=100, description="Part of the name or e-mail.")
     child: bool | None = None
     """Children, or adults, alone."""
@@ -207,6 +209,8 @@ class MemberQuery(PageQuery):
 class FamilyQuery(PageQuery):
     """Filters of the families' list."""
 
+    limit: int = Field(default=50, ge=1, le=1000)
+    """Items on one page."""
     q: str | None = Field(default=None, max_length=100, description="Part of the name.")
 
 
@@ -318,6 +322,9 @@ class RunQuery(PageQuery):
 
     state: RunState | None = None
     """Runs in this state."""
+    undoes: Literal["decision_id", "rule_id"] | None = Field(
+        default=None, description="Undos of decisions, or of rules, alone."
+    )
 
 
 class RunItemQuery(PageQuery):
@@ -340,7 +347,10 @@ class RunItem(Model):
     """Name of the person or family."""
     outcome: str
     """What became of it, as in the run's numbers."""
-    cause: str | None = Field(default=None, description="Groups rejected records.")
+    cause: str | None = Field(
+        default=None,
+        description="Groups rejected records; `held` for one that waits for an answer to a held match.",
+    )
     sentence: str | None = Field(default=None, description="What happened, in words.")
 
 
@@ -417,6 +427,12 @@ class HeldMatch(Model):
     """Why a person has to answer, in words."""
     state: Literal["open", "later", "same", "different"]
     """`open` and `later` wait for an answer."""
+    answered_by_name: str | None = None
+    """Who answered it."""
+    answered_at: Timestamp | None = None
+    """When it was answered."""
+    member_id: str | None = Field(default=None, description="The member who is linked with this person now.")
+    can_take_back: bool = Field(default=False, description="Answered, and no sync has acted on the answer yet.")
     version: int
     """Grows with every state of the question."""
     created_at: Timestamp
@@ -438,6 +454,8 @@ class HeldQuery(PageQuery):
     single: bool | None = Field(default=None, description="Whether exactly one member may be the person.")
     family_id: str | None = Field(default=None, max_length=40, description="A candidate is in this family.")
     older_than_days: int | None = Field(default=None, ge=0, le=_MOST_DAYS, description="The question is older.")
+    pco_id: str | None = Field(default=None, max_length=40, description="About this person in Planning Center.")
+    member_id: str | None = Field(default=None, max_length=40, description="This member may be the person.")
 
 
 Answer = Literal["same", "different", "later"]
@@ -523,6 +541,13 @@ class AnswerHeld(Intent):
     """The answer."""
     member_id: str | None = None
     """Who the person is, with `same`."""
+    version: int | None = Field(default=None, ge=1)
+    """The version that was shown: 409 if it is another by now."""
+
+
+class TakeBackHeld(Intent):
+    """Which state of the answer is taken back."""
+
     version: int | None = Field(default=None, ge=1)
     """The version that was shown: 409 if it is another by now."""
 

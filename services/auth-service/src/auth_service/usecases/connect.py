@@ -237,7 +237,7 @@ class Connecting:
     ) -> None:
         binding = church.binding
         if binding is not None and binding.pco_organization_id != identity.organization_id:
-            raise _other_organization(binding, identity)
+            raise _other_organization(binding, identity, _live(church))
         if binding is None:
             binding = PcoBinding(organization_id=user.organization_id, pco_organization_id=identity.organization_id)
             session.add(binding)
@@ -356,12 +356,19 @@ def _away() -> VendorAway:
     return VendorAway(f"Planning Center did not answer in time. {_START_AGAIN}", retry_after=30)
 
 
-def _other_organization(binding: PcoBinding, identity: Identity) -> AuthorizationRefused:
+def _live(church: queries.Church) -> str:
+    """The products that are connected, in words."""
+    live = {"connected", "reconnect_required"}
+    return " and ".join(NAMES[name] for name, row in church.connections.items() if row.state in live)
+
+
+def _other_organization(binding: PcoBinding, identity: Identity, live: str) -> AuthorizationRefused:
     ours, theirs = binding.pco_organization_name, identity.organization_name
     if binding.in_use:
         return AuthorizationRefused(
-            f"You signed in to {theirs}, but the other product is connected to {ours}. Both have to belong to the same "
-            f"Planning Center organization. Nothing was stored. Connect again and choose {ours}.",
+            f"You signed in to {theirs}, but {live or 'the connection that ends'} "
+            f"belongs to {ours}. Both products need the same Planning Center organization. Nothing was stored. Connect "
+            f"again and choose {ours}.",
             slug="organization-mismatch",
         )
     return AuthorizationRefused(

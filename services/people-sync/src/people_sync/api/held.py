@@ -1,5 +1,6 @@
 """Held matches and their three answers."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -14,6 +15,7 @@ from contracts.http.people import (
     HeldMatch,
     HeldQuery,
     HeldSkipped,
+    TakeBackHeld,
 )
 from people_sync.resources import Wired
 from people_sync.usecases import held, held_bulk
@@ -32,7 +34,20 @@ async def held_matches(user: User, session: Session, query: Annotated[HeldQuery,
 @router.post("/{held_id}/answer")
 async def answer(held_id: str, body: AnswerHeld, user: Admin, session: Session, wired: Wired) -> HeldMatch:
     """Answer a doubtful match."""
-    return await held.answer(session, user.organization_id, held_id, body, user, wired.clock.now())
+    grace = timedelta(seconds=wired.settings.held_answer_grace_seconds)
+    return await held.answer(session, user.organization_id, held_id, body, user, wired.clock.now(), grace=grace)
+
+
+@router.get("/{held_id}")
+async def one(held_id: str, user: User, session: Session) -> HeldMatch:
+    """Show one doubtful match, answered or not."""
+    return await held.get(session, user.organization_id, held_id)
+
+
+@router.post("/{held_id}/take-back")
+async def take_back(held_id: str, body: TakeBackHeld, user: Admin, session: Session, wired: Wired) -> HeldMatch:
+    """Take an answer back."""
+    return await held.take_back(session, user.organization_id, held_id, body, user, wired.clock.now())
 
 
 @router.post("/bulk", status_code=201)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from contracts.http.common import Page
 from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery, StartRun
 from contracts.sync_runs import Run
+from people_sync.resources import Wired
 from people_sync.usecases import runs
 from servicekit.auth import Admin, User
 from servicekit.db import Session
@@ -52,6 +53,6 @@ async def stop(run_id: str, user: Admin, session: Session) -> Run:
 
 
 @router.post("/{run_id}/answer", status_code=202)
-async def answer(run_id: str, body: AnswerRun, user: Admin, session: Session) -> Run:
+async def answer(run_id: str, body: AnswerRun, user: Admin, session: Session, wired: Wired) -> Run:
     """Answer a waiting run's question."""
-    return await runs.answer(session, user.organization_id, run_id, body, user)
+    return await runs.answer(session, user.organization_id, run_id, body, user, wired.clock.now())

@@ -28,6 +28,14 @@ BUSY: Final = (
     "This member is being synced at the moment, and may just be added in Planning Center. Nothing was linked. "
     "Answer again in a few seconds."
 )
+BUSY_NOW: Final = "This member is being synced at the moment. Nothing was taken back. Try it again in a few seconds."
+IN_A_RUN: Final = (
+    "A sync is working on this person at the moment. Nothing was taken back. Try it again once the sync has ended."
+)
+ACTED_ON: Final = (
+    "A sync has acted on this answer already, so it can't be taken back here. What the sync changed is in the history "
+    "of the person here, and can be undone there."
+)
 LEFT_ALONE: Final = "This member is kept out of the sync. Nothing was linked: choose Sync again on their page first."
 BUSY_JOINING: Final = (
     "The one who would be joined is being synced at the moment. Nothing was joined. Answer again in a few seconds."

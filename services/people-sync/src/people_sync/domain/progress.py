@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 _FASTER = 1.25
 _SLOWER = 0.75
 """The observed rate may move by a quarter either way."""
+_COMPARED: Final = (2_000, 20_000)
+_APPLIED: Final = (300, 4_000)
+"""Records a second, slow and fast: of phases that have not begun, nothing is observed yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +46,29 @@ def eta(requests_left: int, *, requests_done: int, elapsed_seconds: float, pace:
     else:
         fast, slow = min(allowed, observed * _FASTER), min(allowed, observed * _SLOWER)
     return (math.floor(wait + requests_left / fast), math.ceil(wait + requests_left / slow))
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is left for the phases behind the one in progress, as far as anybody knows."""
+
+    compared: int = 0
+    """Records."""
+    applied: int = 0
+    """Records that change here."""
+    requests: int = 0
+    """To Planning Center."""
+
+
+def of_whole(phase: tuple[int, int] | None, ahead: Ahead, pace: Pace | None) -> tuple[int, int] | None:
+    """Whole seconds (low, high) until the run ends, from those until its phase does; None while nothing is known."""
+    requests = eta(
+        ahead.requests, requests_done=0, elapsed_seconds=0, pace=pace and Pace(pace.limit, pace.period_seconds)
+    )
+    if phase is None or requests is None:
+        return None
+    slow, fast = (
+        ahead.compared / compared + ahead.applied / applied
+        for compared, applied in zip(_COMPARED, _APPLIED, strict=True)
+    )
+    return (phase[0] + math.floor(fast) + requests[0], phase[1] + math.ceil(slow) + requests[1])

@@ -350,6 +350,25 @@ def _without_values(detail: str) -> str:
     return re.sub(r"\"[^\"]*\"|'[^']*'(?![a-z])|\S+@\S+", "the value sent", detail)
 
 
+_ANSWERS: Final = {
+    "planning_center": "Planning Center's value",
+    "ask": "Ask me",
+    "ours": "Keep ours",
+    "approve": "Make these changes",
+    "continue": "Make these changes",
+    "undo": "Undo these changes",
+    "stop": "Stop",
+    "same": "Same person",
+    "different": "Different people",
+    "later": "Later",
+}
+
+
+def answered_before(by_name: str | None, answer: str) -> str:
+    """To who comes second: who was faster, and what they said. `by_name`: None where that was not kept."""
+    return f"{by_name or 'Somebody else'} has answered this: {_ANSWERS.get(answer, answer)}. That answer stays."
+
+
 def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
     """While the vendor's request limit is used up."""
     return f"Planning Center allows {limit} requests in {period_seconds:g} s; {max(1, round(seconds))} s to go."
@@ -365,7 +384,7 @@ def waiting_for_mergers(seconds: float) -> str:
 
 
 WAITING_FOR_FIRST_MATCH: Final = (
-    "Waiting for an administrator to choose which values count where both sides have one and nothing was agreed yet."
+    "Waiting for an administrator to say which details to keep where the two sides differ. Nothing was written."
 )
 WAITING_FOR_THRESHOLD: Final = (
     "Waiting for an administrator: this sync would change more records than the limit in the settings. "
@@ -394,7 +413,9 @@ OTHERS_SYNCED: Final = "The other fields that differed were synced."
 """A sync adds this for a record in conflict of which it wrote other fields."""
 OTHERS_TAKEN: Final = "Planning Center took everything else that was sent."
 """A refusal ends with this if Planning Center took another part of the same record."""
-UNDECIDED: Final = "This sync could not be sure about it, and left both sides as they are. The next sync decides."
+UNDECIDED: Final = (
+    "Left as it is on both sides: this sync could not tell yet who it is on the other side. The next sync looks again."
+)
 
 
 def may_be_unread(name: str, sentence: str) -> str:

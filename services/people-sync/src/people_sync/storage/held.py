@@ -36,6 +36,10 @@ def fitting(query: HeldQuery | HeldBulkInput) -> list[ColumnElement[bool]]:
             .where(Family.id == family_id, Family.organization_id == HeldMatch.organization_id)
         )
         found.append(HeldMatch.candidate_ids.op("&&", is_comparison=True)(func.array(members.scalar_subquery())))
+    if isinstance(query, HeldQuery) and query.pco_id is not None:
+        found.append(HeldMatch.pco_id == query.pco_id)
+    if isinstance(query, HeldQuery) and query.member_id is not None:
+        found.append(HeldMatch.candidate_ids.contains([query.member_id]))
     if query.older_than_days is not None:
         found.append(HeldMatch.created_at < func.now() - func.make_interval(0, 0, 0, query.older_than_days))
     return found

@@ -66,6 +66,8 @@ class Run(Base):
     """When the question that it waits for was asked."""
     answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """By question, what an administrator answered; of `undo` who approved it, and `inactivate`."""
+    answered: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
+    """As `contracts.sync_runs.RunAnswer`, oldest first: for people. The run goes by `answers`."""
     waiting_for: Mapped[str | None]
     rate_per_second: Mapped[float | None]
     eta_low: Mapped[int | None]
@@ -349,7 +351,10 @@ class HeldMatch(Base):
     """Members an administrator said this is not."""
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    same_as: Mapped[UUID | None]
+    """The member whom the answer `same` linked."""
     answered_by: Mapped[str | None]
+    answered_by_name: Mapped[str | None]
     answered_at: Mapped[datetime | None]
 
 

@@ -5,6 +5,7 @@ Deleting is not pushed to Planning Center: the row stays, marked, so that no pul
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from contracts.people import Address
 from contracts.values import MEMBER
 from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.inputs import NAMES, is_empty, problems
+from people_sync.domain.sentences import UNDONE
 from people_sync.domain.values import FIELDS, as_dict
 from people_sync.storage import by_name
 from people_sync.storage.erased import is_erased
@@ -76,7 +78,7 @@ async def undo(
 ) -> people.Member:
     """Put a former value back, as a change of its own."""
     member = await locked(session, organization_id, member_id)
-    return await _set(session, member, await history.former_value(session, member, entry_id), actor, now)
+    return await _set(session, member, await history.former_value(session, member, entry_id), actor, now, rule=UNDONE)
 
 
 async def remove(session: AsyncSession, organization_id: str, member_id: str, actor: Actor, now: datetime) -> None:
@@ -316,9 +318,16 @@ def new_member(organization_id: str, values: Mapping[str, Any], external_id: str
 
 
 async def _set(
-    session: AsyncSession, member: Member, values: Mapping[str, Any], actor: Actor, now: datetime
+    session: AsyncSession,
+    member: Member,
+    values: Mapping[str, Any],
+    actor: Actor,
+    now: datetime,
+    *,
+    rule: str | None = None,
 ) -> people.Member:
-    changes = history.changed_fields(MEMBER, member.id, as_dict(values_of(member)), values)
+    found = history.changed_fields(MEMBER, member.id, as_dict(values_of(member)), values)
+    changes = [replace(one, rule=rule) for one in found]
     if changes:
         take_over(member, values)
         member.version += 1

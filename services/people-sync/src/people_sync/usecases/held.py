@@ -1,27 +1,30 @@
 """Held matches: people in Planning Center who may or may not be somebody here, and what an administrator says."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from contracts.events.people_sync_run_v1 import HeldMatchesAnswered
 from contracts.http.common import Page
-from contracts.http.people import Answer, AnswerHeld, HeldCandidate, HeldMatch, HeldPerson, HeldQuery
+from contracts.http.people import Answer, AnswerHeld, HeldCandidate, HeldMatch, HeldPerson, HeldQuery, TakeBackHeld
 from contracts.identity import UserIdentity
 from contracts.values import MEMBER
-from people_sync.domain.held import BUSY, LEFT_ALONE, MEMBER_GONE, TAKEN, suffix_in
+from people_sync.domain.held import ACTED_ON, BUSY, BUSY_NOW, IN_A_RUN, LEFT_ALONE, MEMBER_GONE, TAKEN, suffix_in
+from people_sync.domain.sentences import answered_before
 from people_sync.domain.values import from_json, to_contract
 from people_sync.storage.among import among
 from people_sync.storage.held import WAITING, fitting
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household, tie
 from people_sync.storage.records import render_members
+from people_sync.storage.runs import OPEN, PROOF
+from people_sync.storage.sync_tables import Change, Remote, Run
 from people_sync.storage.sync_tables import HeldMatch as Row
-from people_sync.storage.sync_tables import Remote
-from people_sync.storage.tables import Connection, Member
+from people_sync.storage.tables import Connection, Link, Member
 from people_sync.usecases import history, refreshes
 from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.history import Actor, Noted
@@ -29,11 +32,18 @@ from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from servicekit import paging
 from servicekit.errors import Conflict, Invalid, NotFound
+from servicekit.outbox import append
+
+ANSWERED: Final = ("same", "different")
+"""States of those that were answered; `later` still waits."""
 
 
 async def held_matches(session: AsyncSession, organization_id: str, query: HeldQuery) -> Page[HeldMatch]:
     """A page of held matches, oldest first; without a filter those that still wait."""
-    statement = of_connected(organization_id).where(*fitting(query), _in_state(query.state))
+    statement = of_connected(organization_id).where(*fitting(query))
+    # Of one person there is one match at most, and what became of it is asked for.
+    if query.state or not query.pco_id:
+        statement = statement.where(_in_state(query.state))
     total = None
     if query.after:
         created, last = paging.decode(query.after, paging.instant, UUID)
@@ -49,33 +59,128 @@ async def held_matches(session: AsyncSession, organization_id: str, query: HeldQ
     )
 
 
+async def get(session: AsyncSession, organization_id: str, held_id: str) -> HeldMatch:
+    """One held match, answered or not. NotFound (404)."""
+    return (await render(session, [await _find(session, organization_id, held_id)]))[0]
+
+
+async def _find(session: AsyncSession, organization_id: str, held_id: str, *, locked: bool = False) -> Row:
+    statement = of_connected(organization_id).where(Row.id == parse_id(held_id, "held match"))
+    held: Row | None = await session.scalar(statement.with_for_update(of=Row) if locked else statement)
+    if held is None:
+        raise NotFound("There is no such held match.")
+    return held
+
+
 async def answer(
-    session: AsyncSession, organization_id: str, held_id: str, body: AnswerHeld, user: UserIdentity, now: datetime
+    session: AsyncSession,
+    organization_id: str,
+    held_id: str,
+    body: AnswerHeld,
+    user: UserIdentity,
+    now: datetime,
+    *,
+    grace: timedelta = timedelta(0),
 ) -> HeldMatch:
-    """Take an answer and act on it at once. Conflict (409) if the match moved on since, or the member is taken."""
+    """Take an answer and act on it. Conflict (409) if the match moved on since, or the member is taken.
+
+    `grace`: for how long it can be taken back in any case, unless a run comes by.
+    """
     if body.answer == "same" and body.member_id is not None:
         # Members before held matches, as a sync locks them. Who is a candidate is checked behind.
         await _member(session, organization_id, body.member_id)
-    held = await session.scalar(
-        of_connected(organization_id).where(Row.id == parse_id(held_id, "held match")).with_for_update(of=Row)
-    )
-    if held is None:
-        raise NotFound("There is no such held match.")
+    held = await _find(session, organization_id, held_id, locked=True)
+    if held.state in ANSWERED:
+        raise Conflict(answered_before(held.answered_by_name, held.state), slug="answered")
     check_version(body.version, held.version, "held match")
-    if held.state in {"same", "different"}:
-        raise Conflict("This match was answered already. Read the list again.", slug="answered")
+    member = None
     if body.answer == "same":
         member = await _chosen(session, organization_id, held, body)
         await tie_to(session, held, member)
-    answered(held, body.answer, user.user_id, now)
+    answered(held, body.answer, Actor.person(user), now, member.id if member else None)
     await session.flush()
-    if body.answer == "same":
+    if member is not None:
         await in_no_household(session, _owner(held), [member.id])
         await history.note(session, organization_id, Actor.person(user), [tie_note(held, member)], now)
         await touch_members(session, [member], now)
         await publish(session, organization_id, now, [member], [])
-    await act_on(session, held, body.answer, body.member_id, now, urgent=True)
+    await act_on(session, held, body.answer, body.member_id, now, urgent=True, not_before=now + grace)
+    await tell(session, [held], user.name)
     return (await render(session, [held]))[0]
+
+
+async def take_back(
+    session: AsyncSession, organization_id: str, held_id: str, body: TakeBackHeld, user: UserIdentity, now: datetime
+) -> HeldMatch:
+    """Ask again, as if nobody had answered. Conflict (409) once a sync has acted on the answer, or is about to."""
+    shown = await _find(session, organization_id, held_id)
+    member = await _member(session, organization_id, str(shown.same_as)) if shown.same_as else None
+    held = await _find(session, organization_id, held_id, locked=True)
+    await session.refresh(held)
+    check_version(body.version, held.version, "held match")
+    link = await _link_of(session, held, locked=True)
+    if held.state == "same" and member is not None and await is_being_written(session, organization_id, member.id):
+        raise Conflict(BUSY_NOW, slug="busy")
+    if not may_take_back(held, link):
+        raise Conflict(ACTED_ON, slug="acted-on")
+    if await _in_a_run(session, held):
+        raise Conflict(IN_A_RUN, slug="busy")
+    if held.state == "different":
+        held.different_from = sorted({*held.different_from} - {*held.candidate_ids})
+    untied = held.state == "same" and link is not None and member is not None
+    answered(held, "open", Actor.person(user), now)
+    if untied and link is not None and member is not None:
+        await session.delete(link)
+        await session.flush()
+        note = Noted(MEMBER, member.id, "planning_center_id", held.pco_id, None)
+        await history.note(session, organization_id, Actor.person(user), [note], now)
+        await touch_members(session, [member], now)
+        await publish(session, organization_id, now, [member], [])
+    await tell(session, [held], user.name)
+    return (await render(session, [held]))[0]
+
+
+async def _link_of(session: AsyncSession, held: Row, *, locked: bool = False) -> Link | None:
+    statement = select(Link).filter_by(**_owner(held), kind=MEMBER, pco_id=held.pco_id)
+    link: Link | None = await session.scalar(statement.with_for_update() if locked else statement)
+    return link
+
+
+def may_take_back(held: Row, link: Link | None) -> bool:
+    """Whether nothing was done yet because of the answer. `link`: of the person there."""
+    if held.state == "same":
+        return link is not None and link.record_id == held.same_as and not link.agreed and not link.remote_hash
+    return held.state == "different" and link is None
+
+
+async def _in_a_run(session: AsyncSession, held: Row) -> bool:
+    planned = (
+        select(Change.id)
+        .join(Run, Run.id == Change.run_id)
+        .where(
+            Run.organization_id == held.organization_id,
+            Run.state.in_(OPEN),
+            Run.purpose != PROOF,
+            Change.kind == MEMBER,
+            Change.pco_id == held.pco_id,
+        )
+    )
+    return await session.scalar(planned.limit(1)) is not None
+
+
+async def tell(session: AsyncSession, rows: Collection[Row], by_name: str | None) -> None:
+    """Tell whoever looks at held matches of these rows, which have one state. Their versions are counted already."""
+    if not rows:
+        return
+    one = next(iter(rows))
+    fact = HeldMatchesAnswered(
+        organization_id=one.organization_id,
+        version=max(row.version for row in rows),
+        held_ids=tuple(str(row.id) for row in rows),
+        state=one.state,
+        by_name=by_name,
+    )
+    await append(session, fact)
 
 
 async def _chosen(session: AsyncSession, organization_id: str, held: Row, body: AnswerHeld) -> Member:
@@ -113,17 +218,26 @@ def tie_note(held: Row, member: Member) -> Noted:
     return Noted(MEMBER, member.id, "planning_center_id", None, held.pco_id)
 
 
-def answered(held: Row, answer: Answer, user_id: str | None, now: datetime) -> None:
-    """Note an answer in a locked row."""
-    if answer == "different":
+def answered(
+    held: Row, state: Answer | Literal["open"], actor: Actor, now: datetime, same_as: UUID | None = None
+) -> None:
+    """Note an answer, or that it was taken back (`open`), in a locked row."""
+    if state == "different":
         held.different_from = sorted({*held.different_from, *held.candidate_ids})
-    held.state = answer
+    held.state, held.same_as = state, same_as
     held.version += 1
-    held.answered_by, held.answered_at = user_id, now
+    held.answered_by, held.answered_by_name, held.answered_at = actor.user_id, actor.name, now
 
 
 async def act_on(
-    session: AsyncSession, held: Row, answer: Answer, member_id: str | None, now: datetime, *, urgent: bool
+    session: AsyncSession,
+    held: Row,
+    answer: Answer,
+    member_id: str | None,
+    now: datetime,
+    *,
+    urgent: bool,
+    not_before: datetime | None = None,
 ) -> None:
     """Have the person looked at by themselves, as far as the answer changes anything."""
     if answer == "later":
@@ -136,6 +250,7 @@ async def act_on(
         pco_id=held.pco_id if answer == "different" else None,
         reason="answered",
         urgent=urgent,
+        not_before=not_before,
     )
 
 
@@ -200,7 +315,20 @@ async def render(session: AsyncSession, rows: list[Row]) -> list[HeldMatch]:
     members = (await session.scalars(select(Member).where(Member.id.in_(ids), Member.deleted_at.is_(None)))).all()
     rendered = {member.id: member for member in await render_members(session, members)}
     snapshots = await _as_read(session, rows)
-    return [_held(row, rendered, snapshots.get(row.pco_id)) for row in rows]
+    links = await _links(session, rows)
+    return [_held(row, rendered, snapshots.get(row.pco_id), links.get(row.pco_id)) for row in rows]
+
+
+async def _links(session: AsyncSession, rows: list[Row]) -> dict[str, Link]:
+    answered = [row for row in rows if row.state in ANSWERED]
+    if not answered:
+        return {}
+    found = await session.scalars(
+        select(Link)
+        .filter_by(**_owner(answered[0]), kind=MEMBER)
+        .where(among(Link.pco_id, [row.pco_id for row in answered]))
+    )
+    return {link.pco_id: link for link in found if link.pco_id}
 
 
 async def _as_read(session: AsyncSession, rows: list[Row]) -> dict[str, dict[str, Any]]:
@@ -216,7 +344,7 @@ async def _as_read(session: AsyncSession, rows: list[Row]) -> dict[str, dict[str
     return {pco_id: snapshot for pco_id, snapshot in found.tuples() if snapshot is not None}
 
 
-def _held(row: Row, members: dict[str, Any], snapshot: dict[str, Any] | None) -> HeldMatch:
+def _held(row: Row, members: dict[str, Any], snapshot: dict[str, Any] | None, link: Link | None) -> HeldMatch:
     there = snapshot or {}
     return HeldMatch(
         id=str(row.id),
@@ -239,6 +367,10 @@ def _held(row: Row, members: dict[str, Any], snapshot: dict[str, Any] | None) ->
         more=row.more,
         reasons=tuple(row.reasons),
         state=row.state,
+        answered_by_name=row.answered_by_name if row.state != "open" else None,
+        answered_at=row.answered_at if row.state != "open" else None,
+        member_id=str(link.record_id) if link and link.state == "linked" else None,
+        can_take_back=may_take_back(row, link),
         version=row.version,
         created_at=row.created_at,
     )

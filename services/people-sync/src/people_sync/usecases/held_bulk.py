@@ -32,7 +32,7 @@ from people_sync.storage.sync_tables import HeldSkipped as Skipped
 from people_sync.storage.tables import Connection, Member, Settings
 from people_sync.usecases import history
 from people_sync.usecases.directory import parse_id
-from people_sync.usecases.held import act_on, answered, of_connected, render, tie_note, tie_to
+from people_sync.usecases.held import act_on, answered, of_connected, render, tell, tie_note, tie_to
 from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
@@ -270,7 +270,7 @@ async def _batch(session: AsyncSession, bulk: HeldBulk, actor: Actor, now: datet
         if why is not None or held is None:
             left[position] = why or ""
             continue
-        answered(held, answer_, actor.user_id, now)
+        answered(held, answer_, actor, now, member.id if member else None)
         taken.append((held, member))
     await session.flush()
     linked = [member for _, member in taken if member is not None]
@@ -282,6 +282,7 @@ async def _batch(session: AsyncSession, bulk: HeldBulk, actor: Actor, now: datet
     await publish(session, bulk.organization_id, now, linked, [])
     for held, member in taken:
         await act_on(session, held, answer_, str(member.id) if member else None, now, urgent=False)
+    await tell(session, [held for held, _ in taken], actor.name)
     if left:
         await session.execute(
             insert(Skipped),

@@ -78,10 +78,11 @@ async def soon(
     pco_id: str | None = None,
     reason: str,
     urgent: bool = True,
+    not_before: datetime | None = None,
 ) -> None:
-    """Carry out at once what an administrator decided about one person; while not connected the next sync does.
+    """Carry out what an administrator decided about one person; while not connected the next sync does.
 
-    `urgent`: somebody waits at a screen for this one.
+    `urgent`: somebody waits at a screen for this one. `not_before`: at once if None.
     """
     if (owner := await awake(session, organization_id, urgent=urgent)) is not None:
         await queue(
@@ -92,7 +93,7 @@ async def soon(
             pco_id=pco_id,
             reason=reason,
             urgent=urgent,
-            not_before=now,
+            not_before=not_before or now,
             now=now,
         )
 

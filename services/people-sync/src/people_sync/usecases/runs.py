@@ -15,12 +15,15 @@ from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQue
 from contracts.identity import UserIdentity
 from people_sync.domain.proof import next_night
 from people_sync.domain.sentences import (
+    HELD,
     OUTCOMES,
     PLAN_DISCARDED,
     PLAN_EXPIRED,
     REJECTED,
     UNDO_EXPIRED,
     UNDO_STOPPED,
+    WAITS_FOR_ANSWER,
+    answered_before,
 )
 from people_sync.storage import remote, runs
 from people_sync.storage.sync_tables import Change, Run
@@ -188,19 +191,18 @@ async def close(session: AsyncSession, run_id: UUID, state: str, message: str) -
 
 
 async def answer(
-    session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun, user: UserIdentity
+    session: AsyncSession, organization_id: str, run_id: str, body: AnswerRun, user: UserIdentity, now: datetime
 ) -> sync_runs.Run:
     """Answer a waiting run's question. Conflict (409) if it asks nothing, something else, or shows another plan."""
     run = await _locked(session, organization_id, run_id)
     question = run.question
     if run.state != "waiting" or question is None or question["kind"] != body.question:
-        raise Conflict(
-            "This sync does not ask that (any more). Read it again to see where it stands.", slug="no-question"
-        )
+        raise _not_asked(run, body.question)
     if body.answer not in question["answers"]:
         raise Conflict(f"The answer must be one of: {', '.join(question['answers'])}.", slug="unknown-answer")
     if body.answer == "stop":
         discarded = PLAN_DISCARDED if body.question in {"plan", runs.UNDO} else None
+        await runs.change(session, run.id, answered=_answered(run, body, user, now))
         return await stop(session, organization_id, run_id, message=discarded)
     shown = question.get("digest")
     if body.question in {*APPROVALS, runs.UNDO} and body.digest != shown:
@@ -221,11 +223,35 @@ async def answer(
     if body.question in APPROVALS and shown is None:
         given = {}  # asked by a version that showed no plan: it is asked again, with one
     run = await runs.change(
-        session, run.id, state="queued", question=None, waiting_for=None, answers=run.answers | given
+        session,
+        run.id,
+        state="queued",
+        question=None,
+        waiting_for=None,
+        answers=run.answers | given,
+        answered=_answered(run, body, user, now),
     )
     await jobs.resume(session, run.id, urgent=True)
     await append(session, SyncRunProgressed(organization_id=organization_id, version=run.version, run=runs.render(run)))
     return runs.render(run)
+
+
+def _answered(run: Run, body: AnswerRun, user: UserIdentity, now: datetime) -> list[Any]:
+    """What was answered before, and this."""
+    asked_at = run.asked_at or now
+    answered = sync_runs.RunAnswer(
+        question=body.question, answer=body.answer, by_name=user.name, asked_at=min(asked_at, now), answered_at=now
+    )
+    return [*run.answered, answered.model_dump(mode="json")]
+
+
+def _not_asked(run: Run, question: str) -> Conflict:
+    before = next((one for one in reversed(run.answered) if one["question"] == question), None)
+    if before is None:
+        return Conflict(
+            "This sync does not ask that (any more). Read it again to see where it stands.", slug="no-question"
+        )
+    return Conflict(answered_before(before["by_name"], before["answer"]), slug="answered")
 
 
 async def get(session: AsyncSession, organization_id: str, run_id: str) -> sync_runs.Run:
@@ -238,6 +264,8 @@ async def history(session: AsyncSession, organization_id: str, query: RunQuery) 
     statement = select(Run).where(Run.organization_id == organization_id)
     if query.state:
         statement = statement.where(Run.state == query.state)
+    if query.undoes:
+        statement = statement.where(Run.purpose == runs.UNDO, Run.subject[query.undoes].astext.is_not(None))
     if query.after:
         created, last = paging.decode(query.after, paging.instant, UUID)
         statement = statement.where(func.row(Run.created_at, Run.id) < func.row(created, last))
@@ -418,7 +446,7 @@ def _item(row: Change) -> RunItem:
         pco_id=row.pco_id,
         name=row.name,
         outcome=row.outcome,
-        cause=row.cause if row.outcome == REJECTED else None,
+        cause=row.cause if row.outcome == REJECTED else HELD if row.sentence == WAITS_FOR_ANSWER else None,
         sentence=row.sentence or OUTCOMES.get(row.outcome),
     )
 

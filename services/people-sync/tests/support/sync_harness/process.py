@@ -41,6 +41,7 @@ def environment(
         "AUTH_SERVICE_URL": auth_service,
         "PCO_BASE_URL": simulator,
         "PCO_STALENESS_HORIZON_SECONDS": str(HORIZON_SECONDS),
+        "HELD_ANSWER_GRACE_SECONDS": "0",
         "PCO_REQUEST_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
         "JOB_LEASE_SECONDS": str(LEASE_SECONDS),
         "DATABASE_IDLE_IN_TRANSACTION_SECONDS": "8",

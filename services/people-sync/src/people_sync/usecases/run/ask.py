@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
-from contracts.sync_runs import RunQuestion
+from contracts.sync_runs import RunQuestion, RunThreshold
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.families import household_values
 from people_sync.domain.merge import FamilyValues, merge, merge_family, with_status
@@ -192,7 +192,12 @@ async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion 
     percent, minimum = context.threshold
     if not exceeds(changes or 0, linked or 0, percent, minimum):
         return None
-    return RunQuestion(kind="threshold", counts={"linked_records": linked or 0}, answers=("continue", "stop"))
+    return RunQuestion(
+        kind="threshold",
+        counts={"linked_records": linked or 0},
+        answers=("continue", "stop"),
+        threshold=RunThreshold(changed=changes or 0, linked=linked or 0, percent=percent, minimum=minimum),
+    )
 
 
 async def _may_be_mailed(session: AsyncSession, context: RunContext) -> int:

@@ -124,7 +124,9 @@ class RunContext(Writer):
         state = (await self.pco.pacer()).state()
         if state.limit is None or state.period is None:
             return None
-        return Pace(state.limit, state.period, state.seconds_until_next_slot)
+        # Slots may be taken while nothing waits for one: then the limit holds nobody up.
+        waited = state.seconds_until_next_slot if state.waiting_bulk else 0.0
+        return Pace(state.limit, state.period, waited)
 
 
 async def add_planned(session: AsyncSession, context: RunContext, rows: list[Planned]) -> None:

@@ -12,12 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunProgressed
+from contracts.values import MEMBER
 from pco_client.errors import PlanningCenterError
-from people_sync.domain.progress import Pace, eta
+from people_sync.domain.progress import Ahead, Pace, eta, of_whole
 from people_sync.domain.sentences import waiting_for_limit
 from people_sync.errors import NotConnected
 from people_sync.storage import runs
 from people_sync.storage.sync_tables import Change, Run
+from people_sync.storage.tables import Link, Member
 from people_sync.usecases.run.context import RunContext
 from servicekit.outbox import append
 
@@ -66,6 +68,8 @@ class _Report:
     """By the loop's clock."""
     done: int = 0
     requests: int = 0
+    members: tuple[int, int] = (0, 0)
+    to_push: int = 0
 
     async def publish(self, pace: Pace | None) -> None:
         """Write the run's progress, and a fact if there is any."""
@@ -77,8 +81,14 @@ class _Report:
             clock = asyncio.get_running_loop().time()
             if self.phase != run.phase:
                 self.phase, self.began, self.done, self.requests = run.phase, clock, run.done, run.requests
+                self.members = await _members(session, run) if run.phase in {"pull", "compare"} else (0, 0)
+                self.to_push = await _planned_there(session, run) if run.phase in {"apply", runs.UNDO} else 0
             run.requests += context.requests.take()
             _estimate(run, self.done, self.requests, clock - self.began, pace)
+            if run.eta_low is not None and run.eta_high is not None:
+                ahead = ahead_of(run, *self.members, self.to_push, approved=context.approved)
+                found = of_whole((run.eta_low, run.eta_high), ahead, pace)
+                run.eta_low, run.eta_high = found or (None, None)
             now = (run.phase, run.done, run.total, run.requests, run.waiting_for, run.state)
             if now == self.seen:
                 return
@@ -112,6 +122,40 @@ def _estimate(run: Run, done_before: int, requests_before: int, elapsed: float, 
         # Next to no requests: the records themselves set the pace, and nobody else's limit does.
         found = eta(left, requests_done=done, elapsed_seconds=elapsed, pace=None)
     run.eta_low, run.eta_high = found or (None, None)
+
+
+def ahead_of(run: Run, linked: int, unlinked: int, to_push: int, *, approved: bool) -> Ahead:
+    """What the phases behind the run's own have to do. `linked` and `unlinked`: members, before it compares them.
+
+    People there without a link are taken to be members without one, as far as these go; only the others are added.
+    """
+    if run.phase in {"apply", runs.UNDO}:
+        return Ahead(requests=to_push * _REQUESTS_PER_CHANGE)
+    if run.phase not in {"pull", "compare"}:
+        return Ahead()
+    total = run.total or 0
+    compared = total if run.phase == "pull" else 0
+    if run.purpose == runs.PROOF:
+        return Ahead(compared=compared + total)
+    if run.purpose == runs.PREVIEW and not approved:
+        return Ahead(compared=compared)
+    strangers = max(total - linked, 0)
+    return Ahead(compared, strangers, max(unlinked - strangers, 0) * _REQUESTS_PER_CHANGE)
+
+
+async def _members(session: AsyncSession, run: Run) -> tuple[int, int]:
+    """Members with a link, and without one."""
+    of_run = {"organization_id": run.organization_id, "pco_organization_id": run.pco_organization_id}
+    linked = await session.scalar(select(func.count(Link.id)).filter_by(**of_run, kind=MEMBER))
+    members = await session.scalar(
+        select(func.count(Member.id)).where(Member.organization_id == run.organization_id, Member.deleted_at.is_(None))
+    )
+    return linked or 0, max((members or 0) - (linked or 0), 0)
+
+
+async def _planned_there(session: AsyncSession, run: Run) -> int:
+    planned = select(func.count(Change.id)).where(Change.run_id == run.id, Change.there == "planned")
+    return await session.scalar(planned) or 0
 
 
 async def counts(session: AsyncSession, context: RunContext) -> dict[str, int]:
