@@ -276,6 +276,7 @@ class Stack:
                 "IDENTITY_JWKS_URL": f"{self._inside(IDENTITY_PROVIDER)}/jwks.json",
                 "IDENTITY_AUDIENCE": AUDIENCE,
                 "CONSOLE_CLIENT_ID": CONSOLE_CLIENT,
+                "PLANNING_CENTER_URL": self.url(SIMULATOR),
             },
         }
         return {

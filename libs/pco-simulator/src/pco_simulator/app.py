@@ -152,7 +152,7 @@ class Edge:
         path: str = scope["path"]
         if path.startswith("/_sim/") or path == "/_sim":
             await self._control(scope, receive, send)
-        elif path == "/" or path.startswith("/churches/") or path == "/favicon.ico":
+        elif path in {"/", "/favicon.ico"} or path.startswith(("/churches/", "/people/AC", "/households/")):
             await self._pages(scope, receive, send)
         else:
             await self._serve(scope, receive, send)

@@ -39,6 +39,11 @@ def test_a_human_finds_creates_edits_and_deletes(browser: httpx.Client, control:
     assert "Zzpage household" in page.text
     rows = control.dump(church)
     mine = [row for row in rows if row["attributes"].get("person_id") == int(person_id)]
+    household_id = next(row["id"] for row in rows if row["attributes"].get("name") == "Zzpage household")
+    # The addresses that Planning Center's own pages have.
+    for address in (f"/people/AC{person_id}", f"/households/{household_id}"):
+        assert browser.get(address).url.path == here
+    assert browser.get("/people/AC1").status_code == 404
     assert {row["type"] for row in mine} == {"Email", "PhoneNumber", "Address", "HouseholdMembership"}
     assert [row["attributes"]["address"] for row in mine if row["type"] == "Email"] == ["new@zz.example"]
 

@@ -1,7 +1,7 @@
 """Who answered which question with what, and when: of runs and of held matches.
 
 Revision ID: 0017
-Revises: 0011
+Revises: 0015
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0017"
-down_revision = "0011"
+down_revision = "0015"
 
 
 def upgrade() -> None:

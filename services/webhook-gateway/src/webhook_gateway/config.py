@@ -33,6 +33,9 @@ class Settings(ServiceSettings):
     console_client_id: str
     """The console as a public client (authorization code with PKCE) at the identity provider."""
 
+    planning_center_url: str = "https://people.planningcenteronline.com"
+    """Where Planning Center's own pages about people and households are, for those who want to see a record there."""
+
     live_queue: int = Field(default=500, ge=1)
     """Facts that may wait for one live client; a slower one is disconnected and reads again."""
     live_heartbeat_seconds: float = Field(default=15, gt=0)
@@ -51,6 +54,7 @@ class Settings(ServiceSettings):
         "calendar_sync_url",
         "identity_issuer",
         "identity_jwks_url",
+        "planning_center_url",
     )
     @classmethod
     def _address(cls, value: str) -> str:

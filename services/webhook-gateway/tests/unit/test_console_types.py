@@ -59,7 +59,7 @@ def test_the_first_page_stays_small() -> None:
         name = waiting.pop()
         first.add(name)
         waiting |= imported(name, assets[name].content.decode(), r"""from "(\.[^"]+\.js)\"""") - first
-    assert sum(len(assets[name].content) for name in first) < 100_000
+    assert sum(len(assets[name].compressed) for name in first) < 50_000
 
 
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:

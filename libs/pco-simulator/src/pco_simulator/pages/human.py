@@ -111,6 +111,9 @@ def pages(simulator: Simulator) -> Starlette:
             Route(f"{person}/households", screens.guarded(screens.edit_household), methods=["POST"]),
             Route(f"{person}/merge", screens.guarded(screens.merge), methods=["POST"]),
             Route(f"{person}/delete", screens.guarded(screens.delete), methods=["POST"]),
+            # As on Planning Center's own pages, whose ids are unique over all churches.
+            Route("/people/AC{id:int}", screens.elsewhere),
+            Route("/households/{id:int}", screens.elsewhere),
         ]
     )
 
@@ -199,6 +202,17 @@ class _Screens:
                 "done": request.query_params.get("done"),
             },
         )
+
+    async def elsewhere(self, request: Request) -> Response:
+        id_ = request.path_params["id"]
+        household = request.url.path.startswith("/households/")
+        for organization_id in self._world.organizations:
+            row = self._world.view(organization_id).get("Household" if household else "Person", id_)
+            if row is not None:
+                person_id = row.get("primary_contact_id") if household else id_
+                here = f"/churches/{organization_id}"
+                return RedirectResponse(f"{here}/people/{person_id}" if person_id else here, 303)
+        return Response("There is nobody by this id.", 404)
 
     async def create(self, request: Request) -> Response:
         form = await _form(request)

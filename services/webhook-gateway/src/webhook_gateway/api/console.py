@@ -1,5 +1,6 @@
 """The console's files: plain HTML, CSS and ES modules from this package, under `/`, with strict headers."""
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
@@ -47,6 +48,7 @@ class Asset:
     """One file, read once."""
 
     content: bytes
+    compressed: bytes
     media_type: str
     etag: str
 
@@ -64,7 +66,7 @@ def _walk(folder: Traversable, below: str) -> list[tuple[str, Asset]]:
         elif media_type := TYPES.get("." + entry.name.rpartition(".")[2]):
             content = entry.read_bytes()
             etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            found.append((f"{below}{entry.name}", Asset(content, media_type, etag)))
+            found.append((f"{below}{entry.name}", Asset(content, gzip.compress(content, mtime=0), media_type, etag)))
     return found
 
 
@@ -86,6 +88,15 @@ def security_headers(issuer: str) -> dict[str, str]:
     }
 
 
+def takes_gzip(accepted: str) -> bool:
+    """Whether an `Accept-Encoding` lists gzip, and not as what must not come (`gzip;q=0`)."""
+    for entry in accepted.lower().split(","):
+        name, _, weight = entry.partition(";")
+        if name.strip() == "gzip":
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
 def make_router(issuer: str) -> APIRouter:
     """One route per file, one per page."""
     router = APIRouter(include_in_schema=False)
@@ -95,10 +106,15 @@ def make_router(issuer: str) -> APIRouter:
     def serve(path: str, asset: Asset) -> None:
         async def answer(request: Request) -> Response:
             # Asked every time, answered 304: a new version of the console is never mixed with an old one.
-            headers = strict | {"ETag": asset.etag, "Cache-Control": "no-cache"}
-            if asset.etag in request.headers.get("if-none-match", ""):
+            headers = strict | {"ETag": asset.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+            content = asset.content
+            if takes_gzip(request.headers.get("accept-encoding", "")):
+                content = asset.compressed
+                headers |= {"ETag": f'{asset.etag[:-1]}-gzip"', "Content-Encoding": "gzip"}
+            if headers["ETag"] in request.headers.get("if-none-match", ""):
+                headers.pop("Content-Encoding", None)
                 return Response(status_code=304, headers=headers)
-            return Response(asset.content, media_type=asset.media_type, headers=headers)
+            return Response(content, media_type=asset.media_type, headers=headers)
 
         router.add_api_route(path, answer, methods=["GET", "HEAD"], name=f"console {path}")
 

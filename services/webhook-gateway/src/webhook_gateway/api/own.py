@@ -24,10 +24,10 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/me", summary="Who is signed in", tags=["Sign-in"])
-async def me(caller: Signed, response: Response) -> Me:
+async def me(caller: Signed, response: Response, wired: Wired) -> Me:
     """The signed-in person, as the gateway understood the token."""
     response.headers["Cache-Control"] = "private, no-cache"
-    return Me(user=caller.identity)
+    return Me(user=caller.identity, planning_center_url=wired.settings.planning_center_url)
 
 
 @router.get("/console-settings", summary="How the console signs in", tags=["Sign-in"], dependencies=[Anyone])

@@ -69,6 +69,26 @@ async function reach(address, request) {
   }
 }
 
+/** Milliseconds after which the server is asked again, where the browser does not say that it can be reached. */
+const AGAIN = 5000;
+
+/**
+ * Do something once the network may be back.
+ * @param {() => void} act
+ * @param {AbortSignal} signal
+ */
+export function onNetwork(act, signal) {
+  const waiting = new AbortController();
+  const now = () => {
+    clearTimeout(timer);
+    waiting.abort();
+    if (!signal.aborted) act();
+  };
+  const timer = setTimeout(now, AGAIN);
+  addEventListener("online", now, { signal: waiting.signal });
+  signal.addEventListener("abort", () => clearTimeout(timer), { signal: waiting.signal });
+}
+
 /** @param {Query} query */
 export function search(query) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");

@@ -1,6 +1,6 @@
 // The console: frame, addresses and the session. Each page is a module of its own, read when it is first opened.
 
-import { get, onSessionEnd, search } from "./api.js";
+import { get, onNetwork, onSessionEnd, search } from "./api.js";
 import * as live from "./live.js";
 import { action, ask, heading, icon, notice, run } from "./parts/look.js";
 import { announce, h, update } from "./parts/dom.js";
@@ -18,12 +18,13 @@ import * as session from "./session.js";
  *   signal: AbortSignal,
  *   user: UserIdentity,
  *   admin: boolean,
+ *   planningCenter: string,
  *   go: (address: string, options?: { replace?: boolean }) => void,
  *   here: (changes: import("./api.js").Query) => string,
  *   note: (changes: import("./api.js").Query) => void,
  *   keep: (unsaved: () => boolean) => void,
  *   absent: (error: unknown) => never,
- * }} Context `note` puts something into the address without opening it; `keep` guards input that is not saved;
+ * }} Context `planningCenter`: where its own pages are; `note` puts something into the address without opening it; `keep` guards input that is not saved;
  *   `absent` shows instead of the page that its record is not there, and throws on what failed otherwise
  */
 /** @typedef {{ show: (context: Context) => Promise<unknown> | unknown }} Page */
@@ -55,12 +56,15 @@ const RAIL = [
   ["/activity", "Activity", "list"],
 ];
 const PRODUCT = "Planning Center sync";
+/** Titles of pages that are about one record: each is soon replaced by its name. */
+const RECORDS = ["Person", "Family"];
 
 const frame = /** @type {HTMLElement} */ (document.getElementById("frame"));
 const main = h("main", { id: "main", tabindex: "-1" });
 const nav = h("nav", { class: "rail", "aria-label": "Main" });
 /** @type {UserIdentity} */
 let user;
+let planningCenter = "";
 let conflicts = 0;
 let entry = "";
 let leaving = new AbortController();
@@ -89,6 +93,7 @@ async function open(address, focus = true) {
   entry = found?.[1] ?? "";
   showRail();
   main.replaceChildren();
+  document.getElementById("person-menu")?.hidePopover();
   // A question about the page that was left; one about the session is asked again.
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   const id = found && decoded(found[0].exec(pathname)?.[1] ?? "");
@@ -122,6 +127,7 @@ async function open(address, focus = true) {
       query,
       signal,
       user,
+      planningCenter,
       admin: user.roles.includes("admin"),
       go,
       here,
@@ -141,12 +147,56 @@ async function open(address, focus = true) {
     if (signal.aborted) return;
     if (!main.querySelector("h1")) main.prepend(heading(title));
     main.append(notice("bad", h("p", {}, sentenceOf(error)), h("div", { class: "row" }, action("Try again", readAgain))));
+    const retry = () => onNetwork(() => void readAgain().catch(retry), signal);
+    if (error instanceof Problem && error.status === 0) retry();
   }
   if (signal.aborted) return;
   // Who has begun to type while the page was still being read stays there.
   if (focus && !main.contains(document.activeElement)) main.querySelector("h1")?.focus({ preventScroll: true });
-  announce(`${main.querySelector("h1")?.textContent ?? title}`);
-  scrollTo(0, history.state?.scroll ?? 0);
+  void named(title, signal).then((name) => announce(name));
+  scrollBack(history.state?.scroll ?? 0, signal);
+}
+
+/** Milliseconds within which a page's record is read, mostly. */
+const SOON = 1500;
+
+/**
+ * What the page is about: of a record its name, once that is known.
+ * @param {string} title
+ * @param {AbortSignal} signal
+ * @returns {Promise<string>}
+ */
+function named(title, signal) {
+  const heading = main.querySelector("h1");
+  if (!heading || heading.textContent !== title || !RECORDS.includes(title)) return Promise.resolve(heading?.textContent || title);
+  return new Promise((resolve) => {
+    const done = () => {
+      observer.disconnect();
+      if (!signal.aborted) resolve(heading.textContent || title);
+    };
+    const observer = new MutationObserver(done);
+    observer.observe(heading, { childList: true, characterData: true, subtree: true });
+    setTimeout(done, SOON);
+  });
+}
+
+/**
+ * Scroll as soon as there is enough to scroll; what the reader does meanwhile comes first.
+ * @param {number} top
+ * @param {AbortSignal} signal
+ */
+function scrollBack(top, signal) {
+  scrollTo(0, top);
+  if (top === 0 || Math.abs(scrollY - top) < 2) return;
+  const over = new AbortController();
+  const grown = new ResizeObserver(() => {
+    scrollTo(0, top);
+    if (Math.abs(scrollY - top) < 2) over.abort();
+  });
+  over.signal.addEventListener("abort", () => grown.disconnect());
+  signal.addEventListener("abort", () => over.abort(), { signal: over.signal });
+  for (const act of ["wheel", "keydown", "pointerdown", "touchstart"]) addEventListener(act, () => over.abort(), { signal: over.signal, passive: true });
+  grown.observe(main);
 }
 
 /** A browser may keep a module that it could not read as failed for as long as the document lives. */
@@ -243,12 +293,23 @@ function startOver() {
 }
 
 function showFrame() {
+  const menu = h(
+    "div",
+    { id: "person-menu", class: "menu", popover: "auto" },
+    h("strong", {}, user.name),
+    user.email && h("span", { class: "quiet small" }, user.email),
+    h("span", { class: "quiet small" }, user.roles.includes("admin") ? "Administrator" : "Staff"),
+    h("button", { type: "button", onclick: () => session.signOut() }, "Sign out"),
+  );
+  menu.addEventListener("focusout", ({ relatedTarget }) => {
+    if (relatedTarget instanceof Node && !menu.contains(relatedTarget)) menu.hidePopover();
+  });
   const connection = h("p", { class: "small quiet", role: "status", hidden: true }, "Live updates are off; reconnecting.");
   frame.replaceChildren(
     h(
       "header",
       { class: "top" },
-      h("a", { class: "brand", href: "/integrations" }, h("img", { src: "/style/icon.svg", alt: "" }), PRODUCT),
+      h("a", { class: "brand", href: "/integrations" }, h("img", { src: "/style/icon.svg", alt: "" }), h("span", {}, PRODUCT)),
       h("span", { class: "church" }, user.organization_name),
       connection,
       h(
@@ -257,14 +318,7 @@ function showFrame() {
         icon("person"),
         h("span", {}, user.name),
       ),
-      h(
-        "div",
-        { id: "person-menu", class: "menu", popover: "auto" },
-        h("strong", {}, user.name),
-        user.email && h("span", { class: "quiet small" }, user.email),
-        h("span", { class: "quiet small" }, user.roles.includes("admin") ? "Administrator" : "Staff"),
-        h("button", { type: "button", onclick: () => session.signOut() }, "Sign out"),
-      ),
+      menu,
     ),
     h("div", { class: "columns" }, nav, main),
   );
@@ -287,11 +341,29 @@ function showWelcome(sentence) {
         { class: "card" },
         h("h1", {}, PRODUCT),
         sentence ? notice("warn", h("p", {}, sentence)) : null,
-        h("p", {}, "Keep your church's members and families the same here and in Planning Center. Sign in to go on."),
+        h("p", {}, "Keeps your church's members and families in sync with Planning Center. Sign in to go on."),
         row,
       ),
     ),
   );
+}
+
+/** Whoever opens the console while the server can't be reached sees it as soon as it can. @returns {Promise<import("./types.d.ts").Me>} */
+async function whoIsHere() {
+  for (;;) {
+    try {
+      return await get("/me");
+    } catch (error) {
+      const away = error instanceof Problem && (error.status === 0 || error.status >= 500);
+      if (!away) throw error;
+      document.title = PRODUCT;
+      update(
+        frame,
+        h("main", { id: "main", class: "welcome" }, h("div", { class: "card" }, h("h1", {}, PRODUCT), notice("bad", h("p", {}, sentenceOf(error)), h("p", {}, "This page goes on by itself as soon as it can.")))),
+      );
+      await new Promise((resolve) => onNetwork(() => resolve(undefined), new AbortController().signal));
+    }
+  }
 }
 
 /** @param {MouseEvent} event */
@@ -322,12 +394,13 @@ async function start() {
     sessionStorage.setItem("connecting", location.search);
     history.replaceState({}, "", "/integrations");
   }
+  await session.share();
   if (!session.current()) {
     return showWelcome(session.hadSession() ? "Your session has ended. Sign in again to go on." : undefined);
   }
   onSessionEnd(signInAgain);
   try {
-    user = (await get("/me")).user;
+    ({ user, planning_center_url: planningCenter } = await whoIsHere());
   } catch (error) {
     return showWelcome(sentenceOf(error));
   }

@@ -15,6 +15,8 @@ const ABOUT = {
   "calendar.event.v1": [],
   "calendar.sync-run.v1": [],
 };
+/** Which reads a fact is about that is another one than its topic's. @type {Record<string, string[]>} */
+const ABOUT_TYPE = { HeldMatchesAnswered: ["/people/held-matches", "/people/status"] };
 const RECORDS = "people.record.v1";
 const LONGEST_WAIT = 30_000;
 
@@ -71,7 +73,10 @@ export async function start(onConnected) {
     }
     if (!stream.signal.aborted) {
       tell(false);
-      await new Promise((resolve) => setTimeout(resolve, wait * (0.75 + Math.random() / 2)));
+      await new Promise((resolve) => {
+        setTimeout(resolve, wait * (0.75 + Math.random() / 2));
+        addEventListener("online", resolve, { once: true });
+      });
       wait = Math.min(wait * 2, LONGEST_WAIT);
     }
   }
@@ -95,7 +100,7 @@ function take(name, data) {
   const greeting = name === "hello";
   if (name === RECORDS && !needsRecords()) return restart();
   /** @type {string[]} */
-  const paths = greeting ? data.reread.map((/** @type {string} */ path) => path.replace("/api/v1", "")) : ABOUT[name];
+  const paths = greeting ? data.reread.map((/** @type {string} */ path) => path.replace("/api/v1", "")) : (ABOUT_TYPE[data.type] ?? ABOUT[name]);
   for (const { path, read } of [...listeners]) if (paths?.includes(path)) read(greeting ? null : data);
 }
 

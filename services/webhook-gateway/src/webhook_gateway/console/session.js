@@ -1,4 +1,5 @@
-// Signing in: OpenID Connect authorization code with PKCE, as a public client. The token lives in sessionStorage.
+// Signing in: OpenID Connect authorization code with PKCE, as a public client. The token lives in sessionStorage: nothing
+// of it is on the disk, and a tab that is opened beside another gets it from that one.
 
 import { problemOf } from "./parts/problem.js";
 
@@ -40,6 +41,36 @@ export function refuse(token) {
   const session = current();
   if (session?.token === token) keep({ token: "", expires: 0 });
 }
+
+/** How long a new tab waits for one that is signed in: milliseconds. */
+const PATIENCE = 200;
+
+/** Take over the session of another tab of this browser, if one is signed in. */
+export async function share() {
+  if (hadSession()) return;
+  await new Promise((resolve) => {
+    /** @param {MessageEvent} event */
+    const heard = ({ data }) => {
+      if (!data?.shared || hadSession()) return;
+      keep(data.shared);
+      resolve(undefined);
+    };
+    channel.addEventListener("message", heard);
+    channel.postMessage({ asks: true });
+    setTimeout(() => {
+      channel.removeEventListener("message", heard);
+      resolve(undefined);
+    }, PATIENCE);
+  });
+}
+
+channel.addEventListener("message", ({ data }) => {
+  const session = data?.asks && current();
+  if (session) channel.postMessage({ shared: session });
+  if (!data?.signedOut || !hadSession()) return;
+  sessionStorage.removeItem(KEY);
+  location.reload();
+});
 
 export const hadSession = () => sessionStorage.getItem(KEY) !== null;
 
@@ -156,9 +187,10 @@ export async function finish() {
   return null;
 }
 
-/** Forget the token and, where the identity provider offers it, end its session too. */
+/** Forget the token in every tab and, where the identity provider offers it, end its session too. */
 export async function signOut() {
   sessionStorage.removeItem(KEY);
+  channel.postMessage({ signedOut: true });
   const known = await readSettings().catch(() => null);
   if (!known?.end_session_endpoint) return location.assign("/");
   const address = new URL(known.end_session_endpoint);

@@ -33,6 +33,11 @@ export interface UserIdentity {
   roles: ("admin" | "staff")[];
 }
 
+export interface Me {
+  user: UserIdentity;
+  planning_center_url: string;
+}
+
 export interface ConsoleSettings {
   issuer: string;
   client_id: string;
@@ -103,6 +108,15 @@ export interface RunQuestion {
   counts: Record<string, number>;
   examples: Record<string, string | null>[];
   answers: string[];
+  threshold: { changed: number; linked: number; percent: number; minimum: number } | null;
+}
+
+export interface RunAnswer {
+  question: string;
+  answer: string;
+  by_name: string | null;
+  asked_at: string;
+  answered_at: string;
 }
 
 export type RunState = "queued" | "running" | "waiting" | "stopping" | "done" | "stopped" | "failed";
@@ -111,12 +125,14 @@ export interface Run {
   id: string;
   kind: string;
   purpose: string;
+  undoes: Record<string, string>;
   state: RunState;
   trigger: string;
   started_by: string | null;
   started_by_name: string | null;
   progress: RunProgress;
   question: RunQuestion | null;
+  answered: RunAnswer[];
   counts: Record<string, number>;
   message: string | null;
   version: number;
@@ -328,6 +344,10 @@ export interface HeldMatch {
   more: number;
   reasons: string[];
   state: "open" | "later" | "same" | "different";
+  answered_by_name: string | null;
+  answered_at: string | null;
+  member_id: string | null;
+  can_take_back: boolean;
   version: number;
   created_at: string;
 }

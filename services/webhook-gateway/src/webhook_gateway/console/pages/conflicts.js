@@ -11,7 +11,7 @@ import { action, ask, heading, notice, run, status, when } from "../parts/look.j
 import { offersOf } from "../parts/offers.js";
 import { part } from "../parts/part.js";
 import { Problem } from "../parts/problem.js";
-import { undoOf } from "../parts/undo.js";
+import { undoOf, undone, undosOf } from "../parts/undo.js";
 import { windowed } from "../parts/windowed.js";
 import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
 
@@ -80,7 +80,8 @@ h(
     newer: query.get("newer") || null,
   };
   /** All but what is answered: of one answer to many, and those that are over. */
-  const wanted = { ...filters, bulk_id: query.get("bulk_id"), rule_id: query.get("rule_id"), state: query.get("state") };
+  const record = query.get("record_id");
+  const wanted = { ...filters, record_id: record, bulk_id: query.get("bulk_id"), rule_id: query.get("rule_id"), state: query.get("state") };
   const filtered = Object.values(wanted).some((value) => value !== null);
   const answers = answerAll(context, ANSWERS, { filters: () => filters, done: () => conflicts.reload() });
   /** Those on this page, in their order: one that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
@@ -93,6 +94,8 @@ h(
   /** Names of members that a value names by their id. @type {Map<string, string>} */
   const names = new Map();
 
+  /** Undos by the decision that they undo. @type {Map<string, import("../types.d.ts").Run>} */
+  let undos = new Map();
   /** Names of families, by id. @type {Map<string, string>} */
   const families = new Map();
   /** Those to which something happened since they were read. @type {Set<string>} */
@@ -130,6 +133,7 @@ h(
       met = inPlace(met, [...page.items, ...read]);
       for (const item of [...page.items, ...read]) tellWhatMoved(item);
       await nameMembers(page.items);
+      if ([...met.values()].some(({ state, decision }) => state === "resolved" && decision)) undos = await undosOf("decision_id", signal);
       return page;
     },
     render: (page) => {
@@ -140,7 +144,7 @@ h(
         ? nothing(filtered)
         : [
             h("p", { class: "quiet", role: "status" }, page.total === null ? null : wanted.state ? conflictsOf(page.total) : count(page.total, "open conflict")),
-            admin && page.total && page.total > 1 && !wanted.state && !wanted.bulk_id && !wanted.rule_id ? answers.buttons(page.total) : null,
+            admin && page.total && page.total > 1 && !wanted.state && !record && !wanted.bulk_id && !wanted.rule_id ? answers.buttons(page.total) : null,
             list.element,
             following && rows < ALL ? action("Load more", more, { key: "more" }) : null,
             following && rows >= ALL ? h("p", { class: "quiet" }, "Settle some of these, or choose filters, to see the others.") : null,
@@ -307,7 +311,8 @@ h(
     h(
       "div",
       { class: "card empty" },
-      h("h2", {}, filtered ? "No conflicts fit these filters" : "No open conflicts"),
+      h("h2", {}, record ? "This record has no open conflict any more" : filtered ? "No conflicts fit these filters" : "No open conflicts"),
+      record ? h("p", {}, h("a", { href: `/conflicts?record_id=${encodeURIComponent(record)}&state=resolved` }, "Show how it was settled")) : null,
       filtered ? h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")) : null,
       h("p", {}, "When a field was changed to different values here and in Planning Center, or differed when the two were matched and you chose to be asked, it is listed here. Both sides keep their own value."),
       h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
@@ -503,7 +508,8 @@ h(
         ? notice("warn", h("p", {}, "Not everything went to Planning Center. ", decision.refused.join(" ")))
         : null,
       decision?.rule_id ? h("p", {}, h("a", { href: at`/conflicts/rules?at=${decision.rule_id}` }, "Go to the rule")) : null,
-      admin && decision && !decision.rule_id && state === "resolved" ? h("div", { class: "row" }, undoOf(context, "Undo", { decision_id: decision.id }, `Undo the decision about ${name}`)) : null,
+      decision && undos.has(decision.id) ? undone(/** @type {import("../types.d.ts").Run} */ (undos.get(decision.id)), "Undone") : null,
+      admin && decision && !undos.has(decision.id) && !decision.rule_id && state === "resolved" ? h("div", { class: "row" }, undoOf(context, "Undo", { decision_id: decision.id }, `Undo the decision about ${name}`)) : null,
     );
   }
 
@@ -551,7 +557,7 @@ h(
 
   document.addEventListener("keydown", onKey, { signal });
   const title = heading("Conflicts", h("a", { href: "/conflicts/rules" }, "Rules"));
-  const offers = admin && !open ? offersOf(context) : null;
+  const offers = admin && !open && !record ? offersOf(context) : null;
   if (family) {
     void get(at`/people/families/${family}`, undefined, signal).then(
       ({ name }) => (/** @type {HTMLElement} */ (title.querySelector("h1")).textContent = `Conflicts of ${name || "a family"}`),
@@ -566,13 +572,13 @@ h(
       wanted.rule_id ? "Conflicts that a rule decided. " : wanted.state ? "Conflicts that somebody has decided, or that are over. " : "Fields with different values here and in Planning Center. ",
       wanted.state || wanted.rule_id ? h("a", { href: "/conflicts" }, "Show open conflicts") : admin ? "Choose what to keep: it goes to both sides as soon as you apply it. Until then both keep their own value. Press ? for keys." : "Both sides keep their own value until an administrator decides.",
     ),
-    open ? "" : h("div", { class: "stack tight" }, ...chosenFilters, filters.newer ? h("p", { class: "quiet small" }, NOT_CERTAIN) : null),
-    open || wanted.state ? "" : applying.element,
+    open || record ? "" : h("div", { class: "stack tight" }, ...chosenFilters, filters.newer ? h("p", { class: "quiet small" }, NOT_CERTAIN) : null),
+    open || record || wanted.state ? "" : applying.element,
     offers?.element ?? "",
     answers.said,
     conflicts.element,
   );
-  if (open) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")));
+  if (open || record) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")));
   else if (family) main.append(h("p", {}, h("a", { href: "/conflicts" }, "Show conflicts of all families")));
 }
 

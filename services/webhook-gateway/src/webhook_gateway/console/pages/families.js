@@ -22,6 +22,7 @@ export async function show(context) {
     id: (/** @type {Family} */ family) => family.id,
     href: (family) => at`/families/${family.id}`,
     cells: (family) => [family.name || "No name", number(family.member_ids.length), linkStatus(family), when(family.updated_at)],
+    most: 1000,
     follows: ["/people/families"],
     onFact: (fact) => {
       if (fact.type === "FamilyChanged") return { id: fact.body.family.id, item: fact.body.family };

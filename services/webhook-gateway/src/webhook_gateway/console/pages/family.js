@@ -15,7 +15,8 @@ import { syncNow } from "../parts/sync.js";
 import { whyDifferent } from "../parts/why.js";
 import { sentenceOf } from "../parts/problem.js";
 import { undoOf } from "../parts/undo.js";
-import { count, fullName, shown } from "../parts/words.js";
+import { openThere } from "../parts/there.js";
+import { count, fullName, listed, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Family} Family */
 /** @typedef {import("../types.d.ts").Member} Member */
@@ -111,7 +112,12 @@ function view(context) {
         h(
           "section",
           { class: "card", "aria-label": "Members" },
-          h("div", { class: "row spread" }, linkStatus(family), h("span", { class: "quiet small" }, "Changed ", when(family.updated_at))),
+          h(
+            "div",
+            { class: "row spread" },
+            h("span", { class: "row" }, linkStatus(family), family.link?.state === "gone" ? null : openThere(context, "family", family.link?.pco_id, name)),
+            h("span", { class: "quiet small" }, "Changed ", when(family.updated_at)),
+          ),
           keptOut.element,
           conflict.element,
           conflicts.element,
@@ -139,7 +145,7 @@ function view(context) {
                 action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary", key: "edit" }),
                 family.kept_out ? null : sync.button,
                 keptOut.button(family.kept_out, { name, people: members.map(fullName) }),
-                action("Delete", () => erase(family), { key: "delete" }),
+                action("Delete", () => erase(family, members), { key: "delete" }),
               )
             : null,
           family.kept_out ? null : sync.said,
@@ -148,14 +154,14 @@ function view(context) {
     },
   });
 
-  /** @param {Family} family */
-  async function erase(family) {
+  /** @param {Family} family @param {Member[]} members */
+  async function erase(family, members) {
     const done = await confirm({
       title: `Delete ${family.name}?`,
       text: h(
         "ul",
         { class: "bullets" },
-        h("li", {}, "The family is removed here. Its members stay."),
+        h("li", {}, members.length > 0 ? `The family is removed here. ${count(members.length, "person stays here, and is", "people stay here, and are")} no longer in it: ${listed(members.map(fullName))}.` : "The family is removed here. Nobody is in it."),
         h("li", {}, family.link ? "In Planning Center the household stays as it is." : "Planning Center does not have this family."),
       ),
       verb: `Delete ${family.name}`,
@@ -185,7 +191,7 @@ function edit(context, known) {
   /** @type {Member[]} */
   let matching = [];
   const members = h("ul", { class: "plain-list" });
-  const found = h("ul", { class: "plain-list", role: "status" });
+  const found = h("ul", { class: "plain-list", "aria-label": "People found" });
   const search = h("input", {
     type: "search",
     id: "f-find",
@@ -277,6 +283,7 @@ function edit(context, known) {
         event.preventDefault();
         void work(form, async () => {
           const changed = changes();
+          if (!(await mayGo())) return;
           let id = family?.id ?? "";
           if (!family) id = (await post("/people/families", values())).id;
           else if (Object.keys(changed).length > 0) {
@@ -290,7 +297,7 @@ function edit(context, known) {
     },
     field("Family name", "name", { value: family?.name, required: true, most: 200, ...WRITTEN }),
     h("div", { class: "field" }, h("label", { for: "f-find" }, "Find people to add"), search),
-    found,
+    h("div", { role: "status" }, found),
     h("fieldset", { class: "stack tight" }, h("legend", {}, "Members"), members),
     h("div", { class: "row" }, h("button", { class: "primary" }, family ? "Save" : "Add this family"), h("a", { href: back }, "Cancel")),
   );
@@ -302,6 +309,30 @@ function edit(context, known) {
   });
   const untouched = values();
   const changes = () => differing(values(), untouched);
+  /** Whoever takes more than one person out, or the last one, is told whom, and what that does in Planning Center. */
+  async function mayGo() {
+    const before = known?.members ?? [];
+    const gone = before.filter(({ id }) => !chosen.has(id));
+    const empty = chosen.size === 0;
+    if (gone.length === 0 || (gone.length === 1 && !empty)) return true;
+    const linked = family?.link && family.link.state !== "gone";
+    return confirm({
+      title: `Take ${count(gone.length, "person", "people")} out of ${family?.name}?`,
+      text: h(
+        "ul",
+        { class: "bullets" },
+        h("li", {}, `${listed(gone.map(fullName))} ${gone.length === 1 ? "leaves" : "leave"} the family. ${gone.length === 1 ? "The person stays" : "They stay"} in your directory.`),
+        h("li", {}, empty ? "Nobody is left in the family." : `${count(chosen.size, "person stays", "people stay")} in it: ${listed([...chosen.values()].map(fullName))}.`),
+        family?.kept_out
+          ? h("li", {}, "The family is kept out of the sync: in Planning Center nothing changes.")
+          : linked
+            ? h("li", {}, `The next sync takes ${gone.length === 1 ? "the same person" : `the same ${gone.length} people`} out of the household in Planning Center.${empty ? " The household stays there, with nobody in it." : ""}`)
+            : h("li", {}, "Planning Center does not have this family: nothing changes there."),
+      ),
+      verb: `Take ${count(gone.length, "person", "people")} out`,
+      work: () => null,
+    });
+  }
   /** Who joins and who leaves, in place of everybody. @param {Partial<ReturnType<typeof values>>} changed */
   function touched({ member_ids, ...rest }) {
     if (!member_ids) return rest;

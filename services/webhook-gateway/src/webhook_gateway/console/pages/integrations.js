@@ -17,16 +17,16 @@ import { PRODUCTS, count, inProgress, number } from "../parts/words.js";
 /** @type {Record<Product, { about: string, read: string, written: string, never: string, role: string }>} */
 const AGREED = {
   people: {
-    about: "Members and families, kept the same here and there.",
+    about: "Keeps members and families in sync in both directions.",
     read: "People with their primary email, phone and address, birthdate and gender; households.",
-    written: "Changes and new people, children and families that you add here.",
+    written: "What you change here, and the people, children and families that you add here.",
     never: "Giving, check-ins, groups, notes, other emails, phones and addresses. Nobody is deleted in Planning Center.",
     role: "Editor in Planning Center People",
   },
   calendar: {
-    about: "Events, read from Planning Center.",
+    about: "Brings the dates and places of linked events here from Planning Center.",
     read: "Events with their dates, times and locations.",
-    written: "Nothing, unless you ask for it with an event.",
+    written: "Nothing, unless you ask for it on an event's page.",
     never: "Rooms, resources and approvals.",
     role: "Viewer in Planning Center Calendar",
   },

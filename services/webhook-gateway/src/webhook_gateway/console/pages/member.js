@@ -14,8 +14,9 @@ import { part } from "../parts/part.js";
 import { otherwiseChanged, showNewest } from "../parts/newest.js";
 import { syncNow } from "../parts/sync.js";
 import { undoOf } from "../parts/undo.js";
+import { openThere } from "../parts/there.js";
 import { whyDifferent } from "../parts/why.js";
-import { fieldName, fullName } from "../parts/words.js";
+import { fieldName, fullName, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
 /** @typedef {import("../types.d.ts").HistoryEntry} HistoryEntry */
@@ -176,7 +177,12 @@ async function view(context) {
         h(
           "section",
           { class: "card", "aria-label": "Values" },
-          h("div", { class: "row spread" }, linkStatus(member), h("span", { class: "quiet small" }, "Changed ", when(member.updated_at))),
+          h(
+            "div",
+            { class: "row spread" },
+            h("span", { class: "row" }, linkStatus(member), member.link?.state === "gone" ? null : openThere(context, "member", member.link?.pco_id, name)),
+            h("span", { class: "quiet small" }, "Changed ", when(member.updated_at)),
+          ),
           keptOut.element,
           conflict.element,
           valuesOf(member),
@@ -309,13 +315,22 @@ async function view(context) {
 
   /** @param {HistoryEntry} entry */
   async function undo(entry) {
-    record.show(await post(at`/people/members/${id}/history/${entry.id}/undo`));
+    const name = fieldName(entry.field);
+    const done = await confirm({
+      title: `Put the former ${name.toLowerCase()} back?`,
+      text: h("p", {}, `${name} becomes ${shown(entry.old) || "empty"} here. Planning Center gets it now, or with the next sync.`),
+      verb: "Put it back",
+      dangerous: false,
+      work: async () => record.show(await post(at`/people/members/${id}/history/${entry.id}/undo`)),
+    });
+    if (!done) return;
     announce(`The former ${fieldName(entry.field).toLowerCase()} is back here. Planning Center gets it now, or with the next sync.`);
     await history.reload();
+    document.getElementById("history")?.focus();
   }
 
   const followed = context.query.has("joined") ? notice("calm", h("p", {}, "The record that you opened was joined to this one, which has everything of both.")) : "";
   const undoAll = admin ? undoOf(context, "Undo what syncs changed", { member_id: id }) : null;
-  main.append(title, followed, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("div", { class: "row spread" }, h("h2", { id: "history" }, "History"), undoAll), history.element));
+  main.append(title, followed, record.element, h("section", { class: "stack", "aria-labelledby": "history" }, h("div", { class: "row spread" }, h("h2", { id: "history", tabindex: "-1" }, "History"), undoAll), history.element));
   await history.ready;
 }

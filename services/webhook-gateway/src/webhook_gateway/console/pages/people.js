@@ -42,6 +42,7 @@ export async function show(context) {
     id: (/** @type {Member} */ member) => member.id,
     href: (member) => at`/people/${member.id}`,
     cells: (member) => [fullName(member), member.child ? "Child" : "Adult", member.email, member.phone, linkStatus(member)],
+    most: 1000,
     follows: ["/people/members"],
     onFact: (fact) => {
       if (fact.type === "MemberChanged") return { id: fact.body.member.id, item: fact.body.member };

@@ -100,7 +100,7 @@ export function show(context) {
             h("ul", { class: "bullets", "aria-labelledby": "now" }, ...items.map(({ conflict, choices }) => h("li", {}, h("a", { href: `/conflicts?open=${encodeURIComponent(conflict.id)}` }, conflict.record.name || "No name"), `: ${conflict.fields.map((field) => afterwardsOf(field, choices[field.field])).join("; ")}`))),
             h("p", {}, "From then on it also decides new conflicts that fit, as soon as they are found."),
           ],
-      left_out > 0 ? h("p", {}, `${conflictsOf(left_out)} more ${left_out === 1 ? "fits and stays" : "fit and stay"} open: another rule answers differently, a decision could not be carried out before, or more than 10,000 fit.`) : null,
+      left_out > 0 ? h("p", {}, `${conflictsOf(left_out)} more ${left_out === 1 ? "fits and stays" : "fit and stay"} open: another rule answers differently, or a decision could not be carried out before${amount >= 10_000 ? `, or they are more than the ${number(10_000)} that are decided at once` : ""}.`) : null,
     );
   }
 

@@ -7,6 +7,7 @@ import { announce, h } from "../parts/dom.js";
 import { action, confirm, heading, status, when } from "../parts/look.js";
 import { addressOfRule, offersOf } from "../parts/offers.js";
 import { part } from "../parts/part.js";
+import { undone, undosOf } from "../parts/undo.js";
 
 /** @typedef {import("../types.d.ts").Rule} Rule */
 /** @typedef {import("../types.d.ts").Page<Rule>} Rules */
@@ -17,11 +18,17 @@ export function show(context) {
   /** The rule that the reader comes to see. */
   const asked = query.get("at");
   let came = asked === null;
+  /** By rule. @type {Map<string, import("../types.d.ts").Run>} */
+  let reverted = new Map();
   /** @type {import("../parts/part.js").Part<Rules>} */
   const rules = part({
     signal,
     follows: ["/conflicts"],
-    load: () => get("/conflicts/rules", undefined, signal),
+    load: async () => {
+      const [page, reverts] = await Promise.all([get("/conflicts/rules", undefined, signal), undosOf("rule_id", signal)]);
+      reverted = reverts;
+      return page;
+    },
     render: (/** @type {Rules} */ { items }) => {
       if (!came) requestAnimationFrame(() => document.getElementById(`rule-${asked}`)?.focus());
       came = true;
@@ -46,6 +53,7 @@ export function show(context) {
   /** @param {Rule} rule */
   function card(rule) {
     const { id, name, on, made_by_name, changed_at } = rule;
+    const undoing = reverted.get(id);
     const total = rule.applied + rule.waiting + rule.overtaken + rule.not_needed;
     return h(
       "section",
@@ -62,11 +70,12 @@ export function show(context) {
         : h(
             "ul",
             { class: "plain-list", "aria-label": "What it decided" },
-            decided(id, rule.applied, "resolved", rule.applied === 1 ? "is settled" : "are settled"),
+            decided(id, rule.applied, "resolved", undoing ? (rule.applied === 1 ? "was settled" : "were settled") : rule.applied === 1 ? "is settled" : "are settled"),
             decided(id, rule.waiting, "resolving", rule.waiting === 1 ? "is being applied" : "are being applied"),
             decided(id, rule.overtaken, "", `changed before ${rule.overtaken === 1 ? "its" : "their"} turn, so you decide`),
             rule.not_needed > 0 ? h("li", {}, `${conflictsOf(rule.not_needed)} ${rule.not_needed === 1 ? "was" : "were"} over before ${rule.not_needed === 1 ? "its" : "their"} turn: nothing was left to apply.`) : null,
           ),
+      undoing ? undone(undoing, "Reverted") : null,
       admin
         ? h(
             "div",
@@ -74,7 +83,7 @@ export function show(context) {
             on
               ? action("Turn off", () => turnOff(rule), { key: "off", name: `Turn off: ${name}` })
               : h("a", { key: "on", class: "button", href: addressOfRule(rule.condition), "aria-label": `Turn on again: ${name}` }, "Turn on again"),
-            total > 0 ? action("Revert what it did", () => revert(rule), { key: "revert", name: `Revert what it did: ${name}` }) : null,
+            total > 0 ? action(undoing ? "Revert what it did since" : "Revert what it did", () => revert(rule), { key: "revert", name: `${undoing ? "Revert what it did since" : "Revert what it did"}: ${name}` }) : null,
             action("Delete", () => forget(rule), { key: "delete", name: `Delete: ${name}` }),
           )
         : null,

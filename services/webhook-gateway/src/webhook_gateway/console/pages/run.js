@@ -6,8 +6,10 @@ import { h } from "../parts/dom.js";
 import { list } from "../parts/list.js";
 import { action, announce, heading, run as work, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
+import { Problem } from "../parts/problem.js";
 import { changesOf, planOf } from "../parts/plan.js";
 import { waitsForPlanningCenter, progressOf, runStatus } from "../parts/progress.js";
+import { openThere } from "../parts/there.js";
 import { undoOf } from "../parts/undo.js";
 import {
   count,
@@ -25,7 +27,9 @@ import {
   runName,
   runState,
   runTrigger,
+  replyOf,
   shown,
+  tookSeconds,
   writesNothing,
 } from "../parts/words.js";
 
@@ -82,15 +86,20 @@ export async function show(context) {
   if (outcome) {
     const items = list(context, {
       caption: outcomeName(outcome),
-      columns: ["Name", "What", "What happened"],
+      columns: ["Name", "What", "What happened", "There"],
       noun: ["record", "records"],
       load: (after, limit) => get(at`/people/runs/${id}/items`, { after, limit, outcome }, signal),
       id: (/** @type {RunItem} */ item) => `${item.record_kind}:${item.record_id ?? item.pco_id}`,
-      href: (item) => recordAddress(item),
+      href: recordAddress,
       follows: ["/people/runs"],
       // Once it has ended the list is another: what was not carried out is in none of what was done.
       onFact: (fact) => (fact.body.run?.id === id && !inProgress(fact.body.run) ? { id: "", item: null } : null),
-      cells: (item) => [item.name || "No name", item.record_kind === "family" ? "Family" : "Person", item.sentence ?? outcomeName(item.outcome)],
+      cells: (item) => [
+        item.name || "No name",
+        item.record_kind === "family" ? "Family" : "Person",
+        item.sentence ?? outcomeName(item.outcome),
+        openThere(context, item.record_kind === "family" ? "family" : "member", item.pco_id, item.name || "No name"),
+      ],
       empty: () => h("p", {}, "No record of this sync has this outcome."),
     });
     main.append(
@@ -113,10 +122,12 @@ function stopping(run) {
     : "What is done stays, and is not done twice. The next sync begins reading again.";
 }
 
-/** @param {RunItem} item */
+/** Where a row leads: to what has to be answered, if anything has, and to the record otherwise. @param {RunItem} item */
 function recordAddress(item) {
+  if (item.outcome === "conflict" && item.record_id) return `/conflicts?record_id=${encodeURIComponent(item.record_id)}`;
+  if (item.cause === "held" && item.record_id) return `/held?candidate=${encodeURIComponent(item.record_id)}`;
   // Whoever is held is nobody here yet.
-  if (!item.record_id) return ["held", "waits_for_you"].includes(item.outcome) ? "/held" : null;
+  if (!item.record_id) return ["held", "waits_for_you"].includes(item.outcome) && item.pco_id ? `/held?pco_id=${encodeURIComponent(item.pco_id)}` : null;
   return item.record_kind === "family" ? at`/families/${item.record_id}` : at`/people/${item.record_id}`;
 }
 
@@ -136,6 +147,7 @@ function content(run, admin, outcome, showRun, context) {
       { key: "state", class: "card", "aria-label": "State" },
       h("div", { class: "row spread" }, runStatus(run, admin, true), h("span", { class: "quiet" }, runKind(run))),
       h("p", {}, "Started ", when(run.started_at ?? run.created_at), " by ", runTrigger(run), tookOf(run)),
+      answersOf(run),
       run.message ? h("p", { key: "message" }, run.message) : null,
       going
         ? [
@@ -213,9 +225,23 @@ const ENDED_BEFORE = { stopped: "Until it was stopped", failed: "Until it failed
 
 /** @param {Run} run */
 function tookOf(run) {
-  if (!run.started_at || !run.finished_at) return "";
-  return `, took ${duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)}`;
+  const seconds = tookSeconds(run);
+  if (seconds === null) return "";
+  return `, took ${duration(seconds)}${run.answered.length > 0 ? ", without the time it waited for an answer" : ""}`;
 }
+
+/** Who answered what. @param {Run} run */
+const answersOf = ({ answered }) =>
+  answered.length === 0
+    ? null
+    : h(
+        "ul",
+        { key: "answered", class: "plain-list", "aria-label": "Answers" },
+        ...answered.map((one) => {
+          const [asked, answer] = replyOf(one);
+          return h("li", {}, `${asked} ${one.by_name ?? "Somebody"} answered: `, h("strong", {}, answer), ", ", when(one.answered_at), ".");
+        }),
+      );
 
 /** @type {Record<string, [title: string, hint: string]>} */
 const ANSWERS = {
@@ -223,6 +249,33 @@ const ANSWERS = {
   ask: ["Ask me", "Each difference becomes a conflict. Nothing is overwritten on either side."],
   ours: ["Keep ours", "Values here replace those in Planning Center."],
 };
+
+/** What the button does, by the answer that is chosen. @type {Record<string, string>} */
+const VERBS = {
+  planning_center: "Keep Planning Center's values and go on",
+  ask: "Go on, and ask me about each",
+  ours: "Keep our values and go on",
+};
+
+/** @param {HTMLFormElement} form */
+const chosen = (form) => String(new FormData(form).get("answer"));
+
+/**
+ * Answer a question. Whoever comes second is told who was faster, with what, and how to see it.
+ * @param {Run} run
+ * @param {Record<string, unknown>} body
+ * @param {(run: Run) => void} showRun
+ */
+async function replyTo(run, body, showRun) {
+  try {
+    showRun(await post(at`/people/runs/${run.id}/answer`, body));
+  } catch (error) {
+    if (!(error instanceof Problem) || !["answered", "no-question"].includes(error.kind)) throw error;
+    const said = new Problem(error.message, { status: error.status });
+    said.remedy = action("Show the sync as it is now", async () => showRun(await get(at`/people/runs/${run.id}`)));
+    throw said;
+  }
+}
 
 /** Who differs: "6 people and 1 family have". @param {RunQuestion["counts"]} counts */
 function different({ people_with_differences: people = 0, families_with_differences: families = 0 }) {
@@ -263,10 +316,12 @@ function question(run, asked, admin, showRun) {
             onsubmit: (/** @type {SubmitEvent} */ event) => {
               event.preventDefault();
               const form = /** @type {HTMLFormElement} */ (event.currentTarget);
-              const answer = new FormData(form).get("answer");
-              void work(form, async () =>
-                showRun(await post(at`/people/runs/${run.id}/answer`, { question: asked.kind, answer })),
-              );
+              const answer = chosen(form);
+              void work(form, () => replyTo(run, { question: asked.kind, answer }, showRun));
+            },
+            onchange: (/** @type {Event} */ event) => {
+              const form = /** @type {HTMLFormElement} */ (event.currentTarget);
+              /** @type {HTMLElement} */ (form.querySelector("button.primary")).textContent = VERBS[chosen(form)] ?? "Go on";
             },
           },
           h(
@@ -284,7 +339,7 @@ function question(run, asked, admin, showRun) {
               );
             }),
           ),
-          h("div", { class: "row" }, h("button", { class: "primary" }, "Continue the sync")),
+          h("div", { class: "row" }, h("button", { class: "primary" }, VERBS.planning_center)),
         )
       : h("p", { class: "quiet" }, "Nothing is written until an administrator answers."),
     h("p", { class: "quiet" }, "The plan below shows what would happen with Planning Center's value."),
@@ -311,11 +366,11 @@ const APPROVALS = {
 function approval(run, asked, admin, showRun) {
   const [title, sentence] = APPROVALS[asked.kind] ?? ["Should these changes be made?", ""];
   const changes = changesOf(run);
+  const limits = asked.threshold;
   const { conflict = 0, may_be_mailed = 0, linked_records = 0, created_there = 0, taken_back = 0 } = asked.counts;
   const go = asked.answers.find((answer) => answer !== "stop") ?? "approve";
   /** @param {string} answer @param {boolean} [inactivate] */
-  const reply = async (answer, inactivate = false) =>
-    showRun(await post(at`/people/runs/${run.id}/answer`, { question: asked.kind, answer, digest: asked.digest, inactivate }));
+  const reply = (answer, inactivate = false) => replyTo(run, { question: asked.kind, answer, digest: asked.digest, inactivate }, showRun);
   /** What an undo does about people whom the sync created there, if it is asked to; empty where there are none. */
   const inactive = run.purpose === "undo" && created_there > 0 ? `Make the ${count(created_there, "person", "people")} inactive in Planning Center` : "";
   return h(
@@ -324,6 +379,9 @@ function approval(run, asked, admin, showRun) {
     h("h2", { id: "question" }, title),
     h("p", {}, sentence),
     h("p", {}, h("strong", {}, changes === 0 ? "Nothing would change" : `${count(changes, "record")} would change`), linked_records ? ` of ${count(linked_records, "linked record")}.` : "."),
+    limits
+      ? h("p", {}, `${number(limits.changed)} of ${count(limits.linked, "linked record")} are already linked and would change: ${percent(limits.changed, limits.linked)}. `, `Your settings ask above ${limits.percent} % and from ${count(limits.minimum, "record")} on. `, h("a", { href: "/settings" }, "Settings"))
+      : null,
     taken_back ? h("p", {}, `${count(taken_back, "person or family that was added here is", "people and families that were added here are")} deleted here.`) : null,
     conflict ? h("p", {}, `${count(conflict, "record")} would wait in conflict, as ${conflict === 1 ? "it is" : "they are"} on both sides, until you decide.`) : null,
     may_be_mailed ? h("p", {}, mailed(may_be_mailed)) : null,
@@ -362,6 +420,9 @@ function approval(run, asked, admin, showRun) {
       : h("p", { class: "quiet" }, "Nothing is written until an administrator approves it."),
   );
 }
+
+/** @param {number} part @param {number} whole */
+const percent = (part, whole) => (whole === 0 ? "all of them" : `${number(Math.round((part / whole) * 1000) / 10)} %`);
 
 /** "this change", "these 12 changes". @param {number} changes */
 const these = (changes) => (changes === 1 ? "this change" : `these ${count(changes, "change")}`);

@@ -5,7 +5,7 @@ import { h } from "../parts/dom.js";
 import { chips, list } from "../parts/list.js";
 import { heading, when } from "../parts/look.js";
 import { runStatus } from "../parts/progress.js";
-import { duration, number, outcomeName, runKind, runTrigger, sentenceCase } from "../parts/words.js";
+import { duration, number, outcomeName, runKind, runTrigger, sentenceCase, tookSeconds } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Run} Run */
 
@@ -32,9 +32,7 @@ export async function show(context) {
       sentenceCase(runTrigger(run)),
       runKind(run),
       runStatus(run, admin),
-      run.started_at && run.finished_at
-        ? duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)
-        : null,
+      tookOf(run),
       Object.entries(run.counts)
         .filter(([, amount]) => amount > 0)
         .map(([outcome, amount]) => `${outcomeName(outcome)}: ${number(amount)}`)
@@ -58,4 +56,10 @@ export async function show(context) {
     runs.element,
   );
   await runs.ready;
+}
+
+/** @param {Run} run */
+function tookOf(run) {
+  const seconds = tookSeconds(run);
+  return seconds === null ? null : duration(seconds);
 }

@@ -32,6 +32,8 @@ import { number } from "./words.js";
 /** Milliseconds between two looks. */
 const PAUSES = [250, 400, 600, 1000, 1500];
 const STEP = 50;
+/** Of one answer. */
+const MOST = 10_000;
 
 /**
  * Buttons for one answer to all that the filters show, and what became of the last one.
@@ -54,7 +56,8 @@ export function answerAll(context, kind, { filters, done }) {
   async function begin(answer) {
     /** @type {B & { samples: S[] }} */
     const preview = await post(kind.path, { answer, ...filters() });
-    const left = preview.left_out > 0 ? `${kind.noun(preview.left_out)} ${preview.left_out === 1 ? "is" : "are"} left as ${preview.left_out === 1 ? "it is" : "they are"}, ${kind.leftOut[answer]}` : "";
+    const full = preview.count >= MOST ? ` At most ${number(MOST)} are answered at once: give the others the next answer.` : "";
+    const left = preview.left_out > 0 ? `${kind.noun(preview.left_out)} ${preview.left_out === 1 ? "is" : "are"} left as ${preview.left_out === 1 ? "it is" : "they are"}, ${kind.leftOut[answer]}${full}` : "";
     if (preview.count === 0) throw new Problem(`None of these can have the answer “${word(answer)}”. ${left}`.trim());
     const answered = await confirm({
       title: `Answer ${kind.noun(preview.count)}: ${lower(word(answer))}?`,

@@ -14,7 +14,7 @@ export const CHOICES = [
 ];
 
 /** Why an answer to many leaves a conflict as it is. */
-const ALONE = "another field of the same conflict needs an answer of its own, or more than 10,000 conflicts fit and they come next time";
+const ALONE = "another field of the same conflict needs an answer of its own";
 export const conflictsOf = (/** @type {number} */ amount) => count(amount, "conflict");
 
 /** @type {import("./answers.js").Kind<import("../types.d.ts").Bulk, import("../types.d.ts").BulkSample>} */
@@ -28,7 +28,7 @@ export const ANSWERS = {
     ["filled", "Fill the empty side"],
   ],
   leftOut: {
-    ours: `because ${ALONE}, or because no sync changes in Planning Center who is active.`,
+    ours: `because ${ALONE}, or because a sync never changes in Planning Center who is active.`,
     theirs: `because ${ALONE}.`,
     both: `because ${ALONE}.`,
     filled: `because neither side of a field is empty there, or ${ALONE}.`,

@@ -23,8 +23,8 @@ export const historyOf = (context, path, noun, undo) =>
     id: (/** @type {HistoryEntry} */ entry) => entry.id,
     cells: (entry) => [
       entry.joined_name ? [changedField(entry), h("span", { class: "quiet" }, ` of ${entry.joined_name}`)] : changedField(entry),
-      same(entry) ? shown(entry.old) : shown(entry.old) ? h("del", {}, shown(entry.old)) : nothing(entry),
-      same(entry) ? h("span", { class: "quiet" }, "not changed") : shown(entry.new) ? h("ins", {}, shown(entry.new)) : nothing(entry),
+      same(entry) ? shown(entry.old) : shown(entry.old) ? h("del", { class: isId(entry) && "whole" }, shown(entry.old)) : nothing(entry),
+      same(entry) ? h("span", { class: "quiet" }, "not changed") : shown(entry.new) ? h("ins", { class: isId(entry) && "whole" }, shown(entry.new)) : nothing(entry),
       when(entry.changed_at),
       byWhom(entry),
       context.admin && entry.can_undo && undo
@@ -36,6 +36,10 @@ export const historyOf = (context, path, noun, undo) =>
 
 /** Rules whose names say too little. @type {Record<string, string>} */
 const RULES = {
+  first_match: "at the first sync",
+  filled: "filled in, since it was empty here",
+  gone: "no longer in Planning Center",
+  merged: "merged there",
   decided: "decided a conflict",
   kept_different: "keeps it different from Planning Center's",
   decide_again: "wants to decide again",
@@ -46,6 +50,9 @@ const RULES = {
   with_family: "with the family",
 };
 
+/** A number of Planning Center's is not broken. @param {HistoryEntry} entry */
+const isId = ({ field }) => field === "planning_center_id" || field === "created";
+
 /** The value stayed, as of what is kept different, or of a contact that was made twice. @param {HistoryEntry} entry */
 const same = ({ old, new: now }) => shown(old) !== "" && JSON.stringify(old) === JSON.stringify(now);
 
@@ -54,7 +61,7 @@ const nothing = ({ field }) => h("span", { class: "quiet" }, field === "members"
 
 /** @param {HistoryEntry} entry */
 function changedField({ field, side }) {
-  if (side !== "there" || field === "planning_center_id") return fieldName(field);
+  if (side !== "there" || field === "planning_center_id") return field === "created" ? fieldName(field) : h("span", { class: "whole" }, fieldName(field));
   return field === "created" ? "Added in Planning Center, with the ID" : `${fieldName(field)} in Planning Center`;
 }
 
@@ -64,8 +71,14 @@ function byWhom(entry) {
   const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule", person: "Somebody here" };
   // What was typed here goes there with a sync.
   if (entry.side === "there") names.platform = "The sync";
+  if (entry.rule === "first_match" && entry.by === "planning_center" && entry.side !== "there") return linked("Taken from Planning Center at the first sync");
   const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
   // That it was changed there says no more than who did it.
   const what = entry.rule && entry.rule !== "changed" ? `${who} (${RULES[entry.rule] ?? entry.rule.replace(/_/g, " ")})` : who;
-  return entry.run_id ? h("a", { href: at`/runs/${entry.run_id}` }, what) : what;
+  return linked(what);
+
+  /** @param {string} text */
+  function linked(text) {
+    return entry.run_id ? h("a", { href: at`/runs/${entry.run_id}` }, text) : text;
+  }
 }

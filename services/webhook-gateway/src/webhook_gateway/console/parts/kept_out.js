@@ -4,19 +4,10 @@ import { at, get, post, remove } from "../api.js";
 import { announce, h } from "./dom.js";
 import { action, confirm, notice, when } from "./look.js";
 import { part } from "./part.js";
-import { count, number } from "./words.js";
+import { count, listed } from "./words.js";
 
 /** @typedef {import("../types.d.ts").KeptOut} KeptOut */
 /** @typedef {{ name: string, people: string[] | null }} About `people`: the names of those in a family; null for a person */
-
-/** Names in a dialog; of more it says how many. */
-const NAMED = 12;
-
-/** @param {string[]} names */
-function listed(names) {
-  const first = names.slice(0, NAMED).join(", ");
-  return names.length > NAMED ? `${first} and ${number(names.length - NAMED)} more` : first;
-}
 
 /** @param {KeptOut} found */
 function whom({ record_kind, people }) {

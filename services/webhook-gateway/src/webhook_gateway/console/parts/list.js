@@ -1,8 +1,11 @@
-// A list of records as a table: keyset "Load more", a visible count, rows that open by Enter and by click.
+// A list of records as a table: keyset "Load more", a visible count, rows that open by Enter and by click. Of a long one
+// only the rows near the screen are on the page.
 
+import { onNetwork } from "../api.js";
 import { follow } from "../live.js";
-import { announce, h } from "./dom.js";
-import { sentenceOf } from "./problem.js";
+import { announce, h, update } from "./dom.js";
+import { Problem, sentenceOf } from "./problem.js";
+import { gap, windowed } from "./windowed.js";
 import { number } from "./words.js";
 
 /** @typedef {import("./dom.js").Child} Child */
@@ -13,8 +16,11 @@ import { number } from "./words.js";
  */
 
 const STEP = 50;
-const MOST_AT_ONCE = 200;
 const MOST = 10_000;
+/** Of the first read, so that there is something to see at once. */
+const FIRST = 200;
+/** Pixels of a row that was not seen yet. */
+const GUESS = 41;
 
 /**
  * @template T
@@ -28,11 +34,13 @@ const MOST = 10_000;
  *   href?: (item: T) => string | null,
  *   noun: [one: string, many: string],
  *   empty: () => Child,
+ *   most?: number,
  *   follows?: string[],
  *   onFact?: (fact: import("../live.js").Fact) => { id: string, item: T | null } | null,
- * }} options the first cell heads its row; `onFact` gives an item's new state (null: removed) without a read
+ * }} options the first cell heads its row; `most`: rows of one read; `onFact` gives an item's new state (null: removed)
+ *   without a read
  */
-export function list(context, { caption, columns, load, id, cells, href, noun, empty, follows = [], onFact }) {
+export function list(context, { caption, columns, load, id, cells, href, noun, empty, most = FIRST, follows = [], onFact }) {
   const body = h("tbody");
   const table = h(
     "table",
@@ -46,66 +54,85 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   const more = h("button", { type: "button", onclick: () => extend() }, "Load more");
   const failure = h("div");
   const element = h("div", { class: "stack" }, h("div", { class: "row spread" }, counted, fresh), table, failure, more);
-  /** @type {Map<string, HTMLTableRowElement>} */
-  const rows = new Map();
+  /** @type {Map<string, T>} */
+  const items = new Map();
+  /** Those that were removed since they were read. @type {Set<string>} */
+  const gone = new Set();
+  const rows = windowed({ signal: context.signal, row, into: body, guess: GUESS, between: 0, few: FIRST, space: filler });
   /** @type {string | null} */
   let next = null;
   /** @type {number | null} */
   let total = null;
   let asked = 0;
   let length = Math.min(Number(context.query.get("rows")) || STEP, MOST);
+  /** The row that the reader went away from. */
+  let back = context.query.get("at");
 
-  /** @param {T} item */
-  function row(item) {
-    const address = href?.(item);
-    const made = h(
+  /** @param {string} key */
+  function row(key) {
+    const item = /** @type {T} */ (items.get(key));
+    const address = gone.has(key) ? null : (href?.(item) ?? null);
+    return h(
       "tr",
       {
+        key,
+        class: gone.has(key) && "quiet",
         "data-href": address,
         onclick: (/** @type {MouseEvent} */ event) => {
           const target = /** @type {Element} */ (event.target);
-          if (address && !target.closest("a, button") && !getSelection()?.toString()) context.go(address);
+          if (!address || getSelection()?.toString()) return;
+          if (target.closest("a[data-row]")) return leave(key);
+          if (target.closest("a, button")) return;
+          leave(key);
+          context.go(address);
         },
       },
       ...cells(item).map((cell, position) =>
         position === 0
-          ? h("th", { scope: "row" }, address ? h("a", { href: address }, cell) : cell)
+          ? h("th", { scope: "row" }, address ? h("a", { href: address, "data-row": true }, cell) : cell)
           : h("td", { "data-label": columns[position] || null }, cell),
       ),
     );
-    return made;
   }
 
-  /** @param {T[]} items */
-  function add(items) {
-    const added = document.createDocumentFragment();
-    for (const item of items) {
-      const made = row(item);
-      rows.get(id(item))?.remove();
-      rows.set(id(item), made);
-      added.append(made);
-    }
-    body.append(added);
+  /** Back leads to this row again. @param {string} key */
+  function leave(key) {
+    context.note({ at: key });
+  }
+
+  /** @param {number} height */
+  function filler(height) {
+    return h("tr", { class: "filler", "aria-hidden": "true" }, h("td", { colspan: columns.length }, gap(height)));
+  }
+
+  function draw() {
+    rows.show([...items.keys()]);
+    const part = body.rows.length < items.size;
+    // Columns of a part of the rows would change with what is near the screen.
+    table.classList.toggle("steady", part);
+    if (part) table.setAttribute("aria-rowcount", String(items.size + 1));
+    else table.removeAttribute("aria-rowcount");
   }
 
   function describe() {
-    more.hidden = next === null;
-    const all = total === null && next === null ? rows.size : total;
+    more.hidden = next === null || items.size >= MOST;
+    const all = total === null && next === null ? items.size : total;
     const text =
       all === null
-        ? `${number(rows.size)} ${noun[1]} shown`
-        : all === rows.size
+        ? `${number(items.size)} ${noun[1]} shown`
+        : all === items.size
           ? `${number(all)} ${all === 1 ? noun[0] : noun[1]}`
-          : `${number(rows.size)} of ${number(all)} ${noun[1]}`;
-    counted.textContent = text;
-    table.hidden = rows.size === 0;
+          : `${number(items.size)} of ${number(all)} ${noun[1]}`;
+    if (counted.textContent !== text) counted.textContent = text;
+    table.hidden = items.size === 0;
     element.querySelector(".empty")?.remove();
-    if (rows.size === 0) table.after(h("div", { class: "card empty" }, empty()));
+    if (items.size === 0) table.after(h("div", { class: "card empty" }, empty()));
   }
 
   /**
    * @param {string | null} after
    * @param {number} wanted
+   * @returns {Promise<boolean>} whether all of them came
    */
   async function fetchRows(after, wanted) {
     failure.replaceChildren();
@@ -115,45 +142,77 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
       let remaining = wanted;
       let first = after === null;
       do {
-        const page = await load(after, Math.min(remaining, MOST_AT_ONCE));
-        if (context.signal.aborted || ticket !== asked) return;
+        const page = await load(after, Math.min(remaining, first ? FIRST : most));
+        if (context.signal.aborted || ticket !== asked) return false;
         if (first) {
-          body.replaceChildren();
-          rows.clear();
-          first = false;
+          items.clear();
+          gone.clear();
         }
-        add(page.items);
+        for (const item of page.items) {
+          // One that was read twice stands where it was read last.
+          items.delete(id(item));
+          items.set(id(item), item);
+        }
         next = page.next;
-        total = page.total ?? (after === null ? null : total);
+        total = page.total ?? (first ? null : total);
         after = page.next;
         remaining -= page.items.length;
+        first = false;
+        draw();
+        describe();
+        comeBack();
       } while (after !== null && remaining > 0);
-      describe();
+      return true;
     } catch (error) {
-      if (context.signal.aborted || ticket !== asked) return;
-      if (after === null && rows.size === 0) body.replaceChildren();
-      failure.replaceChildren(
-        h(
-          "div",
-          { class: "notice bad", role: "alert" },
-          h("p", {}, sentenceOf(error)),
-          h(
-            "div",
-            { class: "row" },
-            h("button", { type: "button", onclick: () => fetchRows(after, wanted) }, "Try again"),
-          ),
-        ),
-      );
-      table.hidden = rows.size === 0;
+      if (context.signal.aborted || ticket !== asked) return false;
+      if (items.size === 0) update(body);
+      failed(error, () => fetchRows(after, wanted));
+      return false;
     } finally {
       more.disabled = false;
     }
   }
 
+  /** @param {unknown} error @param {() => unknown} again */
+  function failed(error, again) {
+    update(
+      failure,
+      h(
+        "div",
+        { class: "notice bad", role: "alert" },
+        h("p", {}, sentenceOf(error)),
+        h("div", { class: "row" }, h("button", { type: "button", onclick: again }, "Try again")),
+      ),
+    );
+    table.hidden = items.size === 0;
+    if (error instanceof Problem && error.status === 0) onNetwork(() => failure.hasChildNodes() && void again(), context.signal);
+  }
+
+  /** The row that the reader came from, once it is here; unless they are somewhere else already. */
+  function comeBack() {
+    if (back === null || !items.has(back)) return;
+    const elsewhere = document.activeElement !== document.body && document.activeElement?.localName !== "h1";
+    if (!elsewhere) focusOn(back);
+    back = null;
+  }
+
+  /** @param {string} key */
+  function focusOn(key) {
+    const found = rows.reveal(key);
+    const link = found?.querySelector("a[data-row]") ?? found?.querySelector("th");
+    if (!(link instanceof HTMLElement)) return;
+    if (link.localName === "th") link.setAttribute("tabindex", "-1");
+    link.focus({ preventScroll: true });
+    link.scrollIntoView({ block: "center" });
+  }
+
   async function extend() {
-    await fetchRows(next, STEP);
-    length = rows.size;
+    const before = new Set(items.keys());
+    if (!(await fetchRows(next, STEP))) return;
+    length = items.size;
     context.note({ rows: length });
+    const added = [...items.keys()].find((key) => !before.has(key));
+    if (added) focusOn(added);
   }
 
   /** Read again from the start, as many rows as are shown or were asked for. */
@@ -174,20 +233,13 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
 
   /** @param {string} key @param {T | null} item */
   function replace(key, item) {
-    const present = rows.get(key);
-    if (!present) return false;
-    if (item === null) {
-      const gone = present.querySelector("a");
-      gone?.removeAttribute("href");
-      present.removeAttribute("data-href");
-      present.onclick = null;
-      present.classList.add("quiet");
-      return true;
+    if (!items.has(key)) return false;
+    if (item === null) gone.add(key);
+    else {
+      gone.delete(key);
+      items.set(key, item);
     }
-    const made = row(item);
-    if (present.contains(document.activeElement)) queueMicrotask(() => made.querySelector("a")?.focus());
-    present.replaceWith(made);
-    rows.set(key, made);
+    draw();
     return true;
   }
 
@@ -197,7 +249,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
       (fact) => {
         if (fact === null) {
           // Anything may have changed. Rows are not moved under a pointer or out of a focus.
-          if (rows.size > 0 && element.matches(":hover, :focus-within")) offer();
+          if (items.size > 0 && element.matches(":hover, :focus-within")) offer();
           else void reload();
           return;
         }
@@ -237,7 +289,7 @@ export function chips(label, context, name, choices) {
     "nav",
     { class: "chips", "aria-label": label },
     ...choices.map(([value, text]) =>
-      h("a", { href: context.here({ [name]: value, rows: null }), "aria-current": chosen === value && "true" }, text),
+      h("a", { href: context.here({ [name]: value, rows: null, at: null }), "aria-current": chosen === value && "true" }, text),
     ),
   );
 }

@@ -160,7 +160,10 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
       return [fieldName(name), here, there, after, pair.differs.includes(name)];
     });
     const ids = [stays, joins].map((one) => one.member.external_id).filter(Boolean).join(", ");
-    const families = [...new Set([...stays.families, ...joins.families].map(({ name }) => name))].join(", ");
+    /** Who is the primary contact of a family stays that, by whichever record. @type {Map<string, import("../types.d.ts").MergedFamily>} */
+    const together = new Map();
+    for (const one of [...stays.families, ...joins.families]) together.set(one.id, { ...one, primary_contact: one.primary_contact || Boolean(together.get(one.id)?.primary_contact) });
+    const families = homes({ ...stays, families: [...together.values()] });
     rows.push(["Families", homes(stays), homes(joins), families, homes(stays) !== homes(joins)]);
     if (ids) rows.push(["Platform ID", stays.member.external_id ?? "", joins.member.external_id ?? "", ids, true]);
     rows.push(["History", count(stays.history, "change"), count(joins.history, "change"), "Both", false]);
@@ -179,7 +182,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
         { class: "scroll" },
         h(
           "table",
-          { class: "table fold" },
+          { class: "table fold compared" },
           h("caption", { class: "hidden-visually" }, `What ${kept} and ${gone} have here`),
           h(
             "thead",

@@ -80,6 +80,9 @@ export function part({ signal, load, render, skeleton = bones, follows = [], cla
     timer = setTimeout(reload, Math.max(0, readAt + MOST_OFTEN - Date.now()));
   }
 
+  /** Unless it went well meanwhile. */
+  const retryNow = () => failures > 0 && void reload();
+
   /** @param {unknown} error */
   function fail(error) {
     const lasting = error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429;
@@ -100,6 +103,7 @@ export function part({ signal, load, render, skeleton = bones, follows = [], cla
     );
     update(element, failure, known ? render(/** @type {T} */ (value)) : null);
     if (lasting) return;
+    addEventListener("online", retryNow, { once: true, signal });
     const shownCounting = element.querySelector(".notice .small");
     const tick = () => {
       if (seconds <= 0) return void reload();

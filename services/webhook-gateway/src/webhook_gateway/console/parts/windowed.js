@@ -2,12 +2,6 @@
 
 import { h, slot, update } from "./dom.js";
 
-/** Pixels that a row is taken to be high until it was seen, and between two rows. */
-const GUESS = 300;
-const GAP = 16;
-/** A list of so few rows is on the page as a whole. */
-const FEW = 60;
-
 let made = 0;
 
 /**
@@ -15,10 +9,16 @@ let made = 0;
  *   signal: AbortSignal,
  *   row: (id: string) => HTMLElement,
  *   drawn?: (ids: string[]) => void,
- * }} options `row` makes an element whose key is the id; `drawn` is told which rows are on the page
+ *   into?: HTMLElement,
+ *   guess?: number,
+ *   between?: number,
+ *   few?: number,
+ *   space?: (height: number) => Element,
+ * }} options `row` makes an element whose key is the id; `drawn` is told which rows are on the page; `guess`: pixels that
+ *   a row is taken to be high until it was seen, `between` two of them; a list of `few` rows is on the page as a whole; `space` stands for rows that are not on the page
  */
-export function windowed({ signal, row, drawn }) {
-  const element = h("div", { key: `windowed-${(made += 1)}`, class: "stack" });
+export function windowed({ signal, row, drawn, into, guess = 300, between = 16, few = 60, space = gap }) {
+  const element = into ?? h("div", { key: `windowed-${(made += 1)}`, class: "stack" });
   /** @type {string[]} */
   let order = [];
   /** @type {Map<string, number>} */
@@ -29,11 +29,11 @@ export function windowed({ signal, row, drawn }) {
   let waiting = false;
 
   /** The height of a row and of the gap behind it. @param {string} id */
-  const heightOf = (id) => (heights.get(id) ?? GUESS) + GAP;
+  const heightOf = (id) => (heights.get(id) ?? guess) + between;
 
   /** Positions that have to be on the page. */
   function positions() {
-    if (order.length <= FEW) return order.map((_, position) => position);
+    if (order.length <= few) return order.map((_, position) => position);
     const top = element.isConnected ? -element.getBoundingClientRect().top : 0;
     const [from, to] = [top - innerHeight, top + 2 * innerHeight];
     const held = document.activeElement instanceof Element && element.contains(document.activeElement) ? keyOf(document.activeElement) : null;
@@ -59,7 +59,7 @@ export function windowed({ signal, row, drawn }) {
     let before = 0;
     for (const position of [...found, order.length]) {
       const left = order.slice(before, position).reduce((sum, id) => sum + heightOf(id), 0);
-      if (left > 0) children.push(gap(left - GAP));
+      if (left > 0) children.push(space(left - between));
       if (position < order.length) children.push(row(String(order[position])));
       before = position + 1;
     }
@@ -76,7 +76,7 @@ export function windowed({ signal, row, drawn }) {
   }
 
   function soon() {
-    if (waiting || order.length <= FEW) return;
+    if (waiting || order.length <= few) return;
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
@@ -110,7 +110,7 @@ export function windowed({ signal, row, drawn }) {
 }
 
 /** Stands for rows that are not on the page. An inline style is not allowed; the height of a drawing is none. @param {number} height */
-function gap(height) {
+export function gap(height) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   for (const [name, value] of [["width", "1"], ["height", String(Math.max(0, height))], ["aria-hidden", "true"], ["class", "gap"]]) svg.setAttribute(String(name), String(value));
   return svg;

@@ -161,14 +161,14 @@ const OUTCOMES = {
   updated_there: "Updated in Planning Center",
   updated_both: "Updated on both sides",
   inactivated_there: "Made inactive in Planning Center",
-  converged: "Agreed by themselves",
+  converged: "Conflicts that ended by themselves",
   merged: "Merged in Planning Center",
   conflict: "In conflict",
   held: "Held matches",
   gone: "Gone in Planning Center",
   kept_out: "Kept out of the sync",
   rejected: "Refused by Planning Center",
-  later: "Left for later",
+  later: "Not decided yet",
   not_done: "Not done, the sync ended before",
   kept_different: "Kept different",
   waits_for_you: "Waiting for your answer",
@@ -260,6 +260,46 @@ export function runTrigger(run) {
 
 /** @param {Run} run */
 export const inProgress = (run) => ["queued", "running", "waiting", "stopping"].includes(run.state);
+
+/** Names in a sentence; of more it says how many. */
+const NAMED = 12;
+
+/** "Ann, Bob and 3 more". @param {string[]} names */
+export function listed(names) {
+  if (names.length > NAMED) return `${names.slice(0, NAMED).join(", ")} and ${number(names.length - NAMED)} more`;
+  return names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : String(names[0] ?? "");
+}
+
+/** What a question of a run was answered with. @type {Record<string, string>} */
+const REPLIES = {
+  planning_center: "Planning Center's value",
+  ask: "Ask me",
+  ours: "Keep ours",
+  approve: "Make these changes",
+  continue: "Make these changes",
+  stop: "Stop",
+};
+
+/** @type {Record<string, string>} */
+const QUESTIONS = {
+  first_match: "Which details should we keep?",
+  threshold: "Should so much change?",
+  plan: "Should these changes be made?",
+  undo: "Should these changes be undone?",
+};
+
+/** @param {import("../types.d.ts").RunAnswer} answered @returns {[question: string, answer: string]} */
+export const replyOf = ({ question, answer }) => [
+  QUESTIONS[question] ?? unslug(question),
+  question === "undo" && answer !== "stop" ? "Undo these changes" : (REPLIES[answer] ?? unslug(answer)),
+];
+
+/** Seconds that a run took, without those for which it waited for a person. @param {Run} run */
+export function tookSeconds({ started_at, finished_at, answered }) {
+  if (!started_at || !finished_at) return null;
+  const waited = answered.reduce((sum, one) => sum + Date.parse(one.answered_at) - Date.parse(one.asked_at), 0);
+  return Math.max(0, Date.parse(finished_at) - Date.parse(started_at) - waited) / 1000;
+}
 
 /** @param {{ first_name: string, last_name: string }} person */
 export const fullName = (person) => `${person.first_name} ${person.last_name}`.trim() || "No name";
