@@ -34,7 +34,7 @@ from servicekit.protocol import serving
 from servicekit.runtime import Runtime
 from servicekit.set_aside import EVERY_SECONDS, SetAside
 from servicekit.settings import ServiceSettings
-from servicekit.telemetry import forget_query, forget_query_async, setup_tracing, trace_sql
+from servicekit.telemetry import forget_caller, forget_path, setup_tracing, trace_sql
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +100,8 @@ def create_service(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # A redirect would lead to whatever `Host` says.
+        redirect_slashes=False,
     )
     app.state.runtime = runtime
     app.state.verifier = Verifier(settings)
@@ -114,8 +116,8 @@ def create_service(
     )
     app.add_middleware(Edge, bodies=app.state.bodies)
     if setup_tracing(settings, span_processor):
-        FastAPIInstrumentor.instrument_app(app, excluded_urls="livez", server_request_hook=forget_query)
-        HTTPXClientInstrumentor.instrument_client(runtime.http, request_hook=forget_query_async)
+        FastAPIInstrumentor.instrument_app(app, excluded_urls="livez", server_request_hook=forget_caller)
+        HTTPXClientInstrumentor.instrument_client(runtime.http, request_hook=forget_path)
         trace_sql(runtime.engine)
     return app
 

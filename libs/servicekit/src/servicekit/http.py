@@ -4,6 +4,7 @@ import json
 import re
 import time
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 import structlog
 from fastapi import FastAPI, Request
@@ -34,35 +35,37 @@ from servicekit.wording import encodable, sentence
 CLIENT_LEFT: Final = 499
 """For log and metrics: whoever asked went away before the body was complete."""
 CORRELATION_HEADER: Final = "X-Correlation-ID"
-_ACCEPTABLE_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_OPAQUE_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""A UUID or as many hexadecimal digits: nobody's name or address gets into our logs and messages as an id."""
 _SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_TEXT: Final = "The text holds a character that does not exist: write it again."
 _TOO_LONG: Final = "This took the database too long: ask for less, or try again in a few seconds."
 _UNSTORABLE_FIELD: Final = "holds a character that does not exist: write it again"
 """The reader sees this behind the field's name."""
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_NAMED: Final = 20
 _LONGEST_PLACE: Final = 200
 _CORRECT: Final = "Correct the fields named in `errors` and send it again."
 _SEND_JSON: Final = "Send the body as JSON, with the header `Content-Type: application/json`."
-_UNREADABLE: Final = {
-    UnicodeDecodeError: "The body is not valid UTF-8: send JSON in UTF-8.",
-    RecursionError: "The body is nested too deeply: send it flatter.",
-}
+_NO_UTF8: Final = "The body is not valid UTF-8: send JSON in UTF-8."
 _CANNOT_STORE_TEXT: Final = ("22021", "22P05")  # character not in repertoire, untranslatable character
 _Place: TypeAlias = "tuple[_Place | None, str | int]"
 
 log = structlog.get_logger(__name__)
 
 
-def problem(error: ServiceError, path: str) -> JSONResponse:
-    """A problem document (RFC 9457). `type` is relative: `/problems/<slug>`."""
+def problem(error: ServiceError) -> JSONResponse:
+    """A problem document (RFC 9457). `type` is relative: `/problems/<slug>`.
+
+    `instance` is the correlation id and not the path, which may be anything that somebody has pasted into an address.
+    """
     document = {
         "type": f"/problems/{error.type}",
         "title": error.title,
         "status": error.status_code,
         "detail": error.detail,
-        "instance": path,
+        "instance": UUID(current_flow().correlation_id).urn,
         **error.extra,
     }
     return JSONResponse(document, error.status_code, error.headers, media_type="application/problem+json")
@@ -90,44 +93,44 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error, ServiceError):
-            return problem(error, request.url.path)
+            return problem(error)
         return _plain(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
         problems = error.errors()
         if isinstance(error.body, bytes):  # which FastAPI parses only if its header calls it JSON
-            return problem(Unsupported(_SEND_JSON), request.url.path)
+            return problem(Unsupported(_SEND_JSON))
         if any(item["type"] == "json_invalid" for item in problems):
-            return problem(Malformed("The body is not valid JSON."), request.url.path)
+            return problem(Malformed("The body is not valid JSON."))
         # Only places and messages: the input may be personal, and may be unencodable.
         errors = [
             {"field": encodable(".".join(map(str, item["loc"]))), "message": encodable(sentence(item))}
             for item in problems
         ]
-        return problem(Invalid(_CORRECT, errors=errors), request.url.path)
+        return problem(Invalid(_CORRECT, errors=errors))
 
     @app.exception_handler(SQLAlchemyError)
-    async def _database(request: Request, error: SQLAlchemyError) -> JSONResponse:
+    async def _database(_: Request, error: SQLAlchemyError) -> JSONResponse:
         found = _of_database(error)
-        return _unexpected(request, error) if found is None else problem(found, request.url.path)
+        return _unexpected(error) if found is None else problem(found)
 
     @app.exception_handler(UnicodeEncodeError)
-    async def _unencodable(request: Request, _: UnicodeEncodeError) -> JSONResponse:
-        return problem(Invalid(_UNSTORABLE_TEXT), request.url.path)
+    async def _unencodable(_: Request, __: UnicodeEncodeError) -> JSONResponse:
+        return problem(Invalid(_UNSTORABLE_TEXT))
 
     @app.exception_handler(OSError)
-    async def _away(request: Request, error: OSError) -> JSONResponse:
+    async def _away(_: Request, error: OSError) -> JSONResponse:
         log.warning("a peer is away", exc_info=error)
-        return problem(
-            Unavailable("Something this answer needs is away: try again in a few seconds."), request.url.path
-        )
+        return problem(Unavailable("Something this answer needs is away: try again in a few seconds."))
 
 
 def _plain(request: Request, raised: HTTPException) -> JSONResponse:
     status = raised.status_code
     details = {
-        400: _UNREADABLE.get(type(raised.__cause__), "The body cannot be read: send JSON, in UTF-8."),
+        400: "The body is nested too deeply: send it flatter."
+        if isinstance(raised.__cause__, RecursionError)
+        else "The body cannot be read: send JSON, in UTF-8.",
         404: "There is nothing at this address.",
         405: f"{request.method} is not possible at this address.",
     }
@@ -136,7 +139,7 @@ def _plain(request: Request, raised: HTTPException) -> JSONResponse:
     error = ServiceError(details.get(status, raised.detail), slug=slugs.get(status, f"http-{status}"), headers=headers)
     error.status_code = status
     error.title = HTTPException(status).detail
-    return problem(error, request.url.path)
+    return problem(error)
 
 
 def _methods(request: Request) -> list[str]:
@@ -146,18 +149,17 @@ def _methods(request: Request) -> list[str]:
     def answered(method: str) -> bool:
         return any(route.matches({**asked, "method": method})[0] is Match.FULL for route in request.app.routes)
 
-    return [method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") if answered(method)]
+    return [method for method in _METHODS if method != "OPTIONS" and answered(method)]
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
+def _unexpected(error: Exception) -> JSONResponse:
     log.error("unexpected error", exc_info=error)
     return problem(
         ServiceError(
             "Something went wrong here. Try again; if it stays, report the correlation id.",
             title="Unexpected error",
             correlation_id=current_flow().correlation_id,
-        ),
-        request.url.path,
+        )
     )
 
 
@@ -175,7 +177,7 @@ class Edge:
             return
         request = Request(scope)
         asked = request.headers.get(CORRELATION_HEADER, "")
-        with flow(asked if _ACCEPTABLE_ID.fullmatch(asked) else None) as bound:
+        with flow(asked if _OPAQUE_ID.fullmatch(asked) else None) as bound:
             started = time.monotonic()
             status = 500
             begun = False
@@ -188,6 +190,8 @@ class Edge:
                     headers = MutableHeaders(scope=message)
                     headers[CORRELATION_HEADER] = bound.correlation_id
                     headers["X-Content-Type-Options"] = "nosniff"
+                    # Answers are people's data unless their route says otherwise: no cache keeps them.
+                    headers.setdefault("Cache-Control", "no-store")
                 await send(message)
 
             body = Intake(scope, receive, self._bodies, _judge_body)
@@ -199,20 +203,21 @@ class Edge:
             except ServiceError as error:
                 if begun:
                     raise
-                await problem(error, request.url.path)(scope, receive, send_tagged)
+                await problem(error)(scope, receive, send_tagged)
             except Exception as error:
                 if begun:
                     raise
-                await _unexpected(request, error)(scope, receive, send_tagged)
+                await _unexpected(error)(scope, receive, send_tagged)
             finally:
                 body.close()
                 self._note(scope, CLIENT_LEFT if body.left else status, time.monotonic() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
-        METRICS.http_seconds.labels(scope["method"], route, str(status)).observe(seconds)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        METRICS.http_seconds.labels(method, route, str(status)).observe(seconds)
         if route != "/livez":
-            log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+            log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
 
 
 def _judge_address(request: Request) -> None:
@@ -231,9 +236,9 @@ def _require_utf8(body: bytes) -> None:
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        raise Malformed(_UNREADABLE[UnicodeDecodeError]) from error
+        raise Malformed(_NO_UTF8) from error
     if b"\0" in body:
-        raise Malformed(_UNREADABLE[UnicodeDecodeError])
+        raise Malformed(_NO_UTF8)
 
 
 def _unstorable_fields(body: bytes) -> list[str]:

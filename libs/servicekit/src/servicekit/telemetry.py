@@ -4,7 +4,8 @@ Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is recorded and nothing is instrumen
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
@@ -95,18 +96,30 @@ class Metrics:
 METRICS = Metrics()
 
 
-def forget_query(span: trace.Span, *_: object) -> None:
-    """For the hooks of instrumentations, which note whole addresses: people are searched for by name."""
+_TOLD_OF_A_REQUEST: Final = frozenset(
+    {
+        *("http.method", "http.request.method", "http.scheme", "url.scheme", "http.flavor", "network.protocol.version"),
+        *("http.route", "http.status_code", "http.response.status_code"),
+    }
+)
+"""Addresses, queries and agents are written by callers: people are searched for by name, paths hold what was pasted."""
+
+
+def forget_caller(span: trace.Span, *_: object) -> None:
+    """For the hook of the server's instrumentation: a request's span keeps the route's template and the method."""
+    for name in (span.attributes or {}) if isinstance(span, ReadableSpan) else ():
+        if name not in _TOLD_OF_A_REQUEST:
+            span.set_attribute(name, "")
+
+
+async def forget_path(span: trace.Span, *_: object) -> None:
+    """For the hook of the client's instrumentation: of an address, its span keeps whom we asked."""
     noted = span.attributes if isinstance(span, ReadableSpan) else None
-    for name in ("http.url", "http.target", "url.full", "url.query"):
+    for name in ("http.url", "url.full"):
         value = (noted or {}).get(name)
         if isinstance(value, str):
-            span.set_attribute(name, "" if name == "url.query" else value.partition("?")[0])
-
-
-async def forget_query_async(span: trace.Span, *_: object) -> None:
-    """The same for hooks that are awaited."""
-    forget_query(span)
+            parts = urlsplit(value)
+            span.set_attribute(name, f"{parts.scheme}://{parts.netloc}/")
 
 
 def setup_tracing(settings: ServiceSettings, processor: SpanProcessor | None = None) -> bool:

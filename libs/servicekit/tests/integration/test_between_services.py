@@ -116,7 +116,10 @@ async def test_http_outbox_kafka_consumer_and_sql_are_one_trace(
         serve(gateway(settings, seen, span_processor=SimpleSpanProcessor(spans))),
     ):
         headers = keys.user_headers("people-sync") | {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+        headers |= {"User-Agent": "Firefox of Anna", "Host": "church.example"}
         await client.put(f"/notes/{note}", json={"text": "a"}, headers=headers)
+        assert (await client.get(f"/elsewhere/{note}", headers=headers)).status_code == 404
+        headers.pop("Host")
         await app.state.runtime.http.get(f"{client.base_url}/notes/{note}?q=Anna%20Moreno", headers=headers)
         await eventually(lambda: any(e.key == note for e, _ in seen))
     ours = [span for span in spans.get_finished_spans() if span.context and f"{span.context.trace_id:032x}" == trace_id]
@@ -132,9 +135,16 @@ async def test_http_outbox_kafka_consumer_and_sql_are_one_trace(
     assert any(name.startswith("webhooks.outcome.v1") for name in parents), parents
     assert note not in str([span.attributes for span in statements]), "parameters stay out"
     every = [span.attributes or {} for span in spans.get_finished_spans()]
-    read = [about for about in every if about.get("http.method") == "GET" and f"/notes/{note}" in str(about)]
-    assert len(read) >= 2, "our client's span and our server's"
-    assert "Anna" not in str(every), "nor what somebody searched for"
+    read = [about for about in every if about.get("http.method") == "GET"]
+    assert {about.get("http.route") for about in read} == {None, "/notes/{note_id}"}, (
+        "our client's span and our server's"
+    )
+    assert next(about["http.url"] for about in read if "http.route" not in about) == f"{client.base_url}/"
+    of_http = [
+        f"{span.name} {span.attributes}" for span in spans.get_finished_spans() if "db.query.text" not in str(span)
+    ]
+    for secret in ("Anna", note, "Firefox", "127.0.0.1'", "church.example"):
+        assert secret not in str(of_http), "nor what somebody searched for, nor who did, nor from where"
 
 
 async def test_operators_list_replay_and_archive(

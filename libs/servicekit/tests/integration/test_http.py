@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -35,7 +36,8 @@ def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, 
     assert document["status"] == status
     assert document["title"]
     assert document["detail"]
-    assert document["instance"] == answer.request.url.path
+    assert document["instance"] == UUID(answer.headers["X-Correlation-ID"]).urn
+    assert answer.headers["Cache-Control"] == "no-store"
     return document
 
 
@@ -52,10 +54,32 @@ async def test_wiring_and_migrations(app: FastAPI) -> None:
 
 
 async def test_a_signed_in_user_writes_and_reads(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
-    answer = await client.put("/notes/a", json={"text": "one"}, headers=admin | {"X-Correlation-ID": "abcdef-123"})
+    answer = await client.put("/notes/a", json={"text": "one"}, headers=admin)
     assert answer.json() == {"version": 1}
-    assert answer.headers["X-Correlation-ID"] == "abcdef-123"
+    assert answer.headers["Cache-Control"] == "no-store"
     assert (await client.get("/notes/a", headers=admin)).json() == {"text": "one", "version": 1}
+
+
+async def test_only_an_opaque_correlation_id_is_taken_and_no_path_is_echoed(
+    client: httpx.AsyncClient, admin: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    taken = (str(uuid4()), uuid4().hex, uuid4().hex.upper())
+    for own in taken:
+        answer = await client.get("/notes/none", headers=admin | {"X-Correlation-ID": own})
+        assert answer.headers["X-Correlation-ID"] == own
+    for name in ("anna-moreno", "Anna.Moreno_1990", "a" * 31, "0" * 33, "12345678", f"{uuid4()} "):
+        answer = await client.get("/notes/none", headers=admin | {"X-Correlation-ID": f" {name}"})
+        given = answer.headers["X-Correlation-ID"]
+        assert UUID(given)
+        assert name.strip() == given or name not in answer.text + caplog.text
+    for path in ("/notes/pasted-secret", "/nowhere/pasted-secret?token=pasted-secret", "/notes/pasted-secret/"):
+        answer = await client.get(path, headers=admin | {"Host": "elsewhere.example"})
+        assert_problem(answer, 404, "not-found")
+        assert "pasted-secret" not in answer.text + caplog.text
+        assert "elsewhere" not in str(answer.headers)
+    answer = await client.request("ANNA", "/notes/none", headers=admin)
+    assert answer.status_code == 405
+    assert "ANNA" not in (await client.operators.get("/metrics")).text + caplog.text  # type: ignore[attr-defined]
 
 
 async def test_the_organization_comes_from_the_token_alone(

@@ -16,6 +16,7 @@ from webhook_gateway.api.bearer import Key, TokenVerifier
 from servicekit.errors import Unauthorized
 from servicekit.testing import KeyRing
 from webhook_gateway.config import Settings
+from webhook_gateway.identity.bearer import Key, TokenVerifier
 
 KEY = ECKey.generate_key("P-256", {"kid": "one"})
 CLAIMS = {"iss": "https://id.example", "aud": "api", "sub": "ada", "organization_id": "o"}

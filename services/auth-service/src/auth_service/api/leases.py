@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends
 
 from auth_service.domain.lease import LEASE_RIGHTS
 from auth_service.resources import Wired
@@ -15,7 +15,6 @@ Caller = Annotated[str, Depends(service_identity(LEASE_RIGHTS.keys()))]
 
 
 @router.post(LEASE_PATH)
-async def lease(request: LeaseRequest, caller: Caller, wired: Wired, response: Response) -> AccessLease:
+async def lease(request: LeaseRequest, caller: Caller, wired: Wired) -> AccessLease:
     """Lend a token. Opens its own transactions: Planning Center may have to be asked between them."""
-    response.headers["Cache-Control"] = "no-store"
     return await wired.leases.lease(caller, request)

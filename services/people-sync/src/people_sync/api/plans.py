@@ -27,5 +27,5 @@ async def file(run_id: str, user: User, session: Session, request: Request) -> S
     return StreamingResponse(
         plans.as_csv(request.app.state.runtime.sessions, run),
         media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": 'attachment; filename="plan.csv"', "cache-control": "private, no-store"},
+        headers={"content-disposition": 'attachment; filename="plan.csv"'},
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from contracts.http.gateway import ConsoleSettings, Me
@@ -24,9 +24,8 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/me", summary="Who is signed in", tags=["Sign-in"])
-async def me(caller: Signed, response: Response, wired: Wired) -> Me:
+async def me(caller: Signed, wired: Wired) -> Me:
     """The signed-in person, as the gateway understood the token."""
-    response.headers["Cache-Control"] = "private, no-cache"
     return Me(user=caller.identity, planning_center_url=wired.settings.planning_center_url)
 
 
@@ -75,7 +74,6 @@ async def live(caller: Signed, wired: Wired, stream: Opened) -> EventSourceRespo
         ping=wired.settings.live_heartbeat_seconds,
         # A client that takes nothing for this long is gone; without the limit it would be kept for ever.
         send_timeout=SEND_TIMEOUT_SECONDS,
-        headers={"Cache-Control": "no-store"},
     )
 
 

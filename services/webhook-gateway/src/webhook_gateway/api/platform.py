@@ -129,8 +129,6 @@ def _passed_on(answer: httpx.Response) -> Response:
     for name in RESPONSE_HEADERS:
         if name in answer.headers:
             response.headers[name] = answer.headers[name]
-    # Answers hold personal data: only the browser that asked may keep them, and it asks again.
-    response.headers.setdefault("cache-control", "private, no-cache")
     for line in answer.headers.get_list("set-cookie"):
         if _cookie_name(line) == ATTEMPT_COOKIE:
             response.headers.append("set-cookie", line)
