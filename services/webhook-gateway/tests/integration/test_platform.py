@@ -365,12 +365,22 @@ async def test_the_document_describes_every_route(gateway: httpx.AsyncClient) ->
         if route.query is not None:
             names = {parameter["name"] for parameter in described["parameters"] if parameter["in"] == "query"}
             assert names == set(route.query.model_fields), route
-        assert "application/problem+json" in described["responses"]["401"]["content"]
+        shared = described["responses"]["401"]["$ref"].rpartition("/")[2]
+        assert "application/problem+json" in document["components"]["responses"][shared]["content"]
         for status in ("400", "415"):
             assert (status in described["responses"]) == (route.request is not None), route
     assert {"/api/v1/me", "/api/v1/live", "/api/v1/console-settings"} <= document["paths"].keys()
-    references = set(json.dumps(document).split('"#/components/schemas/')[1:])
-    assert {reference.split('"')[0] for reference in references} <= document["components"]["schemas"].keys()
+    assert (await gateway.get("/api/v1/asyncapi.json")).json()["channels"]["people.record.v1"]["address"]
+
+
+async def test_a_problem_leads_to_a_page_about_it(gateway: httpx.AsyncClient) -> None:
+    problem = (await gateway.get("/api/v1/nothing")).json()
+    page = await gateway.get(problem["type"])
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert "Read the list again" in page.text
+    assert 'href="/problems/version-conflict"' in (await gateway.get("/problems")).text
+    assert (await gateway.get("/problems/nonsense")).status_code == 404
 
 
 async def test_the_document_shows_what_many_records_are_sent_as(gateway: httpx.AsyncClient) -> None:

@@ -6,7 +6,8 @@ so parameters, bodies and answers appear with their models while the real routes
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Path, Query, Security
@@ -120,7 +121,8 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
             status_code=route.status,
             operation_id=_operation_id(route),
             tags=[_tag(route)],
-            responses=_file(route) | _problems(PROBLEMS | (BODY_PROBLEMS if route.request else {}), route.owner),
+            response_description=_answer(route),
+            responses=_file(route),
         )
     described.include_router(own)
     document = described.openapi()
@@ -132,29 +134,52 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
     for path, statuses in _OWN.items():
         operation = document["paths"][path]["get"]
         operation["security"] = [] if path in PUBLIC else [{_SCHEME: []}]
-        problems = _problems({status: PROBLEMS[status] for status in statuses}, WEBHOOK_GATEWAY)
-        operation["responses"] |= {str(status): answer for status, answer in problems.items()}
+        _add_problems(document, operation, statuses, WEBHOOK_GATEWAY)
+    for route in ROUTES:
+        operation = document["paths"][route.path][route.method.lower()]
+        _add_problems(document, operation, [*PROBLEMS, *(BODY_PROBLEMS if route.request else ())], route.owner)
     _type_live_facts(document)
     for operation in _operations(document):
         _give_examples(operation, schemas)
     return document
 
 
-def _problems(texts: dict[int, str], owner: str) -> dict[int | str, dict[str, Any]]:
+def _add_problems(document: dict[str, Any], operation: dict[str, Any], statuses: Iterable[int], owner: str) -> None:
+    """The same answers of the same owner stand once in the document."""
+    shared = document["components"].setdefault("responses", {})
+    for status in sorted(statuses):
+        name = f"{owner}-{status}"
+        shared.setdefault(name, _problem(status, owner))
+        operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
+
+
+def _problem(status: int, owner: str) -> dict[str, Any]:
+    """The types of everybody, of the owner, and of the gateway before it, as links to their pages."""
+    types = [
+        problem
+        for problem in PROBLEM_TYPES.values()
+        if problem.status == status and (not problem.owners or {owner, WEBHOOK_GATEWAY} & set(problem.owners))
+    ]
+    example = {
+        "type": types[0].path,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": f"{types[0].meaning} {types[0].remedy}",
+        "instance": "/api/v1/people/members",
+    }
+    links = ", ".join(f"[{problem.slug}]({problem.path})" for problem in types)
     return {
-        status: {
-            "description": f"{text}. Types: {', '.join(_types(status, owner))}.",
-            "content": {"application/problem+json": {"schema": _PROBLEM}},
-        }
-        for status, text in sorted(texts.items())
+        "description": f"{(PROBLEMS | BODY_PROBLEMS)[status]}. Types: {links}.",
+        "content": {"application/problem+json": {"schema": _PROBLEM, "example": example}},
     }
 
 
-def _types(status: int, owner: str) -> Iterator[str]:
-    """The problem types of a status, as links: those of everybody, of the owner, and of the gateway before it."""
-    for problem in PROBLEM_TYPES.values():
-        if problem.status == status and (not problem.owners or {owner, WEBHOOK_GATEWAY} & set(problem.owners)):
-            yield f"[{problem.slug}]({problem.path})"
+def _answer(route: Route) -> str:
+    if route.media is not None:
+        return "The file."
+    if route.response is None:
+        return "Done; there is nothing to say about it."
+    return inspect.cleandoc(route.response.__doc__ or "").partition("\n")[0] or "One page of the list."
 
 
 def _tag(route: Route) -> str:
@@ -254,7 +279,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _give_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     bodies = [operation["requestBody"]] if "requestBody" in operation else []
-    for body in [*bodies, *operation["responses"].values()]:
+    for body in [*bodies, *operation["responses"].values()]:  # shared answers have theirs already
         for media, content in body.get("content", {}).items():
             if media.endswith("json"):
                 content["example"] = example_of(content["schema"], schemas, operation["operationId"])
