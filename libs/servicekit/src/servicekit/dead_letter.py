@@ -42,6 +42,8 @@ MOST_WAITS = 10
 """For one message, with PostgreSQL answering all the while."""
 MOST_IN_A_ROW = 20
 MOST_OF_THE_LAST = (50, 100)
+REPLAYS = "dlq_replays"
+"""Header of a message that `servicekit.dead_letters` has sent again: how often."""
 
 log = structlog.get_logger(__name__)
 
@@ -178,7 +180,8 @@ class Guard:
             self.outcome("dropped")
             log.error("broadcast message dropped", group=self.group, attempts=attempts, **where, exc_info=error)
             return
-        if not self.rejections.allow():
+        replayed = any(name == REPLAYS for name, _ in record.headers)  # an operator knows of it
+        if self.rejections.stopped or not (replayed or self.rejections.allow()):
             METRICS.consumer_stopped.labels(self.group).set(1)
             log.critical("group stopped: it rejects too much", group=self.group, **where, exc_info=error)
             raise NackMessage
@@ -189,7 +192,8 @@ class Guard:
             "dlq_time": datetime.now(UTC).isoformat(),
         }
         await self._deliver(self._dead_letter_topic, record, origin)
-        self.rejections.count(rejected=True)
+        if not replayed:
+            self.rejections.count(rejected=True)
         self.outcome("dead_letter")
         log.error("message rejected", group=self.group, attempts=attempts, **where, exc_info=error)
 

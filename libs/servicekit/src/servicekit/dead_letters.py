@@ -1,12 +1,16 @@
 """For operators: look at a dead-letter topic, send its messages again, or put them aside.
 
     python -m servicekit.dead_letters list    auth.connection.v1.people-sync.dlq
-    python -m servicekit.dead_letters replay  auth.connection.v1.people-sync.dlq
+    python -m servicekit.dead_letters replay  auth.connection.v1.people-sync.dlq --limit 1
     python -m servicekit.dead_letters archive auth.connection.v1.people-sync.dlq --to rejected.jsonl
 
 `list` shows where each message came from and why, never its content. `replay` sends each back to its own topic with its
-own id: groups that had its effect skip it, the one that rejected it tries again. `archive` writes the messages to a
-file. Both take a message off the list only after that; it stays in the topic until its retention ends.
+own id: groups that had its effect skip it, the one that rejected it tries again, and may reject it again without coming
+nearer to its stop. `archive` writes the messages to a file. Both take a message off the list only after that; it stays
+in the topic until its retention ends. `--offset` names one letter, `--limit` the oldest few; what comes to the topic
+after the start is left to the next time.
+
+What is dealt with says a receipt, a message in the same topic: it lives longer than the letters before it.
 """
 
 import argparse
@@ -15,99 +19,195 @@ import base64
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from servicekit.producer import Producer, Record
+from servicekit.dead_letter import REPLAYS
+from servicekit.producer import KafkaUnavailable, Producer, Record, TooLarge
 
 BATCH = 500
+FETCH_SECONDS = 10.0
 _ORIGIN = "dlq_"
+_DONE = "dlq_done"
+
+Letter: TypeAlias = ConsumerRecord[Any, Any]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the letters."""
+
+    done: int = 0
+    left: list[str] = field(default_factory=list)
+    """A reason for each letter that is still on the list."""
 
 
 class DeadLetters:
-    """One dead-letter topic as its operators see it: the messages nobody has dealt with yet."""
+    """One dead-letter topic as its operators see it: the messages nobody has dealt with yet, when it is opened."""
 
-    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+    def __init__(
+        self, bootstrap_servers: str, topic: str, *, offset: int | None = None, limit: int | None = None
+    ) -> None:
+        """offset: this letter alone. limit: so many at most, oldest first. ValueError: not a dead-letter topic."""
         if not topic.endswith(".dlq"):
             raise ValueError(f"{topic} is not a dead-letter topic: their names end in .dlq")
-        self._bootstrap_servers = bootstrap_servers
         self._topic = topic
-        self._consumer = AIOKafkaConsumer(
+        self._partition = TopicPartition(topic, 0)  # the registry gives dead letters one partition
+        self._offset = offset
+        self._limit = limit
+        self._end = 0
+        self._done: set[int] = set()
+        self._producer = Producer(bootstrap_servers, client_id="dead-letters")
+        self._consumer = self._reader(bootstrap_servers)
+        self._originals = self._reader(bootstrap_servers)
+
+    def _reader(self, bootstrap_servers: str) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
-            group_id=f"{topic}.operator",  # its committed offset is how far operators have come
-            enable_auto_commit=False,
+            # Not the default: an answer that is on its way when the reader seeks its beginning takes it to the end.
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         )
 
     async def __aenter__(self) -> "DeadLetters":
-        await self._consumer.start()
-        if self._topic not in await self._consumer.topics():
-            await self._consumer.stop()
-            raise ValueError(f"there is no topic {self._topic}")
-        self._consumer.assign([TopicPartition(self._topic, 0)])  # the registry gives dead letters one partition
+        try:
+            await self._consumer.start()
+            await self._originals.start()
+            if self._topic not in await self._consumer.topics():
+                raise ValueError(f"there is no topic {self._topic}")
+            self._consumer.assign([self._partition])
+            self._end = (await self._consumer.end_offsets([self._partition]))[self._partition]
+            async for records in self._read():
+                self._done.update(offset for record in records for offset in _receipted(record))
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._consumer.stop()
+        await self._originals.stop()
+        await self._producer.close()
 
-    async def read(self) -> list[ConsumerRecord[Any, Any]]:
-        """The next messages, at most 500; empty at the end."""
-        partitions = self._consumer.assignment()
-        ends = await self._consumer.end_offsets(partitions)
-        while any([await self._consumer.position(partition) < ends[partition] for partition in partitions]):
-            batches = await self._consumer.getmany(timeout_ms=500, max_records=BATCH)
-            if found := [record for records in batches.values() for record in records]:
-                return found
-        return []
-
-    async def done(self) -> None:
-        """Everything that was read is dealt with."""
-        await self._consumer.commit()
-
-    async def replay(self) -> int:
-        """Send all to the topics they came from. Returns how many."""
-        producer = Producer(self._bootstrap_servers, client_id="dead-letters")
+    async def letters(self) -> AsyncIterator[list[Letter]]:
+        """What is on the list, oldest first, at most 500 at a time."""
         count = 0
-        try:
-            while records := await self.read():
-                await producer.send([_original(record) for record in records])
-                await self.done()
-                count += len(records)
-        finally:
-            await producer.close()
-        return count
+        async for records in self._read():
+            found = [record for record in records if self._wanted(record)]
+            if self._limit is not None:
+                found = found[: self._limit - count]
+            count += len(found)
+            if found:
+                yield found
+            if self._limit is not None and count >= self._limit:
+                return
 
-    async def archive(self, path: Path) -> int:
-        """Append all to a file, one JSON object per line, keys, values and headers in Base64. Returns how many."""
-        count = 0
-        while records := await self.read():
-            lines = "".join(json.dumps(_archived(record)) + "\n" for record in records)
+    async def replay(self) -> Outcome:
+        """Send all to the topics they came from."""
+        outcome = Outcome()
+        async for letters in self.letters():
+            sent: list[tuple[Letter, Record]] = []
+            for letter in letters:
+                try:
+                    sent.append((letter, await self._original(letter)))
+                except _Lost as lost:
+                    outcome.left.append(f"offset {letter.offset}: {lost}")
+            await self._send([record for _, record in sent])
+            await self._take_off(letter for letter, _ in sent)
+            outcome.done += len(sent)
+        return outcome
+
+    async def archive(self, path: Path) -> Outcome:
+        """Append all to a file, one JSON object per line, keys, values and headers in Base64."""
+        outcome = Outcome()
+        async for letters in self.letters():
+            lines = "".join(json.dumps(_archived(letter)) + "\n" for letter in letters)
             await asyncio.to_thread(_append, path, lines)
-            await self.done()
-            count += len(records)
-        return count
+            await self._take_off(letters)
+            outcome.done += len(letters)
+        return outcome
+
+    def _wanted(self, record: Letter) -> bool:
+        is_receipt = any(name == _DONE for name, _ in record.headers)
+        return not is_receipt and record.offset not in self._done and self._offset in {None, record.offset}
+
+    async def _read(self) -> AsyncIterator[list[Letter]]:
+        await self._consumer.seek_to_beginning(self._partition)
+        while await self._consumer.position(self._partition) < self._end:
+            batches = await self._consumer.getmany(timeout_ms=500, max_records=BATCH)
+            if found := [record for records in batches.values() for record in records if record.offset < self._end]:
+                yield found
+
+    async def _original(self, letter: Letter) -> Record:
+        origin = origin_of(letter)
+        if not self._topic.startswith(f"{origin.get('topic')}."):
+            raise _Lost("it does not say where it came from; archive it")
+        record = await self._fetch(letter, origin) if "cut" in origin else letter
+        headers = [(name, value) for name, value in record.headers if not name.startswith(_ORIGIN)]
+        replays = int(origin.get("replays", "0")) + 1 if origin.get("replays", "0").isdecimal() else 1
+        headers.append((REPLAYS, str(replays).encode()))
+        # An empty value may have been a tombstone: aiokafka tells None from b"", and so does the log.
+        return Record(origin["topic"], record.key, record.value, headers)
+
+    async def _fetch(self, letter: Letter, origin: dict[str, str]) -> Letter:
+        """The message that was too large for its letter, from where it was."""
+        try:
+            partition, offset = TopicPartition(origin["topic"], int(origin["partition"])), int(origin["offset"])
+        except (KeyError, ValueError):
+            raise _Lost("it does not say where its message is; archive it") from None
+        lost = _Lost(f"its message is no longer at {partition.topic}/{partition.partition}/{offset}; archive it")
+        first = await self._originals.beginning_offsets([partition])
+        end = await self._originals.end_offsets([partition])
+        if not first[partition] <= offset < end[partition]:
+            raise lost
+        self._originals.assign([partition])
+        self._originals.seek(partition, offset)
+        async with asyncio.timeout(FETCH_SECONDS):
+            record: Letter = await self._originals.getone(partition)
+        if record.offset != offset or dict(record.headers).get("ce_id") != dict(letter.headers).get("ce_id"):
+            raise lost
+        return record
+
+    async def _send(self, records: list[Record]) -> None:
+        try:
+            await self._producer.send(records)
+        except TooLarge:
+            for record in records:  # what fitted without the header fits again; groups skip what comes twice
+                try:
+                    await self._producer.send([record])
+                except TooLarge:
+                    headers = [(name, value) for name, value in record.headers if name != REPLAYS]
+                    await self._producer.send([Record(record.topic, record.key, record.value, headers)])
+
+    async def _take_off(self, letters: Iterable[Letter]) -> None:
+        if offsets := ",".join(str(letter.offset) for letter in letters):
+            await self._producer.send([Record(self._topic, None, b"", [(_DONE, offsets.encode())])])
 
 
-def _origin(record: ConsumerRecord[Any, Any]) -> dict[str, str]:
+class _Lost(Exception):
+    """The message of a letter cannot be sent again; the text says why."""
+
+
+def origin_of(letter: Letter) -> dict[str, str]:
+    """What a letter says of itself: topic, partition, offset, group, error, attempts, time. Empty without headers."""
     return {
-        name.removeprefix(_ORIGIN): value.decode()
-        for name, value in record.headers
+        name.removeprefix(_ORIGIN): value.decode(errors="replace")
+        for name, value in letter.headers
         if name.startswith(_ORIGIN) and value
     }
 
 
-def _original(record: ConsumerRecord[Any, Any]) -> Record:
-    headers = [(name, value) for name, value in record.headers if not name.startswith(_ORIGIN)]
-    # An empty value may have been a tombstone: aiokafka tells None from b"", and so does the log.
-    return Record(_origin(record)["topic"], record.key, record.value, headers)
+def _receipted(record: Letter) -> list[int]:
+    offsets = (offset for name, value in record.headers if name == _DONE for offset in (value or b"").split(b","))
+    return [int(offset) for offset in offsets if offset.isdigit()]
 
 
-def _archived(record: ConsumerRecord[Any, Any]) -> dict[str, Any]:
+def _archived(record: Letter) -> dict[str, Any]:
     def encoded(value: bytes | None) -> str | None:
         return None if value is None else base64.b64encode(value).decode()
 
@@ -123,14 +223,19 @@ def _append(path: Path, lines: str) -> None:
 
 async def run(arguments: argparse.Namespace) -> str:
     """Do what the command line says; returns what to print."""
-    async with DeadLetters(arguments.bootstrap_servers, arguments.topic) as letters:
+    async with DeadLetters(
+        arguments.bootstrap_servers, arguments.topic, offset=arguments.offset, limit=arguments.limit
+    ) as letters:
         if arguments.command == "replay":
-            return f"{await letters.replay()} messages sent again"
+            outcome = await letters.replay()
+            return "\n".join([f"{outcome.done} messages sent again", *(f"left: {why}" for why in outcome.left)])
         if arguments.command == "archive":
-            return f"{await letters.archive(arguments.to)} messages written to {arguments.to}"
-        lines = []
-        while records := await letters.read():
-            lines += [json.dumps({"dlq_offset": record.offset, **_origin(record)}) for record in records]
+            return f"{(await letters.archive(arguments.to)).done} messages written to {arguments.to}"
+        lines = [
+            json.dumps({"dlq_offset": letter.offset, **origin_of(letter)})
+            async for batch in letters.letters()
+            for letter in batch
+        ]
         return "\n".join(lines) or "nothing to do"
 
 
@@ -141,6 +246,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("command", choices=["list", "replay", "archive"])
     parser.add_argument("topic")
+    parser.add_argument("--offset", type=int, help="this letter alone, by its dlq_offset")
+    parser.add_argument("--limit", type=int, help="so many letters at most, oldest first")
     parser.add_argument("--to", type=Path, help="file that archive appends to")
     parser.add_argument("--bootstrap-servers", default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS"))
     parsed = parser.parse_args(arguments)
@@ -155,7 +262,7 @@ def main() -> int:
     """Returns the exit status."""
     try:
         print(asyncio.run(run(parse())))  # noqa: T201 - this is its output
-    except (KafkaError, ValueError) as error:
+    except (KafkaError, KafkaUnavailable, ValueError) as error:
         print(f"dead letters: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -24,7 +24,7 @@ from servicekit import dead_letters
 from servicekit.app import create_service
 from servicekit.context import current_flow
 from servicekit.kafka import EventHeaders, subscribe, subscribe_broadcast
-from servicekit.producer import Producer
+from servicekit.producer import Producer, Record
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
 from servicekit.testing import Databases, KeyRing, eventually, serve
@@ -188,3 +188,61 @@ async def test_operators_list_replay_and_archive(
     assert await command("list", DEAD_LETTERS) == "nothing to do"
     with pytest.raises(ValueError, match="not a dead-letter topic"):
         await command("list", "auth.connection.v1")
+
+
+async def test_a_replay_sends_what_was_there_and_brings_no_group_nearer_to_its_stop(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    producer: Producer,
+    kafka_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("servicekit.dead_letter.MOST_IN_A_ROW", 3)
+    organization = f"org-{uuid.uuid4().hex[:8]}"
+
+    async def command(*arguments: str) -> list[str]:
+        options = ["--bootstrap-servers", kafka_server]
+        return (await dead_letters.run(dead_letters.parse([*arguments, *options]))).splitlines()
+
+    async def listed() -> list[int]:
+        lines = await command("list", DEAD_LETTERS)
+        return [] if lines == ["nothing to do"] else [json.loads(line)["dlq_offset"] for line in lines]
+
+    await command("archive", DEAD_LETTERS, "--to", str(tmp_path / "earlier"))  # of other tests
+    broken = record(fact(organization, 1, ConnectionClosing))
+    nameless = Record(DEAD_LETTERS, None, b"by hand", [])
+    await producer.send([broken, nameless])
+    await eventually(lambda: _has(listed, 2))
+    for _ in range(5):
+        assert (await command("replay", DEAD_LETTERS))[0] == "1 messages sent again"
+        await eventually(lambda: _has(listed, 2))
+    (line,) = (line for line in await command("list", DEAD_LETTERS) if "group" in line)
+    assert json.loads(line)["replays"] == "5"
+    assert (await client.get("/readyz")).status_code == 200
+
+    # A letter that had no room for its message is replayed from the topic; of two, one is chosen.
+    app.state.resources.failures += [ValueError("a defect"), ValueError("a defect")]
+    event = fact(organization, 2)
+    huge = record(event, value=event.model_dump_json().encode().ljust(1_048_100))
+    await producer.send([huge, record(fact(organization, 3))])
+    await eventually(lambda: _has(listed, 4))
+    mended = (await listed())[2:]
+    assert await command("replay", DEAD_LETTERS, "--offset", str(mended[0])) == ["1 messages sent again"]
+
+    async def taken() -> bool:
+        return len(await effects(app, organization)) == 1
+
+    await eventually(taken)
+    first, *others = await listed()
+    assert others[-1] == mended[1]
+    path = tmp_path / "rejected.jsonl"
+    await command("archive", DEAD_LETTERS, "--limit", "1", "--to", str(path))
+    assert await listed() == others
+    await command("archive", DEAD_LETTERS, "--to", str(path))
+    assert await listed() == []
+    assert [json.loads(one)["offset"] for one in path.read_text().splitlines()] == [first, *others]
+
+
+async def _has(listed: Any, count: int) -> bool:
+    return len(await listed()) == count
