@@ -15,7 +15,6 @@ from contracts.http.common import Page, PageQuery
 from contracts.topics import DAY_HOURS, DEAD_LETTER_RETENTION_HOURS, TOPICS
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.erasure import receipt
-from people_sync.storage import paging
 from people_sync.storage.among import among
 from people_sync.storage.erased import NUMBER
 from people_sync.storage.erased_tables import Erased, ErasedRecord, Erasure
@@ -23,6 +22,7 @@ from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Link
 from people_sync.usecases import refreshes
 from people_sync.usecases.history import Actor
+from servicekit import paging
 from servicekit.errors import Conflict, NotFound
 
 LET_BACK: Final = "let_back"
