@@ -187,7 +187,7 @@ def test_settings_of_a_topic_that_readers_rely_on_do_not_change() -> None:
 
 
 def test_bytes_and_keys_stay_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [event] = TOPICS["conflicts.resolution.v1"].events
+    [event] = TOPICS["webhooks.delivery.v1"].events
     topic = topic_of(event)
     assert list(golden_breaks(topic, event)) == []
 

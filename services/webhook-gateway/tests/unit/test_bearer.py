@@ -77,9 +77,9 @@ async def test_a_part_that_is_no_object_is_a_401(text: str) -> None:
 async def test_only_an_access_token_proves_anything() -> None:
     for typ in ("at+jwt", "AT+JWT", "application/at+jwt"):
         assert (await VERIFIER.verify(token(typ))).identity.user_id == "ada"
-    for other in (None, "JWT", "jwt", "id+jwt", "logout+jwt", "user+jwt"):
+    for wrong in (None, "JWT", "jwt", "id+jwt", "logout+jwt", "user+jwt"):
         with pytest.raises(Unauthorized):
-            await VERIFIER.verify(token(other))
+            await VERIFIER.verify(token(wrong))
     with pytest.raises(Unauthorized):
         await VERIFIER.verify(token(aud="console"))
 

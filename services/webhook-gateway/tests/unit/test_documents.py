@@ -1,5 +1,6 @@
 """The API's documents hold what the contracts accept, and every problem type has a page."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from contracts.http.problems import PROBLEM_TYPES
 from contracts.routes import ROUTES
 from contracts.topics import TOPICS
 from webhook_gateway.api.documents import make_documents
+from webhook_gateway.api.examples import UNKNOWN
 from webhook_gateway.api.openapi import PUBLIC
 from webhook_gateway.usecases.live import LIVE_TOPICS
 
@@ -36,6 +38,10 @@ def test_every_message_has_an_example_that_is_one() -> None:
             message = ASYNCAPI["components"]["messages"][messages[event.__name__]["$ref"].rpartition("/")[2]]
             assert event.model_validate(message["examples"][0]["payload"]).key
             assert message["headers"]["properties"]["ce_type"]["const"] == event.__name__
+
+
+def test_every_field_has_a_sample() -> None:
+    assert re.findall(f"{UNKNOWN} [\\w.]+", json.dumps(DOCUMENTS)) == [], "add them to api/examples.py"
 
 
 def test_the_live_stream_tells_every_fact_that_it_carries() -> None:

@@ -38,11 +38,16 @@ class ConflictsErased(Event):
     """What conflict-service erased of a record, for the receipt. Told once for each RecordErased; `version` is 1."""
 
     record_id: str
+    """Id that the member or family had."""
     erasure_id: str
+    """Id of the erasure."""
     conflicts: int = Field(ge=0)
+    """How many conflicts."""
     decisions: int = Field(ge=0)
+    """How many decisions."""
     names: int = Field(ge=0, description="Mentions in answers to many.")
     occurred_at: Timestamp
+    """When it happened."""
 
     @property
     def key(self) -> str:

@@ -62,9 +62,12 @@ class RecordErased(Event):
     """
 
     record_id: str
+    """Id that the member or family had."""
     record_kind: str = Field(description="`member` or `family`.")
     erasure_id: str
+    """Id of the erasure."""
     erased_at: Timestamp
+    """When it was erased."""
 
     @property
     def key(self) -> str:

@@ -29,5 +29,7 @@ class HeldMatchesAnswered(Event):
     """Held matches were answered, or an answer was taken back: read them again. `version` is that of one of them."""
 
     held_ids: tuple[str, ...]
+    """Ids of the held matches."""
     state: str = Field(description="`same`, `different`, `later`, or `open` for an answer that was taken back.")
     by_name: str | None
+    """Name of who answered, or took the answer back."""

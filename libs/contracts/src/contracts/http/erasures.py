@@ -24,9 +24,11 @@ class ErasureLine(Model):
     """One place, and what was erased there."""
 
     place: str
+    """Where."""
     outcome: Literal["done", "not_needed", "pending", "left"]
     """`left`: not erased here, and the sentence says by whom, or when."""
     sentence: str
+    """The same in words."""
     count: int = Field(ge=0, description="Rows, or mentions in the rows of others.")
 
 
@@ -34,12 +36,16 @@ class Erasure(Model):
     """The receipt of an erasure. It names nobody who was erased."""
 
     id: str
+    """Id of the erasure."""
     record_id: str = Field(description="The id that the member had here.")
     on_request_of: str
+    """`person`, `parent` or `church`."""
     by_name: str | None = Field(default=None, description="The administrator who did it.")
     at: Timestamp
+    """When it was done."""
     complete: bool = Field(description="Whether every service has told what it erased.")
     lines: tuple[ErasureLine, ...]
+    """What was erased, place by place."""
     pco_ids: tuple[str, ...] = Field(
         default=(), description="Whom no sync brings back, by Planning Center's ids. Empty once they were let back."
     )
@@ -47,3 +53,4 @@ class Erasure(Model):
         default=None, description="Since when syncs bring them again, if they are still in Planning Center."
     )
     let_back_by_name: str | None = None
+    """Name of who let them back."""

@@ -395,6 +395,22 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             _PEOPLE,
         ),
         ProblemType(
+            "acted-on",
+            409,
+            "Acted on already",
+            "A sync has acted on the answer, so it can't be taken back.",
+            "Read the list again; undo what the sync changed.",
+            _PEOPLE,
+        ),
+        ProblemType(
+            "not-kept-out",
+            409,
+            "Nobody to let back",
+            "No sync leaves this person out any more.",
+            "Nothing has to be done.",
+            _PEOPLE,
+        ),
+        ProblemType(
             "not-shown",
             409,
             "Something else was shown",
