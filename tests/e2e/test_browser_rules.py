@@ -225,6 +225,9 @@ def test_what_it_did_is_reverted(
     shot(page, "member-rule-reverted")
     page.goto("/conflicts/rules")
     expect(rule.get_by_text("On", exact=True)).to_be_visible()
+    expect(rule).to_contain_text("Reverted by Ada Moreno")
+    expect(rule).to_contain_text("3 conflicts were settled.")
+    expect(rule.get_by_role("button", name=f"Revert what it did since: {NAME}")).to_be_visible()
     # As the page says it stays on, and decides what is new.
     fresh = people[9]
     disagree(church, pco, [fresh])

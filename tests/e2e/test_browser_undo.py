@@ -91,6 +91,11 @@ def test_a_decision_is_undone_where_it_was_taken(page: Page, church: Church, pco
     card.get_by_role("button", name=re.compile("^Undo the decision about Nora")).press("Enter")
     approved(page, church, "undo-plan-decision")
     assert last_names(church, pco, nora) == ("Ours", "Ours")
+    # It is not offered a second time.
+    page.goto("/conflicts?state=resolved")
+    expect(card.first).to_contain_text("Undone by Ada Moreno")
+    expect(card.first.get_by_role("button", name=re.compile("^Undo"))).to_have_count(0)
+    accessible(page)
     nothing_more(church, pco)
 
 

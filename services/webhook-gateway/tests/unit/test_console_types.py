@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from contracts import conflicts, http, identity, people, sync_runs
-from webhook_gateway.api.console import PAGES, read_assets
+from webhook_gateway.api.console import PAGES, read_assets, takes_gzip
 
 MODULES = [
     conflicts,
@@ -83,3 +83,17 @@ def test_every_page_of_the_console_has_an_address_of_its_own() -> None:
     assert len(patterns) > 10
     for pattern in patterns:
         assert any(re.match(pattern.replace("\\/", "/"), page) for page in PAGES), pattern
+
+
+@pytest.mark.parametrize(
+    ("accepted", "takes"),
+    [
+        ("gzip, deflate, br", True),
+        ("br;q=1.0, GZIP;q=0.8", True),
+        ("", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+    ],
+)
+def test_files_are_compressed_for_who_takes_that(accepted: str, takes: bool) -> None:
+    assert takes_gzip(accepted) is takes

@@ -27,9 +27,11 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
   let wanted = null;
   let shown = "";
   let waiting = false;
+  /** Pixels of a row that was not seen yet. */
+  let typical = guess;
 
   /** The height of a row and of the gap behind it. @param {string} id */
-  const heightOf = (id) => (heights.get(id) ?? guess) + between;
+  const heightOf = (id) => (heights.get(id) ?? typical) + between;
 
   /** Positions that have to be on the page. */
   function positions() {
@@ -73,6 +75,7 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
       const id = child.getAttribute("data-key");
       if (child instanceof HTMLElement && id && child.offsetHeight > 0) heights.set(id, child.offsetHeight);
     }
+    if (heights.size > 0) typical = [...heights.values()].reduce((sum, height) => sum + height, 0) / heights.size;
   }
 
   function soon() {
@@ -80,7 +83,12 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
-      if (!signal.aborted && positions().join() !== shown) draw();
+      if (signal.aborted || positions().join() === shown) return;
+      // Rows turn out higher than they were taken to be: whoever went to the end stays there.
+      const page = document.documentElement;
+      const atEnd = scrollY > 0 && scrollY + innerHeight >= page.scrollHeight - 2;
+      draw();
+      if (atEnd) scrollTo(0, page.scrollHeight);
     });
   }
 
