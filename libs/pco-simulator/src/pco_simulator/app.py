@@ -81,6 +81,11 @@ _CORS = [
     (b"vary", b"Accept, Accept-Encoding, Origin"),
 ]
 """Of every answer of a product, JSON errors included (recorded by pypco's cassettes)."""
+_CORS_OF_EDGE = [
+    (b"vary", b"Accept-Encoding"),
+    *((name, value.partition(b", X-PCO-API-Log-Level")[0]) for name, value in _CORS),
+]
+"""Of the 404 of an unknown path, which allows fewer headers (recorded by pypco's cassettes)."""
 _GENERIC_AGENT_NAMES = """
     aiohttp apache-httpclient authlib axios curl faraday go-http-client guzzlehttp insomnia java libwww-perl node
     node-fetch okhttp php postmanruntime python python-httpx python-requests python-urllib python-urllib3
@@ -322,7 +327,7 @@ class Edge:
         if product is None:
             if call.method == "PUT":
                 return _plain(404, HTML, _HTML_404)
-            return _plain(404, JSON, _NOT_FOUND, self._rate_headers(verdict, edge=True))
+            return _plain(404, JSON, _NOT_FOUND, [*self._rate_headers(verdict, edge=True), *_CORS_OF_EDGE])
         needed = _PRODUCT_SCOPES[name]
         if needed and not needed & caller.scopes:
             return self._denied("scope")

@@ -107,9 +107,9 @@ class Settings(BaseModel):
     administrator_refusal: Literal["reported", "403", "422", "off"] = "reported"
     """How a caller who is no organization administrator is refused to edit an administrator's record. `reported`: a
     PATCH of the person with the 422 of planningcenter/developers#1139, all else with 403 (unconfirmed)."""
-    early_birthdates: Literal["null", "refused"] = "null"
-    """Whether a birthdate before 1885-01-01 becomes null with 200, as other invalid dates do, or is refused with 400
-    `invalid_data` (planningcenter/developers#454; both unconfirmed)."""
+    early_birthdates: Literal["null", "refused"] = "refused"
+    """Whether a birthdate before 1885-01-01 is refused with 400 `invalid_data` (planningcenter/developers#454), or
+    becomes null with 200, as other invalid dates do (unconfirmed)."""
     household_roles: bool = False
     """Whether memberships have a `household_role`."""
     default_version: Annotated[str, AfterValidator(_is_a_version)] = "2025-11-10"

@@ -1,7 +1,8 @@
 """`POST /v2/files`, the vendor's upload host: a file becomes an id that `avatar` takes.
 
 Shape and status as recorded in 2019 by pypco's cassettes. The real one has a host of its own
-(`upload.planningcenteronline.com`), answers without any of the API's headers and does not count in its rate limit;
+(`upload.planningcenteronline.com`), answers with headers of its own for other origins and with none of the API's, and
+does not count in its rate limit;
 that it refuses a caller it does not know, and a request without a file, is unconfirmed.
 """
 
@@ -19,6 +20,15 @@ from pco_simulator.jsonapi import stamp
 
 PATH = "/v2/files"
 _LIVES = timedelta(hours=1)
+_CORS = {
+    "access-control-allow-credentials": "true",
+    "access-control-allow-headers": "Authorization, Cache-Control, Content-Type, If-Match, If-Modified-Since,"
+    " If-None-Match, If-Unmodified-Since, Accept-Encoding, X-Requested-With, X-CSRF-Token",
+    "access-control-allow-methods": "GET, POST, OPTIONS",
+    "access-control-allow-origin": "*",
+    "vary": "Accept, Accept-Encoding, Origin",
+}
+"""Recorded by pypco's cassettes."""
 
 
 async def receive(request: Request, now: datetime) -> Response:
@@ -37,7 +47,7 @@ async def receive(request: Request, now: datetime) -> Response:
         "file_size": len(content),
     }
     body = {"data": [{"attributes": attributes, "id": f"us3-{uuid.uuid4()}", "type": "File"}]}
-    return Response(orjson.dumps(body), 201, media_type="application/json")
+    return Response(orjson.dumps(body), 201, _CORS, media_type="application/json")
 
 
 def _refused() -> Response:

@@ -222,7 +222,7 @@ class World:
         2017 and a user in 2019 (planningcenter/developers#313, #604); unconfirmed today, so the harsher no."""
         self.administrator_refusal = "reported"
         """How somebody who is no organization administrator is refused to edit one: see the setting."""
-        self.early_birthdates = "null"
+        self.early_birthdates = "refused"
         """What becomes of birthdates before 1885: `null` with 200, or `refused`."""
         self.household_roles = False
         """The feature "Parent and guardian household roles": without it memberships have no `household_role`."""

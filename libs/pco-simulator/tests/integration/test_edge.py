@@ -56,6 +56,9 @@ def test_browsers_of_other_origins_may_call(simulator: SimulatorProcess, api: ht
 def test_uploads_need_a_caller_and_a_file_and_do_not_count(simulator: SimulatorProcess, api: httpx.Client) -> None:
     made = api.post("/v2/files", files={"file": ("me.png", b"png", "image/png")})
     assert (made.status_code, made.headers["content-type"]) == (201, "application/json")
+    assert made.headers["access-control-allow-methods"] == "GET, POST, OPTIONS"
+    assert made.headers["vary"] == "Accept, Accept-Encoding, Origin"
+    assert "access-control-expose-headers" not in made.headers
     (file,) = made.json()["data"]
     assert (file["type"], file["id"][:4]) == ("File", "us3-")
     assert file["attributes"] | {"expires_at": ""} == {
@@ -106,6 +109,9 @@ def test_unknown_products_are_404_as_recorded(api: httpx.Client) -> None:
     assert answer.json()["errors"] == [
         {"status": "404", "title": "Not Found", "detail": "The resource you requested could not be found"}
     ]
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-headers"].endswith("X-CSRF-Token, X-PCO-API-Version")
+    assert answer.headers["vary"] == "Accept-Encoding, Accept, Accept-Encoding, Origin"
     wrong_method = api.put("/services/v2/songs/1", json={})
     assert wrong_method.status_code == 404
     assert wrong_method.headers["content-type"] == "text/html; charset=utf-8"

@@ -583,15 +583,13 @@ class TestBirthdates:
     @pytest.mark.parametrize(
         ("given", "stored"),
         [
-            ("1884-12-31", None),
-            ("0001-01-01", None),
             ("1885-01-01", "1885-01-01"),
             ("1885-02-28", "1885-02-28"),
             ("1885-02-29", None),
             ("1900-05-04", "1900-05-04"),
         ],
     )
-    def test_nothing_before_1885_is_a_birthdate(
+    def test_the_year_1885_is_stored_and_no_date_is_null(
         self, api: Direct, person_id: str, given: str, stored: str | None
     ) -> None:
         url = f"{PEOPLE}/{person_id}"
@@ -601,8 +599,12 @@ class TestBirthdates:
         assert api.post(PEOPLE, {"first_name": "A", "birthdate": given}).data["attributes"]["birthdate"] == stored
         assert api.patch(url, {"anniversary": "1884-12-31"}).data["attributes"]["anniversary"] == "1884-12-31"
 
-    def test_it_may_be_refused(self, api: Direct, world: World, person_id: str) -> None:
-        world.early_birthdates = "refused"
-        answer = api.patch(f"{PEOPLE}/{person_id}", {"birthdate": "1884-12-31"})
-        assert (answer.status, answer.error["code"]) == (400, "invalid_data")
-        assert api.patch(f"{PEOPLE}/{person_id}", {"birthdate": "1885-12-31"}).status == 200
+    @pytest.mark.parametrize("given", ["1884-12-31", "0001-01-01"])
+    def test_nothing_before_1885_is_a_birthdate(self, api: Direct, world: World, person_id: str, given: str) -> None:
+        url = f"{PEOPLE}/{person_id}"
+        api.patch(url, {"birthdate": "1990-01-02"})
+        for answer in (api.patch(url, {"birthdate": given}), api.post(PEOPLE, {"first_name": "A", "birthdate": given})):
+            assert (answer.status, answer.error["code"]) == (400, "invalid_data")
+        assert api.get(url).data["attributes"]["birthdate"] == "1990-01-02"
+        world.early_birthdates = "null"
+        assert api.patch(url, {"birthdate": given}).data["attributes"]["birthdate"] is None

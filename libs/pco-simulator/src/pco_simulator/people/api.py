@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+import orjson
+
 from pco_simulator.exchange import ApiRequest, ApiResponse, Caller
 from pco_simulator.jsonapi import (
     Condition,
@@ -24,6 +26,7 @@ from pco_simulator.jsonapi import (
 )
 from pco_simulator.people import rules
 from pco_simulator.people.catalog import COLLECTIONS, CONTACTS
+from pco_simulator.people.contacts import COUNTRIES
 from pco_simulator.people.custom_fields import FIELD_DATUM, FIELD_DEFINITION
 from pco_simulator.people.households import HOUSEHOLD, HOUSEHOLD_MEMBERSHIP, households_of, members
 from pco_simulator.people.kind import ROOT, VERSIONS, Context, Kind
@@ -146,6 +149,8 @@ class _Call:
             case ["emails" | "field_data" as name, id_, "person"]:
                 child = self._row(context, COLLECTIONS[name].type, id_)
                 return self._single(context, PERSON, self._row(context, "Person", str(child.attrs["person_id"])))
+            case ["addresses", id_, "country"]:
+                return self._country(context, self._row(context, "Address", id_))
             case ["field_data" | "field_definitions" | "tabs" as name, id_, edge, *rest] if len(rest) < 2:
                 kind = COLLECTIONS[name]
                 return self._of_field(context, kind, self._row(context, kind.type, id_), edge, rest)
@@ -173,6 +178,15 @@ class _Call:
                 kind, related = _OF_PERSON[name]
                 return self._single(context, kind, _among(related(context, person), id_), parent)
         raise not_found()
+
+    def _country(self, context: Context, address: Row) -> ApiResponse:
+        """Where `links.country` of an address leads; 404 without one. That it is a `Country` is unconfirmed."""
+        code = address.attrs.get("country_code")
+        if code not in COUNTRIES:
+            raise not_found()
+        url = f"{context.root}/addresses/{address.id}/country"
+        data = {"type": "Country", "id": code, "attributes": {"name": COUNTRIES[code]}, "links": {"self": url}}
+        return ApiResponse(200, orjson.dumps({"data": data, "meta": {}}))
 
     def _of_field(self, context: Context, above: Kind, row: Row, edge: str, rest: list[str]) -> ApiResponse:
         """What hangs on a custom field, its tab or a value of it."""

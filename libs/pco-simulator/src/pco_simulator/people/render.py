@@ -190,7 +190,9 @@ class Included:
                     if (target.type, found.id) not in self._parts:
                         self._add(target, found, {})
                 continue
-            deeper: dict[str, dict[int, dict[str, str]]] = {}
+            # Shown as empty too: that is how "none" differs from "not asked" (recorded).
+            below_it = INCLUDES.get(target.type, {})
+            deeper: dict[str, list[dict[str, str]]] = {second: [] for second in nested if second in below_it}
             self_url = f"{context.root}/people/{row.id}/organization" if target is ORGANIZATION else None
             later: list[tuple[Kind, Row]] = []
             for found in rows:
@@ -202,9 +204,8 @@ class Included:
                 if (next_kind.type, next_row.id) not in self._parts:
                     self._add(next_kind, next_row, {})
             for second, refs in deeper.items():
-                added.setdefault(second, {"links": {"related": None}, "data": []})["data"].extend(
-                    ref for ref in refs.values() if ref not in added[second]["data"]
-                )
+                # One after the other: who is in two households stands there twice (recorded).
+                added.setdefault(second, {"links": {"related": None}, "data": []})["data"].extend(refs)
         return added
 
     def _rows(self, related: Related, row: Row) -> Sequence[Row]:
@@ -223,7 +224,7 @@ class Included:
             self._parts[kind.type, row.id] = listed(kind, context, shown, extra, self_url)
 
     def _below(
-        self, kind: Kind, row: Row, nested: Iterable[str], deeper: dict[str, dict[int, dict[str, str]]]
+        self, kind: Kind, row: Row, nested: Iterable[str], deeper: dict[str, list[dict[str, str]]]
     ) -> tuple[dict[str, Any], list[tuple[Kind, Row]]]:
         known = INCLUDES.get(kind.type, {})
         added: dict[str, Any] = {}
@@ -235,7 +236,7 @@ class Included:
             rows = self._rows(related, row)
             added[name] = self._linkage(kind, row, name, target, many, rows)
             for next_row in rows:
-                deeper.setdefault(name, {})[next_row.id] = {"type": target.type, "id": str(next_row.id)}
+                deeper[name].append({"type": target.type, "id": str(next_row.id)})
                 found.append((target, next_row))
         return added, found
 

@@ -92,9 +92,8 @@ def _date(value: Any) -> str | None:
 
 
 def _refuse_early_birthdate(change: Change) -> None:
-    """Nothing before 1885-01-01 is valid (planningcenter/developers#454). Invalid dates are stored as null with 200
-    (recorded); that these are as well is unconfirmed. The one who met the bound in 2018 spoke of an 'invalid data'
-    answer: which of its forms, and whether it is still so, is unconfirmed too."""
+    """Nothing before 1885-01-01 is valid (planningcenter/developers#454): an 'invalid data' answer, whose form is
+    unconfirmed. With the setting `null` these dates are stored as null, as other invalid dates are (recorded)."""
     if change.world.early_birthdates == "refused":
         raise bad_request("invalid_data")
 

@@ -22,8 +22,8 @@ def _name_fields(row: Row) -> list[str]:
     return [fold(value) for name in _NAMES if (value := row.attrs.get(name))]
 
 
-def search_name(_view: View, needle: str) -> Test:
-    """Every word of the needle prefixes the word at its place of a name field, or of first and last name
+def search_name(view: View, needle: str) -> Test:
+    """Every word of the needle prefixes the word at its place of a name field, or of first name, last name and suffix
     together; not of the middle name, not of nickname and last name together."""
     words = fold(needle).split()
 
@@ -33,7 +33,9 @@ def search_name(_view: View, needle: str) -> Test:
 
     def test(row: Row) -> bool:
         first, last = row.attrs.get("first_name") or "", row.attrs.get("last_name") or ""
-        return bool(words) and any(leads(text) for text in (*_name_fields(row), fold(f"{first} {last}")))
+        suffix = view.get("NameSuffix", row.attrs.get("name_suffix_id"))
+        named = f"{first} {last} {(suffix and suffix.get('value')) or ''}"
+        return bool(words) and any(leads(text) for text in (*_name_fields(row), fold(named)))
 
     return test
 
@@ -63,13 +65,15 @@ def search_name_or_email_or_phone_number(view: View, needle: str) -> Test:
 
 
 def search_phone_number(view: View, needle: str) -> Test:
-    """The last digits of a number without its country code; E.164 with country code finds nothing."""
+    """The last digits of a number, with its country code or without it."""
     wanted = _digits(needle)
 
-    def test(row: Row) -> bool:
+    def numbers(row: Row) -> list[str]:
         phones = view.children("PhoneNumber", "person_id", row.id)
-        numbers = (_digits(phone.attrs.get("national") or phone.attrs.get("number", "")) for phone in phones)
-        return bool(wanted) and any(number.endswith(wanted) for number in numbers)
+        return [_digits(phone.attrs.get(name) or "") for phone in phones for name in ("national", "number", "e164")]
+
+    def test(row: Row) -> bool:
+        return bool(wanted) and any(number.endswith(wanted) for number in numbers(row))
 
     return test
 
