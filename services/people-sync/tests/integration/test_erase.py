@@ -36,7 +36,7 @@ from people_sync.storage.sync_tables import (
 )
 from people_sync.storage.tables import Base, Effect, Family, Link, LinkWrite, Member
 from people_sync.usecases.runs import KIND
-from servicekit.tables import JOB
+from servicekit.tables import JOB, SET_ASIDE
 from servicekit.testing import KeyRing, eventually
 from servicekit.testing.facts import publish
 
@@ -81,6 +81,7 @@ NOBODYS: Final = {
     "settings": "of the church",
     "inbox": "ids of messages",
     "job": "ids and cursors",
+    "message_attempt": "places in topics",
     "sighting": "Planning Center's ids, while a run lasts",
     "alias": "Planning Center's ids",
     "erasure": "the receipt",
@@ -393,7 +394,19 @@ async def full_of_them(church: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         ),
         (HeldSkipped, {"bulk_id": bulk, "position": 0, "sentence": "Zelda Quaxley was answered before."}),
     )
+    aside = {
+        "consumer": "g",
+        "event_id": "e",
+        "type": "Later",
+        "topic": "t",
+        "partition": 0,
+        "offset": 1,
+        "headers": [],
+    }
     async with church.app.state.runtime.sessions.begin() as session:
+        await session.execute(
+            insert(SET_ASIDE).values({**aside, "key": gone["id"].encode(), "value": b"Zelda Quaxley"})
+        )
         for table, row in unowned:
             await session.execute(insert(table).values(row))
     await church.store(

@@ -12,7 +12,7 @@ from contracts.events.conflicts_conflict_v1 import ConflictClosed
 from contracts.events.conflicts_resolution_v1 import ConflictsErased
 from contracts.events.people_conflict_v1 import RecordErased
 from servicekit import outbox
-from servicekit.tables import OUTBOX
+from servicekit.tables import OUTBOX, SET_ASIDE
 
 ERASED_PERSON = "Erased person"
 """In the place of a name in what is kept of others."""
@@ -58,12 +58,13 @@ async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> Non
 
 
 async def _unsent(session: AsyncSession, record_id: str, conflict_ids: list[str]) -> None:
-    """Messages about them that wait to be sent are not sent any more."""
+    """Messages about them that wait to be sent, or to be understood, are not any more."""
     about = or_(
         and_(OUTBOX.c.topic == "conflicts.conflict.v1", OUTBOX.c.key.in_(conflict_ids)),
         and_(OUTBOX.c.topic == "conflicts.resolution.v1", OUTBOX.c.key == record_id),
     )
     await session.execute(delete(OUTBOX).where(about))
+    await session.execute(delete(SET_ASIDE).where(SET_ASIDE.c.key == record_id.encode()))
 
 
 async def _names(session: AsyncSession, organization_id: str, conflict_ids: list[str]) -> int:

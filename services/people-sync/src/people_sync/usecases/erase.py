@@ -60,7 +60,7 @@ from servicekit.errors import Invalid, NotFound
 from servicekit.ids import uuid7
 from servicekit.outbox import append_all
 from servicekit.paging import contains
-from servicekit.tables import OUTBOX
+from servicekit.tables import OUTBOX, SET_ASIDE
 
 _SILENT: Final = {"synchronize_session": False}
 
@@ -517,7 +517,9 @@ async def _tell(session: AsyncSession, going: _Erasing, row: Erasure, told: Sequ
         # The question of a run can name them; what it asks now is told below.
         about |= and_(OUTBOX.c.topic == "people.sync-run.v1", OUTBOX.c.key == going.organization_id)
     gone = await session.execute(delete(OUTBOX).where(about).returning(OUTBOX.c.id))
-    going.count(places.OUTBOX, len(gone.all()))
+    # What a version that did not know its type has set aside of them is older than this.
+    aside = delete(SET_ASIDE).where(among(SET_ASIDE.c.key, [key.encode() for key in keys])).returning(SET_ASIDE.c.id)
+    going.count(places.OUTBOX, len(gone.all()) + len((await session.execute(aside)).all()))
     await session.flush()
     stay = [one for one in going.families.values() if one.id not in going.last_of and one.deleted_at is None]
     await touch_families(session, stay, now)
