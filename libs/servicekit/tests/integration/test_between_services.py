@@ -27,7 +27,7 @@ from servicekit.kafka import EventHeaders, subscribe, subscribe_broadcast
 from servicekit.producer import Producer, Record
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
-from servicekit.testing import Databases, KeyRing, eventually, serve
+from servicekit.testing import Databases, KeyRing, Served, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 DEAD_LETTERS = "auth.connection.v1.people-sync.dlq"
@@ -192,7 +192,7 @@ async def test_operators_list_replay_and_archive(
 
 async def test_a_replay_sends_what_was_there_and_brings_no_group_nearer_to_its_stop(
     app: FastAPI,
-    client: httpx.AsyncClient,
+    client: Served,
     producer: Producer,
     kafka_server: str,
     tmp_path: Path,
@@ -219,7 +219,7 @@ async def test_a_replay_sends_what_was_there_and_brings_no_group_nearer_to_its_s
         await eventually(lambda: _has(listed, 2))
     (line,) = (line for line in await command("list", DEAD_LETTERS) if "group" in line)
     assert json.loads(line)["replays"] == "5"
-    assert (await client.get("/readyz")).status_code == 200
+    assert (await client.operators.get("/readyz")).status_code == 200
 
     # A letter that had no room for its message is replayed from the topic; of two, one is chosen.
     app.state.resources.failures += [ValueError("a defect"), ValueError("a defect")]

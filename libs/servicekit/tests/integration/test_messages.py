@@ -211,7 +211,7 @@ async def test_a_dead_letter_topic_that_lacks_is_named_and_waited_for(
         await producer.send([record(fact(organization, 1, ConnectionClosing)), record(fact(organization, 2))])
 
         async def says_so() -> bool:
-            answer = await client.get("/readyz")
+            answer = await client.operators.get("/readyz")
             return answer.status_code == 503 and f"no such topic: {lacking}" in answer.text
 
         await eventually(says_so)
@@ -221,7 +221,7 @@ async def test_a_dead_letter_topic_that_lacks_is_named_and_waited_for(
             return await effects(app, organization) == [f"authorized {organization}:2"]
 
         await eventually(moved_on)
-        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.operators.get("/readyz")).status_code == 200
 
 
 async def test_types_that_are_not_known_yet_are_set_aside_and_taken_after_the_upgrade(
@@ -236,7 +236,7 @@ async def test_types_that_are_not_known_yet_are_set_aside_and_taken_after_the_up
             return await effects(app, organization) == [f"authorized {organization}:30"]
 
         await eventually(moved_on)
-        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.operators.get("/readyz")).status_code == 200
         assert await lag(kafka_server) == 0
     assert await dead_letters(kafka_server, organization) == []
 
@@ -248,7 +248,7 @@ async def test_types_that_are_not_known_yet_are_set_aside_and_taken_after_the_up
             return len(await effects(app, organization)) == 25
 
         await eventually(taken)
-        assert f'servicekit_set_aside{{group="{GROUP}"}} 1.0' in (await client.get("/metrics")).text
+        assert f'servicekit_set_aside{{group="{GROUP}"}} 1.0' in (await client.operators.get("/metrics")).text
     monkeypatch.setitem(types, "ConnectionBuried", ConnectionClosing)  # poison: never works
     async with serve(create_app(app.state.runtime.settings)):
 
