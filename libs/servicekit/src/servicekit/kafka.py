@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, cast
 from uuid import uuid4
 
-from aiokafka import ConsumerRebalanceListener, ConsumerRecord
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
@@ -26,7 +27,11 @@ from servicekit.context import flow
 from servicekit.dead_letter import Guard, RetryThenDeadLetter, UnknownType
 from servicekit.errors import PermanentError
 from servicekit.inbox import claim
+from servicekit.reader import Loss, Reader
 from servicekit.runtime import Runtime
+from servicekit.telemetry import METRICS
+
+log = structlog.get_logger(__name__)
 
 Handler = Callable[[Any, AsyncSession, Any], Awaitable[None]]
 """`async def on_x(event: X, session: AsyncSession, resources: Resources)`: one transaction, committed for it."""
@@ -35,6 +40,11 @@ TombstoneHandler = Callable[[str, AsyncSession, Any], Awaitable[None]]
 BroadcastHandler = Callable[[Any, "EventHeaders", Any], Awaitable[None]]
 """`async def on_fact(event: Event, headers: EventHeaders, resources: Resources)`."""
 
+LossHandler = Callable[[Loss, AsyncSession, Any], Awaitable[None]]
+"""`async def on_loss(loss: Loss, session: AsyncSession, resources: Resources)`: may be called twice for one loss."""
+
+METADATA_SECONDS = 5
+"""So long, at most, a topic that was made, or made anew, stays unnoticed. aiokafka's own interval is 5 minutes."""
 _UNREADABLE = "servicekit-unreadable-headers"
 
 
@@ -98,6 +108,7 @@ class Subscription:
     on_tombstone: TombstoneHandler | None = None
     broadcast: bool = False
     gap: Gap | None = None
+    on_loss: LossHandler | None = None
 
 
 def subscribe(
@@ -106,18 +117,21 @@ def subscribe(
     group: str,
     handlers: Mapping[type[Event], Handler],
     on_tombstone: TombstoneHandler | None = None,
+    on_loss: LossHandler | None = None,
 ) -> Subscription:
     """A shared group `<service>.<purpose>`, from earliest: every message has its effect once in the whole service.
 
     A type of the topic that is not in `handlers` is skipped; a type the topic does not know is set aside until a
     version of the service knows it.
+    on_loss: called, in a transaction, when messages were gone before they were taken: by retention, or with a topic
+    that was made anew. What they said is to be read again from whoever owns it.
     ValueError, when the module is imported, for what the registry does not agree to.
     """
     known = _topic(topic, handlers)
     service = group.partition(".")[0]
     if "." not in group or service not in known.consumers:
         raise ValueError(f"{group} is not <service>.<purpose> of a consumer of {topic}: {', '.join(known.consumers)}")
-    return Subscription(known, service, group, handlers, on_tombstone)
+    return Subscription(known, service, group, handlers, on_tombstone, on_loss=on_loss)
 
 
 def subscribe_broadcast(
@@ -201,17 +215,40 @@ def _decoder(topic: Topic) -> Callable[[StreamMessage[Any]], Awaitable[Received]
     return decode
 
 
+class _Broker(KafkaBroker):
+    """FastStream's, with a consumer of ours for shared groups: there is no public way to name its class."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.lost: dict[str, Callable[[Loss], Awaitable[None]]] = {}
+        """By group."""
+
+    async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
+        builder = await super()._connect()
+        plain = cast("Any", builder)
+
+        def build(*topics: str, group_id: str, **options: Any) -> AIOKafkaConsumer:
+            options |= {"group_id": group_id}
+            if lost := self.lost.get(group_id):
+                return Reader(*topics, lost=lost, **(plain.keywords | options))
+            return plain(*topics, **options)
+
+        self.config.broker_config.builder = build
+        return build
+
+
 def make_broker(
     runtime: Runtime, resources: Any, subscriptions: Sequence[Subscription], guards: Mapping[str, Guard]
 ) -> KafkaBroker:
     """A broker, not started, with one subscriber per subscription. `guards` by group."""
     settings = runtime.settings
     guard_of: dict[Any, Guard] = {}
-    broker = KafkaBroker(
+    broker = _Broker(
         settings.kafka_bootstrap_servers.split(","),
         client_id=settings.service_name,
         consumer_only=True,  # what is published goes through the outbox or the dead-letter producer
         allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_SECONDS * 1000,
         graceful_timeout=10.0,
         apply_types=False,
         logger=logging.getLogger("servicekit.faststream"),
@@ -235,8 +272,25 @@ def make_broker(
             listener=subscription.gap or guards[subscription.group].attempts,
         )
         guard_of[subscriber] = guards[subscription.group]
+        if not subscription.broadcast:
+            broker.lost[subscription.group] = partial(_lost, subscription, runtime, resources)
         subscriber(_handler(subscription, guards[subscription.group], runtime, resources))
     return broker
+
+
+async def _lost(subscription: Subscription, runtime: Runtime, resources: Any, loss: Loss) -> None:
+    METRICS.messages_lost_total.labels(subscription.group, loss.topic).inc(max(loss.most, 1))
+    log.error(
+        "messages were gone before they were taken",
+        group=subscription.group,
+        topic=loss.topic,
+        partition=loss.partition,
+        position=loss.position,
+        first=loss.first,
+    )
+    if subscription.on_loss is not None:
+        async with runtime.sessions.begin() as session:
+            await subscription.on_loss(loss, session, resources)
 
 
 def _handler(

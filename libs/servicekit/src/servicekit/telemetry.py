@@ -35,6 +35,9 @@ Name = Literal[
     "servicekit_message_seconds",
     # 1 while a group has stopped itself because it rejected too much: an alert.
     "servicekit_consumer_stopped",
+    # Messages that were gone before a group took them, at most so many (a partition counts as one if that is unknown),
+    # by group and topic: an alert.
+    "servicekit_messages_lost_total",
     # Messages of types that this version does not know, waiting for one that does, by group.
     "servicekit_set_aside",
     # Jobs by kind and outcome: done, waiting, failed, cancelled, retried, lease_lost, released.
@@ -78,6 +81,11 @@ class Metrics:
     )
     consumer_stopped: Gauge = field(
         default_factory=lambda: _gauge("servicekit_consumer_stopped", "Stopped by its rejections", "group")
+    )
+    messages_lost_total: Counter = field(
+        default_factory=lambda: _counter(
+            "servicekit_messages_lost_total", "Messages gone before they were taken", "group", "topic"
+        )
     )
     set_aside: Gauge = field(
         default_factory=lambda: _gauge("servicekit_set_aside", "Messages of unknown types", "group")

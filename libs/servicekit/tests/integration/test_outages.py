@@ -3,13 +3,17 @@
 import asyncio
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from fastapi import FastAPI
 from sample_service.main import Settings, create_app
-from sample_service.messages import effects, fact, record
+from sample_service.messages import TOPIC, effects, fact, record
 from sqlalchemy import text
 
 from servicekit.local import LocalKafka, LocalPostgres
 from servicekit.producer import Producer
+from servicekit.provision import provision
+from servicekit.telemetry import METRICS
 from servicekit.testing import Databases, KeyRing, Served, eventually, serve
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.broker_faults, pytest.mark.timeout(240)]
@@ -109,3 +113,57 @@ async def test_the_service_starts_with_everything_away(
         await asyncio.to_thread(own_postgres.start)
         await asyncio.to_thread(own_kafka.start)
         await eventually(lambda: is_ready(client), within=90)
+
+
+async def test_what_retention_took_is_noticed_and_a_topic_made_anew_is_read(
+    databases: Databases, own_kafka: LocalKafka, keys: KeyRing
+) -> None:
+    """Of 12 partitions one loses facts that the group had not taken, and later the whole topic goes."""
+    bootstrap_servers = own_kafka.bootstrap_servers
+    url = await databases.create("sample_service")
+    settings = keys.settings(Settings, database_url=url, kafka=bootstrap_servers)
+    app = create_app(settings)
+    producer = Producer(bootstrap_servers, client_id="test")
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+
+    async def have(count: int) -> bool:
+        return len(await effects(app, "gone")) == count
+
+    await producer.send([record(fact("gone", n)) for n in (1, 2, 3)])
+    async with serve(app):
+        await eventually(lambda: have(3))
+    await producer.send([record(fact("gone", n)) for n in range(4, 11)])
+    ends = await _ends(bootstrap_servers)
+    (partition,) = (number for number, end in ends.items() if end == 10)
+    await admin.delete_records({TopicPartition(TOPIC, partition): RecordsToDelete(before_offset=8)})
+    app = create_app(settings)
+    lost = METRICS.messages_lost_total.labels("people-sync.connections", TOPIC)
+    before = lost._value.get()
+    async with serve(app) as client:
+        await eventually(lambda: have(5), because="two facts were left")
+        assert await effects(app, f"{partition}:") == [f"lost {partition}:3:8"]
+        assert lost._value.get() - before == 5
+        await admin.delete_topics([TOPIC])
+        await eventually(lambda: _gone(admin))
+        await provision(bootstrap_servers)
+        await producer.close()
+        await producer.send([record(fact("gone", 11))])
+        await eventually(lambda: have(6), within=30, because="the topic is noticed before the consumer is given up")
+        await is_ready(client)
+    await admin.close()
+    await producer.close()
+
+
+async def _ends(bootstrap_servers: str) -> dict[int, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets([TopicPartition(TOPIC, number) for number in range(12)])
+        return {partition.partition: end for partition, end in ends.items()}
+    finally:
+        await consumer.stop()
+
+
+async def _gone(admin: AIOKafkaAdminClient) -> bool:
+    return TOPIC not in await admin.list_topics()

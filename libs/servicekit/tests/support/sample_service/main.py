@@ -26,6 +26,7 @@ from servicekit.errors import NotFound
 from servicekit.job_worker import JobContext, JobWorker
 from servicekit.kafka import subscribe
 from servicekit.outbox import append
+from servicekit.reader import Loss
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
 
@@ -203,10 +204,18 @@ async def on_closing(event: ConnectionClosing, session: AsyncSession, wired: Res
     raise ValueError(f"cannot take {event.pco_organization_name}")
 
 
+async def on_loss(loss: Loss, session: AsyncSession, wired: Resources) -> None:
+    """Facts are gone that nobody has taken."""
+    if wired.failures:
+        raise wired.failures.pop(0)
+    await effect(session, "lost", f"{loss.partition}:{loss.position}:{loss.first}")
+
+
 connections = subscribe(
     "auth.connection.v1",
     group="people-sync.connections",
     handlers={ConnectionAuthorized: on_authorized, ConnectionClosing: on_closing},
+    on_loss=on_loss,
 )
 
 

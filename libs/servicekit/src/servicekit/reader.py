@@ -1,0 +1,74 @@
+"""A consumer that notices what is gone before it was taken, instead of going on as if nothing had been there.
+
+aiokafka's own way is to begin anew at the oldest message, or the newest, without a word.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+
+AGAIN_SECONDS: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Messages of one partition that a group can no longer take."""
+
+    topic: str
+    partition: int
+    position: int | None
+    """Where the group stood. None: it has not been here before, or so long ago that Kafka has forgotten it."""
+    first: int
+    """Where the group goes on: the oldest message that is there, or will be."""
+
+    @property
+    def most(self) -> int:
+        """At most so many are gone; 0 if that is not known, as in a topic that was made anew."""
+        return max(self.first - (self.position or 0), 0)
+
+
+class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
+    """Goes on at the oldest message once `lost` has returned; `lost` is called again if it fails."""
+
+    def __init__(self, *topics: str, lost: Callable[[Loss], Awaitable[None]], **options: Any) -> None:
+        super().__init__(*topics, **(options | {"auto_offset_reset": "none"}))
+        self._tell = lost
+
+    async def getone(self, *partitions: TopicPartition) -> ConsumerRecord[Any, Any]:
+        """As aiokafka's."""
+        while True:
+            try:
+                return await super().getone(*partitions)
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+                await self._go_on(error.args[0])
+
+    async def getmany(self, *partitions: TopicPartition, **options: Any) -> dict[TopicPartition, Any]:
+        """As aiokafka's."""
+        while True:
+            try:
+                found: dict[TopicPartition, Any] = await super().getmany(*partitions, **options)
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+                await self._go_on(error.args[0])
+            else:
+                return found
+
+    async def _go_on(self, at: TopicPartition | dict[TopicPartition, int]) -> None:
+        for partition, position in at.items() if isinstance(at, dict) else [(at, None)]:
+            first = (await self.beginning_offsets([partition]))[partition]
+            if position is not None or first > 0:
+                try:
+                    await self._tell(Loss(partition.topic, partition.partition, position, first))
+                except Exception:
+                    log.exception("a loss could not be dealt with", topic=partition.topic)
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    return  # aiokafka finds it again
+            if partition in self.assignment():
+                self.seek(partition, first)
+                await self.commit({partition: first})
