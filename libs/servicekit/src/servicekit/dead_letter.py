@@ -15,11 +15,12 @@ Dead letters break the order of a key; versions in the events make that harmless
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import structlog
 from aiokafka import ConsumerRecord
 from faststream import BaseMiddleware
@@ -42,6 +43,8 @@ MOST_WAITS = 10
 """For one message, with PostgreSQL answering all the while."""
 MOST_IN_A_ROW = 20
 MOST_OF_THE_LAST = (50, 100)
+SHARE = 4
+"""A single organization comes to a quarter of these limits."""
 REPLAYS = "dlq_replays"
 """Header of a message that `servicekit.dead_letters` has sent again: how often."""
 
@@ -52,24 +55,50 @@ _KEPT_HEADERS = ("ce_id", "ce_type", "ce_source", "ce_time", "ce_correlationid")
 
 
 class Rejections:
-    """Counts what a group rejects, and decides when a human must look before more is rejected."""
+    """Counts what a group rejects, and decides when a human must look before more is rejected.
+
+    What is wrong with one organization's data is no reason to stop for all: of what one organization had rejected, a
+    share of the limit counts. What is nobody's, because it cannot be read, counts in full.
+    """
 
     def __init__(self, group: str) -> None:
         self.group = group
         self.stopped = False
-        self._last: deque[bool] = deque(maxlen=MOST_OF_THE_LAST[1])
-        self._in_a_row = 0
+        self._last: deque[tuple[bool, str | None]] = deque(maxlen=MOST_OF_THE_LAST[1])
+        self._in_a_row: Counter[str | None] = Counter()
 
     def allow(self) -> bool:
         """Whether one more message may be rejected. From the first False on, the group is stopped."""
-        if self._in_a_row >= MOST_IN_A_ROW or sum(self._last) >= MOST_OF_THE_LAST[0]:
+        recently = Counter(organization for rejected, organization in self._last if rejected)
+        if _weight(self._in_a_row, MOST_IN_A_ROW) or _weight(recently, MOST_OF_THE_LAST[0]):
             self.stopped = True
         return not self.stopped
 
-    def count(self, *, rejected: bool) -> None:
-        """Take note of a message's outcome."""
-        self._last.append(rejected)
-        self._in_a_row = self._in_a_row + 1 if rejected else 0
+    def count(self, *, rejected: bool, organization: str | None = None) -> None:
+        """Take note of a message's outcome. organization: None if it is not known."""
+        self._last.append((rejected, organization))
+        if not rejected:
+            self._in_a_row.clear()
+            return
+        self._in_a_row[organization] += 1
+        if organization and self._in_a_row[organization] == MOST_IN_A_ROW:
+            log.error("one organization's messages are rejected", group=self.group, organization=organization)
+
+
+def _weight(rejected: Counter[str | None], limit: int) -> bool:
+    """Whether it comes to the limit."""
+    share = max(limit // SHARE, 1)
+    return sum(count if name is None else min(count, share) for name, count in rejected.items()) >= limit
+
+
+def _organization(record: ConsumerRecord[Any, Any]) -> str | None:
+    """Whose message it is, as far as that can be read from one that nobody could take."""
+    try:
+        body = orjson.loads(record.value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    name = body.get("organization_id") if isinstance(body, dict) else None
+    return name if isinstance(name, str) and name else None
 
 
 class UnknownType(PermanentError):
@@ -193,7 +222,7 @@ class Guard:
         }
         await self._deliver(self._dead_letter_topic, record, origin)
         if not replayed:
-            self.rejections.count(rejected=True)
+            self.rejections.count(rejected=True, organization=_organization(record))
         self.outcome("dead_letter")
         log.error("message rejected", group=self.group, attempts=attempts, **where, exc_info=error)
 

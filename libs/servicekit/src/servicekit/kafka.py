@@ -49,7 +49,7 @@ _UNREADABLE = "servicekit-unreadable-headers"
 
 
 class BadMessage(PermanentError):
-    """A message that breaks the agreement: no CloudEvents headers, a type the topic does not know."""
+    """A message that breaks the agreement: no CloudEvents headers, no key or another's, no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,14 @@ class EventHeaders:
 
     @classmethod
     def parse(cls, headers: Mapping[str, str]) -> "EventHeaders":
-        """BadMessage if a required one is missing, or if one could not be decoded."""
+        """BadMessage if a required one is missing, if one could not be decoded, or for another CloudEvents version."""
         if unreadable := headers.get(_UNREADABLE):
             raise BadMessage(f"headers without a UTF-8 value: {unreadable}")
         missing = [name for name in ("ce_id", "ce_type", "ce_source", "ce_time") if not headers.get(name)]
         if missing:
             raise BadMessage(f"headers missing: {', '.join(missing)}")
+        if (version := headers.get("ce_specversion")) != "1.0":
+            raise BadMessage(f"CloudEvents {version} is not 1.0")
         return cls(
             id=headers["ce_id"],
             type=headers["ce_type"],
@@ -199,13 +201,30 @@ def _readable(value: bytes | None) -> bool:
 def read(topic: Topic, headers: Mapping[str, str], record: ConsumerRecord[Any, Any]) -> Received:
     """BadMessage, UnknownType or pydantic's ValidationError for what is not agreed."""
     metadata = EventHeaders.parse(headers)
+    key = _key(record)
     model = topic.event_type(metadata.type)
     if model is None:
         raise UnknownType(topic.name, metadata.type, metadata.id)
-    if not record.value and not topic.compacted:
-        raise BadMessage(f"{topic.name} is not compacted and has no empty messages")
-    event = model.model_validate_json(record.value) if record.value else None
-    return Received(metadata, (record.key or b"").decode(), event)
+    if not record.value:
+        if not topic.compacted:
+            raise BadMessage(f"{topic.name} is not compacted and has no empty messages")
+        return Received(metadata, key, None)
+    if (content_type := headers.get("content-type", "").partition(";")[0].strip().lower()) != "application/json":
+        raise BadMessage(f"the content type is {content_type or 'missing'} and not application/json")
+    event = model.model_validate_json(record.value)
+    if event.key != key:
+        raise BadMessage(f"the key is not that of the {metadata.type}")
+    return Received(metadata, key, event)
+
+
+def _key(record: ConsumerRecord[Any, Any]) -> str:
+    try:
+        key = (record.key or b"").decode()
+    except UnicodeDecodeError:
+        raise BadMessage("the key is not UTF-8") from None
+    if not key:
+        raise BadMessage("there is no key")
+    return key
 
 
 def _decoder(topic: Topic) -> Callable[[StreamMessage[Any]], Awaitable[Received]]:

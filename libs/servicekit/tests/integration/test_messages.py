@@ -47,8 +47,8 @@ async def producer(kafka_server: str) -> AsyncIterator[Producer]:
     await made.close()
 
 
-async def dead_letters(bootstrap_servers: str, organization: str) -> list[Any]:
-    """What is in the dead-letter topic for an organization, read to its present end."""
+async def dead_letters(bootstrap_servers: str, organization: str, *, all_of_it: bool = False) -> list[Any]:
+    """What is in the dead-letter topic for an organization, or all that begin so, read to its present end."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
     await consumer.start()
     try:
@@ -59,10 +59,14 @@ async def dead_letters(bootstrap_servers: str, organization: str) -> list[Any]:
         found: list[Any] = []
         while await consumer.position(partition) < end:
             for records in (await consumer.getmany(timeout_ms=200)).values():
-                found.extend(r for r in records if r.key == organization.encode())
+                found.extend(r for r in records if _is_of(r.key or b"", organization.encode(), all_of_it))
         return found
     finally:
         await consumer.stop()
+
+
+def _is_of(key: bytes, organization: bytes, all_of_it: bool) -> bool:
+    return key.startswith(organization) if all_of_it else key == organization
 
 
 async def lag(bootstrap_servers: str) -> int:
@@ -150,6 +154,9 @@ async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
         "not the schema": record(good, value=b'{"organization_id": "x", "version": 0}'),
         "empty on a topic that is not compacted": record(good, value=b""),
         "no id": record(good, ce_id=""),
+        "another CloudEvents": record(good, ce_specversion="0.3"),
+        "another content type": record(good, content_type="application/xml"),
+        "another one's fact": record(fact("somebody else"), key=organization),
         "poison": record(fact(organization, 1, ConnectionClosing)),
     }
     await producer.send([*bad.values(), record(fact(organization, 9))])
@@ -175,7 +182,7 @@ async def test_each_bad_message_is_rejected_once_and_the_group_moves_on(
         assert int(added["dlq_offset"]) >= 0
         assert "Grace" not in str(added), "no text of an error in headers"
     kinds = [dict(message.headers)["dlq_error"].decode() for message in rejected]
-    assert kinds == ["BadMessage"] * 2 + ["ValidationError"] * 2 + ["BadMessage"] * 2 + ["ValueError"]
+    assert kinds == ["BadMessage"] * 2 + ["ValidationError"] * 2 + ["BadMessage"] * 5 + ["ValueError"]
 
 
 async def test_a_message_that_fills_its_dead_letter_is_pointed_at(
@@ -456,7 +463,7 @@ async def test_a_group_that_rejects_too_much_stops(
     app: FastAPI, producer: Producer, kafka_server: str, organization: str
 ) -> None:
     async with serve(app) as client:
-        await producer.send([record(fact(organization, n + 1, ConnectionClosing)) for n in range(30)])
+        await producer.send([record(fact(f"{organization}-{n}", 1, ConnectionClosing)) for n in range(30)])
 
         async def stopped() -> bool:
             answer = await client.operators.get("/readyz")
@@ -470,11 +477,25 @@ async def test_a_group_that_rejects_too_much_stops(
             return await lag(kafka_server) == 10
 
         await eventually(consumer_is_gone)
-    assert len(await dead_letters(kafka_server, organization)) == 20, "the rest stays in the topic"
+    assert len(await dead_letters(kafka_server, organization, all_of_it=True)) == 20, "the rest stays in the topic"
     async with serve(create_app(app.state.runtime.settings)):  # mended and restarted: it goes on where it stopped
 
         async def caught_up() -> bool:
             return await lag(kafka_server) == 0
 
         await eventually(caught_up)
-    assert len(await dead_letters(kafka_server, organization)) == 30
+    assert len(await dead_letters(kafka_server, organization, all_of_it=True)) == 30
+
+
+async def test_one_church_stops_nobody_else(
+    client: Served, producer: Producer, app: FastAPI, kafka_server: str, organization: str
+) -> None:
+    await producer.send([record(fact(organization, n + 1, ConnectionClosing)) for n in range(60)])
+    await producer.send([record(fact(f"{organization}-good", 1))])
+
+    async def taken() -> bool:
+        good = await effects(app, f"{organization}-good")
+        return bool(good) and len(await dead_letters(kafka_server, organization)) == 60
+
+    await eventually(taken)
+    assert (await client.operators.get("/readyz")).status_code == 200

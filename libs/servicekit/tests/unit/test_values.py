@@ -6,21 +6,24 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
-from typing import Annotated, Literal
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
 
 import pytest
 import structlog
+from aiokafka import ConsumerRecord
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, ValidationError
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from contracts.events.webhooks_outcome_v1 import WebhookApplied
+from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
+from contracts.topics import TOPICS
 from servicekit.dead_letter import Rejections
 from servicekit.errors import Conflict, PermanentError, TransientError, Unavailable, is_outage, is_transient
 from servicekit.ids import uuid7
-from servicekit.kafka import BadMessage, EventHeaders, subscribe, subscribe_broadcast
+from servicekit.kafka import BadMessage, EventHeaders, read, subscribe, subscribe_broadcast
 from servicekit.logging import safe_traceback, setup_logging
 from servicekit.producer import KafkaUnavailable
 from servicekit.settings import ServiceSettings
@@ -134,6 +137,18 @@ def test_a_group_stops_when_half_of_the_last_hundred_were_rejected() -> None:
     for number in range(99):
         assert rejections.allow(), number
         rejections.count(rejected=number % 2 == 0)
+    assert not rejections.allow()
+
+
+def test_one_organization_stops_nobody_and_several_do() -> None:
+    rejections = Rejections("g")
+    for _ in range(1000):
+        assert rejections.allow()
+        rejections.count(rejected=True, organization="a")
+    for organization in "bcd":
+        for _ in range(5):
+            assert rejections.allow()
+            rejections.count(rejected=True, organization=organization)
     assert not rejections.allow()
 
 
@@ -260,6 +275,24 @@ def test_each_process_has_a_broadcast_group_of_its_own() -> None:
 def test_headers_are_required() -> None:
     with pytest.raises(BadMessage, match="ce_id, ce_source"):
         EventHeaders.parse({"ce_type": "X", "ce_time": "now"})
+
+
+@pytest.mark.parametrize("key", [None, b"", b"\xff", b"somebody else"])
+def test_the_key_is_the_one_of_the_fact(key: bytes | None) -> None:
+    topic = TOPICS["webhooks.subscription.v1"]
+    fact = SubscriptionsRemoved(
+        organization_id="grace", version=1, product="people", generation=1, removed=1, occurred_at=datetime.now(UTC)
+    )
+    body = fact.model_dump_json().encode()
+    headers = {"ce_id": "1", "ce_type": "SubscriptionsRemoved", "ce_source": "/x", "ce_time": "now"}
+    headers |= {"ce_specversion": "1.0", "content-type": "application/json; charset=utf-8"}
+
+    def message(key: bytes | None, value: bytes) -> Any:
+        return ConsumerRecord(topic.name, 0, 0, 0, 0, key, value, None, 0, 0, ())
+
+    read(topic, headers, message(b"grace", body))
+    with pytest.raises(BadMessage, match="key"):
+        read(topic, headers, message(key, body))
 
 
 async def test_eventually_says_what_it_last_saw() -> None:

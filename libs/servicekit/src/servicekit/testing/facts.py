@@ -18,6 +18,8 @@ async def publish(bootstrap_servers: str, fact: Event, source: str) -> None:
 async def send(producer: AIOKafkaProducer, fact: Event, source: str, *, event_id: str | None = None) -> None:
     """The same with a producer that stays. `event_id`: ce_id, a new one by default."""
     headers = {
+        "ce_specversion": "1.0",
+        "content-type": "application/json",
         "ce_id": event_id or str(uuid4()),
         "ce_type": type(fact).__name__,
         "ce_source": f"/{source}",

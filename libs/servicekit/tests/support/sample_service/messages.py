@@ -32,18 +32,26 @@ def fact(
 
 
 def record(
-    event: ConnectionFact, *more: tuple[str, bytes | None], value: bytes | None = None, **headers: str
+    event: ConnectionFact,
+    *more: tuple[str, bytes | None],
+    value: bytes | None = None,
+    key: str | None = None,
+    content_type: str = "application/json",
+    **headers: str,
 ) -> Record:
     ce = {
+        "ce_specversion": "1.0",
         "ce_id": str(uuid.uuid4()),
         "ce_type": type(event).__name__,
         "ce_source": "/auth-service",
         "ce_time": datetime.now(UTC).isoformat(),
         "ce_correlationid": "flow-of-the-test",
-        "content-type": "application/json",
+        "content-type": content_type,
     } | headers
     encoded: Headers = [*((name, text_.encode()) for name, text_ in ce.items() if text_), *more]
-    return Record(TOPIC, event.key.encode(), event.model_dump_json().encode() if value is None else value, encoded)
+    return Record(
+        TOPIC, (key or event.key).encode(), event.model_dump_json().encode() if value is None else value, encoded
+    )
 
 
 def environment(url: str, kafka: str, keys: KeyRing, **more: str) -> dict[str, str]:
