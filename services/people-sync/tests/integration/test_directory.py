@@ -280,6 +280,13 @@ async def test_members_are_listed_in_pages_by_name_and_found_by_parts(church: An
     assert await church.names("q=Z@exam") == ["Zoë"]
     assert await church.names("q=%25") == []
     assert await church.names("q=_") == []
+    assert await church.names("q=...") == []
+    assert await church.names("q=o'brien, emi") == await church.names("q=émi o’brien") == ["Émilie"]
+    assert await church.names("q=an") == await church.names("q=AN obr") == ["Ann"]
+    assert await church.names("q=ann nobody") == []
+    await church.add(first_name="Dora", last_name="Dial", phone="+1 (212) 555-0167", email=None)
+    for phone in ("%2B12125550167", "212.555.0167", "(212)5550167", "555-0167", "1 212 555 0167"):
+        assert await church.names(f"q={phone}") == ["Dora"]
     for bad in ("x", "W10", "WyJhIiwiYiJd", "%C3%A9"):
         problem = await church.call("GET", f"/members?after={bad}", status=422)
         assert problem["errors"][0]["field"] == "after"

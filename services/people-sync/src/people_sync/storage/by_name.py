@@ -1,47 +1,126 @@
-"""Members and families in pages, in the order of their names."""
+"""Members and families in pages, in the order of their names, and found by what somebody types."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, false, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from contracts.http.common import PageQuery
+from people_sync.domain.search import Term
 from people_sync.storage.tables import Family, Member
-from servicekit.paging import decode, encode, string
+from servicekit.paging import contains, decode, encode, string
 
 Record = TypeVar("Record", Member, Family)
+Fits = Callable[[Any], Sequence[ColumnElement[bool]]]
+"""Conditions on a member, a family, or an alias of one."""
+NEAR: Final = 2_000
+"""How many records a look along the names goes over before all that fit are found as a set."""
+MOST_COUNTED: Final = 1_000
+"""Up to how many a search counts: a total of more is not told."""
+_BLANK: Final[ColumnElement[str]] = literal_column("' '")
+_NOTHING: Final[ColumnElement[str]] = literal_column("''")
+# What formats a phone, with the dashes and the space that word processors put there.
+_FORMAT: Final[ColumnElement[str]] = literal_column("'+-(). /\u2010\u2011\u2013\u00a0'")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Which records a list shows, in two ways that say the same."""
+
+    fits: Fits
+    """Of each record on the way along the names."""
+    every: Any
+    """Select of the ids of all that fit."""
+    few: bool = False
+    """Only few can fit, so that they are found as a set at once."""
+
+
+def in_directory(record: Any, organization_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Whether a member or family is an organization's and not deleted."""
+    return record.organization_id == organization_id, record.deleted_at.is_(None)
+
+
+def searched(member: Any) -> ColumnElement[str]:
+    """Name, e-mail and the digits of the phone, as `ix_member_search` has them: without a parameter."""
+    mail = func.coalesce(member.email_key, _NOTHING)
+    phone = func.translate(func.coalesce(member.phone, _NOTHING), _FORMAT, _NOTHING)
+    parts: ColumnElement[str] = member.name_key
+    for part in (_BLANK, mail, _BLANK, phone):
+        parts = parts.op("||")(part)
+    return parts
+
+
+def member_has(terms: Sequence[Term]) -> Fits:
+    """Whether a member has all that was typed."""
+
+    def fits(member: Any) -> list[ColumnElement[bool]]:
+        columns = {"anything": searched(member), "name": member.name_key, "email": member.email_key}
+        return [_like(columns[term.within], term) for term in terms] or [false()]
+
+    return fits
+
+
+def family_has(terms: Sequence[Term]) -> Fits:
+    """Whether a family's name has all that was typed."""
+
+    def fits(family: Any) -> list[ColumnElement[bool]]:
+        # What is too short for the index of trigrams would make PostgreSQL read all of it.
+        columns = {"anything": family.name_key, "name": family.name_key.op("||")(_NOTHING), "email": _NOTHING}
+        return [_like(columns[term.within], term) for term in terms] or [false()]
+
+    return fits
+
+
+def _like(column: ColumnElement[str], term: Term) -> ColumnElement[bool]:
+    return or_(*(column.like(contains(text)) for text in term.texts))
 
 
 async def page_of(
-    session: AsyncSession,
-    record: type[Record],
-    conditions: Sequence[ColumnElement[bool]],
-    query: PageQuery,
-    *,
-    filtered: bool,
-) -> tuple[Sequence[Record], int | None]:
-    """One row more than the page has, if there is one behind it (see `behind`); on the first page the total too.
+    session: AsyncSession, record: type[Record], organization_id: str, found: Found | None, query: PageQuery
+) -> Sequence[Record]:
+    """A page of these records, or of all, and one row more if there is one behind it (see `behind`).
 
-    filtered: more is asked than an organization's records. All that fit are found once then, as a set: walking along
-    the names until a page is full takes seconds when they are few and the church is large.
+    Whoever many fit is met soon along the names; few that fit are found once as a set, because walking along the names
+    until a page is full takes seconds in a large church.
     """
-    found = select(record.id, record.name_key).where(*conditions).cte("found").prefix_with("MATERIALIZED")
-    rows = found.c if filtered else record
-    page = select(rows.id, rows.name_key).order_by(rows.name_key, rows.id).limit(query.limit + 1)
-    if not filtered:
-        page = page.where(*conditions)
-    if query.after:
-        name, last = decode(query.after, string, UUID)
-        page = page.where(func.row(rows.name_key, rows.id) > func.row(name, last))
-    ids = page.subquery("page")
-    wanted = select(record).join(ids, ids.c.id == record.id).order_by(record.name_key, record.id)
-    if query.after:
-        return (await session.scalars(wanted)).all(), None
-    total = select(func.count()).select_from(found).scalar_subquery()
-    counted = (await session.execute(wanted.add_columns(total.label("total")))).all()
-    return [row[0] for row in counted], counted[0].total if counted else 0
+    near: Any = aliased(record)
+    along = select(near).where(*in_directory(near, organization_id), *_after(near, query))
+    along = along.order_by(near.name_key, near.id)
+    if found is None:
+        return await _read(session, record, along.with_only_columns(near.id).limit(query.limit + 1))
+    if not found.few:
+        met: Any = aliased(record, along.limit(NEAR).subquery("near"))
+        ids = select(met.id).where(*found.fits(met)).order_by(met.name_key, met.id).limit(query.limit + 1)
+        rows = await _read(session, record, ids)
+        if len(rows) > query.limit:
+            return rows
+    every = found.every.subquery("every")
+    return await _read(
+        session,
+        record,
+        select(record.id)
+        .join(every, every.c.id == record.id)
+        .where(*_after(record, query))
+        .order_by(record.name_key, record.id)
+        .limit(query.limit + 1),
+    )
+
+
+async def _read(session: AsyncSession, record: type[Record], ids: Select[Any]) -> Sequence[Record]:
+    page = ids.subquery("page")
+    wanted = select(record).join(page, page.c.id == record.id).order_by(record.name_key, record.id)
+    return (await session.scalars(wanted)).all()
+
+
+def _after(record: Any, query: PageQuery) -> list[ColumnElement[bool]]:
+    if not query.after:
+        return []
+    name, last = decode(query.after, string, UUID)
+    return [func.row(record.name_key, record.id) > func.row(name, last)]
 
 
 def behind(rows: Sequence[Member] | Sequence[Family], query: PageQuery) -> str | None:
@@ -50,3 +129,23 @@ def behind(rows: Sequence[Member] | Sequence[Family], query: PageQuery) -> str |
         return None
     last = rows[query.limit - 1]
     return encode(last.name_key, str(last.id))
+
+
+async def count(session: AsyncSession, record: type[Record], organization_id: str) -> int:
+    """How many records an organization has."""
+    return await session.scalar(select(func.count()).where(*in_directory(record, organization_id))) or 0
+
+
+async def count_found(session: AsyncSession, ids: Any) -> int:
+    """How many ids a statement gives."""
+    return await session.scalar(select(func.count()).select_from(ids.subquery())) or 0
+
+
+async def count_searched(session: AsyncSession, typed: Select[Any], every: Any) -> int | None:
+    """How many of those that a search finds fit. None if it finds more than `MOST_COUNTED`.
+
+    `typed`: their ids, whatever else is asked; `every`: the ids of those that fit.
+    """
+    if await count_found(session, typed.limit(MOST_COUNTED + 1)) > MOST_COUNTED:
+        return None
+    return await count_found(session, every)

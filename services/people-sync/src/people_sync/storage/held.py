@@ -4,11 +4,26 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Exists, Text, any_, cast, exists, false, func, literal, select, text
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Exists,
+    Text,
+    Uuid,
+    any_,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from contracts.http.people import HeldBulkInput, HeldQuery
 from people_sync.domain.held import REASONS
+from people_sync.storage.joined import asked_about
 from people_sync.storage.sync_tables import HeldMatch
 from people_sync.storage.tables import Family, FamilyMember, Member
 from servicekit.errors import NotFound
@@ -47,6 +62,16 @@ def fitting(query: HeldQuery | HeldBulkInput) -> list[ColumnElement[bool]]:
 
 ONE_CANDIDATE: Final[ColumnElement[bool]] = (func.cardinality(HeldMatch.candidate_ids) == 1) & (HeldMatch.more == 0)
 """Exactly one member may be the person."""
+
+
+def members_asked_about(organization_id: str, pco_organization_id: str) -> CompoundSelect[Any]:
+    """Ids of the members of whom a question waits: in a held match, or in a pair that is one person there."""
+    candidates = select(cast(func.unnest(HeldMatch.candidate_ids), Uuid).label("id")).where(
+        HeldMatch.organization_id == organization_id,
+        HeldMatch.pco_organization_id == pco_organization_id,
+        HeldMatch.state.in_(WAITING),
+    )
+    return candidates.union(*asked_about(organization_id))
 
 
 def wanted_by_nobody_else(owner: Mapping[str, str]) -> ColumnElement[bool]:

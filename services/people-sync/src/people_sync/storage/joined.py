@@ -36,27 +36,21 @@ _JOINS: Final = aliased(Member, name="joins")
 
 def pairs(organization_id: str) -> Select[Any]:
     """Pairs of the Planning Center organization that is, or was last, connected: rows for `pair`."""
+    # As values: joined to one another the links would be looked through as they come.
+    connected = (
+        select(Connection.pco_organization_id).where(Connection.organization_id == organization_id).scalar_subquery()
+    )
     statement: Select[Any] = (
         select(ENDED)
         .add_columns(_KEPT.pco_id, _STAYS, _JOINS)
         .select_from(ENDED)
-        .join(
-            Connection,
-            (Connection.organization_id == ENDED.organization_id)
-            & (Connection.pco_organization_id == ENDED.pco_organization_id),
-        )
-        .join(
-            _KEPT,
-            (_KEPT.organization_id == ENDED.organization_id)
-            & (_KEPT.pco_organization_id == ENDED.pco_organization_id)
-            & (_KEPT.kind == ENDED.kind)
-            & (_KEPT.pco_id == ENDED.merged_into),
-        )
+        .join(_KEPT, _KEPT.pco_id == ENDED.merged_into)
         .join(_STAYS, _STAYS.id == _KEPT.record_id)
         .join(_JOINS, _JOINS.id == ENDED.record_id)
         .where(
-            ENDED.organization_id == organization_id,
-            ENDED.kind == MEMBER,
+            *(link.organization_id == organization_id for link in (ENDED, _KEPT)),
+            *(link.pco_organization_id == connected for link in (ENDED, _KEPT)),
+            *(link.kind == MEMBER for link in (ENDED, _KEPT)),
             ENDED.merged_into.is_not(None),
             ENDED.state == "gone",
             _KEPT.state != "gone",

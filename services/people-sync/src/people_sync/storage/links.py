@@ -2,10 +2,24 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Exists, Select, Text, cast, delete, exists, literal, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Exists,
+    Select,
+    Text,
+    cast,
+    delete,
+    exists,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -23,6 +37,9 @@ AT_ONCE: Final = "*"
 """In `Link.agreed_at`: the time of every field that is not named."""
 
 _ENDED: Final = ("gone", "missing")
+_GONE: Final[ColumnElement[str]] = literal_column("'gone'")
+_MISSING: Final[ColumnElement[str]] = literal_column("'missing'")
+"""Without a parameter: a plan for any values finds `ix_link_ended` by them."""
 
 NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "state": "linked",
@@ -225,7 +242,7 @@ async def was_supplied(session: AsyncSession, link: Link) -> bool:
 
 def ended(link: type[Link]) -> ColumnElement[bool]:
     """Whether the link's counterpart is gone, or missing and in no merger that can be known of."""
-    return link.state.in_(_ENDED)
+    return link.state.in_([_GONE, _MISSING])
 
 
 def has_ended(link: Link) -> bool:
@@ -258,6 +275,31 @@ def has_link(
         link.pco_organization_id == owner["pco_organization_id"],
         *where,
     )
+
+
+def has_state(
+    owner: Mapping[str, str], kind: str, record: Any, state: Literal["linked", "local", "gone"]
+) -> ColumnElement[bool]:
+    """Whether a record of the statement around it, or of an alias, is linked, has no link, or is gone there.
+
+    As a value for each row: it is for a statement that ends after a few rows, and would begin with all links otherwise.
+    """
+    found = (
+        select(Link.state)
+        .filter_by(**owner, kind=kind)
+        .where(Link.record_id == record.id)
+        .correlate(record)
+        .scalar_subquery()
+    )
+    if state == "local":
+        return found.is_(None)
+    return found == _GONE if state == "gone" else found != _GONE
+
+
+def linked_ids(owner: Mapping[str, str], kind: str, *, gone: bool = False) -> Select[UUID]:
+    """Select the records that have a link; or those who are gone there."""
+    ids = select(Link.record_id).filter_by(**owner, kind=kind)
+    return ids.where(Link.state == _GONE) if gone else ids
 
 
 async def in_no_household(session: AsyncSession, owner: Mapping[str, str], member_ids: Collection[UUID]) -> None:

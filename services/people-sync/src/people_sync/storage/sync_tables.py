@@ -39,6 +39,8 @@ class Run(Base):
             "id",
             postgresql_where=text("purpose = 'proof' AND state = 'done'"),
         ),
+        Index("ix_run_lists", "finished_at", postgresql_where=text("lists_gone_at IS NULL")),
+        Index("ix_run_over", "finished_at", postgresql_where=text("lists_gone_at IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -77,6 +79,8 @@ class Run(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    lists_gone_at: Mapped[datetime | None]
+    """When what it did record by record was let go of (`CHANGE_KEPT_DAYS`); its numbers stay."""
 
 
 class Remote(Base):
@@ -167,6 +171,7 @@ class Change(Base):
 
     __tablename__ = "change"
     __table_args__ = (
+        Index("ix_change_run", "run_id", "id"),
         Index("ix_change_run_outcome", "run_id", "outcome", "id"),
         Index("ix_change_run_planned", "run_id", "planned", "id", postgresql_where=text("planned IS NOT NULL")),
         Index("ix_change_todo", "run_id", "kind", "id", postgresql_where=text("here = 'planned' OR there = 'planned'")),

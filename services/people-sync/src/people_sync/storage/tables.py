@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -37,7 +38,31 @@ class Member(Base):
             unique=True,
             postgresql_where=text("external_id IS NOT NULL"),
         ),
-        Index("ix_member_name", "organization_id", "name_key", "id"),
+        # Lists, counts and matching read it alone.
+        Index(
+            "ix_member_here",
+            "organization_id",
+            "name_key",
+            "id",
+            postgresql_include=["child", "active"],
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "ix_member_deleted", "organization_id", "name_key", "id", postgresql_where=text("deleted_at IS NOT NULL")
+        ),
+        # `storage.by_name.searched`, by three letters in a row.
+        Index(
+            "ix_member_search",
+            "organization_id",
+            literal_column(
+                "(name_key || ' ' || coalesce(email_key, '') || ' ' || "
+                "translate(coalesce(phone, ''), '+-(). /\u2010\u2011\u2013\u00a0', ''))"
+            ).label("searched"),
+            postgresql_ops={"searched": "gin_trgm_ops"},
+            postgresql_using="gin",
+            postgresql_with={"gin_pending_list_limit": "1024"},
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
         Index("ix_member_email", "organization_id", "email_key", postgresql_where=text("email_key IS NOT NULL")),
     )
 
@@ -75,7 +100,17 @@ class Family(Base):
             unique=True,
             postgresql_where=text("external_id IS NOT NULL"),
         ),
-        Index("ix_family_name", "organization_id", "name_key", "id"),
+        Index("ix_family_here", "organization_id", "name_key", "id", postgresql_where=text("deleted_at IS NULL")),
+        Index("ix_family_deleted", "organization_id", "id", postgresql_where=text("deleted_at IS NOT NULL")),
+        Index(
+            "ix_family_search",
+            "organization_id",
+            "name_key",
+            postgresql_using="gin",
+            postgresql_ops={"name_key": "gin_trgm_ops"},
+            postgresql_with={"gin_pending_list_limit": "1024"},
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -113,6 +148,16 @@ class Link(Base):
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "pco_id"),
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
         Index("ix_link_record", "record_id"),
+        # Few: who is linked is counted as everybody less these.
+        Index(
+            "ix_link_ended",
+            "organization_id",
+            "pco_organization_id",
+            "kind",
+            "state",
+            "record_id",
+            postgresql_where=text("state IN ('gone', 'missing')"),
+        ),
         Index(
             "ix_link_merged",
             "organization_id",

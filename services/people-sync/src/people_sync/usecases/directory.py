@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy import Select, except_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import people
@@ -18,23 +18,23 @@ from contracts.http.common import Page
 from contracts.http.people import MemberInput, MemberPatch, MemberQuery
 from contracts.people import Address
 from contracts.values import MEMBER
-from people_sync.domain.canonical import email_key, fold
 from people_sync.domain.inputs import NAMES, is_empty, problems
+from people_sync.domain.search import terms
 from people_sync.domain.sentences import UNDONE
 from people_sync.domain.values import FIELDS, as_dict
-from people_sync.storage import by_name
+from people_sync.storage import by_name, counts
 from people_sync.storage.erased import is_erased
-from people_sync.storage.joined import asked_about, joined_into, led_by_external_id
+from people_sync.storage.held import members_asked_about
+from people_sync.storage.joined import joined_into, led_by_external_id
 from people_sync.storage.kept_out import kept_out_among
-from people_sync.storage.links import look_for_deleted
+from people_sync.storage.links import has_state, linked_ids, look_for_deleted
 from people_sync.storage.records import render_members, values_of
-from people_sync.storage.sync_tables import HeldMatch, KeptOut
+from people_sync.storage.sync_tables import KeptOut
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import conflicts, history
 from people_sync.usecases.history import CREATE_AGAIN, DELETED, Actor, Noted
 from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
-from servicekit import paging
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.outbox import append
 
@@ -148,57 +148,87 @@ async def get(session: AsyncSession, organization_id: str, member_id: str) -> pe
 
 
 async def members(session: AsyncSession, organization_id: str, query: MemberQuery) -> Page[people.Member]:
-    """A page of members by name; the total comes with the first page."""
-    conditions = [Member.organization_id == organization_id, Member.deleted_at.is_(None)]
-    if query.q and (key := fold(query.q)):
-        mail = paging.contains(email_key(query.q) or key)
-        conditions.append(or_(Member.name_key.like(paging.contains(key)), Member.email_key.like(mail)))
-    elif query.q:
-        conditions.append(Member.email_key.like(paging.contains(email_key(query.q) or "")))
-    if query.child is not None:
-        conditions.append(Member.child == query.child)
-    if query.family_id is not None:
-        of_family = FamilyMember.family_id == parse_id(query.family_id, "family")
-        conditions.append(Member.id.in_(select(FamilyMember.member_id).where(of_family)))
-    if query.state:
-        conditions.append(await _in_state(session, organization_id, query.state))
-    rows, total = await by_name.page_of(session, Member, conditions, query, filtered=len(conditions) > 2)
+    """A page of members by name; the total comes with the first page, unless a search finds very many."""
+    found = await wanted(session, organization_id, query)
+    rows = await by_name.page_of(session, Member, organization_id, found, query)
+    total = None if query.after else await _total(session, organization_id, query, found)
     shown = rows[: query.limit]
     return Page[people.Member](
         items=tuple(await render_members(session, shown)), next=by_name.behind(rows, query), total=total
     )
 
 
-async def _in_state(session: AsyncSession, organization_id: str, state: str) -> ColumnElement[bool]:
-    if state == "inactive":
-        return ~Member.active
-    if state == "kept_out":
+async def wanted(session: AsyncSession, organization_id: str, query: MemberQuery) -> by_name.Found | None:
+    """Which members a list shows; None if it shows all."""
+    narrowed = await _narrowed(session, organization_id, query)
+    if narrowed is None and query.state not in {"linked", "local", "gone"}:
+        return None
+    fits = narrowed or (lambda _: [])
+    every: Any = select(Member.id).where(*by_name.in_directory(Member, organization_id), *fits(Member))
+    few = query.family_id is not None or query.state in {"held", "kept_out", "gone"}
+    if query.state not in {"linked", "local", "gone"}:
+        return by_name.Found(fits, every, few)
+    owner = {"organization_id": organization_id, "pco_organization_id": await _connected(session, organization_id)}
+    links = linked_ids(owner, MEMBER)
+    sets = {
+        "linked": except_(every.intersect(links), linked_ids(owner, MEMBER, gone=True)),
+        "local": every.except_(links),
+        "gone": every.intersect(linked_ids(owner, MEMBER, gone=True)),
+    }
+    state = query.state
+    return by_name.Found(lambda member: [*fits(member), has_state(owner, MEMBER, member, state)], sets[state], few)
+
+
+async def _narrowed(session: AsyncSession, organization_id: str, query: MemberQuery) -> by_name.Fits | None:
+    """What is asked beside the state of the link; None for nothing."""
+    conditions: list[by_name.Fits] = []
+    if query.q:
+        conditions.append(await _typed(session, organization_id, query.q))
+    if query.child is not None:
+        conditions.append(lambda member: [member.child.is_(query.child)])
+    if query.family_id is not None:
+        of_family = FamilyMember.family_id == parse_id(query.family_id, "family")
+        conditions.append(lambda member: [member.id.in_(select(FamilyMember.member_id).where(of_family))])
+    if query.state == "inactive":
+        conditions.append(lambda member: [member.active.is_(False)])
+    if query.state == "kept_out":
         of_organization = (KeptOut.organization_id == organization_id, KeptOut.kind == MEMBER)
-        return Member.id.in_(select(KeptOut.record_id).where(*of_organization))
-    # Read first, so that the planner sees plain joins.
-    current = await session.scalar(
+        conditions.append(lambda member: [member.id.in_(select(KeptOut.record_id).where(*of_organization))])
+    if query.state == "held":
+        asked = members_asked_about(organization_id, await _connected(session, organization_id))
+        conditions.append(lambda member: [member.id.in_(asked)])
+    return (lambda member: [one for condition in conditions for one in condition(member)]) if conditions else None
+
+
+async def _typed(session: AsyncSession, organization_id: str, typed: str) -> by_name.Fits:
+    return by_name.member_has(terms(typed, await country_of(session, organization_id)))
+
+
+async def _total(
+    session: AsyncSession, organization_id: str, query: MemberQuery, found: by_name.Found | None
+) -> int | None:
+    if found is None:
+        return await by_name.count(session, Member, organization_id)
+    if query.q:
+        typed = await _typed(session, organization_id, query.q)
+        of_search = select(Member.id).where(*by_name.in_directory(Member, organization_id), *typed(Member))
+        return await by_name.count_searched(session, of_search, found.every)
+    if query.state in {"linked", "local"} and query.child is None and query.family_id is None:
+        owner = {"organization_id": organization_id, "pco_organization_id": await _connected(session, organization_id)}
+        links = (await counts.links(session, owner)).get(MEMBER, counts.Links())
+        if query.state == "linked":
+            return links.all - links.gone
+        return await by_name.count(session, Member, organization_id) - links.all
+    return await by_name.count_found(session, found.every)
+
+
+async def _connected(session: AsyncSession, organization_id: str) -> str:
+    """The Planning Center organization that is, or was last, connected; read first, so that PostgreSQL need not guess
+    how many links it has."""
+    current: str | None = await session.scalar(
         select(Connection.pco_organization_id).where(Connection.organization_id == organization_id)
     )
-    if state == "held":
-        # Through the few held matches: the other way round each member would be looked up among them.
-        waiting = select(func.unnest(HeldMatch.candidate_ids)).where(
-            HeldMatch.organization_id == organization_id,
-            HeldMatch.pco_organization_id == current,
-            HeldMatch.state.in_(["open", "later"]),
-        )
-        stay, would_join = asked_about(organization_id)
-        return or_(
-            func.cast(Member.id, HeldMatch.pco_id.type).in_(waiting), Member.id.in_(stay), Member.id.in_(would_join)
-        )
-    link = exists().where(
-        Link.organization_id == organization_id,
-        Link.pco_organization_id == current,
-        Link.kind == MEMBER,
-        Link.record_id == Member.id,
-    )
-    if state == "local":
-        return ~link
-    return link.where(Link.state == "gone") if state == "gone" else link.where(Link.state != "gone")
+    return current or ""
 
 
 def current_link(organization_id: str, kind: str = MEMBER) -> Select[Link]:

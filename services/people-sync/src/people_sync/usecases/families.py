@@ -15,7 +15,8 @@ from contracts import people
 from contracts.http.common import Page
 from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery
 from contracts.values import FAMILY
-from people_sync.domain.canonical import fold, name_key
+from people_sync.domain.canonical import name_key
+from people_sync.domain.search import terms
 from people_sync.storage import by_name
 from people_sync.storage.records import render_families
 from people_sync.storage.tables import Family, FamilyMember, Member
@@ -23,7 +24,6 @@ from people_sync.usecases import conflicts, history
 from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.history import DELETED, MEMBERS, Actor, Noted
 from people_sync.usecases.publishing import family_removed, publish, touch_members
-from servicekit import paging
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.outbox import append
 
@@ -133,11 +133,16 @@ async def find(session: AsyncSession, organization_id: str, family_id: str) -> F
 
 
 async def families(session: AsyncSession, organization_id: str, query: FamilyQuery) -> Page[people.Family]:
-    """A page of families by name; the total comes with the first page."""
-    conditions = [Family.organization_id == organization_id, Family.deleted_at.is_(None)]
+    """A page of families by name; the total comes with the first page, unless a search finds very many."""
+    found, total = None, None
     if query.q:
-        conditions.append(Family.name_key.like(paging.contains(fold(query.q))))
-    rows, total = await by_name.page_of(session, Family, conditions, query, filtered=bool(query.q))
+        fits = by_name.family_has(terms(query.q, None))
+        every = select(Family.id).where(*by_name.in_directory(Family, organization_id), *fits(Family))
+        found = by_name.Found(fits, every)
+        total = None if query.after else await by_name.count_searched(session, every, every)
+    elif not query.after:
+        total = await by_name.count(session, Family, organization_id)
+    rows = await by_name.page_of(session, Family, organization_id, found, query)
     shown = rows[: query.limit]
     return Page[people.Family](
         items=tuple(await render_families(session, shown)), next=by_name.behind(rows, query), total=total

@@ -58,8 +58,9 @@ async def as_csv(sessions: async_sessionmaker[AsyncSession], run: Run) -> AsyncI
 
 
 def _planned(run: Run, outcome: str | None) -> Select[Change]:
-    of_run = (Change.run_id == run.id, Change.organization_id == run.organization_id)
-    return select(Change).where(*of_run, Change.planned == outcome if outcome else Change.planned.is_not(None))
+    return select(Change).where(
+        Change.run_id == run.id, Change.planned == outcome if outcome else Change.planned.is_not(None)
+    )
 
 
 def _item(row: Change) -> PlanItem:

@@ -435,7 +435,8 @@ async def stop_open(session: AsyncSession, organization_id: str) -> None:
 
 
 def _changes(run: Run, outcome: str | None) -> Select[Change]:
-    statement = select(Change).where(Change.run_id == run.id, Change.organization_id == run.organization_id)
+    """`run`: of the organization that asks. Its own id alone, so that an index counts them."""
+    statement = select(Change).where(Change.run_id == run.id)
     return statement.where(Change.outcome == outcome) if outcome else statement
 
 

@@ -1,34 +1,26 @@
 """What the People card shows: counts, the run in progress, the last and the next one."""
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import PeopleStatus
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import REJECTED
-from people_sync.storage import runs
+from people_sync.storage import by_name, counts, runs
+from people_sync.storage.counts import Links
 from people_sync.storage.joined import ENDED, pairs
 from people_sync.storage.sync_tables import HeldMatch, KeptOut, Run
-from people_sync.storage.tables import Connection, Family, Link, Member
+from people_sync.storage.tables import Connection, Family, Member
 
 
 async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
     """The organization's numbers as they are now."""
     connection = await session.get(Connection, organization_id)
-    links: dict[tuple[str, str], int] = {}
+    links: dict[str, Links] = {}
     held = 0
     if connection is not None:
-        rows = await session.execute(
-            select(Link.kind, Link.state, func.count())
-            .where(
-                Link.organization_id == organization_id,
-                Link.pco_organization_id == connection.pco_organization_id,
-                ~exists().where(Member.id == Link.record_id, Member.deleted_at.is_not(None)),
-                ~exists().where(Family.id == Link.record_id, Family.deleted_at.is_not(None)),
-            )
-            .group_by(Link.kind, Link.state)
-        )
-        links = {(kind, state): count for kind, state, count in rows.tuples()}
+        owner = {"organization_id": organization_id, "pco_organization_id": connection.pco_organization_id}
+        links = await counts.links(session, owner)
         held = (
             await session.scalar(
                 select(func.count(HeldMatch.id)).where(
@@ -50,14 +42,15 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
         .limit(1)
     )
     current = await runs.open_run(session, organization_id)
+    members, families = links.get(MEMBER, Links()), links.get(FAMILY, Links())
     return PeopleStatus(
         connected=connection is not None and connection.state == "connected",
-        members=await _count(session, Member, organization_id),
-        families=await _count(session, Family, organization_id),
-        linked_members=links.get((MEMBER, "linked"), 0) + links.get((MEMBER, "supplied"), 0),
-        linked_families=links.get((FAMILY, "linked"), 0) + links.get((FAMILY, "supplied"), 0),
+        members=await by_name.count(session, Member, organization_id),
+        families=await by_name.count(session, Family, organization_id),
+        linked_members=members.all - members.gone - members.missing,
+        linked_families=families.all - families.gone - families.missing,
         held=held,
-        gone=links.get((MEMBER, "gone"), 0),
+        gone=members.gone,
         kept_out=await _kept_out(session, organization_id),
         rejected=last.counts.get(REJECTED, 0) if last else 0,
         run=runs.render(current) if current else None,
@@ -74,8 +67,3 @@ async def _kept_out(session: AsyncSession, organization_id: str) -> int:
         .where(KeptOut.organization_id == organization_id, KeptOut.kind == MEMBER, Member.deleted_at.is_(None))
     )
     return await session.scalar(found) or 0
-
-
-async def _count(session: AsyncSession, table: type[Member] | type[Family], organization_id: str) -> int:
-    statement = select(func.count(table.id)).where(table.organization_id == organization_id, table.deleted_at.is_(None))
-    return await session.scalar(statement) or 0
