@@ -3,8 +3,8 @@
 Every index of a big table is built beside the service's work (`servicekit.migrations.create_index`), before the one
 that it replaces goes.
 
-Revision ID: 0017
-Revises: 0016
+Revision ID: 0018
+Revises: 0017
 """
 
 import sqlalchemy as sa
@@ -12,8 +12,8 @@ from alembic import op
 
 from servicekit.migrations import create_index, drop_index
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 _HERE = sa.text("deleted_at IS NULL")
 _DELETED = sa.text("deleted_at IS NOT NULL")
