@@ -28,7 +28,7 @@ from servicekit.logging import setup_logging
 from servicekit.loops import Loop, Supervisor
 from servicekit.migrations import migrate
 from servicekit.notify import Listener
-from servicekit.outgoing import no_cookies
+from servicekit.outgoing import Pools, no_cookies
 from servicekit.producer import Producer
 from servicekit.protocol import serving
 from servicekit.runtime import Runtime
@@ -130,12 +130,7 @@ def _make_runtime(settings: ServiceSettings, clock: Clock) -> Runtime:
         sessions=db.make_sessions(engine, settings.service_name),
         listener=Listener(settings.database_url.get_secret_value()),
         dead_letters=Producer(settings.kafka_bootstrap_servers, client_id=f"{settings.service_name}.dlq"),
-        # As many connections as there is work: a peer that hangs must not keep others from being asked.
-        http=httpx.AsyncClient(
-            timeout=10.0,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
-            cookies=no_cookies(),
-        ),
+        http=httpx.AsyncClient(timeout=10.0, transport=Pools(), cookies=no_cookies()),
         clock=clock,
         health=health.Health(),
     )

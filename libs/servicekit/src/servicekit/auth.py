@@ -7,7 +7,7 @@ of the kind that the route asks for.
 
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
@@ -129,7 +129,7 @@ async def known_service(connection: HTTPConnection) -> None:
     verifier.verify(bearer(connection), "user+jwt", "service+jwt", signers=verifier.services)
 
 
-def internal_identity(connection: HTTPConnection) -> UserIdentity:
+async def internal_identity(connection: HTTPConnection) -> UserIdentity:
     """The user that webhook-gateway signed for. The organization comes from here and nowhere else.
 
     Forbidden without a role in this product: the platform's identity provider signs in its other members as well.
@@ -149,7 +149,7 @@ User = Annotated[UserIdentity, Depends(internal_identity)]
 """A signed-in user, admin or staff."""
 
 
-def _admin(user: User) -> UserIdentity:
+async def _admin(user: User) -> UserIdentity:
     if not user.is_admin:
         raise Forbidden("Only an admin of the organization may do this: ask one of them.")
     return user
@@ -159,13 +159,13 @@ Admin = Annotated[UserIdentity, Depends(_admin)]
 """A signed-in admin; 403 for staff."""
 
 
-def service_identity(allowed: Collection[str]) -> Callable[[HTTPConnection], str]:
+def service_identity(allowed: Collection[str]) -> Callable[[HTTPConnection], Awaitable[str]]:
     """A dependency for calls between services: the name of the asking service, which must be one of `allowed`.
 
     Caller = Annotated[str, Depends(service_identity({PEOPLE_SYNC, CALENDAR_SYNC}))]
     """
 
-    def dependency(connection: HTTPConnection) -> str:
+    async def dependency(connection: HTTPConnection) -> str:
         verifier: Verifier = connection.app.state.verifier
         claims = verifier.verify(bearer(connection), "service+jwt", signers=allowed)
         if claims["sub"] != claims["iss"]:

@@ -60,7 +60,7 @@ def make_engine(settings: ServiceSettings) -> AsyncEngine:
     engine = create_async_engine(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
-        max_overflow=5,
+        max_overflow=0,  # such connections are closed when they come back, and under load made anew at once
         pool_timeout=10,
         # The pool gives out the connection used last, because each connection prepares its statements anew.
         pool_use_lifo=True,
@@ -142,7 +142,7 @@ async def ping(engine: AsyncEngine) -> None:
         await connection.execute(text("select 1"))
 
 
-def resources(connection: HTTPConnection) -> Any:
+async def resources(connection: HTTPConnection) -> Any:
     """The service's own resources, as `create_service(resources=...)` made them.
 
     A service types it once: `Wired = Annotated[Resources, Depends(resources)]`.

@@ -17,7 +17,8 @@ class ServiceSettings(BaseSettings):
     environment: str = "development"
     database_url: SecretStr
     """`postgresql+asyncpg://user:password@host:port/database`"""
-    database_pool_size: int = Field(default=10, ge=1)
+    database_pool_size: int = Field(default=15, ge=1)
+    """Connections at most, made when they are needed, and kept."""
     database_idle_in_transaction_seconds: float = Field(default=60.0, gt=0)
     """PostgreSQL ends a transaction in which nothing happens for so long, and a wait for a lock after half of it: a
     process that is paused, or whose machine is gone, must not keep rows locked that its successor has to claim."""

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from sample_service.main import Settings
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from servicekit.db import make_engine
@@ -49,6 +49,16 @@ async def engine(databases: Databases, keys: KeyRing) -> AsyncIterator[AsyncEngi
     made = make_engine(keys.settings(Settings, database_url=url, kafka="127.0.0.1:1"))
     yield made
     await made.dispose()
+
+
+async def test_load_neither_opens_nor_closes_connections(engine: AsyncEngine) -> None:
+    opened: list[int] = []
+    closed: list[int] = []
+    event.listen(engine.sync_engine, "connect", lambda *_: opened.append(1))
+    event.listen(engine.sync_engine, "close", lambda *_: closed.append(1))
+    for _ in range(3):
+        await asyncio.gather(*(used(engine) for _ in range(60)))
+    assert (len(opened), len(closed)) == (15, 0)
 
 
 async def used(engine: AsyncEngine) -> Any:

@@ -1,11 +1,13 @@
 """No client of a server keeps cookies."""
 
 import ast
+import asyncio
 from pathlib import Path
 
 import httpx
 
-from servicekit.outgoing import no_cookies
+from servicekit.outgoing import Pools, no_cookies
+from servicekit.testing import eventually
 
 ROOT = Path(__file__).parents[4]
 CLIENTS = {"AsyncClient", "AsyncOAuth2Client"}
@@ -36,3 +38,33 @@ def test_every_client_that_our_servers_make_says_what_becomes_of_cookies() -> No
     ]
     assert made
     assert not [(str(path), line) for path, line, named in made if "cookies" not in named]
+
+
+async def test_few_callers_share_a_connection_and_many_share_pools() -> None:
+    connections = 0
+    gate = asyncio.Event()
+    gate.set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            await gate.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    pools = Pools()
+    async with server, httpx.AsyncClient(transport=pools, cookies=no_cookies(), trust_env=False) as client:
+        for _ in range(5):
+            await client.get(address)
+        assert connections == 1
+        gate.clear()
+        together = [asyncio.create_task(client.get(address)) for _ in range(64)]
+        await eventually(lambda: connections == 64)
+        assert set(pools._waiting) == {4}
+        gate.set()
+        assert {answer.status_code for answer in await asyncio.gather(*together)} == {200}
+        assert set(pools._waiting) == {0}

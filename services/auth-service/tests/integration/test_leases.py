@@ -103,7 +103,7 @@ async def test_many_churches_refresh_at_once_without_starving_each_other(auth: A
         await auth.connect(admin, login=auth.login(church=number))
     for admin in admins:
         await auth.expire_access_token(admin)
-    settings = auth.settings.model_copy(update={"database_pool_size": 1})
+    settings = auth.settings.model_copy(update={"database_pool_size": 6})
     async with auth.process(settings) as process:
         auth.simulator.control.change_settings(latency_ms=300)
         answers = await asyncio.gather(*(auth.lease(admin, client=process.client) for admin in admins * 10))

@@ -18,6 +18,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from contracts.routes import ROUTES
 from servicekit.auth import Verifier
 from servicekit.testing import KeyRing, eventually, serve
+from servicekit.testing.wiring import endpoints
 from webhook_gateway.config import Settings
 
 
@@ -484,7 +485,8 @@ async def test_an_address_that_a_stranger_claims_is_not_believed(make_gateway: A
 
 async def test_a_call_is_refused_before_its_body_is_read(make_gateway: Any, provider: Any) -> None:
     app = await make_gateway()
-    assert not [route for route in app.routes if getattr(route, "body_field", None)]
+    assert [route for route in endpoints(app) if route.path.startswith("/api/v1/people")]
+    assert not [route.path for route in endpoints(app) if route.body_field]  # FastAPI would read it before the token
     async with serve(app, ready=False) as client:
         for path, status in (("/api/v1/people/members", b"401"), ("/api/v1/people/members/x/y", b"404")):
             reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)

@@ -1,11 +1,14 @@
 """Does a service do what the registry and its migrations say."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, cast
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from faststream import AckPolicy
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -18,8 +21,12 @@ from servicekit.kafka import Subscription, make_broker
 def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) -> None:
     """The app subscribes to exactly the topics the registry gives it, each in a way that loses nothing.
 
+    None of its routes needs a thread.
+
     not_yet: topics of the registry that the service has no subscriber for so far; naming one that it has is an error.
     """
+    threaded = [call for route in endpoints(app) for call in _calls(route.dependant) if not _is_async(call)]
+    assert not threaded, f"FastAPI runs each of these in a thread, which costs more than they do: {threaded}"
     subscriptions: tuple[Subscription, ...] = app.state.subscribers
     shared = [s.topic.name for s in subscriptions if not s.broadcast]
     broadcast = [s.topic.name for s in subscriptions if s.broadcast]
@@ -48,6 +55,26 @@ def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) 
         assert subscriber._connection_args["enable_auto_commit"] is False  # noqa: SLF001
         assert subscriber.topic_names == [subscription.topic.name]
     assert not by_group, f"no subscriber for {sorted(by_group)}"
+
+
+def endpoints(app: FastAPI) -> Iterator[APIRoute]:
+    """Every route of the app's routers."""
+    for route in app.routes:
+        router = getattr(route, "original_router", None)
+        for one in router.routes if router else [route]:
+            if isinstance(one, APIRoute):
+                yield one
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    if dependant.call is not None:
+        yield dependant.call
+    for below in dependant.dependencies:
+        yield from _calls(below)
+
+
+def _is_async(call: Any) -> bool:
+    return any(iscoroutinefunction(one) or isasyncgenfunction(one) for one in (call, call.__call__))
 
 
 async def assert_migrated(database_url: str, metadata: MetaData) -> None:
