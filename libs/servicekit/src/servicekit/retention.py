@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import Column, ColumnElement, Table, and_, any_, delete, func, literal_column, select, true
+from sqlalchemy import ColumnElement, FromClause, Table, and_, any_, delete, func, literal_column, select, true
 
 from servicekit.db import Sessions
 
@@ -17,8 +17,8 @@ ROUND_SECONDS: Final = 20.0
 
 async def forget(
     sessions: Sessions,
-    table: Table,
-    along: Column[Any],
+    table: FromClause,
+    along: ColumnElement[Any],
     where: Iterable[ColumnElement[bool]],
     *,
     piece: int = PIECE,
@@ -36,7 +36,11 @@ async def forget(
         further = true() if last is None else along >= last
         of_piece = select(tid).select_from(table).where(and_(*where), further).order_by(along).limit(piece)
         # As an array: PostgreSQL goes to each row directly, whatever it thinks of the condition.
-        gone = delete(table).where(tid == any_(func.array(of_piece.scalar_subquery()))).returning(along.label("at"))
+        gone = (
+            delete(cast("Table", table))
+            .where(tid == any_(func.array(of_piece.scalar_subquery())))
+            .returning(along.label("at"))
+        )
         deleted = gone.cte("deleted")
         at = time.monotonic()
         async with sessions.begin() as session:

@@ -93,6 +93,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
             Loop("decisions", rounds.queue_decisions, every=10),
             Loop("old refreshes", rounds.forget_refreshes, every=600),
             Loop("old answers", rounds.forget_answers, every=600),
+            Loop("old syncs", rounds.forget_syncs, every=300),
             Loop("unanswered plans", rounds.end_unanswered, every=15, longest_round=ROUND_SECONDS),
             Loop("abandoned runs", rounds.close_abandoned, every=15, longest_round=ROUND_SECONDS),
         ],

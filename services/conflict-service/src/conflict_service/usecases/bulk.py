@@ -22,6 +22,7 @@ from contracts.http.common import Page, PageQuery
 from contracts.http.conflicts import AnswerBulk, Bulk, BulkAnswer, BulkInput, BulkPreview, BulkSample, BulkSkipped
 from contracts.identity import UserIdentity
 from servicekit import jobs, paging
+from servicekit.db import Sessions
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import NotFound
 from servicekit.ids import uuid7
@@ -262,14 +263,16 @@ async def _not_again(session: AsyncSession, organization_id: str, conflict_id: s
     return None
 
 
-async def forget_old(session: AsyncSession, now: datetime) -> None:
-    """Delete what was shown and never answered, and what need not be read any more."""
-    old: Sequence[BulkRow] = (
-        await session.scalars(
-            select(BulkRow).where(BulkRow.created_at < now - KEPT, BulkRow.state != "working").limit(100)
+async def forget_old(sessions: Sessions, now: datetime) -> None:
+    """Delete what was shown and never answered, and what need not be read any more: each in its own transaction."""
+    async with sessions() as session:
+        over = select(BulkRow.organization_id, BulkRow.id).where(
+            BulkRow.created_at < now - KEPT, BulkRow.state != "working"
         )
-    ).all()
-    for row in old:
-        of_bulk = delete(BulkSkippedRow).filter_by(organization_id=row.organization_id, bulk_id=row.id)
-        await session.execute(of_bulk)
-        await session.delete(row)
+        old = (await session.execute(over.limit(100))).all()
+    for organization_id, bulk_id in old:
+        async with sessions.begin() as session:
+            this = delete(BulkRow).filter_by(organization_id=organization_id, id=bulk_id)
+            if await session.scalar(this.where(BulkRow.state != "working").returning(BulkRow.id)) is not None:
+                of_bulk = delete(BulkSkippedRow).filter_by(organization_id=organization_id, bulk_id=bulk_id)
+                await session.execute(of_bulk)

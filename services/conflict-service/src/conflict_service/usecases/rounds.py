@@ -7,5 +7,4 @@ from servicekit.runtime import Runtime
 
 async def forget_answers(runtime: Runtime, resources: Resources) -> None:
     """Delete answers to many conflicts that were shown or given long ago."""
-    async with runtime.sessions.begin() as session:
-        await bulk.forget_old(session, resources.clock.now())
+    await bulk.forget_old(runtime.sessions, resources.clock.now())

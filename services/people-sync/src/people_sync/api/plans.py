@@ -23,7 +23,7 @@ async def page(run_id: str, user: User, session: Session, query: Annotated[PlanQ
 @router.get("/{run_id}/plan.csv")
 async def file(run_id: str, user: User, session: Session, request: Request) -> StreamingResponse:
     """The same as CSV, one line per field."""
-    run = await runs.find(session, user.organization_id, run_id)
+    run = await runs.with_lists(session, user.organization_id, run_id)
     return StreamingResponse(
         plans.as_csv(request.app.state.runtime.sessions, run),
         media_type="text/csv; charset=utf-8",

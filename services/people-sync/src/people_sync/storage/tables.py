@@ -55,8 +55,9 @@ class Member(Base):
             "ix_member_search",
             "organization_id",
             literal_column(
-                "(name_key || ' ' || coalesce(email_key, '') || ' ' || "
-                "translate(coalesce(phone, ''), '+-(). /\u2010\u2011\u2013\u00a0', ''))"
+                # As PostgreSQL writes it down.
+                "((((name_key || ' '::text) || COALESCE(email_key, ''::text)) || ' '::text) || "
+                "translate(COALESCE(phone, ''::text), '+-(). /\u2010\u2011\u2013\u00a0'::text, ''::text))"
             ).label("searched"),
             postgresql_ops={"searched": "gin_trgm_ops"},
             postgresql_using="gin",

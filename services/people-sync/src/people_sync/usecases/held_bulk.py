@@ -38,6 +38,7 @@ from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.record.writer import policy_of
 from servicekit import jobs, paging
+from servicekit.db import Sessions
 from servicekit.errors import Conflict, NotFound
 from servicekit.ids import uuid7
 from servicekit.job_worker import JobContext
@@ -319,12 +320,13 @@ async def _tied(session: AsyncSession, held: HeldMatch, member: Member | None) -
     return None
 
 
-async def forget_old(session: AsyncSession, now: datetime) -> None:
-    """Delete those that need not be read any more."""
-    old = (
-        await session.scalars(
-            select(HeldBulk.id).where(HeldBulk.created_at < now - KEPT, HeldBulk.state != "working").limit(100)
-        )
-    ).all()
-    await session.execute(delete(Skipped).where(Skipped.bulk_id.in_(old)))
-    await session.execute(delete(HeldBulk).where(HeldBulk.id.in_(old)))
+async def forget_old(sessions: Sessions, now: datetime) -> None:
+    """Delete those that need not be read any more, each in a transaction of its own."""
+    async with sessions() as session:
+        over = select(HeldBulk.id).where(HeldBulk.created_at < now - KEPT, HeldBulk.state != "working").limit(100)
+        old = (await session.scalars(over)).all()
+    for bulk_id in old:
+        async with sessions.begin() as session:
+            gone = delete(HeldBulk).where(HeldBulk.id == bulk_id, HeldBulk.state != "working").returning(HeldBulk.id)
+            if await session.scalar(gone) is not None:
+                await session.execute(delete(Skipped).where(Skipped.bulk_id == bulk_id))

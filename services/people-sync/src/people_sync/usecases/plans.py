@@ -34,7 +34,7 @@ COLUMNS: Final = (
 
 async def page(session: AsyncSession, organization_id: str, run_id: str, query: PlanQuery) -> Page[PlanItem]:
     """The records of a plan, in the order in which it was made; the total with the first page. NotFound (404)."""
-    run = await runs.find(session, organization_id, run_id)
+    run = await runs.with_lists(session, organization_id, run_id)
     shown = await runs.page_of(session, _planned(run, query.outcome), query)
     return Page[PlanItem](items=tuple(_item(row) for row in shown.rows), next=shown.next, total=shown.total)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, literal_column, or_, select, text, update
+from sqlalchemy import exists, func, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,8 +19,10 @@ from people_sync.storage.sync_tables import Change, Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
 from servicekit import jobs
+from servicekit.db import Sessions
 from servicekit.errors import Conflict, NotFound
 from servicekit.ids import uuid7
+from servicekit.retention import forget
 from servicekit.tables import JOB
 
 KIND: Final = "people.refresh"
@@ -342,6 +344,7 @@ def render(row: Refresh) -> RecordSync:
     )
 
 
-async def forget_old(session: AsyncSession, now: datetime) -> None:
-    """Delete those whose end need not be read any more."""
-    await session.execute(delete(Refresh).where(Refresh.finished_at < now - KEPT))
+async def forget_old(sessions: Sessions, now: datetime) -> None:
+    """Delete those whose end need not be read any more, in pieces."""
+    refreshes = Refresh.__table__
+    await forget(sessions, refreshes, refreshes.c.finished_at, [refreshes.c.finished_at < now - KEPT])

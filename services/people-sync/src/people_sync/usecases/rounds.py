@@ -4,9 +4,15 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from datetime import timedelta
+
+import structlog
+
 from people_sync.resources import Resources
-from people_sync.usecases import decisions, held_bulk, refreshes, runs
+from people_sync.usecases import decisions, held_bulk, refreshes, retention, runs
 from servicekit.runtime import Runtime
+
+log = structlog.get_logger(__name__)
 
 
 async def start_due(runtime: Runtime, _: Resources) -> None:
@@ -31,14 +37,21 @@ async def end_unanswered(runtime: Runtime, resources: Resources) -> None:
 
 async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
     """Let go of syncs of one record whose end need not be read any more."""
-    async with runtime.sessions.begin() as session:
-        await refreshes.forget_old(session, resources.clock.now())
+    await refreshes.forget_old(runtime.sessions, resources.clock.now())
 
 
 async def forget_answers(runtime: Runtime, resources: Resources) -> None:
     """Let go of answers to many held matches that were shown or given long ago."""
-    async with runtime.sessions.begin() as session:
-        await held_bulk.forget_old(session, resources.clock.now())
+    await held_bulk.forget_old(runtime.sessions, resources.clock.now())
+
+
+async def forget_syncs(runtime: Runtime, resources: Resources) -> None:
+    """Let go of what syncs of long ago did, and of those of longer ago altogether."""
+    now, settings = resources.clock.now(), resources.settings
+    lists = await retention.forget_lists(runtime.sessions, now - timedelta(days=settings.change_kept_days))
+    syncs = await retention.forget_runs(runtime.sessions, now - timedelta(days=settings.run_kept_days))
+    if lists or syncs:
+        log.info("old syncs forgotten", records=lists, runs=syncs)
 
 
 async def queue_decisions(runtime: Runtime, resources: Resources) -> None:

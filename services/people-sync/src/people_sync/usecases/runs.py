@@ -280,7 +280,7 @@ async def history(session: AsyncSession, organization_id: str, query: RunQuery) 
 
 async def items(session: AsyncSession, organization_id: str, run_id: str, query: RunItemQuery) -> Page[RunItem]:
     """The list behind one number of a run."""
-    run = await find(session, organization_id, run_id)
+    run = await with_lists(session, organization_id, run_id)
     shown = await page_of(session, _changes(run, query.outcome), query)
     return Page[RunItem](items=tuple(_item(row) for row in shown.rows), next=shown.next, total=shown.total)
 
@@ -309,7 +309,7 @@ async def page_of(session: AsyncSession, chosen: Select[Change], query: PageQuer
 
 async def rejections(session: AsyncSession, organization_id: str, run_id: str) -> Page[RejectionGroup]:
     """What Planning Center refused in a run, grouped by cause, most first."""
-    run = await find(session, organization_id, run_id)
+    run = await with_lists(session, organization_id, run_id)
     groups = await session.execute(
         select(Change.cause, func.min(Change.sentence), func.count(Change.id))
         .where(Change.run_id == run.id, Change.outcome == REJECTED)
@@ -457,6 +457,18 @@ async def find(session: AsyncSession, organization_id: str, run_id: str) -> Run:
     run = await session.scalar(_by_id(organization_id, run_id))
     if run is None:
         raise NotFound("There is no such sync.")
+    return run
+
+
+async def with_lists(session: AsyncSession, organization_id: str, run_id: str) -> Run:
+    """One run's row, for what it did record by record. NotFound (404) also if that is no longer kept."""
+    run = await find(session, organization_id, run_id)
+    if run.lists_gone_at is not None:
+        raise NotFound(
+            "This sync was long ago: its numbers are kept, but no longer what it did record by record. Every person's "
+            "and family's own history has that.",
+            slug="lists-gone",
+        )
     return run
 
 
