@@ -55,6 +55,11 @@ def _route(
     return Route(method, f"/api/v1{path}", owner, role, summary, response, request, query, status, max_body, media)
 
 
+def _file(owner: str, path: str, summary: str, query: type[BaseModel] | None = None) -> Route:
+    """A list as CSV."""
+    return _route(owner, "staff", "GET", path, summary, None, query=query, media="text/csv")
+
+
 ROUTES: Final[tuple[Route, ...]] = (
     _route(AUTH_SERVICE, "staff", "GET", "/connections", "Both connection cards", auth.Connections),
     _route(
@@ -157,6 +162,26 @@ ROUTES: Final[tuple[Route, ...]] = (
         request=people.BulkUpsert,
         max_body=8 * MIB,
     ),
+    _file(PEOPLE_SYNC, "/people/members.csv", "The list of members as a file", people.MemberQuery),
+    _file(PEOPLE_SYNC, "/people/members/{member_id}/history.csv", "Every change of a member as a file"),
+    _file(PEOPLE_SYNC, "/people/families.csv", "The list of families as a file", people.FamilyQuery),
+    _file(PEOPLE_SYNC, "/people/families/{family_id}/history.csv", "Every change of a family as a file"),
+    _file(PEOPLE_SYNC, "/people/held-matches.csv", "Doubtful matches as a file", people.HeldQuery),
+    _file(
+        PEOPLE_SYNC,
+        "/people/merged.csv",
+        "Two members here who are one person in Planning Center, as a file",
+        merged.MergedQuery,
+    ),
+    _file(PEOPLE_SYNC, "/people/runs.csv", "Run history as a file", people.RunQuery),
+    _file(
+        PEOPLE_SYNC,
+        "/people/runs/{run_id}/items.csv",
+        "The list behind a number of a run as a file",
+        people.RunItemQuery,
+    ),
+    _file(PEOPLE_SYNC, "/people/statements.csv", "What nightly comparisons of everybody found, as a file"),
+    _file(CONFLICT_SERVICE, "/conflicts.csv", "Conflicts as a file, one line per field", conflicts.ConflictQuery),
     _route(PEOPLE_SYNC, "staff", "GET", "/people/members/{member_id}", "One member", people.Member),
     _route(
         PEOPLE_SYNC,

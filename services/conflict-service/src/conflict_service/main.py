@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from conflict_service.api import bulk as bulk_api
 from conflict_service.api import conflicts as api
+from conflict_service.api import files as files_api
 from conflict_service.api import rules as rules_api
 from conflict_service.config import Settings
 from conflict_service.messaging.conflicts import conflicts
@@ -22,7 +23,7 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
     return create_service(
         settings,
         metadata=Base.metadata,
-        routers=[bulk_api.router, rules_api.router, api.router],
+        routers=[bulk_api.router, rules_api.router, api.router, files_api.router],
         subscribers=[conflicts],
         workers=[JobWorker(bulk.KIND, bulk.carry_out, concurrency=2)],
         loops=[Loop("old answers", rounds.forget_answers, every=600)],

@@ -83,6 +83,9 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
         assert (item["id"], item["state"], item["fields"][0]["base"]) == (conflict_id, "open", "Ann")
         assert (await client.get(f"{PATH}/count", headers=headers)).json() == {"open": 1}
         assert (await client.get(f"{PATH}/{conflict_id}", headers=headers)).json() == item
+        lines = (await client.get(f"{PATH}.csv?state=open", headers=headers)).content.decode("utf-8-sig").splitlines()
+        assert len(lines) == 1 + len(item["fields"])
+        assert ",Ann," in lines[1]
 
         await publish(kafka_server, fact(ConflictConverged, 2, **values), PEOPLE_SYNC)
 

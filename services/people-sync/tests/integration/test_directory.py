@@ -1,5 +1,7 @@
 """The directory over HTTP on a real PostgreSQL."""
 
+import csv
+import io
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,6 +13,7 @@ from contracts.routes import ROUTES
 from people_sync.storage.sync_tables import HeldMatch
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.republish import republish
+from servicekit import spreadsheets
 from servicekit.testing import KeyRing
 
 ANN = {
@@ -292,6 +295,39 @@ async def test_members_are_listed_in_pages_by_name_and_found_by_parts(church: An
         assert problem["errors"][0]["field"] == "after"
     await church.call("GET", "/members?limit=0", status=422)
     await church.call("GET", "/members?colour=red", status=422)
+
+
+async def test_every_list_is_a_file_of_all_pages_that_a_spreadsheet_carries_nothing_out_of(
+    church: Any, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreadsheets, "AT_ONCE", 2)
+    for first in ("=1+1", "@sum", "-2", "+3", "\uff1d4", "Ann", "Bob"):
+        await church.add(first_name=first, last_name="Cell", child=first == "Bob", phone="+1 212 555 0143")
+    await church.call("POST", "/families", {"name": "=cmd()", "member_ids": []}, status=201)
+
+    async def lines(path: str) -> list[dict[str, str]]:
+        answer = await church.http.get(f"{PEOPLE}/{path}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8"), answer.text
+        assert ".csv" in answer.headers["content-disposition"]
+        return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+
+    members = await lines("members.csv")
+    assert {one["First name"] for one in members} == {"'=1+1", "'@sum", "'-2", "'+3", "'\uff1d4", "Ann", "Bob"}
+    assert len(members) == 7
+    assert members[0]["Phone"] == "'+1 212 555 0143"
+    assert members[0]["In Planning Center"] == "only here"
+    assert [one["First name"] for one in await lines("members.csv?child=true")] == ["Bob"]
+    assert [one["First name"] for one in await lines("members.csv?q=cell, ann")] == ["Ann"]
+    assert [one["Name"] for one in await lines("families.csv")] == ["'=cmd()"]
+    ann = next(one for one in members if one["First name"] == "Ann")["Our id"]
+    await church.call("PATCH", f"/members/{ann}", {"last_name": "=Lee"})
+    assert [one["After"] for one in await lines(f"members/{ann}/history.csv")] == ["'=Lee"]
+    for empty in ("held-matches", "merged", "runs", "statements"):
+        assert await lines(f"{empty}.csv") == []
+    for missing in (f"members/{uuid4()}/history.csv", f"families/{uuid4()}/history.csv", f"runs/{uuid4()}/items.csv"):
+        assert (await church.http.get(f"{PEOPLE}/{missing}")).status_code == 404
+    church.http.headers.update(keys.user_headers("people-sync", organization_id="another"))
+    assert await lines("members.csv") == []
 
 
 async def test_members_are_filtered_by_child_and_state(church: Any) -> None:

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from contracts.http.common import Page
 from contracts.http.plans import PlanItem, PlanQuery
 from people_sync.usecases import plans, runs
+from servicekit import spreadsheets
 from servicekit.auth import User
 from servicekit.db import Session
 
@@ -24,8 +25,4 @@ async def page(run_id: str, user: User, session: Session, query: Annotated[PlanQ
 async def file(run_id: str, user: User, session: Session, request: Request) -> StreamingResponse:
     """The same as CSV, one line per field."""
     run = await runs.with_lists(session, user.organization_id, run_id)
-    return StreamingResponse(
-        plans.as_csv(request.app.state.runtime.sessions, run),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": 'attachment; filename="plan.csv"'},
-    )
+    return spreadsheets.file("plan", plans.as_csv(request.app.state.runtime.sessions, run))

@@ -1,7 +1,5 @@
 """The plan of a run as people read it: page by page, and as a file."""
 
-import csv
-import io
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -13,10 +11,9 @@ from contracts.http.plans import PlanField, PlanItem, PlanQuery
 from people_sync.domain.sentences import OUTCOMES, PLANNED
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases import runs
+from servicekit import spreadsheets
 
 _ROWS_AT_ONCE: Final = 500
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 COLUMNS: Final = (
     "Name",
     "Kind",
@@ -44,14 +41,14 @@ async def as_csv(sessions: async_sessionmaker[AsyncSession], run: Run) -> AsyncI
 
     Each batch is a transaction of its own: a slow reader holds none.
     """
-    yield "\ufeff".encode() + _lines([COLUMNS])
+    yield "\ufeff".encode() + spreadsheets.written([COLUMNS])
     last = 0
     while True:
         async with sessions() as session:
             found = _planned(run, None).where(Change.id > last).order_by(Change.id).limit(_ROWS_AT_ONCE)
             rows = (await session.scalars(found)).all()
         if rows:
-            yield _lines(line for row in rows for line in _fields(_item(row)))
+            yield spreadsheets.written(line for row in rows for line in _fields(_item(row)))
         if len(rows) < _ROWS_AT_ONCE:
             return
         last = rows[-1].id
@@ -78,33 +75,9 @@ def _item(row: Change) -> PlanItem:
     )
 
 
-def _fields(item: PlanItem) -> list[tuple[str, ...]]:
+def _fields(item: PlanItem) -> list[tuple[Any, ...]]:
     """The lines of one record; a record without fields has one all the same."""
     before = (item.name, "Family" if item.record_kind == "family" else "Person", item.sentence or item.outcome)
     after = ("yes" if item.may_be_mailed else "no", item.record_id or "", item.pco_id or "")
     fields = item.fields or (PlanField(field="", does="nothing"),)
-    return [(*before, one.field, *map(_text, (one.agreed, one.here, one.there, one.after)), *after) for one in fields]
-
-
-def _text(value: Any) -> str:
-    """A value in one cell: the parts of an address, or the people of a family, with commas."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value))
-    if isinstance(value, dict):
-        return str(value["name"]) if "name" in value else ", ".join(str(one) for one in value.values() if one)
-    return str(value)
-
-
-def _lines(rows: Any) -> bytes:
-    file = io.StringIO()
-    csv.writer(file).writerows([[_safe(cell) for cell in row] for row in rows])
-    return file.getvalue().encode()
-
-
-def _safe(cell: str) -> str:
-    """A quote before what a spreadsheet would carry out: names and values are typed by others."""
-    return f"'{cell}" if cell.startswith(_FORMULAS) else cell
+    return [(*before, one.field, one.agreed, one.here, one.there, one.after, *after) for one in fields]

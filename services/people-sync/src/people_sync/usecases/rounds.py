@@ -1,12 +1,10 @@
 """What comes round by itself. A round goes on until nothing is due, a few organizations in each transaction."""
 
 from collections.abc import Awaitable, Callable
-
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from datetime import timedelta
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from people_sync.resources import Resources
 from people_sync.usecases import decisions, held_bulk, refreshes, retention, runs

@@ -1,0 +1,80 @@
+"""Lists as files that a spreadsheet opens: CSV in UTF-8, page by page, without anything that it would carry out."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final
+
+from fastapi.responses import StreamingResponse
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.http.common import Page
+from servicekit.db import Sessions
+
+AT_ONCE: Final = 500
+"""Items of one page of a file."""
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes for the beginning of a formula."""
+Read = Callable[[AsyncSession, str | None], Awaitable[Page[Any]]]
+"""Reads the page behind `after`."""
+
+
+async def answer(
+    sessions: Sessions,
+    name: str,
+    columns: Sequence[str],
+    read: Read,
+    lines: Callable[[Any], Iterable[Sequence[Any]]],
+) -> StreamingResponse:
+    """The whole list as `<name>.csv`. What keeps the first page from being read is raised before anything is sent.
+
+    Each page is a transaction of its own: a slow reader holds none. lines: of one item, each with a cell per column.
+    """
+    async with sessions() as session:
+        first = await read(session, None)
+
+    async def rows() -> AsyncIterator[bytes]:
+        yield "\ufeff".encode() + written([columns])
+        page = first
+        while True:
+            yield written(line for item in page.items for line in lines(item))
+            if page.next is None:
+                return
+            async with sessions() as session:
+                page = await read(session, page.next)
+
+    return file(name, rows())
+
+
+def file(name: str, content: AsyncIterator[bytes]) -> StreamingResponse:
+    """CSV that is sent as it is made."""
+    return StreamingResponse(
+        content,
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{name}.csv"'},
+    )
+
+
+def written(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Lines of CSV."""
+    text = io.StringIO()
+    csv.writer(text).writerows([[safe(cell(value)) for value in row] for row in rows])
+    return text.getvalue().encode()
+
+
+def cell(value: Any) -> str:
+    """A value in one cell: the parts of an address, or the people of a family, with commas."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(cell, value))
+    if isinstance(value, dict):
+        return str(value["name"]) if "name" in value else ", ".join(str(one) for one in value.values() if one)
+    return str(value)
+
+
+def safe(text: str) -> str:
+    """A quote before what a spreadsheet would carry out: names and values are typed by others."""
+    return f"'{text}" if text.startswith(_FORMULAS) else text

@@ -1,0 +1,107 @@
+"""Every list as a file: the same filters, all pages."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.http.common import Page, PageQuery
+from contracts.http.merged import MergedQuery
+from contracts.http.people import FamilyQuery, HeldQuery, MemberQuery, RunItemQuery, RunQuery
+from people_sync.resources import Wired
+from people_sync.usecases import directory, families, files, held, history, merged_pairs, proof, runs
+from servicekit import spreadsheets
+from servicekit.auth import User
+
+router = APIRouter(prefix="/api/v1/people", tags=["Files"])
+Q = TypeVar("Q", bound=PageQuery)
+
+
+def _paged(read: Callable[[AsyncSession, str, Q], Awaitable[Page[Any]]], user: User, query: Q) -> spreadsheets.Read:
+    def page(session: AsyncSession, after: str | None) -> Awaitable[Page[Any]]:
+        begins = query.after if after is None else after
+        return read(
+            session,
+            user.organization_id,
+            query.model_copy(update={"after": begins, "limit": spreadsheets.AT_ONCE}),
+        )
+
+    return page
+
+
+@router.get("/members.csv")
+async def members(user: User, wired: Wired, query: Annotated[MemberQuery, Query()]) -> StreamingResponse:
+    """Members by name."""
+    read = _paged(directory.members, user, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "members", files.MEMBERS, read, files.of_member)
+
+
+@router.get("/members/{member_id}/history.csv")
+async def member_history(member_id: str, user: User, wired: Wired) -> StreamingResponse:
+    """Every change of a member, newest first."""
+
+    async def read(session: AsyncSession, organization_id: str, query: PageQuery) -> Page[Any]:
+        member = await directory.find(session, organization_id, member_id, deleted=True)
+        return await history.of_member(session, member, query)
+
+    paged = _paged(read, user, PageQuery())
+    return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
+
+
+@router.get("/families.csv")
+async def all_families(user: User, wired: Wired, query: Annotated[FamilyQuery, Query()]) -> StreamingResponse:
+    """Families by name."""
+    read = _paged(families.families, user, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "families", files.FAMILIES, read, files.of_family)
+
+
+@router.get("/families/{family_id}/history.csv")
+async def family_history(family_id: str, user: User, wired: Wired) -> StreamingResponse:
+    """Every change of a family, newest first."""
+
+    async def read(session: AsyncSession, organization_id: str, query: PageQuery) -> Page[Any]:
+        return await history.of_family(session, await families.find(session, organization_id, family_id), query)
+
+    paged = _paged(read, user, PageQuery())
+    return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
+
+
+@router.get("/held-matches.csv")
+async def held_matches(user: User, wired: Wired, query: Annotated[HeldQuery, Query()]) -> StreamingResponse:
+    """Doubtful matches."""
+    read = _paged(held.held_matches, user, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "held-matches", files.HELD, read, files.of_held)
+
+
+@router.get("/merged.csv")
+async def merged(user: User, wired: Wired, query: Annotated[MergedQuery, Query()]) -> StreamingResponse:
+    """Pairs of members who are one person in Planning Center."""
+    read = _paged(merged_pairs.merged, user, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "merged", files.MERGED, read, files.of_pair)
+
+
+@router.get("/runs.csv")
+async def all_runs(user: User, wired: Wired, query: Annotated[RunQuery, Query()]) -> StreamingResponse:
+    """Run history, newest first."""
+    read = _paged(runs.history, user, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "syncs", files.RUNS, read, files.of_run)
+
+
+@router.get("/runs/{run_id}/items.csv")
+async def items(run_id: str, user: User, wired: Wired, query: Annotated[RunItemQuery, Query()]) -> StreamingResponse:
+    """The list behind a number of a run."""
+
+    async def read(session: AsyncSession, organization_id: str, page: RunItemQuery) -> Page[Any]:
+        return await runs.items(session, organization_id, run_id, page)
+
+    paged = _paged(read, user, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "sync", files.ITEMS, paged, files.of_item)
+
+
+@router.get("/statements.csv")
+async def statements(user: User, wired: Wired) -> StreamingResponse:
+    """Results of nightly comparisons, newest first."""
+    read = _paged(proof.statements, user, PageQuery())
+    return await spreadsheets.answer(wired.runtime.sessions, "statements", files.STATEMENTS, read, files.of_statement)
