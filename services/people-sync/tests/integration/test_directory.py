@@ -135,7 +135,7 @@ async def test_one_name_is_enough(church: Any, kept: str, cleared: str) -> None:
 async def test_whether_somebody_is_a_child_cannot_be_cleared(church: Any) -> None:
     ann = await church.add()
     problem = await church.call("PATCH", f"/members/{ann['id']}", {"child": None}, status=422)
-    assert [one["field"] for one in problem["errors"]] == ["child"]
+    assert [one["field"] for one in problem["errors"]] == ["body.child"]
 
 
 # Kind: an error speaks of the form's parts and not of the reader's.

@@ -1,18 +1,78 @@
 """Shapes that several services answer with."""
 
-from typing import Generic, TypeVar
+import re
+from datetime import date
+from types import UnionType
+from typing import Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationInfo, field_validator
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError
 
 from contracts.base import Model
 
 T = TypeVar("T")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
+
+
+class NotNull:
+    """Annotates a field that may be left out and may not be null: None says that it was not sent."""
+
+
+NOT_NULL: Final = NotNull()
 
 
 class Intent(BaseModel):
-    """What a caller asks for. Unknown fields are refused: a misspelt field must not be ignored in silence."""
+    """What a caller asks for. Unknown fields are refused: a misspelt field must not be ignored in silence.
+
+    Values are taken as JSON's own types, of which pydantic would take one for another: `1` is no yes, `true` no
+    number, `"1"` neither, and a number no date.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_sent(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        if value is None:
+            if NOT_NULL in field.metadata:
+                raise PydanticCustomError("not_null", "Must not be null: leave it out to keep it as it is")
+            return None
+        return cls._judge(value, _kinds(field.annotation))
+
+    @classmethod
+    def _judge(cls, value: Any, kinds: set[Any]) -> Any:
+        if bool in kinds and not isinstance(value, bool):
+            raise PydanticKnownError("bool_type")
+        if int in kinds and isinstance(value, bool | str):
+            raise PydanticKnownError("int_type")
+        if date in kinds and not (isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value))):
+            raise PydanticKnownError("date_type")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """As it is judged: what must not be null has no null."""
+        shown = handler(schema)
+        properties = handler.resolve_ref_schema(shown).get("properties", {})
+        for name, field in cls.model_fields.items():
+            if NOT_NULL in field.metadata:
+                of_field = properties[name]
+                (kind,) = (option for option in of_field.pop("anyOf") if option != {"type": "null"})
+                of_field.pop("default", None)
+                properties[name] = kind | of_field
+        return shown
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that a field may have, without what they are annotated with."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if origin in {Union, UnionType}:
+        return {kind for option in get_args(annotation) for kind in _kinds(option)}
+    return {annotation}
 
 
 class Page(Model, Generic[T]):
@@ -31,6 +91,19 @@ class PageQuery(Intent):
     after: str | None = Field(default=None, max_length=400, description="`next` of the page before.")
     limit: int = Field(default=50, ge=1, le=200)
     """Entries on a page."""
+
+    @classmethod
+    def _judge(cls, value: Any, kinds: set[Any]) -> Any:
+        """As a query has them: `true`, `false` and digits."""
+        if not isinstance(value, str):
+            return value
+        if bool in kinds:
+            if value not in {"true", "false"}:
+                raise PydanticKnownError("bool_parsing")
+            return value == "true"
+        if int in kinds and not _WHOLE.fullmatch(value):
+            raise PydanticKnownError("int_parsing")
+        return value
 
 
 class FieldError(Model):
@@ -53,7 +126,7 @@ class Problem(Model):
     """The status of the answer."""
     detail: str = Field(description="What happened, what stays as it was, what to do now.")
     instance: str | None = None
-    """The path that was called."""
+    """`urn:uuid:` and the correlation id: this one answer."""
     errors: tuple[FieldError, ...] = ()
     """What is wrong with the input, field by field."""
     correlation_id: str | None = None

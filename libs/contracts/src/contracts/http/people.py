@@ -1,23 +1,55 @@
 """people-sync: the directory, runs, held matches and settings."""
 
+import re
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, EmailStr, Field
+from pydantic import BeforeValidator, EmailStr, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from contracts.base import Model, Timestamp
-from contracts.http.common import FieldError, Intent, PageQuery
+from contracts.http.common import NOT_NULL, FieldError, Intent, PageQuery
 from contracts.people import Address, Family, Member, MemberValues
 from contracts.sync_runs import Run, RunState
 
+_CONTROLS: Final = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""C0 and C1, halves of characters, ends of lines, and what turns the direction of the text around it."""
+_UNSEEN: Final = (
+    r"\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u2800\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+)
+"""Takes part in other characters, or is seen nowhere. Spaces at both ends go before anybody looks."""
+_CONTROL: Final = re.compile(f"[{_CONTROLS}]")
+_NOTHING: Final = re.compile(rf"[\s{_UNSEEN}\U000e0000-\U000e0fff]+")
 
-def _without_control_characters(value: str) -> str:
-    if any(ord(character) < 32 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
+
+def _legible(value: str) -> str:
+    if _CONTROL.search(value):
         raise ValueError("must not contain control characters")
+    if _NOTHING.fullmatch(value):
+        raise ValueError("must have a character that can be seen")
     return value
 
 
-Text = Annotated[str, AfterValidator(_without_control_characters)]
+class _Legible:
+    """Text that looks on every screen like what it is."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(_legible, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"pattern": f"^(?![{_UNSEEN}]+$)[^{_CONTROLS}]*$"}
+
+
+def _bare(value: Any) -> Any:
+    """Without this, `Ann <ann@example.org>` is taken for the address in it."""
+    if isinstance(value, str) and "<" in value:
+        raise PydanticCustomError("value_error", "value is not a valid email address")
+    return value
+
+
+Text = Annotated[str, _Legible()]
+Email = Annotated[EmailStr, BeforeValidator(_bare)]
 Name = Annotated[Text, Field(max_length=100, description="One of the two names may be empty.")]
 ExternalId = Annotated[Text, Field(min_length=1, max_length=200)]
 PcoId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
@@ -51,7 +83,7 @@ class MemberInput(Intent):
     """As Planning Center knows it."""
     child: bool = False
     """Whether the person counts as a child."""
-    email: EmailStr | None = None
+    email: Email | None = None
     """Primary email address."""
     phone: Annotated[Text, Field(max_length=50)] | None = None
     """Primary phone number, in any form that can be dialled."""
@@ -67,16 +99,16 @@ class MemberPatch(Intent):
     version: int | None = Field(default=None, ge=1)
     """As the person saw it: 409 `version-conflict` if it is another by now. Without it nothing is compared."""
     first_name: Name | None = None
-    """First name; not null."""
+    """First name; null or empty where only the last name is known."""
     last_name: Name | None = None
-    """Last name; not null."""
+    """Last name; null or empty where only the first name is known."""
     birthdate: date | None = None
     """Date of birth, not in the future."""
     gender: Literal["Male", "Female"] | None = None
     """As Planning Center knows it."""
-    child: bool | None = None
+    child: Annotated[bool | None, NOT_NULL] = None
     """Whether the person counts as a child; not null."""
-    email: EmailStr | None = None
+    email: Email | None = None
     """Primary email address."""
     phone: Annotated[Text, Field(max_length=50)] | None = None
     """Primary phone number, in any form that can be dialled."""
@@ -106,9 +138,9 @@ class FamilyPatch(Intent):
 
     version: int | None = Field(default=None, ge=1)
     """As the person saw it: 409 `version-conflict` if it is another by now. Without it nothing is compared."""
-    name: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
+    name: Annotated[Annotated[Text, Field(min_length=1, max_length=200)] | None, NOT_NULL] = None
     """Name of the family; not null."""
-    member_ids: tuple[str, ...] | None = Field(
+    member_ids: Annotated[tuple[str, ...] | None, NOT_NULL] = Field(
         default=None, max_length=LARGEST_FAMILY, description="The whole list: who is not in it leaves."
     )
     add_member_ids: tuple[str, ...] = Field(
@@ -574,16 +606,16 @@ class PeopleSettingsPatch(Intent):
     """Only the fields sent are changed."""
 
     first_match: Literal["planning_center", "ask", "ours"] | None = None
-    """Whose values both get at the first match."""
-    merge_different_fields: bool | None = None
+    """Whose values both get at the first match; null asks again."""
+    merge_different_fields: Annotated[bool | None, NOT_NULL] = None
     """Where both sides changed a record: only fields that both changed are a conflict, instead of the whole record."""
-    threshold_percent: int | None = Field(default=None, ge=1, le=100)
+    threshold_percent: Annotated[int | None, NOT_NULL] = Field(default=None, ge=1, le=100)
     """A run asks first if it would change more than this share of the linked records, and the minimum."""
-    threshold_minimum: int | None = Field(default=None, ge=1, le=100_000)
+    threshold_minimum: Annotated[int | None, NOT_NULL] = Field(default=None, ge=1, le=100_000)
     """A run that would change fewer records than this does not ask."""
-    schedule_hours: int | None = Field(default=None, ge=1, le=168)
+    schedule_hours: Annotated[int | None, NOT_NULL] = Field(default=None, ge=1, le=168)
     """Hours between scheduled runs."""
-    inactivate_deleted: bool | None = None
+    inactivate_deleted: Annotated[bool | None, NOT_NULL] = None
     """Whether who is deleted here becomes inactive in Planning Center."""
 
 

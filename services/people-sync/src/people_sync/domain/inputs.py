@@ -29,8 +29,6 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     found = []
     if values.keys() >= set(NAMES) and all(is_empty(values[name]) for name in NAMES):
         found.append(("first_name", "cannot be empty when the last name is too: give at least one of the two"))
-    if "child" in values and values["child"] is None:
-        found.append(("child", "cannot be empty: give true or false"))
     found += [
         (name, f"{problem}: write it again")
         for name in ("first_name", "last_name", "email", "phone", "gender")

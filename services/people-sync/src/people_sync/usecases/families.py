@@ -62,9 +62,7 @@ async def change(
     after = await _members_after(session, organization_id, body, before)
     moved = [people[member] for member in sorted(before ^ after)]
     values: dict[str, Any] = {}
-    if "name" in sent:
-        if body.name is None:
-            raise _invalid("name", "cannot be empty: give the family's name")
+    if body.name is not None:
         values["name"] = body.name
     if "primary_contact_id" in sent:
         values["primary_contact_id"] = _primary(body.primary_contact_id, after)
@@ -85,10 +83,10 @@ async def _members_after(
     session: AsyncSession, organization_id: str, body: FamilyPatch, before: frozenset[UUID]
 ) -> frozenset[UUID]:
     """Who belongs to the family afterwards, locked as far as they were named."""
-    if "member_ids" in body.model_fields_set:
+    if body.member_ids is not None:
         if body.add_member_ids or body.remove_member_ids:
             raise _invalid("member_ids", "is the whole list: leave it out to add or remove members")
-        return frozenset(member.id for member in await _members(session, organization_id, body.member_ids or ()))
+        return frozenset(member.id for member in await _members(session, organization_id, body.member_ids))
     both = set(body.add_member_ids) & set(body.remove_member_ids)
     if both:
         position = next(at for at, one in enumerate(body.remove_member_ids) if one in both)

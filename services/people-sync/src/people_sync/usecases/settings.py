@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.people import PeopleSettings, PeopleSettingsPatch
 from people_sync.storage.tables import Connection, Settings
-from servicekit.errors import Invalid
 
 
 async def read(session: AsyncSession, organization_id: str) -> PeopleSettings:
@@ -25,12 +24,6 @@ async def change(
 ) -> PeopleSettings:
     """Change the fields that were sent. `first_match: null` lets the next first match ask again."""
     values = body.model_dump(exclude_unset=True)
-    empty = [name for name, value in values.items() if value is None and name != "first_match"]
-    if empty:
-        raise Invalid(
-            "Leave out what is to stay as it is; only `first_match` can be null. Nothing was changed.",
-            errors=[{"field": name, "message": "cannot be null"} for name in empty],
-        )
     if "schedule_hours" in values:
         await session.get(Connection, organization_id, with_for_update=True)  # before Settings, as everywhere
     if values.get("inactivate_deleted"):

@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI, Path, Query, Security
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
+from contracts.http.auth import Product
 from contracts.http.common import Problem
 from contracts.http.problems import PROBLEM_TYPES
 from contracts.routes import ROUTES, Route
@@ -60,6 +61,8 @@ PARAMETERS: Final = {
     "sync_id": "Id that the call which asked for the sync answered with.",
 }
 """What stands in a path, by its name. What is missing here, in `TAGS` or in the samples, `make lint` finds."""
+_PATH_TYPES: Final[dict[str, Any]] = {"product": Product}
+"""Where not any text leads somewhere."""
 TAGS: Final = {
     "Sign-in": "Who is signed in, and how.",
     "Connections": "Consent to, and disconnect from, Planning Center.",
@@ -210,7 +213,9 @@ def _signature(route: Route) -> Callable[..., None]:
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
-        inspect.Parameter(name, keyword, annotation=Annotated[str, Path(description=PARAMETERS.get(name))])
+        inspect.Parameter(
+            name, keyword, annotation=Annotated[_PATH_TYPES.get(name, str), Path(description=PARAMETERS.get(name))]
+        )
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     if route.query is not None:
