@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 from starlette.requests import Request
 
-from pco_simulator import current, uploads
+from pco_simulator import calendar, current, uploads
 from pco_simulator.control import control_api
 from pco_simulator.exchange import HTML, JSON, ApiRequest, ApiResponse, Caller
 from pco_simulator.faults import (
@@ -92,9 +92,14 @@ _GENERIC_AGENT_NAMES = """
     rest-client ruby undici wget
 """
 _GENERIC_AGENTS = frozenset(_GENERIC_AGENT_NAMES.split())
-_PRODUCT_SCOPES: dict[str, frozenset[str]] = {"people": frozenset({"people"}), "current": frozenset()}
+_PRODUCT_SCOPES: dict[str, frozenset[str]] = {
+    "people": frozenset({"people"}),
+    "calendar": frozenset({"calendar"}),
+    "current": frozenset(),
+}
 _PRODUCTS: dict[str, Callable[[Any, ApiRequest], ApiResponse]] = {
     "people": people.handle,
+    "calendar": calendar.handle,
     "current": current.handle,
 }
 

@@ -123,6 +123,11 @@ class PlanningCenter:
         permissions = attributes.get("people_permissions")
         return str(permissions) if permissions else None
 
+    async def opens_calendar(self, access_token: str) -> bool:
+        """Whether the person has any role in Calendar: without one every call of it answers 403."""
+        response = await self._get("/calendar/v2", access_token, {VERSION_HEADER: VERSIONS["calendar"]})
+        return response.status_code != httpx.codes.FORBIDDEN
+
     def _client(self) -> AsyncOAuth2Client:
         # One per call: Authlib's client remembers the last token it saw, and tokens of two churches must never meet.
         return AsyncOAuth2Client(

@@ -114,15 +114,16 @@ async def test_state_is_single_use(auth: Auth) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
 
 
-async def test_viewer_is_told_which_role_is_needed_and_nothing_remains(auth: Auth) -> None:
-    for role in ("Viewer", None):
+async def test_whoever_lacks_a_role_is_told_which_one_is_needed_and_nothing_remains(auth: Auth) -> None:
+    lacking = [("people", "Viewer", "Editor or Manager"), ("people", None, "Editor or Manager")]
+    for product, role, needed in [*lacking, ("calendar", "Viewer", "the role Viewer in Calendar")]:
         admin = new_church()
-        redirect = await auth.consent(await auth.begin(admin), auth.login(people_permissions=role))
+        redirect = await auth.consent(await auth.begin(admin, product), auth.login(people_permissions=role))
         auth.simulator.control.mark()
         refused = await auth.complete(admin, redirect, ok=False)
         assert refused.status_code == 409
         assert refused.json()["type"] == "/problems/role-missing"
-        assert "Editor or Manager" in refused.json()["detail"]
+        assert needed in refused.json()["detail"]
         assert await auth.sql("SELECT * FROM oauth_grant") == []
         # What the consent gave is given back.
         grant = max(auth.simulator.control.grants(), key=lambda each: each["created_at"])

@@ -83,3 +83,14 @@ def people_role_problem(permissions: str | None, person_name: str) -> str | None
         "Editor or Manager is needed. Nothing was connected. Ask an administrator at Planning Center for that role, "
         "or connect as somebody who has it."
     )
+
+
+def calendar_role_problem(person_name: str, *, opens: bool) -> str | None:
+    """A sentence if a person has no role in Calendar; None if they have any: events are only read there."""
+    if opens:
+        return None
+    return (
+        f"{person_name} has no access to Planning Center Calendar. Events are read in the name of the person who "
+        "connects, so the role Viewer in Calendar, or a higher one, is needed. Nothing was connected. Ask an "
+        "administrator at Planning Center for that role, or connect as somebody who has it."
+    )

@@ -20,6 +20,7 @@ from auth_service.domain.consent import (
     Attempt,
     AttemptProblem,
     attempt_problem,
+    calendar_role_problem,
     people_role_problem,
     products_granted,
     scope_to_ask,
@@ -179,6 +180,10 @@ class Connecting:
             if "people" in granted:
                 role = await self._vendor.people_permissions(tokens.access_token)
                 if sentence := people_role_problem(role, identity.person_name):
+                    raise AuthorizationRefused(sentence, slug="role-missing")
+            if "calendar" in granted:
+                opens = await self._vendor.opens_calendar(tokens.access_token)
+                if sentence := calendar_role_problem(identity.person_name, opens=opens):
                     raise AuthorizationRefused(sentence, slug="role-missing")
         except GrantRefused as error:
             raise AuthorizationRefused(
