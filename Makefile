@@ -32,7 +32,7 @@ LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
 INTEGRATION := $(patsubst %,integration-%,people-sync $(LONG) \
 	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
 # What a look shows goes first, then what takes longest, so that no stage is left alone at the end.
-STAGES := lint imports console $(wordlist 1,4,$(INTEGRATION)) types e2e browser unit \
+STAGES := lint imports console docs $(wordlist 1,4,$(INTEGRATION)) types e2e browser unit \
 	$(filter-out $(wordlist 1,4,$(INTEGRATION)),$(INTEGRATION)) containers
 
 PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
@@ -89,6 +89,11 @@ console: ## tsc --checkJs and eslint for the console, where npm is there
 	else \
 		$(NODE_MODULES) && cd $(CONSOLE) && npm run --silent check; \
 	fi
+
+docs: $(INSTALLED) ## the documents as a site, in site/
+	@mkdir -p $(REPORTS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict >$(REPORTS)/site.txt 2>&1 || { cat $(REPORTS)/site.txt; exit 1; }
+	@! grep -rhoE '<(script|link|img)[^>]* (src|href)="?https?:[^> ]*' site || { echo "A page loads something from elsewhere."; exit 1; }
 
 unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
 	@mkdir -p $(REPORTS)
@@ -174,5 +179,5 @@ $(INSTALLED): constraints.txt pyproject.toml $(wildcard libs/*/pyproject.toml se
 		$(foreach folder,$(DISTRIBUTIONS),--editable $(folder))
 	@touch $@
 
-.PHONY: help install run clean-run test lint types imports console unit integration e2e browser containers flaky soak bench \
+.PHONY: help install run clean-run test lint types imports console docs unit integration e2e browser containers flaky soak bench \
 	format contracts constraints $(INTEGRATION)
