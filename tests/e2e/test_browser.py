@@ -913,7 +913,7 @@ def test_one_answer_to_all_that_are_shown(page: Page, stack: Stack) -> None:
         page.keyboard.press("Enter")
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("Exactly these 5 are answered.")
-        expect(dialog).to_contain_text("1 held match is left as it is, because several people may be meant, and")
+        expect(dialog).to_contain_text("1 held match is left as it is, because several people may be meant: those")
         expect(dialog).to_contain_text("Hank Twofold here and Hank Twofold in Planning Center become one person")
         accessible(page)
         shot(page, "held-all-dialog")

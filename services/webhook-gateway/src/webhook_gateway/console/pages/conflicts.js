@@ -34,7 +34,7 @@ const OVER = ["resolved", "agreed_elsewhere", "withdrawn"];
 const STATUS = "active";
 
 const NOT_CERTAIN =
-  "Only conflicts of which this is certain are shown. Planning Center says when an email, phone or address was changed. Of other fields it says only when the whole person or family was changed last, so an edit there may be older than it seems.";
+  "Only conflicts of which this is certain are shown. Planning Center tells when an email, phone or address was changed. For other fields it tells only when something about the person or family was changed last.";
 
 /** @type {[key: string, what: string][]} */
 const KEYS = [
@@ -314,7 +314,7 @@ h(
       h("h2", {}, record ? "This record has no open conflict any more" : filtered ? "No conflicts fit these filters" : "No open conflicts"),
       record ? h("p", {}, h("a", { href: `/conflicts?record_id=${encodeURIComponent(record)}&state=resolved` }, "Show how it was settled")) : null,
       filtered ? h("p", {}, h("a", { href: "/conflicts" }, "Show all open conflicts")) : null,
-      h("p", {}, "When a field was changed to different values here and in Planning Center, or differed when the two were matched and you chose to be asked, it is listed here. Both sides keep their own value."),
+      h("p", {}, "A field is listed here when it was changed to different values here and in Planning Center, or differed at the first sync and you chose to be asked. Both sides keep their own value until you decide."),
       h("p", {}, h("a", { href: "/integrations" }, "Go to Integrations")),
     );
 

@@ -86,7 +86,7 @@ export async function show(context) {
   if (outcome) {
     const items = list(context, {
       caption: outcomeName(outcome),
-      columns: ["Name", "What", "What happened", "There"],
+      columns: ["Name", "What", "What happened", "Planning Center"],
       noun: ["record", "records"],
       load: (after, limit) => get(at`/people/runs/${id}/items`, { after, limit, outcome }, signal),
       id: (/** @type {RunItem} */ item) => `${item.record_kind}:${item.record_id ?? item.pco_id}`,
@@ -348,12 +348,12 @@ function question(run, asked, admin, showRun) {
 
 /** By what is asked: the heading, and what it is about. @type {Record<string, [title: string, text: string]>} */
 const APPROVALS = {
-  plan: ["Should these changes be made?", "This is all that the sync would write. Nothing has been written yet, and nothing but this will be: a record that changes in the meantime is left out and named."],
+  plan: ["Should these changes be made?", "This is everything that the sync would write. Nothing has been written yet. A record that changes before you agree is left out and named."],
   threshold: [
     "This sync would change a lot",
-    "It would change more linked records than your threshold allows without asking. Nothing has been written yet, and nothing but this will be: a record that changes in the meantime is left out and named.",
+    "It would change more records than your settings allow without asking. Nothing has been written yet. A record that changes before you agree is left out and named.",
   ],
-  undo: ["Should these changes be undone?", "Each field gets its former value back, here and in Planning Center; where a decision kept our value, that is the value Planning Center had. What was edited since, as far as syncs have read it, is left as it is; where Planning Center was edited later, our side is put back and you decide in Conflicts. Nothing has been written yet."],
+  undo: ["Should these changes be undone?", "Each field gets the value that it had before, here and in Planning Center. What somebody has edited since is left as it is and named below. Where Planning Center was edited after the last sync, only our side is put back, and you decide in Conflicts. Nothing has been written yet."],
 };
 
 /**
@@ -380,7 +380,7 @@ function approval(run, asked, admin, showRun) {
     h("p", {}, sentence),
     h("p", {}, h("strong", {}, changes === 0 ? "Nothing would change" : `${count(changes, "record")} would change`), linked_records ? ` of ${count(linked_records, "linked record")}.` : "."),
     limits
-      ? h("p", {}, `${number(limits.changed)} of ${count(limits.linked, "linked record")} are already linked and would change: ${percent(limits.changed, limits.linked)}. `, `Your settings ask above ${limits.percent} % and from ${count(limits.minimum, "record")} on. `, h("a", { href: "/settings" }, "Settings"))
+      ? h("p", {}, `${number(limits.changed)} of ${count(limits.linked, "linked record")} would change, which is ${percent(limits.changed, limits.linked)}. `, `Your settings ask above ${limits.percent} % and from ${count(limits.minimum, "record")} on. `, h("a", { href: "/settings" }, "Settings"))
       : null,
     taken_back ? h("p", {}, `${count(taken_back, "person or family that was added here is", "people and families that were added here are")} deleted here.`) : null,
     conflict ? h("p", {}, `${count(conflict, "record")} would wait in conflict, as ${conflict === 1 ? "it is" : "they are"} on both sides, until you decide.`) : null,

@@ -53,7 +53,7 @@ export async function show(context) {
     }
     unchosen.hidden = saved.first_match !== null;
   }
-  const unchosen = h("p", { class: "quiet small", hidden: settings.first_match !== null }, "Not chosen yet: the first sync that finds different values asks, with counts and examples.");
+  const unchosen = h("p", { class: "quiet small", hidden: settings.first_match !== null }, "Not chosen yet: the first sync that finds different details asks you, with examples.");
   const form = h(
     "form",
     {
@@ -70,7 +70,7 @@ export async function show(context) {
     h(
       "fieldset",
       { class: "stack tight" },
-      h("legend", {}, "When people match for the first time and their values differ"),
+      h("legend", {}, "When the same person is found on both sides for the first time, with different details"),
       radio("first_match", "planning_center", "Planning Center's value", "What is replaced here stays in the record's history and can be undone."),
       radio("first_match", "ask", "Ask me", "Each difference becomes a conflict. Nothing is overwritten on either side."),
       radio("first_match", "ours", "Keep ours", "Values here replace those in Planning Center."),

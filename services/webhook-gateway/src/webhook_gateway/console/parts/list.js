@@ -108,11 +108,26 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   function draw() {
     rows.show([...items.keys()]);
     const part = body.rows.length < items.size;
-    // Columns of a part of the rows would change with what is near the screen.
-    table.classList.toggle("steady", part);
+    steady(part);
     if (part) table.setAttribute("aria-rowcount", String(items.size + 1));
     else table.removeAttribute("aria-rowcount");
   }
+
+  /** Columns of a part of the rows would change with what is near the screen. @param {boolean} part */
+  function steady(part) {
+    if (part === table.classList.contains("steady")) return;
+    table.querySelector("colgroup")?.remove();
+    if (part) table.tHead?.before(h("colgroup", {}, ...[...table.querySelectorAll("thead th")].map((head) => h("col", { width: /** @type {HTMLElement} */ (head).offsetWidth }))));
+    table.classList.toggle("steady", part);
+  }
+  addEventListener(
+    "resize",
+    () => {
+      steady(false);
+      draw();
+    },
+    { signal: context.signal },
+  );
 
   function describe() {
     more.hidden = next === null || items.size >= MOST;

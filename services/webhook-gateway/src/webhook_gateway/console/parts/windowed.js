@@ -27,6 +27,8 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
   let wanted = null;
   let shown = "";
   let waiting = false;
+  /** Whether the reader is on the way to the end of the page. */
+  let toEnd = false;
   /** Pixels of a row that was not seen yet. */
   let typical = guess;
 
@@ -84,14 +86,14 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
     requestAnimationFrame(() => {
       waiting = false;
       if (signal.aborted || positions().join() === shown) return;
-      // Rows turn out higher than they were taken to be: whoever went to the end stays there.
-      const page = document.documentElement;
-      const atEnd = scrollY > 0 && scrollY + innerHeight >= page.scrollHeight - 2;
       draw();
-      if (atEnd) scrollTo(0, page.scrollHeight);
+      // Rows turn out higher than they were taken to be.
+      if (toEnd) scrollTo(0, document.documentElement.scrollHeight);
     });
   }
 
+  addEventListener("keydown", ({ key }) => (toEnd = key === "End"), { signal });
+  for (const act of ["wheel", "pointerdown", "touchstart"]) addEventListener(act, () => (toEnd = false), { passive: true, signal });
   addEventListener("scroll", soon, { passive: true, signal });
   addEventListener("resize", soon, { passive: true, signal });
   return {

@@ -187,8 +187,8 @@ const OUTCOMES = {
 /** What a sync that asks would do. @type {Record<string, string>} */
 const INTENTIONS = {
   matched: "People found in both places",
-  people_with_differences: "People whose values differ",
-  differing_values: "Values that differ",
+  people_with_differences: "People whose details differ",
+  differing_values: "Details that differ",
   families_with_differences: "Families whose name or primary contact differs",
   linked_records: "Linked records in all",
   created_here: "Would be added here",
@@ -200,7 +200,7 @@ const INTENTIONS = {
   gone: "Would be marked as gone in Planning Center",
   linked: "Would be linked",
   conflict: "Would wait in conflict",
-  converged: "Conflicts that would close",
+  converged: "Conflicts that would end by themselves",
   held: "Would be asked in Held matches",
   merged: "Would follow a merge in Planning Center",
   undone: "Would be put back",
