@@ -102,7 +102,7 @@ def browser() -> Iterator[Browser]:
 
 # -- stories in Chromium that share a stack ----------------------------------------------------------------------------
 
-STORIES = ("decisions", "join", "kept_out", "plans", "proof", "rules", "undo", "statement")
+STORIES = ("decisions", "join", "kept_out", "plans", "proof", "rules", "undo", "statement", "erase")
 """`test_browser_*.py` by the number of its church: what is seeded there does not depend on which files run."""
 FIRST_CHURCH = 3
 

@@ -182,8 +182,9 @@ async def test_nothing_is_left_of_them_and_no_sync_brings_them_back(site: Site, 
     assert await found(site.database, BRUNOS) == {}
     assert await found(site.database, OLGAS) == {}
     lines = {line["place"]: line for line in erased["lines"]}
-    for place in ("values", "families", "history", "mirror", "links", "conflicts", "syncs", "mentions", "marker"):
-        assert lines[place]["outcome"] == "done", lines[place]
+    for place in ("values", "families", "history", "mirror", "links", "conflicts", "syncs", "mentions"):
+        assert (lines[place]["service"], lines[place]["outcome"]) == ("people-sync", "done"), lines[place]
+    assert lines["marker"]["outcome"] == "kept"
     assert (erased["complete"], lines["decisions"]["outcome"], erased["pco_ids"]) == (False, "pending", [person["id"]])
     assert {line["place"]: line["outcome"] for line in second["lines"]}["held_matches"] == "done"
     assert (erased["by_name"], erased["on_request_of"]) == ("Test User", "person")
@@ -215,8 +216,8 @@ async def test_nothing_is_left_of_them_and_no_sync_brings_them_back(site: Site, 
     assert [one["id"] for one in listed] == [second["id"], erased["id"]]
 
     # What stays says that somebody was erased, and not who.
-    assert await history_of(site, f"/members/{bruno['id']}") == [("erased", False, True)]
-    assert (await history_of(site, f"/families/{family['id']}"))[0] == ("erased", False, True)
+    assert await history_of(site, f"/members/{bruno['id']}") == [("erased", None, None)]
+    assert (await history_of(site, f"/families/{family['id']}"))[0] == ("erased", None, None)
     await site.call("GET", f"/members/{bruno['id']}", status=404)
     after = await site.call("GET", f"/families/{family['id']}")
     assert (after["primary_contact_id"], len(after["member_ids"])) == (None, 2)

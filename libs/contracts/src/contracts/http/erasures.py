@@ -23,10 +23,11 @@ class EraseMember(Intent):
 class ErasureLine(Model):
     """One place, and what was erased there."""
 
+    service: str | None = Field(default=None, description="Whose database it is; null for what is in none.")
     place: str
     """Where."""
-    outcome: Literal["done", "not_needed", "pending", "left"]
-    """`left`: not erased here, and the sentence says by whom, or when."""
+    outcome: Literal["done", "not_needed", "pending", "left", "kept"]
+    """`left`: not erased here, and the sentence says by whom, or when; `kept`: kept on purpose."""
     sentence: str
     """The same in words."""
     count: int = Field(ge=0, description="Rows, or mentions in the rows of others.")

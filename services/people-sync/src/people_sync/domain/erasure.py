@@ -5,7 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-Outcome = Literal["done", "not_needed", "pending", "left"]
+from contracts.values import CONFLICT_SERVICE, PEOPLE_SYNC
+
+Outcome = Literal["done", "not_needed", "pending", "left", "kept"]
 
 VALUES: Final = "values"
 FAMILIES: Final = "families"
@@ -60,6 +62,8 @@ class Line:
     outcome: Outcome
     sentence: str
     count: int
+    service: str | None = None
+    """Whose database it is; None for what is in none."""
 
 
 def receipt(
@@ -95,17 +99,19 @@ def receipt(
 
 def _here(place: str, count: int) -> Line:
     done, nothing = _HERE[place]
-    return Line(place, "done", done, count) if count else Line(place, "not_needed", nothing, 0)
+    outcome: Outcome = "done" if count else "not_needed"
+    return Line(place, outcome, done if count else nothing, count, PEOPLE_SYNC)
 
 
 def _of_conflicts(told: Sequence[Mapping[str, int] | None]) -> Line:
-    place = "decisions"
-    if None in told:
-        return Line(place, "pending", "The list of conflicts was told to forget them, and has not answered yet.", 0)
     count = sum(sum(one.values()) for one in told if one)
-    if not count:
-        return Line(place, "not_needed", "The list of conflicts had nothing about them.", 0)
-    return Line(place, "done", "Their conflicts, what was decided about them and by whom are gone.", count)
+    outcome: Outcome = "done" if count else "not_needed"
+    sentence = "The list of conflicts had nothing about them."
+    if None in told:
+        outcome, sentence = "pending", "The list of conflicts was told to forget them, and has not answered yet."
+    elif count:
+        sentence = "Their conflicts, what was decided about them and by whom are gone."
+    return Line("decisions", outcome, sentence, count, CONFLICT_SERVICE)
 
 
 def _marker(count: int, *, kept_out: bool) -> Line:
@@ -118,7 +124,7 @@ def _marker(count: int, *, kept_out: bool) -> Line:
         return Line(place, "not_needed", sentence, 0)
     return Line(
         place,
-        "done",
+        "kept",
         "No sync brings them back. To know them, their number in Planning Center is kept, and nothing else.",
         count,
     )

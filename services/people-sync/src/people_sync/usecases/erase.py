@@ -455,9 +455,9 @@ async def _history(session: AsyncSession, going: _Erasing, actor: Actor, now: da
     own = (Effect.organization_id == going.organization_id, going.of_records(Effect.record_id))
     gone = await session.execute(delete(Effect).where(*own).returning(Effect.id), execution_options=_SILENT)
     going.count(places.HISTORY, len(gone.all()))
-    notes = [Noted(MEMBER, id_, ERASED, False, True, on_request_of) for id_ in going.members]
+    notes = [Noted(MEMBER, id_, ERASED, None, None, on_request_of) for id_ in going.members]
     notes += [
-        Noted(FAMILY, id_, ERASED, False, True, on_request_of)
+        Noted(FAMILY, id_, ERASED, None, None, on_request_of)
         for id_, family in going.families.items()
         if family.deleted_at is None
     ]

@@ -1,6 +1,7 @@
 """Receipts of erasures: composed of what each service tells, listed, and the end of a marker."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -142,10 +143,7 @@ async def render(session: AsyncSession, row: Erasure) -> erasures.Erasure:
         by_name=row.by_name,
         at=row.at,
         complete=None not in answers,
-        lines=tuple(
-            erasures.ErasureLine(place=one.place, outcome=one.outcome, sentence=one.sentence, count=one.count)
-            for one in lines
-        ),
+        lines=tuple(erasures.ErasureLine(**asdict(one)) for one in lines),
         pco_ids=tuple(await session.scalars(marked)),
         let_back_at=row.let_back_at,
         let_back_by_name=row.let_back_by_name,

@@ -22,6 +22,7 @@ PAGES: Final = (
     "/",
     "/integrations",
     "/people",
+    "/people/erased",
     "/people/{record}",
     "/families",
     "/families/{record}",

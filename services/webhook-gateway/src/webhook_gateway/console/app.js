@@ -37,6 +37,7 @@ const PAGES = [
   [/^\/proof$/, "/integrations", "Proof of sync", () => import("./pages/proof.js")],
   [/^\/settings$/, "/integrations", "Settings", () => import("./pages/settings.js")],
   [/^\/people$/, "/people", "People", () => import("./pages/people.js")],
+  [/^\/people\/erased$/, "/people", "Erased people", () => import("./pages/erased.js")],
   [/^\/people\/([^/]+)$/, "/people", "Person", () => import("./pages/member.js")],
   [/^\/held$/, "/people", "Held matches", () => import("./pages/held.js")],
   [/^\/families$/, "/families", "Families", () => import("./pages/families.js")],

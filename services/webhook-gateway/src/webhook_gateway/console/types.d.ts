@@ -271,6 +271,27 @@ export interface KeptOut {
   people: number;
 }
 
+export interface ErasureLine {
+  service: string | null;
+  place: string;
+  outcome: "done" | "not_needed" | "pending" | "left" | "kept";
+  sentence: string;
+  count: number;
+}
+
+export interface Erasure {
+  id: string;
+  record_id: string;
+  on_request_of: string;
+  by_name: string | null;
+  at: string;
+  complete: boolean;
+  lines: ErasureLine[];
+  pco_ids: string[];
+  let_back_at: string | null;
+  let_back_by_name: string | null;
+}
+
 export interface UndoInput {
   run_id: string | null;
   decision_id: string | null;

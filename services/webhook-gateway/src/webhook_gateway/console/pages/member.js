@@ -8,6 +8,7 @@ import { orJoined } from "../parts/merged.js";
 import { differing, linkStatus, memberFields, readMember, valuesOf } from "../parts/member.js";
 import { conflictOf } from "../parts/conflict.js";
 import { differencesOf } from "../parts/differences.js";
+import { eraseButton } from "../parts/erase.js";
 import { historyOf } from "../parts/history.js";
 import { keptOutOf } from "../parts/kept_out.js";
 import { part } from "../parts/part.js";
@@ -196,7 +197,8 @@ async function view(context) {
                 action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary", key: "edit" }),
                 member.kept_out ? null : sync.button,
                 keptOut.button(member.kept_out, { name, people: null }),
-                action("Delete", () => erase(member), { key: "delete" }),
+                action("Delete", () => discard(member), { key: "delete" }),
+                eraseButton(context, member),
               )
             : null,
           member.kept_out ? null : sync.said,
@@ -284,7 +286,7 @@ async function view(context) {
   }
 
   /** @param {Member} member */
-  async function erase(member) {
+  async function discard(member) {
     const settings = await get("/people/settings");
     const name = fullName(member);
     const done = await confirm({

@@ -61,6 +61,7 @@ export async function show(context) {
     heading(
       "People",
       h("a", { href: "/held" }, "Held matches"),
+      admin ? h("a", { href: "/people/erased" }, "Erased people") : null,
       admin ? h("a", { href: "/people/new" }, "Add a person") : null,
     ),
     filters,

@@ -41,6 +41,9 @@ const RULES = {
   gone: "no longer in Planning Center",
   merged: "merged there",
   decided: "decided a conflict",
+  person: "at the person's own request",
+  parent: "at a parent's request",
+  church: "because the church has to",
   kept_different: "keeps it different from Planning Center's",
   decide_again: "wants to decide again",
   doubled: "made twice in Planning Center, taken back",
@@ -57,7 +60,7 @@ const isId = ({ field }) => field === "planning_center_id" || field === "created
 const same = ({ old, new: now }) => shown(old) !== "" && JSON.stringify(old) === JSON.stringify(now);
 
 /** @param {HistoryEntry} entry */
-const nothing = ({ field }) => h("span", { class: "quiet" }, field === "members" || field === "families" ? "not in the family" : "empty");
+const nothing = ({ field }) => field !== "erased" && h("span", { class: "quiet" }, field === "members" || field === "families" ? "not in the family" : "empty");
 
 /** @param {HistoryEntry} entry */
 function changedField({ field, side }) {

@@ -105,6 +105,7 @@ const FIELDS = {
   create_again: "Create again in Planning Center",
   kept_out: "Kept out of the sync",
   joined: "Joined with",
+  erased: "A person was erased",
   kept_two: "Said to be somebody else than",
 };
 

@@ -1,0 +1,67 @@
+"""A person is erased in Chromium by keys, with a receipt that every service has filled, and is let back.
+
+The tests of this module are chapters: each goes on where the one before ended.
+"""
+
+import re
+from typing import Any
+
+import pytest
+from pages import accessible, shot
+from playwright.sync_api import Page, expect
+from sides import there
+
+from local_stack.church import Church
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+
+def test_an_administrator_erases_somebody_by_keys(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    page.goto(f"/people/{nora['id']}")
+    button = page.get_by_role("button", name="Erase for good")
+    button.press("Enter")
+    dialog = page.get_by_role("dialog", name="Erase Nora Newcome for good?")
+    expect(dialog).to_contain_text("Planning Center is not touched.")
+    expect(dialog).to_contain_text("It cannot be taken back.")
+    accessible(page)
+    shot(page, "erase-question")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    erase = dialog.get_by_role("button", name="Erase Nora Newcome")
+    erase.press("Enter")
+    expect(dialog).to_contain_text("Say on whose request. Nothing was erased.")
+    assert church.get(f"/people/members/{nora['id']}")["first_name"] == "Nora"
+    dialog.get_by_label("At the person's own request").press("Space")
+    erase.press("Enter")
+
+    receipt = page.get_by_role("region", name="A person was erased")
+    expect(page).to_have_url(re.compile("/people/erased"))
+    expect(receipt.get_by_role("heading", level=2)).to_be_focused()
+    # conflict-service learns of it through Kafka, and so does the receipt of what it erased.
+    expect(receipt).to_contain_text("Complete")
+    expect(receipt).to_contain_text("At the person's own request, by Ada Moreno")
+    untouched = receipt.get_by_role("listitem").filter(has_text="Planning Center was not touched.")
+    expect(untouched).to_contain_text("Not erased here")
+    expect(page.get_by_role("main")).not_to_contain_text("Nora")
+    accessible(page)
+    shot(page, "erase-receipt")
+    assert there(church, pco, nora)["first_name"] == "Nora"
+
+
+def test_no_sync_brings_them_back_until_they_are_let_back(
+    page: Page, church: Church, pco: str, nora: dict[str, Any]
+) -> None:
+    church.sync()
+    assert church.members(q="Newcome") == []
+    page.goto("/people")
+    page.get_by_role("link", name="Erased people").press("Enter")
+    page.get_by_role("button", name="Let back: syncs bring them again").press("Enter")
+    dialog = page.get_by_role("dialog", name="Let this person back?")
+    dialog.get_by_role("button", name="Let back").press("Enter")
+    expect(page.get_by_text("Let back by Ada Moreno")).to_be_visible()
+    expect(page.get_by_role("button", name="Let back: syncs bring them again")).to_have_count(0)
+    church.sync()
+    page.goto("/people?q=Newcome")
+    expect(page.get_by_role("row", name=re.compile("Nora Newcome"))).to_be_visible()
