@@ -21,7 +21,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
         "title": "Conflict",
         "status": 409,
         "detail": "Somebody changed this member since you read it. Read it again and repeat the change.",
-        "instance": f"/api/v1/people/members/{_ID}",
+        "instance": "urn:uuid:01a22a47-44ff-7746-aceb-d106bf9a5463",
     },
     # Fields of one schema.
     "ConflictField.base": "Mira",
@@ -111,7 +111,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "held_id": "0199a3c4-0000-7000-8000-0000000000b1",
     "here": "555-0142",
     "id": _ID,
-    "instance": f"/api/v1/people/members/{_ID}",
+    "instance": "urn:uuid:01a22a47-44ff-7746-aceb-d106bf9a5463",
     "issuer": "https://id.example.org",
     "joined_into": None,
     "joined_name": None,

@@ -169,7 +169,7 @@ def _problem(status: int, owner: str) -> dict[str, Any]:
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": f"{types[0].meaning} {types[0].remedy}",
-        "instance": "/api/v1/people/members",
+        "instance": "urn:uuid:01a22a47-44ff-7746-aceb-d106bf9a5463",
     }
     links = ", ".join(f"[{problem.slug}]({problem.path})" for problem in types)
     return {

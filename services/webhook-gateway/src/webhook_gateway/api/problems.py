@@ -1,6 +1,7 @@
 """Pages about the types of problem documents, at the addresses that the documents name. Public, and without scripts."""
 
 from html import escape
+from operator import attrgetter
 from typing import Final
 
 from fastapi import APIRouter
@@ -9,7 +10,9 @@ from fastapi.responses import HTMLResponse
 from contracts.http.problems import PROBLEM_TYPES, ProblemType
 
 _HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
@@ -29,7 +32,8 @@ def _serve(router: APIRouter, path: str, title: str, body: str) -> None:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title>"
-        '<link rel="stylesheet" href="/style/tokens.css"><link rel="stylesheet" href="/style/base.css"></head>'
+        '<link rel="icon" href="/style/icon.svg" type="image/svg+xml"><link rel="stylesheet" href="/style/tokens.css">'
+        '<link rel="stylesheet" href="/style/base.css"><link rel="stylesheet" href="/style/parts.css"></head>'
         f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )
 
@@ -43,7 +47,7 @@ def _list() -> str:
     rows = "".join(
         f'<tr><td>{problem.status}</td><td><a href="{problem.path}">{problem.slug}</a></td>'
         f"<td>{_text(problem.meaning)}</td></tr>"
-        for problem in PROBLEM_TYPES.values()
+        for problem in sorted(PROBLEM_TYPES.values(), key=attrgetter("status"))
     )
     return (
         "<p>What the API answers with when something is not possible: problem documents (RFC 9457). Their "
