@@ -16,6 +16,13 @@ from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOP
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 MIB: Final = 1024 * 1024
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+"""The header of a POST with which it may be sent again when its answer was lost: it is done once, and answered twice.
+
+Chosen by the caller, new for each thing it wants done. Kept for `KEY_HOURS` per organization.
+"""
+KEY_PATTERN: Final = "[!-~]{1,200}"
+KEY_HOURS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,11 @@ class Route:
     """Bytes; more is answered 413."""
     media: str | None = None
     """The type of an answer that is a file, and is passed on as it comes: None for JSON."""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it takes an `IDEMPOTENCY_KEY`. The other methods do no harm twice."""
+        return self.method == "POST"
 
 
 def _route(

@@ -17,7 +17,7 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor
 from sqlalchemy import MetaData
 
-from servicekit import consumers, db, health, inbox, jobs, operators, outbox
+from servicekit import answers, consumers, db, health, inbox, jobs, operators, outbox
 from servicekit.auth import Verifier, known_service
 from servicekit.clock import Clock, SystemClock
 from servicekit.http import Edge, add_error_handlers
@@ -106,6 +106,7 @@ def create_service(
     app.state.runtime = runtime
     app.state.verifier = Verifier(settings)
     app.state.subscribers = tuple(subscribers)
+    app.state.routers = tuple(routers)
     app.state.metadata = metadata
     app.include_router(health.router)
     for router in routers:
@@ -192,7 +193,11 @@ class _Process:
         for loop in self._loops:
             step = partial(loop.run, runtime, resources)
             self._work.start(loop.name, step, every=loop.every, longest_round=loop.longest_round)
-        for table, forget_old in (("inbox", inbox.forget_old), ("job", jobs.forget_old)):
+        for table, forget_old in (
+            ("inbox", inbox.forget_old),
+            ("job", jobs.forget_old),
+            ("kept_answer", answers.forget_old),
+        ):
             if table in self._tables:
                 self._work.start(f"{table} cleanup", partial(_clean, runtime, table, forget_old), every=CLEANUP_SECONDS)
         self._work.start("listener", runtime.listener.listen, longest_round=float("inf"))

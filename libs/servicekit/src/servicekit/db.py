@@ -18,8 +18,9 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from starlette.requests import HTTPConnection
 
+from servicekit.errors import is_outage
 from servicekit.settings import ServiceSettings
-from servicekit.tables import INBOX, JOB, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
+from servicekit.tables import INBOX, JOB, KEPT_ANSWER, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -41,14 +42,14 @@ class Columns:
     }
 
 
-def service_metadata(*, outbox: bool = True, inbox: bool = True, jobs: bool = False) -> MetaData:
+def service_metadata(*, outbox: bool = True, inbox: bool = True, jobs: bool = False, answers: bool = False) -> MetaData:
     """The MetaData of a service's declarative base, with servicekit's own tables that the service uses.
 
     inbox: all that a shared subscription needs, `message_attempt` and `set_aside` too.
     """
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     taken = (INBOX, MESSAGE_ATTEMPT, SET_ASIDE)
-    for tables, wanted in (((OUTBOX,), outbox), (taken, inbox), ((JOB,), jobs)):
+    for tables, wanted in (((OUTBOX,), outbox), (taken, inbox), ((JOB,), jobs), ((KEPT_ANSWER,), answers)):
         for table in tables if wanted else ():
             table.to_metadata(metadata)
     return metadata
@@ -120,15 +121,21 @@ def make_sessions(engine: AsyncEngine, service_name: str) -> Sessions:
 async def transaction(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     """One transaction per request: committed before the answer is sent, rolled back on any error.
 
-    No query of a read goes on for longer than its caller waits.
+    No query of a read goes on for longer than its caller waits. If PostgreSQL goes away during the commit nobody can
+    say whether it was made: `outcome_unknown` in the state.
     """
     runtime = connection.app.state.runtime
     sessions: Sessions = runtime.sessions
-    async with sessions.begin() as session:
+    async with sessions() as session:
         if connection.scope["method"] == "GET":
             limit = str(round(runtime.settings.database_read_seconds * 1000))
             await session.execute(select(func.set_config("statement_timeout", limit, True)))
         yield session
+        try:
+            await session.commit()
+        except Exception as error:
+            connection.state.outcome_unknown = is_outage(error)
+            raise
 
 
 # scope="function": without it FastAPI would commit after the answer has gone out, and an answer could lie.

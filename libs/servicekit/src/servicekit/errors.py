@@ -142,13 +142,15 @@ class TooMany(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """503: something this answer needs is away for the moment. `retry_after` in seconds."""
+    """503: something this answer needs is away for the moment. `retry_after` in seconds; None where a repeat may do
+    harm."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "unavailable"
 
-    def __init__(self, detail: str, *, retry_after: int = 5, **extra: Any) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)}, **extra)
+    def __init__(self, detail: str, *, retry_after: int | None = 5, **extra: Any) -> None:
+        headers = None if retry_after is None else {"Retry-After": str(retry_after)}
+        super().__init__(detail, headers=headers, **extra)
 
 
 class TransientError(Exception):

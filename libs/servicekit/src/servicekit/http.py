@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contracts.routes import IDEMPOTENCY_KEY
 from servicekit.context import current_flow, flow
 from servicekit.errors import (
     Conflict,
@@ -49,6 +50,9 @@ _LONGEST_PLACE: Final = 200
 _CORRECT: Final = "Correct the fields named in `errors` and send it again."
 _SEND_JSON: Final = "Send the body as JSON, with the header `Content-Type: application/json`."
 _NO_UTF8: Final = "The body is not valid UTF-8: send JSON in UTF-8."
+REPEATABLE: Final = ("GET", "HEAD", "PUT", "DELETE")
+"""Methods of which HTTP says that a repeat does no harm."""
+MAY_BE_MADE: Final = "Your change may or may not have been made."
 _CANNOT_STORE_TEXT: Final = ("22021", "22P05")  # character not in repertoire, untranslatable character
 _Place: TypeAlias = "tuple[_Place | None, str | int]"
 
@@ -111,18 +115,31 @@ def add_error_handlers(app: FastAPI) -> None:
         return problem(Invalid(_CORRECT, errors=errors))
 
     @app.exception_handler(SQLAlchemyError)
-    async def _database(_: Request, error: SQLAlchemyError) -> JSONResponse:
+    async def _database(request: Request, error: SQLAlchemyError) -> JSONResponse:
         found = _of_database(error)
-        return _unexpected(error) if found is None else problem(found)
+        if found is None:
+            return _unexpected(error)
+        return problem(_as_far_as_known(request, found))
 
     @app.exception_handler(UnicodeEncodeError)
     async def _unencodable(_: Request, __: UnicodeEncodeError) -> JSONResponse:
         return problem(Invalid(_UNSTORABLE_TEXT))
 
     @app.exception_handler(OSError)
-    async def _away(_: Request, error: OSError) -> JSONResponse:
+    async def _away(request: Request, error: OSError) -> JSONResponse:
         log.warning("a peer is away", exc_info=error)
-        return problem(Unavailable("Something this answer needs is away: try again in a few seconds."))
+        return problem(
+            _as_far_as_known(request, Unavailable("Something this answer needs is away: try again in a few seconds."))
+        )
+
+
+def _as_far_as_known(request: Request, error: ServiceError) -> ServiceError:
+    """A repeat is asked for only where it does no harm: nothing was done, or what was done is not done twice."""
+    if not getattr(request.state, "outcome_unknown", False):
+        return error
+    if request.method in REPEATABLE or IDEMPOTENCY_KEY in request.headers:
+        return Unavailable(f"{MAY_BE_MADE} Sending it again is safe: it is not made twice.")
+    return Unavailable(f"{MAY_BE_MADE} Look at it again before you repeat it.", retry_after=None)
 
 
 def _plain(request: Request, raised: HTTPException) -> JSONResponse:

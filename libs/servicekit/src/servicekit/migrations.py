@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, MetaData, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from servicekit.tables import DUE_AT, INBOX, JOB, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
+from servicekit.tables import DUE_AT, INBOX, JOB, KEPT_ANSWER, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 
 _LOCK = 0x4D16  # any constant: one migration at a time per database
 _LOOKS_AGAIN_SECONDS = 0.1
@@ -88,6 +88,14 @@ def drop_index(name: str, table: str) -> None:
     """In a revision: drop an index without a moment in which the service has to wait. See `create_index`."""
     with op.get_context().autocommit_block():
         op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
+
+
+def create_kept_answers() -> None:
+    """For a revision of a service whose POSTs take an `Idempotency-Key`: `kept_answer`.
+
+    Frozen as of this version, as `create_servicekit_tables` is.
+    """
+    _create(KEPT_ANSWER)
 
 
 def put_urgent_jobs_first() -> None:

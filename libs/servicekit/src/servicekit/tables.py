@@ -84,6 +84,18 @@ SET_ASIDE = Table(
     Index("ix_set_aside_type", "consumer", "type", "id"),
 )
 
+KEPT_ANSWER = Table(
+    "kept_answer",
+    _metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True, comment="Idempotency-Key"),
+    Column("asked", LargeBinary, nullable=False, comment="SHA-256 of method, address and body"),
+    Column("status", Integer, nullable=False),
+    Column("media_type", Text),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now, index=True),
+)
+
 OPEN_STATES = ("queued", "running", "waiting")
 # In lines, as PostgreSQL shows it: so it is compared with what the migrations made.
 DUE_AT = literal_column(

@@ -1,10 +1,6 @@
-"""A job that somebody waits for goes first; the index of jobs that are due.
+"""A job that somebody waits for goes first; answers are kept for a repeat with the same `Idempotency-Key`."""
 
-Revision ID: 0015
-Revises: 0013
-"""
-
-from servicekit.migrations import put_urgent_jobs_first
+from servicekit.migrations import create_kept_answers, put_urgent_jobs_first
 
 revision = "0015"
 down_revision = "0013"
@@ -12,3 +8,4 @@ down_revision = "0013"
 
 def upgrade() -> None:
     put_urgent_jobs_first()
+    create_kept_answers()

@@ -289,6 +289,35 @@ async def test_a_slow_owner_is_a_504_that_claims_nothing_about_a_change(
     assert [request.method for request in owner.requests] == ["GET", "POST"]
 
 
+async def test_what_may_be_done_is_sent_again_only_with_a_key(make_gateway: Any, provider: Any) -> None:
+    heads: list[str] = []
+
+    async def serve_it(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        heads.append(head)
+        if len(heads) == 3:  # else the answer is lost
+            writer.write(b"HTTP/1.1 202 Accepted\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(serve_it, "127.0.0.1", 0)
+    owner = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, serve(await make_gateway(people_sync_url=owner), ready=False) as client:
+
+        async def start(**headers: str) -> httpx.Response:
+            return await client.post("/api/v1/people/runs", headers=provider.headers() | headers, json={})
+
+        lost = await start()
+        assert lost.status_code == 503
+        assert "may or may not have been made" in lost.json()["detail"]
+        assert "retry-after" not in lost.headers
+        assert len(heads) == 1
+        assert (await start(**{"Idempotency-Key": "key-1"})).status_code == 202
+        assert ["idempotency-key: key-1" in head for head in heads] == [False, True, True]
+        lost = await start(**{"Idempotency-Key": "key-2"})
+        assert "is not made twice" in lost.json()["detail"]
+        assert lost.headers["retry-after"]
+
+
 async def test_an_owner_that_hangs_keeps_no_other_from_being_asked(
     make_gateway: Any, provider: Any, owner: Any
 ) -> None:
@@ -368,6 +397,8 @@ async def test_the_document_describes_every_route(gateway: httpx.AsyncClient) ->
             assert names == set(route.query.model_fields), route
         shared = described["responses"]["401"]["$ref"].rpartition("/")[2]
         assert "application/problem+json" in document["components"]["responses"][shared]["content"]
+        headers = {one["name"] for one in described.get("parameters", ()) if one["in"] == "header"}
+        assert headers == ({"Idempotency-Key"} if route.method == "POST" else set()), route
         for status in ("400", "415"):
             assert (status in described["responses"]) == (route.request is not None), route
     assert {"/api/v1/me", "/api/v1/live", "/api/v1/console-settings"} <= document["paths"].keys()

@@ -75,6 +75,13 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "`Allow` names those it has.",
         ),
         ProblemType(
+            "in-progress",
+            409,
+            "Being worked on",
+            "A request with this `Idempotency-Key` is being worked on. It is not done a second time.",
+            "Send the same again after `Retry-After`, with the same key: the answer is the first one's.",
+        ),
+        ProblemType(
             "conflict",
             409,
             "Not possible now",
@@ -94,6 +101,13 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Not JSON",
             "The body is not called JSON.",
             "Send it with `Content-Type: application/json`.",
+        ),
+        ProblemType(
+            "key-reused",
+            422,
+            "Key of another request",
+            "The `Idempotency-Key` was sent with another request within a day. Nothing was done.",
+            "Send this request with a key of its own.",
         ),
         ProblemType(
             "invalid",

@@ -13,7 +13,9 @@ from faststream import AckPolicy
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from contracts.routes import routes_of
 from contracts.topics import TOPICS
+from servicekit.answers import KeyedRoute
 from servicekit.consumers import Consumers
 from servicekit.kafka import Subscription, make_broker
 
@@ -42,6 +44,19 @@ def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) 
     assert "inbox" in tables or not shared, "a shared subscription needs the inbox table"
     produces = [name for name, topic in TOPICS.items() if service in topic.producers]
     assert "outbox" in tables or not produces, f"the outbox table is missing for {produces}"
+
+    posts = [
+        route
+        for router in app.state.routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.path.startswith("/api/v1") and "POST" in (route.methods or ())
+    ]
+    if "kept_answer" in tables:
+        unkeyed = [route.path for route in posts if not isinstance(route, KeyedRoute)]
+        assert not unkeyed, f"their router lacks route_class=KeyedRoute: {unkeyed}"
+    else:
+        owned = [route.path for route in posts if any(route.path == one.path for one in routes_of(service))]
+        assert not owned, f"the table kept_answer is missing for {owned}"
 
     consumers = Consumers(app.state.runtime, None, subscriptions)
     broker = make_broker(app.state.runtime, None, subscriptions, consumers.guards)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Response
 from pydantic import BaseModel
 from sqlalchemy import ForeignKey, func
 from sqlalchemy.dialects.postgresql import insert
@@ -19,10 +19,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing
 from contracts.events.webhooks_outcome_v1 import WebhookApplied
 from servicekit import jobs
+from servicekit.answers import KeyedRoute
 from servicekit.app import create_service
 from servicekit.auth import Admin, User, service_identity
 from servicekit.db import Columns, Session, resources, service_metadata
 from servicekit.errors import NotFound
+from servicekit.ids import uuid7
 from servicekit.job_worker import JobContext, JobWorker
 from servicekit.kafka import subscribe
 from servicekit.outbox import append
@@ -42,7 +44,7 @@ class Settings(ServiceSettings):
 class Base(Columns, DeclarativeBase):
     """Declarative base with servicekit's tables."""
 
-    metadata = service_metadata(jobs=True)
+    metadata = service_metadata(jobs=True, answers=True)
 
 
 class Note(Base):
@@ -105,7 +107,7 @@ async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
 
 
 Wired = Annotated[Resources, Depends(resources)]
-router = APIRouter()
+router = APIRouter(route_class=KeyedRoute)
 
 
 class NoteBody(BaseModel):
@@ -160,6 +162,23 @@ async def put_note_deferred(note_id: str, body: NoteBody, user: User, session: S
     session.add(Child(id=note_id))
     await session.flush()
     return {"version": 1}
+
+
+@router.post("/notes", status_code=201)
+async def add_note(body: NoteBody, user: Admin, session: Session, wired: Wired) -> dict[str, str]:
+    """Add a note under an id of its own: twice is two notes. Takes as long as the job does."""
+    note_id = str(uuid7())
+    await put_note_row(session, user.organization_id, note_id, body.text)
+    while wired.paused:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return {"id": note_id}
+
+
+@router.post("/cookies")
+async def give_cookie(user: User, session: Session, response: Response) -> dict[str, str]:
+    """Something for one browser."""
+    response.set_cookie("secret", str(uuid7()))
+    return {"id": str(uuid7())}
 
 
 @router.get("/notes/{note_id}")

@@ -16,10 +16,11 @@ from contracts.http.auth import (
     ForgetOrganization,
     Product,
 )
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/connections", tags=["connections"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/connections", tags=["connections"])
 
 COOKIE: Final = "pco_attempt"
 """Binds an attempt to the browser that began it; its path is this router's prefix."""

@@ -19,7 +19,7 @@ from servicekit.ids import uuid7
 class Base(Columns, DeclarativeBase):
     """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
 
-    metadata = service_metadata()
+    metadata = service_metadata(answers=True)
 
 
 # One sequence for all grants: a product that moves to another grant still sees its token generation grow.

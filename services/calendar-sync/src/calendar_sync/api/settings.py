@@ -4,10 +4,11 @@ from fastapi import APIRouter
 
 from calendar_sync.usecases import settings
 from contracts.http.calendar import CalendarSettings, CalendarSettingsPatch
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/calendar/settings", tags=["calendar"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/calendar/settings", tags=["calendar"])
 
 
 @router.get("")

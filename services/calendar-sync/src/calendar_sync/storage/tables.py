@@ -11,7 +11,7 @@ from servicekit.db import Columns, service_metadata
 class Base(Columns, DeclarativeBase):
     """The declarative base; its metadata also holds servicekit's outbox and inbox tables."""
 
-    metadata = service_metadata()
+    metadata = service_metadata(answers=True)
 
 
 class CalendarConnection(Base):

@@ -8,10 +8,11 @@ from conflict_service.resources import Wired
 from conflict_service.usecases import bulk
 from contracts.http.common import Page, PageQuery
 from contracts.http.conflicts import AnswerBulk, Bulk, BulkInput, BulkPreview, BulkSkipped
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/conflicts/bulk", tags=["conflicts"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts/bulk", tags=["conflicts"])
 
 
 @router.post("", status_code=201)

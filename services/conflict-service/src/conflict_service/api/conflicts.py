@@ -10,10 +10,11 @@ from conflict_service.usecases import read
 from conflict_service.usecases.decide import decide
 from contracts.http.common import Page
 from contracts.http.conflicts import Conflict, ConflictCount, ConflictQuery, Decide
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/conflicts", tags=["conflicts"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts", tags=["conflicts"])
 
 
 @router.get("")

@@ -6,10 +6,11 @@ from conflict_service.resources import Wired
 from conflict_service.usecases import rules
 from contracts.http.common import Page
 from contracts.http.rules import DeclineOffer, Rule, RuleCondition, RuleOffer, RulePreview, TurnOnRule
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/conflicts/rules", tags=["conflicts"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts/rules", tags=["conflicts"])
 
 
 @router.get("")

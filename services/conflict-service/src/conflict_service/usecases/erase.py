@@ -11,7 +11,7 @@ from conflict_service.storage.tables import BulkRow, ConflictRow, DecisionRow, E
 from contracts.events.conflicts_conflict_v1 import ConflictClosed
 from contracts.events.conflicts_resolution_v1 import ConflictsErased
 from contracts.events.people_conflict_v1 import RecordErased
-from servicekit import outbox
+from servicekit import answers, outbox
 from servicekit.tables import OUTBOX, SET_ASIDE
 
 ERASED_PERSON = "Erased person"
@@ -40,6 +40,7 @@ async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> Non
         .returning(DecisionRow.id)
     )
     names = await _names(session, organization_id, ids)
+    await answers.forget_all(session, organization_id)
     for row in rows:
         if row.state in {"open", "resolving"}:
             await _closed(session, row, now)

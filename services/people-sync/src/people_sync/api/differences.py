@@ -7,10 +7,11 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.resources import Wired
 from people_sync.usecases import differences
 from people_sync.usecases.history import Actor
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people", tags=["Differences"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["Differences"])
 
 
 @router.get("/members/{member_id}/differences")

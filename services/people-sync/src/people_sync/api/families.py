@@ -10,10 +10,11 @@ from contracts.http.people import FamilyInput, FamilyPatch, FamilyQuery, History
 from people_sync.resources import Wired
 from people_sync.usecases import families, history
 from people_sync.usecases.history import Actor
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/families", tags=["Families"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/families", tags=["Families"])
 
 
 @router.get("")

@@ -19,10 +19,11 @@ from contracts.http.people import (
 )
 from people_sync.resources import Wired
 from people_sync.usecases import held, held_bulk
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/held-matches", tags=["held matches"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/held-matches", tags=["held matches"])
 
 
 @router.get("")

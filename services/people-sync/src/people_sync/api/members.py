@@ -11,10 +11,11 @@ from contracts.http.people import HistoryEntry, MemberInput, MemberPatch, Member
 from people_sync.resources import Wired
 from people_sync.usecases import directory, history, refreshes
 from people_sync.usecases.history import Actor
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/members", tags=["Members"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/members", tags=["Members"])
 
 
 @router.get("")

@@ -8,10 +8,11 @@ from contracts.http.common import Page
 from contracts.http.merged import AnswerMerged, MergedAnswer, MergedPair, MergedQuery
 from people_sync.resources import Wired
 from people_sync.usecases import merged_pairs
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/merged", tags=["held matches"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/merged", tags=["held matches"])
 
 
 @router.get("")

@@ -9,10 +9,11 @@ from contracts.http.common import Page
 from contracts.http.plans import PlanItem, PlanQuery
 from people_sync.usecases import plans, runs
 from servicekit import spreadsheets
+from servicekit.answers import KeyedRoute
 from servicekit.auth import User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/runs", tags=["runs"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/runs", tags=["runs"])
 
 
 @router.get("/{run_id}/plan")

@@ -9,10 +9,11 @@ from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQue
 from contracts.sync_runs import Run
 from people_sync.resources import Wired
 from people_sync.usecases import runs
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/runs", tags=["runs"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/runs", tags=["runs"])
 
 
 @router.post("", status_code=202)

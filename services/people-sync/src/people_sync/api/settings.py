@@ -5,10 +5,11 @@ from fastapi import APIRouter
 from contracts.http.people import PeopleSettings, PeopleSettingsPatch
 from people_sync.resources import Wired
 from people_sync.usecases import settings
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/settings", tags=["Settings"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/settings", tags=["Settings"])
 
 
 @router.get("")

@@ -4,10 +4,11 @@ from fastapi import APIRouter
 
 from contracts.http.people import PeopleStatus
 from people_sync.usecases.status import status
+from servicekit.answers import KeyedRoute
 from servicekit.auth import User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/status", tags=["status"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/status", tags=["status"])
 
 
 @router.get("")

@@ -6,10 +6,11 @@ from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
 from people_sync.resources import Wired
 from people_sync.usecases import refreshes
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin, User
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people", tags=["Syncs of one record"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["Syncs of one record"])
 
 
 @router.post("/members/{member_id}/sync", status_code=202)

@@ -6,10 +6,11 @@ from contracts.http.plans import UndoInput
 from contracts.sync_runs import Run
 from people_sync.resources import Wired
 from people_sync.usecases import undo
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people/undo", tags=["Undo"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/undo", tags=["Undo"])
 
 
 @router.post("", status_code=202)

@@ -23,7 +23,7 @@ from servicekit.db import Columns, service_metadata
 class Base(Columns, DeclarativeBase):
     """The declarative base; its metadata also holds servicekit's outbox, inbox and job tables."""
 
-    metadata = service_metadata(jobs=True)
+    metadata = service_metadata(jobs=True, answers=True)
 
 
 class Member(Base):

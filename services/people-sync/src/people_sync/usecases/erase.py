@@ -55,6 +55,7 @@ from people_sync.usecases.publishing import family_removed, member_removed, publ
 from people_sync.usecases.record.claims import any_is_being_written
 from people_sync.usecases.standstill import hold_jobs
 from people_sync.usecases.supplied import one_at_a_time
+from servicekit import answers
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import Invalid, NotFound
 from servicekit.ids import uuid7
@@ -162,6 +163,7 @@ async def erase(
     told = await _syncs(session, going, now)
     await _history(session, going, actor, now, body.on_request_of)
     await _mentions(session, going)
+    await answers.forget_all(session, organization_id)
     _values(going, now)
     await _tell(session, going, row, told, now)
     row.counts = going.counts

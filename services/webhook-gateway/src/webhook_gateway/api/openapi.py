@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, FastAPI, Path, Query, Security
+from fastapi import APIRouter, FastAPI, Header, Path, Query, Security
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
 from contracts.http.auth import Product
 from contracts.http.common import Problem
 from contracts.http.problems import PROBLEM_TYPES
-from contracts.routes import ROUTES, Route
+from contracts.routes import IDEMPOTENCY_KEY, KEY_HOURS, KEY_PATTERN, ROUTES, Route
 from contracts.topics import TOPICS
 from contracts.values import WEBHOOK_GATEWAY
 from webhook_gateway.api.examples import example_of
@@ -44,7 +44,8 @@ DESCRIPTION = (
     "Members and families in two-way sync with Planning Center. Every call needs a bearer token (JWT) of the "
     "platform's identity provider. Errors are problem documents (RFC 9457), whose `type` is the address of a page "
     "about it; `/problems` lists them. Lists are paged by `after` and `next`. `GET /api/v1/live` streams changes; "
-    "`/api/v1/asyncapi.json` describes the same facts on Kafka."
+    "`/api/v1/asyncapi.json` describes the same facts on Kafka. A POST with an "
+    "`Idempotency-Key` can be sent again when its answer was lost."
 )
 PARAMETERS: Final = {
     "bulk_id": "Id of the answer to many, as it was shown.",
@@ -197,6 +198,23 @@ def _file(route: Route) -> dict[int | str, dict[str, Any]]:
     return {route.status: {"description": "The file", "content": {route.media: {"schema": {"type": "string"}}}}}
 
 
+_KEY = Annotated[
+    str | None,
+    Header(
+        alias=IDEMPOTENCY_KEY,
+        pattern=KEY_PATTERN,
+        description=(
+            "Send one with every POST, new for each thing that you want done, such as a UUID. If the answer is lost, "
+            f"send the same request with the same key: it is not done again, and within {KEY_HOURS} hours gets the "
+            "answer that was lost. Answered 409 (`in-progress`) while the first one is being worked on, and 422 "
+            "(`key-reused`) if the key was sent with another request. Without a key a 503 has no `Retry-After` where "
+            "it is not known whether something was done."
+        ),
+        examples=["5f0c8f0e-2f0b-4d0e-9f43-0a3f5b8f6f11"],
+    ),
+]
+
+
 def _operation_id(route: Route) -> str:
     words = re.sub(r"[{}]", "", route.path.removeprefix("/api/v1/")).replace("/", "_").replace("-", "_")
     return f"{route.method.lower()}_{words}"
@@ -222,6 +240,8 @@ def _signature(route: Route) -> Callable[..., None]:
         parameters.append(inspect.Parameter("query", keyword, annotation=Annotated[route.query, Query()]))
     if route.request is not None:
         parameters.append(inspect.Parameter("body", keyword, annotation=route.request))
+    if route.keyed:
+        parameters.append(inspect.Parameter("idempotency_key", keyword, annotation=_KEY, default=None))
     parameters.append(inspect.Parameter("token", keyword, annotation=Annotated[Any, bearer()]))
     described.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     described.__doc__ = None

@@ -11,11 +11,11 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from contracts.routes import ROUTES, Route
+from contracts.routes import IDEMPOTENCY_KEY, ROUTES, Route
 from servicekit.auth import sign_user
 from servicekit.context import current_flow
 from servicekit.errors import NotFound, ServiceError, Unavailable
-from servicekit.http import CORRELATION_HEADER
+from servicekit.http import CORRELATION_HEADER, REPEATABLE
 from webhook_gateway.domain.owners import RETRY_AFTER_SECONDS, Absence, sentence
 from webhook_gateway.errors import OwnerTooSlow
 from webhook_gateway.identity.bearer import Signed
@@ -30,6 +30,7 @@ REQUEST_HEADERS: Final = (
     "accept",
     "accept-language",
     "content-type",
+    IDEMPOTENCY_KEY.lower(),
     "if-match",
     "if-none-match",
     "traceparent",
@@ -80,7 +81,7 @@ def _forward(route: Route) -> Endpoint:
             headers=headers,
             timeout=settings.owner_timeout_seconds * (1 if reads else WRITE_TIMEOUT_FACTOR),
         )
-        answer = await _send(wired.http, outgoing, route.owner, reads=reads, stream=route.media is not None)
+        answer = await _send(wired.http, outgoing, route, stream=route.media is not None)
         return _passed_on(answer)
 
     return forward
@@ -94,29 +95,33 @@ def _path(route: Route, values: Mapping[str, str]) -> str:
 
 
 async def _send(
-    http: httpx.AsyncClient, outgoing: httpx.Request, owner: str, *, reads: bool, stream: bool = False
+    http: httpx.AsyncClient, outgoing: httpx.Request, route: Route, *, stream: bool = False
 ) -> httpx.Response:
+    owner, reads = route.owner, route.method == "GET"
+    harmless = reads or (route.keyed and IDEMPOTENCY_KEY in outgoing.headers)
+    safe = harmless or route.method in REPEATABLE
     try:
         try:
             return await http.send(outgoing, stream=stream)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            # A pooled connection that the owner closed at that moment. Only a read is certain to be harmless twice.
-            if not reads:
+            # A pooled connection that the owner closed at that moment. A write without a key is somebody's own risk.
+            if not harmless:
                 raise
             return await http.send(outgoing, stream=stream)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise _absent(Absence(owner, reads, reached=False), error) from error
     except httpx.TimeoutException as error:
-        raise _absent(Absence(owner, reads, reached=True, slow=True), error) from error
+        raise _absent(Absence(owner, reads, reached=True, slow=True, safe=safe), error) from error
     except httpx.TransportError as error:
-        raise _absent(Absence(owner, reads, reached=True), error) from error
+        raise _absent(Absence(owner, reads, reached=True, safe=safe), error) from error
 
 
 def _absent(absence: Absence, error: httpx.TransportError) -> ServiceError:
     log.warning("owner did not answer", owner=absence.owner, error=type(error).__name__)
     if absence.slow:
         return OwnerTooSlow(sentence(absence), owner=absence.owner)
-    return Unavailable(sentence(absence), retry_after=RETRY_AFTER_SECONDS, owner=absence.owner)
+    repeat = not absence.reached or absence.safe
+    return Unavailable(sentence(absence), retry_after=RETRY_AFTER_SECONDS if repeat else None, owner=absence.owner)
 
 
 def _passed_on(answer: httpx.Response) -> Response:

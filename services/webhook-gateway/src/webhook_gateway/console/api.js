@@ -18,17 +18,25 @@ export function onSessionEnd(ask) {
   signInAgain = ask;
 }
 
+/** How long what was sent and not answered counts as the same thing when it is sent again. */
+const UNANSWERED_MS = 5 * 60_000;
+/** By what was sent and was not answered for certain, its key. @type {Map<string, { key: string, until: number }>} */
+const unanswered = new Map();
+
 /**
  * @param {string} method
  * @param {string} path below `/api/v1`
- * @param {{ query?: Query, body?: unknown, signal?: AbortSignal }} [options]
+ * @param {{ query?: Query, body?: unknown, key?: string, signal?: AbortSignal }} [options]
  * @returns {Promise<any>}
  */
-async function call(method, path, { query = {}, body, signal } = {}) {
+async function call(method, path, { query = {}, body, key, signal } = {}) {
   const answer = await send(path + search(query), {
     method,
     signal,
-    headers: body === undefined ? {} : { "Content-Type": "application/json" },
+    headers: {
+      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      ...(key === undefined ? {} : { "Idempotency-Key": key }),
+    },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   return answer.status === 204 ? null : answer.json();
@@ -89,6 +97,8 @@ export function onNetwork(act, signal) {
   signal.addEventListener("abort", () => clearTimeout(timer), { signal: waiting.signal });
 }
 
+const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("-");
+
 /** @param {Query} query */
 export function search(query) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
@@ -98,7 +108,22 @@ export function search(query) {
 /** @type {(path: string, query?: Query, signal?: AbortSignal) => Promise<any>} */
 export const get = (path, query, signal) => call("GET", path, { query, signal });
 /** @type {(path: string, body?: unknown) => Promise<any>} */
-export const post = (path, body) => call("POST", path, { body });
+export const post = async (path, body) => {
+  const what = `${path} ${JSON.stringify(body)}`;
+  const before = unanswered.get(what);
+  const key = before && before.until > Date.now() ? before.key : newKey();
+  unanswered.set(what, { key, until: Date.now() + UNANSWERED_MS });
+  try {
+    const answer = await call("POST", path, { body, key });
+    unanswered.delete(what);
+    return answer;
+  } catch (error) {
+    // Refused is an answer: nothing was done. After any other end the same is sent with the same key.
+    const refused = error instanceof Problem && error.status > 0 && error.status < 500;
+    if (refused && error.kind !== "in-progress") unanswered.delete(what);
+    throw error;
+  }
+};
 /** @type {(path: string, body: unknown) => Promise<any>} */
 export const patch = (path, body) => call("PATCH", path, { body });
 /** @type {(path: string) => Promise<any>} */

@@ -23,6 +23,8 @@ class Absence:
     reached: bool
     """The owner had the request, or may have had it, before it went silent."""
     slow: bool = False
+    safe: bool = False
+    """A repeat does no harm."""
 
 
 def sentence(absence: Absence) -> str:
@@ -34,7 +36,7 @@ def sentence(absence: Absence) -> str:
         return f"{part} {took}. Nothing was lost. {again}"
     if not absence.reached:
         return f"{part} can't be changed right now. Nothing was changed. {again}"
-    return (
-        f"{part} did not answer in time. Your change may or may not have been made: "
-        "look at it again before you repeat it."
-    )
+    unknown = f"{part} did not answer in time. Your change may or may not have been made."
+    if absence.safe:
+        return f"{unknown} Sending it again is safe: it is not made twice."
+    return f"{unknown} Look at it again before you repeat it."

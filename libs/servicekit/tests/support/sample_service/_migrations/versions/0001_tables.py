@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from servicekit.migrations import create_servicekit_tables
+from servicekit.migrations import create_kept_answers, create_servicekit_tables
 
 revision = "0001"
 down_revision = None
@@ -11,6 +11,7 @@ down_revision = None
 
 def upgrade() -> None:
     create_servicekit_tables(jobs=True)
+    create_kept_answers()
     op.create_table(
         "note",
         sa.Column("organization_id", sa.Text, primary_key=True),
