@@ -10,10 +10,11 @@ from people_sync.resources import Wired
 from people_sync.usecases import receipts
 from people_sync.usecases.erase import erase
 from people_sync.usecases.history import Actor
+from servicekit.answers import KeyedRoute
 from servicekit.auth import Admin
 from servicekit.db import Session
 
-router = APIRouter(prefix="/api/v1/people", tags=["Erased people"])
+router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["Erased people"])
 
 
 @router.post("/members/{member_id}/erasure", status_code=201)
