@@ -1,6 +1,6 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import decisions, figures, plans, undo
+from bench import decisions, door, figures, plans, undo
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
@@ -28,6 +28,9 @@ def main() -> None:
             plans.plan(asked, shown)
         if "undo" in asked.figures:
             undo.undo(asked, shown)
+        for name in ("through", "hostile"):
+            if name in asked.figures:
+                getattr(door, name)(asked, shown)
     finally:
         show(rows, str(asked))
 

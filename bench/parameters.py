@@ -21,6 +21,8 @@ FIGURES = (
     "plan",
     "bulk",
     "undo",
+    "through",
+    "hostile",
 )
 
 
@@ -47,6 +49,8 @@ class Parameters:
     """Conflicts that bulk decides with one answer."""
     undo: int = 5_000
     """People whom undo puts back."""
+    callers: int = 100
+    """At the same time, of through."""
     quiet: int = 60
     """Seconds for which idle looks on."""
     latency_ms: int = 250

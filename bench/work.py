@@ -3,7 +3,7 @@
 import io
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -66,7 +66,13 @@ def floor(requests: int, *, limit: int, period: float, latency: float) -> float:
 
 
 @contextmanager
-def church(people: int, *, services: Sequence[str] = _NEEDED, **settings: Any) -> Iterator[tuple[Stack, Church]]:
+def church(
+    people: int,
+    *,
+    services: Sequence[str] = _NEEDED,
+    environment: Mapping[str, Mapping[str, str]] | None = None,
+    **settings: Any,
+) -> Iterator[tuple[Stack, Church]]:
     """A church of this size, connected, nothing synced yet. Ends all that it started."""
     say(f"a church of {people:,} people")
     with (
@@ -75,6 +81,7 @@ def church(people: int, *, services: Sequence[str] = _NEEDED, **settings: Any) -
             state,
             people=people,
             services=services,
+            environment=environment,
             simulator_settings={"journal_requests": 20_000, **settings},
             cache=_CACHE,
         ) as stack,

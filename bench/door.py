@@ -1,0 +1,230 @@
+"""The door under load: what it costs to go through it, and what callers who keep it waiting cost everybody else."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import ceil
+from multiprocessing import get_context
+from statistics import median
+from typing import Final
+from urllib.parse import urlsplit
+
+import psutil
+
+from bench.parameters import Parameters
+from bench.table import Row
+from bench.work import FREE, church, say
+from contracts.identity import UserIdentity
+from contracts.values import PEOPLE_SYNC, WEBHOOK_GATEWAY
+from local_stack.stack import Stack
+from servicekit.auth import sign_user
+from webhook_gateway.config import Settings
+
+Shown = Callable[[Row], None]
+_READ: Final = "/api/v1/people/settings"
+"""One row: the less its owner does, the more the door's share shows."""
+_SECONDS: Final = 5.0
+"""For which callers ask without a pause, each time."""
+_OTHERS: Final = 10
+_PAUSE: Final = 0.1
+"""Between an answer and the next request of the others of hostile."""
+_HOSTILE_SECONDS: Final = 30.0
+_SLOW: Final = 300
+_BODY: Final = 64 * 1024
+"""What a slow body begins with."""
+_UNLIMITED: Final = {f"LIMIT_{who}_PER_MINUTE": "100000000" for who in ("USER", "ORGANIZATION", "ADDRESS")}
+
+
+@dataclass(slots=True)
+class Asked:
+    """What callers saw, all together."""
+
+    took: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return len(self.took) / self.seconds
+
+    def percentile(self, part: float) -> float:
+        """Seconds."""
+        return sorted(self.took)[ceil(part * len(self.took)) - 1]
+
+
+async def ask(address: str, token: str, *, callers: int, seconds: float, pause: float = 0.0) -> Asked:
+    """So many callers, each with a connection of its own, one request after the other. RuntimeError unless all are 200.
+
+    A client library would cost more than what is measured.
+    """
+    parts = urlsplit(address)
+    head = _head(f"GET {_READ}", f"Host: {parts.netloc}", f"Authorization: Bearer {token}")
+    asked = Asked()
+    end = time.monotonic() + seconds
+
+    async def caller() -> None:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            while (began := time.monotonic()) < end:
+                writer.write(head)
+                answer = await reader.readuntil(b"\r\n\r\n")
+                if not answer.startswith(b"HTTP/1.1 200"):
+                    raise RuntimeError(answer.decode())
+                length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.partition(b":")[2]))
+                asked.took.append(time.monotonic() - began)
+                await asyncio.sleep(pause)
+        finally:
+            writer.close()
+
+    began = time.monotonic()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    asked.seconds = time.monotonic() - began
+    return asked
+
+
+def through(asked: Parameters, shown: Shown) -> None:
+    """The same read, through the door and asked of its owner, by few callers and by many."""
+    with church(asked.small, environment={WEBHOOK_GATEWAY: _UNLIMITED}, **FREE) as (stack, _):
+        found: dict[int, dict[str, list[float]]] = {}
+        for callers in (8, asked.callers):
+            rates = found[callers] = {"owner": [], "door": []}
+            for _ in range(asked.repeat):
+                for name, address, token in (
+                    ("owner", stack.url(PEOPLE_SYNC), _inside(stack)),
+                    ("door", stack.url(), stack.token()),
+                ):
+                    rates[name].append(asyncio.run(ask(address, token, callers=callers, seconds=_SECONDS)).rate)
+            say(f"{callers} callers: " + ", ".join(f"{name} {_list(values)}/s" for name, values in rates.items()))
+    medians = {callers: {name: median(values) for name, values in rates.items()} for callers, rates in found.items()}
+    few, many = medians[8], medians[asked.callers]
+    ratio = many["door"] / many["owner"]
+    shown(
+        Row(
+            f"gateway ÷ owner asked directly, {asked.callers} callers",
+            f"{ratio:.2f}",
+            "≥ 0.6",
+            ratio >= 0.6,
+            f"GET {_READ} for {_SECONDS:.0f} s without a pause (median of {asked.repeat}): {many['door']:,.0f}/s "
+            f"through the gateway, {many['owner']:,.0f}/s asked of people-sync; 8 callers: {few['door']:,.0f}/s and "
+            f"{few['owner']:,.0f}/s; callers, gateway, owner and PostgreSQL share {os.cpu_count()} cores",
+        )
+    )
+
+
+def hostile(asked: Parameters, shown: Shown) -> None:
+    """Memory of the gateway while callers keep it waiting, and how long others wait meanwhile."""
+    with church(asked.small, environment={WEBHOOK_GATEWAY: _UNLIMITED}, **FREE) as (stack, _):
+        pid = stack.process(WEBHOOK_GATEWAY).pid
+        assert pid is not None
+        gateway, token = psutil.Process(pid), stack.token()
+
+        def others() -> Asked:
+            return asyncio.run(ask(stack.url(), token, callers=_OTHERS, seconds=_HOSTILE_SECONDS, pause=_PAUSE))
+
+        others()  # what grows with the first callers is not the hostile ones'
+        quiet, before = others(), gateway.memory_info().rss
+        attack = get_context("spawn").Process(target=_attack, args=(stack.url(), token), daemon=True)
+        attack.start()
+        watch = _Watch(gateway)
+        with watch:
+            meanwhile = others()
+        attack.terminate()
+        attack.join()
+    grown, p99 = (watch.peak - before) / 1e6, meanwhile.percentile(0.99)
+    how = (
+        f"{_SLOW} heads and {_SLOW} bodies of {_BODY // 1024} KiB that trickle, half of these with a token, trailers "
+        f"without end, one connection after the other, for {_HOSTILE_SECONDS:.0f} s"
+    )
+    say(f"peak {watch.peak / 1e6:.0f} MB, before {before / 1e6:.0f} MB; p99 {p99 * 1000:.0f} ms")
+    shown(Row("gateway's memory under hostile callers", f"+ {grown:.0f} MB", "< 50 MB", grown < 50, how))
+    shown(
+        Row(
+            "gateway's other callers meanwhile: p99",
+            f"{p99 * 1000:.0f} ms",
+            "< 100 ms",
+            p99 < 0.1,
+            f"{_OTHERS} callers, {len(meanwhile.took):,} times GET {_READ}; without the hostile ones "
+            f"{quiet.percentile(0.99) * 1000:.0f} ms, median {median(quiet.took) * 1000:.0f} and "
+            f"{median(meanwhile.took) * 1000:.0f} ms",
+        )
+    )
+
+
+class _Watch:
+    """The most that a process holds meanwhile, looked at ten times a second."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.peak = 0
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.1):
+            self.peak = max(self.peak, self._process.memory_info().rss)
+
+
+def _attack(address: str, token: str) -> None:
+    """A process of its own: it must not hold up those who measure."""
+    asyncio.run(_keep_waiting(address, token))
+
+
+async def _keep_waiting(address: str, token: str) -> None:
+    """Never ends by itself: whoever is cut off comes again."""
+    parts = urlsplit(address)
+    put = "PUT /api/v1/people/bulk", f"Host: {parts.netloc}", f"Content-Length: {1024 * 1024}"
+    known = _head(*put, "Content-Type: application/json", f"Authorization: Bearer {token}")
+    body = b" " * _BODY
+    chunked = _head(*put[:2], "Transfer-Encoding: chunked") + b"1\r\n \r\n0\r\n"
+
+    async def trickle(begin: bytes) -> None:
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+                writer.write(begin)
+                while not writer.is_closing():
+                    await asyncio.sleep(1)
+                    writer.write(b" ")
+                    await writer.drain()
+
+    async def trailers() -> None:
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+                writer.write(chunked)
+                for _ in range(100):
+                    writer.write(b"x" * 1024 * 1024)
+                    await writer.drain()
+
+    slow = [_head("GET /")[:-4] + b"\r\nX: "] * _SLOW
+    slow += [known + body, _head(*put) + body] * (_SLOW // 2)
+    await asyncio.gather(*map(trickle, slow), trailers())
+
+
+def _head(line: str, *headers: str) -> bytes:
+    return "\r\n".join([f"{line} HTTP/1.1", *headers, "", ""]).encode()
+
+
+def _inside(stack: Stack) -> str:
+    """What the gateway would send along; it is valid for a minute."""
+    settings = Settings(**{name.lower(): value for name, value in stack.environment(WEBHOOK_GATEWAY).items()})  # type: ignore[arg-type]
+    identity = UserIdentity(
+        user_id="ada", name="Ada", organization_id="org", organization_name="Church", roles=("admin",)
+    )
+    return sign_user(settings, PEOPLE_SYNC, identity)
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:,.0f}" for value in values)
