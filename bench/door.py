@@ -36,6 +36,7 @@ _HOSTILE_SECONDS: Final = 30.0
 _SLOW: Final = 300
 _BODY: Final = 64 * 1024
 """What a slow body begins with."""
+_TRAILERS: Final = 100 * 1024 * 1024
 _UNLIMITED: Final = {f"LIMIT_{who}_PER_MINUTE": "100000000" for who in ("USER", "ORGANIZATION", "ADDRESS")}
 
 
@@ -91,14 +92,19 @@ def through(asked: Parameters, shown: Shown) -> None:
     """The same read, through the door and asked of its owner, by few callers and by many."""
     with church(asked.small, environment={WEBHOOK_GATEWAY: _UNLIMITED}, **FREE) as (stack, _):
         found: dict[int, dict[str, list[float]]] = {}
+        cost: dict[str, list[float]] = {"owner": [], "door": []}
         for callers in (8, asked.callers):
             rates = found[callers] = {"owner": [], "door": []}
             for _ in range(asked.repeat):
-                for name, address, token in (
-                    ("owner", stack.url(PEOPLE_SYNC), _inside(stack)),
-                    ("door", stack.url(), stack.token()),
+                for name, service, token in (
+                    ("owner", PEOPLE_SYNC, _inside(stack)),
+                    ("door", WEBHOOK_GATEWAY, stack.token()),
                 ):
-                    rates[name].append(asyncio.run(ask(address, token, callers=callers, seconds=_SECONDS)).rate)
+                    process = psutil.Process(stack.process(service).pid)
+                    before = sum(process.cpu_times()[:2])
+                    seen = asyncio.run(ask(stack.url(service), token, callers=callers, seconds=_SECONDS))
+                    cost[name].append((sum(process.cpu_times()[:2]) - before) / len(seen.took))
+                    rates[name].append(seen.rate)
             say(f"{callers} callers: " + ", ".join(f"{name} {_list(values)}/s" for name, values in rates.items()))
     medians = {callers: {name: median(values) for name, values in rates.items()} for callers, rates in found.items()}
     few, many = medians[8], medians[asked.callers]
@@ -111,7 +117,8 @@ def through(asked: Parameters, shown: Shown) -> None:
             ratio >= 0.6,
             f"GET {_READ} for {_SECONDS:.0f} s without a pause (median of {asked.repeat}): {many['door']:,.0f}/s "
             f"through the gateway, {many['owner']:,.0f}/s asked of people-sync; 8 callers: {few['door']:,.0f}/s and "
-            f"{few['owner']:,.0f}/s; callers, gateway, owner and PostgreSQL share {os.cpu_count()} cores",
+            f"{few['owner']:,.0f}/s; CPU of the gateway {median(cost['door']) * 1000:.1f} ms a read, of people-sync "
+            f"{median(cost['owner']) * 1000:.1f} ms; callers, both and PostgreSQL share {os.cpu_count()} cores",
         )
     )
 
@@ -137,8 +144,8 @@ def hostile(asked: Parameters, shown: Shown) -> None:
         attack.join()
     grown, p99 = (watch.peak - before) / 1e6, meanwhile.percentile(0.99)
     how = (
-        f"{_SLOW} heads and {_SLOW} bodies of {_BODY // 1024} KiB that trickle, half of these with a token, trailers "
-        f"without end, one connection after the other, for {_HOSTILE_SECONDS:.0f} s"
+        f"{_SLOW} heads and {_SLOW} bodies of {_BODY // 1024} KiB that trickle, half of these with a token, and "
+        f"{_TRAILERS >> 20} MiB of trailers, over as many connections as that takes, within {_HOSTILE_SECONDS:.0f} s"
     )
     say(f"peak {watch.peak / 1e6:.0f} MB, before {before / 1e6:.0f} MB; p99 {p99 * 1000:.0f} ms")
     shown(Row("gateway's memory under hostile callers", f"+ {grown:.0f} MB", "< 50 MB", grown < 50, how))
@@ -200,12 +207,14 @@ async def _keep_waiting(address: str, token: str) -> None:
                     await writer.drain()
 
     async def trailers() -> None:
-        while True:
+        left = _TRAILERS
+        while left > 0:
             with suppress(OSError):
                 _, writer = await asyncio.open_connection(parts.hostname, parts.port)
                 writer.write(chunked)
-                for _ in range(100):
+                while left > 0:
                     writer.write(b"x" * 1024 * 1024)
+                    left -= 1024 * 1024
                     await writer.drain()
 
     slow = [_head("GET /")[:-4] + b"\r\nX: "] * _SLOW
