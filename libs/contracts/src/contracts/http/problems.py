@@ -300,6 +300,14 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             _PEOPLE,
         ),
         ProblemType(
+            "lists-gone",
+            404,
+            "No longer kept",
+            "The sync was long ago: its numbers are kept, but no longer what it did record by record.",
+            "Read the history of the member or family.",
+            _PEOPLE,
+        ),
+        ProblemType(
             "not-gone",
             409,
             "Still there",

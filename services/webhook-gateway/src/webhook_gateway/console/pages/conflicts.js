@@ -5,6 +5,7 @@ import { follow } from "../live.js";
 import { answerAll } from "../parts/answers.js";
 import { changed } from "../parts/compare.js";
 import { announce, h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { ANSWERS, CHOICES, conflictsOf, saidOf, whoOf } from "../parts/choices.js";
 import { chips } from "../parts/list.js";
 import { action, ask, heading, notice, run, status, when } from "../parts/look.js";
@@ -143,7 +144,12 @@ h(
       return met.size === 0
         ? nothing(filtered)
         : [
-            h("p", { class: "quiet", role: "status" }, page.total === null ? null : wanted.state ? conflictsOf(page.total) : count(page.total, "open conflict")),
+            h(
+              "div",
+              { class: "row spread" },
+              h("p", { class: "quiet", role: "status" }, page.total === null ? null : wanted.state ? conflictsOf(page.total) : count(page.total, "open conflict")),
+              downloads("/conflicts.csv", wanted),
+            ),
             admin && page.total && page.total > 1 && !wanted.state && !record && !wanted.bulk_id && !wanted.rule_id ? answers.buttons(page.total) : null,
             list.element,
             following && rows < ALL ? action("Load more", more, { key: "more" }) : null,

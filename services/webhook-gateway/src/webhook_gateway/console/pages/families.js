@@ -2,6 +2,7 @@
 
 import { at, get } from "../api.js";
 import { h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { list } from "../parts/list.js";
 import { heading, when } from "../parts/look.js";
 import { linkStatus } from "../parts/member.js";
@@ -23,6 +24,7 @@ export async function show(context) {
     href: (family) => at`/families/${family.id}`,
     cells: (family) => [family.name || "No name", number(family.member_ids.length), linkStatus(family), when(family.updated_at)],
     most: 1000,
+    file: downloads("/people/families.csv", { q: query.get("q") }),
     follows: ["/people/families"],
     onFact: (fact) => {
       if (fact.type === "FamilyChanged") return { id: fact.body.family.id, item: fact.body.family };

@@ -3,6 +3,7 @@
 import { at, get, post } from "../api.js";
 import { answerAll } from "../parts/answers.js";
 import { announce, h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { chips } from "../parts/list.js";
 import { action, confirm, heading, notice, status, when } from "../parts/look.js";
 import { FIELDS } from "../parts/member.js";
@@ -130,7 +131,12 @@ export function show(context) {
             h("p", {}, h("a", { href: "/people" }, "Go to People")),
           )
         : [
-            h("p", { class: "quiet", role: "status" }, page.total === null ? null : count(page.total, "held match", "held matches")),
+            h(
+              "div",
+              { class: "row spread" },
+              h("p", { class: "quiet", role: "status" }, page.total === null ? null : count(page.total, "held match", "held matches")),
+              alone ? null : downloads("/people/held-matches.csv", { ...filters, state }),
+            ),
             admin && page.total && !alone && (!state || state === "open" || state === "later") ? answers.buttons(page.total) : null,
             ...page.items.map((held) => match(held)),
             page.next && shownCount < MOST

@@ -2,6 +2,7 @@
 
 import { at, get } from "../api.js";
 import { h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { chips, list } from "../parts/list.js";
 import { heading } from "../parts/look.js";
 import { linkStatus } from "../parts/member.js";
@@ -16,7 +17,7 @@ export async function show(context) {
   const filters = h(
     "div",
     { class: "stack" },
-    searchBox(context, "Search people", "Name or email"),
+    searchBox(context, "Search people", "Name, email or phone"),
     chips("Planning Center", context, "state", [
       ["", "All"],
       ["linked", "Linked"],
@@ -43,6 +44,7 @@ export async function show(context) {
     href: (member) => at`/people/${member.id}`,
     cells: (member) => [fullName(member), member.child ? "Child" : "Adult", member.email, member.phone, linkStatus(member)],
     most: 1000,
+    file: downloads("/people/members.csv", { q: query.get("q"), state: query.get("state"), child: query.get("child") }),
     follows: ["/people/members"],
     onFact: (fact) => {
       if (fact.type === "MemberChanged") return { id: fact.body.member.id, item: fact.body.member };

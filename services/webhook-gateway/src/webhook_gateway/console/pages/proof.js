@@ -2,6 +2,7 @@
 
 import { at, get, post } from "../api.js";
 import { h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { bars } from "../parts/bars.js";
 import { action, heading, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
@@ -26,7 +27,7 @@ export async function show(context) {
             h("h2", {}, "No comparison yet"),
             h("p", {}, "Every night everybody is compared on both sides, and nothing is written. The first result appears here after the first sync."),
           ]
-        : [newest(/** @type {Statement} */ (items[0])), items.length > 1 ? over(items) : null],
+        : [newest(/** @type {Statement} */ (items[0])), items.length > 1 ? over(items) : null, downloads("/people/statements.csv", {}, "The results")],
   });
   main.append(
     heading(

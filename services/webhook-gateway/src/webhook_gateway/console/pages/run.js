@@ -3,6 +3,7 @@
 import { at, get, post } from "../api.js";
 import { conflictsOf } from "../parts/choices.js";
 import { h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { list } from "../parts/list.js";
 import { action, announce, heading, run as work, when } from "../parts/look.js";
 import { part } from "../parts/part.js";
@@ -91,6 +92,7 @@ export async function show(context) {
       load: (after, limit) => get(at`/people/runs/${id}/items`, { after, limit, outcome }, signal),
       id: (/** @type {RunItem} */ item) => `${item.record_kind}:${item.record_id ?? item.pco_id}`,
       href: recordAddress,
+      file: downloads(at`/people/runs/${id}/items.csv`, { outcome }),
       follows: ["/people/runs"],
       // Once it has ended the list is another: what was not carried out is in none of what was done.
       onFact: (fact) => (fact.body.run?.id === id && !inProgress(fact.body.run) ? { id: "", item: null } : null),

@@ -2,6 +2,7 @@
 
 import { at, get } from "../api.js";
 import { h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { chips, list } from "../parts/list.js";
 import { heading, when } from "../parts/look.js";
 import { runStatus } from "../parts/progress.js";
@@ -39,6 +40,7 @@ export async function show(context) {
         .join(", "),
       number(run.progress.requests),
     ],
+    file: downloads("/people/runs.csv", { state: query.get("state") }),
     follows: ["/people/runs"],
     onFact: (fact) => (fact.type === "SyncRunStarted" ? { id: "", item: null } : { id: fact.body.run.id, item: fact.body.run }),
     empty: () =>

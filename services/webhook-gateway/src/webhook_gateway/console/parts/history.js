@@ -2,6 +2,7 @@
 
 import { at, get } from "../api.js";
 import { h } from "./dom.js";
+import { downloads } from "./download.js";
 import { list } from "./list.js";
 import { action, when } from "./look.js";
 import { fieldName, sentenceCase, shown } from "./words.js";
@@ -19,6 +20,7 @@ export const historyOf = (context, path, noun, undo) =>
     caption: "History",
     columns: ["Field", "Before", "After", "When", "By", ""],
     noun: ["change", "changes"],
+    file: downloads(`${path}/history.csv`, {}, "The history"),
     load: (after, limit) => get(`${path}/history`, { after, limit }, context.signal),
     id: (/** @type {HistoryEntry} */ entry) => entry.id,
     cells: (entry) => [

@@ -37,10 +37,11 @@ const GUESS = 41;
  *   most?: number,
  *   follows?: string[],
  *   onFact?: (fact: import("../live.js").Fact) => { id: string, item: T | null } | null,
+ *   file?: HTMLElement,
  * }} options the first cell heads its row; `most`: rows of one read; `onFact` gives an item's new state (null: removed)
  *   without a read
  */
-export function list(context, { caption, columns, load, id, cells, href, noun, empty, most = FIRST, follows = [], onFact }) {
+export function list(context, { caption, columns, load, id, cells, href, noun, empty, most = FIRST, follows = [], onFact, file }) {
   const body = h("tbody");
   const table = h(
     "table",
@@ -53,7 +54,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   const fresh = h("div", { class: "row", hidden: true });
   const more = h("button", { type: "button", onclick: () => extend() }, "Load more");
   const failure = h("div");
-  const element = h("div", { class: "stack" }, h("div", { class: "row spread" }, counted, fresh), table, failure, more);
+  const element = h("div", { class: "stack" }, h("div", { class: "row spread" }, counted, fresh, file), table, failure, more);
   /** @type {Map<string, T>} */
   const items = new Map();
   /** Those that were removed since they were read. @type {Set<string>} */

@@ -2,6 +2,7 @@
 
 import { at, get, post } from "../api.js";
 import { announce, h } from "./dom.js";
+import { downloads } from "./download.js";
 import { action, confirm, notice, status, when } from "./look.js";
 import { FIELDS } from "./member.js";
 import { part } from "./part.js";
@@ -55,7 +56,12 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
         : h(
             "section",
             { key: "merged", class: "stack", "aria-labelledby": "merged" },
-            h("h2", { id: "merged" }, "One person in Planning Center"),
+            h(
+              "div",
+              { class: "row spread" },
+              h("h2", { id: "merged" }, "One person in Planning Center"),
+              member ? null : downloads("/people/merged.csv", { state }),
+            ),
             h(
               "p",
               { class: "quiet" },

@@ -1,9 +1,10 @@
 // What a sync would write, record by record and field by field; and afterwards, what became of it.
 
-import { at, get, send } from "../api.js";
+import { at, get } from "../api.js";
 import { changed } from "./compare.js";
-import { announce, h } from "./dom.js";
-import { action, status } from "./look.js";
+import { h } from "./dom.js";
+import { downloads } from "./download.js";
+import { status } from "./look.js";
 import { sentenceOf } from "./problem.js";
 import { count, fieldName, hasList, intention, number, shown } from "./words.js";
 
@@ -45,7 +46,7 @@ export function planOf(context, run) {
       "div",
       { class: "row spread" },
       h("h2", { id: "plan", tabindex: "-1" }, heading),
-      action("Download as CSV", () => download(run)),
+      downloads(at`/people/runs/${run.id}/plan.csv`, {}, "The plan"),
     ),
     run.question ? filters(context, run, run.question.counts, outcome) : null,
     outcome && !run.question ? h("p", {}, intended(run, outcome), ". ", h("a", { href: context.here({ plan: "all", rows: null }) }, "Show all")) : null,
@@ -198,15 +199,4 @@ function after(field) {
   if (field.does === "conflict") return "Both stay until you decide";
   const before = text(field.does === "there" ? field.there : field.here);
   return [changed(before, text(field.after)), WHERE[field.does] ? h("div", { class: "quiet small" }, WHERE[field.does]) : null];
-}
-
-/** The browser's own download would carry no sign-in. @param {Run} run */
-async function download(run) {
-  const answer = await send(at`/people/runs/${run.id}/plan.csv`, { method: "GET" });
-  const address = URL.createObjectURL(await answer.blob());
-  const link = h("a", { href: address, download: "plan.csv" });
-  link.click();
-  announce("The plan was downloaded.");
-  // The download has begun by then.
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
