@@ -1,6 +1,6 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import decisions, door, figures, plans, undo
+from bench import decisions, door, figures, million, plans, undo
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
@@ -31,6 +31,8 @@ def main() -> None:
         for name in ("through", "hostile"):
             if name in asked.figures:
                 getattr(door, name)(asked, shown)
+        if "million" in asked.figures:
+            million.million(asked, shown)
     finally:
         show(rows, str(asked))
 

@@ -23,6 +23,7 @@ FIGURES = (
     "undo",
     "through",
     "hostile",
+    "million",
 )
 
 
@@ -35,8 +36,10 @@ class Parameters:
     people: int = 30_000
     """The church of pull, nochange, pypco, now, apply and plan."""
     small: int = 1_000
-    """The two churches of memory."""
+    """The two churches of memory; the large one is million's too."""
     large: int = 100_000
+    million: int = 1_000_000
+    """Members of all churches of million."""
     sharers: int = 10_000
     """How many people on each side matching is asked about."""
     new: int = 500
