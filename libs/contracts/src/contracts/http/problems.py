@@ -68,6 +68,14 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Read the list again. Where `joined_into` is there, the member was joined to that one.",
         ),
         ProblemType(
+            "lists-gone",
+            404,
+            "No longer kept",
+            "The sync was long ago: its numbers are kept, but no longer what it did record by record.",
+            "Look into the history of the person or family.",
+            _PEOPLE,
+        ),
+        ProblemType(
             "method-not-allowed",
             405,
             "No such method",
