@@ -144,13 +144,13 @@ def _compare(
 ) -> Iterator[Break]:
     old, new = _resolve(old, old_root), _resolve(new, new_root)
     yield from _compare_kinds(old, new, where)
-    for name in set(old.get("required", ())) - set(_properties(new)):
+    for name in sorted(set(old.get("required", ())) - set(_properties(new))):
         yield Break(f"{where}.{name}", "a required field was removed", old_reader=True)
-    for name in set(new.get("required", ())) - set(old.get("required", ())):
+    for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
         yield Break(f"{where}.{name}", "a required field was added", old_reader=False)
-    for name in set(old.get("required", ())) & set(_properties(new)) - set(new.get("required", ())):
+    for name in sorted(set(old.get("required", ())) & set(_properties(new)) - set(new.get("required", ()))):
         yield Break(f"{where}.{name}", "a required field became optional", old_reader=True)
-    for name in _properties(old).keys() & _properties(new).keys():
+    for name in sorted(_properties(old).keys() & _properties(new).keys()):
         yield from _compare(_properties(old)[name], _properties(new)[name], old_root, new_root, f"{where}.{name}")
     for key in ("items", "additionalProperties"):
         before, after = old.get(key, _NOTHING), new.get(key, _NOTHING)

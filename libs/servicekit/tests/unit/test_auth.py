@@ -52,7 +52,7 @@ def refuses(header: bytes) -> None:
     connection = HTTPConnection({"type": "http", "headers": [(b"authorization", header)], "app": APP})
     for who in (internal_identity, service_identity({"auth-service"})):
         with pytest.raises(Unauthorized):
-            who(connection).send(None)  # up to its first wait, before which all is judged
+            next(who(connection).__await__())  # up to its first wait: all is judged before
 
 
 @given(headers)
