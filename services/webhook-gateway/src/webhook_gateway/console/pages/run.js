@@ -293,6 +293,9 @@ function different({ people_with_differences: people = 0, families_with_differen
  */
 function question(run, asked, admin, showRun) {
   const { may_be_mailed = 0, ...counts } = asked.counts;
+  const made = document.querySelector('#question ~ form [name="answer"]:checked');
+  // A live update leaves what is chosen, and what the button says.
+  const half = made instanceof HTMLInputElement ? made.value : "planning_center";
   return h(
     "section",
     { key: `question-${asked.kind}`, class: "card", "aria-labelledby": "question" },
@@ -341,7 +344,7 @@ function question(run, asked, admin, showRun) {
               );
             }),
           ),
-          h("div", { class: "row" }, h("button", { class: "primary" }, VERBS.planning_center)),
+          h("div", { class: "row" }, h("button", { class: "primary" }, VERBS[half])),
         )
       : h("p", { class: "quiet" }, "Nothing is written until an administrator answers."),
     h("p", { class: "quiet" }, "The plan below shows what would happen with Planning Center's value."),
