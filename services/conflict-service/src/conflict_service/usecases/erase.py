@@ -1,5 +1,6 @@
 """Erasing what is known of a record that people-sync has erased."""
 
+from collections.abc import Sequence, Set
 from datetime import datetime
 
 from sqlalchemy import and_, delete, or_, select
@@ -24,6 +25,7 @@ async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> Non
     Whatever is told of the record from now on is dropped.
     """
     organization_id = fact.organization_id
+    bulks = await _bulks(session, organization_id, fact.record_id)
     await queries.lock_record(session, organization_id, fact.record_id)
     marker = {"organization_id": organization_id, "record_id": fact.record_id, "erased_at": fact.erased_at}
     await session.execute(insert(ErasedRecordRow).values(marker).on_conflict_do_nothing())
@@ -39,7 +41,7 @@ async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> Non
         .where(DecisionRow.organization_id == organization_id, DecisionRow.conflict_id.in_(ids))
         .returning(DecisionRow.id)
     )
-    names = await _names(session, organization_id, ids)
+    names = sum(_without_names(bulk, set(ids)) for bulk in bulks)
     await answers.forget_all(session, organization_id)
     for row in rows:
         if row.state in {"open", "resolving"}:
@@ -68,17 +70,21 @@ async def _unsent(session: AsyncSession, record_id: str, conflict_ids: list[str]
     await session.execute(delete(SET_ASIDE).where(SET_ASIDE.c.key == record_id.encode()))
 
 
-async def _names(session: AsyncSession, organization_id: str, conflict_ids: list[str]) -> int:
-    """Take the record's name out of answers to many; gives how often it stood there."""
-    concerned = BulkRow.conflict_ids.overlap(conflict_ids)
-    found = 0
-    gone = set(conflict_ids)
-    statement = select(BulkRow).where(BulkRow.organization_id == organization_id, concerned)
-    for bulk in await session.scalars(statement.order_by(BulkRow.id).with_for_update()):
-        pairs = list(zip(bulk.conflict_ids, bulk.names, strict=True))
-        bulk.names = [ERASED_PERSON if conflict_id in gone else name for conflict_id, name in pairs]
-        found += sum(conflict_id in gone for conflict_id, _ in pairs)
-    return found
+async def _bulks(session: AsyncSession, organization_id: str, record_id: str) -> Sequence[BulkRow]:
+    """Answers to many that show the record's conflicts, locked: before the conflicts, as by the job of one."""
+    own = select(ConflictRow.id).where(ConflictRow.organization_id == organization_id, queries.of_record(record_id))
+    ids = list(await session.scalars(own))
+    found = select(BulkRow).where(BulkRow.organization_id == organization_id, BulkRow.conflict_ids.overlap(ids))
+    return (await session.scalars(found.order_by(BulkRow.id).with_for_update())).all()
+
+
+def _without_names(bulk: BulkRow, gone: Set[str]) -> int:
+    """Take the record's name out of an answer to many; gives how often it stood there."""
+    bulk.names = [
+        ERASED_PERSON if conflict_id in gone else name
+        for conflict_id, name in zip(bulk.conflict_ids, bulk.names, strict=True)
+    ]
+    return sum(conflict_id in gone for conflict_id in bulk.conflict_ids)
 
 
 async def _closed(session: AsyncSession, row: ConflictRow, now: datetime) -> None:

@@ -14,6 +14,7 @@ from contracts.base import Event
 from contracts.events.people_record_v1 import FamilyChanged, MemberChanged
 from people_sync.config import Settings
 from people_sync.storage.among import among
+from people_sync.storage.erased_tables import ErasedRecord
 from people_sync.storage.records import render_families, render_members
 from people_sync.storage.sync_tables import Joined
 from people_sync.storage.tables import Family, Member
@@ -76,4 +77,15 @@ async def _removals(session: AsyncSession, organization_id: str, records: Sequen
         Joined.organization_id == organization_id, among(Joined.member_id, [member.id for member in records])
     )
     into = {row.member_id: row.into_id for row in await session.execute(joined)}
-    return [member_removed(member, member.deleted_at, joined_into=into.get(member.id)) for member in records]
+    erased = set(
+        await session.scalars(
+            select(ErasedRecord.record_id).where(
+                ErasedRecord.organization_id == organization_id,
+                among(ErasedRecord.record_id, [member.id for member in records]),
+            )
+        )
+    )
+    return [
+        member_removed(member, member.deleted_at, joined_into=into.get(member.id), erased=member.id in erased)
+        for member in records
+    ]
