@@ -403,10 +403,11 @@ async def _syncs(session: AsyncSession, going: _Erasing, now: datetime) -> list[
     """Lines of runs stay in their numbers, without a name; what is planned is left out. Gives runs that ask another."""
     organization_id = going.organization_id
     people = sorted({pco_id for ids in going.people.values() for pco_id in ids})
+    runs_of = _runs_of(organization_id)
     mine = going.of_records(Change.record_id) | and_(Change.kind == MEMBER, among(Change.pco_id, people))
     rows = (
         await session.scalars(
-            select(Change).where(Change.organization_id == organization_id, mine).order_by(Change.id).with_for_update()
+            select(Change).where(Change.run_id.in_(runs_of), mine).order_by(Change.id).with_for_update()
         )
     ).all()
     for row in rows:
@@ -418,7 +419,6 @@ async def _syncs(session: AsyncSession, going: _Erasing, now: datetime) -> list[
         row.pco_id = row.cause = None
         row.plan = [] if row.plan is not None else None
     going.count(places.SYNCS, len(rows))
-    runs_of = select(Run.id).where(Run.organization_id == organization_id)
     shown = delete(Shown).where(
         Shown.run_id.in_(runs_of),
         going.of_records(Shown.record_id) | and_(Shown.kind == MEMBER, among(Shown.pco_id, people)),
@@ -452,6 +452,11 @@ async def _syncs(session: AsyncSession, going: _Erasing, now: datetime) -> list[
     return told
 
 
+def _runs_of(organization_id: str) -> Any:
+    """Their runs: lines of runs are found by the run."""
+    return select(Run.id).where(Run.organization_id == organization_id)
+
+
 async def _history(session: AsyncSession, going: _Erasing, actor: Actor, now: datetime, on_request_of: str) -> None:
     """Delete what they had, and note that somebody was erased, with them and with the families that stay."""
     own = (Effect.organization_id == going.organization_id, going.of_records(Effect.record_id))
@@ -473,7 +478,7 @@ async def _mentions(session: AsyncSession, going: _Erasing) -> None:
     ids = {*map(str, going.members), *(pco_id for found in going.people.values() for pco_id in found)}
     own = select(HeldBulk.id).where(HeldBulk.organization_id == organization_id)
     said: Sequence[tuple[Any, Iterable[ColumnElement[bool]]]] = (
-        (Change, (Change.organization_id == organization_id,)),
+        (Change, (Change.run_id.in_(_runs_of(organization_id)),)),
         (Refresh, (Refresh.organization_id == organization_id,)),
         (HeldSkipped, (HeldSkipped.bulk_id.in_(own),)),
     )
@@ -483,7 +488,7 @@ async def _mentions(session: AsyncSession, going: _Erasing) -> None:
             row.sentence = without_names(row.sentence, names)
             going.count(places.MENTIONS, 1)
     plans = select(Change).where(
-        Change.organization_id == organization_id,
+        Change.run_id.in_(_runs_of(organization_id)),
         Change.plan.is_not(None),
         or_(False, *(cast(Change.plan, Text).like(contains(str(id_))) for id_ in going.members)),
     )
