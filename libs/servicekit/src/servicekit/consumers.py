@@ -23,6 +23,9 @@ from servicekit.runtime import Runtime
 REBALANCE_SECONDS = 10.0
 """A group that shares out its partitions anew, as with every replica that comes or goes, stays ready for so long."""
 STALLED_SECONDS = 60.0
+IDLE_SECONDS = 10.0
+GAP_SECONDS = 3.0
+"""Without an answer to a fetch, of which two come a second: a trouble with Kafka, also if the group outlives it."""
 WAIT_SECONDS = 60.0
 """A group that waits for so long for one and the same outage says so: it may be one that no other probe sees."""
 STUCK_SECONDS = 240.0
@@ -82,10 +85,12 @@ class Consumers:
                 continue
             at_work = self._note_at_work(subscriber, guard.group)
             gap = self._gaps.get(guard.group)
-            if gap and gap.noted and at_work:
+            if gap and not _fetching(subscriber, GAP_SECONDS):
+                gap.noted = True
+            elif gap and gap.noted and at_work:
                 gap.noted = False
                 gap.tell(self._resources)
-            idle = guard.busy_since is None and not _fetching(subscriber)
+            idle = guard.busy_since is None and not _fetching(subscriber, IDLE_SECONDS)
             now = time.monotonic()
             if guard.busy_since is not None and now - guard.busy_since > STUCK_SECONDS:
                 raise ConsumerStalled(f"{guard.group} has been at one message for {STUCK_SECONDS:g} s")
@@ -140,13 +145,13 @@ def _at_work(subscriber: LogicSubscriber[Any]) -> bool:
     return bool(partitions) and all(consumer.last_poll_timestamp(partition) is not None for partition in partitions)
 
 
-def _fetching(subscriber: LogicSubscriber[Any]) -> bool:
-    """Whether any assigned partition was polled within the last seconds; empty polls count, at two per second."""
+def _fetching(subscriber: LogicSubscriber[Any], within: float) -> bool:
+    """Whether any assigned partition was polled within so many seconds; empty polls count, at two per second."""
     consumer = subscriber.consumer
     if consumer is None:
         return False
     polls = [consumer.last_poll_timestamp(partition) or 0 for partition in consumer.assignment()]
-    return bool(polls) and time.time() * 1000 - max(polls) < 10_000
+    return bool(polls) and time.time() * 1000 - max(polls) < within * 1000
 
 
 class KafkaProbe:

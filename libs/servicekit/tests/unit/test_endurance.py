@@ -11,6 +11,7 @@ from servicekit import consumers, loops
 from servicekit.consumers import Consumers, ConsumerStalled
 from servicekit.dead_letter import Guard
 from servicekit.health import Health
+from servicekit.kafka import Gap
 from servicekit.notify import Wake
 from servicekit.testing import eventually
 
@@ -74,3 +75,24 @@ async def test_a_handler_that_never_comes_back_is_given_up(monkeypatch: pytest.M
     guard.busy_since = time.monotonic() - consumers.STUCK_SECONDS - 1
     with pytest.raises(ConsumerStalled, match="one message"):
         await group._watch()
+
+
+async def test_a_gap_is_told_once_when_fetches_are_answered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka was away, and the group of the broadcast has outlived it: no partition was assigned anew."""
+    told: list[object] = []
+    guard = Guard("webhook-gateway.live", "people.record.v1", None, cast("Any", None))
+    group = Consumers(cast("Any", SimpleNamespace(dead_letters=None)), None, [])
+    group._gaps = {guard.group: Gap(told.append)}
+    polled = time.time()
+    partition = SimpleNamespace(assignment=lambda: {0}, last_poll_timestamp=lambda _: polled * 1000)
+    monkeypatch.setattr(group, "_running", lambda: iter([(SimpleNamespace(consumer=partition), guard)]))
+    await group._watch()
+    assert told == []
+    polled -= consumers.GAP_SECONDS + 1
+    await group._watch()
+    await group._watch()
+    assert told == [], "not while it lasts"
+    polled = time.time()
+    await group._watch()
+    await group._watch()
+    assert told == [None]
