@@ -6,7 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from auth_support import Auth, environment, make_settings, new_church
+from auth_support import Auth, Facts, environment, make_settings, new_church
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
@@ -15,6 +15,7 @@ from auth_service.config import Settings
 from auth_service.main import create_app
 from auth_service.storage.tables import Base
 from auth_service.storage.vault import Vault
+from auth_service.usecases.republish import republish
 from contracts.routes import routes_of
 from contracts.values import AUTH_SERVICE
 from servicekit.local import LocalPostgres
@@ -41,6 +42,23 @@ async def test_routes_are_the_contracts(app: FastAPI) -> None:
         if path.startswith("/api/")
     }
     assert ours == {(route.method, route.path, route.status) for route in routes_of(AUTH_SERVICE)}
+
+
+async def test_connections_are_told_again_as_they_are(
+    auth: Auth, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.republish.BATCH", 1)
+    admin = new_church()
+    await auth.connect(admin)
+    await republish(auth.settings)
+    first, again = await facts.names(admin, "people:ConnectionAuthorized", "people:ConnectionAuthorized")
+    assert again == first.model_copy(update={"occurred_at": again.occurred_at}), "whoever knows it ignores it"
+    await auth.sql("UPDATE connection SET state = 'reconnect_required', reason = 'refused'")
+    await republish(auth.settings)
+    *_, again = await facts.names(
+        admin, "people:ConnectionAuthorized", "people:ConnectionAuthorized", "people:ReconnectRequired"
+    )
+    assert again.reason == "refused"
 
 
 async def test_reencrypt_lets_the_old_key_go(auth: Auth) -> None:
