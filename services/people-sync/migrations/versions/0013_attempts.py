@@ -3,7 +3,7 @@
 from servicekit.migrations import create_consumer_tables
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 
 def upgrade() -> None:

@@ -13,7 +13,7 @@ from contracts.routes import ROUTES
 from people_sync.storage.sync_tables import HeldMatch
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.republish import republish
-from servicekit import spreadsheets
+from servicekit import paging, spreadsheets
 from servicekit.testing import KeyRing
 
 ANN = {
@@ -171,6 +171,9 @@ async def test_history_comes_in_pages(church: Any) -> None:
     for _ in range(3):
         page = await church.call("GET", f"/members/{ann['id']}/history?limit=2{after}")
         seen += [one["new"] for one in page["items"]]
+        # No number that counts the changes of all churches.
+        assert all(UUID(one["id"]).version == 4 for one in page["items"])
+        assert page["next"] is None or paging.decode(page["next"], UUID) == [UUID(page["items"][-1]["id"])]
         after = f"&after={page['next']}"
     assert seen == [f"Smith{number}" for number in (4, 3, 2, 1, 0)]
     assert page["next"] is None

@@ -241,6 +241,9 @@ class Effect(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    """Tells which was first. It counts the changes of all churches, so that it is no caller's business."""
+    entry_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
+    """What a caller names it by, beside the record."""
     organization_id: Mapped[str]
     cause: Mapped[str]
     """`run`, `refresh`, `decision`, `rule` for a decision by a rule, or `edit` for what somebody typed here."""

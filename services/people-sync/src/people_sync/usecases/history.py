@@ -166,20 +166,19 @@ async def _rows(
 ) -> tuple[Sequence[Effect], str | None]:
     """A page of the effects of these records, newest first."""
     records = func.unnest(literal(record_ids, ARRAY(Uuid))).table_valued("id").render_derived(name="record")
-    of_record = (
-        select(Effect)
-        .where(Effect.organization_id == organization_id, Effect.kind == kind, Effect.record_id == records.c.id)
-        .order_by(Effect.id.desc())
-        .limit(query.limit + 1)
-    )
+    of_these = (Effect.organization_id == organization_id, Effect.kind == kind)
+    of_record = select(Effect).where(*of_these, Effect.record_id == records.c.id)
+    of_record = of_record.order_by(Effect.id.desc()).limit(query.limit + 1)
     if query.after:
-        of_record = of_record.where(Effect.id < paging.decode(query.after, paging.number)[0])
+        (entry_id,) = paging.decode(query.after, UUID)
+        last = select(Effect.id).where(*of_these, among(Effect.record_id, record_ids), Effect.entry_id == entry_id)
+        of_record = of_record.where(Effect.id < last.scalar_subquery())
     # Each record's newest by the index: sorting all of a long history would grow with it.
     newest = aliased(Effect, of_record.lateral())
     statement = select(newest).select_from(records).join(newest, true())
     rows = (await session.scalars(statement.order_by(newest.id.desc()).limit(query.limit + 1))).all()
     shown = rows[: query.limit]
-    return shown, paging.encode(shown[-1].id) if len(rows) > query.limit else None
+    return shown, paging.encode(str(shown[-1].entry_id)) if len(rows) > query.limit else None
 
 
 def _is_id(value: Any) -> bool:
@@ -212,8 +211,14 @@ def _of_family(row: Effect, names: Mapping[str, str]) -> HistoryEntry:
 
 async def former_value(session: AsyncSession, member: Member, entry_id: str) -> dict[str, Any]:
     """The value to put back, by field. NotFound (404), or Conflict (409) if the field has changed since."""
-    row = await session.get(Effect, int(entry_id)) if entry_id.isdecimal() and len(entry_id) < 19 else None
-    if row is None or row.kind != MEMBER or (row.organization_id, row.record_id) != (member.organization_id, member.id):
+    named = select(Effect).where(
+        Effect.organization_id == member.organization_id,
+        Effect.kind == MEMBER,
+        Effect.record_id == member.id,
+        Effect.entry_id == (UUID(entry_id) if _is_id(entry_id) else None),
+    )
+    row = await session.scalar(named)
+    if row is None:
         raise NotFound("There is no such entry in this member's history.")
     if not _can_undo(row, member):
         raise Conflict(
@@ -226,7 +231,7 @@ async def former_value(session: AsyncSession, member: Member, entry_id: str) -> 
 
 def _entry(row: Effect, *, can_undo: bool) -> HistoryEntry:
     return HistoryEntry(
-        id=str(row.id),
+        id=str(row.entry_id),
         field=row.field,
         side=row.side,
         old=row.before,
