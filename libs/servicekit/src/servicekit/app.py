@@ -60,6 +60,7 @@ def create_service(
     body_limits: Mapping[str, int] | None = None,
     texts_judged: Collection[str] = (),
     admit: Admit | None = known_service,
+    headers: Mapping[str, str] | None = None,
     title: str | None = None,
     clock: Clock | None = None,
     span_processor: SpanProcessor | None = None,
@@ -72,6 +73,7 @@ def create_service(
     texts_judged: templates of routes that refuse text which cannot be stored themselves, record by record.
     admit: who may send a body at all, asked first because FastAPI reads it before a route's dependencies are solved.
     None where no endpoint has a body among its parameters: each reads it when it knows who sends it.
+    headers: put on every answer.
     HTTP answers at once, also while PostgreSQL or Kafka is away: `/readyz` on the operator's port tells, and everything
     recovers by itself.
     """
@@ -115,7 +117,7 @@ def create_service(
     app.state.bodies = Rules(
         Budget(settings.http_body_budget_bytes), settings.http_body_seconds, body_limits or {}, texts_judged, admit
     )
-    app.add_middleware(Edge, bodies=app.state.bodies)
+    app.add_middleware(Edge, bodies=app.state.bodies, headers=headers or {})
     if setup_tracing(settings, span_processor):
         FastAPIInstrumentor.instrument_app(app, excluded_urls="livez", server_request_hook=forget_caller)
         HTTPXClientInstrumentor.instrument_client(runtime.http, request_hook=forget_path)

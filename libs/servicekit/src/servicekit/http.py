@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -181,11 +182,12 @@ def _unexpected(error: Exception) -> JSONResponse:
 
 
 class Edge:
-    """The outermost ASGI layer."""
+    """The outermost ASGI layer. `headers` are put on every answer."""
 
-    def __init__(self, app: ASGIApp, *, bodies: Rules) -> None:
+    def __init__(self, app: ASGIApp, *, bodies: Rules, headers: Mapping[str, str]) -> None:
         self._app = app
         self._bodies = bodies
+        self._headers = {"X-Content-Type-Options": "nosniff", **headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -206,7 +208,7 @@ class Edge:
                     status = message["status"]
                     headers = MutableHeaders(scope=message)
                     headers[CORRELATION_HEADER] = bound.correlation_id
-                    headers["X-Content-Type-Options"] = "nosniff"
+                    headers.update(self._headers)
                     # Answers are people's data unless their route says otherwise: no cache keeps them.
                     headers.setdefault("Cache-Control", "no-store")
                 await send(message)

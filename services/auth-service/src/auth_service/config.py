@@ -6,6 +6,7 @@ from typing import ClassVar
 from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, field_validator
 
+from contracts.http.auth import ATTEMPT_COOKIE, HOST_ATTEMPT_COOKIE
 from contracts.values import AUTH_SERVICE
 from servicekit.settings import ServiceSettings
 
@@ -69,6 +70,11 @@ class Settings(ServiceSettings):
     def secure_cookie(self) -> bool:
         """Whether the browser talks to us over TLS."""
         return self.pco_redirect_uri.startswith("https:")
+
+    @property
+    def attempt_cookie(self) -> str:
+        """The name of the cookie that binds an attempt to a browser."""
+        return HOST_ATTEMPT_COOKIE if self.secure_cookie else ATTEMPT_COOKIE
 
     @property
     def attempt_lifetime(self) -> timedelta:

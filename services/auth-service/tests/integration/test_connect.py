@@ -1,10 +1,12 @@
 """Connecting: the whole consent by HTTP, and every answer that must not be taken."""
 
 import asyncio
+from urllib.parse import parse_qs, urlsplit
 
 from auth_support import Auth, Browser, Facts, new_church
 
-from servicekit.testing import eventually
+from auth_service.main import create_app
+from servicekit.testing import eventually, serve
 
 
 async def test_consent_connects_and_says_so(auth: Auth, facts: Facts) -> None:
@@ -107,6 +109,23 @@ async def test_answers_that_are_not_taken(auth: Auth, facts: Facts) -> None:
     assert facts.of(admin) == []
 
 
+async def test_by_https_the_cookie_is_taken_from_this_host_alone(auth: Auth) -> None:
+    admin = new_church()
+    settings = auth.settings.model_copy(update={"pco_redirect_uri": "https://sync.church.example/oauth/callback"})
+    async with serve(create_app(settings), ready=False) as client:
+        begun = await client.post("/api/v1/connections/people/authorize", headers=auth.headers(admin))
+        name, _, rest = begun.headers["set-cookie"].partition("=")
+        secret, *about = rest.split("; ")
+        assert name == "__Host-pco_attempt"
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=lax"} < set(about)
+        assert "domain" not in rest.lower()
+        body = {"state": parse_qs(urlsplit(begun.json()["authorize_url"]).query)["state"][0], "code": "x"}
+        for cookie, kind in ((f"pco_attempt={secret}", "other-browser"), (f"{name}={secret}", "refused")):
+            headers = auth.headers(admin) | {"Cookie": cookie}
+            answer = await client.post("/api/v1/connections/complete", json=body, headers=headers)
+            assert answer.json()["type"] == f"/problems/authorization-{kind}"
+
+
 async def test_state_is_single_use(auth: Auth) -> None:
     admin = new_church()
     redirect = await auth.consent(await auth.begin(admin), auth.login())
@@ -202,9 +221,6 @@ async def test_a_newer_consent_takes_the_place_of_the_old_one_which_is_ended(aut
     new = (await auth.lease(admin)).json()
     assert new["token_generation"] > old["token_generation"]
     assert new["connection_generation"] == 2
-
-    from auth_service.main import create_app  # noqa: PLC0415
-    from servicekit.testing import serve  # noqa: PLC0415
 
     # Another replica's first round of grant care.
     async with serve(create_app(auth.settings), ready=False):

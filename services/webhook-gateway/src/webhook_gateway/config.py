@@ -14,6 +14,9 @@ class Settings(ServiceSettings):
 
     service_name: ClassVar[str] = WEBHOOK_GATEWAY
 
+    public_url: str = "http://localhost:8000"
+    """What browsers see. It tells whether they come by https (HSTS), since TLS may end in front of this process."""
+
     auth_service_url: str
     people_sync_url: str
     conflict_service_url: str
@@ -48,6 +51,7 @@ class Settings(ServiceSettings):
     """Requests to the API that this process answers; then 429. An address may be a whole church's."""
 
     @field_validator(
+        "public_url",
         "auth_service_url",
         "people_sync_url",
         "conflict_service_url",

@@ -34,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         resources=open_resources,
         texts_judged=["/api/v1/people/bulk"],
         admit=None,
+        headers=console.door_headers(settings.public_url),
         body_limits={route.path: route.max_body for route in ROUTES if route.max_body != DEFAULT_BODY_LIMIT},
     )
     console.show_missing_pages(app, settings.identity_issuer)

@@ -436,6 +436,33 @@ async def test_a_method_that_is_not_there_learns_which_are(gateway: httpx.AsyncC
         assert (answer.status_code, answer.headers["allow"]) == (405, methods), path
 
 
+@pytest.mark.parametrize("public", ["http://localhost:8080", "https://sync.church.example"])
+async def test_every_answer_is_for_this_origin_alone_and_by_https_for_good(
+    make_gateway: Any, provider: Any, public: str
+) -> None:
+    async with serve(await make_gateway(public_url=public), ready=False) as client:
+        paths = ("/", "/app.js", "/nowhere", "/livez", "/problems", "/api/v1/me", "/api/v1/people/status")
+        answers = [await client.get(path, headers=provider.headers()) for path in paths]
+        answers.append(await client.get("/api/v1/people/status"))
+    for answer in answers:
+        assert answer.headers["cross-origin-opener-policy"] == "same-origin", answer.url
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin", answer.url
+        assert ("strict-transport-security" in answer.headers) == public.startswith("https:"), answer.url
+
+
+async def test_the_cookie_of_https_passes_as_well(gateway: httpx.AsyncClient, provider: Any, owner: Any) -> None:
+    async def answer(_: Request) -> Response:
+        response = JSONResponse({})
+        response.set_cookie("__Host-pco_attempt", "bound", path="/", secure=True, httponly=True)
+        return response
+
+    owner.answer = answer
+    headers = provider.headers() | {"Cookie": "__Host-pco_attempt=bound; __Host-other=1"}
+    received = await gateway.post("/api/v1/connections/people/authorize", headers=headers, content=b"{}")
+    assert owner.requests[-1].headers["cookie"] == "__Host-pco_attempt=bound"
+    assert received.headers["set-cookie"].startswith("__Host-pco_attempt=bound;")
+
+
 async def test_the_console_is_served_strictly(gateway: httpx.AsyncClient, provider: Any) -> None:
     shell = await gateway.get("/people/some-id?state=linked")
     assert shell.status_code == 200
@@ -445,6 +472,7 @@ async def test_the_console_is_served_strictly(gateway: httpx.AsyncClient, provid
     assert "default-src 'self'" in policy
     assert f"connect-src 'self' {provider.issuer}" in policy
     assert "frame-ancestors 'none'" in policy
+    assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
     assert shell.headers["referrer-policy"] == "no-referrer"
     assert shell.headers["x-content-type-options"] == "nosniff"
     assert (await gateway.get("/oauth/callback?code=secret&state=x")).content == shell.content

@@ -1,11 +1,16 @@
 """auth-service: connections to Planning Center, and the access lease."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from contracts.base import Model, Timestamp
 from contracts.http.common import Intent
+
+ATTEMPT_COOKIE: Final = "pco_attempt"
+"""Binds an authorization attempt to the browser that began it."""
+HOST_ATTEMPT_COOKIE: Final = f"__Host-{ATTEMPT_COOKIE}"
+"""Its name where browsers come by https: they take it from this host alone, and from none beside it."""
 
 Product = Literal["people", "calendar"]
 CardState = Literal["not_connected", "needs_authorization", "connected", "reconnect_required", "closing"]

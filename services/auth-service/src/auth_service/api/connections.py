@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Cookie, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from auth_service.resources import Wired
 from auth_service.usecases import cards, connect, disconnect
@@ -22,11 +22,15 @@ from servicekit.db import Session
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/connections", tags=["connections"])
 
-COOKIE: Final = "pco_attempt"
-"""Binds an attempt to the browser that began it; its path is this router's prefix."""
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
-BrowserCookie = Annotated[str | None, Cookie(alias=COOKIE)]
+
+def _browser(request: Request, wired: Wired) -> str | None:
+    return request.cookies.get(wired.settings.attempt_cookie)
+
+
+Browser = Annotated[str | None, Depends(_browser)]
+"""The secret of the browser that asks, if it was given one."""
 
 
 @router.get("")
@@ -37,16 +41,17 @@ async def get_cards(user: User, session: Session) -> Connections:
 
 @router.post("/{product}/authorize", status_code=201)
 async def authorize(
-    product: Product, user: Admin, session: Session, wired: Wired, response: Response, browser: BrowserCookie = None
+    product: Product, user: Admin, session: Session, wired: Wired, response: Response, browser: Browser
 ) -> AuthorizationStarted:
     """Begin to connect."""
     known = browser if browser and _SECRET.fullmatch(browser) else None
     begun = await wired.connecting.begin(session, user, product, known)
     response.set_cookie(
-        COOKIE,
+        wired.settings.attempt_cookie,
         begun.browser,
         max_age=wired.settings.attempt_lifetime_seconds,
-        path=router.prefix,
+        # A name with `__Host-` needs the whole host.
+        path="/" if wired.settings.secure_cookie else router.prefix,
         httponly=True,
         samesite="lax",
         secure=wired.settings.secure_cookie,
@@ -56,7 +61,7 @@ async def authorize(
 
 @router.post("/complete")
 async def complete(
-    answer: CompleteAuthorization, user: Admin, wired: Wired, browser: BrowserCookie = None
+    answer: CompleteAuthorization, user: Admin, wired: Wired, browser: Browser
 ) -> AuthorizationCompleted:
     """Finish connecting. Opens its own transactions: Planning Center is asked between them."""
     return await wired.connecting.complete(user, answer, browser)

@@ -41,6 +41,7 @@ PAGES: Final = (
     "/signed-in",
 )
 """Addresses that answer with the shell; `app.js` finds the page."""
+HSTS_SECONDS: Final = 2 * 365 * 24 * 3600
 SHELL: Final = "index.html"
 
 
@@ -71,6 +72,19 @@ def _walk(folder: Traversable, below: str) -> list[tuple[str, Asset]]:
     return found
 
 
+def door_headers(public_url: str) -> dict[str, str]:
+    """For every answer, the API's too: no other origin opens, embeds or reads what is here.
+
+    HSTS where browsers come by https. By http they ignore it, and on a developer's localhost it would, once taken, lock
+    every other program on that name out of http.
+    """
+    strict = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin"}
+    if public_url.startswith("https:"):
+        # Of this host alone: what is below it may be somebody else's.
+        strict["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
+    return strict
+
+
 def security_headers(issuer: str) -> dict[str, str]:
     """Nothing inline, nothing from another origin; the console speaks to this API and to the issuer alone."""
     parts = urlsplit(issuer)
@@ -81,6 +95,9 @@ def security_headers(issuer: str) -> dict[str, str]:
         "form-action 'self'",
         "frame-ancestors 'none'",
         "object-src 'none'",
+        # The console makes nodes, never markup: a place that would is refused by the browser.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
     )
     return {
         "Content-Security-Policy": "; ".join(policy),

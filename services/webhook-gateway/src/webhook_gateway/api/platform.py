@@ -11,6 +11,7 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from contracts.http.auth import ATTEMPT_COOKIE, HOST_ATTEMPT_COOKIE
 from contracts.routes import IDEMPOTENCY_KEY, ROUTES, Route
 from servicekit.auth import sign_user
 from servicekit.context import current_flow
@@ -23,8 +24,8 @@ from webhook_gateway.resources import Wired
 
 log = structlog.get_logger(__name__)
 
-ATTEMPT_COOKIE: Final = "pco_attempt"
-"""Binds an authorization attempt to the browser that began it; the only cookie that passes, both ways."""
+COOKIES: Final = (ATTEMPT_COOKIE, HOST_ATTEMPT_COOKIE)
+"""The only ones that pass, both ways; the owner knows which of the two it gives and takes."""
 _ATTEMPT: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 REQUEST_HEADERS: Final = (
     "accept",
@@ -70,8 +71,9 @@ def _forward(route: Route) -> Endpoint:
         # Bodies pass as they are; an owner's compression would have to be undone here.
         headers["accept-encoding"] = "identity"
         # Quoting can hide line ends and semicolons in a cookie: what is not a secret of ours stays outside.
-        if _ATTEMPT.fullmatch(attempt := request.cookies.get(ATTEMPT_COOKIE, "")):
-            headers["cookie"] = f"{ATTEMPT_COOKIE}={attempt}"
+        sent = {name: request.cookies.get(name, "") for name in COOKIES}
+        if kept := [f"{name}={value}" for name, value in sent.items() if _ATTEMPT.fullmatch(value)]:
+            headers["cookie"] = "; ".join(kept)
         outgoing = wired.http.build_request(
             route.method,
             settings.owner_urls[route.owner] + _path(route, request.path_params),
@@ -135,7 +137,7 @@ def _passed_on(answer: httpx.Response) -> Response:
         if name in answer.headers:
             response.headers[name] = answer.headers[name]
     for line in answer.headers.get_list("set-cookie"):
-        if _cookie_name(line) == ATTEMPT_COOKIE:
+        if _cookie_name(line) in COOKIES:
             response.headers.append("set-cookie", line)
     return response
 
