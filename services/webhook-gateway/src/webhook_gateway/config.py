@@ -45,9 +45,9 @@ class Settings(ServiceSettings):
     live_streams_per_user: int = Field(default=20, ge=1)
     """Open at the same time at this process; a tab of the console holds one."""
 
-    limit_user_per_minute: int = Field(default=3_000, ge=1)
-    limit_organization_per_minute: int = Field(default=9_000, ge=1)
-    limit_address_per_minute: int = Field(default=9_000, ge=1)
+    limit_user_per_minute: int = Field(default=6_000, ge=1)
+    limit_organization_per_minute: int = Field(default=12_000, ge=1)
+    limit_address_per_minute: int = Field(default=12_000, ge=1)
     """Requests to the API that this process answers; then 429. An address may be a whole church's."""
 
     @field_validator(
