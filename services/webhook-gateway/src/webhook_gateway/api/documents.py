@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi.responses import JSONResponse
 from webhook_gateway.api import asyncapi, openapi, own
 
 
+@cache  # most of a second, which each gateway of a test process would take again
 def make_documents() -> dict[str, dict[str, Any]]:
     """By file name."""
     now = version("webhook-gateway")
