@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, ClassVar, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LONGEST_HEAD: Final = 64 * 1024
@@ -62,6 +63,13 @@ class Door(H11Protocol):
         """Called when an answer is sent, whether or not its request was read to the end."""
         self.cycle.body = bytearray()  # of no use any more, and the connection may stay
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called for what is no HTTP, which may also come behind an answer."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def _look_again(self) -> None:
         self._timer = self.loop.call_later(self.patience / 4, self._look)

@@ -113,6 +113,17 @@ async def test_what_has_no_end_is_refused_at_its_beginning(client: httpx.AsyncCl
     assert (await client.get("/readyz")).status_code == 200
 
 
+async def test_nonsense_behind_an_answer_ends_the_connection_and_no_more(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(client) as connection:
+        await connection.send(CHUNKED.replace(b"/body", b"/unread"))
+        await connection.reader.readuntil(b"answered")
+        await connection.send(b"no chunk\r\n")
+        await connection.ended()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_body_in_chunks_of_any_size_is_read(client: httpx.AsyncClient) -> None:
     async with connected(client) as connection:
         await connection.send(CHUNKED + b"1\r\nx\r\n" * 20_000 + b"0\r\nX-Trailer: 1\r\n\r\n")
