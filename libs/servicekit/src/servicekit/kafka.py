@@ -281,7 +281,8 @@ def make_broker(
             subscription.topic.name,
             group_id=subscription.group,
             # Said here and not on the broker: a broker's policy does not reach routers that are included later.
-            ack_policy=AckPolicy.NACK_ON_ERROR,
+            # A broadcast commits no offsets, which takes a round trip for each: after any break it begins at "now".
+            ack_policy=AckPolicy.MANUAL if subscription.broadcast else AckPolicy.NACK_ON_ERROR,
             auto_offset_reset="latest" if subscription.broadcast else "earliest",
             # What a fenced relay still sent is in the log and was never committed (docs/decisions/0012).
             isolation_level="read_committed",

@@ -50,7 +50,7 @@ async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
         ),
         limits=Limits(settings),
         provider=Provider(runtime.http, settings),
-        live=Hub(settings.live_queue, settings.live_streams_per_user),
+        live=Hub(settings.live_queue, settings.live_streams_per_user, settings.live_facts_per_second),
     )
 
 

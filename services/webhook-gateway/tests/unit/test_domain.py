@@ -8,7 +8,7 @@ from servicekit.errors import TooMany
 from webhook_gateway.domain.claims import identity_of
 from webhook_gateway.domain.owners import PARTS, Absence, sentence
 from webhook_gateway.identity.limits import Limit, subscriber
-from webhook_gateway.usecases.live import Hub
+from webhook_gateway.usecases.live import Hub, Pace
 
 CLAIMS = {"sub": "ada", "name": "Ada", "organization_id": "org-1", "organization_name": "Church", "roles": ["staff"]}
 
@@ -63,8 +63,24 @@ def test_a_limit_says_when_there_is_room_again() -> None:
 
 
 def test_the_hub_forgets_organizations_without_clients() -> None:
-    hub = Hub(queue_size=2, per_user=1)
+    hub = Hub(queue_size=2, per_user=1, per_second=1)
     with hub.client("org-1", "ada"):
         assert len(hub) == 1
     assert len(hub) == 0
     assert hub._clients == {}
+    assert hub._paces == {}
+
+
+def test_a_pace_forgives_after_a_second_and_holds_until_all_was_told() -> None:
+    pace = Pace(most=2)
+    assert [pace.allows(at) for at in (0.0, 0.1, 0.2, 0.9, 1.0, 1.1, 1.2)] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    pace.flooded = True
+    assert not pace.allows(5.0)

@@ -2,11 +2,17 @@
 
 Every process has all facts (broadcast subscriptions) and its own clients. Nothing is repeated: a client that connects,
 or was too slow, is told to read again.
+
+An import changes hundreds of records a second, which nobody can follow on a screen. Above a pace a church's facts of a
+topic are not sent one by one: its clients are told to read again, once in a while, so that neither they nor the other
+churches' streams have to go through them all.
 """
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -30,6 +36,8 @@ REREAD: Final = (
 )
 """What the facts of the live stream are about: the reads to repeat after a gap."""
 AGAIN_SECONDS: Final = 10
+REREAD_SECONDS: Final = 2.0
+"""How often clients are told to read again while facts come too fast for them."""
 LIVE_TOPICS: Final = frozenset(topic.name for topic in TOPICS.values() if WEBHOOK_GATEWAY in topic.broadcast)
 HELLO: Final = orjson.dumps({"reread": REREAD}).decode()
 
@@ -61,13 +69,35 @@ class Client:
             return await self._queue.get()
 
 
+@dataclass(slots=True)
+class Pace:
+    """How fast the facts of one topic of one church come."""
+
+    most: int
+    """In a second."""
+    since: float = -math.inf
+    count: int = 0
+    flooded: bool = False
+    """Clients will be told to read again: until then nothing is sent to them one by one."""
+
+    def allows(self, now: float) -> bool:
+        """Whether one more fact, at this instant in seconds, may be sent by itself. Counts it."""
+        if now - self.since >= 1:
+            self.since, self.count = now, 0
+        self.count += 1
+        return not self.flooded and self.count <= self.most
+
+
 class Hub:
     """All open streams of this process."""
 
-    def __init__(self, queue_size: int, per_user: int) -> None:
+    def __init__(self, queue_size: int, per_user: int, per_second: int) -> None:
+        """per_second: facts of one topic that the clients of one church are sent one by one."""
         self._queue_size = queue_size
         self._per_user = per_user
+        self._per_second = per_second
         self._clients: dict[str, set[Client]] = {}
+        self._paces: dict[str, dict[str, Pace]] = {}
 
     @contextmanager
     def client(self, organization_id: str, user_id: str, topics: frozenset[str] = LIVE_TOPICS) -> Iterator[Client]:
@@ -87,6 +117,7 @@ class Hub:
             clients.discard(client)
             if not clients:
                 del self._clients[organization_id]
+                self._paces.pop(organization_id, None)
 
     def publish(self, fact: Event) -> None:
         """Hand a fact to the clients of its organization and to nobody else."""
@@ -95,11 +126,28 @@ class Hub:
             return
         topic = topic_of(type(fact)).name
         takers = [client for client in clients if topic in client.topics]
-        if not takers:
+        if not takers or not self._one_by_one(fact.organization_id, topic):
             return
         data = LiveFact(type=type(fact).__name__, body=fact.model_dump(mode="json")).model_dump_json()
         for client in takers:
             client.offer(topic, data)
+
+    def _one_by_one(self, organization_id: str, topic: str) -> bool:
+        """Whether a fact is sent by itself; if not, its clients are told to read again in a while."""
+        pace = self._paces.setdefault(organization_id, {}).setdefault(topic, Pace(self._per_second))
+        loop = asyncio.get_running_loop()
+        if pace.allows(loop.time()):
+            return True
+        if not pace.flooded:
+            pace.flooded = True
+            loop.call_later(REREAD_SECONDS, self._after_a_flood, organization_id, topic, pace)
+        return False
+
+    def _after_a_flood(self, organization_id: str, topic: str, pace: Pace) -> None:
+        pace.flooded = False
+        for client in self._clients.get(organization_id, ()):
+            if topic in client.topics:
+                client.offer("hello", HELLO)
 
     def reread(self) -> None:
         """Tell every client to read again: facts may have passed this process by."""
