@@ -23,6 +23,27 @@ _FILL = """
 """
 
 
+@pytest.mark.parametrize("wanted", [ConflictFilter(), ConflictFilter(field="phone"), ConflictFilter(child=True)])
+async def test_open_conflicts_are_counted_in_their_index(databases: Databases, wanted: ConflictFilter) -> None:
+    """A plan for any values knows only what the statement itself says of the state."""
+    engine = create_async_engine(await databases.create("conflict_service"))
+    sent: list[tuple[str, Any]] = []
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda _, __, *sends: sent.append(sends[:2]))
+    async with AsyncSession(engine) as session:
+        await session.execute(text(_FILL), {"many": MANY})
+        await session.execute(text("ANALYZE conflict"))
+        sent.clear()
+        await queries.count(session, "church", state="open", wanted=wanted)
+        [(statement, values)] = sent
+        connection: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+        await connection.execute(f"PREPARE counted AS {statement}")
+        await connection.execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")
+        given = ", ".join("'{phone}'" if isinstance(value, list) else f"'{value}'" for value in values)
+        plan = await connection.fetch(f"EXPLAIN EXECUTE counted ({given})")
+        assert any("ix_conflict_count" in line for (line,) in plan), plan
+    await engine.dispose()
+
+
 @pytest.mark.parametrize("state", ["open", "resolving"])
 async def test_the_conflict_of_a_record(databases: Databases, state: ConflictState) -> None:
     """Most records have none: no page may look at all to know it. PostgreSQL may plan for these values, or for any."""

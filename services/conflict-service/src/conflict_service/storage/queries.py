@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast, get_args
 
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, bindparam, exists, func, literal_column, select, text, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -15,6 +15,9 @@ from conflict_service.storage.tables import ConflictRow, DecisionRow, ErasedReco
 from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.http.conflicts import ConflictFilter, ConflictState
 
+_STATES: Final[dict[str, ColumnElement[str]]] = {
+    state: literal_column(f"'{state}'") for state in get_args(ConflictState)
+}
 EVERY: Final = ConflictFilter()
 """No filter."""
 
@@ -124,7 +127,7 @@ async def _place(
         beside = select(func.min(ConflictRow.placed_at)).where(
             ConflictRow.organization_id == organization_id,
             ConflictRow.together == together,
-            ConflictRow.state == "open",
+            ConflictRow.state == _STATES["open"],
             ConflictRow.id != conflict_id,
         )
         placed: datetime | None = await session.scalar(beside)
@@ -196,7 +199,8 @@ def fitting(
     organization_id: str, state: ConflictState, wanted: ConflictFilter, by: DecidedBy = ANYBODY
 ) -> list[ColumnElement[bool]]:
     """The conditions of these filters."""
-    found = [ConflictRow.organization_id == organization_id, ConflictRow.state == state]
+    # Without a parameter: a plan for any values finds the indexes of open ones by it.
+    found = [ConflictRow.organization_id == organization_id, ConflictRow.state == _STATES[state]]
     if wanted.family_id is not None:
         found.append(ConflictRow.family_ids.contains([wanted.family_id]))
     if wanted.record_id is not None:
