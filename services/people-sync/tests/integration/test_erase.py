@@ -36,6 +36,7 @@ from people_sync.storage.sync_tables import (
 )
 from people_sync.storage.tables import Base, Effect, Family, Link, LinkWrite, Member
 from people_sync.usecases.runs import KIND
+from people_sync.usecases.supplied import adopt_supplied
 from servicekit.tables import JOB, SET_ASIDE
 from servicekit.testing import KeyRing, eventually
 from servicekit.testing.facts import publish
@@ -603,6 +604,19 @@ async def test_every_table_is_known_to_the_erasure(church: Any, database: str, k
     assert [one.pco_id for one in await church.rows(Remote)] == ["601"]
     assert await found(ours, ZELDAS) == {}
     assert {one.pco_id for one in await church.rows(Erased) if one.kind == "member"} == {"501", "503", "504", "506"}
+
+
+async def test_an_id_that_the_platform_supplied_before_the_connection_stays_away(church: Any) -> None:
+    ann = {"first_name": "Ann", "last_name": "Smith", "external_id": "m-1", "pco_id": "501"}
+    await church.call("PUT", "/bulk", {"members": [ann], "families": []})
+    (member,) = await church.rows(Member)
+    receipt = await church.call("POST", f"/members/{member.id}/erasure", {"on_request_of": "person"}, status=201)
+    assert receipt["pco_ids"] == ["501"]
+    refused = await church.call("PUT", "/bulk", {"members": [{**ann, "external_id": "m-2"}], "families": []})
+    assert "was erased here" in str(refused["rejected"])
+    async with church.app.state.runtime.sessions.begin() as session:
+        await adopt_supplied(session, "org-1", "77")
+    assert {(one.pco_organization_id, one.pco_id) for one in await church.rows(Erased)} == {("77", "501")}
 
 
 async def test_a_child_is_erased_at_a_parents_request(church: Any) -> None:

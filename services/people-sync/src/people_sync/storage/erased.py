@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -92,6 +92,15 @@ async def mark(session: AsyncSession, owner: Owner, kind: str, erasures: Mapping
     if erasures:
         values = [{**owner, "kind": kind, "pco_id": pco_id, "erasure_id": id_} for pco_id, id_ in erasures.items()]
         await session.execute(insert(Erased).on_conflict_do_nothing(), values)
+
+
+async def adopt(session: AsyncSession, organization_id: str, before: str, now: str) -> None:
+    """Let markers of one Planning Center organization be another's: of ids that came while none was connected."""
+    of_church = (Erased.organization_id == organization_id, Erased.pco_organization_id == before)
+    moved = select(Erased.organization_id, literal(now), Erased.kind, Erased.pco_id, Erased.erasure_id)
+    columns = ["organization_id", "pco_organization_id", "kind", "pco_id", "erasure_id"]
+    await session.execute(insert(Erased).from_select(columns, moved.where(*of_church)).on_conflict_do_nothing())
+    await session.execute(delete(Erased).where(*of_church), execution_options={"synchronize_session": False})
 
 
 async def follow_mergers(session: AsyncSession, owner: Owner, entries: Sequence[tuple[str, str]]) -> list[str]:

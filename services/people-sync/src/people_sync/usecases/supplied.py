@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased
 
 from contracts.values import MEMBER
 from people_sync.storage.among import among
+from people_sync.storage.erased import adopt
 from people_sync.storage.sync_tables import Alias
 from people_sync.storage.tables import Link
 
@@ -45,6 +46,7 @@ async def adopt_supplied(session: AsyncSession, organization_id: str, pco_organi
     await session.execute(
         update(Link).where(*of_church).values(pco_organization_id=pco_organization_id), execution_options=silent
     )
+    await adopt(session, organization_id, NOT_CONNECTED, pco_organization_id)
 
 
 async def kept_ids(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> dict[str, str]:
