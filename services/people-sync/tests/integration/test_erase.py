@@ -37,7 +37,7 @@ from people_sync.storage.sync_tables import (
 from people_sync.storage.tables import Base, Effect, Family, Link, LinkWrite, Member
 from people_sync.usecases.runs import KIND
 from people_sync.usecases.supplied import adopt_supplied
-from servicekit.tables import JOB, SET_ASIDE
+from servicekit.tables import JOB, KEPT_ANSWER, SET_ASIDE
 from servicekit.testing import KeyRing, eventually
 from servicekit.testing.facts import publish
 
@@ -405,7 +405,9 @@ async def full_of_them(church: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "offset": 1,
         "headers": [],
     }
+    answer = {"organization_id": "org-1", "key": "k", "asked": b"", "status": 201, "body": b'{"first_name":"Zelda"}'}
     async with church.app.state.runtime.sessions.begin() as session:
+        await session.execute(insert(KEPT_ANSWER).values(answer))
         await session.execute(
             insert(SET_ASIDE).values({**aside, "key": gone["id"].encode(), "value": b"Zelda Quaxley"})
         )
