@@ -67,11 +67,11 @@ async def test_only_an_opaque_correlation_id_is_taken_and_no_path_is_echoed(
     for own in taken:
         answer = await client.get("/notes/none", headers=admin | {"X-Correlation-ID": own})
         assert answer.headers["X-Correlation-ID"] == own
-    for name in ("anna-moreno", "Anna.Moreno_1990", "a" * 31, "0" * 33, "12345678", f"{uuid4()} "):
-        answer = await client.get("/notes/none", headers=admin | {"X-Correlation-ID": f" {name}"})
+    for name in ("anna-moreno", "Anna.Moreno_1990", "a" * 31, "0" * 33, "12345678", f"{uuid4()}."):
+        answer = await client.get("/notes/none", headers=admin | {"X-Correlation-ID": name})
         given = answer.headers["X-Correlation-ID"]
         assert UUID(given)
-        assert name.strip() == given or name not in answer.text + caplog.text
+        assert name not in answer.text + caplog.text
     for path in ("/notes/pasted-secret", "/nowhere/pasted-secret?token=pasted-secret", "/notes/pasted-secret/"):
         answer = await client.get(path, headers=admin | {"Host": "elsewhere.example"})
         assert_problem(answer, 404, "not-found")
