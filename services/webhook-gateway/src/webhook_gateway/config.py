@@ -41,7 +41,7 @@ class Settings(ServiceSettings):
 
     live_queue: int = Field(default=500, ge=1)
     """Facts that may wait for one live client; a slower one is disconnected and reads again."""
-    live_facts_per_second: int = Field(default=20, ge=1)
+    live_facts_per_second: int = Field(default=50, ge=1)
     """Of one topic of one church that are sent one by one; above it clients are told to read again."""
     live_heartbeat_seconds: float = Field(default=15, gt=0)
     live_streams_per_user: int = Field(default=20, ge=1)
