@@ -1,9 +1,20 @@
 """`make bench`: measure, print one table, keep it in README.md."""
 
-from bench import decisions, door, figures, million, plans, undo
+from bench import decisions, door, figures, million, plans, traffic, undo
 from bench.parameters import Parameters
 from bench.table import Row, show
 from bench.work import say
+
+_ALONE = (
+    (figures, ("apply", "push", "memory", "start", "matching", "idle")),
+    (decisions, ("conflicts", "decide", "bulk")),
+    (plans, ("plan",)),
+    (undo, ("undo",)),
+    (door, ("through", "hostile")),
+    (million, ("million",)),
+    (traffic, ("queued", "facts", "live")),
+)
+"""By module, its figures: each is a function."""
 
 
 def main() -> None:
@@ -18,21 +29,10 @@ def main() -> None:
     try:
         if {"pull", "nochange", "pypco", "now"} & set(asked.figures):
             figures.reading(asked, shown)
-        for name in ("apply", "push", "memory", "start", "matching", "idle"):
-            if name in asked.figures:
-                getattr(figures, name)(asked, shown)
-        for name in ("conflicts", "decide", "bulk"):
-            if name in asked.figures:
-                getattr(decisions, name)(asked, shown)
-        if "plan" in asked.figures:
-            plans.plan(asked, shown)
-        if "undo" in asked.figures:
-            undo.undo(asked, shown)
-        for name in ("through", "hostile"):
-            if name in asked.figures:
-                getattr(door, name)(asked, shown)
-        if "million" in asked.figures:
-            million.million(asked, shown)
+        for module, names in _ALONE:
+            for name in names:
+                if name in asked.figures:
+                    getattr(module, name)(asked, shown)
     finally:
         show(rows, str(asked))
 

@@ -24,6 +24,9 @@ FIGURES = (
     "through",
     "hostile",
     "million",
+    "queued",
+    "facts",
+    "live",
 )
 
 
@@ -48,6 +51,10 @@ class Parameters:
     """Open ones, of conflicts."""
     asked: int = 40
     """How many people now syncs, and decide decides about, one after the other with half a second between."""
+    queued: int = 2_000
+    """Runs of other churches, of queued."""
+    facts: int = 50_000
+    """That wait for conflict-service, of facts."""
     bulk: int = 5_000
     """Conflicts that bulk decides with one answer."""
     undo: int = 5_000
