@@ -3,6 +3,7 @@
 `append` is the only writer of message metadata (CloudEvents names in headers), `servicekit.kafka` the only reader.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ CHANNEL = "outbox"
 MAX_EVENTS = 2000
 MAX_BYTES = 1_000_000
 """Below what a broker takes by default, headers included: a row it refuses would hold up all rows behind it."""
+GATHER_SECONDS: Final = 0.02
+"""How long a relay waits for further events when one was appended within as long of its last batch."""
 TAKE_OVER_SECONDS: Final = 3.0
 """A relay that was fenced leaves rows to the one that did it, until they are as old as this."""
 _RELAY_LOCK = 0x0_0B0C  # any constant: one relay at a time per database
@@ -58,8 +61,11 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 log = structlog.get_logger(__name__)
 
-# Keys in ascending order, so that two transactions can never wait for each other inside one call.
-_LOCK_KEYS = text("SELECT count(pg_advisory_xact_lock(lock)) FROM unnest(CAST(:locks AS bigint[])) AS lock")
+# Keys in ascending order, so that two transactions can never wait for each other inside one call. The bell rings at the
+# commit, whenever it was asked for.
+_LOCK_KEYS = text(
+    "SELECT count(pg_advisory_xact_lock(lock)), pg_notify(:channel, '') FROM unnest(CAST(:locks AS bigint[])) AS lock"
+)
 
 
 # Columns as arrays: a row each would be a message of the protocol each.
@@ -114,7 +120,7 @@ async def append_all(session: AsyncSession, events: Sequence[Event], *, tombston
         if tombstone:
             rows.append(replace(rows[-1], value=None, headers=rows[-1].headers | {"ce_id": str(uuid7())}))
     locks = sorted({_lock(row.topic, row.key) for row in rows})
-    await session.execute(_LOCK_KEYS, {"locks": locks})
+    await session.execute(_LOCK_KEYS, {"locks": locks, "channel": CHANNEL})
     columns = {
         "topics": [row.topic for row in rows],
         "keys": [row.key for row in rows],
@@ -122,7 +128,6 @@ async def append_all(session: AsyncSession, events: Sequence[Event], *, tombston
         "headers": [orjson.dumps(row.headers).decode() for row in rows],
     }
     await session.execute(_INSERT, columns)
-    await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 def _lock(topic: str, key: str) -> int:
@@ -243,7 +248,10 @@ class Relay:
                 return
             if not self._missing:
                 METRICS.outbox_age_seconds.set(0)
-            await self._wake.wait(self._poll_seconds)
+            began = time.monotonic()
+            if await self._wake.wait(self._poll_seconds) and time.monotonic() - began < GATHER_SECONDS:
+                # Facts come one after the other: what a batch costs is shared by those of some milliseconds.
+                await asyncio.sleep(GATHER_SECONDS)
 
     async def relay_batch(self) -> int:
         """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is at work, or if

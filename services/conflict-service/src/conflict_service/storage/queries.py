@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, cast, get_args
 
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, bindparam, exists, func, literal_column, select, text, tuple_
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -83,41 +83,49 @@ async def find(session: AsyncSession, organization_id: str, conflict_id: str) ->
     return value_of(row) if row else None
 
 
-async def save(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
-    """Insert or replace."""
+async def save(
+    session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict, *, is_new: bool = False
+) -> None:
+    """Insert or replace. is_new: the caller has looked, and it is not there."""
+    row = None if is_new else await session.get(ConflictRow, (organization_id, conflict_id))
     together = next(iter(conflict.record.family_ids), conflict.record.id)
-    placed_at = await _place(session, organization_id, conflict_id, conflict, together)
     fields = [field.model_dump() for field in conflict.fields]
-    await session.merge(
-        ConflictRow(
-            organization_id=organization_id,
-            id=conflict_id,
-            record=conflict.record.model_dump(mode="json"),
-            family_ids=list(conflict.record.family_ids),
-            child=conflict.record.child,
-            field_names=[field.field for field in conflict.fields],
-            one_side_empty=one_side_empty(fields),
-            newer=newer_side(fields),
-            fields=[field.model_dump(mode="json") for field in conflict.fields],
-            state=conflict.state,
-            source_version=conflict.source_version,
-            version=conflict.version,
-            values_version=conflict.values_version,
-            opened_at=conflict.opened_at,
-            updated_at=conflict.updated_at,
-            together=together,
-            placed_at=placed_at,
-            decision_id=conflict.waiting,
-        )
-    )
+    values: dict[str, Any] = {
+        "record": conflict.record.model_dump(mode="json"),
+        "family_ids": list(conflict.record.family_ids),
+        "child": conflict.record.child,
+        "field_names": [field.field for field in conflict.fields],
+        "one_side_empty": one_side_empty(fields),
+        "newer": newer_side(fields),
+        "fields": [field.model_dump(mode="json") for field in conflict.fields],
+        "state": conflict.state,
+        "source_version": conflict.source_version,
+        "version": conflict.version,
+        "values_version": conflict.values_version,
+        "opened_at": conflict.opened_at,
+        "updated_at": conflict.updated_at,
+        "together": together,
+        "placed_at": await _place(session, row, organization_id, conflict_id, conflict, together),
+        "decision_id": conflict.waiting,
+    }
+    if row is None:
+        # By a statement: an import finds tens of thousands, and the session need not know them.
+        await session.execute(insert(ConflictRow).values(organization_id=organization_id, id=conflict_id, **values))
+        return
+    for name, value in values.items():
+        setattr(row, name, value)
     await session.flush()
 
 
 async def _place(
-    session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict, together: str
+    session: AsyncSession,
+    row: ConflictRow | None,
+    organization_id: str,
+    conflict_id: str,
+    conflict: Conflict,
+    together: str,
 ) -> datetime:
     """Where a conflict stands in the list: beside the open ones of its family, and there for as long as it is open."""
-    row = await session.get(ConflictRow, (organization_id, conflict_id))
     same = row is not None and row.together == together
     if row is not None and same and (row.state == "open" or conflict.state != "open"):
         return row.placed_at

@@ -22,7 +22,7 @@ async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> No
         return  # late, or a dead letter that was sent again
     change = take(before, fact)
     if change is not None:
-        await queries.save(session, fact.organization_id, fact.conflict_id, change.after)
+        await queries.save(session, fact.organization_id, fact.conflict_id, change.after, is_new=before is None)
         if change.announce:
             await announce(session, fact.organization_id, fact.conflict_id, change.after)
         if deciding and is_new(before, change.after):
