@@ -21,7 +21,7 @@ from bench.work import FREE, church, say
 from contracts.identity import UserIdentity
 from contracts.values import PEOPLE_SYNC, WEBHOOK_GATEWAY
 from local_stack.stack import Stack
-from servicekit.auth import sign_user
+from servicekit.http.auth import sign_user
 from webhook_gateway.config import Settings
 
 Shown = Callable[[Row], None]

@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
 from contracts.values import AUTH_SERVICE, SERVICES
-from servicekit.auth import Verifier, sign_service
+from servicekit.http.auth import Verifier, sign_service
 from servicekit.settings import ServiceSettings
 
 SCRIPT = Path(__file__).parents[1] / "make-env"

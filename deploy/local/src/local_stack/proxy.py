@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from servicekit.outgoing import no_cookies
+from servicekit.http.outgoing import no_cookies
 
 # Of one connection, not of the message (RFC 9110, 7.6.1).
 _HOP = {

@@ -37,10 +37,10 @@ from local_stack.identity_provider import AUDIENCE, CONSOLE_CLIENT
 from local_stack.processes import ProcessBook, Say, StackProcess
 from pco_simulator.state import OtherFormat, kept_shape
 from pco_simulator.world import Shape
+from servicekit.db.migrations import migrate
+from servicekit.kafka.provision import ProvisionError, provision
 from servicekit.local import LocalKafka, LocalPostgres, LocalStackError
 from servicekit.local.process import DirectoryLock, RememberedFile, choose_port, free_port, port_is_free
-from servicekit.migrations import migrate
-from servicekit.provision import ProvisionError, provision
 
 SERVICES: Final = (AUTH_SERVICE, PEOPLE_SYNC, CONFLICT_SERVICE, CALENDAR_SYNC, WEBHOOK_GATEWAY)
 SIMULATOR: Final = "simulator"

@@ -17,22 +17,25 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor
 from sqlalchemy import MetaData
 
-from servicekit import answers, consumers, db, health, inbox, jobs, operators, outbox
-from servicekit.auth import Verifier, known_service
 from servicekit.clock import Clock, SystemClock
-from servicekit.http import Edge, add_error_handlers
-from servicekit.intake import Admit, Budget, Rules
-from servicekit.job_worker import Claimer, JobWorker, Polls
-from servicekit.kafka import Subscription
+from servicekit.db import sessions as db
+from servicekit.db.migrations import migrate
+from servicekit.db.notify import Listener
+from servicekit.http import answers, health, operators
+from servicekit.http.auth import Verifier, known_service
+from servicekit.http.edge import Edge, add_error_handlers
+from servicekit.http.intake import Admit, Budget, Rules
+from servicekit.http.outgoing import Pools, no_cookies
+from servicekit.http.protocol import serving
+from servicekit.jobs import queue as jobs
+from servicekit.jobs.worker import Claimer, JobWorker, Polls
+from servicekit.kafka import consumers, inbox, outbox
+from servicekit.kafka.producer import Producer
+from servicekit.kafka.set_aside import EVERY_SECONDS, SetAside
+from servicekit.kafka.subscriptions import Subscription
 from servicekit.logging import setup_logging
 from servicekit.loops import Loop, Supervisor
-from servicekit.migrations import migrate
-from servicekit.notify import Listener
-from servicekit.outgoing import Pools, no_cookies
-from servicekit.producer import Producer
-from servicekit.protocol import serving
 from servicekit.runtime import Runtime
-from servicekit.set_aside import EVERY_SECONDS, SetAside
 from servicekit.settings import ServiceSettings
 from servicekit.telemetry import forget_caller, forget_path, setup_tracing, trace_sql
 

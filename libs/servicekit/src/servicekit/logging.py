@@ -107,7 +107,7 @@ def setup_logging(settings: ServiceSettings) -> None:
     root.setLevel(settings.log_level)
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []
-    # One line per request is ours (servicekit.http); httpx would log full URLs with their queries.
+    # One line per request is ours (servicekit.http.edge); httpx would log full URLs with their queries.
     logging.getLogger("uvicorn.access").disabled = True
     for name in ("httpx", "httpcore", "aiokafka"):
         logging.getLogger(name).setLevel(logging.WARNING)

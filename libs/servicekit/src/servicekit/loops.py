@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from servicekit.health import Health
+from servicekit.http.health import Health
 from servicekit.telemetry import METRICS
 
 log = structlog.get_logger(__name__)

@@ -7,13 +7,13 @@ import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from servicekit.clock import Clock
-from servicekit.db import Sessions
-from servicekit.notify import Listener
-from servicekit.producer import Producer
+from servicekit.db.notify import Listener
+from servicekit.db.sessions import Sessions
+from servicekit.kafka.producer import Producer
 from servicekit.settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from servicekit.health import Health
+    from servicekit.http.health import Health
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sample_service.main import Settings, create_app
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from servicekit import answers
+from servicekit.http import answers
 from servicekit.testing import Databases, KeyRing, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -21,11 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.base import Event
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing
 from contracts.events.webhooks_outcome_v1 import WebhookApplied
-from servicekit import dead_letters
 from servicekit.app import create_service
 from servicekit.context import current_flow
-from servicekit.kafka import EventHeaders, subscribe, subscribe_broadcast
-from servicekit.producer import Producer, Record
+from servicekit.kafka import dead_letters
+from servicekit.kafka.producer import Producer, Record
+from servicekit.kafka.subscriptions import EventHeaders, subscribe, subscribe_broadcast
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
 from servicekit.testing import Databases, KeyRing, Served, eventually, serve
@@ -203,7 +203,7 @@ async def test_a_replay_sends_what_was_there_and_brings_no_group_nearer_to_its_s
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("servicekit.dead_letter.MOST_IN_A_ROW", 3)
+    monkeypatch.setattr("servicekit.kafka.rejections.MOST_IN_A_ROW", 3)
     organization = f"org-{uuid.uuid4().hex[:8]}"
 
     async def command(*arguments: str) -> list[str]:

@@ -15,7 +15,7 @@ from sample_service.main import Settings
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from servicekit.db import make_engine
+from servicekit.db.sessions import make_engine
 from servicekit.testing import Databases, KeyRing, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -24,7 +24,7 @@ SUPPORT = str(Path(__file__).parents[1] / "support")
 FROZEN_AMID_A_STATEMENT = f"""
 import asyncio, os, signal
 from sample_service.main import Settings
-from servicekit.db import make_engine
+from servicekit.db.sessions import make_engine
 
 def rows():
     for number in range(3000):
@@ -90,7 +90,7 @@ async def test_a_connection_that_was_closed_in_the_pool_is_replaced(engine: Asyn
 
 
 async def test_a_connection_that_lay_idle_is_asked_first(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("servicekit.db._TRUSTED_SECONDS", 0.0)
+    monkeypatch.setattr("servicekit.db.sessions._TRUSTED_SECONDS", 0.0)
     lost = await used(engine)
     end(engine, lost.get_server_pid())
     assert not lost.is_closed()

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Request, Response
 
-from servicekit.protocol import Door
+from servicekit.http.protocol import Door
 from servicekit.testing import eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

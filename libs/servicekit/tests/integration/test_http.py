@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from joserfc.jwk import OKPKey
 from sqlalchemy import text
 
-from servicekit import consumers
+from servicekit.kafka import consumers
 from servicekit.testing import Databases, KeyRing, Served, assert_migrated, assert_wiring, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -285,7 +285,7 @@ async def test_bodies_have_a_deadline_and_a_budget(
 ) -> None:
     from sample_service.main import Settings, create_app  # noqa: PLC0415
 
-    monkeypatch.setattr("servicekit.intake.SLOWEST", 10**9)
+    monkeypatch.setattr("servicekit.http.intake.SLOWEST", 10**9)
     more = {"http_body_seconds": 1, "http_body_budget_bytes": 2 * 1024 * 1024}
     url = await databases.create("sample_service")
     app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server, **more))

@@ -22,16 +22,17 @@ from sqlalchemy import delete, func, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from servicekit import inbox, jobs
 from servicekit.clock import elapsed
-from servicekit.db import Sessions, make_sessions
+from servicekit.db.notify import Listener, Wake
+from servicekit.db.retention import forget
+from servicekit.db.sessions import Sessions, make_sessions
+from servicekit.db.tables import INBOX
 from servicekit.errors import NotFound, TransientError
 from servicekit.ids import uuid7_at
-from servicekit.job_worker import Claimer, JobContext, JobWorker
-from servicekit.jobs import JobFailed, LeaseLost
-from servicekit.notify import Listener, Wake
-from servicekit.retention import forget
-from servicekit.tables import INBOX
+from servicekit.jobs import queue as jobs
+from servicekit.jobs.queue import JobFailed, LeaseLost
+from servicekit.jobs.worker import Claimer, JobContext, JobWorker
+from servicekit.kafka import inbox
 from servicekit.testing import Databases, KeyRing, eventually, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -530,7 +531,7 @@ async def test_a_long_job_keeps_its_slot_while_nobody_waits(sessions: Sessions) 
 async def test_kinds_work_side_by_side_and_one_bell_wakes_all(
     url: str, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("servicekit.job_worker.POLL_SECONDS", 600.0)  # the bell alone
+    monkeypatch.setattr("servicekit.jobs.worker.POLL_SECONDS", 600.0)  # the bell alone
     listener = Listener(url)
     begun: list[str] = []
     go_on = asyncio.Event()
@@ -566,7 +567,7 @@ async def test_kinds_work_side_by_side_and_one_bell_wakes_all(
 async def test_one_ring_is_enough_for_all_jobs_and_wakes_no_slot_in_vain(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("servicekit.job_worker.POLL_SECONDS", 600.0)  # the bell alone
+    monkeypatch.setattr("servicekit.jobs.worker.POLL_SECONDS", 600.0)  # the bell alone
     bell, looks, begun = Wake(), 0, 0
     everybody, look = asyncio.Event(), Claimer._claim
 

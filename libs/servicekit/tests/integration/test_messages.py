@@ -21,11 +21,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing
 from contracts.topics import TOPICS, Provision, Topic
-from servicekit.attempts import MOST_BEGUN, Attempts
-from servicekit.dead_letter import ATTEMPTS, MOST_WAITS
 from servicekit.errors import TransientError
-from servicekit.producer import Producer, Record
-from servicekit.provision import provision
+from servicekit.kafka.attempts import MOST_BEGUN, Attempts
+from servicekit.kafka.producer import Producer, Record
+from servicekit.kafka.provision import provision
+from servicekit.kafka.rejections import ATTEMPTS, MOST_WAITS
 from servicekit.telemetry import METRICS
 from servicekit.testing import Databases, KeyRing, Served, eventually, serve
 
@@ -330,8 +330,8 @@ async def test_an_outage_of_our_own_making_is_waited_for_a_few_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A time limit of ours passes every time, and PostgreSQL is there all the while."""
-    monkeypatch.setattr("servicekit.dead_letter.OUTAGE_DELAY_SECONDS", 0.01)
-    monkeypatch.setattr("servicekit.dead_letter.FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr("servicekit.kafka.rejections.OUTAGE_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr("servicekit.kafka.rejections.FIRST_DELAY_SECONDS", 0.001)
     failures = app.state.resources.failures
     failures.extend(TimeoutError() for _ in range(200))
     await producer.send([record(fact(organization, 1))])
@@ -358,7 +358,7 @@ async def test_a_table_that_is_locked_for_long_rejects_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A migration that holds a table past the lock timeout, again and again."""
-    monkeypatch.setattr("servicekit.dead_letter.OUTAGE_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr("servicekit.kafka.rejections.OUTAGE_DELAY_SECONDS", 0.01)
     url = await databases.create("sample_service")
     app = create_app(
         keys.settings(Settings, database_url=url, kafka=kafka_server, database_idle_in_transaction_seconds=0.1)
@@ -370,7 +370,7 @@ async def test_a_table_that_is_locked_for_long_rejects_nothing(
         before = waited._value.get()
         await producer.send([record(fact(organization, 1))])
         await eventually(lambda: waited._value.get() > before + MOST_WAITS + ATTEMPTS)
-        monkeypatch.setattr("servicekit.consumers.WAIT_SECONDS", 0.0)
+        monkeypatch.setattr("servicekit.kafka.consumers.WAIT_SECONDS", 0.0)
         assert "has waited at a message" in (await client.operators.get("/readyz")).text
         await connection.rollback()
 
@@ -390,7 +390,7 @@ async def test_a_handler_that_hangs_is_ended_and_its_message_rejected(
     organization: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("servicekit.dead_letter.HANDLER_SECONDS", 0.2)
+    monkeypatch.setattr("servicekit.kafka.rejections.HANDLER_SECONDS", 0.2)
     await producer.send([record(fact(organization, 1, name="hangs")), record(fact(organization, 2))])
 
     async def moved_on() -> bool:

@@ -10,9 +10,9 @@ from sample_service.main import Settings, create_app
 from sample_service.messages import TOPIC, effects, fact, record
 from sqlalchemy import text
 
+from servicekit.kafka.producer import Producer
+from servicekit.kafka.provision import provision
 from servicekit.local import LocalKafka, LocalPostgres
-from servicekit.producer import Producer
-from servicekit.provision import provision
 from servicekit.telemetry import METRICS
 from servicekit.testing import Databases, KeyRing, Served, eventually, serve
 

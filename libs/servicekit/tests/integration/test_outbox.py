@@ -17,13 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contracts.topics import Provision
 from servicekit.context import flow
-from servicekit.db import Sessions, make_sessions
-from servicekit.health import NotReady
-from servicekit.notify import Listener, Wake
-from servicekit.outbox import CHANNEL, Relay, append, append_all, transactional_id_of
-from servicekit.producer import KafkaUnavailable, Producer, Record
-from servicekit.provision import provision
-from servicekit.tables import OUTBOX
+from servicekit.db.notify import Listener, Wake
+from servicekit.db.sessions import Sessions, make_sessions
+from servicekit.db.tables import OUTBOX
+from servicekit.http.health import NotReady
+from servicekit.kafka.outbox import CHANNEL, Relay, append, append_all, transactional_id_of
+from servicekit.kafka.producer import KafkaUnavailable, Producer, Record
+from servicekit.kafka.provision import provision
 from servicekit.telemetry import METRICS
 from servicekit.testing import Databases, eventually
 from servicekit.testing.time import PATIENCE_SECONDS
@@ -169,7 +169,7 @@ async def test_a_topic_that_lacks_holds_up_its_own_events_alone(
     assert [await relay.relay_batch() for _ in range(3)] == [0, 1, 0]
     assert len(await read(kafka_server, "org-lacking", 1)) == 1
     await relay.check()
-    monkeypatch.setattr("servicekit.outbox.STALE_SECONDS", 0.0)
+    monkeypatch.setattr("servicekit.kafka.outbox.STALE_SECONDS", 0.0)
     with pytest.raises(NotReady, match=f"published to {lacking}, which Kafka does not have"):
         await relay.check()
     assert METRICS.outbox_age_seconds._value.get() > 0

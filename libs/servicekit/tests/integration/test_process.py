@@ -13,8 +13,8 @@ from sample_service.messages import environment
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from servicekit.db import make_sessions
-from servicekit.jobs import enqueue
+from servicekit.db.sessions import make_sessions
+from servicekit.jobs.queue import enqueue
 from servicekit.testing import Databases, KeyRing, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,8 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.topics import Provision, provisions
+from servicekit.kafka.provision import ProvisionError, main, partitions_to_add, provision
 from servicekit.local import LocalKafka
-from servicekit.provision import ProvisionError, main, partitions_to_add, provision
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.broker_faults

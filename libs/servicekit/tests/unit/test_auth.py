@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
-from servicekit.auth import Verifier, internal_identity, service_identity
 from servicekit.errors import Unauthorized
+from servicekit.http.auth import Verifier, internal_identity, service_identity
 from servicekit.settings import ServiceSettings
 from servicekit.testing import KeyRing
 

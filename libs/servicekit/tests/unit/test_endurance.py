@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from servicekit import consumers, loops
-from servicekit.consumers import Consumers, ConsumerStalled
-from servicekit.dead_letter import Guard
-from servicekit.health import Health
-from servicekit.kafka import Gap
-from servicekit.notify import Wake
+from servicekit import loops
+from servicekit.db.notify import Wake
+from servicekit.http.health import Health
+from servicekit.kafka import consumers
+from servicekit.kafka.consumers import Consumers, ConsumerStalled
+from servicekit.kafka.rejections import Guard
+from servicekit.kafka.subscriptions import Gap
 from servicekit.testing import eventually
 
 

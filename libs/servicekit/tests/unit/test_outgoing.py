@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from servicekit.outgoing import Pools, no_cookies
+from servicekit.http.outgoing import Pools, no_cookies
 from servicekit.testing import eventually
 
 ROOT = Path(__file__).parents[4]

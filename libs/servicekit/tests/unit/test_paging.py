@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit import paging
 from servicekit.errors import Invalid
+from servicekit.http import paging
 
 KEY = (paging.instant, paging.string, paging.number, UUID)
 

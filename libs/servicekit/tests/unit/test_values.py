@@ -20,15 +20,15 @@ from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from contracts.events.webhooks_outcome_v1 import WebhookApplied
 from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
 from contracts.topics import TOPICS
-from servicekit.dead_letter import Rejections
 from servicekit.errors import Conflict, PermanentError, TransientError, Unavailable, is_outage, is_transient
+from servicekit.http.wording import sentence
 from servicekit.ids import uuid7
-from servicekit.kafka import BadMessage, EventHeaders, read, subscribe, subscribe_broadcast
+from servicekit.kafka.producer import KafkaUnavailable
+from servicekit.kafka.rejections import Rejections
+from servicekit.kafka.subscriptions import BadMessage, EventHeaders, read, subscribe, subscribe_broadcast
 from servicekit.logging import safe_traceback, setup_logging
-from servicekit.producer import KafkaUnavailable
 from servicekit.settings import ServiceSettings
 from servicekit.testing import FakeClock, KeyRing, eventually
-from servicekit.wording import sentence
 
 
 class Answer(Exception):

@@ -20,7 +20,7 @@ from auth_service.config import Settings
 from auth_service.errors import GrantRefused, PlanningCenterAway
 from pco_client.versions import VERSION_HEADER, VERSIONS
 from servicekit.clock import Clock
-from servicekit.outgoing import no_cookies
+from servicekit.http.outgoing import no_cookies
 
 # Authlib prefers httpx2 where it finds it; this product's HTTP library is httpx.
 warnings.filterwarnings("ignore", "The httpx module is deprecated", AuthlibDeprecationWarning)

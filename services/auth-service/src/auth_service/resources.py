@@ -14,8 +14,8 @@ from auth_service.usecases.connect import Connecting
 from auth_service.usecases.disconnect import Disconnecting
 from auth_service.usecases.lease import Leases
 from auth_service.usecases.refresh import GrantLocks, Refresher
-from servicekit.db import resources
-from servicekit.notify import Wake
+from servicekit.db.notify import Wake
+from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
 
 

@@ -47,7 +47,7 @@ async def test_routes_are_the_contracts(app: FastAPI) -> None:
 async def test_connections_are_told_again_as_they_are(
     auth: Auth, facts: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("servicekit.republish.BATCH", 1)
+    monkeypatch.setattr("servicekit.kafka.republish.BATCH", 1)
     admin = new_church()
     await auth.connect(admin)
     await republish(auth.settings)

@@ -1,6 +1,6 @@
 """Answers that are kept for a repeat with the same `Idempotency-Key`."""
 
-from servicekit.migrations import create_kept_answers
+from servicekit.db.migrations import create_kept_answers
 
 revision = "0003"
 down_revision = "0002"

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from servicekit.migrations import create_servicekit_tables
+from servicekit.db.migrations import create_servicekit_tables
 
 revision = "0004"
 down_revision = "0003"

@@ -1,6 +1,6 @@
 """Messages at which a process died, and messages of types that are not known yet."""
 
-from servicekit.migrations import create_consumer_tables
+from servicekit.db.migrations import create_consumer_tables
 
 revision = "0010"
 down_revision = "0009"

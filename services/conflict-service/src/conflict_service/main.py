@@ -14,7 +14,7 @@ from conflict_service.resources import open_resources
 from conflict_service.storage.tables import Base
 from conflict_service.usecases import bulk, rounds
 from servicekit.app import create_service
-from servicekit.job_worker import JobWorker
+from servicekit.jobs.worker import JobWorker
 from servicekit.loops import Loop
 
 

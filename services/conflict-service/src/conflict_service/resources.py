@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from servicekit.clock import Clock
-from servicekit.db import resources
+from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
 
 

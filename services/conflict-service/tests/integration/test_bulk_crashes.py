@@ -17,9 +17,9 @@ from conflict_service.config import Settings
 from conflict_service.main import create_app
 from conflict_service.usecases import bulk
 from contracts.events.people_conflict_v1 import ConflictConverged
-from servicekit.db import Sessions
-from servicekit.job_worker import JobContext
-from servicekit.jobs import LeaseLost, ring
+from servicekit.db.sessions import Sessions
+from servicekit.jobs.queue import LeaseLost, ring
+from servicekit.jobs.worker import JobContext
 from servicekit.testing import KeyRing, serve
 
 CONFLICTS = 7

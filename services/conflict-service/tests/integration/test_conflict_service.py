@@ -108,7 +108,7 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
 async def test_everything_is_told_again(
     app: FastAPI, client: httpx.AsyncClient, kafka_server: str, church: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("servicekit.republish.BATCH", 1)
+    monkeypatch.setattr("servicekit.kafka.republish.BATCH", 1)
     open_, over = uuid4().hex, uuid4().hex
     for conflict_id in (open_, over):
         await tell(app, fact(ConflictDetected, 1, organization_id=church, conflict_id=conflict_id))

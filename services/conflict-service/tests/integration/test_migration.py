@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_e
 
 from conflict_service.domain.rules import answer_of, kind_of
 from conflict_service.storage.rules import Outcomes, outcomes
-from servicekit.migrations import migrate
+from servicekit.db.migrations import migrate
 from servicekit.testing import Databases
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """A job that somebody waits for goes first; answers are kept for a repeat with the same `Idempotency-Key`."""
 
-from servicekit.migrations import create_kept_answers, put_urgent_jobs_first
+from servicekit.db.migrations import create_kept_answers, put_urgent_jobs_first
 
 revision = "0015"
 down_revision = "0013"

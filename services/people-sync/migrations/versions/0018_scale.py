@@ -1,6 +1,6 @@
 """A million members: indexes that lists, counts and searches read alone, and statistics of what goes together.
 
-Every index of a big table is built beside the service's work (`servicekit.migrations.create_index`), before the one
+Every index of a big table is built beside the service's work (`servicekit.db.migrations.create_index`), before the one
 that it replaces goes.
 
 Revision ID: 0018
@@ -10,7 +10,7 @@ Revises: 0017
 import sqlalchemy as sa
 from alembic import op
 
-from servicekit.migrations import create_index, drop_index
+from servicekit.db.migrations import create_index, drop_index
 
 revision = "0018"
 down_revision = "0017"

@@ -32,7 +32,7 @@ from people_sync.usecases.refresh_job import work_off
 from people_sync.usecases.run.story import carry_out
 from people_sync.usecases.runs import KIND
 from servicekit.app import create_service
-from servicekit.job_worker import JobWorker
+from servicekit.jobs.worker import JobWorker
 from servicekit.loops import Loop
 
 ROUND_SECONDS: Final = 600.0

@@ -13,7 +13,7 @@ from pco_client.pacer import Pacers
 from people_sync.config import Settings
 from people_sync.usecases.leases import Leases
 from servicekit.clock import Clock
-from servicekit.db import resources
+from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
 
 

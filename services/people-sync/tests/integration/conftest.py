@@ -25,7 +25,7 @@ from people_sync.main import create_app
 from people_sync.resources import open_resources
 from people_sync.storage.tables import Connection, Link
 from people_sync.usecases.record.writer import Cause, Writer
-from servicekit.tables import OUTBOX
+from servicekit.db.tables import OUTBOX
 from servicekit.testing import Databases, KeyRing
 
 SUPPORT = str(Path(__file__).parents[1] / "support")

@@ -13,7 +13,7 @@ from contracts.routes import ROUTES
 from people_sync.storage.sync_tables import HeldMatch
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.republish import republish
-from servicekit import paging, spreadsheets
+from servicekit.http import paging, spreadsheets
 from servicekit.testing import KeyRing
 
 ANN = {
@@ -480,7 +480,7 @@ async def test_nothing_is_held_where_nothing_is_connected(church: Any) -> None:
 async def test_everything_is_told_again_as_it_was_told(
     church: Any, another: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("servicekit.republish.BATCH", 2)
+    monkeypatch.setattr("servicekit.kafka.republish.BATCH", 2)
     ann, bob, cleo = [await church.add(first_name=name) for name in ("Ann", "Bob", "Cleo")]
     await church.call("POST", "/families", {"name": "Smith", "member_ids": [ann["id"], bob["id"]]}, status=201)
     gone = await church.call("POST", "/families", {"name": "Gone", "member_ids": [ann["id"]]}, status=201)

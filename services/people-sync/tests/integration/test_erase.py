@@ -37,7 +37,7 @@ from people_sync.storage.sync_tables import (
 from people_sync.storage.tables import Base, Effect, Family, Link, LinkWrite, Member
 from people_sync.usecases.runs import KIND
 from people_sync.usecases.supplied import adopt_supplied
-from servicekit.tables import JOB, KEPT_ANSWER, SET_ASIDE
+from servicekit.db.tables import JOB, KEPT_ANSWER, SET_ASIDE
 from servicekit.testing import KeyRing, eventually
 from servicekit.testing.facts import publish
 

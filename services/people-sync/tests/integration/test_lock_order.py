@@ -42,7 +42,7 @@ from people_sync.usecases.record.writer import Writer
 from people_sync.usecases.run import undo
 from people_sync.usecases.run.context import Requests, RunContext
 from people_sync.usecases.run.undo_plan import Undoing
-from servicekit.tables import JOB
+from servicekit.db.tables import JOB
 from servicekit.testing import eventually
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from contracts.values import FAMILY, MEMBER
 from people_sync.storage.sync_tables import Alias, Claim, Creation, HeldMatch, Joined, KeptOut, Refresh, Stray
 from people_sync.storage.tables import Connection, FamilyMember, Link
-from servicekit.tables import JOB
+from servicekit.db.tables import JOB
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 MARY = {"first_name": "Mary", "last_name": "Rivera", "phone": None, "address": None, "gender": None, "birthdate": None}

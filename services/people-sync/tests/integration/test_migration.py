@@ -20,7 +20,7 @@ from sync_harness.site import Database, Site
 from sync_harness.stage import staged
 
 from people_sync.domain.canonical import email_key, name_key
-from servicekit.migrations import locate, migrate
+from servicekit.db.migrations import locate, migrate
 from servicekit.testing import Databases, KeyRing
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from contracts.http.people import RunItemQuery
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases import retention, runs
-from servicekit.db import Sessions, make_sessions
+from servicekit.db.sessions import Sessions, make_sessions
 from servicekit.errors import NotFound
 from servicekit.testing import Databases
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 from people_sync.storage.sync_tables import Run
 from people_sync.storage.tables import Connection
 from people_sync.usecases import rounds, runs
-from servicekit.tables import JOB
+from servicekit.db.tables import JOB
 
 CHURCHES = 2 * runs.DUE_AT_ONCE + 5
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from people_sync.usecases.run import pull
 from people_sync.usecases.run.checkpoint import Checkpoint
-from servicekit.jobs import StopRequested
+from servicekit.jobs.queue import StopRequested
 
 
 async def groups(*steps: Any) -> tuple[list[list[Any]], Exception | None]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from people_sync.usecases.run import push
-from servicekit.jobs import LeaseLost
+from servicekit.jobs.queue import LeaseLost
 
 
 async def test_an_error_of_one_leaves_the_answers_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from servicekit.migrations import create_servicekit_tables
+from servicekit.db.migrations import create_servicekit_tables
 
 revision = "0001"
 down_revision = None

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from contracts.routes import ROUTES
 from servicekit.app import create_service
-from servicekit.intake import DEFAULT_BODY_LIMIT
+from servicekit.http.intake import DEFAULT_BODY_LIMIT
 from webhook_gateway.api import console, documents, own, platform, problems
 from webhook_gateway.config import Settings
 from webhook_gateway.messaging import live

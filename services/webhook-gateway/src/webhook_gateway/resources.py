@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import httpx
 from fastapi import Depends
 
-from servicekit.db import resources
+from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
 from webhook_gateway.config import Settings
 from webhook_gateway.identity.bearer import ProviderKeys, TokenVerifier

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from contracts.routes import ROUTES
-from servicekit.auth import Verifier
+from servicekit.http.auth import Verifier
 from servicekit.testing import KeyRing, eventually, serve
 from servicekit.testing.wiring import endpoints
 from webhook_gateway.config import Settings

@@ -6,7 +6,7 @@ from uuid import uuid4
 import asyncpg
 from sqlalchemy.engine import make_url
 
-from servicekit.migrations import migrate
+from servicekit.db.migrations import migrate
 
 
 class Databases:

@@ -61,7 +61,7 @@ async def kafka_server() -> AsyncIterator[str]:
 
     Topics and groups are shared by all tests of the session: use an organization of its own in every test.
     """
-    from servicekit.provision import provision  # noqa: PLC0415
+    from servicekit.kafka.provision import provision  # noqa: PLC0415
 
     with servers.kafka() as bootstrap_servers:
         await provision(bootstrap_servers)
@@ -99,8 +99,8 @@ def own_postgres() -> "Iterator[LocalPostgres]":
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_kafka() -> "AsyncIterator[LocalKafka]":
     """A local Kafka of the test's own with the registry's topics, that it may `kill()` and `start()`."""
+    from servicekit.kafka.provision import provision  # noqa: PLC0415
     from servicekit.local import LocalKafka  # noqa: PLC0415
-    from servicekit.provision import provision  # noqa: PLC0415
 
     with servers.directory() as home, LocalKafka(home) as server:
         await provision(server.bootstrap_servers)

@@ -9,8 +9,8 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from servicekit.operators import SecondServer
-from servicekit.protocol import Door, serving
+from servicekit.http.operators import SecondServer
+from servicekit.http.protocol import Door, serving
 from servicekit.testing.time import eventually
 
 

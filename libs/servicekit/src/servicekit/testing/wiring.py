@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.routes import routes_of
 from contracts.topics import TOPICS
-from servicekit.answers import KeyedRoute
-from servicekit.consumers import Consumers
-from servicekit.kafka import Subscription, make_broker
+from servicekit.http.answers import KeyedRoute
+from servicekit.kafka.consumers import Consumers
+from servicekit.kafka.subscriptions import Subscription, make_broker
 
 
 def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) -> None:

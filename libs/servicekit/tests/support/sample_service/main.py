@@ -18,17 +18,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionClosing
 from contracts.events.webhooks_outcome_v1 import WebhookApplied
-from servicekit import jobs
-from servicekit.answers import KeyedRoute
 from servicekit.app import create_service
-from servicekit.auth import Admin, User, service_identity
-from servicekit.db import Columns, Session, resources, service_metadata
+from servicekit.db.sessions import Columns, Session, resources, service_metadata
 from servicekit.errors import NotFound
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User, service_identity
 from servicekit.ids import uuid7
-from servicekit.job_worker import JobContext, JobWorker
-from servicekit.kafka import subscribe
-from servicekit.outbox import append
-from servicekit.reader import Loss
+from servicekit.jobs import queue as jobs
+from servicekit.jobs.worker import JobContext, JobWorker
+from servicekit.kafka.outbox import append
+from servicekit.kafka.reader import Loss
+from servicekit.kafka.subscriptions import subscribe
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ConnectionFact
-from servicekit.producer import Headers, Record
+from servicekit.kafka.producer import Headers, Record
 from servicekit.testing import KeyRing
 
 TOPIC = "auth.connection.v1"

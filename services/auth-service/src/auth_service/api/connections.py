@@ -16,9 +16,9 @@ from contracts.http.auth import (
     ForgetOrganization,
     Product,
 )
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/connections", tags=["connections"])
 

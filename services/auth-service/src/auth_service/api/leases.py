@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from auth_service.domain.lease import LEASE_RIGHTS
 from auth_service.resources import Wired
 from contracts.http.auth import LEASE_PATH, AccessLease, LeaseRequest
-from servicekit.auth import service_identity
+from servicekit.http.auth import service_identity
 
 router = APIRouter(tags=["leases"])
 

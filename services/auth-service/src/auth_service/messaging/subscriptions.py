@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.resources import Resources
 from auth_service.usecases import disconnect
 from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
-from servicekit.kafka import subscribe
+from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_removed(event: SubscriptionsRemoved, session: AsyncSession, _: Resources) -> None:

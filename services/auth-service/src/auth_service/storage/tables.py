@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Sequence, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from servicekit.db import Columns, service_metadata
+from servicekit.db.sessions import Columns, service_metadata
 from servicekit.ids import uuid7
 
 

@@ -43,10 +43,10 @@ from contracts.http.auth import (
     Product,
 )
 from contracts.identity import UserIdentity
-from servicekit import outbox
 from servicekit.clock import Clock
-from servicekit.db import Sessions
+from servicekit.db.sessions import Sessions
 from servicekit.errors import Invalid, is_outage
+from servicekit.kafka import outbox
 
 log = structlog.get_logger(__name__)
 

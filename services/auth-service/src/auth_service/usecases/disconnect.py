@@ -30,10 +30,10 @@ from contracts.events.auth_connection_v1 import ConnectionClosing, ConnectionRev
 from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
 from contracts.http.auth import DisconnectReceipt, Product, ReceiptLine
 from contracts.identity import UserIdentity
-from servicekit import outbox
 from servicekit.clock import Clock
-from servicekit.db import Sessions
+from servicekit.db.sessions import Sessions
 from servicekit.errors import NotFound
+from servicekit.kafka import outbox
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from auth_service.usecases.refresh import Refresher
 from contracts.events.auth_connection_v1 import ConnectionState
 from contracts.http.auth import AccessLease, LeaseRequest
 from servicekit.clock import Clock
-from servicekit.db import Sessions
+from servicekit.db.sessions import Sessions
 from servicekit.errors import Forbidden
 
 _SENTENCES = {

@@ -37,10 +37,10 @@ from auth_service.storage.tables import Connection, OAuthGrant
 from auth_service.storage.vault import Vault
 from auth_service.usecases.facts import move
 from contracts.events.auth_connection_v1 import ConnectionAuthorized, ReconnectRequired
-from servicekit import outbox
 from servicekit.clock import Clock
-from servicekit.db import Sessions
+from servicekit.db.sessions import Sessions
 from servicekit.errors import is_outage
+from servicekit.kafka import outbox
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.config import Settings
 from auth_service.storage.tables import Connection
 from auth_service.usecases.facts import told
-from servicekit import republish as again
-from servicekit.outbox import append_all
+from servicekit.kafka import republish as again
+from servicekit.kafka.outbox import append_all
 
 _ID = (Connection.organization_id, Connection.product)
 

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from calendar_sync.usecases import settings
 from contracts.http.calendar import CalendarSettings, CalendarSettingsPatch
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/calendar/settings", tags=["calendar"])
 

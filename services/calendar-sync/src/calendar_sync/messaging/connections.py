@@ -10,7 +10,7 @@ from contracts.events.auth_connection_v1 import (
     ConnectionRevoked,
     ReconnectRequired,
 )
-from servicekit.kafka import subscribe
+from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_fact(event: ConnectionFact, session: AsyncSession, _: None) -> None:

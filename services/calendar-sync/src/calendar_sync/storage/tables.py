@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from servicekit.db import Columns, service_metadata
+from servicekit.db.sessions import Columns, service_metadata
 
 
 class Base(Columns, DeclarativeBase):

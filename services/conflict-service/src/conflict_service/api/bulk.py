@@ -8,9 +8,9 @@ from conflict_service.resources import Wired
 from conflict_service.usecases import bulk
 from contracts.http.common import Page, PageQuery
 from contracts.http.conflicts import AnswerBulk, Bulk, BulkInput, BulkPreview, BulkSkipped
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts/bulk", tags=["conflicts"])
 

@@ -10,9 +10,9 @@ from conflict_service.usecases import read
 from conflict_service.usecases.decide import decide
 from contracts.http.common import Page
 from contracts.http.conflicts import Conflict, ConflictCount, ConflictQuery, Decide
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts", tags=["conflicts"])
 

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from conflict_service.usecases import read
 from contracts.http.common import Page
 from contracts.http.conflicts import Conflict, ConflictQuery
-from servicekit import spreadsheets
-from servicekit.auth import User
+from servicekit.http import spreadsheets
+from servicekit.http.auth import User
 
 router = APIRouter(prefix="/api/v1", tags=["conflicts"])
 COLUMNS: Final = (

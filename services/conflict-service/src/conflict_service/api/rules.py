@@ -6,9 +6,9 @@ from conflict_service.resources import Wired
 from conflict_service.usecases import rules
 from contracts.http.common import Page
 from contracts.http.rules import DeclineOffer, Rule, RuleCondition, RuleOffer, RulePreview, TurnOnRule
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts/rules", tags=["conflicts"])
 

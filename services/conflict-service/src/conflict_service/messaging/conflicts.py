@@ -7,7 +7,7 @@ from conflict_service.resources import Resources
 from conflict_service.usecases.erase import erase
 from conflict_service.usecases.record import record
 from contracts.events.people_conflict_v1 import ConflictFact, RecordErased
-from servicekit.kafka import subscribe
+from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_fact(event: ConflictFact, session: AsyncSession, resources: Resources) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from servicekit.db import Columns, service_metadata
+from servicekit.db.sessions import Columns, service_metadata
 
 
 class Base(Columns, DeclarativeBase):

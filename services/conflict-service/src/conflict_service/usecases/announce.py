@@ -4,7 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.conflict import Conflict
 from contracts.events.conflicts_conflict_v1 import ConflictClosed, ConflictOpened
-from servicekit import outbox
+from servicekit.kafka import outbox
 
 
 async def announce(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:

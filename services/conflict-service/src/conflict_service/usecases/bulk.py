@@ -21,12 +21,13 @@ from conflict_service.usecases.read import render
 from contracts.http.common import Page, PageQuery
 from contracts.http.conflicts import AnswerBulk, Bulk, BulkAnswer, BulkInput, BulkPreview, BulkSample, BulkSkipped
 from contracts.identity import UserIdentity
-from servicekit import jobs, paging
-from servicekit.db import Sessions
+from servicekit.db.sessions import Sessions
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import NotFound
+from servicekit.http import paging
 from servicekit.ids import uuid7
-from servicekit.job_worker import JobContext
+from servicekit.jobs import queue as jobs
+from servicekit.jobs.worker import JobContext
 
 KIND: Final = "conflicts.bulk"
 """Of the job that carries one out."""
@@ -191,7 +192,7 @@ def _render(row: BulkRow, outcomes: Counter[str], refused: int) -> Bulk:
 
 
 async def carry_out(job: JobContext, resources: Resources) -> None:
-    """Decide what was shown, a batch in a transaction (`servicekit.jobs.Run`)."""
+    """Decide what was shown, a batch in a transaction (`servicekit.jobs.queue.Run`)."""
     key = (job.organization_id, job.payload["bulk_id"])
     while not job.over:
         async with job.sessions.begin() as session:

@@ -17,8 +17,9 @@ from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from contracts.http.conflicts import Conflict as Shown
 from contracts.http.conflicts import Decide
 from contracts.identity import UserIdentity
-from servicekit import errors, outbox
+from servicekit import errors
 from servicekit.ids import uuid7
+from servicekit.kafka import outbox
 
 
 async def decide(

@@ -12,8 +12,9 @@ from conflict_service.storage.tables import BulkRow, ConflictRow, DecisionRow, E
 from contracts.events.conflicts_conflict_v1 import ConflictClosed
 from contracts.events.conflicts_resolution_v1 import ConflictsErased
 from contracts.events.people_conflict_v1 import RecordErased
-from servicekit import answers, outbox
-from servicekit.tables import OUTBOX, SET_ASIDE
+from servicekit.db.tables import OUTBOX, SET_ASIDE
+from servicekit.http import answers
+from servicekit.kafka import outbox
 
 ERASED_PERSON = "Erased person"
 """In the place of a name in what is kept of others."""

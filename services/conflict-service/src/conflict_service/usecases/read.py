@@ -12,8 +12,8 @@ from conflict_service.storage.tables import DecisionRow
 from contracts.conflicts import Choice, ConflictField
 from contracts.http.common import Page
 from contracts.http.conflicts import Conflict, ConflictQuery, Decision
-from servicekit import paging
 from servicekit.errors import NotFound
+from servicekit.http import paging
 
 
 async def page(session: AsyncSession, organization_id: str, query: ConflictQuery) -> Page[Conflict]:

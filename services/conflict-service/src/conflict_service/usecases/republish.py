@@ -9,8 +9,8 @@ from conflict_service.config import Settings
 from conflict_service.storage.queries import value_of
 from conflict_service.storage.tables import ConflictRow
 from conflict_service.usecases.announce import fact_of
-from servicekit import republish as again
-from servicekit.outbox import append_all
+from servicekit.kafka import republish as again
+from servicekit.kafka.outbox import append_all
 
 _ID = (ConflictRow.organization_id, ConflictRow.id)
 

@@ -12,8 +12,8 @@ from contracts.http.merged import MergedQuery
 from contracts.http.people import FamilyQuery, HeldQuery, MemberQuery, RunItemQuery, RunQuery
 from people_sync.resources import Wired
 from people_sync.usecases import directory, families, files, held, history, merged_pairs, proof, runs
-from servicekit import spreadsheets
-from servicekit.auth import User
+from servicekit.http import spreadsheets
+from servicekit.http.auth import User
 
 router = APIRouter(prefix="/api/v1/people", tags=["Files"])
 Q = TypeVar("Q", bound=PageQuery)

@@ -11,9 +11,9 @@ from contracts.http.people import HistoryEntry, MemberInput, MemberPatch, Member
 from people_sync.resources import Wired
 from people_sync.usecases import directory, history, refreshes
 from people_sync.usecases.history import Actor
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/members", tags=["Members"])
 

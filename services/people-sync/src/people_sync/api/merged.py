@@ -8,9 +8,9 @@ from contracts.http.common import Page
 from contracts.http.merged import AnswerMerged, MergedAnswer, MergedPair, MergedQuery
 from people_sync.resources import Wired
 from people_sync.usecases import merged_pairs
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/merged", tags=["held matches"])
 

@@ -8,10 +8,10 @@ from fastapi.responses import StreamingResponse
 from contracts.http.common import Page
 from contracts.http.plans import PlanItem, PlanQuery
 from people_sync.usecases import plans, runs
-from servicekit import spreadsheets
-from servicekit.answers import KeyedRoute
-from servicekit.auth import User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http import spreadsheets
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/runs", tags=["runs"])
 

@@ -9,9 +9,9 @@ from contracts.http.proof import Statement, WhyDifferent
 from contracts.sync_runs import Run
 from contracts.values import FAMILY, MEMBER
 from people_sync.usecases import proof, runs
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["proof"])
 

@@ -5,9 +5,9 @@ from fastapi import APIRouter
 from contracts.http.people import PeopleSettings, PeopleSettingsPatch
 from people_sync.resources import Wired
 from people_sync.usecases import settings
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/settings", tags=["Settings"])
 

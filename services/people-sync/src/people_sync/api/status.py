@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from contracts.http.people import PeopleStatus
 from people_sync.usecases.status import status
-from servicekit.answers import KeyedRoute
-from servicekit.auth import User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/status", tags=["status"])
 

@@ -6,9 +6,9 @@ from contracts.http.people import RecordSync
 from contracts.values import FAMILY, MEMBER
 from people_sync.resources import Wired
 from people_sync.usecases import refreshes
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin, User
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["Syncs of one record"])
 

@@ -6,9 +6,9 @@ from contracts.http.plans import UndoInput
 from contracts.sync_runs import Run
 from people_sync.resources import Wired
 from people_sync.usecases import undo
-from servicekit.answers import KeyedRoute
-from servicekit.auth import Admin
-from servicekit.db import Session
+from servicekit.db.sessions import Session
+from servicekit.http.answers import KeyedRoute
+from servicekit.http.auth import Admin
 
 router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/undo", tags=["Undo"])
 

@@ -11,7 +11,7 @@ from contracts.events.auth_connection_v1 import (
 )
 from people_sync.resources import Resources
 from people_sync.usecases.connections import connection_changed
-from servicekit.kafka import subscribe
+from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_fact(event: ConnectionFact, session: AsyncSession, _: Resources) -> None:

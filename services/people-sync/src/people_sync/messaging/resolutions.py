@@ -6,7 +6,7 @@ from contracts.events.conflicts_resolution_v1 import ConflictResolved, Conflicts
 from people_sync.resources import Resources
 from people_sync.usecases import receipts
 from people_sync.usecases.decisions import take
-from servicekit.kafka import subscribe
+from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_resolved(event: ConflictResolved, session: AsyncSession, resources: Resources) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from contracts.http.common import PageQuery
 from people_sync.domain.search import Term
 from people_sync.storage.tables import Family, Member
-from servicekit.paging import contains, decode, encode, string
+from servicekit.http.paging import contains, decode, encode, string
 
 Record = TypeVar("Record", Member, Family)
 Fits = Callable[[Any], Sequence[ColumnElement[bool]]]

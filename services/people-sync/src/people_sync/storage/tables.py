@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from servicekit.db import Columns, service_metadata
+from servicekit.db.sessions import Columns, service_metadata
 
 
 class Base(Columns, DeclarativeBase):

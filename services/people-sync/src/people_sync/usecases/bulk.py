@@ -34,7 +34,7 @@ from people_sync.usecases.history import DELETED, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
 from people_sync.usecases.supplied import NOT_CONNECTED, kept_ids, one_at_a_time
-from servicekit.wording import encodable, sentence
+from servicekit.http.wording import encodable, sentence
 
 Kind = Literal["member", "family"]
 Item = TypeVar("Item", BulkMember, BulkFamily)

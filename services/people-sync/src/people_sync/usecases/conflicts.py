@@ -29,7 +29,7 @@ from people_sync.storage.links import agreed_at
 from people_sync.storage.records import full_name
 from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
-from servicekit.outbox import append_all
+from servicekit.kafka.outbox import append_all
 
 _FACTS: Final[Mapping[str, type[ConflictFact]]] = {
     "open": ConflictDetected,

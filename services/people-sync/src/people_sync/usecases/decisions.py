@@ -16,7 +16,7 @@ from people_sync.storage.tables import Connection
 from people_sync.usecases import refreshes
 from people_sync.usecases.conflicts import applied, facts, is_half_done, overtaken
 from servicekit.errors import PermanentError
-from servicekit.outbox import append_all
+from servicekit.kafka.outbox import append_all
 
 DECIDED: Final = "decided"
 """Reason of a refresh, rule of an effect."""

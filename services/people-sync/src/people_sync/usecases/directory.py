@@ -36,7 +36,7 @@ from people_sync.usecases.history import CREATE_AGAIN, DELETED, Actor, Noted
 from people_sync.usecases.publishing import READ_AGAIN, member_removed, publish, touch_families, touch_members
 from people_sync.usecases.record.effects import take_over
 from servicekit.errors import Conflict, Invalid, NotFound
-from servicekit.outbox import append
+from servicekit.kafka.outbox import append
 
 
 async def create(session: AsyncSession, organization_id: str, body: MemberInput, now: datetime) -> people.Member:

@@ -55,13 +55,13 @@ from people_sync.usecases.publishing import family_removed, member_removed, publ
 from people_sync.usecases.record.claims import any_is_being_written
 from people_sync.usecases.standstill import hold_jobs
 from people_sync.usecases.supplied import one_at_a_time
-from servicekit import answers
+from servicekit.db.tables import OUTBOX, SET_ASIDE
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import Invalid, NotFound
+from servicekit.http import answers
+from servicekit.http.paging import contains
 from servicekit.ids import uuid7
-from servicekit.outbox import append_all
-from servicekit.paging import contains
-from servicekit.tables import OUTBOX, SET_ASIDE
+from servicekit.kafka.outbox import append_all
 
 _SILENT: Final = {"synchronize_session": False}
 

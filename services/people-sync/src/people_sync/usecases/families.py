@@ -25,7 +25,7 @@ from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.history import DELETED, MEMBERS, Actor, Noted
 from people_sync.usecases.publishing import family_removed, publish, touch_members
 from servicekit.errors import Conflict, Invalid, NotFound
-from servicekit.outbox import append
+from servicekit.kafka.outbox import append
 
 
 async def create(session: AsyncSession, organization_id: str, body: FamilyInput, now: datetime) -> people.Family:

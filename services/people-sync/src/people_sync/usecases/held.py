@@ -30,9 +30,9 @@ from people_sync.usecases.directory import check_version, parse_id
 from people_sync.usecases.history import Actor, Noted
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
-from servicekit import paging
 from servicekit.errors import Conflict, Invalid, NotFound
-from servicekit.outbox import append
+from servicekit.http import paging
+from servicekit.kafka.outbox import append
 
 ANSWERED: Final = ("same", "different")
 """States of those that were answered; `later` still waits."""

@@ -37,11 +37,12 @@ from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.record.writer import policy_of
-from servicekit import jobs, paging
-from servicekit.db import Sessions
+from servicekit.db.sessions import Sessions
 from servicekit.errors import Conflict, NotFound
+from servicekit.http import paging
 from servicekit.ids import uuid7
-from servicekit.job_worker import JobContext
+from servicekit.jobs import queue as jobs
+from servicekit.jobs.worker import JobContext
 
 KIND: Final = "people.held-answers"
 """Of the job that carries one out."""
@@ -229,7 +230,7 @@ def _render(row: HeldBulk) -> people.HeldBulk:
 
 
 async def carry_out(job: JobContext, resources: Resources) -> None:
-    """Answer what was shown, a batch in a transaction (`servicekit.jobs.Run`)."""
+    """Answer what was shown, a batch in a transaction (`servicekit.jobs.queue.Run`)."""
     while not job.over:
         async with job.sessions.begin() as session:
             await job.verify(session)

@@ -22,8 +22,8 @@ from people_sync.storage.effects import insert_effects
 from people_sync.storage.joined import joined_to
 from people_sync.storage.records import full_name, values_of
 from people_sync.storage.tables import Effect, Family, Member
-from servicekit import paging
 from servicekit.errors import Conflict, NotFound
+from servicekit.http import paging
 
 HERE: Final = "here"
 THERE: Final = "there"

@@ -37,7 +37,7 @@ from people_sync.usecases.publishing import member_removed, publish, touch_membe
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.record.effects import take_over
 from servicekit.errors import Conflict, Invalid
-from servicekit.outbox import append
+from servicekit.kafka.outbox import append
 
 
 async def join(

@@ -28,7 +28,7 @@ from people_sync.usecases.history import KEPT_OUT, WITH_FAMILY, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.record.claims import any_is_being_written
 from servicekit.errors import Conflict, NotFound
-from servicekit.outbox import append_all
+from servicekit.kafka.outbox import append_all
 
 Kind = Literal["member", "family"]
 ENDED: Final = "synced again"

@@ -8,7 +8,7 @@ from pco_client.client import Lease, Secret
 from pco_client.errors import LeaseUnavailable
 from people_sync.config import Settings
 from people_sync.errors import NotConnected
-from servicekit.auth import sign_service
+from servicekit.http.auth import sign_service
 
 
 class Leases:

@@ -29,8 +29,8 @@ from people_sync.usecases.join import join
 from people_sync.usecases.publishing import publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.supplied import one_at_a_time
-from servicekit import paging
 from servicekit.errors import Conflict, NotFound
+from servicekit.http import paging
 
 
 async def merged(session: AsyncSession, organization_id: str, query: MergedQuery) -> Page[MergedPair]:

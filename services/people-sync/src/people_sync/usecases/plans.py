@@ -11,7 +11,7 @@ from contracts.http.plans import PlanField, PlanItem, PlanQuery
 from people_sync.domain.sentences import OUTCOMES, PLANNED
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases import runs
-from servicekit import spreadsheets
+from servicekit.http import spreadsheets
 
 _ROWS_AT_ONCE: Final = 500
 COLUMNS: Final = (

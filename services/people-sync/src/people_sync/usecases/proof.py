@@ -50,8 +50,8 @@ from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.directory import current_link, parse_id
 from people_sync.usecases.record.gone import why_gone
-from servicekit import paging
 from servicekit.errors import NotFound
+from servicekit.http import paging
 
 Owner = Mapping[str, str]
 PEOPLE = "people"

@@ -16,7 +16,7 @@ from people_sync.storage.records import render_families, render_members
 from people_sync.storage.tables import Family, Link, Member
 from people_sync.usecases import conflicts
 from servicekit.errors import TooLarge
-from servicekit.outbox import MAX_EVENTS, append_all
+from servicekit.kafka.outbox import MAX_EVENTS, append_all
 
 READ_AGAIN: Final = "Read it again and repeat the change on what is there now."
 

@@ -23,8 +23,8 @@ from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Link
 from people_sync.usecases import refreshes
 from people_sync.usecases.history import Actor
-from servicekit import paging
 from servicekit.errors import Conflict, NotFound
+from servicekit.http import paging
 
 LET_BACK: Final = "let_back"
 """Reason of a refresh."""

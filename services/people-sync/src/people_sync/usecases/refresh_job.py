@@ -52,8 +52,8 @@ from people_sync.usecases.record.one import Synced, sync_family, sync_member, sy
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
 from people_sync.usecases.record.writer import Cause, Writer, guarded, has_chosen, policy_of
 from servicekit.errors import is_transient
-from servicekit.job_worker import JobContext
-from servicekit.jobs import LeaseLost, StopRequested, TurnOver
+from servicekit.jobs.queue import LeaseLost, StopRequested, TurnOver
+from servicekit.jobs.worker import JobContext
 
 _RECONNECT: Final = timedelta(minutes=5)
 _AWAY: Final = timedelta(seconds=10)
@@ -74,7 +74,7 @@ log = structlog.get_logger(__name__)
 
 
 async def work_off(job: JobContext, resources: Resources) -> None:
-    """Work off an organization's refreshes (`servicekit.jobs.Run`)."""
+    """Work off an organization's refreshes (`servicekit.jobs.queue.Run`)."""
     try:
         async with job.sessions() as session:
             connection = await session.get(Connection, job.organization_id)

@@ -18,12 +18,12 @@ from people_sync.storage.strays import STRAY, record_kind, unsettled
 from people_sync.storage.sync_tables import Change, Creation, Refresh, Remote
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.directory import parse_id
-from servicekit import jobs
-from servicekit.db import Sessions
+from servicekit.db.retention import forget
+from servicekit.db.sessions import Sessions
+from servicekit.db.tables import JOB
 from servicekit.errors import Conflict, NotFound
 from servicekit.ids import uuid7
-from servicekit.retention import forget
-from servicekit.tables import JOB
+from servicekit.jobs import queue as jobs
 
 KIND: Final = "people.refresh"
 """Of the job that works the organization's refreshes off."""

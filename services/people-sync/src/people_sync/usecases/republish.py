@@ -19,8 +19,8 @@ from people_sync.storage.records import render_families, render_members
 from people_sync.storage.sync_tables import Joined
 from people_sync.storage.tables import Family, Member
 from people_sync.usecases.publishing import family_removed, member_removed
-from servicekit import republish as again
-from servicekit.outbox import append_all
+from servicekit.kafka import republish as again
+from servicekit.kafka.outbox import append_all
 
 
 async def republish(settings: Settings) -> None:

@@ -9,8 +9,8 @@ from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import aliased
 
 from people_sync.storage.sync_tables import Change, Run
-from servicekit.db import Sessions
-from servicekit.retention import forget
+from servicekit.db.retention import forget
+from servicekit.db.sessions import Sessions
 
 _SECONDS: Final = 20.0
 """Of one round; what is left goes with the next."""

@@ -29,10 +29,11 @@ from people_sync.storage import remote, runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.directory import parse_id
-from servicekit import jobs, paging
+from servicekit.db.tables import JOB
 from servicekit.errors import Conflict, NotFound
-from servicekit.outbox import append
-from servicekit.tables import JOB
+from servicekit.http import paging
+from servicekit.jobs import queue as jobs
+from servicekit.kafka.outbox import append
 
 KIND: Final = "people.run"
 STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync begins reading again."

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from people_sync.usecases import held_bulk, refreshes, runs
-from servicekit.tables import JOB
+from servicekit.db.tables import JOB
 
 _KINDS = (runs.KIND, refreshes.KIND, held_bulk.KIND)
 

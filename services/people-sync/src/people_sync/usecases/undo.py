@@ -17,8 +17,8 @@ from people_sync.storage.tables import Connection, Effect, Family, Member
 from people_sync.storage.undo import KEPT, Scope, anything
 from people_sync.usecases import runs
 from people_sync.usecases.run.undo_plan import scope_of
-from servicekit import jobs
 from servicekit.errors import Conflict, Invalid, NotFound
+from servicekit.jobs import queue as jobs
 
 _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORDS: Final = {

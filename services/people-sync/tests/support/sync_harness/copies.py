@@ -18,7 +18,7 @@ from contracts.values import PEOPLE_SYNC
 from pco_simulator.testing import Control
 from people_sync.storage import remote
 from people_sync.usecases import runs
-from servicekit.db import make_sessions
+from servicekit.db.sessions import make_sessions
 from servicekit.testing import KeyRing, eventually
 from sync_harness.church import Church
 from sync_harness.ends import State, here, there

@@ -10,9 +10,9 @@ from fastapi import Depends, FastAPI
 
 from contracts.http.auth import LEASE_PATH, AccessLease, LeaseRequest
 from contracts.values import AUTH_SERVICE, PEOPLE_SYNC
-from servicekit.auth import Verifier, service_identity
 from servicekit.errors import Conflict
-from servicekit.http import add_error_handlers
+from servicekit.http.auth import Verifier, service_identity
+from servicekit.http.edge import add_error_handlers
 from servicekit.settings import ServiceSettings
 from servicekit.testing import KeyRing, serve
 from sync_harness.church import Church

@@ -22,7 +22,7 @@ from sqlalchemy.orm import configure_mappers
 from people_sync.config import Settings
 from people_sync.main import create_app
 from servicekit.app import run
-from servicekit.consumers import Consumers
+from servicekit.kafka.consumers import Consumers
 from servicekit.testing import eventually
 from sync_harness.sabotage import install_from_environment
 from sync_harness.scaled import scale_time

@@ -18,7 +18,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from pco_client.client import Observation
 from pco_simulator.journal import kind_of
 from people_sync.resources import Resources
-from servicekit.job_worker import Claimer
+from servicekit.jobs.worker import Claimer
 
 VARIABLE: Final = "SABOTAGE"
 _WRITE: Final = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.IGNORECASE)

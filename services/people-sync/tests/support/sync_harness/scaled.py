@@ -7,7 +7,7 @@ from pco_client import client
 from people_sync import main
 from people_sync.config import Settings
 from servicekit.app import run
-from servicekit.job_worker import TURN_SECONDS, JobWorker
+from servicekit.jobs.worker import TURN_SECONDS, JobWorker
 
 
 def scale_time() -> None:

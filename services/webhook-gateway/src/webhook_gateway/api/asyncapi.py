@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from contracts.topics import TOPICS, Provision, Topic
 from contracts.values import PLATFORM
-from servicekit.provision import topic_configs
+from servicekit.kafka.provision import topic_configs
 from webhook_gateway.api.examples import example_of
 from webhook_gateway.api.payloads import payloads
 

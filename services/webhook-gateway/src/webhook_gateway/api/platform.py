@@ -13,10 +13,10 @@ from fastapi.responses import Response, StreamingResponse
 
 from contracts.http.auth import ATTEMPT_COOKIE, HOST_ATTEMPT_COOKIE
 from contracts.routes import IDEMPOTENCY_KEY, ROUTES, Route
-from servicekit.auth import sign_user
 from servicekit.context import current_flow
 from servicekit.errors import NotFound, ServiceError, Unavailable
-from servicekit.http import CORRELATION_HEADER, REPEATABLE
+from servicekit.http.auth import sign_user
+from servicekit.http.edge import CORRELATION_HEADER, REPEATABLE
 from webhook_gateway.domain.owners import RETRY_AFTER_SECONDS, Absence, sentence
 from webhook_gateway.errors import OwnerTooSlow
 from webhook_gateway.identity.bearer import Signed

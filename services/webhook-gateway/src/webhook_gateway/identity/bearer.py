@@ -13,8 +13,8 @@ from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 from starlette.requests import HTTPConnection
 
 from contracts.identity import UserIdentity
-from servicekit.auth import UNREADABLE_TOKEN, bearer
 from servicekit.errors import Unauthorized, Unavailable
+from servicekit.http.auth import UNREADABLE_TOKEN, bearer
 from webhook_gateway.domain.claims import identity_of
 from webhook_gateway.identity.limits import Limits
 from webhook_gateway.identity.reading import Reading

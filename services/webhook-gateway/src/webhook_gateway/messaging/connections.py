@@ -9,7 +9,7 @@ from contracts.events.auth_connection_v1 import (
     ConnectionRevoked,
     ReconnectRequired,
 )
-from servicekit.kafka import subscribe
+from servicekit.kafka.subscriptions import subscribe
 from webhook_gateway.resources import Resources
 from webhook_gateway.usecases.connections import follow, remove_subscriptions
 

@@ -3,7 +3,7 @@
 from contracts.base import Event
 from contracts.topics import TOPICS
 from contracts.values import WEBHOOK_GATEWAY
-from servicekit.kafka import EventHeaders, Subscription, subscribe_broadcast
+from servicekit.kafka.subscriptions import EventHeaders, Subscription, subscribe_broadcast
 from webhook_gateway.resources import Resources
 
 

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.auth_connection_v1 import ConnectionClosing, ConnectionFact
 from contracts.events.webhooks_subscription_v1 import SubscriptionsRemoved
-from servicekit import outbox
+from servicekit.kafka import outbox
 from webhook_gateway.storage.tables import Connection
 
 

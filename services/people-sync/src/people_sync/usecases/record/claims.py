@@ -18,7 +18,7 @@ from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.sync_tables import Claim, Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.usecases.record.writer import Writer
-from servicekit.tables import JOB
+from servicekit.db.tables import JOB
 
 
 class Busy(Exception):

@@ -32,7 +32,7 @@ from people_sync.storage.sync_tables import Creation, Stray
 from people_sync.storage.tables import Family, Member
 from people_sync.usecases.record.strays import leave_behind
 from people_sync.usecases.record.writer import Writer
-from servicekit.jobs import LeaseLost
+from servicekit.jobs.queue import LeaseLost
 
 _FIRST_MARKER: Final = 1_000_000_000
 _LAST_MARKER: Final = 2_147_483_647

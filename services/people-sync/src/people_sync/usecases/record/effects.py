@@ -21,7 +21,7 @@ from people_sync.storage.tables import Family, Link, Member
 from people_sync.usecases import conflicts
 from people_sync.usecases.history import HERE, THERE
 from people_sync.usecases.record.writer import Writer
-from servicekit.outbox import append_all
+from servicekit.kafka.outbox import append_all
 
 _COLUMNS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone")
 

@@ -14,7 +14,7 @@ from people_sync.domain.merge import MergePolicy
 from people_sync.domain.writes import Reading
 from people_sync.resources import Resources
 from people_sync.storage.tables import Settings
-from servicekit.job_worker import JobContext
+from servicekit.jobs.worker import JobContext
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from people_sync.usecases.record.decide_people import name_of
 from people_sync.usecases.record.families import record_ids
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.plan import counts_of, digest_of, forget_shown, keep_to_plan, make_plan
-from servicekit.outbox import append
+from servicekit.kafka.outbox import append
 
 EXAMPLES: Final = 5
 _WAITING: Final = {

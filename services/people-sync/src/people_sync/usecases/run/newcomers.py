@@ -39,7 +39,7 @@ from people_sync.usecases.record.matching import may_be_here
 from people_sync.usecases.record.people_here import newcomer
 from people_sync.usecases.record.planned import approved_fields
 from people_sync.usecases.run.context import RunContext, plan_found
-from servicekit.outbox import append_all
+from servicekit.kafka.outbox import append_all
 
 _PEOPLE: Final = LARGEST_FAMILY
 """In one transaction. Each is a fact, as is each family: `append_all` takes 2,000."""

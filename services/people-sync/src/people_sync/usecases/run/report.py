@@ -21,7 +21,7 @@ from people_sync.storage import runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Link, Member
 from people_sync.usecases.run.context import RunContext
-from servicekit.outbox import append
+from servicekit.kafka.outbox import append
 
 EVERY_SECONDS = 1.0
 _PEOPLE_PER_REQUEST = 99

@@ -56,9 +56,9 @@ from people_sync.usecases.run.report import counts, reporting
 from people_sync.usecases.run.undo import put_back
 from people_sync.usecases.run.undo_plan import ask_undo, plan_undo
 from people_sync.usecases.runs import STOPPED, stopped
-from servicekit.job_worker import JobContext
-from servicekit.jobs import LeaseLost, StopRequested
-from servicekit.outbox import append
+from servicekit.jobs.queue import LeaseLost, StopRequested
+from servicekit.jobs.worker import JobContext
+from servicekit.kafka.outbox import append
 
 PULL_LASTS: Final = timedelta(hours=1)
 """How long what was read may wait for an answer: after that people may have been added there, and are read again."""
@@ -79,7 +79,7 @@ UNDO_PHASES: Final[dict[str, Phase]] = {"compare": plan_undo, "ask": ask_undo, r
 
 
 async def carry_out(job: JobContext, resources: Resources) -> None:
-    """Carry out one run (`servicekit.jobs.Run`)."""
+    """Carry out one run (`servicekit.jobs.queue.Run`)."""
     requests = Requests()
     async with job.sessions() as session:
         run = await session.get_one(Run, job.id)

@@ -30,7 +30,7 @@ from people_sync.usecases.record.effects import Effects, noted, publish, take_ov
 from people_sync.usecases.record.families_here import lock_people
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.undo_plan import Record, Undoing, backs_of, look, undoing
-from servicekit.outbox import append_all
+from servicekit.kafka.outbox import append_all
 
 BATCHES: Final = {MEMBER: 500, FAMILY: 200}
 """Records in one transaction."""

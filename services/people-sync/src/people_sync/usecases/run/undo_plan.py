@@ -43,7 +43,7 @@ from people_sync.storage.undo import KEPT, Scope, effects_of, families_now, memb
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.history import Actor
 from people_sync.usecases.run.context import RunContext
-from servicekit.outbox import append
+from servicekit.kafka.outbox import append
 
 BATCH: Final = 500
 """Records planned in one transaction."""

@@ -1,6 +1,6 @@
 """The tables servicekit keeps in a service's own database: outbox, inbox, message_attempt, set_aside, job.
 
-`service_metadata` copies them into the service's metadata; `servicekit.migrations` creates them.
+`service_metadata` copies them into the service's metadata; `servicekit.db.migrations` creates them.
 """
 
 from sqlalchemy import (

@@ -16,11 +16,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.context import current_flow
-from servicekit.db import Sessions
+from servicekit.db.retention import forget
+from servicekit.db.sessions import Sessions
+from servicekit.db.tables import JOB, OPEN_STATES
 from servicekit.errors import NotFound, PermanentError
 from servicekit.ids import uuid7, uuid7_at
-from servicekit.retention import forget
-from servicekit.tables import JOB, OPEN_STATES
 
 CHANNEL = "job"
 KEPT = timedelta(days=30)

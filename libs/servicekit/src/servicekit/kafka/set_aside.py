@@ -12,12 +12,12 @@ import structlog
 from aiokafka import ConsumerRecord
 from sqlalchemy import Row, delete, func, select, update
 
-from servicekit.attempts import MOST_BEGUN
-from servicekit.dead_letter import HANDLER_SECONDS, Guard, ProcessDied
+from servicekit.db.tables import SET_ASIDE
 from servicekit.errors import is_transient
-from servicekit.kafka import Subscription, read, take
+from servicekit.kafka.attempts import MOST_BEGUN
+from servicekit.kafka.rejections import HANDLER_SECONDS, Guard, ProcessDied
+from servicekit.kafka.subscriptions import Subscription, read, take
 from servicekit.runtime import Runtime
-from servicekit.tables import SET_ASIDE
 from servicekit.telemetry import METRICS
 
 EVERY_SECONDS: Final = 30.0

@@ -1,4 +1,4 @@
-"""Run by Alembic with the connection that servicekit.migrations opened, under its lock."""
+"""Run by Alembic with the connection that servicekit.db.migrations opened, under its lock."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The side of `servicekit.jobs` that does the work: claims, renews, checkpoints, ends.
+"""The side of `servicekit.jobs.queue` that does the work: claims, renews, checkpoints, ends.
 
 Slots are shared by turns. A job keeps its slot for as long as nobody waits; once it has had it for `turn_seconds` and
 another job of its kind is due, it leaves between two steps, goes to the end of the queue and continues at its
@@ -39,11 +39,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.clock import elapsed
 from servicekit.context import flow
-from servicekit.db import Sessions
+from servicekit.db.notify import Wake
+from servicekit.db.sessions import Sessions
+from servicekit.db.tables import DUE_AT, JOB
 from servicekit.errors import PermanentError, is_transient
-from servicekit.jobs import LeaseLost, Run, State, StopRequested, TurnOver, ring
-from servicekit.notify import Wake
-from servicekit.tables import DUE_AT, JOB
+from servicekit.jobs.queue import LeaseLost, Run, State, StopRequested, TurnOver, ring
 from servicekit.telemetry import METRICS
 
 LEASE_SECONDS = 15.0

@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, MetaData, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from servicekit.tables import DUE_AT, INBOX, JOB, KEPT_ANSWER, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
+from servicekit.db.tables import DUE_AT, INBOX, JOB, KEPT_ANSWER, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 
 _LOCK = 0x4D16  # any constant: one migration at a time per database
 _LOOKS_AGAIN_SECONDS = 0.1

@@ -18,9 +18,9 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from starlette.requests import HTTPConnection
 
+from servicekit.db.tables import INBOX, JOB, KEPT_ANSWER, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 from servicekit.errors import is_outage
 from servicekit.settings import ServiceSettings
-from servicekit.tables import INBOX, JOB, KEPT_ANSWER, MESSAGE_ATTEMPT, NAMING_CONVENTION, OUTBOX, SET_ASIDE
 
 Sessions = async_sessionmaker[AsyncSession]
 

@@ -24,10 +24,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.base import Event
 from contracts.topics import TOPICS, Topic
 from servicekit.context import flow
-from servicekit.dead_letter import Guard, RetryThenDeadLetter, UnknownType
 from servicekit.errors import PermanentError
-from servicekit.inbox import claim
-from servicekit.reader import Loss, Reader
+from servicekit.kafka.inbox import claim
+from servicekit.kafka.reader import Loss, Reader
+from servicekit.kafka.rejections import Guard, RetryThenDeadLetter, UnknownType
 from servicekit.runtime import Runtime
 from servicekit.telemetry import METRICS
 
@@ -95,7 +95,7 @@ class Gap(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no t
         """Nothing to do: the next assignment says it."""
 
     def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
-        """Told by `servicekit.consumers` once every partition has been fetched from."""
+        """Told by `servicekit.kafka.consumers` once every partition has been fetched from."""
         self.noted = True
 
 

@@ -1,6 +1,6 @@
 """The outbox: an event is a row in the transaction that made it true, and a relay carries rows to Kafka in order.
 
-`append` is the only writer of message metadata (CloudEvents names in headers), `servicekit.kafka` the only reader.
+`append` is the only writer of message metadata (CloudEvents names in headers), `subscriptions` the only reader.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from contracts.base import Event
 from contracts.topics import topic_of
 from servicekit.context import current_flow
-from servicekit.health import NotReady
+from servicekit.db.notify import Wake
+from servicekit.db.tables import OUTBOX
+from servicekit.http.health import NotReady
 from servicekit.ids import uuid7
-from servicekit.notify import Wake
-from servicekit.producer import Fenced, Producer, Record, TopicMissing
-from servicekit.tables import OUTBOX
+from servicekit.kafka.producer import Fenced, Producer, Record, TopicMissing
 from servicekit.telemetry import METRICS
 
 CHANNEL = "outbox"

@@ -12,12 +12,12 @@ from aiokafka.client import AIOKafkaClient
 from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import LogicSubscriber
 
-from servicekit.attempts import Attempts
-from servicekit.db import ping as ping_postgres
-from servicekit.dead_letter import Guard, UnknownType
-from servicekit.health import NotReady
-from servicekit.inbox import set_aside
-from servicekit.kafka import Subscription, make_broker
+from servicekit.db.sessions import ping as ping_postgres
+from servicekit.http.health import NotReady
+from servicekit.kafka.attempts import Attempts
+from servicekit.kafka.inbox import set_aside
+from servicekit.kafka.rejections import Guard, UnknownType
+from servicekit.kafka.subscriptions import Subscription, make_broker
 from servicekit.runtime import Runtime
 
 REBALANCE_SECONDS = 10.0
@@ -115,7 +115,7 @@ class Consumers:
             if guard.rejections.stopped:
                 raise NotReady(
                     f"{guard.group} stopped: too many messages rejected. Mend the cause, restart the service, "
-                    "then replay with python -m servicekit.dead_letters"
+                    "then replay with python -m servicekit.kafka.dead_letters"
                 )
             if guard.undelivered:
                 raise NotReady(

@@ -1,6 +1,6 @@
 """The inbox: a message's id commits together with its effect, so a message that comes twice has one effect.
 
-Beside it stand messages of types that this version of the service does not know (`servicekit.set_aside` takes them).
+Beside it stand messages of types that this version of the service does not know (`set_aside` takes them).
 """
 
 from datetime import timedelta
@@ -11,9 +11,9 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from servicekit.db import Sessions
-from servicekit.retention import forget
-from servicekit.tables import INBOX, SET_ASIDE
+from servicekit.db.retention import forget
+from servicekit.db.sessions import Sessions
+from servicekit.db.tables import INBOX, SET_ASIDE
 
 KEPT = timedelta(days=30)
 """How long an id is remembered: at least as long as a dead letter may wait for its replay."""

@@ -1,8 +1,8 @@
 """The body of a request: read when somebody asks for it, within limits of size, time and memory.
 
 By then the route is known, and who sends it: a call without a token, or to nowhere, is answered with its body unread.
-What still comes of a refused body is dropped by `servicekit.protocol` for a while: a connection that is closed while
-something unread waits in it takes the answer with it.
+What still comes of a refused body is dropped by `servicekit.http.protocol` for a while: a connection that is closed
+while something unread waits in it takes the answer with it.
 """
 
 import asyncio

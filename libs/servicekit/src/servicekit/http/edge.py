@@ -30,9 +30,9 @@ from servicekit.errors import (
     is_transient,
     sqlstate,
 )
-from servicekit.intake import Intake, Rules
+from servicekit.http.intake import Intake, Rules
+from servicekit.http.wording import encodable, sentence
 from servicekit.telemetry import METRICS
-from servicekit.wording import encodable, sentence
 
 CLIENT_LEFT: Final = 499
 """For log and metrics: whoever asked went away before the body was complete."""

@@ -1,8 +1,8 @@
 """For operators: look at a dead-letter topic, send its messages again, or put them aside.
 
-    python -m servicekit.dead_letters list    auth.connection.v1.people-sync.dlq
-    python -m servicekit.dead_letters replay  auth.connection.v1.people-sync.dlq --limit 1
-    python -m servicekit.dead_letters archive auth.connection.v1.people-sync.dlq --to rejected.jsonl
+    python -m servicekit.kafka.dead_letters list    auth.connection.v1.people-sync.dlq
+    python -m servicekit.kafka.dead_letters replay  auth.connection.v1.people-sync.dlq --limit 1
+    python -m servicekit.kafka.dead_letters archive auth.connection.v1.people-sync.dlq --to rejected.jsonl
 
 `list` shows where each message came from and why, never its content. `replay` sends each back to its own topic with its
 own id: groups that had its effect skip it, the one that rejected it tries again, and may reject it again without coming
@@ -27,8 +27,8 @@ from typing import Any, TypeAlias
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from servicekit.dead_letter import REPLAYS
-from servicekit.producer import KafkaUnavailable, Producer, Record, TooLarge
+from servicekit.kafka.producer import KafkaUnavailable, Producer, Record, TooLarge
+from servicekit.kafka.rejections import REPLAYS
 
 BATCH = 500
 FETCH_SECONDS = 10.0
@@ -242,7 +242,7 @@ async def run(arguments: argparse.Namespace) -> str:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; says what is missing and exits."""
     parser = argparse.ArgumentParser(
-        prog="python -m servicekit.dead_letters", description="Work on a dead-letter topic"
+        prog="python -m servicekit.kafka.dead_letters", description="Work on a dead-letter topic"
     )
     parser.add_argument("command", choices=["list", "replay", "archive"])
     parser.add_argument("topic")

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from servicekit.health import Health
+from servicekit.http.health import Health
 from servicekit.settings import ServiceSettings
 from servicekit.telemetry import REGISTRY
 

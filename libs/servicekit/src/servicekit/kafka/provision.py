@@ -1,4 +1,4 @@
-"""Creates the topics of the registry at the broker: ``python -m servicekit.provision``.
+"""Creates the topics of the registry at the broker: ``python -m servicekit.kafka.provision``.
 
 Safe to repeat. Missing topics are created, partitions added where the registry grew, retention or
 compaction set where it differs. Settings the registry says nothing about are left as they are, no
@@ -168,7 +168,7 @@ async def _configure(admin: AIOKafkaAdminClient, topics: list[Provision]) -> lis
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m servicekit.provision", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m servicekit.kafka.provision", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--bootstrap-servers",
         default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS"),

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page
-from servicekit.db import Sessions
+from servicekit.db.sessions import Sessions
 
 AT_ONCE: Final = 500
 """Items of one page of a file."""

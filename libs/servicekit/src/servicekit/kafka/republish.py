@@ -12,9 +12,9 @@ import structlog
 from sqlalchemy import func, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from servicekit.db import make_engine, make_sessions
+from servicekit.db.sessions import make_engine, make_sessions
+from servicekit.db.tables import OUTBOX
 from servicekit.settings import ServiceSettings
-from servicekit.tables import OUTBOX
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, FromClause, Table, and_, any_, delete, func, literal_column, select, true
 
-from servicekit.db import Sessions
+from servicekit.db.sessions import Sessions
 
 PIECE: Final = 2_000
 """Rows of one transaction."""

@@ -25,11 +25,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.routes import IDEMPOTENCY_KEY, KEY_HOURS, KEY_PATTERN
-from servicekit.auth import User
-from servicekit.db import Session, Sessions
+from servicekit.db.retention import forget
+from servicekit.db.sessions import Session, Sessions
+from servicekit.db.tables import KEPT_ANSWER
 from servicekit.errors import Conflict, Invalid
-from servicekit.retention import forget
-from servicekit.tables import KEPT_ANSWER
+from servicekit.http.auth import User
 
 KEPT: Final = timedelta(hours=KEY_HOURS)
 _FORM: Final = re.compile(KEY_PATTERN)

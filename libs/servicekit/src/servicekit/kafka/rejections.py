@@ -10,7 +10,7 @@
     too many dead letters                    → the group stops consuming, `/readyz` says so, nothing more is rejected
 
 Dead letters break the order of a key; versions in the events make that harmless. They are worked on with
-`python -m servicekit.dead_letters`.
+`python -m servicekit.kafka.dead_letters`.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from faststream import BaseMiddleware
 from faststream.exceptions import IgnoredException, NackMessage
 from faststream.message import StreamMessage
 
-from servicekit.attempts import MOST_BEGUN, Attempts
 from servicekit.errors import PermanentError, is_contended, is_outage, is_transient, may_be_ours
-from servicekit.producer import KafkaUnavailable, Producer, Record, TooLarge, TopicMissing
+from servicekit.kafka.attempts import MOST_BEGUN, Attempts
+from servicekit.kafka.producer import KafkaUnavailable, Producer, Record, TooLarge, TopicMissing
 from servicekit.telemetry import METRICS
 
 ATTEMPTS = 5
@@ -46,7 +46,7 @@ MOST_OF_THE_LAST = (50, 100)
 SHARE = 4
 """A single organization comes to a quarter of these limits."""
 REPLAYS = "dlq_replays"
-"""Header of a message that `servicekit.dead_letters` has sent again: how often."""
+"""Header of a message that `servicekit.kafka.dead_letters` has sent again: how often."""
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,8 @@ from sqlalchemy import ColumnElement, and_, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from servicekit.db import Sessions
-from servicekit.tables import MESSAGE_ATTEMPT
+from servicekit.db.sessions import Sessions
+from servicekit.db.tables import MESSAGE_ATTEMPT
 
 MOST_BEGUN: Final = 3
 """Of one message, without an end that anybody knows of."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: sessions, tables of every service, migrations, upkeep."""

@@ -1,0 +1,1 @@
+"""HTTP: the edge of a service, who asks, and what is answered."""

@@ -1,0 +1,1 @@
+"""Long work: rows that workers claim."""
