@@ -9,10 +9,11 @@ from aiokafka import AIOKafkaConsumer
 from conflict_church import Church
 from conflict_support import START, fact
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from contracts.events.people_conflict_v1 import ConflictDetected, RecordErased, ResolutionApplied
 from contracts.values import PEOPLE_SYNC
+from servicekit.kafka.outbox import _RELAY_LOCK
 from servicekit.testing import eventually
 from servicekit.testing.facts import publish
 
@@ -78,26 +79,34 @@ async def test_nothing_is_left_of_a_record_that_was_erased(
         {"values_version": shown["values_version"], "choices": {"first_name": "ours"}},
         status=202,
     )
-    applied = fact(ResolutionApplied, 2, conflict_id=one, **values)
-    await ada.tell(applied.model_copy(update={"decision_id": decision["decision"]["id"]}))
-    second = fact(ConflictDetected, 1, conflict_id=other, **values)
-    second = second.model_copy(
-        update={"record": second.record.model_copy(update={"id": record_id, "name": f"{name} Berg"})}
-    )
-    await ada.tell(second, fact(ConflictDetected, 1, organization_id=church, conflict_id=f"{other}-b", ours="Bert"))
-    bulk = await ada.show("theirs")
-    assert bulk["count"] == 2
-    assert {"conflict.fields", "conflict.record", "decision.fields", "bulk.names"} <= await found(app, name)
+    # Nothing is sent meanwhile, so that the tombstone of the first is still waiting when the record is erased.
+    async with app.state.runtime.engine.begin() as relays:
+        await relays.execute(select(func.pg_advisory_xact_lock(_RELAY_LOCK)))
+        applied = fact(ResolutionApplied, 2, conflict_id=one, **values)
+        await ada.tell(applied.model_copy(update={"decision_id": decision["decision"]["id"]}))
+        second = fact(ConflictDetected, 1, conflict_id=other, **values)
+        second = second.model_copy(
+            update={"record": second.record.model_copy(update={"id": record_id, "name": f"{name} Berg"})}
+        )
+        await ada.tell(second, fact(ConflictDetected, 1, organization_id=church, conflict_id=f"{other}-b", ours="Bert"))
+        bulk = await ada.show("theirs")
+        assert bulk["count"] == 2
+        assert {"conflict.fields", "conflict.record", "decision.fields", "bulk.names"} <= await found(app, name)
 
-    erased = RecordErased(
-        organization_id=church,
-        version=9,
-        record_id=record_id,
-        record_kind="member",
-        erasure_id=str(uuid4()),
-        erased_at=START,
-    )
-    await publish(kafka_server, erased, PEOPLE_SYNC)
+        erased = RecordErased(
+            organization_id=church,
+            version=9,
+            record_id=record_id,
+            record_kind="member",
+            erasure_id=str(uuid4()),
+            erased_at=START,
+        )
+        await publish(kafka_server, erased, PEOPLE_SYNC)
+
+        async def is_erased() -> bool:
+            return await found(app, record_id) >= {"erased_record.record_id"}
+
+        await eventually(is_erased)
     answers = await told(kafka_server, "conflicts.resolution.v1", church, "ConflictsErased", 1)
     (answer,) = [body for _, kind, body in answers if kind == "ConflictsErased"]
     assert (answer["conflicts"], answer["decisions"], answer["names"]) == (2, 1, 1)
@@ -105,6 +114,7 @@ async def test_nothing_is_left_of_a_record_that_was_erased(
     assert await found(app, name) == set()
     # The topic of open conflicts forgets them: who follows it is told without a name, and a tombstone comes behind.
     messages = await told(kafka_server, "conflicts.conflict.v1", church, "tombstone", 2)
+    assert [kind for key, kind, _ in messages if key == one][-1] == "tombstone"
     closed, tombstone = [(kind, body) for key, kind, body in messages if key == other][-2:]
     assert (closed[0], closed[1]["record"]["name"], tombstone[0]) == ("ConflictClosed", "", "tombstone")
 

@@ -3,7 +3,6 @@
 `append` is the only writer of message metadata (CloudEvents names in headers), `subscriptions` the only reader.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -36,8 +35,6 @@ CHANNEL = "outbox"
 MAX_EVENTS = 2000
 MAX_BYTES = 1_000_000
 """Below what a broker takes by default, headers included: a row it refuses would hold up all rows behind it."""
-GATHER_SECONDS: Final = 0.02
-"""How long a relay waits for further events when one was appended within as long of its last batch."""
 TAKE_OVER_SECONDS: Final = 3.0
 """A relay that was fenced leaves rows to the one that did it, until they are as old as this."""
 _RELAY_LOCK = 0x0_0B0C  # any constant: one relay at a time per database
@@ -248,10 +245,7 @@ class Relay:
                 return
             if not self._missing:
                 METRICS.outbox_age_seconds.set(0)
-            began = time.monotonic()
-            if await self._wake.wait(self._poll_seconds) and time.monotonic() - began < GATHER_SECONDS:
-                # Facts come one after the other: what a batch costs is shared by those of some milliseconds.
-                await asyncio.sleep(GATHER_SECONDS)
+            await self._wake.wait(self._poll_seconds)
 
     async def relay_batch(self) -> int:
         """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is at work, or if

@@ -62,12 +62,13 @@ async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> Non
 
 
 async def _unsent(session: AsyncSession, record_id: str, conflict_ids: list[str]) -> None:
-    """Messages about them that wait to be sent, or to be understood, are not any more."""
+    """Messages about them that wait to be sent, or to be understood, are not any more. Their tombstones stay: they hold
+    nothing, and what was sent before is forgotten by them alone."""
     about = or_(
         and_(OUTBOX.c.topic == "conflicts.conflict.v1", OUTBOX.c.key.in_(conflict_ids)),
         and_(OUTBOX.c.topic == "conflicts.resolution.v1", OUTBOX.c.key == record_id),
     )
-    await session.execute(delete(OUTBOX).where(about))
+    await session.execute(delete(OUTBOX).where(about, OUTBOX.c.value.is_not(None)))
     await session.execute(delete(SET_ASIDE).where(SET_ASIDE.c.key == record_id.encode()))
 
 
