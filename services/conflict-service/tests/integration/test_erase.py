@@ -71,17 +71,17 @@ async def test_nothing_is_left_of_a_record_that_was_erased(
     values: dict[str, Any] = {"organization_id": church, "ours": name}
     await ada.tell(fact(ConflictDetected, 1, conflict_id=one, **values))
     record_id = f"member-of-{one}"
-    # Decided, and carried out; then in conflict again, shown for one answer to many beside another record.
-    shown = await ada.call("GET", f"/{one}")
-    decision = await ada.call(
-        "POST",
-        f"/{one}/decision",
-        {"values_version": shown["values_version"], "choices": {"first_name": "ours"}},
-        status=202,
-    )
     # Nothing is sent meanwhile, so that the tombstone of the first is still waiting when the record is erased.
     async with app.state.runtime.engine.begin() as relays:
         await relays.execute(select(func.pg_advisory_xact_lock(_RELAY_LOCK)))
+        # Decided, and carried out; then in conflict again, shown for one answer to many beside another record.
+        shown = await ada.call("GET", f"/{one}")
+        decision = await ada.call(
+            "POST",
+            f"/{one}/decision",
+            {"values_version": shown["values_version"], "choices": {"first_name": "ours"}},
+            status=202,
+        )
         applied = fact(ResolutionApplied, 2, conflict_id=one, **values)
         await ada.tell(applied.model_copy(update={"decision_id": decision["decision"]["id"]}))
         second = fact(ConflictDetected, 1, conflict_id=other, **values)
