@@ -1,4 +1,4 @@
-"""Long work as rows: claimed under a lease, guarded by a fence, continued at its checkpoint by whoever comes next.
+"""Long work as rows: claimed under a lease, guarded by a fence, continued at its checkpoint by the next worker.
 
 A job is open (queued, running, waiting) or over (done, failed, cancelled); one open job per kind and organization.
 The lease says who works now and is renewed in the background by the database's clock. The fence grows with every

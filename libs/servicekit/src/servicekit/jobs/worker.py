@@ -215,7 +215,7 @@ class JobContext:
             lasts = JOB.c.lease_until > func.clock_timestamp()
             row = await self._update(session, lasts, lease_until=_in(self.lease_seconds))
             over = asked - self._began > self.turn_seconds
-            # Whom nobody waits for leaves at once to whom somebody does.
+            # A job that nobody waits for gives way at once to one that somebody waits for.
             waiting = over or not self.urgent
             turn_over = waiting and bool(await session.scalar(_waits_for(self.kind, self.slots, urgent=not over)))
         self._deadline = asked + self.lease_seconds

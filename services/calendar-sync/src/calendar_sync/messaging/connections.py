@@ -14,7 +14,7 @@ from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_fact(event: ConnectionFact, session: AsyncSession, _: None) -> None:
-    """Follow it."""
+    """Keep the connection's newest state."""
     await follow(session, event)
 
 

@@ -11,7 +11,7 @@ from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_fact(event: ConflictFact, session: AsyncSession, resources: Resources) -> None:
-    """Take it."""
+    """Store what the fact says of its conflict."""
     await record(session, event, resources.clock.now())
 
 

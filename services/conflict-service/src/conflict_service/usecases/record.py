@@ -32,7 +32,7 @@ async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> No
     if before is not None and before.waiting and change is not None and change.after.waiting is None:
         row = await session.get_one(DecisionRow, (fact.organization_id, before.waiting))
         if row.outcome == "waiting":
-            # Closed without this decision, be it by another one.
+            # The conflict closed without this decision, or by another one.
             await _end(session, row, "not_needed", fact.occurred_at)
 
 

@@ -118,7 +118,7 @@ class Local:
     family_members: frozenset[str] = frozenset()
     """Ids of the members of these families."""
     gone: bool = False
-    """Was linked to somebody who is gone there: to be had, since somebody there may have been created again."""
+    """The counterpart is gone: the member stays a candidate, since somebody may have added them there again."""
     others: int = 0
     """How many further unlinked members of the same name, child flag and birthdate are not given: counted for a held
     match. Of each such group at one row; see `matching.rows_needed`."""

@@ -10,7 +10,7 @@ from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_resolved(event: ConflictResolved, session: AsyncSession, resources: Resources) -> None:
-    """Queue it."""
+    """Queue the decision for the record engine."""
     await take(session, event, resources.clock.now())
 
 

@@ -190,7 +190,7 @@ def _is_id(value: Any) -> bool:
 
 def _of_member(row: Effect, member: Member, names: Mapping[str, str]) -> HistoryEntry:
     own = row.record_id == member.id
-    # What another member had, who was joined since, cannot be put back: there is nobody of whom.
+    # A member who was joined since has no row: their former values cannot be put back.
     entry = _entry(row, can_undo=own and _can_undo(row, member))
     more: dict[str, Any] = {} if own else {"joined_name": names.get(str(row.record_id))}
     if entry.field in {JOINED, KEPT_TWO}:

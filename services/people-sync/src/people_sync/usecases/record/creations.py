@@ -188,7 +188,7 @@ async def _refused(writer: Writer, intent: Intent) -> None:
 
 async def _close(writer: Writer, intent: Intent, made: Made, created: Created) -> Made:
     async with writer.transaction() as session:
-        # The record first, as who takes a batch over here does; of whom the intent is, was committed with it.
+        # The record is locked first, as in a batch that is taken over; the intent committed with its record.
         kind, of_record = (
             await session.execute(select(Creation.kind, Creation.of_record).where(Creation.id == intent.id))
         ).one()

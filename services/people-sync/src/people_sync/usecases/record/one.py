@@ -173,7 +173,7 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
 
 
 async def _ended(writer: Writer, link: Link) -> Synced | None:
-    """Of a member who is gone there, and whom nobody has asked to create there again."""
+    """The end of a sync of a member whose counterpart is gone, unless somebody asked to create it again."""
     if link.kind != MEMBER or link.create_again:
         return None
     async with writer.job.sessions() as session:

@@ -136,7 +136,7 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
     await settle_writes(session, writer, batch.settled, [])
     decided = [str(change.pco_id) for change in changes if change.outcome not in _OPEN]
     await no_longer_held(session, writer.owner, decided)
-    # Who was put off may be somebody whom this run would create there.
+    # A postponed person may be one that this run would create there.
     strangers = [people[str(change.pco_id)] for change in changes if change.outcome in {LATER, LEFT_OUT}]
     outcomes = await candidates_of(session, writer, [person for person in strangers if person.pco_id not in links])
     maybe = {UUID(member) for outcome in outcomes.values() for member in outcome.member_ids}

@@ -224,7 +224,7 @@ async def _deleted_here(session: AsyncSession, context: RunContext) -> bool:
 
 
 async def _families_changed_here(session: AsyncSession, context: RunContext) -> bool:
-    """Families that were edited, or of whom somebody is known there only now."""
+    """Whether a family was edited here, or one of its members was linked since."""
     person = aliased(Link)
     known = or_(
         has_link(context.owner, MEMBER, Member, person.state != "gone", link=person),
