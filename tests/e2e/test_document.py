@@ -1,0 +1,119 @@
+"""The API's document holds: Schemathesis asks for what it says, as an admin, as staff and as another organization.
+
+No 5xx, no answer that the document does not have, nothing taken that it forbids and nothing refused that it allows,
+save for what `document_exceptions.py` explains. `DOCUMENT_EXAMPLES` says how many calls of each operation (4).
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+import schemathesis
+from document_exceptions import EXPLAINED, TAKEN
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    positive_data_acceptance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from contracts.routes import IDEMPOTENCY_KEY, ROUTES
+from local_stack.church import Church
+from local_stack.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+EXAMPLES: Final = int(os.environ.get("DOCUMENT_EXAMPLES", "4"))
+PEOPLE: Final = ("ada", "sam", "olga")
+"""An administrator, one of the staff, and another church's administrator."""
+SHAPES: Final = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
+# A stream has no end, a disconnect leaves nothing to ask for.
+LEFT_OUT: Final = ("/api/v1/live", "/api/v1/connections/{product}/disconnect")
+OPERATIONS: Final = sorted(
+    {(route.method, route.path) for route in ROUTES if route.path not in LEFT_OUT} | {("GET", "/api/v1/me")}
+)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One process of every service."""
+    state = tmp_path_factory.mktemp("document")
+    environment = {"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "0.5"}}
+    with Stack(state, people=60, environment=environment, cache=Path(__file__).parents[2] / ".cache") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ids(stack: Stack) -> dict[str, str]:
+    """Path parameters that mean something in Ada's church."""
+    with Church.of(stack, "ada") as ada:
+        ada.connect()
+        ada.sync(answers={"first_match": "planning_center"})
+        member = ada.members(state="linked")[0]
+        return {
+            "product": "people",
+            "member_id": member["id"],
+            "family_id": ada.families()[0]["id"],
+            "run_id": next(ada.all("/people/runs"))["id"],
+            "field": "last_name",
+        }
+
+
+@pytest.fixture(scope="module")
+def document(stack: Stack) -> Any:
+    """The document, as the gateway serves it."""
+    return schemathesis.openapi.from_url(f"{stack.url()}/api/v1/openapi.json")
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: part.removeprefix("/api/v1"))
+def test_it_is_as_the_document_says(stack: Stack, ids: dict[str, str], document: Any, method: str, path: str) -> None:
+    operation = document[path][method]
+    allowed = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+    forbidden = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    known = {name: ids[name] for name in re.findall(r"{(\w+)}", path) if name in ids}
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def ask(data: st.DataObject) -> None:
+        person, negative = data.draw(st.sampled_from(PEOPLE)), data.draw(st.booleans())
+        case = data.draw(forbidden if negative else allowed)
+        if not negative and data.draw(st.booleans()):
+            case.path_parameters.update(known)
+        headers = {"Authorization": f"Bearer {stack.token(person)}"}
+        if not negative and IDEMPOTENCY_KEY in case.headers:
+            case.headers[IDEMPOTENCY_KEY] = str(uuid4())
+        response = case.call(base_url=stack.url(), headers=headers, timeout=60)
+        checks = list(SHAPES)
+        # A header of theirs that proves nothing is replaced by ours.
+        if negative and "Authorization" not in case.headers and f"{method} {path}" not in TAKEN:
+            checks.append(negative_data_rejection)
+        # What the document allows may still not be there, not be for this person, or not be possible now.
+        if not negative and response.status_code not in {403, 404, 409} and not is_explained(response):
+            checks.append(positive_data_acceptance)
+        case.validate_response(response, checks=checks)
+
+    ask()
+
+
+def is_explained(response: Any) -> bool:
+    """Whether each refused field is refused by a rule that the document cannot say."""
+    if response.status_code != 422:
+        return False
+    errors = response.json().get("errors", [])
+    return bool(errors) and all(any(re.search(said, one["message"]) for said in EXPLAINED) for one in errors)
