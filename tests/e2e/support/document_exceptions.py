@@ -10,7 +10,7 @@ EXPLAINED: Final[dict[str, str]] = {
     r"needs exactly one": "one of several fields says what is undone",
     r"belongs to another request": "a key stands for one request",
     r"Write an email address": "the syntax of addresses is a library's, stricter than `format: email`",
-    r"holds a character that does not exist": "halves of characters, which JSON can escape, are no text",
+    r"holds a character that does not exist": "NUL and halves of characters, which JSON can escape, are no text",
     r"is no member of this directory": "a family is made of members that there are",
     r"lies before 1885": "Planning Center keeps no earlier birthdate",
     r"must be `(theirs|newer)`": "which answers are possible depends on the fields that are asked about",
