@@ -6,6 +6,7 @@ import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 import uvloop
@@ -24,13 +25,14 @@ _NEW = Shape()
 
 
 def _client(text: str) -> Client:
-    """`ID:SECRET:REDIRECT_URI[,REDIRECT_URI]`; an empty secret makes a public client."""
-    id_, _, rest = text.partition(":")
+    """`[NAME=]ID:SECRET:REDIRECT_URI[,REDIRECT_URI]`; an empty secret makes a public client."""
+    first, _, rest = text.partition(":")
+    name, _, id_ = first.rpartition("=")
     secret, _, uris = rest.partition(":")
     redirect_uris = [uri for uri in uris.split(",") if uri]
     if not id_ or not redirect_uris:
-        raise argparse.ArgumentTypeError("expected ID:SECRET:REDIRECT_URI[,REDIRECT_URI]")
-    return Client(id_, secret or None, redirect_uris, f"Application {id_[:12]}")
+        raise argparse.ArgumentTypeError("expected [NAME=]ID:SECRET:REDIRECT_URI[,REDIRECT_URI]")
+    return Client(id_, secret or None, redirect_uris, name or f"Application at {urlsplit(redirect_uris[0]).netloc}")
 
 
 def _setting(text: str) -> tuple[str, object]:
@@ -65,8 +67,8 @@ def _arguments() -> argparse.Namespace:
         type=_client,
         action="append",
         default=[],
-        metavar="ID:SECRET:REDIRECT_URI[,REDIRECT_URI]",
-        help="register a further OAuth application (repeatable)",
+        metavar="[NAME=]ID:SECRET:REDIRECT_URI[,REDIRECT_URI]",
+        help="register a further OAuth application, by the name that its consent page shows (repeatable)",
     )
     parser.add_argument("--public-url", help="issuer of id tokens, when browsers see another address than this one")
     parser.add_argument(

@@ -25,6 +25,13 @@ from pco_simulator.tokens import SCOPES, AuthorizationCode, Client, Grant, Token
 from pco_simulator.world import Login, World
 
 _LOGIN_COOKIE = "pco_simulator_login"
+_IN_WORDS = {
+    "openid": "See your name, your email address and the name of your church",
+    "people": "See and change people and households in Planning Center People",
+    "calendar": "See and change events in Planning Center Calendar",
+    "check_ins": "See and change what is in Planning Center Check-Ins",
+    "webhooks": "Be told of changes in Planning Center",
+}
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 _INVALID_CLIENT = (
@@ -82,6 +89,10 @@ class AuthorizationRequest:
         if self.state is not None:
             answer["state"] = self.state
         return RedirectResponse(_with_query(self.redirect_uri, answer), 302)
+
+
+def _in_words(scope: str) -> str:
+    return _IN_WORDS.get(scope, f"See and change what is in Planning Center {scope.title()}")
 
 
 def _with_query(uri: str, values: Mapping[str, str]) -> str:
@@ -142,6 +153,8 @@ class OAuth:
                 "asked": asked,
                 "churches": [(church, people) for church, people in churches if people],
                 "current": current,
+                "asked_for": [(_in_words(scope), scope) for scope in asked.scopes],
+                "home": urlsplit(asked.redirect_uri).netloc,
                 "parameters": dict(request.query_params),
                 "switch": None if choose else f"?{urlencode({**request.query_params, 'prompt': 'select_account'})}",
             },

@@ -357,3 +357,17 @@ def test_hints_stand_in_the_body_when_switched_on(application: Application, cont
     assert application.call(other["access_token"]).json()["errors"][0]["code"] == "TRASH_PANDA"
     control.end_tokens(op="revoke", client_id=application.credentials.id)
     assert application.call(tokens["access_token"]).json()["errors"][0]["code"] == "CAPUCHIN"
+
+
+def test_the_consent_page_says_who_asks_for_what_and_where() -> None:
+    client = f"Church Platform=platform:secret:{REDIRECT}"
+    with SimulatorProcess(people=20, oauth_clients=[client]) as simulator:
+        application = Application(simulator, Credentials("platform", "secret"))
+        page = application.browser.get("/oauth/authorize", params=application.request).text
+        assert "Allow Church Platform to use Planning Center?" in page
+        assert urlsplit(REDIRECT).netloc in page
+        assert "See and change people and households in Planning Center People" in page
+        assert "in the church of the person you choose and no other church" in page
+        application.decide()
+        later = application.browser.get("/oauth/authorize", params={**application.request, "prompt": ""}).text
+        assert re.search(r"in <strong>[\w ]+</strong> and no other church", later)
