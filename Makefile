@@ -4,6 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 PORT ?= 8080
 SIMULATOR_PORT ?= 8090
+IDENTITY_PORT ?= 8091
 PEOPLE ?=
 STATE ?= .state
 COMPOSE ?= docker compose
@@ -47,8 +48,9 @@ help: ## what can be done here
 
 install: $(INSTALLED) ## put everything into .venv (the other targets do it by themselves)
 
-run: $(INSTALLED) ## start everything: make run PORT=8080 SIMULATOR_PORT=8090 PEOPLE=1000
+run: $(INSTALLED) ## start everything: make run PORT=8080 SIMULATOR_PORT=8090 IDENTITY_PORT=8091 PEOPLE=1000
 	@exec $(BIN)/python -m local_stack --state "$(STATE)" --port="$(PORT)" --simulator-port="$(SIMULATOR_PORT)" \
+		--identity-port="$(IDENTITY_PORT)" \
 		$(if $(PEOPLE),--people="$(PEOPLE)")
 
 clean-run: $(INSTALLED) ## forget everything that `make run` kept
@@ -147,6 +149,9 @@ bench: $(INSTALLED) ## measurements against floors and peers, one table
 format: $(INSTALLED) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
+pictures: $(INSTALLED) ## take the console's pictures in docs/pictures again, by the stories in Chromium
+	@PICTURES=docs/pictures $(BIN)/pytest tests/e2e/test_browser_decisions.py -k "settled_by_keys"
+
 contracts: $(INSTALLED) ## check messages and topics against their snapshots, and add new ones
 	@$(BIN)/python -m contracts.gate
 
@@ -180,4 +185,4 @@ $(INSTALLED): constraints.txt pyproject.toml $(wildcard libs/*/pyproject.toml se
 	@touch $@
 
 .PHONY: help install run clean-run test lint types imports console docs unit integration e2e browser containers flaky soak bench \
-	format contracts constraints $(INTEGRATION)
+	format pictures contracts constraints $(INTEGRATION)

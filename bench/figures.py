@@ -424,11 +424,11 @@ def start(asked: Parameters, shown: Shown) -> None:
 
 
 def _make_run(state: str) -> float:
-    port, simulator_port = free_port(), free_port()
+    ports = {name: free_port() for name in ("PORT", "SIMULATOR_PORT", "IDENTITY_PORT")}
     with tempfile.TemporaryFile() as output:
         began = time.monotonic()
         process = subprocess.Popen(
-            ["make", "run", f"STATE={state}/state", f"PORT={port}", f"SIMULATOR_PORT={simulator_port}", "PEOPLE=1000"],
+            ["make", "run", f"STATE={state}/state", "PEOPLE=1000", *(f"{name}={port}" for name, port in ports.items())],
             cwd=_ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -436,7 +436,9 @@ def _make_run(state: str) -> float:
             start_new_session=True,
         )
         try:
-            while not (_answers(f"http://localhost:{port}/") and _is_ready(Path(state) / "state" / "ports.json")):
+            while not (
+                _answers(f"http://localhost:{ports['PORT']}/") and _is_ready(Path(state) / "state" / "ports.json")
+            ):
                 if process.poll() is not None or time.monotonic() - began > _START_SECONDS:
                     output.seek(0)
                     raise RuntimeError(f"make run did not come up:\n{output.read().decode()}")

@@ -9,8 +9,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from queue import SimpleQueue
 
 from contracts.values import WEBHOOK_GATEWAY
 from local_stack.identity_provider import PEOPLE
@@ -19,6 +18,8 @@ from pco_simulator.world import FEWEST, Shape
 from servicekit.local import LocalStackError
 
 _WIDTH = max(map(len, (*SERVICES, IDENTITY_PROVIDER, SIMULATOR)))
+Events = SimpleQueue[signal.Signals | BaseException | None]
+"""A signal that came; how the start failed; None once everything is ready. A signal's handler may fill it."""
 _COLOURS = (32, 33, 34, 35, 36, 92, 93, 94, 95, 96)
 
 
@@ -46,10 +47,6 @@ class Output:
                 return
 
 
-class StopRequestedError(BaseException):
-    """Ctrl-C or SIGTERM; not an Exception, so that nothing takes it for a failure."""
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run until stopped; returns the exit status."""
     output = Output()
@@ -64,34 +61,58 @@ def main(arguments: list[str] | None = None) -> int:
         options.state,
         port=options.port,
         simulator_port=options.simulator_port,
+        identity_port=options.identity_port,
         people=options.people,
         seed=options.seed,
         replicas=dict(options.replicas),
         supervised=True,
         say=output,
     )
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if not stop.is_set():
-            stop.set()
-            raise StopRequestedError
-
+    # Raised into the start, a signal could hit any line, that of a clean-up too: it is a message, and the start
+    # has a thread of its own.
+    events: Events = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)
+        # Ctrl-C stops also what a shell has started in the background; `nohup` keeps its meaning.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: events.put(signal.Signals(number)))
+    return _run(stack, events, output)
+
+
+def _run(stack: Stack, events: Events, output: Output) -> int:
+    """Start, and stop at a signal, at whatever instant it comes; returns the exit status."""
+
+    def start() -> None:
+        try:
+            stack.start()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for it
+            events.put(error)
+        else:
+            events.put(None)
+
     began = time.monotonic()
-    try:
-        stack.start()
+    starting = threading.Thread(target=start, name="start", daemon=True)
+    starting.start()
+    event = events.get()
+    ready = event is None
+    if ready:
         output.plain(_welcome(stack, time.monotonic() - began))
-        _wait_for_ever()
-    except StopRequestedError:
-        output("stack", "stopping; everything stays as it is until `make clean-run`")
-        stack.stop()
-        output("stack", "stopped")
-        return 0
-    except LocalStackError as error:
-        output.plain(str(error))
+        event = events.get()
+    if isinstance(event, LocalStackError):
+        output.plain(str(event))
         return 1
+    if isinstance(event, BaseException):
+        raise event
+    output("stack", "stopping; everything stays as it is until `make clean-run`")
+    if ready:
+        stack.stop()
+    else:
+        stack.cancel()
+        starting.join(1)
+    output("stack", "stopped")
+    if not ready:
+        # Threads cannot be ended: one may wait for a download yet.
+        os._exit(0)
+    return 0
 
 
 def _forget(state: Path, output: Output) -> int:
@@ -102,11 +123,6 @@ def _forget(state: Path, output: Output) -> int:
         return 1
     output.plain("Nothing is left of earlier runs.")
     return 0
-
-
-def _wait_for_ever() -> NoReturn:
-    while True:
-        signal.pause()
 
 
 def _welcome(stack: Stack, seconds: float) -> str:
@@ -135,6 +151,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--state", type=Path, default=Path(".state"), help="folder that keeps everything")
     parser.add_argument("--port", type=_port("PORT"), default=8080, help="console and API")
     parser.add_argument("--simulator-port", type=_port("SIMULATOR_PORT"), default=8090)
+    parser.add_argument("--identity-port", type=_port("IDENTITY_PORT"), default=8091, help="where tokens come from")
     parser.add_argument("--people", type=_people, help=f"of a new first church (default: {Shape().people})")
     parser.add_argument("--seed", type=int, help="the same gives the same new church (default: 1)")
     parser.add_argument(

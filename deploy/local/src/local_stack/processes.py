@@ -15,7 +15,7 @@ Say = Callable[[str, str], None]
 
 STOP_SECONDS = 25
 _LOG_BYTES = 20_000_000
-_SUCCEEDED = re.compile(rb" request +\[servicekit\.http\] .* status=[123]\d\d$")
+_SUCCEEDED = re.compile(rb" request +\[servicekit\.http\.edge\] .* status=[123]\d\d$")
 """The line of a request that went well, as services log it for a terminal."""
 _FIRST_PAUSE, _LONGEST_PAUSE, _STABLE_SECONDS = 0.5, 15.0, 20.0
 

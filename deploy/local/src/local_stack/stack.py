@@ -19,10 +19,11 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -40,7 +41,15 @@ from pco_simulator.world import Shape
 from servicekit.db.migrations import migrate
 from servicekit.kafka.provision import ProvisionError, provision
 from servicekit.local import LocalKafka, LocalPostgres, LocalStackError
-from servicekit.local.process import DirectoryLock, RememberedFile, choose_port, free_port, port_is_free
+from servicekit.local.process import (
+    HURRIED_SECONDS,
+    DirectoryLock,
+    RememberedFile,
+    StartCancelledError,
+    choose_port,
+    free_port,
+    port_is_free,
+)
 
 SERVICES: Final = (AUTH_SERVICE, PEOPLE_SYNC, CONFLICT_SERVICE, CALENDAR_SYNC, WEBHOOK_GATEWAY)
 SIMULATOR: Final = "simulator"
@@ -87,10 +96,10 @@ class Stack:
 
     ``people`` and ``seed`` of the simulator's first church count when it is made, and never replace a kept one;
     so does how many ``churches`` there are, of which each but the first has a tenth of the people.
-    ``port`` and ``simulator_port``: 0 chooses a free one and remembers it. ``replicas`` by service; more than
-    one stand behind a round-robin proxy. ``environment`` adds or replaces variables by service, ``"*"`` for
-    all. ``simulator_settings`` are its live settings (``{"rate_limit": 0}``). ``supervised`` restarts what
-    crashes, as ``make run`` does; tests that decide themselves when something comes back leave it out.
+    ``port``, ``simulator_port`` and ``identity_port``: 0 chooses a free one and remembers it. ``replicas`` by
+    service; more than one stand behind a round-robin proxy. ``environment`` adds or replaces variables by service,
+    ``"*"`` for all. ``simulator_settings`` are its live settings (``{"rate_limit": 0}``). ``supervised`` restarts
+    what crashes, as ``make run`` does; tests that decide themselves when something comes back leave it out.
     """
 
     def __init__(
@@ -99,6 +108,7 @@ class Stack:
         *,
         port: int = 0,
         simulator_port: int = 0,
+        identity_port: int = 0,
         people: int | None = None,
         seed: int | None = None,
         churches: int | None = None,
@@ -112,9 +122,10 @@ class Stack:
     ) -> None:
         self.state = Path(state).resolve()
         self.services = tuple(services)
-        self.postgres = LocalPostgres(self.state / "postgres")
-        self.kafka = LocalKafka(self.state / "kafka", cache=cache)
-        self._wanted_ports = {WEBHOOK_GATEWAY: port, SIMULATOR: simulator_port}
+        self._cancelled = threading.Event()
+        self.postgres = LocalPostgres(self.state / "postgres", cancelled=self._cancelled)
+        self.kafka = LocalKafka(self.state / "kafka", cache=cache, cancelled=self._cancelled)
+        self._wanted_ports = {WEBHOOK_GATEWAY: port, SIMULATOR: simulator_port, IDENTITY_PROVIDER: identity_port}
         self._wanted_church = {"people": people, "seed": seed, "churches": churches}
         self._church = Shape()
         self.kept_church = ""
@@ -128,7 +139,6 @@ class Stack:
         self._book = ProcessBook(self.state / "processes.json")
         self._ports = _Ports(RememberedFile(self.state / "ports.json"))
         self._replicas: dict[str, list[_Replica]] = {}
-        self._cancelled = threading.Event()
         self._migrating = threading.Lock()
 
     # -- life ----------------------------------------------------------------------------------
@@ -136,16 +146,17 @@ class Stack:
     def start(self) -> None:
         """Start everything and return when every process is ready.
 
-        Raises LocalStackError with one sentence if something cannot be started; what runs is stopped then.
+        Raises LocalStackError with one sentence if something cannot be started, and StartCancelledError after
+        ``cancel``; what runs is stopped then.
         """
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.state / "logs").mkdir(exist_ok=True)
-        self._lock.acquire(f"The stack in {self.state} is running already: stop that one first.")
+        self._lock.acquire(f"The stack in {self.state}")
         try:
-            self._cancelled.clear()
             for label in self._book.end_leftovers():
                 self._say("stack", f"ended {label}, left by a launcher that was killed")
             self._prepare()
+            self._lock.tell(f"{self.url()}, process {os.getpid()}")
             if self.kept_church:
                 self._say("stack", self.kept_church)
             self._say("stack", "starting PostgreSQL, Kafka, the simulator, the identity provider and five services")
@@ -156,8 +167,16 @@ class Stack:
                 for replica in self._replicas[name]:
                     replica.process.echo = True
         except BaseException:
-            self.stop()
+            self.cancel()
+            self._let_go()
             raise
+
+    def cancel(self) -> None:
+        """Stop a start half way, from any thread: nobody uses anything yet, and somebody waits for the end."""
+        self._cancelled.set()
+        with self._together() as each:
+            each(*(partial(process.stop, within=HURRIED_SECONDS) for process in self.processes()))
+            each(*(partial(server.stop, within=HURRIED_SECONDS) for server in (self.kafka, self.postgres)))
 
     def stop(self) -> None:
         """Stop in order: the door, the services, the vendor and the provider, Kafka, PostgreSQL."""
@@ -172,7 +191,11 @@ class Stack:
             for name in (SIMULATOR, IDENTITY_PROVIDER):
                 each(*(replica.process.stop for replica in self._replicas.get(name, [])))
             each(self.kafka.stop, self.postgres.stop)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._lock.release()
+        self._cancelled.clear()
 
     def __enter__(self) -> Self:
         self.start()
@@ -191,7 +214,7 @@ class Stack:
 
     def processes(self) -> Iterator[StackProcess]:
         """All processes but PostgreSQL and Kafka, which are ``postgres`` and ``kafka``."""
-        for replicas in self._replicas.values():
+        for replicas in list(self._replicas.values()):
             for replica in replicas:
                 yield replica.process
 
@@ -226,8 +249,7 @@ class Stack:
         replica = self._replicas[name][index]
         deadline = time.monotonic() + within
         while not _answers(replica.probe):
-            if self._cancelled.is_set():
-                raise LocalStackError("The start was stopped.")
+            self._go_on()
             ended = not replica.process.running and (not self._supervised or replica.process.starts > 2)
             if ended or time.monotonic() > deadline:
                 what = "ended" if ended else f"is not ready after {within:.0f} s"
@@ -297,14 +319,17 @@ class Stack:
         self._ports.chosen.clear()
         self._replicas.clear()
         wanted_ports = [port for port in self._wanted_ports.values() if port]
-        if len(set(wanted_ports)) < len(wanted_ports):
-            raise LocalStackError(f"PORT and SIMULATOR_PORT are both {wanted_ports[0]}: choose two different ports.")
-        for name, what in ((WEBHOOK_GATEWAY, "PORT"), (SIMULATOR, "SIMULATOR_PORT")):
-            wanted = self._wanted_ports[name]
+        for name, wanted in self._wanted_ports.items():
+            if wanted and wanted_ports.count(wanted) > 1:
+                both = [_VARIABLES[other] for other, port in self._wanted_ports.items() if port == wanted]
+                raise LocalStackError(f"{' and '.join(both)} are both {wanted}: choose different ports.")
             if wanted and not port_is_free(wanted):
+                another = next(
+                    (p for p in range(wanted + 1, 65536) if p not in wanted_ports and port_is_free(p)), free_port()
+                )
                 raise LocalStackError(
                     f"Port {wanted} is taken by another program: stop that or choose another one "
-                    f"(make run {what}={wanted + 1})."
+                    f"(make run {_VARIABLES[name]}={another})."
                 )
         # Those asked for first: what another part remembers must not be in their way.
         for name in sorted(
@@ -342,6 +367,7 @@ class Stack:
                     for start in (self._start_simulator, self._start_identity_provider, self._start_kafka)
                 ]
                 self._start_postgres()
+                self._go_on()
                 services = [pool.submit(self._start_service, name) for name in self.services]
                 _raise_first([*others, *services])
                 if any(len(self._replicas[name]) > 1 for name in self.services):
@@ -360,18 +386,19 @@ class Stack:
     def _start_postgres(self) -> None:
         self.postgres.start()
         for service in self.services:
+            self._go_on()
             self.postgres.create_role_and_database(service)
 
     def _start_kafka(self) -> None:
         self.kafka.start()
         try:
-            asyncio.run(provision(self.kafka.bootstrap_servers))
+            self._run(provision(self.kafka.bootstrap_servers))
         except (KafkaError, ProvisionError, TimeoutError) as error:
             raise LocalStackError(f"The topics could not be created: {error}") from error
 
     def _start_simulator(self) -> None:
         credentials = load_credentials(self.state / "credentials.json", SERVICES)
-        callbacks = f"{self.url()}/oauth/callback"
+        client = f"{credentials.pco_client_id}:{credentials.pco_client_secret}:{self.url()}/oauth/callback"
         settings = [f"{name}={json.dumps(value)}" for name, value in self._simulator_settings.items()]
         self._start_process(
             SIMULATOR,
@@ -380,7 +407,7 @@ class Stack:
                 *("--people", str(self._church.people), "--seed", str(self._church.seed)),
                 *("--churches", str(self._church.churches)),
                 *("--state", str(self.state / "simulator"), "--public-url", self.url(SIMULATOR)),
-                *("--oauth-client", f"{credentials.pco_client_id}:{credentials.pco_client_secret}:{callbacks}"),
+                *("--oauth-client", f"Church Platform={client}"),
                 *(word for setting in settings for word in ("--set", setting)),
             ],
             _inherited(),
@@ -429,8 +456,7 @@ class Stack:
     def _start_process(
         self, name: str, argv: Sequence[str], environment: Mapping[str, str], ports: Sequence[int]
     ) -> None:
-        if self._cancelled.is_set():
-            return
+        self._go_on()
         replicas = []
         for index, port in enumerate(ports):
             label = name if len(ports) == 1 else f"{name}.{index}"
@@ -457,12 +483,30 @@ class Stack:
     def _migrate(self, service: str, module: str) -> None:
         """What ``python -m <service> migrate`` does, without a process and its imports for each of five services."""
         with self._migrating:  # Alembic keeps the migration at work in module globals
-            if self._cancelled.is_set():
-                return
+            self._go_on()
             try:
-                asyncio.run(migrate(self.database_url(service), module))
+                self._run(migrate(self.database_url(service), module))
             except (SQLAlchemyError, CommandError, OSError) as error:
                 raise LocalStackError(f"The migrations of {service} failed: {error}") from error
+
+    def _go_on(self) -> None:
+        """Raises StartCancelledError once the start was cancelled."""
+        if self._cancelled.is_set():
+            raise StartCancelledError
+
+    def _run(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run `work` to its end, or until the start is cancelled: it may wait for a server that is gone by then."""
+
+        async def run() -> None:
+            task = asyncio.ensure_future(work)
+            while not (await asyncio.wait({task}, timeout=0.1))[0]:
+                if self._cancelled.is_set():
+                    task.cancel()
+                    await asyncio.wait({task}, timeout=HURRIED_SECONDS)
+                    raise StartCancelledError
+            task.result()
+
+        asyncio.run(run())
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., None]]:
@@ -479,7 +523,7 @@ def forget(state: Path) -> None:
     if not state.exists():
         return
     lock = DirectoryLock(state)
-    lock.acquire(f"The stack in {state} is running: stop it first.")
+    lock.acquire(f"The stack in {state}")
     try:
         ProcessBook(state / "processes.json").end_leftovers()
         LocalKafka(state / "kafka").delete()
@@ -489,6 +533,8 @@ def forget(state: Path) -> None:
         lock.release()
 
 
+_VARIABLES: Final = {WEBHOOK_GATEWAY: "PORT", SIMULATOR: "SIMULATOR_PORT", IDENTITY_PROVIDER: "IDENTITY_PORT"}
+"""How `make run` calls the ports that may be asked for."""
 _PROBES: Final = {SIMULATOR: "/_sim/openapi.json"}
 
 

@@ -65,7 +65,7 @@ async def test_messages_and_address_survive_kill_and_stop(tmp_path: Path) -> Non
         await send(servers, range(100, 150))
         kafka.restart()
         assert await receive(servers, 150) == set(range(150))
-        with pytest.raises(LocalStackError, match="in use by another process"):
+        with pytest.raises(LocalStackError, match=r"is running already \(process \d+\): stop that one first"):
             LocalKafka(kafka.directory).start()
 
 

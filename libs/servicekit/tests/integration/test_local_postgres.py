@@ -91,7 +91,7 @@ async def test_a_stale_pid_file_of_somebody_elses_process_is_no_obstacle(postgre
 
 
 def test_two_owners_of_one_directory_are_refused(postgres: LocalPostgres) -> None:
-    with pytest.raises(LocalStackError, match="in use by another process"):
+    with pytest.raises(LocalStackError, match=r"is running already \(process \d+\): stop that one first"):
         LocalPostgres(postgres.directory).start()
 
 

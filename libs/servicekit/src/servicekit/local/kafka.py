@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -17,12 +18,15 @@ from types import TracebackType
 from typing import Self
 
 from servicekit.local.process import (
+    HURRIED_SECONDS,
     DirectoryLock,
     LocalStackError,
     RememberedFile,
+    StartCancelledError,
     choose_port,
     default_cache,
     end_leftover,
+    finished,
     spawn,
     stop_process,
     wait_until,
@@ -77,7 +81,8 @@ class LocalKafka:
 
     ``port`` 0 chooses a free one at the first start and keeps to it as long as it is free.
     ``cache`` keeps the jars (44 MB, downloaded once); default: ``.cache`` of the checkout.
-    ``settings`` are broker settings that override the ones chosen here.
+    ``settings`` are broker settings that override the ones chosen here. Once ``cancelled`` is set, a start gives
+    up at once (StartCancelledError) and leaves nothing running; a download goes on to its end.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class LocalKafka:
         *,
         cache: Path | None = None,
         settings: Mapping[str, str] | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self.directory = Path(directory).resolve()
         self.log = self.directory / "kafka.log"
@@ -94,6 +100,7 @@ class LocalKafka:
         self._wanted_port = port
         self._cache = cache
         self._settings = dict(settings or {})
+        self._cancelled = cancelled
         self._lock = DirectoryLock(self.directory)
         self._memory = RememberedFile(self.directory / "kafka.json")
         self._process: subprocess.Popen[bytes] | None = None
@@ -106,7 +113,7 @@ class LocalKafka:
         if self._prepared:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(self._in_use())
+        self._lock.acquire(self._named())
         try:
             self._end_what_was_left()
             port = choose_port(self._wanted_port, self._memory.integer("port"), "Kafka")
@@ -123,16 +130,16 @@ class LocalKafka:
             return
         self.prepare()
         try:
-            self._launch(installed_kafka(self._cache or default_cache()))
+            self._launch(installed_kafka(self._cache or default_cache(), self._cancelled))
         except BaseException:
             self._let_go()
             raise
 
     def stop(self, *, within: float = 20) -> None:
         """Shut down in order: logs are flushed, so that the next start recovers nothing."""
-        if self._process is not None:
-            stop_process(self._process, signal.SIGTERM, within=within)
-            self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            stop_process(process, signal.SIGTERM, within=within)
         self._let_go()
 
     def kill(self) -> None:
@@ -153,7 +160,7 @@ class LocalKafka:
         if not self.directory.exists():
             return
         self.stop()
-        self._lock.acquire(self._in_use())
+        self._lock.acquire(self._named())
         try:
             self._end_what_was_left()
             shutil.rmtree(self.directory)
@@ -218,7 +225,17 @@ class LocalKafka:
         with self.log.open("ab") as log:
             self._process = spawn(command, stdout=log, cwd=self.directory)
         self._memory.write({**self._memory.read(), "pid": self._process.pid})
-        if not wait_until(lambda: STARTED.encode() in self._told(began_at), within=120, process=self._process):
+        try:
+            started = wait_until(
+                lambda: STARTED.encode() in self._told(began_at),
+                within=120,
+                process=self._process,
+                cancelled=self._cancelled,
+            )
+        except StartCancelledError:
+            self.stop(within=HURRIED_SECONDS)
+            raise
+        if not started:
             stop_process(self._process, signal.SIGTERM, within=5)
             self._process = None
             raise LocalStackError(f"Kafka did not start; {self.log} says why.")
@@ -251,12 +268,12 @@ class LocalKafka:
         arguments = ("format", "-t", cluster, "-c", str(properties), "--ignore-formatted")
         command = kafka.command("kafka.tools.StorageTool", *arguments)
         with self.log.open("ab") as log:
-            status = spawn(command, stdout=log, cwd=self.directory).wait()
+            status = finished(spawn(command, stdout=log, cwd=self.directory), self._cancelled)
         if status:
             raise LocalStackError(f"Kafka could not format its storage; {self.log} says why.")
 
-    def _in_use(self) -> str:
-        return f"The Kafka in {self.directory} is in use by another process: stop that first."
+    def _named(self) -> str:
+        return f"The Kafka in {self.directory}"
 
     def _end_what_was_left(self) -> None:
         """A broker whose launcher was killed."""
@@ -265,7 +282,7 @@ class LocalKafka:
             end_leftover(pid, str(self.directory / "server.properties"), signal.SIGTERM)
 
 
-def installed_kafka(cache: Path) -> KafkaInstallation:
+def installed_kafka(cache: Path, cancelled: threading.Event | None = None) -> KafkaInstallation:
     """The broker below ``cache``. The first time its jars are downloaded there, every one is compared with the
     checksum that came with this package, and a trial start leaves its loaded classes for the later ones, which
     take a third of the time then. Together about half a minute.
@@ -282,7 +299,7 @@ def installed_kafka(cache: Path) -> KafkaInstallation:
             if not jars.is_dir():
                 _download(home, jars)
             if not archive.is_file():
-                _try_out(java, _class_path(jars), archive)
+                _try_out(java, _class_path(jars), archive, cancelled)
     # Java goes on without an archive that does not fit, an empty one included.
     return KafkaInstallation(java, _class_path(jars), (f"-XX:AOTCache={archive}", "-Xlog:aot*=off", "-Xlog:cds*=off"))
 
@@ -291,11 +308,11 @@ def _class_path(jars: Path) -> str:
     return os.pathsep.join(str(jar) for jar in sorted(jars.iterdir()))
 
 
-def _try_out(java: str, class_path: str, archive: Path) -> None:
+def _try_out(java: str, class_path: str, archive: Path, cancelled: threading.Event | None) -> None:
     fresh = archive.with_suffix(f".{os.getpid()}")
     learning = KafkaInstallation(java, class_path, (f"-XX:AOTCacheOutput={fresh}",))
     with TemporaryDirectory(prefix="kafka-") as folder:
-        LocalKafka(folder).learn(learning)
+        LocalKafka(folder, cancelled=cancelled).learn(learning)
     fresh.touch()  # a Java that cannot do it gets no second try
     fresh.replace(archive)
 

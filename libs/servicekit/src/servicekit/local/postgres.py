@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Self
 from urllib.parse import quote
 
 from servicekit.local.process import (
+    HURRIED_SECONDS,
     DirectoryLock,
     LocalStackError,
     RememberedFile,
+    StartCancelledError,
     choose_port,
     end_leftover,
+    finished,
     kill_tree,
     spawn,
     stop_process,
@@ -46,15 +50,24 @@ class LocalPostgres:
 
     ``port`` 0 chooses a free one at the first start and keeps to it as long as it is free.
     ``settings`` are server settings, for instance ``{"fsync": "off"}`` for tests: that loses nothing when
-    processes are killed, only when the machine is.
+    processes are killed, only when the machine is. Once ``cancelled`` is set, a start gives up at once
+    (StartCancelledError) and leaves nothing running.
     """
 
-    def __init__(self, directory: Path | str, port: int = 0, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path | str,
+        port: int = 0,
+        *,
+        settings: Mapping[str, str] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
         self.directory = Path(directory).resolve()
         self.log = self.directory / "postgres.log"
         self._data = self.directory / "data"
         self._wanted_port = port
         self._settings = dict(settings or {})
+        self._cancelled = cancelled
         self._lock = DirectoryLock(self.directory)
         self._memory = RememberedFile(self.directory / "postgres.json")
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,7 +79,7 @@ class LocalPostgres:
         if self.running:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(self._in_use())
+        self._lock.acquire(self._named())
         try:
             user = _account_to_run_as()
             self._end_what_was_left()
@@ -79,11 +92,11 @@ class LocalPostgres:
             self._lock.release()
             raise
 
-    def stop(self) -> None:
+    def stop(self, *, within: float = 20) -> None:
         """Shut down in order; sessions still open are ended."""
-        if self._process is not None:
-            stop_process(self._process, signal.SIGINT, within=20)
-            self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            stop_process(process, signal.SIGINT, within=within)
         self._lock.release()
 
     def kill(self) -> None:
@@ -104,7 +117,7 @@ class LocalPostgres:
         if not self.directory.exists():
             return
         self.stop()
-        self._lock.acquire(self._in_use())
+        self._lock.acquire(self._named())
         try:
             self._end_what_was_left()
             shutil.rmtree(self.directory)
@@ -182,22 +195,25 @@ class LocalPostgres:
         secret = self.directory / "initdb-password"
         secret.touch(0o600)
         secret.write_text(password + "\n")
-        self._data.mkdir(mode=0o700, exist_ok=True)
+        # Beside its place until it is whole: a start may be stopped or killed at any instant.
+        fresh = self._data.with_name("data.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
         if user is not None:
             os.chown(secret, *user)
-            os.chown(self._data, *user)
+            os.chown(fresh, *user)
         command = [
-            *(_program("initdb"), "-D", str(self._data), "-U", SUPERUSER, "--auth=scram-sha-256"),
+            *(_program("initdb"), "-D", str(fresh), "-U", SUPERUSER, "--auth=scram-sha-256"),
             *(f"--pwfile={secret}", "--encoding=UTF8", "--no-sync"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         ]
         with self.log.open("ab") as log:
-            process = spawn(command, stdout=log, user=user, cwd=self._data)
-            status = process.wait()
+            status = finished(spawn(command, stdout=log, user=user, cwd=fresh), self._cancelled)
         secret.unlink()
         if status:
             raise LocalStackError(f"PostgreSQL could not create its data directory; {self.log} says why.")
         self._memory.write({**self._memory.read(), f"password.{SUPERUSER}": password})
+        fresh.rename(self._data)
 
     def _launch(self, port: int, user: tuple[int, int] | None) -> None:
         settings = {
@@ -223,8 +239,12 @@ class LocalPostgres:
                     death_signal=signal.SIGINT,
                 )
             # Recovery after a kill may take long on a large database; it ends in "ready" or an exit.
-            if wait_until(self._ready, within=120, process=self._process):
-                return
+            try:
+                if wait_until(self._ready, within=120, process=self._process, cancelled=self._cancelled):
+                    return
+            except StartCancelledError:
+                self.stop(within=HURRIED_SECONDS)
+                raise
             stop_process(self._process, signal.SIGINT, within=5)
             self._process = None
             told = self.log.read_bytes()[began_at:].decode(errors="replace")
@@ -246,8 +266,8 @@ class LocalPostgres:
             and lines[7].strip() == "ready"
         )
 
-    def _in_use(self) -> str:
-        return f"The PostgreSQL in {self.directory} is in use by another process: stop that first."
+    def _named(self) -> str:
+        return f"The PostgreSQL in {self.directory}"
 
     def _end_what_was_left(self) -> None:
         """A server whose launcher was killed, or the pid file of one that was killed itself."""

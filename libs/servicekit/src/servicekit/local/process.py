@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import secrets
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +50,8 @@ os.execvp(sys.argv[5], sys.argv[5:])
 _SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 Output = int | IO[bytes]
+HURRIED_SECONDS = 1.5
+"""What a server has to shut down in order while the start it belongs to is stopped; then it is killed."""
 _LOWEST_PORT = 15_000
 _PORTS = 17_000
 """Linux gives outgoing connections 32,768 and above."""
@@ -91,24 +95,53 @@ def spawn(
     return _SPAWNER.submit(fork).result()
 
 
-def wait_until(condition: Callable[[], bool], *, within: float, process: subprocess.Popen[bytes] | None = None) -> bool:
-    """Ask ``condition`` every 20 ms until it holds; False after ``within`` seconds or once ``process`` ended."""
+class StartCancelledError(LocalStackError):
+    """Somebody asked for a stop while a server was being started."""
+
+    def __init__(self) -> None:
+        super().__init__("The start was stopped.")
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    *,
+    within: float,
+    process: subprocess.Popen[bytes] | None = None,
+    cancelled: threading.Event | None = None,
+) -> bool:
+    """Ask ``condition`` every 20 ms until it holds; False after ``within`` seconds or once ``process`` ended.
+
+    Raises StartCancelledError once ``cancelled`` is set.
+    """
     deadline = time.monotonic() + within
     while not condition():
+        if cancelled is not None and cancelled.is_set():
+            raise StartCancelledError
         if time.monotonic() > deadline or (process is not None and process.poll() is not None):
             return False
         time.sleep(0.02)
     return True
 
 
+def finished(process: subprocess.Popen[bytes], cancelled: threading.Event | None) -> int:
+    """Wait until ``process`` has ended by itself; its status. Cancelled, it is killed: StartCancelledError."""
+    try:
+        wait_until(lambda: process.poll() is not None, within=math.inf, cancelled=cancelled)
+    except StartCancelledError:
+        kill_tree(process.pid)
+        process.wait()
+        raise
+    return process.wait()
+
+
 def stop_process(process: subprocess.Popen[bytes], how: signal.Signals, *, within: float) -> None:
-    """Send ``how`` and wait; SIGKILL for what is still there after ``within`` seconds."""
+    """Send ``how`` and wait; SIGKILL for it and its children if it is still there after ``within`` seconds."""
     if process.poll() is None:
         process.send_signal(how)
         try:
             process.wait(within)
         except subprocess.TimeoutExpired:
-            process.kill()
+            kill_tree(process.pid)
     process.wait()
 
 
@@ -200,25 +233,38 @@ def choose_port(wanted: int, remembered: int | None, what: str) -> int:
 
 
 class DirectoryLock:
-    """One running owner per directory; the kernel releases it when the owner dies."""
+    """One running owner per directory; the kernel releases it when the owner dies. The file says who that is."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "lock"
         self._file: IO[str] | None = None
 
-    def acquire(self, refusal: str) -> None:
-        """Take the lock or raise ``LocalStackError(refusal)`` at once."""
-        handle = self._path.open("w")
+    def acquire(self, what: str) -> None:
+        """Take the lock or raise LocalStackError at once: ``what`` runs, in which process, and where it answers."""
+        handle = self._path.open("a+")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            handle.seek(0)
+            owner = handle.read().strip()
             handle.close()
-            raise LocalStackError(refusal) from None
+            raise LocalStackError(
+                f"{what} is running already{f' ({owner})' if owner else ''}: stop that one first."
+            ) from None
         self._file = handle
+        self.tell(f"process {os.getpid()}")
+
+    def tell(self, owner: str) -> None:
+        """What others are told of the owner, who has the lock."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.write(owner)
+            self._file.flush()
 
     def release(self) -> None:
         """Let another process use the directory."""
         if self._file is not None:
+            self._file.truncate(0)
             self._file.close()
             self._file = None
 
