@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import asyncpg
 import pytest
-from pages import Windows, accessible, shot
+from pages import Windows, accessible, picture, shot
 from playwright.sync_api import Locator, Page, expect
 from sides import disagree, nothing_more, there
 
@@ -37,10 +37,13 @@ def test_a_conflict_is_settled_by_keys_alone(page: Page, church: Church, pco: st
     page.goto("/")
     badge = page.get_by_role("link", name=re.compile("Conflicts")).first
     expect(badge).to_contain_text("1 open")
+    expect(page.get_by_role("region", name="Planning Center People")).to_contain_text("Last sync")
+    picture(page, "integrations", page.get_by_role("main"))
     badge.click()
     card = page.get_by_role("region", name=re.compile("^Nora "))
     last_name = row_of(card, "Last name")
     expect(last_name).to_contain_text("Not chosen yet")
+    picture(page, "conflicts", page.get_by_text("1 open conflict", exact=True))
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keys")
     expect(dialog).to_contain_text("Keep ours, in every field")

@@ -1,5 +1,7 @@
 """Chromium and what a person does and sees in it, for the stories of the console."""
 
+import base64
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -89,6 +91,23 @@ def shot(page: Page, name: str) -> None:
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 390, "height": 844})
     page.screenshot(path=SCREENSHOTS / f"{name}-phone.png", full_page=True, animations="disabled")
+    if size:
+        page.set_viewport_size(size)
+
+
+def picture(page: Page, name: str, top: Locator) -> None:
+    """A small picture for the documents, from `top` on, where `PICTURES` names a folder: `make pictures`."""
+    folder = os.environ.get("PICTURES")
+    if folder is None:
+        return
+    size = page.viewport_size
+    devtools = page.context.new_cdp_session(page)
+    metrics = {"width": 1200, "height": 680, "deviceScaleFactor": 0.6, "mobile": False}
+    devtools.send("Emulation.setDeviceMetricsOverride", metrics)
+    top.evaluate("element => element.scrollIntoView()")
+    shown = devtools.send("Page.captureScreenshot", {"format": "png"})
+    (ROOT / folder / f"{name}.png").write_bytes(base64.b64decode(shown["data"]))
+    devtools.send("Emulation.clearDeviceMetricsOverride")
     if size:
         page.set_viewport_size(size)
 
