@@ -256,7 +256,7 @@ def test_every_process_is_killed_during_a_first_sync_and_a_push(
     before = {pco: ada.control.truth(pco) for pco in (ours, theirs)}
     assert len(ada.members()) < before[ours]["people"]
 
-    ada.control.add_fault({"kind": "latency", "ms": 500}, organization_id=ours, path="^/people/")
+    ada.control.add_fault({"kind": "latency", "ms": 1000}, organization_id=ours, path="^/people/")
     ada.control.change_settings(rate_limit=10)
     with watching(ada, olga) as (screen, other):
         first, push = ada.start(), olga.start()
