@@ -25,7 +25,7 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/connections", tags=["
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def _browser(request: Request, wired: Wired) -> str | None:
+async def _browser(request: Request, wired: Wired) -> str | None:
     return request.cookies.get(wired.settings.attempt_cookie)
 
 
