@@ -35,14 +35,14 @@ _PAUSE: Final = 0.1
 _HOSTILE_SECONDS: Final = 30.0
 _SLOW: Final = 300
 _BODY: Final = 64 * 1024
-"""What a slow body begins with."""
+"""A slow body begins with these bytes."""
 _TRAILERS: Final = 100 * 1024 * 1024
 _UNLIMITED: Final = {f"LIMIT_{who}_PER_MINUTE": "100000000" for who in ("USER", "ORGANIZATION", "ADDRESS")}
 
 
 @dataclass(slots=True)
 class Asked:
-    """What callers saw, all together."""
+    """The answers that all callers saw."""
 
     took: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -227,7 +227,7 @@ def _head(line: str, *headers: str) -> bytes:
 
 
 def _inside(stack: Stack) -> str:
-    """What the gateway would send along; it is valid for a minute."""
+    """Sign the identity that the gateway sends along; it is valid for a minute."""
     settings = Settings(**{name.lower(): value for name, value in stack.environment(WEBHOOK_GATEWAY).items()})  # type: ignore[arg-type]
     identity = UserIdentity(
         user_id="ada", name="Ada", organization_id="org", organization_name="Church", roles=("admin",)

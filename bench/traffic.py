@@ -166,7 +166,7 @@ async def _sent(producer: AIOKafkaProducer, fact: Event) -> "asyncio.Future[Any]
 
 
 def live(asked: Parameters, shown: Shown) -> None:  # noqa: ARG001 - as every figure
-    """What a church hears, while another one publishes as fast as an import does; before it, while nobody does."""
+    """Measure how late a church hears its facts while another one imports, and before that while nobody does."""
     with church(100, **FREE) as (stack, admin):
         organization = str(admin.get("/me")["user"]["organization_id"])
         bare = asyncio.run(_heard(stack, organization, 0))

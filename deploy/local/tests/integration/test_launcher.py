@@ -135,7 +135,7 @@ def test_from_start_to_stop(launcher: Launcher, state: Path, tmp_path: Path) -> 
     assert third.printed.strip().startswith(f"Port {launcher.port} is taken")
     assert third.printed.strip().count("\n") == 0
 
-    # What the README shows, with these ports.
+    # The README's own commands run, with these ports in place of its own.
     [shown] = re.findall(r"```sh\n(TOKEN=.+?)```", README.read_text(), re.DOTALL)
     commands = shown.replace("8080", str(launcher.port)).replace("8091", str(launcher.identity_port))
     told = subprocess.run(["sh", "-ec", commands], capture_output=True, text=True, check=True)

@@ -25,13 +25,13 @@ def golden_path(topic: Topic, event: type[Event], example: Path, schema: int) ->
 
 
 def golden_of(event: type[Event], example: Path) -> str:
-    """What `golden_path` must have: key and value as today's code sends them."""
+    """Render the golden message of an example: key and value as today's code sends them."""
     message = event.model_validate_json(example.read_bytes())
     return json.dumps({"key": message.key, "value": message.model_dump_json()}, indent=2) + "\n"
 
 
 def golden_breaks(topic: Topic, event: type[Event]) -> Iterator[str]:
-    """What today's code writes or reads in another way than was written and meant, in sentences."""
+    """Say, in sentences, where today's code writes or reads a golden message differently."""
     known = snapshots(topic, event)
     if known and json.loads(known[-1].read_text()) == schema_of(event):
         for example in examples(topic, event):

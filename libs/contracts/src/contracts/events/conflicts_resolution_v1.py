@@ -35,7 +35,7 @@ class ConflictResolved(Event):
 
 
 class ConflictsErased(Event):
-    """What conflict-service erased of a record, for the receipt. Told once for each RecordErased; `version` is 1."""
+    """conflict-service erased a record, and counts what for the receipt. One fact per RecordErased; `version` is 1."""
 
     record_id: str
     """Id that the member or family had."""
