@@ -64,7 +64,7 @@ async function erase(context, member) {
         h("li", {}, `Everything that is kept of ${name} here is erased: values, history, conflicts, held matches and lines in syncs. It cannot be taken back.`),
         member.family_ids.length > 0 ? h("li", {}, "They leave their families here. A family in which nobody is left is erased too.") : null,
         h("li", {}, h("strong", {}, "Planning Center is not touched."), " If they are to be erased there too, do that in Planning Center."),
-        h("li", {}, "No sync brings them back, unless an administrator lets them back. For that, their number in Planning Center is kept, and nothing else."),
+        h("li", {}, "No sync brings them back, unless an administrator lets them back. To know whom to leave out, syncs keep their number in Planning Center, and nothing else."),
         h("li", {}, "A receipt says what was erased where, without a name."),
       ),
       asked,
