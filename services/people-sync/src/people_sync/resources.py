@@ -8,13 +8,14 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from contracts.values import PEOPLE
 from pco_client.client import Observer, PlanningCenter, Timeouts
 from pco_client.pacer import Pacers
 from people_sync.config import Settings
-from people_sync.usecases.leases import Leases
 from servicekit.clock import Clock
 from servicekit.db.sessions import resources
 from servicekit.runtime import Runtime
+from synckit.leases import Leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,14 @@ class Resources:
     @property
     def horizon(self) -> timedelta:
         """The staleness horizon."""
-        return timedelta(seconds=self.settings.pco_staleness_horizon_seconds)
+        return self.settings.horizon
 
     def planning_center(self, organization_id: str, pco_organization_id: str, observer: Observer) -> PlanningCenter:
         """A client for one organization here and there; an async context manager."""
         return PlanningCenter(
             base_url=self.settings.pco_base_url,
             user_agent=self.settings.pco_user_agent,
-            lease=Leases(self.runtime.http, self.settings, organization_id, pco_organization_id),
+            lease=Leases(self.runtime.http, self.settings, PEOPLE, organization_id, pco_organization_id),
             pacers=self.pacers,
             timeouts=Timeouts(exchange=self.settings.pco_request_timeout_seconds),
             pool_size=self.settings.push_at_once + 14,

@@ -39,7 +39,6 @@ from people_sync.domain.sentences import (
     UPDATED_HERE,
     UPDATED_THERE,
 )
-from people_sync.errors import NotConnected
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.resources import Resources
 from people_sync.storage.sync_tables import Refresh, Sighting
@@ -54,6 +53,7 @@ from people_sync.usecases.record.writer import Cause, Writer, guarded, has_chose
 from servicekit.errors import is_transient
 from servicekit.jobs.queue import LeaseLost, StopRequested, TurnOver
 from servicekit.jobs.worker import JobContext
+from synckit.errors import NotConnected
 
 _RECONNECT: Final = timedelta(minutes=5)
 _AWAY: Final = timedelta(seconds=10)

@@ -16,12 +16,12 @@ from contracts.values import MEMBER
 from pco_client.errors import PlanningCenterError
 from people_sync.domain.progress import Ahead, Pace, eta, of_whole
 from people_sync.domain.sentences import waiting_for_limit
-from people_sync.errors import NotConnected
 from people_sync.storage import runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Link, Member
 from people_sync.usecases.run.context import RunContext
 from servicekit.kafka.outbox import append
+from synckit.errors import NotConnected
 
 EVERY_SECONDS = 1.0
 _PEOPLE_PER_REQUEST = 99

@@ -13,6 +13,7 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
+from contracts.values import PEOPLE
 from pco_client.client import PlanningCenter
 from pco_client.errors import (
     AnsweredTooLate,
@@ -33,7 +34,6 @@ from people_sync.domain.sentences import (
     WAITING_FOR_RECONNECT,
     WAITING_FOR_VENDOR,
 )
-from people_sync.errors import NotConnected
 from people_sync.planning_center import DEFAULT_COUNTRY, latest, newest_person, organization_of
 from people_sync.resources import Resources
 from people_sync.storage import remote, runs
@@ -59,6 +59,7 @@ from people_sync.usecases.runs import STOPPED, stopped
 from servicekit.jobs.queue import LeaseLost, StopRequested
 from servicekit.jobs.worker import JobContext
 from servicekit.kafka.outbox import append
+from synckit.errors import NotConnected
 
 PULL_LASTS: Final = timedelta(hours=1)
 """How long what was read may wait for an answer: after that people may have been added there, and are read again."""
@@ -133,7 +134,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         connection = await session.get(Connection, job.organization_id)
         chosen = await session.get(Settings, job.organization_id)
         if connection is None or connection.state != "connected":
-            raise NotConnected
+            raise NotConnected(PEOPLE)
         if connection.pco_organization_id != run.pco_organization_id:
             raise StopRequested
         known_country, mirrored = connection.country_code, connection.mirrored

@@ -3,30 +3,36 @@
 import httpx
 
 from contracts.http.auth import LEASE_PATH, AccessLease, LeaseRequest
-from contracts.values import AUTH_SERVICE, PEOPLE
+from contracts.values import AUTH_SERVICE
 from pco_client.client import Lease, Secret
 from pco_client.errors import LeaseUnavailable
-from people_sync.config import Settings
-from people_sync.errors import NotConnected
 from servicekit.http.auth import sign_service
+from synckit.errors import NotConnected
+from synckit.settings import SyncSettings
 
 
 class Leases:
-    """The lease source of one organization (`pco_client.client.LeaseSource`)."""
+    """The lease source of one organization and product (`pco_client.client.LeaseSource`)."""
 
     def __init__(
-        self, http: httpx.AsyncClient, settings: Settings, organization_id: str, pco_organization_id: str
+        self,
+        http: httpx.AsyncClient,
+        settings: SyncSettings,
+        product: str,
+        organization_id: str,
+        pco_organization_id: str,
     ) -> None:
         self._http = http
         self._settings = settings
+        self._product = product
         self._organization_id = organization_id
         self._pco_organization_id = pco_organization_id
 
     async def lease(self, failed_generation: int | None) -> Lease:
         """NotConnected when there is no grant to lend from, or one of another Planning Center organization, whose
-        people have nothing to do with the links in use. LeaseUnavailable when auth-service can't answer now."""
+        records have nothing to do with the links in use. LeaseUnavailable when auth-service can't answer now."""
         request = LeaseRequest(
-            organization_id=self._organization_id, product=PEOPLE, failed_generation=failed_generation
+            organization_id=self._organization_id, product=self._product, failed_generation=failed_generation
         )
         try:
             answer = await self._http.post(
@@ -37,12 +43,12 @@ class Leases:
         except httpx.TransportError as error:
             raise LeaseUnavailable("auth-service cannot be reached") from error
         if answer.status_code in {404, 409}:
-            raise NotConnected
+            raise NotConnected(self._product)
         if answer.status_code != 200:
             raise LeaseUnavailable(f"auth-service answered {answer.status_code}")
         granted = AccessLease.model_validate_json(answer.content)
         if granted.pco_organization_id != self._pco_organization_id:
-            raise NotConnected
+            raise NotConnected(self._product)
         return Lease(
             token=Secret(granted.access_token),
             expires_at=granted.expires_at,

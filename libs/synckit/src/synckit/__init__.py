@@ -1,0 +1,1 @@
+"""What every product's sync with Planning Center shares."""

@@ -1,0 +1,29 @@
+"""Settings of a service that syncs with Planning Center: the environment variables beside those of every service."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from servicekit.settings import ServiceSettings
+
+
+class SyncSettings(ServiceSettings):
+    """Read from the environment."""
+
+    auth_service_url: str
+    pco_base_url: str = "https://api.planningcenteronline.com"
+    pco_user_agent: str = "church-platform-sync (operations@example.org)"
+    """Planning Center wants a name and a contact, and answers a generic one with a bare 403."""
+    pco_staleness_horizon_seconds: float = Field(default=120.0, ge=0)
+    """How long a read may still show what was there before a write of ours."""
+    pco_request_timeout_seconds: float = Field(default=30.0, gt=0)
+    """For one request to Planning Center."""
+    job_lease_seconds: float = Field(default=60.0, gt=0)
+    """How long a run is another worker's after its own has gone silent. Longer than a request may take."""
+    runs_at_once: int = Field(default=4, ge=1)
+    """Runs of different organizations that one process carries out at the same time."""
+
+    @property
+    def horizon(self) -> timedelta:
+        """The staleness horizon."""
+        return timedelta(seconds=self.pco_staleness_horizon_seconds)
