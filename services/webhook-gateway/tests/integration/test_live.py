@@ -22,6 +22,7 @@ from contracts.sync_runs import Run, RunProgress
 from servicekit.local import LocalKafka
 from servicekit.testing import eventually, serve
 from servicekit.testing.facts import send
+from webhook_gateway.usecases.live import reads_about
 
 NOW = "2026-01-05T12:00:00Z"
 
@@ -177,6 +178,8 @@ async def test_topics_can_be_chosen(make_gateway: Any, provider: Any, kafka: Kaf
             await kafka.publish(progressed(ours, 1))
             await eventually(stream.facts)
             assert {name for name, _ in stream.events} == {"hello", "people.sync-run.v1"}
+            about = ["/api/v1/people/status", "/api/v1/people/runs", "/api/v1/people/held-matches"]
+            assert all(data["reread"] == about for _, data in stream.events)
         unknown = await client.get("/api/v1/live?topics=people.secret.v1", headers=headers)
         assert unknown.status_code == 422
 
@@ -277,7 +280,7 @@ async def test_an_import_is_told_as_one_reread_and_holds_up_nobody_else(
             )
             assert len(quiet.events) == 2
             last = max(position for position, (name, _) in enumerate(busy.events) if name == "hello")
-            assert busy.events[last][1] == busy.events[0][1]
+            assert busy.events[last][1]["reread"] == list(reads_about("people.record.v1")), "nothing of other topics"
 
 
 async def test_streams_do_not_hold_up_a_shutdown(make_gateway: Any, provider: Any) -> None:

@@ -41,5 +41,7 @@ class LiveFact(Model):
     """
 
     type: str = Field(description="The message's type, e.g. `SyncRunProgressed`.")
+    reread: tuple[str, ...]
+    """API paths whose answers the fact changes."""
     body: dict[str, Any]
     """The fact, as on Kafka."""

@@ -22,7 +22,7 @@ from contracts.topics import TOPICS
 from contracts.values import WEBHOOK_GATEWAY
 from webhook_gateway.api.examples import example_of
 from webhook_gateway.api.payloads import payloads
-from webhook_gateway.usecases.live import LIVE_TOPICS, REREAD
+from webhook_gateway.usecases.live import LIVE_TOPICS, reads_about
 
 PROBLEMS = {
     401: "No valid sign-in",
@@ -257,14 +257,7 @@ def _type_live_facts(document: dict[str, Any]) -> None:
     hello = {
         "type": "object",
         "description": "First, and again whenever facts may have been missed.",
-        "properties": {
-            "reread": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "Paths to read again.",
-                "examples": [list(REREAD)],
-            }
-        },
+        "properties": {"reread": _paths("Paths to read again.", reads_about("people.record.v1"))},
         "required": ["reread"],
     }
     ended = {"type": "object", "description": "The token has expired: the stream ends."}
@@ -275,9 +268,10 @@ def _type_live_facts(document: dict[str, Any]) -> None:
                 "type": "object",
                 "properties": {
                     "type": {"const": kind, "description": "Which fact it is."},
+                    "reread": _paths("Paths whose answers it changes.", reads_about(topic)),
                     "body": {"$ref": f"#/components/schemas/{name}"},
                 },
-                "required": ["type", "body"],
+                "required": ["type", "reread", "body"],
             }
             for kind, name in messages.items()
         ]
@@ -288,6 +282,10 @@ def _type_live_facts(document: dict[str, Any]) -> None:
     }
     answer = document["paths"]["/api/v1/live"]["get"]["responses"]["200"]
     answer["content"] = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/LiveEvent"}}}
+
+
+def _paths(description: str, example: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "description": description, "examples": [list(example)]}
 
 
 def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contracts.http.gateway import ConsoleSettings, Me
 from servicekit.errors import Forbidden, Invalid
 from webhook_gateway.identity.bearer import Anyone, Caller, Signed
 from webhook_gateway.resources import Wired
-from webhook_gateway.usecases.live import HELLO, LIVE_TOPICS, Client
+from webhook_gateway.usecases.live import LIVE_TOPICS, Client, greeting
 
 SEND_TIMEOUT_SECONDS = 20
 
@@ -61,7 +61,8 @@ Opened = Annotated[Client, Depends(_opened)]
         200: {
             "description": (
                 "`event: hello` first, and again whenever facts may have been missed: `data.reread` lists the paths "
-                "to read again. Then one event per fact: `event:` is the topic, `data:` the fact. "
+                "to read again. Then one event per fact: `event:` is the topic, `data:` the fact, `data.reread` the "
+                "paths whose answers it changes. "
                 "`event: expired` when the token has expired. Comments keep the stream open."
             ),
         },
@@ -78,7 +79,7 @@ async def live(caller: Signed, wired: Wired, stream: Opened) -> EventSourceRespo
 
 
 async def _stream(client: Client, caller: Caller) -> AsyncIterator[ServerSentEvent]:
-    yield ServerSentEvent(HELLO, event="hello")
+    yield ServerSentEvent(greeting(sorted(client.topics)), event="hello")
     while True:
         try:
             event = await client.next(within=caller.expires_at - time.time())

@@ -6,18 +6,14 @@ import { Problem } from "./parts/problem.js";
 /** @typedef {{ type: string, body: any }} Fact */
 /** @typedef {{ path: string, read: (fact: Fact | null) => void }} Listener */
 
-/** Which reads a topic's facts are about. @type {Record<string, string[]>} */
-const ABOUT = {
-  "auth.connection.v1": ["/connections"],
-  "people.sync-run.v1": ["/people/status", "/people/runs", "/people/held-matches"],
-  "people.record.v1": ["/people/members", "/people/families", "/people/status"],
-  "conflicts.conflict.v1": ["/conflicts", "/conflicts/count"],
-  "calendar.event.v1": [],
-  "calendar.sync-run.v1": [],
-};
-/** Which reads a fact is about that is another one than its topic's. @type {Record<string, string[]>} */
-const ABOUT_TYPE = { HeldMatchesAnswered: ["/people/held-matches", "/people/status"] };
 const RECORDS = "people.record.v1";
+const TOPICS = [
+  "auth.connection.v1",
+  "people.sync-run.v1",
+  "conflicts.conflict.v1",
+  "calendar.event.v1",
+  "calendar.sync-run.v1",
+];
 const LONGEST_WAIT = 30_000;
 
 /** @type {Set<Listener>} */
@@ -58,7 +54,7 @@ export async function start(onConnected) {
     await shown;
     stream = new AbortController();
     withRecords = needsRecords();
-    const topics = Object.keys(ABOUT).filter((topic) => topic !== RECORDS || withRecords);
+    const topics = withRecords ? [...TOPICS, RECORDS] : TOPICS;
     try {
       const answer = await send(`/live?topics=${topics.join(",")}`, { signal: stream.signal });
       wait = 500;
@@ -100,8 +96,8 @@ function take(name, data) {
   const greeting = name === "hello";
   if (name === RECORDS && !needsRecords()) return restart();
   /** @type {string[]} */
-  const paths = greeting ? data.reread.map((/** @type {string} */ path) => path.replace("/api/v1", "")) : (ABOUT_TYPE[data.type] ?? ABOUT[name]);
-  for (const { path, read } of [...listeners]) if (paths?.includes(path)) read(greeting ? null : data);
+  const reread = data.reread.map((/** @type {string} */ path) => path.replace("/api/v1", ""));
+  for (const { path, read } of [...listeners]) if (reread.includes(path)) read(greeting ? null : data);
 }
 
 /**

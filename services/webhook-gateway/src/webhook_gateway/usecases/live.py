@@ -10,36 +10,45 @@ churches' streams have to go through them all.
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import orjson
 
 from contracts.base import Event
+from contracts.events.people_sync_run_v1 import HeldMatchesAnswered
 from contracts.http.gateway import LiveFact
 from contracts.topics import TOPICS, topic_of
 from contracts.values import WEBHOOK_GATEWAY
 from servicekit.errors import TooMany
 
-REREAD: Final = (
-    "/api/v1/connections",
-    "/api/v1/people/status",
-    "/api/v1/people/runs",
-    "/api/v1/people/members",
-    "/api/v1/people/families",
-    "/api/v1/people/held-matches",
-    "/api/v1/conflicts",
-    "/api/v1/conflicts/count",
-    "/api/v1/calendar/settings",
-)
-"""What the facts of the live stream are about: the reads to repeat after a gap."""
+_ABOUT: Final = {
+    "auth.connection.v1": ("/connections",),
+    "people.record.v1": ("/people/members", "/people/families", "/people/status"),
+    "people.sync-run.v1": ("/people/status", "/people/runs", "/people/held-matches"),
+    "conflicts.conflict.v1": ("/conflicts", "/conflicts/count"),
+    "calendar.event.v1": (),
+    "calendar.sync-run.v1": (),
+}
+_ABOUT_TYPE: Final = {HeldMatchesAnswered: ("/people/held-matches", "/people/status")}
+"""Types that are about other reads than the rest of their topic."""
 AGAIN_SECONDS: Final = 10
 REREAD_SECONDS: Final = 2.0
 """How often clients are told to read again while facts come too fast for them."""
 LIVE_TOPICS: Final = frozenset(topic.name for topic in TOPICS.values() if WEBHOOK_GATEWAY in topic.broadcast)
-HELLO: Final = orjson.dumps({"reread": REREAD}).decode()
+
+
+def reads_about(topic: str, type_: type[Event] | None = None) -> tuple[str, ...]:
+    """Paths of the API whose answers change with the facts of a topic, or with those of one type."""
+    return tuple(f"/api/v1{path}" for path in (_ABOUT_TYPE.get(type_) if type_ else None) or _ABOUT[topic])
+
+
+def greeting(topics: Iterable[str]) -> str:
+    """The data of `hello`: what to read again, since facts of these topics may have been missed."""
+    return orjson.dumps({"reread": list(dict.fromkeys(chain.from_iterable(map(reads_about, topics))))}).decode()
 
 
 class Client:
@@ -128,7 +137,9 @@ class Hub:
         takers = [client for client in clients if topic in client.topics]
         if not takers or not self._one_by_one(fact.organization_id, topic):
             return
-        data = LiveFact(type=type(fact).__name__, body=fact.model_dump(mode="json")).model_dump_json()
+        reread = reads_about(topic, type(fact))
+        body = fact.model_dump(mode="json")
+        data = LiveFact(type=type(fact).__name__, reread=reread, body=body).model_dump_json()
         for client in takers:
             client.offer(topic, data)
 
@@ -147,13 +158,13 @@ class Hub:
         pace.flooded = False
         for client in self._clients.get(organization_id, ()):
             if topic in client.topics:
-                client.offer("hello", HELLO)
+                client.offer("hello", greeting([topic]))
 
     def reread(self) -> None:
         """Tell every client to read again: facts may have passed this process by."""
         for clients in self._clients.values():
             for client in clients:
-                client.offer("hello", HELLO)
+                client.offer("hello", greeting(sorted(client.topics)))
 
     def __len__(self) -> int:
         return sum(len(clients) for clients in self._clients.values())
