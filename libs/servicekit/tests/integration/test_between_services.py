@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from aiokafka import TopicPartition
 from fastapi import FastAPI
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -25,6 +26,7 @@ from servicekit.app import create_service
 from servicekit.context import current_flow
 from servicekit.kafka import dead_letters
 from servicekit.kafka.producer import Producer, Record
+from servicekit.kafka.reader import Loss, Reader
 from servicekit.kafka.subscriptions import EventHeaders, subscribe, subscribe_broadcast
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
@@ -63,7 +65,12 @@ def gateway(settings: GatewaySettings, seen: Seen, **more: Any) -> FastAPI:
         settings,
         metadata=Base.metadata,
         subscribers=[
-            subscribe("webhooks.outcome.v1", group="webhook-gateway.outcomes", handlers={WebhookApplied: on_outcome}),
+            subscribe(
+                "webhooks.outcome.v1",
+                group="webhook-gateway.outcomes",
+                handlers={WebhookApplied: on_outcome},
+                after_loss="nothing is needed",
+            ),
             subscribe_broadcast(
                 "auth.connection.v1", service="webhook-gateway", handlers={ConnectionAuthorized: on_connection}
             ),
@@ -101,6 +108,41 @@ async def test_every_replica_sees_every_broadcast_from_now_on(settings: GatewayS
     headers = next(headers for e, headers in one if e.organization_id == organization)
     assert headers
     assert (headers.type, headers.source) == ("ConnectionAuthorized", "/auth-service")
+
+
+async def test_a_broadcast_whose_place_is_gone_says_so_and_goes_on_at_now(kafka_server: str) -> None:
+    """As of a topic that was made anew before anybody noticed that it was away."""
+    topic, losses = "auth.connection.v1", list[Loss]()
+    reader = Reader(
+        topic,
+        lost=losses.append,
+        bootstrap_servers=kafka_server,
+        group_id=f"live-{uuid.uuid4()}",
+        auto_offset_reset="latest",
+        enable_auto_commit=False,
+    )
+    await reader.start()
+    place = TopicPartition(topic, 3)
+    try:
+
+        async def begun() -> bool:
+            await reader.getmany(timeout_ms=50)
+            return all(reader.last_poll_timestamp(one) for one in reader.assignment()) and bool(reader.assignment())
+
+        await eventually(begun)
+        assert losses == [], "the beginning is no loss"
+        end = await reader.position(place)
+        reader.seek(place, end + 1000)
+
+        async def told() -> bool:
+            await reader.getmany(timeout_ms=50)
+            return bool(losses)
+
+        await eventually(told)
+        assert losses == [Loss(topic, 3, end + 1000, end)]
+        assert await reader.position(place) == end
+    finally:
+        await reader.stop()
 
 
 async def test_http_outbox_kafka_consumer_and_sql_are_one_trace(

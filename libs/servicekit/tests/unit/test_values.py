@@ -258,7 +258,7 @@ async def _handler(event: object, session: object, resources: object) -> None:
 )
 def test_a_subscription_that_the_registry_does_not_know(topic: str, group: str, event: type, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        subscribe(topic, group=group, handlers={event: _handler})
+        subscribe(topic, group=group, handlers={event: _handler}, after_loss="")
 
 
 def test_a_broadcast_that_the_registry_does_not_know() -> None:

@@ -1,4 +1,4 @@
-"""`python -m conflict_service` serves; `migrate` migrates; `republish` tells conflicts.conflict.v1 everything again."""
+"""`python -m conflict_service` serves; `migrate` migrates; `republish` tells conflicts and waiting decisions again."""
 
 from conflict_service.config import Settings
 from conflict_service.main import create_app

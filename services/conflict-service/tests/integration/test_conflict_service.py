@@ -291,6 +291,33 @@ async def test_an_overtaken_decision_can_be_taken_again(
     assert len(await told_decisions(kafka_server, church, 2)) == 2
 
 
+async def test_a_decision_that_people_sync_lost_is_told_again_for_the_values_that_were_shown(
+    app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, kafka_server: str, church: str
+) -> None:
+    headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
+    values: dict[str, Any] = {"organization_id": church, "conflict_id": uuid4().hex}
+    path = f"{PATH}/{values['conflict_id']}"
+    await tell(app, fact(ConflictDetected, 1, **values))
+    body = {"values_version": 1, "choices": {"first_name": "ours"}}
+    decision = (await client.post(f"{path}/decision", headers=headers, json=body)).json()["decision"]
+    await republish(app.state.runtime.settings)
+    first, second = await told_decisions(kafka_server, church, 2)
+    assert first == second
+    # Values that nobody has decided about come before the answer to it.
+    moved = fact(ConflictDetected, 2, ours="Hanna", values_version=2, **values)
+    await tell(app, moved)
+    await republish(app.state.runtime.settings)
+    assert [one["decided_on"] for one in await told_decisions(kafka_server, church, 3)] == [1, 1, 1]
+    # And where the answer was lost: people-sync tells the newest state first, then what became of decisions.
+    answer = fact(ResolutionOvertaken, 3, ours="Hanna", values_version=2, **values)
+    newest = fact(ConflictDetected, 4, ours="Hanna", values_version=2, **values)
+    await tell(app, newest, answer.model_copy(update={"decision_id": decision["id"]}))
+    shown = (await client.get(path, headers=headers)).json()
+    assert (shown["state"], shown["decision"]["outcome"]) == ("open", "overtaken")
+    await republish(app.state.runtime.settings)
+    assert len(await told_decisions(kafka_server, church, 3)) == 3, "an answered one is not told again"
+
+
 async def test_of_two_who_decide_one_wins_and_the_other_is_told(
     app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str
 ) -> None:

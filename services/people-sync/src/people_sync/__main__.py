@@ -1,4 +1,4 @@
-"""`python -m people_sync` serves; `migrate` migrates; `republish` tells people.record.v1 everything again."""
+"""`python -m people_sync` serves; `migrate` migrates; `republish` tells records and conflicts again."""
 
 from people_sync.config import Settings
 from people_sync.main import create_app

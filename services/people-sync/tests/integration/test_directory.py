@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from sqlalchemy import update
 
 from contracts.routes import ROUTES
-from people_sync.storage.sync_tables import HeldMatch
+from people_sync.storage.erased_tables import ErasedRecord
+from people_sync.storage.sync_tables import Conflict, HeldMatch
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.republish import republish
 from servicekit.http import paging, spreadsheets
@@ -507,3 +508,34 @@ async def test_everything_is_told_again_as_it_was_told(
             }
     assert {body["member"]["link"]["pco_id"] for _, key, body in again if key == bob["id"]} == {"5"}
     assert other["id"] in told
+
+
+async def test_conflicts_answers_and_erasures_are_told_again(church: Any) -> None:
+    ann, bob = await church.add(first_name="Ann"), await church.add(first_name="Bob")
+    field = {"field": "phone", "base": None, "base_known": True, "ours": "4", "theirs": "5"}
+    answered = {
+        "d-1": {"version": 2, "sentence": "A value changed."},
+        "d-2": {"version": 4, "refused": []},
+    }
+    await church.store(
+        Conflict,
+        {"pco_organization_id": "77", "kind": "member", "record_id": UUID(ann["id"]), "pco_id": "1", "name": "Ann"}
+        | {"fields": [field], "state": "resolved", "version": 4, "values_version": 2, "answered": answered},
+    )
+    await church.call("POST", f"/members/{bob['id']}/erasure", {"on_request_of": "person"}, status=201)
+    erased = [body for kind, _, body in await church.events() if kind == "RecordErased"]
+
+    await republish(church.app.state.runtime.settings)
+    again = await church.events()
+    of_ann = [(kind, body) for kind, key, body in again if key == ann["id"] and "conflict_id" in body]
+    assert [(kind, body["version"], body["decision_id"]) for kind, body in of_ann] == [
+        ("ResolutionApplied", 4, "d-2"),
+        ("ResolutionOvertaken", 2, "d-1"),
+    ]
+    assert {(body["values_version"], body["fields"][0]["theirs"]) for _, body in of_ann} == {(2, "5")}
+    assert [body for kind, _, body in again if kind == "RecordErased"] == erased
+    (record,) = await church.rows(ErasedRecord)
+    async with church.app.state.runtime.sessions.begin() as session:
+        (await session.merge(record)).told = {"conflicts": 0, "decisions": 0, "names": 0}
+    await republish(church.app.state.runtime.settings)
+    assert not [kind for kind, _, _ in await church.events() if kind == "RecordErased"]

@@ -3,18 +3,12 @@
 aiokafka's own way is to begin anew at the oldest message, or the newest, without a word.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
-
-AGAIN_SECONDS: Final = 1.0
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +29,12 @@ class Loss:
 
 
 class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """Goes on at the oldest message once `lost` has returned; `lost` is called again if it fails."""
+    """Goes on once `lost` has returned: at the oldest message, or at "now" with `auto_offset_reset="latest"`."""
 
-    def __init__(self, *topics: str, lost: Callable[[Loss], Awaitable[None]], **options: Any) -> None:
+    def __init__(self, *topics: str, lost: Callable[[Loss], None], **options: Any) -> None:
         super().__init__(*topics, **(options | {"auto_offset_reset": "none"}))
         self._tell = lost
+        self._from_now = options.get("auto_offset_reset") == "latest"
 
     async def getone(self, *partitions: TopicPartition) -> ConsumerRecord[Any, Any]:
         """As aiokafka's."""
@@ -61,14 +56,11 @@ class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
 
     async def _go_on(self, at: TopicPartition | dict[TopicPartition, int]) -> None:
         for partition, position in at.items() if isinstance(at, dict) else [(at, None)]:
-            first = (await self.beginning_offsets([partition]))[partition]
-            if position is not None or first > 0:
-                try:
-                    await self._tell(Loss(partition.topic, partition.partition, position, first))
-                except Exception:
-                    log.exception("a loss could not be dealt with", topic=partition.topic)
-                    await asyncio.sleep(AGAIN_SECONDS)
-                    return  # aiokafka finds it again
+            offsets = self.end_offsets if self._from_now else self.beginning_offsets
+            first = (await offsets([partition]))[partition]
+            if position is not None or (first > 0 and not self._from_now):
+                self._tell(Loss(partition.topic, partition.partition, position, first))
             if partition in self.assignment():
                 self.seek(partition, first)
-                await self.commit({partition: first})
+                if not self._from_now:
+                    await self.commit({partition: first})

@@ -1,7 +1,8 @@
-"""`python -m <service> republish`: a service tells its compacted topics everything again, from its tables.
+"""`python -m <service> republish`: a service tells its state again, from its tables.
 
-For a new major version of a topic, and for one that was lost or kept what was deleted. The facts have the versions that
-the records have, so whoever knows them ignores them. It goes through the outbox, which the running service empties.
+For a new major version of a topic, for one that was lost or kept what was deleted, and for a group that lost facts. The
+facts have the versions that the records have, so whoever knows them ignores them. It goes through the outbox, which the
+running service empties.
 """
 
 import asyncio

@@ -40,9 +40,6 @@ TombstoneHandler = Callable[[str, AsyncSession, Any], Awaitable[None]]
 BroadcastHandler = Callable[[Any, "EventHeaders", Any], Awaitable[None]]
 """`async def on_fact(event: Event, headers: EventHeaders, resources: Resources)`."""
 
-LossHandler = Callable[[Loss, AsyncSession, Any], Awaitable[None]]
-"""`async def on_loss(loss: Loss, session: AsyncSession, resources: Resources)`: may be called twice for one loss."""
-
 METADATA_SECONDS = 5
 """So long, at most, a topic that was made, or made anew, stays unnoticed. aiokafka's own interval is 5 minutes."""
 _UNREADABLE = "servicekit-unreadable-headers"
@@ -110,7 +107,8 @@ class Subscription:
     on_tombstone: TombstoneHandler | None = None
     broadcast: bool = False
     gap: Gap | None = None
-    on_loss: LossHandler | None = None
+    after_loss: str = ""
+    """What brings lost facts back, for the log."""
 
 
 def subscribe(
@@ -118,22 +116,22 @@ def subscribe(
     *,
     group: str,
     handlers: Mapping[type[Event], Handler],
+    after_loss: str,
     on_tombstone: TombstoneHandler | None = None,
-    on_loss: LossHandler | None = None,
 ) -> Subscription:
     """A shared group `<service>.<purpose>`, from earliest: every message has its effect once in the whole service.
 
     A type of the topic that is not in `handlers` is skipped; a type the topic does not know is set aside until a
     version of the service knows it.
-    on_loss: called, in a transaction, when messages were gone before they were taken: by retention, or with a topic
-    that was made anew. What they said is to be read again from whoever owns it.
+    after_loss: what the log tells operators when messages were gone before they were taken, by retention or with a
+    topic that was made anew: the commands by which the owner tells its state again, or why nothing has to be.
     ValueError, when the module is imported, for what the registry does not agree to.
     """
     known = _topic(topic, handlers)
     service = group.partition(".")[0]
     if "." not in group or service not in known.consumers:
         raise ValueError(f"{group} is not <service>.<purpose> of a consumer of {topic}: {', '.join(known.consumers)}")
-    return Subscription(known, service, group, handlers, on_tombstone, on_loss=on_loss)
+    return Subscription(known, service, group, handlers, on_tombstone, after_loss=after_loss)
 
 
 def subscribe_broadcast(
@@ -235,11 +233,11 @@ def _decoder(topic: Topic) -> Callable[[StreamMessage[Any]], Awaitable[Received]
 
 
 class _Broker(KafkaBroker):
-    """FastStream's, with a consumer of ours for shared groups: there is no public way to name its class."""
+    """FastStream's, with a consumer of ours: there is no public way to name its class."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.lost: dict[str, Callable[[Loss], Awaitable[None]]] = {}
+        self.lost: dict[str, Callable[[Loss], None]] = {}
         """By group."""
 
     async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
@@ -248,9 +246,7 @@ class _Broker(KafkaBroker):
 
         def build(*topics: str, group_id: str, **options: Any) -> AIOKafkaConsumer:
             options |= {"group_id": group_id}
-            if lost := self.lost.get(group_id):
-                return Reader(*topics, lost=lost, **(plain.keywords | options))
-            return plain(*topics, **options)
+            return Reader(*topics, lost=self.lost[group_id], **(plain.keywords | options))
 
         self.config.broker_config.builder = build
         return build
@@ -292,13 +288,15 @@ def make_broker(
             listener=subscription.gap or guards[subscription.group].attempts,
         )
         guard_of[subscriber] = guards[subscription.group]
-        if not subscription.broadcast:
-            broker.lost[subscription.group] = partial(_lost, subscription, runtime, resources)
+        broker.lost[subscription.group] = partial(_lost, subscription)
         subscriber(_handler(subscription, guards[subscription.group], runtime, resources))
     return broker
 
 
-async def _lost(subscription: Subscription, runtime: Runtime, resources: Any, loss: Loss) -> None:
+def _lost(subscription: Subscription, loss: Loss) -> None:
+    if subscription.gap is not None:
+        subscription.gap.noted = True
+        return
     METRICS.messages_lost_total.labels(subscription.group, loss.topic).inc(max(loss.most, 1))
     log.error(
         "messages were gone before they were taken",
@@ -307,10 +305,8 @@ async def _lost(subscription: Subscription, runtime: Runtime, resources: Any, lo
         partition=loss.partition,
         position=loss.position,
         first=loss.first,
+        after_loss=subscription.after_loss,
     )
-    if subscription.on_loss is not None:
-        async with runtime.sessions.begin() as session:
-            await subscription.on_loss(loss, session, resources)
 
 
 def _handler(

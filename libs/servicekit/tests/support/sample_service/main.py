@@ -27,7 +27,6 @@ from servicekit.ids import uuid7
 from servicekit.jobs import queue as jobs
 from servicekit.jobs.worker import JobContext, JobWorker
 from servicekit.kafka.outbox import append
-from servicekit.kafka.reader import Loss
 from servicekit.kafka.subscriptions import subscribe
 from servicekit.runtime import Runtime
 from servicekit.settings import ServiceSettings
@@ -223,18 +222,11 @@ async def on_closing(event: ConnectionClosing, session: AsyncSession, wired: Res
     raise ValueError(f"cannot take {event.pco_organization_name}")
 
 
-async def on_loss(loss: Loss, session: AsyncSession, wired: Resources) -> None:
-    """Facts are gone that nobody has taken."""
-    if wired.failures:
-        raise wired.failures.pop(0)
-    await effect(session, "lost", f"{loss.partition}:{loss.position}:{loss.first}")
-
-
 connections = subscribe(
     "auth.connection.v1",
     group="people-sync.connections",
     handlers={ConnectionAuthorized: on_authorized, ConnectionClosing: on_closing},
-    on_loss=on_loss,
+    after_loss="python -m auth_service republish",
 )
 
 

@@ -17,4 +17,5 @@ subscriptions = subscribe(
     "webhooks.subscription.v1",
     group="auth-service.subscriptions",
     handlers={SubscriptionsRemoved: on_removed},
+    after_loss="nothing is needed: a disconnect waits SUBSCRIPTIONS_REMOVED_WITHIN_SECONDS for it, and goes on without",
 )

@@ -22,4 +22,5 @@ connections = subscribe(
     "auth.connection.v1",
     group="calendar-sync.connections",
     handlers=dict.fromkeys((ConnectionAuthorized, ConnectionClosing, ConnectionRevoked, ReconnectRequired), on_fact),
+    after_loss="python -m auth_service republish",
 )

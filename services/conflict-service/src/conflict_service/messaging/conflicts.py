@@ -24,4 +24,5 @@ conflicts = subscribe(
     "people.conflict.v1",
     group="conflict-service.conflicts",
     handlers={**dict.fromkeys(STATE_AFTER, on_fact), RecordErased: on_erased},
+    after_loss="python -m people_sync republish",
 )

@@ -90,22 +90,26 @@ async def take(
     after = decided(conflict, row.id)
     await queries.save(session, organization_id, conflict_id, after)
     await announce(session, organization_id, conflict_id, after)
-    resolved = ConflictResolved(
-        organization_id=organization_id,
-        version=after.version,
-        conflict_id=conflict_id,
+    await outbox.append(session, resolved(after, row, decided_on=conflict.values_version))
+    return row
+
+
+def resolved(conflict: Conflict, row: DecisionRow, *, decided_on: int) -> ConflictResolved:
+    """What people-sync is told of a decision. decided_on: the `values_version` that was shown."""
+    return ConflictResolved(
+        organization_id=row.organization_id,
+        version=conflict.version,
+        conflict_id=row.conflict_id,
         record_id=conflict.record.id,
         decision_id=row.id,
-        decided_on=conflict.values_version,
-        choices=dict(choices),
-        decided_by=by.id,
-        decided_by_name=by.name,
-        decided_at=now,
-        bulk_id=by.bulk_id,
-        rule_id=by.rule_id,
+        decided_on=decided_on,
+        choices=row.choices,
+        decided_by=row.decided_by,
+        decided_by_name=row.decided_by_name,
+        decided_at=row.decided_at,
+        bulk_id=row.bulk_id,
+        rule_id=row.rule_id,
     )
-    await outbox.append(session, resolved)
-    return row
 
 
 async def _check_open(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:

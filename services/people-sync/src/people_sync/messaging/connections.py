@@ -28,4 +28,5 @@ connections = subscribe(
         ConnectionRevoked: on_fact,
         ReconnectRequired: on_fact,
     },
+    after_loss="python -m auth_service republish",
 )

@@ -23,4 +23,5 @@ resolutions = subscribe(
     "conflicts.resolution.v1",
     group="people-sync.resolutions",
     handlers={ConflictResolved: on_resolved, ConflictsErased: on_erased},
+    after_loss="python -m conflict_service republish, then python -m people_sync republish",
 )

@@ -259,10 +259,21 @@ async def facts(session: AsyncSession, conflicts: Sequence[Conflict], now: datet
     return [_fact(conflict, now) for conflict in conflicts]
 
 
-def _fact(conflict: Conflict, now: datetime) -> ConflictFact:
+def told_again(conflict: Conflict) -> list[Event]:
+    """The conflict as it was told last, and what became of earlier decisions: those come late wherever they are known.
+
+    They carry the time of the conflict's last change, since no other is kept.
+    """
+    at = conflict.updated_at
+    earlier = {told["version"] for told in conflict.answered.values()} - {conflict.version}
+    return [_fact(conflict, at), *(_fact(conflict, at, version) for version in sorted(earlier))]
+
+
+def _fact(conflict: Conflict, now: datetime, version: int | None = None) -> ConflictFact:
+    version = version or conflict.version
     values: dict[str, Any] = {
         "organization_id": conflict.organization_id,
-        "version": conflict.version,
+        "version": version,
         "conflict_id": str(conflict.id),
         "record": ConflictRecord(
             kind=conflict.kind,
@@ -277,9 +288,9 @@ def _fact(conflict: Conflict, now: datetime) -> ConflictFact:
         "occurred_at": now,
     }
     for decision_id, told in conflict.answered.items():
-        if told["version"] == conflict.version and "refused" in told:
+        if told["version"] == version and "refused" in told:
             return ResolutionApplied(**values, decision_id=decision_id, refused=tuple(told["refused"]))
-        if told["version"] == conflict.version:
+        if told["version"] == version:
             return ResolutionOvertaken(**values, decision_id=decision_id, sentence=told["sentence"])
     return _FACTS[conflict.state](**values)
 

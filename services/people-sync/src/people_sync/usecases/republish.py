@@ -1,4 +1,8 @@
-"""`python -m people_sync republish`: all members and families, and all removals, told again on people.record.v1."""
+"""`python -m people_sync republish`: told again from the tables.
+
+On people.record.v1 all members and families, and all removals; on people.conflict.v1 all conflicts, what became of
+decisions, and erasures that conflict-service has not answered.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,17 +11,20 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
+from contracts.events.people_conflict_v1 import RecordErased
 from contracts.events.people_record_v1 import FamilyChanged, MemberChanged
+from contracts.values import MEMBER
 from people_sync.config import Settings
 from people_sync.storage.among import among
-from people_sync.storage.erased_tables import ErasedRecord
+from people_sync.storage.erased_tables import ErasedRecord, Erasure
 from people_sync.storage.records import render_families, render_members
-from people_sync.storage.sync_tables import Joined
+from people_sync.storage.sync_tables import Conflict, Joined
 from people_sync.storage.tables import Family, Member
+from people_sync.usecases.conflicts import told_again
 from people_sync.usecases.publishing import family_removed, member_removed
 from servicekit.kafka import republish as again
 from servicekit.kafka.outbox import append_all
@@ -25,11 +32,13 @@ from servicekit.kafka.outbox import append_all
 
 async def republish(settings: Settings) -> None:
     """Removals have their tombstones, so that a copy that kept somebody forgets them."""
-    pages = {
+    pages: dict[str, again.Page] = {
         "members": partial(_page, Member, False),
         "families": partial(_page, Family, False),
         "removed_members": partial(_page, Member, True),
         "removed_families": partial(_page, Family, True),
+        "conflicts": _conflicts,
+        "erased_records": _erased,
     }
     await again.republish(settings, **pages)
 
@@ -52,6 +61,40 @@ async def _page(
             facts += await _states(session, organization_id, records)
     await append_all(session, facts, tombstone=removed)
     return len(rows), rows[-1].id if len(rows) == again.BATCH else None
+
+
+async def _conflicts(session: AsyncSession, after: UUID | None) -> tuple[int, UUID | None]:
+    query = select(Conflict)
+    if after is not None:
+        query = query.where(Conflict.id > after)
+    rows = (await session.scalars(query.order_by(Conflict.id).limit(again.BATCH).with_for_update())).all()
+    await append_all(session, [fact for row in rows for fact in told_again(row)])
+    return len(rows), rows[-1].id if len(rows) == again.BATCH else None
+
+
+async def _erased(session: AsyncSession, after: Any) -> tuple[int, Any]:
+    position = (ErasedRecord.organization_id, ErasedRecord.record_id)
+    query = select(ErasedRecord).where(ErasedRecord.told.is_(None))
+    if after is not None:
+        query = query.where(tuple_(*position) > after)
+    rows = (await session.scalars(query.order_by(*position).limit(again.BATCH).with_for_update())).all()
+    facts = []
+    for row in rows:
+        table: type[Member | Family] = Member if row.kind == MEMBER else Family
+        record: Member | Family = await session.get_one(table, row.record_id)
+        erasure = await session.get_one(Erasure, row.erasure_id)
+        facts.append(
+            RecordErased(
+                organization_id=row.organization_id,
+                version=record.version,
+                record_id=str(row.record_id),
+                record_kind=row.kind,
+                erasure_id=str(row.erasure_id),
+                erased_at=erasure.at,
+            )
+        )
+    await append_all(session, facts)
+    return len(rows), (rows[-1].organization_id, rows[-1].record_id) if len(rows) == again.BATCH else None
 
 
 async def _states(session: AsyncSession, organization_id: str, records: Sequence[Any]) -> list[Event]:

@@ -33,4 +33,5 @@ connections = subscribe(
         ConnectionRevoked: on_changed,
         ReconnectRequired: on_changed,
     },
+    after_loss="python -m auth_service republish",
 )
