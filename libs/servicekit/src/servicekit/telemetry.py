@@ -40,6 +40,8 @@ Name = Literal[
     "servicekit_messages_lost_total",
     # Messages of types that this version does not know, waiting for one that does, by group.
     "servicekit_set_aside",
+    # Seconds the oldest of them has waited; 0 when there is none.
+    "servicekit_set_aside_age_seconds",
     # Jobs by kind and outcome: done, waiting, failed, cancelled, retried, lease_lost, released.
     "servicekit_jobs_total",
     # Restarts of supervised loops by name.
@@ -89,6 +91,9 @@ class Metrics:
     )
     set_aside: Gauge = field(
         default_factory=lambda: _gauge("servicekit_set_aside", "Messages of unknown types", "group")
+    )
+    set_aside_age_seconds: Gauge = field(
+        default_factory=lambda: _gauge("servicekit_set_aside_age_seconds", "Age of the oldest of them", "group")
     )
     jobs_total: Counter = field(
         default_factory=lambda: _counter("servicekit_jobs_total", "Jobs by outcome", "kind", "outcome")

@@ -1,6 +1,7 @@
 """Messages have their effect once; what cannot be taken is rejected once, and too much of it stops the group."""
 
 import asyncio
+import re
 import signal
 import sys
 import uuid
@@ -266,6 +267,39 @@ async def test_types_that_are_not_known_yet_are_set_aside_and_taken_after_the_up
     assert len(await effects(app, organization)) == len(set(await effects(app, organization))) == 25
     async with app.state.runtime.sessions() as session:
         assert await session.scalar(text("SELECT count(*) FROM set_aside")) == 0
+
+
+async def test_what_no_version_knows_for_a_month_is_dropped_and_said(
+    app: FastAPI, organization: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = (
+        'INSERT INTO set_aside (consumer, event_id, type, topic, partition, "offset", headers, set_aside_at)'
+        " SELECT consumer, :organization || days, 'ConnectionLost', :topic, 0, 0, '[]', now() - days * interval '1 day'"
+        " FROM (VALUES (:group, 32), ('people-sync.former', 31), (:group, 29)) AS waiting (consumer, days)"
+    )
+    values = {"organization": organization, "topic": TOPIC, "group": GROUP}
+
+    async def left() -> list[str]:
+        async with app.state.runtime.sessions() as session:
+            return list(await session.scalars(text("SELECT event_id FROM set_aside")))
+
+    async with app.state.runtime.sessions.begin() as session:
+        await session.execute(text(rows), values)
+    async with serve(create_app(app.state.runtime.settings)) as client:
+
+        async def told() -> bool:
+            return "messages wait for a version that knows their type" in caplog.text
+
+        await eventually(told)
+        assert await left() == [f"{organization}29"]
+        metrics = (await client.operators.get("/metrics")).text
+        assert f'servicekit_set_aside{{group="{GROUP}"}} 1.0' in metrics
+        (age,) = re.findall(rf'servicekit_set_aside_age_seconds{{group="{GROUP}"}} (\S+)', metrics)
+        assert 29 <= float(age) / 86_400 < 30
+    for group in (GROUP, "people-sync.former"):
+        assert f"consumer='{group}' topic='{TOPIC}' type='ConnectionLost' messages=1" in caplog.text
+    async with app.state.runtime.sessions.begin() as session:
+        await session.execute(text("DELETE FROM set_aside"))
 
 
 def _of_type(one: Record, name: str) -> Record:

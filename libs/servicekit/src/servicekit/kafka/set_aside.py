@@ -1,11 +1,13 @@
 """Messages that a version of the service did not know, taken by the version that does.
 
 While a release goes out, the new version publishes types that the old one does not know. The old one sets them aside;
-the new one takes them from there, also those that came before it.
+the new one takes them from there, also those that came before it. What no version knows for `KEPT` is dropped.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -21,6 +23,8 @@ from servicekit.runtime import Runtime
 from servicekit.telemetry import METRICS
 
 EVERY_SECONDS: Final = 30.0
+KEPT: Final = timedelta(days=30)
+"""As long as a dead letter. Kafka itself has forgotten the message for two weeks by then."""
 _MOST_OF_A_ROUND = 500
 
 log = structlog.get_logger(__name__)
@@ -39,9 +43,13 @@ class SetAside:
         self._resources = resources
         self._subscriptions = [subscription for subscription in subscriptions if not subscription.broadcast]
         self._guards = guards
+        self._told = False
 
     async def step(self) -> None:
-        """Take what is known by now, oldest first. Raises the first failure that may pass, after all were tried."""
+        """Take what is known by now, oldest first, and drop what is too old.
+
+        Raises the first failure that may pass, after all were tried.
+        """
         failures = [
             failure
             for subscription in self._subscriptions
@@ -49,7 +57,11 @@ class SetAside:
             for row_id in await self._known(subscription)
             if (failure := await self._try(subscription, row_id)) is not None
         ]
+        await self._forget()
         await self._measure()
+        if not self._told:
+            await self._tell()
+            self._told = True
         if failures:
             raise failures[0]
 
@@ -110,9 +122,42 @@ class SetAside:
 
     async def _measure(self) -> None:
         for subscription in self._subscriptions:
-            statement = select(func.count()).where(SET_ASIDE.c.consumer == subscription.group)
+            mine = SET_ASIDE.c.consumer == subscription.group
+            waited = func.extract("epoch", func.clock_timestamp() - SET_ASIDE.c.set_aside_at)
             async with self._runtime.sessions.begin() as session:
-                METRICS.set_aside.labels(subscription.group).set(await session.scalar(statement) or 0)
+                count = await session.scalar(select(func.count()).where(mine))
+                oldest = await session.scalar(select(waited).where(mine).order_by(SET_ASIDE.c.id).limit(1))
+            METRICS.set_aside.labels(subscription.group).set(count or 0)
+            METRICS.set_aside_age_seconds.labels(subscription.group).set(oldest or 0)
+
+    async def _tell(self) -> None:
+        rows = SET_ASIDE.c
+        statement = select(rows.consumer, rows.type, func.count().label("messages"))
+        async with self._runtime.sessions.begin() as session:
+            for row in await session.execute(statement.group_by(rows.consumer, rows.type)):
+                log.warning(
+                    "messages wait for a version that knows their type",
+                    consumer=row.consumer,
+                    type=row.type,
+                    messages=row.messages,
+                )
+
+    async def _forget(self) -> None:
+        """Drop what is older than `KEPT`, of groups that are no more too. The oldest rows have the lowest ids."""
+        rows = SET_ASIDE.c
+        oldest = select(rows.id, rows.set_aside_at).order_by(rows.id).limit(_MOST_OF_A_ROUND).subquery()
+        old = select(oldest.c.id).where(oldest.c.set_aside_at < func.now() - KEPT)
+        statement = delete(SET_ASIDE).where(rows.id.in_(old)).returning(rows.consumer, rows.topic, rows.type)
+        async with self._runtime.sessions.begin() as session:
+            gone = Counter((row.consumer, row.topic, row.type) for row in await session.execute(statement))
+        for (consumer, topic, type_), messages in gone.items():
+            log.error(
+                "messages were dropped: no version knew their type in time",
+                consumer=consumer,
+                topic=topic,
+                type=type_,
+                messages=messages,
+            )
 
 
 def _record(row: Row[Any]) -> ConsumerRecord[Any, Any]:
