@@ -289,6 +289,53 @@ async def test_a_relay_passes_dead_rows_and_no_row_that_shows_late(
         await producer.close()
 
 
+class CountingProducer(Producer):
+    """Notes how many messages each transaction of Kafka has."""
+
+    def __init__(self, bootstrap_servers: str, url: str) -> None:
+        super().__init__(
+            bootstrap_servers, client_id="counting", transactional_id=transactional_id_of("people-sync", url)
+        )
+        self.sizes: list[int] = []
+
+    async def send(self, records: Sequence[Record]) -> None:
+        await super().send(records)
+        self.sizes.append(len(records))
+
+
+async def test_what_comes_right_behind_another_event_is_gathered(
+    url: str, engine: AsyncEngine, sessions: Sessions, kafka_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.kafka.outbox.GATHER_SECONDS", 1.0)
+    await _counters(engine, ["gathered"])
+    producer, wake = CountingProducer(kafka_server, url), Wake()
+    relay = Relay(engine, producer, wake, poll_seconds=60)
+
+    async def steps() -> None:
+        while True:
+            await relay.step()
+
+    async def publish(*versions: int) -> None:
+        for version in versions:
+            await _publish(sessions, "org-gathered", "gathered", version)
+            wake.set()
+
+    await publish(1)
+    task = asyncio.create_task(steps())
+    try:
+        await eventually(lambda: sum(producer.sizes) == 1)
+        await publish(2)
+        await asyncio.wait([task], timeout=0.2)
+        assert producer.sizes == [1], "it waits for more"
+        await publish(3, 4)
+        await eventually(lambda: sum(producer.sizes) == 4)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await producer.close()
+    assert producer.sizes == [1, 3]
+
+
 async def test_a_relay_that_could_not_be_fenced_is_refused(engine: AsyncEngine, kafka_server: str) -> None:
     with pytest.raises(ValueError, match="transactional id"):
         Relay(engine, Producer(kafka_server, client_id="bare"), Wake())

@@ -3,6 +3,7 @@
 `append` is the only writer of message metadata (CloudEvents names in headers), `subscriptions` the only reader.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ _HORIZON: Final = (
     cast(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Text), BigInteger).label("oldest"),
     cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger).label("next"),
 )
+GATHER_SECONDS: Final = 0.005
+"""A row that comes right behind another one waits so long for more: a transaction of Kafka costs as much for one."""
 STALE_SECONDS: Final = 60.0
 """An event that has waited for so long makes its service not ready."""
 RECHECK_SECONDS: Final = 10.0
@@ -219,6 +222,7 @@ class Relay:
         self._poll_seconds = poll_seconds
         self._second = False
         self._passed = _Passed()
+        self._relayed_at = -math.inf
         self._missing: frozenset[str] = frozenset()
         """Topics that Kafka does not have: their rows wait, and all others go on."""
         self._missing_until = 0.0
@@ -237,7 +241,10 @@ class Relay:
             raise NotReady(f"an event has waited {oldest.waited:.0f} s to be published to {oldest.topic}{why}")
 
     async def step(self) -> None:
-        """Relay what there is, then sleep until something is appended or the poll interval is over."""
+        """Relay what there is, then sleep until something is appended or the poll interval is over.
+
+        What is appended soon after is gathered for some milliseconds; what comes alone leaves at once.
+        """
         self._wake.clear()
         until = self._missing_until
         if await self.relay_batch() < self._batch:
@@ -245,7 +252,8 @@ class Relay:
                 return
             if not self._missing:
                 METRICS.outbox_age_seconds.set(0)
-            await self._wake.wait(self._poll_seconds)
+            if await self._wake.wait(self._poll_seconds) and time.monotonic() - self._relayed_at < GATHER_SECONDS:
+                await asyncio.sleep(GATHER_SECONDS)
 
     async def relay_batch(self) -> int:
         """Publish and delete the oldest rows in one transaction. Returns how many; 0 if another relay is at work, or if
@@ -267,6 +275,8 @@ class Relay:
             return 0
         if not left:
             self._missing = frozenset()
+        if count:
+            self._relayed_at = time.monotonic()
         METRICS.outbox_relayed_total.inc(count)
         return count
 
