@@ -111,7 +111,7 @@ def _announce(simulator: Simulator, first: Client, host: str, port: int) -> None
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Bound before the church is seeded, so that a taken port is known at once; `OSError` when it is."""
+    """A listening socket, bound before the church is seeded so that a taken port fails at once (`OSError`)."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

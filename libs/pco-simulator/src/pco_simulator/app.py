@@ -80,12 +80,12 @@ _CORS = [
     (b"access-control-expose-headers", b"ETag, Link, X-PCO-API-Auth-Method"),
     (b"vary", b"Accept, Accept-Encoding, Origin"),
 ]
-"""Of every answer of a product, JSON errors included (recorded by pypco's cassettes)."""
+"""Headers of every answer of a product, JSON errors included (recorded by pypco's cassettes)."""
 _CORS_OF_EDGE = [
     (b"vary", b"Accept-Encoding"),
     *((name, value.partition(b", X-PCO-API-Log-Level")[0]) for name, value in _CORS),
 ]
-"""Of the 404 of an unknown path, which allows fewer headers (recorded by pypco's cassettes)."""
+"""Headers of the 404 of an unknown path, which allows fewer of them (recorded by pypco's cassettes)."""
 _GENERIC_AGENT_NAMES = """
     aiohttp apache-httpclient authlib axios curl faraday go-http-client guzzlehttp insomnia java libwww-perl node
     node-fetch okhttp php postmanruntime python python-httpx python-requests python-urllib python-urllib3
@@ -105,11 +105,11 @@ _PRODUCTS: dict[str, Callable[[Any, ApiRequest], ApiResponse]] = {
 
 
 class _Connection(Exception):
-    """The connection is to be reset."""
+    """A fault script resets the connection."""
 
 
 class _Gone(Exception):
-    """The client went away."""
+    """The client closed its connection."""
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class _Answer:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     announced: int | None = None
-    """Content-Length when it is not the body's."""
+    """Content-Length, where a fault script announces another than the body's."""
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ class _Call:
     created_id: str | None = None
     refused: TooManyRequests | None = None
     refusal: Refused | None = None
-    """In place of the product's answer."""
+    """A fault script's refusal, answered in place of the product."""
     faults: list[str] = field(default_factory=list)
 
 
@@ -168,7 +168,7 @@ class Edge:
             await self._serve(scope, receive, send)
 
     def release(self) -> None:
-        """Let go of every request that hangs in a script."""
+        """Release every request that a script holds."""
         self._sim.faults.clear()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -202,7 +202,7 @@ class Edge:
             _reset(scope)
             await _disconnected(receive)
         except _Gone:
-            pass  # nobody is there to be answered; the journal says so with status 0
+            pass  # the client is gone, which the journal records as status 0
         finally:
             self._record(call, seq, answer, started)
         if answer is not None:
@@ -231,7 +231,7 @@ class Edge:
     # -- fault scripts --------------------------------------------------------------------------------------
 
     async def _act(self, hits: list[Hit], when: When, call: _Call, receive: Receive) -> _Answer | None:
-        """Act out what is due; gives an answer that takes the place of the real one."""
+        """Run the actions due at `when`; gives the answer that replaces the real one, if an action made it."""
         for hit in hits:
             action = hit.action
             if not _is_due(hit, when, call):
@@ -302,7 +302,7 @@ class Edge:
         if call.path.startswith(("/oauth/", "/.well-known/")):
             return _plain(404, HTML, _HTML_404)
         if call.method == "OPTIONS":
-            # Before a browser's call to another origin; carries no credentials (unconfirmed, though OPTIONS is
+            # A browser's preflight carries no credentials (unconfirmed, though OPTIONS is
             # among the methods the vendor's answers allow).
             return _plain(200, JSON, b"", _CORS)
         if call.path == uploads.PATH and call.method == "POST":
@@ -347,7 +347,7 @@ class Edge:
         return self._dressed(call, caller, response, verdict)
 
     def _stranger(self, call: _Call) -> _Answer | None:
-        """The refusal of a caller who does not say or prove who they are."""
+        """The refusal of a caller without a User-Agent or valid credentials."""
         if self._sim.settings.require_user_agent and not self._is_descriptive(call.headers.get(b"user-agent", b"")):
             return _plain(403, HTML, b"")
         if call.token is not None and call.token.state() != "live":
@@ -374,7 +374,7 @@ class Edge:
         )
 
     def _dressed(self, call: _Call, caller: Caller, response: ApiResponse, verdict: Verdict) -> _Answer:
-        """With the vendor's headers. Its HTML 404 carries none of them (recorded by pypco's cassettes)."""
+        """An answer with the vendor's headers; the HTML 404 carries none of them (recorded by pypco's cassettes)."""
         if response.status == 404 and response.content_type == HTML:
             return _plain(404, HTML, response.body)
         headers = [
@@ -397,10 +397,10 @@ class Edge:
         headers += [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
         return _Answer(response.status, headers, response.body)
 
-    # -- who calls, how often, with what --------------------------------------------------------------------
+    # -- authentication, rate limit, scope ------------------------------------------------------------------
 
     def _identify(self, call: _Call) -> None:
-        """Find token and caller; whether they may pass is judged after the fault scripts."""
+        """Find token and caller; they are authorized after the fault scripts, which may end the token."""
         scheme, _, value = call.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
             token = self._sim.store.token(value.strip())
@@ -526,7 +526,7 @@ def _plain(status: int, content_type: str, body: bytes, headers: list[tuple[byte
 
 
 def _is_due(hit: Hit, when: When, call: _Call) -> bool:
-    """Whether it is acted out now; what cuts the answer itself never is."""
+    """Whether an action runs now; `Truncate` and `Omit` never do, since they change the finished answer."""
     action = hit.action
     if getattr(action, "when", "before") != when or isinstance(action, Truncate | Omit):
         return False
@@ -632,7 +632,7 @@ async def _hold(hit: Hit, scope: Scope, receive: Receive) -> None:
 
 
 def _is_gone(scope: Scope) -> bool:
-    """Whether the other end has closed, also when nobody here has been told yet."""
+    """Whether the peer has closed the connection, even before the event loop has reported it."""
     transport: asyncio.Transport = scope["extensions"][TRANSPORT_EXTENSION]
     if transport.is_closing():
         return True

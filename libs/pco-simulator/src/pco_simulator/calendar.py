@@ -1,4 +1,4 @@
-"""The product `calendar`, as far as it tells who may open it: its organization, and 403 for a person without a role."""
+"""The product `calendar`: its organization alone, and 403 for a person without a role in Calendar."""
 
 import orjson
 

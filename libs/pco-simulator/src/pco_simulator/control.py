@@ -47,7 +47,7 @@ class NewPersonalAccessToken(_Model):
 
 
 class EndGrants(_Model):
-    """Which tokens to end, of which grants."""
+    """Selects the tokens to end by kind, organization, person and application."""
 
     op: Literal["revoke", "expire"] = "revoke"
     which: Literal["access", "refresh", "both"] = "both"
@@ -70,7 +70,7 @@ class GrantState(_Model):
 
 
 class Done(_Model):
-    """How many things were concerned."""
+    """Number of tokens or requests that a call affected."""
 
     count: int
 
@@ -82,7 +82,7 @@ def control_api(simulator: Simulator) -> FastAPI:
         version="1",
         description=__doc__ or "",
         openapi_url="/_sim/openapi.json",
-        docs_url=None,  # FastAPI's page loads its scripts from elsewhere: empty on a machine without internet
+        docs_url=None,  # FastAPI's page loads its scripts from a CDN, so it stays empty on a machine without internet
         redoc_url=None,
     )
     api.add_exception_handler(RequestValidationError, _refused)
@@ -95,7 +95,7 @@ def control_api(simulator: Simulator) -> FastAPI:
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    """422 that says what is wrong and where, without what was sent: that may be no text at all."""
+    """422 with message and location of each error; the rejected input is left out because it may not be valid text."""
     assert isinstance(error, RequestValidationError)
     detail = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
     return JSONResponse({"detail": detail}, 422)
@@ -143,7 +143,7 @@ def _add_faults(api: FastAPI, simulator: Simulator) -> None:
 
     @api.post("/_sim/faults", tags=["faults"], status_code=201)
     async def add_fault(fault: Fault) -> FaultState:
-        """Put a script to work."""
+        """Add a script."""
         if isinstance(fault.action, ChangeSettings):
             _check_settings(simulator, fault.action.values)
         _check_expressions(fault)
@@ -156,15 +156,15 @@ def _add_faults(api: FastAPI, simulator: Simulator) -> None:
 
     @api.post("/_sim/faults/{fault_id}/release", tags=["faults"])
     async def release(fault_id: str, carry_out: bool | None = None) -> Done:
-        """Let go of the requests that hang in a `hold`; later ones hang again.
+        """Release the requests held by a `hold`; later ones are held again.
 
-        `carry_out`: whether they are carried out, whatever became of their clients; else as the script says.
+        `carry_out`: whether they are carried out, even when their clients are gone; default: as the script says.
         """
         return Done(count=script(fault_id).release(carry_out=carry_out))
 
     @api.delete("/_sim/faults/{fault_id}", tags=["faults"], status_code=204)
     async def remove_fault(fault_id: str) -> None:
-        """Stop a script; what hangs in it goes on."""
+        """Stop a script and release the requests it holds."""
         script(fault_id)
         simulator.faults.remove(fault_id)
 
@@ -281,9 +281,9 @@ def _add_world(api: FastAPI, simulator: Simulator) -> None:
 
     @api.post("/_sim/organizations/{organization_id}/mutations", tags=["world"], status_code=201)
     async def mutate(organization_id: str, mutations: list[Mutation]) -> list[dict[str, str]]:
-        """People at Planning Center change something; gives `{"op", "type", "id"}` per mutation, in order.
+        """Change rows as staff at Planning Center would; gives `{"op", "type", "id"}` per mutation, in order.
 
-        Those before a refused one have happened.
+        Mutations before a refused one stay applied.
         """
         known(organization_id)
         try:
@@ -312,12 +312,12 @@ def _add_tokens(api: FastAPI, simulator: Simulator) -> None:
 
     @api.get("/_sim/personal-access-tokens", tags=["tokens"])
     async def personal_access_tokens() -> list[PersonalAccessToken]:
-        """All of them: one per login from the start."""
+        """All personal access tokens: one per login from the start."""
         return list(store.personal_access_tokens.values())
 
     @api.post("/_sim/personal-access-tokens", tags=["tokens"], status_code=201)
     async def add_personal_access_token(new: NewPersonalAccessToken) -> PersonalAccessToken:
-        """Another personal access token; all of a person share one rate limit."""
+        """Add a personal access token; all tokens of a person share one rate limit."""
         if simulator.world.login(new.organization_id, new.person_id) is None:
             raise HTTPException(422, f"Person {new.person_id} of {new.organization_id} has no login.")
         token = PersonalAccessToken(

@@ -22,7 +22,7 @@ ROOT = "/current/v2"
 
 def handle(world: World, request: ApiRequest) -> ApiResponse:
     """Answer `/current/v2/me`, `/current/v2/people`, one person of it or their organization (vendor OpenAPI, current
-    2018-08-01). Reads alone; that nobody else is visible is unconfirmed."""
+    2018-08-01). Read-only. That a caller sees only themselves is unconfirmed."""
     try:
         version = resolve_version(request.version, VERSIONS[0], VERSIONS)
         response = html_not_found() if request.method not in ("GET", "HEAD") else _read(world, request)

@@ -15,7 +15,7 @@ from pco_simulator.world import Clock, World
 
 
 class SetClock(Clock):
-    """Stands until it is moved."""
+    """A clock that moves only with `advance`."""
 
     def __init__(self, at: datetime) -> None:
         super().__init__()
@@ -27,18 +27,18 @@ class SetClock(Clock):
         return self.at + self.offset
 
     def elapsed(self) -> float:
-        """Moves with `advance` alone."""
+        """Seconds that only `advance` adds to."""
         return self.seconds
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move both clocks forward."""
         self.at += timedelta(seconds=seconds)
         self.seconds += seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """A product's answer."""
 
     status: int
     content_type: str
@@ -47,28 +47,28 @@ class Answer:
 
     @property
     def body(self) -> Any:
-        """The document."""
+        """The decoded JSON document."""
         return orjson.loads(self.text)
 
     @property
     def data(self) -> Any:
-        """Its primary data."""
+        """Primary data of the document."""
         return self.body["data"]
 
     @property
     def ids(self) -> list[str]:
-        """Of the primary data of a collection."""
+        """Ids of the primary data of a collection."""
         return [row["id"] for row in self.data]
 
     @property
     def error(self) -> Any:
-        """The first error."""
+        """The first entry of `errors`."""
         return self.body["errors"][0]
 
 
 @dataclass(slots=True)
 class Direct:
-    """One person of one church calling."""
+    """Calls made as one person of one church."""
 
     world: World
     organization_id: str
@@ -78,19 +78,19 @@ class Direct:
     scopes: Sequence[str] = field(default=("people",))
 
     def get(self, url: str) -> Answer:
-        """`url` is a path with its query, or a whole link."""
+        """GET; `url` is a path with its query, or a whole link."""
         return self.call("GET", url)
 
     def post(self, url: str, attributes: Mapping[str, Any], **relationships: Any) -> Answer:
-        """Relationships are given as linkage: `person=("Person", "1")`, or a list of such."""
+        """POST; relationships are linkage: `person=("Person", "1")`, or a list of such pairs."""
         return self.call("POST", url, _document(attributes, relationships))
 
     def patch(self, url: str, attributes: Mapping[str, Any], **relationships: Any) -> Answer:
-        """As `post`."""
+        """PATCH; arguments as for `post`."""
         return self.call("PATCH", url, _document(attributes, relationships))
 
     def delete(self, url: str) -> Answer:
-        """Of one record."""
+        """DELETE one record."""
         return self.call("DELETE", url)
 
     def call(self, method: str, url: str, body: Any = None) -> Answer:

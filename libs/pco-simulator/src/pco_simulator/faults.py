@@ -1,4 +1,4 @@
-"""Fault scripts: which request is hit, and what happens to it.
+"""Fault scripts: each matches requests and acts on some of them.
 
 A script matches requests to the API and to OAuth (never the control API or the pages). Its matches are counted
 from 1 in the order of arrival; `nth`, `every` and `probability` choose among them and `times` bounds how often
@@ -18,7 +18,7 @@ from pco_simulator.exchange import Caller
 from pco_simulator.jsonapi import Refused, duplicate, forbidden_attribute, invalid, parse_write
 
 When = Literal["before", "after"]
-"""Relative to the work: a write has happened `after`, and has not `before`."""
+"""Relative to serving the request: a write is stored `after`, and not yet `before`."""
 
 
 class _Model(BaseModel):
@@ -26,7 +26,7 @@ class _Model(BaseModel):
 
 
 class Match(_Model):
-    """Which requests. What is not given matches everything."""
+    """Selects requests; an absent criterion matches every request."""
 
     method: str | None = None
     """One method, or several with `|` between them."""
@@ -40,18 +40,18 @@ class Match(_Model):
     nth: Annotated[int, Field(ge=1)] | None = None
     """Only the n-th match."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """Leave the first matches alone; `every` counts from there."""
+    """Number of first matches left alone; `every` counts from there."""
     every: Annotated[int, Field(ge=1)] = 1
     """Each k-th match."""
     probability: Annotated[float, Field(ge=0, le=1)] = 1
     seed: int = 0
-    """Of the random choice."""
+    """Seed of the random choice by `probability`."""
     times: Annotated[int, Field(ge=1)] | None = None
-    """Act at most so often."""
+    """Maximum number of times the script acts."""
 
 
 class Latency(_Model):
-    """Wait before the work is done."""
+    """Delay the request before it is served."""
 
     kind: Literal["latency"] = "latency"
     ms: Annotated[int, Field(ge=0)]
@@ -60,7 +60,7 @@ class Latency(_Model):
 
 
 class Respond(_Model):
-    """Answer with this status: in place of the work, or (`after`) once it is done."""
+    """Answer with this status: instead of serving the request, or (`after`) once it is served."""
 
     kind: Literal["respond"] = "respond"
     status: Annotated[int, Field(ge=200, le=599)]
@@ -74,14 +74,14 @@ class Respond(_Model):
 
 
 class TooManyRequests(_Model):
-    """A 429 with the recorded body, whatever the count is. It counts like any refused call."""
+    """A 429 with the recorded body at any request count. The refused call counts like any other."""
 
     kind: Literal["too_many_requests"] = "too_many_requests"
     retry_after: Annotated[int, Field(ge=0)] = 1
 
 
 class Truncate(_Model):
-    """Do the work and send only the first part of the answer."""
+    """Serve the request and send only the first part of the answer."""
 
     kind: Literal["truncate"] = "truncate"
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -92,14 +92,14 @@ class Truncate(_Model):
 
 
 class Reset(_Model):
-    """Reset the connection (RST), before the work or after it: then the write happened and its answer is lost."""
+    """Reset the connection (RST), before serving or after: then the write is stored and its answer lost."""
 
     kind: Literal["reset"] = "reset"
     when: When = "before"
 
 
 class Hold(_Model):
-    """Hang until released.
+    """Hold the request until it is released.
 
     A client that goes away meanwhile loses its answer (`after`) or, as `if_gone` says, the request (`before`), even
     when it goes at the very moment of the release.
@@ -108,8 +108,8 @@ class Hold(_Model):
     kind: Literal["hold"] = "hold"
     when: When = "before"
     if_gone: Literal["lost", "carried_out"] = "lost"
-    """`lost`: it never reached the vendor. `carried_out`: the vendor has it already; it hangs on after its client is
-    gone and is carried out when let go, unless the release says otherwise."""
+    """`lost`: the request never reached the vendor. `carried_out`: the vendor already has the request, holds it on
+    after its client is gone, and carries it out when released, unless the release says otherwise."""
 
 
 class ChangeSettings(_Model):
@@ -128,7 +128,7 @@ class EndToken(_Model):
 
 
 class Mutation(_Model):
-    """What somebody at Planning Center does.
+    """One change by staff at Planning Center.
 
     Ids may be `$1`, `$2`, ...: groups of the script's `path` expression; `random` is some person of the church;
     `last` is the person created last by a mutation.
@@ -152,7 +152,7 @@ class Mutation(_Model):
 
 
 class Mutate(_Model):
-    """Somebody else changes the church right before or right after the request is served."""
+    """Staff at Planning Center change the church right before or right after the request is served."""
 
     kind: Literal["mutate"] = "mutate"
     when: When = "before"
@@ -160,32 +160,32 @@ class Mutate(_Model):
 
 
 class Omit(_Model):
-    """Do the work and leave one thing out of the answer. Only answers that carry it are counted and hit.
+    """Serve the request and omit one element of the answer. Only answers that carry the element count as matches.
 
-    Exactly one of `relationship`, `data_of`, `attribute` and `included` says what.
+    Exactly one of `relationship`, `data_of`, `attribute` and `included` names the element.
     """
 
     kind: Literal["omit"] = "omit"
     type: str | None = None
-    """Of the resource that lacks it, wherever it stands in the document; default: of any."""
+    """Type of the resource that loses the element, anywhere in the document; default: any type."""
     id: str | None = None
-    """Of that resource; with `included` of the row left out."""
+    """Id of that resource; with `included` the id of the omitted row."""
     relationship: str | None = None
-    """The whole relationship."""
+    """Name of a relationship to omit whole."""
     data_of: str | None = None
-    """Only `data` of this relationship: its links stay."""
+    """Name of a relationship that loses only `data`; its links stay."""
     attribute: str | None = None
     included: str | None = None
-    """Rows of this type in `included`, which is left out itself when nothing remains; `*`: all."""
+    """Type of the rows to omit from `included` (`*`: every row); an emptied `included` is omitted as well."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
         if len([one for one in (self.relationship, self.data_of, self.attribute, self.included) if one]) != 1:
-            raise ValueError("one of relationship, data_of, attribute and included says what is left out")
+            raise ValueError("exactly one of relationship, data_of, attribute and included must name what to omit")
         return self
 
     def carried(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The parts of an answer that have what is to be left out."""
+        """The resources of an answer that carry the element to omit."""
         rows = document.get("included") or []
         if self.included is not None:
             return [row for row in rows if self.included in {"*", row["type"]} and self.id in {None, row["id"]}]
@@ -199,7 +199,7 @@ class Omit(_Model):
         return [row for row in rows if self.relationship in row.get("relationships", {})]
 
     def leave_out(self, document: dict[str, Any], carried: list[dict[str, Any]]) -> None:
-        """Take it out of what carries it."""
+        """Remove the element from the resources that carry it."""
         if self.included is not None:
             document["included"] = [row for row in document["included"] if row not in carried]
             if not document["included"]:
@@ -214,19 +214,19 @@ class Omit(_Model):
 
 
 class Refuse(_Model):
-    """Refuse writes that name an attribute or relationship. Only those are counted and hit."""
+    """Refuse writes that name an attribute or relationship. Other writes do not count as matches."""
 
     kind: Literal["refuse"] = "refuse"
     attribute: Annotated[str, Field(min_length=1)]
     value: str | None = None
-    """Regular expression searched in the value; default: whatever it is."""
+    """Regular expression searched in the value; default: any value."""
     error: Literal["forbidden_attribute", "duplicate", "validation"] = "forbidden_attribute"
     """422 `Forbidden Attribute`, 409 `Duplicate Record`, or 422 `Validation Error`."""
     detail: str | None = None
-    """In place of the vendor's words."""
+    """Replaces the vendor's `detail`."""
 
     def concerns(self, body: bytes) -> bool:
-        """Whether a write names it."""
+        """Whether a write names the attribute or relationship, with a matching value."""
         try:
             attributes, relationships = parse_write(body)
         except Refused:
@@ -239,7 +239,7 @@ class Refuse(_Model):
         return self.value is None or re.search(self.value, text) is not None
 
     def refusal(self, body: bytes) -> Refused:
-        """As the vendor words it."""
+        """The error document in the vendor's words."""
         match self.error:
             case "forbidden_attribute":
                 refused = forbidden_attribute(self.attribute)
@@ -261,20 +261,20 @@ ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 
 
 class Fault(_Model):
-    """A script: a match and what happens then."""
+    """A script: a match and an action."""
 
     match: Match = Field(default_factory=Match)
     action: Action
 
 
 class FaultState(Fault):
-    """A script as it stands."""
+    """A script with its counts."""
 
     id: str
     matched: int
     acted: int
     holding: int
-    """Requests that hang in it now."""
+    """Number of requests held now."""
 
 
 class Script:
@@ -307,7 +307,7 @@ class Script:
     def hits(self, method: str, path: str, query: str, caller: Caller | None) -> "Hit | None":
         """Count the request if it matches; gives the hit if the script acts on it.
 
-        A script that looks into the request or its answer has yet to `count` the hit, when it has found something.
+        A script that inspects the request or its answer calls `count` later, once it has found its element.
         """
         match = self.fault.match
         if self._methods is not None and method not in self._methods:
@@ -323,7 +323,7 @@ class Script:
         return hit if isinstance(self.fault.action, Omit | Refuse) or self.count() else None
 
     def count(self) -> bool:
-        """One more match; gives whether the script acts on it."""
+        """Count one more match; gives whether the script acts on it."""
         self.matched += 1
         chosen = self._chosen()
         self.acted += chosen
@@ -341,9 +341,9 @@ class Script:
         return match.probability >= 1 or self._random.random() < match.probability
 
     def release(self, *, carry_out: bool | None = None) -> int:
-        """Let go of what hangs; gives how many requests. Later ones hang again.
+        """Release the held requests; gives their number. Later requests are held again.
 
-        `carry_out`: what becomes of them, whether their clients are still there or not; None: as the script says.
+        `carry_out`: whether they are carried out, with their clients still connected or not; None: as the script says.
         """
         held = len(self._held)
         while self._held:
@@ -351,10 +351,10 @@ class Script:
         return held
 
     async def hold(self, gone: "asyncio.Future[None]", is_gone: Callable[[], bool]) -> bool:
-        """Hang until let go; gives whether the request goes on.
+        """Hold the request until it is released; gives whether it is carried out.
 
-        `gone` ends when the client has gone. Its end may still be on the way when the release is here already, so
-        `is_gone` is asked as well: who died before the release is never served by luck.
+        `gone` ends when the client has gone. Its end can arrive later than the release, so `is_gone` is asked as
+        well: a client that died before the release is never served.
         """
         outlives = isinstance(self.fault.action, Hold) and self.fault.action.if_gone == "carried_out"
         released: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
@@ -380,12 +380,12 @@ class Hit:
 
     @property
     def action(self) -> Action:
-        """What happens."""
+        """The script's action."""
         return self.script.fault.action
 
     @property
     def label(self) -> str:
-        """For the journal: `reset:after`."""
+        """Label in the journal, such as `reset:after`."""
         when = getattr(self.action, "when", None)
         return f"{self.action.kind}:{when}" if when else self.action.kind
 
@@ -408,22 +408,22 @@ class Faults:
         self._number = 0
 
     def add(self, fault: Fault) -> Script:
-        """Put a script to work."""
+        """Add a script."""
         self._number += 1
         script = Script(str(self._number), fault)
         self._scripts[script.id] = script
         return script
 
     def get(self, id_: str) -> Script | None:
-        """A script by id."""
+        """A script by id, or None."""
         return self._scripts.get(id_)
 
     def all(self) -> list[Script]:
-        """In the order added."""
+        """All scripts in the order added."""
         return list(self._scripts.values())
 
     def remove(self, id_: str) -> bool:
-        """Stop a script; what hangs in it goes on."""
+        """Stop a script and release the requests it holds."""
         script = self._scripts.pop(id_, None)
         if script is not None:
             script.release()

@@ -1,4 +1,4 @@
-"""Forms as strangers send them."""
+"""Forms of untrusted clients."""
 
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 
 async def form_of(request: Request) -> FormData | None:
-    """The form of a request, or None when its body is none (broken multipart, a boundary that is missing)."""
+    """The form of a request, or None when its body cannot be parsed (broken multipart, missing boundary)."""
     try:
         return await request.form()
     except (HTTPException, KeyError, MultiPartException):

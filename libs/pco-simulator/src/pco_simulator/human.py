@@ -1,4 +1,4 @@
-"""A human at Planning Center, who works by the rules of the API."""
+"""A human at Planning Center, bound by the rules of the API."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,9 +86,9 @@ class Human:
             rules.move_person(change, person, household, attributes.get("from_household_id"))
 
     def set_raw(self, organization_id: str, type_: str, id_: str, attributes: Mapping[str, Any]) -> None:
-        """Stored attributes as given, past every rule; `updated_at` moves unless it is given.
+        """Store attributes as given, bypassing every rule; `updated_at` moves unless it is given.
 
-        `KeyError` when the row is unknown, `ValueError` for what has no such attribute or cannot be kept in order.
+        `KeyError` when the row is unknown, `ValueError` for an unknown attribute or a value that no index can sort.
         """
         with self._by_hand(organization_id) as change:
             rules.set_raw(change, type_, _row(change, type_, id_), attributes)

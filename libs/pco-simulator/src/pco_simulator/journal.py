@@ -1,4 +1,4 @@
-"""What was served: counters for every request, the last requests and the last writes in full."""
+"""The journal of served requests: counters for all, the last requests and the last writes in full."""
 
 import re
 from collections import Counter, deque
@@ -32,7 +32,7 @@ class Entry:
     """As sent, percent-encoded."""
     kind: str
     status: int
-    """0 when nothing was answered (connection reset before processing, or the client went away in a hold)."""
+    """0 without an answer (connection reset before processing, or the client gone during a hold)."""
     duration_ms: float
     organization_id: str | None
     person_id: str | None
@@ -40,7 +40,7 @@ class Entry:
     faults: list[str] = field(default_factory=list)
     """Actions of fault scripts that hit this request, in order."""
     body: str | None = None
-    """What a write carried; only the first 16 KiB. Bodies of OAuth calls and uploads are never kept."""
+    """Body of a write, cut at 16 KiB. Bodies of OAuth calls and uploads are never kept."""
     created_id: str | None = None
 
 

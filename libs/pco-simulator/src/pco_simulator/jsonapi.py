@@ -23,7 +23,7 @@ FIRST_VERSION = "2018-08-01"
 
 
 class Refused(Exception):
-    """A call the vendor answers with an error document."""
+    """A call that the vendor answers with an error document."""
 
     def __init__(self, status: int, *errors: Mapping[str, Any]) -> None:
         super().__init__("; ".join(map(sentence, errors)))
@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 def sentence(error: Mapping[str, Any]) -> str:
-    """An error as a person reads it: what a validation refused is named, since its detail is only "is invalid"."""
+    """An error for a human reader: names the refused parameter, since a validation's detail is only "is invalid"."""
     text = str(error.get("detail") or error.get("title"))
     resource = (error.get("meta") or {}).get("resource")
     return f"{resource} {error['source']['parameter']} {text}" if resource else text
@@ -132,14 +132,14 @@ _HTML_404 = b"""<!DOCTYPE html>
 
 
 def html_not_found() -> ApiResponse:
-    """What a method the vendor's router does not know gets: a page, no JSON."""
+    """The HTML page that answers a method unknown to the vendor's router."""
     return ApiResponse(404, _HTML_404, HTML)
 
 
 def resolve_version(requested: str | None, default: str, known: Sequence[str]) -> str:
-    """The newest known version not later than the date asked for.
+    """The newest known version not later than the requested date.
 
-    `LATEST` exists; a date before 2018-08-01 and anything that is no date is refused with 400
+    `LATEST` is accepted; a date before 2018-08-01 and any value that is no date are refused with 400
     (vendor documentation "versioning").
     """
     wanted = (requested or "").strip() or default
@@ -161,23 +161,23 @@ _RANGES = ("gt", "gte", "lt", "lte")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The query string of a read, understood but not yet judged."""
+    """The parsed query string of a read; unknown keys are still in it."""
 
     pairs: tuple[tuple[str, str], ...]
     where: tuple[tuple[str, str | None, str], ...]
     """(field, operator or None, value); filters on relationships look like an unknown operator."""
     order: tuple[tuple[str, bool], ...]
     include: tuple[tuple[str, tuple[str, ...]], ...]
-    """First level with the second levels asked of it."""
+    """First level and the second levels requested below it."""
     fields: Mapping[str, frozenset[str]]
     filters: tuple[str, ...]
     per_page: int
-    """Clamped; the links repeat what was asked."""
+    """Clamped to 100; the links repeat the requested value."""
     offset: int
 
     @classmethod
     def parse(cls, pairs: Iterable[tuple[str, str]]) -> "Query":
-        """Repeated keys: the last wins, as in Rails."""
+        """Parse the query; of repeated keys the last wins, as in Rails."""
         known = dict(pairs)
         where: list[tuple[str, str | None, str]] = []
         fields: dict[str, frozenset[str]] = {}
@@ -221,7 +221,7 @@ def _words(text: str) -> list[str]:
 
 
 def _whole(text: str | None, default: int) -> int:
-    """Not negative; a number that no database has is refused (that it is refused like this is unconfirmed)."""
+    """A number from 0 up; one beyond a database integer is refused (the form of the refusal is unconfirmed)."""
     try:
         value = int(text) if text is not None else default
     except ValueError:
@@ -247,10 +247,10 @@ _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0"
 
 
 def condition_of(name: str, op: str | None, text: str, kind: type_of_value, zone: ZoneInfo) -> list[Condition]:
-    """What one `where[...]` means for a field of this kind; a value that cannot be coerced matches nothing.
+    """The filter of one `where[...]` on a field of this kind; a value that cannot be coerced matches no row.
 
     Ranges exist on dates and times alone (vendor documentation "dates-times"); on other fields, and with an
-    operator nobody knows, the whole filter is ignored (unconfirmed, the harsher reading).
+    unknown operator, the whole filter is ignored (unconfirmed, the harsher reading).
     """
     if op is not None and (op not in _RANGES or kind not in ("date", "date_time")):
         return []
@@ -328,7 +328,7 @@ def _time_conditions(name: str, op: str | None, text: str, zone: ZoneInfo) -> li
     if at is None:
         return [NEVER]
     if at.microsecond:
-        # Rows have whole seconds: between two of them "at least" is "after", "before" is "at most".
+        # Rows hold whole seconds: for an instant between two, `gte` equals `gt` and `lt` equals `lte`.
         op = {None: "never", "gte": "gt", "lt": "lte"}.get(op, op)
     return [Condition(name, op or "eq", stamp(at))]
 
@@ -349,7 +349,7 @@ Searches = Mapping[str, Callable[[View, str], Callable[[Row], bool]]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a collection draws from: all rows of a type, or the rows one record has."""
+    """The rows a collection draws from: all of a type, or those of one record."""
 
     type: str
     kinds: Mapping[str, type_of_value]
@@ -461,7 +461,7 @@ def _bounds(entries: list[tuple[Any, ...]], conditions: Sequence[Condition]) -> 
 
 
 def _candidates(view: View, source: Source, conditions: Sequence[Condition]) -> list[Row] | None:
-    """Few rows that may match, found by an index; None when all have to be looked at."""
+    """A superset of the matching rows, found by an index; None when every row has to be checked."""
     for condition in conditions:
         if condition.op == "eq" and condition.field == "id":
             row = view.get(source.type, condition.value)
@@ -481,7 +481,7 @@ def _candidates(view: View, source: Source, conditions: Sequence[Condition]) -> 
 
 
 def page_links(query: Query, url: str, total: int, count: int) -> tuple[dict[str, str], dict[str, Any]]:
-    """`links` of a collection, and `meta.next`/`meta.prev` to go with them."""
+    """`links` of a collection, and its `meta.next`/`meta.prev`."""
     links = {"self": query.link(url)}
     meta: dict[str, Any] = {}
     if query.offset + count < total:
@@ -498,7 +498,7 @@ def page_links(query: Query, url: str, total: int, count: int) -> tuple[dict[str
 def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Attributes and relationships of a write; `Refused` as the vendor refuses malformed bodies.
 
-    `data.type` is not looked at: the vendor's own examples leave it out (what a wrong one does is unconfirmed).
+    `data.type` is ignored: the vendor's own examples omit it (the answer to a wrong type is unconfirmed).
     """
     try:
         document = orjson.loads(body or b"{}")
@@ -521,26 +521,26 @@ def parse_write(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 _PRIVATE = 0x100000
-"""Halves of surrogate pairs cannot be encoded; they are kept as characters of private use, so far above them."""
+"""Offset from a lone surrogate, which cannot be encoded, to the private-use character stored in its place."""
 _HALVES = re.compile("[\ud800-\udfff]")
 _KEPT_HALVES = re.compile(rb"\xf4\x8d[\xa0-\xbf][\x80-\xbf]")
 
 
 def without_surrogates(text: str) -> str:
-    """Text as it can be kept."""
+    """Text with lone surrogates replaced by private-use characters, which can be encoded."""
     return _HALVES.sub(lambda half: chr(_PRIVATE + ord(half[0])), text)
 
 
 def with_surrogates(body: bytes) -> bytes:
-    """A JSON body as a vendor sends it who has half a pair in a text: the escape `\\ud83d`, which strict readers of
-    JSON refuse (unconfirmed)."""
+    """A JSON body whose lone surrogates are escapes such as `\\ud83d` again, which strict readers of JSON refuse
+    (that the vendor sends them is unconfirmed)."""
     if b"\xf4\x8d" not in body:
         return body
     return _KEPT_HALVES.sub(lambda kept: b"\\u%04x" % (ord(kept[0].decode()) - _PRIVATE), body)
 
 
 def _internal_server_error() -> Refused:
-    """What a list of resources in place of a document gets (planningcenter/developers#707)."""
+    """The answer to a list of resources in place of a document (planningcenter/developers#707)."""
     return Refused(
         500,
         {

@@ -1,4 +1,4 @@
-"""What people at Planning Center do while a client works: scripted mutations and a tireless editor."""
+"""Changes by staff at Planning Center while a client works: scripted mutations and a background editor."""
 
 import random
 from typing import Any
@@ -54,7 +54,7 @@ class Mutator:
         world.mutations.append(self._follow)
 
     def apply(self, mutation: Mutation, organization_id: str, groups: tuple[str, ...] = ()) -> dict[str, str]:
-        """Do it; gives `{"op", "type", "id"}` of the row concerned.
+        """Apply one mutation; gives `{"op", "type", "id"}` of the changed row.
 
         `KeyError` when the row or person is unknown, `ValueError` when the attributes are refused.
         """
@@ -88,7 +88,7 @@ class Mutator:
         return {"op": mutation.op, "type": mutation.type, "id": id_}
 
     def edit_somebody(self, attribute: str) -> None:
-        """One random person of each church gets a new value, where anybody is left."""
+        """Give one random person of each church a new value; a church without candidates is skipped."""
         self._edits += 1
         for organization_id in self._world.organizations:
             try:
@@ -110,7 +110,7 @@ class Mutator:
         return id_
 
     def _random_person(self, organization_id: str, other_than: str | None = None) -> str:
-        """Somebody without a login: losing those would end the grants of the test itself."""
+        """A random person without a login: deleting one with a login would end the grants of the test itself."""
         ids = self._people.get(organization_id)
         if ids is None:
             ids = self._people[organization_id] = _Ids()

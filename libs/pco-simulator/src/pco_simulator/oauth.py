@@ -122,13 +122,13 @@ class OAuth:
         }
 
     def route(self, method: str, path: str) -> Callable[[Request], Awaitable[Response]] | None:
-        """The endpoint, or None: 404."""
+        """The endpoint of a path, or None for a 404."""
         return self._routes.get((method, path))
 
     # -- in the browser -------------------------------------------------------------------------------------
 
     async def authorize(self, request: Request) -> Response:
-        """Show who could consent to what."""
+        """Show the consent page: the people who can log in and the requested scopes."""
         try:
             asked = self._authorization_request(dict(request.query_params))
         except _PageError as error:
@@ -162,7 +162,7 @@ class OAuth:
         )
 
     async def decide(self, request: Request) -> Response:
-        """Allow or Deny was pressed."""
+        """Handle the consent page's Allow or Deny."""
         form = {key: str(value) for key, value in (await form_of(request) or {}).items()}
         try:
             asked = self._authorization_request(form)
@@ -222,7 +222,7 @@ class OAuth:
     # -- between servers ------------------------------------------------------------------------------------
 
     async def token(self, request: Request) -> Response:
-        """Code or refresh token for a new pair."""
+        """Exchange a code or refresh token for a new pair."""
         try:
             values = await _parameters(request)
             client = self._authenticated_client(request, values)
@@ -247,7 +247,7 @@ class OAuth:
             return _error(error)
 
     async def revoke(self, request: Request) -> Response:
-        """200 whatever happens; a token ends only for the application that owns it."""
+        """Revoke (RFC 7009): always 200; only the owning application can end a token."""
         try:
             values = await _parameters(request)
             client = self._authenticated_client(request, values)
@@ -260,7 +260,7 @@ class OAuth:
         return _json({})
 
     async def introspect(self, request: Request) -> Response:
-        """RFC 7662."""
+        """Introspect a token (RFC 7662)."""
         try:
             values = await _parameters(request)
             client = self._authenticated_client(request, values)
@@ -281,7 +281,7 @@ class OAuth:
         )
 
     async def userinfo(self, request: Request) -> Response:
-        """Claims about the person; needs the scope `openid`."""
+        """Userinfo: claims about the person; needs the scope `openid`."""
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         token = self._store.token(value.strip()) if scheme.lower() == "bearer" else None
         if token is None or token.kind != "access" or token.state() != "live":
@@ -431,12 +431,12 @@ class OAuth:
         }
 
     def _stamp(self, at: float) -> int:
-        """An instant of the real clock as the vendor's clock would show it."""
+        """An instant of the real clock, shifted to the vendor's clock."""
         return int(at + self._world.clock.offset.total_seconds())
 
 
 class _PageError(Exception):
-    """Something that must not be redirected: the application or its address is wrong."""
+    """An error page, never a redirect: the application or its redirect URI is wrong."""
 
 
 class _RedirectError(Exception):
@@ -446,7 +446,7 @@ class _RedirectError(Exception):
 
 
 def _problem(asked: AuthorizationRequest, values: Mapping[str, str]) -> tuple[str, str] | None:
-    """What is wrong with a request of a known application, as `error` and `error_description`."""
+    """The fault of a known application's request as `error` and `error_description`; None when it is valid."""
     if values.get("response_type") != "code":
         return (
             "unsupported_response_type",
@@ -464,7 +464,7 @@ def _problem(asked: AuthorizationRequest, values: Mapping[str, str]) -> tuple[st
 
 def _verifies(code: AuthorizationCode, verifier: str | None) -> bool:
     if code.code_challenge is None or not verifier:
-        # Doorkeeper refuses a verifier that nobody announced (unconfirmed for the vendor).
+        # Doorkeeper refuses a verifier without an earlier challenge (unconfirmed for the vendor).
         return code.code_challenge is None and not verifier
     digest = hashlib.sha256(verifier.encode()).digest()
     computed = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -13,14 +13,14 @@ from pco_simulator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where a person stands after one more request."""
+    """The verdict on one more request of a person."""
 
     count: int
     limit: int
     """0: no limit."""
     period: int
     retry_after: int | None
-    """Whole seconds until a request would be served again if none is sent before; None when this one is."""
+    """Whole seconds until a request is served again if none is sent before; None when this one is served."""
 
 
 class Pacer:
@@ -46,7 +46,7 @@ class Pacer:
         count = len(window)
         if not limit or count <= limit:
             return Verdict(count, limit, period, None)
-        # One more fits as soon as all but `limit - 1` of the present ones have left the window.
+        # The next request fits as soon as at most `limit - 1` of the present ones remain in the window.
         free_at = window[count - limit] + period
         return Verdict(count, limit, period, max(1, math.ceil(round(free_at - now, 6))))
 

@@ -1,4 +1,4 @@
-"""Rows in memory: tables with sorted and exact indexes, and the recent past for reads that lag behind."""
+"""Rows in memory: tables with sorted and exact indexes, and the recent past for lagging reads."""
 
 import unicodedata
 from bisect import bisect_left, insort
@@ -21,23 +21,23 @@ DEFAULTS: Mapping[str, Any] = {
     "site_administrator": False,
     "status": "active",
 }
-"""Rows keep only what differs from these and from null."""
+"""Default values; a row keeps only attributes that differ from these and from null."""
 
 
 def fold(text: str) -> str:
-    """Text as the vendor compares and sorts it: without case and accents."""
+    """Text folded as the vendor compares and sorts it: case and accents ignored."""
     if text.isascii():
         return text.lower()
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
 
 
 def parse_id(text: str) -> int | None:
-    """An id as it stands in a path, or None for what cannot be one."""
+    """The id in a path segment, or None when the segment cannot be an id."""
     return int(text) if len(text) < 20 and text.isascii() and text.isdecimal() else None
 
 
 class Row:
-    """One version of a record. A change puts a new Row, so `cache` (what was rendered from it) cannot go stale."""
+    """One version of a record. A change puts a new Row, so `cache` (its rendered parts) cannot go stale."""
 
     __slots__ = ("attrs", "cache", "id")
 
@@ -47,7 +47,7 @@ class Row:
         self.cache: Any = None
 
     def get(self, field: str) -> Any:
-        """The value of a stored field, `DEFAULTS` or None where the row keeps nothing."""
+        """The value of a stored field, else its default, else None."""
         value = self.attrs.get(field)
         return DEFAULTS.get(field) if value is None else value
 
@@ -68,13 +68,13 @@ def _descending(value: Any, kind: type_of_value) -> tuple[int, Any]:
         return (0, -int(value.translate(_DIGITS_ONLY)))
     if isinstance(value, str):
         text = fold(value) if kind == "string" else value
-        # The closing 1 puts a longer text before its own prefix, as descending order must.
+        # The closing 1 sorts a longer text before its own prefix, as descending order requires.
         return (0, (*(-ord(c) for c in text), 1))
     return (0, -value)
 
 
 def order_entry(row: Row, order: Order, kinds: Mapping[str, type_of_value]) -> tuple[Any, ...]:
-    """What a sorted index keeps for a row: nulls first (last when descending), then the id."""
+    """A row's key in a sorted index: nulls first (last when descending), then the id."""
     if not order:
         return (row.id,)
     parts: list[Any] = []
@@ -100,7 +100,7 @@ class Table:
         self._changes: deque[tuple[float, int, Row | None]] = deque()
 
     def put(self, row: Row, *, elapsed: float | None = None) -> None:
-        """Insert or replace; `elapsed` remembers the version before for lagging reads."""
+        """Insert or replace a row; `elapsed` keeps the former version for lagging reads."""
         before = self.rows.get(row.id)
         if elapsed is not None:
             self._changes.append((elapsed, row.id, before))
@@ -164,7 +164,7 @@ class Table:
         return found
 
     def changed_since(self, as_of: float) -> dict[int, Row | None]:
-        """Rows changed after `as_of` with the version they had then (None: not there)."""
+        """Rows changed after `as_of` with their version at that time (None: absent)."""
         seen: dict[int, Row | None] = {}
         for at, id_, before in reversed(self._changes):
             if at <= as_of:
@@ -173,13 +173,13 @@ class Table:
         return seen
 
     def forget_changes(self, before: float) -> None:
-        """Drop versions that no lagging read can ask for any more."""
+        """Drop versions older than any lagging read can ask for."""
         while self._changes and self._changes[0][0] <= before:
             self._changes.popleft()
 
 
 class View:
-    """The tables of a church as a read sees them: now, or as they were a while ago."""
+    """The tables of a church as a read sees them: now, or in the recent past."""
 
     def __init__(self, tables: Mapping[str, Table], as_of: float | None) -> None:
         self.tables = tables
@@ -190,7 +190,7 @@ class View:
                 if overlay:
                     self._overlays[type_] = overlay
         self.current = not self._overlays
-        """Whether nothing differs from the present."""
+        """Whether the view equals the present."""
 
     def get(self, type_: str, id_: int | None) -> Row | None:
         """A record, or None."""
@@ -219,7 +219,7 @@ class View:
         overlay = self._overlays.get(type_)
         if overlay is None:
             return base
-        # Where an entry of now is left out and one of then put in, by place: what lies between is copied whole.
+        # Positions where a present entry is dropped or a past one inserted; the stretches between are copied whole.
         cuts: list[tuple[int, bool, tuple[Any, ...]]] = []
         for id_, row in overlay.items():
             now = table.rows.get(id_)

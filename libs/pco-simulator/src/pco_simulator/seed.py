@@ -3,7 +3,7 @@
 Nobody in them exists: names are drawn apart from common ones, addresses of mail end in example.org or
 example.com, phone numbers are of the range 555-0100 to 555-0199 that is kept for fiction.
 
-What is in them on purpose, because real churches have it: families with shared surnames, blended families,
+Seeded on purpose, because real churches have them: families with shared surnames, blended families,
 children of two households, spouses and children with one email address, people of the same name, nicknames,
 accents and particles, prefixes and suffixes, logins, birthdates without a year (1885), missing fields, contacts without
 a primary one and with several, inactive people, numbers in every notation, `remote_id`s that the church itself
@@ -107,7 +107,7 @@ _FIELDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("First visit", "date", ("2019-09-08", "2021-12-24", "2023-04-09")),
     ("Envelope number", "string", ("12", "107", "311")),
 )
-"""Custom fields with values that people have; the last one was deleted later."""
+"""Custom fields that people have values in; the last field was deleted later."""
 
 _ORGANIZATIONS = (
     ("263468", "Riverbend Community Church", "riverbend", "America/New_York"),
@@ -128,7 +128,7 @@ class SeededChurch:
 
 
 class _Ids:
-    """Ids of all churches, rising with gaps; mail and phones cross from 8 to 9 digits among the first hundreds."""
+    """Ids over all churches, rising with gaps; those of emails and phones pass from 8 to 9 digits early."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -192,7 +192,7 @@ class _Builder:
             self.rows[type_] = []
         self.now = _FIRST_DAY
         self.step = (_LAST_SECOND - _FIRST_DAY) / (self.size * 1.2 + 10)
-        # An import: more than one page of 100 in one second where the church is large enough for it.
+        # An import: more than one page of 100 in one second if the church is large enough.
         imported = max(min(self.size // 4, 2_500), 130 if self.size >= 300 else self.size // 3)
         self.import_from = self.size // 3
         self.import_until = self.import_from + imported
@@ -361,7 +361,7 @@ class _Builder:
         shared = [self.elsewhere.pop()] if self.elsewhere and rng.random() < 0.5 else []
         self._household(adults + children, surname, shared)
         if children and (blended or rng.random() < 0.02):
-            # Lives with the next family as well: a child of two households.
+            # This child lives with the next family as well, so in two households.
             self.elsewhere.append(children[0].id)
 
     def _household(self, people: list[_Person], surname: str, more: list[int] | None = None) -> None:
@@ -421,7 +421,7 @@ class _Builder:
         count = 1 if luck < 0.86 else 2 if luck < 0.97 else 3
         odd = rng.random()
         for place in range(count):
-            # Several primaries were possible at one time (planningcenter/developers#460), none is now.
+            # The vendor once allowed several primaries (planningcenter/developers#460); it no longer does.
             primary = False if odd < 0.03 else True if odd > 0.96 else place == 0
             address = person.email if place == 0 else self._new_address(person)
             self._email(person, address, primary=primary, location=("Home", "Work", "Other")[place])
@@ -507,7 +507,8 @@ class _Builder:
 
 
 def _add_custom_fields(church: SeededChurch, ids: _Ids, rng: random.Random) -> None:
-    """One tab of fields, values for some people; chance of its own, so that nobody else is another by it."""
+    """Seed one tab of fields and values for some people, with a random generator of its own: adding fields must not
+    change the seeded people."""
     rows = church.rows
     tab = ids.draw("Tab")
     rows["Tab"] = [(tab, {"name": "Custom fields", "slug": "custom_fields", "sequence": 1})]
@@ -549,8 +550,8 @@ def _add_custom_fields(church: SeededChurch, ids: _Ids, rng: random.Random) -> N
 
 
 def _add_about_adults(church: SeededChurch, rng: random.Random) -> None:
-    """Prefixes of names, logins of people without a role (they log in to Church Center with an address of theirs), and
-    birthdates of which the year is unknown (1885); chance of its own, so that nobody else is another by it."""
+    """Seed name prefixes, logins of people without a role (they log in to Church Center with their own address), and
+    birthdates of unknown year (1885), with a random generator of its own: other seeded values must not change."""
     prefixes = [id_ for id_, _ in church.rows["NamePrefix"]]
     addresses: dict[int, str] = {}
     for _, email in church.rows["Email"]:

@@ -1,4 +1,4 @@
-"""uvicorn, with what the simulator needs of it: access to connections and a ready line."""
+"""uvicorn, extended by access to connections and a ready line."""
 
 import socket
 from collections.abc import Callable
@@ -14,13 +14,13 @@ class Protocol(HttpToolsProtocol):
     """Hands the connection's transport to the application, so that a fault script can break it."""
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Add the transport to the request's scope."""
         super().on_message_begin()
         self.scope["extensions"] = {TRANSPORT_EXTENSION: self.transport}  # type: ignore[dict-item]
 
 
 class Server(uvicorn.Server):
-    """Tells when it accepts connections; hanging requests do not delay its end."""
+    """A server that reports when it accepts connections and stops without waiting for held requests."""
 
     def __init__(self, edge: Edge, *, on_ready: Callable[[int], None]) -> None:
         super().__init__(
@@ -42,13 +42,13 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Bind, then say so."""
+        """Bind, then report readiness."""
         await super().startup(sockets)
         if self.started:
             self._on_ready(self.servers[0].sockets[0].getsockname()[1])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let go of what hangs, then close."""
+        """Release held requests, then close."""
         self._edge.release()
         await super().shutdown(sockets)
 

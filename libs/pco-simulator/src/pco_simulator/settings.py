@@ -1,7 +1,7 @@
-"""What can be changed while the simulator runs: pace, delays, token lifetimes, and which of two worlds holds.
+"""Settings that can change while the simulator runs: pace, delays, token lifetimes, and disputed behaviours.
 
-Where public sources do not settle how Planning Center behaves, the default is the world that is harder on a
-client; the other one is a setting away.
+Where public sources do not settle how Planning Center behaves, the default is the behaviour harder on a client,
+and a setting selects the other one.
 """
 
 from typing import Annotated, Literal
@@ -39,14 +39,14 @@ def _is_text_of_a_person(name: str) -> str:
 
 
 class Settings(BaseModel):
-    """Live settings. Not kept across restarts: give them again with `--set name=value`."""
+    """Live settings. They are lost on restart: give them again with `--set name=value`."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     latency_ms: Count = 0
-    """Added to every API and OAuth answer, half before and half after the work is done."""
+    """Delay of every API and OAuth answer, half before and half after serving the request."""
     latency_jitter_ms: Count = 0
-    """Up to this much more, evenly distributed."""
+    """Additional random delay up to this, evenly distributed."""
 
     rate_limit: Count = 100
     """Requests per person in a sliding window of `rate_period_seconds`; 0 is no limit."""
@@ -57,7 +57,8 @@ class Settings(BaseModel):
     deep_offset: Count = 30_000
     """Lists with a larger `offset` are held to `deep_offset_limit`."""
     deep_offset_limit: Count = 75
-    """75 by the vendor's page; 10 was seen in March 2026 (planningcenter/developers#1449). 0: as `rate_limit`."""
+    """Limit at deep offsets: 75 by the vendor's page; 10 was seen in March 2026 (planningcenter/developers#1449). 0: as
+    `rate_limit`."""
 
     require_user_agent: bool = True
     """A missing or generic `User-Agent` gets a bare 403 from the API."""
@@ -67,7 +68,7 @@ class Settings(BaseModel):
 
     access_token_seconds: Seconds = 7200
     refresh_token_seconds: Seconds = 90 * 86_400
-    """Counted from the issue of the access token beside it, not from the last use."""
+    """Counted from the issue of the access token in the same pair, not from the last use."""
     authorization_code_seconds: Seconds = 600
     refresh_ends_access_token: bool = True
     """Whether a refresh also ends the access token issued with the refresh token that was used."""
@@ -76,16 +77,16 @@ class Settings(BaseModel):
     second_consent_ends_first_grant: bool = False
     """Whether a person's second consent to the same application ends the earlier grant."""
     numeric_organization_id: bool = False
-    """Whether the claim `organization_id` is a number; both that and a string were seen."""
+    """Whether the claim `organization_id` is a number; both a number and a string were seen."""
 
     clock_offset_seconds: Annotated[float, Field(ge=-1e9, le=1e9)] = 0
-    """The vendor's clock minus the real one, in everything it stamps. Lifetimes of tokens do not jump with it."""
+    """The vendor's clock minus the real one, in every timestamp. Token lifetimes ignore it."""
     lists_lag_ms: Milliseconds = 0
     filters_lag_ms: Milliseconds = 0
-    """Of lists with a filter."""
+    """Lag of lists with a filter."""
     singles_lag_ms: Milliseconds = 0
-    """How far reads stay behind writes (seconds to minutes, measured by a public People mirror), each kind of read
-    for itself. Like the lags below a number, or `[smallest, largest]`: then each request draws its own."""
+    """How far single reads stay behind writes (seconds to minutes, measured by a public People mirror). Every lag is a
+    number, or `[smallest, largest]`: then each request draws its own."""
     includes_lag_ms: Milliseconds = 0
     """How much further behind `included` is: a relationship may name a row that `included` does not carry yet
     (measured by a public People mirror, minutes after a write)."""
@@ -99,14 +100,14 @@ class Settings(BaseModel):
     """How much longer a person just created is not found by their id, while changes of known people show
     (unconfirmed: that filters lag 30 to 90 s after a create is in public notes, that single reads do is not)."""
     lag_seed: int = 0
-    """Of what requests draw from a range; setting it begins the sequence again."""
+    """Seed of the lags drawn from a range; setting it restarts the sequence."""
     lag_past_ms: Count = 0
-    """How far a lag set later can reach back. Otherwise it is as far as the lags of the moment of the write."""
+    """How far a lag set later can reach back; without it, as far as the lags set at the time of the write."""
     contacts_touch_person: bool = False
     """Whether a change of an email, phone number or address moves `Person.updated_at`."""
     administrator_refusal: Literal["reported", "403", "422", "off"] = "reported"
-    """How a caller who is no organization administrator is refused to edit an administrator's record. `reported`: a
-    PATCH of the person with the 422 of planningcenter/developers#1139, all else with 403 (unconfirmed)."""
+    """The refusal when a caller who is no organization administrator edits an administrator's record. `reported`: the
+    422 of planningcenter/developers#1139 for a PATCH of the person, 403 for other writes (unconfirmed)."""
     early_birthdates: Literal["null", "refused"] = "refused"
     """Whether a birthdate before 1885-01-01 is refused with 400 `invalid_data` (planningcenter/developers#454), or
     becomes null with 200, as other invalid dates do (unconfirmed)."""
@@ -116,7 +117,7 @@ class Settings(BaseModel):
     """People version for a request without `X-PCO-API-Version` (the application's console setting)."""
 
     background_edits_per_second: Annotated[float, Field(ge=0, le=1000)] = 0
-    """A second person editing all the while: random people of every church get a new value in
+    """Edits per second by a background editor: random people of every church get a new value in
     `background_edit_attribute`."""
     background_edit_attribute: Annotated[str, AfterValidator(_is_text_of_a_person)] = "middle_name"
 

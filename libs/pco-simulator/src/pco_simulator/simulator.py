@@ -22,7 +22,7 @@ _TICK_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Simulator:
-    """Every part that lives as long as the process."""
+    """The parts that live as long as the process."""
 
     world: World
     """Churches and their rows."""
@@ -33,13 +33,13 @@ class Simulator:
     faults: Faults
     """Fault scripts."""
     journal: Journal
-    """What was served."""
+    """The journal of served requests."""
     pacer: Pacer
-    """Requests per person in the window."""
+    """Rate-limit windows per person."""
     human: Human
-    """Somebody of the church's staff who works at Planning Center."""
+    """Changes made as the church's staff."""
     mutator: Mutator
-    """People at Planning Center who change things meanwhile."""
+    """Scripted mutations and the background editor."""
     public_url: str | None
     """Scheme and host that browsers and id tokens see; None: taken from each request."""
     _settings_changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -101,7 +101,7 @@ class Simulator:
         return self.settings
 
     async def edit_in_the_background(self) -> None:
-        """Edit random people at the rate of the settings until cancelled."""
+        """Edit random people at the configured rate until cancelled."""
         due = 0.0
         while True:
             rate = self.settings.background_edits_per_second
@@ -117,7 +117,7 @@ class Simulator:
                 self.mutator.edit_somebody(self.settings.background_edit_attribute)
 
     def close(self) -> None:
-        """Let go of what hangs and close the files."""
+        """Release held requests and close the files."""
         self.faults.clear()
         self.store.close()
         self.world.close()

@@ -1,4 +1,4 @@
-"""The state of a simulator on disk: loaded if it is there, seeded if not."""
+"""The state of a simulator on disk: loaded if present, else seeded."""
 
 import gc
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from pco_simulator.storage import Store
 from pco_simulator.world import Clock, Login, Organization, Shape, World, kept
 
 FORMAT = 1
-"""Of the kept state; a state of another format is refused, never replaced."""
+"""Format of the kept state; a state of another format is refused, never replaced."""
 
 _CHUNK = 2000
 _FILE = "world.sqlite3"
@@ -26,8 +26,8 @@ class OtherFormat(Exception):
 def open_world(state_dir: Path | None, *, people: int, seed: int, clock: Clock, churches: int = 2) -> World:
     """Load the state kept in `state_dir`; if there is none, seed it. `OtherFormat` if it cannot be loaded.
 
-    `people`, `seed` and `churches` count for a new state alone: `shape` has those of this one. Seeding depends on
-    them, never on the clock.
+    `people`, `seed` and `churches` apply only to a new state; `World.shape` holds those of the loaded one. Seeding
+    depends on them, never on the clock.
     """
     world = World(clock, Store(None if state_dir is None else state_dir / _FILE))
     found = _shape_in(world.store)
@@ -47,13 +47,13 @@ def open_world(state_dir: Path | None, *, people: int, seed: int, clock: Clock, 
     finally:
         if collecting:
             gc.enable()
-    # Hundreds of thousands of rows that live for ever need not be walked by every collection.
+    # Hundreds of thousands of long-lived rows would slow down every garbage collection.
     gc.freeze()
     return world
 
 
 def kept_shape(state_dir: Path) -> Shape | None:
-    """Of the state kept in a folder, None if there is none; `OtherFormat` if it cannot be read."""
+    """Shape of the state kept in a folder, None without one; `OtherFormat` if it cannot be read."""
     if not (state_dir / _FILE).exists():
         return None
     store = Store(state_dir / _FILE)
@@ -69,7 +69,7 @@ def install(
     rows: Mapping[str, Iterable[tuple[int, Mapping[str, Any]]]],
     logins: Iterable[Login] = (),
 ) -> None:
-    """Add a church with its rows as they are, keeping their ids: `{"Person": [(1, {...}), ...], ...}`.
+    """Add a church with unchanged rows and ids: `{"Person": [(1, {...}), ...], ...}`.
 
     Stored attributes are those of the newest version plus the foreign keys (`person_id`, `household_id`,
     `primary_contact_id`, `name_suffix_id`, ... as integers).

@@ -12,7 +12,7 @@ class Store:
     """Buckets of key → JSON value.
 
     Writes become durable with `commit`: in WAL mode with `synchronous=NORMAL` they survive a SIGKILL of the
-    process (not a power cut, which no test of ours stages). Without a path nothing is kept.
+    process (not a power cut, which no test stages). Without a path the store keeps no file.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -45,7 +45,7 @@ class Store:
         )
 
     def delete(self, bucket: str, key: str) -> None:
-        """Forget a key; an unknown one is fine."""
+        """Delete a key; an unknown key is ignored."""
         if self._db is None:
             return
         self._begin(self._db)

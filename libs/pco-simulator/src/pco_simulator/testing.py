@@ -27,7 +27,7 @@ _READY_SECONDS = 120.0
 
 
 class SimulatorError(RuntimeError):
-    """The process did not start, or the control API refused something."""
+    """The process did not start, or the control API refused a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Control:
         self.client.close()
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """Any call of the control API; gives the JSON answer, None when there is none."""
+        """Any call of the control API; gives the JSON answer, None without a body."""
         response = self.client.request(method, path, **options)
         if response.is_error:
             raise SimulatorError(f"{method} {path}: {response.status_code} {response.text}")
@@ -79,10 +79,10 @@ class Control:
         includes_lag_relationships: bool = False,
         seed: int | None = None,
     ) -> None:
-        """How far reads stay behind writes from now on; what is not given does not lag.
+        """Set how far reads stay behind writes from now on; a kind of read not given does not lag.
 
-        A pair is a range from which each request draws, by `seed`. With the setting `lag_past_ms` this also holds for
-        what was written under less lag.
+        A pair is a range from which each request draws, by `seed`. With the setting `lag_past_ms` the lag also
+        applies to rows written under a smaller one.
         """
         values: dict[str, Any] = {
             "singles_lag_ms": singles_ms,
@@ -124,26 +124,26 @@ class Control:
         data_of: str | None = None,
         attribute: str | None = None,
         included: str | None = None,
-        type: str | None = None,  # noqa: A002 - the name it has in the document
+        type: str | None = None,  # noqa: A002 - the member's name in the document
         id: str | None = None,  # noqa: A002
         **match: Any,
     ) -> str:
-        """Leave one thing out of the next answers that carry it (`times=2`: the next two); gives the script's id.
+        """Omit one element from the next answers that carry it (`times=2`: the next two); gives the script's id.
 
-        `omit(relationship="people", type="Household", id="17", times=2)`; `data_of` leaves the links of a
-        relationship; `included="Email"` leaves out rows of that type (with `id`: that row).
+        `omit(relationship="people", type="Household", id="17", times=2)`; `data_of` keeps the links of a
+        relationship; `included="Email"` omits rows of that type (with `id`: that row).
         """
         what = {"relationship": relationship, "data_of": data_of, "attribute": attribute, "included": included}
         return self.add_fault({"kind": "omit", "type": type, "id": id, **what}, **match)
 
     def fault(self, fault_id: str) -> dict[str, Any]:
-        """A script as it stands: `matched`, `acted`, `holding`."""
+        """A script's counts: `matched`, `acted`, `holding`."""
         state: dict[str, Any] = self.call("GET", f"/faults/{fault_id}")
         return state
 
     def release(self, fault_id: str, *, carry_out: bool | None = None) -> int:
-        """Let go of what hangs in a `hold`; gives how many requests. `carry_out`: whether they are carried out, also
-        those whose client is gone; False resets the connections of the others. None: as the script says."""
+        """Release the requests of a `hold`; gives their number. `carry_out`: whether they are carried out, even when
+        their client is gone; False resets connections still open. None: as the script says."""
         query = {} if carry_out is None else {"carry_out": carry_out}
         count: int = self.call("POST", f"/faults/{fault_id}/release", params=query)["count"]
         return count
@@ -198,20 +198,20 @@ class Control:
         return [orjson.loads(line) for line in response.content.splitlines()]
 
     def mutate(self, organization_id: str, *mutations: Mapping[str, Any]) -> list[dict[str, str]]:
-        """People at Planning Center change something; see `pco_simulator.faults.Mutation`."""
+        """Apply changes as staff at Planning Center; see `pco_simulator.faults.Mutation`."""
         path = f"/organizations/{organization_id}/mutations"
-        # Escaped: no encoding has half a surrogate pair.
+        # Escaped: no encoding represents half a surrogate pair.
         body = json.dumps([dict(mutation) for mutation in mutations])
         headers = {"Content-Type": "application/json"}
         done: list[dict[str, str]] = self.call("POST", path, content=body, headers=headers)
         return done
 
     def create_person(self, organization_id: str, **attributes: Any) -> str:
-        """Somebody creates a person; gives the id."""
+        """Staff create a person; gives the id."""
         return self.mutate(organization_id, {"op": "create", "attributes": attributes})[0]["id"]
 
     def edit_person(self, organization_id: str, person_id: str, **attributes: Any) -> None:
-        """Somebody edits a person."""
+        """Staff edit a person."""
         self.mutate(organization_id, {"op": "edit", "id": person_id, "attributes": attributes})
 
     def set_role(
@@ -222,7 +222,7 @@ class Control:
         *,
         organization_administrator: bool = False,
     ) -> None:
-        """Somebody changes what a person may do: `Manager`, `Editor`, `Viewer` (every write is 403), None (all is)."""
+        """Staff set a person's permission: `Manager`, `Editor`, `Viewer` (writes get 403), None (all calls get 403)."""
         self.edit_person(
             organization_id,
             person_id,
@@ -231,19 +231,19 @@ class Control:
         )
 
     def create_household(self, organization_id: str, name: str, *person_ids: str) -> str:
-        """Somebody makes a household, the first person its primary contact; gives the id."""
+        """Staff create a household, the first person its primary contact; gives the id."""
         attributes = {"name": name, "person_ids": person_ids}
         household = {"op": "create", "type": "Household", "attributes": attributes}
         return self.mutate(organization_id, household)[0]["id"]
 
     def move_person(self, organization_id: str, person_id: str, to: str | None, *, left: str | None = None) -> None:
-        """Somebody moves a person to a household (None: to none), out of `left` or else out of all others. One that is
-        left empty stays."""
+        """Staff move a person to a household (None: to none), out of `left` or else out of all others. An emptied
+        household stays."""
         attributes = {"household_id": to, "from_household_id": left}
         self.mutate(organization_id, {"op": "move", "id": person_id, "attributes": attributes})
 
     def set_raw(self, organization_id: str, type_: str, id_: str, **attributes: Any) -> None:
-        """Stored values past every rule, delivered as they are in lists and single reads.
+        """Store values bypassing every rule; lists and single reads deliver them unchanged.
 
         `set_raw(church, "Person", id, first_name="A\\0da", birthdate="0000-00-00", login_identifier="a@example.org",
         name_suffix="Jr.")`; half a surrogate pair such as `"\\ud83d"` is delivered as that escape.
@@ -251,11 +251,11 @@ class Control:
         self.mutate(organization_id, {"op": "set_raw", "type": type_, "id": id_, "attributes": attributes})
 
     def delete_person(self, organization_id: str, person_id: str) -> None:
-        """Somebody deletes a person."""
+        """Staff delete a person."""
         self.mutate(organization_id, {"op": "delete", "id": person_id})
 
     def merge_people(self, organization_id: str, keep_id: str, remove_id: str) -> str:
-        """Somebody merges two people; gives the merger's id."""
+        """Staff merge two people; gives the merger's id."""
         merge = {"op": "merge", "id": keep_id, "remove_id": remove_id}
         return self.mutate(organization_id, merge)[0]["id"]
 
@@ -321,13 +321,13 @@ class SimulatorProcess:
         self.base_url = ""
         """Scheme, host and port, without a trailing slash."""
         self.personal_access_token = Credentials("", "")
-        """Of the first church's administrator."""
+        """Credentials of the first church's administrator."""
         self.oauth_client = Credentials("", "")
-        """Of the example application."""
+        """Credentials of the example application."""
         self.redirect_uri = ""
-        """The first one of the example application."""
+        """The example application's first redirect URI."""
         self.said = ""
-        """Its last lines up to the ready line."""
+        """The process's last lines of output up to the ready line."""
 
     @property
     def control(self) -> Control:
@@ -338,7 +338,7 @@ class SimulatorProcess:
 
     @property
     def pid(self) -> int:
-        """The running process."""
+        """Id of the running process."""
         if self._process is None:
             raise SimulatorError("the simulator is not running; call start()")
         return self._process.pid
@@ -418,11 +418,11 @@ class SimulatorProcess:
 
 
 class _Output:
-    """Reads what a process says, so that it never waits for a reader; keeps the last lines."""
+    """Drains a process's output, so that the process never blocks on a full pipe; keeps the last lines."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.ready = threading.Event()
-        """The ready line was read, or the process has ended without one."""
+        """Set once the ready line is read or the process has ended without one."""
         self.ready_line = ""
         self._lines: deque[str] = deque(maxlen=200)
         threading.Thread(target=self._read, args=(process,), daemon=True).start()

@@ -1,7 +1,7 @@
-"""Applications, personal access tokens, consents and tokens, kept across restarts.
+"""Applications, personal access tokens, consents and tokens, persistent across restarts.
 
-Memory is primary; every change is written through to one SQLite file, so a SIGKILL loses nothing that was
-answered. Secrets are stored as they are: nothing here guards real data.
+Memory is primary; every change is written through to one SQLite file, so a SIGKILL loses no answered write.
+Secrets are stored in plain text: they guard no real data.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _SCOPE_NAMES = """
     api calendar check_ins giving groups home openid people publishing registrations resources services webhooks
 """
 SCOPES = frozenset(_SCOPE_NAMES.split())
-"""What discovery lists, and `webhooks`, which it does not list and clients ask for."""
+"""The scopes that discovery lists, and `webhooks`, which clients request although discovery omits it."""
 
 _KEEP_DEAD_SECONDS = 86_400
 
@@ -53,7 +53,7 @@ class PersonalAccessToken:
 
 @dataclass(slots=True)
 class Grant:
-    """A person's consent to an application. Ends when both its tokens are gone, or by a later consent."""
+    """A person's consent to an application. It ends when both its tokens are gone, or by a later consent."""
 
     id: str
     client_id: str
@@ -65,7 +65,7 @@ class Grant:
 
 @dataclass(slots=True)
 class AuthorizationCode:
-    """Single use, short-lived."""
+    """An authorization code: single use, short-lived."""
 
     id: str
     grant_id: str
@@ -84,20 +84,20 @@ class Token:
     kind: Literal["access", "refresh"]
     grant_id: str
     pair: str
-    """The same for an access token and the refresh token issued with it."""
+    """Shared by an access token and the refresh token issued with it."""
     created_at: float
     expires_at: float
     revoked: bool = False
 
     def state(self) -> Literal["live", "expired", "revoked"]:
-        """Revocation wins over expiry."""
+        """State of the token; revocation wins over expiry."""
         if self.revoked:
             return "revoked"
         return "live" if time.time() < self.expires_at else "expired"
 
 
 def derived(seed: int, *names: str) -> str:
-    """A credential that is the same for the same seed, so that launchers can know it: 64 hex digits."""
+    """A credential derived from the seed, so that launchers can compute it: 64 hex digits."""
     return hashlib.sha256("/".join(("pco-simulator", str(seed), *names)).encode()).hexdigest()
 
 
@@ -120,7 +120,7 @@ _ROW_TYPES: dict[str, type[Any]] = {
 
 
 class TokenStore:
-    """Everything that lets somebody in."""
+    """All credentials and consents."""
 
     def __init__(self, state_dir: Path | None, world: World, seed: int) -> None:
         self._world = world
@@ -209,7 +209,7 @@ class TokenStore:
         return self._tables.codes.get(value)
 
     def use_code(self, code: AuthorizationCode) -> None:
-        """A code works once."""
+        """Mark a code as used."""
         code.used = True
         self._save("codes", code)
 
@@ -218,7 +218,7 @@ class TokenStore:
     def issue(
         self, grant: Grant, *, access_seconds: float, refresh_seconds: float, ended: Iterable[Token] = ()
     ) -> tuple[Token, Token]:
-        """A new pair, access and refresh token; the `ended` ones die in the same moment."""
+        """Issue a pair, access and refresh token; the `ended` ones die in the same transaction."""
         now, pair = time.time(), secrets.token_hex(8)
         access = Token(secrets.token_urlsafe(32), "access", grant.id, pair, now, now + access_seconds)
         refresh = Token(secrets.token_urlsafe(32), "refresh", grant.id, pair, now, now + refresh_seconds)
@@ -230,7 +230,7 @@ class TokenStore:
         return access, refresh
 
     def token(self, value: str) -> Token | None:
-        """A token by its value, dead ones included for a day."""
+        """A token by its value; dead tokens are found for a day."""
         return self._tables.tokens.get(value)
 
     def tokens_of(self, grant_id: str) -> list[Token]:
@@ -242,14 +242,14 @@ class TokenStore:
         return [other for other in self.tokens_of(token.grant_id) if other.pair == token.pair]
 
     def revoke(self, tokens: Iterable[Token]) -> None:
-        """End tokens now."""
+        """Revoke tokens now."""
         with _transaction(self._db):
             for token in tokens:
                 token.revoked = True
                 self._save("tokens", token)
 
     def expire(self, tokens: Iterable[Token]) -> None:
-        """Let tokens be past their time now."""
+        """Expire tokens now."""
         with _transaction(self._db):
             for token in tokens:
                 token.expires_at = min(token.expires_at, time.time())
@@ -262,10 +262,10 @@ class TokenStore:
             if code.grant_id == grant_id and not code.used:
                 self.use_code(code)
 
-    # -- who calls ------------------------------------------------------------------------------------------
+    # -- callers --------------------------------------------------------------------------------------------
 
     def caller_by_basic(self, client_id: str, secret: str) -> Caller | None:
-        """Who a personal access token stands for."""
+        """The caller behind a personal access token."""
         token = self._tables.personal_access_tokens.get(client_id)
         if token is None or not secrets.compare_digest(token.secret.encode(), secret.encode()):
             return None
@@ -277,7 +277,7 @@ class TokenStore:
         return caller
 
     def caller_by_grant(self, grant_id: str) -> Caller:
-        """Who a consent stands for."""
+        """The caller behind a consent."""
         caller = self._callers.get(grant_id)
         if caller is None:
             grant = self._tables.grants[grant_id]
@@ -307,7 +307,7 @@ class TokenStore:
         self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", (kind, row.id, orjson.dumps(asdict(row))))
 
     def _prune(self) -> None:
-        """Forget what has been past its time for a day."""
+        """Delete codes and tokens a day after their expiry."""
         cutoff = time.time() - _KEEP_DEAD_SECONDS
         with _transaction(self._db):
             for kind in ("codes", "tokens"):
@@ -317,8 +317,8 @@ class TokenStore:
                     self._db.execute("DELETE FROM rows WHERE kind = ? AND id = ?", (kind, id_))
 
 
-class _transaction:  # noqa: N801 - reads as the statement it is
-    """BEGIN and COMMIT around several writes; a process killed between leaves none of them."""
+class _transaction:  # noqa: N801 - reads as a statement
+    """A transaction around several writes; a process killed in between leaves none of them."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

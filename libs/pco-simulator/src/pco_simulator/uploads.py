@@ -1,9 +1,9 @@
 """`POST /v2/files`, the vendor's upload host: a file becomes an id that `avatar` takes.
 
-Shape and status as recorded in 2019 by pypco's cassettes. The real one has a host of its own
+Shape and status as recorded in 2019 by pypco's cassettes. The vendor serves uploads from a host of its own
 (`upload.planningcenteronline.com`), answers with headers of its own for other origins and with none of the API's, and
 does not count in its rate limit;
-that it refuses a caller it does not know, and a request without a file, is unconfirmed.
+the refusals of an unknown caller and of a request without a file are unconfirmed.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _CORS = {
 
 
 async def receive(request: Request, now: datetime) -> Response:
-    """Take the file of a multipart form. Its content is not kept: no picture is ever shown."""
+    """Accept the file of a multipart form; its content is discarded, since no picture is ever shown."""
     form = await form_of(request)
     file = form and form.get("file")
     if not isinstance(file, UploadFile):
@@ -41,7 +41,7 @@ async def receive(request: Request, now: datetime) -> Response:
     attributes = {
         "md5": hashlib.md5(content, usedforsecurity=False).hexdigest(),
         "expires_at": stamp(now + _LIVES),
-        "source_ip": "0.0.0.0",  # noqa: S104 - what the vendor answers
+        "source_ip": "0.0.0.0",  # noqa: S104 - the vendor's answer
         "name": file.filename,
         "content_type": file.content_type or "application/octet-stream",
         "file_size": len(content),

@@ -13,15 +13,15 @@ from pco_simulator.rows import DEFAULTS, Row, Table, View
 from pco_simulator.storage import Store
 
 FEWEST = 5
-"""People of a first church: those who can log in."""
+"""Minimum number of people in the first church: those who can log in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a state was seeded from, and cannot have otherwise without being seeded again."""
+    """Parameters a state was seeded from; changing them requires seeding again."""
 
     people: int = 1000
-    """Of the first church; the others are small."""
+    """People of the first church; the others are small."""
     seed: int = 1
     churches: int = 2
 
@@ -33,7 +33,7 @@ class Clock:
         self.offset = offset
 
     def now(self) -> datetime:
-        """UTC, skewed by `offset`."""
+        """The current instant in UTC, skewed by `offset`."""
         return datetime.now(UTC) + self.offset
 
     def elapsed(self) -> float:
@@ -53,16 +53,16 @@ class Lag:
     filters_ms: Span = 0
     singles_ms: Span = 0
     includes_ms: Span = 0
-    """Of what `include` brings in, on top of the read's own lag."""
+    """Lag of included rows, on top of the read's own lag."""
     relationships_too: bool = False
-    """Whether the relationships that lead to what `include` brings in lag with it."""
+    """Whether the relationships to included rows lag as well."""
     mergers_ms: Span = 0
-    """Of the log of mergers, on top of the read's own lag."""
+    """Lag of the log of mergers, on top of the read's own lag."""
     created_ms: Span = 0
-    """How long a person just created is not found by single reads, on top of the read's own lag."""
+    """How long single reads do not find a new person, on top of the read's own lag."""
     past_ms: int = 0
-    """How far reads can go back at least, however small the lag was when something was written."""
-    chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - how stale, not a secret
+    """Minimum age that reads can go back to, even for rows written under a smaller lag."""
+    chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - draws a lag, not a secret
 
     def draw(self, span: Span) -> int:
         """The lag of one request."""
@@ -70,7 +70,7 @@ class Lag:
 
     @property
     def largest(self) -> float:
-        """Seconds."""
+        """The largest possible lag, in seconds."""
         own = max(map(_most, (self.lists_ms, self.filters_ms, self.singles_ms)))
         further = max(map(_most, (self.includes_ms, self.mergers_ms, self.created_ms)))
         return max(own + further, self.past_ms) / 1000
@@ -95,7 +95,7 @@ class Organization:
 
     @property
     def zone(self) -> ZoneInfo:
-        """For dates without a time, which mean the church's local day."""
+        """Interprets dates without a time as the church's local day."""
         return ZoneInfo(self.time_zone)
 
 
@@ -110,10 +110,10 @@ class Login:
     last_name: str
     email: str
     people_permissions: str | None
-    """`Manager`, `Editor`, `Viewer`, or None: no access to People."""
+    """Permission in People: `Manager`, `Editor`, `Viewer`, or None without access."""
     organization_administrator: bool
     products: frozenset[str]
-    """`people`, `calendar`."""
+    """Products the person may open: `people`, `calendar`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Mutation:
     kind: Literal["created", "updated", "destroyed"]
     at: datetime
     by: str
-    """`api:<client id>` for a call, `person` for a human at Planning Center, `merge`."""
+    """Author of the change: `api:<client id>`, `person` for a human at Planning Center, or `merge`."""
 
 
 class Church:
@@ -137,13 +137,13 @@ class Church:
         self.organization = organization
         self.tables = tables
         self.version = 0
-        """Counts changes; what was computed from the rows at one version is stale at the next."""
+        """Counter of changes; results computed from the rows at one version are stale at the next."""
         self.selections: dict[Any, tuple[int, Sequence[int]]] = {}
         """Filtered and sorted ids per query, so that the later pages of a slow filter are not slow again."""
 
 
 class Change:
-    """The writes of one request or human action; listeners hear of them after they are kept."""
+    """The writes of one request or human action; listeners are notified after the commit."""
 
     def __init__(self, world: "World", church: Church, by: str) -> None:
         self.world = world
@@ -157,7 +157,7 @@ class Change:
 
     @property
     def view(self) -> View:
-        """Writes see the present, never a lagging past."""
+        """The present rows: writes never see a lagging past."""
         return View(self.church.tables, None)
 
     def create(self, type_: str, attrs: Mapping[str, Any]) -> Row:
@@ -168,7 +168,7 @@ class Change:
         return row
 
     def update(self, type_: str, row: Row, attrs: Mapping[str, Any], *, quiet: bool = False) -> Row:
-        """`row` with `attrs` over it; `quiet`: nobody hears of it (a demoted primary)."""
+        """Update `row` with `attrs`; `quiet`: listeners are not notified (a demoted primary)."""
         new = Row(row.id, kept({**row.attrs, **attrs}))
         self._put(type_, new)
         if not quiet:
@@ -176,7 +176,7 @@ class Change:
         return new
 
     def destroy(self, type_: str, row: Row) -> None:
-        """Delete a row (not what hangs on it)."""
+        """Delete a row, without its children."""
         table = self.church.tables[type_]
         self._forget_past(table)
         table.remove(row.id, elapsed=self._elapsed)
@@ -194,7 +194,7 @@ class Change:
         self.world.store.put(self._bucket + type_, str(row.id), row.attrs)
 
     def _forget_past(self, table: Table) -> None:
-        # Without any lag left the whole past is dropped.
+        # Without any lag the whole past is dropped.
         elapsed = self.world.clock.elapsed()
         table.forget_changes(elapsed - self.world.lag.largest if self._elapsed is not None else elapsed)
 
@@ -203,7 +203,7 @@ class Change:
 
 
 def kept(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes as a row stores them: without nulls and defaults."""
+    """Attributes as stored in a row: without nulls and defaults."""
     return {key: value for key, value in attrs.items() if value is not None and value != DEFAULTS.get(key)}
 
 
@@ -215,15 +215,15 @@ class World:
         self.store = store or Store(None)
         self.lag = Lag()
         self.shape = Shape()
-        """What it was seeded from."""
+        """Parameters the world was seeded from."""
         self.mutations: list[Callable[[Mutation], None]] = []
         self.contacts_touch_person = False
         """Whether a change of an email, phone number or address moves `Person.updated_at`. The vendor said yes in
         2017 and a user in 2019 (planningcenter/developers#313, #604); unconfirmed today, so the harsher no."""
         self.administrator_refusal = "reported"
-        """How somebody who is no organization administrator is refused to edit one: see the setting."""
+        """The refusal when a caller who is no organization administrator edits one; see the setting."""
         self.early_birthdates = "refused"
-        """What becomes of birthdates before 1885: `null` with 200, or `refused`."""
+        """Treatment of birthdates before 1885: `null` with 200, or `refused`."""
         self.household_roles = False
         """The feature "Parent and guardian household roles": without it memberships have no `household_role`."""
         self.remote_id_maximum = 2**31 - 1
@@ -235,29 +235,29 @@ class World:
         self._next_ids: dict[str, int] = {}
 
     def close(self) -> None:
-        """Write what is pending and close the file."""
+        """Commit pending writes and close the file."""
         self.store.close()
 
     # -- setting up ------------------------------------------------------------------------------------------
 
     def found(self, organization: Organization, tables: dict[str, Table]) -> Church:
-        """A new church, with nobody in it yet."""
+        """Add a church with its tables; only its own row is written."""
         church = Church(organization, tables)
         tables["Organization"].put(Row(int(organization.id), kept(asdict(organization))))
         self._churches[organization.id] = church
         return church
 
     def give_login(self, login: Login) -> int:
-        """Let somebody log in; how many can now."""
+        """Add a login; gives the number of logins."""
         self._logins.append(login)
         return len(self._logins)
 
     def seen_ids(self, type_: str, ids: Iterable[int]) -> None:
-        """Ids that are taken: `next_id` gives larger ones."""
+        """Reserve ids in use: `next_id` gives larger ones."""
         self._next_ids[type_] = max(self._next_ids.get(type_, 1), max(ids, default=0) + 1)
 
     def next_id(self, type_: str) -> int:
-        """Ids rise over all churches and are never given twice."""
+        """A new id; ids rise over all churches and are never reused."""
         id_ = self._next_ids.get(type_, 1)
         self._next_ids[type_] = id_ + 1
         return id_
@@ -271,12 +271,12 @@ class World:
 
     @property
     def logins(self) -> list[Login]:
-        """Who can log in now, with the permissions of now; a deleted person is gone from it."""
+        """All logins with their current permissions; deleted people have none."""
         found = (self.login(login.organization_id, login.person_id) for login in self._logins)
         return [login for login in found if login is not None]
 
     def login(self, organization_id: str, person_id: str) -> Login | None:
-        """The login of a person with the permissions of now, or None."""
+        """The login of a person with the current permissions, or None."""
         for login in self._logins:
             if (login.organization_id, login.person_id) == (organization_id, person_id):
                 row = self.church(organization_id).tables["Person"].rows.get(int(person_id))
@@ -300,12 +300,12 @@ class World:
         return self._churches[organization_id]
 
     def view(self, organization_id: str, lag_ms: int = 0) -> View:
-        """The rows of a church as they are, or as they were `lag_ms` ago."""
+        """A view of a church's rows: the present, or `lag_ms` ago."""
         as_of = self.clock.elapsed() - lag_ms / 1000 if lag_ms else None
         return View(self.church(organization_id).tables, as_of)
 
     def truth(self, organization_id: str) -> dict[str, int]:
-        """How many rows there are now: people, emails, phone_numbers, addresses, households, ..."""
+        """Number of rows now: people, emails, phone_numbers, addresses, households, ..."""
         tables = self.church(organization_id).tables
         return {
             name: len(tables[type_].rows)
@@ -331,10 +331,10 @@ class World:
 
     @contextmanager
     def change(self, organization_id: str, by: str) -> Iterator[Change]:
-        """The writes of one request: kept together, then told to the listeners.
+        """The writes of one request: committed together, then passed to the listeners.
 
-        The rules refuse before they write; should one write before it refuses, that write is kept and told too,
-        so that memory, file and listeners never differ.
+        The rules refuse before they write. Should a rule write before it refuses, that write is committed and passed on
+        too, so that memory, file and listeners never differ.
         """
         change = Change(self, self.church(organization_id), by)
         try:
@@ -346,7 +346,7 @@ class World:
                     listener(mutation)
 
     def stale(self, church: Church, type_: str, row: Row) -> None:
-        """Drop what was rendered from other rows that show something of this one."""
+        """Drop the rendered parts of other rows that show values of this one."""
         tables = church.tables
         memberships = tables["HouseholdMembership"]
         if type_ == "Person":

@@ -14,7 +14,8 @@ from pco_simulator.state import open_world
 FILE = Path(__file__).parents[5] / "shared" / "pco-data" / "openapi" / f"current-{VERSIONS[-1]}.json"
 
 ONE = "/people/{person_id}/organization"
-"""Described as a list; in People such an edge to one record answers with the record (recorded 2026), so here too."""
+"""Edges described as a list; People answers such an edge to one record with the record (recorded 2026), so these do
+too."""
 
 pytestmark = pytest.mark.skipif(
     not FILE.is_file(), reason="THE VENDOR'S OPENAPI DESCRIPTION IS ABSENT: nothing is compared"
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def fits(value: Any, schema: dict[str, Any], schemas: dict[str, Any], where: str) -> None:
-    """Of an object: every property described is there, but for those of `meta` and `links` that come and go."""
+    """An object has every described property, except the optional ones of `meta` and `links`."""
     if "$ref" in schema:
         schema = schemas[schema["$ref"].rsplit("/", 1)[1]]
     if "oneOf" in schema:

@@ -1,5 +1,5 @@
-"""What a public mirror of People recorded in 2026 at version 2026-06-04, as facts: the recordings are not here, what
-stands in `meta` and `links` of each is."""
+"""Facts that a public mirror of People recorded in 2026 at version 2026-06-04: `meta` and `links` of each answer. The
+recordings themselves are not in this repository."""
 
 from datetime import UTC, datetime
 from typing import Any

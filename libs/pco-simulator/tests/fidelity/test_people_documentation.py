@@ -1,4 +1,4 @@
-"""Compares what the simulator offers with the vendor's own documentation graph of mid-2025, resource by resource."""
+"""Compares each resource of the simulator with the vendor's own documentation graph of mid-2025."""
 
 import json
 from pathlib import Path
@@ -23,13 +23,13 @@ RESOURCES: dict[str, Kind] = {
     "HouseholdMembership": HOUSEHOLD_MEMBERSHIP,
 }
 LATER = {"MaritalStatus": {"sequence"}}
-"""Orders that the recordings of 2026 have and the documentation of 2025 has not."""
+"""Orders recorded in 2026 that the documentation of 2025 lacks."""
 
 ONLY_WITH_FIELDS = {"Campus": {"time_zone_raw"}}
-"""Documented as given only when named in `fields`, and not simulated (those of others are, and are compared)."""
+"""Attributes documented as sent only when named in `fields` that the simulator lacks; others are compared."""
 
 NEVER_FILLED = {"Campus", "SchoolOption"}
-"""No simulated church has any, so no relationship of theirs is ever shown."""
+"""Types without records in any simulated church, so their relationships are never shown."""
 
 ASSIGNABLE = {
     "Person": rules.PERSON_ASSIGNABLE | {"gender_id"},

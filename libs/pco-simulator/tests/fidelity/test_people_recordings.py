@@ -1,4 +1,4 @@
-"""Replays what Planning Center was asked against a world that holds what it held, and compares the answers.
+"""Replays recorded requests against a world that holds the recorded rows, and compares the answers.
 
 The recordings are real request/response pairs of 2018 to 2020, processed by the vendor as version 2018-08-01.
 They stay outside this package; where they are absent the suite says so and is skipped.
@@ -120,8 +120,8 @@ def replay(recording: dict[str, Any]) -> Answer:
 
 
 def comparable(body: Any) -> Any:
-    """What may differ: the order of `included`, and `medical_notes` among the orders, which two recordings of the
-    same version contradict each other about."""
+    """An answer without accepted differences: the order of `included`, and `medical_notes` among the orders, about
+    which two recordings of the same version disagree."""
     if "included" in body:
         body["included"] = sorted(body["included"], key=lambda one: (one["type"], one["id"]))
     orders = body.get("meta", {}).get("can_order_by", [])
@@ -204,7 +204,7 @@ def test_headers_as_recorded(path: Path) -> None:
 
 
 def test_the_next_link_leads_on() -> None:
-    """Of the recorded page of 50 among 200: the links are followed to the end."""
+    """Follows the links from the recorded page of 50 among 200 to the end."""
     recording = json.loads((RECORDINGS / "test_iterate__09.json").read_text())
     world = world_of(recording)
     direct = Direct(world, ORGANIZATION.id, str(ADMINISTRATOR), version="2018-08-01")

@@ -1,5 +1,5 @@
-"""Provokes every refusal that was written down at the vendor's, as far as People and OAuth are concerned, and
-compares status and body (`shared/pco-data/errors`; the statuses of two OAuth errors are assumed there)."""
+"""Provokes every recorded refusal of People and OAuth and compares status and body
+(`shared/pco-data/errors`; the statuses of two OAuth errors are assumed there)."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ def agrees(answer: httpx.Response, name: str) -> None:
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
 
 
-def test_all_of_them_are_compared() -> None:
+def test_all_recorded_errors_are_compared() -> None:
     known = {path.stem for path in ERRORS.glob("*.json")} - OF_OTHER_PRODUCTS
     assert known == {
         "403-people",
@@ -114,7 +114,7 @@ def test_people_in_place_of_person(simulator: Simulator) -> None:
 
 
 def test_too_many_requests(simulator: Simulator) -> None:
-    """Of today, as the vendor's documentation shows it (without the title) and in 2022 (with a slip in it)."""
+    """The current body as documented by the vendor (without the title), and the body of 2022 (with its typo)."""
     answer = call(simulator, "GET", "/people/v2/me", times=101)
     (error,) = answer.json()["errors"]
     (older,) = recorded("429-2022")["body"]["errors"]

@@ -170,7 +170,7 @@ def test_impossible_values_are_delivered_as_they_are(api: httpx.Client, control:
     control.delete_person(church, person_id)
 
 
-def test_raw_values_are_those_that_are_stored(api: httpx.Client, control: Control, church: str) -> None:
+def test_raw_values_are_stored_unchanged(api: httpx.Client, control: Control, church: str) -> None:
     person_id = control.create_person(church, first_name="Raw", last_name="One")
     control.set_raw(church, "Person", person_id, login_identifier="raw@example.org", name_suffix="IV", nickname="R")
     body = api.get(f"{PEOPLE}/{person_id}?include=name_suffix").json()
@@ -226,7 +226,7 @@ def test_a_setting_that_could_not_work_is_refused_by_name(control: Control, sett
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[]", b'{"action": {"kind": "explode"}}'])
-def test_a_script_that_is_none_is_refused(control: Control, body: bytes) -> None:
+def test_an_invalid_script_is_refused(control: Control, body: bytes) -> None:
     for headers in ({"Content-Type": "application/json"}, {}):
         answer = control.client.post("/faults", content=body, headers=headers)
         assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""Who gets in, how often, and what stands in the headers."""
+"""Authentication, rate limits and headers at the HTTP edge."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Each kind of fault, and how requests are chosen."""
+"""Each kind of fault, and the selection of requests."""
 
 import subprocess
 import sys
@@ -137,7 +137,7 @@ def test_hold_until_the_client_is_gone(
 
 
 def left_hanging(simulator: SimulatorProcess, fault: str) -> None:
-    """A client whose POST hangs in the script, and who is gone then: the process of it killed."""
+    """A client process that is killed while the script holds its POST."""
     token = simulator.personal_access_token
     program = (
         "import httpx; httpx.post("
@@ -180,7 +180,7 @@ def test_a_request_whose_client_died_is_carried_out_or_not_as_asked(
     assert entry["status"] == (201 if created else 0)
 
 
-def test_a_living_client_may_be_let_go_without_being_served(
+def test_a_held_request_may_be_dropped_while_its_client_lives(
     simulator: SimulatorProcess, control: Control, church: str
 ) -> None:
     people = control.truth(church)["people"]
@@ -236,7 +236,7 @@ def test_a_record_vanishes_and_one_appears_while_paging(api: httpx.Client, contr
     assert control.journal(path="people$")[-1]["faults"] == []
 
 
-def test_somebody_edits_the_very_person_that_is_written(api: httpx.Client, control: Control) -> None:
+def test_staff_edit_the_person_being_written(api: httpx.Client, control: Control) -> None:
     person_id = api.get(PEOPLE, params={"per_page": "1", "offset": "50"}).json()["data"][0]["id"]
     edit = {"op": "edit", "id": "$1", "attributes": {"nickname": "Overtaken"}}
     control.add_fault({"kind": "mutate", "mutations": [edit]}, method="PATCH", path=r"/people/(\d+)$", nth=1)
@@ -246,7 +246,7 @@ def test_somebody_edits_the_very_person_that_is_written(api: httpx.Client, contr
     assert answer.json()["data"]["attributes"]["nickname"] == "Overtaken"
 
 
-def test_mutation_that_fails_is_told_in_the_journal(api: httpx.Client, control: Control) -> None:
+def test_a_failed_mutation_is_in_the_journal(api: httpx.Client, control: Control) -> None:
     control.add_fault({"kind": "mutate", "mutations": [{"op": "delete", "id": "999999999"}]}, nth=1)
     assert statuses(api, 1) == [200]
     assert "mutation failed" in control.journal(path="people$")[-1]["faults"][1]
@@ -283,7 +283,7 @@ def test_bad_scripts_are_refused_with_a_reason(control: Control) -> None:
 
 @pytest.fixture
 def household(api: httpx.Client) -> dict[str, str]:
-    """One of several people, whose first has an email."""
+    """A household of several people, the first of whom has an email."""
     rows = api.get("/people/v2/households", params={"per_page": "100"}).json()["data"]
     for row in rows:
         people = [each["id"] for each in row["relationships"]["people"]["data"]]
@@ -298,7 +298,7 @@ def resources(document: dict[str, Any], type_: str, id_: str) -> list[dict[str, 
     return [row for row in (*data, *document.get("included", [])) if (row["type"], row["id"]) == (type_, id_)]
 
 
-def test_one_relationship_is_missing_in_the_next_answers_that_carry_it(
+def test_a_relationship_is_omitted_from_the_next_answers_that_carry_it(
     api: httpx.Client, control: Control, household: dict[str, str]
 ) -> None:
     fault = control.omit(relationship="people", type="Household", id=household["id"], times=2)

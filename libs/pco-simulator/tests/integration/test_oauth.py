@@ -24,7 +24,7 @@ INVALID_GRANT = {
 
 
 class Application:
-    """What a platform does, step by step."""
+    """The platform's side of the authorization code flow, step by step."""
 
     def __init__(self, simulator: SimulatorProcess, credentials: Credentials) -> None:
         self.credentials = credentials
@@ -230,7 +230,7 @@ def test_client_may_authenticate_by_basic_or_json(application: Application) -> N
         ("application/x-www-form-urlencoded", b"\xff=%ff"),
     ],
 )
-def test_bodies_that_are_no_form_are_refused(application: Application, content_type: str, body: bytes) -> None:
+def test_bodies_other_than_forms_are_refused(application: Application, content_type: str, body: bytes) -> None:
     headers = {"Content-Type": content_type}
     for path in ("/oauth/token", "/oauth/introspect"):
         answer = application.server.post(path, content=body, headers=headers)

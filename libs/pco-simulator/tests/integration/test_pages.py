@@ -40,7 +40,7 @@ def test_a_human_finds_creates_edits_and_deletes(browser: httpx.Client, control:
     rows = control.dump(church)
     mine = [row for row in rows if row["attributes"].get("person_id") == int(person_id)]
     household_id = next(row["id"] for row in rows if row["attributes"].get("name") == "Zzpage household")
-    # The addresses that Planning Center's own pages have.
+    # The paths of Planning Center's own pages.
     for address in (f"/people/AC{person_id}", f"/households/{household_id}"):
         assert browser.get(address).url.path == here
     assert browser.get("/people/AC1").status_code == 404

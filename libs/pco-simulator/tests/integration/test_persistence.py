@@ -1,4 +1,4 @@
-"""What a restart and a SIGKILL keep; starting and stopping."""
+"""Persistence across restarts and SIGKILL; starting and stopping."""
 
 import sqlite3
 import subprocess
@@ -87,7 +87,7 @@ def test_reset_forgets(tmp_path: Path) -> None:
         assert simulator.control.truth(church)["people"] == 10
 
 
-def test_what_was_typed_outlives_another_wish_and_that_is_said(tmp_path: Path) -> None:
+def test_a_kept_state_outlives_other_arguments_and_says_so(tmp_path: Path) -> None:
     with SimulatorProcess(people=10, seed=3, state=tmp_path) as simulator:
         church = simulator.control.organizations()[0]["id"]
         simulator.control.create_person(church, first_name="For", last_name="Ever")
@@ -114,7 +114,7 @@ def test_a_state_of_another_version_is_one_plain_sentence_and_stays(tmp_path: Pa
 
 
 @pytest.mark.parametrize("people", ["-3", "abc", "1.5"])
-def test_no_number_of_people(people: str) -> None:
+def test_a_number_of_people_that_is_none_is_refused(people: str) -> None:
     ended = _run(f"--people={people}")
     assert ended.returncode == 2
     assert "expected a whole number of people" in ended.stderr

@@ -1,5 +1,4 @@
-"""The most used public client, unmodified; its own arguments `api_base` and `upload_url` are all that points it
-here."""
+"""The most used public client, unmodified: only its arguments `api_base` and `upload_url` point to the simulator."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -20,7 +20,7 @@ def world(clock: SetClock) -> World:
 
 @pytest.fixture
 def human(world: World) -> Human:
-    """Somebody who works at Planning Center meanwhile."""
+    """Changes made by staff at Planning Center."""
     return Human(world)
 
 

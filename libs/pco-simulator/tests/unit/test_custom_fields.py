@@ -1,4 +1,4 @@
-"""Custom fields: tabs, definitions, options, and the values people have, in the shapes recorded in 2026."""
+"""Custom fields: tabs, definitions, options and people's values, in the shapes recorded in 2026."""
 
 from typing import Any
 
@@ -111,7 +111,7 @@ def test_checkboxes_gain_an_option_and_a_select_does_not(api: Direct, person_id:
         ({"value": "x", "person_id": 1}, "person_id cannot be assigned"),
     ],
 )
-def test_what_is_refused(api: Direct, person_id: str, attributes: dict[str, Any], detail: str) -> None:
+def test_invalid_values_are_refused(api: Direct, person_id: str, attributes: dict[str, Any], detail: str) -> None:
     answer = api.post(f"{PEOPLE}/{person_id}/field_data", attributes)
     assert (answer.status, answer.error["detail"]) == (422, detail)
 

@@ -1,4 +1,4 @@
-"""What reads answer, edge by edge."""
+"""Answers to reads, one edge case each."""
 
 import re
 from typing import Any
@@ -39,7 +39,7 @@ def total(api: Direct, query: str, path: str = PEOPLE) -> int:
         "include=no_such_relationship",
     ],
 )
-def test_what_the_vendor_does_not_know_is_ignored(api: Direct, query: str) -> None:
+def test_unknown_keys_are_ignored(api: Direct, query: str) -> None:
     answer = api.get(f"{PEOPLE}?{query}")
     assert answer.status == 200
     assert answer.body["meta"]["total_count"] == 400
@@ -73,7 +73,7 @@ def test_an_integer_no_database_has_is_refused(api: Direct, name: str) -> None:
         assert api.get(f"{path}?{name}={2**63 - 1}").status == 200
 
 
-def test_per_page_is_clamped_and_the_next_link_keeps_what_was_asked(api: Direct) -> None:
+def test_per_page_is_clamped_and_the_next_link_keeps_the_asked_value(api: Direct) -> None:
     body = api.get(f"{PEOPLE}?per_page=500").body
     assert body["meta"]["count"] == len(body["data"]) == 100
     assert body["meta"]["next"] == {"offset": 100}
@@ -255,8 +255,8 @@ def test_include_two_levels_deep(api: Direct, world: World) -> None:
     assert shown["links"]["related"].endswith(f"/people/v2/households/{household['id']}/people")
 
 
-def test_a_second_level_says_none_and_repeats_what_two_share(api: Direct, world: World) -> None:
-    """Measured in 2026: `[]` for a person without emails, and who is in two households stands there twice."""
+def test_a_second_level_shows_empty_lists_and_repeats_shared_people(api: Direct, world: World) -> None:
+    """Measured in 2026: `[]` for a person without emails, and a person in two households appears twice."""
     first, second = (str(api.post(PEOPLE, {"first_name": name}).data["id"]) for name in ("Ida", "Otto"))
     api.post(f"{PEOPLE}/{second}/emails", {"address": "otto@x.org", "location": "Home"})
     people = {"people": [("Person", first), ("Person", second)], "primary_contact": ("Person", first)}
@@ -282,8 +282,8 @@ def test_accents_fold_the_same_in_filters_searches_and_orders(api: Direct) -> No
             assert api.get(f"{PEOPLE}?{query}&order=last_name").ids == ids, query
 
 
-def test_links_lead_somewhere(api: Direct) -> None:
-    """Of one record of each type; but for pages for humans."""
+def test_every_link_leads_to_a_resource(api: Direct) -> None:
+    """Every link of one record of each type, except links to pages for humans."""
     seen: set[str] = set()
 
     def follow(url: str) -> None:
@@ -589,11 +589,11 @@ class TestSearch:
 
 
 class TestNamesAndLogins:
-    """What tells apart people of one name, and whom a change would be mailed to."""
+    """Fields that tell apart people of one name, and the login that vendor mail goes to."""
 
     names = ("name_prefix", "name_suffix", "middle_name", "nickname", "given_name", "login_identifier")
 
-    def test_a_seeded_church_has_some_of_each(self, api: Direct) -> None:
+    def test_a_seeded_church_has_some_of_each_field(self, api: Direct) -> None:
         people = everybody(api)
         found = {name: [row for row in people if row["attributes"].get(name)] for name in self.names[2:]}
         for name in self.names[:2]:

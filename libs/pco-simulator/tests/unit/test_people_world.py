@@ -1,4 +1,4 @@
-"""Seeding, keeping and the recent past of a world."""
+"""Seeding, persistence and the recent past of a world."""
 
 import subprocess
 import sys
@@ -121,7 +121,7 @@ class TestKeeping:
         assert again.logins == logins
         assert int(caller(again).post(PEOPLE, {"first_name": "New"}).data["id"]) > int(last)
 
-    def test_a_kept_state_stays_whatever_is_asked_for(self, tmp_path: Path) -> None:
+    def test_a_kept_state_ignores_other_parameters(self, tmp_path: Path) -> None:
         assert kept_shape(tmp_path) is None
         world = church(40, state_dir=tmp_path)
         caller(world).post(PEOPLE, {"first_name": "Kept"})
@@ -141,7 +141,7 @@ class TestKeeping:
         with pytest.raises(OtherFormat):
             kept_shape(tmp_path)
 
-    def test_what_was_answered_survives_a_sigkill(self, tmp_path: Path) -> None:
+    def test_answered_writes_survive_a_sigkill(self, tmp_path: Path) -> None:
         script = f"""
 import os, signal
 from pathlib import Path
@@ -236,7 +236,7 @@ class TestLag:
         assert listed["attributes"]["member_count"] == household["attributes"]["member_count"] + 1
         assert len(api.get(f"{PEOPLE}/{person}/emails").ids) == emails + 1
 
-    def test_what_is_included_may_lag_behind_the_relationship_that_names_it(
+    def test_included_rows_may_lag_behind_the_relationship_that_names_them(
         self, api: Direct, world: World, clock: SetClock
     ) -> None:
         world.lag.includes_ms = 60_000
@@ -267,7 +267,7 @@ class TestHouseholdsByHand:
     HOUSEHOLDS = "/people/v2/households"
 
     def met(self, api: Direct) -> set[str]:
-        """The households that a walk over all people with their households meets."""
+        """The households found by a walk over all people with their households."""
         found: set[str] = set()
         url: str | None = f"{PEOPLE}?per_page=100&include=households"
         while url:
@@ -281,7 +281,7 @@ class TestHouseholdsByHand:
         assert data["attributes"]["member_count"] == len(data["relationships"]["people"]["data"])
         return [ref["id"] for ref in data["relationships"]["people"]["data"]]
 
-    def test_who_moves_is_in_the_new_one_and_the_old_one_stays_empty(
+    def test_a_moved_person_leaves_an_empty_household(
         self, api: Direct, human: Human, clock: SetClock, person_id: str
     ) -> None:
         other = api.post(PEOPLE, {"first_name": "Other"}).data["id"]
@@ -310,7 +310,7 @@ class TestHouseholdsByHand:
         ]
         assert after == before
 
-    def test_one_of_several_is_left(self, api: Direct, human: Human, person_id: str) -> None:
+    def test_a_person_leaves_one_household_of_several(self, api: Direct, human: Human, person_id: str) -> None:
         first, second, third = (
             human.create_household(api.organization_id, {"name": name, "person_ids": [person_id]}) for name in "ABC"
         )
@@ -380,7 +380,7 @@ class TestMerging:
         }
         assert api.get(f"/people/v2/person_mergers?where[person_to_remove_id]={remove}").ids == [merger]
 
-    def test_households_are_the_keepers_then(self, api: Direct, human: Human) -> None:
+    def test_memberships_move_to_the_keeper(self, api: Direct, human: Human) -> None:
         keep, remove, other = (self.person(api, name) for name in ("keep", "remove", "other"))
         shared = human.create_household(api.organization_id, {"name": "Shared", "person_ids": [remove, keep, other]})
         own = human.create_household(api.organization_id, {"name": "Own", "person_ids": [remove]})
@@ -392,7 +392,7 @@ class TestMerging:
             assert data["attributes"]["member_count"] == len(expected)
         assert api.get(f"{PEOPLE}/{keep}/households").ids == [shared, own]
 
-    def test_fields_are_the_keepers_but_for_the_only_login(self, api: Direct, human: Human) -> None:
+    def test_fields_stay_the_keepers_except_an_only_login(self, api: Direct, human: Human) -> None:
         keep, remove = self.person(api, "keep"), self.person(api, "remove")
         attributes = {"login_identifier": "login@example.org", "birthdate": "1980-01-01", "nickname": "Theirs"}
         human.set_raw(api.organization_id, "Person", remove, attributes)
@@ -401,7 +401,7 @@ class TestMerging:
         shown = (kept["login_identifier"], kept["birthdate"], kept["nickname"], kept["first_name"])
         assert shown == ("login@example.org", None, None, "keep")
 
-    def test_the_keeper_may_go_as_well(self, api: Direct, human: Human) -> None:
+    def test_the_keeper_of_a_merger_is_merged_as_well(self, api: Direct, human: Human) -> None:
         first, second, third = (self.person(api, name) for name in ("first", "second", "third"))
         mergers = [
             human.merge_people(api.organization_id, keep, gone) for keep, gone in ((second, first), (third, second))
@@ -412,9 +412,9 @@ class TestMerging:
 
 
 class TestLagThatChanges:
-    """A test changes it whenever it likes."""
+    """A lag that tests may change at any time."""
 
-    def test_a_lag_set_later_reaches_back_as_far_as_was_asked_for(
+    def test_a_lag_set_later_reaches_back_to_the_kept_past(
         self, api: Direct, world: World, clock: SetClock, person_id: str
     ) -> None:
         world.lag.past_ms = 60_000
@@ -432,7 +432,7 @@ class TestLagThatChanges:
         assert api.get(f"{PEOPLE}?where[last_name]=Two").ids == []
         assert api.get(f"{PEOPLE}?order=-created_at&per_page=1").data[0]["attributes"]["last_name"] == "Two"
 
-    def test_much_that_changed_is_put_in_its_old_order(
+    def test_many_changed_rows_return_to_their_old_order(
         self, api: Direct, world: World, human: Human, clock: SetClock
     ) -> None:
         world.lag.past_ms = 60_000
@@ -453,7 +453,7 @@ class TestLagThatChanges:
         world.lag.lists_ms = 1_500
         assert [api.get(url).ids for url in urls] == before
 
-    def test_each_request_may_draw_its_own(self, api: Direct, world: World, clock: SetClock, person_id: str) -> None:
+    def test_each_request_draws_its_own_lag(self, api: Direct, world: World, clock: SetClock, person_id: str) -> None:
         url = f"{PEOPLE}/{person_id}"
         world.lag.past_ms = 60_000
         for name in "ABCD":
@@ -517,7 +517,7 @@ class TestLagThatChanges:
 
 
 class TestPaging:
-    """One world for all examples: paging changes nothing."""
+    """One world for all examples, since paging changes no row."""
 
     world = church(230, seed=5)
     orders = st.sampled_from(
@@ -561,7 +561,7 @@ class TestPaging:
 
 
 def test_scripted_people_run_out_without_a_hang() -> None:
-    """The five who can log in are never drawn; of the one other person nobody is left to merge with."""
+    """The five people with a login are never drawn; the one other person has no partner for a merge."""
     world = open_world(None, people=6, seed=1, clock=SetClock(datetime(2026, 3, 1, tzinfo=UTC)), churches=1)
     mutator = Mutator(world, Human(world), seed=1)
     (organization_id,) = world.organizations

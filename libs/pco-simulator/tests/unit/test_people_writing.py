@@ -1,4 +1,4 @@
-"""What writes do and refuse, edge by edge."""
+"""Effects and refusals of writes, one edge case each."""
 
 from typing import Any
 
@@ -169,7 +169,7 @@ class TestPeople:
         assert attributes(api, url)["updated_at"] == "2026-03-01T12:00:10Z"
 
     @pytest.mark.parametrize("touches", [False, True])
-    def test_contacts_move_it_only_where_the_world_says_so(
+    def test_contacts_move_updated_at_only_where_the_setting_says_so(
         self, api: Direct, world: World, person_id: str, clock: SetClock, touches: bool
     ) -> None:
         world.contacts_touch_person = touches
@@ -187,7 +187,7 @@ class TestPeople:
             assert (after != before) is touches
             before = after
 
-    def test_delete_takes_what_belongs_to_the_person(self, api: Direct, world: World, person_id: str) -> None:
+    def test_delete_takes_contacts_and_memberships_along(self, api: Direct, world: World, person_id: str) -> None:
         url = f"{PEOPLE}/{person_id}"
         email = api.post(f"{url}/emails", {"address": "ada@example.org"}).data["id"]
         api.post(f"{url}/phone_numbers", {"number": "212-555-0100", "location": "Mobile"})
@@ -525,7 +525,7 @@ class TestAdministrators:
         return Direct(world, login.organization_id, login.person_id)
 
     def statuses(self, editor: Direct, person_id: str) -> dict[str, int]:
-        """Of every write that concerns the person."""
+        """The status of every kind of write to the person."""
         email = editor.get(f"{PEOPLE}/{person_id}/emails").ids[0]
         field = editor.get("/people/v2/field_definitions?where[data_type]=string").ids[0]
         return {
@@ -560,7 +560,7 @@ class TestAdministrators:
         assert api.patch(f"{PEOPLE}/{api.person_id}", {"first_name": "X"}).status == 200
 
     @pytest.mark.parametrize(("style", "expected"), [("403", {403}), ("422", {422}), ("off", {200, 201, 204})])
-    def test_how_they_are_refused_is_a_setting(
+    def test_a_setting_chooses_the_refusal(
         self, world: World, api: Direct, editor: Direct, style: str, expected: set[int]
     ) -> None:
         world.administrator_refusal = style
@@ -600,7 +600,7 @@ class TestBirthdates:
         assert api.patch(url, {"anniversary": "1884-12-31"}).data["attributes"]["anniversary"] == "1884-12-31"
 
     @pytest.mark.parametrize("given", ["1884-12-31", "0001-01-01"])
-    def test_nothing_before_1885_is_a_birthdate(self, api: Direct, world: World, person_id: str, given: str) -> None:
+    def test_birthdates_before_1885_are_refused(self, api: Direct, world: World, person_id: str, given: str) -> None:
         url = f"{PEOPLE}/{person_id}"
         api.patch(url, {"birthdate": "1990-01-02"})
         for answer in (api.patch(url, {"birthdate": given}), api.post(PEOPLE, {"first_name": "A", "birthdate": given})):

@@ -46,17 +46,17 @@ _CONTACTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 _LABELS = {"street_line_1": "Street", "street_line_2": "Street, second line", "zip": "ZIP", "child": "Child"}
 _BOOLEANS = frozenset({"child", "primary"})
 _LINES = frozenset({"street_line_1"})
-"""Both lines of a street can be typed into the one field, and stand in it (planningcenter/developers#718)."""
+"""Fields typed in several lines: `street_line_1` may hold both (planningcenter/developers#718)."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Refused(Exception):
-    """The API's rules do not allow it; the message says why."""
+    """The API's rules refuse the change; the message gives the reason."""
 
 
 class People:
-    """The People API as the church's administrator, always up to date whatever lag clients see."""
+    """The People API called as the church's administrator, without the read lag of clients."""
 
     def __init__(self, simulator: Simulator, organization_id: str) -> None:
         self._world = simulator.world
@@ -68,7 +68,7 @@ class People:
         self._caller = Caller(organization_id, login.person_id, "planning-center", "HTTPBasic", SCOPES)
 
     def call(self, method: str, path: str, query: Mapping[str, str] | None = None, data: Any = None) -> dict[str, Any]:
-        """One call below `/people/v2`; gives the document, `{}` when there is none. `Refused` on an error."""
+        """One call below `/people/v2`; gives the document, `{}` without one. `Refused` on an error."""
         request = ApiRequest(
             method=method,
             path=f"/people/v2{path}",
@@ -81,7 +81,7 @@ class People:
         )
         lag = self._world.lag
         if method == "GET":
-            # Writes are kept for the lagging reads of clients, as those of anybody.
+            # These writes enter the past that lagging reads of clients see.
             self._world.lag = Lag()
         try:
             response = people.handle(self._world, request)
@@ -125,7 +125,7 @@ class _Screens:
         self._human = simulator.human
 
     def guarded(self, handler: Handler) -> Handler:
-        """What the rules refuse is a sentence on the page it came from."""
+        """Show a refusal as a sentence on the page that sent the form."""
 
         async def guard(request: Request) -> Response:
             try:
@@ -311,7 +311,7 @@ def _done(params: Mapping[str, str], text: str) -> Response:
 
 
 def _values(form: Mapping[str, str], names: tuple[str, ...]) -> dict[str, Any]:
-    """What the form says; an empty field is null, a box that is not ticked is false."""
+    """The form's values; an empty field is null, an unticked box is false."""
     values: dict[str, Any] = {}
     for name in names:
         if name in _BOOLEANS:

@@ -59,7 +59,7 @@ def handle(world: World, request: ApiRequest) -> ApiResponse:
 
 
 def is_open_to(world: World, caller: Caller) -> bool:
-    """Whether the person has access to this product at all."""
+    """Whether the person has access to People."""
     login = world.login(caller.organization_id, caller.person_id)
     return login is not None and _permits(login, _MAY_READ)
 
@@ -73,12 +73,12 @@ def _permits(login: Login, permissions: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Parent:
-    """What a nested collection hangs on."""
+    """The record that a nested collection belongs to."""
 
     type: str
     id: str
     path: str
-    """Of the collection, below the root."""
+    """Path of the collection below the root."""
 
 
 class _Call:
@@ -93,7 +93,7 @@ class _Call:
         self.protects = False
         """Whether the caller may not edit administrators."""
         self.nursery: View | None = None
-        """Who is not in it is too new to be found by a single read."""
+        """People that single reads can find; a person outside this view is too new."""
 
     def answer(self) -> ApiResponse:
         request = self.request
@@ -180,7 +180,7 @@ class _Call:
         raise not_found()
 
     def _country(self, context: Context, address: Row) -> ApiResponse:
-        """Where `links.country` of an address leads; 404 without one. That it is a `Country` is unconfirmed."""
+        """The target of an address's `links.country`; 404 without a country. The type `Country` is unconfirmed."""
         code = address.attrs.get("country_code")
         if code not in COUNTRIES:
             raise not_found()
@@ -189,7 +189,7 @@ class _Call:
         return ApiResponse(200, orjson.dumps({"data": data, "meta": {}}))
 
     def _of_field(self, context: Context, above: Kind, row: Row, edge: str, rest: list[str]) -> ApiResponse:
-        """What hangs on a custom field, its tab or a value of it."""
+        """Collections below a custom field, its tab or one of its values."""
         if edge not in above.can_include:
             raise not_found()
         kind, many, related = INCLUDES[above.type][edge]
@@ -316,8 +316,8 @@ class _Call:
         return tuple(found)
 
     def _created_since(self, zone: ZoneInfo) -> list[Condition]:
-        """Of the last 24 hours, or since the parameter `time` (vendor documentation graph); that the instant itself
-        belongs to it is unconfirmed."""
+        """Mergers of the last 24 hours, or since the parameter `time` (vendor documentation graph); that the bound is
+        inclusive is unconfirmed."""
         since = dict(self.query.pairs).get("time") or stamp(self.request.now - timedelta(days=1))
         return condition_of("created_at", "gte", since, "date_time", zone)
 
@@ -358,11 +358,11 @@ class _Call:
         return self._single(self._context(), kind, changed)
 
     def _guard(self, kind: Kind, row: Row, named: Sequence[str] = ()) -> None:
-        """Organization and Accounting Administrators are edited by an organization administrator alone: whoever could
-        change how to reach one could take over their account (planningcenter/developers#1139).
+        """Only an organization administrator edits Organization and Accounting Administrators: an editor who could
+        change their contacts could take over the account (planningcenter/developers#1139).
 
-        Reported there is the 422 of a PATCH of the person. That contacts and deletions are refused, that they are
-        with 403, and that custom fields are like contacts, is unconfirmed; memberships of households are free.
+        That issue reports the 422 for a PATCH of the person. The 403 for contacts, deletions and custom fields is
+        unconfirmed; household memberships are not protected.
         """
         style = self.world.administrator_refusal
         if not self.protects or style == "off":
@@ -377,7 +377,7 @@ class _Call:
         raise forbidden()
 
     def _target(self, segments: list[str]) -> tuple[Kind, Row] | None:
-        """The row a PATCH or DELETE names; None for a path that has no such method."""
+        """The row that a PATCH or DELETE names; None for a path without that method."""
         context = self._context()
         match segments:
             case [name, id_] if name in COLLECTIONS:
@@ -421,13 +421,13 @@ class _Call:
                 parent = _Parent("Household", id_, "")
                 return self._single(self._context(), HOUSEHOLD_MEMBERSHIP, row, parent, status=201)
             case ["people", _, "notes"]:
-                # Without a category, of which there is none here (planningcenter/developers#1209).
+                # A note needs a category, and no seeded church has one (planningcenter/developers#1209).
                 raise not_found()
             case [name, *rest] if name not in COLLECTIONS or len(rest) > 2:
                 raise not_found()
             case [_, _]:
                 return html_not_found()
-        # Of paths that exist and cannot create (planningcenter/developers#512: POST /field_data).
+        # The path exists but cannot create (planningcenter/developers#512: POST /field_data).
         raise forbidden()
 
     def _create_contact(self, kind: Kind, person: Row) -> ApiResponse:
@@ -437,9 +437,9 @@ class _Call:
             row = rules.create_contact(change, kind.type, person, attributes, relationships, self.version)
         shown = row
         if row.get("primary") and not attributes.get("primary"):
-            # The first contact becomes primary after the answer was made: the webhook of the same moment says
-            # false and a later GET true (planningcenter/developers#1181). That the answer to the POST says false
-            # as well is unconfirmed.
+            # The first contact becomes primary after the answer is rendered: the webhook of that moment has
+            # `primary` false and a later GET true (planningcenter/developers#1181). False in the answer to the
+            # POST is unconfirmed.
             shown = Row(row.id, {**row.attrs, "primary": False})
         parent = _Parent("Person", str(person.id), "")
         return self._single(self._context(), kind, shown, parent, status=201)
@@ -456,7 +456,7 @@ def _among(rows: Sequence[Row], id_: str) -> Row:
 
 
 def _is_deceased(context: Context, person: Row) -> bool:
-    """By the reason they are inactive (unconfirmed)."""
+    """Whether the inactive reason says so; how the vendor decides is unconfirmed."""
     reason = context.view.get("InactiveReason", person.attrs.get("inactive_reason_id"))
     return reason is not None and reason.get("value") == "Deceased"
 

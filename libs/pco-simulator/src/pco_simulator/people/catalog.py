@@ -25,7 +25,7 @@ KINDS: dict[str, Kind] = {
         ORGANIZATION,
     )
 }
-"""Everything that has a table."""
+"""Every kind that has a table."""
 
 COLLECTIONS: dict[str, Kind] = {
     "people": PERSON,
@@ -37,7 +37,7 @@ COLLECTIONS: dict[str, Kind] = {
     **REFERENCES,
     **dict.fromkeys(EMPTY_OF_ORGANIZATION, NOTHING),
 }
-"""Top-level collections; `household_memberships` is none (recorded 404)."""
+"""Top-level collections; `household_memberships` is absent (recorded 404)."""
 
 CONTACTS: dict[str, Kind] = {"emails": EMAIL, "phone_numbers": PHONE_NUMBER, "addresses": ADDRESS}
 

@@ -75,7 +75,7 @@ EMAIL = Kind(
     relationships=person_ref,
     self_path=lambda row: f"/emails/{row.id}",
     can_order=fixed("address", "location", "primary", "created_at", "updated_at"),
-    # Whether the first version has the two times is unconfirmed; it has no `blocked`.
+    # The first version has no `blocked`; its two timestamps are unconfirmed.
     can_query=lambda version: _EMAIL_QUERY[:-1] if version < FIRST_SHAPE_ENDS else _EMAIL_QUERY,
     links=lambda context, row: {"person": f"{context.root}/people/{row.attrs['person_id']}"},
     parents=("person_id",),

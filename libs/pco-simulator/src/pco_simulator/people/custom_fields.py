@@ -1,4 +1,4 @@
-"""Custom fields: tabs, definitions, options and what people have in them."""
+"""Custom fields: tabs, definitions, options and people's values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ def _datum_names(*more: str) -> Callable[[str], tuple[str, ...]]:
 def _datum_attributes(context: Context, row: Row) -> dict[str, Any]:
     get = row.attrs.get
     attributes = {
-        # No file field is simulated; that versions before the recorded 2026-06-04 write the same is unconfirmed.
+        # File fields are not simulated. The same shape before the recorded version 2026-06-04 is unconfirmed.
         "file": {"url": None},
         "file_content_type": None,
         "file_name": None,
@@ -131,4 +131,4 @@ TAB = Kind(
     },
     can_include=("field_definitions", "field_options"),
 )
-"""Tab and FieldOption as the vendor documents them in 2025-03-20; never recorded."""
+"""Tab and FieldOption as documented by the vendor in 2025-03-20; never recorded."""

@@ -22,8 +22,8 @@ def households_of(view: View, person: Row) -> list[Row]:
 
 
 def contact_name(view: View, household: Row) -> str | None:
-    """Of the primary contact; of the last one where there is none any more: a household left empty was seen with
-    `primary_contact_id` null and still a name (planningcenter/developers#1258)."""
+    """Name of the primary contact, else of the last one: an emptied household kept a name while
+    `primary_contact_id` was null (planningcenter/developers#1258)."""
     id_ = household.attrs.get("primary_contact_id")
     person = view.get("Person", id_)
     if person is not None:

@@ -1,7 +1,7 @@
-"""What every resource of People is made of: versions, rendering, links and query lists.
+"""The building blocks of every People resource: versions, rendering, links and query lists.
 
 Shapes follow three recordings: 2018-08-01 (recorded in 2019), the vendor's documentation of mid-2025, and
-2026-06-04 (recorded in 2026). Where they differ, the version decides; which of the versions between brought a
+2026-06-04 (recorded in 2026). Where they differ, the version decides; the version in between that introduced a
 change is unconfirmed unless the vendor's change notes name it.
 """
 
@@ -41,22 +41,22 @@ _INCLUDED_WHEN_FILLED = "2026-06-04"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What rendering depends on besides the row."""
+    """Inputs of rendering besides the row."""
 
     view: View
     version: str
     root: str
-    """Where links start: `https://host/people/v2`."""
+    """Prefix of links: `https://host/people/v2`."""
     fields: Mapping[str, frozenset[str]]
     organization_id: int
     behind: View | None = None
-    """What `included` shows, where that lags behind the rest."""
+    """The view that `included` shows, where it lags behind the rest."""
     relationships_behind: bool = False
-    """Whether the relationships that lead there lag with it."""
+    """Whether the relationships to included rows lag as well."""
 
     @property
     def always_included(self) -> bool:
-        """Whether `included` is there when it is empty: recorded as `[]` in 2019 and absent in 2026."""
+        """Whether an empty `included` is sent: recorded as `[]` in 2019 and absent in 2026."""
         return self.version < _INCLUDED_WHEN_FILLED
 
 
@@ -71,22 +71,22 @@ class Kind:
     source: Source
     attributes: Render
     relationships: Render
-    """Those that are there without `include`."""
+    """Relationships present without `include`."""
     self_path: Callable[[Row], str]
     can_order: Callable[[str], tuple[str, ...]]
-    """By version."""
+    """Attribute names by version."""
     can_query: Callable[[str], tuple[str, ...]]
     links: Render = field(default=lambda _context, _row: {})
-    """Of a single document, besides `self`."""
+    """Links of a single document, besides `self`."""
     listed_links: Render = field(default=lambda _context, _row: {})
-    """Of a row in a collection or in `included`, besides `self`."""
+    """Links of a row in a collection or in `included`, besides `self`."""
     can_include: tuple[str, ...] = ()
     can_filter: tuple[str, ...] = ()
     only_with_fields: frozenset[str] = frozenset()
     parents: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
     depends_on_others: bool = False
-    """Whether what is rendered shows values of other rows (then a lagging view renders afresh)."""
+    """Whether rendering shows values of other rows (then a lagging view renders afresh)."""
 
 
 def ref(type_: str, id_: int | None) -> dict[str, Any]:

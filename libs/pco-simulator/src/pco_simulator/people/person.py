@@ -85,7 +85,7 @@ def person_name(view: View, row: Row) -> str:
 
 
 def gender_for(version: str, gender: str | None) -> str | None:
-    """`Male`/`Female`, before 2022-07-14 `M`/`F`."""
+    """The gender as `Male`/`Female`, before 2022-07-14 as `M`/`F`."""
     return gender[0] if gender and version < _GENDER_WORDS else gender
 
 

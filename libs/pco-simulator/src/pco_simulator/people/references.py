@@ -1,4 +1,4 @@
-"""The log of mergers, the lists that people refer to, and what is always empty here."""
+"""The log of mergers, the lists that people refer to, and the collections that are always empty here."""
 
 from typing import Any
 
@@ -136,7 +136,7 @@ REFERENCES = {
     ),
     "tabs": TAB,
 }
-"""Collections that are read only here, apart from `field_data`; `school_options` is always empty."""
+"""Read-only collections, apart from `field_data`; `school_options` is always empty."""
 
 NOTHING = Kind(
     type="Nothing",
@@ -147,7 +147,7 @@ NOTHING = Kind(
     can_order=fixed(),
     can_query=fixed(),
 )
-"""Of collections whose records are outside this simulator: they exist and are empty."""
+"""The kind of collections that exist and are empty, because their records are outside this simulator."""
 
 EMPTY_OF_PERSON = (
     "apps", "background_checks", "connected_people", "message_groups", "messages", "notes", "person_apps",

@@ -1,7 +1,7 @@
 """Documents of People as bytes.
 
-A row's part of a document is rendered once per version and kept with the row; what `include` adds to it is
-spliced in. A page is a join of such parts, so the simulator stays faster than what is measured against it.
+A row's part of a document is rendered once per version and cached on the row; relationships added by `include` are
+spliced in. A page joins such parts, so the simulator stays faster than the code measured against it.
 Attributes stand in alphabetical order, as in every recording.
 """
 
@@ -41,7 +41,7 @@ def _organization_of(context: Context, _row: Row) -> Sequence[Row]:
 
 
 def organization_row(context: Context) -> Row:
-    """The church itself, which is no row of a table."""
+    """The church itself, which has no table."""
     return context.view.tables["Organization"].rows[context.organization_id]
 
 
@@ -96,16 +96,16 @@ INCLUDES: dict[str, dict[str, tuple[Kind, bool, Related]]] = {
         "field_options": (FIELD_OPTION, True, _options_of_tab),
     },
 }
-"""Per type: relationship → kind, whether to many, rows. Keys are the `can_include` that lead anywhere."""
+"""Per type: relationship → kind, whether to many, rows. Keys are the simulated ones of `can_include`."""
 
 _FIXED = frozenset({"field_definition", "people", "person", "tab"})
-"""Relationships of other kinds than Person that are there without `include`, which then adds to them."""
+"""Relationships of kinds other than Person that are present without `include`, which extends them."""
 
 _LINKAGE_TYPES = {"primary_campus": "PrimaryCampus"}
 
 
 def _splittable(kind: Kind, context: Context, row: Row) -> tuple[bytes, bytes, bytes]:
-    """Attributes part, fixed relationships (without braces), links part; kept with the row."""
+    """Attributes part, fixed relationships (without braces), links part; cached on the row."""
     current = context.view.current or not kind.depends_on_others
     key = (context.version, context.root)
     if current and row.cache is not None and row.cache[0] == key:
@@ -124,7 +124,7 @@ def _splittable(kind: Kind, context: Context, row: Row) -> tuple[bytes, bytes, b
 
 
 def listed(kind: Kind, context: Context, row: Row, extra: dict[str, Any], self_url: str | None = None) -> bytes:
-    """A row as it stands in a collection or in `included`; `extra`: relationships that `include` added."""
+    """A row of a collection or of `included`; `extra`: relationships that `include` added."""
     if kind.type in context.fields or self_url is not None:
         return _sparse(kind, context, row, extra, kind.listed_links(context, row), self_url)
     head, relationships, tail = _splittable(kind, context, row)
@@ -161,7 +161,7 @@ def _sparse(
 
 
 class Included:
-    """Collects the rows that `include` brings in, each once, in the order they are met."""
+    """Collects the rows that `include` adds, each once, in the order found."""
 
     def __init__(self, context: Context, query: Query) -> None:
         self._context = context
@@ -169,7 +169,7 @@ class Included:
         self._parts: dict[tuple[str, int], bytes] = {}
 
     def relationships(self, kind: Kind, row: Row) -> dict[str, Any]:
-        """The relationships `include` adds to a primary row; what they lead to is collected.
+        """The relationships that `include` adds to a primary row; their targets are collected.
 
         A second level (`households.people`) also appears as a relationship of the primary row, without a link
         (recorded).
@@ -190,7 +190,7 @@ class Included:
                     if (target.type, found.id) not in self._parts:
                         self._add(target, found, {})
                 continue
-            # Shown as empty too: that is how "none" differs from "not asked" (recorded).
+            # An empty relationship is shown as well: it tells "none" from "not requested" (recorded).
             below_it = INCLUDES.get(target.type, {})
             deeper: dict[str, list[dict[str, str]]] = {second: [] for second in nested if second in below_it}
             self_url = f"{context.root}/people/{row.id}/organization" if target is ORGANIZATION else None
@@ -204,7 +204,7 @@ class Included:
                 if (next_kind.type, next_row.id) not in self._parts:
                     self._add(next_kind, next_row, {})
             for second, refs in deeper.items():
-                # One after the other: who is in two households stands there twice (recorded).
+                # Concatenated: a person in two households appears twice (recorded).
                 added.setdefault(second, {"links": {"related": None}, "data": []})["data"].extend(refs)
         return added
 
@@ -254,7 +254,7 @@ class Included:
         return {"links": {"related": related}, "data": data if many else data[0]}
 
     def body(self) -> bytes:
-        """`,"included":[...]`, or nothing where this version leaves an empty one out."""
+        """`,"included":[...]`, or no bytes where this version omits an empty list."""
         if not self._parts and not self._context.always_included:
             return b""
         return b',"included":[%b]' % b",".join(self._parts.values())

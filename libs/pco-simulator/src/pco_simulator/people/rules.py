@@ -1,6 +1,6 @@
-"""What writing to People does and refuses. Raises `jsonapi.Refused` before anything is changed.
+"""The rules of writing to People. Raises `jsonapi.Refused` before any row changes.
 
-Used by the API and by a human at the simulator's page alike.
+The API and the simulator's pages for humans share them.
 """
 
 import math
@@ -54,7 +54,7 @@ FIELD_DATUM_ASSIGNABLE = frozenset({"value", "field_definition_id"})
 MEMBERSHIP_ASSIGNABLE = frozenset({"person_id", "pending"})
 
 FIRST_BIRTHDATE = "1885-01-01"
-"""The year 1885 means that the year is unknown (vendor's help 220345848, 204263114): it is stored and read as such."""
+"""The year that stands for an unknown one (vendor's help 220345848, 204263114); stored and read as it is."""
 
 PHONE_LOCATIONS = ("Mobile", "Home", "Work", "Other", "Pager", "Fax", "Skype")
 ROLES = ("adult", "child_or_dependent", "other_adult", "parent_guardian")
@@ -92,8 +92,8 @@ def _date(value: Any) -> str | None:
 
 
 def _refuse_early_birthdate(change: Change) -> None:
-    """Nothing before 1885-01-01 is valid (planningcenter/developers#454): an 'invalid data' answer, whose form is
-    unconfirmed. With the setting `null` these dates are stored as null, as other invalid dates are (recorded)."""
+    """Refuse dates before 1885-01-01 with 'invalid data' (planningcenter/developers#454; the form of the answer is
+    unconfirmed). With the setting `null` they are stored as null, like other invalid dates (recorded)."""
     if change.world.early_birthdates == "refused":
         raise bad_request("invalid_data")
 
@@ -105,8 +105,8 @@ def _only(attributes: Mapping[str, Any], allowed: frozenset[str]) -> None:
 
 
 def _relation_name(name: str, value: Any) -> str:
-    """How a relationship is called in a refusal: `people` is `people_ids` (planningcenter/developers#280), and so is
-    `emails` when its data is one object (#351)."""
+    """A relationship's name in a refusal: `people` becomes `people_ids` (planningcenter/developers#280), and `emails`
+    becomes `emails_ids` even when its data is one object (#351)."""
     many = name in TO_MANY or (isinstance(value, Mapping) and isinstance(value.get("data"), list))
     return f"{name}_ids" if many else f"{name}_id"
 
@@ -161,7 +161,7 @@ def _person_values(
         values["birthdate"] = None
     named = "first_name" in values or before is None
     if named and not (values.get("first_name") or "").strip():
-        # Whether a person may be without a first name is unconfirmed; refusing is the harsher reading.
+        # That a first name is required is unconfirmed; refusing is the harsher reading.
         raise invalid("Person", "first_name", "can't be blank")
     if values.get("people_permissions") not in _PERMISSIONS:
         raise invalid("Person", "people_permissions", "is not included in the list")
@@ -189,7 +189,7 @@ def _person_numbers(change: Change, attributes: Mapping[str, Any]) -> dict[str, 
 
 
 def _gender(attributes: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """`M`/`F` before 2022-07-14, then `Male`/`Female`; that anything else is refused is unconfirmed."""
+    """`M`/`F` before 2022-07-14, then `Male`/`Female`; refusing other values is unconfirmed."""
     if "gender_id" in attributes:
         wanted = _integer(attributes["gender_id"])
         return {"gender": next((name for name, id_ in GENDER_IDS.items() if id_ == wanted), None)}
@@ -260,7 +260,7 @@ def create_person(
 def update_person(
     change: Change, row: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any], version: str
 ) -> Row:
-    """Moves `updated_at` when a value changes, but not for `medical_notes`, which are stored apart
+    """Write attributes; `updated_at` moves when a value changes, except for `medical_notes`, which are stored apart
     (planningcenter/developers#604)."""
     values = _changed(row, _person_values(change, attributes, relationships, version, row))
     if not values:
@@ -271,7 +271,7 @@ def update_person(
 
 
 def delete_person(change: Change, row: Row) -> None:
-    """At once and for good, with contacts and memberships."""
+    """Delete a person immediately and permanently, with contacts and memberships."""
     view = change.view
     for type_ in ("Email", "PhoneNumber", "Address", "FieldDatum"):
         for child in view.children(type_, "person_id", row.id):
@@ -282,10 +282,10 @@ def delete_person(change: Change, row: Row) -> None:
 
 
 def merge(change: Change, keep: Row, remove: Row) -> Row:
-    """Children move with their ids and keep their own `primary`; memberships move, so that the keeper is in the
-    households of both (planningcenter/developers#1224), unless both were in; every field of one value is the keeper's,
-    but for a login that only the other has (vendor's help 138581). Nobody's `updated_at` moves (unconfirmed). The
-    removed person is gone and the log has a row."""
+    """Merge two people. Children move with their ids and keep their own `primary`; memberships move, so that the
+    keeper is once in each household of either (planningcenter/developers#1224); single-valued fields stay the keeper's,
+    except a login that only the other has (vendor's help 138581). No `updated_at` moves (unconfirmed). The removed
+    person is deleted and the log of mergers gets a row."""
     if keep.id == remove.id:
         raise invalid("PersonMerger", "person_to_remove_id", "must be another person")
     view = change.view
@@ -326,8 +326,8 @@ def _email_values(_change: Change, attributes: Mapping[str, Any], before: Row | 
 
 
 def phone_forms(number: str, country: str | None) -> dict[str, str | None]:
-    """What the vendor derives from a number as typed; all null when it is none in that country."""
-    # The metadata of all countries takes a while to load and seeding does without it.
+    """Fields that the vendor derives from a number as typed; all null for a number invalid in that country."""
+    # Imported late: the metadata of all countries loads slowly, and seeding does not need it.
     import phonenumbers  # noqa: PLC0415
 
     blank = dict.fromkeys(("e164", "international", "national", "country_code"))
@@ -402,7 +402,7 @@ def _contact_values(
         raise forbidden_attribute(_relation_name(name, value))
     values = _CONTACT_VALUES[type_](change, given, before)
     if "location" in given or before is None:
-        # Only phones are known to need one; that others become `Home` is unconfirmed.
+        # Only phones are known to require a location; the default `Home` for others is unconfirmed.
         values["location"] = _text(given.get("location")) or "Home"
     if "primary" in given:
         values["primary"] = bool(_boolean(given["primary"]))
@@ -410,7 +410,7 @@ def _contact_values(
 
 
 def _demote_others(change: Change, type_: str, person_id: int, keep: int | None) -> None:
-    """Silently: the demoted row's `updated_at` does not move (recorded 2026-07)."""
+    """Demote the former primary silently: its `updated_at` does not move (recorded 2026-07)."""
     for other in change.view.children(type_, "person_id", person_id):
         if other.id != keep and other.get("primary"):
             change.update(type_, other, {"primary": False}, quiet=True)
@@ -431,8 +431,8 @@ def create_contact(
     relationships: Mapping[str, Any],
     version: str = NEWEST,
 ) -> Row:
-    """A new Email, PhoneNumber or Address. The first of its type becomes the person's primary one, whatever was
-    asked (planningcenter/developers#1181: a later GET says so)."""
+    """Create an Email, PhoneNumber or Address. The first of its type becomes the person's primary one, even when
+    sent as not primary (planningcenter/developers#1181: a later GET shows it)."""
     values = _contact_values(change, type_, attributes, relationships, version, None)
     others = change.view.children(type_, "person_id", person.id)
     if values.get("primary"):
@@ -453,7 +453,7 @@ def update_contact(
     relationships: Mapping[str, Any],
     version: str,
 ) -> Row:
-    """Becoming primary demotes the one that was."""
+    """Update a contact; a new primary demotes the former one."""
     values = _changed(row, _contact_values(change, type_, attributes, relationships, version, row))
     if not values:
         return row
@@ -465,7 +465,7 @@ def update_contact(
 
 
 def delete_contact(change: Change, type_: str, row: Row) -> None:
-    """No other becomes primary in its place (unconfirmed)."""
+    """Delete a contact; no other one becomes primary (unconfirmed)."""
     change.destroy(type_, row)
     _touch_person(change, row.attrs["person_id"])
 
@@ -491,7 +491,7 @@ def _household_values(
     for name, value in relationships.items():
         if name not in ("people", "primary_contact"):
             raise forbidden_attribute(_relation_name(name, value))
-    # member_count is listed as assignable and counted all the same.
+    # The vendor lists member_count as assignable but counts it itself.
     values: dict[str, Any] = {}
     if "name" in attributes:
         values["name"] = _text(attributes["name"])
@@ -509,7 +509,7 @@ def _household_values(
 
 
 def create_household(change: Change, attributes: Mapping[str, Any], relationships: Mapping[str, Any]) -> Row:
-    """Both relationships are required, beside the attributes (planningcenter/developers#463)."""
+    """Create a household; both relationships are required, beside the attributes (planningcenter/developers#463)."""
     values = _household_values(change, attributes, relationships)
     people = _household_people(change, relationships)
     if not people:
@@ -532,8 +532,8 @@ def create_household(change: Change, attributes: Mapping[str, Any], relationship
 
 
 def update_household(change: Change, row: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any]) -> Row:
-    """`people` replaces the members, however many (unconfirmed for more than a page of memberships); joining and
-    leaving does not move the household's `updated_at`."""
+    """Update a household; `people` replaces all members (unconfirmed beyond a page of memberships), and neither joining
+    nor leaving moves the household's `updated_at`."""
     values = _changed(row, _household_values(change, attributes, relationships))
     people = _household_people(change, relationships)
     memberships = change.view.children("HouseholdMembership", "household_id", row.id)
@@ -557,7 +557,7 @@ def update_household(change: Change, row: Row, attributes: Mapping[str, Any], re
 
 
 def delete_household(change: Change, row: Row) -> None:
-    """The people stay."""
+    """Delete a household and its memberships; the people stay."""
     for membership in change.view.children("HouseholdMembership", "household_id", row.id):
         change.destroy("HouseholdMembership", membership)
     change.destroy("Household", row)
@@ -595,7 +595,7 @@ def _membership_values(
 def create_membership(
     change: Change, household: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any]
 ) -> Row:
-    """`pending` is true unless said otherwise (unconfirmed); joining moves nobody's `updated_at`."""
+    """Add a member; `pending` defaults to true (unconfirmed), and no `updated_at` moves."""
     values = _membership_values(change, household.id, attributes, relationships)
     if "person_id" not in values:
         raise invalid("HouseholdMembership", "person", "can't be blank")
@@ -603,7 +603,7 @@ def create_membership(
 
 
 def update_membership(change: Change, row: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any]) -> Row:
-    """Usually `pending`."""
+    """Update a membership, usually its `pending`."""
     household_id = row.attrs["household_id"]
     if str(attributes.get("person_id", "")) == str(row.attrs["person_id"]):
         attributes = {name: value for name, value in attributes.items() if name != "person_id"}
@@ -618,14 +618,14 @@ def update_membership(change: Change, row: Row, attributes: Mapping[str, Any], r
 
 
 def delete_membership(change: Change, row: Row) -> None:
-    """Leaving moves nobody's `updated_at`; a household whose primary contact leaves has none (seen in one left empty,
-    planningcenter/developers#1258; with others in it unconfirmed), though it still shows the name."""
+    """Delete a membership; no `updated_at` moves. A household whose primary contact leaves has none and keeps the name
+    (seen in an emptied one, planningcenter/developers#1258; unconfirmed while others remain)."""
     _contact_leaves(change, row)
     change.destroy("HouseholdMembership", row)
 
 
 def move_person(change: Change, person: Row, household: Row | None, left: Any = None) -> None:
-    """Into one household, out of one or of all others, whose rows stay though nobody is left in them."""
+    """Move a person into one household, out of one or of all others; emptied households stay."""
     memberships = change.view.children("HouseholdMembership", "person_id", person.id)
     target = None if household is None else household.id
     for membership in memberships:
@@ -647,8 +647,8 @@ def _contact_leaves(change: Change, membership: Row) -> None:
 
 
 def _field_option(change: Change, definition: Row, value: str | None) -> int | None:
-    """Values of checkboxes that are no option yet become one (vendor documentation graph); that those of a `select`
-    are refused is unconfirmed."""
+    """An unknown value of checkboxes becomes an option (vendor documentation graph); refusing an unknown one of a
+    `select` is unconfirmed."""
     kind = definition.get("data_type")
     if kind not in ("select", "checkboxes") or value is None:
         return None
@@ -692,8 +692,8 @@ def _datum_values(
 def create_field_datum(
     change: Change, person: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any]
 ) -> Row:
-    """A value of a custom field. A person may have several of one field (recorded 2026), so a repeated call makes
-    another."""
+    """Create a value of a custom field. A person may have several values of one field (recorded 2026), so a repeated
+    call creates a duplicate."""
     values = _datum_values(change, attributes, relationships, None)
     now = _now(change)
     return change.create("FieldDatum", {**values, "person_id": person.id, "created_at": now, "updated_at": now})
@@ -702,12 +702,12 @@ def create_field_datum(
 def update_field_datum(
     change: Change, row: Row, attributes: Mapping[str, Any], relationships: Mapping[str, Any]
 ) -> Row:
-    """Another value."""
+    """Replace the value of a custom field."""
     values = _changed(row, _datum_values(change, attributes, relationships, row))
     return change.update("FieldDatum", row, {**values, "updated_at": _now(change)}) if values else row
 
 
-# -- any -------------------------------------------------------------------------------------------------------
+# -- all kinds -------------------------------------------------------------------------------------------------
 
 
 def update(
@@ -743,12 +743,12 @@ _RAW_KINDS: Mapping[str, tuple[type, ...]] = {
 _RAW_STRINGS = frozenset(
     {"avatar", "country_code", "e164", "household_role", "international", "login_identifier", "national"}
 )
-"""Stored beside what can be queried or sorted by."""
+"""Stored attributes missing from `Source.kinds`, which lists those to query or sort by."""
 _RAW_BY_VALUE = {name: type_ for name, (type_, _) in TO_ONE.items() if type_ not in ("Campus", "SchoolOption")}
 
 
 def set_raw(change: Change, type_: str, row: Row, attributes: Mapping[str, Any]) -> Row:
-    """Values as they are given, past every rule above; no more than the simulator's own indexes need is asked of them.
+    """Store values as given, bypassing every rule above; the simulator checks only what its own indexes need.
 
     Relationships to a list of values take the value: `name_suffix="Jr."`.
     """

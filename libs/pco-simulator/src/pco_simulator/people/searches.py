@@ -1,7 +1,7 @@
 """The `search_*` filters of people, as measured against the vendor in 2026 (public People mirror).
 
 They are anchored word-prefix matches per name field, not substring matches, and differ from one another in
-ways no documentation tells; nobody should match records by them.
+undocumented ways; do not match records by them.
 """
 
 import re
@@ -58,14 +58,14 @@ def search_name_or_email(view: View, needle: str) -> Test:
 
 
 def search_name_or_email_or_phone_number(view: View, needle: str) -> Test:
-    """Any of the three."""
+    """Matches by name, email address or phone number."""
     by_name = search_name_or_email(view, needle)
     by_phone = search_phone_number(view, needle)
     return lambda row: by_name(row) or by_phone(row)
 
 
 def search_phone_number(view: View, needle: str) -> Test:
-    """The last digits of a number, with its country code or without it."""
+    """Matches the last digits of a number, with or without its country code."""
     wanted = _digits(needle)
 
     def numbers(row: Row) -> list[str]:
@@ -79,7 +79,7 @@ def search_phone_number(view: View, needle: str) -> Test:
 
 
 def search_phone_number_e164(view: View, needle: str) -> Test:
-    """Exact, punctuation apart."""
+    """Matches the whole number, ignoring punctuation."""
     wanted = "+" + _digits(needle)
 
     def test(row: Row) -> bool:
