@@ -35,25 +35,25 @@ from pco_client.query import Query, check_honoured
 from pco_client.versions import PROCESSED_AS_HEADER, VERSION_HEADER, VERSIONS, product_of
 from pco_client.wire import Check, check_writes, checking
 
-# httpx writes every URL at INFO, and ours carry names and addresses in the query.
+# httpx logs every URL at INFO, and queries carry names and addresses.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 Guard = Callable[[], Awaitable[None]]
-"""Awaited before each send, and again when the connection is there; raises (anything) to forbid it. What it raises
-reaches the caller as it is."""
+"""Awaited before each send, and again once connected; raises any exception to forbid the send. The caller gets that
+exception unchanged."""
 
 _WRITING: Final = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
-"""httpcore's trace events between having a connection and writing to it. Without its whole body a POST does nothing."""
+"""httpcore's trace events between connecting and writing. The vendor ignores a POST without its whole body."""
 
 _FROZEN: Final = 0.5
-"""Seconds by which a timer must be late for the process to have been frozen or busy: one that is not fires in time."""
+"""Seconds a timer must be late to show that the process was frozen or busy."""
 _LOOK: Final = 5.0
-"""Seconds for the answers that came meanwhile, and wait in the kernel, to be read: a process that thaws has everything
-else to do as well, and an answer that is given up says nothing of what was made."""
+"""Seconds a thawed process gets to read answers that wait in the kernel: dropping an answer would leave a write's
+outcome unknown, and all other work of the process thaws at the same time."""
 
 
 class Secret:
-    """A token that shows itself only when asked."""
+    """A token that `repr` and logs hide; `reveal` gives its value."""
 
     __slots__ = ("_value",)
 
@@ -69,30 +69,30 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """An access token on loan from whoever keeps the grant."""
+    """An access token on loan from the grant's keeper."""
 
     token: Secret
     expires_at: datetime
     """UTC, by the clock of this machine."""
     generation: int
-    """Grows with every new token of the connection; names the one that failed when a lease is asked for again."""
+    """Grows with every new token of the connection; a renewal names the generation that failed."""
     pco_user_id: str
-    """The person in Planning Center whose limit the requests count against."""
+    """The person in Planning Center whose rate limit the requests count against."""
 
 
 class LeaseSource(Protocol):
-    """Where tokens come from."""
+    """The source of tokens."""
 
     async def lease(self, failed_generation: int | None) -> Lease:
-        """A lease that is not of `failed_generation`, when given: the vendor refused that one with 401.
+        """A lease of another generation than `failed_generation`, if given: the vendor refused that one with 401.
 
-        May raise `LeaseUnavailable` (ask later) or errors of its own (the connection is gone), which reach the caller.
+        May raise `LeaseUnavailable` (retry later) or own errors (the connection is gone), which reach the caller.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One request that went out, for metrics. No query, no body, no token; `path` may hold record ids."""
+    """One sent request, for metrics. No query, body or token; `path` may hold record ids."""
 
     product: str
     method: str
@@ -100,7 +100,7 @@ class Observation:
     status: int | None
     """`None` when no answer came."""
     seconds: float
-    """From send to the end of the answer (or its loss)."""
+    """Seconds from the send to the end of the answer (or its loss)."""
     priority: Priority
 
 
@@ -117,7 +117,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often a GET without a usable answer is sent, and the backoff between (seconds, exponential with jitter)."""
+    """Attempts for a GET without a usable answer, and the backoff between them (seconds, exponential with jitter)."""
 
     attempts: int = 5
     wait_initial: float = 0.5
@@ -126,14 +126,14 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success."""
+    """A successful answer."""
 
     status: int
     body: Any
-    """Decoded JSON, `None` without a body (204)."""
+    """Decoded JSON; `None` without a body (204)."""
     request_id: str | None
     processed_as: str | None
-    """The API version that the vendor says it used."""
+    """The API version named by the vendor's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class _Options:
 
 
 class _Leases:
-    """Holds one lease in memory and renews it, one caller asking for all."""
+    """Holds one lease in memory; concurrent callers share one renewal."""
 
     _AHEAD: Final = timedelta(seconds=60)
     _ASK_AGAIN: Final = timedelta(seconds=5)
@@ -176,7 +176,7 @@ class _Leases:
             return self._lease
 
     def _fresh(self) -> Lease | None:
-        """The held lease, unless it is about to end and nobody has asked for another just now."""
+        """The held lease, or None when a renewal is due: near its end, and at most once per `_ASK_AGAIN`."""
         now = datetime.now(UTC)
         if self._lease is None or self._lease.expires_at <= now:
             return None
@@ -184,7 +184,7 @@ class _Leases:
         return None if due else self._lease
 
     def refused(self, generation: int) -> None:
-        """The vendor answered 401 to this generation; others may have brought a newer one meanwhile."""
+        """Drop the lease of a generation that the vendor answered with 401; a newer lease stays."""
         if self._lease is not None and self._lease.generation == generation:
             self._failed = generation
             self._lease = None
@@ -194,10 +194,10 @@ class PlanningCenter:
     """Planning Center for one organization and product grant; an async context manager.
 
     GETs are repeated (bounded, with backoff) when no usable answer came. POST, PATCH and DELETE are sent again only
-    after a 429 or a 401, which the vendor refused for sure; everything else that leaves their outcome open is raised as
+    after a 429 or a 401, by which the vendor surely refused them; every other lost answer to a write raises
     `Unavailable(outcome_unknown=True)`.
 
-    Every method raises `PlanningCenterError` (see `errors`), `ValueError` for a path or query that cannot be meant,
+    Every method raises `PlanningCenterError` (see `errors`), `ValueError` for an invalid path or query,
     and whatever the lease source or the guard raises.
     """
 
@@ -225,11 +225,11 @@ class PlanningCenter:
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers={"User-Agent": user_agent, "Accept": "application/json"},
-            # The whole exchange is bounded by `_send`, which knows a frozen process from a silent vendor.
+            # `_send` bounds the whole exchange, because it tells a frozen process from a silent vendor.
             timeout=httpx.Timeout(None, connect=self._timeouts.connect),
             limits=httpx.Limits(max_connections=pool_size, max_keepalive_connections=pool_size),
             follow_redirects=False,
-            # One client speaks for many callers: what the vendor hands to one of them is nobody else's.
+            # One client serves many callers: a cookie set for one of them must not reach another.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=transport,
             verify=_trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
@@ -257,24 +257,24 @@ class PlanningCenter:
         check: Check | None = None,
         answered: Guard | None = None,
     ) -> "PlanningCenter":
-        """The same client with other options; connections, lease and pace are shared. What is not given stays.
+        """The same client with other options; connections, lease and pace are shared. Omitted options stay.
 
         - `timeout`: seconds for one exchange, from send to answer; after it a write's outcome is unknown.
-        - `deadline`: seconds for a whole call, waiting for a slot and repeats included. When it passes before anything
-          was sent, the `Unavailable` raised says `outcome_unknown=False`.
-        Whoever works under a lease says so with three callables; what they raise reaches the caller as it is:
+        - `deadline`: seconds for a whole call, waiting for a slot and repeats included. When it passes before the
+        first send, the `Unavailable` raised has `outcome_unknown=False`.
+        A caller that works under a job's lease gives three callables; their exceptions reach the caller unchanged:
 
-        - `guard`: awaited before each send, and again when the connection is there, since connecting can take longer
-          than a lease. It may take its time, and renew.
-        - `check`: asked in the same breath in which bytes go to the kernel, for every request by itself: a process that
-          was frozen amid a batch, also for hours, sends none of it when it thaws. It must not block, and its clock must
-          go on while the process or the machine sleeps (`JobContext.check`).
-        - `answered`: awaited after a POST, PATCH or DELETE that the vendor has accepted, before the answer is given to
-          the caller. If it raises, the lease was lost while the request was on its way, and somebody else may be
-          writing the same record: `AnsweredTooLate` is raised, which holds the answer (with the id that was made), so
-          that what slipped through can be settled. It should look at the database (`JobContext.renew`) when its own
-          clock says that the lease may be over. Requests that are cancelled meanwhile, as the others in a TaskGroup
-          are, have no answer: their outcome is unknown.
+        - `guard`: awaited before each send, and again once connected, since connecting can take longer than a lease.
+        It may block, and renew.
+        - `check`: called in the step that hands bytes to the kernel, for every request by itself: a process frozen amid
+        a batch, even for hours, sends none of it when it thaws. It must not block, and its clock must advance while
+        the process or the machine sleeps (`JobContext.check`).
+        - `answered`: awaited after a POST, PATCH or DELETE that the vendor accepted, before the caller gets the answer.
+        If it raises, the lease was lost during the request, and another worker may be writing the same record:
+        `AnsweredTooLate` is raised, which holds the answer (with the id of a created record), so that the write can
+        be settled. It should ask the database (`JobContext.renew`) when its own clock says that the lease may have
+        ended. Requests cancelled meanwhile, such as the others in a TaskGroup, have no answer: their outcome is
+        unknown.
         """
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
@@ -290,11 +290,11 @@ class PlanningCenter:
         return view
 
     async def pacer(self) -> Pacer:
-        """The pacer of the connected PCO user (asks for a lease when none is held)."""
+        """The pacer of the connected PCO user (requests a lease if none is held)."""
         return self._pacers.of((await self._leases.current()).pco_user_id)
 
     async def get(self, path: str, query: Query | None = None) -> Document:
-        """One record. An include the vendor does not know raises `QueryNotSupported`."""
+        """GET one record. An include unknown to the vendor raises `QueryNotSupported`."""
         query = query or Query()
         answer = await self.request("GET", path, query=query)
         document = _parsed(jsonapi.document, answer, "GET", path)
@@ -303,7 +303,7 @@ class PlanningCenter:
         return document
 
     async def list(self, path: str, query: Query | None = None) -> Page:
-        """One page of a collection; `where`, `order`, `include` and `filter` are checked against the answer's meta."""
+        """GET one page of a collection; the answer's meta must admit `where`, `order`, `include` and `filter`."""
         query = query or Query()
         answer = await self.request("GET", path, query=query)
         page = _parsed(jsonapi.page, answer, "GET", path)
@@ -314,12 +314,12 @@ class PlanningCenter:
         return await self.request("POST", path, body=body)
 
     async def create(self, path: str, body: Mapping[str, Any]) -> Document:
-        """POST, and the record made."""
+        """POST; gives the created record."""
         answer = await self.post(path, body)
         return _parsed(jsonapi.document, answer, "POST", path)
 
     async def patch(self, path: str, body: Mapping[str, Any]) -> Document:
-        """PATCH, and the record as it is now."""
+        """PATCH; gives the record after the change."""
         answer = await self.request("PATCH", path, body=body)
         return _parsed(jsonapi.document, answer, "PATCH", path)
 
@@ -329,7 +329,7 @@ class PlanningCenter:
     async def request(
         self, method: str, path: str, *, query: Query | None = None, body: Mapping[str, Any] | None = None
     ) -> Answer:
-        """One call of any kind; the typed methods above are made of it."""
+        """One call of any method; the typed methods above build on it."""
         call = _Call(method, path, product_of(path), query or Query(), None if body is None else orjson.dumps(body))
         if self._options.deadline is None:
             return await self._repeated(call)
@@ -363,7 +363,7 @@ class PlanningCenter:
         raise AssertionError("stamina ends with an answer or an error")
 
     async def _once(self, call: "_Call") -> Answer:
-        """Until an answer that is neither 429 nor the first 401."""
+        """Send until an answer is neither a 429 nor the first 401."""
         ticket: tuple[Pacer, int] | None = None
         asked_again = False
         while True:
@@ -373,7 +373,7 @@ class PlanningCenter:
             async with pacer.slot(self._options.priority, call.limit_class, ticket[1]) as slot:
                 lease = await self._leases.current()
                 if lease.pco_user_id != pacer.user:
-                    continue  # reconnected by another person while this waited: another limit
+                    continue  # another person reconnected during the wait, so another limit applies
                 if self._options.guard is not None:
                     await self._options.guard()
                 slot.sending()
@@ -465,7 +465,7 @@ class PlanningCenter:
         elif response.status_code != 204 and not (call.is_write and call.method == "DELETE"):
             raise call.lost(Reason.TRUNCATED, "the answer is empty", status=response.status_code)
         processed_as = response.headers.get(PROCESSED_AS_HEADER)
-        # Only reads: a write has happened, and its writer has read before it.
+        # Only reads: the write is done, and its writer has read under the right version before.
         if not call.is_write and processed_as is not None and processed_as != VERSIONS[call.product]:
             raise UnexpectedAnswer(
                 f"asked for version {VERSIONS[call.product]} of {call.product}, answered as {processed_as}",
@@ -476,15 +476,15 @@ class PlanningCenter:
 
 @cache
 def _trusted(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
-    """The certificates that the environment trusts, loaded once: it takes a while, and each job has a client."""
+    """The environment's trusted certificates, loaded once: loading is slow, and each job has a client."""
     return httpx.create_ssl_context()
 
 
 @asynccontextmanager
 async def _exchange(seconds: float) -> AsyncIterator[asyncio.Timeout]:
-    """`asyncio.timeout(seconds)`, but a process that was frozen beyond it reads the answers that came meanwhile.
+    """`asyncio.timeout(seconds)`, except that a process frozen past it still reads the answers that arrived meanwhile.
 
-    When it thaws, the timer is due in the same turn of the loop in which the answer is found, and would win.
+    After the thaw the timer is due in the same turn of the loop as the answer, and would win.
     """
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
@@ -502,7 +502,7 @@ async def _exchange(seconds: float) -> AsyncIterator[asyncio.Timeout]:
 
 @dataclass(slots=True)
 class _Call:
-    """One logical call and how far it got."""
+    """One logical call and its progress."""
 
     method: str
     path: str
@@ -510,7 +510,7 @@ class _Call:
     query: Query
     body: bytes | None
     under_way: bool = False
-    """A request has left and its answer has not come."""
+    """Whether a request was sent and its answer is outstanding."""
 
     @property
     def is_write(self) -> bool:
@@ -540,7 +540,7 @@ def _refusal(call: _Call, response: httpx.Response) -> PlanningCenterError:
 
 
 def _backoff(error: Exception) -> bool | float:
-    """stamina's hook: repeat what is unavailable, after the vendor's own `Retry-After` when it gave one."""
+    """stamina's hook: retry on `Unavailable`, after the vendor's `Retry-After` if given."""
     if not isinstance(error, Unavailable):
         return False
     return True if error.retry_after is None else error.retry_after
@@ -550,9 +550,9 @@ _T = TypeVar("_T", Document, Page)
 
 
 def _decoded(content: bytes) -> Any:
-    """JSON; with lone surrogates in it too, which are one record's matter and must not hide the rest of a page.
+    """Decode JSON, lone surrogates included: one bad record must not make the rest of its page unreadable.
 
-    Raises ValueError when it is no JSON.
+    Raises ValueError for invalid JSON.
     """
     try:
         return orjson.loads(content)
@@ -563,7 +563,7 @@ def _decoded(content: bytes) -> Any:
 
 
 def _parsed(parse: Callable[[Any], _T], answer: Answer, method: str, path: str) -> _T:
-    """The document in an answer; what is wrong with it names the call."""
+    """The document in an answer; an error about it names the call."""
     try:
         return parse(answer.body)
     except UnexpectedAnswer as error:

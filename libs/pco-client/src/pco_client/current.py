@@ -1,4 +1,4 @@
-"""Who is connected, without any scope: `GET /current/v2/me`."""
+"""The connected person, readable without any scope: `GET /current/v2/me`."""
 
 from dataclasses import dataclass
 

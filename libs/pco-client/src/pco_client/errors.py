@@ -1,4 +1,4 @@
-"""What can go wrong with Planning Center, and what the caller should do about it.
+"""Errors of Planning Center, each with advice for the caller.
 
     PlanningCenterError
     ├── Unauthorized          the token is not accepted, a fresh lease neither       → reconnect
@@ -31,20 +31,20 @@ import orjson
 
 
 class Advice(StrEnum):
-    """What a caller should do with an error."""
+    """Advice for the caller."""
 
     RETRY_LATER = "retry_later"
-    """Nothing is wrong with the request; the vendor (or the way to it) is."""
+    """The request is fine; the vendor or the network failed: retry later."""
     RECONNECT = "reconnect"
     """The grant is dead or incomplete: a person of the church has to connect again."""
     ASK_PERMISSION = "ask_permission"
     """The connected person lost, or never had, the permission needed in Planning Center."""
     LOOK_AGAIN = "look_again"
-    """Read what is there now; reads may be stale for a while after a write."""
+    """Read the record again; reads may be stale for a while after a write."""
     SKIP_RECORD = "skip_record"
-    """This record's values will never be accepted as they are; go on with the others."""
+    """The vendor will never accept this record's values; go on with the others."""
     REPORT = "report"
-    """A mistake of ours or a change at the vendor: stop and tell a developer."""
+    """A defect of ours or a change at the vendor: stop and tell a developer."""
 
 
 class Hint(StrEnum):
@@ -61,7 +61,7 @@ class Hint(StrEnum):
 
 
 RENEWABLE_HINTS: Final = frozenset({Hint.BABOON, Hint.CAPUCHIN})
-"""Refusals that another token of the same grant can cure; all others need a person."""
+"""Refusals that another token of the same grant can cure; every other one needs a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Problem:
 
 
 class PlanningCenterError(Exception):
-    """Base of everything this library raises about the vendor."""
+    """Base of every error this library raises about the vendor."""
 
     advice: ClassVar[Advice] = Advice.REPORT
 
@@ -102,7 +102,7 @@ class PlanningCenterError(Exception):
 
 
 class Unauthorized(PlanningCenterError):
-    """401, and a fresh lease did not help. `hint` when the vendor gave one of its code words."""
+    """401 even with a fresh lease. `hint` is the vendor's code word, if given."""
 
     advice = Advice.RECONNECT
 
@@ -114,7 +114,7 @@ class Unauthorized(PlanningCenterError):
     def renewable(self) -> bool:
         """Whether another token of the same grant could be accepted.
 
-        False when the vendor says that the person, product, scope, client or organization is the reason.
+        False when the vendor names the person, product, scope, client or organization as the reason.
         """
         if self.hint is not None:
             return self.hint in RENEWABLE_HINTS
@@ -122,9 +122,9 @@ class Unauthorized(PlanningCenterError):
 
 
 class Forbidden(PlanningCenterError):
-    """403. `wrong_path_possible`: the vendor also answers so when a POST goes to a path that does not take it
-    (planningcenter/developers#512). `user_agent_possible`: a bare 403 without a JSON body is its answer to a missing
-    or generic User-Agent."""
+    """403. `wrong_path_possible`: the vendor also answers 403 to a POST on a path that cannot create
+    (planningcenter/developers#512). `user_agent_possible`: a missing or generic User-Agent gets a bare 403 without
+    a JSON body."""
 
     advice = Advice.ASK_PERMISSION
 
@@ -135,7 +135,7 @@ class Forbidden(PlanningCenterError):
 
 
 class NotFound(PlanningCenterError):
-    """404 with the vendor's JSON body. A record just made can be 404 for a while; an unset to-one is 404 too."""
+    """404 with the vendor's JSON body. A new record can be 404 for a while; an unset to-one relationship is 404 too."""
 
     advice = Advice.LOOK_AGAIN
 
@@ -159,7 +159,7 @@ class BadRequest(PlanningCenterError):
 
 
 class Reason(StrEnum):
-    """Why no usable answer came."""
+    """Reason for the missing answer."""
 
     STATUS = "status"
     HTML = "html"
@@ -170,7 +170,7 @@ class Reason(StrEnum):
 
 
 class Unavailable(PlanningCenterError):
-    """No usable answer. GETs have been repeated already; writes never are."""
+    """No usable answer. GETs were already retried; writes never are."""
 
     advice = Advice.RETRY_LATER
 
@@ -192,7 +192,7 @@ class Unavailable(PlanningCenterError):
 
 
 class UnexpectedAnswer(PlanningCenterError):
-    """A 2xx that is not what was asked for, or a collection that does not behave as described."""
+    """A 2xx with another content than requested, or a collection that contradicts its description."""
 
     advice = Advice.REPORT
 
@@ -203,17 +203,17 @@ class QueryNotSupported(UnexpectedAnswer):
 
 
 class LeaseUnavailable(PlanningCenterError):
-    """For a `LeaseSource` to raise when it cannot be asked right now. Tolerated while the held token is still valid."""
+    """Raised by a `LeaseSource` that cannot answer right now. Tolerated while the held token is still valid."""
 
     advice = Advice.RETRY_LATER
 
 
 class AnsweredTooLate(Exception):
-    """The vendor has accepted a write, and its writer had lost the right to it meanwhile; `__cause__` says how.
+    """The vendor accepted a write whose writer had meanwhile lost its lease; `__cause__` is the reason.
 
-    Raised when what was given to `PlanningCenter.using(answered=...)` raises. Not a `PlanningCenterError`, because
-    nothing is wrong at the vendor.
-    Whoever gets it may be the only one who knows what was made: hand `record` to the record's next writer.
+    Raised when the callable given to `PlanningCenter.using(answered=...)` raises. Not a `PlanningCenterError`, because
+    the vendor is not at fault.
+    The receiver may be the only one to know the created id: hand `record` to the record's next writer.
     """
 
     def __init__(self, method: str, path: str, status: int, body: Any) -> None:
@@ -236,7 +236,7 @@ class AnsweredTooLate(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is not a success, as far as it could be read."""
+    """An unsuccessful answer, as far as it could be parsed."""
 
     method: str
     path: str
@@ -279,7 +279,7 @@ def _not_found(refusal: Refusal) -> PlanningCenterError:
 
 
 def _html_not_found(refusal: Refusal) -> PlanningCenterError:
-    # A path or method the vendor does not route, or something between us and it: no record is gone because of it.
+    # An unrouted path or method, or a proxy's answer: it does not mean that a record is gone.
     return UnexpectedAnswer("404 without the vendor's JSON body: wrong method or path, or a proxy", **refusal.details)
 
 
@@ -333,11 +333,11 @@ TABLE: Final = (
     Row(range(400, 500), None, _bad_request),
     Row(range(500, 600), None, _unavailable),
 )
-"""Status and body to error. 429 is taken out before the table is asked."""
+"""Status and body to error. 429 is handled before this table."""
 
 
 def problems_of(body: bytes) -> tuple[bool, tuple[Problem, ...]]:
-    """Whether the body is a JSON:API error document, and its entries (OAuth's `error` is read as a code)."""
+    """Whether the body is a JSON:API error document, and its entries (OAuth's `error` becomes a code)."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -376,7 +376,7 @@ def error_for(
     request_id: str | None = None,
     retry_after: float | None = None,
 ) -> PlanningCenterError:
-    """The error an answer that is not 2xx stands for."""
+    """The error for an answer outside 2xx."""
     is_json, problems = problems_of(body)
     refusal = Refusal(method, path, status, body, is_json, problems, request_id, retry_after)
     for row in TABLE:

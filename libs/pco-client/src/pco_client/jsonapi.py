@@ -1,7 +1,7 @@
 """JSON:API documents as light typed objects.
 
-The objects keep the decoded JSON as it is; nothing is copied. `included` may be absent or empty, `links` values may be
-null, and relationship keys are there only when included (save for a few fixed ones such as `Household.people`).
+The objects keep the decoded JSON without copies. `included` may be absent or empty, `links` values may be null, and
+relationship keys are present only when included (save for a few fixed ones such as `Household.people`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pco_client.errors import UnexpectedAnswer
 
 
-# Tuples, since a page of 100 people is a thousand of these two, and their making is most of the cost of reading it.
+# Tuples: a page of 100 people makes a thousand of these two, which is most of the cost of reading it.
 class Identifier(NamedTuple):
     """A JSON:API resource identifier; ids are strings of digits."""
 
@@ -24,7 +24,7 @@ class Identifier(NamedTuple):
 
 
 class Resource(NamedTuple):
-    """One record as the vendor sent it."""
+    """One record, unchanged from the vendor's JSON."""
 
     type: str
     id: str
@@ -43,19 +43,19 @@ class Resource(NamedTuple):
 
     @property
     def updated_at(self) -> datetime | None:
-        """UTC, whole seconds; `None` when the type or a sparse read has none. Not every change moves it."""
+        """UTC, whole seconds; `None` when the type or a sparse read has none. Some changes do not move `updated_at`."""
         return self.instant("updated_at")
 
     def instant(self, attribute: str) -> datetime | None:
         """An attribute that is a UTC instant (`2026-01-25T17:29:26Z`).
 
-        Raises `UnexpectedAnswer` when it is something else.
+        Raises `UnexpectedAnswer` for any other value.
         """
         value = self.attributes.get(attribute)
         return None if value is None else parse_instant(value)
 
     def has_relationship(self, name: str) -> bool:
-        """Whether the relationship came with the record (its absence says nothing about the vendor's data)."""
+        """Whether the record carries the relationship (its absence says nothing about the vendor's data)."""
         return isinstance(self.relationships.get(name), dict) and "data" in self.relationships[name]
 
     def to_one(self, name: str) -> Identifier | None:
@@ -101,20 +101,20 @@ class Included:
         return self.get(resource.to_one(name))
 
     def many(self, resource: Resource, name: str) -> list[Resource]:
-        """The included records of a to-many relationship, those that came."""
+        """The records of a to-many relationship that `included` carries."""
         return [found for i in resource.to_many(name) if (found := self.index.get(i)) is not None]
 
     def missing(self, resource: Resource, name: str) -> tuple[Identifier, ...]:
         """Records the relationship names but `included` does not carry.
 
-        The vendor's `include=` can lag behind for minutes after a write; what is missing is inconclusive, not gone.
+        The vendor's `include=` can lag for minutes after a write: a missing record is inconclusive, not gone.
         """
         return tuple(i for i in resource.to_many(name) if i not in self.index)
 
     def whole(self, resource: Resource, name: str) -> list[Resource] | None:
-        """The included records of a to-many relationship, all of them.
+        """All included records of a to-many relationship.
 
-        None when the relationship did not come with the record, or names a record that did not come: inconclusive.
+        None (inconclusive) when the record lacks the relationship, or the relationship names a record that is missing.
         """
         if not resource.has_relationship(name):
             return None
@@ -124,7 +124,7 @@ class Included:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A single record with what was included."""
+    """A single record and its included records."""
 
     data: Resource
     included: Included
@@ -153,7 +153,7 @@ def parse_instant(value: Any) -> datetime:
 
 
 def resource(entry: Any) -> Resource:
-    """A `Resource` of its JSON; raises `UnexpectedAnswer` when it is none."""
+    """Parse a `Resource`; raises `UnexpectedAnswer` for other JSON."""
     if not isinstance(entry, dict):
         raise UnexpectedAnswer("a record is not a JSON object")
     kind, identity = entry.get("type"), entry.get("id")
@@ -169,14 +169,14 @@ def resource(entry: Any) -> Resource:
 
 
 def document(body: Any) -> Document:
-    """A single-record document; raises `UnexpectedAnswer` when it is none."""
+    """Parse a single-record document; raises `UnexpectedAnswer` for other JSON."""
     if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
         raise UnexpectedAnswer("the answer is not a document with one record")
     return Document(resource(body["data"]), _included(body), _mapping(body, "meta"))
 
 
 def page(body: Any) -> Page:
-    """A collection document; raises `UnexpectedAnswer` when it is none or its counts contradict its rows."""
+    """Parse a collection document; raises `UnexpectedAnswer` for other JSON or counts that contradict the rows."""
     if not isinstance(body, dict) or not isinstance(body.get("data"), list):
         raise UnexpectedAnswer("the answer is not a collection")
     rows = [resource(entry) for entry in body["data"]]

@@ -1,8 +1,8 @@
-"""The pace: how many requests may be sent, led by the vendor's own headers.
+"""The pacer: limits requests by the vendor's own headers.
 
 Planning Center limits a *user* (all applications and processes of that user together) to some number of requests in a
-sliding period, and says in every answer what the limit is, how long the period, and how many requests it has counted,
-refused ones included. That count is the only state our processes share, so the pacer keeps a ledger of it:
+sliding period. Every answer states the limit, the period and the vendor's count of requests, refused ones included.
+That count is the only state our processes share, so the pacer keeps a ledger of it:
 
 - **Own requests** occupy a slot from the moment they are sent until one period after their *answer*. The vendor counted
   them somewhere between the two, so a slot is never used again too early: alone, this process never causes a 429.
@@ -12,20 +12,20 @@ refused ones included. That count is the only state our processes share, so the 
 - What is left, `limit − own − foreign`, may be sent at once: bursts are allowed and waiting is not spread out. No
   constant of ours limits anything, and a limit that moves is obeyed from the answer that carries it.
 
-Until something is known (at the start, after 429, after a period of silence) one request is in flight; each answer then
-allows one more, which doubles what is in flight per round trip.
+Until the limit is known (at the start, after 429, after a period of silence) one request is in flight; each answer then
+allows one more, which doubles the requests in flight per round trip.
 
 **Sharing.** A process that has seen foreign requests in the last two periods keeps to
-`max(limit/2, limit − 2·most − 1)` of its own, where `most` is the most it saw at once: the others always find room to
-double, one that waits out a 429 does not lose its place, and a light user costs us little more than it uses. Two
-saturating processes meet at half each; with more, each still stays within what is left, but the shares may differ. What
-others have under way is in no count yet, so meanwhile bulk leaves that much free and takes at most half of the room at
+`max(limit/2, limit − 2·most − 1)` of its own, where `most` is the most it saw at once: other processes always find room
+to double, a process that waits out a 429 keeps its place, and a light user costs us little more than it uses. Two
+saturating processes meet at half each; with more, each still stays within the rest, but the shares may differ. Foreign
+requests in flight are in no count yet, so bulk leaves an estimate of them free and takes at most half of the room at
 once; while foreign requests keep appearing, the number in flight halves, down to what sustains half of the limit at the
 observed latency.
 
 **Priority.** A waiting interactive request always goes before bulk, and is not held back by the share or by the number
-in flight. While people are at work, bulk also leaves them as many slots as they used in the last three periods and a
-tenth of the limit (a quarter of it at most). When nobody is there, nothing is kept back.
+in flight. While people are at work, bulk also leaves them as many slots as they used in the last three periods plus a
+tenth of the limit (at most a quarter of it). Without interactive requests no slot is reserved.
 
 **Limit classes.** Requests with an offset beyond 30,000 get a smaller limit (75, seen as low as 10 in
 planningcenter/developers#1449). The limit is therefore kept per class, and one deep answer does not throttle the normal
@@ -61,19 +61,19 @@ _MARGIN: Final = 0.02
 _TICK: Final = 0.001
 _DEFAULT_MAX_IN_FLIGHT: Final = 64
 _KEPT_IDLE: Final = 60.0
-"""Seconds for which a pacer without work is kept at least, and between two looks for such."""
+"""Minimum seconds an idle pacer is kept, and seconds between two searches for idle ones."""
 
 
 class Priority(IntEnum):
-    """Who waits for an answer."""
+    """Priority of a request."""
 
     INTERACTIVE = 0
-    """A person at a screen."""
+    """A person at a screen waits for the answer."""
     BULK = 1
 
 
 class LimitClass(IntEnum):
-    """Which of the vendor's limits a request falls under."""
+    """The vendor's limit that applies to a request."""
 
     NORMAL = 0
     DEEP = 1
@@ -86,27 +86,27 @@ DEEP_OFFSET: Final = 30_000
 
 @dataclass(frozen=True, slots=True)
 class PacerState:
-    """What the pacer knows, for an honest progress line ("Planning Center allows 100 requests in 20 s; 12 s to go")."""
+    """Figures for an honest progress line ("Planning Center allows 100 requests in 20 s; 12 s to go")."""
 
     limit: int | None
-    """Requests per period, `None` until the first answer that says so."""
+    """Requests per period, `None` until the first answer that states the limit."""
     period: float | None
     """Seconds."""
     used: int
-    """Slots taken in the sliding period, our own and foreign."""
+    """Occupied slots in the sliding period, own and foreign."""
     foreign: int
-    """Of these, the estimate of others' requests."""
+    """The estimated foreign share of `used`."""
     in_flight: int
     waiting_interactive: int
     waiting_bulk: int
     seconds_until_next_slot: float
-    """0 when a bulk request could be sent now; an estimate while others share the limit."""
+    """Seconds until a bulk request may be sent, 0 for now; an estimate while other processes share the limit."""
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """The permission to send one request. Call `sending()` right before the request leaves, `answered()` when it is
-    back; a slot left without `sending()` counts as never used."""
+    """The permission to send one request. Call `sending()` right before the send and `answered()` with the answer; a
+    slot left without `sending()` counts as unused."""
 
     pacer: "Pacer"
     priority: Priority
@@ -131,7 +131,7 @@ class _Foreign:
 
 
 class _Own:
-    """Our own requests: under way, and answered ones in the order of their answers."""
+    """Our own requests: in flight, and answered ones in the order of their answers."""
 
     def __init__(self) -> None:
         self._flying: set[Slot] = set()
@@ -160,28 +160,28 @@ class _Own:
         return len(self._flying) + _after(self._answered, now - (period or 0.0) - _MARGIN)
 
     def by_people(self, since: float) -> int:
-        """Interactive requests under way, or answered after a moment."""
+        """Number of interactive requests in flight, or answered after `since`."""
         under_way = sum(slot.priority is Priority.INTERACTIVE for slot in self._flying)
         return under_way + _after(self._answered_people, since)
 
     def next_free(self, now: float, period: float | None) -> list[float]:
-        """When the next slot of an answered request is free, if there is one."""
+        """When the next slot of an answered request becomes free; empty without answered requests."""
         count = _after(self._answered, now - (period or 0.0) - _MARGIN)
         return [_answered_at(self._answered[-count]) + (period or 0.0) + _MARGIN] if count else []
 
-    # The vendor counted a request at some moment between its send and its answer, hence two bounds.
+    # The vendor counts a request at some moment between its send and its answer, hence two bounds.
 
     def possibly_counted(self, slot: Slot, period: float) -> int:
-        """Our requests, `slot` (just answered) included, that its count may hold."""
+        """Number of our requests that the count in the answer to `slot` may include, `slot` among them."""
         return len(self._flying) + _after(self._answered, slot.sent - period)
 
     def surely_counted(self, slot: Slot, period: float, now: float) -> int:
-        """Our requests, `slot` included, that its count must hold."""
+        """Number of our requests that the count in the answer to `slot` must include, `slot` among them."""
         before = islice(self._answered, 0, len(self._answered) - _after(self._answered, slot.sent))
         return 1 + sum(1 for s in before if s is not slot and s.sent > now - period)
 
     def forget(self, now: float, period: float | None) -> None:
-        """Drops what no count can hold any more."""
+        """Drop answered requests that no count can include any more."""
         oldest = min((slot.sent for slot in self._flying), default=now)
         for answered, periods in ((self._answered, 1), (self._answered_people, 3)):
             gone = len(answered) - _after(answered, oldest - periods * (period or 60.0) - _MARGIN)
@@ -190,7 +190,7 @@ class _Own:
 
 
 def _after(answered: list[Slot], moment: float) -> int:
-    """How many of these, in the order of their answers, were answered after a moment."""
+    """Number of slots answered after `moment`; `answered` is in the order of answers."""
     return len(answered) - bisect_right(answered, moment, key=_answered_at)
 
 
@@ -203,7 +203,7 @@ def _answered_at(slot: Slot) -> float:
 class _Class:
     limit: int | None = None
     limit_said: float = -math.inf
-    """When the request was sent whose answer said the limit; an older answer does not overrule a newer one."""
+    """Send time of the request whose answer gave the limit: answers to older requests do not overrule it."""
     paused_until: float = -math.inf
 
 
@@ -216,13 +216,13 @@ class _Waiter:
 
 
 class PacerObserver(Protocol):
-    """Told of what metrics need; must not raise or block."""
+    """Receives events for metrics; must not raise or block."""
 
     def limited(self, user: str, retry_after: float) -> None:
         """The vendor refused with 429."""
 
     def granted(self, user: str, priority: Priority, waited: float) -> None:
-        """A request was let go after waiting this many seconds."""
+        """A request got its slot after waiting this many seconds."""
 
 
 class Pacer:
@@ -253,7 +253,7 @@ class Pacer:
         return asyncio.get_running_loop().time()
 
     def ticket(self) -> int:
-        """A place in the queue: a request that was refused takes the slot of its first try, before younger ones."""
+        """A place in the queue: a refused request keeps the place of its first attempt, before younger ones."""
         return next(self._tickets)
 
     @asynccontextmanager
@@ -263,7 +263,7 @@ class Pacer:
         limit_class: LimitClass = LimitClass.NORMAL,
         ticket: int | None = None,
     ) -> AsyncIterator[Slot]:
-        """Waits until a request may be sent and holds its slot while it is under way."""
+        """Wait until a request may be sent, and hold its slot while it is in flight."""
         asked = self.now()
         slot = await self._admit(priority, limit_class, self.ticket() if ticket is None else ticket)
         if self._observer:
@@ -275,8 +275,8 @@ class Pacer:
                 self._release(slot)
 
     def idle(self) -> bool:
-        """Whether nothing is under way or waits, and what was counted lies so far back that a new pacer would do the
-        same: it begins with one request, too."""
+        """Whether no request is in flight or waits, and the last one is so old that a new pacer would behave the same:
+        both begin with one request."""
         now = self.now()
         quiet = now - self._used > max(_KEPT_IDLE, 3 * (self._period or 0.0))
         paused = any(kind.paused_until > now for kind in self._classes.values())
@@ -303,7 +303,7 @@ class Pacer:
         return sum(1 for f in self._foreign if f.until > now)
 
     def learn(self, slot: Slot, status: int, headers: Mapping[str, str]) -> None:
-        """Takes one answer into the ledger; called once per slot, through `Slot.answered`."""
+        """Enter one answer into the ledger; called once per slot, through `Slot.answered`."""
         now = self._used = self.now()
         self._own.answer(slot, now)
         period = _leading_number(headers.get(PERIOD_HEADER))
@@ -326,7 +326,7 @@ class Pacer:
         self._dispatch()
 
     def _compare(self, slot: Slot, count: int, now: float) -> bool:
-        """Holds the vendor's count against the ledger; true when foreign requests were found that it did not hold."""
+        """Compare the vendor's count with the ledger; true when it reveals foreign requests unknown so far."""
         if self._period is None:
             return False
         held = self._foreign_now(now)
@@ -339,7 +339,7 @@ class Pacer:
             )
         elif held and slot.limit_class is LimitClass.NORMAL:
             most = max(0, count - self._own.surely_counted(slot, self._period, now))
-            # What was seen after this request left cannot be denied by its answer.
+            # This answer says nothing about foreign requests seen after its request was sent.
             outdated = sorted((f for f in self._foreign if f.seen <= slot.sent), key=lambda f: f.until)
             gone = set(map(id, outdated[: max(0, held - most)]))
             self._foreign = [f for f in self._foreign if id(f) not in gone]
@@ -347,12 +347,12 @@ class Pacer:
         return unseen > 0
 
     def _sustaining(self) -> float:
-        """How many requests in flight keep up half of the limit at the present latency (Little's law)."""
+        """Requests in flight that sustain half of the limit at the present latency (Little's law)."""
         limit = self._classes[LimitClass.NORMAL].limit
         return 1.0 if not limit or not self._period else 1.0 + limit / 2 * self._latency / self._period
 
     def _rivals(self, now: float) -> int:
-        """The most foreign requests held at once in the last two periods: who pauses is not gone."""
+        """The most foreign requests held at once in the last two periods: a process that pauses is not gone."""
         while self._peaks and self._peaks[0][0] < now - 2 * (self._period or 0.0):
             self._peaks.popleft()
         return max((foreign for _, foreign in self._peaks), default=0)
@@ -360,7 +360,7 @@ class Pacer:
     def _refused(self, kind: _Class, headers: Mapping[str, str], now: float) -> None:
         wait = _retry_after(headers.get("Retry-After"))
         if wait is None:
-            # The vendor always sends the header; a proxy may not. Then wait a period, or longer each time.
+            # A proxy's 429 may lack the vendor's header: wait a period, or longer each time.
             wait = self._period or min(2.0**self._silent_429s, 60.0)
             self._silent_429s += 1
         kind.paused_until = max(kind.paused_until, now + wait + _MARGIN)
@@ -384,7 +384,7 @@ class Pacer:
             raise
 
     def _release(self, slot: Slot) -> None:
-        """Ends a slot without an answer: unused ones go back, lost ones count as if answered now."""
+        """End a slot without an answer: an unused slot is returned, a lost request counts as answered now."""
         if slot.used:
             self._own.answer(slot, self.now())
         else:
@@ -392,7 +392,7 @@ class Pacer:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Lets go whoever may go, best first, and sets the timer for the next one."""
+        """Grant slots to the waiters allowed to send, best first, and set the timer for the next one."""
         now = self.now()
         self._own.forget(now, self._period)
         self._foreign = [f for f in self._foreign if f.until > now]
@@ -427,8 +427,8 @@ class Pacer:
         window = self._window
         rivals = self._rivals(now)
         if rivals:
-            # No count holds yet what others have under way. Others keep to half of the limit, as this process does,
-            # however long an answer took.
+            # No count includes foreign requests in flight yet. Other processes keep to half of the limit, as this one
+            # does, however long an answer took.
             used += min(math.ceil(self._sustaining()), limit / 2)
             window = min(window, max(self._sustaining(), (limit - used) / 2))
         if self._own.in_flight >= min(window, self._max_in_flight):
@@ -436,7 +436,7 @@ class Pacer:
         return own < self._share(limit, rivals) and used < limit
 
     def _room_for_people(self, limit: float, now: float) -> float:
-        """Slots that bulk leaves free: as many as people used in the last three periods, and a tenth of the limit."""
+        """Slots that bulk leaves free: as many as people used in the last three periods, plus a tenth of the limit."""
         lately = self._own.by_people(now - 3 * (self._period or 0.0))
         if not lately:
             return 0
@@ -444,11 +444,11 @@ class Pacer:
         return max(0, min(lately + limit // 10, limit // 4) - occupied)
 
     def _limit(self, limit_class: LimitClass) -> float:
-        """The limit of a class; a class not heard of yet borrows the normal one."""
+        """The limit of a class; a class without an answer yet borrows the normal one."""
         known = self._classes[limit_class].limit
         if known is None:
             known = self._classes[LimitClass.NORMAL].limit
-        # A limit of 0 would be for ever: one request at a time finds out when it ends.
+        # A limit of 0 would block for ever: one request at a time finds out when it ends.
         return math.inf if known is None else max(1, known)
 
     @staticmethod
@@ -461,11 +461,11 @@ class Pacer:
         return max(0.0, min(self._turning_points(now), default=now) - now)
 
     def _turning_points(self, now: float) -> list[float]:
-        """The moments at which something changes by time alone."""
+        """The moments at which a slot becomes free by time alone."""
         points = [f.until for f in self._foreign]
         points += [kind.paused_until for kind in self._classes.values()]
         points += self._own.next_free(now, self._period)
-        # A timer can fire a little early, and the ledger then still holds what should have gone.
+        # A timer can fire a little early, before the ledger drops the expired entry.
         return [max(point, now + _TICK) for point in points if point > now - _TICK]
 
     def _set_timer(self, now: float) -> None:
@@ -480,8 +480,8 @@ class Pacer:
 class Pacers:
     """All pacers of a process, one per PCO user: clients of the same user share one.
 
-    One that knows nothing any more that matters (`Pacer.idle`) is let go, when a pacer is made and the last look was
-    some time ago: a process has to do with every church sooner or later.
+    An idle pacer (`Pacer.idle`) is dropped when another is made and the last search was some time ago: a process meets
+    every church sooner or later.
     """
 
     def __init__(self, *, max_in_flight: int = _DEFAULT_MAX_IN_FLIGHT, observer: PacerObserver | None = None) -> None:
@@ -491,13 +491,12 @@ class Pacers:
         self._looked = -math.inf
 
     def __len__(self) -> int:
-        """How many are held."""
+        """Number of pacers held."""
         return len(self._pacers)
 
     def of(self, pco_user_id: str) -> Pacer:
-        """The pacer of a PCO user, made when first asked for. `max_in_flight` bounds bulk requests under way at once
-        (the size of the transport pool), nothing else. Ask for it anew for every request; between two, it may have
-        been let go."""
+        """The pacer of a PCO user, made on first use. `max_in_flight` bounds only bulk requests in flight at once
+        (the size of the transport pool). Get the pacer anew for every request: an idle one may have been dropped."""
         if pco_user_id not in self._pacers:
             self._forget_idle()
             self._pacers[pco_user_id] = Pacer(pco_user_id, max_in_flight=self._max_in_flight, observer=self._observer)
@@ -512,13 +511,13 @@ class Pacers:
 
 
 def _leading_number(value: str | None) -> float | None:
-    """`20` and `20 seconds` are both seen for the period."""
+    """The period in seconds; both `20` and `20 seconds` were seen."""
     found = re.match(r"\s*(\d+(?:\.\d+)?)", value or "")
     return float(found.group(1)) if found else None
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds, or an HTTP date; `None` when absent or unreadable."""
+    """Seconds to wait, from seconds or an HTTP date; `None` when absent or unreadable."""
     if value is None:
         return None
     number = _leading_number(value)

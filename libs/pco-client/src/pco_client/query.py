@@ -1,8 +1,8 @@
-"""Queries that are not believed before the answer admits them.
+"""Queries, each checked against the answer's own list of supported keys.
 
 The vendor ignores an unknown `where` or `order` key with HTTP 200 and answers the whole collection: a typo in a filter
 becomes a full export. Nested filters (`where[emails][address]`) are documented and ignored too. So keys are plain
-names, and every answer is held against its own `meta.can_query_by`, `can_order_by`, `can_include` and `can_filter`.
+names, and every query is checked against the answer's `meta.can_query_by`, `can_order_by`, `can_include`, `can_filter`.
 """
 
 import re
@@ -43,7 +43,7 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The query of a read. `per_page` is 1 to 100: 0 is answered with an empty page that has a next one, for ever."""
+    """The query of a read. `per_page` is 1 to 100: the vendor answers 0 with endless empty pages."""
 
     where: tuple[Where, ...] = ()
     order: str | None = None
@@ -53,7 +53,7 @@ class Query:
     filter: tuple[str, ...] = ()
     """Named scopes of the collection."""
     fields: Mapping[str, tuple[str, ...]] | None = None
-    """Type to attribute names: limits attributes and relationships. A sparse copy has no `updated_at` unless asked."""
+    """Type to attribute names: limits attributes and relationships. A sparse copy lacks `updated_at` unless named."""
     per_page: int | None = None
     offset: int | None = None
 
@@ -88,7 +88,7 @@ class Query:
 def check_honoured(query: Query, meta: Mapping[str, Any], *, method: str = "GET", path: str = "") -> None:
     """Raises `QueryNotSupported` unless the answer's `meta` admits every key of the query.
 
-    A list that `meta` does not carry admits nothing: a filter is believed only on the vendor's word.
+    A list missing from `meta` admits no key: a filter counts as applied only when the vendor confirms it.
     """
     asked = (
         ("where", "can_query_by", {where.field for where in query.where}),
@@ -107,7 +107,7 @@ def check_honoured(query: Query, meta: Mapping[str, Any], *, method: str = "GET"
 
 
 def utc_instant(value: datetime) -> str:
-    """`YYYY-MM-DDTHH:MM:SSZ`, fractions cut off. Raises `ValueError` for a naive datetime."""
+    """Format as `YYYY-MM-DDTHH:MM:SSZ`, fractions cut off. Raises `ValueError` for a naive datetime."""
     if value.tzinfo is None:
         raise ValueError("an instant must be timezone-aware")
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

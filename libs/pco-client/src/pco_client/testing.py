@@ -1,4 +1,4 @@
-"""For tests: a loop on which time passes by itself, and a lease that needs no auth-service."""
+"""For tests: an event loop with a virtual clock, and a lease source without auth-service."""
 
 import asyncio
 import selectors
@@ -19,7 +19,7 @@ class FixedLeases:
         self.pco_user_id = pco_user_id
         self.life = life
         self.asked: list[int | None] = []
-        """The `failed_generation` of every question."""
+        """The `failed_generation` of every call."""
 
     async def lease(self, failed_generation: int | None) -> Lease:
         self.asked.append(failed_generation)
@@ -33,7 +33,7 @@ class FixedLeases:
 
 
 class _Selector(selectors.SelectSelector):
-    """Never waits: the time that a wait would have taken is added to the clock."""
+    """A selector that never waits: it adds the timeout to the virtual clock."""
 
     def __init__(self) -> None:
         super().__init__()

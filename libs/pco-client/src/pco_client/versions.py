@@ -1,4 +1,4 @@
-"""The API version each product is asked for.
+"""The API version requested of each product.
 
 Planning Center versions its products apart, by date, in the header `X-PCO-API-Version`. Without the header the
 application's console default applies, and paths and field names differ between versions (a webhook subscription
@@ -21,7 +21,7 @@ VERSIONS: Final[dict[str, str]] = {
 
 
 def product_of(path: str) -> str:
-    """The product a path belongs to: `/people/v2/people/1` is `people`.
+    """The product of a path: `/people/v2/people/1` is `people`.
 
     Raises `ValueError` for a path that is not `/<known product>/v2` or below it.
     """

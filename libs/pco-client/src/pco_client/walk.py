@@ -1,7 +1,7 @@
-"""Reading whole collections while they change.
+"""Walks that read whole collections while they change.
 
-Offset pages are not a snapshot: every read sees the collection as it is at that moment, rows shift when others vanish
-or appear, the same row can come twice and one can be missed (planningcenter/developers#640). The walks here give a
+Offset pages are not a snapshot: every read sees the collection of its moment, rows shift when others vanish or
+appear, a row can come twice and another be missed (planningcenter/developers#640). The walks here give a
 guarantee all the same, stated for **steady rows**: rows that match the query, unchanged in their sort key, from the
 first to the last request of a walk. *Every steady row is delivered.* A row may be delivered more than once (last copy
 wins); rows that appear, vanish or move meanwhile may or may not be.
@@ -37,16 +37,15 @@ from pco_client.query import Query, Where, utc_instant
 PER_PAGE: Final = 100
 STEP: Final = PER_PAGE - 1
 SEGMENT_PAGES: Final = DEEP_OFFSET // STEP + 1
-"""Pages of a segment: the last begins at the last step that is not a deep offset."""
+"""Pages of a segment: the last one begins at the last step below deep offsets."""
 _MAX_REREADS: Final = 1_000
-"""Reads spent on one gap before the collection counts as unreadable; it takes rows vanishing faster than pages of them
-are read."""
+"""Reads spent on one gap before the collection counts as unreadable: its rows vanish faster than pages are read."""
 _CONTRADICTIONS: Final = 3
-"""How often a page that contradicts itself is read before it counts as an error."""
+"""Reads of a page that contradicts itself before it counts as an error."""
 _POSITION_VERSION: Final = 1
 
 Position = dict[str, Any]
-"""Where a walk stands; plain JSON, to be kept with the rows it covers."""
+"""The progress of a walk as plain JSON, to be stored with the rows it covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,13 @@ class WalkedPage:
     rows: list[Resource]
     included: Included
     position: Position
-    """Covers these rows and all yielded before; `walk_all(resume=position)` goes on from here."""
+    """Covers these rows and all yielded before; `walk_all(resume=position)` continues from here."""
     total_count: int
     """The collection's size when the walk began: for progress, not for decisions."""
     complete: bool
     """True on the last page only: the chain is closed and every steady row has been delivered."""
     asked: float
-    """When it was asked for, by the event loop's clock in seconds: it shows nothing that was written later for sure."""
+    """When the page was requested, in seconds of the event loop's clock: later writes may be missing from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class ChangedPage:
     rows: list[Resource]
     included: Included
     cursor: datetime
-    """The next walk may begin here. Not before the walk has ended for `walk_newest_first`."""
+    """The next walk may begin here; with `walk_newest_first` only after this walk has ended."""
     complete: bool
     """True on the last page only."""
 
@@ -94,19 +93,19 @@ def walk_all(
     not by that attribute. `fields`, when given, must name it. `parallel` bounds the pages in memory; the pacer sets the
     speed.
 
-    `resume` is the `position` of the last page whose rows were kept. Pages yielded up to there are not read again. Use
-    `contextlib.aclosing` when leaving early, so that requests under way are cancelled at once.
+    `resume` is the `position` of the last page whose rows were stored. Pages yielded up to there are not read again.
+    Use `contextlib.aclosing` when leaving early, so that requests in flight are cancelled at once.
 
     Offsets beyond 30,000 get a much smaller limit from the vendor, so the collection is read in segments: after some
     30,000 rows a new one starts at `where[<order>][gte]=<last value>` with offset 0 (rows of that one second come
     again; those of the last page are left out). Deep offsets are used only inside a single second that is longer than a
     segment, and in collections that cannot be queried by `order` (addresses).
 
-    Requests for n rows that do not change: ⌈(n − 1)/99⌉ and one more per further segment.
+    Requests for n unchanging rows: ⌈(n − 1)/99⌉ and one more per further segment.
 
-    Raises `UnexpectedAnswer` when the vendor's pages contradict themselves or the order, `QueryNotSupported` when it
-    would ignore a part of the query, `ValueError` for a position that is not one, and what `PlanningCenter.list`
-    raises.
+    Raises `UnexpectedAnswer` when the vendor's pages contradict themselves or the order, `QueryNotSupported` when the
+    vendor would ignore a part of the query, `ValueError` for an invalid position, and the errors of
+    `PlanningCenter.list`.
     """
     if any(w.field == order for w in where):
         raise ValueError(f"the walk itself filters by {order}")
@@ -126,13 +125,13 @@ async def walk_since(
 ) -> AsyncGenerator[ChangedPage, None]:
     """Rows whose `field` is `since` or later, in that order.
 
-    A keyset walk: each read starts at the last value seen, inclusive, at offset 0; nothing can shift there. Rows of the
-    cursor's second that came already are left out. More than a page of rows with the same second is read by offsets
-    inside that second, linked as described above, since a row that is edited leaves it. A row edited during the walk
-    moves behind the cursor's front and comes (again) there, or in the next walk.
+    A keyset walk: each read starts at the last value seen, inclusive, at offset 0, where no row can shift. Rows of the
+    cursor's second that were already yielded are left out. More than a page of rows with the same second is read by
+    offsets inside that second, linked as described above, since an edited row leaves it. A row edited during the walk
+    moves ahead of the cursor and comes (again) there, or in the next walk.
 
-    `cursor` of a page that was kept is where the next walk begins; set it back by the time that the vendor's reads may
-    be stale. For a long backlog use `walk_all(where=[Where("updated_at", since, "gte")])`, which reads in parallel.
+    The next walk begins at the `cursor` of the last stored page, set back by the time that the vendor's reads may be
+    stale. For a long backlog use `walk_all(where=[Where("updated_at", since, "gte")])`, which reads in parallel.
     """
     base = Query(where=tuple(where), order=field, include=tuple(include), fields=fields, per_page=PER_PAGE)
     cursor = utc_instant(since)
@@ -167,8 +166,8 @@ async def walk_newest_first(
 ) -> AsyncGenerator[ChangedPage, None]:
     """Rows whose `field` is `since` or later, newest first, for collections that cannot be filtered by it (addresses).
 
-    A row edited during the walk moves to the front, where this walk has been already: it comes in the next one.
-    Therefore `cursor` is the newest value at the start of the walk, and may be kept only after the walk has ended.
+    A row edited during the walk moves to the front, which this walk has already passed, so the next walk yields it.
+    Therefore `cursor` is the newest value at the start of the walk, and may be stored only after the walk has ended.
     """
     order = f"-{field}"
     reader = _Reader(
@@ -190,9 +189,9 @@ async def walk_newest_first(
 
 
 async def list_all(client: PlanningCenter, path: str, query: Query | None = None) -> Page:
-    """A collection small enough to hold (the children of a record), whole: pages linked as above, each row once.
+    """All rows of a collection that fits in memory (the children of a record): pages linked as above, each row once.
 
-    In the vendor's default order, ascending id, unless the query has one.
+    The order is the query's, else the vendor's default, ascending id.
     """
     reader = _Reader(client, path, replace(query or Query(), per_page=PER_PAGE, offset=None))
     rows: dict[str, Resource] = {}
@@ -208,7 +207,7 @@ async def list_all(client: PlanningCenter, path: str, query: Query | None = None
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """A row at the edge of a page: its id and its sort key as the vendor wrote it (UTC instants sort as text)."""
+    """A row at the edge of a page: its id and its sort key in the vendor's notation (UTC instants sort as text)."""
 
     id: str
     key: str
@@ -216,7 +215,7 @@ class _Edge:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads pages of one query and checks that they can be what they say."""
+    """Reads pages of one query and checks them for contradictions."""
 
     client: PlanningCenter
     path: str
@@ -259,7 +258,7 @@ class _Reader:
             if believable:
                 self._check_order(page)
                 return page
-            # The total and the rows can be counted at two moments at the vendor; a repeated contradiction is none.
+            # The vendor may count the total and the rows at two moments, so only a repeated contradiction is an error.
         raise self.unexpected(
             f"a page of {len(page.data)} rows at offset {offset} of {page.total_count}"
             f" {'with' if page.has_next else 'without'} a next one"
@@ -273,14 +272,14 @@ class _Reader:
             raise self.unexpected(f"the page holds rows from before {self.attribute} {self.since}")
 
     def linked(self, last: _Edge, page: Page) -> bool:
-        """Whether the stretch that ends with `last` and the page's have a row in common."""
+        """Whether the page's stretch shares a row with the stretch that ends with `last`."""
         if not page.data:
             return False
         edges = {self.edge(row) for row in page.data}
         return last in edges or self.before(self.key(page.data[0]), last.key)
 
     def linked_to(self, page: Page, first: _Edge) -> bool:
-        """Whether the page's stretch and one that begins with `first` have a row in common."""
+        """Whether the page's stretch shares a row with the stretch that begins with `first`."""
         if not page.data:
             return False
         edges = {self.edge(row) for row in page.data}
@@ -293,7 +292,7 @@ class _Reader:
 async def _chain(reader: _Reader) -> AsyncGenerator[Page, None]:
     """Pages by offset from 0, one after another, each linked to the one before.
 
-    A page that is not linked is read again further back, at worst from the beginning.
+    An unlinked page is read again further back, at worst from the beginning.
     """
     before: Page | None = None
     base = slack = rereads = 0
@@ -326,7 +325,7 @@ class _Range:
     end: int
     first: _Edge | None
     last: _Edge | None
-    """The edges are `None` for an empty page, which is never linked to anything."""
+    """The edges are `None` for an empty page, which is linked to no other."""
     has_next: bool
 
     def to_json(self) -> list[Any]:
@@ -344,7 +343,7 @@ def _now() -> float:
 
 
 class _FullWalk:
-    """The state of `walk_all`: the ranges read so far of the current segment, and the pages under way."""
+    """The state of `walk_all`: the ranges read of the current segment, and the pages in flight."""
 
     def __init__(self, reader: _Reader, parallel: int, resume: Position | None) -> None:
         self._reader = reader
@@ -398,7 +397,7 @@ class _FullWalk:
                     return
                 self._start_reads(under_way)
                 done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                # Pages that came are delivered before the failure of another ends the walk.
+                # Pages that arrived are delivered before the failure of another ends the walk.
                 for task in sorted(done, key=lambda task: (task.exception() is not None, under_way[task])):
                     (page, asked), number = task.result(), under_way.pop(task)
                     rows = self._take(number, page)
@@ -412,7 +411,7 @@ class _FullWalk:
         return WalkedPage(rows, included, self._position(), self._total or 0, self._complete, asked)
 
     def _start_reads(self, under_way: dict[asyncio.Task[tuple[Page, float]], int]) -> None:
-        """Fills the reads up to `parallel` with the lowest pages not read yet."""
+        """Start reads of the lowest unread pages, up to `parallel` at once."""
         known_end = min((r.end for r in self._ranges if not r.has_next), default=self._pages - 1)
         read = set(under_way.values())
         for r in self._ranges:
@@ -428,7 +427,7 @@ class _FullWalk:
         return await self._reader.read(offset), asked
 
     def _take(self, number: int, page: Page) -> list[Resource]:
-        """Enters a page into the ranges; its rows without those that its neighbours have delivered."""
+        """Enter a page into the ranges; gives its rows without those that its neighbours have delivered."""
         if number == 0:
             self._learn_size(page)
         edges = [self._reader.edge(row) for row in page.data]
@@ -457,7 +456,7 @@ class _FullWalk:
         self._pages = min(needed, SEGMENT_PAGES) if self._can_segment else needed
 
     def _advance(self) -> None:
-        """Looks whether the chain is closed from the beginning, and what comes then."""
+        """If the chain is closed from the beginning, end the walk, begin the next segment or add a page to this one."""
         chain = self._ranges[0]
         if chain.start > 0:
             return
@@ -466,7 +465,7 @@ class _FullWalk:
             return
         if chain.end + 1 < self._pages:
             return
-        assert chain.first is not None  # a page that has a next one is full
+        assert chain.first is not None  # a page with a successor is full
         assert chain.last is not None
         if self._can_segment and chain.end + 1 >= SEGMENT_PAGES and chain.first.key < chain.last.key:
             self._begin_segment(chain.last.key)
@@ -481,7 +480,7 @@ class _FullWalk:
         self._pages = 1
 
     async def _close_gaps(self) -> AsyncGenerator[WalkedPage, None]:
-        """Reads again what lies between neighbouring pages that are not linked."""
+        """Read again the gap between neighbouring pages that are not linked."""
         while not self._complete and (gap := self._gap()) is not None:
             async with aclosing(self._close(*gap)) as pages:
                 async for walked in pages:
@@ -494,9 +493,9 @@ class _FullWalk:
         return None
 
     async def _close(self, left: _Range, right: _Range) -> AsyncGenerator[WalkedPage, None]:
-        """From the last confirmed row on until the right range is reached, or the end of the collection."""
+        """Read on from the last confirmed row until the right range, or the end of the collection."""
         reader, last = self._reader, left.last
-        assert last is not None  # a page that has a next one is full
+        assert last is not None  # a page with a successor is full
         base, slack = right.start * STEP, PER_PAGE // 2
         for _ in range(_MAX_REREADS):
             offset = max(0, base - slack)

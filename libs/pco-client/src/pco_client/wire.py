@@ -1,9 +1,9 @@
-"""The network under httpx, where a request's check and the write of its bytes are one step.
+"""A network backend for httpx in which a request's check and the write of its bytes are one step.
 
 Between a check in the client and the socket lie the pool, the connection and, in anyio's stream, a turn of the event
-loop; a process that is frozen there sends when it thaws, however long that took. Here nothing lies between: `write`
-asks the check of the task that it runs in (`checking`), and hands the bytes to the kernel in the same breath, one
-request at a time. What the kernel has, it sends whatever becomes of us.
+loop; a process frozen there sends when it thaws, however late. Here no step lies between: `write` calls the check of
+the task it runs in (`checking`) and hands the bytes to the kernel in the same step, one request at a time. Once the
+kernel has the bytes it sends them, even if this process dies.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ import httpcore
 import httpx
 
 Check = Callable[[], None]
-"""Raises (anything) to keep the bytes from leaving. Must not block."""
+"""Raises any exception to keep the bytes from leaving. Must not block."""
 
 _PIECE: Final = 16 * 1024
-"""Bytes for one check: what a connection between two requests takes at once, so that none stay behind in our memory."""
+"""Bytes per check: as many as an idle connection's kernel buffer takes at once, so that none stay in our memory."""
 _MOST_UNREAD: Final = 256 * 1024
 _NEXT_ADDRESS: Final = 0.25
-"""Seconds after which a host's next address is tried beside those that have not answered yet."""
+"""Seconds after which a host's next address is tried in parallel to those still pending."""
 _CHECK: ContextVar[Check | None] = ContextVar("pco_client_check", default=None)
 
 
 @contextmanager
 def checking(check: Check | None) -> Iterator[None]:
-    """Ask `check` right before each write of this task to a client of `check_writes`."""
+    """Call `check` right before each write of this task through a client prepared by `check_writes`."""
     token = _CHECK.set(check)
     try:
         yield
@@ -40,8 +40,8 @@ def checking(check: Check | None) -> Iterator[None]:
 
 
 def check_writes(client: httpx.AsyncClient) -> None:
-    """Put this network under a client, whether it goes directly or through a proxy of the environment."""
-    transports = (client._transport, *client._mounts.values())  # noqa: SLF001 - httpx has no other way in
+    """Make a client use this backend, directly and through the environment's proxies."""
+    transports = (client._transport, *client._mounts.values())  # noqa: SLF001 - httpx has no public option
     for transport in transports:
         if isinstance(transport, httpx.AsyncHTTPTransport):
             transport._pool._network_backend = _Network()  # noqa: SLF001
@@ -61,12 +61,12 @@ class _Link(asyncio.Protocol):
 
     @property
     def readable(self) -> bool:
-        """Whether there is something to read, be it the end."""
+        """Whether data or the end of the stream can be read."""
         return bool(self._received) or self._ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        # A piece then waits, before its check, until all before it is the kernel's.
+        # Each piece then waits before its check until the kernel has taken all earlier bytes.
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
@@ -91,7 +91,7 @@ class _Link(asyncio.Protocol):
         self._writable.set()
 
     async def read(self, most: int) -> bytes:
-        """What has come, else what comes next; empty at the end."""
+        """The bytes received so far, else the next ones; empty at the end."""
         while not self.readable:
             self._news.clear()
             await self._news.wait()
@@ -127,14 +127,14 @@ class _Stream(httpcore.AsyncNetworkStream):
             with _raising(httpcore.WriteTimeout, httpcore.WriteError):
                 async with asyncio.timeout(timeout):
                     await self._link.until_writable()
-            # Nothing may wait from here to the write.
+            # No await may stand between this check and the write.
             if check is not None:
                 check()
             with _raising(httpcore.WriteTimeout, httpcore.WriteError):
                 self._link.write(buffer[start : start + _PIECE])
 
     async def aclose(self) -> None:
-        # What is still in our memory must not leave any more, so no orderly end.
+        # Abort instead of an orderly close: bytes still in our memory must not leave.
         self._link.transport.abort()
         await asyncio.sleep(0)
 
@@ -187,7 +187,7 @@ class _Network(httpcore.AsyncNetworkBackend):
 
 
 async def _connected(host: str, port: int, local: tuple[str, int] | None) -> _Link:
-    """A connection to the first address of `host` that answers (RFC 8305), which uvloop does not do by itself."""
+    """Connect to the first address of `host` that answers (RFC 8305), which uvloop does not implement."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     by_family = [

@@ -15,7 +15,7 @@ from pco_client.testing import FixedLeases
 from pco_simulator.testing import Control, SimulatorProcess
 
 LAG = {"lists_lag_ms": 150, "filters_lag_ms": 300, "singles_lag_ms": 50}
-"""Reads are stale for a moment, as at the vendor."""
+"""Milliseconds for which reads are stale, as at the vendor."""
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def simulator() -> Iterator[SimulatorProcess]:
 
 @pytest.fixture
 def control(simulator: SimulatorProcess) -> Iterator[Control]:
-    """Default settings but no limit, with lag; a test sets what else it needs."""
+    """The simulator with lag and without a rate limit; a test changes further settings."""
     simulator.control.reset()
     simulator.control.change_settings(rate_limit=0, **LAG)
     yield simulator.control
@@ -41,7 +41,7 @@ def church(control: Control) -> str:
 
 
 def consent(simulator: SimulatorProcess) -> dict[str, Any]:
-    """A grant of the first church's administrator, as a browser and a server get it."""
+    """A grant of the first church's administrator, obtained by the authorization code flow."""
     application = {"client_id": simulator.oauth_client.id, "redirect_uri": simulator.redirect_uri}
     with httpx.Client(base_url=simulator.base_url) as browser:
         question = {**application, "response_type": "code", "scope": "people", "state": "s", "prompt": "login"}
@@ -58,7 +58,7 @@ def consent(simulator: SimulatorProcess) -> dict[str, Any]:
 
 @pytest.fixture
 async def connect(simulator: SimulatorProcess, control: Control) -> AsyncIterator[Callable[..., PlanningCenter]]:
-    """Makes clients, each with the pace of a process of its own; `tokens=2` gives it a second grant to fall back on."""
+    """Makes clients, each with the pacers of a separate process; `tokens=2` adds a second grant as fallback."""
     async with AsyncExitStack() as stack:
 
         def make(*, tokens: int = 1, **options: Any) -> PlanningCenter:

@@ -1,4 +1,4 @@
-"""The client against the simulator as a real process: weather of every kind while whole collections are read."""
+"""The client against the simulator as a real process: every kind of fault while whole collections are read."""
 
 import asyncio
 import math
@@ -102,11 +102,11 @@ WEATHER: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("weather", WEATHER)
-async def test_every_person_who_was_there_throughout_comes(
+async def test_every_steady_person_is_delivered(
     connect: Connect, control: Control, church: str, weather: str
 ) -> None:
     client = connect(retries=SOON)
-    await asyncio.sleep(0.5)  # earlier tests' changes are out of the lag
+    await asyncio.sleep(0.5)  # earlier tests' changes are older than the lag
     before = people_of(control, church)
     for action, match in WEATHER[weather]:
         control.add_fault(action, **match)
@@ -127,7 +127,7 @@ async def test_a_token_that_dies_mid_walk_is_replaced(connect: Connect, control:
         await client.get("/people/v2/me")
 
 
-async def test_a_walk_that_broke_goes_on_where_it_was(connect: Connect, control: Control, church: str) -> None:
+async def test_a_broken_walk_resumes_at_its_position(connect: Connect, control: Control, church: str) -> None:
     client = connect(retries=Retries(attempts=1))
     kept: set[str] = set()
     position: Position | None = None

@@ -1,4 +1,4 @@
-"""The client at a scripted transport: leases, retries, deadlines, guards and the table of errors."""
+"""The client on a scripted transport: leases, retries, deadlines, guards and the table of errors."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ def errors(status: int, **entry: Any) -> httpx.Response:
 
 
 class Script:
-    """Answers in turn; the last one stays."""
+    """Gives the scripted answers in turn, the last one for ever."""
 
     def __init__(self, *steps: Step) -> None:
         self.steps = list(steps)
@@ -230,17 +230,17 @@ def test_a_lease_is_renewed_ahead_of_its_end_and_outlives_a_source_that_is_away(
 
     leases = Away(life=timedelta(seconds=30))
     use(Script(ok()), job, lease=leases)
-    assert leases.asked == [None]  # asked a moment ago: not again with every request
+    assert leases.asked == [None]  # a renewal was just requested, so not again with every request
     monkeypatch.setattr(client_module._Leases, "_ASK_AGAIN", timedelta(0))
     leases = Away(life=timedelta(seconds=30))
     use(Script(ok()), job, lease=leases)
-    assert len(leases.asked) > 2  # asked ahead of the end; away, but the token is still good
+    assert len(leases.asked) > 2  # a renewal is due before the end; the source is down, but the token is still valid
     gone = Away(life=timedelta(seconds=-1))
     with pytest.raises(LeaseUnavailable):
         use(Script(ok()), job, lease=gone)
 
 
-def test_a_token_shows_itself_to_nobody() -> None:
+def test_a_token_is_hidden_from_repr() -> None:
     lease = Lease(Secret("s3cret"), datetime.now(UTC), 1, "1")
     assert "s3cret" not in f"{lease!r} {lease.token!s}"
 
@@ -288,7 +288,7 @@ def test_reads_are_repeated_and_writes_are_not(step: Step, reason: Reason) -> No
     assert (caught.value.reason, caught.value.outcome_unknown) == (reason, False)
 
 
-def test_what_never_left_has_a_known_outcome() -> None:
+def test_an_unsent_write_has_a_known_outcome() -> None:
     with pytest.raises(Unavailable) as caught:
         use(Script(httpx.ConnectError("refused")), write)
     assert not caught.value.outcome_unknown
@@ -326,7 +326,7 @@ class LeaseLost(Exception):
 
 
 def guard_that_allows(times: int) -> Guard:
-    """A lease that is lost after it was looked at so often."""
+    """A guard whose lease is lost after `times` calls."""
     left = iter(range(times))
 
     async def guard() -> None:
@@ -350,7 +350,7 @@ def test_the_guard_is_asked_right_before_each_send() -> None:
 
 @pytest.mark.parametrize(("allowed", "written"), [(1, b""), (2, b"POST ")])
 async def test_the_guard_is_asked_again_when_the_connection_is_there(allowed: int, written: bytes) -> None:
-    """A process that was frozen while it connected writes no request that could be carried out."""
+    """A process frozen while it connected sends no complete request."""
     received = asyncio.get_running_loop().create_future()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -376,7 +376,7 @@ async def test_the_guard_is_asked_again_when_the_connection_is_there(allowed: in
 
 
 class Vendor:
-    """Takes connections, says what each request was, and answers when it is let."""
+    """Accepts connections, records each request, and answers while `answers` is set."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[bytes] = []
@@ -415,8 +415,8 @@ class Vendor:
 
 
 @pytest.mark.parametrize("frozen_at", [9, 16, 20, 24])
-async def test_what_is_left_of_a_batch_does_not_leave_a_process_that_thaws(frozen_at: int) -> None:
-    """Eight requests, each with three looks at the lease that may wait; it is lost while one of them waits."""
+async def test_a_thawed_process_does_not_send_the_rest_of_a_batch(frozen_at: int) -> None:
+    """Eight requests, each with three guard calls that may wait; the lease is lost during one of these waits."""
     held = True
     looks = 0
 
@@ -440,7 +440,7 @@ async def test_what_is_left_of_a_batch_does_not_leave_a_process_that_thaws(froze
 
 
 async def test_the_check_is_asked_in_the_step_that_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No turn of the loop lies between the last look at the lease and the bytes."""
+    """No turn of the loop lies between the check and the write of the bytes."""
     loop = asyncio.get_running_loop()
     turn = 0
     asked: list[int] = []
@@ -500,7 +500,7 @@ async def test_an_answer_that_came_while_the_process_was_frozen_is_read() -> Non
 
 
 def certified(path: Path) -> ssl.SSLContext:
-    """A server called localhost. `path` gets its key and certificate; whoever trusts that file trusts it."""
+    """A TLS context for localhost. `path` gets key and certificate, for clients to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -524,7 +524,7 @@ def certified(path: Path) -> ssl.SSLContext:
 
 
 class Elsewhere:
-    """A vendor that goes on while this process stands still: in a thread, with sockets that block."""
+    """A vendor that runs on while this process's loop is frozen: in a thread, with blocking sockets."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self.received = 0
@@ -555,11 +555,11 @@ class Elsewhere:
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_what_is_written_is_the_kernels_at_once(
+def test_written_bytes_reach_the_kernel_at_once(
     new_loop: Callable[[], asyncio.AbstractEventLoop], tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This process stands still after each write, and the bytes arrive: on the loop of the tests, which sends at once,
-    and on that of the services, which likes to gather."""
+    """The bytes arrive although the process freezes after each write: on asyncio's loop, which sends at once, and on
+    uvloop, which gathers writes."""
     context = certified(tmp_path / "pair.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "pair.pem"))
     vendor = Elsewhere(context if tls else None)
@@ -646,7 +646,7 @@ async def test_a_connection_that_the_vendor_closed_is_not_used_again() -> None:
         assert client._http._transport._pool.connections != [connection]  # type: ignore[attr-defined]
 
 
-def test_what_is_observed_and_logged_holds_no_personal_data(caplog: pytest.LogCaptureFixture) -> None:
+def test_observations_and_logs_hold_no_personal_data(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Observation] = []
     caplog.set_level(logging.INFO)
 

@@ -61,7 +61,7 @@ def test_included_may_be_absent_or_empty(included: dict[str, Any]) -> None:
         {"data": [{"type": "A", "id": "1", "attributes": []}], "meta": {"total_count": 1}},
     ],
 )
-def test_what_is_no_collection_is_not_taken_for_an_empty_one(body: Any) -> None:
+def test_a_malformed_collection_is_not_taken_for_an_empty_one(body: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
         jsonapi.page(body)
 
@@ -72,7 +72,7 @@ def test_an_instant_is_a_full_utc_one(value: Any) -> None:
         jsonapi.parse_instant(value)
 
 
-def test_queries_are_sent_as_the_vendor_reads_them() -> None:
+def test_queries_are_sent_in_the_vendors_notation() -> None:
     query = Query(
         where=(Where("updated_at", datetime(2026, 1, 2, 3, 4, 5, 999, tzinfo=UTC), "gte"), Where("child", value=True)),
         order="-updated_at",
@@ -104,7 +104,7 @@ def test_queries_are_sent_as_the_vendor_reads_them() -> None:
         lambda: Query(include=("a.b.c",)),
     ],
 )
-def test_queries_that_cannot_be_meant_are_refused(make: Any) -> None:
+def test_invalid_queries_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         make()
 

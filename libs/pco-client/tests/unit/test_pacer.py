@@ -133,7 +133,7 @@ def test_first_request_goes_alone() -> None:
 def test_alone_it_never_exceeds_the_window_and_wastes_little(
     limit: int, period: int, windows: float, slowest: float, seed: int
 ) -> None:
-    """Whatever the latencies: no refusal, and per window no more is lost than the slowest round trip and the ramp."""
+    """For any latencies: no refusal, and a window loses at most the slowest round trip and the ramp."""
     rng = random.Random(seed)
     vendor = Vendor(limit=limit, period=period, period_text=str(period))
     requests = max(1, int(limit * windows))
@@ -147,7 +147,7 @@ def test_alone_it_never_exceeds_the_window_and_wastes_little(
     assert vendor.refused() == 0
     whole = math.ceil(requests / limit) - 1
     ramp = (math.log2(limit) + 2) * slowest
-    # A burst longer than the period lets the window go silent, and then it begins with one request again.
+    # A burst longer than the period empties the window, and the pacer then begins with one request again.
     assert wall <= period * whole + (whole + 1) * (slowest + 0.1) + ramp * (whole + 1)
 
 
@@ -157,7 +157,7 @@ def test_alone_it_never_exceeds_the_window_and_wastes_little(
     seed=st.integers(0, 2**32),
 )
 def test_a_limit_that_moves_is_obeyed(changes: list[tuple[float, int]], seed: int) -> None:
-    """Only what was on its way, or fitted the old limit, may be refused when a limit falls."""
+    """When a limit falls, only requests in flight or within the old limit may be refused."""
     rng = random.Random(seed)
     vendor = Vendor()
     falls = 0
@@ -191,7 +191,7 @@ def test_limit_falls_from_100_to_10() -> None:
 
     vendor = Vendor()
     wall = run_in_virtual_time(main())
-    # What was sent before the first answer that says 10 is refused; after it nothing is.
+    # Requests sent before the first answer that states 10 are refused, later ones never.
     assert vendor.refused() <= 5
     assert wall <= 20 * 6.5
 
@@ -231,7 +231,7 @@ def test_a_light_neighbour_costs_little() -> None:
     assert vendor.refused() <= 0.02 * len(vendor.arrivals)
 
 
-# Kind: what is waited for sets no timer.
+# Guards against a waiter for which no timer is set.
 @settings(max_examples=200, deadline=None)
 @given(
     limit=st.integers(1, 12) | st.just(100),
@@ -245,7 +245,7 @@ def test_bulk_never_waits_for_ever(limit: int, calls: list[tuple[int, float]]) -
         for others, latency in calls:
             for _ in range(others):
                 vendor.receive("b")
-            # Others send nothing meanwhile: with them the window is full for a period, and refused for one more.
+            # Without further foreign requests the window is full for a period, and refused for one more.
             await asyncio.wait_for(call(pacer, vendor, lambda seconds=latency: seconds), 2 * latency + 100)  # type: ignore[misc]
 
     vendor = Vendor(limit=limit)
@@ -264,7 +264,7 @@ def test_429_waits_as_told_and_never_fails() -> None:
     assert answered == pytest.approx(20.4, abs=0.5)
 
 
-def test_without_rate_headers_what_was_known_holds() -> None:
+def test_without_rate_headers_the_last_limit_holds() -> None:
     async def main() -> None:
         pacer = Pacer("u")
         await call(pacer, vendor, lambda: 0.1)
@@ -289,7 +289,7 @@ def test_a_waiting_person_goes_before_bulk_and_gets_room() -> None:
             assert pacer.state().waiting_bulk > 0
             waits.append(await waiting - before)
             await asyncio.sleep(3)
-        # The first came when bulk had used everything up; from then on there is room.
+        # The first person came when bulk had used every slot; from then on slots are reserved.
         assert waits[0] < 16
         assert max(waits[6:]) < 0.3, waits
         await bulk
@@ -323,7 +323,7 @@ def test_deep_requests_obey_their_own_limit() -> None:
 
     vendor = Vendor(deep_limit=10)
     run_in_virtual_time(main())
-    # Nothing has said the deep limit before the first refusal.
+    # No answer stated the deep limit before the first refusal.
     assert vendor.refused() <= 64
 
 

@@ -51,7 +51,7 @@ class Row:
     created: int
     updated: int
     tie: float
-    """Where it stands among rows of the same second: any fixed order, not that of ids."""
+    """Rank among rows of the same second: any fixed order other than that of ids."""
 
 
 @dataclass
@@ -147,7 +147,7 @@ def test_a_quiet_collection_comes_once_with_the_fewest_requests(count: int) -> N
 
 
 def test_a_page_tells_when_it_was_asked_for_however_late_it_comes() -> None:
-    """Others are asked for, and come, while one is slow: what it shows is as old as its own request."""
+    """Other pages are requested and arrive during a slow read: its rows are as old as its own request."""
     vendor = collection(list(range(3_000)))
     sent: dict[int, float] = {}
     answer = vendor.answer
@@ -212,7 +212,7 @@ def test_the_segment_edge_is_the_last_offset_that_is_not_deep() -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[int], int, float, float, float]:
-    """Seconds of creation (many the same), and how likely each read is preceded by deletions, births, edits."""
+    """Seconds of creation (many equal), and the probabilities of deletions, births and edits before each read."""
     runs = draw(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 220)), min_size=1, max_size=8))
     seconds = sorted(second for second, length in runs for _ in range(length))
     chance = st.sampled_from([0.0, 0.1, 0.5])
@@ -232,7 +232,7 @@ class Weather:
     def __call__(self, vendor: Collection) -> None:
         self.reads += 1
         if self.reads > 60:
-            return  # for ever would be a collection that vanishes faster than it is read
+            return  # bounded: a collection that vanishes faster than it is read cannot be walked
         deaths, births, edits = self.chances
         self.clock += 1
         if vendor.rows and self.rng.random() < deaths:
@@ -255,7 +255,7 @@ class Weather:
 
 @settings(max_examples=50, deadline=None)
 @given(histories(), st.integers(1, 16))
-def test_every_row_that_was_there_throughout_is_delivered(
+def test_every_steady_row_is_delivered(
     history: tuple[list[int], int, float, float, float], parallel: int
 ) -> None:
     seconds, seed, deaths, births, _ = history
@@ -271,7 +271,7 @@ def test_every_row_that_was_there_throughout_is_delivered(
 
 @settings(max_examples=40, deadline=None)
 @given(histories(), st.integers(1, 16), st.lists(st.integers(0, 6), max_size=5))
-def test_a_walk_goes_on_from_the_last_page_that_was_kept(
+def test_a_walk_continues_after_the_last_stored_page(
     history: tuple[list[int], int, float, float, float], parallel: int, stops: list[int]
 ) -> None:
     """The consumer dies after some pages, one of them received but not kept; segments are small."""
@@ -310,7 +310,7 @@ def test_a_walk_goes_on_from_the_last_page_that_was_kept(
     assert before & {row.id for row in vendor.rows} <= kept
 
 
-def test_pages_that_were_kept_are_not_read_again() -> None:
+def test_stored_pages_are_not_read_again() -> None:
     async def first() -> Position:
         async with connected(vendor) as client, aclosing(walk_all(client, PATH, parallel=1)) as pages:
             positions = [(await anext(pages)).position for _ in range(5)]
@@ -353,11 +353,11 @@ def test_incremental_walk_delivers_every_steady_row_since(
     seen, cursor = run_in_virtual_time(main())
     still = {row.id for row in vendor.rows}
     assert (wanted & still) - weather.touched <= seen
-    # What was edited is either seen, or found by the next walk.
+    # An edited row is either seen now or found by the next walk.
     assert {row.id for row in vendor.rows if row.id in wanted and at(row.updated) < cursor} <= seen
 
 
-def test_incremental_walk_leaves_out_what_came_and_moves_its_cursor() -> None:
+def test_incremental_walk_leaves_out_yielded_rows_and_moves_its_cursor() -> None:
     async def main() -> list[tuple[int, datetime]]:
         async with connected(vendor) as client:
             return [(len(page.rows), page.cursor) async for page in walk_since(client, PATH, at(0))]
