@@ -102,9 +102,7 @@ WEATHER: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("weather", WEATHER)
-async def test_every_steady_person_is_delivered(
-    connect: Connect, control: Control, church: str, weather: str
-) -> None:
+async def test_every_steady_person_is_delivered(connect: Connect, control: Control, church: str, weather: str) -> None:
     client = connect(retries=SOON)
     await asyncio.sleep(0.5)  # earlier tests' changes are older than the lag
     before = people_of(control, church)

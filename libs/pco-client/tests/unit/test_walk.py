@@ -255,9 +255,7 @@ class Weather:
 
 @settings(max_examples=50, deadline=None)
 @given(histories(), st.integers(1, 16))
-def test_every_steady_row_is_delivered(
-    history: tuple[list[int], int, float, float, float], parallel: int
-) -> None:
+def test_every_steady_row_is_delivered(history: tuple[list[int], int, float, float, float], parallel: int) -> None:
     seconds, seed, deaths, births, _ = history
     rng = random.Random(seed)
     vendor = collection(seconds, latency=lambda: rng.uniform(0.01, 2))

@@ -33,7 +33,9 @@ _ABOUT: Final = {
     "calendar.event.v1": (),
     "calendar.sync-run.v1": (),
 }
-_ABOUT_TYPE: Final[dict[type[Event], tuple[str, ...]]] = {HeldMatchesAnswered: ("/people/held-matches", "/people/status")}
+_ABOUT_TYPE: Final[dict[type[Event], tuple[str, ...]]] = {
+    HeldMatchesAnswered: ("/people/held-matches", "/people/status")
+}
 """Types that are about other reads than the rest of their topic."""
 AGAIN_SECONDS: Final = 10
 REREAD_SECONDS: Final = 2.0
