@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import uuid
 from base64 import urlsafe_b64encode
@@ -14,14 +13,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Self
 
 from servicekit.local.process import (
     HURRIED_SECONDS,
-    DirectoryLock,
     LocalStackError,
-    RememberedFile,
     StartCancelledError,
     choose_port,
     default_cache,
@@ -31,6 +26,7 @@ from servicekit.local.process import (
     stop_process,
     wait_until,
 )
+from servicekit.local.server import LocalServer
 
 KAFKA_VERSION = "4.3.1"
 _COORDINATES = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
@@ -76,14 +72,16 @@ class KafkaInstallation:
         return [self.java, *_JVM, *self.options, *_LOGGING, "-cp", self.class_path, main_class, *arguments]
 
 
-class LocalKafka:
-    """A Kafka node (broker and controller in one) in ``directory``.
+class LocalKafka(LocalServer):
+    """A Kafka node (broker and controller in one); see ``LocalServer``.
 
-    ``port`` 0 chooses a free one at the first start and keeps to it as long as it is free.
-    ``cache`` keeps the jars (44 MB, downloaded once); default: ``.cache`` of the checkout.
-    ``settings`` are broker settings that override the ones chosen here. Once ``cancelled`` is set, a start gives
-    up at once (StartCancelledError) and leaves nothing running; a download goes on to its end.
+    ``cache`` keeps the jars (44 MB, downloaded once); default: ``.cache`` of the checkout. A download goes on to its
+    end although the start was cancelled.
     """
+
+    name = "Kafka"
+    file = "kafka"
+    shutdown = signal.SIGTERM
 
     def __init__(
         self,
@@ -94,128 +92,26 @@ class LocalKafka:
         settings: Mapping[str, str] | None = None,
         cancelled: threading.Event | None = None,
     ) -> None:
-        self.directory = Path(directory).resolve()
-        self.log = self.directory / "kafka.log"
-        self._data = self.directory / "data"
-        self._wanted_port = port
+        super().__init__(directory, port, settings=settings, cancelled=cancelled)
         self._cache = cache
-        self._settings = dict(settings or {})
-        self._cancelled = cancelled
-        self._lock = DirectoryLock(self.directory)
-        self._memory = RememberedFile(self.directory / "kafka.json")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._prepared = False
-
-    # -- life ----------------------------------------------------------------------------------
-
-    def prepare(self) -> None:
-        """Decide on the address without starting yet, so that others can be told; ``start`` does it too."""
-        if self._prepared:
-            return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(self._named())
-        try:
-            self._end_what_was_left()
-            port = choose_port(self._wanted_port, self._memory.integer("port"), "Kafka")
-            controller = choose_port(0, self._memory.integer("controller_port"), "Kafka's controller")
-            self._memory.write({**self._memory.read(), "port": port, "controller_port": controller})
-        except BaseException:
-            self._lock.release()
-            raise
-        self._prepared = True
-
-    def start(self) -> None:
-        """Start the broker and return when it takes requests; nothing happens if it runs."""
-        if self.running:
-            return
-        self.prepare()
-        try:
-            self._launch(installed_kafka(self._cache or default_cache(), self._cancelled))
-        except BaseException:
-            self._let_go()
-            raise
-
-    def stop(self, *, within: float = 20) -> None:
-        """Shut down in order: logs are flushed, so that the next start recovers nothing."""
-        process, self._process = self._process, None
-        if process is not None:
-            stop_process(process, signal.SIGTERM, within=within)
-        self._let_go()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-        self._let_go()
-
-    def restart(self) -> None:
-        """Stop and start on the same port."""
-        self.stop()
-        self.start()
-
-    def delete(self) -> None:
-        """Delete the directory with all data; LocalStackError while another process uses it."""
-        if not self.directory.exists():
-            return
-        self.stop()
-        self._lock.acquire(self._named())
-        try:
-            self._end_what_was_left()
-            shutil.rmtree(self.directory)
-        finally:
-            self._lock.release()
-
-    @property
-    def running(self) -> bool:
-        """Whether the broker process is alive."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the broker, None if it is not running."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    # -- use -----------------------------------------------------------------------------------
-
-    @property
-    def port(self) -> int:
-        """The port of the last start."""
-        port = self._memory.integer("port")
-        if port is None:
-            raise LocalStackError("This Kafka has no port yet: start it first.")
-        return port
 
     @property
     def bootstrap_servers(self) -> str:
         """``host:port`` for clients."""
         return f"127.0.0.1:{self.port}"
 
-    # -- inside --------------------------------------------------------------------------------
-
     def learn(self, kafka: KafkaInstallation) -> None:
         """Start and stop once with ``kafka``, which writes its archive of classes as it ends."""
         self.prepare()
         try:
-            self._launch(kafka)
+            self._launch_by(kafka)
         finally:
             self.stop(within=180)
 
-    def _let_go(self) -> None:
-        self._prepared = False
-        self._lock.release()
+    def _launch(self) -> None:
+        self._launch_by(installed_kafka(self._cache or default_cache(), self._cancelled))
 
-    def _launch(self, kafka: KafkaInstallation) -> None:
+    def _launch_by(self, kafka: KafkaInstallation) -> None:
         properties = self.directory / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
         if not (self._data / "meta.properties").exists():
@@ -272,11 +168,11 @@ class LocalKafka:
         if status:
             raise LocalStackError(f"Kafka could not format its storage; {self.log} says why.")
 
-    def _named(self) -> str:
-        return f"The Kafka in {self.directory}"
+    def _choose_ports(self) -> dict[str, int]:
+        controller = choose_port(0, self._memory.integer("controller_port"), "Kafka's controller")
+        return {**super()._choose_ports(), "controller_port": controller}
 
     def _end_what_was_left(self) -> None:
-        """A broker whose launcher was killed."""
         pid = self._memory.integer("pid")
         if pid is not None:
             end_leftover(pid, str(self.directory / "server.properties"), signal.SIGTERM)

@@ -7,21 +7,14 @@ import secrets
 import shutil
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
 from servicekit.local.process import (
     HURRIED_SECONDS,
-    DirectoryLock,
     LocalStackError,
-    RememberedFile,
     StartCancelledError,
-    choose_port,
     end_leftover,
     finished,
     kill_tree,
@@ -29,6 +22,7 @@ from servicekit.local.process import (
     stop_process,
     wait_until,
 )
+from servicekit.local.server import LocalServer
 
 SUPERUSER = "postgres"
 MAX_CONNECTIONS = 300
@@ -45,113 +39,15 @@ REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 """
 
 
-class LocalPostgres:
-    """A PostgreSQL server in ``directory``.
+class LocalPostgres(LocalServer):
+    """A PostgreSQL server; see ``LocalServer``.
 
-    ``port`` 0 chooses a free one at the first start and keeps to it as long as it is free.
-    ``settings`` are server settings, for instance ``{"fsync": "off"}`` for tests: that loses nothing when
-    processes are killed, only when the machine is. Once ``cancelled`` is set, a start gives up at once
-    (StartCancelledError) and leaves nothing running.
+    The setting ``{"fsync": "off"}`` is for tests: it loses nothing when processes are killed, only when the machine is.
     """
 
-    def __init__(
-        self,
-        directory: Path | str,
-        port: int = 0,
-        *,
-        settings: Mapping[str, str] | None = None,
-        cancelled: threading.Event | None = None,
-    ) -> None:
-        self.directory = Path(directory).resolve()
-        self.log = self.directory / "postgres.log"
-        self._data = self.directory / "data"
-        self._wanted_port = port
-        self._settings = dict(settings or {})
-        self._cancelled = cancelled
-        self._lock = DirectoryLock(self.directory)
-        self._memory = RememberedFile(self.directory / "postgres.json")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    # -- life ----------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start the server and return when it accepts connections; nothing happens if it runs."""
-        if self.running:
-            return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(self._named())
-        try:
-            user = _account_to_run_as()
-            self._end_what_was_left()
-            port = choose_port(self._wanted_port, self._memory.integer("port"), "PostgreSQL")
-            if not (self._data / "PG_VERSION").exists():
-                self._initialize(user)
-            self._memory.write({**self._memory.read(), "port": port})
-            self._launch(port, user)
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def stop(self, *, within: float = 20) -> None:
-        """Shut down in order; sessions still open are ended."""
-        process, self._process = self._process, None
-        if process is not None:
-            stop_process(process, signal.SIGINT, within=within)
-        self._lock.release()
-
-    def kill(self) -> None:
-        """SIGKILL for every process of the server, as a crash of the machine's kernel would be."""
-        if self._process is not None:
-            kill_tree(self._process.pid)
-            self._process.wait()
-            self._process = None
-        self._lock.release()
-
-    def restart(self) -> None:
-        """Stop and start on the same port."""
-        self.stop()
-        self.start()
-
-    def delete(self) -> None:
-        """Delete the directory with all data; LocalStackError while another process uses it."""
-        if not self.directory.exists():
-            return
-        self.stop()
-        self._lock.acquire(self._named())
-        try:
-            self._end_what_was_left()
-            shutil.rmtree(self.directory)
-        finally:
-            self._lock.release()
-
-    @property
-    def running(self) -> bool:
-        """Whether the server process is alive."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the server, None if it is not running."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    # -- use -----------------------------------------------------------------------------------
-
-    @property
-    def port(self) -> int:
-        """The port of the last start."""
-        port = self._memory.integer("port")
-        if port is None:
-            raise LocalStackError("This PostgreSQL has no port yet: start it first.")
-        return port
+    name = "PostgreSQL"
+    file = "postgres"
+    shutdown = signal.SIGINT
 
     def url(self, database: str = SUPERUSER, *, role: str = SUPERUSER, driver: str = "postgresql+asyncpg") -> str:
         """SQLAlchemy URL of ``database`` as ``role``; ``driver="postgresql"`` for asyncpg itself and psql."""
@@ -181,8 +77,6 @@ class LocalPostgres:
         if outcome.returncode:
             raise LocalStackError(f"PostgreSQL refused a statement: {outcome.stderr.strip()}")
         return outcome.stdout.strip()
-
-    # -- inside --------------------------------------------------------------------------------
 
     def _password(self, role: str) -> str:
         password = self._memory.read().get(f"password.{role}")
@@ -215,10 +109,13 @@ class LocalPostgres:
         self._memory.write({**self._memory.read(), f"password.{SUPERUSER}": password})
         fresh.rename(self._data)
 
-    def _launch(self, port: int, user: tuple[int, int] | None) -> None:
+    def _launch(self) -> None:
+        user = _account_to_run_as()
+        if not (self._data / "PG_VERSION").exists():
+            self._initialize(user)
         settings = {
             "listen_addresses": "127.0.0.1",
-            "port": str(port),
+            "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": str(MAX_CONNECTIONS),
             "timezone": "UTC",
@@ -266,11 +163,11 @@ class LocalPostgres:
             and lines[7].strip() == "ready"
         )
 
-    def _named(self) -> str:
-        return f"The PostgreSQL in {self.directory}"
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Every process of the server, as a crash of the machine's kernel would."""
+        kill_tree(process.pid)
 
     def _end_what_was_left(self) -> None:
-        """A server whose launcher was killed, or the pid file of one that was killed itself."""
         pid_file = self._data / "postmaster.pid"
         try:
             pid = int(pid_file.read_text().split("\n", 1)[0])
