@@ -371,6 +371,17 @@ async def full_of_them(church: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             "plan": [{"field": "members", "here": people}],
             "sentence": "Zelda Quaxley: gone.",
         },
+        {
+            "kind": "family",
+            "record_id": uuid4(),
+            "pco_id": "609",
+            "name": "Others",
+            "here": "none",
+            "there": "none",
+            "outcome": "created_here",
+            # Of a preview before she was added here: with an id that no record got.
+            "plan": [{"field": "members", "here": [{"id": str(uuid4()), "pco_id": "501", "name": "Zelda Quaxley"}]}],
+        },
     ):
         await church.store(Change, {**row, "run_id": run})
     unowned = (

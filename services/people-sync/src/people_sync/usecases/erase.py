@@ -490,7 +490,7 @@ async def _mentions(session: AsyncSession, going: _Erasing) -> None:
     plans = select(Change).where(
         Change.run_id.in_(_runs_of(organization_id)),
         Change.plan.is_not(None),
-        or_(False, *(cast(Change.plan, Text).like(contains(str(id_))) for id_ in going.members)),
+        or_(False, *(cast(Change.plan, Text).like(contains(f'"{id_}"')) for id_ in sorted(ids))),
     )
     for row in await session.scalars(plans):
         row.plan = without_people(row.plan, ids, names)
