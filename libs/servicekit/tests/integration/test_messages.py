@@ -15,7 +15,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from fastapi import FastAPI
-from sample_service.main import Settings, create_app
+from sample_service.main import Resources, Settings, create_app
 from sample_service.messages import effects, environment, fact, record
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -24,9 +24,12 @@ from contracts.events.auth_connection_v1 import ConnectionAuthorized, Connection
 from contracts.topics import TOPICS, Provision, Topic
 from servicekit.errors import TransientError
 from servicekit.kafka.attempts import MOST_BEGUN, Attempts
+from servicekit.kafka.consumers import Consumers
+from servicekit.kafka.inbox import set_aside
 from servicekit.kafka.producer import Producer, Record
 from servicekit.kafka.provision import provision
 from servicekit.kafka.rejections import ATTEMPTS, MOST_WAITS
+from servicekit.kafka.set_aside import SetAside, in_work
 from servicekit.telemetry import METRICS
 from servicekit.testing import Databases, KeyRing, Served, eventually, serve
 
@@ -300,6 +303,27 @@ async def test_what_no_version_knows_for_a_month_is_dropped_and_said(
         assert f"consumer='{group}' topic='{TOPIC}' type='ConnectionLost' messages=1" in caplog.text
     async with app.state.runtime.sessions.begin() as session:
         await session.execute(text("DELETE FROM set_aside"))
+
+
+async def test_what_another_replica_has_in_work_is_not_counted_as_begun(
+    app: FastAPI, kafka_server: str, organization: str
+) -> None:
+    runtime, own, subscribers = app.state.runtime, Resources(app.state.runtime.settings), app.state.subscribers
+    one = record(fact(organization, 1))
+    headers = {name: (value or b"").decode() for name, value in one.headers}
+    taken = ConsumerRecord(TOPIC, 0, 7, 0, 0, one.key, one.value, None, 0, 0, tuple(one.headers))
+    async with runtime.sessions.begin() as session:
+        await set_aside(session, taken, consumer=GROUP, event_id=headers["ce_id"], event_type=headers["ce_type"])
+        (row_id,) = await session.scalars(text("SELECT id FROM set_aside"))
+    replica = SetAside(runtime, own, subscribers, Consumers(runtime, own, subscribers).guards)
+    async with runtime.sessions.begin() as session:
+        await session.execute(in_work(row_id))
+        for _ in range(MOST_BEGUN + 1):
+            await replica.step()
+    assert await effects(app, organization) == []
+    await replica.step()
+    assert await effects(app, organization) == [f"authorized {organization}:1"]
+    assert await dead_letters(kafka_server, organization) == []
 
 
 def _of_type(one: Record, name: str) -> Record:

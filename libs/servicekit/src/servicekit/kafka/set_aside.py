@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 from aiokafka import ConsumerRecord
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, Select, delete, func, select, update
 
 from servicekit.db.tables import SET_ASIDE
 from servicekit.errors import is_transient
@@ -77,14 +77,17 @@ class SetAside:
         """The failure, if the message should be tried again."""
         guard = self._guards[subscription.group]
         limit = asyncio.timeout(HANDLER_SECONDS)
-        begun = await self._begin(row_id)
+        begun = 0
         try:
-            if begun > MOST_BEGUN:
-                raise ProcessDied(f"begun {begun - 1} times")  # or it did not end in time
             async with limit, self._runtime.sessions.begin() as session:
+                if not await session.scalar(in_work(row_id)):
+                    return None  # another process has it
+                begun = await self._begin(row_id)
+                if begun > MOST_BEGUN:
+                    raise ProcessDied(f"begun {begun - 1} times")  # or it did not end in time
                 row = await self._locked(session, row_id)
                 if row is None:
-                    return None  # another process has it
+                    return None  # another process had it
                 received = read(subscription.topic, dict(row.headers), _record(row))
                 outcome = await take(subscription, session, self._resources, received)
                 await session.execute(delete(SET_ASIDE).where(SET_ASIDE.c.id == row_id))
@@ -158,6 +161,15 @@ class SetAside:
                 type=type_,
                 messages=messages,
             )
+
+
+def in_work(row_id: int) -> Select[bool]:
+    """Whether this transaction, until its end, is the one that has a message in work.
+
+    Of replicas that find it at the same time one counts: four that counted would be four deaths. It is no lock of the
+    row, which `_begin` writes by a connection of its own.
+    """
+    return select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"set aside {row_id}", 0)))
 
 
 def _record(row: Row[Any]) -> ConsumerRecord[Any, Any]:
