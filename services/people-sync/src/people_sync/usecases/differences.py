@@ -16,7 +16,7 @@ from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases import refreshes
 from people_sync.usecases.decisions import DECIDED
-from people_sync.usecases.directory import parse_id
+from people_sync.usecases.directory import existing
 from people_sync.usecases.history import DECIDE_AGAIN, Actor, Noted, note
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import NotFound
@@ -24,7 +24,7 @@ from servicekit.errors import NotFound
 
 async def of_record(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> Differences:
     """List the differences of one record that are kept. NotFound (404)."""
-    id_ = await _existing(session, organization_id, kind, record_id)
+    id_ = await existing(session, organization_id, kind, record_id)
     link = await session.scalar(_link(organization_id, kind, id_))
     return Differences(items=await _shown(session, link))
 
@@ -33,7 +33,7 @@ async def end(
     session: AsyncSession, organization_id: str, kind: str, record_id: str, field: str, actor: Actor, now: datetime
 ) -> Differences:
     """Keep a field different no longer: it becomes a conflict. NotFound (404) if it is not kept different."""
-    id_ = await _existing(session, organization_id, kind, record_id)
+    id_ = await existing(session, organization_id, kind, record_id)
     if await kept_out_among(session, organization_id, kind, [id_]):
         raise Refused(
             "This record is kept out of the sync, so the two sides are not compared. Choose Sync again first.",
@@ -55,21 +55,6 @@ async def end(
     await note(session, organization_id, actor, [Noted(kind, id_, field, ours, ours, DECIDE_AGAIN)], now)
     await refreshes.queue(session, owner, kind, record_id=id_, reason=DECIDED, urgent=True, not_before=now, now=now)
     return Differences(items=await _shown(session, link))
-
-
-async def _existing(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> UUID:
-    word = "member" if kind == MEMBER else "family"
-    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
-    found: UUID | None = await session.scalar(
-        select(record.id).where(
-            record.organization_id == organization_id,
-            record.id == parse_id(record_id, word),
-            record.deleted_at.is_(None),
-        )
-    )
-    if found is None:
-        raise NotFound(f"There is no such {word}.")
-    return found
 
 
 def _link(organization_id: str, kind: str, record_id: UUID) -> Select[Any]:

@@ -283,6 +283,22 @@ def parse_id(text: str, kind: str) -> UUID:
         raise NotFound(f"There is no such {kind}.") from error
 
 
+async def existing(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> UUID:
+    """The id of a member or family of the organization that is not deleted. NotFound (404).
+
+    The row is not loaded: who locks it later reads it fresh.
+    """
+    table: type[Member] | type[Family] = Member if kind == MEMBER else Family
+    found: UUID | None = await session.scalar(
+        select(table.id).where(
+            table.organization_id == organization_id, table.id == parse_id(record_id, kind), table.deleted_at.is_(None)
+        )
+    )
+    if found is None:
+        raise NotFound(f"There is no such {kind}.")
+    return found
+
+
 def check_version(seen: int | None, now: int, kind: str) -> None:
     """Conflict (409) if somebody else was faster."""
     if seen is not None and seen != now:

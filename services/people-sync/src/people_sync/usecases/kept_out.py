@@ -22,7 +22,7 @@ from people_sync.storage.kept_out import families_with, links_of
 from people_sync.storage.sync_tables import HeldMatch, KeptOut, Remote
 from people_sync.storage.tables import Connection, Family, FamilyMember, Member
 from people_sync.usecases import conflicts, history, refreshes
-from people_sync.usecases.directory import parse_id
+from people_sync.usecases.directory import existing
 from people_sync.usecases.held import no_longer_asked
 from people_sync.usecases.history import KEPT_OUT, WITH_FAMILY, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
@@ -55,7 +55,7 @@ class _Locked:
 
 async def of_record(session: AsyncSession, organization_id: str, kind: Kind, record_id: str) -> kept_out.KeptOut:
     """Say whether a record is kept out, by whom and since when. NotFound (404)."""
-    return await _shown(session, organization_id, kind, await _existing(session, organization_id, kind, record_id))
+    return await _shown(session, organization_id, kind, await existing(session, organization_id, kind, record_id))
 
 
 async def begin(
@@ -65,7 +65,7 @@ async def begin(
 
     Conflict (409) while a worker is writing one of them: once this has answered, no write of theirs begins.
     """
-    id_ = await _existing(session, organization_id, kind, record_id)
+    id_ = await existing(session, organization_id, kind, record_id)
     found = await _locked(session, organization_id, kind, id_)
     out = await _rows(session, organization_id, found)
     if (own := out.get((kind, id_))) is not None:
@@ -101,7 +101,7 @@ async def end(
 
     Both sides are compared at once, or by the next sync while that is impossible.
     """
-    id_ = await _existing(session, organization_id, kind, record_id)
+    id_ = await existing(session, organization_id, kind, record_id)
     owner = await refreshes.awake(session, organization_id)
     await _read_strangers_again(session, organization_id, kind, id_)
     found = await _locked(session, organization_id, kind, id_, of_call=_with_family(organization_id, id_))
@@ -127,20 +127,6 @@ async def end(
     if owner is not None:
         await _look(session, owner, found, ended, now)
     return await _shown(session, organization_id, kind, id_)
-
-
-async def _existing(session: AsyncSession, organization_id: str, kind: Kind, record_id: str) -> UUID:
-    record: type[Member] | type[Family] = Member if kind == MEMBER else Family
-    found: UUID | None = await session.scalar(
-        select(record.id).where(
-            record.organization_id == organization_id,
-            record.id == parse_id(record_id, kind),
-            record.deleted_at.is_(None),
-        )
-    )
-    if found is None:
-        raise NotFound(f"There is no such {kind}.")
-    return found
 
 
 def _with_family(organization_id: str, family_id: UUID) -> Any:

@@ -48,9 +48,8 @@ from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Change, Conflict, Remote, Run
 from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.storage.writes import writes_of
-from people_sync.usecases.directory import current_link, parse_id
+from people_sync.usecases.directory import current_link, existing
 from people_sync.usecases.record.gone import why_gone
-from servicekit.errors import NotFound
 from servicekit.http import paging
 
 Owner = Mapping[str, str]
@@ -290,15 +289,8 @@ def _statement(run: Run) -> Statement:
 
 async def of_record(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> WhyDifferent:
     """*Why different?* of a member or family, as far as is known without asking Planning Center. NotFound (404)."""
-    word = "member" if kind == MEMBER else "family"
     table: type[Member] | type[Family] = Member if kind == MEMBER else Family
-    record: Member | Family | None = await session.scalar(
-        select(table).where(
-            table.organization_id == organization_id, table.id == parse_id(record_id, word), table.deleted_at.is_(None)
-        )
-    )
-    if record is None:
-        raise NotFound(f"There is no such {word}.")
+    record: Member | Family = await session.get_one(table, await existing(session, organization_id, kind, record_id))
     if await kept_out_among(session, organization_id, kind, [record.id]):
         return WhyDifferent(reason=KEPT_OUT, sentence=OUTCOMES[KEPT_OUT])
     link = await session.scalar(current_link(organization_id, kind).where(Link.record_id == record.id))
