@@ -32,6 +32,9 @@ def refusals() -> Iterator[str]:
         )
         for event in topic.events:
             yield from (f"{topic.name} {event.__name__} {problem}" for problem in _refused(topic, event))
+        known = {FOLDER, *(event.__name__ for event in topic.events)}
+        for gone in sorted({folder.name for folder in (SCHEMAS / topic.name).glob("*")} - known):
+            yield f"{topic.name} {gone}: went, and messages of it could not be read again; keep it in the registry"
 
 
 def _refused(topic: Topic, event: type[Event]) -> Iterator[str]:

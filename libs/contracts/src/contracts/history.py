@@ -36,10 +36,13 @@ def read_history(folder: Path) -> History:
         return History(folder, "there is no such folder")
     try:
         _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+        shallow = _git(folder, "rev-parse", "--is-shallow-repository").strip() == "true"
     except FileNotFoundError:
         return History(folder, "git is not installed")
     except subprocess.CalledProcessError:
         return History(folder, "this is no clone with commits")
+    if shallow:
+        return History(folder, "this clone is shallow, and its oldest commit adds every file as it is")
     # -m: also what only a merge added. With --reverse the first of several additions wins.
     log = _git(
         folder, "log", "-m", "--reverse", "--no-renames", "--diff-filter=A", "--raw", "--no-abbrev", "--format=%x00%H",

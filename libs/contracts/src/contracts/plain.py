@@ -30,6 +30,7 @@ _PARTS: Final[dict[str, set[str]]] = {
     "dict": {"keys_schema", "values_schema"},
     "any": set(),
 }
+_EMPTY: Final = (None, dict, list, tuple)  # factories that can make one value only
 _ANYWHERE: Final = {"type", "ref", "metadata"}
 _CONFIG: Final = dict(Model.model_config)
 
@@ -48,6 +49,8 @@ def _faults(part: Any, where: str) -> Iterator[str]:
         yield f"{where}: `{option}` of {kind} shows in no schema"
     if kind == "datetime" and part.get("tz_constraint") != "aware":
         yield f"{where}: an instant without an offset means another time at each reader; use Timestamp"
+    if kind == "default" and part.get("default_factory") not in _EMPTY:
+        yield f"{where}: a default that is made by a function shows in no schema"
     if kind == "model":
         yield from _own_behaviour(part, where)
     for name, field in _below(part):

@@ -131,6 +131,7 @@ class Checked(Event):
         (changed(name=(Annotated[str, PlainSerializer(str.upper)], ...)), "`serialization` of str"),
         (changed(when=(datetime | None, None)), "use Timestamp"),
         (changed(size=(Decimal, Decimal(1))), "`decimal` is nothing"),
+        (changed(sizes=(dict[str, int], Field(default_factory=lambda: {"a": 1}))), "made by a function"),
     ],
     ids=[
         "closed",
@@ -142,6 +143,7 @@ class Checked(Event):
         "serializer",
         "naive",
         "new",
+        "made default",
     ],
 )
 def test_what_no_schema_tells_is_refused(after: type[Event], said: str) -> None:
@@ -184,6 +186,13 @@ def test_settings_of_a_topic_that_readers_rely_on_do_not_change() -> None:
         after = settings_of(replace(topic, **change))
         assert setting_breaks(settings_of(topic), after) == []
         assert " → " in setting_order(settings_of(topic), after)
+
+
+def test_a_type_does_not_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = TOPICS["people.conflict.v1"]
+    assert list(gate.refusals()) == []
+    monkeypatch.setitem(TOPICS, topic.name, replace(topic, events=topic.events[1:]))
+    assert [problem.split(":")[0] for problem in gate.refusals()] == [f"{topic.name} {topic.events[0].__name__}"]
 
 
 def test_bytes_and_keys_stay_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,5 +247,7 @@ def test_git_tells_what_was_edited_in_place(tmp_path: Path) -> None:
     git(tmp_path, "commit", "-m", "third")
     said = read_history(folder).edited()
     assert [line.split(" since ")[0] for line in said] == ["deleted: deleted", "edited: edited in place"]
+    git(tmp_path, "clone", "--depth", "1", f"file://{tmp_path}", "shallow")
+    assert "shallow" in (read_history(tmp_path / "shallow" / "schemas").missing or "")
     git(tmp_path, "checkout", "HEAD~", "--", ".")
     assert read_history(folder).edited() == []
