@@ -185,4 +185,8 @@ async def test_answers_are_forgotten_after_a_day(app: FastAPI, caller: Caller) -
     assert (await caller.post({"text": "one"}, "key-kept")).json() == anew.json()
     async with app.state.runtime.sessions.begin() as session:
         await answers.forget_all(session, caller.organization)
-    assert (await caller.post({"text": "one"}, "key-kept")).json() != anew.json()
+    made = await notes(app, caller.organization)
+    gone = await caller.post({"text": "one"}, "key-kept")
+    assert (gone.status_code, gone.json()["type"]) == (409, "/problems/answer-gone")
+    assert (await caller.post({"text": "two"}, "key-kept")).json()["type"] == "/problems/key-reused"
+    assert await notes(app, caller.organization) == made, "it was done, and is not done again"

@@ -90,6 +90,13 @@ PROBLEM_TYPES: Final[dict[str, ProblemType]] = {
             "Send the same again after `Retry-After`, with the same key: the answer is the first one's.",
         ),
         ProblemType(
+            "answer-gone",
+            409,
+            "Done, and the answer is gone",
+            "A request with this `Idempotency-Key` was done. Its answer went when somebody was erased.",
+            "Read what it changed. It is not done a second time.",
+        ),
+        ProblemType(
             "conflict",
             409,
             "Not possible now",

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,6 +34,8 @@ from servicekit.http.auth import User
 KEPT: Final = timedelta(hours=KEY_HOURS)
 _FORM: Final = re.compile(KEY_PATTERN)
 _AT_WORK_SECONDS: Final = 1
+_FORGOTTEN: Final = 410
+"""In the place of the status of an answer that nobody may see again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,11 @@ async def _look_up(request: Request, user: User, session: Session) -> None:
             slug="key-reused",
             errors=[{"field": f"header.{IDEMPOTENCY_KEY}", "message": "belongs to another request"}],
         )
+    if found.status == _FORGOTTEN:
+        raise Conflict(
+            "This was done. What was answered is gone, because somebody was erased since: read it again.",
+            slug="answer-gone",
+        )
     raise _AnsweredBefore(Response(found.body, found.status, media_type=found.media_type))
 
 
@@ -159,8 +166,12 @@ async def _keep(asked: _Asked, response: Response) -> None:
 
 
 async def forget_all(session: AsyncSession, organization_id: str) -> None:
-    """Let go of an organization's answers, which hold what people are: one of them is erased."""
-    await session.execute(delete(KEPT_ANSWER).where(KEPT_ANSWER.c.organization_id == organization_id))
+    """Let go of what an organization's answers say, which is what people are: one of them is erased.
+
+    That they were given stays: a repeat of one is not done again.
+    """
+    of_organization = update(KEPT_ANSWER).where(KEPT_ANSWER.c.organization_id == organization_id)
+    await session.execute(of_organization.values(status=_FORGOTTEN, media_type=None, body=b""))
 
 
 async def forget_old(sessions: Sessions) -> int:
