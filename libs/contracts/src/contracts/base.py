@@ -7,7 +7,7 @@ Timestamp = AwareDatetime
 
 
 class Model(BaseModel):
-    """Frozen, and deaf to what it does not know: old readers must accept new writers (same major version)."""
+    """Frozen; unknown fields are ignored, so that old readers accept new writers of the same major version."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 

@@ -10,11 +10,11 @@ Choice = Literal["ours", "theirs", "both"]
 """`both`: keep the two values different until one of them changes again."""
 
 STATUS: Final = "active"
-"""The field that says whether a member is active. No sync changes it in Planning Center, so it can't be `ours`."""
+"""The field of a member's active status. No sync changes it in Planning Center, so a decision can't be `ours`."""
 
 
 class ConflictField(Model):
-    """One field whose two sides have different values. Values are JSON, shown as they are."""
+    """One field whose two sides have different values. Values are unformatted JSON."""
 
     field: str
     """Name of the field."""
@@ -35,7 +35,7 @@ class ConflictField(Model):
     )
     theirs_changed_before: Timestamp | None = Field(
         default=None,
-        description="Where `theirs_changed_at` is not known: `theirs` was edited then or before, by the time of the "
+        description="If `theirs_changed_at` is not known: `theirs` was edited then or before, by the time of the "
         "person or family in Planning Center, or of the first read that showed it. Null if `theirs` was not edited.",
     )
     agreed_at: Timestamp | None = Field(default=None, description="When both sides last had `base`; null if not known.")
@@ -53,4 +53,4 @@ class ConflictRecord(Model):
     """Id of the person or household in Planning Center."""
     family_ids: tuple[str, ...] = ()
     """Families of the member, or the family itself."""
-    child: bool | None = Field(default=None, description="Of a member; null for a family.")
+    child: bool | None = Field(default=None, description="Whether the member is a child; null for a family.")

@@ -1,7 +1,7 @@
-"""The gate of contracts: `python -m contracts.gate` writes snapshots of what changed, or says why it may not change.
+"""The gate of contracts: `python -m contracts.gate` writes snapshots of changes, or says why a change is refused.
 
 Snapshots of schemas and of topics' settings and golden messages are append-only: `make contracts` adds files, and git's
-history tells whether one was edited or deleted since it was first committed.
+history shows whether a file was edited or deleted since its first commit.
 """
 
 import json
@@ -23,7 +23,7 @@ APPEND_ONLY = (SCHEMAS, GOLDEN)
 
 
 def refusals() -> Iterator[str]:
-    """Everything about today's registry that readers of another version would not stand, in sentences."""
+    """One sentence for each property of today's registry that would break readers of another version."""
     for topic in TOPICS.values():
         yield from (
             f"{topic.name}: {problem}; a new major version of the topic is needed"
@@ -41,7 +41,7 @@ def _refused(topic: Topic, event: type[Event]) -> Iterator[str]:
     yield from faults(event)
     schema = schema_of(event)
     yield from (f"{keyword} is none that two versions are compared by" for keyword in unknown_keywords(schema))
-    # Older snapshots too: what went must not come again as something else.
+    # Older snapshots too: a removed field must not return with another meaning.
     yield from dict.fromkeys(
         str(problem) for path in snapshots(topic, event) for problem in breaks(json.loads(path.read_text()), schema)
     )
@@ -49,14 +49,14 @@ def _refused(topic: Topic, event: type[Event]) -> Iterator[str]:
 
 
 def tampered() -> tuple[list[str], str | None]:
-    """Files that were edited or deleted since they were committed, and why git could not be asked (None: it was)."""
+    """Files edited or deleted since their commit, and why git could not be asked (None if it was)."""
     histories = [read_history(folder) for folder in APPEND_ONLY]
     edited = [sentence for history in histories if not history.missing for sentence in history.edited()]
     return edited, histories[0].missing
 
 
 def missing() -> Iterator[tuple[Path, str, str]]:
-    """Snapshots and golden messages to be added: path, content, and what the change asks of a rollout."""
+    """Snapshots and golden messages to be added: path, content, and the rollout order of the change."""
     for topic in TOPICS.values():
         known, now = setting_snapshots(topic), settings_of(topic)
         if (last := _last(known)) != now:
@@ -97,7 +97,7 @@ def _text(content: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Write what is missing; 1, and nothing written, if a change is refused."""
+    """Write missing snapshots and golden messages; gives 1 and writes no file if a change is refused."""
     edited, blind = tampered()
     if refused := [*edited, *refusals()]:
         sys.stderr.write("".join(f"{problem}\n" for problem in refused))

@@ -1,4 +1,4 @@
-"""Golden messages: the key and exact bytes that an example had at Kafka when its schema was new."""
+"""Golden messages: the key and exact bytes that an example had on Kafka when its schema was new."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def examples(topic: Topic, event: type[Event]) -> list[Path]:
 
 
 def golden_path(topic: Topic, event: type[Event], example: Path, schema: int) -> Path:
-    """Where the golden message of an example stands: `golden/<topic>/<Event>/<number of the schema>.<example>.json`."""
+    """The path of an example's golden message: `golden/<topic>/<Event>/<number of the schema>.<example>.json`."""
     return GOLDEN / topic.name / event.__name__ / f"{schema:04}.{example.name}"
 
 
@@ -31,7 +31,7 @@ def golden_of(event: type[Event], example: Path) -> str:
 
 
 def golden_breaks(topic: Topic, event: type[Event]) -> Iterator[str]:
-    """Say, in sentences, where today's code writes or reads a golden message differently."""
+    """One sentence for each golden message that today's code writes or reads differently."""
     known = snapshots(topic, event)
     if known and json.loads(known[-1].read_text()) == schema_of(event):
         for example in examples(topic, event):
@@ -59,7 +59,7 @@ def _place(parts: tuple[int | str, ...]) -> str:
 
 
 def _lost(old: Any, new: Any, where: str) -> Iterator[str]:
-    """Places of which both sides have a value, and not the same one."""
+    """Places where both sides have a value and the two differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in old.keys() & new.keys():
             yield from _lost(old[name], new[name], f"{where}.{name}")

@@ -1,4 +1,4 @@
-"""What git knows of append-only files: an edit in place is seen whenever it was committed."""
+"""Append-only files in git's history: an edit in place is found whenever it was committed."""
 
 import subprocess
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ class History:
 
     folder: Path
     missing: str | None = None
-    """Why nothing can be compared, in words; None if it can."""
+    """Why the history cannot be compared, in words; None if it can."""
     first: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Path below the folder → (commit that added it, id of its content then). Files that are gone are here too."""
 
     def edited(self) -> list[str]:
-        """One sentence for each file that is gone or not as it was first committed."""
+        """One sentence for each file that is gone or differs from its first commit."""
         present = [path for path in sorted(self.first) if (self.folder / path).is_file()]
         names = "".join(f"{self.folder / path}\n" for path in present).encode()
         now = dict(zip(present, _git(self.folder, "hash-object", "--stdin-paths", stdin=names).split(), strict=True))
@@ -31,7 +31,7 @@ class History:
 
 
 def read_history(folder: Path) -> History:
-    """The history of `folder`; a checkout without commits, or a tree outside git, says why it has none."""
+    """The history of `folder`; `missing` is set in a checkout without commits and outside git."""
     if not folder.is_dir():
         return History(folder, "there is no such folder")
     try:
@@ -43,7 +43,7 @@ def read_history(folder: Path) -> History:
         return History(folder, "this is no clone with commits")
     if shallow:
         return History(folder, "this clone is shallow, and its oldest commit adds every file as it is")
-    # -m: also what only a merge added. With --reverse the first of several additions wins.
+    # -m includes files that only a merge added. With --reverse the first of several additions wins.
     log = _git(
         folder, "log", "-m", "--reverse", "--no-renames", "--diff-filter=A", "--raw", "--no-abbrev", "--format=%x00%H",
         "--relative", "--", ".",

@@ -1,4 +1,4 @@
-"""Who acts, as one service tells another in a signed JWT (EdDSA, `kid` = the signing service's name).
+"""Signed identities between services: JWTs (EdDSA, `kid` = the signing service's name).
 
 User identity: `typ` = `user+jwt`, signed by webhook-gateway for one request, `aud` = the service asked, claims as in
 `UserIdentity`.
@@ -25,13 +25,13 @@ class UserIdentity(Model):
     name: str
     """Name of the person."""
     email: str | None = None
-    """Email address, where the identity provider tells it."""
+    """Email address, if the identity provider gives one."""
     organization_id: str
     """The platform's organization (church)."""
     organization_name: str
     """Name of the church."""
     roles: tuple[Role, ...]
-    """What the person may do in this product."""
+    """Role of the person in this product."""
 
     @property
     def is_admin(self) -> bool:

@@ -24,9 +24,9 @@ class Address(Model):
 
 
 class MemberValues(Model):
-    """What a person can edit of a member, and what is kept equal with Planning Center.
+    """The fields of a member that a person can edit and the sync keeps equal with Planning Center.
 
-    Each field is compared and merged as one value, the address too. Names can be empty where Planning Center has none.
+    Each field is compared and merged as one value, the address too. A name can be empty if Planning Center has none.
     """
 
     first_name: str
@@ -46,14 +46,17 @@ class MemberValues(Model):
 
 
 class PlanningCenterLink(Model):
-    """How a record is tied to its counterpart in Planning Center."""
+    """A record's link to its counterpart in Planning Center."""
 
     pco_id: str
     """Id of the person or household in Planning Center."""
     state: str = Field(description="`linked`, or `gone` when it no longer exists in Planning Center.")
     gone_at: Timestamp | None = None
-    """When it was found to be gone."""
-    create_again: bool = Field(default=False, description="Gone, and an admin asked for it to be created there again.")
+    """When the counterpart was found to be gone."""
+    create_again: bool = Field(
+        default=False,
+        description="The counterpart is gone, and an administrator asked to create it in Planning Center again.",
+    )
     merged_with: str | None = Field(
         default=None,
         description="Gone because it was merged there with the counterpart of another member: that member. It is not "
@@ -77,7 +80,7 @@ class Member(MemberValues):
     version: int = Field(ge=1)
     """Grows with every change of the record."""
     created_at: Timestamp
-    """When it was made."""
+    """When the member was added."""
     updated_at: Timestamp
     """When it was changed last."""
 
@@ -101,6 +104,6 @@ class Family(Model):
     version: int = Field(ge=1)
     """Grows with every change of the record."""
     created_at: Timestamp
-    """When it was made."""
+    """When the family was added."""
     updated_at: Timestamp
     """When it was changed last."""

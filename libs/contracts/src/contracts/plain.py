@@ -1,8 +1,8 @@
-"""What a message may be made of, read from what pydantic itself validates by.
+"""Allowed building blocks of messages, checked on pydantic's own core schema.
 
-JSON Schema does not tell whether a field is strict, has a validator, takes an instant without an offset or is written
-in another way than it is read. All of these can refuse or change messages of another version while the schemas are
-equal. So everything that is not listed here is refused: whoever needs it adds it, with how two versions compare.
+JSON Schema does not show whether a field is strict, has a validator, accepts an instant without an offset or is
+written in another form than it is read. All of these can refuse or change messages of another version while the schemas
+are equal. So every construct not listed here is refused: to use one, add it with a comparison of two versions.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from contracts.base import Event, Model
 
-_BOUNDS: Final = {"ge", "gt", "le", "lt", "multiple_of"}  # JSON Schema tells them, so versions are compared by them
+_BOUNDS: Final = {"ge", "gt", "le", "lt", "multiple_of"}  # shown in JSON Schema, so versions are compared by them
 _PARTS: Final[dict[str, set[str]]] = {
     "model": {"cls", "config", "custom_init", "root_model", "schema"},
     "model-fields": {"computed_fields", "fields", "model_name"},
@@ -36,7 +36,7 @@ _CONFIG: Final = dict(Model.model_config)
 
 
 def faults(event: type[Event]) -> list[str]:
-    """One sentence for each thing in `event` that could break readers unseen; empty if there is none."""
+    """One sentence for each construct in `event` that could break readers unseen."""
     return list(dict.fromkeys(_faults(event.__pydantic_core_schema__, event.__name__)))
 
 

@@ -1,4 +1,4 @@
-"""The platform API as data: who owns each intent and read, who may call it, and its shapes.
+"""The platform API as data: owner, least role and shapes of each intent and read.
 
 webhook-gateway builds its public routes and OpenAPI from this table and forwards each call, path unchanged, to the
 owner; a wiring test of each service compares its own routes with it. The owner enforces the role.
@@ -17,9 +17,9 @@ from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOP
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 MIB: Final = 1024 * 1024
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
-"""The header of a POST with which it may be sent again when its answer was lost: it is done once, and answered twice.
+"""The header that makes a POST safe to repeat when its answer was lost: carried out once, answered each time.
 
-Chosen by the caller, new for each thing it wants done. Kept for `KEY_HOURS` per organization.
+The caller chooses a new key for each intent. Keys are kept for `KEY_HOURS` per organization.
 """
 KEY_PATTERN: Final = "[!-~]{1,200}"
 KEY_HOURS: Final = 24
@@ -33,20 +33,20 @@ class Route:
     path: str
     owner: str
     role: Role
-    """The least role: `staff` may be called by administrators too."""
+    """The least role: administrators may call `staff` routes too."""
     summary: str
     response: type[BaseModel] | None
     request: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     status: int = 200
     max_body: int = MIB
-    """Bytes; more is answered 413."""
+    """Maximum bytes of the body; a larger one gets 413."""
     media: str | None = None
-    """The type of an answer that is a file, and is passed on as it comes: None for JSON."""
+    """Content type of a file that is passed on as a stream; None for JSON."""
 
     @property
     def keyed(self) -> bool:
-        """Whether it takes an `IDEMPOTENCY_KEY`. The other methods do no harm twice."""
+        """Whether the call accepts an `IDEMPOTENCY_KEY`. Methods other than POST are idempotent anyway."""
         return self.method == "POST"
 
 
@@ -68,7 +68,7 @@ def _route(
 
 
 def _file(owner: str, path: str, summary: str, query: type[BaseModel] | None = None) -> Route:
-    """A list as CSV."""
+    """Route of a list as CSV."""
     return _route(owner, "staff", "GET", path, summary, None, query=query, media="text/csv")
 
 

@@ -1,7 +1,7 @@
-"""JSON Schemas of messages, and what breaks a reader between two versions of one.
+"""JSON Schemas of messages, and the differences between two versions that break a reader.
 
 Inside a major version services are deployed apart (an old reader meets a new writer) and Kafka replays (a new reader
-meets an old message), so only optional fields may come and go. A keyword that is not known here is refused.
+meets an old message), so only optional fields may come and go. Unknown keywords are refused.
 """
 
 import json
@@ -17,7 +17,7 @@ SCHEMAS: Final = Path(__file__).resolve().parents[2] / "schemas"
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 
 WORDS: Final = frozenset({"title", "description", "examples"})
-"""Keywords for people: they may change freely."""
+"""Descriptive keywords, which may change freely."""
 _COMPARED: Final = frozenset(
     {"$defs", "$ref", "additionalProperties", "anyOf", "default", "enum", "items", "properties", "required", "type"}
 )
@@ -35,7 +35,7 @@ _BOUNDS: Final = (
     "multipleOf",
     "pattern",
 )
-"""A tighter bound refuses old messages, a looser one is refused by old readers."""
+"""Bounds: new readers refuse old messages under a tighter one, old readers refuse new messages under a looser one."""
 _NOTHING: Final = object()
 
 
@@ -46,7 +46,7 @@ class Break:
     where: str
     what: str
     old_reader: bool
-    """True: a reader of the old schema cannot take a message of the new one; False: the other way round."""
+    """True: a reader of the old schema cannot read a message of the new one; False: the other way round."""
 
     def __str__(self) -> str:
         order = "roll out consumers first" if self.old_reader else "old messages could not be read again"
@@ -59,22 +59,22 @@ def snapshots(topic: Topic, event: type[Event]) -> list[Path]:
 
 
 def schema_of(event: type[Event]) -> dict[str, Any]:
-    """The message's JSON Schema without words."""
+    """The message's JSON Schema without descriptive keywords."""
     return _without_words(event.model_json_schema())
 
 
 def breaks(old: dict[str, Any], new: dict[str, Any]) -> list[Break]:
-    """What breaks a direction between two versions of one message's schema."""
+    """The differences between two versions of a schema that break either direction."""
     return list(_compare(old, new, old, new, "$"))
 
 
 def unknown_keywords(schema: dict[str, Any]) -> list[str]:
-    """Keywords by which two versions cannot be compared, each with its place."""
+    """Keywords that the comparison does not know, each with its place."""
     return list(_unknown(schema, schema, "$", ()))
 
 
 def rollout_order(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Who must be rolled out first for a change that breaks nothing: said when a snapshot is added."""
+    """The rollout order of a compatible change, printed when its snapshot is added."""
     before, after = set(_paths(old, old, "")), set(_paths(new, new, ""))
     said = []
     if added := after - before:
@@ -87,7 +87,7 @@ def rollout_order(old: dict[str, Any], new: dict[str, Any]) -> str:
 def _without_words(schema: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for keyword, value in sorted(schema.items()):
-        if keyword in {"properties", "$defs"}:  # here a key is a name, also one that is `title`
+        if keyword in {"properties", "$defs"}:  # keys are field names here, even `title`
             plain[keyword] = {name: _without_words(below) for name, below in sorted(value.items())}
         elif keyword in {"items", "additionalProperties"} and isinstance(value, dict):
             plain[keyword] = _without_words(value)
@@ -130,7 +130,7 @@ def _paths(schema: dict[str, Any], root: dict[str, Any], where: str) -> Iterator
 
 
 def _resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    """The schema itself; what stands beside a reference (a default) stays."""
+    """The schema behind a reference; siblings of the reference (a default) stay."""
     while "$ref" in node:
         target: Any = root
         for part in node["$ref"].removeprefix("#/").split("/"):

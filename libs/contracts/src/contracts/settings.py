@@ -1,4 +1,4 @@
-"""What a topic is at the broker, kept in snapshots as schemas are, and which of its changes no reader stands."""
+"""Snapshots of topics' settings at the broker, and the changes of settings that break readers."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,7 +17,7 @@ def setting_snapshots(topic: Topic) -> list[Path]:
 
 
 def settings_of(topic: Topic) -> dict[str, Any]:
-    """Key, partitions, and what is kept for how long."""
+    """Key, partitions, and retention or compaction."""
     kept = asdict(topic.compaction) if topic.compacted else {"retention_hours": topic.retention_hours}
     return {"key": topic.key, "partitions": topic.partitions, "compacted": topic.compacted, **kept}
 
@@ -42,7 +42,7 @@ def _setting_breaks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 
 
 def setting_order(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What a change of settings that breaks nothing asks for, when its snapshot is added."""
+    """The rollout order of a compatible change of settings, printed when its snapshot is added."""
     said = [
         f"{name} {old.get(name)} → {new.get(name)}" for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)

@@ -7,69 +7,69 @@ from pydantic import Field
 from contracts.base import Model, Timestamp
 
 RunState = Literal["queued", "running", "waiting", "stopping", "done", "stopped", "failed"]
-"""`waiting` asks a person (see `question`) or for a reconnect; `stopped` was stopped safely by a person."""
+"""`waiting`: for a person's answer (see `question`) or for a reconnect; `stopped`: safely, by a person."""
 
 
 class RunProgress(Model):
-    """Where a run stands; every number counts things really done."""
+    """Progress of a run; every number counts completed work."""
 
     phase: str = Field(description="`pull`, `compare`, `apply`, `push` or `finish`.")
     done: int = Field(ge=0)
-    """How many are done."""
-    total: int | None = Field(default=None, ge=0, description="None while it is not known.")
-    noun: str = Field(description="What is counted: `people`, `records`, `changes`.")
+    """Number of records done."""
+    total: int | None = Field(default=None, ge=0, description="Number of records in all; null while not known.")
+    noun: str = Field(description="Unit of `done` and `total`: `people`, `records`, `changes`.")
     requests: int = Field(ge=0, description="Requests sent to Planning Center so far.")
     rate_per_second: float | None = None
-    """How many are done a second."""
+    """Records done per second."""
     eta_seconds_low: int | None = None
-    """Seconds that are left, at least."""
+    """Lower bound of the seconds left."""
     eta_seconds_high: int | None = None
-    """Seconds that are left, at most."""
-    waiting_for: str | None = Field(default=None, description="A plain sentence, when the run waits.")
+    """Upper bound of the seconds left."""
+    waiting_for: str | None = Field(default=None, description="Cause of the wait in a sentence, while the run waits.")
 
 
 class RunThreshold(Model):
-    """What a run would change, against the settings it asks by."""
+    """The size of a run's change and the threshold above which it asks."""
 
     changed: int = Field(ge=0, description="Linked records that would change.")
     linked: int = Field(ge=0, description="Linked records in all.")
     percent: int
-    """The share of linked records above which it asks."""
-    minimum: int = Field(description="The run asks above `percent` of the linked records, and from this many on.")
+    """The percentage of linked records above which the run asks."""
+    minimum: int = Field(description="The least number of records for which the run asks.")
 
 
 class RunQuestion(Model):
-    """What a waiting run needs from an administrator."""
+    """A waiting run's question to an administrator."""
 
     kind: str = Field(
         description="`first_match`, `threshold`, `plan` (of a preview) or `undo`. The plan is under `/plan` of the run."
     )
     digest: str | None = Field(
-        default=None, description="Of the plan that is shown. *Approve* names it, and runs exactly that plan."
+        default=None, description="Digest of the shown plan. *Approve* names it, and runs exactly that plan."
     )
     counts: dict[str, int] = Field(
         description="By outcome, what would happen. `may_be_mailed`: how many people Planning Center may mail at most, "
         "since they sign in there and their email or phone would change."
     )
     examples: tuple[dict[str, str | None], ...] = Field(
-        default=(), description="Each with `name`, `field`, `here`, `planning_center`."
+        default=(), description="Examples, each with `name`, `field`, `here`, `planning_center`."
     )
     answers: tuple[str, ...]
     """The answers that are possible."""
-    threshold: RunThreshold | None = Field(default=None, description="Of `threshold` alone.")
+    threshold: RunThreshold | None = Field(default=None, description="Only with `threshold`.")
 
 
 class RunAnswer(Model):
-    """A question of a run and what somebody answered."""
+    """A run's question and its answer."""
 
     question: str = Field(description="The question's `kind`.")
     answer: str = Field(description="One of the question's `answers`.")
     by_name: str | None
-    """Name of who answered."""
+    """Name of the person who answered."""
     asked_at: Timestamp
     """When the run began to wait."""
     answered_at: Timestamp
-    """When it went on."""
+    """When the run continued."""
 
 
 class Run(Model):
@@ -85,23 +85,26 @@ class Run(Model):
     )
     undoes: dict[str, str] = Field(
         default_factory=dict,
-        description="Of an undo, what it undoes: `decision_id` or another name of `UndoInput`.",
+        description="For an undo, the changes it undoes: `decision_id` or another field of `UndoInput`.",
     )
     state: RunState
-    """Where the run stands."""
+    """State of the run."""
     trigger: str = Field(description="`person`, `schedule`, `connection` ...")
     started_by: str | None = Field(default=None, description="The platform user's id, when a person started it.")
     started_by_name: str | None = None
-    """Name of who started it."""
+    """Name of the person who started the run."""
     progress: RunProgress
-    """How far the run is."""
+    """Progress of the run."""
     question: RunQuestion | None = None
-    """What it waits to be told; null if nothing."""
+    """The question that the run waits for; null if none."""
     answered: tuple[RunAnswer, ...] = Field(
-        default=(), description="What it asked before, oldest first. Between question and answer it took no time."
+        default=(),
+        description="Earlier questions, oldest first. The wait for an answer does not count as the run's time.",
     )
-    counts: dict[str, int] = Field(default_factory=dict, description="By outcome; each has a list behind it.")
-    message: str | None = Field(default=None, description="What happened, in a plain sentence.")
+    counts: dict[str, int] = Field(
+        default_factory=dict, description="Number of records by outcome; each number has a list behind it."
+    )
+    message: str | None = Field(default=None, description="The result in a plain sentence.")
     version: int = Field(ge=1)
     """Grows with every state of the run."""
     created_at: Timestamp

@@ -1,4 +1,4 @@
-"""The registry of topics: one place that provisioning, documents and wiring tests read.
+"""The registry of topics, read by provisioning, documents and wiring tests.
 
 Names are `<context>.<entity>.v<major>`. A breaking change is a new topic beside the old one. `partitions` bounds the
 replicas of every consumer (`partitions >= replicas`).
@@ -37,34 +37,34 @@ DEAD_LETTER_RETENTION_HOURS = 30 * DAY_HOURS
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """How a compacted topic forgets, in hours. The next write to a partition closes its segment, not a clock."""
+    """Compaction of a topic, in hours. The next write to a partition closes its segment, not a clock."""
 
     max_lag_hours: int = DAY_HOURS
-    """What a later message or a tombstone replaced is gone after this."""
+    """A message replaced by a later one or a tombstone is gone after this."""
     segment_hours: int = 6
-    """A segment is closed after this, since only a closed one is compacted."""
+    """A segment is closed after this, since only closed segments are compacted."""
     tombstone_hours: int = 14 * DAY_HOURS
-    """A consumer that was away longer has missed tombstones, and keeps what was deleted: it must rebuild."""
+    """A consumer that was away longer has missed tombstones and keeps deleted records: it must rebuild."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic and all that is agreed about it."""
+    """One topic and its agreed settings."""
 
     name: str
     key: str
-    """What the key is, in words."""
+    """Description of the key."""
     events: tuple[type[Event], ...]
     producers: tuple[str, ...]
     consumers: tuple[str, ...] = ()
-    """Services with a shared group, from earliest, with a dead-letter topic each."""
+    """Services that consume with a shared group from earliest, each with a dead-letter topic."""
     broadcast: tuple[str, ...] = ()
-    """Services every process of which must see every fact: a group per process, from latest, no dead letters."""
+    """Services of which every process must see every fact: a group per process, from latest, no dead letters."""
     partitions: int = 12
     retention_hours: int | None = 14 * DAY_HOURS
     """None for a compacted topic, which keeps the last message of every key."""
     compaction: Compaction = Compaction()
-    """Of a compacted topic."""
+    """Compaction settings, used if the topic is compacted."""
     _types: dict[str, type[Event]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,11 +76,11 @@ class Topic:
         return self.retention_hours is None
 
     def dead_letter(self, consumer: str) -> str:
-        """Where a message goes that `consumer` could not take."""
+        """The dead-letter topic of `consumer`."""
         return f"{self.name}.{consumer}.dlq"
 
     def event_type(self, name: str) -> type[Event] | None:
-        """The message class of a CloudEvents type, None if this topic does not know it."""
+        """The message class of a CloudEvents type, None if unknown to this topic."""
         return self._types.get(name)
 
 
@@ -197,13 +197,13 @@ _TOPIC_OF = {event: topic for topic in TOPICS.values() for event in topic.events
 
 
 def topic_of(event_type: type[Event]) -> Topic:
-    """The topic a message belongs to. KeyError if it belongs to none: that is a defect, not an input error."""
+    """The topic of a message. KeyError if no topic has it, which is a defect, not an input error."""
     return _TOPIC_OF[event_type]
 
 
 @dataclass(frozen=True, slots=True)
 class Provision:
-    """What a topic needs at the broker."""
+    """Broker settings of a topic."""
 
     name: str
     partitions: int
@@ -213,7 +213,7 @@ class Provision:
 
 
 def provisions() -> Iterator[Provision]:
-    """Every topic and dead-letter topic that must exist."""
+    """Every topic and dead-letter topic to provision."""
     for topic in TOPICS.values():
         yield Provision(topic.name, topic.partitions, topic.retention_hours, topic.compaction)
         for consumer in topic.consumers:

@@ -20,4 +20,4 @@ WEBHOOK_GATEWAY: Final = "webhook-gateway"
 SERVICES: Final = (AUTH_SERVICE, PEOPLE_SYNC, CALENDAR_SYNC, CONFLICT_SERVICE, WEBHOOK_GATEWAY)
 
 PLATFORM: Final = "platform"
-"""The platform's other services: consumers that are not ours to wire."""
+"""The platform's other services: consumers that this repository does not wire."""

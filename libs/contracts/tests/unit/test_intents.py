@@ -1,4 +1,4 @@
-"""What a caller may send is what the API's document says: JSON's own types, names that can be read."""
+"""Intents accept exactly what the API's document says: JSON's own types and readable names."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,11 +22,11 @@ KINDS: dict[str, tuple[Any, ...]] = {
     "object": ({},),
 }
 NEVER = ("bool_type", "int_type", "date_type", "string_type", "not_null")
-"""Of errors about the kind of a value, not about which one it is."""
+"""Error types about the kind of a value, not about the value itself."""
 
 
 def kinds(schema: dict[str, Any], every: dict[str, Any]) -> Iterator[str]:
-    """The kinds of JSON that a schema takes."""
+    """The kinds of JSON that a schema accepts."""
     if "$ref" in schema:
         yield from kinds(every[schema["$ref"].rpartition("/")[2]], every)
     for option in schema.get("anyOf", []):

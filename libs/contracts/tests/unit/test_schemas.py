@@ -1,4 +1,4 @@
-"""The compatibility check sees what breaks a reader, and is quiet about the rest."""
+"""The compatibility check finds breaking differences and ignores all others."""
 
 import subprocess
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The registry agrees with itself, and every schema and example has its place."""
+"""The registry is consistent, and every schema and example belongs to a message."""
 
 import os
 import re

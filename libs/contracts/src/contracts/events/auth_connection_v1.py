@@ -1,4 +1,4 @@
-"""`auth.connection.v1`: what became of a church's connections to Planning Center."""
+"""`auth.connection.v1`: the state of each church's connections to Planning Center."""
 
 from typing import Literal
 
@@ -29,11 +29,11 @@ class ConnectionFact(Event):
 
 
 class ConnectionAuthorized(ConnectionFact):
-    """A church connected or reconnected this product; leases can be had."""
+    """A church connected or reconnected this product; access leases are available."""
 
 
 class ConnectionClosing(ConnectionFact):
-    """An administrator disconnects: no new work; only subscriptions may still be removed."""
+    """An administrator disconnects: no new work may begin; only webhook subscriptions may still be removed."""
 
 
 class ConnectionRevoked(ConnectionFact):

@@ -16,7 +16,7 @@ class SyncRunStarted(SyncRunFact):
 
 
 class SyncRunProgressed(SyncRunFact):
-    """A run went on, began to wait, or was answered."""
+    """A run progressed, began to wait, or was answered."""
 
 
 class SyncRunFinished(SyncRunFact):

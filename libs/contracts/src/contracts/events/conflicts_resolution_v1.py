@@ -1,4 +1,4 @@
-"""`conflicts.resolution.v1`: what people decided, and what was erased of it."""
+"""`conflicts.resolution.v1`: decisions about conflicts, and their erasure."""
 
 from pydantic import Field
 
@@ -22,10 +22,13 @@ class ConflictResolved(Event):
     decided_on: int = Field(ge=1)
     """The conflict's `values_version` that was shown."""
     choices: dict[str, Choice] = Field(description="By field.")
-    decided_by: str = Field(description="The platform user's id; of a rule that of whoever turned it on.")
+    decided_by: str = Field(description="The platform user's id; for a rule, of the person who turned it on.")
     decided_by_name: str | None = Field(default=None, description="The person's name, or the rule's.")
-    rule_id: str | None = Field(default=None, description="Of the rule that decided; null for a person.")
-    bulk_id: str | None = Field(default=None, description="Of an answer to many: nobody waits for this one alone.")
+    rule_id: str | None = Field(default=None, description="The rule that decided; null for a person.")
+    bulk_id: str | None = Field(
+        default=None,
+        description="True for part of an answer to many conflicts: no person waits for this decision alone.",
+    )
     decided_at: Timestamp
     """When it was decided."""
 
@@ -35,17 +38,17 @@ class ConflictResolved(Event):
 
 
 class ConflictsErased(Event):
-    """conflict-service erased a record, and counts what for the receipt. One fact per RecordErased; `version` is 1."""
+    """conflict-service erased a record's conflicts; counts for the receipt. One per RecordErased; `version` is 1."""
 
     record_id: str
     """Id that the member or family had."""
     erasure_id: str
     """Id of the erasure."""
     conflicts: int = Field(ge=0)
-    """How many conflicts."""
+    """Number of erased conflicts."""
     decisions: int = Field(ge=0)
-    """How many decisions."""
-    names: int = Field(ge=0, description="Mentions in answers to many.")
+    """Number of erased decisions."""
+    names: int = Field(ge=0, description="Number of erased mentions in answers to many conflicts.")
     occurred_at: Timestamp
     """When it happened."""
 

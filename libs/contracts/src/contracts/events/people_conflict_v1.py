@@ -34,21 +34,21 @@ class ConflictConverged(ConflictFact):
 
 
 class ConflictWithdrawn(ConflictFact):
-    """Nothing is left to decide: the record was deleted here, is gone in Planning Center, or its link is not in use."""
+    """No decision is needed now: the record was deleted here, is gone in Planning Center, or its link is unused."""
 
 
 class ResolutionApplied(ConflictFact):
-    """A decision was applied: to both sides, save for what Planning Center refused."""
+    """A decision was applied to both sides, except for values that Planning Center refused."""
 
     decision_id: str
     """Id of the decision."""
     refused: tuple[str, ...] = Field(
-        default=(), description="In words, what Planning Center did not take; the next sync sends it again."
+        default=(), description="In words, the values that Planning Center refused; the next sync sends them again."
     )
 
 
 class ResolutionOvertaken(ConflictFact):
-    """A decision was not applied, or not to its end; the conflict is open again with the values of now."""
+    """A decision was not applied, or only in part; the conflict is open again with its current values."""
 
     decision_id: str
     """Id of the decision."""
@@ -56,9 +56,9 @@ class ResolutionOvertaken(ConflictFact):
 
 
 class RecordErased(Event):
-    """A person was erased here, or a family with its last one: nothing of the record's conflicts is to be kept.
+    """A person was erased here, or a family with its last person: consumers must delete all of the record's conflicts.
 
-    Not a state of a conflict. Whatever is told of the record after this is older, and is to be dropped.
+    Not a state of a conflict. Facts about the record that arrive after this one are older and must be dropped.
     """
 
     record_id: str

@@ -25,9 +25,11 @@ class MemberRemoved(Event):
     member_id: str
     """Id of the member."""
     joined_into: str | None = Field(
-        default=None, description="The member whom this one was joined to, who has everything of both now."
+        default=None, description="The member that this one was joined to, who now holds the values of both."
     )
-    erased: bool = Field(default=False, description="The person was erased: keep nothing of them either.")
+    erased: bool = Field(
+        default=False, description="The person was erased: consumers must delete their copies as well."
+    )
     removed_at: Timestamp
     """When it was deleted."""
 

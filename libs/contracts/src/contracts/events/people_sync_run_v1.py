@@ -1,4 +1,4 @@
-"""`people.sync-run.v1`: runs of the People sync and what they ask, live."""
+"""`people.sync-run.v1`: runs of the People sync and their held matches, live."""
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ class SyncRunStarted(SyncRunFact):
 
 
 class SyncRunProgressed(SyncRunFact):
-    """A run went on, began to wait, or was answered."""
+    """A run progressed, began to wait, or was answered."""
 
 
 class SyncRunFinished(SyncRunFact):
@@ -26,10 +26,10 @@ class SyncRunFinished(SyncRunFact):
 
 
 class HeldMatchesAnswered(Event):
-    """Held matches were answered, or an answer was taken back: read them again. `version` is that of one of them."""
+    """Held matches were answered, or an answer was taken back: read them again. `version` is one match's."""
 
     held_ids: tuple[str, ...]
     """Ids of the held matches."""
     state: str = Field(description="`same`, `different`, `later`, or `open` for an answer that was taken back.")
     by_name: str | None
-    """Name of who answered, or took the answer back."""
+    """Name of the person who answered, or took the answer back."""

@@ -1,4 +1,4 @@
-"""`webhooks.delivery.v1`: webhooks taken in. Each is a hint of what to read again."""
+"""`webhooks.delivery.v1`: accepted webhook deliveries. Each is a hint to read one resource again."""
 
 from pydantic import Field
 
@@ -18,9 +18,9 @@ class WebhookReceived(Event):
     """The vendor's type of the resource to read again."""
     resource_id: str
     """Id of the resource in Planning Center."""
-    person_id: str | None = Field(default=None, description="For a person's contact: whose it is.")
+    person_id: str | None = Field(default=None, description="For a person's contact: the id of that person.")
     event_time: Timestamp | None = None
-    """When it happened at Planning Center, where the vendor says so."""
+    """When the change happened at Planning Center, if the vendor says so."""
     received_at: Timestamp
     """When it arrived here."""
 

@@ -1,4 +1,4 @@
-"""`webhooks.outcome.v1`: what became of a delivery."""
+"""`webhooks.outcome.v1`: the outcome of each delivery."""
 
 from pydantic import Field
 

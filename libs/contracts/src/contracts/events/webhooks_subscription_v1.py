@@ -31,7 +31,7 @@ class SubscriptionsRemoved(SubscriptionFact):
 
 
 class DeliveryGapFound(SubscriptionFact):
-    """Deliveries of this window were lost: what changed in it must be read again."""
+    """Deliveries of this window were lost: changes within it must be read again."""
 
     since: Timestamp
     """Where the window begins."""

@@ -10,7 +10,7 @@ from contracts.http.common import Intent
 ATTEMPT_COOKIE: Final = "pco_attempt"
 """Binds an authorization attempt to the browser that began it."""
 HOST_ATTEMPT_COOKIE: Final = f"__Host-{ATTEMPT_COOKIE}"
-"""Its name where browsers come by https: they take it from this host alone, and from none beside it."""
+"""The cookie's name under https: browsers accept a `__Host-` cookie from this host alone, never from a sibling."""
 
 Product = Literal["people", "calendar"]
 CardState = Literal["not_connected", "needs_authorization", "connected", "reconnect_required", "closing"]
@@ -49,10 +49,10 @@ class Connections(Model):
 
 
 class AuthorizationStarted(Model):
-    """Where to send the browser. The answer also sets a cookie that binds the attempt to this browser."""
+    """The address to send the browser to. The answer also sets a cookie that binds the attempt to this browser."""
 
     authorize_url: str
-    """Where to send the browser."""
+    """The address to send the browser to."""
     expires_at: Timestamp
     """Until when the attempt can be finished."""
 
@@ -61,34 +61,34 @@ class CompleteAuthorization(Intent):
     """What Planning Center sent back to the redirect address: `code` and `state`, or `error` and `state`."""
 
     state: str = Field(min_length=1, max_length=200)
-    """As Planning Center sent it back."""
+    """The code from Planning Center's redirect."""
     code: str | None = Field(default=None, min_length=1, max_length=2000)
-    """As Planning Center sent it back."""
+    """The state from Planning Center's redirect."""
     error: str | None = Field(default=None, max_length=200)
-    """As Planning Center sent it back, where access was refused."""
-    error_description: str | None = Field(default=None, max_length=2000, description="Taken and not shown.")
+    """The error from Planning Center's redirect, if access was refused."""
+    error_description: str | None = Field(default=None, max_length=2000, description="Accepted and not shown.")
 
 
 class AuthorizationCompleted(Model):
     """The product is connected."""
 
     card: ConnectionCard
-    """The card as it is now."""
+    """The card after connecting."""
     reconnected: bool = Field(description="The same Planning Center organization as before.")
 
 
 class ReceiptLine(Model):
-    """One thing done (or not) while disconnecting."""
+    """One step of a disconnect and its result."""
 
     step: str = Field(description="`subscriptions`, `refresh_token`, `access_token`, `schedules`, `records`.")
     outcome: Literal["done", "not_needed", "pending", "failed", "shared"]
-    """What became of the step; `shared`: the other product still needs it."""
+    """The step's result; `shared`: the other product still needs the authorization."""
     sentence: str
-    """The same in words."""
+    """The result in words."""
 
 
 class DisconnectReceipt(Model):
-    """How a disconnect went; complete once `finished_at` is set."""
+    """Progress of a disconnect; complete once `finished_at` is set."""
 
     product: Product
     """The Planning Center product."""
@@ -97,7 +97,7 @@ class DisconnectReceipt(Model):
     pco_organization_name: str
     """Name of the church in Planning Center."""
     requested_at: Timestamp
-    """When somebody disconnected."""
+    """When an administrator disconnected."""
     finished_at: Timestamp | None = None
     """When the last step was done; null until then."""
     lines: tuple[ReceiptLine, ...]
@@ -111,7 +111,7 @@ class ForgetOrganization(Intent):
 
 
 class LeaseRequest(Intent):
-    """Asked by a service for an organization's token. Authenticated by the service's own signed identity."""
+    """A service's request for an organization's token. Authenticated by the service's own signed identity."""
 
     organization_id: str = Field(min_length=1, max_length=200)
     """The platform's organization (church)."""

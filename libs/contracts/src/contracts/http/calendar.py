@@ -7,7 +7,7 @@ from contracts.http.common import Intent
 
 
 class CalendarSettings(Model):
-    """What an administrator chose for the Calendar."""
+    """An administrator's settings of the Calendar sync."""
 
     poll_minutes: int = Field(default=5, ge=1, le=120, description="How often linked events are checked.")
 

@@ -16,17 +16,17 @@ _WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
 
 
 class NotNull:
-    """Annotates a field that may be left out and may not be null: None says that it was not sent."""
+    """Annotates a field that may be left out but not be null: None means that it was not sent."""
 
 
 NOT_NULL: Final = NotNull()
 
 
 class Intent(BaseModel):
-    """What a caller asks for. Unknown fields are refused: a misspelt field must not be ignored in silence.
+    """The body or query of a call. Unknown fields are refused: a misspelt field must not be ignored in silence.
 
-    Values are taken as JSON's own types, of which pydantic would take one for another: `1` is no yes, `true` no
-    number, `"1"` neither, and a number no date.
+    Values must have JSON's own types, which pydantic would convert: `1` is no boolean, `true` no number, `"1"` neither,
+    and a number no date.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, use_attribute_docstrings=True)
@@ -53,7 +53,7 @@ class Intent(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """As it is judged: what must not be null has no null."""
+        """The schema that validation applies: a `NOT_NULL` field does not list null."""
         shown = handler(schema)
         properties = handler.resolve_ref_schema(shown).get("properties", {})
         for name, field in cls.model_fields.items():
@@ -66,7 +66,7 @@ class Intent(BaseModel):
 
 
 def _kinds(annotation: Any) -> set[Any]:
-    """The types that a field may have, without what they are annotated with."""
+    """The types of a field, without their annotations."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _kinds(get_args(annotation)[0])
@@ -76,17 +76,17 @@ def _kinds(annotation: Any) -> set[Any]:
 
 
 class Page(Model, Generic[T]):
-    """One page of a list, in a stable order. `next` goes into the query's `after` for the page behind."""
+    """One page of a list, in a stable order. `next` is the `after` of the next page's query."""
 
     items: tuple[T, ...]
     """The entries of this page."""
     next: str | None = None
     """The `after` of the next page; null on the last one."""
-    total: int | None = Field(default=None, description="Of the filtered list, where it is cheap to know.")
+    total: int | None = Field(default=None, description="Length of the filtered list, if it is cheap to count.")
 
 
 class PageQuery(Intent):
-    """Where a page begins and how long it is."""
+    """Position and length of a page."""
 
     after: str | None = Field(default=None, max_length=400, description="`next` of the page before.")
     limit: int = Field(default=50, ge=1, le=200)
@@ -94,7 +94,7 @@ class PageQuery(Intent):
 
     @classmethod
     def _judge(cls, value: Any, kinds: set[Any]) -> Any:
-        """As a query has them: `true`, `false` and digits."""
+        """Accept a query's notation: `true`, `false` and digits."""
         if not isinstance(value, str):
             return value
         if bool in kinds:
@@ -107,27 +107,27 @@ class PageQuery(Intent):
 
 
 class FieldError(Model):
-    """One thing wrong with the input."""
+    """One fault of the input."""
 
     field: str
-    """Where the field is: names and positions, with dots."""
+    """Path of the field: names and positions, with dots."""
     message: str
-    """What is wrong with it, in words."""
+    """The fault in words."""
 
 
 class Problem(Model):
     """RFC 9457 problem document, `application/problem+json`."""
 
     type: str
-    """What kind of problem it is: the address of a page about it. Programs tell problems apart by it."""
+    """The kind of problem, as the address of a page about it. Programs tell problems apart by this member."""
     title: str
     """The kind in a few words."""
     status: int
     """The status of the answer."""
     detail: str = Field(description="What happened, what stays as it was, what to do now.")
     instance: str | None = None
-    """`urn:uuid:` and the correlation id: this one answer."""
+    """Identifies this one answer: `urn:uuid:` and the correlation id."""
     errors: tuple[FieldError, ...] = ()
-    """What is wrong with the input, field by field."""
+    """The faults of the input, field by field."""
     correlation_id: str | None = None
-    """Name it when you ask the operators about this answer."""
+    """Id to quote when you ask the operators about this answer."""

@@ -9,7 +9,7 @@ from contracts.conflicts import Choice, ConflictField, ConflictRecord
 from contracts.http.common import Intent, PageQuery
 
 ConflictState = Literal["open", "resolving", "resolved", "agreed_elsewhere", "withdrawn"]
-"""`resolving`: somebody decided, and the decision is carried out on both sides."""
+"""`resolving`: a decision was made and is being carried out on both sides."""
 
 
 class Decision(Model):
@@ -17,19 +17,19 @@ class Decision(Model):
 
     id: str
     """Id of the decision."""
-    choices: dict[str, Choice] = Field(description="By field.")
-    fields: tuple[ConflictField, ...] = Field(description="The values that were chosen from.")
+    choices: dict[str, Choice] = Field(description="Side chosen, by field.")
+    fields: tuple[ConflictField, ...] = Field(description="The values on both sides when the decision was made.")
     decided_by_name: str | None = Field(description="The person's name, or the rule's.")
-    rule_id: str | None = Field(default=None, description="Of the rule that decided; null for a person.")
+    rule_id: str | None = Field(default=None, description="The rule that decided; null for a person.")
     decided_at: Timestamp
     """When it was decided."""
     outcome: Literal["waiting", "applied", "overtaken", "not_needed"] = Field(
         description="`overtaken`: a value had moved, or it could not be carried out: `sentence` says what stays. "
         "`not_needed`: the conflict was over before."
     )
-    sentence: str | None = Field(default=None, description="Why it was not applied.")
+    sentence: str | None = Field(default=None, description="Why the decision was not applied.")
     refused: tuple[str, ...] = Field(
-        default=(), description="What Planning Center did not take, in words; the next sync sends it again."
+        default=(), description="In words, the values that Planning Center refused; the next sync sends them again."
     )
     settled_at: Timestamp | None = None
     """When its outcome was known."""
@@ -45,14 +45,14 @@ class Conflict(Model):
     fields: tuple[ConflictField, ...]
     """The fields that collide."""
     state: ConflictState
-    """Where the conflict stands."""
+    """State of the conflict."""
     version: int
     """Grows with every state of the conflict."""
     values_version: int = Field(
         default=1,
         description="Grows when a value of `fields` changes, and with nothing else: a decision is bound to it.",
     )
-    decision: Decision | None = Field(default=None, description="The newest one.")
+    decision: Decision | None = Field(default=None, description="The newest decision.")
     opened_at: Timestamp
     """When it was found."""
     updated_at: Timestamp
@@ -62,25 +62,27 @@ class Conflict(Model):
 class Decide(Intent):
     """An answer to one conflict: a choice for each of its fields."""
 
-    values_version: int = Field(ge=1, description="Of the conflict as it was shown.")
+    values_version: int = Field(ge=1, description="`values_version` of the conflict as shown.")
     choices: dict[str, Choice] = Field(min_length=1, max_length=100)
-    """For each field of the conflict, the side whose value both get."""
+    """For each field of the conflict, the side whose value both sides get."""
 
 
 class ConflictFilter(Intent):
-    """Filters of conflicts; one that is None filters nothing."""
+    """Filters of conflicts; a null filter is not applied."""
 
     family_id: str | None = Field(default=None, max_length=60)
     """Conflicts of this family and its members."""
-    record_id: str | None = Field(default=None, max_length=60, description="Of the member or family in conflict.")
-    field: str | None = Field(default=None, max_length=60, description="The conflict is about this field, too.")
+    record_id: str | None = Field(default=None, max_length=60, description="Id of the member or family in conflict.")
+    field: str | None = Field(default=None, max_length=60, description="The conflict includes this field.")
     child: bool | None = Field(default=None, description="Whether the member is a child.")
     one_side_empty: bool | None = Field(default=None, description="Whether a side has no value in one of the fields.")
-    older_than_days: int | None = Field(default=None, ge=0, le=36_500, description="The conflict is older.")
+    older_than_days: int | None = Field(
+        default=None, ge=0, le=36_500, description="The conflict is older than this many days."
+    )
     newer: Literal["ours", "theirs"] | None = Field(
         default=None,
-        description="The side with the newest edit of the fields that both sides have edited. A conflict of which that "
-        "is not certain fits neither.",
+        description="The side with the newest edit of the fields that both sides have edited. A conflict without a "
+        "certain newest edit fits neither.",
     )
 
 
@@ -89,36 +91,38 @@ class ConflictQuery(ConflictFilter, PageQuery):
 
     state: ConflictState = "open"
     """Conflicts in this state."""
-    bulk_id: str | None = Field(default=None, max_length=60, description="Decided last by this answer to many.")
-    rule_id: str | None = Field(default=None, max_length=60, description="Decided last by this rule.")
+    bulk_id: str | None = Field(
+        default=None, max_length=60, description="The newest decision belongs to this answer to many."
+    )
+    rule_id: str | None = Field(default=None, max_length=60, description="The newest decision was made by this rule.")
 
 
 BulkAnswer = Literal["ours", "theirs", "both", "filled"]
-"""`filled`: the side that has a value, where the other one is empty."""
+"""`filled`: the side that has a value while the other side is empty."""
 
 
 class BulkInput(ConflictFilter):
     """One answer for every open conflict that fits the filters.
 
-    An edit that collides with nothing is kept, whichever side made it. With `field` the answer is for that field alone:
-    a conflict in which other fields collide too is left out. So is one that cannot have the answer.
+    An edit on one side alone is kept. With `field` the answer applies to that field alone: conflicts with other
+    colliding fields are left out. So are conflicts that cannot have the answer.
     """
 
     answer: BulkAnswer
-    """The answer to all of them."""
+    """The answer to all matching conflicts."""
 
 
 class BulkSample(Model):
-    """One of the conflicts shown, and what would be chosen for each of its fields."""
+    """One of the conflicts shown, with the choice for each of its fields."""
 
     conflict: Conflict
     """The conflict as it is shown."""
     choices: dict[str, Choice]
-    """By field."""
+    """Side that would be chosen, by field."""
 
 
 class Bulk(Model):
-    """One answer to many conflicts: what was shown, and how far it is carried out."""
+    """One answer to many conflicts, its counts and its progress."""
 
     id: str
     """Id of this answer to many."""
@@ -126,18 +130,18 @@ class Bulk(Model):
     """The answer."""
     field: str | None = None
     """The field that the answer is for; null for all."""
-    digest: str = Field(description="Of exactly the conflicts shown, their values and the answer.")
-    count: int = Field(description="How many would be decided.")
-    left_out: int = Field(description="How many fit the filters and are left as they are.")
+    digest: str = Field(description="Digest of the shown conflicts, their values and the answer.")
+    count: int = Field(description="Number of conflicts that would be decided.")
+    left_out: int = Field(description="Number of conflicts that fit the filters but would stay open.")
     state: Literal["shown", "working", "done"]
-    """`shown` until somebody agrees, `working` while it is carried out."""
-    done: int = Field(description="How many were looked at: decided or skipped.")
-    skipped: int = Field(description="How many moved since they were shown, and were left as they are.")
-    waiting: int = Field(description="Decided, and being carried out.")
-    applied: int = Field(description="Carried out.")
-    not_needed: int = Field(description="Decided, and over before that was carried out.")
+    """`shown` until a person agrees, `working` while the answer is carried out."""
+    done: int = Field(description="Number of conflicts processed: decided or skipped.")
+    skipped: int = Field(description="Number of conflicts left open because they changed after being shown.")
+    waiting: int = Field(description="Number of decisions being carried out.")
+    applied: int = Field(description="Number of decisions carried out.")
+    not_needed: int = Field(description="Number of decided conflicts that ended before their decision was carried out.")
     overtaken: int = Field(description="Decided and not carried out: a value moved. These conflicts are open again.")
-    refused: int = Field(description="Of those carried out: Planning Center did not take a part.")
+    refused: int = Field(description="Number of carried out decisions of which Planning Center refused a part.")
     created_at: Timestamp
     """When it was made."""
     finished_at: Timestamp | None = None
@@ -145,30 +149,30 @@ class Bulk(Model):
 
 
 class BulkPreview(Bulk):
-    """The effect that one answer to many conflicts would have. Nothing was decided yet."""
+    """The effect that one answer to many conflicts would have. No conflict is decided yet."""
 
-    samples: tuple[BulkSample, ...] = Field(description="The first ten.")
+    samples: tuple[BulkSample, ...] = Field(description="The first ten conflicts.")
 
 
 class AnswerBulk(Intent):
-    """Decide what was shown."""
+    """Decide the conflicts that were shown."""
 
-    digest: str = Field(max_length=100, description="As shown.")
+    digest: str = Field(max_length=100, description="Digest of the shown preview.")
 
 
 class BulkSkipped(Model):
-    """A conflict that moved since it was shown, and was left as it is."""
+    """A conflict left open because it changed after being shown."""
 
     conflict_id: str
     """Id of the conflict."""
     name: str
     """Name of the person or family."""
     sentence: str
-    """Why it was left, in words."""
+    """Why the conflict was left open, in words."""
 
 
 class ConflictCount(Model):
-    """How many conflicts wait for a person."""
+    """Number of conflicts that wait for a person."""
 
     open: int
     """Conflicts that wait for a person."""

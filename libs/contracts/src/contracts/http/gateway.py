@@ -1,4 +1,4 @@
-"""webhook-gateway: what it answers by itself."""
+"""webhook-gateway: answers of its own."""
 
 from typing import Any
 
@@ -9,28 +9,28 @@ from contracts.identity import UserIdentity
 
 
 class Me(Model):
-    """The signed-in person, as the gateway understood the token."""
+    """The signed-in person, as read from the token."""
 
     user: UserIdentity
     """Who is signed in."""
     planning_center_url: str = Field(
-        description="Where Planning Center's own pages are: `/people/AC<pco_id>` and `/households/<pco_id>` below it."
+        description="Address of Planning Center's own pages: `/people/AC<pco_id>` and `/households/<pco_id>` below it."
     )
 
 
 class ConsoleSettings(Model):
-    """What the console needs to sign a person in. Public."""
+    """Settings that the console needs to sign a person in. Public."""
 
     issuer: str
     """The identity provider."""
     client_id: str
     """The console's id at the identity provider."""
     authorization_endpoint: str
-    """Where a person signs in."""
+    """Address where a person signs in."""
     token_endpoint: str
-    """Where a code becomes a token."""
+    """Address that exchanges a code for a token."""
     end_session_endpoint: str | None = None
-    """Where a person signs out; null if the provider has no such place."""
+    """Address where a person signs out; null if the provider has none."""
 
 
 class LiveFact(Model):

@@ -1,4 +1,4 @@
-"""people-sync: two members here who are one person in Planning Center since their people were merged there."""
+"""people-sync: two members here whose counterparts were merged into one person in Planning Center."""
 
 from typing import Annotated, Literal
 
@@ -10,11 +10,11 @@ from contracts.http.people import Text
 from contracts.people import Member
 
 MergedState = Literal["open", "kept_two"]
-"""`open`: waits for an answer. `kept_two`: an administrator said that they are two people."""
+"""`open`: waits for an answer. `kept_two`: an administrator answered that they are two people."""
 
 
 class MergedFamily(Model):
-    """A family of one of the two."""
+    """A family of one of the two members."""
 
     id: str
     """Id of the family."""
@@ -24,56 +24,58 @@ class MergedFamily(Model):
 
 
 class MergedMember(Model):
-    """One of the two, with what would move."""
+    """One of the two members, with the rows that joining would move."""
 
     member: Member
     """The member."""
     families: tuple[MergedFamily, ...]
     """Families of the member."""
-    history: int = Field(description="How many changes its history has.")
+    history: int = Field(description="Number of changes in the member's history.")
 
 
 class MergedPair(Model):
-    """Two members of one person in Planning Center."""
+    """Two members who share one person in Planning Center."""
 
     pco_id: str = Field(description="The person in Planning Center.")
     stays: MergedMember = Field(description="The member who is linked to the person.")
     joins: MergedMember = Field(description="The member whose own person was merged away; its id names the question.")
-    fills: tuple[str, ...] = Field(description="Fields that only the one who would be joined has a value of.")
-    differs: tuple[str, ...] = Field(description="Fields of which both have a value, and not the same one.")
+    fills: tuple[str, ...] = Field(description="Fields that only the member who would be joined has a value of.")
+    differs: tuple[str, ...] = Field(description="Fields of which both members have different values.")
     may_be_mailed: bool = Field(
         description="Planning Center may mail the person: they sign in there, and email or phone could change."
     )
     state: MergedState
     """Whether the pair waits for an answer."""
-    merged_at: Timestamp | None = Field(description="When the sync learnt of it.")
+    merged_at: Timestamp | None = Field(description="When the sync learnt of the merger.")
 
 
 class MergedQuery(PageQuery):
     """Filters of the pairs."""
 
-    state: MergedState | None = Field(default=None, description="None: those that wait for an answer.")
-    member_id: str | None = Field(default=None, max_length=40, description="Pairs in any state that this member is in.")
+    state: MergedState | None = Field(
+        default=None, description="State of the pairs; by default those that wait for an answer."
+    )
+    member_id: str | None = Field(default=None, max_length=40, description="Pairs of this member, in any state.")
 
 
 class AnswerMerged(Intent):
-    """An administrator answers whether the two, as they were shown, are one person."""
+    """An administrator's answer whether the two members, as shown, are one person."""
 
     answer: Literal["join", "keep_two", "ask_again"] = Field(
-        description="`ask_again` takes `keep_two` back, as long as nobody was created in Planning Center for it."
+        description="`ask_again` takes `keep_two` back, as long as it has created no person in Planning Center."
     )
     with_id: Annotated[Text, Field(max_length=40, description="The member who stays.")]
-    version: int = Field(ge=1, description="Of the member who would be joined.")
-    with_version: int = Field(ge=1, description="Of the member who stays.")
+    version: int = Field(ge=1, description="Version of the member who would be joined, as shown.")
+    with_version: int = Field(ge=1, description="Version of the member who stays, as shown.")
     take: tuple[Annotated[Text, Field(max_length=40)], ...] = Field(
         default=(),
         max_length=20,
-        description="Of `differs`: the fields whose value is taken from the one who is joined.",
+        description="Fields of `differs` whose value is taken from the member who is joined.",
     )
 
 
 class MergedAnswer(Model):
-    """The state after the answer."""
+    """The pair after the answer."""
 
-    member: Member = Field(description="The one who stays.")
-    pair: MergedPair | None = Field(default=None, description="None once the two are one member.")
+    member: Member = Field(description="The member who stays.")
+    pair: MergedPair | None = Field(default=None, description="The other member; null once the two are one.")

@@ -13,12 +13,12 @@ from contracts.people import Address, Family, Member, MemberValues
 from contracts.sync_runs import Run, RunState
 
 _CONTROLS: Final = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""C0 and C1, halves of characters, ends of lines, and what turns the direction of the text around it."""
+"""C0 and C1 controls, lone surrogates, line ends, and bidirectional controls."""
 _UNSEEN: Final = (
     r"\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u2800\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
-"""Takes part in other characters, or is seen nowhere. Spaces at both ends go before anybody looks."""
+"""Combining and invisible characters. Spaces at both ends are stripped before this check."""
 _CONTROL: Final = re.compile(f"[{_CONTROLS}]")
 _NOTHING: Final = re.compile(rf"[\s{_UNSEEN}\U000e0000-\U000e0fff]+")
 
@@ -32,7 +32,7 @@ def _legible(value: str) -> str:
 
 
 class _Legible:
-    """Text that looks on every screen like what it is."""
+    """Text without control or bidirectional characters and with at least one visible one."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(_legible, handler(source))
@@ -42,7 +42,7 @@ class _Legible:
 
 
 def _bare(value: Any) -> Any:
-    """Without this, `Ann <ann@example.org>` is taken for the address in it."""
+    """Refuse a name beside the address: the validator would accept `Ann <ann@example.org>` as the address in it."""
     if isinstance(value, str) and "<" in value:
         raise PydanticCustomError("value_error", "value is not a valid email address")
     return value
@@ -80,7 +80,7 @@ class MemberInput(Intent):
     birthdate: date | None = None
     """Date of birth, not in the future."""
     gender: Literal["Male", "Female"] | None = None
-    """As Planning Center knows it."""
+    """Gender, in Planning Center's terms."""
     child: bool = False
     """Whether the person counts as a child."""
     email: Email | None = None
@@ -94,10 +94,10 @@ class MemberInput(Intent):
 
 
 class MemberPatch(Intent):
-    """Only the fields sent are changed; null clears. `version` is the one that the person saw."""
+    """Only the fields sent are changed; null clears. `version` is the version shown to the person."""
 
     version: int | None = Field(default=None, ge=1)
-    """As the person saw it: 409 `version-conflict` if it is another by now. Without it nothing is compared."""
+    """The version shown to the person: 409 `version-conflict` if the member has another by now. Null: unchecked."""
     first_name: Name | None = None
     """First name; null or empty where only the last name is known."""
     last_name: Name | None = None
@@ -105,7 +105,7 @@ class MemberPatch(Intent):
     birthdate: date | None = None
     """Date of birth, not in the future."""
     gender: Literal["Male", "Female"] | None = None
-    """As Planning Center knows it."""
+    """Gender, in Planning Center's terms."""
     child: Annotated[bool | None, NOT_NULL] = None
     """Whether the person counts as a child; not null."""
     email: Email | None = None
@@ -113,7 +113,7 @@ class MemberPatch(Intent):
     phone: Annotated[Text, Field(max_length=50)] | None = None
     """Primary phone number, in any form that can be dialled."""
     address: AddressInput | None = None
-    """Primary postal address: the whole of it."""
+    """Primary postal address, replaced as a whole."""
 
 
 LARGEST_FAMILY = 1000
@@ -126,31 +126,31 @@ class FamilyInput(Intent):
     name: Annotated[Text, Field(min_length=1, max_length=200)]
     """Name of the family."""
     member_ids: tuple[str, ...] = Field(default=(), max_length=LARGEST_FAMILY)
-    """Who belongs to it."""
+    """Ids of the family's members."""
     primary_contact_id: str | None = None
-    """One of its members, whom the church contacts first."""
+    """The member whom the church contacts first."""
     external_id: ExternalId | None = None
     """The platform's own id of this family; one family has it at a time."""
 
 
 class FamilyPatch(Intent):
-    """Only the fields sent are changed. Members: either the whole list, or who joins and who leaves."""
+    """Only the fields sent are changed. Members: either the whole list, or those who join and those who leave."""
 
     version: int | None = Field(default=None, ge=1)
-    """As the person saw it: 409 `version-conflict` if it is another by now. Without it nothing is compared."""
+    """The version shown to the person: 409 `version-conflict` if the family has another by now. Null: unchecked."""
     name: Annotated[Annotated[Text, Field(min_length=1, max_length=200)] | None, NOT_NULL] = None
     """Name of the family; not null."""
     member_ids: Annotated[tuple[str, ...] | None, NOT_NULL] = Field(
-        default=None, max_length=LARGEST_FAMILY, description="The whole list: who is not in it leaves."
+        default=None, max_length=LARGEST_FAMILY, description="The whole list: members missing from it leave."
     )
     add_member_ids: tuple[str, ...] = Field(
-        default=(), max_length=LARGEST_FAMILY, description="Who joins; whoever is a member already stays one."
+        default=(), max_length=LARGEST_FAMILY, description="Members who join; present members stay."
     )
     remove_member_ids: tuple[str, ...] = Field(
-        default=(), max_length=LARGEST_FAMILY, description="Who leaves; nothing happens to others."
+        default=(), max_length=LARGEST_FAMILY, description="Members who leave; all others stay."
     )
     primary_contact_id: str | None = None
-    """One of its members, whom the church contacts first."""
+    """The member whom the church contacts first."""
 
 
 class BulkMember(MemberInput):
@@ -170,9 +170,9 @@ class BulkFamily(Intent):
     name: Annotated[Text, Field(min_length=1, max_length=200)]
     """Name of the family."""
     member_external_ids: tuple[ExternalId, ...] = Field(default=(), max_length=LARGEST_FAMILY)
-    """Who belongs to it, by the platform's own ids."""
+    """The platform's own ids of the family's members."""
     primary_contact_external_id: ExternalId | None = None
-    """One of them, whom the church contacts first."""
+    """The member whom the church contacts first, by the platform's own id."""
     pco_id: PcoId | None = None
     """Id in Planning Center, where it is known."""
 
@@ -182,14 +182,14 @@ def _judged_later(value: Any) -> Any:
 
 
 _Record = dict[Any, Any]
-"""Names can be halves of characters, which pydantic takes for no text: that record alone is refused."""
+"""Field names may hold lone surrogates, which pydantic cannot read as text: only that record is refused."""
 
 
 _ALONE = "One with unacceptable values is refused alone, by its position; an entry that is no object refuses the call."
 
 
 class BulkUpsert(Intent):
-    """Members first, then families. The same call twice has the effect of once."""
+    """Members first, then families. A repeated call has the effect of one."""
 
     members: tuple[Annotated[_Record, BeforeValidator(_judged_later, json_schema_input_type=BulkMember)], ...] = Field(
         default=(), max_length=1000, description=_ALONE
@@ -200,29 +200,29 @@ class BulkUpsert(Intent):
 
 
 class BulkRejected(Model):
-    """One record that was not taken."""
+    """One refused record."""
 
     kind: Literal["member", "family"]
-    """In which of the two lists it was."""
+    """The list that holds the record."""
     position: int = Field(ge=0)
-    """Where it was in that list, from 0."""
+    """Position in that list, from 0."""
     external_id: str | None
-    """The platform's own id, where it could be read."""
+    """The platform's own id, if it could be read."""
     errors: tuple[FieldError, ...]
-    """What is wrong with it."""
+    """The record's fault in words."""
 
 
 class BulkResult(Model):
-    """Counts by outcome, and what was refused and why."""
+    """Counts by outcome, and the refused records with reasons."""
 
     created: int
-    """Added."""
+    """Number of records added."""
     updated: int
-    """Changed."""
+    """Number of records changed."""
     unchanged: int
-    """Found as they are."""
+    """Number of records that already had these values."""
     rejected: tuple[BulkRejected, ...]
-    """Not taken, one by one."""
+    """The refused records."""
 
 
 class MemberQuery(PageQuery):
@@ -232,9 +232,9 @@ class MemberQuery(PageQuery):
     """Items on one page."""
     q: str | None = Field(default=None, max_length=100, description="Part of the name or e-mail.")
     child: bool | None = None
-    """Children, or adults, alone."""
+    """Only children, or only adults."""
     state: Literal["linked", "local", "gone", "held", "inactive", "kept_out"] | None = None
-    """`local`: here alone. `gone`: no longer in Planning Center. `held`: a match that waits for an answer."""
+    """`local`: only here. `gone`: no longer in Planning Center. `held`: candidate of a match that awaits an answer."""
     family_id: str | None = Field(default=None, max_length=40, description="Members of this family.")
 
 
@@ -256,45 +256,46 @@ class Difference(Model):
     theirs: Any = None
     """The value in Planning Center."""
     decided_by_name: str | None
-    """Name of who decided it, or of the rule."""
+    """Name of the person or rule that decided it."""
     decided_at: Timestamp
     """When it was decided."""
 
 
 class Differences(Model):
-    """The differences of one record that are kept."""
+    """The differences of one record that an administrator keeps."""
 
     items: tuple[Difference, ...]
-    """All of them."""
+    """The kept differences."""
 
 
 class HistoryEntry(Model):
-    """One change of one field of a record: never deleted."""
+    """One change of one field of a record."""
 
     id: str
     """Id of the change."""
     field: str
     """Name of the field."""
-    side: str = Field(description="Where it was changed: `here` or `there`, in Planning Center.")
+    side: str = Field(description="Side of the change: `here`, or `there` for Planning Center.")
     old: Any = None
     """The value before, as JSON."""
     new: Any = None
     """The value after, as JSON."""
     by: str = Field(description="`person`, `planning_center`, `rule` or `platform`.")
     by_name: str | None = None
-    """Name of who made the change."""
+    """Name of the person who made the change."""
     rule: str | None = None
     """Name of the rule that made the change."""
     run_id: str | None = None
     """The run that made the change."""
-    decision_id: str | None = Field(default=None, description="Of the decision about a conflict that made the change.")
-    rule_id: str | None = Field(default=None, description="Of the rule that decided it.")
+    decision_id: str | None = Field(default=None, description="The conflict's decision that made the change.")
+    rule_id: str | None = Field(default=None, description="The rule that made that decision.")
     changed_at: Timestamp
     """When it was changed."""
     can_undo: bool
     """Whether this change alone can be taken back."""
     joined_name: str | None = Field(
-        default=None, description="Of a change of somebody who was joined to this member since: that one's name."
+        default=None,
+        description="Name of the joined member, if the change was theirs before they were joined to this one.",
     )
 
 
@@ -302,42 +303,43 @@ class RecordSync(Model):
     """One record being brought up to date on both sides, also while a run is on."""
 
     id: str
-    """Id of this sync of one record."""
+    """Id of this record sync."""
     record_kind: Literal["member", "family"]
     """Whether it is a member or a family."""
     record_id: str
     """Id of the member or family."""
     reasons: tuple[str, ...] = Field(
         default=(),
-        description="Why: `asked` at a screen, `answered` a held match, or left by a run: an `incomplete` read, an "
+        description="Reason: `asked` at a screen, `answered` a held match, or left by a run: an `incomplete` read, an "
         "`unanswered` request, a `stray` that was made twice; `joined` with another member.",
     )
     state: Literal["queued", "done"]
-    """`queued` until it is done."""
-    outcome: str | None = Field(default=None, description="As in a run's numbers; None until it is done.")
-    sentence: str = Field(description="What is being waited for, or what was done, in words.")
+    """`queued` until the sync is done."""
+    outcome: str | None = Field(default=None, description="The outcome, named as in a run's numbers; null until done.")
+    sentence: str = Field(description="The result, or the cause of the wait, in words.")
     again_at: Timestamp | None = Field(
-        default=None, description="When it is looked at again, because Planning Center did not show the newest state."
+        default=None,
+        description="When the record is read again, because Planning Center did not show the newest state.",
     )
     requested_at: Timestamp
-    """When it was asked for."""
+    """When the sync was requested."""
     finished_at: Timestamp | None = None
-    """When it was done; null until then."""
+    """When the sync was done; null until then."""
 
 
 class StartRun(Intent):
     """Sync Now, or *Preview*."""
 
     kind: Literal["full", "incremental"] = "full"
-    """`full` reads everybody, `incremental` who changed."""
-    preview: bool = Field(default=False, description="Show the plan, and write nothing until it is approved.")
+    """`full` reads all people, `incremental` those who changed."""
+    preview: bool = Field(default=False, description="Show the plan, and write only after it is approved.")
 
 
 class AnswerRun(Intent):
     """The answer to a waiting run's question."""
 
     question: Literal["first_match", "threshold", "plan", "undo"]
-    """The question, as the run asks it."""
+    """The kind of the run's question."""
     answer: Literal["planning_center", "ask", "ours", "continue", "stop", "approve"]
     """One of the answers that the run names."""
     digest: str | None = Field(
@@ -345,7 +347,7 @@ class AnswerRun(Intent):
     )
     inactivate: bool = Field(
         default=False,
-        description="Of an undo: people whom the sync created in Planning Center are made inactive there.",
+        description="For an undo: make people inactive whom the sync created in Planning Center.",
     )
 
 
@@ -355,7 +357,7 @@ class RunQuery(PageQuery):
     state: RunState | None = None
     """Runs in this state."""
     undoes: Literal["decision_id", "rule_id"] | None = Field(
-        default=None, description="Undos of decisions, or of rules, alone."
+        default=None, description="Only undos of decisions, or only undos of rules."
     )
 
 
@@ -367,42 +369,42 @@ class RunItemQuery(PageQuery):
 
 
 class RunItem(Model):
-    """One record of a run and what became of it."""
+    """One record of a run and its outcome."""
 
     record_kind: str
     """Whether it is a member or a family."""
     record_id: str | None
-    """Id here; null for somebody who is not here."""
+    """Id here; null for a person who exists only in Planning Center."""
     pco_id: str | None
     """Id in Planning Center, where it is known."""
     name: str
     """Name of the person or family."""
     outcome: str
-    """What became of it, as in the run's numbers."""
+    """The outcome, named as in the run's numbers."""
     cause: str | None = Field(
         default=None,
-        description="Groups rejected records; `held` for one that waits for an answer to a held match.",
+        description="Groups rejected records by cause; `held` for a record that waits for an answer to a held match.",
     )
     sentence: str | None = Field(default=None, description="What happened, in words.")
 
 
 class RejectionGroup(Model):
-    """Records that Planning Center refused for the same cause."""
+    """Records that Planning Center refused for one cause."""
 
     cause: str
-    """The cause, the same for all of them."""
+    """The common cause."""
     sentence: str
-    """The same in words."""
+    """The cause in words."""
     count: int
-    """How many."""
+    """Number of records."""
     examples: tuple[RunItem, ...]
-    """Some of them."""
+    """Some of the records."""
 
 
 class PeopleStatus(Model):
-    """What the People card shows beside the connection."""
+    """Figures of the People card, beside the connection."""
 
-    connected: bool = Field(description="Whether a sync can be started: the connection is known to the sync itself.")
+    connected: bool = Field(description="Whether a sync can be started: people-sync knows of the connection.")
     members: int
     """Members here."""
     families: int
@@ -431,7 +433,7 @@ class HeldPerson(MemberValues):
     """Middle name."""
     suffix: str | None = None
     """Suffix, such as `Jr.`"""
-    active: bool | None = Field(default=None, description="None while Planning Center's answer is not known any more.")
+    active: bool | None = Field(default=None, description="Null while Planning Center's status is not known.")
 
 
 class HeldCandidate(Model):
@@ -439,12 +441,12 @@ class HeldCandidate(Model):
 
     member: Member
     """The member."""
-    reasons: tuple[str, ...] = Field(description="In words.")
-    suffix: str | None = Field(default=None, description="As written behind the last name.")
+    reasons: tuple[str, ...] = Field(description="Reasons why this may be the same person, in words.")
+    suffix: str | None = Field(default=None, description="Suffix behind the last name.")
 
 
 class HeldMatch(Model):
-    """A person in Planning Center that waits for an answer; neither overwritten nor duplicated meanwhile."""
+    """A person in Planning Center who waits for an answer; meanwhile no sync overwrites or duplicates them."""
 
     id: str
     """Id of the question."""
@@ -454,17 +456,19 @@ class HeldMatch(Model):
     """The person in Planning Center."""
     candidates: tuple[HeldCandidate, ...]
     """Members who may be this person."""
-    more: int = Field(default=0, description="How many further members may be this person and are not listed.")
+    more: int = Field(default=0, description="Number of further candidates that are not listed.")
     reasons: tuple[str, ...]
     """Why a person has to answer, in words."""
     state: Literal["open", "later", "same", "different"]
     """`open` and `later` wait for an answer."""
     answered_by_name: str | None = None
-    """Who answered it."""
+    """Name of the person who answered."""
     answered_at: Timestamp | None = None
-    """When it was answered."""
+    """When the match was answered."""
     member_id: str | None = Field(default=None, description="The member who is linked with this person now.")
-    can_take_back: bool = Field(default=False, description="Answered, and no sync has acted on the answer yet.")
+    can_take_back: bool = Field(
+        default=False, description="Whether the answer can still be taken back: no sync has acted on it."
+    )
     version: int
     """Grows with every state of the question."""
     created_at: Timestamp
@@ -472,8 +476,8 @@ class HeldMatch(Model):
 
 
 HeldReason = Literal["name", "email", "child", "suffix"]
-"""`name`: the same name, and no common e-mail. `email`: the same e-mail, and something contradicts. `child`: one is a
-child and the other an adult. `suffix`: the same name but for a suffix."""
+"""`name`: the same name without a common e-mail. `email`: the same e-mail with a contradicting field. `child`: a child
+on one side, an adult on the other. `suffix`: names that differ only by a suffix."""
 _MOST_DAYS = 3650
 
 
@@ -482,10 +486,12 @@ class HeldQuery(PageQuery):
 
     state: Literal["open", "later", "same", "different"] | None = None
     """Matches in this state."""
-    reason: HeldReason | None = Field(default=None, description="At least one candidate has such a reason.")
+    reason: HeldReason | None = Field(default=None, description="At least one candidate has this reason.")
     single: bool | None = Field(default=None, description="Whether exactly one member may be the person.")
     family_id: str | None = Field(default=None, max_length=40, description="A candidate is in this family.")
-    older_than_days: int | None = Field(default=None, ge=0, le=_MOST_DAYS, description="The question is older.")
+    older_than_days: int | None = Field(
+        default=None, ge=0, le=_MOST_DAYS, description="The question is older than this many days."
+    )
     pco_id: str | None = Field(default=None, max_length=40, description="About this person in Planning Center.")
     member_id: str | None = Field(default=None, max_length=40, description="This member may be the person.")
 
@@ -497,46 +503,46 @@ class HeldBulkInput(Intent):
     """One answer for every held match that waits and fits the filters."""
 
     answer: Answer = Field(
-        description="`same` takes only those where exactly one member may be the person, and who may be nobody else."
+        description="`same` applies only to matches with exactly one candidate who is candidate of no other match."
     )
-    state: Literal["open", "later"] | None = Field(default=None, description="None: both.")
+    state: Literal["open", "later"] | None = Field(default=None, description="State of the matches; null for both.")
     reason: HeldReason | None = None
-    """As in the list of held matches."""
+    """Same filter as in the list of held matches."""
     single: bool | None = None
-    """As in the list of held matches."""
+    """Same filter as in the list of held matches."""
     family_id: str | None = Field(default=None, max_length=40)
-    """As in the list of held matches."""
+    """Same filter as in the list of held matches."""
     older_than_days: int | None = Field(default=None, ge=0, le=_MOST_DAYS)
-    """As in the list of held matches."""
+    """Same filter as in the list of held matches."""
 
 
 class HeldSample(Model):
-    """One of those shown, and what would be done."""
+    """One of the held matches shown, and the effect of the answer."""
 
     match: HeldMatch
     """The held match as it is shown."""
     sentence: str
-    """What would be done, in words."""
+    """The effect in words."""
 
 
 class HeldBulk(Model):
-    """One answer to many held matches: what was shown, and how far it is carried out."""
+    """One answer to many held matches, its counts and its progress."""
 
     id: str
     """Id of this answer to many."""
     answer: Answer
     """The answer."""
-    digest: str = Field(description="Of exactly the matches shown, their versions and the answer.")
-    count: int = Field(description="How many would be answered.")
-    left_out: int = Field(description="How many fit the filters and are left as they are.")
+    digest: str = Field(description="Digest of the shown matches, their versions and the answer.")
+    count: int = Field(description="Number of matches that would be answered.")
+    left_out: int = Field(description="Number of matches that fit the filters but would stay open.")
     may_be_mailed: int = Field(
         default=0,
-        description="People whom Planning Center may mail: they sign in there, and their email or phone would change.",
+        description="Number of people Planning Center may mail: they sign in there, and email or phone would change.",
     )
     state: Literal["shown", "working", "done"]
-    """`shown` until somebody agrees, `working` while it is carried out."""
-    done: int = Field(description="How many were looked at: answered or skipped.")
-    skipped: int = Field(description="How many moved since they were shown, and were left as they are.")
+    """`shown` until a person agrees, `working` while the answer is carried out."""
+    done: int = Field(description="Number of matches processed: answered or skipped.")
+    skipped: int = Field(description="Number of matches left open because they changed after being shown.")
     created_at: Timestamp
     """When it was made."""
     finished_at: Timestamp | None = None
@@ -544,79 +550,79 @@ class HeldBulk(Model):
 
 
 class HeldBulkPreview(HeldBulk):
-    """The effect that one answer to many held matches would have. Nothing was done yet."""
+    """The effect that one answer to many held matches would have. No match is answered yet."""
 
-    samples: tuple[HeldSample, ...] = Field(description="The first ten.")
+    samples: tuple[HeldSample, ...] = Field(description="The first ten matches.")
 
 
 class AnswerHeldBulk(Intent):
-    """Carry out what was shown."""
+    """Carry out the shown answer."""
 
-    digest: Annotated[Text, Field(max_length=100, description="As shown.")]
+    digest: Annotated[Text, Field(max_length=100, description="Digest of the shown preview.")]
 
 
 class HeldSkipped(Model):
-    """A held match that was shown and not answered, because it moved since."""
+    """A held match left open because it changed after being shown."""
 
     held_id: str
     """Id of the held match."""
     name: str
     """Name of the person or family."""
     sentence: str
-    """Why it was left, in words."""
+    """Why the match was left open, in words."""
 
 
 class AnswerHeld(Intent):
-    """`same` needs the member."""
+    """The answer to a held match; `same` needs `member_id`."""
 
     answer: Answer
     """The answer."""
     member_id: str | None = None
-    """Who the person is, with `same`."""
+    """The member who is the person, with `same`."""
     version: int | None = Field(default=None, ge=1)
-    """The version that was shown: 409 if it is another by now."""
+    """The version shown: 409 if the match has another by now."""
 
 
 class TakeBackHeld(Intent):
-    """Which state of the answer is taken back."""
+    """Takes back an answer that no sync has acted on."""
 
     version: int | None = Field(default=None, ge=1)
-    """The version that was shown: 409 if it is another by now."""
+    """The version shown: 409 if the match has another by now."""
 
 
 class PeopleSettings(Model):
-    """What an administrator chose for the People sync."""
+    """An administrator's settings of the People sync."""
 
     first_match: Literal["planning_center", "ask", "ours"] | None = Field(
-        default=None, description="None until the first run asked."
+        default=None, description="Side whose values both get at the first match; null until the first run has asked."
     )
     merge_different_fields: bool = False
-    """Where both sides changed a record: only fields that both changed are a conflict, instead of the whole record."""
+    """When both sides changed a record: only fields that both changed are in conflict, instead of the whole record."""
     threshold_percent: int = Field(default=25, ge=1, le=100)
-    """A run asks first if it would change more than this share of the linked records, and the minimum."""
+    """Percentage of linked records; a run that would change more, and at least the minimum, asks first."""
     threshold_minimum: int = Field(default=50, ge=1, le=100_000)
     """A run that would change fewer records than this does not ask."""
     schedule_hours: int = Field(default=4, ge=1, le=168)
     """Hours between scheduled runs."""
     inactivate_deleted: bool = False
-    """Whether who is deleted here becomes inactive in Planning Center."""
+    """Whether deleting a member here makes the person inactive in Planning Center."""
 
 
 class PeopleSettingsPatch(Intent):
     """Only the fields sent are changed."""
 
     first_match: Literal["planning_center", "ask", "ours"] | None = None
-    """Whose values both get at the first match; null asks again."""
+    """Side whose values both get at the first match; null asks again."""
     merge_different_fields: Annotated[bool | None, NOT_NULL] = None
-    """Where both sides changed a record: only fields that both changed are a conflict, instead of the whole record."""
+    """When both sides changed a record: only fields that both changed are in conflict, instead of the whole record."""
     threshold_percent: Annotated[int | None, NOT_NULL] = Field(default=None, ge=1, le=100)
-    """A run asks first if it would change more than this share of the linked records, and the minimum."""
+    """Percentage of linked records; a run that would change more, and at least the minimum, asks first."""
     threshold_minimum: Annotated[int | None, NOT_NULL] = Field(default=None, ge=1, le=100_000)
     """A run that would change fewer records than this does not ask."""
     schedule_hours: Annotated[int | None, NOT_NULL] = Field(default=None, ge=1, le=168)
     """Hours between scheduled runs."""
     inactivate_deleted: Annotated[bool | None, NOT_NULL] = None
-    """Whether who is deleted here becomes inactive in Planning Center."""
+    """Whether deleting a member here makes the person inactive in Planning Center."""
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Plans of runs: what would be written, field by field, before anything is; and undo, which is a plan too."""
+"""Plans of runs: every write, field by field, before it happens; an undo is a plan as well."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from contracts.base import Model
 from contracts.http.common import Intent, PageQuery
 
 Does = Literal["here", "there", "both", "conflict", "nothing"]
-"""Where a field would be written; `conflict`: both values stay, and a person decides."""
+"""The side that would be written; `conflict`: both values stay, and a person decides."""
 
 
 class PlanField(Model):
@@ -24,7 +24,7 @@ class PlanField(Model):
     """The value in Planning Center."""
     after: Any = Field(default=None, description="The value on both sides afterwards; null in a conflict.")
     does: Does
-    """Where it would be written."""
+    """The side that would be written."""
 
 
 class PlanItem(Model):
@@ -32,19 +32,20 @@ class PlanItem(Model):
 
     record_kind: Literal["member", "family"]
     """Whether it is a member or a family."""
-    record_id: str | None = Field(default=None, description="Null for somebody who is not here yet.")
+    record_id: str | None = Field(default=None, description="Id here; null for a person who is not here yet.")
     pco_id: str | None = None
     """Id in Planning Center, where it is known."""
     name: str
     """Name of the person or family."""
-    outcome: str = Field(description="What would become of it, as in a run's numbers.")
+    outcome: str = Field(description="The expected outcome, named as in a run's numbers.")
     sentence: str | None = None
-    """What would happen, in words."""
+    """The expected effect in words."""
     may_be_mailed: bool = Field(
-        default=False, description="Planning Center may mail them: they sign in there, and email or phone would change."
+        default=False,
+        description="Planning Center may mail the person: they sign in there, and email or phone would change.",
     )
     fields: tuple[PlanField, ...] = ()
-    """The fields that would change, or are in conflict."""
+    """The fields that would change or are in conflict."""
 
 
 class PlanQuery(PageQuery):
@@ -55,12 +56,12 @@ class PlanQuery(PageQuery):
 
 
 class UndoInput(Intent):
-    """Exactly one of these names what to undo. An undo covers changes that the sync made in the last 30 days."""
+    """Exactly one field selects the changes to undo. An undo covers changes that the sync made in the last 30 days."""
 
-    run_id: str | None = Field(default=None, max_length=40, description="A whole run.")
-    decision_id: str | None = Field(default=None, max_length=40, description="One decision about a conflict.")
-    rule_id: str | None = Field(default=None, max_length=40, description="Everything that a rule decided.")
-    member_id: str | None = Field(default=None, max_length=40, description="What the sync changed of this person.")
+    run_id: str | None = Field(default=None, max_length=40, description="Undo a whole run.")
+    decision_id: str | None = Field(default=None, max_length=40, description="Undo one decision about a conflict.")
+    rule_id: str | None = Field(default=None, max_length=40, description="Undo all decisions of a rule.")
+    member_id: str | None = Field(default=None, max_length=40, description="Undo the sync's changes of this person.")
     family_id: str | None = Field(
-        default=None, max_length=40, description="What the sync changed of this family and its people."
+        default=None, max_length=40, description="Undo the sync's changes of this family and its people."
     )

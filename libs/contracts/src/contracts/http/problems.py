@@ -1,4 +1,4 @@
-"""The types of problem documents: what a program tells problems apart by, and what their pages say."""
+"""The types of problem documents, by which programs tell problems apart, with the text of their pages."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,11 +14,11 @@ class ProblemType:
     status: int
     title: str
     meaning: str
-    """What happened, and what stays as it was."""
+    """The cause of the problem, and the data that stays unchanged."""
     remedy: str
-    """What the caller does now."""
+    """Advice for the caller."""
     owners: tuple[str, ...] = ()
-    """Services that answer with it; empty for all."""
+    """Services that answer with this type; empty for all."""
 
     @property
     def path(self) -> str:

@@ -1,4 +1,4 @@
-"""Proof of sync: what a nightly comparison of everybody found, and why one record differs."""
+"""Proof of sync: the result of a nightly comparison of all records, and why one record differs."""
 
 from pydantic import Field
 
@@ -6,31 +6,32 @@ from contracts.base import Model, Timestamp
 
 
 class Statement(Model):
-    """One comparison of everybody that wrote nothing."""
+    """The result of one read-only comparison of all records."""
 
-    run_id: str = Field(description="The lists behind the numbers are this run's.")
+    run_id: str = Field(description="The run whose lists are behind the numbers.")
     at: Timestamp
-    """When it was made."""
-    sentence: str = Field(description="The result, about people.")
-    people: int = Field(description="Everybody on either side, without those who are kept out of the sync.")
+    """When the comparison was made."""
+    sentence: str = Field(description="The result for people.")
+    people: int = Field(description="Number of people on either side, without those kept out of the sync.")
     people_identical: int
-    """People who are the same on both sides."""
+    """Number of people with equal values on both sides."""
     families: int
-    """Families on either side, likewise."""
+    """Number of families on either side, without those kept out of the sync."""
     families_identical: int
-    """Families that are the same on both sides."""
-    apart: dict[str, int] = Field(description="Of people and families that differ, how many by reason.")
+    """Number of families with equal values on both sides."""
+    apart: dict[str, int] = Field(description="Number of differing people and families by reason.")
     kept_out: int
-    """People and families that are kept out of the sync."""
-    changed: int = Field(description="Records that syncs of everybody changed since the statement before.")
+    """Number of people and families kept out of the sync."""
+    changed: int = Field(description="Number of records that full syncs have changed since the previous statement.")
 
 
 class WhyDifferent(Model):
-    """Why one record is not the same on both sides."""
+    """Why one record differs between the sides."""
 
     reason: str | None = Field(
-        default=None, description="As in a statement's numbers; null if both sides are the same as far as known."
+        default=None,
+        description="Reason, named as in a statement's numbers; null if both sides are equal as far as known.",
     )
     sentence: str
-    """The same in words."""
+    """The reason in words."""
     as_of: Timestamp | None = Field(default=None, description="When Planning Center's side was read last.")

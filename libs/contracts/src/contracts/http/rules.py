@@ -1,4 +1,4 @@
-"""conflict-service: rules that decide conflicts by themselves, shown before they are on."""
+"""conflict-service: rules that decide conflicts automatically, previewed before they are turned on."""
 
 from typing import Literal
 
@@ -28,46 +28,49 @@ RuleSide = Literal["ours", "theirs"]
 class RuleCondition(Intent):
     """A rule decides conflicts about exactly these fields, each of them edited on both sides.
 
-    `active` is decided also where it was never agreed on. A condition that is None asks nothing.
+    `active` is decided even without an agreed value. A null condition is not applied.
     """
 
     fields: tuple[RuleField, ...] = Field(min_length=1, max_length=11)
-    """Exactly these fields collide."""
-    answer: RuleSide = Field(description="The side whose values both get.")
+    """The colliding fields, all of them."""
+    answer: RuleSide = Field(description="The side whose values both sides get.")
     older_than_days: int | None = Field(
-        default=None, ge=1, le=36_500, description="Our values were changed longer ago, when the conflict is found."
+        default=None,
+        ge=1,
+        le=36_500,
+        description="Our values were changed more than this many days before the conflict is found.",
     )
-    empty: RuleSide | None = Field(default=None, description="This side has no value, and the other one has.")
+    empty: RuleSide | None = Field(default=None, description="This side has no value while the other one has.")
     child: bool | None = Field(default=None, description="Whether the member is a child.")
 
 
 class TurnOnRule(RuleCondition):
     """Turn a rule on, and decide the open conflicts that were shown."""
 
-    digest: str = Field(max_length=100, description="As shown.")
+    digest: str = Field(max_length=100, description="Digest of the shown preview.")
 
 
 class Rule(Model):
-    """A rule, and the number of conflicts that it decided, by outcome."""
+    """A rule, and the number of conflicts it decided, by outcome."""
 
     id: str
     """Id of the rule."""
-    name: str = Field(description="Made from the condition: all that the rule does, in words.")
+    name: str = Field(description="The rule's full effect in words, generated from its condition.")
     condition: RuleCondition
-    """What the rule decides, and how."""
+    """Condition and choice of the rule."""
     on: bool
-    """Whether it decides."""
+    """Whether the rule is turned on."""
     made_by_name: str | None
-    """Name of who turned it on last."""
+    """Name of the person who turned the rule on last."""
     made_at: Timestamp
-    """When it was made."""
-    changed_at: Timestamp = Field(description="When it was turned on or off last.")
-    waiting: int = Field(description="Decided, and being carried out.")
-    applied: int = Field(description="Carried out.")
-    not_needed: int = Field(description="Decided, and over before that was carried out.")
+    """When the rule was made."""
+    changed_at: Timestamp = Field(description="When the rule was turned on or off last.")
+    waiting: int = Field(description="Number of decisions being carried out.")
+    applied: int = Field(description="Number of decisions carried out.")
+    not_needed: int = Field(description="Number of decided conflicts that ended before their decision was carried out.")
     overtaken: int = Field(description="Decided and not carried out: a value moved. A person decides these.")
     bulk_id: str | None = Field(
-        default=None, description="Of the answer to the conflicts that were open when it was turned on last."
+        default=None, description="The answer to the conflicts that were open when the rule was turned on last."
     )
 
 
@@ -75,57 +78,57 @@ class RuleOffer(Model):
     """A rule that would have given the answers that people gave to one kind of conflict, several times in a row."""
 
     name: str
-    """Made from the condition: all that the rule would do, in words."""
+    """The rule's full effect in words, generated from its condition."""
     condition: RuleCondition
-    """What the rule decides, and how."""
-    times: int = Field(description="How often in a row the answer was given.")
+    """Condition and choice of the rule."""
+    times: int = Field(description="Number of times in a row that people gave this answer.")
 
 
 class DeclineOffer(Intent):
-    """Do not offer a rule for conflicts about exactly these fields, until they were answered alike as often again."""
+    """Stop offering a rule for conflicts about exactly these fields until people have answered as many alike again."""
 
     fields: tuple[RuleField, ...] = Field(min_length=1, max_length=11)
     """The fields of the offer."""
 
 
 class RulePastSample(Model):
-    """A conflict that people decided, and that the rule would have decided too."""
+    """A conflict decided by people that the rule would have decided as well."""
 
     conflict_id: str
     """Id of the conflict."""
     record: ConflictRecord
     """The member or family that the conflict was about."""
-    fields: tuple[ConflictField, ...] = Field(description="The values that were chosen from.")
-    choices: dict[str, Choice] = Field(description="What people chose.")
+    fields: tuple[ConflictField, ...] = Field(description="The values on both sides when the decision was made.")
+    choices: dict[str, Choice] = Field(description="The people's choice.")
     decided_by_name: str | None
-    """Name of who decided it."""
+    """Name of the person who decided."""
     decided_at: Timestamp
-    """When it was decided."""
+    """When the conflict was decided."""
 
 
 class RulePast(Model):
-    """The past of a rule tells what it would have decided of the newest decisions about these fields."""
+    """The rule applied to people's newest decisions about these fields."""
 
-    looked_at: int = Field(description="Decisions by people, the newest 1,000 at most.")
-    same: int = Field(description="The rule would have decided the same.")
-    different: int = Field(description="The rule would have decided otherwise.")
-    same_samples: tuple[RulePastSample, ...] = Field(description="The newest ten.")
-    different_samples: tuple[RulePastSample, ...] = Field(description="The newest ten.")
+    looked_at: int = Field(description="Number of decisions by people compared, at most the newest 1,000.")
+    same: int = Field(description="Number of decisions equal to the rule's.")
+    different: int = Field(description="Number of decisions different from the rule's.")
+    same_samples: tuple[RulePastSample, ...] = Field(description="The newest ten equal decisions.")
+    different_samples: tuple[RulePastSample, ...] = Field(description="The newest ten different decisions.")
 
 
 class RulePreview(Model):
-    """The effect that a rule would have. Nothing was decided, and no rule is on."""
+    """The effect that a rule would have. No conflict is decided and no rule turned on."""
 
     name: str
-    """Made from the condition: all that the rule would do, in words."""
+    """The rule's full effect in words, generated from its condition."""
     condition: RuleCondition
-    """What the rule decides, and how."""
-    digest: str = Field(description="Of the condition and exactly the open conflicts that it would decide.")
+    """Condition and choice of the rule."""
+    digest: str = Field(description="Digest of the condition and the open conflicts that the rule would decide.")
     past: RulePast
-    """What it would have decided before."""
-    count: int = Field(description="How many open conflicts it would decide now.")
+    """The rule compared with earlier decisions."""
+    count: int = Field(description="Number of open conflicts that the rule would decide now.")
     left_out: int = Field(
         description="How many more fit and stay open: another rule answers differently, a decision about them could "
         "not be carried out before, or more than 10,000 fit."
     )
-    samples: tuple[BulkSample, ...] = Field(description="The first ten.")
+    samples: tuple[BulkSample, ...] = Field(description="The first ten conflicts.")
