@@ -1,4 +1,4 @@
-"""An identity provider and an owner, both real HTTP servers, and the gateway between them."""
+"""An identity provider and an owner as real HTTP servers, and the gateway between them."""
 
 import json
 import time
@@ -24,7 +24,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 @dataclass
 class IdentityProvider:
-    """Signs tokens and publishes its keys, both of which a test can change."""
+    """Signs tokens and publishes keys; a test can change both."""
 
     issuer: str = ""
     key: ECKey | RSAKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "one"}))
@@ -35,7 +35,7 @@ class IdentityProvider:
     def token(
         self, *, key: ECKey | RSAKey | None = None, kid: str | None = "", typ: str | None = "at+jwt", **claims: Any
     ) -> str:
-        """A token of an administrator of `org-1`; `claims` replace its own, None removes one; so do `kid` and `typ`."""
+        """A token of an administrator of `org-1`; `claims`, `kid` and `typ` replace its own, None removes one."""
         now = int(time.time())
         own = {
             "iss": self.issuer,
@@ -86,7 +86,7 @@ class IdentityProvider:
 
 @dataclass
 class Received:
-    """A request as the owner saw it."""
+    """A request as received by the owner."""
 
     method: str
     path: str
@@ -97,7 +97,7 @@ class Received:
 
 @dataclass
 class Owner:
-    """Every owner in one: remembers what it was asked and answers as the test says."""
+    """All owners in one: records requests and answers as the test says."""
 
     requests: list[Received] = field(default_factory=list)
     answer: Answer | None = None
@@ -136,7 +136,7 @@ async def edges() -> AsyncIterator[tuple[IdentityProvider, Owner, str]]:
 
 @pytest.fixture
 def provider(edges: tuple[IdentityProvider, Owner, str]) -> IdentityProvider:
-    """The identity provider, as new."""
+    """The identity provider in its initial state."""
     found = edges[0]
     found.published, found.away, found.reads = [], False, 0
     return found
@@ -144,7 +144,7 @@ def provider(edges: tuple[IdentityProvider, Owner, str]) -> IdentityProvider:
 
 @pytest.fixture
 def owner(edges: tuple[IdentityProvider, Owner, str]) -> Owner:
-    """The owner, as new."""
+    """The owner in its initial state."""
     edges[1].requests.clear()
     edges[1].answer = None
     return edges[1]
@@ -157,7 +157,7 @@ MakeGateway = Callable[..., Awaitable[FastAPI]]
 async def make_gateway(
     edges: tuple[IdentityProvider, Owner, str], databases: Databases, keys: KeyRing, kafka_server: str
 ) -> MakeGateway:
-    """A gateway between the edges, not started; keyword arguments replace settings."""
+    """A gateway between both servers, not started; keyword arguments replace settings."""
     provider, _, address = edges
 
     async def make(**more: Any) -> FastAPI:

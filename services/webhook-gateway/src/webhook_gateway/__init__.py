@@ -1,1 +1,1 @@
-"""The one public door: platform API, live updates, console."""
+"""The only public service: platform API, live updates, console."""

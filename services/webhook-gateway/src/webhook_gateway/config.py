@@ -10,19 +10,19 @@ from servicekit.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """The owners behind the door, and the identity provider that people sign in at."""
+    """The owners behind the gateway, and the identity provider."""
 
     service_name: ClassVar[str] = WEBHOOK_GATEWAY
 
     public_url: str = "http://localhost:8000"
-    """What browsers see. It tells whether they come by https (HSTS), since TLS may end in front of this process."""
+    """The address that browsers see. Its scheme turns HSTS on, since TLS may end in front of this process."""
 
     auth_service_url: str
     people_sync_url: str
     conflict_service_url: str
     calendar_sync_url: str
     owner_timeout_seconds: float = Field(default=10, gt=0, le=120)
-    """How long a read may take; what changes something may take three times as long."""
+    """Timeout of a read; writes may take three times as long."""
 
     identity_issuer: str
     """`iss` of the platform's tokens, and the address that browsers sign in at."""
@@ -37,20 +37,20 @@ class Settings(ServiceSettings):
     """The console as a public client (authorization code with PKCE) at the identity provider."""
 
     planning_center_url: str = "https://people.planningcenteronline.com"
-    """Where Planning Center's own pages about people and households are, for those who want to see a record there."""
+    """Base of Planning Center's own pages about people and households, for *Open in Planning Center*."""
 
     live_queue: int = Field(default=500, ge=1)
-    """Facts that may wait for one live client; a slower one is disconnected and reads again."""
+    """Queue length of one live client; a slower client is disconnected and reads again."""
     live_facts_per_second: int = Field(default=50, ge=1)
-    """Of one topic of one church that are sent one by one; above it clients are told to read again."""
+    """Facts per topic and church sent one by one; above this rate clients are told to read again."""
     live_heartbeat_seconds: float = Field(default=15, gt=0)
     live_streams_per_user: int = Field(default=20, ge=1)
-    """Open at the same time at this process; a tab of the console holds one."""
+    """Streams of one user open at once at this process; each tab of the console holds one."""
 
     limit_user_per_minute: int = Field(default=6_000, ge=1)
     limit_organization_per_minute: int = Field(default=12_000, ge=1)
     limit_address_per_minute: int = Field(default=12_000, ge=1)
-    """Requests to the API that this process answers; then 429. An address may be a whole church's."""
+    """Requests to the API that this process answers before 429. One address may serve a whole church."""
 
     @field_validator(
         "public_url",

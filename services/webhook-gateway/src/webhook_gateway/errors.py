@@ -10,7 +10,7 @@ from servicekit.errors import ServiceError
 
 
 class OwnerTooSlow(ServiceError):
-    """504: `detail` says whether something may have been changed."""
+    """504: `detail` says whether the call may have changed data."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     slug = "owner-too-slow"

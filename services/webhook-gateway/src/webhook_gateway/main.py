@@ -17,7 +17,7 @@ from webhook_gateway.storage.tables import Base
 
 def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI app."""
-    # At DEBUG it would log every event it sends, and those are people's data.
+    # At DEBUG sse-starlette logs every event, and events hold personal data.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
     app = create_service(
         settings,

@@ -1,4 +1,4 @@
-"""What lives as long as the process does, made once and visible here."""
+"""The resources that live as long as the process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,20 +23,20 @@ class Resources:
 
     settings: Settings
     http: httpx.AsyncClient
-    """Pooled: to the owners and to the identity provider."""
+    """Pooled client for the owners and the identity provider."""
     tokens: TokenVerifier
-    """The platform's tokens."""
+    """Authenticates the platform's tokens."""
     limits: Limits
-    """How often each caller may ask this process."""
+    """Rate limits of this process."""
     provider: Provider
-    """The identity provider, as the console needs to know it."""
+    """The identity provider's addresses for the console."""
     live: Hub
     """The live streams of this process."""
 
 
 @asynccontextmanager
 async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
-    """Nothing here waits for anything: the door opens while its surroundings are away."""
+    """Open the resources without waiting for any other system, so that the gateway starts while they are down."""
     settings = cast("Settings", runtime.settings)
     keys = ProviderKeys(runtime.http, settings.identity_jwks_url)
     yield Resources(

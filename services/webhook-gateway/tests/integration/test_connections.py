@@ -91,7 +91,7 @@ async def test_a_closing_connection_is_answered_once(app: FastAPI, kafka_server:
             return found is not None and found.state == "disconnected"
 
         await eventually(is_disconnected)
-        # A second generation, so that the end of what was published about the first is known.
+        # The second generation's answer marks the end of the first one's.
         await send(producer, fact(ConnectionClosing, organization, 4, "closing", generation=2), AUTH_SERVICE)
         answers: list[SubscriptionsRemoved] = []
         while not answers or answers[-1].generation < 2:

@@ -1,4 +1,4 @@
-"""The live stream: everything of one's own organization, nothing of another's, at every replica."""
+"""The live stream: all facts of the caller's organization and none of another's, at every replica."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ def changed(organization: str, name: str = "Ada") -> MemberChanged:
 
 
 class Stream:
-    """What one client has heard."""
+    """Events received by one client."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -80,13 +80,13 @@ class Stream:
                 elif line.startswith("data: "):
                     self.events.append((name, json.loads(line.removeprefix("data: "))))
         except httpx.TransportError:
-            pass  # the gateway went away: the stream has ended, which is what is asked below
+            pass  # the gateway stopped, which ends the stream; the test asserts that below
         self.ended = True
 
 
 @asynccontextmanager
 async def listening(client: httpx.AsyncClient, headers: dict[str, str], query: str = "") -> AsyncIterator[Stream]:
-    """A client that is connected and has been greeted."""
+    """A connected client after its greeting."""
     stream = Stream()
     async with client.stream("GET", f"/api/v1/live{query}", headers=headers) as response:
         assert response.status_code == 200, await response.aread()
@@ -140,16 +140,16 @@ async def test_a_client_that_comes_back_is_told_what_to_read_again(
     async with serve(await make_gateway(), within=60) as client:
         async with listening(client, provider.headers(organization_id=ours)):
             pass
-        await kafka.publish(progressed(ours, 1))  # missed: nothing is repeated
+        await kafka.publish(progressed(ours, 1))  # missed: facts are not repeated
         async with listening(client, provider.headers(organization_id=ours)) as again:
             assert again.events[0][0] == "hello"
             await kafka.publish(progressed(ours, 2))
-            # The first one may still be on its way from Kafka when the client is back.
+            # The first fact may still be on its way from Kafka when the client is back.
             await eventually(lambda: 3 in [fact["body"]["version"] for fact in again.facts()])
 
 
 @pytest.mark.broker_faults
-async def test_after_a_loss_of_kafka_every_client_reads_again(
+async def test_after_an_outage_of_kafka_every_client_reads_again(
     make_gateway: Any, provider: Any, own_kafka: LocalKafka
 ) -> None:
     ours = f"org-{uuid4()}"
@@ -192,7 +192,7 @@ async def test_the_stream_ends_when_the_token_expires(make_gateway: Any, provide
             assert stream.events[-1][0] == "expired"
 
 
-async def test_who_may_listen(make_gateway: Any, provider: Any) -> None:
+async def test_listening_needs_a_token_and_a_role(make_gateway: Any, provider: Any) -> None:
     async with serve(await make_gateway(), ready=False) as client:
         assert (await client.get("/api/v1/live")).status_code == 401
         nobody = await client.get("/api/v1/live", headers=provider.headers(roles=["choir"]))
@@ -213,7 +213,7 @@ async def test_a_user_has_so_many_streams_and_a_half_closed_one_ends(make_gatewa
             assert "2 live streams open" in refused.json()["detail"]
             async with listening(client, provider.headers(sub="ben")):
                 assert len(hub) == 3
-            writer.write_eof()  # it could still hear us, and will never say anything
+            writer.write_eof()  # the client could still receive, and will never send again
             await eventually(lambda: len(hub) == 1)
             async with listening(client, headers):
                 assert len(hub) == 2
@@ -247,7 +247,7 @@ async def test_a_client_that_cannot_keep_up_is_disconnected_and_others_are_not(
                 return any(queued.overrun for queued in hub._clients[ours])
 
             await eventually(fall_behind)
-            # Now it reads what is on its way, and then the end.
+            # Now it reads the bytes in flight, and then the end.
             received = 0
             async for line in stalled.aiter_lines():
                 received += line.startswith("data:")
@@ -257,13 +257,13 @@ async def test_a_client_that_cannot_keep_up_is_disconnected_and_others_are_not(
             await eventually(lambda: quick.events[-1][0] == "people.sync-run.v1")
 
 
-async def test_an_import_is_told_as_one_reread_and_holds_up_nobody_else(
+async def test_an_import_becomes_one_reread_and_delays_no_other_client(
     make_gateway: Any, provider: Any, kafka: Kafka
 ) -> None:
     ours, theirs = f"org-{uuid4()}", f"org-{uuid4()}"
     app = await make_gateway()
     async with serve(app) as client:
-        # What a start may have missed is told before anybody listens.
+        # The call to read again at the start comes before any client listens.
         await eventually(lambda: not any(one.gap and one.gap.noted for one in app.state.subscribers))
         async with (
             listening(client, provider.headers(organization_id=ours)) as busy,
@@ -271,7 +271,7 @@ async def test_an_import_is_told_as_one_reread_and_holds_up_nobody_else(
         ):
             import_ = [kafka.publish(changed(ours, f"Person{number}")) for number in range(600)]
             await asyncio.gather(*import_, kafka.publish(progressed(ours, 1)), kafka.publish(changed(theirs, "Quinn")))
-            # What comes behind the import in its partition is heard, and of the import no more than a screen can take.
+            # Facts behind the import in its partition arrive; of the import itself only as many as the limit allows.
             await eventually(lambda: any(fact["body"]["member"]["first_name"] == "Quinn" for fact in quiet.facts()))
             await eventually(lambda: [name for name, _ in busy.events].count("hello") > 1)
             assert len([name for name, _ in busy.events if name == "people.record.v1"]) < 600

@@ -1,4 +1,4 @@
-"""The API door: who may pass, what passes, and what is said when an owner is away."""
+"""The platform API: authentication, forwarding, and answers while an owner is away."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ def unsigned(provider: Any) -> str:
 
 
 def confused(provider: Any) -> str:
-    """Signed with the provider's public key as if that were a shared secret."""
+    """A token signed with the provider's public key as if it were a shared secret."""
     from joserfc import jwt  # noqa: PLC0415
 
     public = json.dumps(provider.key.as_dict(private=False)).encode()
@@ -155,7 +155,7 @@ async def test_only_agreed_headers_and_one_cookie_pass(gateway: httpx.AsyncClien
     assert received.headers["x-correlation-id"] == "0af7651916cd43dd8448eb211c80319c"
 
 
-async def test_what_one_browser_is_given_reaches_no_other(make_gateway: Any, provider: Any, owner: Any) -> None:
+async def test_a_cookie_of_one_browser_reaches_no_other(make_gateway: Any, provider: Any, owner: Any) -> None:
     async def answer(request: Request) -> Response:
         response = JSONResponse({})
         response.set_cookie("pco_attempt", f"attempt-{len(owner.requests)}", path="/api/v1/connections")
@@ -171,7 +171,7 @@ async def test_what_one_browser_is_given_reaches_no_other(make_gateway: Any, pro
         other = provider.headers(sub="sam", organization_id="org-2")
         await second.post("/api/v1/connections/people/authorize", headers=other, content=b"{}")
         assert "cookie" not in owner.requests[-1].headers
-        # Nor does the door finish for a browser what that browser has no cookie for.
+        # A browser without the attempt's cookie cannot finish the attempt.
         second.cookies.clear()
         await second.post("/api/v1/connections/complete", headers=other, content=b"{}")
         assert "cookie" not in owner.requests[-1].headers
@@ -180,7 +180,7 @@ async def test_what_one_browser_is_given_reaches_no_other(make_gateway: Any, pro
 
 
 @pytest.mark.parametrize("cookie", ['pco_attempt="\\012X-Evil: 1"', 'pco_attempt="a\\073 b=c"', "pco_attempt=\xe4"])
-async def test_what_is_no_attempt_of_ours_does_not_pass(
+async def test_a_foreign_attempt_cookie_does_not_pass(
     gateway: httpx.AsyncClient, provider: Any, owner: Any, cookie: str
 ) -> None:
     odd = {"Cookie": cookie.encode("latin-1"), "Accept-Language": b"\xe4"}
@@ -222,7 +222,7 @@ async def test_bodies_queries_and_answers_pass_unchanged(gateway: httpx.AsyncCli
         "/redoc",
     ],
 )
-async def test_nothing_but_the_table_is_reached(
+async def test_only_routes_of_the_table_are_reached(
     gateway: httpx.AsyncClient, provider: Any, owner: Any, path: str
 ) -> None:
     answer = await gateway.get(path, headers=provider.headers())
@@ -264,7 +264,7 @@ async def test_an_owner_that_is_away_is_named_in_plain_words(make_gateway: Any, 
         write = await client.post("/api/v1/people/runs", headers=provider.headers(), json={})
         assert write.status_code == 503
         assert "Nothing was changed" in write.json()["detail"]
-        # The other owners are there.
+        # The other owners answer.
         assert (await client.get("/api/v1/connections", headers=provider.headers())).status_code == 200
 
 
@@ -289,13 +289,13 @@ async def test_a_slow_owner_is_a_504_that_claims_nothing_about_a_change(
     assert [request.method for request in owner.requests] == ["GET", "POST"]
 
 
-async def test_what_may_be_done_is_sent_again_only_with_a_key(make_gateway: Any, provider: Any) -> None:
+async def test_a_write_is_sent_again_only_with_a_key(make_gateway: Any, provider: Any) -> None:
     heads: list[str] = []
 
     async def serve_it(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         heads.append(head)
-        if len(heads) == 3:  # else the answer is lost
+        if len(heads) == 3:  # otherwise the answer is lost
             writer.write(b"HTTP/1.1 202 Accepted\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
         writer.close()
 
@@ -318,9 +318,7 @@ async def test_what_may_be_done_is_sent_again_only_with_a_key(make_gateway: Any,
         assert lost.headers["retry-after"]
 
 
-async def test_an_owner_that_hangs_keeps_no_other_from_being_asked(
-    make_gateway: Any, provider: Any, owner: Any
-) -> None:
+async def test_a_hanging_owner_does_not_block_the_others(make_gateway: Any, provider: Any, owner: Any) -> None:
     release = asyncio.Event()
 
     async def answer(request: Request) -> Response:
@@ -356,7 +354,7 @@ async def test_a_new_key_of_the_provider_is_found_and_floods_do_not_reach_it(mak
         app.state.resources.tokens._keys._reading.tried_at = float("-inf")  # the few seconds have passed
         token = provider.token(key=rsa)
         assert (await client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})).status_code == 200
-        # Without the provider the known keys still do.
+        # Known keys work without the provider.
         provider.away = True
         assert (await client.get("/api/v1/me", headers=provider.headers())).status_code == 200
 
@@ -370,7 +368,7 @@ async def test_without_any_keys_sign_ins_cannot_be_checked(make_gateway: Any, pr
     assert answer.headers["retry-after"] == "5"
 
 
-async def test_own_answers(gateway: httpx.AsyncClient, provider: Any) -> None:
+async def test_the_gateways_own_routes(gateway: httpx.AsyncClient, provider: Any) -> None:
     me = await gateway.get("/api/v1/me", headers=provider.headers())
     assert me.headers["cache-control"] == "no-store"
     assert me.json()["user"] == {
@@ -415,7 +413,7 @@ async def test_a_problem_leads_to_a_page_about_it(gateway: httpx.AsyncClient) ->
     assert (await gateway.get("/problems/nonsense")).status_code == 404
 
 
-async def test_the_document_shows_what_many_records_are_sent_as(gateway: httpx.AsyncClient) -> None:
+async def test_the_document_shows_the_shape_of_bulk_records(gateway: httpx.AsyncClient) -> None:
     schemas = (await gateway.get("/api/v1/openapi.json")).json()["components"]["schemas"]
     for name, shown in (("members", "BulkMember"), ("families", "BulkFamily")):
         listed = schemas["BulkUpsert"]["properties"][name]
@@ -424,7 +422,7 @@ async def test_the_document_shows_what_many_records_are_sent_as(gateway: httpx.A
         assert "external_id" in schemas[shown]["required"]
 
 
-async def test_a_method_that_is_not_there_learns_which_are(gateway: httpx.AsyncClient, provider: Any) -> None:
+async def test_an_unknown_method_gets_the_list_of_known_ones(gateway: httpx.AsyncClient, provider: Any) -> None:
     for path, methods in (
         ("/api/v1/people/members", "GET, POST"),
         ("/api/v1/people/members/one", "GET, PATCH, DELETE"),
@@ -484,7 +482,7 @@ async def test_the_console_is_served_strictly(gateway: httpx.AsyncClient, provid
     assert (await gateway.get("/pages/../config.py")).status_code == 404
 
 
-async def test_a_mistyped_address_is_answered_in_the_words_of_who_asks(gateway: httpx.AsyncClient) -> None:
+async def test_a_mistyped_address_is_answered_as_html_or_json(gateway: httpx.AsyncClient) -> None:
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     shell = await gateway.get("/", headers=browser)
     missing = await gateway.get("/integrationz", headers=browser)
@@ -523,18 +521,18 @@ async def test_users_organizations_and_addresses_have_limits(make_gateway: Any, 
         assert (await ask("ben", "org-1", "192.0.2.1")).status_code == 200
         assert (await ask("ben", "org-1", "192.0.2.1")).status_code == 200
         assert_limited(await ask("cid", "org-1", "192.0.2.1"), "Your organization has")
-        # The same person of another organization is somebody else.
+        # The same user id in another organization is another caller.
         assert (await ask("ada", "org-2", "192.0.2.1")).status_code == 200
         assert len(owner.requests) == 6
         forwarded = {"X-Forwarded-For": "192.0.2.1"}
         assert (await client.get("/api/v1/me", headers=forwarded)).status_code == 401
-        # Without a token, too, and before it is looked at.
+        # The address's limit applies before the token is checked, and without one.
         assert_limited(await client.get("/api/v1/me", headers=forwarded), "Your network address has")
         assert_limited(await client.get("/api/v1/console-settings", headers=forwarded), "Your network address has")
         assert (await ask("ada", "org-2", "192.0.2.2")).status_code == 200
 
 
-async def test_an_address_that_a_stranger_claims_is_not_believed(make_gateway: Any, provider: Any) -> None:
+async def test_a_forged_forwarded_address_is_ignored(make_gateway: Any, provider: Any) -> None:
     async with serve(await make_gateway(**LIMITED), ready=False) as client:
         answers = [
             await client.get("/api/v1/me", headers={"X-Forwarded-For": f"192.0.2.{number}"}) for number in range(10)

@@ -1,4 +1,4 @@
-"""Whatever a bearer token holds, it proves who asks or is a 401; and only an access token does."""
+"""A bearer token of any content authenticates a person or is a 401, and only access tokens authenticate."""
 
 import base64
 import json
@@ -48,14 +48,14 @@ parts = values.map(part) | st.text(max_size=8) | st.just(part({"alg": "ES256", "
 
 
 @given(st.lists(parts, max_size=5).map(".".join))
-async def test_a_token_that_proves_nothing_is_a_401(token: str) -> None:
+async def test_an_invalid_token_is_a_401(token: str) -> None:
     with pytest.raises(Unauthorized):
         await VERIFIER.verify(token)
 
 
 @given(st.dictionaries(names, values, max_size=6))
 async def test_claims_of_any_shape_are_a_person_or_a_401(claims: dict[str, Any]) -> None:
-    """Signed by the provider, which may be wrong as well."""
+    """Tokens signed by the provider with malformed claims."""
     try:
         caller = await VERIFIER.verify(token(**claims))
     except Unauthorized:
@@ -74,7 +74,7 @@ async def test_a_part_that_is_no_object_is_a_401(text: str) -> None:
             await VERIFIER.verify(".".join([*good[:position], encoded, *good[position + 1 :]]))
 
 
-async def test_only_an_access_token_proves_anything() -> None:
+async def test_only_an_access_token_authenticates() -> None:
     for typ in ("at+jwt", "AT+JWT", "application/at+jwt"):
         assert (await VERIFIER.verify(token(typ))).identity.user_id == "ada"
     for wrong in (None, "JWT", "jwt", "id+jwt", "logout+jwt", "user+jwt"):

@@ -1,4 +1,4 @@
-"""The console's files: its types say what contracts say, its size is what was promised."""
+"""The console's files: its types equal the contracts, its size stays within the limit."""
 
 import posixpath
 import re
@@ -42,12 +42,12 @@ def test_a_type_of_the_console_has_the_properties_of_its_contract(name: str) -> 
     inherited = INTERFACES[base][1] if base else set()
     declared = set(MODELS[name].model_fields)
     if name == "Problem":
-        declared -= {"instance"}  # nothing for a person to read
+        declared -= {"instance"}  # not shown to people
     assert properties | inherited == declared
 
 
 def imported(name: str, text: str, pattern: str) -> set[str]:
-    """What a module imports, by its path below the console's folder."""
+    """Imports of a module, by path below the console's folder."""
     return {posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) for target in re.findall(pattern, text)}
 
 
@@ -69,7 +69,7 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
         assert not re.search(r"""<script>|<style|\sstyle=["']|\son\w+=["']|innerHTML|\beval\(""", text), name
 
 
-def test_every_import_of_the_console_is_there() -> None:
+def test_every_import_of_the_console_exists() -> None:
     assets = read_assets()
     for name, asset in assets.items():
         missing = imported(name, asset.content.decode(), r"""(?:from |import\()"(\.[^"]+\.js)\"""") - assets.keys()
@@ -77,7 +77,7 @@ def test_every_import_of_the_console_is_there() -> None:
 
 
 def test_every_page_of_the_console_has_an_address_of_its_own() -> None:
-    """An address that is loaded directly, as by a bookmark, is found by the server too."""
+    """The server knows each page's address, for bookmarks."""
     script = (files("webhook_gateway") / "console" / "app.js").read_text()
     patterns = re.findall(r"^  \[/(\^.*\$)/, ", script, re.MULTILINE)
     assert len(patterns) > 10
@@ -95,5 +95,5 @@ def test_every_page_of_the_console_has_an_address_of_its_own() -> None:
         ("gzip;q=0", False),
     ],
 )
-def test_files_are_compressed_for_who_takes_that(accepted: str, takes: bool) -> None:
+def test_files_are_compressed_for_clients_that_accept_gzip(accepted: str, takes: bool) -> None:
     assert takes_gzip(accepted) is takes

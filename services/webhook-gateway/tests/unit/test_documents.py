@@ -1,4 +1,4 @@
-"""The API's documents hold what the contracts accept, and every problem type has a page."""
+"""The API's documents match the contracts, and every problem type has a page."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def test_every_example_is_accepted_by_its_contract() -> None:
                 TypeAdapter(model).validate_python(described["content"]["application/json"]["example"], strict=False)
 
 
-def test_every_message_has_an_example_that_is_one() -> None:
+def test_every_message_has_a_valid_example() -> None:
     for topic in TOPICS.values():
         messages = ASYNCAPI["channels"][topic.name]["messages"]
         for event in topic.events:
@@ -57,7 +57,7 @@ def test_the_live_stream_tells_every_fact_that_it_carries() -> None:
     }
 
 
-def test_only_what_is_public_needs_no_token() -> None:
+def test_only_public_routes_need_no_token() -> None:
     operations = [(path, operation) for path, methods in OPENAPI["paths"].items() for operation in methods.values()]
     assert {path for path, operation in operations if not operation["security"]} == set(PUBLIC)
 

@@ -24,7 +24,7 @@ def test_roles_that_are_no_list_are_none(roles: Any) -> None:
 
 @pytest.mark.parametrize("claim", ["sub", "organization_id"])
 @pytest.mark.parametrize("value", [None, "", 7, ["a"]])
-def test_who_and_where_must_be_said(claim: str, value: Any) -> None:
+def test_user_and_organization_are_required(claim: str, value: Any) -> None:
     with pytest.raises(ValueError, match=claim):
         identity_of(CLAIMS | {claim: value})
 
@@ -48,11 +48,11 @@ def test_a_change_that_may_have_been_made_is_never_called_undone(owner: str) -> 
         ("unix", "unix"),
     ],
 )
-def test_who_can_choose_among_addresses_is_one(address: str, counted: str) -> None:
+def test_addresses_of_one_subscriber_count_as_one(address: str, counted: str) -> None:
     assert subscriber(address) == counted
 
 
-def test_a_limit_says_when_there_is_room_again() -> None:
+def test_a_limit_says_when_to_retry() -> None:
     limit = Limit("You", 2)
     limit.count("ada")
     limit.count("ada")
@@ -71,7 +71,7 @@ def test_the_hub_forgets_organizations_without_clients() -> None:
     assert hub._paces == {}
 
 
-def test_a_pace_forgives_after_a_second_and_holds_until_all_was_told() -> None:
+def test_a_pace_recovers_after_a_second_unless_a_reread_is_due() -> None:
     pace = Pace(most=2)
     assert [pace.allows(at) for at in (0.0, 0.1, 0.2, 0.9, 1.0, 1.1, 1.2)] == [
         True,

@@ -1,4 +1,4 @@
-"""While the identity provider hangs, whoever can be known without it does not wait for it."""
+"""While the identity provider hangs, callers with a known key do not wait for it."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ DISCOVERY = {"issuer": ISSUER, "authorization_endpoint": f"{ISSUER}/a", "token_e
 
 
 class Hanging:
-    """Answers at once; once it `hangs`, not before it is told to, and then badly."""
+    """A provider that answers at once; while `hangs` is set it answers only when released, and with an error."""
 
     def __init__(self) -> None:
         self.hangs = False
@@ -49,7 +49,7 @@ async def test_known_keys_stay_in_use_without_waiting() -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_how_to_sign_in_is_read_once_however_many_ask(known: bool, keys: KeyRing) -> None:
+async def test_concurrent_callers_share_one_read_of_the_discovery_document(known: bool, keys: KeyRing) -> None:
     owners = dict.fromkeys(("auth_service_url", "people_sync_url", "conflict_service_url", "calendar_sync_url"), ISSUER)
     identity = {"identity_issuer": ISSUER, "identity_jwks_url": ISSUER, "identity_audience": "a"}
     settings = keys.settings(

@@ -1,1 +1,1 @@
-"""HTTP routes: the door, the live stream, the console."""
+"""HTTP routes: the platform API, the live stream, the console."""

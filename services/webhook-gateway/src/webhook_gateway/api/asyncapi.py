@@ -1,4 +1,4 @@
-"""The AsyncAPI document of what this system publishes on Kafka, made from the registry of topics."""
+"""The AsyncAPI document of this system's Kafka topics, made from the registry."""
 
 from typing import Any, Final
 

@@ -36,7 +36,7 @@ PAGES: Final = (
     "/conflicts/rules/new",
     "/events",
     "/activity",
-    # Where Planning Center sends the browser back to, and where the identity provider does.
+    # Redirect addresses of Planning Center and of the identity provider.
     "/oauth/callback",
     "/signed-in",
 )
@@ -47,7 +47,7 @@ SHELL: Final = "index.html"
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file, read once."""
+    """One file, read at the start."""
 
     content: bytes
     compressed: bytes
@@ -73,20 +73,20 @@ def _walk(folder: Traversable, below: str) -> list[tuple[str, Asset]]:
 
 
 def door_headers(public_url: str) -> dict[str, str]:
-    """For every answer, the API's too: no other origin opens, embeds or reads what is here.
+    """Headers of every answer, the API's too: no other origin opens, embeds or reads the answers.
 
-    HSTS where browsers come by https. By http they ignore it, and on a developer's localhost it would, once taken, lock
-    every other program on that name out of http.
+    HSTS is sent under https only: browsers ignore it by http, and on a developer's localhost it would lock every other
+    program on that name out of http.
     """
     strict = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin"}
     if public_url.startswith("https:"):
-        # Of this host alone: what is below it may be somebody else's.
+        # No includeSubDomains: subdomains may belong to others.
         strict["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
     return strict
 
 
 def security_headers(issuer: str) -> dict[str, str]:
-    """Nothing inline, nothing from another origin; the console speaks to this API and to the issuer alone."""
+    """No inline code, no other origin; the console calls only this API and the issuer."""
     parts = urlsplit(issuer)
     policy = (
         "default-src 'self'",
@@ -95,7 +95,7 @@ def security_headers(issuer: str) -> dict[str, str]:
         "form-action 'self'",
         "frame-ancestors 'none'",
         "object-src 'none'",
-        # The console makes nodes, never markup: a place that would is refused by the browser.
+        # The console builds nodes, never markup; the browser refuses any sink that would parse markup.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
@@ -107,7 +107,7 @@ def security_headers(issuer: str) -> dict[str, str]:
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Whether an `Accept-Encoding` lists gzip, and not as what must not come (`gzip;q=0`)."""
+    """Whether an `Accept-Encoding` accepts gzip (`gzip;q=0` does not)."""
     for entry in accepted.lower().split(","):
         name, _, weight = entry.partition(";")
         if name.strip() == "gzip":
@@ -123,7 +123,7 @@ def make_router(issuer: str) -> APIRouter:
 
     def serve(path: str, asset: Asset) -> None:
         async def answer(request: Request) -> Response:
-            # Asked every time, answered 304: a new version of the console is never mixed with an old one.
+            # no-cache: browsers revalidate each file, so that files of two console versions never mix.
             headers = strict | {"ETag": asset.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
             content = asset.content
             if takes_gzip(request.headers.get("accept-encoding", "")):
@@ -145,7 +145,7 @@ def make_router(issuer: str) -> APIRouter:
 
 
 def show_missing_pages(app: FastAPI, issuer: str) -> None:
-    """An address that a person mistyped gets the shell, which says so in the console's words; still a 404."""
+    """Answer a browser's mistyped address with the shell and status 404; the console then explains it."""
     problem = app.exception_handlers[HTTPException]
     shell = read_assets()[SHELL]
     strict = security_headers(issuer)

@@ -13,9 +13,9 @@ from fastapi.responses import JSONResponse
 from webhook_gateway.api import asyncapi, openapi, own
 
 
-@cache  # most of a second, which each gateway of a test process would take again
+@cache  # cached: it takes most of a second, which each gateway of a test process would spend again
 def make_documents() -> dict[str, dict[str, Any]]:
-    """By file name."""
+    """The documents by file name."""
     now = version("webhook-gateway")
     return {
         "openapi.json": openapi.make_document(own.router, version=now),
@@ -24,7 +24,7 @@ def make_documents() -> dict[str, dict[str, Any]]:
 
 
 def make_router() -> APIRouter:
-    """Both below `/api/v1`; there is no page for them, which would load its scripts from elsewhere."""
+    """Serve both below `/api/v1`, without Swagger's page, which loads its scripts from a CDN."""
     router = APIRouter(prefix="/api/v1", include_in_schema=False)
     for name, document in make_documents().items():
         _serve(router, name, JSONResponse(document))

@@ -1,4 +1,4 @@
-"""Examples of the documents: one for each schema, put together from a sample for each field."""
+"""Examples of the documents: one for each schema, composed of one sample per field."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +11,7 @@ _WHEN: Final = "2026-03-04T05:06:07Z"
 _DIGEST: Final = "5f2d9c0e7a41"
 
 SAMPLES: Final[Mapping[str, Any]] = {
-    # Whole schemas, where not every field may be sent at the same time.
+    # Samples of whole schemas whose fields exclude each other.
     "FamilyPatch": {"version": 3, "add_member_ids": [_ID]},
     "UndoInput": {"run_id": _RUN},
     "CompleteAuthorization": {"state": "q7Yk2mTe", "code": "c0ffee"},
@@ -23,7 +23,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
         "detail": "Somebody changed this member since you read it. Read it again and repeat the change.",
         "instance": "urn:uuid:01a22a47-44ff-7746-aceb-d106bf9a5463",
     },
-    # Fields of one schema.
+    # Samples of a field in one schema.
     "ConflictField.base": "Mira",
     "Family.name": "Example",
     "FamilyInput.name": "Example",
@@ -67,7 +67,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "Erasure.pco_ids": ["5001"],
     "RunAnswer.question": "plan",
     "RunAnswer.answer": "approve",
-    # Fields that mean the same wherever they are.
+    # Samples of fields with one meaning in every schema.
     "access_token": "…",
     "agreed": "555-0142",
     "after": "555-0143",
@@ -182,7 +182,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "with_id": "0199a3c4-0000-7000-8000-000000000002",
     "zip": "03801",
 }
-"""By field, by schema and field, or by schema."""
+"""Samples by field, by schema and field, or by schema."""
 _BY_END: Final = {
     "_id": _ID,
     "_ids": _ID,
@@ -190,14 +190,14 @@ _BY_END: Final = {
     "_kind": "member",
     "_url": "https://people.planningcenteronline.com",
 }
-"""Of text that has no sample: by the end of the field's name."""
+"""Samples of text fields without one, by the end of the field's name."""
 _BY_FORMAT: Final = {"date-time": _WHEN, "date": "2016-05-01", "email": "mira@example.org"}
 
 
 def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any], place: str) -> Any:
     """A value that `schema` accepts. `place`: the schema's name, or `Schema.field`.
 
-    Text that nobody has a sample for is `UNKNOWN` with the place, to be added to `SAMPLES`: tests find it.
+    Text without a sample becomes `UNKNOWN` with the place; tests find it, and `SAMPLES` needs an entry.
     """
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
@@ -231,7 +231,7 @@ def _made_up(schema: Mapping[str, Any], schemas: Mapping[str, Any], place: str) 
 
 
 def _fits(sample: Any, schema: Mapping[str, Any]) -> bool:
-    """A sample by a name alone may be meant for another kind of value; an enumeration knows its own."""
+    """Whether a sample fits: one by field name may be of another type, and an enumeration lists its own values."""
     if "anyOf" in schema:
         return any(_fits(sample, option) for option in schema["anyOf"])
     if "$ref" in schema or "const" in schema or "enum" in schema or "format" in schema:

@@ -61,9 +61,9 @@ PARAMETERS: Final = {
     "run_id": "Id of the run.",
     "sync_id": "Id that the call which asked for the sync answered with.",
 }
-"""What stands in a path, by its name. What is missing here, in `TAGS` or in the samples, `make lint` finds."""
+"""Descriptions of path parameters by name. `make lint` finds entries missing here, in `TAGS` or in the samples."""
 _PATH_TYPES: Final[dict[str, Any]] = {"product": Product}
-"""Where not any text leads somewhere."""
+"""Path parameters with a restricted schema."""
 TAGS: Final = {
     "Sign-in": "Who is signed in, and how.",
     "Connections": "Consent to, and disconnect from, Planning Center.",
@@ -95,17 +95,17 @@ _TAG_OF: Final = (
 _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 _SCHEME: Final = "platform-token"
 PUBLIC: Final = ("/api/v1/console-settings",)
-"""Answered without a token."""
+"""Routes answered without a token."""
 _OWN: Final = {
     "/api/v1/me": (401, 429),
     "/api/v1/console-settings": (429, 503),
     "/api/v1/live": (401, 403, 422, 429),
 }
-"""What the gateway answers by itself, and the problems of each."""
+"""The gateway's own routes, with the problems of each."""
 
 
 def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
-    """The document: the table's routes, and those that the gateway answers by itself."""
+    """The document of the table's routes and the gateway's own."""
     described = FastAPI(
         title="Planning Center integration",
         version=version,
@@ -134,7 +134,7 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs") | {"Problem": problem}
-    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own
+    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own schemas
         schemas.pop(unused, None)
     for path, statuses in _OWN.items():
         operation = document["paths"][path]["get"]
@@ -150,7 +150,7 @@ def make_document(own: APIRouter, *, version: str) -> dict[str, Any]:
 
 
 def _add_problems(document: dict[str, Any], operation: dict[str, Any], statuses: Iterable[int], owner: str) -> None:
-    """The same answers of the same owner stand once in the document."""
+    """Move equal answers of an owner to the document's shared components."""
     shared = document["components"].setdefault("responses", {})
     for status in sorted(statuses):
         name = f"{owner}-{status}"
@@ -159,7 +159,7 @@ def _add_problems(document: dict[str, Any], operation: dict[str, Any], statuses:
 
 
 def _problem(status: int, owner: str) -> dict[str, Any]:
-    """The types of everybody, of the owner, and of the gateway before it, as links to their pages."""
+    """Problem types of all services, of the owner and of the gateway, as links to their pages."""
     types = [
         problem
         for problem in PROBLEM_TYPES.values()
@@ -221,7 +221,7 @@ def _operation_id(route: Route) -> str:
 
 
 def bearer() -> Any:
-    """What a call needs, as a dependency that describes it and is never asked."""
+    """The security requirement of a call, as a dependency that is described but never called."""
     return Security(HTTPBearer(bearerFormat="JWT", scheme_name=_SCHEME, description="Of the identity provider."))
 
 
@@ -249,7 +249,7 @@ def _signature(route: Route) -> Callable[..., None]:
 
 
 def _type_live_facts(document: dict[str, Any]) -> None:
-    """The events of the stream, each with what its `data` line holds."""
+    """The events of the stream, each with the schema of its `data` line."""
     schemas = document["components"]["schemas"]
     shapes, named = payloads([topic for topic in TOPICS.values() if topic.name in LIVE_TOPICS])
     for name, shape in shapes.items():
@@ -303,7 +303,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _give_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     bodies = [operation["requestBody"]] if "requestBody" in operation else []
-    for body in [*bodies, *operation["responses"].values()]:  # shared answers have theirs already
+    for body in [*bodies, *operation["responses"].values()]:  # shared answers already have descriptions
         for media, content in body.get("content", {}).items():
             if media.endswith("json"):
                 content["example"] = example_of(content["schema"], schemas, operation["operationId"])

@@ -1,4 +1,4 @@
-"""What the gateway answers by itself: who is signed in, how to sign in, and the live stream."""
+"""The gateway's own answers: the signed-in person, sign-in settings, and the live stream."""
 
 import time
 from collections.abc import AsyncIterator
@@ -25,18 +25,18 @@ router = APIRouter(prefix="/api/v1")
 
 @router.get("/me", summary="Who is signed in", tags=["Sign-in"])
 async def me(caller: Signed, wired: Wired) -> Me:
-    """The signed-in person, as the gateway understood the token."""
+    """The signed-in person, as read from the token."""
     return Me(user=caller.identity, planning_center_url=wired.settings.planning_center_url)
 
 
 @router.get("/console-settings", summary="How the console signs in", tags=["Sign-in"], dependencies=[Anyone])
 async def console_settings(wired: Wired) -> ConsoleSettings:
-    """Public: what the console needs to sign a person in."""
+    """Settings that the console needs to sign a person in. Public."""
     return await wired.provider.console_settings()
 
 
 async def _opened(caller: Signed, wired: Wired, topics: Topics = None) -> AsyncIterator[Client]:
-    """Open until the answer has ended, and before its greeting: what happens while the client reads again is heard."""
+    """A stream's client, registered before the greeting: facts during the client's reread are not lost."""
     wanted = frozenset(topics.split(",")) if topics else LIVE_TOPICS
     if unknown := sorted(wanted - LIVE_TOPICS):
         raise Invalid(
@@ -69,11 +69,11 @@ Opened = Annotated[Client, Depends(_opened)]
     },
 )
 async def live(caller: Signed, wired: Wired, stream: Opened) -> EventSourceResponse:
-    """Facts of the caller's organization. Nothing is repeated: read again after `hello`."""
+    """Facts of the caller's organization. Missed facts are not repeated: read again after `hello`."""
     return EventSourceResponse(
         _stream(stream, caller),
         ping=wired.settings.live_heartbeat_seconds,
-        # A client that takes nothing for this long is gone; without the limit it would be kept for ever.
+        # A client that reads no byte for this long is gone; without the limit its stream would stay open for ever.
         send_timeout=SEND_TIMEOUT_SECONDS,
     )
 

@@ -1,4 +1,4 @@
-"""Schemas of Kafka's messages under names of their own, for both documents."""
+"""Schemas of Kafka's messages under unique names, for both documents."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from contracts.topics import Topic
 def payloads(topics: Iterable[Topic]) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     """Schemas by name, and the name of each message's schema by topic and type.
 
-    A type that several topics have gets its topic's context before its name.
+    A type that several topics share gets its topic's context as prefix.
     """
     topics = list(topics)
     counted = Counter(event.__name__ for topic in topics for event in topic.events)

@@ -1,4 +1,4 @@
-"""The platform API: every call of `contracts.routes` goes to the service that owns it, and adds no rule."""
+"""The platform API: forwards every call of `contracts.routes` to its owner and adds no rule."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -25,7 +25,7 @@ from webhook_gateway.resources import Wired
 log = structlog.get_logger(__name__)
 
 COOKIES: Final = (ATTEMPT_COOKIE, HOST_ATTEMPT_COOKIE)
-"""The only ones that pass, both ways; the owner knows which of the two it gives and takes."""
+"""The only cookies that pass, both ways; the owner decides which of the two it sets and reads."""
 _ATTEMPT: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 REQUEST_HEADERS: Final = (
     "accept",
@@ -53,7 +53,7 @@ Endpoint = Callable[[Request, Signed, Wired], Awaitable[Response]]
 
 
 def make_router() -> APIRouter:
-    """One route for each entry of the table. They are documented by `api.openapi`."""
+    """One route for each entry of the table; `api.openapi` documents them."""
     router = APIRouter(include_in_schema=False)
     for route in ROUTES:
         router.add_api_route(route.path, _forward(route), methods=[route.method], name=f"{route.method} {route.path}")
@@ -65,19 +65,19 @@ def _forward(route: Route) -> Endpoint:
         settings = wired.settings
         reads = route.method == "GET"
         passed = {name: request.headers[name] for name in REQUEST_HEADERS if name in request.headers}
-        headers = httpx.Headers(passed, encoding="latin-1")  # as it was decoded: any byte passes as it came
+        headers = httpx.Headers(passed, encoding="latin-1")  # as decoded before, so every byte passes unchanged
         headers["authorization"] = f"Bearer {sign_user(settings, route.owner, caller.identity)}"
         headers[CORRELATION_HEADER] = current_flow().correlation_id
-        # Bodies pass as they are; an owner's compression would have to be undone here.
+        # Bodies pass unchanged; httpx would have to undo an owner's compression.
         headers["accept-encoding"] = "identity"
-        # Quoting can hide line ends and semicolons in a cookie: what is not a secret of ours stays outside.
+        # Quoting can hide line ends and semicolons in a cookie: only values in the form of our secrets pass.
         sent = {name: request.cookies.get(name, "") for name in COOKIES}
         if kept := [f"{name}={value}" for name, value in sent.items() if _ATTEMPT.fullmatch(value)]:
             headers["cookie"] = "; ".join(kept)
         outgoing = wired.http.build_request(
             route.method,
             settings.owner_urls[route.owner] + _path(route, request.path_params),
-            # Not parsed: the owner judges it.
+            # Unparsed: the owner validates the query.
             params=request.url.query.encode() or None,
             content=None if reads else await request.body(),
             headers=headers,
@@ -90,7 +90,7 @@ def _forward(route: Route) -> Endpoint:
 
 
 def _path(route: Route, values: Mapping[str, str]) -> str:
-    """The path as the table has it. A dot segment names nothing, and must not lead to another path of the owner."""
+    """The owner's path. A dot segment is refused: it could lead to another path of the owner."""
     if any(value in {".", ".."} for value in values.values()):
         raise NotFound("There is nothing at this address.")
     return route.path.format(**{name: quote(value, safe="") for name, value in values.items()})
@@ -106,7 +106,7 @@ async def _send(
         try:
             return await http.send(outgoing, stream=stream)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            # A pooled connection that the owner closed at that moment. A write without a key is somebody's own risk.
+            # The owner closed a pooled connection at that moment. A write without a key is never repeated.
             if not harmless:
                 raise
             return await http.send(outgoing, stream=stream)
@@ -131,7 +131,7 @@ def _passed_on(answer: httpx.Response) -> Response:
     if answer.is_closed:
         response = Response(answer.content, answer.status_code)
     else:
-        # A file of any size is in nobody's memory. An end that comes too early is one for the browser too.
+        # Streamed, so that no file is held in memory. An early end of the owner's answer ends the browser's too.
         response = StreamingResponse(_as_it_comes(answer), answer.status_code)
     for name in RESPONSE_HEADERS:
         if name in answer.headers:

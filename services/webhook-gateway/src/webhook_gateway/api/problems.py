@@ -1,4 +1,4 @@
-"""Pages about the types of problem documents, at the addresses that the documents name. Public, and without scripts."""
+"""Pages about the types of problem documents, at the addresses in their `type`. Public, without scripts."""
 
 from html import escape
 from operator import attrgetter
@@ -65,6 +65,6 @@ def _page(problem: ProblemType) -> str:
 
 
 def _text(words: str) -> str:
-    """Plain words, with code where they have backticks."""
+    """HTML of plain text, with backticks turned into code."""
     parts = escape(words).replace("*", "").split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

@@ -11,16 +11,16 @@ const BASE = "/api/v1";
 let signInAgain = () => Promise.reject(new Problem("Sign in first.", { status: 401 }));
 
 /**
- * What to do when the session has ended: resolves once the person is signed in again.
+ * Register the handler of an ended session; it resolves once the person is signed in again.
  * @param {() => Promise<void>} ask
  */
 export function onSessionEnd(ask) {
   signInAgain = ask;
 }
 
-/** How long what was sent and not answered counts as the same thing when it is sent again. */
+/** Milliseconds for which a repeat of an unanswered request reuses its idempotency key. */
 const UNANSWERED_MS = 5 * 60_000;
-/** By what was sent and was not answered for certain, its key. @type {Map<string, { key: string, until: number }>} */
+/** Idempotency keys of unanswered requests, by method, path and body. @type {Map<string, { key: string, until: number }>} */
 const unanswered = new Map();
 
 /**
@@ -43,7 +43,7 @@ async function call(method, path, { query = {}, body, key, signal } = {}) {
 }
 
 /**
- * A signed request; a session that has ended is renewed by the person, then the request is sent again.
+ * Send a request with the token; after an ended session the person signs in again and the request is repeated.
  * @param {string} path
  * @param {RequestInit} request
  * @returns {Promise<Response>}
@@ -77,11 +77,11 @@ async function reach(address, request) {
   }
 }
 
-/** Milliseconds after which the server is asked again, where the browser does not say that it can be reached. */
+/** Milliseconds between attempts to reach the server when the browser fires no `online` event. */
 const AGAIN = 5000;
 
 /**
- * Do something once the network may be back.
+ * Call `act` once the network may be back.
  * @param {() => void} act
  * @param {AbortSignal} signal
  */
@@ -118,7 +118,7 @@ export const post = async (path, body) => {
     unanswered.delete(what);
     return answer;
   } catch (error) {
-    // Refused is an answer: nothing was done. After any other end the same is sent with the same key.
+    // A refusal changed no data, so its key is done. After any other failure a repeat must reuse the key.
     const refused = error instanceof Problem && error.status > 0 && error.status < 500;
     if (refused && error.kind !== "in-progress") unanswered.delete(what);
     throw error;

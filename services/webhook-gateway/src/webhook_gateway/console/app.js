@@ -1,4 +1,4 @@
-// The console: frame, addresses and the session. Each page is a module of its own, read when it is first opened.
+// The console: frame, routes and session. Each page is a module, loaded when first opened.
 
 import { get, onNetwork, onSessionEnd, search } from "./api.js";
 import * as live from "./live.js";
@@ -10,7 +10,7 @@ import * as session from "./session.js";
 
 /** @typedef {import("./types.d.ts").UserIdentity} UserIdentity */
 /**
- * What a page gets.
+ * Arguments of a page.
  * @typedef {{
  *   main: HTMLElement,
  *   id: string,
@@ -24,8 +24,8 @@ import * as session from "./session.js";
  *   note: (changes: import("./api.js").Query) => void,
  *   keep: (unsaved: () => boolean) => void,
  *   absent: (error: unknown) => never,
- * }} Context `planningCenter`: where its own pages are; `note` puts something into the address without opening it; `keep` guards input that is not saved;
- *   `absent` shows instead of the page that its record is not there, and throws on what failed otherwise
+ * }} Context `planningCenter`: base of Planning Center's own pages; `note` changes the address without navigating; `keep` guards unsaved input;
+ *   `absent` replaces the page by a notice that its record does not exist, and rethrows other errors
  */
 /** @typedef {{ show: (context: Context) => Promise<unknown> | unknown }} Page */
 
@@ -57,7 +57,7 @@ const RAIL = [
   ["/activity", "Activity", "list"],
 ];
 const PRODUCT = "Planning Center sync";
-/** Titles of pages that are about one record: each is soon replaced by its name. */
+/** Titles of pages about one record, until its name is known. */
 const RECORDS = ["Person", "Family"];
 
 const frame = /** @type {HTMLElement} */ (document.getElementById("frame"));
@@ -70,7 +70,7 @@ let conflicts = 0;
 let entry = "";
 let leaving = new AbortController();
 let unsaved = () => false;
-/** The address of the open page; the browser's own is ahead of it after Back. */
+/** The address of the open page; after Back, `location` already has the next one. */
 let shown = "";
 
 /** @param {string} part of an address; null if it is none */
@@ -95,7 +95,7 @@ async function open(address, focus = true) {
   showRail();
   main.replaceChildren();
   document.getElementById("person-menu")?.hidePopover();
-  // A question about the page that was left; one about the session is asked again.
+  // A dialog of the former page ends here; the session's dialog opens again.
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   const id = found && decoded(found[0].exec(pathname)?.[1] ?? "");
   if (!found || id === null) {
@@ -152,17 +152,17 @@ async function open(address, focus = true) {
     if (error instanceof Problem && error.status === 0) retry();
   }
   if (signal.aborted) return;
-  // Who has begun to type while the page was still being read stays there.
+  // The focus stays with a reader who began to type during the load.
   if (focus && !main.contains(document.activeElement)) main.querySelector("h1")?.focus({ preventScroll: true });
   void named(title, signal).then((name) => announce(name));
   scrollBack(history.state?.scroll ?? 0, signal);
 }
 
-/** Milliseconds within which a page's record is read, mostly. */
+/** Milliseconds that reading a page's record usually takes. */
 const SOON = 1500;
 
 /**
- * What the page is about: of a record its name, once that is known.
+ * The page's title; of a record its name, once known.
  * @param {string} title
  * @param {AbortSignal} signal
  * @returns {Promise<string>}
@@ -182,7 +182,7 @@ function named(title, signal) {
 }
 
 /**
- * Scroll as soon as there is enough to scroll; what the reader does meanwhile comes first.
+ * Restore the scroll position once the page is high enough, unless the reader scrolls first.
  * @param {number} top
  * @param {AbortSignal} signal
  */
@@ -200,7 +200,7 @@ function scrollBack(top, signal) {
   grown.observe(main);
 }
 
-/** A browser may keep a module that it could not read as failed for as long as the document lives. */
+/** Reload the document once the server answers: browsers may cache a module's failed load for the document's lifetime. */
 async function readAgain() {
   await get("/me");
   location.reload();
@@ -255,14 +255,14 @@ async function countConflicts() {
     conflicts = (await get("/conflicts/count")).open;
     showRail();
   } catch {
-    // The Conflicts page says what is wrong; a badge that cannot be read is left as it was.
+    // The Conflicts page explains the error; a badge that cannot be read stays unchanged.
   }
 }
 
 /** @type {Promise<void> | undefined} */
 let asking;
 
-/** The session has ended: ask in place, and resolve once the person is signed in again. */
+/** Ask for a new sign-in in place, and resolve once the person is signed in again. */
 function signInAgain() {
   asking ??= (async () => {
     while (!session.current()) {
@@ -287,7 +287,7 @@ function signInAgain() {
 /** @param {UserIdentity} now */
 const isSame = (now) => now.user_id === user.user_id && now.organization_id === user.organization_id;
 
-/** Somebody else signed in: nothing that stands here, or was typed here, may reach their church. */
+/** Leave the page after another person signed in: no shown or typed data may reach their church. */
 function startOver() {
   unsaved = () => false;
   location.replace("/");
@@ -349,7 +349,7 @@ function showWelcome(sentence) {
   );
 }
 
-/** Whoever opens the console while the server can't be reached sees it as soon as it can. @returns {Promise<import("./types.d.ts").Me>} */
+/** The signed-in person; while the server cannot be reached, retries until it can. @returns {Promise<import("./types.d.ts").Me>} */
 async function whoIsHere() {
   for (;;) {
     try {
@@ -391,7 +391,7 @@ async function start() {
     }
   }
   if (location.pathname === "/oauth/callback") {
-    // The address holds a one-time code: it goes from the address at once, before anything else is done.
+    // The address holds a one-time code: remove it before any other step.
     sessionStorage.setItem("connecting", location.search);
     history.replaceState({}, "", "/integrations");
   }

@@ -1,4 +1,4 @@
-// Live updates: one stream of facts, reconnecting by itself; what a gap may have hidden is read again.
+// Live updates: one stream of facts that reconnects; after a gap, affected parts read again.
 
 import { send } from "./api.js";
 import { Problem } from "./parts/problem.js";
@@ -27,7 +27,7 @@ let shown = Promise.resolve();
 let tell = () => {};
 
 /**
- * Be told when something changed that `path` answers with; null stands for "read it again, anything may have".
+ * Call `read` with each fact that affects `path`; null means that any fact may have been missed: read again.
  * @param {string} path below `/api/v1`
  * @param {(fact: Fact | null) => void} read
  * @param {AbortSignal} signal
@@ -39,11 +39,11 @@ export function follow(path, read, signal) {
   if (stream && !withRecords && needsRecords()) restart();
 }
 
-// A full sync of a large church changes records by the ten thousand: only pages that show records ask for them.
+// A full sync of a large church changes tens of thousands of records: only pages that show records subscribe.
 const needsRecords = () => [...listeners].some(({ path }) => path === "/people/members" || path === "/people/families");
 
 /**
- * Begin, and go on for as long as the page is open.
+ * Keep the stream open as long as the page is.
  * @param {(connected: boolean) => void} onConnected
  */
 export async function start(onConnected) {
@@ -64,7 +64,7 @@ export async function start(onConnected) {
         take(name, data);
       }
     } catch (error) {
-      // Away for the moment: the lists say so themselves, and everything is read again after the next greeting.
+      // No message here: each part shows its own failure, and the next greeting makes all parts read again.
       if (error instanceof Problem && error.status === 429) wait = Math.max(wait, error.retryAfter * 1000);
     }
     if (!stream.signal.aborted) {
@@ -82,7 +82,7 @@ function restart() {
   stream?.abort();
 }
 
-/** A browser keeps a page that was left, for *Back*, with its stream: of six connections none would be left for others. */
+/** Close the stream when the page is left: browsers cache pages for *Back*, and their streams would use up all six connections. */
 function leave() {
   shown = new Promise((resolve) => addEventListener("pageshow", () => resolve(undefined), { once: true }));
   restart();

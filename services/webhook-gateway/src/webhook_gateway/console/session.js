@@ -1,5 +1,5 @@
-// Signing in: OpenID Connect authorization code with PKCE, as a public client. The token lives in sessionStorage: nothing
-// of it is on the disk, and a tab that is opened beside another gets it from that one.
+// Signing in: OpenID Connect authorization code with PKCE, as a public client. The token is kept in sessionStorage, never
+// on disk; a new tab gets it from another open tab.
 
 import { problemOf } from "./parts/problem.js";
 
@@ -34,7 +34,7 @@ export function current() {
 }
 
 /**
- * The server no longer takes this token, whatever its time says. A newer one that came meanwhile stays.
+ * Drop a token that the server refused before its expiry; a newer one stays.
  * @param {string} token
  */
 export function refuse(token) {
@@ -42,7 +42,7 @@ export function refuse(token) {
   if (session?.token === token) keep({ token: "", expires: 0 });
 }
 
-/** How long a new tab waits for one that is signed in: milliseconds. */
+/** Milliseconds that a new tab waits for the answer of a signed-in one. */
 const PATIENCE = 200;
 
 /** Take over the session of another tab of this browser, if one is signed in. */
@@ -89,7 +89,7 @@ const base64url = (bytes) =>
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
 /**
- * The address to sign in at. What comes back is recognized by its state.
+ * The address to sign in at. `state` identifies the answer.
  * @param {string} back where to go afterwards
  * @param {boolean} popup
  */
@@ -123,9 +123,9 @@ export async function signIn() {
 }
 
 /**
- * Sign in again in a window of its own: this page stays as it is, with everything typed into it.
- * Resolves once the window is open, so that one that was closed too soon can be opened again; rejects if it cannot be.
- * @param {(user: import("./types.d.ts").UserIdentity) => void} signedIn told who it was: it may be somebody else
+ * Sign in again in a separate window, so that this page keeps its input.
+ * Resolves once the window is open, so that a window closed too soon can be reopened; rejects if it cannot open.
+ * @param {(user: import("./types.d.ts").UserIdentity) => void} signedIn called with the signed-in person, who may be another one
  */
 export async function signInAgain(signedIn) {
   const { address, state } = await begin("/", true);
@@ -138,7 +138,7 @@ export async function signInAgain(signedIn) {
     /** @type {Session} */
     const session = event.data.session;
     const answer = await fetch("/api/v1/me", { headers: { Authorization: `Bearer ${session.token}` } }).catch(() => null);
-    if (!answer?.ok) return; // the question stays open, and can be answered again
+    if (!answer?.ok) return; // the dialog stays open for another attempt
     const { user } = await answer.json();
     keep(session);
     signedIn(user);
@@ -146,11 +146,11 @@ export async function signInAgain(signedIn) {
   channel.addEventListener("message", heard);
 }
 
-/** Whether the browser has just come back from the identity provider. */
+/** Whether this address is the identity provider's redirect. */
 export const returning = () => location.pathname === RETURN;
 
 /**
- * Finish a sign-in. Resolves to where to go; null if this window only served another one.
+ * Finish a sign-in. Resolves to the address to open; null in a window that signs in for another one.
  * @returns {Promise<string | null>}
  */
 export async function finish() {

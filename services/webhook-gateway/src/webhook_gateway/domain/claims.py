@@ -1,4 +1,4 @@
-"""Who a verified token of the platform's identity provider speaks of."""
+"""The person in the claims of a verified token."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -9,9 +9,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def identity_of(claims: Mapping[str, Any]) -> UserIdentity:
-    """The person in the claims. ValueError names the first claim that is missing or not what it should be.
+    """The person in the claims. ValueError names the first missing or malformed claim.
 
-    Roles that this product does not know are left out: the platform may have more of them.
+    Unknown roles are dropped: the platform may have more roles than this product.
     """
     for name in ("sub", "organization_id"):
         if not isinstance(claims.get(name), str) or not claims[name]:

@@ -1,4 +1,4 @@
-"""What a caller reads while the owner of a part is away: what happened, what stays, what to do."""
+"""Sentences for a caller while an owner does not answer: cause, unchanged data, advice."""
 
 from dataclasses import dataclass
 
@@ -21,14 +21,14 @@ class Absence:
     reads: bool
     """The call only reads."""
     reached: bool
-    """The owner had the request, or may have had it, before it went silent."""
+    """The owner may have received the request."""
     slow: bool = False
     safe: bool = False
-    """A repeat does no harm."""
+    """A repeat is harmless."""
 
 
 def sentence(absence: Absence) -> str:
-    """The problem's detail. A change that may have been made is never called lost or made."""
+    """The problem's detail. It never claims that a change of unknown outcome was lost or made."""
     part = PARTS[absence.owner]
     again = "Try again in a few seconds."
     if absence.reads:

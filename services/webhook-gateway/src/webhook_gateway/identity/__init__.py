@@ -1,1 +1,1 @@
-"""Who signs in: the platform's identity provider and its tokens."""
+"""Authentication: the platform's identity provider, its tokens, and rate limits."""

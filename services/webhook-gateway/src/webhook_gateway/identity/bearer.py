@@ -21,7 +21,7 @@ from webhook_gateway.identity.reading import Reading
 
 log = structlog.get_logger(__name__)
 
-# Fixed here and never read from the token: no symmetric algorithm, no "none".
+# A fixed list, never taken from the token: no symmetric algorithm, no "none".
 ALGORITHMS = ["RS256", "ES256"]
 LEEWAY_SECONDS = 5
 MAX_TOKEN_CHARACTERS = 16_000
@@ -31,17 +31,17 @@ Key = RSAKey | ECKey
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent the token, and until when it proves that."""
+    """The authenticated person, and the token's expiry."""
 
     identity: UserIdentity
     expires_at: float
-    """Unix seconds."""
+    """Expiry in Unix seconds."""
 
 
 class ProviderKeys:
-    """The identity provider's public keys by `kid`, read again when they are old or one is unknown.
+    """The identity provider's public keys by `kid`, read again when they are old or a `kid` is unknown.
 
-    While the provider is away the keys that were read last stay in use; without any, callers get 503.
+    While the provider is unreachable the last keys stay in use; without any key, callers get 503.
     """
 
     def __init__(self, http: httpx.AsyncClient, url: str, *, every: float = 600) -> None:
@@ -53,11 +53,11 @@ class ProviderKeys:
         self._reading = Reading(self._read)
 
     async def key(self, kid: str) -> Key | None:
-        """The key, None if the provider does not publish it. Unavailable if no keys could be read at all."""
+        """The key, None if the provider does not publish it. Unavailable if no key was ever read."""
         if kid not in self._keys:
             await self._reading.begin()
         elif time.monotonic() - self._read_at > self._every:
-            self._reading.begin()  # not waited for: a provider that hangs holds up nobody whose key is known
+            self._reading.begin()  # not awaited: a hanging provider must not delay callers whose key is known
         if not self._keys:
             raise Unavailable(
                 "Sign-ins can't be checked right now: the identity provider does not answer. "
@@ -80,7 +80,7 @@ class ProviderKeys:
 
 
 def _public_key(listed: dict[str, Any]) -> Key | None:
-    """A key that may verify signatures; None for kinds that are no use here (encryption, symmetric, unknown)."""
+    """A key that may verify signatures; None for other kinds (encryption, symmetric, unknown)."""
     if listed.get("kty") not in {"RSA", "EC"} or listed.get("use", "sig") != "sig":
         return None
     if "d" in listed or listed.get("crv", "P-256") != "P-256":
@@ -93,7 +93,7 @@ def _public_key(listed: dict[str, Any]) -> Key | None:
 
 
 class TokenVerifier:
-    """Tells who sent a token, or raises Unauthorized; the reason in full goes to nobody."""
+    """Authenticates a token, or raises Unauthorized without the full reason."""
 
     def __init__(self, keys: ProviderKeys, *, issuer: str, audience: str, kind: str) -> None:
         self._keys = keys
@@ -107,7 +107,7 @@ class TokenVerifier:
         )
 
     async def verify(self, token: str) -> Caller:
-        """The caller. Unauthorized if the token is not what this provider issues for this API, or has expired."""
+        """The caller. Unauthorized if the token has expired or is no access token of this provider for this API."""
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthorized(NOT_VALID)
         try:
@@ -134,7 +134,7 @@ class TokenVerifier:
 async def _caller(connection: HTTPConnection) -> Caller:
     limits: Limits = connection.app.state.resources.limits
     verifier: TokenVerifier = connection.app.state.resources.tokens
-    limits.address(connection)  # first: a signature costs more to check than to invent
+    limits.address(connection)  # first, since verifying a forged signature costs more than inventing it
     caller = await verifier.verify(bearer(connection))
     limits.caller(caller.identity)
     return caller
@@ -146,8 +146,8 @@ async def _anyone(connection: HTTPConnection) -> None:
 
 
 Anyone = Depends(_anyone)
-"""Nobody signed in; 429 for an address that asks too often."""
+"""Dependency of public routes: no sign-in needed; 429 for an address over its limit."""
 
 
 Signed = Annotated[Caller, Depends(_caller)]
-"""Whoever is signed in; 401 without a valid token, 429 for whoever asks too often."""
+"""Dependency: the signed-in person; 401 without a valid token, 429 over a limit."""

@@ -1,6 +1,6 @@
-"""How often one user, one organization and one address may ask this process.
+"""Rate limits per user, organization and address.
 
-They keep callers from taking the process from one another, so each process counts for itself (docs/decisions/0022).
+They keep callers from starving each other at one process, so each process counts for itself (docs/decisions/0022).
 """
 
 from ipaddress import IPv6Address, ip_address
@@ -15,13 +15,13 @@ from servicekit.errors import TooMany
 from webhook_gateway.config import Settings
 
 REMEMBERED: Final = 50_000
-"""Callers of a kind. Beyond that the one who was heard of longest ago is forgotten, and may ask anew."""
+"""Counted callers per kind of limit. Beyond that the least recently seen one is forgotten and starts afresh."""
 _ONE_SUBSCRIBER: Final = 64
-"""Bits of an IPv6 address that a provider gives to one subscriber, who chooses the rest freely."""
+"""Low bits of an IPv6 address, which one subscriber can choose freely."""
 
 
 class Limit:
-    """So many requests a minute for each key; a whole minute's worth may come at once."""
+    """A number of requests a minute per key; a whole minute's worth may come at once."""
 
     def __init__(self, who: str, per_minute: int) -> None:
         self._who = who
@@ -32,7 +32,7 @@ class Limit:
         )
 
     def count(self, key: str) -> None:
-        """One more. TooMany says when there is room again."""
+        """Count one request. TooMany carries the seconds until the next one is allowed."""
         result = self._throttled.limit(key)
         if result.limited:
             seconds = max(1, ceil(result.state.retry_after))
@@ -40,7 +40,7 @@ class Limit:
 
 
 class Limits:
-    """All limits of the public API that are counted by the minute."""
+    """The per-minute limits of the public API."""
 
     def __init__(self, settings: Settings) -> None:
         self._address = Limit("Your network address", settings.limit_address_per_minute)
@@ -48,17 +48,17 @@ class Limits:
         self._organization = Limit("Your organization", settings.limit_organization_per_minute)
 
     def address(self, connection: HTTPConnection) -> None:
-        """Before anything is known of the caller."""
+        """Count the address, before the token is checked."""
         self._address.count(subscriber(connection.client.host if connection.client else ""))
 
     def caller(self, identity: UserIdentity) -> None:
-        """As soon as it is known who asks."""
+        """Count user and organization, once the token is checked."""
         self._user.count(f"{identity.organization_id}\n{identity.user_id}")
         self._organization.count(identity.organization_id)
 
 
 def subscriber(address: str) -> str:
-    """What stands for everybody who can choose this address: an IPv4 address itself, of IPv6 the network."""
+    """The key of one subscriber: an IPv4 address itself, the network of an IPv6 address."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How the console signs in, from the identity provider's own discovery document."""
+"""The console's sign-in addresses, from the identity provider's discovery document."""
 
 import time
 
@@ -24,7 +24,7 @@ class _Discovery(BaseModel):
 
 
 class Provider:
-    """Reads the document when it is first asked for, and again after ten minutes."""
+    """Reads the document at the first call, and again after ten minutes."""
 
     def __init__(self, http: httpx.AsyncClient, settings: Settings, *, every: float = 600) -> None:
         self._http = http

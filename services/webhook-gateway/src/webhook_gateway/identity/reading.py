@@ -1,4 +1,4 @@
-"""Reading again what somebody else publishes and seldom changes."""
+"""Rereading of documents that another party publishes and seldom changes."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ AT_MOST_EVERY_SECONDS: Final = 5
 
 
 class Reading:
-    """One read at a time, however many ask for it, and none within five seconds of the one before."""
+    """One read at a time for all callers, and none within five seconds of the one before."""
 
     def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
         self._read = read
@@ -17,10 +17,10 @@ class Reading:
         self.tried_at = float("-inf")
 
     def begin(self) -> asyncio.Future[None]:
-        """Begin to read if it is time. Await the result only for what is not known without it."""
+        """Start a read if it is due. Await the result only if the needed value is unknown without it."""
         now = time.monotonic()
         if self._task is None or (self._task.done() and now - self.tried_at > AT_MOST_EVERY_SECONDS):
             self.tried_at = now
             self._task = asyncio.ensure_future(self._read())
-        # A caller who goes away must not end it for the others.
+        # A cancelled caller must not cancel the read for the others.
         return asyncio.shield(self._task)

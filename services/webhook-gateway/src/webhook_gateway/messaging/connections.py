@@ -1,4 +1,4 @@
-"""`auth.connection.v1`, shared by all replicas: each fact has its effect once."""
+"""Subscription to `auth.connection.v1`, shared by all replicas: each fact has its effect once."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,12 +15,12 @@ from webhook_gateway.usecases.connections import follow, remove_subscriptions
 
 
 async def on_changed(fact: ConnectionFact, session: AsyncSession, _: Resources) -> None:
-    """Keep the newest state."""
+    """Store the newest state."""
     await follow(session, fact)
 
 
 async def on_closing(fact: ConnectionClosing, session: AsyncSession, _: Resources) -> None:
-    """Keep it, and answer."""
+    """Store the state and answer that no subscriptions remain."""
     await remove_subscriptions(session, fact)
 
 

@@ -1,4 +1,4 @@
-"""The broadcast topics: every process hands every fact to its own live clients."""
+"""Subscriptions to the broadcast topics: every process hands every fact to its own live clients."""
 
 from contracts.base import Event
 from contracts.topics import TOPICS
@@ -8,17 +8,17 @@ from webhook_gateway.resources import Resources
 
 
 async def on_fact(fact: Event, headers: EventHeaders, resources: Resources) -> None:  # noqa: ARG001
-    """To the browsers of this fact's organization."""
+    """Send a fact to the browsers of its organization."""
     resources.live.publish(fact)
 
 
 def on_gap(resources: Resources) -> None:
-    """Facts may have been missed by this process: its clients read again."""
+    """Make all clients read again, since this process may have missed facts."""
     resources.live.reread()
 
 
 def subscriptions() -> tuple[Subscription, ...]:
-    """One for each topic that the registry marks as broadcast to the gateway; groups are new in every process."""
+    """One subscription for each topic broadcast to the gateway by the registry; each process has its own groups."""
     return tuple(
         subscribe_broadcast(
             topic.name, service=WEBHOOK_GATEWAY, handlers=dict.fromkeys(topic.events, on_fact), on_gap=on_gap

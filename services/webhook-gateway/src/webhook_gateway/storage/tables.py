@@ -8,13 +8,13 @@ from servicekit.db.sessions import Columns, service_metadata
 
 
 class Base(Columns, DeclarativeBase):
-    """Everything this service stores."""
+    """Base of this service's tables."""
 
     metadata = service_metadata()
 
 
 class Connection(Base):
-    """What auth-service last said of a church's connection: a projection of `auth.connection.v1`."""
+    """The newest known state of a church's connection: a projection of `auth.connection.v1`."""
 
     __tablename__ = "connection"
 
@@ -24,7 +24,7 @@ class Connection(Base):
     state: Mapped[str]
     pco_organization_id: Mapped[str]
     version: Mapped[int]
-    """auth-service's; only a higher one is applied."""
+    """Version of auth-service; only a higher one is applied."""
     subscriptions_version: Mapped[int] = mapped_column(default=0)
-    """Counts the states of this connection's subscriptions that were published."""
+    """Number of published states of this connection's subscriptions."""
     updated_at: Mapped[datetime]

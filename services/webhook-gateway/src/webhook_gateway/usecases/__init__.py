@@ -1,1 +1,1 @@
-"""What the gateway does, one module per thing."""
+"""Use cases of the gateway, one module each."""

@@ -1,4 +1,4 @@
-"""Follows the connections, and says what became of their webhook subscriptions."""
+"""Follows connections and publishes the state of their webhook subscriptions."""
 
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
@@ -11,7 +11,7 @@ from webhook_gateway.storage.tables import Connection
 
 
 async def follow(session: AsyncSession, fact: ConnectionFact) -> Connection | None:
-    """Keep the connection's newest state. None if a newer one is here already."""
+    """Store the connection's newest state. None if a newer one is already stored."""
     state = {
         "generation": fact.generation,
         "state": fact.state,
@@ -33,7 +33,7 @@ async def follow(session: AsyncSession, fact: ConnectionFact) -> Connection | No
 async def remove_subscriptions(session: AsyncSession, fact: ConnectionClosing) -> None:
     """Answer a closing connection: auth-service waits for this before it revokes.
 
-    Nothing is subscribed at Planning Center yet, so nothing is removed and nothing is left behind.
+    No webhooks are subscribed at Planning Center yet, so both lists of the answer are empty.
     """
     connection = await follow(session, fact)
     if connection is None:

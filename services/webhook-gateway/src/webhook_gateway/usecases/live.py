@@ -1,11 +1,11 @@
 """Live updates: facts from Kafka go to the browsers of the organization they belong to.
 
-Every process has all facts (broadcast subscriptions) and its own clients. Nothing is repeated: a client that connects,
-or was too slow, is told to read again.
+Every process gets all facts (broadcast subscriptions) and has its own clients. Facts are not repeated: a client that
+connects, or was too slow, is told to read again.
 
-An import changes hundreds of records a second, which nobody can follow on a screen. Above a pace a church's facts of a
-topic are not sent one by one: its clients are told to read again, once in a while, so that neither they nor the other
-churches' streams have to go through them all.
+An import changes hundreds of records a second, too many to follow on a screen. Above a rate, a church's facts of a
+topic are not sent one by one: its clients are told at intervals to read again, so that neither they nor other
+churches' streams must process each fact.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from contracts.topics import TOPICS, topic_of
 from contracts.values import WEBHOOK_GATEWAY
 from servicekit.errors import TooMany
 
-_ABOUT: Final = {
+_ABOUT: Final = {  # API paths affected by a topic's facts
     "auth.connection.v1": ("/connections",),
     "people.record.v1": ("/people/members", "/people/families", "/people/status"),
     "people.sync-run.v1": ("/people/status", "/people/runs", "/people/held-matches"),
@@ -36,10 +36,10 @@ _ABOUT: Final = {
 _ABOUT_TYPE: Final[dict[type[Event], tuple[str, ...]]] = {
     HeldMatchesAnswered: ("/people/held-matches", "/people/status")
 }
-"""Types that are about other reads than the rest of their topic."""
+"""Fact types that affect other API paths than their topic's others."""
 AGAIN_SECONDS: Final = 10
 REREAD_SECONDS: Final = 2.0
-"""How often clients are told to read again while facts come too fast for them."""
+"""Seconds between two calls to read again while facts exceed the rate."""
 LIVE_TOPICS: Final = frozenset(topic.name for topic in TOPICS.values() if WEBHOOK_GATEWAY in topic.broadcast)
 
 
@@ -54,7 +54,7 @@ def greeting(topics: Iterable[str]) -> str:
 
 
 class Client:
-    """One open stream. A queue that is full means that the client cannot keep up: its stream ends."""
+    """One open stream. A full queue means that the client cannot keep up: its stream ends."""
 
     def __init__(self, user_id: str, topics: frozenset[str], size: int) -> None:
         self.user_id = user_id
@@ -63,14 +63,14 @@ class Client:
         self.overrun = False
 
     def offer(self, name: str, data: str) -> None:
-        """Queue one event; ends the stream instead if there is no room."""
+        """Queue one event; a full queue ends the stream instead."""
         if self.overrun:
             return
         try:
             self._queue.put_nowait((name, data))
         except asyncio.QueueFull:
             self.overrun = True
-            while not self._queue.empty():  # what waits is of no use any more: it would only hold memory
+            while not self._queue.empty():  # the client will read again, so queued events only hold memory
                 self._queue.get_nowait()
             self._queue.put_nowait(None)
 
@@ -82,17 +82,17 @@ class Client:
 
 @dataclass(slots=True)
 class Pace:
-    """How fast the facts of one topic of one church come."""
+    """The rate of one church's facts in one topic."""
 
     most: int
-    """In a second."""
+    """Maximum facts per second sent one by one."""
     since: float = -math.inf
     count: int = 0
     flooded: bool = False
-    """Clients will be told to read again: until then nothing is sent to them one by one."""
+    """Above the rate: facts are dropped until clients are told to read again."""
 
     def allows(self, now: float) -> bool:
-        """Whether one more fact, at this instant in seconds, may be sent by itself. Counts it."""
+        """Count one fact at `now` (seconds); gives whether it may be sent one by one."""
         if now - self.since >= 1:
             self.since, self.count = now, 0
         self.count += 1
@@ -103,7 +103,7 @@ class Hub:
     """All open streams of this process."""
 
     def __init__(self, queue_size: int, per_user: int, per_second: int) -> None:
-        """per_second: facts of one topic that the clients of one church are sent one by one."""
+        """`per_second`: facts per topic and church sent one by one."""
         self._queue_size = queue_size
         self._per_user = per_user
         self._per_second = per_second
@@ -112,7 +112,7 @@ class Hub:
 
     @contextmanager
     def client(self, organization_id: str, user_id: str, topics: frozenset[str] = LIVE_TOPICS) -> Iterator[Client]:
-        """Open a stream of these topics for one organization; closed on the way out. TooMany if its user has many."""
+        """Open a stream of these topics for one organization, closed on exit. TooMany above the user's limit."""
         if sum(one.user_id == user_id for one in self._clients.get(organization_id, ())) >= self._per_user:
             raise TooMany(
                 f"You have {self._per_user} live streams open, as many as there may be. Close one (each tab of the "
@@ -131,7 +131,7 @@ class Hub:
                 self._paces.pop(organization_id, None)
 
     def publish(self, fact: Event) -> None:
-        """Hand a fact to the clients of its organization and to nobody else."""
+        """Hand a fact to the clients of its organization only."""
         clients = self._clients.get(fact.organization_id)
         if not clients:
             return
@@ -146,7 +146,7 @@ class Hub:
             client.offer(topic, data)
 
     def _one_by_one(self, organization_id: str, topic: str) -> bool:
-        """Whether a fact is sent by itself; if not, its clients are told to read again in a while."""
+        """Whether a fact is sent one by one; if not, a call to read again is scheduled."""
         pace = self._paces.setdefault(organization_id, {}).setdefault(topic, Pace(self._per_second))
         loop = asyncio.get_running_loop()
         if pace.allows(loop.time()):
@@ -163,7 +163,7 @@ class Hub:
                 client.offer("hello", greeting([topic]))
 
     def reread(self) -> None:
-        """Tell every client to read again: facts may have passed this process by."""
+        """Tell every client to read again, since this process may have missed facts."""
         for clients in self._clients.values():
             for client in clients:
                 client.offer("hello", greeting(sorted(client.topics)))

@@ -1,4 +1,4 @@
-// Activity: what passes between here and Planning Center.
+// Activity: the traffic between here and Planning Center.
 
 import { h } from "../parts/dom.js";
 import { heading } from "../parts/look.js";

@@ -1,4 +1,4 @@
-// Conflicts: what differs, what was last agreed, and which value both sides get.
+// Conflicts: differing values, the last agreed one, and the choice for both sides.
 
 import { at, get, post } from "../api.js";
 import { follow } from "../live.js";
@@ -22,14 +22,14 @@ import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").Page<Conflict>} Conflicts */
 
 const STEP = 25;
-/** Rows of one read, and of all that this page holds. */
+/** Maximum rows of one read, and of the whole page. */
 const MOST = 200;
 const ALL = 10_000;
-/** Conflicts that are read one by one at once, because something happened to them. */
+/** Maximum number of changed conflicts that are read again one by one. */
 const AT_ONCE = 50;
-/** Half-made choices that are kept while another page is looked at. */
+/** Maximum number of half-made choices stored while another page is open. */
 const KEPT = 200;
-/** States that stay. */
+/** Final states. */
 const OVER = ["resolved", "agreed_elsewhere", "withdrawn"];
 /** The field that no sync changes in Planning Center. */
 const STATUS = "active";
@@ -53,7 +53,7 @@ const KEYS = [
 export function show(context) {
   const { main, query, signal, admin } = context;
   let rows = Math.min(Number(query.get("rows")) || STEP, ALL);
-  /** The conflict that the reader went away from. */
+  /** The conflict that the reader left the page from. */
   let back = query.get("at");
   // The chips come first: they drop unknown values from the address before it is read.
   const chosenFilters = [
@@ -80,32 +80,32 @@ h(
     older_than_days: older ? Number(older) : null,
     newer: query.get("newer") || null,
   };
-  /** All but what is answered: of one answer to many, and those that are over. */
+  /** Filters of the list alone, which an answer to many does not have. */
   const record = query.get("record_id");
   const wanted = { ...filters, record_id: record, bulk_id: query.get("bulk_id"), rule_id: query.get("rule_id"), state: query.get("state") };
   const filtered = Object.values(wanted).some((value) => value !== null);
   const answers = answerAll(context, ANSWERS, { filters: () => filters, done: () => conflicts.reload() });
-  /** Those on this page, in their order: one that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
+  /** Conflicts on this page, in order; a conflict that ends meanwhile keeps its place. @type {Map<string, Conflict>} */
   let met = new Map();
-  /** What is chosen so far, by conflict and field, with the values it was chosen from.
+  /** Choices so far, by conflict and field, each with the values it was made from.
    * @type {Map<string, Map<string, { choice: Choice, of: string }>>} */
   const chosen = keptChoices(context);
-  /** What the reader has to know of a conflict that they tried to settle. @type {Map<string, string>} */
+  /** Failures of the reader's attempts to settle a conflict, by conflict. @type {Map<string, string>} */
   const told = new Map();
-  /** Names of members that a value names by their id. @type {Map<string, string>} */
+  /** Names of members whose ids occur as values. @type {Map<string, string>} */
   const names = new Map();
 
-  /** Undos by the decision that they undo. @type {Map<string, import("../types.d.ts").Run>} */
+  /** Undo runs by the decision they undo. @type {Map<string, import("../types.d.ts").Run>} */
   let undos = new Map();
   /** Names of families, by id. @type {Map<string, string>} */
   const families = new Map();
-  /** Those to which something happened since they were read. @type {Set<string>} */
+  /** Ids of conflicts that changed since they were read. @type {Set<string>} */
   const stale = new Set();
-  /** The place behind the last one that was read. @type {string | null} */
+  /** The `after` of the next page. @type {string | null} */
   let following = null;
-  /** Those on the page, of a long list. @type {Set<string>} */
+  /** Ids of the conflicts near the screen, of a long list. @type {Set<string>} */
   let near = new Set();
-  /** How many conflicts of a family are here, how many of these are open, and which is the first.
+  /** By family: its conflicts here, the open ones among them, and the first one.
    * @type {Map<string, { amount: number, open: number, first: string }>} */
   let beside = new Map();
 
@@ -125,7 +125,7 @@ h(
     load: async () => {
       const page = met.size === 0 ? await first() : await head();
       const here = new Set(page.items.map((item) => item.id));
-      // Of a list that was read as a whole, whatever is not in it any more has ended.
+      // The list was read whole, so an open conflict missing from it has ended.
       if (page.next === null) for (const { id, state } of met.values()) if (!OVER.includes(state)) stale.add(id);
       for (const id of here) stale.delete(id);
       const again = [...stale].filter((id) => near.has(id)).slice(0, AT_ONCE);
@@ -169,7 +169,7 @@ h(
         : null,
   });
 
-  /** As many as the address asks for. @returns {Promise<Conflicts>} */
+  /** As many conflicts as the address asks for. @returns {Promise<Conflicts>} */
   async function first() {
     if (open) return { items: [await get(at`/conflicts/${open}`, undefined, signal)], next: null, total: null };
     const page = await read(null, rows);
@@ -177,7 +177,7 @@ h(
     return page;
   }
 
-  /** The newest of those that are here, and how many there are in all. @returns {Promise<Conflicts>} */
+  /** The newest conflicts, and the total. @returns {Promise<Conflicts>} */
   async function head() {
     if (open) return first();
     const page = await read(null, Math.min(rows, MOST));
@@ -216,7 +216,7 @@ h(
     if (fresh) focusOn(fresh);
   }
 
-  /** What is on the page now is shown as it is now. @param {Set<string>} ids */
+  /** Read changed conflicts again when they come near the screen, and name their families. @param {Set<string>} ids */
   function onPage(ids) {
     const came = [...ids].some((id) => stale.has(id) && !near.has(id));
     near = ids;
@@ -233,13 +233,13 @@ h(
     try {
       families.set(id, (await get(at`/people/families/${id}`, undefined, signal)).name);
     } catch {
-      // The conflicts stand together without it.
+      // Conflicts are grouped without the family's name, too.
       return;
     }
     if (!signal.aborted) draw();
   }
 
-  /** The conflict that the reader came from, once it is here; unless they are somewhere else already. */
+  /** Focus the conflict the reader came back to once it is drawn, unless the focus is already elsewhere. */
   function comeBack() {
     const id = back;
     back = null;
@@ -258,14 +258,14 @@ h(
   /** @param {Conflict} item */
   const familyOf = ({ record }) => record.family_ids[0] ?? "";
 
-  /** The family under whose name a conflict stands: that of two neighbours at least. @param {Conflict} one */
+  /** The family that groups a conflict with at least one neighbour. @param {Conflict} one */
   function groupOfFamily(one) {
     const id = familyOf(one);
     return !family && id && (beside.get(id)?.amount ?? 0) > 1 ? id : "";
   }
 
 
-  /** A conflict, below the name of its family if it is the first one of several. @param {string} id */
+  /** A conflict, headed by its family's name if it is the group's first. @param {string} id */
   function item(id) {
     const one = /** @type {Conflict} */ (met.get(id));
     const group = groupOfFamily(one);
@@ -286,7 +286,7 @@ h(
     return left === amount ? conflictsOf(amount) : `${left} of ${conflictsOf(amount)} open`;
   }
 
-  /** Who has chosen from values that are no more is told. @param {Conflict} item */
+  /** Announce that values changed after the reader chose among them. @param {Conflict} item */
   function tellWhatMoved(item) {
     const made = chosen.get(item.id);
     const moved = item.fields.filter((field) => made?.has(field.field) && made.get(field.field)?.of !== valuesOf(field));
@@ -296,7 +296,7 @@ h(
     announce(sentence);
   }
 
-  /** A primary contact is named, not numbered. @param {Conflict[]} items */
+  /** Read the names of primary contacts, which the values give as ids. @param {Conflict[]} items */
   async function nameMembers(items) {
     const values = items.flatMap((item) => item.fields.filter(({ field }) => field === "primary_contact").flatMap(({ base, ours, theirs }) => [base, ours, theirs]));
     const unknown = [...new Set(values)].filter((id) => typeof id === "string" && !names.has(id));
@@ -305,7 +305,7 @@ h(
         try {
           names.set(String(id), fullName(await get(at`/people/members/${String(id)}`, undefined, signal)));
         } catch (error) {
-          // Whatever else went wrong is asked again with the next read.
+          // Other failures are retried with the next read.
           if (error instanceof Problem && error.status === 404) names.set(String(id), "Somebody who was deleted");
         }
       }),
@@ -330,10 +330,10 @@ h(
   /** @param {Conflict} item @param {Field} field @returns {Choice | undefined} */
   function choiceOf(item, field) {
     const made = chosen.get(item.id)?.get(field.field);
-    // Who has chosen chooses again once a value has moved: nothing is chosen for them any more.
+    // A choice is void once a value has changed, and no default replaces it.
     if (made) return made.of === valuesOf(field) ? made.choice : undefined;
     if (!field.base_known || field.field === STATUS) return undefined;
-    // Only one side was edited: that edit collides with nothing.
+    // Only one side was edited, so its edit is the default.
     if (same(field.base, field.theirs)) return "ours";
     return same(field.base, field.ours) ? "theirs" : undefined;
   }
@@ -466,14 +466,14 @@ h(
     const choices = Object.fromEntries(item.fields.map((field) => [field.field, choiceOf(item, field)]));
     try {
       const answer = await post(at`/conflicts/${item.id}/decision`, { values_version: item.values_version, choices });
-      // A live update may have been faster, and know of the end already.
+      // A live update may already have brought a newer version.
       if ((met.get(item.id)?.version ?? 0) < answer.version) met.set(item.id, answer);
       told.delete(item.id);
       chosen.delete(item.id);
       keepChoices(context, chosen);
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 409) throw error;
-      // The card is drawn as it is now; what happened stays on it.
+      // The card is drawn with its present state and keeps the failure's message.
       told.set(item.id, error.message);
       stale.add(item.id);
       await conflicts.reload();
@@ -491,7 +491,7 @@ h(
     else /** @type {HTMLElement | null} */ (main.querySelector("h1"))?.focus();
   }
 
-  /** One that is decided, or over. @param {Conflict} item @param {string} level of its heading */
+  /** A conflict that is decided or over. @param {Conflict} item @param {string} level of its heading */
   function ended(item, level) {
     const { record, decision, state } = item;
     const name = record.name || "No name";
@@ -519,7 +519,7 @@ h(
     );
   }
 
-  /** Back leads here again. @param {Conflict} item */
+  /** Put the conflict into the address, so that Back returns to it. @param {Conflict} item */
   function leave(item) {
     context.note({ at: item.id });
     context.go(addressOf(item));
@@ -548,7 +548,7 @@ h(
       choose(item, item.fields, /** @type {[Choice, string, string]} */ (CHOICES[Number(event.key) - 1])[0]);
     } else if (item && admin && event.key === "Enter" && !target.matches("a, button")) {
       event.preventDefault();
-      // A key that is held, or pressed once too often, settles nothing.
+      // A key held down must not settle the next conflict.
       if (event.repeat) return;
       if (!chosen.has(item.id) && item.fields.every((field) => choiceOf(item, field))) {
         chosen.set(item.id, new Map());
@@ -567,7 +567,7 @@ h(
   if (family) {
     void get(at`/people/families/${family}`, undefined, signal).then(
       ({ name }) => (/** @type {HTMLElement} */ (title.querySelector("h1")).textContent = `Conflicts of ${name || "a family"}`),
-      () => null, // the list below says what is wrong
+      () => null, // the list below shows its own failure
     );
   }
   main.append(
@@ -591,7 +591,7 @@ h(
 /** @param {unknown} a @param {unknown} b */
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-/** A choice is made between these. @param {Field} field */
+/** The values that a choice is made between. @param {Field} field */
 const valuesOf = ({ ours, theirs }) => JSON.stringify([ours, theirs]);
 
 /** @param {Conflict} item @param {Field} field */
@@ -607,7 +607,7 @@ function changedAt(instant, latest = null) {
 }
 
 /**
- * What was here stays where it was; what is new comes behind the others of its family, or behind all.
+ * Known conflicts keep their places; a new one goes behind the others of its family, else to the end.
  * @param {Map<string, Conflict>} before
  * @param {Conflict[]} now
  */
@@ -639,7 +639,7 @@ function ofFamilies(met) {
   return found;
 }
 
-/** Half-made choices outlive a look at another page. @param {import("../app.js").Context} context */
+/** Storage key of half-made choices, which survive a visit to another page. @param {import("../app.js").Context} context */
 const keptUnder = ({ user }) => `choices of ${user.user_id}`;
 
 /** @param {import("../app.js").Context} context @returns {Map<string, Map<string, { choice: Choice, of: string }>>} */

@@ -20,7 +20,7 @@ export async function show(context) {
     main.append(title, h("p", {}, "Only administrators see receipts of people who were erased."));
     return;
   }
-  /** The receipt that the reader comes to see. */
+  /** Id of the receipt that the address asks for. */
   const asked = query.get("at");
   let came = asked === null;
   let most = STEP;
@@ -32,7 +32,7 @@ export async function show(context) {
     render: (/** @type {Receipts} */ page) => {
       if (!came) requestAnimationFrame(() => document.getElementById(`erasure-${asked}`)?.focus());
       came = true;
-      // What another service erases is told within seconds, by no fact of its own.
+      // Polled: other services complete a receipt within seconds, and no fact announces it.
       if (page.items.some(({ complete }) => !complete)) setTimeout(() => !signal.aborted && void receipts.reload(), 2000);
       return page.items.length === 0
         ? h(

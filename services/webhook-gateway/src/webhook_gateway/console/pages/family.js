@@ -197,7 +197,7 @@ function edit(context, known) {
     id: "f-find",
     placeholder: "Name or email",
     oninput: () => void find(),
-    // Enter looks for a person here; it must not save the family.
+    // Enter searches for a person here; it must not submit the family's form.
     onkeydown: (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Enter") event.preventDefault();
     },
@@ -240,7 +240,7 @@ function edit(context, known) {
     if (text.length < 2) return update(found);
     if (!search.validity.valid) return update(found, h("li", {}, search.validationMessage));
     try {
-      // Most of those found first may be in a large family already.
+      // Members of a large family may fill the first results.
       const page = await get("/people/members", { q: text, limit: Math.min(8 + chosen.size, 200) }, signal);
       if (search.value.trim() !== text) return;
       matching = page.items.filter((/** @type {Member} */ member) => !chosen.has(member.id)).slice(0, 8);
@@ -251,7 +251,7 @@ function edit(context, known) {
     }
   }
 
-  /** Who is added keeps the row: nothing else comes under a pointer that clicks twice. */
+  /** An added person keeps the row, so that a double click cannot add the next one. */
   function showFound() {
     if (matching.length === 0) return;
     update(
@@ -303,13 +303,13 @@ function edit(context, known) {
   );
   const values = () => ({
     name: String(new FormData(form).get("name")).trim(),
-    // In whatever order they came: who is put back is no change.
+    // Sorted, so that removing and adding a person again is no change.
     member_ids: [...chosen.keys()].sort(),
     primary_contact_id: contact,
   });
   const untouched = values();
   const changes = () => differing(values(), untouched);
-  /** Whoever takes more than one person out, or the last one, is told whom, and what that does in Planning Center. */
+  /** Confirm the removal of several people, or of the last one: names, and the effect in Planning Center. */
   async function mayGo() {
     const before = known?.members ?? [];
     const gone = before.filter(({ id }) => !chosen.has(id));
@@ -333,7 +333,7 @@ function edit(context, known) {
       work: () => null,
     });
   }
-  /** Who joins and who leaves, in place of everybody. @param {Partial<ReturnType<typeof values>>} changed */
+  /** The changed fields, with joining and leaving members in place of the whole list. @param {Partial<ReturnType<typeof values>>} changed */
   function touched({ member_ids, ...rest }) {
     if (!member_ids) return rest;
     const before = new Set(untouched.member_ids);

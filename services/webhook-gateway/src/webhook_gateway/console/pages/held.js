@@ -1,4 +1,4 @@
-// Held matches: people in Planning Center who may or may not be somebody here.
+// Held matches: people in Planning Center who may be members here.
 
 import { at, get, post } from "../api.js";
 import { answerAll } from "../parts/answers.js";
@@ -19,7 +19,7 @@ import { count, fieldName, fullName, listed, mailed, shown } from "../parts/word
 /** @typedef {import("../types.d.ts").Page<HeldMatch>} Held */
 
 const STEP = 25;
-/** Milliseconds after which an answer that can be taken back is looked at again. */
+/** Milliseconds between polls while an answer can be taken back. */
 const LOOK_AGAIN = 5000;
 const MOST = 200;
 
@@ -83,20 +83,20 @@ export function show(context) {
   const single = query.get("single");
   const older = query.get("older_than_days");
   const family = query.get("family_id");
-  /** The only one that is shown, by its id, or by that of the person in Planning Center. */
+  /** The only match shown, by its id or by the id of the person in Planning Center. */
   const open = query.get("open");
   const person = query.get("pco_id");
   const candidate = query.get("candidate");
   const alone = open !== null || person !== null || candidate !== null;
-  /** All but the state. */
+  /** Filters except the state. */
   const filters = { reason: query.get("reason") || null, single: single && single === "true", older_than_days: older ? Number(older) : null, family_id: family };
   const filtered = Object.values(filters).some((value) => value !== null);
   const answers = answerAll(context, ANSWERS, { filters: () => ({ ...filters, state: state || null }), done: () => matches.reload() });
   const member = query.get("member");
-  // Of two who were merged, "later" is no answer, and "same" leaves no question behind.
+  // Merged pairs cannot be answered "later", and "same" ends their question.
   const asked = !filtered && !alone && (!state || state === "open" || state === "different");
   const pairs = mergedPairs(context, { state: member ? undefined : state === "different" ? "kept_two" : "open", member, changed: () => matches.reload() });
-  /** What was answered last here. @type {HeldMatch | null} */
+  /** The match answered last on this page. @type {HeldMatch | null} */
   let last = null;
   let shownCount = Math.min(Number(query.get("rows")) || STEP, MOST);
   let unanswered = 0;
@@ -110,7 +110,7 @@ export function show(context) {
       const page = open
         ? { items: [await get(at`/people/held-matches/${open}`, undefined, signal)], next: null, total: null }
         : await get("/people/held-matches", { ...filters, state, pco_id: person, member_id: candidate, limit: shownCount }, signal);
-      // Whether the sync has acted on an answer is told by nobody.
+      // Polled: no fact announces that the sync has acted on an answer.
       if (page.items.some((/** @type {HeldMatch} */ one) => one.can_take_back) || last?.can_take_back) setTimeout(() => signal.aborted || void matches.reload(), LOOK_AGAIN);
       if (last) last = await get(at`/people/held-matches/${last.id}`, undefined, signal);
       if ((state || filtered) && page.items.length === 0) unanswered = (await get("/people/held-matches", { limit: 1 }, signal)).total ?? 0;
@@ -150,7 +150,7 @@ export function show(context) {
     ],
   });
 
-  /** The answer that was just given, with the way back. @param {HeldMatch} held */
+  /** The answer just given, with a button to take it back. @param {HeldMatch} held */
   const answeredNow = (held) =>
     held.state === "open"
       ? null
@@ -172,7 +172,7 @@ export function show(context) {
   /** @param {HeldMatch} held */
   const focusOn = (held) => (document.getElementById(`held-${held.id}`) ?? main.querySelector("h1"))?.focus();
 
-  /** What became of an answer. @param {HeldMatch} held */
+  /** An answer with its author and its effect so far. @param {HeldMatch} held */
   function since(held) {
     if (held.state !== "same" && held.state !== "different") return null;
     const name = fullName(held.theirs);
@@ -238,7 +238,7 @@ export function show(context) {
         "Are they different people?",
         `${name} in Planning Center is somebody else than ${listed(held.candidates.map(called))} here. Both sides keep both, and each is added where it is missing.`,
       );
-    /** Two members may have one name: what tells them apart is said too. @param {Candidate} candidate */
+    /** A candidate's name with details, since two members may share a name. @param {Candidate} candidate */
     const called = ({ member }) => {
       const name = fullName(member);
       const twins = held.candidates.map((other) => other.member).filter((other) => fullName(other) === name);
@@ -313,7 +313,7 @@ export function show(context) {
     );
   }
 
-  /** What is not kept equal, and tells people apart. @param {HeldMatch} held @param {(candidate: Candidate) => string} label */
+  /** Fields that are not synced but tell people apart. @param {HeldMatch} held @param {(candidate: Candidate) => string} label */
   function about({ theirs, candidates }, label) {
     /** @param {boolean | null} active */
     const activity = (active) => (active === null ? "—" : active ? "Active" : "Inactive");

@@ -32,7 +32,7 @@ const AGREED = {
   },
 };
 
-/** Read when somebody disconnects. */
+/** Loaded when an administrator disconnects. */
 const ending = () => import("../parts/disconnect.js");
 
 /** @param {Context} context */
@@ -52,7 +52,7 @@ export function show(context) {
     skeleton: () => [0, 1].map(() => h("div", { class: "card", "aria-hidden": "true" }, h("span", { class: "bone" }), h("span", { class: "bone" }), h("span", { class: "bone" }))),
   });
   const reload = () => cards.reload();
-  /** What the People card shows beside its connection: parts of its own, so that one failing leaves the rest. */
+  /** The People card's figures as separate parts, so that a failure leaves the rest. */
   const status_ = peopleParts(context, cards);
   main.append(
     heading(
@@ -138,7 +138,7 @@ function peopleParts(context, cards) {
         : null,
   });
   let asking = false;
-  /** The connection is known a moment later to the sync itself: ask again until it is. */
+  /** Poll until people-sync knows the connection, which happens a moment after connecting. */
   function whenReady() {
     if (canSync || asking) return;
     asking = true;
@@ -215,7 +215,7 @@ function leads(kind, admin) {
   return admin ? "Look at the plan and answer" : "Look at the plan";
 }
 
-/** Nothing was synced yet. @param {PeopleStatus | undefined} known */
+/** Whether no sync has run to its end yet. @param {PeopleStatus | undefined} known */
 const neverSynced = (known) => Boolean(known && !known.linked_members && known.last_run?.state !== "done");
 
 /** @param {PeopleStatus} known @param {boolean} admin */
@@ -310,7 +310,7 @@ function card(context, card, connections, people, said, reload) {
   );
 }
 
-/** An administrator has the button right below. @param {ConnectionCard} card @param {boolean} admin */
+/** Why a reconnect is needed; an administrator has its button right below. @param {ConnectionCard} card @param {boolean} admin */
 function reason(card, admin) {
   const sentence = card.reason ?? "Planning Center no longer accepts our sign-in. Nothing was lost; changes wait. Ask an administrator to reconnect.";
   return admin ? sentence.replace("Ask an administrator to reconnect", "Reconnect to go on") : sentence;

@@ -253,7 +253,7 @@ async function view(context) {
   }
 
   const question = () => `/held?member=${encodeURIComponent(id)}`;
-  /** @type {Map<string, MergedPair | null>} by whom it was merged with, null while the question is asked for */
+  /** @type {Map<string, MergedPair | null>} by the other member's id; null while being read */
   const pairs = new Map();
 
   /** @param {string} other the member whose counterpart was kept */
@@ -268,7 +268,7 @@ async function view(context) {
           pairs.set(other, found);
           record.show(shown);
         },
-        // The link leads there without the name; whatever shows this person next asks again.
+        // The link works without the name, and the next render reads the pair again.
         () => pairs.delete(other),
       );
     }

@@ -1,4 +1,4 @@
-// Proof of sync: what the last comparison of everybody found, and how that went over the last nights.
+// Proof of sync: the last comparison of all records, and the trend over the last nights.
 
 import { at, get, post } from "../api.js";
 import { h } from "../parts/dom.js";

@@ -1,4 +1,4 @@
-// One rule before it is on: what it would have decided, and what it decides as soon as it is turned on.
+// Preview of a rule: past decisions it would have made, and open conflicts it decides when turned on.
 
 import { post } from "../api.js";
 import { afterwardsOf, conflictsOf, saidOf } from "../parts/choices.js";
@@ -12,7 +12,7 @@ import { count, fieldName, number } from "../parts/words.js";
 /** @typedef {import("../types.d.ts").RulePreview} Preview */
 /** @typedef {import("../types.d.ts").RulePastSample} Sample */
 
-/** A rule can be about these fields: `RuleField` of `contracts.http.rules`. */
+/** Fields that a rule can decide: `RuleField` of `contracts.http.rules`. */
 const DECIDED = ["first_name", "last_name", "birthdate", "gender", "child", "email", "phone", "address", "active", "name", "primary_contact"];
 
 /** @param {import("../app.js").Context} context */
@@ -38,7 +38,7 @@ export function show(context) {
   const ages = [["", "Any age"], ["90", "Older than 90 days"], ["365", "Older than a year"]];
   if (days && !ages.some(([value]) => value === String(days))) ages.push([String(days), `Older than ${count(days, "day")}`]);
 
-  /** What moved since it was shown. */
+  /** Notice that the preview changed after being shown. */
   let moved = "";
   /** @type {import("../parts/part.js").Part<Preview>} */
   const preview = part({
@@ -121,7 +121,7 @@ export function show(context) {
   main.append(
     title,
     h("p", { class: "quiet" }, "The rule is off until you turn it on. You can narrow it first, turn it off at any time, and revert what it did."),
-    // The status has no last agreed value: a rule decides it also then.
+    // The status has no last agreed value, and a rule decides it all the same.
     fields.every((field) => field === "active") ? "" : h("p", { class: "quiet" }, "It decides edits that were made on both sides, where no other field of the record was edited. What has differed since two records were matched waits for you, and so does what somebody kept different and decides again."),
     h(
       "div",

@@ -1,4 +1,4 @@
-// Rules that decide conflicts by themselves: what each did, off, revert, delete.
+// Rules that decide conflicts automatically: their results, turning off, revert, delete.
 
 import { at, get, post, remove } from "../api.js";
 import { answerAll } from "../parts/answers.js";
@@ -15,10 +15,10 @@ import { undone, undosOf } from "../parts/undo.js";
 /** @param {import("../app.js").Context} context */
 export function show(context) {
   const { main, query, signal, admin } = context;
-  /** The rule that the reader comes to see. */
+  /** Id of the rule that the address asks for. */
   const asked = query.get("at");
   let came = asked === null;
-  /** By rule. @type {Map<string, import("../types.d.ts").Run>} */
+  /** Undo runs by rule. @type {Map<string, import("../types.d.ts").Run>} */
   let reverted = new Map();
   /** @type {import("../parts/part.js").Part<Rules>} */
   const rules = part({

@@ -47,7 +47,7 @@ export async function show(context) {
   if (asked && !outcome) context.note({ outcome: null });
   let state = "";
   const planned = h("div", { class: "stack" });
-  /** Of the plan that is on the page: its digest, or that it is over. @type {string | null} */
+  /** Digest of the plan on the page, or a mark that the plan is over. @type {string | null} */
   let digest = null;
   /** @param {Run} run */
   function showPlan(run) {
@@ -76,7 +76,7 @@ export async function show(context) {
       return content(run, admin, outcome, page.show, context);
     },
   });
-  /** What Planning Center refused; empty for most runs. */
+  /** Records refused by Planning Center; empty for most runs. */
   const ended = part({
     signal,
     skeleton: () => null,
@@ -94,7 +94,7 @@ export async function show(context) {
       href: recordAddress,
       file: downloads(at`/people/runs/${id}/items.csv`, { outcome }),
       follows: ["/people/runs"],
-      // Once it has ended the list is another: what was not carried out is in none of what was done.
+      // The end of the run changes the list: records not carried out are in no outcome list before.
       onFact: (fact) => (fact.body.run?.id === id && !inProgress(fact.body.run) ? { id: "", item: null } : null),
       cells: (item) => [
         item.name || "No name",
@@ -116,7 +116,7 @@ export async function show(context) {
   }
 }
 
-/** What a stop leaves. @param {Run} run */
+/** The sentence about the work that a stop leaves. @param {Run} run */
 function stopping(run) {
   if (run.purpose === "undo") return "What is put back stays, everything else is as it was.";
   return writesNothing(run)
@@ -124,11 +124,11 @@ function stopping(run) {
     : "What is done stays, and is not done twice. The next sync begins reading again.";
 }
 
-/** Where a row leads: to what has to be answered, if anything has, and to the record otherwise. @param {RunItem} item */
+/** Address of a row: the question to answer, if any, else the record. @param {RunItem} item */
 function recordAddress(item) {
   if (item.outcome === "conflict" && item.record_id) return `/conflicts?record_id=${encodeURIComponent(item.record_id)}`;
   if (item.cause === "held" && item.record_id) return `/held?candidate=${encodeURIComponent(item.record_id)}`;
-  // Whoever is held is nobody here yet.
+  // A held person has no record here yet.
   if (!item.record_id) return ["held", "waits_for_you"].includes(item.outcome) && item.pco_id ? `/held?pco_id=${encodeURIComponent(item.pco_id)}` : null;
   return item.record_kind === "family" ? at`/families/${item.record_id}` : at`/people/${item.record_id}`;
 }
@@ -222,7 +222,7 @@ const NOTHING_CHANGED = ["unchanged", "converged", "conflict", "held", "gone", "
 /** @param {Run} run */
 const changedAnything = (run) => run.purpose !== "proof" && Object.entries(run.counts).some(([outcome, amount]) => amount > 0 && !NOTHING_CHANGED.includes(outcome));
 
-/** What is counted of a sync that did not come to its end. @type {Record<string, string>} */
+/** Headings of a sync's counts when it did not finish. @type {Record<string, string>} */
 const ENDED_BEFORE = { stopped: "Until it was stopped", failed: "Until it failed" };
 
 /** @param {Run} run */
@@ -232,7 +232,7 @@ function tookOf(run) {
   return `, took ${duration(seconds)}${run.answered.length > 0 ? ", without the time it waited for an answer" : ""}`;
 }
 
-/** Who answered what. @param {Run} run */
+/** The answers to the run's questions, with names. @param {Run} run */
 const answersOf = ({ answered }) =>
   answered.length === 0
     ? null
@@ -252,7 +252,7 @@ const ANSWERS = {
   ours: ["Keep ours", "Values here replace those in Planning Center."],
 };
 
-/** What the button does, by the answer that is chosen. @type {Record<string, string>} */
+/** The button's verb by chosen answer. @type {Record<string, string>} */
 const VERBS = {
   planning_center: "Keep Planning Center's values and go on",
   ask: "Go on, and ask me about each",
@@ -263,7 +263,7 @@ const VERBS = {
 const chosen = (form) => String(new FormData(form).get("answer"));
 
 /**
- * Answer a question. Whoever comes second is told who was faster, with what, and how to see it.
+ * Answer a question. After a lost race the notice names the faster person and their answer, and links to it.
  * @param {Run} run
  * @param {Record<string, unknown>} body
  * @param {(run: Run) => void} showRun
@@ -279,7 +279,7 @@ async function replyTo(run, body, showRun) {
   }
 }
 
-/** Who differs: "6 people and 1 family have". @param {RunQuestion["counts"]} counts */
+/** Number of differing records: "6 people and 1 family have". @param {RunQuestion["counts"]} counts */
 function different({ people_with_differences: people = 0, families_with_differences: families = 0 }) {
   const who = [people || !families ? count(people, "person", "people") : "", families ? count(families, "family", "families") : ""].filter(Boolean);
   return `${who.join(" and ")} ${people + families === 1 ? "has" : "have"}`;
@@ -294,7 +294,7 @@ function different({ people_with_differences: people = 0, families_with_differen
 function question(run, asked, admin, showRun) {
   const { may_be_mailed = 0, ...counts } = asked.counts;
   const made = document.querySelector('#question ~ form [name="answer"]:checked');
-  // A live update leaves what is chosen, and what the button says.
+  // A live update keeps the chosen answer and the button's verb.
   const half = made instanceof HTMLInputElement ? made.value : "planning_center";
   return h(
     "section",
@@ -351,7 +351,7 @@ function question(run, asked, admin, showRun) {
   );
 }
 
-/** By what is asked: the heading, and what it is about. @type {Record<string, [title: string, text: string]>} */
+/** Heading and explanation by kind of question. @type {Record<string, [title: string, text: string]>} */
 const APPROVALS = {
   plan: ["Should these changes be made?", "This is everything that the sync would write. Nothing has been written yet. A record that changes before you agree is left out and named."],
   threshold: [
@@ -362,7 +362,7 @@ const APPROVALS = {
 };
 
 /**
- * The question whether a plan may run.
+ * The approval of a plan.
  * @param {Run} run
  * @param {RunQuestion} asked
  * @param {boolean} admin
@@ -376,7 +376,7 @@ function approval(run, asked, admin, showRun) {
   const go = asked.answers.find((answer) => answer !== "stop") ?? "approve";
   /** @param {string} answer @param {boolean} [inactivate] */
   const reply = (answer, inactivate = false) => replyTo(run, { question: asked.kind, answer, digest: asked.digest, inactivate }, showRun);
-  /** What an undo does about people whom the sync created there, if it is asked to; empty where there are none. */
+  /** Label of the undo's option to make people inactive whom the sync created there; empty without such people. */
   const inactive = run.purpose === "undo" && created_there > 0 ? `Make the ${count(created_there, "person", "people")} inactive in Planning Center` : "";
   return h(
     "section",

@@ -44,7 +44,7 @@ export async function show(context) {
       inactivate_deleted: data.has("inactivate_deleted"),
     };
   };
-  /** What was changed elsewhere meanwhile is shown too. @param {PeopleSettings} saved */
+  /** Show saved values, including changes made elsewhere. @param {PeopleSettings} saved */
   function fill(saved) {
     for (const [name, value] of Object.entries(saved)) {
       const control = /** @type {HTMLInputElement | RadioNodeList} */ (form.elements.namedItem(name));

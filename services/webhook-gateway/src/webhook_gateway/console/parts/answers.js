@@ -1,4 +1,4 @@
-// One answer to many: shown first, then carried out, then told.
+// One answer to many: preview, progress and result.
 
 import { at, get, post } from "../api.js";
 import { announce, h, update } from "./dom.js";
@@ -10,7 +10,7 @@ import { number } from "./words.js";
 /** @typedef {{ id: string, answer: string, digest: string, count: number, left_out: number, state: string, done: number, skipped: number }} Bulk */
 
 /**
- * What is answered, in words.
+ * The words of one kind of question.
  * @template {Bulk} B
  * @template S
  * @typedef {{
@@ -26,17 +26,17 @@ import { number } from "./words.js";
  *   named: (skipped: any) => [id: string, name: string],
  *   progress?: (bulk: B) => { done: number, sentence: string } | null,
  *   results?: (bulk: B) => Child,
- * }} Kind `progress` is what goes on after the last one was answered; null once that is over
+ * }} Kind `progress`: work that continues after the last answer was given; null once it is over
  */
 
-/** Milliseconds between two looks. */
+/** Milliseconds between polls. */
 const PAUSES = [250, 400, 600, 1000, 1500];
 const STEP = 50;
-/** Of one answer. */
+/** Maximum number of questions in one answer. */
 const MOST = 10_000;
 
 /**
- * Buttons for one answer to all that the filters show, and what became of the last one.
+ * Buttons that give one answer to all filtered questions, and the result of the last answer.
  * @template {Bulk} B
  * @template S
  * @param {import("../app.js").Context} context
@@ -49,7 +49,7 @@ export function answerAll(context, kind, { filters, done }) {
   const words = new Map(kind.answers);
   /** @param {string} answer */
   const word = (answer) => words.get(answer) ?? answer;
-  /** Only the newest is followed. */
+  /** Number of the newest answer, the only one whose progress is followed. */
   let turn = 0;
 
   /** @param {string} answer */
@@ -173,5 +173,5 @@ export function answerAll(context, kind, { filters, done }) {
   };
 }
 
-/** In the middle of a sentence; a name keeps its capitals. @param {string} text */
+/** Text for the middle of a sentence: only the first letter changes, so names keep their capitals. @param {string} text */
 const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);

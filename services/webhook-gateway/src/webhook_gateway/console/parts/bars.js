@@ -1,4 +1,4 @@
-// A small bar chart: a row of numbers, oldest first, the newest at the right. Whoever cannot see it has the table beside it.
+// A small bar chart, oldest value first. The table beside it serves readers who cannot see it.
 
 import { h } from "./dom.js";
 import { number } from "./words.js";
@@ -20,7 +20,7 @@ export function bars(title, values, slots) {
   for (const [name, value] of Object.entries(attributes)) chart.setAttribute(name, value);
   values.forEach((value, position) => {
     const bar = document.createElementNS(SPACE, "rect");
-    // A number above zero is never invisible.
+    // At least 2 pixels, so that a value above zero is visible.
     const height = value > 0 ? Math.max(2, (value / most) * HEIGHT) : 0;
     const shape = { x: (slots - values.length + position) * step + 1, y: HEIGHT - height, width: Math.max(1, step - 2), height };
     for (const [name, size] of Object.entries(shape)) bar.setAttribute(name, String(size));

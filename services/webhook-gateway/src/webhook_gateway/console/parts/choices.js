@@ -1,4 +1,4 @@
-// What can be kept of a conflict, in words, and one answer to many.
+// The choices of a conflict in words, and one answer to many.
 
 import { h } from "./dom.js";
 import { notice } from "./look.js";
@@ -6,14 +6,14 @@ import { count, fieldName, shown } from "./words.js";
 
 /** @typedef {import("../types.d.ts").Choice} Choice */
 
-/** @type {[Choice, string, string][]} the choice, what it is called, and what is done */
+/** @type {[Choice, string, string][]} choice, name and effect */
 export const CHOICES = [
   ["ours", "Keep ours", "ours"],
   ["theirs", "Keep Planning Center's", "Planning Center's"],
   ["both", "Keep both different", "both kept different"],
 ];
 
-/** Why an answer to many leaves a conflict as it is. */
+/** Why an answer to many leaves a conflict open. */
 const ALONE = "another field of the same conflict needs an answer of its own";
 export const conflictsOf = (/** @type {number} */ amount) => count(amount, "conflict");
 
@@ -47,7 +47,7 @@ export const ANSWERS = {
   ],
 };
 
-/** What a choice does to a field. @param {import("../types.d.ts").ConflictField} field @param {Choice | undefined} choice */
+/** The effect of a choice on a field. @param {import("../types.d.ts").ConflictField} field @param {Choice | undefined} choice */
 export function afterwardsOf(field, choice) {
   if (choice === "both") return `${fieldName(field.field)} stays different`;
   if (field.field === "primary_contact") return `${fieldName(field.field)} as ${choice === "ours" ? "here" : "in Planning Center"}`;

@@ -1,9 +1,9 @@
-// What differs between two values, marked by more than colour.
+// The differences between two values, marked by more than colour.
 
 import { h } from "./dom.js";
 
 /**
- * The new value with its changed words marked; what was taken away is shown struck through.
+ * The new value with changed words marked and removed ones struck through.
  * @param {string} before
  * @param {string} after
  */

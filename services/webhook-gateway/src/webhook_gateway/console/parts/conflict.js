@@ -1,4 +1,4 @@
-// Whether a record is in conflict, on its own page.
+// The notice of a conflict on the record's page.
 
 import { get } from "../api.js";
 import { h } from "./dom.js";

@@ -1,4 +1,4 @@
-// What is kept different on the two sides, on the record's own page.
+// The differences that an administrator keeps, on the record's page.
 
 import { get, remove } from "../api.js";
 import { announce, h } from "./dom.js";

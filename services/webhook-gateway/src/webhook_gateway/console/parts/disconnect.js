@@ -1,4 +1,4 @@
-// The end of a connection: what stops and what stays, the receipt, and the way to another organization.
+// Disconnecting: confirmation of its effects, receipt, and the switch to another organization.
 
 import { at, get, post } from "../api.js";
 import { h } from "./dom.js";
@@ -69,7 +69,7 @@ const OUTCOMES = /** @type {const} */ ({
 });
 
 /**
- * A sentence whose addresses can be followed.
+ * A sentence with its addresses as links.
  * @param {string} sentence
  */
 const linked = (sentence) =>

@@ -1,5 +1,5 @@
-// DOM without a framework: h() makes nodes, update() changes what is on the page in place, so that focus, open
-// dialogs and half-made input survive a live change.
+// DOM without a framework: h() makes nodes, update() changes present nodes in place, so that focus, open dialogs and
+// half-made input survive a live change.
 
 /** @typedef {import("../types.d.ts").Child} Child */
 /** @typedef {Record<string, any>} Props */
@@ -7,7 +7,7 @@
 const HANDLERS = ["onclick", "onsubmit", "oninput", "onchange", "onkeydown", "ontoggle", "onclose", "oncancel"];
 
 /**
- * An element. Text is always text: nothing here reads markup.
+ * An element. Text is always text: no code here parses markup.
  * `class`, `key` and attributes by name; `true` sets an attribute, `false` and null leave it out; `on...` are handlers.
  * @template {string} K
  * @param {K} tag
@@ -28,7 +28,7 @@ export function h(tag, props = {}, ...children) {
 }
 
 /**
- * Whatever a handler gives is dropped: a browser takes `false` for "do nothing else", and then a field takes no key.
+ * A handler without its return value: browsers read `false` as preventDefault, and a field would refuse every key.
  * @param {((event: Event) => unknown) | null | undefined} act
  */
 function handler(act) {
@@ -65,7 +65,7 @@ export function update(parent, ...children) {
 const STANDS_FOR = new WeakMap();
 
 /**
- * An element that looks after itself, as a child: where it is on the page already, it stays as it is.
+ * A placeholder for an element that updates itself: update() leaves it unchanged if it is already on the page.
  * @param {HTMLElement} element with a key
  */
 export function slot(element) {
@@ -75,7 +75,7 @@ export function slot(element) {
   return place;
 }
 
-/** Put the elements in place of the slots that stand for them in a new node. @param {Node} node */
+/** Replace the slots in a new node by their elements. @param {Node} node */
 function settle(node) {
   if (!(node instanceof Element)) return;
   for (const place of [node, ...node.querySelectorAll("[data-slot]")]) {
@@ -90,7 +90,7 @@ const keyOf = (node) => (node instanceof Element ? node.getAttribute("data-key")
 /** @param {Node} a @param {Node} b */
 const alike = (a, b) => a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 
-/** What went wrong with a button stays beside it until the next attempt. @param {Node | null} node */
+/** Whether a node is a button's failure, which stays until the next attempt. @param {Node | null} node */
 const kept = (node) => node instanceof Element && node.classList.contains("failure");
 
 /**
@@ -102,7 +102,7 @@ function syncChildren(parent, wanted) {
   for (const next of [...wanted.childNodes]) {
     while (kept(present)) present = /** @type {ChildNode} */ (present).nextSibling;
     let match = present;
-    // A keyed node may have others before it that are gone or moved; any other must stand right here.
+    // Removed or moved nodes may precede a keyed node; a node without a key must match in place.
     if (keyOf(next) !== null) while (match && !alike(match, next)) match = match.nextSibling;
     if (!match || !alike(match, next)) {
       parent.insertBefore(next, present);
@@ -137,18 +137,18 @@ function sync(present, wanted) {
     }
     return;
   }
-  // It stands for something that is here already and looks after itself.
+  // The slot's element is already on the page and updates itself.
   if (wanted.hasAttribute("data-slot")) return;
   for (const { name, value } of wanted.attributes) {
     if (present.getAttribute(name) !== value) present.setAttribute(name, value);
   }
   for (const { name } of [...present.attributes]) {
-    // Whether something is open is the reader's choice, and a button that works stays shut until it is done.
+    // `open` is the reader's choice, and a busy button stays disabled until its work is done.
     const own = name === "open" || name === "data-busy" || (name === "disabled" && present.hasAttribute("data-busy"));
     if (!own && !wanted.hasAttribute(name)) present.removeAttribute(name);
   }
   for (const name of HANDLERS) /** @type {any} */ (present)[name] = /** @type {any} */ (wanted)[name];
-  // A custom element looks after its own content.
+  // A custom element updates its own content.
   if (!present.nodeName.includes("-")) syncChildren(present, wanted);
 }
 

@@ -1,4 +1,4 @@
-// A list as a file. The browser's own download would carry no sign-in.
+// A list as a file, fetched by script because the browser's own download would send no token.
 
 import { search, send } from "../api.js";
 import { announce, h } from "./dom.js";
@@ -16,6 +16,6 @@ export const downloads = (path, query = {}, what = "The list") =>
     const name = path.slice(path.lastIndexOf("/") + 1);
     h("a", { href: address, download: name }).click();
     announce(`${what} was downloaded.`);
-    // The download has begun by then.
+    // Late enough for the download to have begun.
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
   });

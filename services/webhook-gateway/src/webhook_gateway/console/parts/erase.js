@@ -1,4 +1,4 @@
-// Erasing a person here: what is asked before, and the receipt behind it.
+// Erasing a person here: confirmation and receipt.
 
 import { at, post } from "../api.js";
 import { announce, h } from "./dom.js";
@@ -11,7 +11,7 @@ import { count, fullName } from "./words.js";
 /** @typedef {import("../types.d.ts").ErasureLine} ErasureLine */
 /** @typedef {import("../app.js").Context} Context */
 
-/** On whose request. @type {Record<string, string>} */
+/** Requesters of an erasure, in words. @type {Record<string, string>} */
 const REQUESTS = {
   person: "At the person's own request",
   parent: "At the request of a parent or guardian",
@@ -27,7 +27,7 @@ const OUTCOMES = {
   kept: ["good", "Kept from coming back"],
 };
 
-/** Whose database it is, in the order of the receipt. @type {[service: string | null, title: string][]} */
+/** Owners of the databases, in the order of the receipt. @type {[service: string | null, title: string][]} */
 const SERVICES = [
   ["people-sync", "In the directory and the sync"],
   ["conflict-service", "In the conflicts"],

@@ -1,4 +1,4 @@
-// Every change of a record, on its own page.
+// The history of a record on its page.
 
 import { at, get } from "../api.js";
 import { h } from "./dom.js";
@@ -36,7 +36,7 @@ export const historyOf = (context, path, noun, undo) =>
     empty: () => h("p", {}, `Every change of this ${noun} will be listed here, with the value before it.`),
   });
 
-/** Rules whose names say too little. @type {Record<string, string>} */
+/** Explanations of rules whose names say too little. @type {Record<string, string>} */
 const RULES = {
   first_match: "at the first sync",
   filled: "filled in, since it was empty here",
@@ -55,10 +55,10 @@ const RULES = {
   with_family: "with the family",
 };
 
-/** A number of Planning Center's is not broken. @param {HistoryEntry} entry */
+/** Whether the value is an id of Planning Center, which must not wrap. @param {HistoryEntry} entry */
 const isId = ({ field }) => field === "planning_center_id" || field === "created";
 
-/** The value stayed, as of what is kept different, or of a contact that was made twice. @param {HistoryEntry} entry */
+/** Whether the entry left the value unchanged, as for a kept difference or a duplicated contact. @param {HistoryEntry} entry */
 const same = ({ old, new: now }) => shown(old) !== "" && JSON.stringify(old) === JSON.stringify(now);
 
 /** @param {HistoryEntry} entry */
@@ -74,11 +74,11 @@ function changedField({ field, side }) {
 function byWhom(entry) {
   /** @type {Record<string, string>} */
   const names = { planning_center: "Planning Center", platform: "The platform", rule: "A rule", person: "Somebody here" };
-  // What was typed here goes there with a sync.
+  // A value typed here reaches Planning Center by a sync.
   if (entry.side === "there") names.platform = "The sync";
   if (entry.rule === "first_match" && entry.by === "planning_center" && entry.side !== "there") return linked("Taken from Planning Center at the first sync");
   const who = entry.by_name ?? names[entry.by] ?? sentenceCase(entry.by);
-  // That it was changed there says no more than who did it.
+  // The rule "changed" adds no information to the author.
   const what = entry.rule && entry.rule !== "changed" ? `${who} (${RULES[entry.rule] ?? entry.rule.replace(/_/g, " ")})` : who;
   return linked(what);
 

@@ -1,4 +1,4 @@
-// Whether a record is kept out of the sync, on its own page: who said so, and how it begins and ends.
+// Keeping a record out of the sync, on its page: state, author, and both switches.
 
 import { at, get, post, remove } from "../api.js";
 import { announce, h } from "./dom.js";
@@ -7,7 +7,7 @@ import { part } from "./part.js";
 import { count, listed } from "./words.js";
 
 /** @typedef {import("../types.d.ts").KeptOut} KeptOut */
-/** @typedef {{ name: string, people: string[] | null }} About `people`: the names of those in a family; null for a person */
+/** @typedef {{ name: string, people: string[] | null }} About `people`: names of a family's people; null for a person */
 
 /** @param {KeptOut} found */
 function whom({ record_kind, people }) {
@@ -90,7 +90,7 @@ export function keptOutOf({ signal, admin }, path, done) {
     get element() {
       return state.element;
     },
-    /** What the record itself says is newer. @param {boolean} kept */
+    /** Reload if a newer read of the record has another state. @param {boolean} kept */
     told(kept) {
       if (state.value() && state.value()?.kept_out !== kept) void state.reload();
     },

@@ -1,5 +1,5 @@
-// A list of records as a table: keyset "Load more", a visible count, rows that open by Enter and by click. Of a long one
-// only the rows near the screen are on the page.
+// A list of records as a table: keyset "Load more", a visible count, rows that open by Enter and by click. Of a long list
+// only the rows near the screen are in the document.
 
 import { onNetwork } from "../api.js";
 import { follow } from "../live.js";
@@ -17,9 +17,9 @@ import { number } from "./words.js";
 
 const STEP = 50;
 const MOST = 10_000;
-/** Of the first read, so that there is something to see at once. */
+/** Rows of the first read, few enough to appear at once. */
 const FIRST = 200;
-/** Pixels of a row that was not seen yet. */
+/** Assumed pixel height of a row before it is drawn. */
 const GUESS = 41;
 
 /**
@@ -57,7 +57,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   const element = h("div", { class: "stack" }, h("div", { class: "row spread" }, counted, fresh, file), table, failure, more);
   /** @type {Map<string, T>} */
   const items = new Map();
-  /** Those that were removed since they were read. @type {Set<string>} */
+  /** Ids of items removed since they were read. @type {Set<string>} */
   const gone = new Set();
   const rows = windowed({ signal: context.signal, row, into: body, guess: GUESS, between: 0, few: FIRST, space: filler });
   /** @type {string | null} */
@@ -66,7 +66,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   let total = null;
   let asked = 0;
   let length = Math.min(Number(context.query.get("rows")) || STEP, MOST);
-  /** The row that the reader went away from. */
+  /** The row that the reader left the page from. */
   let back = context.query.get("at");
 
   /** @param {string} key */
@@ -96,7 +96,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     );
   }
 
-  /** Back leads to this row again. @param {string} key */
+  /** Put the row into the address, so that Back returns to it. @param {string} key */
   function leave(key) {
     context.note({ at: key });
   }
@@ -114,7 +114,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     else table.removeAttribute("aria-rowcount");
   }
 
-  /** Columns of a part of the rows would change with what is near the screen. @param {boolean} part */
+  /** Fix the columns' widths, which would otherwise change with the rows near the screen. @param {boolean} part */
   function steady(part) {
     if (part === table.classList.contains("steady")) return;
     table.querySelector("colgroup")?.remove();
@@ -148,7 +148,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
   /**
    * @param {string | null} after
    * @param {number} wanted
-   * @returns {Promise<boolean>} whether all of them came
+   * @returns {Promise<boolean>} whether all rows were read
    */
   async function fetchRows(after, wanted) {
     failure.replaceChildren();
@@ -165,7 +165,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
           gone.clear();
         }
         for (const item of page.items) {
-          // One that was read twice stands where it was read last.
+          // An item read twice takes the later position.
           items.delete(id(item));
           items.set(id(item), item);
         }
@@ -204,7 +204,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     if (error instanceof Problem && error.status === 0) onNetwork(() => failure.hasChildNodes() && void again(), context.signal);
   }
 
-  /** The row that the reader came from, once it is here; unless they are somewhere else already. */
+  /** Focus the row the reader came back to once it is drawn, unless the focus is already elsewhere. */
   function comeBack() {
     if (back === null || !items.has(back)) return;
     const elsewhere = document.activeElement !== document.body && document.activeElement?.localName !== "h1";
@@ -231,7 +231,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
     if (added) focusOn(added);
   }
 
-  /** Read again from the start, as many rows as are shown or were asked for. */
+  /** Read again from the start, as many rows as are shown or requested. */
   async function reload() {
     fresh.hidden = true;
     await fetchRows(null, length);
@@ -264,7 +264,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
       path,
       (fact) => {
         if (fact === null) {
-          // Anything may have changed. Rows are not moved under a pointer or out of a focus.
+          // Any row may have changed. Rows must not move under a pointer or lose the focus.
           if (items.size > 0 && element.matches(":hover, :focus-within")) offer();
           else void reload();
           return;
@@ -292,7 +292,7 @@ export function list(context, { caption, columns, load, id, cells, href, noun, e
 }
 
 /**
- * Filters as chips: links, so that the address holds them. One that is not among the choices is none.
+ * Filters as chips: links, so that the address holds them. An unknown value counts as no filter.
  * @param {string} label
  * @param {Context} context
  * @param {string} name the query's parameter

@@ -49,7 +49,7 @@ export function icon(name) {
 const TONE_ICONS = { good: "check", warn: "alert", bad: "cross", calm: "dash", busy: "sync" };
 
 /**
- * Icon, word and colour, never colour alone.
+ * A status as icon, word and colour, never colour alone.
  * @param {Tone} tone
  * @param {string} word
  * @param {{ pill?: boolean, icon?: string }} [options]
@@ -69,7 +69,7 @@ export const status = (tone, word, options = {}) =>
 export const notice = (tone, ...children) =>
   h("div", { class: `notice ${tone}`, role: tone === "bad" && "alert" }, ...children);
 
-/** A time, relative, with the exact one on hover and for screen readers; keeps itself true. */
+/** A relative time with the exact one on hover and for screen readers; it updates itself. */
 class MomentElement extends HTMLElement {
   static observedAttributes = ["datetime"];
   /** @type {number | undefined} */
@@ -102,7 +102,7 @@ customElements.define("relative-time", MomentElement);
 export const when = (iso, none = "Never") => (iso ? h("relative-time", { datetime: iso }) : none);
 
 /**
- * A button that works: disabled while it does, and a failure beside it, not elsewhere.
+ * A button that runs `work`: disabled meanwhile, with a failure shown beside it.
  * @param {string} label
  * @param {() => unknown} work
  * @param {{ class?: string, name?: string, disabled?: boolean, key?: string }} [options]
@@ -122,11 +122,11 @@ export function action(label, work, options = {}) {
   );
 }
 
-/** `data-busy` tells a live update that the button is shut for the moment. */
+/** Attributes of a busy button; `data-busy` keeps a live update from enabling it. */
 const BUSY = ["disabled", "data-busy"];
 
 /**
- * Do some work for a button or form. What goes wrong is said right behind it, until the next attempt.
+ * Run `work` for a button or form. A failure is shown right behind it until the next attempt.
  * @param {HTMLElement} origin
  * @param {() => unknown} work
  */
@@ -150,8 +150,8 @@ export async function run(origin, work) {
     } else place.after(said);
   } finally {
     for (const button of buttons) for (const name of BUSY) button.removeAttribute(name);
-    // Disabling took the focus away; it comes back unless it went elsewhere meanwhile. A button that is gone leaves it
-    // to the page's heading.
+    // Disabling dropped the focus; return it unless it went elsewhere meanwhile, or to the heading if the button is
+    // gone.
     if (document.activeElement === document.body) {
       if (focused instanceof HTMLElement && focused.isConnected) focused.focus();
       else /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true });
@@ -160,7 +160,7 @@ export async function run(origin, work) {
 }
 
 /**
- * Longer text than the server takes is not cut: it is said while it is typed, and not sent.
+ * Mark text longer than the server accepts while it is typed; it is neither cut nor sent.
  * @param {HTMLInputElement} input
  * @param {number} most characters
  */
@@ -169,7 +169,7 @@ export function limit(input, most) {
   input.setCustomValidity(length > most ? `At most ${count(most, "character")}; there are ${number(length)}.` : "");
 }
 
-/** Show what `setCustomValidity` was told, or the hint again. @param {HTMLInputElement} input @param {string} [hint] */
+/** Show the field's custom validity message, or its hint. @param {HTMLInputElement} input @param {string} [hint] */
 export function showValidity(input, hint = "") {
   const note = document.getElementById(input.getAttribute("aria-describedby") ?? "");
   if (input.validity.customError) input.setAttribute("aria-invalid", "true");
@@ -180,7 +180,7 @@ export function showValidity(input, hint = "") {
 }
 
 /**
- * A labelled control, with its error tied to it.
+ * A labelled control with its error message.
  * @param {string} label
  * @param {string} name
  * @param {{ value?: string | number | null, type?: string, hint?: string, required?: boolean, autocomplete?: string,
@@ -192,7 +192,7 @@ export function field(label, name, options = {}) {
   const props = { id, name, "aria-describedby": `${id}-note`, autocomplete: "off", ...rest };
   const control = choices
     ? h("select", { ...props, value: value ?? "" }, ...choices.map(([key, text]) => h("option", { value: key }, text)))
-    : // A browser would glue lines together.
+    : // A browser would join lines without a space.
       h("input", { type: "text", ...props, value: String(value ?? "").replace(/\s*[\r\n]+\s*/g, " ") });
   if (most && control instanceof HTMLInputElement) {
     control.oninput = () => {
@@ -210,7 +210,7 @@ export function field(label, name, options = {}) {
 }
 
 /**
- * Whether any field was marked.
+ * Mark the fields that the problem names; gives whether any was marked.
  * @param {HTMLFormElement} form
  * @param {Problem} problem
  */
@@ -223,7 +223,7 @@ function showFieldErrors(form, problem) {
     if (!message || !note) continue;
     control.setAttribute("aria-invalid", "true");
     note.className = "error";
-    // "is not a phone number" goes on from the field's name.
+    // A message such as "is not a phone number" continues the field's label.
     const label = form.querySelector(`label[for="${control.id}"]`)?.textContent;
     note.textContent = label && /^[a-z]/.test(message) ? `${label} ${message}` : message;
     if (first) /** @type {HTMLElement} */ (control).focus();
@@ -247,7 +247,7 @@ export function ask(title, content) {
   return new Promise((resolve) => {
     dialog.onclose = () => {
       dialog.remove();
-      // A key that came first may have led somewhere else.
+      // A key pressed meanwhile may have moved the focus elsewhere.
       const nowhere = document.activeElement === null || document.activeElement === document.body;
       if (nowhere && origin instanceof HTMLElement && origin.isConnected) origin.focus();
       resolve(dialog.returnValue);
@@ -256,7 +256,7 @@ export function ask(title, content) {
 }
 
 /**
- * A question before something that cannot be taken back. Resolves true once it was done.
+ * Confirm an irreversible action, then run `work`. Resolves true once it is done.
  * @param {{ title: string, text: Child, verb: string, work: () => unknown, dangerous?: boolean }} question
  */
 export async function confirm({ title, text, verb, work, dangerous = true }) {
@@ -280,7 +280,7 @@ export async function confirm({ title, text, verb, work, dangerous = true }) {
 }
 
 /**
- * The heading of a page. It takes the focus after navigation, so that screen readers begin there.
+ * The heading of a page. It takes the focus after navigation, where screen readers then begin.
  * @param {string} text
  * @param {...Child} beside
  */

@@ -1,4 +1,4 @@
-// A member's values: as a list, as a form, and as what a form says.
+// A member's values: as a list, as a form, and read from a form.
 
 import { h } from "./dom.js";
 import { field, limit, showValidity, status } from "./look.js";
@@ -35,7 +35,7 @@ const ADDRESS = [
 
 const MOST_OF_NAME = 100;
 
-/** Spaces alone are no name. */
+/** Attributes of a name field, which refuses spaces alone. */
 export const WRITTEN = { pattern: ".*\\S.*", title: "A name has at least one letter" };
 
 const COUNTRY = "Two letters, such as US. Empty means your church's own.";
@@ -56,7 +56,7 @@ function checkCountry(address) {
 }
 
 /**
- * A street's field holds one line: what stands below the first goes into the second field.
+ * An address with one line per street field: further lines move into the second field.
  * @param {import("../types.d.ts").Address | null | undefined} address
  */
 function inLines(address) {
@@ -78,7 +78,7 @@ function checkNames(names) {
 /** @param {MemberValues | null} values */
 export function memberFields(values) {
   const address = inLines(values?.address);
-  // Planning Center may have somebody without any name: the rest can be edited nevertheless.
+  // A person from Planning Center may lack both names; their other fields must stay editable.
   const required = !values || Boolean(values.first_name || values.last_name);
   const names = h(
     "div",
@@ -129,7 +129,7 @@ export function memberFields(values) {
 }
 
 /**
- * What the form says, as the API takes it: empty text is no value.
+ * The form's values for the API; empty text becomes null.
  * @param {HTMLFormElement} form
  */
 export function readMember(form) {

@@ -1,4 +1,4 @@
-// Two people here who are one person in Planning Center: what each has, and what is to be done about it.
+// Two members who share one person in Planning Center: comparison and answers.
 
 import { at, get, post } from "../api.js";
 import { announce, h } from "./dom.js";
@@ -18,7 +18,7 @@ const STEP = 25;
 const MOST = 200;
 
 /**
- * Whoever was joined to somebody is shown as that one, with a word.
+ * An error handler that leads from a joined member to the member they were joined to, with a notice.
  * @param {Context} context
  * @returns {(error: unknown) => never}
  */
@@ -32,10 +32,10 @@ export const orJoined = (context) => (error) => {
 const homes = ({ families }) => families.map(({ name, primary_contact }) => `${name}${primary_contact ? " (primary contact)" : ""}`).join(", ");
 
 /**
- * The questions, if there are any.
+ * The questions about merged pairs, if any.
  * @param {Context} context of the page
- * @param {{ state?: "open" | "kept_two", member?: string | null, changed: () => unknown }} about `member`: only those about
- *   this one; `changed` is told of every answer
+ * @param {{ state?: "open" | "kept_two", member?: string | null, changed: () => unknown }} about `member`: only pairs
+ *   of this member; `changed` is called after every answer
  */
 export function mergedPairs({ main, signal, admin }, { state, member, changed }) {
   let most = STEP;
@@ -140,7 +140,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
     if (joined) await done(`${gone} was joined to ${kept}.`, stays);
   }
 
-  /** Which of two values stays. @param {MergedPair} pair @param {MergedPair["differs"][number]} name */
+  /** Radio buttons for the value that stays. @param {MergedPair} pair @param {MergedPair["differs"][number]} name */
   function choice({ stays, joins }, name) {
     /** @param {"stays" | "joins"} whose @param {MergedMember} one */
     const option = (whose, one) =>
@@ -166,7 +166,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
       return [fieldName(name), here, there, after, pair.differs.includes(name)];
     });
     const ids = [stays, joins].map((one) => one.member.external_id).filter(Boolean).join(", ");
-    /** Who is the primary contact of a family stays that, by whichever record. @type {Map<string, import("../types.d.ts").MergedFamily>} */
+    /** Families of both members; a primary contact of either record stays primary contact. @type {Map<string, import("../types.d.ts").MergedFamily>} */
     const together = new Map();
     for (const one of [...stays.families, ...joins.families]) together.set(one.id, { ...one, primary_contact: one.primary_contact || Boolean(together.get(one.id)?.primary_contact) });
     const families = homes({ ...stays, families: [...together.values()] });

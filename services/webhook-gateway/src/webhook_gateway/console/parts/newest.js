@@ -1,4 +1,4 @@
-// An edit that began from values that are no longer the newest.
+// An edit based on outdated values.
 
 import { action } from "./look.js";
 import { Problem } from "./problem.js";
@@ -9,7 +9,7 @@ import { Problem } from "./problem.js";
 export const showNewest = (context) => action("Show the newest values", () => context.go(context.here({}), { replace: true }));
 
 /**
- * For a refused save: if somebody else was faster, that is said with the way on beside it.
+ * An error handler for a save: after a version conflict the notice offers the newest values.
  * @param {Context} context
  * @param {string} kind
  * @returns {(error: unknown) => never}

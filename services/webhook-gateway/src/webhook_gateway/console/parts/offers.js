@@ -1,4 +1,4 @@
-// Rules that answers given one by one have taught: a quiet card each, that waits until nobody is at work below it.
+// Offers of rules derived from repeated answers: one card each, which appears only while no card below it is in use.
 
 import { get, post, search } from "../api.js";
 import { announce, h } from "./dom.js";
@@ -8,7 +8,7 @@ import { part } from "./part.js";
 /** @typedef {import("../types.d.ts").RuleOffer} Offer */
 /** @typedef {import("../types.d.ts").Page<Offer>} Offers */
 
-/** Where a rule is shown before it is on. @param {import("../types.d.ts").RuleCondition} condition */
+/** Address of a rule's preview. @param {import("../types.d.ts").RuleCondition} condition */
 export const addressOfRule = ({ fields, answer, older_than_days, empty, child }) =>
   `/conflicts/rules/new${search({ fields: fields.join(","), answer: answer === "ours" ? "ours" : null, older_than_days, empty, child })}`;
 
@@ -16,7 +16,7 @@ export const addressOfRule = ({ fields, answer, older_than_days, empty, child })
  * @param {import("../app.js").Context} context of the page, on which the offers stand above the other cards
  */
 export function offersOf({ signal, main }) {
-  /** Whether somebody is at work on a card that a new one would move. */
+  /** Whether the reader uses a card that a new one would move. */
   const busy = () => main.querySelector(".card:hover, .card:focus-within") !== null;
   /** @type {Offer[]} those that are on the page */
   let shown = [];
@@ -35,7 +35,7 @@ export function offersOf({ signal, main }) {
     },
   });
 
-  // In a place of its own that moves nothing: the line stands where the pointer is not.
+  // The line has a fixed place of its own, so that no card moves under the pointer.
   const later = () =>
     h(
       "div",

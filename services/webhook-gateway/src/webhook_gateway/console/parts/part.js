@@ -1,4 +1,4 @@
-// A part of a page that reads something: skeleton, content, and its own failure with a retry.
+// A part of a page with its own read: skeleton, content, and failure with a retry.
 
 import { follow } from "../live.js";
 import { h, slot, update } from "./dom.js";
@@ -6,7 +6,7 @@ import { Problem, sentenceOf } from "./problem.js";
 
 /** @typedef {import("./dom.js").Child} Child */
 /**
- * `element` is the part itself, or a stand-in for it where it is on the page already.
+ * `element` is the part itself, or its slot if the part is already on the page.
  * @template T
  * @typedef {{ readonly element: HTMLElement, reload: () => Promise<void>, show: (value: T) => void,
  *   value: () => T | undefined }} Part
@@ -80,7 +80,7 @@ export function part({ signal, load, render, skeleton = bones, follows = [], cla
     timer = setTimeout(reload, Math.max(0, readAt + MOST_OFTEN - Date.now()));
   }
 
-  /** Unless it went well meanwhile. */
+  /** Retry at once, unless the last read succeeded. */
   const retryNow = () => failures > 0 && void reload();
 
   /** @param {unknown} error */
@@ -91,7 +91,7 @@ export function part({ signal, load, render, skeleton = bones, follows = [], cla
     failures += 1;
     element.removeAttribute("aria-busy");
     const sentence = h("p", {}, sentenceOf(error));
-    // Each second would be read out from inside an alert.
+    // Outside the alert, which would read out every second.
     const counting = h("p", { class: "small", "aria-hidden": "true" });
     const said = h("span", { class: "hidden-visually" }, "It is tried again by itself.");
     const retry = h("button", { type: "button", onclick: reload }, "Try now");

@@ -1,4 +1,4 @@
-// What a sync would write, record by record and field by field; and afterwards, what became of it.
+// The plan of a sync, record by record and field by field; afterwards its outcomes.
 
 import { at, get } from "../api.js";
 import { changed } from "./compare.js";
@@ -15,13 +15,13 @@ import { count, fieldName, hasList, intention, number, shown } from "./words.js"
 
 const STEP = 25;
 const MOST = 200;
-/** What is counted and is no change: nothing is done about it, or it is a number of something else. */
+/** Counts that are no changes: records left alone, and figures about other things. */
 const NO_CHANGES = new Set(["conflict", "later", "held", "rejected", "merged", "not_done", "unchanged", "left_out", "may_be_mailed", "linked_records"]);
-/** Of these the record has yet to be made here. */
+/** Outcomes whose record does not exist here yet. */
 const NOT_HERE = new Set(["created_here", "held"]);
 
 /**
- * How many records an approval changes. What an undo leaves in Planning Center is no change of it.
+ * Number of records an approval changes, without those an undo leaves in Planning Center.
  * @param {Run} run
  */
 export const changesOf = ({ purpose, question }) =>
@@ -31,7 +31,7 @@ export const changesOf = ({ purpose, question }) =>
   );
 
 /**
- * The plan with its counts, the filter in the address, and the file.
+ * The plan with its counts, its filter in the address, and its download.
  * @param {Context} context
  * @param {Run} run
  */
@@ -54,7 +54,7 @@ export function planOf(context, run) {
   );
 }
 
-/** What would be done; an undo leaves it to the administrator what becomes of people added there. @param {Run} run @param {string} outcome */
+/** The intended effect; in an undo the administrator decides about people added in Planning Center. @param {Run} run @param {string} outcome */
 const intended = (run, outcome) => (run.purpose === "undo" && outcome === "created_there" ? "Added in Planning Center by the sync" : intention(outcome));
 
 /**

@@ -1,4 +1,4 @@
-// What went wrong, as a sentence to show.
+// Errors with a sentence to show.
 
 /** @typedef {import("../types.d.ts").Problem} ProblemDocument */
 
@@ -10,14 +10,14 @@ export class Problem extends Error {
   constructor(sentence, about = {}) {
     super(sentence);
     this.status = about.status ?? 0;
-    /** The slug: what kind of problem this is, for decisions. */
+    /** Slug of the problem's type. */
     this.kind = (about.type ?? "").replace("/problems/", "");
-    /** By field. @type {Map<string, string>} */
+    /** Messages by field. @type {Map<string, string>} */
     this.errors = new Map((about.errors ?? []).map(({ field, message }) => [field.replace(/^body\./, ""), message]));
     this.retryAfter = about.retryAfter ?? 0;
-    /** The member whom a member that is not there any more was joined to. */
+    /** Id of the member that the missing member was joined to. */
     this.joinedInto = about.joined_into ?? "";
-    /** What can be done about it, to be shown beside the sentence. @type {Node | null} */
+    /** A remedy shown beside the sentence. @type {Node | null} */
     this.remedy = null;
   }
 }
@@ -34,7 +34,7 @@ export async function problemOf(answer) {
 }
 
 /**
- * What stands between the browser and our server may answer for it, with a page of its own.
+ * The problem for an answer that is no problem document, such as a proxy's error page.
  * @param {number} status
  * @param {number} retryAfter
  */

@@ -1,4 +1,4 @@
-// How a run stands: real counts, what it waits for, and an honest range for the time left.
+// Progress of a run: real counts, the cause of a wait, and an honest range for the time left.
 
 import { h } from "./dom.js";
 import { status } from "./look.js";
@@ -15,14 +15,14 @@ const IMAGES = { queued: "clock", waiting: "clock", stopped: "dash", failed: "al
 export const runStatus = (run, admin, pill = false) =>
   status(TONES[run.state] ?? "calm", runState(run, admin), { pill, icon: IMAGES[run.state] });
 
-/** It goes on by itself, or once Planning Center is connected again. @param {Run} run */
+/** Whether the run waits for Planning Center, not for an answer. @param {Run} run */
 export const waitsForPlanningCenter = (run) => run.state === "waiting" && !run.question;
 
 /** @param {Run} run */
 export function progressOf(run) {
   const { phase, done, total, noun, requests, rate_per_second, eta_seconds_low, eta_seconds_high, waiting_for } =
     run.progress;
-  // A plan that waits for an answer is complete, whatever was counted on the way.
+  // A plan that waits for an answer is complete, so its bar is full.
   const asked = run.question !== null;
   const counted = asked ? "" : total === null ? `${number(done)} ${noun} so far` : `${number(done)} of ${number(total)} ${noun}`;
   const running = run.state === "running";
@@ -35,7 +35,7 @@ export function progressOf(run) {
   return h(
     "div",
     { key: "progress", class: "stack tight" },
-    // Without a total the bar moves, which would say that something is being done.
+    // Without a total the bar would move, which suggests work in progress.
     asked || (total === null && run.state === "waiting")
       ? null
       : h("progress", { "aria-label": phaseName(phase), max: total || 1, ...(total === null ? {} : { value: Math.min(done, total || 1) }) }),

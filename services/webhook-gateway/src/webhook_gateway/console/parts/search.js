@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { limit } from "./look.js";
 
-/** Characters that the server takes. */
+/** Maximum characters that the server accepts. */
 export const MOST = 100;
 
 /**

@@ -1,4 +1,4 @@
-// "Sync this person now": one record is brought up to date on both sides, and what became of it is said here.
+// "Sync this person now": syncs one record and shows the outcome.
 
 import { at, get, post } from "../api.js";
 import { follow } from "../live.js";
@@ -10,15 +10,15 @@ import { ago, exact } from "./words.js";
 /** @typedef {import("../types.d.ts").RecordSync} RecordSync */
 
 const ASKING = "Asking Planning Center…";
-/** Milliseconds between two looks: quick at first, then as long as it takes. */
+/** Milliseconds between polls; the last one repeats. */
 const PAUSES = [250, 400, 600, 1000, 1500, 2500, 4000, 6000, 10_000];
 const LONGEST = 60_000;
 
 const UNCONNECTED = "This needs Planning Center People, which is not connected.";
-/** By the connection's state. @type {Record<string, string>} */
+/** Why a sync is impossible, by the connection's state. @type {Record<string, string>} */
 const IMPOSSIBLE = { connected: "", reconnect_required: "This needs Planning Center People, which has to be reconnected first." };
 
-/** Everything else is done. @type {Record<string, [import("./look.js").Tone, string]>} */
+/** Tone and word of outcomes other than done. @type {Record<string, [import("./look.js").Tone, string]>} */
 const NOT_DONE = {
   rejected: ["bad", "Refused by Planning Center"],
   conflict: ["bad", "In conflict"],
@@ -30,7 +30,7 @@ const NOT_DONE = {
   not_done: ["warn", "Not done"],
 };
 
-/** Why it would have been looked at without being asked for. @type {Record<string, string>} */
+/** Reasons of a sync that no person requested. @type {Record<string, string>} */
 const REASONS = {
   answered: "A held match about it was answered.",
   joined: "It was joined with another record here.",
@@ -39,30 +39,30 @@ const REASONS = {
   unanswered: "Planning Center had not answered a change of it during the last sync.",
 };
 
-/** What was asked for and is not done, by record: who comes back to the page finds it. @type {Map<string, RecordSync>} */
+/** Requested and unfinished syncs by record, for readers who come back to the page. @type {Map<string, RecordSync>} */
 const waiting = new Map();
 
-/** What is shown of a time is also said. @param {string} sentence @param {string | null} again */
+/** Announce the sentence, with the time of the next attempt. @param {string} sentence @param {string | null} again */
 const tell = (sentence, again) => announce(again ? `${sentence} It is looked at again ${ago(again)}: ${exact(again)}.` : sentence);
 
 /** @param {number} time */
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
 /**
- * A button for administrators, and what became of it: nodes that stay the same through every live update.
+ * A button for administrators and its outcome, as nodes that survive every live update.
  * @param {import("../app.js").Context} context of the record's page
  * @param {{ label: string, path: string, done: () => unknown }} about `done` reads the record again
  */
 export function syncNow({ id, signal, admin }, { label, path, done }) {
   const said = h("div", { key: "sync-said", id: "sync-said", class: "stack tight" });
   const button = action(label, press, { key: "sync-now" });
-  /** Why it is impossible, if it is. */
+  /** Why a sync is impossible, or empty. */
   let reason = "";
   /** @type {RecordSync | null} */
   let sync = null;
   let trouble = "";
   let asking = false;
-  /** Only the newest press is followed. */
+  /** Number of the newest press, the only one whose sync is followed. */
   let turn = 0;
 
   async function press() {
@@ -146,7 +146,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     ];
   }
 
-  /** Whether a sync is possible; where that can't be read, the answer to a press says it. */
+  /** Read whether a sync is possible; if that fails, the answer to a press tells. */
   async function learn() {
     /** @type {import("../types.d.ts").Connections | null} */
     const known = await get("/connections", undefined, signal).catch(() => null);
@@ -162,7 +162,7 @@ export function syncNow({ id, signal, admin }, { label, path, done }) {
     if (before) void watch(before);
   }
   return {
-    /** That somebody is gone is no longer true: they are back, or asked for again. */
+    /** Drop the outcome "gone" once the person is back or requested again. */
     back() {
       if (asking || sync?.outcome !== "gone") return;
       sync = null;

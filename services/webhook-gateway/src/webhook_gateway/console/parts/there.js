@@ -1,4 +1,4 @@
-// The way to a record's own page in Planning Center.
+// The link to a record's page in Planning Center.
 
 import { h } from "./dom.js";
 

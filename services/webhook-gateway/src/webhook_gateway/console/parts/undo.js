@@ -1,4 +1,4 @@
-// Undo of more than one field: what would be put back is planned, and shown on the page of a run that waits.
+// Undo of more than one field: a plan, shown on the page of a run that waits for approval.
 
 import { at, get, post } from "../api.js";
 import { h } from "./dom.js";
@@ -7,14 +7,14 @@ import { action, when } from "./look.js";
 /**
  * @param {import("../app.js").Context} context
  * @param {string} label
- * @param {Partial<import("../types.d.ts").UndoInput>} scope what to undo: exactly one thing
- * @param {string} [name] for those who do not see what is around it
+ * @param {Partial<import("../types.d.ts").UndoInput>} scope exactly one field, which selects the changes
+ * @param {string} [name] label for readers without the visual context
  */
 export const undoOf = (context, label, scope, name) =>
   action(label, async () => context.go(at`/runs/${(await post("/people/undo", scope)).id}`), { key: "undo", name });
 
 /**
- * Undos of decisions, or of rules, that were approved: the newest by what it undoes.
+ * Approved undos of decisions or of rules: the newest one by id of its decision or rule.
  * @param {"decision_id" | "rule_id"} what
  * @param {AbortSignal} signal
  * @returns {Promise<Map<string, import("../types.d.ts").Run>>}
@@ -26,6 +26,6 @@ export async function undosOf(what, signal) {
   return new Map(approved.reverse().map((run) => [run.undoes[what] ?? "", run]));
 }
 
-/** That it was undone, and by whom. @param {import("../types.d.ts").Run} run @param {string} word */
+/** The notice of an undo, with its author. @param {import("../types.d.ts").Run} run @param {string} word */
 export const undone = (run, word) =>
   h("p", { key: "undone" }, `${word} by ${run.started_by_name ?? "somebody"}, `, when(run.finished_at ?? run.created_at), ". ", h("a", { href: at`/runs/${run.id}` }, "See what was put back"));

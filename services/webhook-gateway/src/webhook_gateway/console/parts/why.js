@@ -1,4 +1,4 @@
-// Why a record is not the same on both sides, in one sentence on its own page.
+// Why a record differs between the sides, in one sentence on its page.
 
 import { get } from "../api.js";
 import { h } from "./dom.js";
@@ -11,7 +11,7 @@ import { outcomeName } from "./words.js";
 /**
  * @param {import("../app.js").Context} context of the record's page
  * @param {string} path of the record
- * @param {string} records what its facts are about
+ * @param {string} records API path that its facts affect
  */
 export const whyDifferent = ({ signal }, path, records) =>
   part({
@@ -19,10 +19,10 @@ export const whyDifferent = ({ signal }, path, records) =>
     skeleton: () => null,
     follows: [records, "/conflicts", "/people/runs"],
     load: () => get(`${path}/why-different`, undefined, signal),
-    // A run tells its progress every second; what became of the record is known when it has ended.
+    // Progress facts come every second; only the end of a run changes the answer.
     onFact: (fact, /** @type {WhyDifferent} */ value) => (fact.type === "SyncRunProgressed" ? value : undefined),
     render: (/** @type {WhyDifferent} */ { reason, sentence, as_of }) => [
-      // Whoever is kept out may have the same values on both sides.
+      // A record kept out of the sync may still be equal on both sides.
       h("h2", { id: "why" }, reason && reason !== "kept_out" ? "Why different?" : "Both sides"),
       h(
         "p",

@@ -1,4 +1,4 @@
-// A long list of which only what is near the screen is on the page; what has the focus is always there.
+// A long list with only the rows near the screen, and the focused one, in the document.
 
 import { h, slot, update } from "./dom.js";
 
@@ -14,8 +14,8 @@ let made = 0;
  *   between?: number,
  *   few?: number,
  *   space?: (height: number) => Element,
- * }} options `row` makes an element whose key is the id; `drawn` is told which rows are on the page; `guess`: pixels that
- *   a row is taken to be high until it was seen, `between` two of them; a list of `few` rows is on the page as a whole; `space` stands for rows that are not on the page
+ * }} options `row` makes an element whose key is the id; `drawn` gets the ids of the rows in the document; `guess`:
+ *   assumed pixel height of a row before it is drawn, `between`: gap between two; a list of up to `few` rows is drawn whole; `space` makes the filler for rows outside the document
  */
 export function windowed({ signal, row, drawn, into, guess = 300, between = 16, few = 60, space = gap }) {
   const element = into ?? h("div", { key: `windowed-${(made += 1)}`, class: "stack" });
@@ -27,15 +27,15 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
   let wanted = null;
   let shown = "";
   let waiting = false;
-  /** Whether the reader is on the way to the end of the page. */
+  /** Whether the reader is scrolling to the end of the page. */
   let toEnd = false;
-  /** Pixels of a row that was not seen yet. */
+  /** Assumed pixel height of a row before it is drawn. */
   let typical = guess;
 
   /** The height of a row and of the gap behind it. @param {string} id */
   const heightOf = (id) => (heights.get(id) ?? typical) + between;
 
-  /** Positions that have to be on the page. */
+  /** Positions of the rows that must be in the document. */
   function positions() {
     if (order.length <= few) return order.map((_, position) => position);
     const top = element.isConnected ? -element.getBoundingClientRect().top : 0;
@@ -87,7 +87,7 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
       waiting = false;
       if (signal.aborted || positions().join() === shown) return;
       draw();
-      // Rows turn out higher than they were taken to be.
+      // Drawn rows may be higher than assumed.
       if (toEnd) scrollTo(0, document.documentElement.scrollHeight);
     });
   }
@@ -106,7 +106,7 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
       draw();
       soon();
     },
-    /** Put a row on the page, wherever that is; null if it is not in the list. @param {string} id @returns {HTMLElement | null} */
+    /** Draw a row wherever it is in the list; null if it is not in the list. @param {string} id @returns {HTMLElement | null} */
     reveal(id) {
       if (!order.includes(id)) return null;
       if (!element.querySelector(`:scope > [data-key="${CSS.escape(id)}"]`)) {
@@ -119,7 +119,7 @@ export function windowed({ signal, row, drawn, into, guess = 300, between = 16, 
   };
 }
 
-/** Stands for rows that are not on the page. An inline style is not allowed; the height of a drawing is none. @param {number} height */
+/** Filler for rows outside the document: an SVG, since its height attribute is no inline style, which the CSP forbids. @param {number} height */
 export function gap(height) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   for (const [name, value] of [["width", "1"], ["height", String(Math.max(0, height))], ["aria-hidden", "true"], ["class", "gap"]]) svg.setAttribute(String(name), String(value));

@@ -15,7 +15,7 @@ export const PRODUCTS = { people: "Planning Center People", calendar: "Planning 
 /** @param {number} value */
 export const number = (value) => NUMBERS.format(value);
 
-/** Whom a change of email or phone is mailed to there. @param {number} people at most */
+/** The sentence about people whom Planning Center may mail. @param {number} people at most */
 export const mailed = (people) =>
   `Planning Center may mail up to ${people === 1 ? "1 person" : `${number(people)} people`}: they sign in there, and their email or phone would change.`;
 
@@ -73,7 +73,7 @@ export function duration(seconds) {
 }
 
 /**
- * A range, never a false promise: "2 to 3 minutes left".
+ * The time left as an honest range: "2 to 3 minutes left".
  * @param {number} low seconds
  * @param {number} high seconds
  */
@@ -112,7 +112,7 @@ const FIELDS = {
 /** @param {string} field */
 export const fieldName = (field) => FIELDS[field] ?? unslug(field);
 
-/** In the order of an envelope: what is stored of one has its parts in any order. */
+/** Parts of an address in the order of an envelope; stored addresses have any order. */
 const ADDRESS = ["street_line_1", "street_line_2", "city", "state", "zip", "country_code"];
 
 /**
@@ -140,7 +140,7 @@ const PHASES = {
   finish: "Finish",
 };
 
-/** The phases of a run, in their order, by what it is for. @type {Record<string, string[]>} */
+/** The phases of a run in order, by its purpose. @type {Record<string, string[]>} */
 const PHASES_OF = {
   proof: ["pull", "compare", "prove"],
   undo: ["compare", "undo", "push", "finish"],
@@ -185,7 +185,7 @@ const OUTCOMES = {
   left_out: "Left as they are",
 };
 
-/** What a sync that asks would do. @type {Record<string, string>} */
+/** Intended effects of a sync that asks first. @type {Record<string, string>} */
 const INTENTIONS = {
   matched: "People found in both places",
   people_with_differences: "People whose details differ",
@@ -213,7 +213,7 @@ const INTENTIONS = {
 /** @param {string} name */
 export const intention = (name) => INTENTIONS[name] ?? outcomeName(name);
 
-/** Records that are as they were have no list. @param {string} outcome */
+/** Whether an outcome has a list; unchanged records have none. @param {string} outcome */
 export const hasList = (outcome) => outcome in OUTCOMES && outcome !== "unchanged";
 
 /** @param {string} outcome */
@@ -238,7 +238,7 @@ export function runState(run, admin) {
   return RUN_STATES[run.state] ?? unslug(run.state);
 }
 
-/** Whether it writes nothing as long as it goes on like this. @param {Run} run */
+/** Whether the run writes nothing in its present phase. @param {Run} run */
 export const writesNothing = ({ purpose, progress }) =>
   purpose === "proof" || (purpose === "preview" && ["pull", "compare"].includes(progress.phase));
 
@@ -248,7 +248,7 @@ export const runKind = (run) => PURPOSES[run.purpose] ?? (run.kind === "full" ? 
 /** @param {Run} run */
 export const runName = (run) => PURPOSES[run.purpose] ?? "Sync";
 
-/** What a run is for, where it is not simply a sync. @type {Record<string, string>} */
+/** Purposes of runs other than plain syncs. @type {Record<string, string>} */
 const PURPOSES = { preview: "Preview", undo: "Undo", proof: "Comparison, writes nothing" };
 
 /** @param {Run} run */
@@ -262,7 +262,7 @@ export function runTrigger(run) {
 /** @param {Run} run */
 export const inProgress = (run) => ["queued", "running", "waiting", "stopping"].includes(run.state);
 
-/** Names in a sentence; of more it says how many. */
+/** Maximum number of names in a sentence. */
 const NAMED = 12;
 
 /** "Ann, Bob and 3 more". @param {string[]} names */
@@ -271,7 +271,7 @@ export function listed(names) {
   return names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : String(names[0] ?? "");
 }
 
-/** What a question of a run was answered with. @type {Record<string, string>} */
+/** Answers to a run's questions, in words. @type {Record<string, string>} */
 const REPLIES = {
   planning_center: "Planning Center's value",
   ask: "Ask me",
@@ -295,7 +295,7 @@ export const replyOf = ({ question, answer }) => [
   question === "undo" && answer !== "stop" ? "Undo these changes" : (REPLIES[answer] ?? unslug(answer)),
 ];
 
-/** Seconds that a run took, without those for which it waited for a person. @param {Run} run */
+/** Seconds that a run took, without its waits for a person. @param {Run} run */
 export function tookSeconds({ started_at, finished_at, answered }) {
   if (!started_at || !finished_at) return null;
   const waited = answered.reduce((sum, one) => sum + Date.parse(one.answered_at) - Date.parse(one.asked_at), 0);
