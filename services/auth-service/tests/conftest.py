@@ -26,14 +26,14 @@ def simulator_process() -> Iterator[SimulatorProcess]:
 
 @pytest.fixture
 def simulator(simulator_process: SimulatorProcess) -> SimulatorProcess:
-    """The simulator, as if just started."""
+    """The simulator in its initial state."""
     simulator_process.control.reset()
     return simulator_process
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def facts(kafka_server: str) -> AsyncIterator[Facts]:
-    """Everything auth-service publishes."""
+    """All facts that auth-service publishes."""
     async with Facts(kafka_server) as reader:
         yield reader
 
@@ -53,7 +53,7 @@ async def running(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def auth(running: Auth, simulator: SimulatorProcess, databases: Databases) -> Auth:
-    """auth-service with empty tables, and a Planning Center where nobody has consented yet."""
+    """auth-service with empty tables, and a Planning Center without consents."""
     await databases.truncate(running.settings.database_url.get_secret_value())
     simulator.control.end_tokens(op="revoke", which="both")
     return running

@@ -1,6 +1,6 @@
 """`python -m auth_service` serves; `migrate` migrates; `reencrypt` puts all secrets under the current key.
 
-`republish` tells auth.connection.v1 every connection again.
+`republish` publishes every connection on auth.connection.v1 again.
 """
 
 from auth_service.config import Settings

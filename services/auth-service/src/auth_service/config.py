@@ -1,4 +1,4 @@
-"""What auth-service reads from its environment."""
+"""Settings of auth-service, from environment variables."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -12,38 +12,39 @@ from servicekit.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """See `ServiceSettings` for what every service reads."""
+    """Settings beside those of `ServiceSettings`."""
 
     service_name: ClassVar[str] = AUTH_SERVICE
 
     pco_base_url: str = "https://api.planningcenteronline.com"
-    """Where this service asks Planning Center, without a trailing slash."""
+    """Planning Center's address for this service, without a trailing slash."""
     pco_browser_url: str = ""
-    """Where a browser finds Planning Center's consent page, if that differs (containers)."""
+    """Planning Center's address for browsers, if it differs (containers)."""
     pco_client_id: str
     pco_client_secret: SecretStr
     pco_redirect_uri: str
-    """Registered at Planning Center: the page that posts `code` and `state` to /api/v1/connections/complete."""
+    """Redirect URI registered at Planning Center; its page posts `code` and `state` to /api/v1/connections/complete."""
     pco_user_agent: str = "church-platform-sync (operations@example.org)"
-    """Planning Center wants a name and a contact, and answers a generic one with a bare 403."""
+    """Must have a name and a contact: Planning Center answers a generic User-Agent with a bare 403."""
     pco_request_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
-    """For one request to Planning Center."""
+    """Timeout of one request to Planning Center."""
 
     token_encryption_keys: SecretStr
     """Fernet keys with commas between them. The first one encrypts, all of them decrypt."""
 
     refresh_margin_seconds: int = Field(default=300, ge=0)
-    """A lease is never handed out for less than this, as long as Planning Center answers."""
+    """Minimum remaining life of a lease, as long as Planning Center answers."""
     refresh_token_lifetime_days: int = Field(default=90, ge=1)
-    """Counted from the issue of the access token beside it, not from the last use (planningcenter/developers#879)."""
+    """Counted from the issue of the access token in the same pair, not from the last use
+    (planningcenter/developers#879)."""
     refresh_token_margin_days: int = Field(default=60, ge=1)
-    """A grant whose refresh token has less than this left is refreshed, also if nobody asks for a lease."""
+    """A grant whose refresh token has less than this left is refreshed, even without a request for a lease."""
     grant_care_every_seconds: float = Field(default=300, gt=0)
-    """How often idle grants are looked for, and unused ones ended."""
+    """Interval of the round that refreshes idle grants and ends unused ones."""
     attempt_lifetime_seconds: int = Field(default=600, ge=1)
-    """How long a consent may take."""
+    """Time within which a consent must be finished."""
     subscriptions_removed_within_seconds: float = Field(default=60, ge=0)
-    """How long a disconnect waits for webhook-gateway."""
+    """Time that a disconnect waits for webhook-gateway."""
     disconnect_poll_seconds: float = Field(default=1.0, gt=0)
 
     @field_validator("token_encryption_keys")
@@ -68,7 +69,7 @@ class Settings(ServiceSettings):
 
     @property
     def secure_cookie(self) -> bool:
-        """Whether the browser talks to us over TLS."""
+        """Whether browsers reach us over TLS."""
         return self.pco_redirect_uri.startswith("https:")
 
     @property
@@ -78,20 +79,20 @@ class Settings(ServiceSettings):
 
     @property
     def attempt_lifetime(self) -> timedelta:
-        """How long a consent may take."""
+        """Time within which a consent must be finished."""
         return timedelta(seconds=self.attempt_lifetime_seconds)
 
     @property
     def refresh_margin(self) -> timedelta:
-        """What a lease must have left."""
+        """Minimum remaining life of a lease."""
         return timedelta(seconds=self.refresh_margin_seconds)
 
     @property
     def refresh_token_lifetime(self) -> timedelta:
-        """From the issue of a pair of tokens to the death of its refresh token."""
+        """Time from the issue of a pair of tokens to the expiry of its refresh token."""
         return timedelta(days=self.refresh_token_lifetime_days)
 
     @property
     def refresh_token_margin(self) -> timedelta:
-        """What a refresh token must have left."""
+        """Minimum remaining life of a refresh token."""
         return timedelta(days=self.refresh_token_margin_days)

@@ -22,7 +22,7 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
         routers=[connections.router, leases.router],
         subscribers=[subscriptions],
         loops=[
-            # It sleeps itself, until it is rung or polls.
+            # No interval: the round itself sleeps until the bell or its poll.
             Loop("disconnects", rounds.disconnects, every=0, longest_round=300),
             Loop("grant care", rounds.grant_care, every=settings.grant_care_every_seconds, longest_round=3600),
         ],

@@ -1,7 +1,7 @@
-"""Planning Center's OAuth endpoints, and the two reads that tell who consented.
+"""Planning Center's OAuth endpoints, and the reads of a person's roles.
 
-Every call raises PlanningCenterAway for anything that says nothing about the grant: no answer in time, a broken
-connection, 429, 5xx, a page instead of JSON, or our own client credentials being refused.
+Every call raises PlanningCenterAway for an answer that says nothing about the grant: none in time, a broken connection,
+429, 5xx, HTML instead of JSON, or the refusal of our own client credentials.
 """
 
 import ssl
@@ -22,7 +22,7 @@ from pco_client.versions import VERSION_HEADER, VERSIONS
 from servicekit.clock import Clock
 from servicekit.http.outgoing import no_cookies
 
-# Authlib prefers httpx2 where it finds it; this product's HTTP library is httpx.
+# Authlib prefers httpx2 if installed; this product's HTTP library is httpx.
 warnings.filterwarnings("ignore", "The httpx module is deprecated", AuthlibDeprecationWarning)
 
 from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]  # noqa: E402
@@ -32,19 +32,19 @@ _CLIENT_AUTH = "client_secret_post"
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A pair of tokens as it was issued."""
+    """A pair of tokens as issued."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     scope: str
     issued_at: datetime
-    """Our clock just before the request, so that a lifetime is never taken for longer than it is."""
+    """Our clock just before the request, so that lifetimes are never overestimated."""
     expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who consented, and for which Planning Center organization."""
+    """The consenting person and their Planning Center organization."""
 
     person_id: str
     person_name: str
@@ -58,7 +58,7 @@ def new_code_verifier() -> str:
 
 
 class PlanningCenter:
-    """The vendor, as this service sees it. Keeps nothing between calls."""
+    """A stateless client of the vendor's OAuth endpoints."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
@@ -67,7 +67,7 @@ class PlanningCenter:
         self._tls = ssl.create_default_context()
 
     def authorize_url(self, *, scope: str, state: str, code_verifier: str) -> str:
-        """Where a browser is sent for consent. The person chooses the account: many have several churches."""
+        """The consent page's address. The person chooses the account there: many have several churches."""
         url, _ = self._client().create_authorization_url(
             f"{self._settings.pco_browser_url or self._base}/oauth/authorize",
             state=state,
@@ -82,11 +82,11 @@ class PlanningCenter:
         return await self._tokens(grant_type="authorization_code", code=code, code_verifier=code_verifier)
 
     async def refresh(self, refresh_token: str) -> Tokens:
-        """A new pair; the old one dies (planningcenter/developers#1318). GrantRefused if it is dead already."""
+        """A new pair; the old one dies (planningcenter/developers#1318). GrantRefused if the refresh token is dead."""
         return await self._tokens(grant_type="refresh_token", refresh_token=refresh_token)
 
     async def revoke(self, token: str, hint: str) -> None:
-        """End a token. Planning Center answers 200 for an unknown one as well."""
+        """Revoke a token. Planning Center answers 200 for an unknown one as well."""
         response = await self._form("/oauth/revoke", token=token, token_type_hint=hint)
         if not response.is_success:
             raise PlanningCenterAway(f"/oauth/revoke answered {response.status_code}")
@@ -97,11 +97,11 @@ class PlanningCenter:
         return bool(answer.get("active"))
 
     async def identity(self, access_token: str) -> Identity:
-        """Who a token acts for; needs the scope `openid`."""
+        """The person behind a token; needs the scope `openid`."""
         response = await self._get("/oauth/userinfo", access_token)
         claims = _object(response)
         try:
-            # organization_id was seen as a number and as a string.
+            # organization_id was seen both as a number and as a string.
             return Identity(
                 person_id=str(claims["sub"]),
                 person_name=str(claims["name"]),
@@ -124,12 +124,12 @@ class PlanningCenter:
         return str(permissions) if permissions else None
 
     async def opens_calendar(self, access_token: str) -> bool:
-        """Whether the person has any role in Calendar: without one every call of it answers 403."""
+        """Whether the person has any role in Calendar, without which every call to it is a 403."""
         response = await self._get("/calendar/v2", access_token, {VERSION_HEADER: VERSIONS["calendar"]})
         return response.status_code != httpx.codes.FORBIDDEN
 
     def _client(self) -> AsyncOAuth2Client:
-        # One per call: Authlib's client remembers the last token it saw, and tokens of two churches must never meet.
+        # A client per call: Authlib's client remembers its last token, and tokens of two churches must never mix.
         return AsyncOAuth2Client(
             client_id=self._settings.pco_client_id,
             client_secret=self._settings.pco_client_secret.get_secret_value(),
@@ -199,7 +199,7 @@ class PlanningCenter:
 
 
 def _refuses_grant(error: OAuthError) -> bool:
-    """Whether the code or refresh token is dead; other errors are about us or about the moment.
+    """Whether the code or refresh token is dead; other errors concern our client or are temporary.
 
     planningcenter/developers#1318 `invalid_grant`; #1310 `invalid_request`, "The refresh token is no longer valid".
     """
@@ -208,7 +208,7 @@ def _refuses_grant(error: OAuthError) -> bool:
 
 
 def _token(value: Any) -> str:
-    """ValueError for anything that is none: it must not take the place of one that is."""
+    """A token of the answer; ValueError for a malformed one, which must not replace a valid one."""
     if not isinstance(value, str) or not value:
         raise ValueError
     return value

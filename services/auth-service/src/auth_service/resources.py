@@ -1,4 +1,4 @@
-"""What auth-service holds for as long as the process lives."""
+"""The resources that live as long as the process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ class Resources:
     vault: Vault
     """Encrypts tokens at rest."""
     locks: GrantLocks
-    """One at a time per grant, over all replicas."""
+    """Locks with one holder per grant over all replicas."""
     refresher: Refresher
     connecting: Connecting
     leases: Leases
@@ -40,7 +40,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
-    """For `create_service(resources=...)`. Refreshes in progress are waited for at the end."""
+    """Open the resources for `create_service(resources=...)`; the shutdown waits for refreshes in progress."""
     settings = runtime.settings
     assert isinstance(settings, Settings)
     sessions, clock = runtime.sessions, runtime.clock

@@ -1,4 +1,4 @@
-"""Two products, in both worlds: Planning Center keeps an earlier grant at the second consent, or ends it."""
+"""Two products, for both possible behaviours: the second consent keeps the earlier grant, or ends it."""
 
 import asyncio
 from urllib.parse import parse_qs, urlsplit
@@ -49,7 +49,7 @@ async def test_where_the_second_consent_ends_the_first_grant_both_share_one(auth
     old = (await auth.lease(admin)).json()
     await auth.connect(admin, "calendar")
 
-    # Found out at once, and said.
+    # The end of the first grant is found and published at once.
     card = await auth.card(admin)
     assert card["state"] == "reconnect_required"
     assert "when the other product was connected" in card["reason"]
@@ -71,7 +71,7 @@ async def test_where_the_second_consent_ends_the_first_grant_both_share_one(auth
     assert leases[0]["token_generation"] > old["token_generation"]
     assert await auth.works(leases[0]["access_token"])
 
-    # Disconnecting one stops its use and says that the grant ends with the other.
+    # Disconnecting one product stops its use; the receipt says that the grant ends with the other.
     await auth.call(admin, "POST", "/calendar/disconnect")
     await auth.sql("UPDATE disconnect SET due_at = now()")
     receipt = await auth.receipt(admin, "calendar")
@@ -80,7 +80,7 @@ async def test_where_the_second_consent_ends_the_first_grant_both_share_one(auth
     assert await auth.works(leases[0]["access_token"])
     assert (await auth.lease(admin, "calendar", service=CALENDAR_SYNC)).status_code == 409
 
-    # The last one ends it.
+    # Disconnecting the last product ends the grant.
     await auth.call(admin, "POST", "/people/disconnect")
     await auth.sql("UPDATE disconnect SET due_at = now() WHERE finished_at IS NULL")
     receipt = await auth.receipt(admin)
@@ -112,7 +112,7 @@ async def test_a_shared_grant_ends_when_two_replicas_disconnect_both_products_at
     connection = await asyncpg.connect(dsn(auth.settings))
     replica = create_app(auth.settings).state.runtime
     async with open_resources(replica) as wired:
-        # Both replicas have seen that the other product uses the grant, and wait for their turn to say so.
+        # Both replicas have seen that the other product uses the grant, and wait for the lock to finish.
         async with connection.transaction():
             lock = "SELECT pg_advisory_xact_lock(hashtextextended('organization:' || $1, 0))"
             await connection.execute(lock, admin.organization_id)
@@ -134,13 +134,13 @@ async def test_a_shared_grant_ends_when_two_replicas_disconnect_both_products_at
     assert await auth.sql(shared) == []
 
 
-async def test_found_out_by_a_lease_if_the_vendor_did_not_answer_at_the_consent(auth: Auth) -> None:
+async def test_a_lease_finds_the_ended_grant_if_the_check_at_the_consent_failed(auth: Auth) -> None:
     auth.simulator.control.change_settings(second_consent_ends_first_grant=True)
     admin = new_church()
     await auth.connect(admin)
     lease = (await auth.lease(admin)).json()
     redirect = await auth.consent(await auth.begin(admin, "calendar"), auth.login())
-    # The second token request is the look at the earlier grant.
+    # The second token request checks the earlier grant.
     auth.simulator.control.add_fault({"kind": "respond", "status": 503, "body": "html"}, path="/oauth/token", nth=2)
     await auth.complete(admin, redirect)
     assert (await auth.card(admin))["state"] == "connected"

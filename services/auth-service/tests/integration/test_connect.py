@@ -1,4 +1,4 @@
-"""Connecting: the whole consent by HTTP, and every answer that must not be taken."""
+"""Connecting: the whole consent by HTTP, and every answer that must be refused."""
 
 import asyncio
 from urllib.parse import parse_qs, urlsplit
@@ -74,7 +74,7 @@ async def test_two_tabs_of_one_browser_both_stay_good(auth: Auth) -> None:
     assert (await auth.card(admin, "calendar"))["state"] == "connected"
 
 
-async def test_answers_that_are_not_taken(auth: Auth, facts: Facts) -> None:
+async def test_refused_answers_store_nothing(auth: Auth, facts: Facts) -> None:
     admin = new_church()
 
     async def refusal(browser: Browser, answer: dict[str, str]) -> str:
@@ -109,7 +109,7 @@ async def test_answers_that_are_not_taken(auth: Auth, facts: Facts) -> None:
     assert facts.of(admin) == []
 
 
-async def test_by_https_the_cookie_is_taken_from_this_host_alone(auth: Auth) -> None:
+async def test_by_https_the_cookie_is_a_host_cookie(auth: Auth) -> None:
     admin = new_church()
     settings = auth.settings.model_copy(update={"pco_redirect_uri": "https://sync.church.example/oauth/callback"})
     async with serve(create_app(settings), ready=False) as client:
@@ -133,7 +133,7 @@ async def test_state_is_single_use(auth: Auth) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
 
 
-async def test_whoever_lacks_a_role_is_told_which_one_is_needed_and_nothing_remains(auth: Auth) -> None:
+async def test_a_missing_role_is_named_and_nothing_is_stored(auth: Auth) -> None:
     lacking = [("people", "Viewer", "Editor or Manager"), ("people", None, "Editor or Manager")]
     for product, role, needed in [*lacking, ("calendar", "Viewer", "the role Viewer in Calendar")]:
         admin = new_church()
@@ -144,7 +144,7 @@ async def test_whoever_lacks_a_role_is_told_which_one_is_needed_and_nothing_rema
         assert refused.json()["type"] == "/problems/role-missing"
         assert needed in refused.json()["detail"]
         assert await auth.sql("SELECT * FROM oauth_grant") == []
-        # What the consent gave is given back.
+        # The consent's tokens are revoked.
         grant = max(auth.simulator.control.grants(), key=lambda each: each["created_at"])
         assert (grant["live_access_tokens"], grant["live_refresh_tokens"]) == (0, 0)
 
@@ -212,7 +212,7 @@ async def test_connected_and_closing_cannot_begin_again(auth: Auth) -> None:
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/closing")
 
 
-async def test_a_newer_consent_takes_the_place_of_the_old_one_which_is_ended(auth: Auth) -> None:
+async def test_a_newer_consent_replaces_the_old_grant_which_is_ended(auth: Auth) -> None:
     admin = new_church()
     first, second = await auth.begin(admin), await auth.begin(admin)
     await auth.complete(admin, await auth.consent(first, auth.login()))

@@ -11,7 +11,7 @@ from servicekit.testing import eventually
 
 
 def removed(browser: Browser, *, generation: int, count: int = 0, left_behind: tuple[str, ...] = ()) -> Any:
-    """What webhook-gateway says when it is done."""
+    """webhook-gateway's report."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
     return SubscriptionsRemoved(
@@ -44,17 +44,17 @@ async def test_disconnect_in_order_with_a_receipt(auth: Auth, facts: Facts) -> N
     assert (await auth.card(admin))["state"] == "closing"
     await facts.names(admin, "people:ConnectionAuthorized", "people:ConnectionClosing")
 
-    # No new work, and still a way to remove the subscriptions.
+    # No lease for new work, but one for removing the subscriptions.
     refused = await auth.lease(admin)
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/closing")
     assert (await auth.lease(admin, service=WEBHOOK_GATEWAY)).status_code == 200
     assert await auth.works(lease["access_token"])
 
-    # Asked twice, it joins.
+    # A second call joins.
     again = await auth.call(admin, "POST", "/people/disconnect")
     assert again.json()["requested_at"] == begun.json()["requested_at"]
 
-    await facts.publish(removed(admin, generation=7), WEBHOOK_GATEWAY)  # of another generation: not ours
+    await facts.publish(removed(admin, generation=7), WEBHOOK_GATEWAY)  # of another generation, so ignored
     await facts.publish(removed(admin, generation=1, count=3), WEBHOOK_GATEWAY)
     receipt = await auth.receipt(admin)
     assert outcomes(receipt) == {
@@ -79,7 +79,7 @@ async def test_disconnect_in_order_with_a_receipt(auth: Auth, facts: Facts) -> N
     )
     assert [event.version for event in events] == [1, 2, 3]
     assert {event.generation for event in events} == {1}
-    # Asked once more, the last receipt is shown.
+    # A later call shows the last receipt.
     assert (await auth.call(admin, "POST", "/people/disconnect")).json() == receipt
 
 
@@ -97,7 +97,7 @@ async def test_given_up_on_after_the_deadline_even_if_the_process_died(auth: Aut
     admin = new_church()
     await auth.connect(admin)
     await auth.call(admin, "POST", "/people/disconnect")
-    # The deadline is a row: whoever runs when it is over takes the next step.
+    # The deadline is a row: any running process takes the next step after it.
     await auth.sql("UPDATE disconnect SET due_at = now() WHERE organization_id = $1", admin.organization_id)
     receipt = await auth.receipt(admin)
     assert outcomes(receipt)["subscriptions"] == "failed"
@@ -106,14 +106,14 @@ async def test_given_up_on_after_the_deadline_even_if_the_process_died(auth: Aut
 
 
 async def test_killed_while_revoking_another_replica_goes_on(auth: Auth, facts: Facts) -> None:
-    """Two processes that are not the running app: the first one dies in the middle of the revocation."""
+    """Two further processes, the first of which dies in the middle of the revocation."""
     admin = new_church()
     await auth.connect(admin)
     fault = auth.simulator.control.add_fault({"kind": "hold", "when": "after"}, path="/oauth/revoke", times=1)
     await auth.call(admin, "POST", "/people/disconnect")
     settings = auth.settings.model_copy(update={"pco_request_timeout_seconds": 0.5})
     async with auth.process(settings) as victim:
-        # Either of the two may take the step; a short timeout lets a survivor come by soon.
+        # Either process may take the step; a short timeout lets the survivor take it over soon.
         await auth.sql("UPDATE disconnect SET due_at = now() WHERE organization_id = $1", admin.organization_id)
         await eventually(lambda: auth.simulator.control.fault(fault)["acted"] == 1)
         victim.kill()
@@ -140,7 +140,7 @@ async def test_vendor_away_while_revoking_is_tried_again_then_said(auth: Auth) -
     assert outcomes(receipt)["refresh_token"] == "done"
 
     await auth.connect(admin)
-    # 401: our own application is not accepted, so nothing was ended.
+    # 401: our own client credentials are refused, so no token was revoked.
     auth.simulator.control.add_fault({"kind": "respond", "status": 401, "body": "html"}, path="/oauth/revoke")
     await auth.call(admin, "POST", "/people/disconnect")
     await auth.sql("UPDATE disconnect SET due_at = now(), attempts = 4 WHERE finished_at IS NULL")
@@ -180,7 +180,7 @@ async def test_disconnect_while_a_reconnect_is_required(auth: Auth, facts: Facts
 
 
 async def test_a_refresh_cannot_outlive_the_disconnect(auth: Auth) -> None:
-    """A refresh in flight while the tokens are revoked: no living token remains at Planning Center."""
+    """A refresh in flight during the revocation: no live token remains at Planning Center."""
     admin = new_church()
     await auth.connect(admin)
     await auth.expire_access_token(admin)
@@ -202,7 +202,7 @@ async def test_a_refresh_cannot_outlive_the_disconnect(auth: Auth) -> None:
 
 
 async def test_a_pair_that_comes_after_the_disconnect_is_given_back(auth: Auth) -> None:
-    """The refresh has lost its lock, so nothing kept the disconnect waiting for its answer."""
+    """The refresh has lost its lock, so the disconnect did not wait for its answer."""
     admin = new_church()
     await auth.connect(admin)
     await auth.expire_access_token(admin)
@@ -294,7 +294,7 @@ async def test_other_churches_see_nothing(auth: Auth) -> None:
     assert (await auth.call(stranger, "GET", "/people/receipt", ok=False)).status_code == 404
     assert (await auth.call(stranger, "POST", "/people/disconnect", ok=False)).status_code == 409
     assert (await auth.card(admin))["state"] == "closing"
-    # A service's token is no user's, and a user's for another service is not for us.
+    # Neither a service's token nor a user's token for another service is accepted.
     for token in (
         auth.keys.service_token(PEOPLE_SYNC, AUTH_SERVICE),
         auth.keys.user_token(PEOPLE_SYNC, organization_id=admin.organization_id),

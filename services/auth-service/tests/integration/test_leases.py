@@ -1,4 +1,4 @@
-"""Leases: who may have one, and one refresh at Planning Center however many ask."""
+"""Leases: allowed callers, and one refresh at Planning Center for any number of callers."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -90,14 +90,14 @@ async def test_fifty_refused_tokens_at_once_make_one_refresh(auth: Auth) -> None
     answers = await asyncio.gather(*(auth.lease(admin, failed_generation=generation) for _ in range(50)))
     assert auth.token_requests() == 1
     assert {answer.json()["token_generation"] for answer in answers} == {generation + 1}
-    # One that failed with an older token gets the present one, without a refresh.
+    # A caller that failed with an older token gets the present one without a refresh.
     late = await auth.lease(admin, failed_generation=generation)
     assert late.json()["access_token"] == answers[0].json()["access_token"]
     assert auth.token_requests() == 1
 
 
 async def test_many_churches_refresh_at_once_without_starving_each_other(auth: Auth) -> None:
-    """Refreshes hold no connection of the pool while Planning Center thinks."""
+    """Refreshes hold no pooled connection while they wait for Planning Center."""
     admins = [new_church() for _ in range(3)]
     for number, admin in enumerate(admins):
         await auth.connect(admin, login=auth.login(church=number))
@@ -110,7 +110,7 @@ async def test_many_churches_refresh_at_once_without_starving_each_other(auth: A
     assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_refresh_ahead_of_expiry_and_what_we_have_if_the_vendor_is_away(auth: Auth) -> None:
+async def test_refresh_ahead_of_expiry_or_the_present_token_if_the_vendor_is_down(auth: Auth) -> None:
     admin = new_church()
     await auth.connect(admin)
     before = (await auth.lease(admin)).json()
@@ -127,7 +127,7 @@ async def test_refresh_ahead_of_expiry_and_what_we_have_if_the_vendor_is_away(au
 
 
 async def test_only_a_refusal_ends_a_grant(auth: Auth) -> None:
-    """Answers that say nothing about the grant: it is kept, and the next lease tries again."""
+    """After an answer that says nothing about the grant, the grant is kept and the next lease retries."""
     admin = new_church()
     await auth.connect(admin)
     for action in (
@@ -180,7 +180,7 @@ async def test_refused_grant_waits_for_a_reconnect_and_says_so(auth: Auth, facts
 
 
 async def test_an_answer_that_was_cut_off_ends_in_reconnect(auth: Auth) -> None:
-    """The new pair never reached us and the old one is dead: said so at the next lease, not before."""
+    """The new pair never reached us and the old one is dead, which the next lease finds out."""
     admin = new_church()
     await auth.connect(admin)
     await auth.expire_access_token(admin)
@@ -195,7 +195,7 @@ async def test_an_answer_that_was_cut_off_ends_in_reconnect(auth: Auth) -> None:
 async def test_killed_between_the_answer_and_our_commit_ends_in_reconnect(
     auth: Auth, facts: Facts, replicas: int
 ) -> None:
-    """Planning Center has rotated the refresh token, and the process that was told dies by SIGKILL."""
+    """Planning Center has rotated the refresh token, and the process that got the answer dies by SIGKILL."""
     admin = new_church()
     await auth.connect(admin)
     await auth.expire_access_token(admin)
@@ -219,7 +219,7 @@ async def test_killed_between_the_answer_and_our_commit_ends_in_reconnect(
 
 
 async def test_a_pair_that_comes_after_the_end_brings_the_grant_back(auth: Auth, facts: Facts) -> None:
-    """The lock is lost amid a slow refresh, and another replica believes the refusal of the token that was used."""
+    """The lock is lost amid a slow refresh, and another replica ends the grant after the used token is refused."""
     admin = new_church()
     await auth.connect(admin)
     await auth.expire_access_token(admin)
@@ -301,13 +301,13 @@ async def test_killed_before_the_vendor_was_reached_loses_nothing(auth: Auth) ->
         victim.kill()
         with pytest.raises(httpx.TransportError):
             await asked
-        # The vendor's end of the connection hears of it a moment later; a request let go before that is carried out.
+        # The simulator notices the closed connection a moment later; releasing earlier would carry the request out.
         await eventually(lambda: auth.simulator.control.fault(fault)["holding"] == 0)
         auth.simulator.control.remove_fault(fault)
     assert (await auth.lease(admin)).status_code == 200
 
 
-async def test_a_caller_who_goes_away_does_not_lose_the_new_pair(auth: Auth) -> None:
+async def test_a_cancelled_caller_does_not_lose_the_new_pair(auth: Auth) -> None:
     admin = new_church()
     await auth.connect(admin)
     await auth.expire_access_token(admin)

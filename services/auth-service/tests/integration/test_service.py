@@ -24,7 +24,7 @@ from servicekit.testing import Databases, assert_migrated, assert_wiring, eventu
 
 @pytest.fixture
 def app(auth: Auth) -> FastAPI:
-    """The app, not served."""
+    """The app without a server."""
     return create_app(auth.settings)
 
 
@@ -44,9 +44,7 @@ async def test_routes_are_the_contracts(app: FastAPI) -> None:
     assert ours == {(route.method, route.path, route.status) for route in routes_of(AUTH_SERVICE)}
 
 
-async def test_connections_are_told_again_as_they_are(
-    auth: Auth, facts: Facts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_republish_publishes_present_states(auth: Auth, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("servicekit.kafka.republish.BATCH", 1)
     admin = new_church()
     await auth.connect(admin)
@@ -93,8 +91,8 @@ def test_a_wrong_key_is_refused_at_the_start_without_being_shown(auth: Auth) -> 
     assert "s3cret" not in str(caught.value)
 
 
-async def test_logs_tell_the_story_and_no_secret(auth: Auth, tmp_path: Path) -> None:
-    """A whole life of a connection in a process of its own, and every secret of it looked for in what it said."""
+async def test_logs_hold_no_secret(auth: Auth, tmp_path: Path) -> None:
+    """A connection's whole life in a separate process, whose output must contain none of its secrets."""
     admin = new_church()
     log = tmp_path / "log"
     async with auth.process(output=log) as process:
@@ -129,7 +127,7 @@ async def test_logs_tell_the_story_and_no_secret(auth: Auth, tmp_path: Path) -> 
 async def test_a_new_pair_waits_in_memory_while_postgresql_is_away(
     auth: Auth, own_postgres: LocalPostgres, kafka_server: str
 ) -> None:
-    """Planning Center has answered, the database has died: the pair exists nowhere else and is stored later."""
+    """After Planning Center's answer the database is down: the pair is kept in memory and stored later."""
     admin = new_church()
     url = await Databases(own_postgres.url()).create("auth_service")
     settings = make_settings(auth.keys, auth.simulator, database_url=url, kafka=kafka_server)

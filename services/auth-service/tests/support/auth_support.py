@@ -1,4 +1,4 @@
-"""Drives auth-service as the gateway, the other services and a person with a browser do."""
+"""Drives auth-service in the roles of gateway, other services and a person with a browser."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ def make_settings(
 
 @dataclass
 class Browser:
-    """One browser of one person of ours."""
+    """One browser of one signed-in person."""
 
     organization_id: str
     user_id: str = "user-1"
@@ -81,7 +81,7 @@ class Auth:
     # -- Planning Center's side -----------------------------------------------------------------------------
 
     def login(self, church: int = 0, people_permissions: str | None = "Manager") -> str:
-        """`organization:person` of somebody who can sign in."""
+        """`organization:person` of a login."""
         organization = self.simulator.control.organizations()[church]
         person = next(each for each in organization["logins"] if each["people_permissions"] == people_permissions)
         return f"{organization['id']}:{person['person_id']}"
@@ -91,7 +91,7 @@ class Auth:
         return str(self.simulator.control.organizations()[church]["name"])
 
     async def consent(self, authorize_url: str, login: str, decision: str = "allow") -> dict[str, str]:
-        """What a person does on the consent page; gives the query Planning Center redirects with."""
+        """Consent as a person on the consent page; gives the query of Planning Center's redirect."""
         async with httpx.AsyncClient() as pages:
             page = await pages.get(authorize_url)
             assert page.status_code == 200, page.text
@@ -108,7 +108,7 @@ class Auth:
     # -- the gateway's side ---------------------------------------------------------------------------------
 
     def headers(self, browser: Browser) -> dict[str, str]:
-        """Whom the gateway signs for."""
+        """The identity that the gateway signs."""
         return self.keys.user_headers(
             AUTH_SERVICE, organization_id=browser.organization_id, user_id=browser.user_id, roles=browser.roles
         )
@@ -132,12 +132,12 @@ class Auth:
         return str(answer.json()["authorize_url"])
 
     async def complete(self, browser: Browser, answer: Mapping[str, str], *, ok: bool = True) -> httpx.Response:
-        """Hand over what Planning Center redirected with."""
+        """Complete with the query of Planning Center's redirect."""
         body = {name: answer[name] for name in ("state", "code", "error") if name in answer}
         return await self.call(browser, "POST", "/complete", body, ok=ok)
 
     async def connect(self, browser: Browser, product: str = "people", login: str | None = None) -> dict[str, Any]:
-        """The whole flow; gives the answer."""
+        """Connect from authorize to complete; gives the last answer."""
         answer = await self.consent(await self.begin(browser, product), login or self.login())
         completed: dict[str, Any] = (await self.complete(browser, answer)).json()
         return completed
@@ -148,7 +148,7 @@ class Auth:
         return card
 
     async def receipt(self, browser: Browser, product: str = "people") -> dict[str, Any]:
-        """The finished receipt, waited for."""
+        """Wait for the finished receipt."""
 
         async def finished() -> dict[str, Any] | None:
             body: dict[str, Any] = (await self.call(browser, "GET", f"/{product}/receipt")).json()
@@ -199,7 +199,7 @@ class Auth:
             await connection.close()
 
     async def lose_locks(self) -> None:
-        """Break the connections that hold grants' locks, as a failover does."""
+        """Terminate the connections that hold grants' locks, as a failover does."""
         broken = await self.sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
             "AND query LIKE '%pg_advisory_lock(hashtextextended(''grant:%' AND pid <> pg_backend_pid()"
@@ -207,7 +207,7 @@ class Auth:
         assert broken
 
     async def expire_access_token(self, browser: Browser) -> None:
-        """Two hours later, for us and for Planning Center."""
+        """Expire the access tokens, for us and at Planning Center."""
         await self.sql(
             "UPDATE oauth_grant SET expires_at = now() - interval '1 second' WHERE organization_id = $1",
             browser.organization_id,
@@ -218,7 +218,7 @@ class Auth:
     async def process(
         self, settings: Settings | None = None, *, output: Path | None = None
     ) -> AsyncIterator["Process"]:
-        """`python -m auth_service` on the same database: another replica. `output`: a file for what it says."""
+        """`python -m auth_service` on the same database: another replica. `output`: file for its output."""
         process = Process(settings or self.settings, output)
         try:
             await process.start()
@@ -227,12 +227,12 @@ class Auth:
             await process.stop()
 
     def token_requests(self) -> int:
-        """Requests for tokens at Planning Center since the simulator's mark."""
+        """Number of token requests at Planning Center since the simulator's mark."""
         return self.simulator.control.kinds().get("POST /oauth/token", 0)
 
 
 def dsn(settings: Settings) -> str:
-    """For asyncpg."""
+    """The database's URL for asyncpg."""
     url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
     return url.render_as_string(hide_password=False)
 
@@ -248,7 +248,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 class Process:
-    """A replica in a process of its own."""
+    """A replica in a separate process."""
 
     def __init__(self, settings: Settings, output: Path | None) -> None:
         self._settings = settings
@@ -276,13 +276,13 @@ class Process:
         await eventually(answers)
 
     def kill(self) -> None:
-        """SIGKILL: the kernel ends it between two instructions."""
+        """End the process by SIGKILL."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
     async def stop(self) -> None:
-        """SIGTERM, if it still runs."""
+        """End the process by SIGTERM, if it still runs."""
         await self.client.aclose()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
@@ -290,7 +290,7 @@ class Process:
 
 
 class Facts:
-    """Reads the connection facts as they arrive at Kafka."""
+    """Reads connection facts from Kafka."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -326,7 +326,7 @@ class Facts:
         return [event for key, event in self._seen if key == browser.organization_id]
 
     async def names(self, browser: Browser, *expected: str) -> list[Any]:
-        """Wait for exactly these facts; gives them."""
+        """Wait for exactly these facts and give them."""
 
         def complete() -> bool:
             names = [f"{event.product}:{type(event).__name__}" for event in self.of(browser)]
@@ -337,5 +337,5 @@ class Facts:
         return self.of(browser)
 
     async def publish(self, event: Event, source: str) -> None:
-        """What another service would say."""
+        """Publish a fact as another service."""
         await publish(self._bootstrap_servers, event, source)

@@ -26,7 +26,7 @@ def test_card_state(own: ConnectionState | None, other: ConnectionState | None, 
     assert card_state("calendar", own, other) == calendar
 
 
-def test_every_reason_says_what_happened_what_stays_and_what_to_do() -> None:
+def test_every_reason_says_cause_state_and_advice() -> None:
     for sentence in REASONS.values():
         assert "Nothing was lost" in sentence
         assert "Ask an administrator to reconnect" in sentence

@@ -1,4 +1,4 @@
-"""Who may lease, and when a token is renewed first."""
+"""Allowed leases, and renewal ahead of expiry."""
 
 from datetime import UTC, datetime, timedelta
 

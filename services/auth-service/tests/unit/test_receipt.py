@@ -35,10 +35,10 @@ def test_a_receipt_has_every_step_from_the_start() -> None:
 def test_sentences_use_the_readers_words() -> None:
     for line in every_line():
         assert not re.search(r"webhook|token|oauth|payload|!", line.sentence, re.IGNORECASE), line.sentence
-        assert line.sentence.endswith((".", receipt.LEFTOVERS))  # an address stands last, so that it can be followed
+        assert line.sentence.endswith((".", receipt.LEFTOVERS))  # an address stands last, to become a link
 
 
-def test_what_was_checked_is_what_is_said() -> None:
+def test_the_receipt_says_the_result_of_the_check() -> None:
     lines = receipt.revoked(refresh_token_active=False, access_token_active=True)
     assert lines["refresh_token"].outcome == "done"
     assert lines["access_token"].outcome == "failed"

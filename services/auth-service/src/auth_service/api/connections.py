@@ -30,7 +30,7 @@ async def _browser(request: Request, wired: Wired) -> str | None:
 
 
 Browser = Annotated[str | None, Depends(_browser)]
-"""The secret of the browser that asks, if it was given one."""
+"""The attempt's secret from the browser's cookie, if any."""
 
 
 @router.get("")
@@ -43,14 +43,14 @@ async def get_cards(user: User, session: Session) -> Connections:
 async def authorize(
     product: Product, user: Admin, session: Session, wired: Wired, response: Response, browser: Browser
 ) -> AuthorizationStarted:
-    """Begin to connect."""
+    """Begin a consent."""
     known = browser if browser and _SECRET.fullmatch(browser) else None
     begun = await wired.connecting.begin(session, user, product, known)
     response.set_cookie(
         wired.settings.attempt_cookie,
         begun.browser,
         max_age=wired.settings.attempt_lifetime_seconds,
-        # A name with `__Host-` needs the whole host.
+        # A `__Host-` cookie requires the path `/`.
         path="/" if wired.settings.secure_cookie else router.prefix,
         httponly=True,
         samesite="lax",
@@ -63,7 +63,7 @@ async def authorize(
 async def complete(
     answer: CompleteAuthorization, user: Admin, wired: Wired, browser: Browser
 ) -> AuthorizationCompleted:
-    """Finish connecting. Opens its own transactions: Planning Center is asked between them."""
+    """Finish connecting. Opens its own transactions, with requests to Planning Center between them."""
     return await wired.connecting.complete(user, answer, browser)
 
 

@@ -1,4 +1,4 @@
-"""The access lease: for our own services alone, never routed by the gateway."""
+"""The access lease, for our own services only; the gateway never routes it."""
 
 from typing import Annotated
 
@@ -16,5 +16,5 @@ Caller = Annotated[str, Depends(service_identity(LEASE_RIGHTS.keys()))]
 
 @router.post(LEASE_PATH)
 async def lease(request: LeaseRequest, caller: Caller, wired: Wired) -> AccessLease:
-    """Lend a token. Opens its own transactions: Planning Center may have to be asked between them."""
+    """Lend a token. Opens its own transactions, since Planning Center may be asked between them."""
     return await wired.leases.lease(caller, request)

@@ -1,4 +1,4 @@
-"""What a card of the Integrations page shows."""
+"""State and sentence of a card of the Integrations page."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -27,5 +27,5 @@ def card_state(product: Product, own: ConnectionState | None, other: ConnectionS
 
 
 def reason_sentence(slug: str | None) -> str | None:
-    """What the card says, for a slug."""
+    """The card's sentence for a slug of `REASONS`."""
     return REASONS[slug] if slug else None

@@ -1,4 +1,4 @@
-"""Decisions about a consent: what is asked for, whether it is ours, and what it says about an earlier one."""
+"""Decisions about a consent: its scope, whether its attempt is ours, and its effect on an earlier grant."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from contracts.values import PEOPLE_WRITERS, PRODUCTS
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A consent on its way, as it was begun."""
+    """A consent in progress, as begun."""
 
     organization_id: str
     user_id: str
@@ -20,7 +20,7 @@ class Attempt:
 
 
 class AttemptProblem(Enum):
-    """Why an answer from Planning Center is not taken."""
+    """Why an answer from Planning Center is refused."""
 
     UNKNOWN = "authorization-unknown"
     USED = "authorization-used"
@@ -37,9 +37,9 @@ def attempt_problem(
     now: datetime,
     lifetime: timedelta,
 ) -> AttemptProblem | None:
-    """What is wrong with an answer that came back, if anything is.
+    """Why an answer must be refused, or None.
 
-    Another church's or another person's attempt is unknown: nothing about it may be learned.
+    An attempt of another church or person counts as unknown, so that the answer reveals nothing about it.
     """
     if attempt is None or (attempt.organization_id, attempt.user_id) != (organization_id, user_id):
         return AttemptProblem.UNKNOWN
@@ -53,25 +53,25 @@ def attempt_problem(
 
 
 def scope_to_ask(product: Product, *, one_grant: bool) -> str:
-    """The scope of a consent. `openid` gives the identity of whoever consents."""
+    """The scope of a consent. `openid` gives the identity of the consenting person."""
     return " ".join(("openid", *(PRODUCTS if one_grant else (product,))))
 
 
 def products_granted(scope: str) -> frozenset[str]:
-    """The products of ours that a scope covers."""
+    """Our products that a scope covers."""
     return frozenset(scope.split()) & frozenset(PRODUCTS)
 
 
 def replaced_by(*, ended_issued_at: datetime, same_person: bool, other_granted_at: datetime) -> bool:
     """Whether a refused grant was ended by the same person's later consent to the other product.
 
-    If its tokens were renewed after that consent, the consent had not ended it.
+    Tokens renewed after that consent prove that it did not end the grant.
     """
     return same_person and ended_issued_at < other_granted_at
 
 
 def people_role_problem(permissions: str | None, person_name: str) -> str | None:
-    """A sentence if a person's People role does not allow what a sync does; None if it does.
+    """A sentence if a person's People role is not enough for a sync; None if it is.
 
     permissions: `people_permissions` of `/people/v2/me`; None for a person without access to People.
     """
@@ -86,7 +86,7 @@ def people_role_problem(permissions: str | None, person_name: str) -> str | None
 
 
 def calendar_role_problem(person_name: str, *, opens: bool) -> str | None:
-    """A sentence if a person has no role in Calendar; None if they have any: events are only read there."""
+    """A sentence if a person has no role in Calendar; None with any role, since a sync only reads events."""
     if opens:
         return None
     return (

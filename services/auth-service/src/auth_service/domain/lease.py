@@ -1,4 +1,4 @@
-"""Who may have a token, for what, and when it has to be renewed first."""
+"""Decisions about leases: allowed callers, states, and renewal ahead of expiry."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -14,11 +14,11 @@ LEASE_RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     CALENDAR_SYNC: frozenset({CALENDAR}),
     WEBHOOK_GATEWAY: frozenset({PEOPLE, CALENDAR}),
 }
-"""Which service may lease a token for which product."""
+"""Products for which each service may lease a token."""
 
 
 class LeaseRefusal(Enum):
-    """Why no token is handed out; the values are problem types."""
+    """Why no token is lent; the values are problem types."""
 
     NOT_ALLOWED = "forbidden"
     NOT_CONNECTED = "not-connected"
@@ -41,10 +41,10 @@ def lease_refusal(caller: str, product: Product, state: ConnectionState | None) 
 
 
 def must_refresh(current_generation: int, failed_generation: int | None) -> bool:
-    """Whether Planning Center refused the very token we hold. An older one was renewed already."""
+    """Whether Planning Center refused the token we hold; an older one is already renewed."""
     return failed_generation is not None and failed_generation >= current_generation
 
 
 def should_refresh(expires_at: datetime, now: datetime, margin: timedelta) -> bool:
-    """Whether a token is so near its end that it is renewed before it is handed out."""
+    """Whether a token is so near its expiry that it is renewed before it is lent."""
     return expires_at - now < margin

@@ -9,17 +9,17 @@ from contracts.http.auth import Product
 Step = Literal["subscriptions", "refresh_token", "access_token", "schedules", "records"]
 Outcome = Literal["done", "not_needed", "pending", "failed", "shared"]
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
-"""In the order of the receipt."""
+"""Steps in the order of the receipt."""
 
 NAMES: Final[Mapping[str, str]] = {"people": "Planning Center People", "calendar": "Planning Center Calendar"}
 LEFTOVERS: Final = "https://accounts.planningcenteronline.com/organization/integrations/connections"
-"""Where a church sees the applications connected to it. Ours stays listed after its access has ended, and can be
-removed there (planningcenter/developers#1419)."""
+"""Planning Center's page of a church's connected applications. Ours stays listed after its access has ended, until
+it is removed there (planningcenter/developers#1419)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing done, or not."""
+    """One step's outcome, with a sentence."""
 
     outcome: Outcome
     sentence: str
@@ -29,7 +29,7 @@ Lines = dict[Step, Line]
 
 
 def begun() -> Lines:
-    """The receipt as a disconnect begins."""
+    """The receipt at the start of a disconnect."""
     return {
         "subscriptions": Line("pending", "Asking Planning Center to stop telling us about changes."),
         "refresh_token": Line("pending", "Our lasting access will be ended."),
@@ -40,7 +40,7 @@ def begun() -> Lines:
 
 
 def subscriptions_removed(removed: int, left_behind: Sequence[str]) -> Line:
-    """What webhook-gateway reported."""
+    """The subscriptions' line, from webhook-gateway's report."""
     if left_behind:
         count = len(left_behind)
         notices = f"{count} change notice{'s' if count > 1 else ''}"
@@ -55,7 +55,7 @@ def subscriptions_removed(removed: int, left_behind: Sequence[str]) -> Line:
 
 
 def subscriptions_given_up() -> Line:
-    """Nobody reported in time."""
+    """The subscriptions' line without a report in time."""
     return Line(
         "failed",
         "Removing our change notices at Planning Center took longer than a minute and was given up. What they send "
@@ -64,7 +64,7 @@ def subscriptions_given_up() -> Line:
 
 
 def shared_with(other: Product) -> Mapping[Step, Line]:
-    """Both token lines, when the other product goes on using the same authorization."""
+    """Both token lines when the other product keeps using the same authorization."""
     return {
         "refresh_token": Line(
             "shared",
@@ -75,9 +75,9 @@ def shared_with(other: Product) -> Mapping[Step, Line]:
 
 
 def already_ended(*, interrupted: bool) -> Mapping[Step, Line]:
-    """Both token lines, when Planning Center had ended the grant before.
+    """Both token lines when Planning Center had already ended the grant.
 
-    interrupted: the answer to a renewal was lost, so Planning Center may have given an access that nobody holds.
+    interrupted: the answer to a renewal was lost, so Planning Center may have issued tokens that we never got.
     """
     if interrupted:
         line = (
@@ -95,7 +95,7 @@ def already_ended(*, interrupted: bool) -> Mapping[Step, Line]:
 
 
 def revoked(*, refresh_token_active: bool, access_token_active: bool) -> Mapping[Step, Line]:
-    """Both token lines, from what Planning Center says about the tokens after they were revoked."""
+    """Both token lines, from Planning Center's introspection after the revocation."""
     lasting = _revoked("Our lasting access", active=refresh_token_active)
     if lasting.outcome == "done":
         listed = f" Its list of connected applications may still name us, without any access: {LEFTOVERS}"
@@ -114,7 +114,7 @@ def _revoked(what: str, *, active: bool) -> Line:
 
 
 def revocation_failed(*, readable: bool) -> Mapping[Step, Line]:
-    """Both token lines, when Planning Center could not be reached, or the key that our tokens are under is gone."""
+    """Both token lines when Planning Center could not be reached, or our tokens' encryption key is gone."""
     why = "Planning Center could not be reached to end {}" if readable else "What we stored of {} could not be read"
     line = f"{why}. We no longer hold it. To be sure, remove our application at {LEFTOVERS}"
     return {
@@ -124,7 +124,7 @@ def revocation_failed(*, readable: bool) -> Mapping[Step, Line]:
 
 
 def stopped(product: Product) -> Mapping[Step, Line]:
-    """The last two lines."""
+    """The lines of schedules and records."""
     if product == "people":
         records = "Your members, families and links stay. Reconnecting the same church finds every link again."
     else:

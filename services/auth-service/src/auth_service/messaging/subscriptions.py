@@ -1,4 +1,4 @@
-"""webhooks.subscription.v1: a disconnect goes on when webhook-gateway has removed the subscriptions."""
+"""webhooks.subscription.v1: a disconnect continues when webhook-gateway has removed the subscriptions."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,7 +9,7 @@ from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_removed(event: SubscriptionsRemoved, session: AsyncSession, _: Resources) -> None:
-    """Take the report into the receipt."""
+    """Enter the report into the receipt."""
     await disconnect.subscriptions_removed(session, event)
 
 

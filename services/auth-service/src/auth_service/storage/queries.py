@@ -12,17 +12,17 @@ from contracts.http.auth import Product
 
 @dataclass(frozen=True, slots=True)
 class Church:
-    """Everything this service knows of one organization."""
+    """All rows of one organization."""
 
     binding: PcoBinding | None
     connections: dict[str, Connection]
-    """By product; a product that was never connected is absent."""
+    """Connections by product, without products never connected."""
 
 
 async def lock_organization(session: AsyncSession, organization_id: str) -> None:
     """Every change of an organization's rows takes this lock first, so that no two of them interleave.
 
-    It is held to the end of the transaction, which never calls Planning Center.
+    The transaction holds the lock to its end and never calls Planning Center.
     """
     await session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended('organization:' || :id, 0))"), {"id": organization_id}
@@ -49,12 +49,12 @@ async def connections_of(session: AsyncSession, grant_id: UUID) -> list[Connecti
 
 
 async def grant(session: AsyncSession, grant_id: UUID) -> OAuthGrant | None:
-    """A grant as it is stored now."""
+    """A grant's present row."""
     return await session.get(OAuthGrant, grant_id, populate_existing=True)
 
 
 async def lock_grant(session: AsyncSession, grant_id: UUID) -> OAuthGrant | None:
-    """A grant as it is stored now, under its organization's lock: it stays so until this transaction ends."""
+    """A grant's present row under its organization's lock, so unchanged until this transaction ends."""
     found = await grant(session, grant_id)
     if found is None:
         return None
@@ -63,7 +63,7 @@ async def lock_grant(session: AsyncSession, grant_id: UUID) -> OAuthGrant | None
 
 
 async def next_token_generation(session: AsyncSession) -> int:
-    """Higher than every token generation before."""
+    """A generation higher than all before."""
     generation: int = await session.scalar(select(TOKEN_GENERATION.next_value()))  # type: ignore[assignment]
     return generation
 

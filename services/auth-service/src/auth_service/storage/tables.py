@@ -1,8 +1,8 @@
 """The tables of auth-service. Row access is always by organization.
 
-Four rows tell the whole story of a church: which Planning Center organization it belongs to (`pco_binding`, outlives
-a disconnect), each product's `connection`, the `oauth_grant` a connection uses (two connections may share one), and
-the `disconnect` in progress or last finished. `authorization_attempt` is a consent on its way.
+A church has a `pco_binding` (its Planning Center organization, kept after a disconnect), a `connection` per product,
+the `oauth_grant` that a connection uses (two may share one), and a `disconnect` in progress or last finished.
+`authorization_attempt` is a consent in progress.
 """
 
 from datetime import datetime
@@ -22,7 +22,7 @@ class Base(Columns, DeclarativeBase):
     metadata = service_metadata(answers=True)
 
 
-# One sequence for all grants: a product that moves to another grant still sees its token generation grow.
+# One sequence for all grants, so that token generations grow even when a product moves to another grant.
 TOKEN_GENERATION = Sequence("token_generation", metadata=Base.metadata)
 
 
@@ -31,7 +31,7 @@ class PcoBinding(Base):
 
     __tablename__ = "pco_binding"
     __table_args__ = (
-        # Two churches that connect the same Planning Center organization at once: one of them is refused here.
+        # Refuses one of two churches that connect the same Planning Center organization at once.
         Index(
             "uq_pco_binding_in_use",
             "pco_organization_id",
@@ -44,13 +44,14 @@ class PcoBinding(Base):
     pco_organization_id: Mapped[str]
     pco_organization_name: Mapped[str]
     in_use: Mapped[bool]
-    """Whether any product is connected, closing or waits for a reconnect."""
+    """Whether any product is connected, closing or waiting for a reconnect."""
     one_grant: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    """Planning Center ended this church's first grant at the second consent: the next one asks for both products."""
+    """Set once Planning Center has ended this church's first grant at the second consent: the next consent then covers
+    both products."""
 
 
 class OAuthGrant(Base):
-    """One consent at Planning Center with the tokens it gives now."""
+    """One consent at Planning Center with its current tokens."""
 
     __tablename__ = "oauth_grant"
     __table_args__ = (
@@ -62,22 +63,22 @@ class OAuthGrant(Base):
     pco_person_id: Mapped[str]
     scope: Mapped[str]
     access_token: Mapped[bytes]
-    """Encrypted, as is `refresh_token`."""
+    """Encrypted, like `refresh_token`."""
     refresh_token: Mapped[bytes]
     token_generation: Mapped[int] = mapped_column(BigInteger)
     granted_at: Mapped[datetime]
     issued_at: Mapped[datetime]
-    """Our clock, just before the request that gave this pair."""
+    """Our clock just before the request that gave this pair."""
     expires_at: Mapped[datetime]
     refresh_expires_at: Mapped[datetime]
     refresh_started_at: Mapped[datetime | None]
-    """Set before Planning Center is asked, cleared with the new pair: still set means that an answer was lost."""
+    """Set before the refresh request, cleared with the new pair; if still set, an answer was lost."""
     ended_at: Mapped[datetime | None]
-    """Planning Center no longer accepts the refresh token."""
+    """When Planning Center was found to refuse the refresh token."""
 
 
 class Connection(Base):
-    """A church's authorization of one product. The row stays for ever: `version` and `generation` never restart."""
+    """A church's authorization of one product. Never deleted, so that `version` and `generation` never restart."""
 
     __tablename__ = "connection"
     __table_args__ = (
@@ -100,11 +101,11 @@ class Connection(Base):
     connected_by_name: Mapped[str]
     connected_at: Mapped[datetime]
     reason: Mapped[str | None]
-    """A slug, while a reconnect is required."""
+    """Slug of the cause, while a reconnect is required."""
 
 
 class AuthorizationAttempt(Base):
-    """A consent on its way: single use, bound to a person of ours and to the browser that began."""
+    """A consent in progress: single use, bound to the person and the browser that began it."""
 
     __tablename__ = "authorization_attempt"
 
@@ -114,14 +115,14 @@ class AuthorizationAttempt(Base):
     user_id: Mapped[str]
     browser_hash: Mapped[bytes]
     code_verifier: Mapped[bytes]
-    """Encrypted."""
+    """The PKCE verifier, encrypted."""
     scope: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(index=True)
     used_at: Mapped[datetime | None]
 
 
 class Disconnect(Base):
-    """A disconnect and its receipt; one per connection generation. The row is the timer: it survives any process."""
+    """A disconnect and its receipt, one per connection generation. The row is the timer and survives any process."""
 
     __tablename__ = "disconnect"
     __table_args__ = (Index("ix_disconnect_due", "due_at", postgresql_where=text("finished_at IS NULL")),)
@@ -132,7 +133,7 @@ class Disconnect(Base):
     pco_organization_name: Mapped[str]
     requested_at: Mapped[datetime]
     due_at: Mapped[datetime]
-    """When the next step is taken at the latest, by the database's clock."""
+    """Deadline of the next step, by the database's clock."""
     attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     lines: Mapped[dict[str, Any]]
     """step -> {outcome, sentence}, in the order of the receipt (`domain.receipt.STEPS`)."""

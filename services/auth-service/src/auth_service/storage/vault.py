@@ -6,9 +6,9 @@ from cryptography.fernet import Fernet, MultiFernet
 
 
 class Vault:
-    """Encrypts with the first key and decrypts with all, so that a new key can be put in front of the old ones.
+    """Encrypts with the first key and decrypts with any, so that a new key can be put in front of the old ones.
 
-    `cryptography.fernet.InvalidToken` from `open` means that the key of a value is no longer among them.
+    `open` raises `cryptography.fernet.InvalidToken` for a value whose key is no longer among them.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -23,5 +23,5 @@ class Vault:
         return self._fernet.decrypt(sealed).decode()
 
     def reseal(self, sealed: bytes) -> bytes:
-        """The same secret under the current key."""
+        """Re-encrypt a secret under the current key."""
         return self._fernet.rotate(sealed)

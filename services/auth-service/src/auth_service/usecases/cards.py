@@ -11,7 +11,7 @@ from contracts.http.auth import ConnectionCard, Connections, Product
 
 
 def other_product(product: Product) -> Product:
-    """The other card's."""
+    """The other product."""
     return "calendar" if product == "people" else "people"
 
 
@@ -22,7 +22,7 @@ async def cards(session: AsyncSession, organization_id: str) -> Connections:
 
 
 def card(church: queries.Church, product: Product) -> ConnectionCard:
-    """One card. A product that is not connected still names the Planning Center organization its links belong to."""
+    """One card. Without a connection it still names the Planning Center organization of the kept links."""
     own = church.connections.get(product)
     other = church.connections.get(other_product(product))
     state = card_state(product, _state(own), _state(other))

@@ -1,8 +1,8 @@
-"""Connecting a product: consent begun, answer taken, grant stored.
+"""Connecting a product: begin the consent, accept its answer, store the grant.
 
-The answer is taken in steps, each a transaction of its own, because Planning Center is asked between them: the
-attempt is used up first (whatever becomes of it), the connection is stored last. A consent that is not taken in the
-end is given back to Planning Center, so that nothing of it remains there or here.
+The answer is processed in steps, each a transaction of its own, because requests to Planning Center lie between them:
+the attempt is used up first (even if the rest fails), the connection is stored last. The tokens of a refused consent
+are revoked, so that no access remains.
 """
 
 import hashlib
@@ -92,7 +92,7 @@ class Connecting:
         self._clock = clock
 
     async def begin(self, session: AsyncSession, user: UserIdentity, product: Product, browser: str | None) -> Begun:
-        """Where to send the browser. `browser` is the secret of an earlier attempt: both of them then stay good."""
+        """The consent page's address. `browser`: secret of an earlier attempt, which then stays valid too."""
         church = await queries.church(session, user.organization_id)
         connection = church.connections.get(product)
         if connection and connection.state == "connected":
@@ -120,7 +120,7 @@ class Connecting:
     async def complete(
         self, user: UserIdentity, answer: CompleteAuthorization, browser: str | None
     ) -> AuthorizationCompleted:
-        """Take what Planning Center sent back. AuthorizationRefused or VendorAway: nothing is stored."""
+        """Process Planning Center's answer. AuthorizationRefused or VendorAway: nothing is stored."""
         attempt = await self._use_up(user, answer, browser)
         product = _product(attempt)
         if answer.error is not None or answer.code is None:
@@ -169,7 +169,7 @@ class Connecting:
             raise _away() from error
 
     async def _identify(self, tokens: Tokens, product: Product) -> Identity:
-        """Who consented; refused if the scope or the person's role is not enough."""
+        """The consenting person; refused if the scope or the person's role is not enough."""
         granted = products_granted(tokens.scope)
         if product not in granted:
             raise AuthorizationRefused(
@@ -196,7 +196,8 @@ class Connecting:
     async def _store(
         self, session: AsyncSession, user: UserIdentity, product: Product, tokens: Tokens, identity: Identity
     ) -> bool:
-        """Bind, store the grant, move the connections that use it. Whether the product was connected there before."""
+        """Bind the church, store the grant and move its connections. Gives whether the product was connected before, to
+        the same Planning Center organization."""
         await queries.lock_organization(session, user.organization_id)
         church = await queries.church(session, user.organization_id)
         if (own := church.connections.get(product)) and own.state == "closing":
@@ -225,7 +226,7 @@ class Connecting:
         return reconnected
 
     def _covered(self, church: queries.Church, product: Product, tokens: Tokens) -> list[Product]:
-        """The product asked for, and the other one if one grant serves both and it is in use."""
+        """The requested product, and the other one if it is in use and one grant serves both."""
         other = other_product(product)
         connection = church.connections.get(other)
         shares = (
@@ -251,7 +252,7 @@ class Connecting:
         try:
             await session.flush()
         except IntegrityError as error:
-            # uq_pco_binding_in_use: another church has it. Which one is nobody's business.
+            # uq_pco_binding_in_use: another church has this organization; the answer must not name that church.
             raise AuthorizationRefused(
                 f"{identity.organization_name} at Planning Center is connected to another organization here. Nothing "
                 "was stored. If that should not be so, ask the support of this platform.",
@@ -286,10 +287,10 @@ class Connecting:
         return move(connection, "connected", ConnectionAuthorized, now)
 
     async def _look_at_earlier_grant(self, organization_id: str, product: Product) -> None:
-        """Ask whether this consent ended the other product's grant: if so, its card says so now and not in two hours.
+        """Check whether this consent ended the other product's grant, so that its card shows it now, not in two hours.
 
-        Unconfirmed at Planning Center, and both answers are lived with. A refresh is the only question that tells for
-        certain; an answer that does not come is got by the next lease.
+        Planning Center's behaviour is unconfirmed, so both outcomes are handled. Only a refresh tells for certain; if
+        its answer is lost, the next lease finds out.
         """
         async with self._sessions.begin() as session:
             church = await queries.church(session, organization_id)
@@ -304,18 +305,18 @@ class Connecting:
         except Exception as error:
             if not (isinstance(error, PlanningCenterAway) or is_outage(error)):
                 raise
-            log.info("the earlier grant was not looked at", cause=type(error).__name__)
+            log.info("the earlier grant could not be checked", cause=type(error).__name__)
 
 
 async def forget_organization(session: AsyncSession, user: UserIdentity, answer: ForgetOrganization) -> None:
-    """Let another Planning Center organization be connected, once nothing is connected any more."""
+    """Allow another Planning Center organization, once both products are disconnected."""
     await queries.lock_organization(session, user.organization_id)
     church = await queries.church(session, user.organization_id)
     if church.binding is None:
         raise StateForbids("No Planning Center organization is remembered here.", slug="not-connected")
     if any(connection.state != "disconnected" for connection in church.connections.values()):
         raise StateForbids("Disconnect both products first. The links are kept until then.", slug="connected")
-    # A browser shows runs of blanks as one.
+    # Browsers collapse runs of blanks, so they are compared as one.
     if answer.confirmation.split() != church.binding.pco_organization_name.split():
         raise Invalid(
             "Type the name exactly as it is shown. Nothing was changed.",
@@ -325,7 +326,7 @@ async def forget_organization(session: AsyncSession, user: UserIdentity, answer:
 
 
 async def forget_old_attempts(sessions: Sessions, clock: Clock, settings: Settings) -> None:
-    """Attempts are kept a while past their end, so that a late answer is told what happened to it."""
+    """Delete attempts long after their expiry; until then a late answer gets the exact refusal."""
     async with sessions.begin() as session:
         await session.execute(
             delete(AuthorizationAttempt).where(
@@ -362,7 +363,7 @@ def _away() -> VendorAway:
 
 
 def _live(church: queries.Church) -> str:
-    """The products that are connected, in words."""
+    """The connected products in words."""
     live = {"connected", "reconnect_required"}
     return " and ".join(NAMES[name] for name, row in church.connections.items() if row.state in live)
 

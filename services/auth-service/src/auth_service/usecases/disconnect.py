@@ -1,8 +1,8 @@
 """Disconnecting: closing, subscriptions removed or given up on, tokens revoked and checked, disconnected.
 
-The row `disconnect` is both the timer and the receipt; any replica takes the next step. Planning Center is asked
-under the grant's lock, so that no refresh can make new tokens while the old ones are revoked; a step that a process
-died in is done again, which revocation does not mind.
+The row `disconnect` is both timer and receipt; any replica takes the next step. Revocation runs under the grant's lock,
+so that no refresh can make new tokens meanwhile; a step interrupted by a process's death is repeated, since revocation
+is idempotent.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ RETRY_AFTER_SECONDS = (1, 2, 5, 10)
 
 
 class Disconnecting:
-    """The sequence."""
+    """The sequence of a disconnect."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Disconnecting:
         self._clock = clock
 
     async def begin(self, session: AsyncSession, user: UserIdentity, product: Product) -> DisconnectReceipt:
-        """Turn the connection to *closing*. Asked again, it joins the disconnect in progress or shows the last one."""
+        """Turn the connection to *closing*. A repeat joins the disconnect in progress or shows the last receipt."""
         await queries.lock_organization(session, user.organization_id)
         church = await queries.church(session, user.organization_id)
         connection = church.connections.get(product)
@@ -90,9 +90,9 @@ class Disconnecting:
         return _receipt(row)
 
     async def step(self) -> bool:
-        """Take the next step of one disconnect that is due. Whether there was one."""
+        """Take the next step of one due disconnect. False if none is due."""
         async with self._sessions.begin() as session:
-            # A replica that takes it moves `due_at` on: if it dies, another one takes it after that.
+            # `due_at` moves ahead: if this replica dies, another one takes the step then.
             row = await session.scalar(
                 select(Disconnect)
                 .where(Disconnect.finished_at.is_(None), Disconnect.due_at <= func.now())
@@ -126,7 +126,7 @@ class Disconnecting:
                     await self._finish(row, outcome, ended=stored.token_generation if stored else None)
 
     async def _revoke(self, row: Disconnect, stored: OAuthGrant | None) -> Mapping[Step, Line] | None:
-        """Revoke both tokens, and check. None: not possible now, try again later."""
+        """Revoke both tokens and check them. None: impossible now, retry later."""
         if stored is None or stored.ended_at:
             return lines.already_ended(interrupted=stored is not None and stored.refresh_started_at is not None)
         try:
@@ -150,10 +150,10 @@ class Disconnecting:
     async def _finish(
         self, taken: Disconnect, outcome: Mapping[Step, Line], *, shared: bool = False, ended: int | None = None
     ) -> None:
-        """Write the receipt, let go of the grant unless the other product uses it, and say so to everybody.
+        """Write the receipt, drop the grant unless the other product uses it, and publish the fact.
 
-        ended: the generation of the tokens that `outcome` is about. A refresh that had lost its lock may have stored
-        others meanwhile; then they are ended first.
+        ended: the generation of the revoked tokens. A refresh that had lost its lock may have stored newer ones
+        meanwhile; those are revoked first.
         """
         now = self._clock.now()
         product = _product(taken)
@@ -161,11 +161,11 @@ class Disconnecting:
             await queries.lock_organization(session, taken.organization_id)
             row = await queries.last_disconnect(session, taken.organization_id, product)
             if row is None or row.generation != taken.generation or row.finished_at:
-                return  # another replica took this step as well, and finished first
+                return  # another replica took the same step and finished first
             church = await queries.church(session, taken.organization_id)
             connection = church.connections[product]
             if shared and not _used_by_other(church, connection):
-                row.due_at = func.now()  # the other product was disconnected meanwhile: the grant ends with this one
+                row.due_at = func.now()  # the other product was disconnected meanwhile, so the grant ends with this one
                 return
             grant = await queries.grant(session, connection.grant_id) if connection.grant_id else None
             if grant and ended is not None and grant.token_generation != ended:
@@ -187,7 +187,7 @@ class Disconnecting:
 
 
 async def end_tokens(vendor: PlanningCenter, vault: Vault, grant: OAuthGrant) -> Mapping[Step, Line]:
-    """Revoke both tokens of a grant and ask whether they are dead. The caller holds the grant's lock."""
+    """Revoke both tokens of a grant and check that they are dead. The caller holds the grant's lock."""
     refresh_token, access_token = vault.open(grant.refresh_token), vault.open(grant.access_token)
     await vendor.revoke(refresh_token, "refresh_token")
     await vendor.revoke(access_token, "access_token")
@@ -198,7 +198,7 @@ async def end_tokens(vendor: PlanningCenter, vault: Vault, grant: OAuthGrant) ->
 
 
 async def end_unused_grants(sessions: Sessions, vendor: PlanningCenter, vault: Vault, locks: GrantLocks) -> None:
-    """A consent that took a grant's place leaves the old one without a connection: it ends at Planning Center too."""
+    """Revoke grants without a connection, which a newer consent has replaced."""
     async with sessions.begin() as session:
         unused = await session.scalars(select(OAuthGrant.id).where(_UNUSED).order_by(OAuthGrant.id).limit(100))
         grant_ids = list(unused)
@@ -212,25 +212,25 @@ async def end_unused_grants(sessions: Sessions, vendor: PlanningCenter, vault: V
                 try:
                     await end_tokens(vendor, vault, grant)
                 except PlanningCenterAway as error:
-                    log.info("unused grants are ended later", cause=str(error))
+                    log.info("ending unused grants is postponed", cause=str(error))
                     return
                 except InvalidToken:
                     log.exception("unused grant cannot be read", grant_id=str(grant_id))
                     continue
             async with sessions.begin() as session:
-                # A refresh that had lost its lock may have stored other tokens meanwhile: they come next.
+                # A refresh that had lost its lock may have stored newer tokens: the next round revokes those.
                 ended = (OAuthGrant.id == grant_id) & (OAuthGrant.token_generation == grant.token_generation)
                 await session.execute(delete(OAuthGrant).where(ended))
 
 
 async def subscriptions_removed(session: AsyncSession, fact: SubscriptionsRemoved) -> None:
-    """webhook-gateway is done: the disconnect of that generation goes on at once."""
+    """Enter webhook-gateway's report: the disconnect of that generation continues at once."""
     await queries.lock_organization(session, fact.organization_id)
     row = await queries.last_disconnect(session, fact.organization_id, cast("Product", fact.product))
     if row is None or row.generation != fact.generation or row.finished_at:
         return
     row.lines = row.lines | _stored({"subscriptions": lines.subscriptions_removed(fact.removed, fact.left_behind)})
-    if row.attempts == 0:  # otherwise the deadline came first, and a replica is at work
+    if row.attempts == 0:  # else the deadline came first, and a replica already takes the step
         row.due_at = func.now()
     await session.flush()
     await session.execute(select(func.pg_notify(CHANNEL, "")))
@@ -252,7 +252,7 @@ def _used_by_other(church: queries.Church, own: Connection) -> bool:
 
 
 def _in(seconds: float) -> ColumnElement[datetime]:
-    """That much after now, by the database's clock."""
+    """An instant this far ahead, by the database's clock."""
     return func.now() + literal(timedelta(seconds=seconds), Interval)
 
 

@@ -1,4 +1,4 @@
-"""Changes of a connection's state, each with the fact that tells the other services."""
+"""Changes of a connection's state, each with its fact for the other services."""
 
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -19,7 +19,7 @@ Fact = TypeVar("Fact", bound=ConnectionFact)
 def move(
     connection: Connection, state: ConnectionState, fact: type[Fact], now: datetime, *, reason: str | None = None
 ) -> Fact:
-    """Put a connection into a state and give the fact to append. The caller holds the organization's lock."""
+    """Move a connection to a state; gives the fact to append. The caller holds the organization's lock."""
     connection.state = state
     connection.version += 1
     connection.reason = reason
@@ -27,7 +27,7 @@ def move(
 
 
 def told(connection: Connection, now: datetime) -> ConnectionFact:
-    """The fact of the state that the connection is in, with the version that it had then."""
+    """The fact of the connection's present state, with its present version."""
     return _fact(_FACT_OF[connection.state], connection, now)
 
 

@@ -1,4 +1,4 @@
-"""An access lease: a token for a service to hold in memory. No transaction is open while Planning Center is asked."""
+"""Access leases: tokens for services to hold in memory. No transaction is open during a request to Planning Center."""
 
 from datetime import datetime
 from typing import cast
@@ -24,7 +24,7 @@ _SENTENCES = {
 
 
 class Leases:
-    """Hands out leases."""
+    """Lends tokens."""
 
     def __init__(
         self, settings: Settings, sessions: Sessions, refresher: Refresher, vault: Vault, clock: Clock
@@ -63,7 +63,7 @@ class Leases:
                 raise _refused(refusal)
             assert connection is not None
             grant = await queries.grant(session, connection.grant_id) if connection.grant_id else None
-            if grant is None or grant.ended_at:  # a closing connection whose grant died before
+            if grant is None or grant.ended_at:  # a closing connection whose grant is already dead
                 raise _refused(LeaseRefusal.RECONNECT_REQUIRED)
             return connection, grant
 
@@ -72,7 +72,7 @@ class Leases:
             renewed = await self._refresher.refresh(grant.id, grant.token_generation)
         except PlanningCenterAway as error:
             if not forced and grant.expires_at > now:
-                return grant  # renewed ahead of need: what we have still works
+                return grant  # a renewal ahead of expiry: the present token still works
             raise VendorAway(
                 "Planning Center did not answer when the sign-in was renewed. It is tried again when you ask again.",
                 retry_after=5,

@@ -1,4 +1,4 @@
-"""`python -m auth_service reencrypt`: every stored secret under the current key, so that old keys can go."""
+"""`python -m auth_service reencrypt`: puts every stored secret under the current key, so that old keys can go."""
 
 import sys
 from contextlib import suppress
@@ -19,9 +19,9 @@ BATCH = 200
 
 
 async def reencrypt(settings: Settings) -> None:
-    """Rows are locked while they are rewritten, so that a refresh at the same moment is not undone.
+    """Re-encrypt all secrets. Rows are locked meanwhile, so that a concurrent refresh is not overwritten.
 
-    Grants under a key that is not among ours are named and left as they are; the exit status is then 1.
+    Grants under an unknown key are logged and left unchanged; the exit status is then 1.
     """
     engine: AsyncEngine = make_engine(settings)
     try:
@@ -60,6 +60,6 @@ async def _attempts(sessions: Sessions, vault: Vault) -> int:
     async with sessions.begin() as session:
         rows = (await session.scalars(select(AuthorizationAttempt).with_for_update())).all()
         for row in rows:
-            with suppress(InvalidToken):  # of use for ten minutes at most
+            with suppress(InvalidToken):  # attempts live ten minutes at most
                 row.code_verifier = vault.reseal(row.code_verifier)
         return len(rows)

@@ -1,18 +1,18 @@
-"""Renewing a grant's tokens: one request to Planning Center however many ask, and never a silent loss.
+"""Renewing a grant's tokens: one request to Planning Center for any number of callers, and no silent loss.
 
 Refresh tokens rotate: the answer to a refresh holds the only refresh token that still works. So, per grant:
 
-1. one at a time over all replicas, by an advisory lock of PostgreSQL; those who waited take what was stored meanwhile;
-2. `refresh_started_at` is committed before Planning Center is asked, the new pair before anybody gets the new token;
-3. a process that dies between the two leaves the mark: the next refresh is refused, and the mark tells why;
-4. a refusal is believed only after the store was read again and the refresh tried once more;
-5. a pair is believed whenever it comes: to a grant that was ended meanwhile it gives its life back, with the
-   connections that were told of the end; where the grant is gone, it is given back to Planning Center.
+1. one refresh at a time over all replicas, by an advisory lock of PostgreSQL; waiting callers use the stored pair;
+2. `refresh_started_at` is committed before the request, the new pair before any caller gets the new token;
+3. a process that dies between the two leaves the mark: the next refresh is refused, and the mark explains why;
+4. a refusal counts only after the grant was read again and the refresh tried once more;
+5. a pair counts whenever it arrives: it revives a grant that was ended meanwhile, with its connections; if the
+grant is gone, the pair is revoked.
 
-The lock is a session lock on a connection of its own, and no transaction is open while Planning Center is asked. The
-connection is not one of the pool, since refreshes that each held one and needed another would starve each other. If
-the lock's connection breaks, two replicas may refresh at once: what each of them learns is written under the
-organization's lock, and 4 and 5 make one truth of it in either order.
+The lock is a session lock on a connection of its own, and no transaction is open during the request. That connection is
+not from the pool: refreshes that each hold one pooled connection and need another would starve each other. If the
+lock's connection breaks, two replicas may refresh at once: each writes its result under the organization's lock, and by
+4 and 5 both orders end in the same state.
 """
 
 import asyncio
@@ -45,18 +45,18 @@ from servicekit.kafka import outbox
 log = structlog.get_logger(__name__)
 
 STORE_WITHIN_SECONDS = 300.0
-"""How long a new pair is kept in memory and stored again and again while PostgreSQL is away: it exists nowhere else."""
+"""Seconds for which storing a new pair is retried while PostgreSQL is down: the pair exists only in memory."""
 SECOND_LOOK_SECONDS = 1.0
-"""Before a refusal is believed: time for a replica that lost its lock to store what it got."""
+"""Seconds before a refusal counts: time for a replica that lost its lock to store its pair."""
 REFUSED, LOST, REPLACED = ENDED_BECAUSE = ("refused", "lost", "replaced")
 """Why a connection waits for a reconnect when its grant has ended."""
 LOCK_WITHIN_SECONDS = 60.0
 LOCKS_AT_ONCE = 10
-"""Per process: each one is a connection to PostgreSQL beside the pool."""
+"""Locks per process; each is a PostgreSQL connection outside the pool."""
 
 
 class GrantLocks:
-    """One holder per grant over all replicas."""
+    """Locks with one holder per grant over all replicas."""
 
     def __init__(self, settings: Settings) -> None:
         url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
@@ -66,7 +66,7 @@ class GrantLocks:
 
     @asynccontextmanager
     async def hold(self, grant_id: UUID) -> AsyncIterator[None]:
-        """Wait for the lock and hold it. TimeoutError after `LOCK_WITHIN_SECONDS`; OSError if PostgreSQL is away."""
+        """Acquire and hold the lock. TimeoutError after `LOCK_WITHIN_SECONDS`; OSError if PostgreSQL is down."""
         async with self._slots:
             connection = await self._connect()
             try:
@@ -93,7 +93,7 @@ class GrantLocks:
 
 
 class Refresher:
-    """Renews tokens. One per process; tasks in `_running` outlive the request that began them."""
+    """Renews tokens, one instance per process; tasks in `_running` outlive the request that began them."""
 
     def __init__(
         self,
@@ -113,9 +113,9 @@ class Refresher:
         self._running: dict[UUID, asyncio.Task[OAuthGrant | None]] = {}
 
     async def refresh(self, grant_id: UUID, stale_generation: int) -> OAuthGrant | None:
-        """The grant with tokens newer than `stale_generation`; None if it has ended or is gone.
+        """The grant with tokens newer than `stale_generation`; None if the grant has ended or is gone.
 
-        PlanningCenterAway if the vendor gives no answer: the refresh token is kept and tried again next time.
+        PlanningCenterAway without an answer from the vendor: the next call tries the same refresh token again.
         """
         while True:
             task = self._running.get(grant_id)
@@ -123,11 +123,11 @@ class Refresher:
                 task = asyncio.create_task(self._refresh(grant_id, stale_generation), name=f"refresh {grant_id}")
                 self._running[grant_id] = task
                 task.add_done_callback(lambda done: self._done(grant_id, done))
-            # Shielded: a caller who goes away must not cut off the store of a pair that the vendor has given.
+            # Shielded: a cancelled caller must not cancel the storing of a pair already issued.
             grant = await asyncio.shield(task)
             if grant is None or grant.token_generation > stale_generation:
                 return grant
-            # The refresh that was joined had begun for an older generation; this caller's token is the one it gave.
+            # The joined refresh began for an older generation and gave the token this caller calls stale.
 
     def _done(self, grant_id: UUID, task: "asyncio.Task[OAuthGrant | None]") -> None:
         self._running.pop(grant_id, None)
@@ -164,9 +164,9 @@ class Refresher:
             return stored
 
     async def _begin(self, grant_id: UUID, stale_generation: int) -> tuple[OAuthGrant | None, bool]:
-        """The grant as stored, marked as being refreshed if it is still stale; and whether it was marked before.
+        """The stored grant, marked as being refreshed if still stale; and whether it was already marked.
 
-        None if it has ended or is gone.
+        None if the grant has ended or is gone.
         """
         async with self._sessions.begin() as session:
             grant = await queries.grant(session, grant_id)
@@ -179,13 +179,13 @@ class Refresher:
             return grant, interrupted
 
     async def _store(self, grant_id: UUID, stale_generation: int, tokens: Tokens) -> OAuthGrant | None:
-        """The grant with the new pair, or with the one that another has stored first. None: it is gone."""
+        """The grant with the new pair, or with the pair that another replica stored first. None: the grant is gone."""
         async for attempt in stamina.retry_context(on=is_outage, timeout=STORE_WITHIN_SECONDS, attempts=None):
             with attempt:
                 async with self._sessions.begin() as session:
                     grant = await queries.lock_grant(session, grant_id)
                     if grant is None or grant.token_generation > stale_generation:
-                        log.warning("a refreshed pair came too late", grant_id=str(grant_id))
+                        log.warning("a refreshed pair arrived too late", grant_id=str(grant_id))
                         return grant
                     grant.access_token = self._vault.seal(tokens.access_token)
                     grant.refresh_token = self._vault.seal(tokens.refresh_token)
@@ -200,7 +200,7 @@ class Refresher:
         raise AssertionError("retry_context ends by return or raise")
 
     async def _revive(self, session: AsyncSession, grant: OAuthGrant) -> None:
-        """Another replica has ended this grant while its answer was on the way: it works, so nobody need reconnect."""
+        """Undo the end of a grant by another replica: the new pair works, so no reconnect is needed."""
         grant.ended_at = None
         church = await queries.church(session, grant.organization_id)
         told = [
@@ -216,10 +216,10 @@ class Refresher:
         await outbox.append_all(
             session, [move(connection, "connected", ConnectionAuthorized, now) for connection in told]
         )
-        log.warning("a grant that was taken for ended goes on", grant_id=str(grant.id))
+        log.warning("a grant wrongly marked as ended was revived", grant_id=str(grant.id))
 
     async def _end(self, grant_id: UUID, stale_generation: int, *, interrupted: bool) -> None:
-        """Planning Center refused twice: the grant has ended, and everybody who uses it is told."""
+        """End a grant that Planning Center refused twice, and publish it for every connection that uses it."""
         now = self._clock.now()
         async with self._sessions.begin() as session:
             grant = await queries.lock_grant(session, grant_id)
@@ -256,16 +256,16 @@ class Refresher:
 
 
 async def give_back(vendor: PlanningCenter, tokens: Tokens) -> None:
-    """A pair that nobody will hold ends at Planning Center too, if it can be reached."""
+    """Revoke a pair that will not be stored, if Planning Center can be reached."""
     try:
         await vendor.revoke(tokens.refresh_token, "refresh_token")
         await vendor.revoke(tokens.access_token, "access_token")
     except PlanningCenterAway as error:
-        log.warning("tokens that nobody holds could not be given back", cause=str(error))
+        log.warning("unstored tokens could not be revoked", cause=str(error))
 
 
 async def keep_alive(refresher: Refresher, sessions: Sessions, settings: Settings, clock: Clock) -> None:
-    """Refresh grants that nobody used for long: refresh tokens die of age (planningcenter/developers#879)."""
+    """Refresh long unused grants, since refresh tokens expire by age (planningcenter/developers#879)."""
     async with sessions.begin() as session:
         idle = await session.execute(
             select(OAuthGrant.id, OAuthGrant.token_generation)
@@ -274,7 +274,7 @@ async def keep_alive(refresher: Refresher, sessions: Sessions, settings: Setting
                 OAuthGrant.ended_at.is_(None),
                 OAuthGrant.refresh_expires_at < clock.now() + settings.refresh_token_margin,
             )
-            # One that was tried and stays as it is goes last, so that it never keeps the others from their turn.
+            # A grant that failed before goes last, so that it never blocks the others.
             .order_by(OAuthGrant.refresh_started_at.nulls_first(), OAuthGrant.refresh_expires_at)
             .limit(100)
         )
@@ -286,4 +286,4 @@ async def keep_alive(refresher: Refresher, sessions: Sessions, settings: Setting
             log.info("keep-alive postponed", grant_id=str(grant_id), cause=str(error))
             return
         except InvalidToken:
-            continue  # logged; only an operator can bring the key back
+            continue  # logged; only an operator can restore the key

@@ -1,6 +1,6 @@
-"""`python -m auth_service republish`: every connection told again on auth.connection.v1.
+"""`python -m auth_service republish`: publishes every connection on auth.connection.v1 again.
 
-For a service that lost facts of it (`servicekit_messages_lost_total`). Whoever knows a connection's version ignores it.
+For a service that lost facts (`servicekit_messages_lost_total`). Consumers ignore versions they already have.
 """
 
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ _ID = (Connection.organization_id, Connection.product)
 
 
 async def republish(settings: Settings) -> None:
-    """All products of all churches, whatever their state."""
+    """Publish all connections of all churches, in any state."""
     await again.republish(settings, connections=_page)
 
 

@@ -8,7 +8,7 @@ from servicekit.runtime import Runtime
 
 
 async def disconnects(_: Runtime, wired: Resources) -> None:
-    """Take all steps that are due, then sleep until one is rung or the poll interval is over."""
+    """Take all due steps, then sleep until the bell or the end of the poll interval."""
     wired.disconnect_wake.clear()
     while await wired.disconnecting.step():
         pass
@@ -16,7 +16,7 @@ async def disconnects(_: Runtime, wired: Resources) -> None:
 
 
 async def grant_care(runtime: Runtime, wired: Resources) -> None:
-    """Keep idle grants alive, end unused ones, forget old attempts."""
+    """Refresh idle grants, end unused ones, delete old attempts."""
     await keep_alive(wired.refresher, runtime.sessions, wired.settings, runtime.clock)
     await end_unused_grants(runtime.sessions, wired.vendor, wired.vault, wired.locks)
     await forget_old_attempts(runtime.sessions, runtime.clock, wired.settings)
