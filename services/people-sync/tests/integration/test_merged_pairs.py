@@ -11,6 +11,7 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.storage.sync_tables import Alias, Claim, Creation, HeldMatch, Joined, KeptOut, Refresh, Stray
 from people_sync.storage.tables import Connection, FamilyMember, Link
 from servicekit.db.tables import JOB
+from servicekit.http import paging
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 MARY = {"first_name": "Mary", "last_name": "Rivera", "phone": None, "address": None, "gender": None, "birthdate": None}
@@ -124,20 +125,22 @@ async def test_pages_of_pairs(church: Any) -> None:
     await church.connect()
     stays = (await church.add())["id"]
     await church.link(stays, "1")
-    several = []
-    for number in range(5):
-        several.append((await church.add(first_name=f"Ann {number}"))["id"])
-        await church.link(several[-1], str(100 + number), state="gone", merged_into="1")
+    several = [(await church.add(first_name=f"Ann {number}"))["id"] for number in range(5)]
+    for number, member_id in reversed(list(enumerate(several))):
+        await church.link(member_id, str(100 + number), state="gone", merged_into="1")
+    assert (await church.call("GET", "/status"))["held"] == 5
+    assert len(await church.names("state=held")) == 6
     seen, after = [], ""
     while True:
         page = await church.call("GET", f"/merged?limit=2{after}")
         seen += [pair["joins"]["member"]["id"] for pair in page["items"]]
         if page["next"] is None:
             break
+        at, last = paging.decode(page["next"], paging.instant, UUID)
+        assert (str(last), at) == (seen[-1], datetime.fromisoformat(page["items"][-1]["joins"]["member"]["created_at"]))
+        await answer(church, "join", seen[-1])  # the page ended with somebody who is no pair any more
         after = f"&after={page['next']}"
     assert seen == several
-    assert (await church.call("GET", "/status"))["held"] == 5
-    assert len(await church.names("state=held")) == 6
 
 
 # --- join -------------------------------------------------------------------------------------------------------------

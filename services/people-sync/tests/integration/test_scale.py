@@ -83,6 +83,11 @@ def members(**query: Any) -> Ask:
     return lambda session: directory.members(session, "large", MemberQuery(limit=25, **query))
 
 
+async def _second(session: AsyncSession, query: RunItemQuery) -> Any:
+    first = await runs.items(session, "large", RUN, query)
+    return await runs.items(session, "large", RUN, query.model_copy(update={"after": first.next}))
+
+
 ASKED: Final[dict[str, Ask]] = {
     "status": lambda session: status.status(session, "large"),
     "all": members(),
@@ -99,6 +104,7 @@ ASKED: Final[dict[str, Ask]] = {
     "held matches": lambda session: held.held_matches(session, "large", HeldQuery(limit=25)),
     "merged": lambda session: merged_pairs.merged(session, "large", MergedQuery(limit=25)),
     "items": lambda session: runs.items(session, "large", RUN, RunItemQuery(limit=25)),
+    "items, further": lambda session: _second(session, RunItemQuery(limit=25)),
     "items of one number": lambda session: runs.items(session, "large", RUN, RunItemQuery(outcome="created_here")),
     "runs": lambda session: runs.history(session, "large", RunQuery()),
 }

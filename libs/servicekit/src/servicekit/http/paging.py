@@ -26,10 +26,15 @@ def decode(after: str, *types: Callable[[Any], Any]) -> list[Any]:
             raise ValueError(after)
         return [kind(part) for kind, part in zip(types, key, strict=True)]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, binascii.Error) as error:
-        raise Invalid(
-            "`after` is not from a page of this list: leave it out to begin at the start.",
-            errors=[{"field": "after", "message": "is not the `next` of a page of this list"}],
-        ) from error
+        raise unknown() from error
+
+
+def unknown() -> Invalid:
+    """For a key that leads to no row."""
+    return Invalid(
+        "`after` is not from a page of this list: leave it out to begin at the start.",
+        errors=[{"field": "after", "message": "is not the `next` of a page of this list"}],
+    )
 
 
 def number(part: Any) -> int:
@@ -59,7 +64,9 @@ def instant(part: Any) -> datetime:
 def string(part: Any) -> str:
     """A part of a key that is compared with text; for `decode`."""
     found = str(part)
-    found.encode()  # halves of surrogate pairs cannot be sent to the database
+    found.encode()  # halves of surrogate pairs cannot be sent to the database, and NUL is no text to it
+    if "\0" in found:
+        raise ValueError(part)
     return found
 
 

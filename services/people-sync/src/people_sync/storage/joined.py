@@ -32,6 +32,8 @@ ENDED: Final = aliased(Link, name="ended_link")
 _KEPT: Final = aliased(Link, name="kept_link")
 _STAYS: Final = aliased(Member, name="stays")
 _JOINS: Final = aliased(Member, name="joins")
+OLDEST: Final = (_JOINS.created_at, _JOINS.id)
+"""The order of pairs: what is told of it holds also once a pair is answered, and nothing of other churches."""
 
 
 def pairs(organization_id: str) -> Select[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.http.common import Page
@@ -18,7 +18,7 @@ from people_sync.domain.joining import differing, filling
 from people_sync.domain.values import as_dict
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.storage.among import among
-from people_sync.storage.joined import ENDED, Pair, joined_into, of_member, pair, pairs
+from people_sync.storage.joined import ENDED, OLDEST, Pair, joined_into, of_member, pair, pairs
 from people_sync.storage.records import full_name, render_members, values_of
 from people_sync.storage.sync_tables import Creation, Joined, Remote
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, Member
@@ -34,9 +34,9 @@ from servicekit.http import paging
 
 
 async def merged(session: AsyncSession, organization_id: str, query: MergedQuery) -> Page[MergedPair]:
-    """A page of pairs, oldest first; without filters those that wait for an answer. NotFound (404) for no member's id.
+    """A page of pairs; without filters those that wait for an answer. NotFound (404) for no member's id.
 
-    The total comes with the first page.
+    Whose member who would be joined is the oldest comes first. The total comes with the first page.
     """
     statement = pairs(organization_id)
     if query.member_id is not None:
@@ -45,16 +45,20 @@ async def merged(session: AsyncSession, organization_id: str, query: MergedQuery
         statement = statement.where(ENDED.kept_two.is_(query.state == "kept_two"))
     total = None
     if query.after:
-        statement = statement.where(ENDED.id > paging.decode(query.after, paging.number)[0])
+        statement = statement.where(tuple_(*OLDEST) > tuple_(*paging.decode(query.after, paging.instant, UUID)))
     else:
         total = await session.scalar(select(func.count()).select_from(statement.with_only_columns(ENDED.id).subquery()))
-    rows = [pair(row) for row in await session.execute(statement.order_by(ENDED.id).limit(query.limit + 1))]
+    rows = [pair(row) for row in await session.execute(statement.order_by(*OLDEST).limit(query.limit + 1))]
     shown = rows[: query.limit]
     return Page[MergedPair](
         items=tuple(await _render(session, organization_id, shown)),
-        next=paging.encode(shown[-1].ended.id) if len(rows) > query.limit else None,
+        next=_place(shown[-1].joins) if len(rows) > query.limit else None,
         total=total,
     )
+
+
+def _place(joins: Member) -> str:
+    return paging.encode(joins.created_at.isoformat(), str(joins.id))
 
 
 async def answer(

@@ -1,8 +1,7 @@
 """Runs as people see them: started, joined, stopped, answered, looked up."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, update
@@ -10,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts import sync_runs
 from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed, SyncRunStarted
-from contracts.http.common import Page, PageQuery
+from contracts.http.common import Page
 from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQuery, RunQuery
 from contracts.identity import UserIdentity
 from people_sync.domain.proof import next_night
@@ -25,7 +24,7 @@ from people_sync.domain.sentences import (
     WAITS_FOR_ANSWER,
     answered_before,
 )
-from people_sync.storage import remote, runs
+from people_sync.storage import changes, remote, runs
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases.directory import parse_id
@@ -282,30 +281,8 @@ async def history(session: AsyncSession, organization_id: str, query: RunQuery) 
 async def items(session: AsyncSession, organization_id: str, run_id: str, query: RunItemQuery) -> Page[RunItem]:
     """The list behind one number of a run."""
     run = await with_lists(session, organization_id, run_id)
-    shown = await page_of(session, _changes(run, query.outcome), query)
+    shown = await changes.page_of(session, run.id, _changes(run, query.outcome), query)
     return Page[RunItem](items=tuple(_item(row) for row in shown.rows), next=shown.next, total=shown.total)
-
-
-class ChangesPage(NamedTuple):
-    """Changes in the order in which they were decided."""
-
-    rows: Sequence[Change]
-    next: str | None
-    """Where the following page begins; None if there is none."""
-    total: int | None
-    """Of the first page alone."""
-
-
-async def page_of(session: AsyncSession, chosen: Select[Change], query: PageQuery) -> ChangesPage:
-    """One page of these changes of a run."""
-    statement = chosen
-    if query.after:
-        (last,) = paging.decode(query.after, paging.number)
-        statement = statement.where(Change.id > last)
-    rows = (await session.scalars(statement.order_by(Change.id).limit(query.limit + 1))).all()
-    shown = rows[: query.limit]
-    total = None if query.after else await session.scalar(select(func.count()).select_from(chosen.subquery()))
-    return ChangesPage(shown, paging.encode(str(shown[-1].id)) if len(rows) > query.limit else None, total)
 
 
 async def rejections(session: AsyncSession, organization_id: str, run_id: str) -> Page[RejectionGroup]:
