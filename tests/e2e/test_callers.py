@@ -557,8 +557,10 @@ def test_no_query_breaks_us(world: World, route: Route) -> None:
     for after in AFTER:
         never_broken(world.ada.api.get(path, params={"after": after}), f"after={after}")
     refused(world.ada.api.get(path, params={"limt": "5"}), 422)
-    beyond = route.query.model_fields["limit"].metadata[1].le + 1
-    for limit in ("0", str(beyond), "-1", "many", "1e2", "9" * 5_000):
+    paged = route.query.model_fields.get("limit")
+    # A file has all of a list.
+    wrong = ("0", str(paged.metadata[1].le + 1), "-1", "many", "1e2", "9" * 5_000) if paged else ("5",)
+    for limit in wrong:
         refused(world.ada.api.get(path, params={"limit": limit}), 422)
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pydantic import BaseModel
 
 from contracts.http import auth, calendar, conflicts, erasures, kept_out, merged, people, plans, proof, rules
-from contracts.http.common import Page, PageQuery
+from contracts.http.common import ListQuery, Page, PageQuery
 from contracts.identity import Role
 from contracts.values import AUTH_SERVICE, CALENDAR_SYNC, CONFLICT_SERVICE, PEOPLE_SYNC
 
@@ -67,8 +67,8 @@ def _route(
     return Route(method, f"/api/v1{path}", owner, role, summary, response, request, query, status, max_body, media)
 
 
-def _file(owner: str, path: str, summary: str, query: type[BaseModel] | None = None) -> Route:
-    """Route of a list as CSV."""
+def _file(owner: str, path: str, summary: str, query: type[BaseModel] = ListQuery) -> Route:
+    """Route of a whole list as CSV."""
     return _route(owner, "staff", "GET", path, summary, None, query=query, media="text/csv")
 
 
@@ -174,26 +174,33 @@ ROUTES: Final[tuple[Route, ...]] = (
         request=people.BulkUpsert,
         max_body=8 * MIB,
     ),
-    _file(PEOPLE_SYNC, "/people/members.csv", "The list of members as a file", people.MemberQuery),
+    _file(PEOPLE_SYNC, "/people/members.csv", "The list of members as a file", people.MemberFilter),
     _file(PEOPLE_SYNC, "/people/members/{member_id}/history.csv", "Every change of a member as a file"),
-    _file(PEOPLE_SYNC, "/people/families.csv", "The list of families as a file", people.FamilyQuery),
+    _file(PEOPLE_SYNC, "/people/families.csv", "The list of families as a file", people.FamilyFilter),
     _file(PEOPLE_SYNC, "/people/families/{family_id}/history.csv", "Every change of a family as a file"),
-    _file(PEOPLE_SYNC, "/people/held-matches.csv", "Doubtful matches as a file", people.HeldQuery),
+    _file(PEOPLE_SYNC, "/people/held-matches.csv", "Doubtful matches as a file", people.HeldFilter),
     _file(
         PEOPLE_SYNC,
         "/people/merged.csv",
         "Two members here who are one person in Planning Center, as a file",
-        merged.MergedQuery,
+        merged.MergedFilter,
     ),
-    _file(PEOPLE_SYNC, "/people/runs.csv", "Run history as a file", people.RunQuery),
+    _file(PEOPLE_SYNC, "/people/runs.csv", "Run history as a file", people.RunFilter),
     _file(
         PEOPLE_SYNC,
         "/people/runs/{run_id}/items.csv",
         "The list behind a number of a run as a file",
-        people.RunItemQuery,
+        people.RunItemFilter,
     ),
     _file(PEOPLE_SYNC, "/people/statements.csv", "What nightly comparisons of everybody found, as a file"),
-    _file(CONFLICT_SERVICE, "/conflicts.csv", "Conflicts as a file, one line per field", conflicts.ConflictQuery),
+    _file(
+        PEOPLE_SYNC,
+        "/people/held-matches/bulk/{bulk_id}/skipped.csv",
+        "What an answer to many held matches left, as a file",
+    ),
+    _file(CONFLICT_SERVICE, "/conflicts/rules.csv", "Rules and what they decided, as a file"),
+    _file(CONFLICT_SERVICE, "/conflicts/bulk/{bulk_id}/skipped.csv", "What an answer to many left, as a file"),
+    _file(CONFLICT_SERVICE, "/conflicts.csv", "Conflicts as a file, one line per field", conflicts.ConflictListFilter),
     _route(PEOPLE_SYNC, "staff", "GET", "/people/members/{member_id}", "One member", people.Member),
     _route(
         PEOPLE_SYNC,
@@ -486,15 +493,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         Page[plans.PlanItem],
         query=plans.PlanQuery,
     ),
-    _route(
-        PEOPLE_SYNC,
-        "staff",
-        "GET",
-        "/people/runs/{run_id}/plan.csv",
-        "The same as a file, one line per field",
-        None,
-        media="text/csv",
-    ),
+    _file(PEOPLE_SYNC, "/people/runs/{run_id}/plan.csv", "The same as a file, one line per field"),
     _route(
         PEOPLE_SYNC,
         "staff",

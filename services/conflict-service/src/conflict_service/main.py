@@ -23,7 +23,7 @@ def create_app(settings: Settings, **overrides: Any) -> FastAPI:
     return create_service(
         settings,
         metadata=Base.metadata,
-        routers=[bulk_api.router, rules_api.router, api.router, files_api.router],
+        routers=[bulk_api.router, files_api.router, rules_api.router, api.router],
         subscribers=[conflicts],
         workers=[JobWorker(bulk.KIND, bulk.carry_out, concurrency=2)],
         loops=[Loop("old answers", rounds.forget_answers, every=600)],

@@ -50,6 +50,13 @@ async def test_exactly_what_was_shown_is_decided(ada: Church) -> None:
         "c004": "Somebody decided it since it was shown.",
     }
     assert {one["name"] for one in skipped} == {"Anna Berg"}
+    lines = await ada.file(f"/bulk/{shown['id']}/skipped.csv")
+    assert [(one["Id"], one["Name"], one["Why"]) for one in lines] == [
+        (one["conflict_id"], one["name"], one["sentence"]) for one in skipped
+    ]
+    await ada.file("/bulk/none/skipped.csv", 404)
+    for path in (f"/bulk/{shown['id']}/skipped.csv?limit=1", "/rules.csv?limit=1", ".csv?limit=1", ".csv?after=x"):
+        await ada.file(path, 422)
     # A renamed family moves no value.
     assert (await ada.call("GET", "/c002"))["decision"]["choices"] == {"first_name": "theirs"}
     assert (await ada.call("GET", "/count")) == {"open": 2}

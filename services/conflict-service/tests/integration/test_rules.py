@@ -385,6 +385,8 @@ async def test_off_is_off(ada: Church) -> None:
     assert await state(ada, "c2") == OPEN
     (listed,) = (await ada.call("GET", "/rules"))["items"]
     assert (listed["on"], listed["waiting"], listed["applied"], listed["overtaken"]) == (False, 1, 0, 0)
+    (line,) = await ada.file("/rules.csv")
+    assert (line["Rule"], line["On"], line["Being applied"], line["Id"]) == (NAME, "no", "1", rule["id"])
     await ada.call("DELETE", f"/rules/{rule['id']}", status=204)
     await ada.call("DELETE", f"/rules/{rule['id']}", status=404)
     await ada.call("POST", f"/rules/{rule['id']}/off", status=404)

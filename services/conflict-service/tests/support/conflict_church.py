@@ -1,5 +1,7 @@
 """An organization at conflict-service."""
 
+import csv
+import io
 from typing import Any
 
 import httpx
@@ -42,6 +44,12 @@ class Church:
         answer = await self._client.request(method, f"{PATH}{path}", headers=self.headers, json=body, params=query)
         assert answer.status_code == status, answer.text
         return answer.json() if answer.content else None
+
+    async def file(self, path: str, status: int = 200) -> list[dict[str, str]]:
+        """The lines of a list as a file."""
+        answer = await self._client.get(f"{PATH}{path}", headers=self.headers)
+        assert answer.status_code == status, answer.text
+        return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig")))) if status == 200 else []
 
     async def show(self, answer: str, **filters: Any) -> dict[str, Any]:
         shown: dict[str, Any] = await self.call("POST", "/bulk", {"answer": answer, **filters}, status=201)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ from sqlalchemy import update
 
 from contracts.routes import ROUTES
 from people_sync.storage.erased_tables import ErasedRecord
-from people_sync.storage.sync_tables import Conflict, HeldMatch
+from people_sync.storage.sync_tables import Conflict, HeldBulk, HeldMatch, HeldSkipped
 from people_sync.storage.tables import Effect, FamilyMember, Link, Member
 from people_sync.usecases.republish import republish
 from servicekit.http import paging, spreadsheets
@@ -326,10 +327,29 @@ async def test_every_list_is_a_file_of_all_pages_that_a_spreadsheet_carries_noth
     ann = next(one for one in members if one["First name"] == "Ann")["Our id"]
     await church.call("PATCH", f"/members/{ann}", {"last_name": "=Lee"})
     assert [one["After"] for one in await lines(f"members/{ann}/history.csv")] == ["'=Lee"]
+    await church.connect()
+    names = ["Hal Held", "Hope Held", "Hugh Held"]
+    bulk = {"id": uuid4(), "answer": "same", "held_ids": [uuid4() for _ in names], "names": names, "digest": "d"}
+    shown = {"pco_organization_id": "77", "versions": [1, 1, 1], "left_out": 0, "may_be_mailed": 0}
+    now = datetime.now(UTC)
+    await church.store(HeldBulk, bulk | shown | {"state": "done", "done": 3, "skipped": 3, "created_at": now})
+    async with church.app.state.runtime.sessions.begin() as session:
+        for place in range(3):
+            session.add(HeldSkipped(bulk_id=bulk["id"], position=place, sentence="It moved."))
+    left = await lines(f"held-matches/bulk/{bulk['id']}/skipped.csv")
+    assert [(one["Person in Planning Center"], one["Why"]) for one in left] == [(name, "It moved.") for name in names]
     for empty in ("held-matches", "merged", "runs", "statements"):
         assert await lines(f"{empty}.csv") == []
     for missing in (f"members/{uuid4()}/history.csv", f"families/{uuid4()}/history.csv", f"runs/{uuid4()}/items.csv"):
         assert (await church.http.get(f"{PEOPLE}/{missing}")).status_code == 404
+    for path in (
+        "members.csv?limit=1",
+        "members.csv?after=x",
+        f"members/{ann}/history.csv?limit=1",
+        "runs.csv?limit=50",
+    ):
+        answer = await church.http.get(f"{PEOPLE}/{path}")
+        assert (answer.status_code, len(answer.json()["errors"])) == (422, 1), "a file has all of its list"
     church.http.headers.update(keys.user_headers("people-sync", organization_id="another"))
     assert await lines("members.csv") == []
 

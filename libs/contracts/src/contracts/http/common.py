@@ -85,12 +85,8 @@ class Page(Model, Generic[T]):
     total: int | None = Field(default=None, description="Length of the filtered list, if it is cheap to count.")
 
 
-class PageQuery(Intent):
-    """Position and length of a page."""
-
-    after: str | None = Field(default=None, max_length=400, description="`next` of the page before.")
-    limit: int = Field(default=50, ge=1, le=200)
-    """Entries on a page."""
+class ListQuery(Intent):
+    """Filters of a list. A file has the whole list, so its query has no page."""
 
     @classmethod
     def _judge(cls, value: Any, kinds: set[Any]) -> Any:
@@ -104,6 +100,14 @@ class PageQuery(Intent):
         if int in kinds and not _WHOLE.fullmatch(value):
             raise PydanticKnownError("int_parsing")
         return value
+
+
+class PageQuery(ListQuery):
+    """Where a page begins and how long it is."""
+
+    after: str | None = Field(default=None, max_length=400, description="`next` of the page before.")
+    limit: int = Field(default=50, ge=1, le=200)
+    """Entries on a page."""
 
 
 class FieldError(Model):

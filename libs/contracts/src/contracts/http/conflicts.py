@@ -6,7 +6,7 @@ from pydantic import Field
 
 from contracts.base import Model, Timestamp
 from contracts.conflicts import Choice, ConflictField, ConflictRecord
-from contracts.http.common import Intent, PageQuery
+from contracts.http.common import Intent, ListQuery, PageQuery
 
 ConflictState = Literal["open", "resolving", "resolved", "agreed_elsewhere", "withdrawn"]
 """`resolving`: a decision was made and is being carried out on both sides."""
@@ -86,7 +86,7 @@ class ConflictFilter(Intent):
     )
 
 
-class ConflictQuery(ConflictFilter, PageQuery):
+class ConflictListFilter(ConflictFilter, ListQuery):
     """Filters of the conflicts' list."""
 
     state: ConflictState = "open"
@@ -95,6 +95,10 @@ class ConflictQuery(ConflictFilter, PageQuery):
         default=None, max_length=60, description="The newest decision belongs to this answer to many."
     )
     rule_id: str | None = Field(default=None, max_length=60, description="The newest decision was made by this rule.")
+
+
+class ConflictQuery(ConflictListFilter, PageQuery):
+    """A page of them."""
 
 
 BulkAnswer = Literal["ours", "theirs", "both", "filled"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.base import Model, Timestamp
-from contracts.http.common import Intent, PageQuery
+from contracts.http.common import Intent, ListQuery, PageQuery
 from contracts.http.people import Text
 from contracts.people import Member
 
@@ -49,13 +49,17 @@ class MergedPair(Model):
     merged_at: Timestamp | None = Field(description="When the sync learnt of the merger.")
 
 
-class MergedQuery(PageQuery):
+class MergedFilter(ListQuery):
     """Filters of the pairs."""
 
     state: MergedState | None = Field(
         default=None, description="State of the pairs; by default those that wait for an answer."
     )
     member_id: str | None = Field(default=None, max_length=40, description="Pairs of this member, in any state.")
+
+
+class MergedQuery(MergedFilter, PageQuery):
+    """A page of them."""
 
 
 class AnswerMerged(Intent):

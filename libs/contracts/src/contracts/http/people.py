@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, EmailStr, Field, GetCoreSchemaHandler, Get
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from contracts.base import Model, Timestamp
-from contracts.http.common import NOT_NULL, FieldError, Intent, PageQuery
+from contracts.http.common import NOT_NULL, FieldError, Intent, ListQuery, PageQuery
 from contracts.people import Address, Family, Member, MemberValues
 from contracts.sync_runs import Run, RunState
 
@@ -225,11 +225,9 @@ class BulkResult(Model):
     """The refused records."""
 
 
-class MemberQuery(PageQuery):
+class MemberFilter(ListQuery):
     """Filters of the members' list."""
 
-    limit: int = Field(default=50, ge=1, le=1000)
-    """Items on one page."""
     q: str | None = Field(default=None, max_length=100, description="Part of the name or e-mail.")
     child: bool | None = None
     """Only children, or only adults."""
@@ -238,12 +236,24 @@ class MemberQuery(PageQuery):
     family_id: str | None = Field(default=None, max_length=40, description="Members of this family.")
 
 
-class FamilyQuery(PageQuery):
-    """Filters of the families' list."""
+class MemberQuery(MemberFilter, PageQuery):
+    """A page of them."""
 
     limit: int = Field(default=50, ge=1, le=1000)
     """Items on one page."""
+
+
+class FamilyFilter(ListQuery):
+    """Filters of the families' list."""
+
     q: str | None = Field(default=None, max_length=100, description="Part of the name.")
+
+
+class FamilyQuery(FamilyFilter, PageQuery):
+    """A page of them."""
+
+    limit: int = Field(default=50, ge=1, le=1000)
+    """Items on one page."""
 
 
 class Difference(Model):
@@ -351,7 +361,7 @@ class AnswerRun(Intent):
     )
 
 
-class RunQuery(PageQuery):
+class RunFilter(ListQuery):
     """Filters of the run history."""
 
     state: RunState | None = None
@@ -361,11 +371,19 @@ class RunQuery(PageQuery):
     )
 
 
-class RunItemQuery(PageQuery):
+class RunQuery(RunFilter, PageQuery):
+    """A page of them."""
+
+
+class RunItemFilter(ListQuery):
     """The list behind one number of a run."""
 
     outcome: str | None = Field(default=None, max_length=60)
     """Records with this outcome."""
+
+
+class RunItemQuery(RunItemFilter, PageQuery):
+    """A page of them."""
 
 
 class RunItem(Model):
@@ -481,7 +499,7 @@ on one side, an adult on the other. `suffix`: names that differ only by a suffix
 _MOST_DAYS = 3650
 
 
-class HeldQuery(PageQuery):
+class HeldFilter(ListQuery):
     """Filters of the held matches."""
 
     state: Literal["open", "later", "same", "different"] | None = None
@@ -494,6 +512,10 @@ class HeldQuery(PageQuery):
     )
     pco_id: str | None = Field(default=None, max_length=40, description="About this person in Planning Center.")
     member_id: str | None = Field(default=None, max_length=40, description="This member may be the person.")
+
+
+class HeldQuery(HeldFilter, PageQuery):
+    """A page of them."""
 
 
 Answer = Literal["same", "different", "later"]

@@ -7,101 +7,125 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.http.common import Page, PageQuery
-from contracts.http.merged import MergedQuery
-from contracts.http.people import FamilyQuery, HeldQuery, MemberQuery, RunItemQuery, RunQuery
+from contracts.http.common import ListQuery, Page, PageQuery
+from contracts.http.merged import MergedFilter, MergedQuery
+from contracts.http.people import (
+    FamilyFilter,
+    FamilyQuery,
+    HeldFilter,
+    HeldQuery,
+    MemberFilter,
+    MemberQuery,
+    RunFilter,
+    RunItemFilter,
+    RunItemQuery,
+    RunQuery,
+)
 from people_sync.resources import Wired
-from people_sync.usecases import directory, families, files, held, history, merged_pairs, proof, runs
+from people_sync.usecases import directory, families, files, held, held_bulk, history, merged_pairs, proof, runs
 from servicekit.http import spreadsheets
 from servicekit.http.auth import User
 
 router = APIRouter(prefix="/api/v1/people", tags=["Files"])
 Q = TypeVar("Q", bound=PageQuery)
+Whole = Annotated[ListQuery, Query()]
+"""A list without filters."""
 
 
-def _paged(read: Callable[[AsyncSession, str, Q], Awaitable[Page[Any]]], user: User, query: Q) -> spreadsheets.Read:
+def _paged(
+    read: Callable[[AsyncSession, str, Q], Awaitable[Page[Any]]], user: User, kind: type[Q], wanted: ListQuery
+) -> spreadsheets.Read:
+    """kind: the list's own query, in pages that are longer than a caller may have them."""
+
     def page(session: AsyncSession, after: str | None) -> Awaitable[Page[Any]]:
-        begins = query.after if after is None else after
-        return read(
-            session,
-            user.organization_id,
-            query.model_copy(update={"after": begins, "limit": spreadsheets.AT_ONCE}),
-        )
+        query = kind(**dict(wanted)).model_copy(update={"after": after, "limit": spreadsheets.AT_ONCE})
+        return read(session, user.organization_id, query)
 
     return page
 
 
 @router.get("/members.csv")
-async def members(user: User, wired: Wired, query: Annotated[MemberQuery, Query()]) -> StreamingResponse:
+async def members(user: User, wired: Wired, query: Annotated[MemberFilter, Query()]) -> StreamingResponse:
     """Members by name."""
-    read = _paged(directory.members, user, query)
+    read = _paged(directory.members, user, MemberQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "members", files.MEMBERS, read, files.of_member)
 
 
 @router.get("/members/{member_id}/history.csv")
-async def member_history(member_id: str, user: User, wired: Wired) -> StreamingResponse:
+async def member_history(member_id: str, user: User, wired: Wired, query: Whole) -> StreamingResponse:
     """Every change of a member, newest first."""
 
-    async def read(session: AsyncSession, organization_id: str, query: PageQuery) -> Page[Any]:
+    async def read(session: AsyncSession, organization_id: str, page: PageQuery) -> Page[Any]:
         member = await directory.find(session, organization_id, member_id, deleted=True)
-        return await history.of_member(session, member, query)
+        return await history.of_member(session, member, page)
 
-    paged = _paged(read, user, PageQuery())
+    paged = _paged(read, user, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
 
 
 @router.get("/families.csv")
-async def all_families(user: User, wired: Wired, query: Annotated[FamilyQuery, Query()]) -> StreamingResponse:
+async def all_families(user: User, wired: Wired, query: Annotated[FamilyFilter, Query()]) -> StreamingResponse:
     """Families by name."""
-    read = _paged(families.families, user, query)
+    read = _paged(families.families, user, FamilyQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "families", files.FAMILIES, read, files.of_family)
 
 
 @router.get("/families/{family_id}/history.csv")
-async def family_history(family_id: str, user: User, wired: Wired) -> StreamingResponse:
+async def family_history(family_id: str, user: User, wired: Wired, query: Whole) -> StreamingResponse:
     """Every change of a family, newest first."""
 
-    async def read(session: AsyncSession, organization_id: str, query: PageQuery) -> Page[Any]:
-        return await history.of_family(session, await families.find(session, organization_id, family_id), query)
+    async def read(session: AsyncSession, organization_id: str, page: PageQuery) -> Page[Any]:
+        return await history.of_family(session, await families.find(session, organization_id, family_id), page)
 
-    paged = _paged(read, user, PageQuery())
+    paged = _paged(read, user, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "history", files.HISTORY, paged, files.of_change)
 
 
 @router.get("/held-matches.csv")
-async def held_matches(user: User, wired: Wired, query: Annotated[HeldQuery, Query()]) -> StreamingResponse:
+async def held_matches(user: User, wired: Wired, query: Annotated[HeldFilter, Query()]) -> StreamingResponse:
     """Doubtful matches."""
-    read = _paged(held.held_matches, user, query)
+    read = _paged(held.held_matches, user, HeldQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "held-matches", files.HELD, read, files.of_held)
 
 
+@router.get("/held-matches/bulk/{bulk_id}/skipped.csv")
+async def skipped(bulk_id: str, user: User, wired: Wired, query: Whole) -> StreamingResponse:
+    """Doubtful matches that an answer to many left as they are."""
+
+    async def read(session: AsyncSession, organization_id: str, page: PageQuery) -> Page[Any]:
+        return await held_bulk.skipped(session, organization_id, bulk_id, page)
+
+    paged = _paged(read, user, PageQuery, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "left", files.SKIPPED, paged, files.of_skipped)
+
+
 @router.get("/merged.csv")
-async def merged(user: User, wired: Wired, query: Annotated[MergedQuery, Query()]) -> StreamingResponse:
+async def merged(user: User, wired: Wired, query: Annotated[MergedFilter, Query()]) -> StreamingResponse:
     """Pairs of members who are one person in Planning Center."""
-    read = _paged(merged_pairs.merged, user, query)
+    read = _paged(merged_pairs.merged, user, MergedQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "merged", files.MERGED, read, files.of_pair)
 
 
 @router.get("/runs.csv")
-async def all_runs(user: User, wired: Wired, query: Annotated[RunQuery, Query()]) -> StreamingResponse:
+async def all_runs(user: User, wired: Wired, query: Annotated[RunFilter, Query()]) -> StreamingResponse:
     """Run history, newest first."""
-    read = _paged(runs.history, user, query)
+    read = _paged(runs.history, user, RunQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "syncs", files.RUNS, read, files.of_run)
 
 
 @router.get("/runs/{run_id}/items.csv")
-async def items(run_id: str, user: User, wired: Wired, query: Annotated[RunItemQuery, Query()]) -> StreamingResponse:
+async def items(run_id: str, user: User, wired: Wired, query: Annotated[RunItemFilter, Query()]) -> StreamingResponse:
     """The list behind a number of a run."""
 
     async def read(session: AsyncSession, organization_id: str, page: RunItemQuery) -> Page[Any]:
         return await runs.items(session, organization_id, run_id, page)
 
-    paged = _paged(read, user, query)
+    paged = _paged(read, user, RunItemQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "sync", files.ITEMS, paged, files.of_item)
 
 
 @router.get("/statements.csv")
-async def statements(user: User, wired: Wired) -> StreamingResponse:
+async def statements(user: User, wired: Wired, query: Whole) -> StreamingResponse:
     """Results of nightly comparisons, newest first."""
-    read = _paged(proof.statements, user, PageQuery())
+    read = _paged(proof.statements, user, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "statements", files.STATEMENTS, read, files.of_statement)

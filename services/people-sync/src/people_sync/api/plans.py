@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from contracts.http.common import Page
+from contracts.http.common import ListQuery, Page
 from contracts.http.plans import PlanItem, PlanQuery
 from people_sync.usecases import plans, runs
 from servicekit.db.sessions import Session
@@ -23,7 +23,9 @@ async def page(run_id: str, user: User, session: Session, query: Annotated[PlanQ
 
 
 @router.get("/{run_id}/plan.csv")
-async def file(run_id: str, user: User, session: Session, request: Request) -> StreamingResponse:
+async def file(
+    run_id: str, user: User, session: Session, request: Request, _: Annotated[ListQuery, Query()]
+) -> StreamingResponse:
     """The same as CSV, one line per field."""
     run = await runs.with_lists(session, user.organization_id, run_id)
     return spreadsheets.file("plan", plans.as_csv(request.app.state.runtime.sessions, run))

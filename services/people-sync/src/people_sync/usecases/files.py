@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from contracts import people, sync_runs
 from contracts.http.merged import MergedPair
-from contracts.http.people import HeldMatch, HistoryEntry, RunItem
+from contracts.http.people import HeldMatch, HeldSkipped, HistoryEntry, RunItem
 from contracts.http.proof import Statement
 from people_sync.domain.sentences import OUTCOMES
 
@@ -38,6 +38,7 @@ FAMILIES: Final = (
 )
 HISTORY: Final = ("When", "Where", "Field", "Before", "After", "By", "Name", "Rule")
 HELD: Final = ("Person in Planning Center", "Birthdate", "Email", "Phone", "May be", "Reasons", "State", "Since", "Id")
+SKIPPED: Final = ("Person in Planning Center", "Why", "Id")
 MERGED: Final = ("Stays", "Would be joined", "Filled in", "Different", "May be mailed", "State", "Since", "Id")
 RUNS: Final = ("Asked for", "Began", "Ended", "What", "For", "State", "By", "Numbers", "Message", "Id")
 ITEMS: Final = ("Name", "Kind", "What", "Sentence", "Our id", "Planning Center id")
@@ -78,6 +79,11 @@ def of_held(one: HeldMatch) -> Lines:
         candidates.append(f"{one.more} more")
     values = (_name(theirs), theirs.birthdate, theirs.email, theirs.phone)
     yield (*values, candidates, one.reasons, one.state, one.created_at, one.id)
+
+
+def of_skipped(one: HeldSkipped) -> Lines:
+    """One held match that an answer to many left."""
+    yield (one.name, one.sentence, one.held_id)
 
 
 def of_pair(one: MergedPair) -> Lines:

@@ -4,6 +4,7 @@ import { at, get, post, remove } from "../api.js";
 import { answerAll } from "../parts/answers.js";
 import { ANSWERS, conflictsOf } from "../parts/choices.js";
 import { announce, h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { action, confirm, heading, status, when } from "../parts/look.js";
 import { addressOfRule, offersOf } from "../parts/offers.js";
 import { part } from "../parts/part.js";
@@ -34,7 +35,7 @@ export function show(context) {
       came = true;
       return [
         asked && !items.some((rule) => rule.id === asked) ? h("p", { key: "deleted", role: "status" }, "This rule was deleted. What it decided stays.") : null,
-        items.length === 0 ? nothing() : items.map(card),
+        items.length === 0 ? nothing() : [...items.map(card), h("div", { key: "file", class: "row" }, downloads("/conflicts/rules.csv"))],
       ];
     },
   });

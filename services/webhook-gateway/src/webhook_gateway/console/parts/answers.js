@@ -2,6 +2,7 @@
 
 import { at, get, post } from "../api.js";
 import { announce, h, update } from "./dom.js";
+import { downloads } from "./download.js";
 import { action, confirm, notice, status } from "./look.js";
 import { Problem, sentenceOf } from "./problem.js";
 import { number } from "./words.js";
@@ -143,6 +144,7 @@ export function answerAll(context, kind, { filters, done }) {
               await more();
               render();
             }) : null,
+            named.length > 0 ? downloads(`${kind.path}${at`/${bulk.id}/skipped.csv`}`) : null,
             action("Close", () => {
               context.note({ answers: null });
               update(said);
