@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,14 +11,17 @@ from auth_support import Auth, Facts, environment, make_settings, new_church
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
+from sqlalchemy import event
 
 from auth_service.config import Settings
 from auth_service.main import create_app
 from auth_service.storage.tables import Base
 from auth_service.storage.vault import Vault
+from auth_service.usecases.connect import forget_old_attempts
 from auth_service.usecases.republish import republish
 from contracts.routes import routes_of
 from contracts.values import AUTH_SERVICE
+from servicekit.db.retention import PIECE
 from servicekit.local import LocalPostgres
 from servicekit.testing import Databases, assert_migrated, assert_wiring, eventually, serve
 
@@ -57,6 +61,31 @@ async def test_republish_publishes_present_states(auth: Auth, facts: Facts, monk
         admin, "people:ConnectionAuthorized", "people:ConnectionAuthorized", "people:ReconnectRequired"
     )
     assert again.reason == "refused"
+
+
+async def test_old_attempts_are_forgotten_in_pieces(app: FastAPI, auth: Auth) -> None:
+    began = "now() - $1 * interval '1 second' * (1 - n % 2)"
+    await auth.sql(
+        "INSERT INTO authorization_attempt"
+        " (state_hash, product, organization_id, user_id, browser_hash, code_verifier, scope, created_at)"
+        f" SELECT int4send(n), 'people', 'church-pieces', 'u', '', '', '', {began} FROM generate_series(1, $2) AS n",
+        145 * auth.settings.attempt_lifetime.total_seconds(),
+        2 * PIECE + 2,
+    )
+    runtime = app.state.runtime
+    pieces: list[str] = []
+
+    def note(*of_cursor: Any) -> None:
+        if "DELETE" in of_cursor[2]:
+            pieces.append(of_cursor[2])
+
+    event.listen(runtime.engine.sync_engine, "before_cursor_execute", note)
+    await forget_old_attempts(runtime.sessions, runtime.clock, auth.settings)
+    await runtime.engine.dispose()
+    assert len(pieces) == 2
+    left = "SELECT count(*) AS n FROM authorization_attempt WHERE organization_id = 'church-pieces'"
+    assert (await auth.sql(left))[0]["n"] == PIECE + 1
+    await auth.sql("DELETE FROM authorization_attempt WHERE organization_id = 'church-pieces'")
 
 
 async def test_reencrypt_lets_the_old_key_go(auth: Auth) -> None:

@@ -103,7 +103,7 @@ class ListQuery(Intent):
 
 
 class PageQuery(ListQuery):
-    """Where a page begins and how long it is."""
+    """Position and length of a page."""
 
     after: str | None = Field(default=None, max_length=400, description="`next` of the page before.")
     limit: int = Field(default=50, ge=1, le=200)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,6 +43,7 @@ from contracts.http.auth import (
 )
 from contracts.identity import UserIdentity
 from servicekit.clock import Clock
+from servicekit.db.retention import forget
 from servicekit.db.sessions import Sessions
 from servicekit.errors import Invalid, is_outage
 from servicekit.kafka import outbox
@@ -326,13 +326,10 @@ async def forget_organization(session: AsyncSession, user: UserIdentity, answer:
 
 
 async def forget_old_attempts(sessions: Sessions, clock: Clock, settings: Settings) -> None:
-    """Delete attempts long after their expiry; until then a late answer gets the exact refusal."""
-    async with sessions.begin() as session:
-        await session.execute(
-            delete(AuthorizationAttempt).where(
-                AuthorizationAttempt.created_at < clock.now() - 144 * settings.attempt_lifetime
-            )
-        )
+    """Delete attempts long after their expiry, in pieces; until then a late answer gets the exact refusal."""
+    attempts = AuthorizationAttempt.__table__
+    before = clock.now() - 144 * settings.attempt_lifetime
+    await forget(sessions, attempts, attempts.c.created_at, [attempts.c.created_at < before])
 
 
 def _attempt(row: AuthorizationAttempt) -> Attempt:
