@@ -27,8 +27,9 @@ from people_sync.messaging.connections import connections
 from people_sync.messaging.resolutions import resolutions
 from people_sync.resources import open_resources
 from people_sync.storage.tables import Base
-from people_sync.usecases import held_bulk, refreshes, rounds
+from people_sync.usecases import held_bulk, rounds
 from people_sync.usecases.refresh_job import work_off
+from people_sync.usecases.refreshes import REFRESHES
 from people_sync.usecases.run.story import carry_out
 from people_sync.usecases.runs import KIND
 from servicekit.app import create_service
@@ -75,7 +76,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
                 lease_seconds=service.job_lease_seconds,
             ),
             JobWorker(
-                refreshes.KIND,
+                REFRESHES.job,
                 work_off,
                 concurrency=service.runs_at_once,
                 urgent_slots=1,

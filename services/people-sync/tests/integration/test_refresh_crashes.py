@@ -253,7 +253,7 @@ def _in_the_middle(expected: Undisturbed) -> list[Kill]:
 async def test_a_run_and_the_others_in_two_processes_of_which_one_dies(prepared: Prepared) -> None:
     async with copied(prepared.ground, prepared.run) as copy:
         expected = await undisturbed(copy)
-    kinds = (runs.KIND, refreshes.KIND)
+    kinds = (runs.KIND, refreshes.REFRESHES.job)
     noted: dict[str, Undisturbed] = {}
     for only in kinds:
         async with copied(prepared.ground, prepared.together) as copy:

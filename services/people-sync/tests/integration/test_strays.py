@@ -55,7 +55,7 @@ async def frozen(
     else:
         member = await site.member(refresh)
         sync = await site.call("POST", f"/members/{member['id']}/sync")
-        job, asked = refreshes.KIND, f"/syncs/{sync['id']}"
+        job, asked = refreshes.REFRESHES.job, f"/syncs/{sync['id']}"
     await eventually(lambda: site.control.fault(fault)["holding"] == 1, within=120, every=0.02)
     owner = await site.database.value(
         "SELECT lease_owner FROM job WHERE organization_id = $1 AND kind = $2 AND state = 'running'",

@@ -13,7 +13,8 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -136,6 +137,14 @@ class JobContext:
         """Hold the job's row for this transaction, for writes without a checkpoint. LeaseLost as there."""
         held = (await session.execute(_HELD, {"held_id": self.id, "held_fence": self.fence})).one_or_none()
         self.stop_requested = self._mine(held).stop_requested
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction under the lease. LeaseLost if another has claimed the job."""
+        async with self.sessions.begin() as session:
+            # First of all: whoever has lost the job must not even wait for the rows it would lock.
+            await self.verify(session)
+            yield session
 
     async def wait(
         self, session: AsyncSession, data: dict[str, Any], *, until: datetime | None = None, urgent: bool | None = None

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from people_sync.storage.tables import Base
+from synckit.refreshes import RefreshColumns
 
 
 class Run(Base):
@@ -281,53 +282,12 @@ class Claim(Base):
     fence: Mapped[int]
 
 
-class Refresh(Base):
-    """A record to be looked at by itself, on both sides. Kept for a day when done, so that its end can be read."""
+class Refresh(RefreshColumns, Base):
+    """A member or family to be looked at by itself.
 
-    __tablename__ = "refresh"
-    __table_args__ = (
-        Index(
-            "uq_refresh_record",
-            "organization_id",
-            "pco_organization_id",
-            "kind",
-            "record_id",
-            unique=True,
-            postgresql_where=text("state = 'queued' AND record_id IS NOT NULL"),
-        ),
-        Index(
-            "uq_refresh_pco",
-            "organization_id",
-            "pco_organization_id",
-            "kind",
-            "pco_id",
-            unique=True,
-            postgresql_where=text("state = 'queued' AND record_id IS NULL"),
-        ),
-        Index("ix_refresh_due", "organization_id", "not_before", postgresql_where=text("state = 'queued'")),
-        Index("ix_refresh_finished", "finished_at"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    organization_id: Mapped[str]
-    pco_organization_id: Mapped[str]
-    kind: Mapped[str]
-    record_id: Mapped[UUID | None]
-    pco_id: Mapped[str | None]
-    """Of somebody who is nobody here yet."""
-    reasons: Mapped[list[str]]
-    """`asked` at a screen, `answered` a held match, `decided` a conflict, `undone` a change, `joined` with another;
-    left by a run: `incomplete` read, `unanswered` request, `stray`."""
-    urgent: Mapped[bool]
-    """Somebody waits at a screen."""
-    not_before: Mapped[datetime]
-    state: Mapped[str]
-    """`queued` or `done`."""
-    tries: Mapped[int] = mapped_column(default=0)
-    outcome: Mapped[str | None]
-    sentence: Mapped[str | None]
-    requested_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
+    Reasons: `asked` at a screen, `answered` a held match, `decided` a conflict, `undone` a change, `joined` with
+    another; left by a run: `incomplete` read, `unanswered` request, `stray`.
+    """
 
 
 class HeldMatch(Base):

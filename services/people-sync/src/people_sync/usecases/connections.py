@@ -6,12 +6,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import PEOPLE
-from people_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED
+from people_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED, NOT_DONE
 from people_sync.storage.strays import STRAY, unsettled
 from people_sync.storage.tables import Connection, Settings
-from people_sync.usecases import decisions, refreshes, runs
+from people_sync.usecases import decisions, runs
+from people_sync.usecases.refreshes import REFRESHES
 from people_sync.usecases.standstill import hold_jobs
 from people_sync.usecases.supplied import adopt_supplied, one_at_a_time
+from synckit import refreshes
+from synckit.refreshes import Done
 
 
 async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> None:
@@ -44,16 +47,18 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
     statement = insert(Connection).values(organization_id=fact.organization_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["organization_id"], set_=values))
     if moved:
-        await refreshes.end(session, fact.organization_id, ANOTHER_ORGANIZATION, fact.occurred_at)
+        await refreshes.end(
+            session, REFRESHES, fact.organization_id, Done(NOT_DONE, ANOTHER_ORGANIZATION), fact.occurred_at
+        )
     if fact.state == "connected":
         await adopt_supplied(session, fact.organization_id, fact.pco_organization_id)
         await runs.resume_waiting(session, fact.organization_id)
         await _look_at_strays(session, fact)
         await decisions.queue_waiting(session, _owner(fact), fact.occurred_at)
-        await refreshes.resume_waiting(session, fact.organization_id)
+        await refreshes.resume_waiting(session, REFRESHES, fact.organization_id)
     elif fact.state in {"closing", "disconnected"}:
         await runs.stop_open(session, fact.organization_id)
-        await refreshes.end(session, fact.organization_id, DISCONNECTED, fact.occurred_at)
+        await refreshes.end(session, REFRESHES, fact.organization_id, Done(NOT_DONE, DISCONNECTED), fact.occurred_at)
 
 
 async def _look_at_strays(session: AsyncSession, fact: ConnectionFact) -> None:
@@ -62,12 +67,12 @@ async def _look_at_strays(session: AsyncSession, fact: ConnectionFact) -> None:
     for kind, record_id in await unsettled(session, owner):
         await refreshes.request(
             session,
+            REFRESHES,
             owner,
             kind,
             record_id=record_id,
             reason=STRAY,
             urgent=False,
-            not_before=fact.occurred_at,
             now=fact.occurred_at,
         )
 

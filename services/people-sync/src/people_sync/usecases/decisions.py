@@ -13,10 +13,11 @@ from people_sync.domain.sentences import CONFLICT, LATER, MOVED_HALFWAY, REJECTE
 from people_sync.storage.erased import is_erased
 from people_sync.storage.sync_tables import Conflict, Refresh
 from people_sync.storage.tables import Connection
-from people_sync.usecases import refreshes
 from people_sync.usecases.conflicts import applied, facts, is_half_done, overtaken
+from people_sync.usecases.refreshes import REFRESHES, awake
 from servicekit.errors import PermanentError
 from servicekit.kafka.outbox import append_all
+from synckit import refreshes
 
 DECIDED: Final = "decided"
 """Reason of a refresh, rule of an effect."""
@@ -29,7 +30,7 @@ async def take(session: AsyncSession, event: ConflictResolved, now: datetime) ->
     conflict = await _find(session, event)
     if conflict is None:
         return
-    owner = await refreshes.awake(session, event.organization_id, urgent=event.rule_id is None)
+    owner = await awake(session, event.organization_id, urgent=event.rule_id is None)
     found = await session.get(Conflict, conflict.id, with_for_update=True, populate_existing=True)
     if found is None:
         return  # erased meanwhile
@@ -60,13 +61,13 @@ async def _queue(session: AsyncSession, conflict: Conflict, now: datetime) -> No
     owner = {"organization_id": conflict.organization_id, "pco_organization_id": conflict.pco_organization_id}
     await refreshes.queue(
         session,
+        REFRESHES,
         owner,
         conflict.kind,
         record_id=conflict.record_id,
         reason=DECIDED,
         # Of an answer to many nobody waits for this one alone, and for a rule's nobody at all.
         urgent=all((conflict.decision or {}).get(name) is None for name in ("bulk_id", "rule_id")),
-        not_before=now,
         now=now,
     )
 
@@ -112,7 +113,7 @@ async def _queue_all(session: AsyncSession, conflicts: Select[Any], now: datetim
     found = (await session.scalars(waiting)).all()
     # Jobs before rows: who asks for several in one transaction would wait for the second with the first in hand.
     for organization_id in sorted({conflict.organization_id for conflict in found}):
-        await refreshes.wake(session, organization_id)
+        await refreshes.wake(session, REFRESHES, organization_id)
     for conflict in found:
         await _queue(session, conflict, now)
 

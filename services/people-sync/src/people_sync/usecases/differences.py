@@ -14,12 +14,13 @@ from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import Conflict
 from people_sync.storage.tables import Connection, Family, Link, Member
-from people_sync.usecases import refreshes
 from people_sync.usecases.decisions import DECIDED
 from people_sync.usecases.directory import existing
 from people_sync.usecases.history import DECIDE_AGAIN, Actor, Noted, note
+from people_sync.usecases.refreshes import REFRESHES, awake
 from servicekit.errors import Conflict as Refused
 from servicekit.errors import NotFound
+from synckit import refreshes
 
 
 async def of_record(session: AsyncSession, organization_id: str, kind: str, record_id: str) -> Differences:
@@ -39,7 +40,7 @@ async def end(
             "This record is kept out of the sync, so the two sides are not compared. Choose Sync again first.",
             slug="kept-out",
         )
-    owner = await refreshes.awake(session, organization_id)
+    owner = await awake(session, organization_id)
     if owner is None:
         raise Refused(
             "Planning Center People is not connected, so the two sides can't be compared. Connect it under "
@@ -53,7 +54,7 @@ async def end(
     link.remote_hash = None
     ours = link.decided[field]["ours"]
     await note(session, organization_id, actor, [Noted(kind, id_, field, ours, ours, DECIDE_AGAIN)], now)
-    await refreshes.queue(session, owner, kind, record_id=id_, reason=DECIDED, urgent=True, not_before=now, now=now)
+    await refreshes.queue(session, REFRESHES, owner, kind, record_id=id_, reason=DECIDED, urgent=True, now=now)
     return Differences(items=await _shown(session, link))
 
 

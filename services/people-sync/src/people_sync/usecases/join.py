@@ -27,7 +27,7 @@ from people_sync.storage.joined import Pair
 from people_sync.storage.records import full_name, render_members, values_of
 from people_sync.storage.sync_tables import HeldMatch, Joined, KeptOut, Refresh, Stray
 from people_sync.storage.tables import Family, FamilyMember, Link, Member
-from people_sync.usecases import conflicts, history, refreshes
+from people_sync.usecases import conflicts, history
 from people_sync.usecases.directory import country_of
 from people_sync.usecases.families import family_notes, membership_notes, set_values
 from people_sync.usecases.families import join as join_families
@@ -36,8 +36,10 @@ from people_sync.usecases.history import JOINED, Actor, Noted
 from people_sync.usecases.publishing import member_removed, publish, touch_members
 from people_sync.usecases.record.claims import is_being_written
 from people_sync.usecases.record.effects import take_over
+from people_sync.usecases.refreshes import REFRESHES
 from servicekit.errors import Conflict, Invalid
 from servicekit.kafka.outbox import append
+from synckit import refreshes
 
 
 async def join(
@@ -229,13 +231,13 @@ async def _sync(
     async def look(kind: str, *, record_id: UUID | None = None, pco_id: str | None = None, urgent: bool = True) -> None:
         await refreshes.queue(
             session,
+            REFRESHES,
             owner,
             kind,
             record_id=record_id,
             pco_id=pco_id,
             reason=JOINED,
             urgent=urgent,
-            not_before=now,
             now=now,
         )
 

@@ -21,14 +21,16 @@ from people_sync.storage.among import among
 from people_sync.storage.kept_out import families_with, links_of
 from people_sync.storage.sync_tables import HeldMatch, KeptOut, Remote
 from people_sync.storage.tables import Connection, Family, FamilyMember, Member
-from people_sync.usecases import conflicts, history, refreshes
+from people_sync.usecases import conflicts, history
 from people_sync.usecases.directory import existing
 from people_sync.usecases.held import no_longer_asked
 from people_sync.usecases.history import KEPT_OUT, WITH_FAMILY, Actor, Noted
 from people_sync.usecases.publishing import publish, touch_families, touch_members
 from people_sync.usecases.record.claims import any_is_being_written
+from people_sync.usecases.refreshes import REFRESHES, awake
 from servicekit.errors import Conflict, NotFound
 from servicekit.kafka.outbox import append_all
+from synckit import refreshes
 
 Kind = Literal["member", "family"]
 ENDED: Final = "synced again"
@@ -102,7 +104,7 @@ async def end(
     Both sides are compared at once, or by the next sync while that is impossible.
     """
     id_ = await existing(session, organization_id, kind, record_id)
-    owner = await refreshes.awake(session, organization_id)
+    owner = await awake(session, organization_id)
     await _read_strangers_again(session, organization_id, kind, id_)
     found = await _locked(session, organization_id, kind, id_, of_call=_with_family(organization_id, id_))
     out = await _rows(session, organization_id, found)
@@ -282,7 +284,7 @@ async def _look(
 
     async def queue(kind: str, record_id: UUID, *, urgent: bool) -> None:
         await refreshes.queue(
-            session, owner, kind, record_id=record_id, reason=ENDED, urgent=urgent, not_before=now, now=now
+            session, REFRESHES, owner, kind, record_id=record_id, reason=ENDED, urgent=urgent, now=now
         )
 
     whole = {family.id for family in found.changed}

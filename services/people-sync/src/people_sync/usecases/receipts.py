@@ -21,10 +21,11 @@ from people_sync.storage.erased import NUMBER
 from people_sync.storage.erased_tables import Erased, ErasedRecord, Erasure
 from people_sync.storage.sync_tables import Remote
 from people_sync.storage.tables import Link
-from people_sync.usecases import refreshes
 from people_sync.usecases.history import Actor
+from people_sync.usecases.refreshes import REFRESHES, awake
 from servicekit.errors import Conflict, NotFound
 from servicekit.http import paging
+from synckit import refreshes
 
 LET_BACK: Final = "let_back"
 """Reason of a refresh."""
@@ -58,7 +59,7 @@ async def let_back(
     Conflict (409) if there is nobody to let back. Nothing that was erased comes back from here.
     """
     row = await _find(session, organization_id, erasure_id)
-    owner = await refreshes.awake(session, organization_id)
+    owner = await awake(session, organization_id)
     locked = await session.get_one(Erasure, row.id, with_for_update=True, populate_existing=True)
     gone = await session.execute(
         delete(Erased)
@@ -80,7 +81,14 @@ async def let_back(
         for kind in (MEMBER, FAMILY):
             for pco_id in [id_ for church, one, id_ in found if church == here and one == kind]:
                 await refreshes.queue(
-                    session, owner, kind, pco_id=pco_id, reason=LET_BACK, urgent=True, not_before=now, now=now
+                    session,
+                    REFRESHES,
+                    owner,
+                    kind,
+                    pco_id=pco_id,
+                    reason=LET_BACK,
+                    urgent=True,
+                    now=now,
                 )
     return await render(session, locked)
 

@@ -7,8 +7,10 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from people_sync.resources import Resources
-from people_sync.usecases import decisions, held_bulk, refreshes, retention, runs
+from people_sync.usecases import decisions, held_bulk, retention, runs
+from people_sync.usecases.refreshes import REFRESHES
 from servicekit.runtime import Runtime
+from synckit import refreshes
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +37,7 @@ async def end_unanswered(runtime: Runtime, resources: Resources) -> None:
 
 async def forget_refreshes(runtime: Runtime, resources: Resources) -> None:
     """Let go of syncs of one record whose end need not be read any more."""
-    await refreshes.forget_old(runtime.sessions, resources.clock.now())
+    await refreshes.forget_old(runtime.sessions, REFRESHES, resources.clock.now())
 
 
 async def forget_answers(runtime: Runtime, resources: Resources) -> None:
@@ -60,7 +62,7 @@ async def queue_decisions(runtime: Runtime, resources: Resources) -> None:
 
 async def start_refreshes(runtime: Runtime, _: Resources) -> None:
     """Begin jobs for records to look at again whose time has come."""
-    await _all(runtime, refreshes.DUE_AT_ONCE, refreshes.start_due)
+    await _all(runtime, refreshes.DUE_AT_ONCE, lambda session: refreshes.start_due(session, REFRESHES))
 
 
 async def _all(runtime: Runtime, at_once: int, some: Callable[[AsyncSession], Awaitable[int]]) -> None:

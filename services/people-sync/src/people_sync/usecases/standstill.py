@@ -3,10 +3,11 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from people_sync.usecases import held_bulk, refreshes, runs
+from people_sync.usecases import held_bulk, runs
+from people_sync.usecases.refreshes import REFRESHES
 from servicekit.db.tables import JOB
 
-_KINDS = (runs.KIND, refreshes.KIND, held_bulk.KIND)
+_KINDS = (runs.KIND, REFRESHES.job, held_bulk.KIND)
 
 
 async def hold_jobs(session: AsyncSession, organization_id: str) -> None:

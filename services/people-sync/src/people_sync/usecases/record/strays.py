@@ -22,8 +22,9 @@ from people_sync.storage.records import values_of
 from people_sync.storage.strays import STRAY, known_strays, record_kind
 from people_sync.storage.sync_tables import Creation, Stray
 from people_sync.storage.tables import Connection, Link, Member
-from people_sync.usecases import refreshes
 from people_sync.usecases.record.writer import Writer
+from people_sync.usecases.refreshes import REFRESHES
+from synckit import refreshes
 
 
 async def leave_behind(
@@ -91,5 +92,12 @@ async def _note(session: AsyncSession, writer: Writer, rows: list[dict[str, Any]
     for row in sorted(rows, key=lambda row: str(row["record_id"])):
         kind = record_kind(row["kind"])
         await refreshes.request(
-            session, writer.owner, kind, record_id=row["record_id"], reason=STRAY, urgent=False, not_before=now, now=now
+            session,
+            REFRESHES,
+            writer.owner,
+            kind,
+            record_id=row["record_id"],
+            reason=STRAY,
+            urgent=False,
+            now=now,
         )

@@ -1,7 +1,7 @@
 """Who writes a record, on either side: whose rows, by which choices, in whose name, and for how long."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -60,13 +60,9 @@ class Writer:
         """What a read of that time can tell."""
         return Reading(read_at, self.resources.horizon)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
         """One transaction under the lease. LeaseLost if another worker has taken over."""
-        async with self.job.sessions.begin() as session:
-            # First of all: whoever has lost the job must not even wait for the rows it would lock.
-            await self.job.verify(session)
-            yield session
+        return self.job.transaction()
 
 
 def has_chosen(chosen: Settings | None) -> bool:

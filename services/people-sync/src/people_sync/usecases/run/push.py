@@ -46,7 +46,6 @@ from people_sync.domain.sentences import (
     together,
 )
 from people_sync.storage.sync_tables import Change, Run
-from people_sync.usecases import refreshes
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, LeftAlone, claimed
 from people_sync.usecases.record.creations import Later, NotYet
@@ -57,8 +56,10 @@ from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
 from people_sync.usecases.record.writer import guarded
+from people_sync.usecases.refreshes import REFRESHES, UNANSWERED
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.undo_plan import undoing
+from synckit import refreshes
 
 BATCH: Final = 200
 _WHILE_BUSY: Final = timedelta(seconds=2)
@@ -288,10 +289,11 @@ async def _look_after_the_run(context: RunContext, change: Change, until: dateti
     async with context.transaction() as session:
         await refreshes.request(
             session,
+            REFRESHES,
             context.owner,
             change.kind,
             record_id=change.record_id,
-            reason=refreshes.UNANSWERED,
+            reason=UNANSWERED,
             urgent=False,
             not_before=until,
             now=context.now(),

@@ -1,0 +1,250 @@
+"""Records to look at again, one by one: asked for at a screen, by a webhook, or by what could not be decided before.
+
+    (no row) ──request──▶ queued ──done──▶ done, for a day
+                          │  ▲  └─asked for again meanwhile──▶ queued
+                          └──┘ not before an instant
+
+A record has one queued row at most, so requests for it coalesce. `synckit.refresh_job` works them off.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Index, exists, func, inspect, literal_column, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+
+from servicekit.db.retention import forget
+from servicekit.db.sessions import Sessions
+from servicekit.db.tables import JOB
+from servicekit.ids import uuid7
+from servicekit.jobs import queue as jobs
+
+DUE_AT_ONCE: Final = 100
+KEPT: Final = timedelta(days=1)
+"""How long its end can be read."""
+GIVEN_BACK: Final = "given_back"
+"""In the checkpoint of a job that waits for Planning Center, or for the connection, and not for a row's time."""
+
+_OWNER: Final = ("organization_id", "pco_organization_id", "kind")
+
+
+class RefreshColumns:
+    """A record to be looked at by itself, on both sides: `class Refresh(RefreshColumns, Base)`.
+
+    Kept for a day when done, so that its end can be read.
+    """
+
+    __tablename__ = "refresh"
+
+    @declared_attr.directive
+    @classmethod
+    def __table_args__(cls) -> tuple[Index, ...]:
+        queued = "state = 'queued'"
+        by_record = text(f"{queued} AND record_id IS NOT NULL")
+        by_pco = text(f"{queued} AND record_id IS NULL")
+        return (
+            Index("uq_refresh_record", *_OWNER, "record_id", unique=True, postgresql_where=by_record),
+            Index("uq_refresh_pco", *_OWNER, "pco_id", unique=True, postgresql_where=by_pco),
+            Index("ix_refresh_due", "organization_id", "not_before", postgresql_where=text(queued)),
+            Index("ix_refresh_finished", "finished_at"),
+        )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[str]
+    pco_organization_id: Mapped[str]
+    kind: Mapped[str]
+    record_id: Mapped[UUID | None]
+    pco_id: Mapped[str | None]
+    """Of something that is nobody's here yet."""
+    reasons: Mapped[list[str]]
+    """Why it was asked for, in the product's own words."""
+    urgent: Mapped[bool]
+    """Somebody waits at a screen."""
+    not_before: Mapped[datetime]
+    state: Mapped[str]
+    """`queued` or `done`."""
+    tries: Mapped[int] = mapped_column(default=0)
+    outcome: Mapped[str | None]
+    sentence: Mapped[str | None]
+    """None of a queued one: what the product says of a record that waits."""
+    requested_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+RecordOf: TypeAlias = Callable[[AsyncSession, Mapping[str, str], str, str], Awaitable[UUID | None]]
+"""Our record by owner, kind and Planning Center's id; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshes:
+    """A product's records to look at again."""
+
+    rows: type[RefreshColumns]
+    job: str
+    """Kind of the job that works them off, one per organization."""
+    connected: ColumnElement[bool]
+    """Whether the organization is connected to where a row was queued for; `rows` is in the statement around it."""
+    record_of: RecordOf
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of one row."""
+
+    outcome: str
+    sentence: str
+    lasting: bool = False
+    """Whether the outcome stays true if the record is looked at once more and nothing is left to do."""
+
+
+async def request(
+    session: AsyncSession,
+    refreshes: Refreshes,
+    owner: Mapping[str, str],
+    kind: str,
+    *,
+    record_id: UUID | None = None,
+    pco_id: str | None = None,
+    reason: str,
+    urgent: bool,
+    not_before: datetime | None = None,
+    now: datetime,
+) -> RefreshColumns:
+    """Queue a record, by our id or by Planning Center's; ten requests for the same are one row, the earliest counts.
+
+    `owner`: `organization_id` and `pco_organization_id`. `urgent`: somebody waits at a screen. `not_before`: at once if
+    None.
+    """
+    # A new job before the row: who asks for several in one transaction would wait for the second with the job in hand.
+    await wake(session, refreshes, owner["organization_id"], urgent=urgent)
+    return await queue(
+        session,
+        refreshes,
+        owner,
+        kind,
+        record_id=record_id,
+        pco_id=pco_id,
+        reason=reason,
+        urgent=urgent,
+        not_before=not_before,
+        now=now,
+    )
+
+
+async def queue(
+    session: AsyncSession,
+    refreshes: Refreshes,
+    owner: Mapping[str, str],
+    kind: str,
+    *,
+    record_id: UUID | None = None,
+    pco_id: str | None = None,
+    reason: str,
+    urgent: bool,
+    not_before: datetime | None = None,
+    now: datetime,
+) -> RefreshColumns:
+    """Queue as `request` does, for a worker that is awake already."""
+    rows = refreshes.rows
+    if record_id is None and pco_id is not None:
+        record_id = await refreshes.record_of(session, owner, kind, pco_id)
+    by_record = record_id is not None
+    statement = insert(rows).values(
+        id=uuid7(),
+        **owner,
+        kind=kind,
+        record_id=record_id,
+        pco_id=None if by_record else pco_id,
+        reasons=[reason],
+        urgent=urgent,
+        not_before=not_before or now,
+        state="queued",
+        tries=0,
+        requested_at=now,
+    )
+    index = [*_OWNER, "record_id" if by_record else "pco_id"]
+    where = text(f"state = 'queued' AND record_id IS {'NOT NULL' if by_record else 'NULL'}")
+    merged = {
+        # In words: a select of SQLAlchemy would name both as tables, and join every row with every row.
+        "reasons": literal_column("ARRAY(SELECT DISTINCT unnest(refresh.reasons || excluded.reasons))"),
+        "requested_at": statement.excluded.requested_at,
+        "urgent": rows.urgent | statement.excluded.urgent,
+        "not_before": func.least(rows.not_before, statement.excluded.not_before),
+    }
+    queued = await session.scalars(
+        statement.on_conflict_do_update(index_elements=index, index_where=where, set_=merged).returning(rows),
+        execution_options={"populate_existing": True},
+    )
+    return queued.one()
+
+
+async def wake(session: AsyncSession, refreshes: Refreshes, organization_id: str, *, urgent: bool = False) -> None:
+    """See to it that a job works the organization's rows off.
+
+    A job that is amid a step is not waited for: it looks again after it, or it is just ending, and `start_due` begins
+    another.
+    """
+    job_id, created = await jobs.enqueue(session, refreshes.job, organization_id, urgent=urgent)
+    if not created:
+        waiting = select(JOB.c.state).where(JOB.c.id == job_id).with_for_update(skip_locked=True)
+        if await session.scalar(waiting) == "waiting":
+            await jobs.resume(session, job_id, urgent=urgent)
+        elif urgent:
+            await jobs.hurry(session, job_id, waits=False)
+
+
+async def start_due(session: AsyncSession, refreshes: Refreshes) -> int:
+    """Begin, or wake, jobs for rows that are due: a request may have met one that was just going to sleep.
+
+    Returns how many organizations had some; `DUE_AT_ONCE` at most.
+    """
+    rows = refreshes.rows
+    at_work = exists().where(
+        JOB.c.kind == refreshes.job,
+        JOB.c.organization_id == rows.organization_id,
+        or_(
+            JOB.c.state.in_(("queued", "running")),
+            # Waits for Planning Center or the connection, and not for a row's time.
+            (JOB.c.state == "waiting") & JOB.c.checkpoint[GIVEN_BACK].is_not(None),
+        ),
+    )
+    due = await session.execute(
+        select(rows.organization_id, func.bool_or(rows.urgent))
+        .where(rows.state == "queued", rows.not_before <= func.now(), refreshes.connected, ~at_work)
+        .group_by(rows.organization_id)
+        .limit(DUE_AT_ONCE)
+    )
+    found = due.tuples().all()
+    for organization_id, urgent in found:
+        await wake(session, refreshes, organization_id, urgent=urgent)
+    return len(found)
+
+
+async def resume_waiting(session: AsyncSession, refreshes: Refreshes, organization_id: str) -> None:
+    """The connection is back: what was queued meanwhile is worked off."""
+    rows = refreshes.rows
+    waiting = select(rows.id).where(rows.organization_id == organization_id, rows.state == "queued").limit(1)
+    if await session.scalar(waiting) is not None:
+        await wake(session, refreshes, organization_id)
+
+
+async def end(session: AsyncSession, refreshes: Refreshes, organization_id: str, done: Done, now: datetime) -> None:
+    """End what is queued: the connection that it was for is over."""
+    rows = refreshes.rows
+    await session.execute(
+        update(rows)
+        .where(rows.organization_id == organization_id, rows.state == "queued")
+        .values(state="done", outcome=done.outcome, sentence=done.sentence, finished_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def forget_old(sessions: Sessions, refreshes: Refreshes, now: datetime) -> int:
+    """Delete those whose end need not be read any more, in pieces. Returns how many."""
+    table = inspect(refreshes.rows).local_table
+    return await forget(sessions, table, table.c.finished_at, [table.c.finished_at < now - KEPT])
