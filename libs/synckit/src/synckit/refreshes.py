@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Index, exists, func, inspect, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from servicekit.db.retention import forget
 from servicekit.db.sessions import Sessions
@@ -39,22 +39,7 @@ class RefreshColumns:
     Kept for a day when done, so that its end can be read.
     """
 
-    __tablename__ = "refresh"
-
-    @declared_attr.directive
-    @classmethod
-    def __table_args__(cls) -> tuple[Index, ...]:
-        queued = "state = 'queued'"
-        by_record = text(f"{queued} AND record_id IS NOT NULL")
-        by_pco = text(f"{queued} AND record_id IS NULL")
-        return (
-            Index("uq_refresh_record", *_OWNER, "record_id", unique=True, postgresql_where=by_record),
-            Index("uq_refresh_pco", *_OWNER, "pco_id", unique=True, postgresql_where=by_pco),
-            Index("ix_refresh_due", "organization_id", "not_before", postgresql_where=text(queued)),
-            Index("ix_refresh_finished", "finished_at"),
-        )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
     organization_id: Mapped[str]
     pco_organization_id: Mapped[str]
     kind: Mapped[str]
@@ -76,11 +61,24 @@ class RefreshColumns:
     finished_at: Mapped[datetime | None]
 
 
+def refresh_indexes(table: str = "refresh") -> tuple[Index, ...]:
+    """For `__table_args__` of a refresh: one queued row for each record, what is due, what is forgotten."""
+    queued = "state = 'queued'"
+    by_record = text(f"{queued} AND record_id IS NOT NULL")
+    by_pco = text(f"{queued} AND record_id IS NULL")
+    return (
+        Index(f"uq_{table}_record", *_OWNER, "record_id", unique=True, postgresql_where=by_record),
+        Index(f"uq_{table}_pco", *_OWNER, "pco_id", unique=True, postgresql_where=by_pco),
+        Index(f"ix_{table}_due", "organization_id", "not_before", postgresql_where=text(queued)),
+        Index(f"ix_{table}_finished", "finished_at"),
+    )
+
+
 RecordOf: TypeAlias = Callable[[AsyncSession, Mapping[str, str], str, str], Awaitable[UUID | None]]
 """Our record by owner, kind and Planning Center's id; None if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshes:
     """A product's records to look at again."""
 
@@ -167,11 +165,12 @@ async def queue(
         tries=0,
         requested_at=now,
     )
+    table = inspect(rows).local_table.name
     index = [*_OWNER, "record_id" if by_record else "pco_id"]
     where = text(f"state = 'queued' AND record_id IS {'NOT NULL' if by_record else 'NULL'}")
     merged = {
         # In words: a select of SQLAlchemy would name both as tables, and join every row with every row.
-        "reasons": literal_column("ARRAY(SELECT DISTINCT unnest(refresh.reasons || excluded.reasons))"),
+        "reasons": literal_column(f"ARRAY(SELECT DISTINCT unnest({table}.reasons || excluded.reasons))"),
         "requested_at": statement.excluded.requested_at,
         "urgent": rows.urgent | statement.excluded.urgent,
         "not_before": func.least(rows.not_before, statement.excluded.not_before),

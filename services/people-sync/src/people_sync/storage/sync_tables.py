@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from people_sync.storage.tables import Base
-from synckit.refreshes import RefreshColumns
+from synckit.refreshes import RefreshColumns, refresh_indexes
 
 
 class Run(Base):
@@ -288,6 +288,9 @@ class Refresh(RefreshColumns, Base):
     Reasons: `asked` at a screen, `answered` a held match, `decided` a conflict, `undone` a change, `joined` with
     another; left by a run: `incomplete` read, `unanswered` request, `stray`.
     """
+
+    __tablename__ = "refresh"
+    __table_args__ = refresh_indexes()
 
 
 class HeldMatch(Base):
