@@ -137,7 +137,7 @@ FINDINGS = """async (options) => {
   return violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]);
 }"""
 """What axe finds on the page, once colours have stopped to change."""
-OF_COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+OF_COLOURS: dict[str, object] = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 """All of axe's rules that a dark scheme can change: it sets other colours and nothing else (`style/tokens.css`)."""
 
 
@@ -158,7 +158,8 @@ def accessible(page: Page) -> None:
         return
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE.read_text())
-    for scheme, options in (("light", {}), ("dark", OF_COLOURS)):
+    schemes: dict[Literal["light", "dark"], dict[str, object]] = {"light": {}, "dark": OF_COLOURS}
+    for scheme, options in schemes.items():
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate(FINDINGS, options) == [], scheme
     page.emulate_media(color_scheme="light")
