@@ -521,8 +521,9 @@ async def _tell(session: AsyncSession, going: _Erasing, row: Erasure, told: Sequ
     keys = [str(id_) for id_ in going.records]
     about = and_(OUTBOX.c.topic.in_(["people.record.v1", "people.conflict.v1"]), OUTBOX.c.key.in_(keys))
     if told:
-        # The question of a run can name them; what it asks now is told below.
-        about |= and_(OUTBOX.c.topic == "people.sync-run.v1", OUTBOX.c.key == going.organization_id)
+        # The question of a run can name them; what it asks now is told below. Facts of another type have no question.
+        asks = OUTBOX.c.headers["ce_type"].astext == SyncRunProgressed.__name__
+        about |= and_(OUTBOX.c.topic == "people.sync-run.v1", OUTBOX.c.key == going.organization_id, asks)
     gone = await session.execute(delete(OUTBOX).where(about).returning(OUTBOX.c.id))
     # What a version that did not know its type has set aside of them is older than this.
     aside = delete(SET_ASIDE).where(among(SET_ASIDE.c.key, [key.encode() for key in keys])).returning(SET_ASIDE.c.id)
