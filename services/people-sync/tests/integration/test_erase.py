@@ -335,6 +335,18 @@ async def full_of_them(church: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         },
     )
     await church.store(
+        Effect,
+        {
+            **of_member,
+            "cause": "edit",
+            "side": "here",
+            "field": "first_name",
+            "before": "Zolda",
+            "after": "Zelda",
+            "by": "person",
+        },
+    )
+    await church.store(
         Run,
         {
             **of_church,
@@ -381,6 +393,7 @@ async def full_of_them(church: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             "here": "none",
             "there": "none",
             "outcome": "created_here",
+            "sentence": "Zolda Quaxley: left out.",  # as she was called then
             # Of a preview before she was added here: with an id that no record got.
             "plan": [{"field": "members", "here": [{"id": str(uuid4()), "pco_id": "501", "name": "Zelda Quaxley"}]}],
         },

@@ -460,8 +460,10 @@ def _runs_of(organization_id: str) -> Any:
 async def _history(session: AsyncSession, going: _Erasing, actor: Actor, now: datetime, on_request_of: str) -> None:
     """Delete what they had, and note that somebody was erased, with them and with the families that stay."""
     own = (Effect.organization_id == going.organization_id, going.of_records(Effect.record_id))
-    gone = await session.execute(delete(Effect).where(*own).returning(Effect.id), execution_options=_SILENT)
-    going.count(places.HISTORY, len(gone.all()))
+    values = (Effect.field, Effect.before, Effect.after)
+    gone = (await session.execute(delete(Effect).where(*own).returning(*values), execution_options=_SILENT)).all()
+    going.count(places.HISTORY, len(gone))
+    going.names |= _former_names(going.members.values(), gone)
     notes = [Noted(MEMBER, id_, ERASED, None, None, on_request_of) for id_ in going.members]
     notes += [
         Noted(FAMILY, id_, ERASED, None, None, on_request_of)
@@ -469,6 +471,15 @@ async def _history(session: AsyncSession, going: _Erasing, actor: Actor, now: da
         if family.deleted_at is None
     ]
     await history.note(session, going.organization_id, actor, notes, now)
+
+
+def _former_names(members: Collection[Member], effects: Iterable[Sequence[Any]]) -> set[str]:
+    """Every name that they may have had: what is kept of others names them as they were called then."""
+    first, last = {one.first_name for one in members}, {one.last_name for one in members}
+    for field_, before, after in effects:
+        if field_ in {"first_name", "last_name"}:
+            (first if field_ == "first_name" else last).update(one for one in (before, after) if isinstance(one, str))
+    return {f"{one} {other}".strip() for one in first for other in last} - {""}
 
 
 async def _mentions(session: AsyncSession, going: _Erasing) -> None:
