@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -550,3 +551,27 @@ async def test_a_call_is_refused_before_its_body_is_read(make_gateway: Any, prov
             writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
             assert (await asyncio.wait_for(reader.readline(), 10)).split()[1] == status
             writer.close()
+
+
+async def test_bodies_of_one_organization_leave_room_for_the_others(make_gateway: Any, provider: Any) -> None:
+    app = await make_gateway(http_body_budget_bytes=4 * 1024 * 1024)
+    async with serve(app, ready=False) as client, AsyncExitStack() as stack:
+        # Of somebody who may nothing: the owner would say so, once it has the body.
+        token = provider.headers(sub="eve", organization_id="org-9", roles=[])["Authorization"]
+        head = (
+            f"PUT /api/v1/people/bulk HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 8000000\r\n\r\n"
+        )
+        answers = []
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+            stack.callback(writer.close)
+            writer.write(head.encode() + b" " * 900_000)
+            answers.append(asyncio.create_task(reader.readline()))
+        budget = app.state.bodies.budget
+        await eventually(lambda: budget.free < 600_000 or sum(one.done() for one in answers) == 4)
+        sent = b'{"first_name": "' + b"x" * 600_000 + b'"}'
+        headers = provider.headers() | {"Content-Type": "application/json"}
+        assert (await client.post("/api/v1/people/members", content=sent, headers=headers)).status_code == 200
+        assert {one.result().split()[1] for one in answers if one.done()} == {b"429"}
+        for one in answers:
+            one.cancel()

@@ -6,6 +6,7 @@ while something unread waits in it takes the answer with it.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -13,11 +14,16 @@ from typing import Final, Protocol
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope
 
-from servicekit.errors import TooLarge, TooSlow, Unavailable
+from servicekit.errors import TooLarge, TooMany, TooSlow, Unavailable
 
 DEFAULT_BODY_LIMIT: Final = 1024 * 1024
 SLOWEST: Final = 32 * 1024
 """Bytes per second: a large body has a second more for each of them that has come."""
+
+SHARE: Final = 4
+"""One organization's bodies may hold a quarter of the budget."""
+ORGANIZATION: Final = "organization_id"
+"""In the request's state: whose body it is, from whoever has checked the token."""
 
 Admit = Callable[[HTTPConnection], Awaitable[None]]
 """Raises a ServiceError unless this caller may send a body."""
@@ -31,18 +37,32 @@ class Judge(Protocol):
 
 
 class Budget:
-    """Bytes that the bodies of all requests of a process may hold at the same time."""
+    """Bytes that the bodies of all requests of a process may hold at the same time; of one organization's a share."""
 
     def __init__(self, size: int) -> None:
         self.free = size
+        self._share = size // SHARE
+        self._held: Counter[str] = Counter()
 
-    def take(self, count: int) -> None:
-        """Unavailable if there is no room."""
+    def take(self, count: int, whose: str | None) -> None:
+        """Unavailable if there is no room, TooMany if this organization has its share. whose: None if nobody knows."""
+        if whose is not None and self._held[whose] + count > self._share:
+            raise TooMany("Your organization is sending too much at the moment. Nothing was changed.", retry_after=5)
         if count > self.free:
             raise Unavailable(
                 "Too much is being sent here at the moment. Nothing was changed. Try again in a few seconds."
             )
         self.free -= count
+        if whose is not None:
+            self._held[whose] += count
+
+    def give_back(self, count: int, whose: str | None) -> None:
+        """What was taken, or a part of it."""
+        self.free += count
+        if whose is not None:
+            self._held[whose] -= count
+            if not self._held[whose]:
+                del self._held[whose]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +90,7 @@ class Intake:
         self._judge = judge
         self._asked = False
         self._held = 0
+        self._whose: str | None = None
         self.left = False
         """The caller went away before the body was complete."""
 
@@ -88,7 +109,7 @@ class Intake:
 
     def close(self) -> None:
         """Nobody holds the body any more."""
-        self._rules.budget.free += self._held
+        self._rules.budget.give_back(self._held, self._whose)
         self._held = 0
 
     async def _read(self) -> bytes | None:
@@ -97,6 +118,7 @@ class Intake:
         declared = HTTPConnection(self._scope).headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)
+        self._whose = self._scope.get("state", {}).get(ORGANIZATION)
         body = bytearray()
         began = asyncio.get_running_loop().time()
         try:
@@ -109,7 +131,7 @@ class Intake:
                     if part := message.get("body", b""):
                         if self._held + len(part) > limit:
                             raise _too_large(limit)
-                        self._rules.budget.take(len(part))
+                        self._rules.budget.take(len(part), self._whose)
                         self._held += len(part)
                         body += part
                         deadline.reschedule(began + self._rules.seconds + self._held / SLOWEST)

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from contracts.identity import UserIdentity
 from servicekit.errors import Unauthorized, Unavailable
 from servicekit.http.auth import UNREADABLE_TOKEN, bearer
+from servicekit.http.intake import ORGANIZATION
 from webhook_gateway.domain.claims import identity_of
 from webhook_gateway.identity.limits import Limits
 from webhook_gateway.identity.reading import Reading
@@ -137,6 +138,7 @@ async def _caller(connection: HTTPConnection) -> Caller:
     limits.address(connection)  # first, since verifying a forged signature costs more than inventing it
     caller = await verifier.verify(bearer(connection))
     limits.caller(caller.identity)
+    setattr(connection.state, ORGANIZATION, caller.identity.organization_id)
     return caller
 
 
