@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pages import AXE, ROOT, SAID, accessible, shot, sign_in, tab_to, typed, watched, with_back_cache
@@ -753,15 +754,20 @@ def test_whoever_is_added_again_is_not_called_gone(page: Page, stack: Stack) -> 
     page.unroute_all(behavior="wait")
 
 
+def a_held_match(someone: dict[str, Any], number: int = 0) -> dict[str, Any]:
+    """Of somebody there who may be `someone`."""
+    nothing = ("birthdate", "gender", "email", "phone", "address", "middle_name", "suffix")
+    theirs: dict[str, Any] = dict.fromkeys(nothing) | {"active": True, "child": False}
+    theirs |= {"first_name": "Tim", "last_name": f"Twin{number or ''}"}
+    held = {"id": f"held{number}", "pco_id": "1", "theirs": theirs, "reasons": ["Same name."], "state": "open"}
+    held |= {"candidates": [{"member": someone, "reasons": [], "suffix": None}], "more": 0, "version": 1}
+    return held | {"created_at": datetime.now(UTC).isoformat()}
+
+
 def test_answers_to_a_held_match_have_equal_weight(page: Page, stack: Stack) -> None:
     """Against a stub of one held match."""
     with Church.of(stack) as church:
-        someone = church.members(state="linked")[0]
-    theirs = {"first_name": "Tim", "last_name": "Twin", "birthdate": None, "gender": None, "child": False}
-    theirs |= {"email": None, "phone": None, "address": None, "middle_name": None, "suffix": None, "active": True}
-    held = {"id": "one", "pco_id": "1", "theirs": theirs, "reasons": ["Same name."], "state": "open", "version": 1}
-    held |= {"candidates": [{"member": someone, "reasons": [], "suffix": None}], "more": 0}
-    held |= {"created_at": datetime.now(UTC).isoformat()}
+        held = a_held_match(church.members(state="linked")[0])
     bulk = {"id": "all", "answer": "same", "digest": "d", "count": 1, "left_out": 0, "may_be_mailed": 0, "done": 0}
     bulk |= {"state": "shown", "skipped": 0, "created_at": held["created_at"], "finished_at": None, "samples": []}
     found = {"items": [held], "next": None, "total": 1}
@@ -790,6 +796,31 @@ def test_answers_to_a_held_match_have_equal_weight(page: Page, stack: Stack) -> 
     page.get_by_role("button", name="All: same person").click()
     expect(dialog).to_contain_text("A change in Planning Center that we have not read yet is not noticed.")
     dialog.get_by_role("button", name="Cancel").click()
+    page.unroute_all(behavior="wait")
+
+
+def test_held_matches_that_come_later_and_the_way_back(page: Page, stack: Stack) -> None:
+    """Against a stub of more than a page of them."""
+    with Church.of(stack) as church:
+        someone = church.members(state="linked")[0]
+    every = [a_held_match(someone, number) for number in range(1, 31)]
+
+    def answer(route: Route) -> None:
+        limit = int(parse_qs(urlsplit(route.request.url).query)["limit"][0])
+        further = "further" if limit < len(every) else None
+        route.fulfill(json={"items": every[:limit], "next": further, "total": len(every)})
+
+    page.route("**/api/v1/people/held-matches?*", answer)
+    page.goto("/held")
+    page.get_by_role("button", name="Load more").press("Enter")
+    focused = page.locator(":focus")
+    expect(focused).to_have_text("Tim Twin26")
+    name = f"{someone['first_name']} {someone['last_name']}".strip()
+    page.get_by_role("region", name="Tim Twin28").get_by_role("link", name=name, exact=True).press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    page.go_back()
+    expect(focused).to_have_text("Tim Twin28")
+    expect(focused).to_be_in_viewport()
     page.unroute_all(behavior="wait")
 
 

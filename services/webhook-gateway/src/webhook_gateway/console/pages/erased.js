@@ -50,9 +50,12 @@ export async function show(context) {
               }),
             ),
             page.next && most < MOST
-              ? action("Load more receipts", () => {
+              ? action("Load more receipts", async () => {
+                  const shown = page.items.length;
                   most = Math.min(most + STEP, MOST);
-                  return receipts.reload();
+                  await receipts.reload();
+                  const fresh = receipts.value()?.items[shown];
+                  if (fresh) document.getElementById(`erasure-${fresh.id}`)?.focus();
                 })
               : null,
           ];

@@ -101,6 +101,8 @@ export function show(context) {
   let shownCount = Math.min(Number(query.get("rows")) || STEP, MOST);
   let unanswered = 0;
   let asking = 0;
+  /** The match that the reader went away from. */
+  let back = query.get("at");
   /** @type {import("../parts/part.js").Part<Held>} */
   const matches = part({
     signal,
@@ -115,6 +117,7 @@ export function show(context) {
       if (last) last = await get(at`/people/held-matches/${last.id}`, undefined, signal);
       if ((state || filtered) && page.items.length === 0) unanswered = (await get("/people/held-matches", { limit: 1 }, signal)).total ?? 0;
       asking = page.items.length === 0 && asked ? (await get("/people/merged", { limit: 1 }, signal)).total ?? 0 : 0;
+      if (back !== null) requestAnimationFrame(comeBack);
       return page;
     },
     render: (/** @type {Held} */ page) => [
@@ -140,10 +143,13 @@ export function show(context) {
             admin && page.total && !alone && (!state || state === "open" || state === "later") ? answers.buttons(page.total) : null,
             ...page.items.map((held) => match(held)),
             page.next && shownCount < MOST
-              ? action("Load more", () => {
+              ? action("Load more", async () => {
+                  const before = new Set(page.items.map(({ id }) => id));
                   shownCount = Math.min(shownCount + STEP, MOST);
                   context.note({ rows: shownCount });
-                  return matches.reload();
+                  await matches.reload();
+                  const fresh = matches.value()?.items.find(({ id }) => !before.has(id));
+                  if (fresh) focusOn(fresh);
                 })
               : null,
           ],
@@ -171,6 +177,14 @@ export function show(context) {
 
   /** @param {HeldMatch} held */
   const focusOn = (held) => (document.getElementById(`held-${held.id}`) ?? main.querySelector("h1"))?.focus();
+
+  /** Focuses the match that the reader came from, unless the focus has moved elsewhere. */
+  function comeBack() {
+    const found = document.getElementById(`held-${back}`);
+    back = null;
+    const elsewhere = document.activeElement !== document.body && document.activeElement !== main.querySelector("h1");
+    if (!elsewhere && !signal.aborted) found?.focus();
+  }
 
   /** An answer with its author and its effect so far. @param {HeldMatch} held */
   function since(held) {
@@ -249,7 +263,14 @@ export function show(context) {
     const [tone, word] = STATES[held.state];
     return h(
       "section",
-      { key: held.id, class: "card", "aria-labelledby": `held-${held.id}` },
+      {
+        key: held.id,
+        class: "card",
+        "aria-labelledby": `held-${held.id}`,
+        onclick: (/** @type {MouseEvent} */ event) => {
+          if (event.target instanceof Element && event.target.closest("a[href]")) context.note({ at: held.id });
+        },
+      },
       h("div", { class: "row spread" }, h("h2", { id: `held-${held.id}`, tabindex: "-1" }, name), h("span", { class: "row" }, openThere(context, "member", held.pco_id, name), status(tone, word), h("span", { class: "quiet small" }, when(held.created_at)))),
       h("ul", { class: "bullets" }, ...held.reasons.map((reason) => h("li", {}, reason))),
       h(
