@@ -47,6 +47,9 @@ async def test_member_added_here_appears_there_with_contacts_and_household(site:
     await site.family("New Household", one, two)
     run = await site.sync()
     assert run["counts"]["created_there"] == 3
+    added = {item["name"]: item["pco_id"] for item in await site.items(run["id"], "created_there")}
+    assert added["Nina New"] == site.person("Nina")["id"], "the list of what was added leads there"
+    assert all(added.values())
     assert [row["address"] for row in site.contacts("Nina", "Email")] == ["nina@example.org"]
     assert [row["e164"] for row in site.contacts("Nina", "PhoneNumber")] == ["+12125550140"]
     assert [row["street_line_1"] for row in site.contacts("Nina", "Address")] == ["9 Oak St"]

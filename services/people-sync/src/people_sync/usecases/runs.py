@@ -14,6 +14,7 @@ from contracts.http.people import AnswerRun, RejectionGroup, RunItem, RunItemQue
 from contracts.identity import UserIdentity
 from people_sync.domain.proof import next_night
 from people_sync.domain.sentences import (
+    CREATED_THERE,
     HELD,
     OUTCOMES,
     PLAN_DISCARDED,
@@ -26,7 +27,7 @@ from people_sync.domain.sentences import (
 )
 from people_sync.storage import changes, remote, runs
 from people_sync.storage.sync_tables import Change, Run
-from people_sync.storage.tables import Connection, Settings
+from people_sync.storage.tables import Connection, Link, Settings
 from people_sync.usecases.directory import parse_id
 from servicekit.db.tables import JOB
 from servicekit.errors import Conflict, NotFound
@@ -282,7 +283,19 @@ async def items(session: AsyncSession, organization_id: str, run_id: str, query:
     """The list behind one number of a run."""
     run = await with_lists(session, organization_id, run_id)
     shown = await changes.page_of(session, run.id, _changes(run, query.outcome), query)
-    return Page[RunItem](items=tuple(_item(row) for row in shown.rows), next=shown.next, total=shown.total)
+    added = await _added_there(session, run, shown.rows)
+    found = tuple(_item(row, added.get(row.record_id) if row.record_id else None) for row in shown.rows)
+    return Page[RunItem](items=found, next=shown.next, total=shown.total)
+
+
+async def _added_there(session: AsyncSession, run: Run, rows: Sequence[Change]) -> dict[UUID, str]:
+    """Planning Center's ids of those whom the run added there, by ours: there was none when it was decided."""
+    ids = [row.record_id for row in rows if row.outcome == CREATED_THERE and row.record_id and not row.pco_id]
+    if not ids:
+        return {}
+    of_run = {"organization_id": run.organization_id, "pco_organization_id": run.pco_organization_id}
+    links = select(Link.record_id, Link.pco_id).filter_by(**of_run, state="linked").where(Link.record_id.in_(ids))
+    return dict((await session.execute(links)).all())
 
 
 async def rejections(session: AsyncSession, organization_id: str, run_id: str) -> Page[RejectionGroup]:
@@ -418,11 +431,11 @@ def _changes(run: Run, outcome: str | None) -> Select[Change]:
     return statement.where(Change.outcome == outcome) if outcome else statement
 
 
-def _item(row: Change) -> RunItem:
+def _item(row: Change, added_as: str | None = None) -> RunItem:
     return RunItem(
         record_kind=row.kind,
         record_id=str(row.record_id) if row.record_id else None,
-        pco_id=row.pco_id,
+        pco_id=row.pco_id or added_as,
         name=row.name,
         outcome=row.outcome,
         cause=row.cause if row.outcome == REJECTED else HELD if row.sentence == WAITS_FOR_ANSWER else None,
