@@ -169,7 +169,7 @@ const OUTCOMES = {
   gone: "Gone in Planning Center",
   kept_out: "Kept out of the sync",
   rejected: "Refused by Planning Center",
-  later: "Not decided yet",
+  later: "Waiting for your answer or the next sync",
   not_done: "Not done, the sync ended before",
   kept_different: "Kept different",
   waits_for_you: "Waiting for your answer",
