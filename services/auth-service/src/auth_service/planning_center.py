@@ -111,8 +111,8 @@ class PlanningCenter:
         except KeyError as error:
             raise PlanningCenterAway(f"/oauth/userinfo answered without {error}") from error
 
-    async def people_permissions(self, access_token: str) -> str | None:
-        """`Manager`, `Editor` or `Viewer`; None without access to People (403)."""
+    async def person(self, access_token: str) -> Mapping[str, Any] | None:
+        """Attributes of whoever a token acts for, as People has them; None without access to People (403)."""
         response = await self._get("/people/v2/me", access_token, {VERSION_HEADER: VERSIONS["people"]})
         if response.status_code == httpx.codes.FORBIDDEN:
             return None
@@ -120,8 +120,7 @@ class PlanningCenter:
         attributes = data.get("attributes") if isinstance(data, dict) else None
         if not isinstance(attributes, dict):
             raise PlanningCenterAway("/people/v2/me answered without a person")
-        permissions = attributes.get("people_permissions")
-        return str(permissions) if permissions else None
+        return attributes
 
     async def opens_calendar(self, access_token: str) -> bool:
         """Whether the person has any role in Calendar, without which every call to it is a 403."""

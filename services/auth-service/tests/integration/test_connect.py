@@ -149,6 +149,21 @@ async def test_a_missing_role_is_named_and_nothing_is_stored(auth: Auth) -> None
         assert (grant["live_access_tokens"], grant["live_refresh_tokens"]) == (0, 0)
 
 
+async def test_an_organization_administrator_connects_without_a_role(auth: Auth) -> None:
+    admin, login = new_church(), auth.login(people_permissions=None)
+    control = auth.simulator.control
+    organization_id, person_id = login.split(":")
+    control.set_role(organization_id, person_id, None, organization_administrator=True)
+    try:
+        redirect = await auth.consent(await auth.begin(admin), login)
+        await auth.complete(admin, redirect)
+        grant = max(control.grants(), key=lambda each: each["created_at"])
+        assert grant["live_access_tokens"] == 1
+        assert (await auth.card(admin))["state"] == "connected"
+    finally:
+        control.set_role(organization_id, person_id, None)
+
+
 async def test_second_product_must_belong_to_the_same_organization(auth: Auth) -> None:
     admin = new_church()
     await auth.connect(admin)

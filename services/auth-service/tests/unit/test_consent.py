@@ -66,7 +66,12 @@ def test_a_grant_renewed_after_the_other_consent_was_not_ended_by_it() -> None:
 
 
 def test_people_role() -> None:
-    assert people_role_problem("Editor", "Anna") is None
-    assert people_role_problem("Manager", "Anna") is None
-    assert "Anna has the role Viewer" in (people_role_problem("Viewer", "Anna") or "")
+    def problem(role: str | None, administrator: bool = False) -> str:
+        return people_role_problem({"people_permissions": role, "site_administrator": administrator}, "Anna") or ""
+
+    assert [problem(role) for role in ("Editor", "Manager")] == ["", ""]
+    assert "Anna has the role Viewer" in problem("Viewer")
+    assert "Anna has no access" in problem(None)
     assert "Anna has no access" in (people_role_problem(None, "Anna") or "")
+    # As recorded: an organization administrator reads and writes without a role.
+    assert problem(None, administrator=True) == ""

@@ -1,11 +1,13 @@
 """Decisions about a consent: its scope, whether its attempt is ours, and its effect on an earlier grant."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from contracts.http.auth import Product
-from contracts.values import PEOPLE_WRITERS, PRODUCTS
+from contracts.values import PRODUCTS, writes_people
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,14 @@ def replaced_by(*, ended_issued_at: datetime, same_person: bool, other_granted_a
     return same_person and ended_issued_at < other_granted_at
 
 
-def people_role_problem(permissions: str | None, person_name: str) -> str | None:
-    """A sentence if a person's People role is not enough for a sync; None if it is.
+def people_role_problem(person: Mapping[str, Any] | None, person_name: str) -> str | None:
+    """A sentence if a person's rights in People are not enough for a sync; None if they are.
 
-    permissions: `people_permissions` of `/people/v2/me`; None for a person without access to People.
+    person: their attributes of `/people/v2/me`; None for somebody without access to People.
     """
-    if permissions in PEOPLE_WRITERS:
+    if person is not None and writes_people(person):
         return None
+    permissions = person and person.get("people_permissions")
     has = f"has the role {permissions}" if permissions else "has no access to Planning Center People"
     return (
         f"{person_name} {has}. Members are read and written in the name of the person who connects, so the role "

@@ -178,8 +178,8 @@ class Connecting:
         try:
             identity = await self._vendor.identity(tokens.access_token)
             if "people" in granted:
-                role = await self._vendor.people_permissions(tokens.access_token)
-                if sentence := people_role_problem(role, identity.person_name):
+                person = await self._vendor.person(tokens.access_token)
+                if sentence := people_role_problem(person, identity.person_name):
                     raise AuthorizationRefused(sentence, slug="role-missing")
             if "calendar" in granted:
                 opens = await self._vendor.opens_calendar(tokens.access_token)

@@ -7,7 +7,7 @@ says nothing about the connection (planningcenter/developers#1139). Whether the 
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
-from contracts.values import FAMILY, MEMBER, PEOPLE_WRITERS
+from contracts.values import FAMILY, MEMBER, writes_people
 from pco_client.errors import BadRequest, Conflict, Forbidden, PlanningCenterError, Rejected
 from people_sync.domain.sentences import OTHERS_TAKEN, Refusal, Rejection, not_for_us, rejection
 from people_sync.usecases.record.writer import Writer
@@ -85,4 +85,4 @@ async def role_is_gone(writer: Writer) -> bool:
         me = await writer.pco.get("/people/v2/me")
     except Forbidden:
         return True
-    return me.data.attributes.get("people_permissions") not in PEOPLE_WRITERS
+    return not writes_people(me.data.attributes)
