@@ -53,7 +53,7 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
         .where(*ours, among(Member.email_key, emails), or_(among(Member.email_key, few), among(Member.name_key, names)))
         .group_by(Member.email_key, Member.name_key)
     )
-    for key, name, count in rows.tuples():
+    for key, name, count in rows:
         names_here[str(key)][name] = count
     names_there: dict[str, dict[str, int]] = defaultdict(dict)
     spelt = func.unnest(Remote.name_keys).table_valued(column("name", Text)).render_derived(name="spelt")
@@ -64,7 +64,7 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
         .where(or_(among(email, few), among(their_name, names)))
         .group_by(email, their_name)
     )
-    for key, one, count in found.tuples():
+    for key, one, count in found:
         names_there[key][one] = count
     return {one: Sharers(here.get(one, 0), there.get(one, 0), names_here[one], names_there[one]) for one in emails}
 
@@ -142,7 +142,7 @@ async def free_members(
         .subquery()
     )
     found: dict[UUID, int] = {}
-    for id_, nth, size in (await session.execute(select(named).where(named.c.nth <= needed))).tuples():
+    for id_, nth, size in await session.execute(select(named).where(named.c.nth <= needed)):
         found[id_] = max(0, size - needed) if nth == 1 else 0
     mailed = (
         select(
@@ -172,7 +172,7 @@ async def locals_of(session: AsyncSession, owner: Owner, members: Sequence[Membe
         rows = await session.execute(
             select(FamilyMember.family_id, FamilyMember.member_id).where(FamilyMember.family_id.in_(of_children))
         )
-        for family_id, member_id in rows.tuples():
+        for family_id, member_id in rows:
             families[member_id].add(str(family_id))
             relatives[str(family_id)].add(str(member_id))
     gone = set(
@@ -219,7 +219,7 @@ async def theirs_of(
             .filter_by(**owner, kind=FAMILY)
             .where(Link.state != "gone", among(Link.pco_id, household_ids))
         )
-        for pco_id, record_id, agreed in links.tuples():
+        for pco_id, record_id, agreed in links:
             families[pco_id] = str(record_id)
             members[pco_id] |= set(agreed.get("members", ()))
         rows = await session.execute(
@@ -227,7 +227,7 @@ async def theirs_of(
             .filter_by(**owner, kind=FAMILY)
             .where(Remote.snapshot.is_not(None), among(Remote.pco_id, household_ids))
         )
-        for pco_id, snapshot in rows.tuples():
+        for pco_id, snapshot in rows:
             named[pco_id] |= set(household_from_snapshot(snapshot or {}).person_ids)
         known = await linked_records(session, owner, sorted({one for ids in named.values() for one in ids}))
         for pco_id, ids in named.items():
@@ -247,7 +247,7 @@ async def theirs_of(
 
 
 async def _counts(session: AsyncSession, statement: Any) -> dict[str, int]:
-    return dict((await session.execute(statement)).tuples().all())
+    return dict((await session.execute(statement)).all())
 
 
 async def maybe_replaced(session: AsyncSession, owner: Owner, run_id: UUID) -> list[int]:
@@ -261,7 +261,7 @@ async def maybe_replaced(session: AsyncSession, owner: Owner, run_id: UUID) -> l
         .filter_by(**owner, run_id=run_id)
         .where(Remote.snapshot.is_not(None), ~exists().where(remote.ITS_LINK))
     )
-    read = [(kind, snapshot or {}) for kind, snapshot in rows.tuples()]
+    read = [(kind, snapshot or {}) for kind, snapshot in rows]
     people = [to_match(person_from_snapshot(snapshot)) for kind, snapshot in read if kind == MEMBER]
     names = {key for person in people for key in person.lookup_keys()}
     households = [household_from_snapshot(snapshot) for kind, snapshot in read if kind == FAMILY]

@@ -35,7 +35,7 @@ class ErasedThere:
 async def erased_there(session: AsyncSession, owner: Owner) -> ErasedThere:
     """All of them: few in any church."""
     found = select(Erased.kind, Erased.pco_id).filter_by(**owner).where(Erased.kind != FAMILY)
-    rows = (await session.execute(found)).tuples().all()
+    rows = (await session.execute(found)).all()
     return ErasedThere(
         frozenset(pco_id for kind, pco_id in rows if kind == MEMBER),
         frozenset(pco_id for kind, pco_id in rows if kind == NUMBER),
@@ -83,7 +83,7 @@ async def _mark_made(
     if not numbers:
         return
     found = select(Erased.pco_id, Erased.erasure_id).filter_by(**owner, kind=NUMBER)
-    erasures = dict((await session.execute(found.where(among(Erased.pco_id, numbers.values())))).tuples().all())
+    erasures = dict((await session.execute(found.where(among(Erased.pco_id, numbers.values())))).all())
     await mark(session, owner, MEMBER, {pco_id: erasures[str(number)] for pco_id, number in numbers.items()})
 
 

@@ -46,7 +46,7 @@ async def family_values(
         )
     )
     members: dict[UUID, dict[UUID, bool]] = defaultdict(dict)
-    for family_id, member_id, is_linked in rows.tuples():
+    for family_id, member_id, is_linked in rows:
         members[family_id][member_id] = is_linked
     return {
         family.id: FamilyValues(

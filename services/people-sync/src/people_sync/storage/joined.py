@@ -109,4 +109,4 @@ async def led_by_external_id(
         .filter_by(organization_id=organization_id)
         .where(among(Joined.external_id, external_ids))
     )
-    return {external_id: into_id for external_id, into_id in rows.tuples() if external_id is not None}
+    return {external_id: into_id for external_id, into_id in rows if external_id is not None}

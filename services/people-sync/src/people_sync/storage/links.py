@@ -178,7 +178,7 @@ async def left_by_deleted(session: AsyncSession, owner: Mapping[str, str]) -> li
         )
         .order_by(led.c.removed)
     )
-    return list(rows.tuples())
+    return list(rows)
 
 
 async def deleted_namesakes(session: AsyncSession, owner: Mapping[str, str], member: Member) -> bool:

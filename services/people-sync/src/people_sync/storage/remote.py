@@ -208,7 +208,7 @@ async def compared(
             ),
         )
     )
-    return {(kind, pco_id): Compared(*values) for kind, pco_id, *values in found.tuples()}
+    return {(kind, pco_id): Compared(*values) for kind, pco_id, *values in found}
 
 
 _NOTE_SAME: Final = text(

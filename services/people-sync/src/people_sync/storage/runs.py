@@ -106,7 +106,7 @@ async def mark_not_done(session: AsyncSession, run_id: UUID) -> dict[str, int]:
         .execution_options(synchronize_session=False)
     )
     counted = select(Change.outcome, func.count(Change.id)).where(Change.run_id == run_id).group_by(Change.outcome)
-    return dict((await session.execute(counted)).tuples().all())
+    return dict((await session.execute(counted)).all())
 
 
 async def schedule(session: AsyncSession, connection: Connection, now: datetime) -> None:

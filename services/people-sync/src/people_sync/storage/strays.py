@@ -47,7 +47,7 @@ async def unsettled(
         .order_by(Stray.record_id, Stray.kind)
         .limit(limit)
     )
-    return list(dict.fromkeys((record_kind(kind), record_id) for kind, record_id in rows.tuples()))
+    return list(dict.fromkeys((record_kind(kind), record_id) for kind, record_id in rows))
 
 
 async def known_strays(
@@ -59,7 +59,7 @@ async def known_strays(
     rows = await session.execute(
         select(Stray.pco_id, Stray.settled_at).filter_by(**owner, kind=kind).where(among(Stray.pco_id, pco_ids))
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def is_stray() -> ColumnElement[bool]:

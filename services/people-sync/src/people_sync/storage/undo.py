@@ -80,7 +80,7 @@ async def effects_of(
         .order_by(Effect.record_id, Effect.id)
     )
     found: dict[UUID, list[Was]] = defaultdict(list)
-    for record_id, *values in rows.tuples():
+    for record_id, *values in rows:
         found[record_id].append(Was(*values))
     return found
 
@@ -137,7 +137,7 @@ async def families_now(
         .join(Member, Member.id == FamilyMember.member_id)
         .where(among(FamilyMember.family_id, ids), Member.deleted_at.is_(None))
     )
-    for family_id, member_id in rows.tuples():
+    for family_id, member_id in rows:
         people[family_id].add(str(member_id))
     wanted = {UUID(one) for of_family in former.values() for one in of_family}
     comes = exists().where(
@@ -188,7 +188,7 @@ async def _linked_to(
         .filter_by(**owner, kind=kind)
         .where(Link.state == "linked", among(Link.record_id, ids))
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def anything(organization_id: str, scope: Scope, since: datetime) -> Any:

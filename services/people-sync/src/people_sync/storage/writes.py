@@ -40,7 +40,7 @@ async def writes_of(session: AsyncSession, link_ids: Collection[int]) -> dict[in
         .where(among(LinkWrite.link_id, link_ids))
         .order_by(LinkWrite.id)
     )
-    for link_id, *values in rows.tuples():
+    for link_id, *values in rows:
         found.setdefault(link_id, []).append(Write(*values))
     return found
 

@@ -322,7 +322,7 @@ async def _one_each(call: _Call, items: Mapping[int, BulkMember], led: Mapping[s
     own = select(Member.external_id, Member.id).where(
         Member.organization_id == call.organization_id, among(Member.id, led.values())
     )
-    ids = dict((await call.session.execute(own)).tuples().all())
+    ids = dict((await call.session.execute(own)).all())
     first: dict[UUID, int] = {ids[item.external_id]: at for at, item in items.items() if item.external_id in ids}
     left: dict[int, BulkMember] = {}
     for position, item in items.items():

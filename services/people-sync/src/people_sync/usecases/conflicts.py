@@ -322,7 +322,7 @@ async def _describe(session: AsyncSession, conflicts: Sequence[Conflict]) -> Non
         names[family.id] = family.name
         families[family.id] = [str(family.id)]
     memberships = select(FamilyMember.member_id, FamilyMember.family_id).where(among(FamilyMember.member_id, records))
-    for member_id, family_id in (await session.execute(memberships.order_by(FamilyMember.family_id))).tuples():
+    for member_id, family_id in await session.execute(memberships.order_by(FamilyMember.family_id)):
         families.setdefault(member_id, []).append(str(family_id))
     for conflict in conflicts:
         conflict.name, conflict.family_ids = names[conflict.record_id], families.get(conflict.record_id, [])

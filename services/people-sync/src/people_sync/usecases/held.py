@@ -341,7 +341,7 @@ async def _as_read(session: AsyncSession, rows: list[Row]) -> dict[str, dict[str
         )
         .where(Remote.pco_id.in_([row.pco_id for row in rows]), Remote.snapshot.is_not(None))
     )
-    return {pco_id: snapshot for pco_id, snapshot in found.tuples() if snapshot is not None}
+    return {pco_id: snapshot for pco_id, snapshot in found if snapshot is not None}
 
 
 def _held(row: Row, members: dict[str, Any], snapshot: dict[str, Any] | None, link: Link | None) -> HeldMatch:

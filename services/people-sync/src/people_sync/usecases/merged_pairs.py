@@ -214,14 +214,14 @@ async def _render(session: AsyncSession, organization_id: str, found: Sequence[P
         )
         families.setdefault(member_id, []).append(shown)
     joined = select(Joined.member_id, Joined.into_id).filter_by(organization_id=organization_id)
-    into = dict((await session.execute(joined.where(among(Joined.into_id, rows)))).tuples().all())
+    into = dict((await session.execute(joined.where(among(Joined.into_id, rows)))).all())
     changes: dict[UUID, int] = {}
     counted = (
         select(Effect.record_id, func.count())
         .where(among(Effect.record_id, [*rows, *into]), Effect.kind == MEMBER)
         .group_by(Effect.record_id)
     )
-    for record_id, count in (await session.execute(counted)).tuples():
+    for record_id, count in await session.execute(counted):
         of = into.get(record_id, record_id)
         changes[of] = changes.get(of, 0) + count
 

@@ -151,7 +151,7 @@ async def not_as_here(
         links_to(owner, MEMBER, Member).where(among(Link.pco_id, people), Member.deleted_at.is_(None))
     )
     apart: list[tuple[str, str]] = []
-    for link, member in members.tuples():
+    for link, member in members:
         person = people[link.pco_id]
         ours, theirs = as_dict(values_of(member)), as_dict(person.values)
         if person.active is not member.active or any(
@@ -162,7 +162,7 @@ async def not_as_here(
     found = await session.execute(
         links_to(owner, FAMILY, Family).where(among(Link.pco_id, households), Family.deleted_at.is_(None))
     )
-    pairs = found.tuples().all()
+    pairs = found.all()
     known = await linked_records(session, owner, {one for home in households.values() for one in home.person_ids})
     families = await family_values(session, owner, [family for _, family in pairs])
     everybody = {*map(str, known.values()), *(one for values in families.values() for one in values.members)}
@@ -221,7 +221,7 @@ async def _shown(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collec
         .filter_by(**owner, kind=kind)
         .where(among(Remote.pco_id, pco_ids), Remote.snapshot.is_not(None))
     )
-    return {pco_id: _Seen(snapshot, *told) for pco_id, snapshot, *told in rows.tuples() if snapshot is not None}
+    return {pco_id: _Seen(snapshot, *told) for pco_id, snapshot, *told in rows if snapshot is not None}
 
 
 async def _in_conflict(session: AsyncSession, owner: Owner, records: Collection[UUID]) -> dict[UUID, list[str]]:
@@ -230,7 +230,7 @@ async def _in_conflict(session: AsyncSession, owner: Owner, records: Collection[
         .filter_by(**owner, state="open")
         .where(among(Conflict.record_id, records))
     )
-    return {record_id: [field["field"] for field in fields] for record_id, fields in rows.tuples()}
+    return {record_id: [field["field"] for field in fields] for record_id, fields in rows}
 
 
 async def _refused(session: AsyncSession, owner: Owner, records: Collection[UUID]) -> dict[UUID, str]:
@@ -249,7 +249,7 @@ async def _refused(session: AsyncSession, owner: Owner, records: Collection[UUID
             Change.run_id == last.scalar_subquery(), Change.outcome == REJECTED, among(Change.record_id, records)
         )
     )
-    return {record_id: sentence for record_id, sentence in rows.tuples() if record_id and sentence}
+    return {record_id: sentence for record_id, sentence in rows if record_id and sentence}
 
 
 # --- as the API shows it ----------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ async def let_back(
         .returning(Erased.pco_organization_id, Erased.kind, Erased.pco_id),
         execution_options={"synchronize_session": False},
     )
-    found = gone.tuples().all()
+    found = gone.all()
     if not any(kind in {MEMBER, NUMBER} for _, kind, _ in found):
         raise Conflict("No sync leaves this person out any more, so there is nobody to let back.", slug="not-kept-out")
     locked.let_back_at, locked.let_back_by_name = now, actor.name

@@ -65,4 +65,4 @@ async def kept_ids(session: AsyncSession, owner: Mapping[str, str], pco_ids: Col
     onward = select(chain.c.asked, church.kept_id).join(church, church.removed_id == chain.c.kept)
     chain = chain.union(onward)
     found = select(chain.c.asked, chain.c.kept).where(~exists().where(church.removed_id == chain.c.kept))
-    return dict((await session.execute(found)).tuples().all())
+    return dict((await session.execute(found)).all())

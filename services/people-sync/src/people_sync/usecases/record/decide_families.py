@@ -203,7 +203,7 @@ async def _adopted_households(
         .join(Family, Family.id == Creation.record_id)
         .where(Creation.content.is_not(None), ~has_link(writer.owner, FAMILY, Family, Link.state != "gone"))
     )
-    sent = {record_id: content or {} for record_id, content in creations.tuples()}
+    sent = {record_id: content or {} for record_id, content in creations}
     pco_ids = await pco_ids_of(
         session, writer.owner, {member for content in sent.values() for member in content["members"]}
     )

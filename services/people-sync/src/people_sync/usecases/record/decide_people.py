@@ -315,7 +315,7 @@ async def _adopted(
     )
     ours: dict[str, UUID] = {}
     doubtful: dict[str, Mapping[str, Any]] = {}
-    for marker, record_id, content in rows.tuples():
+    for marker, record_id, content in rows:
         alike = [pco_id for pco_id in markers[marker] if may_be_whom_we_sent(people[pco_id], content or {})]
         found = next((pco_id for pco_id in alike if is_whom_we_sent(people[pco_id], content or {})), None)
         if found:

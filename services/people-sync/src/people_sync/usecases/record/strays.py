@@ -68,7 +68,7 @@ async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, 
             ~ended(Link),
         )
     )
-    members = dict(rows.tuples().all())
+    members = dict(rows.all())
     found: list[dict[str, Any]] = []
     for pco_id, one in marked.items():
         member = members.get(one.remote_id)

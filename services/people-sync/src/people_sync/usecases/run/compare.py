@@ -168,7 +168,7 @@ async def _gone_and_deleted(session: AsyncSession, context: RunContext) -> bool:
         neither = (Link.state == "missing", record.deleted_at.is_not(None))
         synced = ~holds_its_place(context.organization_id, kind, Link.record_id)
         found = _linked(context, kind, *neither, synced).limit(BATCH)
-        plans += [Planned(kind, name, GONE, *ids) for *ids, name in (await session.execute(found)).tuples()]
+        plans += [Planned(kind, name, GONE, *ids) for *ids, name in (await session.execute(found))]
     await lock_for_end(session, context, plans)
     effects = Effects()
     for plan in plans:

@@ -108,7 +108,7 @@ async def _not_met(context: RunContext, *among_them: ColumnElement[bool]) -> lis
             .order_by(Link.kind, Link.pco_id)
             .limit(_BATCH)
         )
-        return [(kind, pco_id) for kind, pco_id in rows.tuples()]
+        return [(kind, pco_id) for kind, pco_id in rows]
 
 
 def _synced(context: RunContext) -> ColumnElement[bool]:

@@ -166,7 +166,7 @@ async def _sent(session: AsyncSession, context: RunContext, changes: Sequence[Ch
         .filter_by(**context.owner, kind=MEMBER, state="sent")
         .where(among(Creation.record_id, [one.record_id for one in changes if one.record_id]))
     )
-    return {record_id: content or {} for record_id, content in rows.tuples()}
+    return {record_id: content or {} for record_id, content in rows}
 
 
 # --- families -------------------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ async def _our_families(
         )
     )
     coming: dict[UUID, set[str]] = defaultdict(set)
-    for family_id, member_id in rows.tuples():
+    for family_id, member_id in rows:
         coming[family_id].add(str(member_id))
     return {
         family_id: FamilyValues(values.name, values.members | coming[family_id], values.primary_contact)
@@ -289,7 +289,7 @@ async def _shown_people(session: AsyncSession, context: RunContext, ids: Collect
     of_run = select(Change.record_id, Change.pco_id, Change.name).where(
         Change.run_id == context.run_id, Change.kind == MEMBER, among(Change.record_id, wanted)
     )
-    for record_id, pco_id, name in (await session.execute(of_run)).tuples():
+    for record_id, pco_id, name in await session.execute(of_run):
         found[str(record_id)] = {"id": str(record_id), "pco_id": pco_id, "name": name}
     rows = await session.execute(
         select(Member, Link.pco_id)
@@ -303,7 +303,7 @@ async def _shown_people(session: AsyncSession, context: RunContext, ids: Collect
         )
         .where(Member.organization_id == context.organization_id, among(Member.id, wanted))
     )
-    for member, pco_id in rows.tuples():
+    for member, pco_id in rows:
         known = found.get(str(member.id), {}).get("pco_id")
         found[str(member.id)] = {"id": str(member.id), "pco_id": pco_id or known, "name": full_name(member)}
     return found
@@ -382,7 +382,7 @@ async def _leave_out(session: AsyncSession, context: RunContext, changes: Sequen
             Shown.run_id == context.run_id, among(Shown.key, [_key(one) for one in due])
         )
     )
-    approved = set(rows.tuples())
+    approved = set(rows)
     out = [one for one in due if (one.kind, _key(one), one.planned, _digest(context, one)) not in approved]
     for kind in (MEMBER, FAMILY):
         ids = [one.pco_id for one in out if one.kind == kind and one.pco_id]
@@ -456,5 +456,5 @@ async def counts_of(session: AsyncSession, context: RunContext) -> dict[str, int
         .group_by(Change.planned)
     )
     mailed = await session.scalar(select(func.count(Change.id)).where(of_run, Change.may_be_mailed))
-    found = {outcome: count for outcome, count in rows.tuples() if outcome}
+    found = {outcome: count for outcome, count in rows if outcome}
     return dict(sorted(found.items())) | ({"may_be_mailed": mailed} if mailed else {})

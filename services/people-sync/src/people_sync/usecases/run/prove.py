@@ -211,7 +211,7 @@ async def conclude(
         .group_by(Change.kind, Change.outcome)
     )
     apart: dict[str, dict[str, int]] = {MEMBER: {}, FAMILY: {}}
-    for kind, reason, count in rows.tuples():
+    for kind, reason, count in rows:
         apart[kind][reason] = count
     told: dict[str, Any] = {"people_apart": apart[MEMBER], "changed": await _changed_since(session, context)}
     for kind, noun in ((MEMBER, PEOPLE), (FAMILY, FAMILIES)):
@@ -220,7 +220,7 @@ async def conclude(
     listed = await session.execute(
         select(Change.outcome, func.count(Change.id)).where(Change.run_id == context.run_id).group_by(Change.outcome)
     )
-    counts = dict(listed.tuples().all()) | {UNCHANGED: told[PEOPLE + IDENTICAL] + told[FAMILIES + IDENTICAL]}
+    counts = dict(listed.all()) | {UNCHANGED: told[PEOPLE + IDENTICAL] + told[FAMILIES + IDENTICAL]}
     connection.next_proof_at = next_night(context.now(), connection.time_zone, context.organization_id)
     return counts, told
 

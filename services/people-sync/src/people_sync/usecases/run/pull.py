@@ -177,7 +177,7 @@ async def _left_a_household(context: RunContext) -> list[str]:
         )
         named: set[str] = set()
         members: set[UUID] = set()
-        for snapshot, agreed in households.tuples():
+        for snapshot, agreed in households:
             named |= set((snapshot or {})["person_ids"])
             members |= set(map(UUID, agreed.get("members", ())))
         return list(

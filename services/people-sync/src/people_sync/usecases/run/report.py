@@ -165,4 +165,4 @@ async def counts(session: AsyncSession, context: RunContext) -> dict[str, int]:
         .where(Change.run_id == context.run_id, Change.here != "planned", Change.there != "planned")
         .group_by(Change.outcome)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())

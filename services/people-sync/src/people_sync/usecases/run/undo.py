@@ -89,7 +89,7 @@ async def _next(session: AsyncSession, context: RunContext, kind: str, where: Se
         .where(among(FamilyMember.family_id, [change.record_id for change in changes]))
         .group_by(FamilyMember.family_id)
     )
-    sizes: dict[UUID, int] = dict(counted.tuples().all())
+    sizes: dict[UUID, int] = dict(counted.all())
     people = accumulate(sizes.get(change.record_id, 0) + len(change.plan or ()) for change in changes)  # type: ignore[arg-type] # made with a record
     return changes[: max(1, sum(total <= _MOST_MEMBERS for total in people))]
 
@@ -163,7 +163,7 @@ async def _homes(session: AsyncSession, members: Collection[UUID | None]) -> dic
             .order_by(Family.id)
             .with_for_update(of=Family)
         )
-        for member_id, family in rows.tuples():
+        for member_id, family in rows:
             found.setdefault(member_id, []).append(family)
     return found
 

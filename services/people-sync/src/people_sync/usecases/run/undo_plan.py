@@ -233,7 +233,7 @@ class _Shown:
                 among(Link.record_id, ids),
             )
         )
-        found = rows.tuples().all()
+        found = rows.all()
         writes = await writes_of(session, [link_id for _, link_id, _, snapshot, _ in found if snapshot])
         made = cls(kind, {}, {}, {})
         for record_id, link_id, agreed, snapshot, read_at in found:
@@ -348,7 +348,7 @@ async def _settle_added_there(session: AsyncSession, context: RunContext, about:
 
 async def _counts(session: AsyncSession, context: RunContext) -> dict[str, int]:
     found = select(Change.outcome, func.count(Change.id)).where(Change.run_id == context.run_id)
-    return dict((await session.execute(found.group_by(Change.outcome))).tuples().all())
+    return dict((await session.execute(found.group_by(Change.outcome))).all())
 
 
 async def _digest(session: AsyncSession, context: RunContext) -> str:
