@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import asyncpg
 import pytest
-from pages import Windows, accessible, picture, shot
+from pages import Windows, accessible, picture, shot, words_are_whole
 from playwright.sync_api import Locator, Page, expect
 from sides import disagree, nothing_more, there
 
@@ -208,6 +208,7 @@ def test_a_whole_family_with_one_answer(page: Page, church: Church, pco: str) ->
     expect(main.get_by_role("region", name=re.compile("Here"))).to_have_count(3)
     accessible(page)
     shot(page, "conflicts-of-a-family")
+    words_are_whole(page, main.get_by_role("region", name=re.compile("Here")), (390, 760, 900, 1100, 1280))
     page.get_by_role("button", name="All: keep Planning Center's").click()
     dialog = page.get_by_role("dialog", name="Answer 3 conflicts: keep Planning Center's?")
     expect(

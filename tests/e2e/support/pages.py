@@ -4,10 +4,10 @@ import base64
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
@@ -97,6 +97,32 @@ def shot(page: Page, name: str) -> None:
     page.screenshot(path=folder / f"{name}-phone.png", full_page=True, animations="disabled")
     if size:
         page.set_viewport_size(size)
+
+
+def words_are_whole(page: Page, inside: Locator, widths: Sequence[int]) -> None:
+    """No word of up to 14 letters goes on in the next line, at any of these widths."""
+    size = page.viewport_size
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 800})
+        assert inside.evaluate_all(_BROKEN) == [], f"at {width} px"
+    if size:
+        page.set_viewport_size(size)
+
+
+_BROKEN: Final = """(elements) => elements.flatMap((element) => {
+  const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  const broken = [];
+  while (texts.nextNode()) {
+    for (const word of texts.currentNode.data.matchAll(/[A-Za-z]{1,14}/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      if (lines.size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+})"""
 
 
 def picture(page: Page, name: str, top: Locator) -> None:
