@@ -2,7 +2,11 @@
 
 PermanentError
 └── NotConnected    the organization has no usable connection: a run waits for a reconnect
+Exception
+└── NotYet          nothing can be decided about a record now: it is looked at again
 """
+
+from datetime import datetime
 
 from servicekit.errors import PermanentError
 
@@ -12,3 +16,11 @@ class NotConnected(PermanentError):
 
     def __init__(self, product: str) -> None:
         super().__init__(f"Planning Center {product.capitalize()} is not connected.")
+
+
+class NotYet(Exception):
+    """Nothing can be decided about a record, or the rest of it, before `until`. `so_far`: what was done already."""
+
+    def __init__(self, until: datetime, so_far: str | None = None) -> None:
+        super().__init__(f"not before {until:%H:%M:%S}")
+        self.until, self.so_far = until, so_far

@@ -27,3 +27,9 @@ class SyncSettings(ServiceSettings):
     def horizon(self) -> timedelta:
         """The staleness horizon."""
         return timedelta(seconds=self.pco_staleness_horizon_seconds)
+
+    @property
+    def unseen(self) -> timedelta:
+        """How long a request without an answer may be under way or unseen: the lease of whoever sent it, its timeout,
+        and the staleness horizon."""
+        return timedelta(seconds=self.job_lease_seconds + self.pco_request_timeout_seconds) + self.horizon

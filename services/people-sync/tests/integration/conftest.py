@@ -26,6 +26,7 @@ from people_sync.resources import open_resources
 from people_sync.storage.tables import Connection, Link
 from people_sync.usecases.record.writer import Cause, Writer
 from servicekit.db.tables import OUTBOX
+from servicekit.jobs.worker import JobContext
 from servicekit.testing import Databases, KeyRing
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
@@ -156,16 +157,19 @@ async def church(another: Callable[[str], Awaitable[Church]]) -> Church:
     return await another("org-1")
 
 
+class _Unclaimed(JobContext):
+    """A job without a row: nobody can take it away."""
+
+    async def verify(self, session: Any) -> None:
+        return
+
+
 @pytest.fixture
 def writer(app: FastAPI) -> Writer:
     """The writer of a run of `org-1`, without a Planning Center."""
-
-    async def verify(_: Any) -> None:
-        return
-
-    job: Any = SimpleNamespace(id=uuid4(), fence=1, sessions=app.state.runtime.sessions, verify=verify)
+    sessions = app.state.runtime.sessions
     return Writer(
-        job=job,
+        job=_Unclaimed(uuid4(), "people.sync", "org-1", {}, None, fence=1, sessions=sessions, lease_seconds=60),
         resources=app.state.resources,
         pco=SimpleNamespace(),  # type: ignore[arg-type]
         organization_id="org-1",

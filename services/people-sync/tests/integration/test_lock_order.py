@@ -30,7 +30,7 @@ from people_sync.usecases.connections import connection_changed
 from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import touch_members
 from people_sync.usecases.record import one as record_one
-from people_sync.usecases.record.creations import Intent, Made, _close
+from people_sync.usecases.record.creations import create_once
 from people_sync.usecases.record.effects import Effects
 from people_sync.usecases.record.families_here import take_families_over
 from people_sync.usecases.record.gone import end_link, lock_for_end
@@ -330,14 +330,26 @@ async def test_an_intent_is_closed(church: Any, rival: Any, writer: Writer, kind
     )
     (intent,) = await church.rows(Creation)
 
-    async def stored(session: Any, _: Made) -> None:
+    async def found(_: Any) -> str:
+        return "101"
+
+    async def nothing(*_: Any) -> Any:
         return
 
     await in_order(
         rival,
         (table, record),
         ("creation", intent.id),
-        lambda: _close(writer, Intent(intent.id, None, {}, must_look=False, strays={}), Made("101", {}), stored),
+        lambda: create_once(
+            writer,
+            kind,
+            intent.record_id,
+            {},
+            of_record=intent.of_record,
+            look=found,
+            post=nothing,
+            created=nothing,
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from people_sync.storage.tables import Base
+from synckit.creations import CreationColumns, creation_key
 from synckit.refreshes import RefreshColumns, refresh_indexes
 
 
@@ -207,34 +208,24 @@ class Change(Base):
     """Of such a run: the person signs in to Planning Center, and email or phone would change there."""
 
 
-class Creation(Base):
-    """An intent to create something in Planning Center, committed before the request (crash safety)."""
+class Creation(CreationColumns, Base):
+    """An intent to create something in Planning Center, committed before the request (crash safety).
+
+    Kinds: `member` and `family` for the record itself; `email`, `phone`, `address` for a member's contact. `content` is
+    as `Link.agreed` has it.
+    """
 
     __tablename__ = "creation"
     __table_args__ = (
-        UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
+        creation_key(),
         UniqueConstraint("marker"),
         Index("ix_creation_open", "organization_id", "of_record", postgresql_where=text("state <> 'created'")),
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    organization_id: Mapped[str]
-    pco_organization_id: Mapped[str]
-    kind: Mapped[str]
-    """`member` and `family` for the record itself; `email`, `phone`, `address` for a member's contact."""
-    record_id: Mapped[UUID]
     of_record: Mapped[UUID | None]
     """Of a membership: the family. Otherwise `record_id`."""
     marker: Mapped[int | None] = mapped_column(BigInteger)
     """Goes into the new person's `remote_id`, so that it can be found if the answer is lost."""
-    state: Mapped[str]
-    """`intended`, `sent` (the outcome is unknown until the answer is stored), `created`."""
-    content: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """What was sent, as `Link.agreed` has it, until the answer is known: the record may be edited before that."""
-    sent_at: Mapped[datetime | None]
-    look_after: Mapped[datetime | None]
-    """A successor looks the marker up only after this instant: lease, timeout and staleness horizon are over."""
-    pco_id: Mapped[str | None]
 
 
 class Stray(Base):

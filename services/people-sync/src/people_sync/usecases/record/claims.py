@@ -19,6 +19,7 @@ from people_sync.storage.sync_tables import Claim, Creation
 from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.usecases.record.writer import Writer
 from servicekit.db.tables import JOB
+from synckit.creations import left_again
 
 
 class Busy(Exception):
@@ -126,13 +127,8 @@ async def _end(session: AsyncSession, writer: Writer, claims: Sequence[Claim]) -
     records = [claim.record_id for claim in claims]
     now = writer.now()
     await session.execute(
-        update(Creation)
-        .where(
-            Creation.organization_id == writer.organization_id,
-            among(Creation.of_record, records),
-            Creation.state == "sent",
-        )
-        .values(look_after=func.greatest(Creation.look_after, now + writer.resources.horizon))
+        left_again(Creation, now, writer.resources.horizon)
+        .where(Creation.organization_id == writer.organization_id, among(Creation.of_record, records))
         .execution_options(synchronize_session=False)
     )
     links = select(Link.id).where(Link.organization_id == writer.organization_id, among(Link.record_id, records))

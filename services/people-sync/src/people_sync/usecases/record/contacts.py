@@ -26,8 +26,10 @@ from people_sync.domain.values import as_dict, value_from_json, value_to_json
 from people_sync.planning_center import PEOPLE
 from people_sync.storage.tables import Link, Member
 from people_sync.usecases.record.answers import Parts, answer, store_answer
-from people_sync.usecases.record.creations import Intent, Made, NotYet, create_once
+from people_sync.usecases.record.creations import Intent, create_once
 from people_sync.usecases.record.writer import Writer
+from synckit.creations import Made
+from synckit.errors import NotYet
 
 
 @dataclass(frozen=True, slots=True)

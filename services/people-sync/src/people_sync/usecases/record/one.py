@@ -38,7 +38,7 @@ from people_sync.storage.tables import Family, FamilyMember, Link, Member
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, LeftAlone, claimed
-from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.creations import Later
 from people_sync.usecases.record.decide_families import decide_households
 from people_sync.usecases.record.decide_people import DIFFERS, DOUBTFUL, decide_people
 from people_sync.usecases.record.decided import carry_out
@@ -54,6 +54,7 @@ from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
 from people_sync.usecases.record.writer import Writer
+from synckit.errors import NotYet
 
 _WHILE_BUSY: Final = timedelta(seconds=1)
 

@@ -68,6 +68,7 @@ from people_sync.usecases.record.matching import (
 )
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
+from synckit import creations
 
 _OPEN: Final = frozenset({HELD, LATER, LEFT_OUT})
 """Outcomes after which it is not decided who a person is."""
@@ -311,7 +312,7 @@ def close_intent(creation: Creation, link: Link, now: datetime, *, same: bool) -
         content = creation.content or {}
         # Whoever is created is active.
         agree(link, {**content, ACTIVE: True} if content and link.kind == MEMBER else content, now)
-    creation.pco_id, creation.state, creation.content = link.pco_id, "created", None
+    creations.close(creation, link.pco_id)
 
 
 def _merge_person(

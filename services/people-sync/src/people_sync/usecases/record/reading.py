@@ -14,9 +14,10 @@ from pco_client.query import Query
 from people_sync.domain.planning_center import RemoteHousehold, RemotePerson, Unread
 from people_sync.planning_center import HOUSEHOLDS, INCLUDE, PEOPLE, household_of, person_of
 from people_sync.storage import remote
-from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.creations import Later
 from people_sync.usecases.record.refusals import PartRefused, refusal_of
 from people_sync.usecases.record.writer import Writer
+from synckit.errors import NotYet
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,12 @@ from people_sync.storage.writes import Sent, announce, answered, writes_of
 from people_sync.usecases.held import no_longer_held
 from people_sync.usecases.history import THERE
 from people_sync.usecases.record.contacts import contact_path, value_of
-from people_sync.usecases.record.creations import NotYet
 from people_sync.usecases.record.effects import noted
 from people_sync.usecases.record.reading import Read, raise_unread, read
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused
 from people_sync.usecases.record.write_family import memberships
 from people_sync.usecases.record.writer import Writer
+from synckit.errors import NotYet
 
 DOUBLED: Final = "doubled"
 """Rule of an effect: it was made twice there, and the second one was taken back."""

@@ -59,7 +59,7 @@ from people_sync.storage.tables import Family, Link, LinkWrite, Member
 from people_sync.storage.writes import Sent, announce, answered, left_again, note_created, settle, taken_back, writes_of
 from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE
-from people_sync.usecases.record.creations import Content, Intent, Later, Made, NotYet, create_once
+from people_sync.usecases.record.creations import Intent, Later, create_once
 from people_sync.usecases.record.decide_families import concerned, family_lets_go
 from people_sync.usecases.record.decide_people import in_conflict
 from people_sync.usecases.record.effects import Effects, carried_out, noted, publish, tied, touch_family
@@ -67,6 +67,8 @@ from people_sync.usecases.record.planned import LeftOut
 from people_sync.usecases.record.reading import raise_unread
 from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
+from synckit.creations import Content, Made
+from synckit.errors import NotYet
 
 
 async def write_family(writer: Writer, family_id: UUID, *, approved: Sequence[PlanField] | None = None) -> str:

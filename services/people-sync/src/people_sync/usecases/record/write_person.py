@@ -61,7 +61,7 @@ from people_sync.usecases.conflicts import open_conflict, open_conflicts_of
 from people_sync.usecases.history import THERE, Actor, asked_again
 from people_sync.usecases.record.answers import Parts, answer, locked_link, part
 from people_sync.usecases.record.contacts import There, create_contact, left_when_cleared, write_contact
-from people_sync.usecases.record.creations import Intent, Later, Made, NotYet, create_once
+from people_sync.usecases.record.creations import Intent, Later, create_once
 from people_sync.usecases.record.decide_people import equal_sides, in_conflict, lets_go, merge_person
 from people_sync.usecases.record.effects import Effects, carried_out, change_here, noted, publish, touch
 from people_sync.usecases.record.gone import why_gone
@@ -70,6 +70,8 @@ from people_sync.usecases.record.planned import LeftOut
 from people_sync.usecases.record.reading import Read, raise_unread
 from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
+from synckit.creations import Made
+from synckit.errors import NotYet
 
 _CONTACTS: Final = ("email", "phone", "address")
 _NEVER: Final = 0

@@ -48,7 +48,7 @@ from people_sync.domain.sentences import (
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases.record.catch_up import catch_up
 from people_sync.usecases.record.claims import Busy, LeftAlone, claimed
-from people_sync.usecases.record.creations import Later, NotYet
+from people_sync.usecases.record.creations import Later
 from people_sync.usecases.record.inactivate import make_inactive
 from people_sync.usecases.record.planned import LeftOut, approved_fields
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
@@ -60,6 +60,7 @@ from people_sync.usecases.refreshes import REFRESHES, UNANSWERED
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.undo_plan import undoing
 from synckit import refreshes
+from synckit.errors import NotYet
 
 BATCH: Final = 200
 _WHILE_BUSY: Final = timedelta(seconds=2)
