@@ -1,8 +1,8 @@
-"""What counts as equal: formatting is not a change.
+"""Canonical values for comparison: formatting is not a change.
 
 Phones compare as E.164 read with the church's own country, e-mails without case, all text in Unicode NFC with
-collapsed whitespace and without what is invisible, an address without a country as one in the church's own.
-Re-capitalising a name is a change: somebody typed it.
+collapsed whitespace and without invisible characters, an address without a country as one in the church's own.
+Re-capitalising a name is a change, because a person typed it.
 """
 
 import re
@@ -18,7 +18,7 @@ from contracts.people import Address
 from people_sync.domain.values import Value
 
 _ZWNJ: Final = "\u200c"
-"""Zero width non-joiner: parts words where a space would part letters too far, in Persian names."""
+"""Zero width non-joiner: separates words in Persian names, where a space would separate letters too far."""
 _APOSTROPHES: Final = re.compile(r"['’‘`´ʼ]")
 _COMBINING_MARKS: Final = re.compile("[\u0300-\u036f]")
 _GENERATIONS: Final = {
@@ -40,7 +40,7 @@ _LETTERS: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ
 
 
 def canonical(field: str, value: Value, country: str) -> Hashable:
-    """Two values of a field are `identical` if and only if this is equal. None stands for empty.
+    """The canonical form: two values of a field are `identical` if and only if theirs are equal. None stands for empty.
 
     `country`: the church's own, ISO 3166-1 alpha-2.
     """
@@ -58,7 +58,7 @@ def canonical(field: str, value: Value, country: str) -> Hashable:
 
 
 def same(field: str, one: Value, other: Value, country: str) -> bool:
-    """Whether two values of a field agree: equal but for formatting, or birthdates of which one has no year.
+    """Whether two values of a field agree: equal except for formatting, or birthdates of which one has no year.
 
     Not transitive: 1885-05-03 agrees with every third of May, and these do not agree with each other.
     """
@@ -67,23 +67,23 @@ def same(field: str, one: Value, other: Value, country: str) -> bool:
 
 
 def identical(field: str, one: Value, other: Value, country: str) -> bool:
-    """Whether two values of a field are equal but for formatting: whether a value that was written is there."""
+    """Whether two values of a field are equal except for formatting, as a written value and its read are."""
     return one == other or canonical(field, one, country) == canonical(field, other, country)
 
 
 YEAR_UNKNOWN: Final = 1885
-"""How Planning Center stores a birthdate without a year (its help, 220345848 and 204263114)."""
+"""Planning Center's year of a birthdate without one (its help, 220345848 and 204263114)."""
 EARLIEST: Final = date(1885, 1, 1)
-"""No date before it is valid there (planningcenter/developers#454)."""
+"""The first valid date there (planningcenter/developers#454)."""
 
 
 def year_known(value: object) -> bool:
-    """Whether this is a birthdate with a year of its own."""
+    """Whether a birthdate has a real year."""
     return isinstance(value, date) and value.year != YEAR_UNKNOWN
 
 
 def same_day(one: object, other: object) -> bool:
-    """Whether two birthdates have one month and day, and one of them no year that could contradict."""
+    """Whether two birthdates have equal month and day, and at least one has no year."""
     return (
         isinstance(one, date)
         and isinstance(other, date)
@@ -93,26 +93,26 @@ def same_day(one: object, other: object) -> bool:
 
 
 def nothing_new(value: object, was: object) -> bool:
-    """Whether a value, as `canonical` gives it, says nothing beyond a former one: equal, or without its year."""
+    """Whether a canonical value adds nothing to a former one: equal, or equal without the year."""
     return value == was or (same_day(value, was) and not year_known(value))
 
 
 @lru_cache(maxsize=4_096)
 def visible(text: str) -> str:
-    """Without what has no width and no meaning: zero-width space and joiner, byte order mark, soft hyphen, marks of
-    direction (Unicode's category Cf). A zero-width non-joiner counts as a space."""
+    """Text without invisible characters: zero-width space and joiner, byte order mark, soft hyphen, marks of direction
+    (Unicode's category Cf). A zero-width non-joiner counts as a space."""
     if text.isascii():
         return text
     return "".join(c for c in text.replace(_ZWNJ, " ") if unicodedata.category(c) != "Cf")
 
 
 def text_key(value: str) -> str | None:
-    """NFC, whitespace collapsed, nothing invisible; None when nothing is left."""
+    """Text in NFC with collapsed whitespace and without invisible characters; None when empty."""
     return " ".join(unicodedata.normalize("NFC", visible(value)).split()) or None
 
 
 def email_key(value: str | None) -> str | None:
-    """How an e-mail is compared and looked up: trimmed, without case, nothing invisible. None when empty."""
+    """The key of an e-mail for comparison and lookup: trimmed, lower case, visible characters. None when empty."""
     if not value:
         return None
     if not value.isascii():
@@ -122,7 +122,7 @@ def email_key(value: str | None) -> str | None:
 
 @lru_cache(maxsize=4_096)
 def phone_key(value: str, country: str) -> str | None:
-    """E.164, with `;ext=` behind it where there is an extension; letters and digits alone if it is no number.
+    """A phone as E.164, with `;ext=` and the extension if it has one; letters and digits alone if it is no number.
 
     Parsing takes tens of microseconds, hence the cache.
     """
@@ -132,7 +132,7 @@ def phone_key(value: str, country: str) -> str | None:
         number = phonenumbers.parse(text, country or None)
     except phonenumbers.NumberParseException:
         return fallback
-    # Letters that are no extension say something that the number alone would lose ("Mum 555 0100").
+    # Letters other than an extension carry information that the number alone would lose ("Mum 555 0100").
     if any(character.isalpha() for character in text) and not number.extension:
         return fallback
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
@@ -140,7 +140,7 @@ def phone_key(value: str, country: str) -> str | None:
 
 
 def _address_key(address: Address, country: str) -> tuple[str | None, ...] | None:
-    # Where a street is broken into lines is whitespace: what was agreed before the lines were split stays equal.
+    # A line break of a street counts as whitespace, so that values agreed before the lines were split stay equal.
     street = " ".join(street_lines(address.street_line_1, address.street_line_2))
     parts = tuple(text_key(part) for part in (street, address.city, address.state, address.zip))
     if not any(parts):
@@ -150,9 +150,9 @@ def _address_key(address: Address, country: str) -> tuple[str | None, ...] | Non
 
 
 def street_lines(line_1: str, line_2: str) -> tuple[str, str]:
-    """A street in two lines: the first one, and whatever else there is, parted by commas.
+    """A street in two lines: the first line, and all others joined by commas.
 
-    As they are where neither holds a line break.
+    Lines without a line break stay unchanged.
     """
     if max(len(line_1.splitlines()), len(line_2.splitlines())) < 2 and "\n" not in line_1 + line_2:
         return line_1, line_2
@@ -163,32 +163,32 @@ def street_lines(line_1: str, line_2: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4_096)
 def fold(text: str) -> str:
-    """A name without case, accents, punctuation and what is invisible: `Émilie  O’Brien-Łuk` is `emilie obrien luk`."""
+    """A name without case, accents, punctuation, invisible characters: `Émilie  O’Brien-Łuk` is `emilie obrien luk`."""
     decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", visible(text))).casefold()
-    # Only the combining diacritical marks go: the vowel signs of other scripts are letters of the name.
+    # Only combining diacritical marks are removed: vowel signs of other scripts are letters of the name.
     plain = _COMBINING_MARKS.sub("", decomposed).translate(_LETTERS)
     return " ".join("".join(" " if unicodedata.category(c)[0] in "PSZC" else c for c in plain).split())
 
 
 def name_key(first_name: str, last_name: str) -> str:
-    """How a full name is looked up and lists are ordered. Empty when there is no name."""
+    """The key by which a full name is looked up and lists are ordered. Empty without a name."""
     return f"{fold(first_name)} {fold(last_name)}".strip()
 
 
 def generation(suffix: str) -> int | None:
-    """Which generation a suffix names: 1 for Sr., 2 for Jr., II and 2nd, and so on; None for another, such as M.D."""
+    """The generation that a suffix names: 1 for Sr., 2 for Jr., II and 2nd, and so on; None for others, such as M.D."""
     return next((found for word in fold(suffix).split() if (found := _GENERATIONS.get(word))), None)
 
 
 def without_suffix(key: str) -> tuple[str, int | None]:
-    """A full name as `name_key` gives it, without the generational suffix behind it, and that one's generation."""
+    """A `name_key` without its generational suffix, and the suffix's generation (None without one)."""
     name, _, last = key.rpartition(" ")
     found = _GENERATIONS.get(last) if name else None
     return (name, found) if found else (key, None)
 
 
 def with_suffix(name: str, generation: int) -> list[str]:
-    """Every way in which a full name is looked up with the suffix of a generation."""
+    """All lookup keys of a full name with the suffix of a generation."""
     return [f"{name} {suffix}" for suffix, found in _GENERATIONS.items() if found == generation]
 
 

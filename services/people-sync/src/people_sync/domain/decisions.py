@@ -1,4 +1,4 @@
-"""A decision changes what is agreed, what is kept different, and the values of either side."""
+"""The effect of a decision on the agreed values, the kept differences, and the values of both sides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from contracts.conflicts import STATUS, Choice
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """All values are JSON, by field."""
+    """The effect of a decision; all values are JSON, by field."""
 
     agreed: dict[str, Any]
-    """Last agreed values: whichever side lost, Planning Center's value is known to both from here on."""
+    """New last agreed values: Planning Center's ones, whichever side lost, since both sides know them from here on."""
     kept: dict[str, Any]
-    """The differences that are kept."""
+    """Differences to keep."""
     taken: dict[str, Any]
-    """The values that our side takes over from Planning Center."""
+    """Values that our side takes over from Planning Center."""
     sends: dict[str, Any]
-    """Ours, which Planning Center does not have yet: a change here like any other."""
+    """Our values to send to Planning Center, like any other change here."""
 
 
 def settle(
@@ -31,7 +31,7 @@ def settle(
 ) -> Settled:
     """Decide a conflict's `fields` (`contracts.conflicts.ConflictField` as JSON), each of which has a choice.
 
-    `note`: what is remembered with each pair that is kept different.
+    `note`: members stored with each kept difference.
     """
     found = Settled(dict(agreed), {name: one for name, one in kept.items() if name not in choices}, {}, {})
     for field in fields:

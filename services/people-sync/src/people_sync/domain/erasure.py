@@ -23,7 +23,7 @@ MARKED: Final = "marked"
 """Places that people-sync counts: keys of `Erasure.counts`."""
 
 ERASED_PERSON: Final = "Erased person"
-"""In the place of a name in what is kept of others."""
+"""Replaces the name of an erased person in rows of other people."""
 
 _HERE: Final[Mapping[str, tuple[str, str]]] = {
     VALUES: ("Names, birthdate, gender, email, phone, address and the platform's id are gone from the directory.", ""),
@@ -56,23 +56,23 @@ _HERE: Final[Mapping[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One place, and what was erased there."""
+    """One place and its erased rows."""
 
     place: str
     outcome: Outcome
     sentence: str
     count: int
     service: str | None = None
-    """Whose database it is; None for what is in none."""
+    """Service that owns the database; None for a place outside databases."""
 
 
 def receipt(
     counts: Mapping[str, int], told: Sequence[Mapping[str, int] | None], *, days: int, failed_days: int, kept_out: bool
 ) -> list[Line]:
-    """Compose the lines.
+    """Compose the receipt's lines.
 
-    `counts`: by place, of people-sync. `told`: of each record that was erased what conflict-service erased, None until
-    it has told. `days`, `failed_days`: how long Kafka keeps messages. `kept_out`: whether syncs still leave them out.
+    `counts`: people-sync's rows by place. `told`: conflict-service's report for each erased record, None until it has
+    come. `days`, `failed_days`: Kafka's retention. `kept_out`: whether syncs still leave the person out.
     """
     lines = [_here(place, counts.get(place, 0)) for place in _HERE]
     lines.append(_of_conflicts(told))
@@ -131,14 +131,14 @@ def _marker(count: int, *, kept_out: bool) -> Line:
 
 
 def without_names(text: str, names: Collection[str]) -> str:
-    """A sentence in which each of these names, as a whole, is replaced."""
+    """The sentence with each of these names replaced, as a whole."""
     for name in sorted(names, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", ERASED_PERSON, text)
     return text
 
 
 def without_people(value: Any, ids: Collection[str], names: Collection[str]) -> Any:
-    """JSON of a plan in which whoever has one of these ids (ours, or Planning Center's) is shown without a name."""
+    """JSON of a plan without the names of people who have one of these ids (ours or Planning Center's)."""
     if isinstance(value, list):
         return [without_people(one, ids, names) for one in value]
     if isinstance(value, dict):

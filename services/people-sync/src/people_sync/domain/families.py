@@ -1,4 +1,4 @@
-"""Which family here is which household in Planning Center, when nothing links them yet."""
+"""Matching of families here with households in Planning Center that no link ties yet."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
@@ -12,11 +12,11 @@ from people_sync.domain.planning_center import RemoteHousehold
 
 _AROUND_A_SURNAME: Final = frozenset({"the", "family", "household"})
 STRANGER: Final = "stranger"
-"""Stands for the member's id of a primary contact who is nobody here yet."""
+"""Stands for the id of a primary contact without a member here yet."""
 
 
 def household_values(household: RemoteHousehold, people: Mapping[str, UUID]) -> FamilyValues:
-    """The household in terms of our members; who is not linked is left out."""
+    """The household in terms of our members, without unlinked people."""
     primary = household.primary_contact_id
     return FamilyValues(
         name=household.name,
@@ -27,24 +27,24 @@ def household_values(household: RemoteHousehold, people: Mapping[str, UUID]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A family or a household, as far as the other side can know who is in it."""
+    """A family or household, reduced to the people that the other side can know."""
 
     name: str
     known: frozenset[Hashable]
     others: int = 0
-    """The number of further people in it: the other side cannot know them, or has them in no family."""
+    """Number of further people, whom the other side cannot know or has in no family."""
 
 
 def is_the_same(one: Home, other: Home) -> bool:
-    """Whether a family is a household that nothing links to it.
+    """Whether a family and an unlinked household are the same.
 
     - The names are equal: they have the same people as far as both sides know them, or more than half of the smaller.
     - The surnames are equal: they have the same people, or everybody of one is in the other and that is more than one.
     - The names differ: they have the same people. One person alone is not enough where each has others, since a couple
       is not the household of the husband's parents.
 
-    Otherwise there are two: an administrator mends one family that stands twice more easily than two that were made
-    one, whose people join each other on both sides.
+    Otherwise they are two: an administrator mends a duplicated family more easily than two families merged into one,
+    whose people would join each other on both sides.
     """
     common = one.known & other.known
     same_people = bool(common) and one.known == other.known
@@ -56,16 +56,15 @@ def is_the_same(one: Home, other: Home) -> bool:
 
 
 def _surname(name: str) -> str:
-    """The name without what platforms put around it: `The Smith Family` and `Smith Household` are of the Smiths."""
+    """The surname in a family's name: `smith` for `The Smith Family` and `Smith Household`."""
     words = fold(name).split()
     return " ".join([word for word in words if word not in _AROUND_A_SURNAME] or words)
 
 
 def match_family(household: Home, families: Mapping[UUID, Home]) -> UUID | None:
-    """The one family, of those not linked, that is this household.
+    """The unlinked family that is this household.
 
-    Of several the one with the most members in common, then the one of the same name; if that does not tell them
-    apart, none.
+    Of several the one with the most members in common, then the one of the same name; None if several remain.
     """
     scores = {
         family: (len(household.known & home.known), fold(household.name) == fold(home.name))
@@ -78,9 +77,9 @@ def match_family(household: Home, families: Mapping[UUID, Home]) -> UUID | None:
 
 
 def match_families(households: Mapping[str, Home], families: Mapping[UUID, Home]) -> dict[str, UUID]:
-    """`match_family` for many households by Planning Center's id, each family for one at most.
+    """`match_family` for many households, by Planning Center's id; each family is matched at most once.
 
-    Lower ids choose first. Looks at families with somebody in common alone, so it costs what the members cost.
+    Lower ids choose first. Only families with a common person are compared, so the cost is linear in memberships.
     """
     of_member: dict[Hashable, set[UUID]] = defaultdict(set)
     for family, home in families.items():

@@ -1,4 +1,4 @@
-"""Held matches by what is doubtful about them, and what one answer to many says of each."""
+"""Held matches by kind of doubt, and the effect of one answer to many on each."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ REASONS: Final[dict[HeldReason, tuple[str, ...]]] = {
     ),
     "name": ("Same name%, but the emails differ.", "Same name%, but no email to be sure."),
 }
-"""SQL patterns of the sentences that `domain.matching` gives as reasons; only `%` stands for anything."""
+"""SQL patterns of the reasons that `domain.matching` gives; `%` is their only wildcard."""
 
 NOT_WAITING: Final = (
     "It waits for no answer any more: who this person is became known meanwhile. Nothing was answered here."
@@ -44,7 +44,7 @@ MOVED: Final = "It is not as it was when it was shown. It still waits: look at i
 
 
 def moved(shown: int, version: int | None, state: str | None) -> str | None:
-    """Why a held match that was shown with one version is not answered, in words; None if it is as it was shown.
+    """Why a held match shown with `version` is not answered, in words; None if it is unchanged.
 
     `version` and `state`: as they are now, None if the match is gone.
     """
@@ -56,7 +56,7 @@ def moved(shown: int, version: int | None, state: str | None) -> str | None:
 
 
 def would_be_done(answer: Answer, there: str, here: list[str]) -> str:
-    """What an answer to one held match does. `here`: the candidates' names."""
+    """The effect of an answer to one held match, in words. `here`: the candidates' names."""
     who = " or ".join(here) or "nobody"
     if answer == "same":
         return f"{who} here and {there} in Planning Center become one person, kept equal on both sides from then on."
@@ -69,6 +69,6 @@ def would_be_done(answer: Answer, there: str, here: list[str]) -> str:
 
 
 def suffix_in(last_name: str) -> str | None:
-    """The generational suffix behind a last name, as it is written; None without one."""
+    """The generational suffix of a last name, as written; None without one."""
     _, generation = without_suffix(fold(last_name))
     return last_name.rsplit(maxsplit=1)[-1].strip(",") if generation else None

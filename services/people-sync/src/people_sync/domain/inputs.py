@@ -1,4 +1,4 @@
-"""What of a person's input is acceptable beyond its shape: the same for one member and for a thousand."""
+"""Validation of a person's input beyond its shape, the same for one member and for bulk."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from people_sync.domain.canonical import EARLIEST, fold, text_key, visible
 from people_sync.domain.values import LONGEST_KEY, impossible
 
 _EXTENSION: Final = re.compile(r"[\s,;.(-]*(?:;?ext(?:ension|n)?|x|#)[\s.:=-]*[0-9]{1,9}[)\s]*$", re.IGNORECASE)
-"""As numbers are written beside an extension in English: `x12`, `ext. 12`, `#12`, `;ext=12`."""
+"""English notations of an extension: `x12`, `ext. 12`, `#12`, `;ext=12`."""
 _TOO_EARLY: Final = (
     "lies before 1885, and Planning Center knows no earlier date: give all four digits of the year, or 1885 if it is "
     "not known"
@@ -21,10 +21,10 @@ NAMES: Final = ("first_name", "last_name")
 
 
 def problems(values: Mapping[str, Any], country: str | None, today: date) -> list[tuple[str, str]]:
-    """(field, what is wrong and what to do) for the fields given; empty when all are acceptable.
+    """(field, fault and remedy in words) for each invalid field; empty when all are valid.
 
-    `country`: the church's own, if known. Without it a phone number must carry its country, or be left as digits.
-    Names are judged when both are given: Planning Center has people with one of them.
+    `country`: the church's own, if known. Without it a phone number must carry its country code, or be digits only.
+    Names are checked when both are given, since Planning Center has people with only one.
     """
     found = []
     if values.keys() >= set(NAMES) and all(is_empty(values[name]) for name in NAMES):
@@ -44,7 +44,7 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
     if address and address.country_code and address.country_code not in phonenumbers.SUPPORTED_REGIONS:
         found.append(("address", "has an unknown country: give its code, such as US, or none for the church's own"))
     birthdate = values.get("birthdate")
-    # A day of slack: it may be tomorrow already where the caller is.
+    # A day of slack: the caller's time zone may be a day ahead.
     if birthdate and birthdate > today + timedelta(days=1):
         found.append(("birthdate", "lies in the future: give the day of birth"))
     if birthdate and birthdate < EARLIEST:
@@ -53,15 +53,15 @@ def problems(values: Mapping[str, Any], country: str | None, today: date) -> lis
 
 
 def is_empty(value: Any) -> bool:
-    """A text of which nothing is visible is empty too: nobody could find it again."""
+    """Whether a text has no visible character: a record with such a name could not be found again."""
     return value is None or (isinstance(value, str) and text_key(value) is None)
 
 
 def text_problem(text: str) -> str | None:
-    """Why a text cannot be kept or looked up, in words behind the field's name; None when it can."""
+    """Why a text cannot be stored or looked up, in words that follow the field's name; None when it can."""
     if problem := impossible(text):
         return problem
-    # A full name is looked up as one.
+    # The lookup key covers the full name.
     return "is too long" if len(fold(text).encode()) * 2 > LONGEST_KEY else None
 
 
@@ -72,7 +72,7 @@ def _phone_problem(phone: str, country: str | None) -> str | None:
         number_alone = _EXTENSION.sub("", visible(phone))
         digits = sum(c.isdigit() for c in number_alone)
         if country is None and 5 <= digits <= 15 and not any(c.isalpha() for c in number_alone):
-            # Read with the church's country once that is known.
+            # The number is read with the church's country once that is known.
             return None
         return "is not a phone number: write it like +1 212 555 0143"
     reason = phonenumbers.is_possible_number_with_reason(number)

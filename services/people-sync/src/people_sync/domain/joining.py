@@ -1,4 +1,4 @@
-"""What two members of one person have, field by field, before they are joined."""
+"""Comparison, field by field, of two members of one person before they are joined."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,12 @@ from people_sync.domain.values import FIELDS, Value
 
 
 def filling(stays: Mapping[str, Value], joins: Mapping[str, Value]) -> tuple[str, ...]:
-    """Fields that are empty on the one who stays, and have a value on the one who is joined."""
+    """Fields that only the joined member has a value of."""
     return tuple(name for name in FIELDS if is_empty(stays[name]) and not is_empty(joins[name]))
 
 
 def differing(stays: Mapping[str, Value], joins: Mapping[str, Value], country: str) -> tuple[str, ...]:
-    """Fields of which both have a value, and not the same one. `country`: the church's own."""
+    """Fields of which both members have different values. `country`: the church's own."""
     return tuple(
         name
         for name in FIELDS

@@ -1,4 +1,4 @@
-"""Members looked up by name, e-mail and birthdate, so that nobody goes through all of them: see `domain.matching`."""
+"""Index of members by name, e-mail and birthdate, so that no person is compared with all: see `domain.matching`."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ _ALONE: Final = Sharers()
 
 
 class Asked:
-    """A person with all keys, made once."""
+    """A person with all lookup keys, computed once."""
 
     __slots__ = ("emails", "keys", "names", "person")
 
@@ -24,7 +24,7 @@ class Asked:
 
 
 class Free:
-    """A member with all keys, made once."""
+    """A member with all lookup keys, computed once."""
 
     __slots__ = ("email", "id", "key", "local", "name", "suffix")
 
@@ -37,7 +37,7 @@ class Free:
 
 
 class Rows:
-    """Members in the order of their ids, and how many they stand for."""
+    """Members in the order of their ids, and the number of members they represent."""
 
     __slots__ = ("rows", "weight")
 
@@ -68,13 +68,13 @@ class Group:
             self.by_day[day.month, day.day].add(one)
 
     def possible(self, birthdate: date | None) -> list[Rows]:
-        """Those whose birthdate does not contradict, the surest first; nobody twice."""
+        """Members whose birthdate does not contradict, the surest first, without duplicates."""
         if birthdate is None:
             return [self.everybody]
         return [*self.born(birthdate), *([self.exact[None]] if None in self.exact else [])]
 
     def born(self, birthdate: date | None) -> list[Rows]:
-        """Those with the same birthdate, as far as both years are known."""
+        """Members with the same birthdate; the years must be equal if both are known."""
         if birthdate is None:
             return []
         day = birthdate.month, birthdate.day
@@ -85,7 +85,7 @@ class Group:
 
 
 class Index:
-    """Members who are to be had, by what they are looked up by."""
+    """Free members by their lookup keys."""
 
     def __init__(self, members: Iterable[Local], emails: Mapping[str, Sharers]) -> None:
         self.emails = emails
@@ -104,19 +104,19 @@ class Index:
         return self.emails.get(email, _ALONE)
 
     def named(self, person: Asked, email: str | None = None) -> list[Group]:
-        """Those of the person's name; of them those with the e-mail."""
+        """Members of the person's name; with `email` only those who have it."""
         return self._groups((email, *name) for name in person.names)
 
     def suffixed(self, person: Asked) -> list[Group]:
-        """Those of the person's name but for a suffix that is missing on a side."""
+        """Members whose name differs from the person's only by a suffix missing on one side."""
         return self._groups((None, name, other) for name, suffix in person.names for other in other_suffixes(suffix))
 
     def _groups(self, keys: Iterable[tuple[str | None, str, int | None]]) -> list[Group]:
         return [self._named[key] for key in keys if key in self._named]
 
     def few(self, person: Asked, email: str) -> list[Free]:
-        """Those to look at one by one, whatever their name: of an e-mail that one person has on each side, and of a
-        household those who are left over when whoever is found by name is accounted for."""
+        """Members to compare one by one, regardless of name: those with an e-mail unique on each side, and in a
+        household's shared e-mail those whom no person matches by name."""
         sharers, here = self.sharers(email), self.by_email.get(email, [])
         if not sharers.shared:
             return here[:HOUSEHOLD]

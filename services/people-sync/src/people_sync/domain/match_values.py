@@ -1,4 +1,4 @@
-"""Who is matched with whom, and what matching finds: see `domain.matching`."""
+"""Inputs and outcomes of matching: see `domain.matching`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,10 @@ from typing import Final, TypeAlias
 from people_sync.domain.canonical import GENERATIONS, email_key, generation, name_key, with_suffix, without_suffix
 
 HOUSEHOLD: Final = 12
-"""An e-mail that more people share on either side is an office's: beside another name it says nothing."""
+"""Maximum number of people who share a household's e-mail on a side. An e-mail with more is an office's, and proves
+nothing beside another name."""
 SHOWN: Final = 10
-"""How many candidates a held match names; of further ones it says how many."""
+"""Number of candidates that a held match names; further ones are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +28,24 @@ class Theirs:
     birthdate: date | None = None
     child: bool = False
     emails: tuple[str, ...] = ()
-    """All of them, not only the primary one."""
+    """All e-mails, not only the primary one."""
     suffix: str = ""
-    """Planning Center's own field; a suffix may stand in the last name as well."""
+    """Planning Center's suffix field; the last name may hold a suffix as well."""
     middle_name: str = ""
     active: bool = True
     household_members: frozenset[str] = frozenset()
     """Ids of members who are linked to people of this person's households."""
     household_people: frozenset[str] = frozenset()
-    """Planning Center's ids of the people of these households: whoever of them is matched in the same batch counts as
-    linked."""
+    """Planning Center's ids of the people of these households; a person matched in the same batch counts as linked."""
     family_ids: frozenset[str] = frozenset()
     """Ids of families that are linked to these households."""
     deleted_here: bool = False
-    """Linked to a member who was deleted here. Asked about so that somebody added again is tied to them: whoever is
-    `Unmatched` stays as they are, and nobody new is made of them."""
+    """Linked to a member deleted here. Matched so that a member added again is linked to this person; if `Unmatched`,
+    the link stays and no new member is created."""
 
     def first_names(self) -> list[str]:
-        """Display, legal and nickname, the first two with the middle name or its initial too: any of them may be the
-        one used here."""
+        """Display, legal and nickname, the first two also with the middle name or its initial: the member here may use
+        any of them."""
         names = [self.first_name, self.given_name, self.nickname]
         if self.middle_name:
             middles = (self.middle_name, self.middle_name[0])
@@ -53,18 +53,18 @@ class Theirs:
         return [name for name in dict.fromkeys(names) if name]
 
     def names(self) -> frozenset[tuple[str, int | None]]:
-        """Every full name, folded and without a generational suffix, and the suffix's generation."""
+        """Every full name, folded and without its generational suffix, with the suffix's generation."""
         found = (without_suffix(name_key(first, self.last_name)) for first in self.first_names() or [""])
         own = generation(self.suffix)
         return frozenset((name, own or written) for name, written in found if name)
 
     def name_keys(self) -> frozenset[str]:
-        """Every way the full name may be written here, with its generational suffix."""
+        """All spellings of the full name here, with the generational suffix."""
         return frozenset(key for name, suffix in self.names() for key in spellings(name, suffix))
 
     def lookup_keys(self) -> frozenset[str]:
-        """What members are looked up by, by `Local.name_key`: with a birthdate, that of somebody who differs by a
-        suffix on one side alone may be the same."""
+        """Values of `Local.name_key` to look members up by; with a birthdate also names that differ by a suffix on one
+        side only."""
         if self.birthdate is None:
             return self.name_keys()
         others = (
@@ -73,7 +73,7 @@ class Theirs:
         return self.name_keys().union(others)
 
     def email_keys(self) -> frozenset[str]:
-        """The e-mails as they are looked up."""
+        """Lookup keys of the e-mails."""
         return frozenset(key for email in self.emails if (key := email_key(email)))
 
     @property
@@ -83,18 +83,18 @@ class Theirs:
 
 
 def spellings(name: str, suffix: int | None) -> list[str]:
-    """Every way in which a full name is looked up with the suffix of a generation, or with none."""
+    """All lookup keys of a full name with the suffix of a generation, or without one."""
     return [name] if suffix is None else with_suffix(name, suffix)
 
 
 def other_suffixes(suffix: int | None) -> Sequence[int | None]:
-    """Suffixes that may be the same person's nevertheless: one that is missing contradicts nothing."""
+    """Suffixes that do not contradict: a missing one fits any."""
     return GENERATIONS if suffix is None else (None,)
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Somebody in Planning Center of whom matching asks only who else has an e-mail."""
+    """A person in Planning Center who only counts among the sharers of an e-mail."""
 
     pco_id: str
     name_keys: frozenset[str]
@@ -112,20 +112,20 @@ class Local:
     child: bool = False
     email: str | None = None
     linked: bool = False
-    """Already tied to somebody in Planning Center: no candidate, but counts among those who share an e-mail."""
+    """Already linked: no candidate, but counts among the sharers of an e-mail."""
     active: bool = True
     family_ids: frozenset[str] = frozenset()
     family_members: frozenset[str] = frozenset()
     """Ids of the members of these families."""
     gone: bool = False
-    """The counterpart is gone: the member stays a candidate, since somebody may have added them there again."""
+    """A member whose counterpart is gone stays a candidate: someone may have re-added them."""
     others: int = 0
-    """How many further unlinked members of the same name, child flag and birthdate are not given: counted for a held
-    match. Of each such group at one row; see `matching.rows_needed`."""
+    """Number of further unlinked members of the same name, child flag and birthdate that are only counted. Set on one
+    row of each such group; see `matching.rows_needed`."""
 
     @property
     def name_key(self) -> str:
-        """The full name as it is looked up."""
+        """Lookup key of the full name."""
         return name_key(self.first_name, self.last_name)
 
     @property
@@ -136,7 +136,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A member who may be the same person, and why, in words."""
+    """A member who may be the same person, with reasons in words."""
 
     member_id: str
     reasons: tuple[str, ...]
@@ -144,53 +144,53 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """The same person, without doubt."""
+    """A certain match."""
 
     member_id: str
     inactive: bool = False
-    """The person is inactive there and the member active here: agreeing on the rest changes that on a side, so it is
-    asked or counted with the first match."""
+    """The person is inactive there and the member active here. Linking them changes one of the two, so the first match
+    asks about it or counts it."""
 
     @property
     def member_ids(self) -> tuple[str, ...]:
-        """The member."""
+        """The matched member."""
         return (self.member_id,)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Doubtful: waits for an administrator."""
+    """A doubtful match, which waits for an administrator."""
 
     candidates: tuple[Candidate, ...]
     reasons: tuple[str, ...]
-    """Of all candidates, in words, without repetition."""
+    """Reasons of all candidates, in words, without duplicates."""
     more: int = 0
-    """How many further members may be this person: not named, there are too many."""
+    """Number of further candidates that are not named."""
 
     @property
     def member_ids(self) -> tuple[str, ...]:
-        """The candidates."""
+        """Ids of the candidates."""
         return tuple(candidate.member_id for candidate in self.candidates)
 
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """Nobody here: a new member."""
+    """No candidate: the person becomes a new member."""
 
     @property
     def member_ids(self) -> tuple[str, ...]:
-        """Nobody."""
+        """Always empty."""
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class LeftAlone:
-    """Somebody who is, or may be, a member who is kept out of the sync: nothing is done, and nobody is asked."""
+    """A person who is, or may be, a member kept out of the sync: no change and no question."""
 
     member_ids: tuple[str, ...]
-    """All whom the person may be."""
+    """Ids of all candidates."""
     kept_out: tuple[str, ...]
-    """Those of them who are kept out."""
+    """Ids of the candidates who are kept out."""
 
 
 Outcome: TypeAlias = Matched | Held | Unmatched | LeftAlone
@@ -199,10 +199,10 @@ UNMATCHED: Final = Unmatched()
 
 @dataclass(frozen=True, slots=True)
 class Sharers:
-    """Who has one e-mail: counts of everybody, linked or not, the people asked about too; deleted members do not count.
+    """The sharers of one e-mail: counts of all people and members, linked or not, without deleted members.
 
-    `names_here` counts members by `Local.name_key`, `names_there` people by each of `Theirs.name_keys()`. Needed are
-    the names of the people asked about; of an e-mail that at most `HOUSEHOLD` share on either side, all of them.
+    `names_here` counts members by `Local.name_key`, `names_there` people by each of `Theirs.name_keys()`. They must
+    hold the names of the people to match; of an e-mail that at most `HOUSEHOLD` share on either side, all names.
     """
 
     here: int = 0
@@ -212,7 +212,7 @@ class Sharers:
 
     @classmethod
     def of(cls, here: Sequence[Local], there: Sequence[Peer]) -> "Sharers":
-        """Counted from rows: linear, so once for all people, not once a batch."""
+        """Count from rows. Linear, so call it once for all people, not per batch."""
         return cls(
             len(here),
             len(there),
@@ -222,10 +222,10 @@ class Sharers:
 
     @property
     def shared(self) -> bool:
-        """Whether several people have it on a side."""
+        """Whether several people on a side have the e-mail."""
         return self.here > 1 or self.there > 1
 
     @property
     def office(self) -> bool:
-        """Whether more people share it than a household has."""
+        """Whether more people share the e-mail than a household has."""
         return max(self.here, self.there) > HOUSEHOLD

@@ -1,7 +1,7 @@
-"""Family-safe matching: who in Planning Center is whom here.
+"""Family-safe matching of people in Planning Center with members here.
 
-For people that are not linked yet. A match is made by e-mail, confirmed by the name; whatever is doubtful waits for
-an administrator, so that nobody is overwritten or doubled.
+For people that are not linked yet. A match is made by e-mail and confirmed by the name; a doubtful match waits for an
+administrator, so that no person is overwritten or duplicated.
 
     e-mail of one person on each side
         same name                               match
@@ -10,22 +10,22 @@ an administrator, so that nobody is overwritten or doubled.
     e-mail shared by several on either side
         same name, nobody else's on either side match
         same name otherwise                     held
-        another name                            held only against those whom nobody matches by name
+        another name                            held only against members whom no person matches by name
     no common e-mail
         same name, same child flag              held, unless the birthdates differ
         same name, other child flag             held, unless the birthdates differ
-        same name but for a suffix on one side  held if the birthdates are the same
+        same name except a suffix on one side   held if the birthdates are the same
     children, an e-mail on one side at most
         same name, full birthdate and family    match
 
-A generational suffix (Jr., III), in the last name or in Planning Center's own field, belongs to the name: who has
-another one has another name, and nobody is matched whose suffix is missing on a side.
+A generational suffix (Jr., III), in the last name or in Planning Center's own field, belongs to the name: another
+suffix means another name, and a suffix missing on one side prevents a match.
 
-A different birthdate, where both are known, always speaks against: no match by e-mail and name either. Where
-a side has no year (1885), month and day count alone. Two people who fit one member are both held. The outcome does not
-depend on the order of people or candidates.
+Different birthdates, if both are known, always prevent a match, even by e-mail and name. If a side has no year (1885),
+only month and day count. Two people who fit one member are both held. The outcome does not depend on the order of
+people or candidates.
 
-One e-mail or one name may be shared by thousands: members are looked up, never gone through, and a held match names
+Thousands may share one e-mail or name: members are found by index, never by iteration over all, and a held match names
 the strongest `SHOWN` of its candidates.
 """
 
@@ -78,8 +78,8 @@ _Names = Literal["same", "suffix", "partial", "different"]
 
 
 def rows_needed(people: int, refused: int = 0) -> int:
-    """How many unlinked members of one name, child flag and birthdate `match_people` must see to decide about so many
-    people, of whom administrators called so many candidates somebody else: further ones are only counted (`others`)."""
+    """Number of unlinked members of one name, child flag and birthdate that `match_people` needs for this many people,
+    for whom administrators ruled out `refused` candidates; further members are only counted (`others`)."""
     return people + refused + SHOWN
 
 
@@ -90,16 +90,16 @@ def match_people(
     *,
     different: Collection[tuple[str, str]] = (),
 ) -> dict[str, Outcome]:
-    """Match a batch; keys of the answer are the people's `pco_id`. Costs about n log n, whatever is shared.
+    """Match a batch; outcomes by `pco_id`. Costs about n log n, however many share an e-mail or name.
 
-    `members`: in any order, those who are not linked and
-        have an e-mail of the people that at most `HOUSEHOLD` share, whatever their name;
+    `members`: in any order, the unlinked members who
+        have an e-mail of the people that at most `HOUSEHOLD` share, with any name;
         have an e-mail and a name (`Theirs.name_keys`) of one of the people;
         have a name and a birthdate of one of the people;
         have one of the people's names (`Theirs.lookup_keys`).
         Of one name, child flag and birthdate, and of one e-mail and name, `rows_needed` are enough.
     `emails`: by `email_key` of the people's e-mails. `different`: (pco_id, member_id) that an administrator called
-    different people.
+    to be different people.
     """
     asked = {person.pco_id: Asked(person) for person in people}
     free = {member.member_id: member for member in members if not member.linked}
@@ -133,11 +133,11 @@ def match_all(
     peers: Iterable[Peer] = (),
     different: Collection[tuple[str, str]] = (),
 ) -> dict[str, Outcome]:
-    """`match_people` from rows alone: linear in everybody who shares an e-mail, at each call.
+    """`match_people` computed from rows: each call is linear in the sharers of the e-mails.
 
     `by_email`: every member, linked or not, by `email_key` of the people's e-mails. `by_name`: unlinked members by
-    `name_key` of the people's names. `peers`: everybody else in Planning Center with one of these e-mails, linked or
-    not: they make an e-mail shared.
+    `name_key` of the people's names. `peers`: all other people in Planning Center with one of these e-mails, linked
+    or not, who make an e-mail shared.
     """
     people = list(people)
     everybody = {peer.pco_id: peer for peer in peers} | {
@@ -153,9 +153,9 @@ def match_all(
 
 
 def left_alone(outcomes: Mapping[str, Outcome], kept_out: Collection[str]) -> dict[str, Outcome]:
-    """The outcomes with everybody left alone who may be one of the members who are kept out of the sync.
+    """The outcomes, with `LeftAlone` for every person who may be a member kept out of the sync.
 
-    Whoever else the person may be: an answer would decide about the one who is kept out, too.
+    Other candidates do not matter: an answer would decide about the member who is kept out as well.
     """
     found: dict[str, Outcome] = {}
     for pco_id, outcome in outcomes.items():
@@ -165,10 +165,10 @@ def left_alone(outcomes: Mapping[str, Outcome], kept_out: Collection[str]) -> di
 
 
 def still_matches(person: Theirs, member: Local, different: Collection[str] = ()) -> bool:
-    """Whether the two alone match: of a match that was made earlier, whether both are still whom it was made for.
+    """Whether an earlier match of these two still holds.
 
-    Both with what their families say (`household_members`, `family_members` and so on), where it was made by that.
-    `different`: ids of members whom an administrator called somebody else than the person.
+    Both need their family data (`household_members`, `family_members` and so on) if the match was made by it.
+    `different`: ids of members whom an administrator ruled out for the person.
     """
     by_email = {key: [member] for key in person.email_keys() & {email_key(member.email)}}
     refused = [(person.pco_id, one) for one in different]
@@ -177,7 +177,7 @@ def still_matches(person: Theirs, member: Local, different: Collection[str] = ()
 
 
 def _sure(person: Asked, index: Index, refused: Collection[str]) -> set[str]:
-    """Members who are this person without doubt, before anybody competes for them."""
+    """Members who certainly are this person, before competition with other people."""
     found: set[str] = set()
     for email in person.emails:
         sharers = index.sharers(email)
@@ -192,8 +192,8 @@ def _sure(person: Asked, index: Index, refused: Collection[str]) -> set[str]:
 
 
 def _child_of_the_family(person: Asked, index: Index, left_out: Collection[str], linked: Mapping[str, str]) -> set[str]:
-    """The child here with the same full name and the same full birthdate in the same family, where one of the two has
-    no e-mail: the same family is one that is linked, or has somebody who is."""
+    """The child here with the same full name and full birthdate in the same family, if one of the two has no e-mail.
+    The same family is a linked one, or one with a linked person."""
     theirs = person.person
     if not theirs.child or not year_known(theirs.birthdate):
         return set()
@@ -215,7 +215,7 @@ def _single(sure: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
 
 
 def _taken(sure: Mapping[str, Collection[str]]) -> set[str]:
-    """Let people compete for members: one for sure takes the member, several hold it against all of them."""
+    """Members that exactly one person certainly matches; several such people are all held."""
     claims = Counter(member_id for members in sure.values() for member_id in members)
     return {
         member_id for members in sure.values() if len(members) == 1 for member_id in members if claims[member_id] == 1
@@ -225,7 +225,7 @@ def _taken(sure: Mapping[str, Collection[str]]) -> set[str]:
 def _held(
     person: Asked, index: Index, rivals: Collection[str], refused: Collection[str], *, several: bool
 ) -> Held | Unmatched:
-    """Candidates, the strongest first, and how many more there are; `rivals` fit for sure, but not alone."""
+    """Candidates, the strongest first, and the number of further ones; `rivals` fit certainly, but not uniquely."""
     competition = "Several members fit this person." if several else "Several people fit this member."
     shown = [Candidate(member_id, (competition,)) for member_id in sorted(rivals)]
     left_out = {*refused, *rivals}
@@ -242,20 +242,21 @@ def _held(
 
 @dataclass(frozen=True, slots=True)
 class _Possible:
-    """Whoever may be one person, each once, without looking at them all."""
+    """The candidates for one person, each once, without a scan of all members."""
 
     person: Asked
     index: Index
     few: Mapping[str, Free]
-    """By id, those whose e-mail alone makes them candidates, with a doubt that can be said."""
+    """Candidates by e-mail alone whose doubt has words, by id."""
     shared: Sequence[Rows]
-    """Of the same name and the same shared e-mail."""
+    """Candidates of the same name and the same shared e-mail."""
     named: Sequence[Rows]
-    """Of the same name, and no other birthdate; those with an e-mail of the person are in the other two."""
+    """Candidates of the same name without a different birthdate; iteration skips those with an e-mail of the person,
+    who are in `few` or `shared`."""
     suffixed: Sequence[Rows]
-    """Of the same birthdate, and the same name but for a suffix on one side; some are among `few`."""
+    """Candidates of the same birthdate whose name differs only by a suffix on one side; some are in `few`."""
     overlap: int
-    """How many are counted twice."""
+    """Number of candidates counted twice."""
 
     @classmethod
     def of(cls, person: Asked, index: Index) -> "_Possible":
@@ -292,7 +293,7 @@ class _Possible:
         )
 
     def of_these(self, member_ids: Collection[str]) -> int:
-        """How many of these members `weight` counts."""
+        """Number of these members that `weight` counts."""
         found = [one for member_id in member_ids if (one := self.index.members.get(member_id))]
         return sum(one.id in self.few or self._named(one) or _but_for_suffix(self.person, one) for one in found)
 
@@ -304,7 +305,7 @@ class _Possible:
         return not _birthdates_differ(self.person.person, one.local)
 
     def reasons(self, one: Free) -> tuple[str, ...]:
-        """Why, in words, and what else to know before an answer."""
+        """Reasons in words, with further facts for the answer."""
         person, local = self.person.person, one.local
         known = {
             "Inactive in Planning Center, active here.": _only_inactive(person, local),
@@ -324,7 +325,7 @@ class _Possible:
 
 
 def _by_email(person: Asked, one: Free, sharers: Sharers) -> str | Literal[True] | None:
-    """Two with the same e-mail: True for a match, words for a doubt, None for somebody else."""
+    """The verdict on two with the same e-mail: True for a match, words for a doubt, None for different people."""
     names = _names(person, one)
     theirs, local = person.person, one.local
     if _but_for_suffix(person, one) and not sharers.shared:
@@ -345,7 +346,7 @@ def _by_email(person: Asked, one: Free, sharers: Sharers) -> str | Literal[True]
 
 
 def _by_name(person: Theirs, local: Local) -> str:
-    """The doubt about two with the same name, no common e-mail and no other birthdate."""
+    """The doubt about two with the same name, without a common e-mail or different birthdates."""
     what = "Same name"
     if _same_birthdate(person, local):
         known = year_known(person.birthdate) and year_known(local.birthdate)
@@ -360,7 +361,7 @@ def _by_name(person: Theirs, local: Local) -> str:
 
 
 def _but_for_suffix(person: Asked, one: Free) -> bool:
-    """Whether birthdate and name are the same but for a suffix that is missing on a side."""
+    """Whether the birthdates are equal and the names differ only by a suffix missing on one side."""
     return _same_birthdate(person.person, one.local) and _names(person, one) == "suffix"
 
 
@@ -370,7 +371,7 @@ def _suffix_differs(person: Asked, one: Free) -> str:
 
 
 def _names(person: Asked, one: Free) -> _Names:
-    """`suffix`: one is missing on a side. `partial`: a first or last name is, and nothing contradicts."""
+    """`suffix`: a suffix is missing on one side. `partial`: a first or last name is missing and none contradicts."""
     suffixes = [suffix for name, suffix in person.names if name == one.name]
     if one.name and suffixes:
         return "same" if one.suffix in suffixes else "suffix" if None in {one.suffix, *suffixes} else "different"

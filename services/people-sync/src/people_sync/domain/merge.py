@@ -1,4 +1,4 @@
-"""The three-way merge: what each side must take over, what collides, and what is agreed.
+"""The three-way merge: values for each side to take over, conflicts, and agreed values.
 
     both equal                          agreed
     no last agreed value, one empty     the empty side is filled
@@ -8,11 +8,11 @@
                                         overwritten on either side. With `merge_different_fields` only the fields
                                         changed on both sides conflict, the others are applied.
 
-A birthdate without a year (1885) contradicts none with one: the two agree and nothing is written. A year that somebody
-typed since is a change; one that is no longer shown is none, and replaces nothing.
+A birthdate without a year (1885) contradicts none with one: the two agree and no side is written. A year typed since is
+a change; a year that disappeared is none and replaces no value.
 
-A name is never cleared by an empty one: an empty side is filled from the other, always. A difference that an
-administrator decided to keep is left alone until either value changes, or until that is ended, and is a conflict then.
+An empty name never clears one: the empty side is always filled from the other. A difference that an administrator
+decided to keep stays until either value changes or the decision is ended, and then becomes a conflict.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Set
@@ -24,22 +24,22 @@ from people_sync.domain.values import ACTIVE, FIELDS, PersonValues, Value, as_di
 
 FirstMatch: TypeAlias = Literal["planning_center", "ask", "ours"]
 Reason: TypeAlias = Literal["changed", "filled", "first_match"]
-"""Why a value is written: the other side changed, this side was empty, or the organization's choice."""
+"""Why a value is written: a change on the other side, an empty side, or the organization's choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergePolicy:
-    """What the organization chose."""
+    """The organization's choices."""
 
     first_match: FirstMatch = "planning_center"
     merge_different_fields: bool = False
     country: str = "US"
-    """The church's own, ISO 3166-1 alpha-2."""
+    """The church's own country, ISO 3166-1 alpha-2."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConflictValues:
-    """One field of a conflict. `base` is None too when nothing was ever agreed (`base_known` tells)."""
+    """One field of a conflict. `base` is also None without an agreed value (see `base_known`)."""
 
     base: Any
     ours: Any
@@ -49,7 +49,7 @@ class ConflictValues:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What to do about one record. Every field is in at most one of to_ours, to_theirs, conflicts and agreed."""
+    """The merge of one record. Every field is in at most one of to_ours, to_theirs, conflicts and agreed."""
 
     to_ours: Mapping[str, Any] = field(default_factory=dict)
     """Field to the value that our side takes over."""
@@ -57,17 +57,17 @@ class Merge:
     """Field to the value that Planning Center takes over."""
     conflicts: Mapping[str, ConflictValues] = field(default_factory=dict)
     agreed: Mapping[str, Any] = field(default_factory=dict)
-    """Last agreed values to store at once, without a write: equal on both sides and new or moved since."""
+    """Last agreed values to store without a write: equal on both sides and new or changed since."""
     reasons: Mapping[str, Reason] = field(default_factory=dict)
-    """Why, for each field of to_ours and to_theirs."""
+    """The reason for each field of to_ours and to_theirs."""
     replaced: Mapping[str, Any] = field(default_factory=dict)
-    """The value that each field of to_ours and to_theirs overwrites, for the history."""
+    """The overwritten value of each field of to_ours and to_theirs, for the history."""
     first_match: tuple[str, ...] = ()
-    """Fields where both sides had a value, nothing was ever agreed, and so the organization's choice was asked."""
+    """Fields decided by the organization's choice: both sides had a value and none was ever agreed."""
 
     @property
     def writes(self) -> bool:
-        """Whether either side changes."""
+        """Whether a side changes."""
         return bool(self.to_ours or self.to_theirs)
 
 
@@ -87,8 +87,8 @@ def merge(
 ) -> Merge:
     """Merge a person.
 
-    `base`: last agreed values; a missing field was never agreed. `kept_different`: field to the (ours, theirs) that
-    an administrator decided to keep both, or None where that was ended. After each write the engine stores the written
+    `base`: last agreed values, without fields never agreed. `kept_different`: field to the (ours, theirs) that an
+    administrator decided to keep, or None if that decision was ended. After each write the engine stores the written
     value as agreed.
     """
     if ours == theirs and base is not None and len(base) == len(FIELDS) and as_dict(ours) == base:
@@ -106,9 +106,10 @@ def merge(
 
 
 def with_status(result: Merge, ours: bool, theirs: bool, policy: MergePolicy) -> Merge:
-    """Add the status to the merge of two whose status was never agreed: it is a first match, as a field is.
+    """Add the active status, never agreed yet, to the merge as a first match, like a field.
 
-    `to_ours` and `to_theirs` never hold it, since no sync writes it there: `takes_status` says what our side does.
+    `to_ours` and `to_theirs` never hold the status, since no sync writes it to Planning Center: `takes_status` decides
+    for our side.
     """
     if ours == theirs:
         return result
@@ -119,7 +120,7 @@ def with_status(result: Merge, ours: bool, theirs: bool, policy: MergePolicy) ->
 
 
 def takes_status(result: Merge, before: bool | None, ours: bool, theirs: bool, policy: MergePolicy) -> bool:
-    """Whether our side takes the status over from Planning Center. `before`: the status that was agreed last."""
+    """Whether our side takes the status over from Planning Center. `before`: the last agreed status."""
     if ours == theirs or result.conflicts:
         return False
     return policy.first_match == "planning_center" if ACTIVE in result.first_match else before is not theirs
@@ -167,7 +168,7 @@ def merge_fields(
 
 
 def _typed_a_year(here: Hashable, there: Hashable, was: Hashable) -> bool:
-    """Of two birthdates of which one has no year: whether the other is new, and the one without says nothing new."""
+    """Of two birthdates, one without a year: whether the full one is new and the other adds nothing."""
     fuller, other = (here, there) if year_known(here) else (there, here)
     return not nothing_new(fuller, was) and nothing_new(other, was)
 
@@ -195,7 +196,7 @@ def _decide(
         side: Literal["ours", "theirs"] = "ours" if policy.first_match == "planning_center" else "theirs"
         takes |= dict.fromkeys(first, (side, "first_match"))
     if not whole_record:
-        # A change made there is taken over here, and the other way round.
+        # Each side takes over the other side's changes.
         takes |= {
             name: ("ours" if side == "theirs" else "theirs", "changed")
             for name, side in changed.items()
@@ -216,7 +217,7 @@ def _decide(
 
 @dataclass(frozen=True, slots=True)
 class FamilyValues:
-    """One side's values of a family. Members are ids that both sides know, a primary contact is anybody in it."""
+    """One side's values of a family. Members are ids known to both sides; the primary contact may be any member."""
 
     name: str
     members: frozenset[str] = frozenset()
@@ -225,20 +226,20 @@ class FamilyValues:
 
 @dataclass(frozen=True, slots=True)
 class FamilyMerge:
-    """What to do about one family: `fields` for name and primary contact, the sets for its members."""
+    """The merge of one family: `fields` for name and primary contact, the sets for its members."""
 
     fields: Merge
-    """Over `name` and `primary_contact`."""
+    """The merge of `name` and `primary_contact`."""
     add_to_ours: frozenset[str] = frozenset()
     remove_from_ours: frozenset[str] = frozenset()
     add_to_theirs: frozenset[str] = frozenset()
     remove_from_theirs: frozenset[str] = frozenset()
     waiting: frozenset[str] = frozenset()
-    """Members who are left alone, and whom the other side alone has and nobody agreed on: to be compared again."""
+    """Kept out members in the household alone, never agreed on: the family is compared again later."""
     agreed_members: frozenset[str] = frozenset()
-    """Members to store as agreed at once: on both sides, or on one and agreed on before.
+    """Members to store as agreed without a write: on both sides, or on one and agreed before.
 
-    Those written come on top after each write, those removed go.
+    Each write then adds or removes its member.
     """
 
     @property
@@ -265,17 +266,17 @@ def merge_family(
     may_be_gone: Set[str] = frozenset(),
     left_alone: Set[str] = frozenset(),
 ) -> FamilyMerge:
-    """Merge a family. A person may be in several; nothing here assumes otherwise.
+    """Merge a family. A person may be in several families.
 
-    Who has no counterpart on the other side yet (not created there, held, unlinked) is left out of all three sets by
-    the caller: nobody is added, or removed, because the other side cannot know them. `base`: `name`,
-    `primary_contact` and `members` as far as they were ever agreed. Each membership is a fact of its own: added or
-    removed on one side since the last agreement, it is so on the other; without one, both sides keep what they have
-    and take what the other has. A primary contact who leaves counts as none; one whom the other side cannot know is
-    no reason to write another one there, or here: nothing is decided about it, and what was agreed stays.
-    `may_be_gone`: members whom the other side lacks, perhaps since they are gone there. They stay in the family here.
-    `left_alone`: members who are kept out of the sync, in whichever of the sets: neither side moves for them, and what
-    was agreed about them stays agreed.
+    The caller leaves members without a counterpart (not created there, held, unlinked) out of all three sets, so that
+    no person is added or removed only because the other side cannot know them. `base`: `name`, `primary_contact` and
+    `members` as far as they were ever agreed. Each membership is merged separately: a join or leave on one side since
+    the last agreement is applied to the other; without an agreement both sides keep their members and add the other
+    side's. A primary contact who leaves counts as none; if the other side cannot know the primary contact, neither
+    side is written and the agreed one stays.
+    `may_be_gone`: members whom the household lacks perhaps because they are gone there; they stay in the family here.
+    `left_alone`: members kept out of the sync, in any of the sets: no side changes for them, and their agreements
+    stay.
     """
     base = base or _NO_BASE
     agreed: frozenset[str] = frozenset(base.get("members", ()))
@@ -283,7 +284,7 @@ def merge_family(
     waiting = (theirs.members & left_alone) - ours.members - agreed
     ours, theirs = (replace(side, members=side.members - left_alone) for side in (ours, theirs))
     both = ours.members & theirs.members
-    # Of an id on one side alone: agreed before means that the other side removed it, else this side added it.
+    # An id on one side alone: if agreed before, the other side removed it; else this side added it.
     add_to_theirs = ours.members - theirs.members - before
     remove_from_ours = ((ours.members - theirs.members) & before) - may_be_gone
     add_to_ours = theirs.members - ours.members - before

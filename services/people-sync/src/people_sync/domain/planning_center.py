@@ -1,7 +1,7 @@
-"""Planning Center's people and households as the sync sees them: plain values out of JSON:API attributes.
+"""Planning Center's people and households as plain values, parsed from JSON:API attributes.
 
-A church's one e-mail, phone and address here map to the primary ones there. Nothing or several can be primary
-(planningcenter/developers#460): the lowest id of the primaries is taken, and without a primary the lowest id at all.
+Our single e-mail, phone and address map to the primary ones there. None or several can be primary
+(planningcenter/developers#460): the lowest id of the primaries counts, and without a primary the lowest id of all.
 """
 
 import re
@@ -29,23 +29,23 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A person or household of whom an answer does not say everything: nothing is decided by it, and nothing lost."""
+    """A person or household that an answer shows incompletely: no decision uses it, and stored values stay."""
 
     pco_id: str
     why: Literal["incomplete", "unreadable"]
-    """`incomplete`: a part did not come; read again, since `include` can lag behind for minutes after a write.
-    `unreadable`: a value that cannot exist; it stays until somebody corrects it there."""
+    """`incomplete`: a part is missing; read again, since `include` can lag for minutes after a write.
+    `unreadable`: an impossible value, until someone corrects it there."""
     sentence: str
-    """What is wrong and what to do, for an administrator; holds no value."""
+    """Fault and remedy for an administrator, without values."""
     name: str = ""
-    """The name, as far as it can be read."""
+    """The readable part of the name."""
     person: "RemotePerson | None" = None
-    """Who the person is, as far as it can be read: matching looks for them by this, and no merge compares it."""
+    """The readable part of the person, for matching alone; no merge uses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemotePerson:
-    """One person in Planning Center: what is kept equal, and where its parts are."""
+    """One person in Planning Center: synced values, and the ids of their contacts."""
 
     pco_id: str
     values: PersonValues
@@ -57,15 +57,14 @@ class RemotePerson:
     """Ids of the contacts that our one e-mail, phone and address map to, by our field."""
     household_ids: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
-    """All of them: matching looks at every one."""
+    """All e-mails, for matching."""
     middle_name: str | None = None
     suffix: str | None = None
     login: bool | None = None
-    """Whether the person signs in at Planning Center; None if the answer does not say. No content: not compared, and
-    not in `to_json`."""
+    """Whether the person signs in at Planning Center; None if the answer does not say. Not compared, and not in
+    `to_json`."""
     updated_at: Mapping[str, datetime] = field(default_factory=dict)
-    """Planning Center's own times, as far as it told them: of the contacts by our field, of the person by `RECORD`. No
-    content: not compared."""
+    """Planning Center's `updated_at`, if given: of contacts by our field, of the person by `RECORD`. Not compared."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `from_snapshot` reads back."""
@@ -86,9 +85,9 @@ class RemotePerson:
 
     @property
     def hash(self) -> bytes:
-        """Equal for equal content, matching's included; households are compared by themselves.
+        """A hash, equal for equal content including the fields of matching; households are compared separately.
 
-        `updated_at` is no part of it, since it moves without a change and vice versa.
+        `updated_at` is excluded, since it moves without a change and vice versa.
         """
         content = self.to_json()
         del content["household_ids"], content["updated_at"]
@@ -104,7 +103,7 @@ class RemoteHousehold:
     person_ids: tuple[str, ...]
     primary_contact_id: str | None
     updated_at: Mapping[str, datetime] = field(default_factory=dict)
-    """The household's own time by `RECORD`, if Planning Center told it. No content: not compared."""
+    """The household's `updated_at` by `RECORD`, if given. Not compared."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `household_from_snapshot` reads back."""
@@ -118,12 +117,12 @@ class RemoteHousehold:
 
     @property
     def hash(self) -> bytes:
-        """Equal for equal content."""
+        """A hash, equal for equal content."""
         return _digest((self.name, sorted(self.person_ids), self.primary_contact_id))
 
 
 def person_from_snapshot(snapshot: Mapping[str, Any]) -> RemotePerson:
-    """What `RemotePerson.to_json` wrote."""
+    """Read the output of `RemotePerson.to_json`."""
     return RemotePerson(
         pco_id=snapshot["pco_id"],
         values=from_json(snapshot["values"]),
@@ -134,7 +133,7 @@ def person_from_snapshot(snapshot: Mapping[str, Any]) -> RemotePerson:
         contacts=snapshot["contacts"],
         household_ids=tuple(snapshot["household_ids"]),
         emails=tuple(snapshot["emails"]),
-        # Snapshots of an older version have none of these.
+        # Snapshots of an older version lack these.
         middle_name=snapshot.get("middle_name"),
         suffix=snapshot.get("suffix"),
         updated_at=_times_from_json(snapshot),
@@ -142,7 +141,7 @@ def person_from_snapshot(snapshot: Mapping[str, Any]) -> RemotePerson:
 
 
 def household_from_snapshot(snapshot: Mapping[str, Any]) -> RemoteHousehold:
-    """What `RemoteHousehold.to_json` wrote."""
+    """Read the output of `RemoteHousehold.to_json`."""
     return RemoteHousehold(
         pco_id=snapshot["pco_id"],
         name=snapshot["name"],
@@ -153,7 +152,7 @@ def household_from_snapshot(snapshot: Mapping[str, Any]) -> RemoteHousehold:
 
 
 def main_contact(contacts: Iterable[Contact]) -> Contact | None:
-    """The contact that ours maps to."""
+    """The contact that our field maps to."""
     return min(contacts, key=lambda contact: (not contact.primary, int(contact.id)), default=None)
 
 
@@ -166,10 +165,10 @@ def remote_person(
     household_ids: Iterable[str] = (),
     suffix: str | None = None,
 ) -> RemotePerson:
-    """A person as read from the People API (version 2026-06-04), with the contacts that came with it.
+    """Parse a person of the People API (version 2026-06-04) with the included contacts.
 
-    Takes every answer: what is no text or no date counts as none. Whether an answer is whole and can be kept is
-    decided before, in `people_sync.planning_center`.
+    Accepts every answer: a malformed text or date counts as empty. `people_sync.planning_center` checks before whether
+    an answer is complete and storable.
     """
     emails = list(emails)
     email, phone, address = main_contact(emails), main_contact(phones), main_contact(addresses)
@@ -206,11 +205,11 @@ def times_of(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, datetime]:
 
 
 def address_of(attributes: Mapping[str, Any]) -> Address | None:
-    """Planning Center's address as ours; None when every part is empty.
+    """Convert Planning Center's address to ours; None when every part is empty.
 
     `street_line_1` can hold several lines, from when one field showed them all (planningcenter/developers#718): the
-    first stays, the others go before what `street_line_2` holds, parted by commas. That compares equal to what is
-    there (`canonical.street_lines`), so it is written back only with another change of the address.
+    first stays, the others go in front of `street_line_2`, separated by commas. The result compares equal to the
+    original (`canonical.street_lines`), so it is written back only with another change of the address.
     """
     parts = {name: _text(attributes.get(name)) or "" for name in ADDRESS_PARTS}
     parts["street_line_1"], parts["street_line_2"] = street_lines(parts["street_line_1"], parts["street_line_2"])
@@ -220,7 +219,7 @@ def address_of(attributes: Mapping[str, Any]) -> Address | None:
 
 
 def person_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What to send of our fields in a Person's attributes (contacts are resources of their own)."""
+    """Person attributes of our fields (contacts are resources of their own)."""
     sent: dict[str, Any] = {}
     for name in ("first_name", "last_name", "gender", "child"):
         if name in values:
@@ -232,13 +231,13 @@ def person_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def contact_attributes(name: str, value: Any) -> dict[str, Any]:
-    """What to send of our e-mail, phone or address."""
+    """Attributes of a contact with our value."""
     if name == "email":
         return {"address": value}
     if name == "phone":
         return {"number": value}
     address: Address = value
-    # An empty country is the church's own, which Planning Center fills in.
+    # Planning Center fills an empty country with the church's own.
     return {part: getattr(address, part) for part in ADDRESS_PARTS if part != "country_code" or address.country_code}
 
 
@@ -250,7 +249,7 @@ NEW_CONTACT: Final[Mapping[str, dict[str, Any]]] = {
 """Sent with a new contact. A phone without `location` is refused (planningcenter/developers#493)."""
 
 RECORD: Final = "record"
-"""In `updated_at`: the person or household itself."""
+"""Key of `updated_at` for the person or household itself."""
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -264,7 +263,7 @@ CONTACT_TYPES: Final[Mapping[str, str]] = {"email": "Email", "phone": "PhoneNumb
 
 
 def to_match(person: RemotePerson) -> Theirs:
-    """The person as matching looks at it."""
+    """The person as input of matching."""
     return Theirs(
         pco_id=person.pco_id,
         first_name=person.values.first_name,
@@ -281,16 +280,16 @@ def to_match(person: RemotePerson) -> Theirs:
 
 
 def is_whom_we_sent(person: RemotePerson, content: Mapping[str, Any]) -> bool:
-    """Whether a person with our marker is the one whom we sent: by both names, since a relative has one of them.
+    """Whether a person with our marker is the one we sent: both names must agree, since a relative shares one.
 
-    `content`: what was sent, JSON by field. A number alone proves nothing: a church may use the field Remote ID too.
+    `content`: the sent values, JSON by field. The number alone proves nothing: a church may use Remote ID itself.
     """
     same_first, same_last = _same_names(person, content)
     return same_first and same_last
 
 
 def may_be_whom_we_sent(person: RemotePerson, content: Mapping[str, Any]) -> bool:
-    """Whether a person with our marker may be the one whom we sent: one of the names is the same."""
+    """Whether a person with our marker may be the one we sent: one of the names is equal."""
     same_first, same_last = _same_names(person, content)
     return bool((same_first and content.get("first_name")) or (same_last and content.get("last_name")))
 
@@ -302,7 +301,7 @@ def _same_names(person: RemotePerson, content: Mapping[str, Any]) -> tuple[bool,
 
 
 def email_keys(person: RemotePerson) -> list[str]:
-    """All of the person's e-mails as they are looked up."""
+    """Lookup keys of all the person's e-mails."""
     return sorted({key for email in person.emails if (key := email_key(email))})
 
 
@@ -311,7 +310,7 @@ def _digest(content: Any) -> bytes:
 
 
 def date_of(value: Any) -> date | None:
-    """A day as Planning Center writes one, `YYYY-MM-DD`; None for anything else."""
+    """Parse Planning Center's `YYYY-MM-DD`; None for any other value."""
     if not isinstance(value, str) or not _DATE.fullmatch(value):
         return None
     try:
@@ -325,7 +324,7 @@ def _text(value: Any) -> str | None:
 
 
 def _instant(value: Any) -> datetime | None:
-    """An instant with its zone; None for anything else."""
+    """Parse an instant with its zone; None for any other value."""
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -342,5 +341,5 @@ def _times_from_json(snapshot: Mapping[str, Any]) -> dict[str, datetime]:
 
 
 def _marker(value: Any) -> int | None:
-    """`remote_id` as far as it can be one of ours: a number that a bigint holds."""
+    """`remote_id` if it can be a marker of ours: a number within bigint; else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None

@@ -1,4 +1,4 @@
-"""What would be written, field by field: shown before anything is, and compared with what is about to be written."""
+"""Plans of writes, field by field: shown for approval, and compared with each write later."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from people_sync.domain.values import ACTIVE, FIELDS, PersonValues, as_dict, val
 Fields: TypeAlias = tuple[PlanField, ...]
 Side: TypeAlias = Literal["here", "there"]
 Person: TypeAlias = Mapping[str, Any]
-"""Somebody of a family as a plan shows them: our `id`, `pco_id` and `name`."""
+"""A person of a family in a plan: our `id`, `pco_id` and `name`."""
 
 NAME: Final = "name"
 MEMBERS: Final = "members"
@@ -22,7 +22,7 @@ PRIMARY_CONTACT: Final = "primary_contact"
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Who is active: last agreed (None if unknown), here, there; and whether our side takes it over."""
+    """The active status: last agreed (None if unknown), here, there; and whether our side takes it over."""
 
     agreed: bool | None
     ours: bool
@@ -33,7 +33,7 @@ class Status:
 def of_person(
     base: Mapping[str, Any], ours: PersonValues, theirs: PersonValues, result: Merge, status: Status
 ) -> Fields:
-    """The fields of a person who is on both sides, as far as the merge writes them or finds a conflict."""
+    """The fields of a person on both sides that the merge writes or finds in conflict."""
     if status.taken:
         result = replace(result, to_ours={**result.to_ours, ACTIVE: status.theirs})
     agreed = {**base, **({} if status.agreed is None else {ACTIVE: status.agreed})}
@@ -41,10 +41,10 @@ def of_person(
 
 
 def created(values: Mapping[str, Any], side: Side) -> Fields:
-    """Every field with a value of a record that would be created on a side. Values as they are, or as JSON."""
+    """Every filled field of a record that would be created on a side. Values are plain or JSON."""
     fields: list[PlanField] = []
     for name, value in values.items():
-        # Being a child, or inactive, is worth a line; its contrary is not.
+        # Child and inactive are worth a line; their defaults are not.
         if value in (None, "", (), []) or (name == "child" and not value) or (name == ACTIVE and value):
             continue
         one = value_to_json(value)
@@ -54,7 +54,7 @@ def created(values: Mapping[str, Any], side: Side) -> Fields:
 
 
 def inactivated(agreed: bool | None) -> Fields:
-    """Somebody who was deleted here and would become inactive in Planning Center."""
+    """The field of a person deleted here who would become inactive in Planning Center."""
     known = agreed is not None
     return (PlanField(field=ACTIVE, agreed=agreed, agreed_known=known, there=True, after=False, does="there"),)
 
@@ -66,7 +66,7 @@ def of_family(
     result: FamilyMerge,
     people: Mapping[str, Person] | None = None,
 ) -> Fields:
-    """The same of a family. `people`: by our id, how they are shown; None shows the ids."""
+    """The fields of a linked family. `people`: display by our id; None shows the ids."""
 
     def shown(member: Any) -> Any:
         if people is None or member is None:
@@ -115,18 +115,18 @@ def family_created(
 
 
 def allows(approved: Sequence[PlanField], now: Sequence[PlanField], country: str) -> bool:
-    """Whether everything that is to be written now was approved: the same value, in place of the same one.
+    """Whether every write due now was approved: the same new value in place of the same old one.
 
-    Less than what was approved is allowed: a part may be done already, by us before a process died.
+    Fewer writes than approved are allowed: a part may already be done, before a process died.
     """
     plan = {one.field: one for one in approved}
     return all(one.field in plan and _covers(plan[one.field], one, country) for one in now)
 
 
 def digest(kind: str, key: str, outcome: str, fields: Sequence[PlanField], country: str) -> str:
-    """What an approval of one change is bound to: who, what, and the value before and after on each side.
+    """The digest that an approval of one change is bound to: record, outcome, and the values before and after.
 
-    Formatting does not count, and what was agreed last has its say in what would be done.
+    Formatting does not count, and the agreed value only through its effect on `does`.
     """
     said = [
         (
@@ -178,7 +178,7 @@ def _covers(plan: PlanField, now: PlanField, country: str) -> bool:
 
 
 def _moves(field: PlanField) -> tuple[frozenset[str], ...]:
-    """Who joins and leaves here, and there, by our ids."""
+    """Members who join and leave, here and there, by our ids."""
     here, there, after = (
         frozenset(one["id"] if isinstance(one, Mapping) else one for one in side or ())
         for side in (field.here, field.there, field.after)
@@ -195,7 +195,7 @@ def _comparable(field: str, value: Any, country: str) -> Hashable:
 
 
 def _known_by(field: str, value: Any, country: str) -> Any:
-    """The id of somebody who is not here yet is made anew with each comparison: Planning Center's comes first."""
+    """A person's stable id: Planning Center's first, since ours of a planned member changes with each comparison."""
     if isinstance(value, Mapping) and "pco_id" in value:
         return value["pco_id"] or value["id"]
     if isinstance(value, Sequence) and not isinstance(value, str):

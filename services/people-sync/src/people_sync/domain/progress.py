@@ -1,4 +1,4 @@
-"""How long a run still takes, as a range that does not promise more than is known."""
+"""The remaining time of a run, as an honest range."""
 
 import math
 from dataclasses import dataclass
@@ -6,30 +6,30 @@ from typing import Final
 
 _FASTER = 1.25
 _SLOWER = 0.75
-"""The observed rate may move by a quarter either way."""
+"""Tolerance of the observed rate: a quarter either way."""
 _COMPARED: Final = (2_000, 20_000)
 _APPLIED: Final = (300, 4_000)
-"""Records a second, slow and fast: of phases that have not begun, nothing is observed yet."""
+"""Assumed records per second, slow and fast, for phases without an observed rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What the vendor's headers last said."""
+    """The vendor's limits from the last headers."""
 
     limit: int
     """Requests per period."""
     period_seconds: float
     wait_seconds: float = 0.0
-    """Until the next request may go out."""
+    """Seconds until the next request may be sent."""
 
     @property
     def per_second(self) -> float:
-        """The most requests that the vendor lets through."""
+        """Requests per second that the vendor allows."""
         return self.limit / self.period_seconds
 
 
 def eta(requests_left: int, *, requests_done: int, elapsed_seconds: float, pace: Pace | None) -> tuple[int, int] | None:
-    """Whole seconds (low, high) until `requests_left` (or records) are through; None while nothing is known.
+    """Whole seconds (low, high) until `requests_left` (or records) are done; None without any rate.
 
     `requests_done` in `elapsed_seconds` is the observed rate, best over the last minute or so.
     """
@@ -41,7 +41,7 @@ def eta(requests_left: int, *, requests_done: int, elapsed_seconds: float, pace:
     if observed is None:
         if pace is None:
             return None
-        # Nothing observed yet: at best as fast as allowed, and latency often halves that.
+        # Without an observed rate: at best the allowed one, and latency often halves that.
         fast, slow = allowed, allowed / 2
     else:
         fast, slow = min(allowed, observed * _FASTER), min(allowed, observed * _SLOWER)
@@ -50,18 +50,18 @@ def eta(requests_left: int, *, requests_done: int, elapsed_seconds: float, pace:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What is left for the phases behind the one in progress, as far as anybody knows."""
+    """Known work of the phases behind the one in progress."""
 
     compared: int = 0
-    """Records."""
+    """Records to compare."""
     applied: int = 0
-    """Records that change here."""
+    """Records to change here."""
     requests: int = 0
-    """To Planning Center."""
+    """Requests to send to Planning Center."""
 
 
 def of_whole(phase: tuple[int, int] | None, ahead: Ahead, pace: Pace | None) -> tuple[int, int] | None:
-    """Whole seconds (low, high) until the run ends, from those until its phase does; None while nothing is known."""
+    """Whole seconds (low, high) until the run ends, from those of its phase; None while they are unknown."""
     requests = eta(
         ahead.requests, requests_done=0, elapsed_seconds=0, pace=pace and Pace(pace.limit, pace.period_seconds)
     )

@@ -1,4 +1,4 @@
-"""Proof of sync: why a record is not the same on both sides, in one sentence."""
+"""Proof of sync: why a record differs between the sides, in one sentence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from people_sync.domain.sentences import (
 from people_sync.domain.values import ACTIVE
 
 APART: Final = (KEPT_DIFFERENT, WAITS_FOR_YOU, WAITS_FOR_SYNC, REFUSED, NOT_READ, ONE_SIDE, UNEXPLAINED)
-"""Why records differ. Those that are kept out of the sync are counted apart."""
+"""Reasons why records differ. Records kept out of the sync are counted separately."""
 
 PLANNED: Final[Mapping[str, tuple[str, str]]] = {
     UPDATED_HERE: (WAITS_FOR_SYNC, "Changed in Planning Center; the next sync takes that over here."),
@@ -50,39 +50,39 @@ PLANNED: Final[Mapping[str, tuple[str, str]]] = {
     HELD: (WAITS_FOR_YOU, "May be somebody who is already here. Please answer in Held matches."),
     LATER: (NOT_READ, "Planning Center did not show everything about this record; the next sync reads it again."),
 }
-"""By what a comparison plans for a record, what that means for the two sides."""
+"""Reason and sentence by the outcome that a comparison plans."""
 
 _BY_AN_EDIT: Final = frozenset({UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT})
-"""What is planned of two that are linked because one of them was edited."""
+"""Outcomes planned for linked records because one was edited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one record that is linked."""
+    """Known facts about one linked record."""
 
     differing: Sequence[str] = ()
-    """Fields whose values differ on the two sides by more than formatting."""
+    """Fields whose values differ by more than formatting."""
     kept: Mapping[str, str | None] = field(default_factory=dict)
-    """By field, the administrator who keeps it different; None where a contact cleared here has left another one."""
+    """By field, the administrator who keeps it different; None if a contact cleared here has left another one."""
     in_conflict: Sequence[str] = ()
     """Fields of the open conflict."""
     planned: str | None = None
     """The outcome that the comparison plans."""
     refused: str | None = None
-    """Why Planning Center refused it in the last sync, in words."""
+    """Why Planning Center refused the record in the last sync, in words."""
     moved: bool = True
-    """Whether either side may have been edited since the two were compared last."""
+    """Whether either side may have been edited since the last comparison."""
     edited: bool = False
-    """Whether our side was edited since then."""
+    """Whether our side was edited since the last comparison."""
 
     @property
     def without_an_edit(self) -> bool:
-        """Whether the comparison plans what only an edit explains, and neither side has moved."""
+        """Whether the planned outcome requires an edit, although neither side has changed."""
         return self.planned in _BY_AN_EDIT and not self.moved
 
 
 def why_different(facts: Facts) -> tuple[str, str] | None:
-    """Why the two sides differ, as one of the reasons above and in one sentence. None if they do not."""
+    """The reason why the two sides differ, with a sentence. None if they do not."""
     if facts.in_conflict:
         wait = "waits" if len(facts.in_conflict) == 1 else "wait"
         return (
@@ -95,7 +95,7 @@ def why_different(facts: Facts) -> tuple[str, str] | None:
     if facts.planned is not None and facts.planned != CONVERGED and not (left and facts.without_an_edit):
         return PLANNED[facts.planned]
     if left and facts.edited and facts.planned is None:
-        # The edit came after the comparison, which would have planned it.
+        # The edit is newer than the comparison, which would have planned it.
         return PLANNED[UPDATED_THERE]
     if left:
         differ = "differs" if len(left) == 1 else "differ"
@@ -133,11 +133,11 @@ def _names(fields: Iterable[str]) -> str:
 
 
 _NAMES: Final = {"email": "email", "address": "address", "active": "status", "members": "members"}
-"""`FIELD_NAMES` has the vendor's attributes too."""
+"""The names of our fields; `FIELD_NAMES` has the vendor's attributes too."""
 
 
 def statement(people: int, identical: int, apart: Mapping[str, int]) -> str:
-    """The result of a comparison of everybody, as one sentence. `apart`: by reason, how many people differ."""
+    """The result of a full comparison in one sentence. `apart`: number of differing people by reason."""
     began = f"{identical:,} of {people:,} {'person' if people == 1 else 'people'} identical on both sides"
     parts = [f"{count:,} {_STATED[reason][count != 1]}" for reason in APART if (count := apart.get(reason, 0))]
     return f"{', '.join([began, *parts])}."
@@ -155,13 +155,13 @@ _STATED: Final[Mapping[str, tuple[str, str]]] = {
 
 _FIRST_HOUR: Final = 1
 _HOURS: Final = 4
-"""Proofs begin between 1 and 5 o'clock at night, spread over the churches."""
+"""Window of proofs, 1 to 5 o'clock at night, over which churches are spread."""
 
 
 def next_night(now: datetime, time_zone: str | None, organization_id: str) -> datetime:
-    """When an organization's next nightly comparison begins, in its own zone: at the same minute every night.
+    """Start of an organization's next nightly comparison: the same minute every night in its own zone.
 
-    `time_zone`: IANA; UTC stands for one that is not known.
+    `time_zone`: IANA; an unknown one counts as UTC.
     """
     zone = _zone(time_zone)
     seed = int.from_bytes(blake2b(organization_id.encode(), digest_size=4).digest(), "big")

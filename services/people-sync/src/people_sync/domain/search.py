@@ -1,4 +1,4 @@
-"""What somebody types to find people: names in either order, an e-mail or a part of one, a phone in any form."""
+"""Parsing of search text: names in either order, an e-mail or a part of one, a phone in any form."""
 
 import re
 import unicodedata
@@ -12,23 +12,22 @@ from people_sync.domain.canonical import email_key, fold, visible
 _BETWEEN: Final = re.compile(r"[\s,;]+")
 _PHONE: Final = re.compile(r"[\d\s()+./‐-―-]+")
 _LEAST_DIGITS: Final = 3
-"""Digits alone that are fewer are part of a name."""
+"""Minimum digits of a phone number; fewer count as part of a name."""
 _TRIGRAM: Final = re.compile(r"[^\W_]{3}")
-"""What an index of trigrams can look up."""
+"""Three letters or digits in a row, which a trigram index can look up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A part of what was typed. All have to be found, each as one of its texts."""
+    """A search term. A record must match every term by at least one of its texts."""
 
     texts: tuple[str, ...]
     within: Literal["anything", "name", "email"] = "anything"
-    """`anything` is name, e-mail or the digits of the phone. What is too short for that is looked for in one of them.
-    """
+    """`anything`: name, e-mail or the phone's digits. Texts without a trigram search only one column."""
 
 
 def terms(typed: str, country: str | None) -> tuple[Term, ...]:
-    """Take apart what was typed; nothing comes of punctuation alone. `country`: of phones, as in `canonical`."""
+    """Split search text into terms; punctuation alone gives none. `country`: for phones, as in `canonical`."""
     text = unicodedata.normalize("NFKC", visible(typed)).strip()
     if _PHONE.fullmatch(text) and len(digits := _digits(text)) >= _LEAST_DIGITS:
         return (Term(tuple(sorted({digits.lstrip("0") or digits, *_national(text, country)}))),)
@@ -50,7 +49,7 @@ def _digits(text: str) -> str:
 
 
 def _national(text: str, country: str | None) -> set[str]:
-    """The number without what only leads to it: a country's code, a zero before the area's."""
+    """The number without country code or leading zero."""
     try:
         return {str(phonenumbers.parse(text, country).national_number)}
     except phonenumbers.NumberParseException:

@@ -1,4 +1,4 @@
-"""What a run says about its records, in plain words."""
+"""Sentences of a run about its records, in plain words."""
 
 import re
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ REFUSED: Final = "refused"
 NOT_READ: Final = "not_read"
 ONE_SIDE: Final = "one_side"
 UNEXPLAINED: Final = "unexplained"
-"""The reasons why the two sides of a record differ, as a comparison that writes nothing finds them."""
+"""Reasons why a record's sides differ, found by a read-only comparison."""
 
 PUT_BACK_IN_CONFLICT: Final = (
     "Put back here. Planning Center was edited since the last sync, so its values stay there: decide in Conflicts."
@@ -67,7 +67,7 @@ OUTCOMES: Final[dict[str, str]] = {
     RESTORED: "Here again.",
     MADE_INACTIVE: "Made inactive in Planning Center, where the sync had added them. Here they stay active.",
 }
-"""By outcome, the sentence for one record when nothing more exact is known."""
+"""Default sentence for one record, by outcome."""
 
 PLANNED: Final[dict[str, str]] = {
     CREATED_HERE: "To be added here, from Planning Center.",
@@ -85,7 +85,7 @@ PLANNED: Final[dict[str, str]] = {
     TAKEN_BACK: "To be deleted here, since nobody has edited it after the sync added it. In Planning Center it stays.",
     RESTORED: "To be here again.",
 }
-"""The same of what a plan shows, before any of it is done."""
+"""Default sentence for one record of a plan, by outcome."""
 ERASED_MEANWHILE: Final = "This person was erased here since, so nothing more was done."
 LEFT_OUT_HALFWAY: Final = (
     "It has changed while the plan was being carried out. What was taken over here stays; Planning Center was left as "
@@ -102,18 +102,18 @@ _DONE_HERE: Final = {UPDATED_BOTH: UPDATED_HERE, **{kept: kept for kept in (CREA
 
 
 def not_sent(field: str) -> str:
-    """Say that a field was not sent, because Planning Center's value says at least as much."""
+    """The sentence that a field was not sent, because Planning Center's value says at least as much."""
     name = FIELD_NAMES.get(field, field.replace("_", " "))
     return f"Planning Center's {name} says the same as ours or more, so it was left as it is."
 
 
 def updated(*, ours: bool, theirs: bool, otherwise: str) -> str:
-    """The outcome for a record by the sides that change."""
+    """The outcome of a record by its changing sides."""
     return UPDATED_BOTH if ours and theirs else UPDATED_THERE if theirs else UPDATED_HERE if ours else otherwise
 
 
 def together(before: str, now: str) -> str:
-    """One outcome for what a run did to a record: before it was pushed, or its process died, and by the push."""
+    """The outcome of a record from the part done before the push (or a process's death) and by the push."""
     if now == UPDATED_THERE:
         return _AND_THERE.get(before, now)
     if now == UPDATED_HERE:
@@ -126,19 +126,19 @@ def together(before: str, now: str) -> str:
 
 
 def kept_out_halfway(before: str, *, done_here: bool) -> tuple[str, str]:
-    """The outcome, and the sentence, of a record that was kept out of the sync before a run had pushed it."""
+    """Outcome and sentence of a record that was kept out of the sync before its push."""
     outcome = _DONE_HERE.get(before, KEPT_OUT) if done_here else KEPT_OUT
     return outcome, " ".join(OUTCOMES[one] for one in dict.fromkeys((outcome, KEPT_OUT)))
 
 
 def left_of_an_undo(sentence: str) -> list[str]:
-    """What the sentence of a record that is put back says of the rest of it."""
+    """The sentence of a record that was put back, without its first part: the values that stay."""
     left = sentence.removeprefix(OUTCOMES[UNDONE]).strip()
     return [left] if left else []
 
 
 def merged_here(one: str, other: str) -> str:
-    """Two members here whose people were merged in Planning Center."""
+    """The sentence about two members whose people were merged in Planning Center."""
     return (
         f"{one} was merged with {other} in Planning Center. Both stay here, and {other} is linked to the person there. "
         "Say in Held matches whether they are one person: then join them here, or keep two."
@@ -146,7 +146,7 @@ def merged_here(one: str, other: str) -> str:
 
 
 def kept_two(one: str, other: str) -> str:
-    """Two members as `merged_here`, of whom an administrator has said that they are two people."""
+    """The sentence about such members whom an administrator declared to be two people."""
     return (
         f"{one} was merged with {other} in Planning Center, and an administrator said that they are two people: {one} "
         "is only here. Choose Create again in Planning Center on their page to have them there too."
@@ -154,7 +154,7 @@ def kept_two(one: str, other: str) -> str:
 
 
 def one_again(second: str, first: str) -> str:
-    """Somebody who was taken over here before the log of mergers said who they are."""
+    """The sentence about a person added here before the log of mergers named their counterpart."""
     return (
         f"{second} was added here before Planning Center's list of merged people showed that this is {first}: "
         f"{first} has the link again, and the second record is deleted here."
@@ -162,7 +162,7 @@ def one_again(second: str, first: str) -> str:
 
 
 def never_there(kind: str, pco_id: str) -> str:
-    """Say that the platform supplied a number that nobody in Planning Center has. `kind`: `member` or `family`."""
+    """The sentence that Planning Center has no record with a supplied number. `kind`: `member` or `family`."""
     somebody, instead = "household", ""
     if kind == "member":
         somebody = "person"
@@ -174,7 +174,7 @@ def never_there(kind: str, pco_id: str) -> str:
 
 
 def may_be_ours(name: str, sent: str) -> str:
-    """Somebody with the number of a person whose creation was not answered, and with a part of the name."""
+    """The sentence about a person with our marker of an unanswered creation and a part of the name."""
     return (
         f"{name} has the number that we gave to {sent} in the field Remote ID, and we do not know whether {sent} was "
         "added to Planning Center. Nothing was decided. If the two are one person, enter the name there as it is here; "
@@ -183,7 +183,7 @@ def may_be_ours(name: str, sent: str) -> str:
 
 
 def doubled_person(name: str, pco_id: str) -> str:
-    """A person whom a late request of ours has made a second time."""
+    """The sentence about a person that a late request of ours duplicated."""
     return (
         f"{name} was made twice in Planning Center, because a server of ours stood still. The second one (number "
         f"{pco_id}) is inactive there now: merge the two in Planning Center."
@@ -191,7 +191,7 @@ def doubled_person(name: str, pco_id: str) -> str:
 
 
 def doubled_family(name: str, pco_id: str) -> str:
-    """The same of a household."""
+    """The sentence about a household that a late request of ours duplicated."""
     return (
         f"The household {name} was made twice in Planning Center, because a server of ours stood still. The second one "
         f"(number {pco_id}) is empty there now: delete it in Planning Center."
@@ -199,7 +199,7 @@ def doubled_family(name: str, pco_id: str) -> str:
 
 
 def doubled_contact(field: str) -> str:
-    """The same of our e-mail, phone or address."""
+    """The sentence about a contact that a late request of ours duplicated."""
     name = FIELD_NAMES["home" if field == "address" else field]
     return (
         f"The {name} was there twice in Planning Center, because a server of ours stood still; one of the two was "
@@ -217,12 +217,12 @@ NOT_TAKEN_BACK: Final = (
 
 
 def and_more(count: int) -> str:
-    """Of candidates of a held match that are not named."""
+    """The sentence about unnamed candidates of a held match."""
     return f"And {count} more members here who may be this person." if count > 1 else "And one more member here."
 
 
 def may_be_kept_out(names: Iterable[str]) -> str:
-    """Say why somebody in Planning Center is left alone: the members of these names here are kept out of the sync."""
+    """Why a person in Planning Center is left alone: the members of these names are kept out of the sync."""
     return (
         f"May be {' or '.join(names)}, who is kept out of the sync, so nothing was added, linked or asked. "
         "Sync them again to have the two compared."
@@ -253,7 +253,7 @@ NOBODY_THERE_YET: Final = (
 WAITS_FOR_ANSWER: Final = (
     "May be somebody who is already in Planning Center, so nothing was created there: please decide in Held matches."
 )
-"""Of a record left for later, when the church is to answer and not Planning Center."""
+"""The sentence about a record postponed until the church answers, not Planning Center."""
 
 FIELD_NAMES: Final[dict[str, str]] = {
     "first_name": "first name",
@@ -278,7 +278,7 @@ FIELD_NAMES: Final[dict[str, str]] = {
     "primary_contact_id": "primary contact",
     "remote_id": "remote id",
 }
-"""Our fields and Planning Center's parameters, as people call them. Its `address` is an e-mail's attribute."""
+"""Display names of our fields and Planning Center's parameters, where `address` is an e-mail's attribute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,14 +295,14 @@ class Rejection:
     """Why Planning Center refused a record."""
 
     cause: str
-    """Groups records that were refused for the same reason: holds no value of the record."""
+    """Groups records refused for the same reason, so it holds no value of a record."""
     sentence: str
 
 
 def not_for_us(record: str, *, hidden: bool) -> Rejection:
-    """A 403 about one `person` or `household`, while the others can be edited (planningcenter/developers#1139).
+    """The reason for a 403 on one `person` or `household` (planningcenter/developers#1139).
 
-    `hidden`: it was to be read, not written.
+    `hidden`: a read was refused, not a write.
     """
     if hidden:
         return Rejection(
@@ -318,7 +318,7 @@ def not_for_us(record: str, *, hidden: bool) -> Rejection:
 
 
 def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejection:
-    """The first refusal in words. `about`: our field (`email`, `phone`, `address`) whose contact was sent, if any."""
+    """The first refusal in words. `about`: our field (`email`, `phone`, `address`) of the sent contact, if any."""
     first = next(iter(refusals), None)
     if first is None:
         return Rejection("unknown", "Planning Center refused this record without saying why.")
@@ -336,17 +336,17 @@ def rejection(refusals: Iterable[Refusal], *, about: str | None = None) -> Rejec
 
 
 _WITHOUT_SUBJECT: Final = re.compile(r"(?:is|are|was|has|have|must|can|cannot|does|doesn't|should|may|needs)\b")
-"""The vendor's reasons go on from the name of what they are about: `is invalid`, `can't be blank`."""
+"""A vendor's reason that continues the field's name: `is invalid`, `can't be blank`."""
 
 _ADVICE: Final = {
     "Forbidden Attribute": "Change it in Planning Center: it does not let the person who connected it do so from here.",
     "Duplicate Record": "Somebody wrote the same at the same moment; the next sync tries again.",
 }
-"""What helps, by the title of the refusal; otherwise the value is to be corrected."""
+"""Remedies by the refusal's title; the default is to correct the value."""
 
 
 def _without_values(detail: str) -> str:
-    """The vendor quotes what was sent: a cause that holds a value would be a group of its own."""
+    """The detail without quoted values: with a value in the cause, each value would be a group of its own."""
     return re.sub(r"\"[^\"]*\"|'[^']*'(?![a-z])|\S+@\S+", "the value sent", detail)
 
 
@@ -365,17 +365,17 @@ _ANSWERS: Final = {
 
 
 def answered_before(by_name: str | None, answer: str) -> str:
-    """To who comes second: who was faster, and what they said. `by_name`: None where that was not kept."""
+    """The sentence after a lost race: the faster person and their answer. `by_name`: None if not stored."""
     return f"{by_name or 'Somebody else'} has answered this: {_ANSWERS.get(answer, answer)}. That answer stays."
 
 
 def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
-    """While the vendor's request limit is used up."""
+    """The sentence while the vendor's request limit is used up."""
     return f"Planning Center allows {limit} requests in {period_seconds:g} s; {max(1, round(seconds))} s to go."
 
 
 def waiting_for_mergers(seconds: float) -> str:
-    """Say what a run waits for while a missing person may have been merged. `seconds`: how old a read may be."""
+    """The sentence while a missing person may have been merged. `seconds`: the maximum age of a read."""
     most = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} s"
     return (
         "Somebody is not in Planning Center any more, and may have been merged with somebody else there. Planning "
@@ -410,18 +410,18 @@ UNDO_EXPIRED: Final = (
     "Nobody approved this within a day, so nothing was put back. Undo again to see what would be put back now."
 )
 OTHERS_SYNCED: Final = "The other fields that differed were synced."
-"""A sync adds this for a record in conflict of which it wrote other fields."""
+"""Added for a record in conflict of which other fields were written."""
 OTHERS_TAKEN: Final = "Planning Center took everything else that was sent."
-"""A refusal ends with this if Planning Center took another part of the same record."""
+"""Ends a refusal if Planning Center accepted another part of the same record."""
 UNDECIDED: Final = (
     "Left as it is on both sides: this sync could not tell yet who it is on the other side. The next sync looks again."
 )
 
 
 def may_be_unread(name: str, sentence: str) -> str:
-    """Say why a member is not created in Planning Center: `name` there may be the same person, and cannot be read.
+    """Why a member is not created in Planning Center: `name` there may be the same person but cannot be read.
 
-    `sentence` says why that person cannot be read, and what to do.
+    `sentence` gives the cause and the remedy.
     """
     return f"{name or 'Somebody'} in Planning Center may be this person, so nothing was created there. {sentence}"
 

@@ -1,6 +1,6 @@
-"""What becomes of something in Planning Center that was made by a worker who had lost the right to it meanwhile.
+"""Strays: records that a worker created in Planning Center after it had lost its lease.
 
-A *stray* was made beside what the record's next writer made, or in place of it.
+A stray duplicates the creation of the record's next writer, or takes its place.
 """
 
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ from people_sync.domain.canonical import identical
 from people_sync.domain.values import Value
 
 _SHOWN: Final = timedelta(days=1)
-"""After that every read shows what was settled."""
+"""Time after which every read shows a settlement."""
 
 Fate: TypeAlias = Literal["keep", "leave", "take_back"]
-"""`keep`: it is what our record stands for. `leave`: somebody else's matter by now. `take_back`: doubly ours."""
+"""`keep`: the stray is our record's counterpart. `leave`: others use it by now. `take_back`: a duplicate of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Of a person's contacts of one kind."""
+    """The fate of a person's contacts of one kind."""
 
     keep: str | None
-    """The one that our field stands for; None if that is not for us to say."""
+    """The contact that our field maps to; None if we cannot decide."""
     take_back: frozenset[str] = frozenset()
-    """Ours, and nobody's wish."""
+    """Contacts of ours to delete, which nobody wants."""
 
 
 def fate_of_record(made: str, *, counterpart: str | None, another_record: bool) -> Fate:
-    """Of a person or household, by Planning Center's ids.
+    """The fate of a person or household, by Planning Center's ids.
 
-    `counterpart`: whom the record that it was made for is linked to; None without a link, or if that one is gone.
-    `another_record`: whether it is linked to another record here.
+    `counterpart`: the counterpart of the record it was made for; None without a link, or if that one is gone.
+    `another_record`: whether the stray is linked to another record here.
     """
     if made == counterpart:
         return "keep"
@@ -49,16 +49,16 @@ def contacts_to_keep(
     agreed: Value,
     country: str,
 ) -> Kept:
-    """Of all contacts of one kind that a person has `there`, value by id.
+    """The fate of contacts of one kind. `there`: all that the person has, value by id.
 
-    `answered`: the contact that the next writer made or found. `sent`: what both were made with. `agreed`: what both
-    sides last agreed on. A contact of ours that somebody has edited since is nobody's to take back.
+    `answered`: the contact that the next writer made or found. `sent`: the value both were made with. `agreed`: the
+    last agreed value. A contact of ours that was edited since is never deleted.
     """
     ours = [one for one in (answered, stray) if one is not None and one in there]
     if stray not in ours:
         return Kept(None)
     wanted = [one for one in there if agreed is not None and identical(name, there[one], agreed, country)]
-    # What the next writer made goes before others', and others' before the stray.
+    # The next writer's contact comes first, then others', then the stray.
     wanted.sort(key=lambda one: (one != answered, one == stray))
     keep = wanted[0] if wanted else answered if agreed is not None and answered in there else None
     if keep is None and agreed is not None:
@@ -68,14 +68,14 @@ def contacts_to_keep(
 
 
 def is_still_stray(settled_at: datetime | None, *, used_again: bool, now: datetime) -> bool:
-    """Whether a stray that is met there is nobody of its own: not settled, or left as it was settled.
+    """Whether a stray found in a read must still be ignored: unsettled, or unused since it was settled.
 
-    `used_again`: it is active, or has people in it. Reads that lag show that as well for a while.
+    `used_again`: it is active, or has people in it, which lagging reads also show for a while.
     """
     return settled_at is None or not used_again or now - settled_at < _SHOWN
 
 
 def is_doubled_membership(stray: str, people: Mapping[str, str | None]) -> bool:
-    """Whether somebody is twice in a household. `people`: by membership, the person."""
+    """Whether the stray membership duplicates another one. `people`: person by membership."""
     person = people.get(stray)
     return person is not None and sum(one == person for one in people.values()) > 1

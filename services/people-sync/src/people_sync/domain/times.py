@@ -1,7 +1,7 @@
-"""When Planning Center's value of a field was edited, as far as that can be known.
+"""Edit times of Planning Center's values, as far as they can be known.
 
-An email, phone or address is a record of its own, whose time moves with its value. A person or household has one time
-for all of its fields, so that of a field is no later. And no edit is later than the read that first showed it.
+An email, phone or address is a record of its own, whose `updated_at` moves with its value. A person or household has
+one `updated_at` for all fields, an upper bound for each. And no edit is later than the read that first showed it.
 """
 
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from people_sync.domain.planning_center import CONTACT_PATHS, RECORD
 def edited_there(
     name: str, updated_at: Mapping[str, datetime], agreed_at: datetime | None, seen_at: datetime
 ) -> tuple[datetime | None, datetime | None]:
-    """When the value was edited, or else the time by which it was: one of the two is None.
+    """The exact edit time, or else the latest possible one; the other of the two is None.
 
-    `updated_at`: as `RemotePerson` has it. `agreed_at`: when the field last had another value on both sides.
-    `seen_at`: when the read began that first showed this one.
+    `updated_at`: as in `RemotePerson`. `agreed_at`: when both sides last agreed on another value.
+    `seen_at`: when the read began that first showed this value.
     """
     is_contact = name in CONTACT_PATHS
     told = updated_at.get(name if is_contact else RECORD)
-    # Planning Center tells whole seconds. What is older than the agreement did not move with the edit: another contact
-    # became the main one because the former one went.
+    # Planning Center gives whole seconds. A time before the agreement is not the edit's: another contact became the
+    # main one because the former one was deleted.
     if told is None or told > seen_at or (agreed_at is not None and told < agreed_at.replace(microsecond=0)):
         return None, seen_at
     return (told, None) if is_contact else (None, told)

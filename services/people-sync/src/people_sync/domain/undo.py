@@ -1,8 +1,8 @@
-"""What an undo puts back of one record, and what it leaves, from the effects on it.
+"""Decides, from a record's effects, the values that an undo puts back and those it leaves.
 
-By field the first value that the scope replaced comes back, if nothing outside of the scope has touched the field
-since, on either side, nobody decided to keep both sides' values, and our side still has what the scope left. A record
-that the scope added or deleted here is taken back as a whole, or left as it is as a whole.
+Each field gets back the first value that the scope replaced, unless an effect outside the scope has touched the field
+since on either side, an administrator keeps both sides' values, or our side no longer has the scope's value. A record
+that the scope added or deleted here is undone as a whole or left as a whole.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,20 +19,20 @@ PLANNING_CENTER_ID: Final = "planning_center_id"
 MEMBERS: Final = "members"
 PRIMARY_CONTACT: Final = "primary_contact"
 MEMBER: Final = "member:"
-"""Begins the key of a membership: whether the member with the id behind it is in the family."""
+"""Prefix of a membership's key, followed by the member's id; the value says whether they are in the family."""
 _OURS: Final = frozenset({*FIELDS, "name", PRIMARY_CONTACT})
 _NEVER_EMPTY: Final = frozenset({"first_name", "last_name", "name", PRIMARY_CONTACT})
-"""No sync leaves these empty on one side, so an empty one would be filled again."""
+"""Fields that every sync fills on an empty side, so they cannot be put back to empty."""
 _DOUBLED: Final = "doubled"
 _KEPT: Final = frozenset({"kept_different", "decide_again"})
 
 Whole: Final = frozenset({CREATED, DELETED})
-"""Fields of effects that concern the record as a whole."""
+"""Fields of effects on the record as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Was:
-    """One effect on a record, as `storage.tables.Effect` has it. Values are JSON."""
+    """One effect on a record, as in `storage.tables.Effect`. Values are JSON."""
 
     id: int
     side: str
@@ -45,32 +45,32 @@ class Was:
 
     @property
     def moves(self) -> bool:
-        """Whether it changed anything."""
+        """Whether the effect changed a value."""
         return self.before != self.after and self.rule != _DOUBLED
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a record stands on our side."""
+    """The present state of a record on our side."""
 
     values: Mapping[str, Any]
-    """JSON by key: fields; of a family also `member:` and the id, True for each who is in it."""
+    """JSON by key: fields; for a family also `member:` and the id, True for each member."""
     deleted: bool = False
     linked_to: str | None = None
     """Planning Center's id of the counterpart; None without one."""
     supplied: bool = False
-    """Whether the platform has an id of its own for it."""
+    """Whether the platform has an id of its own for the record."""
     homes_stay: bool = False
-    """Of a member: whether a family that they are in is not taken back with them."""
+    """For a member: whether they are in a family that the undo does not delete."""
     absent: frozenset[str] = frozenset()
-    """Of a family: members, by id, who are deleted here and do not come back with this undo."""
+    """For a family: ids of members deleted here whom this undo does not restore."""
     kept_out: frozenset[str] = frozenset()
-    """Ids of those, of the record and its members, whom an administrator keeps out of the sync."""
+    """Ids of the record and its members that an administrator keeps out of the sync."""
 
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """A value that comes back, JSON."""
+    """A value to put back, as JSON."""
 
     key: str
     here: Any
@@ -79,15 +79,15 @@ class Back:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What is done about one record."""
+    """The undo of one record."""
 
     whole: Literal["delete", "restore"] | None = None
-    """Whether the record itself goes, or comes back, here."""
+    """Deletes or restores the record itself here."""
     backs: tuple[Back, ...] = ()
     made_there: bool = False
-    """Whether the scope added the person in Planning Center, where nobody is deleted."""
+    """Whether the scope added the person in Planning Center, where people are never deleted."""
     left: Mapping[str, str] = field(default_factory=dict)
-    """By key, what stays as it is and why, in words."""
+    """Reasons, by key, for values that stay."""
 
     @property
     def anything(self) -> bool:
@@ -96,7 +96,7 @@ class Undo:
 
 
 def undo_of(kind: str, effects: Iterable[Was], now: Standing, record_id: str = "") -> Undo:
-    """Decide about one record. `effects`: all on it since the scope began."""
+    """Decide the undo of one record. `effects`: all its effects since the scope began."""
     if record_id in now.kept_out:
         return Undo(left={KEPT_OUT: "Kept out of the sync, so it stays as it is."})
     known = sorted((_keyed(one) for one in effects), key=lambda one: one.id)
@@ -120,26 +120,26 @@ def undo_of(kind: str, effects: Iterable[Was], now: Standing, record_id: str = "
 
 
 def same_as_shown(shown: Iterable[Back], found: Undo) -> tuple[list[Back], list[str]]:
-    """Of what was shown, what can still be done exactly so, and the keys of what has moved."""
+    """The part of the shown undo that is still possible unchanged, and the keys of changed values."""
     there = {one.key: one for one in found.backs}
     still = [one for one in shown if there.get(one.key) == one]
     return still, [one.key for one in shown if there.get(one.key) != one]
 
 
 def in_words(left: Mapping[str, str]) -> str | None:
-    """What stays as it is; None for nothing."""
+    """The sentence about the values that stay; None if none do."""
     return " ".join(dict.fromkeys(left.values())) or None
 
 
 def moved_since(key: str) -> str:
-    """Say that a value is another than the one that was to be replaced."""
+    """The sentence that a value is no longer the one to be replaced."""
     if key.startswith(MEMBER):
         return "Who belongs to this family was edited since: that stays as it is."
     return f"The {_name(key)} was edited since and stays as it is."
 
 
 def _keyed(one: Was) -> Was:
-    """Name a membership by its member, on both sides alike."""
+    """The effect with a membership's key that is the same on both sides."""
     if one.side == "here" and one.field == MEMBERS:
         member = one.before if one.after is None else one.after
         return Was(
@@ -168,7 +168,7 @@ def _not_undone(mine: Sequence[Was]) -> dict[str, str]:
 
 
 def _whole(kind: str, first: Was, known: Sequence[Was], now: Standing, left: dict[str, str]) -> Undo:
-    """The scope added the record here, deleted it, or brought it back."""
+    """The undo of a record that the scope added, deleted or restored here."""
     present_before = first.field == DELETED and not first.before
     if present_before is not now.deleted:
         left[DELETED] = "Already as it was before."
@@ -195,7 +195,7 @@ def _whole(kind: str, first: Was, known: Sequence[Was], now: Standing, left: dic
 
 
 def _fields(known: Sequence[Was], now: Standing, left: dict[str, str], creations: frozenset[str]) -> tuple[Back, ...]:
-    """`creations`: causes that added the record in Planning Center, where everything was empty."""
+    """The values to put back. `creations`: causes that added the record in Planning Center, with all fields empty."""
     backs: dict[str, Back] = {}
     linked = any(one.of_scope and one.field == PLANNING_CENTER_ID and one.before is None for one in known)
     for key in dict.fromkeys(one.field for one in known if one.of_scope and one.moves):
@@ -229,14 +229,14 @@ def _fields(known: Sequence[Was], now: Standing, left: dict[str, str], creations
 
 
 def _is_empty(one: Was) -> bool:
-    """Whether there was nothing before, or nobody."""
+    """Whether the value before was empty."""
     return one.before in (None, "") or (one.field.startswith(MEMBER) and not one.before)
 
 
 def _fills(one: Was, of_key: Sequence[Was], *, linked: bool) -> bool:
-    """Whether an empty side got what the other side had: to empty it again would take it from that one, too.
+    """Whether an empty side was filled from the other: emptying it again would empty the other side as well.
 
-    `linked`: the two were linked by the scope. Else what was sent was typed here before, where it was no filling.
+    `linked`: the scope linked the two. Otherwise a sent value was typed here before, which is no filling.
     """
     if not _is_empty(one):
         return False
@@ -251,7 +251,7 @@ def _filled(key: str) -> str:
 
 
 def _contact_belongs(backs: dict[str, Back], now: Standing, left: dict[str, str]) -> None:
-    """A primary contact comes back only if they are in the family then."""
+    """Whether a primary contact can come back: they must be in the family afterwards."""
     contact = backs.get(PRIMARY_CONTACT)
     if contact is None:
         return

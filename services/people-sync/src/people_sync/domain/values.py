@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from contracts.people import Address, MemberValues
 
 Value: TypeAlias = str | date | bool | Address | None
-"""What one field of a person can hold."""
+"""A value of one field of a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,21 @@ class PersonValues:
 
 _HALF: Final = re.compile("[\ud800-\udfff]")
 LONGEST: Final = 1_000
-"""Characters of any one text: more is no name, address or number."""
+"""Maximum characters of a text; longer ones are no name, address or number."""
 _WIDEST: Final = 72
-"""Bytes that one character can fold to: 18 letters in place of one ligature."""
+"""Maximum bytes that one character folds to: 18 letters for one ligature."""
 LONGEST_KEY: Final = 2_000
-"""Bytes in UTF-8 of what texts are looked up by. An index of PostgreSQL takes no entry above 2,704 bytes, and a few
-ligatures fold to twenty times their length."""
+"""Maximum UTF-8 bytes of a lookup key. A PostgreSQL index takes no entry above 2,704 bytes, and a few ligatures fold
+to twenty times their length."""
 
 
 def may_be_too_long(*texts: str) -> bool:
-    """Whether a key of these texts may have more bytes than `LONGEST_KEY`: cheap, and mostly no."""
+    """Whether the key of these texts may exceed `LONGEST_KEY`: a cheap check that is mostly false."""
     return sum(map(len, texts)) * (1 if all(text.isascii() for text in texts) else _WIDEST) > LONGEST_KEY
 
 
 def impossible(text: str) -> str | None:
-    """Why a text cannot be kept, in words behind "it"; None when it can.
+    """Why a text cannot be stored, in words that follow "it"; None when it can.
 
     PostgreSQL stores no NUL in text or jsonb, and a lone surrogate is no character in UTF-8; JSON can carry both.
     """
@@ -54,7 +54,7 @@ def impossible(text: str) -> str | None:
 
 
 ACTIVE: Final = "active"
-"""The status. Nobody types it in here, so it is not one of `FIELDS`; a merge decides about it with them."""
+"""The active status. It cannot be typed in here, so it is not one of `FIELDS`, but a merge decides it with them."""
 
 FIELDS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone", "address")
 
@@ -83,7 +83,7 @@ def value_to_json(value: Value) -> Any:
 
 
 def value_from_json(field: str, value: Any) -> Value:
-    """The inverse of `value_to_json`. Raises ValueError or TypeError for what it never wrote."""
+    """The inverse of `value_to_json`. Raises ValueError or TypeError for other JSON."""
     if field == "birthdate" and value is not None:
         return date.fromisoformat(value)
     if field == "address" and value is not None:
@@ -92,7 +92,7 @@ def value_from_json(field: str, value: Any) -> Value:
 
 
 def to_json(values: PersonValues | Mapping[str, Value]) -> dict[str, Any]:
-    """A JSON-able dict, in the order of `FIELDS`. Of a mapping only the fields that it has."""
+    """A JSON-able dict in the order of `FIELDS`; of a mapping only its fields."""
     fields = as_dict(values) if isinstance(values, PersonValues) else values
     return {field: value_to_json(fields[field]) for field in FIELDS if field in fields}
 
@@ -103,10 +103,10 @@ def from_json(data: Mapping[str, Any]) -> PersonValues:
 
 
 def partial_from_json(data: Mapping[str, Any] | None) -> dict[str, Value]:
-    """The fields that are there: how last agreed values are read back. None gives an empty dict."""
+    """The present fields, as last agreed values are read back. None gives an empty dict."""
     return {field: value_from_json(field, value) for field, value in (data or {}).items() if field in FIELDS}
 
 
 def to_contract(values: PersonValues) -> MemberValues:
-    """Into the shape of messages and answers."""
+    """Convert to the shape of messages and answers."""
     return MemberValues.model_validate(as_dict(values))

@@ -1,8 +1,8 @@
-"""What is known of our own writes to Planning Center, field by field, and what a read can tell in their light.
+"""Our own writes to Planning Center, field by field, and the interpretation of reads that may not show them yet.
 
-Reads after writes lag for seconds to minutes (`../shared/pco-api.md`, 4.8): within the staleness horizon of a write a
-read that shows a former value of that field is no news. A write whose answer was lost may have been carried out: if
-its value is found there, it is agreed and no edit of the church.
+Reads lag behind writes for seconds to minutes (`../shared/pco-api.md`, 4.8): within the staleness horizon of a write, a
+read with the former value of that field is stale, not an edit. A write whose answer was lost may have been carried out:
+if its value is found there, it is agreed and no edit of the church.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,16 +16,16 @@ from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, value_from_json
 
 CREATED: Final = "created"
-"""The field of a write that made the record: within the horizon a 404 says nothing about it."""
+"""The field of a write that created the record; within the horizon a 404 proves nothing."""
 _MEMBER: Final = "member:"
 
 Same: TypeAlias = Callable[[str, Any, Any], bool]
-"""Whether two values of a field are equal but for formatting."""
+"""Whether two values of a field are equal except for formatting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One field that was sent to Planning Center, or was about to be. Values as JSON."""
+    """One field that was or may have been sent to Planning Center. Values are JSON."""
 
     field: str
     before: Any
@@ -35,39 +35,39 @@ class Write:
 
     @property
     def left_at(self) -> datetime:
-        """When it had left at the latest. Whoever takes over from a writer that died moves `announced_at` there."""
+        """Latest possible time of the send. A takeover from a dead writer moves `announced_at` to its own time."""
         return self.answered_at or self.announced_at
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """When a record was read, and how far reads can be behind."""
+    """The time of a read, and the staleness horizon."""
 
     read_at: datetime
     horizon: timedelta
 
     def recent(self, writes: Iterable[Write]) -> list[Write]:
-        """The writes that this read need not show, in their order."""
+        """Writes that this read may not show yet, in order."""
         return [write for write in writes if self.read_at - write.left_at < self.horizon]
 
 
 def person_believable_at(
     writes: Sequence[Write], seen: PersonValues, reading: Reading, country: str, *, active: bool
 ) -> datetime | None:
-    """When reads of this person can be believed; None if this one can.
+    """When reads of this person become conclusive; None if this one is.
 
-    `writes` in the order in which they were announced. `active`: the status that was read.
+    `writes` in the order of announcement. `active`: the status read.
     """
     return _believable_at(writes, {**as_dict(seen), ACTIVE: active}, reading, _same_in(country))
 
 
 def family_believable_at(writes: Sequence[Write], seen: FamilyValues, reading: Reading) -> datetime | None:
-    """The same of a household: it may also lack who joined, or have who left."""
+    """When reads of this household become conclusive; a stale one may also lack joined or show left members."""
     return _believable_at(writes, _shown(writes, seen), reading, _same_of_family)
 
 
 def membership(member_id: str) -> str:
-    """The field of a write that moves a member into the household (`after` is True) or out of it (False)."""
+    """The field of a write that moves a member into the household (`after` true) or out of it (false)."""
     return f"{_MEMBER}{member_id}"
 
 
@@ -89,12 +89,12 @@ def _believable_at(writes: Sequence[Write], seen: Mapping[str, Any], reading: Re
 
 
 def taken_since(writes: Iterable[Write], read_at: datetime) -> dict[str, Any]:
-    """What Planning Center has taken since a read, JSON by field: the read does not show it."""
+    """Values that Planning Center accepted since a read that does not show them, JSON by field."""
     return {write.field: write.after for write in writes if write.answered_at and write.answered_at >= read_at}
 
 
 def family_since(seen: FamilyValues, writes: Iterable[Write], read_at: datetime) -> FamilyValues:
-    """A household as it is after what Planning Center has taken since it was read."""
+    """A household with the writes that Planning Center accepted since its read."""
     taken = taken_since(writes, read_at)
     moved = {name.removeprefix(_MEMBER): there for name, there in taken.items() if name.startswith(_MEMBER)}
     members = (seen.members | {one for one, there in moved.items() if there}) - {
@@ -104,16 +104,16 @@ def family_since(seen: FamilyValues, writes: Iterable[Write], read_at: datetime)
 
 
 def made_lately(writes: Iterable[Write], reading: Reading) -> datetime | None:
-    """When a 404 says something about a record that we wrote; None if it does now."""
+    """When a 404 becomes conclusive for a record that we wrote; None if it is now."""
     left = [write.left_at for write in reading.recent(writes)]
     return max(left) + reading.horizon if left else None
 
 
 def confirmed(writes: Iterable[Write], seen: PersonValues, country: str) -> dict[str, Any]:
-    """Of the values that writes without an answer sent, those that are there: agreed, not an edit of the church.
+    """Values of unanswered writes that the read shows: agreed, not edits of the church.
 
-    Without this, going back here to the former value would look like an untouched side, and our own write there like
-    an edit that wins over it.
+    Without this, a return to the former value here would look like an untouched side, and our own write there like an
+    edit that wins over it.
     """
     values, same = as_dict(seen), _same_in(country)
     return {
@@ -124,7 +124,7 @@ def confirmed(writes: Iterable[Write], seen: PersonValues, country: str) -> dict
 
 
 def confirmed_of_family(writes: Sequence[Write], seen: FamilyValues) -> dict[str, Any]:
-    """The same of a household, memberships among the fields."""
+    """Values of unanswered writes that the household shows, memberships included."""
     unanswered = [write for write in writes if write.answered_at is None]
     shown = _shown(unanswered, seen)
     return {
@@ -135,12 +135,12 @@ def confirmed_of_family(writes: Sequence[Write], seen: FamilyValues) -> dict[str
 
 
 def confirmed_family(agreed: Mapping[str, Any], writes: Sequence[Write], seen: FamilyValues) -> dict[str, Any]:
-    """Last agreed values of a family, with what writes without an answer evidently put into its household."""
+    """Last agreed values of a family, with the effects of unanswered writes that its household shows."""
     return with_written(agreed, confirmed_of_family(writes, seen))
 
 
 def with_written(agreed: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Last agreed values of a family after these fields were written, memberships among them."""
+    """Last agreed values of a family after these writes, memberships included."""
     if not written:
         return dict(agreed)
     moves = {name.removeprefix(_MEMBER): joined for name, joined in written.items() if name.startswith(_MEMBER)}
