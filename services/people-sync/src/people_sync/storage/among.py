@@ -1,4 +1,4 @@
-"""A condition over any number of values."""
+"""A membership condition for any number of values."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,9 +8,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 
 def among(column: ColumnElement[Any] | InstrumentedAttribute[Any], values: Iterable[Any]) -> ColumnElement[bool]:
-    """Whether a column's value is one of these, which go to the database as one array.
+    """Whether a column's value is one of these, sent to the database as one array.
 
-    `IN` needs a parameter for each value, 32,767 at most, and every connection keeps a statement for each number of
-    them.
+    `IN` needs a parameter for each value, at most 32,767, and every connection caches a statement for each number of
+    parameters.
     """
     return column == any_(literal(list(values), ARRAY(column.type)))

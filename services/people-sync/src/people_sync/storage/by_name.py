@@ -1,4 +1,4 @@
-"""Members and families in pages, in the order of their names, and found by what somebody types."""
+"""Pages of members and families in the order of their names, and search."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,25 +18,25 @@ Record = TypeVar("Record", Member, Family)
 Fits = Callable[[Any], Sequence[ColumnElement[bool]]]
 """Conditions on a member, a family, or an alias of one."""
 NEAR: Final = 2_000
-"""How many records a look along the names goes over before all that fit are found as a set."""
+"""Number of records that a page scans along the names before it falls back to a set of all matches."""
 MOST_COUNTED: Final = 1_000
-"""Up to how many a search counts: a total of more is not told."""
+"""Maximum total of a search; a larger one is not counted."""
 _BLANK: Final[ColumnElement[str]] = literal_column("' '")
 _NOTHING: Final[ColumnElement[str]] = literal_column("''")
-# What formats a phone, with the dashes and the space that word processors put there.
+# Formatting characters of phones, with the dashes and the no-break space of word processors.
 _FORMAT: Final[ColumnElement[str]] = literal_column("'+-(). /\u2010\u2011\u2013\u00a0'")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Which records a list shows, in two ways that say the same."""
+    """The records of a list, expressed in two equivalent ways."""
 
     fits: Fits
-    """Of each record on the way along the names."""
+    """Conditions for a record met in a scan along the names."""
     every: Any
-    """Select of the ids of all that fit."""
+    """Select of the ids of all matching records."""
     few: bool = False
-    """Only few can fit, so that they are found as a set at once."""
+    """Whether only few records can match, so that the set is read at once."""
 
 
 def in_directory(record: Any, organization_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -45,7 +45,7 @@ def in_directory(record: Any, organization_id: str) -> tuple[ColumnElement[bool]
 
 
 def searched(member: Any) -> ColumnElement[str]:
-    """Name, e-mail and the digits of the phone, as `ix_member_search` has them: without a parameter."""
+    """Name, e-mail and the phone's digits, as in `ix_member_search`, without a parameter."""
     mail = func.coalesce(member.email_key, _NOTHING)
     phone = func.translate(func.coalesce(member.phone, _NOTHING), _FORMAT, _NOTHING)
     parts: ColumnElement[str] = member.name_key
@@ -55,7 +55,7 @@ def searched(member: Any) -> ColumnElement[str]:
 
 
 def member_has(terms: Sequence[Term]) -> Fits:
-    """Whether a member has all that was typed."""
+    """Whether a member matches all terms."""
 
     def fits(member: Any) -> list[ColumnElement[bool]]:
         columns = {"anything": searched(member), "name": member.name_key, "email": member.email_key}
@@ -65,10 +65,10 @@ def member_has(terms: Sequence[Term]) -> Fits:
 
 
 def family_has(terms: Sequence[Term]) -> Fits:
-    """Whether a family's name has all that was typed."""
+    """Whether a family's name matches all terms."""
 
     def fits(family: Any) -> list[ColumnElement[bool]]:
-        # What is too short for the index of trigrams would make PostgreSQL read all of it.
+        # A text too short for the trigram index would make PostgreSQL read the whole index.
         columns = {"anything": family.name_key, "name": family.name_key.op("||")(_NOTHING), "email": _NOTHING}
         return [_like(columns[term.within], term) for term in terms] or [false()]
 
@@ -82,10 +82,10 @@ def _like(column: ColumnElement[str], term: Term) -> ColumnElement[bool]:
 async def page_of(
     session: AsyncSession, record: type[Record], organization_id: str, found: Found | None, query: PageQuery
 ) -> Sequence[Record]:
-    """A page of these records, or of all, and one row more if there is one behind it (see `behind`).
+    """A page of these records, or of all, plus one row if another page follows (see `behind`).
 
-    Whoever many fit is met soon along the names; few that fit are found once as a set, because walking along the names
-    until a page is full takes seconds in a large church.
+    A scan along the names soon meets frequent matches. Rare matches are read once as a set, because a scan for them
+    takes seconds in a large church.
     """
     near: Any = aliased(record)
     along = select(near).where(*in_directory(near, organization_id), *_after(near, query))
@@ -132,19 +132,19 @@ def behind(rows: Sequence[Member] | Sequence[Family], query: PageQuery) -> str |
 
 
 async def count(session: AsyncSession, record: type[Record], organization_id: str) -> int:
-    """How many records an organization has."""
+    """Number of an organization's records."""
     return await session.scalar(select(func.count()).where(*in_directory(record, organization_id))) or 0
 
 
 async def count_found(session: AsyncSession, ids: Any) -> int:
-    """How many ids a statement gives."""
+    """Number of ids of a statement."""
     return await session.scalar(select(func.count()).select_from(ids.subquery())) or 0
 
 
 async def count_searched(session: AsyncSession, typed: Select[Any], every: Any) -> int | None:
-    """How many of those that a search finds fit. None if it finds more than `MOST_COUNTED`.
+    """Number of search results that fit all filters. None if the search finds more than `MOST_COUNTED`.
 
-    `typed`: their ids, whatever else is asked; `every`: the ids of those that fit.
+    `typed`: ids found by the search alone; `every`: ids that fit all filters.
     """
     if await count_found(session, typed.limit(MOST_COUNTED + 1)) > MOST_COUNTED:
         return None

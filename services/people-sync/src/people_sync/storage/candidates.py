@@ -1,4 +1,4 @@
-"""What matching looks at, as rows and counts: bounded, whatever email or name thousands share."""
+"""Rows and counts for matching, bounded even when thousands share an email or name."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ Owner = Mapping[str, str]
 
 
 async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Theirs]) -> dict[str, Sharers]:
-    """Who has the people's emails, on both sides, counted by the database."""
+    """The sharers of the people's emails on both sides, counted by the database."""
     emails = sorted({key for person in people for key in person.email_keys()})
     if not emails:
         return {}
@@ -69,10 +69,10 @@ async def sharers_of(session: AsyncSession, owner: Owner, people: Sequence[Their
     return {one: Sharers(here.get(one, 0), there.get(one, 0), names_here[one], names_there[one]) for one in emails}
 
 
-def _to_be_had(owner: Owner, *, kept_out: bool = False) -> tuple[ColumnElement[bool], ...]:
-    """Members who are linked to nobody who is there. One whose counterpart is gone stays a candidate.
+def _is_free(owner: Owner, *, kept_out: bool = False) -> tuple[ColumnElement[bool], ...]:
+    """Conditions of free members: not linked, or with a counterpart that is gone, who stay candidates.
 
-    `kept_out`: and those who are kept out of the sync, linked or not, since whoever may be one of them is left alone.
+    `kept_out`: also members kept out of the sync, linked or not, since people who may be one of them are left alone.
     """
     free: ColumnElement[bool] = ~has_link(owner, MEMBER, Member, ~ended(Link))
     if kept_out:
@@ -81,16 +81,16 @@ def _to_be_had(owner: Owner, *, kept_out: bool = False) -> tuple[ColumnElement[b
 
 
 async def anybody_free(session: AsyncSession, owner: Owner) -> bool:
-    """Whether matching has to look at anybody: a member who is to be had, or one who is kept out of the sync."""
+    """Whether matching is needed at all: some member is free or kept out of the sync."""
     if await anybody_kept_out(session, owner["organization_id"]):
         return True
-    return await session.scalar(select(Member.id).where(*_to_be_had(owner)).limit(1)) is not None
+    return await session.scalar(select(Member.id).where(*_is_free(owner)).limit(1)) is not None
 
 
 async def with_candidates(session: AsyncSession, owner: Owner, people: Sequence[Theirs]) -> list[Theirs]:
-    """Those of the people who share an email, or a name as `free_members` looks it up, with a member to be had or
-    kept out of the sync."""
-    free = _to_be_had(owner, kept_out=await anybody_kept_out(session, owner["organization_id"]))
+    """The people who share an email, or a lookup name of `free_members`, with a member who is free or kept out of the
+    sync."""
+    free = _is_free(owner, kept_out=await anybody_kept_out(session, owner["organization_id"]))
     names = {person.pco_id: person.lookup_keys() for person in people}
     emails = {person.pco_id: person.email_keys() for person in people}
     named = await _shared_by_free(session, free, Member.name_key, frozenset().union(*names.values()))
@@ -105,8 +105,8 @@ async def with_candidates(session: AsyncSession, owner: Owner, people: Sequence[
 async def _shared_by_free(
     session: AsyncSession, free: Sequence[ColumnElement[bool]], column: Any, keys: Collection[str]
 ) -> set[str]:
-    """Those of the keys that one of these members has: each looked up by itself, so that the directory's size is no
-    matter, nor whether the planner knows it."""
+    """The keys that a free member has. Each key is looked up separately, so that neither the directory's size nor the
+    planner's statistics matter."""
     asked = func.unnest(literal(sorted(keys), ARRAY(Text))).table_valued("key").render_derived(name="asked")
     somebody = select(literal(1)).where(*free, column == asked.c.key).limit(1).lateral()
     return set(await session.scalars(select(asked.c.key).join(somebody, true())))
@@ -122,15 +122,15 @@ async def free_members(
     refused: int,
     kept_out: bool,
 ) -> list[Local]:
-    """Members who are to be had, as `domain.matching.match_people` wants them. `taken`: those who are not, either.
+    """Free members for `domain.matching.match_people`. `taken`: condition of members to exclude as well.
 
-    `kept_out`: whether any member is kept out of the sync; they are given, too.
+    `kept_out`: whether to include members kept out of the sync.
     """
     few = [key for key, sharers in emails.items() if not sharers.office]
     names = sorted({key for person in people for key in person.lookup_keys()})
     own_names = sorted({key for person in people for key in person.name_keys()})
     needed = rows_needed(len(people), refused)
-    free = (*_to_be_had(owner, kept_out=kept_out), ~taken)
+    free = (*_is_free(owner, kept_out=kept_out), ~taken)
     group: dict[str, Any] = {"partition_by": (Member.name_key, Member.child, Member.birthdate)}
     named = (
         select(
@@ -163,7 +163,7 @@ async def free_members(
 
 
 async def locals_of(session: AsyncSession, owner: Owner, members: Sequence[Member]) -> list[Local]:
-    """Members as matching looks at them; children with their families."""
+    """Members as inputs of matching; children with their families."""
     children = [member.id for member in members if member.child]
     families: dict[UUID, set[str]] = defaultdict(set)
     relatives: dict[str, set[str]] = defaultdict(set)
@@ -204,9 +204,9 @@ async def locals_of(session: AsyncSession, owner: Owner, members: Sequence[Membe
 async def theirs_of(
     session: AsyncSession, owner: Owner, people: Sequence[RemotePerson], deleted_here: Collection[str] = ()
 ) -> list[Theirs]:
-    """People as matching looks at them; children with what is known of their households.
+    """People as inputs of matching; children with the known facts about their households.
 
-    `deleted_here`: Planning Center's ids of those who are linked to members deleted here.
+    `deleted_here`: Planning Center's ids of people linked to members deleted here.
     """
     children = [person for person in people if person.values.child]
     household_ids = sorted({one for person in children for one in person.household_ids})
@@ -251,10 +251,10 @@ async def _counts(session: AsyncSession, statement: Any) -> dict[str, int]:
 
 
 async def maybe_replaced(session: AsyncSession, owner: Owner, run_id: UUID) -> list[int]:
-    """Ids of links whose place a stranger of this run, or a member added again here, may have taken.
+    """Ids of links whose counterpart a stranger of this run may replace, or whose member may have been added again.
 
-    A member has a stranger's name, a family has somebody of a stranger household, or a deleted member is looked for
-    (`links.look_for_deleted`).
+    The member has a stranger's name, the family has a person of a stranger household, or the deleted member is marked
+    by `links.look_for_deleted`.
     """
     rows = await session.execute(
         select(Remote.kind, Remote.snapshot)

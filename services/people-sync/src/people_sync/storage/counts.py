@@ -1,4 +1,4 @@
-"""How many are linked, counted in indexes: everybody by one, and the few who are no longer there by another."""
+"""Number of linked records, counted by indexes: all links by one, minus the few ended ones by another."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -39,11 +39,11 @@ _INSERT: Final = text(
     ) AS decision (cause, cause_id, by, by_user_id, by_name, rule)
     """
 ).bindparams(bindparam("rows", type_=JSONB))
-"""In one statement, whatever their number. What a decision sends to Planning Center is its own doing, or its rule's."""
+"""Insert effects by one statement. Writes to Planning Center by a decision are attributed to it, or to its rule."""
 
 
 async def insert_effects(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows of `Effect` as `usecases.record.effects.noted` makes them."""
+    """Insert rows made by `usecases.record.effects.noted`."""
     if rows:
         await session.execute(_INSERT, {"rows": rows})
 

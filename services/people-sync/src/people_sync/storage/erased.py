@@ -1,4 +1,4 @@
-"""Whom no sync brings back, as rows: asked wherever something is read of Planning Center, and before it is stored."""
+"""Rows of erased people whom no sync may add again: checked at every read of Planning Center, before it is stored."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ Owner = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ErasedThere:
-    """Whom no sync brings back, of one Planning Center organization."""
+    """Erased people of one Planning Center organization."""
 
     people: frozenset[str]
     numbers: frozenset[str]
-    """That we gave in `remote_id`."""
+    """Markers of ours in `remote_id`."""
 
     def __bool__(self) -> bool:
         return bool(self.people or self.numbers)
 
 
 async def erased_there(session: AsyncSession, owner: Owner) -> ErasedThere:
-    """All of them: few in any church."""
+    """All erased people of a church, who are few."""
     found = select(Erased.kind, Erased.pco_id).filter_by(**owner).where(Erased.kind != FAMILY)
     rows = (await session.execute(found)).all()
     return ErasedThere(
@@ -43,14 +43,14 @@ async def erased_there(session: AsyncSession, owner: Owner) -> ErasedThere:
 
 
 async def is_erased(session: AsyncSession, organization_id: str, record_id: UUID) -> bool:
-    """Whether a record that was here was erased."""
+    """Whether a former record here was erased."""
     return await session.get(ErasedRecord, (organization_id, record_id)) is not None
 
 
 async def to_be_stored(session: AsyncSession, owner: Owner, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of rows for the mirror those that may be stored: nobody who was erased, and no household of nobody else.
+    """The rows that the mirror may store: without erased people, and without unlinked households of erased people only.
 
-    The caller holds the job, as an erasure does: none comes in between.
+    The caller holds the job, as an erasure does, so no erasure comes in between.
     """
     erased = await erased_there(session, owner)
     if not erased:
@@ -78,7 +78,7 @@ def _is_of(row: Mapping[str, Any], people: Collection[str]) -> bool:
 async def _mark_made(
     session: AsyncSession, owner: Owner, rows: Iterable[Mapping[str, Any]], made: Collection[str]
 ) -> None:
-    """Somebody whom we made without knowing is erased too: the number can be changed there, the id cannot."""
+    """Mark people by id whom our marker identifies as erased: the number can be changed there, the id cannot."""
     numbers = {row["pco_id"]: _number_of(row) for row in rows if row["pco_id"] in made and row["kind"] == MEMBER}
     if not numbers:
         return
@@ -88,14 +88,14 @@ async def _mark_made(
 
 
 async def mark(session: AsyncSession, owner: Owner, kind: str, erasures: Mapping[str, UUID]) -> None:
-    """Keep these from coming, each by the id of the erasure."""
+    """Bar these people or households from coming back, each with the id of its erasure."""
     if erasures:
         values = [{**owner, "kind": kind, "pco_id": pco_id, "erasure_id": id_} for pco_id, id_ in erasures.items()]
         await session.execute(insert(Erased).on_conflict_do_nothing(), values)
 
 
 async def adopt(session: AsyncSession, organization_id: str, before: str, now: str) -> None:
-    """Let markers of one Planning Center organization be another's: of ids that came while none was connected."""
+    """Move markers to another Planning Center organization: they were made while none was connected."""
     of_church = (Erased.organization_id == organization_id, Erased.pco_organization_id == before)
     moved = select(Erased.organization_id, literal(now), Erased.kind, Erased.pco_id, Erased.erasure_id)
     columns = ["organization_id", "pco_organization_id", "kind", "pco_id", "erasure_id"]
@@ -104,10 +104,10 @@ async def adopt(session: AsyncSession, organization_id: str, before: str, now: s
 
 
 async def follow_mergers(session: AsyncSession, owner: Owner, entries: Sequence[tuple[str, str]]) -> list[str]:
-    """Whoever is kept in a merger of somebody erased is that person, unless they are a member here.
+    """Extend erasures along mergers: a person kept in a merger of an erased one is erased too, unless a member here.
 
-    `entries`: who was removed, and who was kept, in Planning Center's order. Gives those who are erased by it. A member
-    here who is merged into somebody erased is who that person is from now on: nobody erased is left.
+    `entries`: removed and kept person, in Planning Center's order. Gives the newly erased ids. An erased person into
+    whom a member here is merged becomes that member, and is erased no longer.
     """
     erased = (await erased_there(session, owner)).people
     if not erased:

@@ -1,4 +1,4 @@
-"""People who were erased: the receipts, and whom no sync brings back. No column holds a value of theirs."""
+"""Erased people: receipts, and the ids that no sync may add again. No column holds a personal value."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from people_sync.storage.tables import Base
 
 
 class Erasure(Base):
-    """The receipt of one erasure. Kept for good."""
+    """The receipt of one erasure, kept permanently."""
 
     __tablename__ = "erasure"
     __table_args__ = (Index("ix_erasure_organization", "organization_id", "at", "id"),)
@@ -27,15 +27,15 @@ class Erasure(Base):
     by_name: Mapped[str | None]
     at: Mapped[datetime]
     counts: Mapped[dict[str, Any]]
-    """By place of `domain.erasure`, how much was erased here."""
+    """Number of erased rows by place of `domain.erasure`."""
     let_back_at: Mapped[datetime | None]
     let_back_by_name: Mapped[str | None]
 
 
 class ErasedRecord(Base):
-    """A record that was erased: the member, whoever was joined to them, and a family that they were the last one of.
+    """An erased record: the member, members joined to them, or a family of which they were the last member.
 
-    The record's own row stays, without values, so that whoever holds its id finds it deleted.
+    The record's own row stays without values, so that its id is still known as deleted.
     """
 
     __tablename__ = "erased_record"
@@ -46,11 +46,11 @@ class ErasedRecord(Base):
     kind: Mapped[str]
     erasure_id: Mapped[UUID] = mapped_column(ForeignKey("erasure.id"))
     told: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """What conflict-service has told that it erased: `conflicts`, `decisions`, `names`. None until it has."""
+    """Counts reported by conflict-service: `conflicts`, `decisions`, `names`. None until the report has come."""
 
 
 class Erased(Base):
-    """Somebody in Planning Center whom no sync brings back, by Planning Center's id alone, until they are let back."""
+    """A person in Planning Center whom no sync adds again until they are let back, by Planning Center's id alone."""
 
     __tablename__ = "erased"
     __table_args__ = (Index("ix_erased_erasure", "erasure_id"),)
@@ -58,7 +58,7 @@ class Erased(Base):
     organization_id: Mapped[str] = mapped_column(primary_key=True)
     pco_organization_id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
-    """`member`; `number` that we gave in `remote_id` to a person whose creation was not answered; `family`: a household
-    that they are in, which is compared again when they are let back."""
+    """`member`; `number`: marker in `remote_id` of a person whose creation was not answered; `family`: a household of
+    the person, which is compared again when they are let back."""
     pco_id: Mapped[str] = mapped_column(primary_key=True)
     erasure_id: Mapped[UUID] = mapped_column(ForeignKey("erasure.id"), primary_key=True)

@@ -1,4 +1,4 @@
-"""Families as the sync reads them: who of them is known in Planning Center."""
+"""Families as the sync reads them: with the members known in Planning Center."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -17,10 +17,10 @@ from people_sync.storage.tables import Family, FamilyMember, Link, Member
 async def family_values(
     session: AsyncSession, owner: Mapping[str, str], families: Sequence[Family]
 ) -> dict[UUID, FamilyValues]:
-    """Our side of families: the members who are linked, since nobody else can be known on the other side.
+    """Our side of families: the linked members only, since the other side cannot know others.
 
-    A member who was deleted here still counts in a family whose household has them, since a deletion here takes nobody
-    out there. A deleted member joins no household. A primary contact may be somebody who is not linked.
+    A member deleted here still counts in a family whose household has them, since a deletion here removes no membership
+    there. A deleted member joins no household. A primary contact may be unlinked.
     """
     of_family = aliased(Link)
     joined = exists().where(
@@ -59,7 +59,7 @@ async def family_values(
 
 
 async def people_of(session: AsyncSession, owner: Mapping[str, str], family: Family) -> dict[str, str]:
-    """Our members' ids to Planning Center's, of the family's members who are linked and not deleted here."""
+    """Planning Center's ids by our members' ids, for the family's linked members who are not deleted here."""
     rows = await session.execute(
         select(Link.record_id, Link.pco_id)
         .join(FamilyMember, FamilyMember.member_id == Link.record_id)
@@ -78,7 +78,7 @@ async def people_of(session: AsyncSession, owner: Mapping[str, str], family: Fam
 
 
 async def linked_records(session: AsyncSession, owner: Mapping[str, str], pco_ids: Collection[str]) -> dict[str, UUID]:
-    """Our members' ids of people in Planning Center who are linked."""
+    """Our members' ids by Planning Center's ids, for linked people."""
     rows = await session.execute(
         select(Link.pco_id, Link.record_id)
         .filter_by(**owner, kind=MEMBER)
@@ -88,7 +88,7 @@ async def linked_records(session: AsyncSession, owner: Mapping[str, str], pco_id
 
 
 async def pco_ids_of(session: AsyncSession, owner: Mapping[str, str], member_ids: Collection[str]) -> dict[str, str]:
-    """Planning Center's ids of members, by ours; those who ever had one."""
+    """Planning Center's ids by our members' ids, for members who ever had one."""
     if not member_ids:
         return {}
     rows = await session.execute(

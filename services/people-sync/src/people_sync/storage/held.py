@@ -1,4 +1,4 @@
-"""Held matches that fit filters, and what they keep from being written."""
+"""Held matches by filters, and the members they keep from being written."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -29,7 +29,7 @@ from people_sync.storage.tables import Family, FamilyMember, Member
 from servicekit.errors import NotFound
 
 WAITING: Final = ("open", "later")
-"""States of those that wait for an answer."""
+"""States that wait for an answer."""
 
 
 def fitting(query: HeldQuery | HeldBulkInput) -> list[ColumnElement[bool]]:
@@ -61,11 +61,11 @@ def fitting(query: HeldQuery | HeldBulkInput) -> list[ColumnElement[bool]]:
 
 
 ONE_CANDIDATE: Final[ColumnElement[bool]] = (func.cardinality(HeldMatch.candidate_ids) == 1) & (HeldMatch.more == 0)
-"""Exactly one member may be the person."""
+"""Whether exactly one member may be the person."""
 
 
 def members_asked_about(organization_id: str, pco_organization_id: str) -> CompoundSelect[Any]:
-    """Ids of the members of whom a question waits: in a held match, or in a pair that is one person there."""
+    """Ids of members with an open question: a held match, or a merged pair."""
     candidates = select(cast(func.unnest(HeldMatch.candidate_ids), Uuid).label("id")).where(
         HeldMatch.organization_id == organization_id,
         HeldMatch.pco_organization_id == pco_organization_id,
@@ -75,7 +75,7 @@ def members_asked_about(organization_id: str, pco_organization_id: str) -> Compo
 
 
 def wanted_by_nobody_else(owner: Mapping[str, str]) -> ColumnElement[bool]:
-    """Whether no other person who waits may be the first candidate: of two namesakes there, none is taken for it."""
+    """Whether the first candidate is candidate of no other held match: of two namesakes there, neither may take it."""
     of_others = func.unnest(HeldMatch.candidate_ids).table_valued("member_id").render_derived(name="candidate")
     once = (
         select(of_others.c.member_id)
@@ -89,7 +89,7 @@ def wanted_by_nobody_else(owner: Mapping[str, str]) -> ColumnElement[bool]:
         .group_by(of_others.c.member_id)
         .having(func.count() == 1)
     )
-    # The condition is a value, so that PostgreSQL hashes the set: a join would make it anew for each row.
+    # A value, so that PostgreSQL hashes the set once; a join would compute it for each row.
     return func.coalesce(HeldMatch.candidate_ids[1].in_(once), false())
 
 
@@ -98,8 +98,8 @@ def _texts(values: tuple[str, ...]) -> Any:
 
 
 def waits_for_an_answer(owner: Mapping[str, str]) -> Exists:
-    """Whether a member may be somebody of a held match: neither overwritten nor created there meanwhile."""
-    # As a set of its own, so that it is hashed: there can be as many held matches as members.
+    """Whether a member is candidate of a held match, and so neither overwritten nor created there."""
+    # A subquery, which PostgreSQL hashes: there can be as many held matches as members.
     candidates = (
         select(func.unnest(HeldMatch.candidate_ids).label("member_id"))
         .where(

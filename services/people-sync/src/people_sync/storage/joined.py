@@ -1,4 +1,4 @@
-"""Two members of one person: the pairs that are a question, and who was joined to whom."""
+"""Two members of one person: pairs that await an answer, and joined members."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ class Pair:
     """Two living members whose people were merged in Planning Center."""
 
     ended: Link
-    """Of `joins`: its own person was merged away."""
+    """The ended link of `joins`, whose own person was merged away."""
     pco_id: str
-    """Of the person who was kept."""
+    """Id of the person who was kept."""
     stays: Member
     joins: Member
 
 
 ENDED: Final = aliased(Link, name="ended_link")
-"""The link that has ended, in `pairs`."""
+"""The ended link in `pairs`."""
 _KEPT: Final = aliased(Link, name="kept_link")
 _STAYS: Final = aliased(Member, name="stays")
 _JOINS: Final = aliased(Member, name="joins")
@@ -37,8 +37,8 @@ OLDEST: Final = (_JOINS.created_at, _JOINS.id)
 
 
 def pairs(organization_id: str) -> Select[Any]:
-    """Pairs of the Planning Center organization that is, or was last, connected: rows for `pair`."""
-    # As values: joined to one another the links would be looked through as they come.
+    """Pairs of the currently or last connected Planning Center organization, as rows for `pair`."""
+    # A scalar subquery, since joining the links with each other would scan them all.
     connected = (
         select(Connection.pco_organization_id).where(Connection.organization_id == organization_id).scalar_subquery()
     )
@@ -58,7 +58,7 @@ def pairs(organization_id: str) -> Select[Any]:
             _KEPT.state != "gone",
             _STAYS.deleted_at.is_(None),
             _JOINS.deleted_at.is_(None),
-            # Nobody is asked about who is kept out of the sync.
+            # Members kept out of the sync raise no question.
             ~exists().where(
                 KeptOut.organization_id == organization_id,
                 KeptOut.kind == MEMBER,
@@ -70,24 +70,24 @@ def pairs(organization_id: str) -> Select[Any]:
 
 
 def pair(row: Any) -> Pair:
-    """A row of `pairs`."""
+    """Convert a row of `pairs`."""
     ended, pco_id, stays, joins = row
     return Pair(ended, pco_id, stays, joins)
 
 
 def asked_about(organization_id: str) -> tuple[Select[Any], Select[Any]]:
-    """Ids of the members of pairs that wait for an answer: those who stay, and those who would be joined."""
+    """Selects of the member ids of pairs that wait for an answer: those who stay, and those who would be joined."""
     waiting = pairs(organization_id).where(~ENDED.kept_two)
     return waiting.with_only_columns(_STAYS.id), waiting.with_only_columns(_JOINS.id)
 
 
 def of_member(member_id: UUID) -> Any:
-    """Whether a pair is about this member."""
+    """Whether a pair includes this member."""
     return or_(_STAYS.id == member_id, _JOINS.id == member_id)
 
 
 async def joined_into(session: AsyncSession, organization_id: str, member_id: UUID) -> UUID | None:
-    """The member whom this one was joined to, at last."""
+    """The member that this one was finally joined to."""
     into: UUID | None = await session.scalar(
         select(Joined.into_id).filter_by(organization_id=organization_id, member_id=member_id)
     )
@@ -95,7 +95,7 @@ async def joined_into(session: AsyncSession, organization_id: str, member_id: UU
 
 
 async def joined_to(session: AsyncSession, organization_id: str, member_id: UUID) -> list[UUID]:
-    """The members who were joined to this one."""
+    """Ids of the members joined to this one."""
     found = select(Joined.member_id).filter_by(organization_id=organization_id, into_id=member_id)
     return list(await session.scalars(found.order_by(Joined.member_id)))
 
@@ -103,7 +103,7 @@ async def joined_to(session: AsyncSession, organization_id: str, member_id: UUID
 async def led_by_external_id(
     session: AsyncSession, organization_id: str, external_ids: Collection[str]
 ) -> dict[str, UUID]:
-    """Platform ids of members who were joined, and the member whom each leads to."""
+    """Platform ids of joined members, each with the member it leads to."""
     rows = await session.execute(
         select(Joined.external_id, Joined.into_id)
         .filter_by(organization_id=organization_id)

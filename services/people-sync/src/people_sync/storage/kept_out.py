@@ -1,4 +1,4 @@
-"""Who is kept out of the sync, as rows."""
+"""Rows of records kept out of the sync."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -17,7 +17,7 @@ from people_sync.storage.tables import FamilyMember, Link, Member
 async def kept_out_among(
     session: AsyncSession, organization_id: str, kind: str, record_ids: Collection[UUID | None]
 ) -> set[UUID]:
-    """Of these members, or families, those who are kept out."""
+    """The members or families among these that are kept out."""
     ids = [one for one in record_ids if one is not None]
     if not ids:
         return set()
@@ -30,7 +30,7 @@ async def kept_out_among(
 
 
 async def anybody_kept_out(session: AsyncSession, organization_id: str) -> bool:
-    """Whether the organization keeps any member out. Few do, and all others are asked nothing more."""
+    """Whether the organization keeps any member out. Few do, and the others need no further query."""
     found = select(KeptOut.record_id).where(KeptOut.organization_id == organization_id, KeptOut.kind == MEMBER)
     return await session.scalar(found.limit(1)) is not None
 
@@ -38,7 +38,7 @@ async def anybody_kept_out(session: AsyncSession, organization_id: str) -> bool:
 async def members_left_alone(
     session: AsyncSession, organization_id: str, member_ids: Iterable[str | None]
 ) -> frozenset[str]:
-    """Of members of families, by ids as text, those who are kept out. What is no id is nobody's."""
+    """Members among these ids (text) that are kept out; a malformed id matches none."""
     if not await anybody_kept_out(session, organization_id):
         return frozenset()
     ids = {found for one in member_ids if one is not None and (found := _id_of(one)) is not None}
@@ -53,21 +53,21 @@ def _id_of(text: str) -> UUID | None:
 
 
 def is_kept_out(organization_id: str, kind: Any, record_id: Any) -> Exists:
-    """Whether a record of the statement around it is kept out."""
+    """Whether a record of the enclosing statement is kept out."""
     return exists().where(
         KeptOut.organization_id == organization_id, KeptOut.kind == kind, KeptOut.record_id == record_id
     )
 
 
 def holds_its_place(organization_id: str, kind: Any, record_id: Any) -> Exists:
-    """`is_kept_out`, but not of a member who was deleted here: whoever is added again takes that one's place there."""
+    """`is_kept_out`, except for members deleted here: a member added again takes their place there."""
     deleted = aliased(Member)
     gone_here = exists().where(deleted.id == KeptOut.record_id, deleted.deleted_at.is_not(None))
     return is_kept_out(organization_id, kind, record_id).where(~gone_here)
 
 
 async def families_with(session: AsyncSession, organization_id: str, member_ids: Collection[UUID]) -> set[UUID]:
-    """Families that have one of these members here, or had when they were last compared."""
+    """Families that have one of these members here, or had them at the last comparison."""
     here = select(FamilyMember.family_id).where(
         FamilyMember.organization_id == organization_id, among(FamilyMember.member_id, member_ids)
     )
@@ -82,7 +82,7 @@ async def families_with(session: AsyncSession, organization_id: str, member_ids:
 async def links_of(
     session: AsyncSession, organization_id: str, members: Collection[UUID], families: Collection[UUID]
 ) -> list[Link]:
-    """All their links, locked in the order of their ids; of every Planning Center organization there was."""
+    """All links of these records, to any Planning Center organization, locked in the order of their ids."""
     rows = await session.scalars(
         select(Link)
         .where(

@@ -1,4 +1,4 @@
-"""Links: how two records are tied, and what the merge reads of them."""
+"""Links: tying two records, and the merge's view of them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -34,12 +34,12 @@ from people_sync.storage.sync_tables import Alias
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, LinkWrite, Member
 
 AT_ONCE: Final = "*"
-"""In `Link.agreed_at`: the time of every field that is not named."""
+"""Key in `Link.agreed_at` for the time of all fields not named."""
 
 _ENDED: Final = ("gone", "missing")
 _GONE: Final[ColumnElement[str]] = literal_column("'gone'")
 _MISSING: Final[ColumnElement[str]] = literal_column("'missing'")
-"""Without a parameter: a plan for any values finds `ix_link_ended` by them."""
+"""Literals instead of parameters, so that a generic plan uses `ix_link_ended`."""
 
 NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "state": "linked",
@@ -56,16 +56,16 @@ NOTHING_AGREED: Final[Mapping[str, Any]] = {
     "kept_two": False,
     "create_again": False,
 }
-"""A link of two that were never compared."""
+"""A link of two records that were never compared."""
 
 
 async def tie(
     session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
 ) -> Link | None:
-    """Link a record that has no link, or whose former counterpart is gone.
+    """Link a record without a link, or with a counterpart that is gone.
 
     None if the record or the counterpart was linked to another meanwhile. `owner`: `organization_id` and
-    `pco_organization_id`. Whoever ties a member notes that they are `in_no_household`.
+    `pco_organization_id`. For a member the caller also calls `in_no_household`.
     """
     made: Link | None = await session.scalar(
         insert(Link)
@@ -81,7 +81,7 @@ async def tie(
 
 
 async def _forget_writes(session: AsyncSession, link: Link | None) -> Link | None:
-    """Delete the notes of writes to the former counterpart: they say nothing about the new one."""
+    """Delete the noted writes to the former counterpart, which do not concern the new one."""
     if link is not None:
         await session.execute(delete(LinkWrite).where(LinkWrite.link_id == link.id))
     return link
@@ -90,7 +90,7 @@ async def _forget_writes(session: AsyncSession, link: Link | None) -> Link | Non
 async def tie_again(
     session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
 ) -> Link | None:
-    """`tie` for a record that has a link."""
+    """`tie` for a record with a link."""
     other = aliased(Link)
     taken = exists().where(
         other.organization_id == owner["organization_id"],
@@ -112,9 +112,9 @@ async def tie_again(
 async def _tie_instead(
     session: AsyncSession, owner: Mapping[str, str], kind: str, record_id: UUID | None, pco_id: str | None
 ) -> Link | None:
-    """`tie` for a counterpart whose record was deleted here: the one added again takes its place.
+    """`tie` for a counterpart whose record was deleted here: the record added again takes over the link.
 
-    A link of that one's own that has ended makes room.
+    An ended link of the record added again is deleted.
     """
     rows = await session.scalars(
         select(Link)
@@ -146,9 +146,9 @@ async def deleted_here(session: AsyncSession, link: Link) -> bool:
 
 
 async def left_by_deleted(session: AsyncSession, owner: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Mergers of two members of whom the one who has the link was deleted here since.
+    """Mergers of two members of whom the linked one was deleted here since.
 
-    Planning Center's ids: who was removed, and who was kept, be it by a later merger.
+    Planning Center's ids of the removed and the finally kept person.
     """
     first = aliased(Link)
     led = (
@@ -182,7 +182,7 @@ async def left_by_deleted(session: AsyncSession, owner: Mapping[str, str]) -> li
 
 
 async def deleted_namesakes(session: AsyncSession, owner: Mapping[str, str], member: Member) -> bool:
-    """Whether a counterpart of somebody deleted here, who may be this member, is still to be read."""
+    """Whether the counterpart of a deleted member, who may be this member, has still to be read."""
     same = Member.name_key == member.name_key
     if member.email_key:
         same |= Member.email_key == member.email_key
@@ -202,7 +202,7 @@ async def deleted_namesakes(session: AsyncSession, owner: Mapping[str, str], mem
 
 
 async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> None:
-    """Let the next run read the counterparts of deleted members who may be these new ones, added again."""
+    """Make the next run read the counterparts of deleted members who may have been added again as these."""
     if not members:
         return
     emails = [member.email_key for member in members if member.email_key]
@@ -218,7 +218,7 @@ async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> 
         Link.state != "gone",
         Link.record_id.in_(deleted),
     )
-    # An update locks in whatever order it finds them.
+    # Locked in order first, because an update locks rows in arbitrary order.
     ids = (await session.scalars(found.order_by(Link.id).with_for_update())).all()
     if ids:
         await session.execute(
@@ -230,7 +230,7 @@ async def look_for_deleted(session: AsyncSession, members: Sequence[Member]) -> 
 
 
 async def was_supplied(session: AsyncSession, link: Link) -> bool:
-    """Whether the platform said who the counterpart is."""
+    """Whether the platform supplied the counterpart's id."""
     said = select(Effect.id).where(
         Effect.record_id == link.record_id,
         Effect.field == "planning_center_id",
@@ -241,12 +241,12 @@ async def was_supplied(session: AsyncSession, link: Link) -> bool:
 
 
 def ended(link: type[Link]) -> ColumnElement[bool]:
-    """Whether the link's counterpart is gone, or missing and in no merger that can be known of."""
+    """Whether the link's counterpart is gone, or missing without a merger in the log."""
     return link.state.in_([_GONE, _MISSING])
 
 
 def has_ended(link: Link) -> bool:
-    """`ended` of a link that was read."""
+    """`ended` for a loaded link."""
     return link.state in _ENDED
 
 
@@ -267,7 +267,7 @@ def has_link(
     *where: ColumnElement[bool],
     link: type[Link] = Link,
 ) -> Exists:
-    """Whether a record of the statement around it has a link in this Planning Center organization."""
+    """Whether a record of the enclosing statement has a link to this Planning Center organization."""
     return exists().where(
         link.record_id == record.id,
         link.kind == kind,
@@ -280,9 +280,9 @@ def has_link(
 def has_state(
     owner: Mapping[str, str], kind: str, record: Any, state: Literal["linked", "local", "gone"]
 ) -> ColumnElement[bool]:
-    """Whether a record of the statement around it, or of an alias, is linked, has no link, or is gone there.
+    """Whether a record of the enclosing statement, or of an alias, is linked, has no link, or is gone there.
 
-    As a value for each row: it is for a statement that ends after a few rows, and would begin with all links otherwise.
+    A scalar subquery per row, for statements that end after a few rows; a join would begin with all links.
     """
     found = (
         select(Link.state)
@@ -297,15 +297,15 @@ def has_state(
 
 
 def linked_ids(owner: Mapping[str, str], kind: str, *, gone: bool = False) -> Select[UUID]:
-    """Select the records that have a link; or those who are gone there."""
+    """Select the ids of linked records, with `gone` only of those gone there."""
     ids = select(Link.record_id).filter_by(**owner, kind=kind)
     return ids.where(Link.state == _GONE) if gone else ids
 
 
 async def in_no_household(session: AsyncSession, owner: Mapping[str, str], member_ids: Collection[UUID]) -> None:
-    """Note of members without a counterpart, or with another one, that nothing is agreed about their families.
+    """Remove these members from the agreed members of their families, because their counterpart is new or gone.
 
-    The next counterpart is in no household, and that is no reason to leave a family here.
+    A new counterpart is in no household yet, which must not make the member leave the family here.
     """
     if not member_ids:
         return
@@ -324,17 +324,17 @@ async def in_no_household(session: AsyncSession, owner: Mapping[str, str], membe
 
 
 def base_of(link: Link, writes: Sequence[Write], theirs: PersonValues, country: str) -> dict[str, Any]:
-    """Last agreed values of a member, with what an unanswered write of ours evidently put there."""
+    """Last agreed values of a member, with the effects of unanswered writes that the read shows."""
     return partial_from_json(link.agreed) | confirmed(writes, theirs, country)
 
 
 def family_base_of(link: Link, writes: Sequence[Write], theirs: FamilyValues) -> dict[str, Any]:
-    """The same of a family."""
+    """Last agreed values of a family, with the effects of unanswered writes that the read shows."""
     return confirmed_family(link.agreed, writes, theirs)
 
 
 def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
-    """Store all last agreed values of a link, JSON by field, with the time of those that are new or moved."""
+    """Store all last agreed values of a link, JSON by field, with the time of new or changed ones."""
     before = link.agreed or {}
     moved = [name for name, value in agreed.items() if name not in before or before[name] != value]
     if not before:
@@ -342,7 +342,7 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
     elif moved:
         link.agreed_at = {**(link.agreed_at or {}), **dict.fromkeys(moved, now.isoformat())}
     if any(name in link.decided for name in moved):
-        # Both sides have the same value now: nothing is different any more.
+        # Both sides have the same value now, so no difference remains.
         link.decided = {name: kept for name, kept in link.decided.items() if name not in moved}
     status = {ACTIVE: before[ACTIVE]} if ACTIVE in before else {}
     if link.kind == MEMBER and agreed and not before:
@@ -351,28 +351,28 @@ def agree(link: Link, agreed: Mapping[str, Any], now: datetime) -> None:
 
 
 def forget_equal(link: Link, equal: Callable[[str], bool]) -> None:
-    """Forget what was decided to stay different and is equal by now. `equal`: whether a field is."""
+    """Drop kept differences of fields that are equal by now. `equal`: whether a field is."""
     if over := [name for name in link.decided if equal(name)]:
         link.decided = {name: kept for name, kept in link.decided.items() if name not in over}
 
 
 def status_agreed(link: Link) -> bool:
-    """Whether anything was agreed about who is active: in `Link.agreed` of a member, beside the fields.
+    """Whether the active status was ever agreed; `Link.agreed` of a member holds it beside the fields.
 
-    As in Planning Center when last compared; None while only fields were agreed on.
+    The stored status is Planning Center's at the last comparison; None while only fields were agreed on.
     """
     return without_status(link) or link.agreed.get(ACTIVE) is not None
 
 
 def without_status(link: Link) -> bool:
-    """Whether this link is older than the note of statuses: another status there then counts as a change."""
+    """Whether this link is older than stored statuses: a different status there then counts as a change."""
     return bool(link.agreed) and ACTIVE not in link.agreed
 
 
 def agreed_since(link: Link, seen: PersonValues, read_at: datetime, country: str) -> bool:
-    """Whether both sides have agreed on another value since this read: it is older than what is known, and no news.
+    """Whether both sides have agreed on another value since this read, which is then outdated.
 
-    At the same instant counts as since: a read is as old as its request, and nothing is agreed before the answer.
+    An agreement at the same instant counts, since a read is as old as its request and an agreement follows the answer.
     """
     at = {name: datetime.fromisoformat(value) for name, value in (link.agreed_at or {}).items()}
     since = {name for name, agreed_at in at.items() if agreed_at >= read_at}
@@ -386,19 +386,19 @@ def agreed_since(link: Link, seen: PersonValues, read_at: datetime, country: str
 
 
 def agreed_at(link: Link, name: str) -> datetime | None:
-    """When the field was last agreed on; None if it never was, or that is not known."""
+    """When the field was last agreed on; None if never or unknown."""
     known = link.agreed_at or {}
     text = known.get(name, known.get(AT_ONCE))
     return datetime.fromisoformat(text) if text else None
 
 
 def decided_differences(link: Link) -> Mapping[str, tuple[Any, Any] | None]:
-    """The differences that a person decided to keep, by field, as JSON; None for one that was ended."""
+    """Differences that a person decided to keep, JSON by field; None for an ended one."""
     return {name: None if "ended" in kept else (kept["ours"], kept["theirs"]) for name, kept in link.decided.items()}
 
 
 def member_differences(link: Link, seen: PersonValues) -> Mapping[str, tuple[Any, Any] | None]:
-    """The differences of a member that are kept, by field; None for one that is kept no longer."""
+    """All kept differences of a member, by field; None for an ended one."""
     pairs = {name: (ours, theirs) for name, (ours, theirs) in still_kept(link, seen).items()}
     return {
         name: pair and (value_from_json(name, pair[0]), value_from_json(name, pair[1]))
@@ -407,9 +407,9 @@ def member_differences(link: Link, seen: PersonValues) -> Mapping[str, tuple[Any
 
 
 def still_kept(link: Link, seen: PersonValues) -> dict[str, list[Any]]:
-    """The differences that a cleared contact of a member left, by field, `[ours, theirs]` as JSON.
+    """Differences left by cleared contacts of a member, by field, `[ours, theirs]` as JSON.
 
-    One that was announced counts only if Planning Center shows its value: the write may not have arrived.
+    An announced one counts only if Planning Center shows its value, because the write may not have arrived.
     """
     shown = to_json(seen)
     return {name: pair[:2] for name, pair in link.kept_different.items() if len(pair) == 2 or shown[name] == pair[1]}

@@ -1,4 +1,4 @@
-"""People whom nobody here can be, and their households: planned and taken over by statements for all of them."""
+"""People without any candidate here, and their households: planned and added by set-based statements."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from people_sync.storage.sync_tables import Alias, Change, Creation, Remote
 
 
 def _strangers(owner: Owner, run_id: UUID, kind: str, name: ColumnElement[str]) -> Select[Any]:
-    """Whom the run met and who is not linked, as (a new id, Planning Center's id, name)."""
+    """Unlinked people or households that the run met, as (a new id, Planning Center's id, name)."""
     linked = exists().where(remote.ITS_LINK)
     return (
         select(func.gen_random_uuid(), Remote.pco_id, name)
@@ -47,7 +47,7 @@ def _strangers(owner: Owner, run_id: UUID, kind: str, name: ColumnElement[str]) 
             Remote.snapshot.is_not(None),
             ~Remote.again,
             ~linked,
-            # What we may have made ourselves is looked at one by one.
+            # Records that we may have created ourselves are handled one by one.
             ~is_stray(),
         )
         .order_by(Remote.pco_id)
@@ -55,8 +55,8 @@ def _strangers(owner: Owner, run_id: UUID, kind: str, name: ColumnElement[str]) 
 
 
 def unlinked_people(owner: Owner, run_id: UUID) -> Select[Any]:
-    """Everybody whom the run met and who is not linked, merged away, or marked by us: they are new where nobody here is
-    to be had (`candidates.anybody_free`)."""
+    """People whom the run met and who are not linked, merged away, or marked by us. They are new if no member is free
+    (`candidates.anybody_free`)."""
     first, last = (Remote.snapshot["values"][part].astext for part in ("first_name", "last_name"))
     name = func.coalesce(
         func.nullif(func.trim(func.concat(first, " ", last)), ""), func.concat("Person ", Remote.pco_id)
@@ -75,7 +75,7 @@ def unlinked_people(owner: Owner, run_id: UUID) -> Select[Any]:
 
 
 def households_of_newcomers(owner: Owner, run_id: UUID) -> Select[Any]:
-    """Households of which everybody is planned as new here: no family can be one of them."""
+    """Households whose people are all planned as new here, so that no family can match."""
     other = aliased(Remote)
     person = (
         func.jsonb_array_elements_text(other.snapshot["person_ids"]).table_valued("pco_id").render_derived("person")
@@ -104,23 +104,23 @@ def households_of_newcomers(owner: Owner, run_id: UUID) -> Select[Any]:
 
 
 async def any_unanswered(session: AsyncSession, owner: Owner, kind: str) -> bool:
-    """Whether somebody may be there whom we sent: an intent of this kind has no answer."""
+    """Whether a record of this kind may exist there unknown to us: an intent has no answer."""
     sent = select(Creation.id).filter_by(**owner, kind=kind, state="sent").limit(1)
     return await session.scalar(sent) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """One person or household that is planned as new."""
+    """One person or household planned as new."""
 
     change_id: int
     record_id: UUID
     pco_id: str
     snapshot: dict[str, Any]
     remote_hash: bytes
-    """Of the snapshot."""
+    """Hash of the snapshot."""
     plan: list[Any] | None
-    """What was approved, as `contracts.http.plans.PlanField`; None where nothing had to be."""
+    """Approved fields as `contracts.http.plans.PlanField`; None without an approval."""
 
 
 def _planned(owner: Owner, run_id: UUID, kind: str) -> Any:
@@ -143,7 +143,7 @@ def _planned(owner: Owner, run_id: UUID, kind: str) -> Any:
 async def next_planned(
     session: AsyncSession, owner: Owner, run_id: UUID, kind: str, after: int, limit: int
 ) -> list[Newcomer]:
-    """Those planned as new and not taken over yet, in the order of their plans, beyond the plan `after`."""
+    """Planned newcomers not added yet, in the order of their plans, beyond the plan `after`."""
     rows = await session.execute(_planned(owner, run_id, kind).where(Change.id > after).limit(limit))
     return [Newcomer(*row) for row in rows]
 
@@ -151,7 +151,7 @@ async def next_planned(
 async def planned_people(
     session: AsyncSession, owner: Owner, run_id: UUID, pco_ids: Collection[str]
 ) -> dict[str, Newcomer]:
-    """Of these people those who are planned as new and not taken over yet."""
+    """The people among these who are planned as new and not added yet."""
     wanted = among(Change.pco_id, pco_ids)
     rows = await session.execute(_planned(owner, run_id, MEMBER).where(wanted))
     found = [Newcomer(*row) for row in rows]
@@ -222,9 +222,9 @@ async def insert_families(session: AsyncSession, owner: Owner, rows: Sequence[di
 async def insert_links(
     session: AsyncSession, owner: Owner, kind: str, agreed: Sequence[tuple[Newcomer, dict[str, Any]]], now: datetime
 ) -> bool:
-    """Link records to those they are made of, all values agreed. False if one of these is linked to another by now.
+    """Link new records to their counterparts with all values agreed. False if a counterpart is linked by now.
 
-    The hash is that of the snapshot the values come from: the mirror may hold a later read by now.
+    The hash is of the snapshot that gave the values, since the mirror may hold a later read by now.
     """
     if not agreed:
         return True
@@ -245,6 +245,6 @@ async def insert_links(
 
 
 async def note_done(session: AsyncSession, changes: Collection[int]) -> None:
-    """These plans were carried out here."""
+    """Mark these plans as carried out here."""
     done = update(Change).where(among(Change.id, changes)).values(here="done")
     await session.execute(done.execution_options(synchronize_session=False))

@@ -1,4 +1,4 @@
-"""Members and families as messages and answers carry them."""
+"""Members and families in the shape of messages and answers."""
 
 from collections.abc import Collection, Sequence
 from uuid import UUID
@@ -15,7 +15,7 @@ from people_sync.storage.tables import Connection, Family, FamilyMember, Link, M
 
 
 def values_of(member: Member) -> PersonValues:
-    """The values of a member that are kept equal with Planning Center."""
+    """The synced values of a member."""
     return PersonValues(
         first_name=member.first_name,
         last_name=member.last_name,
@@ -69,7 +69,8 @@ async def render_members(session: AsyncSession, rows: Sequence[Member]) -> list[
 async def render_families(session: AsyncSession, rows: Sequence[Family]) -> list[people.Family]:
     """The full records of one organization, in the order given. Three queries for all.
 
-    A deleted member is not shown, but stays as a row: out of the family it would be taken out of the household too.
+    A deleted member is not shown but keeps the membership row, without which the sync would remove them from the
+    household.
     """
     ids = [row.id for row in rows]
     members: dict[UUID, list[str]] = {}
@@ -110,9 +111,9 @@ def _among(primary: UUID | None, members: Collection[str]) -> str | None:
 
 
 async def _links(session: AsyncSession, kind: str, ids: Collection[UUID]) -> dict[UUID, people.PlanningCenterLink]:
-    """Links to the Planning Center organization that is (or was last) connected."""
+    """Links to the currently or last connected Planning Center organization."""
     kept = aliased(Link)
-    # A subquery for each row, because a join may read all links of the organization.
+    # A subquery per row, because a join may read all links of the organization.
     merged_with = (
         select(kept.record_id)
         .join(Member, (Member.id == kept.record_id) & Member.deleted_at.is_(None))

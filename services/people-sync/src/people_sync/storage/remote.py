@@ -1,8 +1,8 @@
-"""The mirror: what was last read of every person and household in Planning Center.
+"""The mirror: the last read of every person and household in Planning Center.
 
-It lasts, so that matching, *gone*, adoption and "who else has this email" know the same in a full run, in an
-incremental one, and right before a creation. Records are found by keys that hold the tenant: an email that many
-churches use as a placeholder leads to one church's people.
+It is persistent, so that matching, *gone*, adoption and shared emails see the same data in a full run, in an
+incremental one, and right before a creation. Lookup keys include the tenant: a placeholder email used by many churches
+finds only one church's people.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -51,15 +51,15 @@ ITS_LINK: Final[ColumnElement[bool]] = (
     & (Link.kind == Remote.kind)
     & (Link.pco_id == Remote.pco_id)
 )
-"""Whether a link is the remote record's."""
+"""Joins a remote record with its link."""
 
 
 def row_of(
     owner: Owner, kind: str, one: RemotePerson | RemoteHousehold | Unread, fingerprint: bytes | None = None
 ) -> dict[str, Any]:
-    """A person or household as read, or why the answer does not say everything.
+    """A mirror row for a person or household, or for the reason why the answer is incomplete.
 
-    `fingerprint`: of the answer, where it came in a page.
+    `fingerprint`: of the answer, if it came in a page.
     """
     if isinstance(one, Unread):
         known = one.person.to_json() if one.person else None
@@ -94,19 +94,19 @@ def _row(
 
 
 def _seal(fingerprint: bytes | None, remote_hash: bytes | None) -> bytes | None:
-    """Binds what an answer looked like to what was read from it: another read that comes between breaks it."""
+    """Binds the form of an answer to the content read from it; a different read in between breaks the seal."""
     if fingerprint is None or remote_hash is None:
         return None
     return blake2b(fingerprint + remote_hash, digest_size=16).digest()
 
 
 def hexadecimal(value: bytes | None) -> str | None:
-    """A bytea inside JSON."""
+    """A bytea in PostgreSQL's notation inside JSON."""
     return None if value is None else f"\\x{value.hex()}"
 
 
 def lookup_key(owner: Owner, what: str, value: str) -> int:
-    """What an email or a name of one church is found by, as a signed 64-bit number."""
+    """Lookup key of an email or name of one church, as a signed 64-bit number."""
     content = "\0".join((owner["organization_id"], owner["pco_organization_id"], what, value))
     return int.from_bytes(blake2b(content.encode(), digest_size=8).digest(), "big", signed=True)
 
@@ -144,29 +144,29 @@ _PUT: Final = text(
 ).bindparams(
     bindparam("run_id", type_=Uuid), bindparam("rows", type_=JSONB), bindparam("read_at", type_=DateTime(timezone=True))
 )
-"""A page in one statement: a row each costs more than reading it. The last read wins, whoever made it."""
+"""Stores a page in one statement, since a statement per row costs more than the read. The last read wins."""
 
 
 async def put(
     session: AsyncSession, owner: Owner, rows: list[dict[str, Any]], read_at: datetime, run_id: UUID | None
 ) -> None:
-    """Store records as they were read at an instant. `run_id`: the run that is to look at them.
+    """Store records read at `read_at`. `run_id`: the run that must process them.
 
-    A read that does not say everything leaves what was known before and is marked, so that the record is read again;
-    somebody is found by what either says. Nothing is stored of whoever was erased.
+    An incomplete read keeps the former values and marks the record for another read; lookups find the record by either
+    read. Erased people are not stored.
     """
     if rows := await to_be_stored(session, owner, rows):
         await session.execute(_PUT, {**owner, "run_id": run_id, "read_at": read_at, "rows": rows})
 
 
 async def met(session: AsyncSession, run_id: UUID, kind: str, pco_ids: Collection[str]) -> None:
-    """Note that a run met these, whether they had changed or not."""
+    """Note that a run met these records, changed or not."""
     if pco_ids:
         session.add(Sighting(run_id=run_id, kind=kind, pco_ids=list(pco_ids)))
 
 
 def sighted(run_id: UUID, kind: str, pco_id: Any) -> Exists:
-    """Whether a run met the record of the statement around it. Hashed once per statement, whatever the pages."""
+    """Whether a run met the record of the enclosing statement. Hashed once per statement for all pages."""
     seen = (
         select(func.unnest(Sighting.pco_ids).label("pco_id"))
         .where(Sighting.run_id == run_id, Sighting.kind == kind)
@@ -177,21 +177,21 @@ def sighted(run_id: UUID, kind: str, pco_id: Any) -> Exists:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A record as it was when last compared."""
+    """Hashes of a record at its last comparison."""
 
     remote_hash: bytes | None
     seal: bytes | None
-    """Of the answer that it was read from."""
+    """Seal of the answer that the record was read from."""
 
     def was_read_from(self, fingerprint: bytes | None) -> bool:
-        """Whether an answer with this fingerprint says the same."""
+        """Whether an answer with this fingerprint has the same content."""
         return fingerprint is not None and self.seal == _seal(fingerprint, self.remote_hash)
 
 
 async def compared(
     session: AsyncSession, owner: Owner, people: Iterable[str], households: Iterable[str]
 ) -> dict[tuple[str, str], Compared]:
-    """By kind and id, those that the mirror has as they were when last compared, and read completely."""
+    """Completely read records that are unchanged since their last comparison, by kind and id."""
     found = await session.execute(
         select(Link.kind, Link.pco_id, Link.remote_hash, Remote.fingerprint)
         .join(Remote, ITS_LINK)
@@ -224,7 +224,7 @@ _NOTE_SAME: Final = text(
 async def note_same(
     session: AsyncSession, owner: Owner, records: Iterable[tuple[RemotePerson | RemoteHousehold, bytes | None]]
 ) -> None:
-    """These came in another form and say the same of what is compared. A login is nothing that is compared."""
+    """Store the new form of records whose compared content is unchanged, and their login, which is not compared."""
     rows = [
         {
             "kind": MEMBER if isinstance(one, RemotePerson) else FAMILY,
@@ -239,7 +239,7 @@ async def note_same(
 
 
 def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[bool]:
-    """Whether the record has one of these emails, or names."""
+    """Whether the record has one of these emails or names."""
     overlap: ColumnElement[bool] = Remote.keys.overlap(
         literal([lookup_key(owner, what, one) for one in values], ARRAY(BigInteger))
     )
@@ -247,7 +247,7 @@ def has_key(owner: Owner, what: str, values: Collection[str]) -> ColumnElement[b
 
 
 async def settled(session: AsyncSession, owner: Owner, kind: str, pco_id: str) -> None:
-    """Let the values go if both sides agree on them and no run is to look at them."""
+    """Drop the values if both sides agree on them and no run has to process them."""
     agreed = exists().where(ITS_LINK, Link.remote_hash == Remote.remote_hash)
     await session.flush()
     await session.execute(
@@ -256,15 +256,15 @@ async def settled(session: AsyncSession, owner: Owner, kind: str, pco_id: str) -
 
 
 async def look_again(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> None:
-    """Nothing could be decided about these: the next run reads them again, whether they change or not."""
+    """Make the next run read these undecided records again, changed or not."""
     if pco_ids:
         await session.execute(_of(update(Remote), owner, kind, pco_ids).values(again=True))
 
 
 async def not_shown(session: AsyncSession, owner: Owner, kind: str, pco_id: str, long_ago: datetime) -> None:
-    """A read answered 404: the run has nothing to decide about this one.
+    """Process a 404: the run has no decision to make about this record.
 
-    A stranger who was read before `long_ago` is not there any more; who was read later may not show yet.
+    A stranger read before `long_ago` is deleted from the mirror; one read later may only not show yet.
     """
     of_one = _of(delete(Remote), owner, kind, [pco_id])
     await session.execute(of_one.where(Remote.read_at < long_ago, ~exists().where(ITS_LINK)))
@@ -272,7 +272,7 @@ async def not_shown(session: AsyncSession, owner: Owner, kind: str, pco_id: str,
 
 
 async def forget(session: AsyncSession, owner: Owner, kind: str, pco_ids: Collection[str]) -> None:
-    """These are not in Planning Center any more."""
+    """Delete records that are no longer in Planning Center."""
     if pco_ids:
         await session.execute(_of(delete(Remote), owner, kind, pco_ids))
 
@@ -287,7 +287,7 @@ def _of(statement: Any, owner: Owner, kind: str, pco_ids: Collection[str]) -> An
 
 
 async def forget_strangers_not_met(session: AsyncSession, owner: Owner, run_id: UUID, since: datetime) -> None:
-    """After a complete pull: who is neither linked nor met is not there any more."""
+    """After a complete pull, delete records that are neither linked nor met."""
     for kind in (MEMBER, FAMILY):
         linked = exists().where(ITS_LINK)
         await session.execute(
@@ -305,7 +305,7 @@ async def forget_strangers_not_met(session: AsyncSession, owner: Owner, run_id: 
 
 
 async def let_go(session: AsyncSession, run_id: UUID) -> None:
-    """Forget what a run met, and the values of those on which both sides agree: the link has them."""
+    """Drop a run's sightings, and the values that both sides agree on, which the link holds."""
     await session.execute(delete(Sighting).where(Sighting.run_id == run_id))
     await session.execute(delete(Shown).where(Shown.run_id == run_id))
     agreed = exists().where(ITS_LINK, Link.remote_hash == Remote.remote_hash)

@@ -1,4 +1,4 @@
-"""Runs as rows and as messages and answers carry them."""
+"""Runs as rows, and in the shape of messages and answers."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -31,9 +31,9 @@ SYNC: Final = "sync"
 PREVIEW: Final = "preview"
 PROOF: Final = "proof"
 UNDO: Final = "undo"
-"""What a run is for: `Run.purpose`. The last one names a phase too, in which an undo puts back what is here."""
+"""Values of `Run.purpose`. The last one also names the phase in which an undo puts our side back."""
 IS_SYNC: Final = or_(Run.purpose == SYNC, (Run.purpose == PREVIEW) & (Run.state == "done"))
-"""Whether a run has synced, or was to: a preview does once it is approved."""
+"""Whether a run synced, or was to; a preview counts once approved."""
 NOUNS: Final = {
     "pull": "people",
     "compare": "records",
@@ -79,17 +79,17 @@ def render(run: Run) -> sync_runs.Run:
 
 
 async def change(session: AsyncSession, run_id: UUID, **values: Any) -> Run:
-    """Change a run's row and count its version. Returns the row as it is now."""
+    """Change a run's row and count its version. Returns the new row."""
     statement = update(Run).where(Run.id == run_id).values(version=Run.version + 1, **values).returning(Run)
-    # The row that comes back is what the session knows then; working the new values out as well would cost more.
+    # The returned row refreshes the session, so evaluating the new values in Python is not needed.
     options = {"populate_existing": True, "synchronize_session": False}
     return (await session.scalars(statement, execution_options=options)).one()
 
 
 async def mark_not_done(session: AsyncSession, run_id: UUID) -> dict[str, int]:
-    """A run that ends early: what was planned and not carried out is no outcome. Gives the numbers by outcome."""
+    """Mark planned changes of a run that ends early as not done. Gives the numbers by outcome."""
     planned = (Change.run_id == run_id) & ((Change.here == "planned") | (Change.there == "planned"))
-    # Of a record that was to change on both sides, this side may be done.
+    # A record planned to change on both sides may be done here.
     half = (Change.here == "done") & (Change.outcome == UPDATED_BOTH)
     kept = (Change.here == "done") & Change.outcome.in_([LINKED, CREATED_HERE, CONFLICT])
     undone = (Change.here == "done") & (Change.outcome == UNDONE)

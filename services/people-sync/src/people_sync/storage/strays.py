@@ -1,4 +1,4 @@
-"""Strays as rows: left behind, known of, settled."""
+"""Rows of strays, unsettled and settled."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -19,18 +19,18 @@ STRAY: Final = "stray"
 
 
 def record_kind(kind: str) -> str:
-    """Whether an intent of this kind is a member's or a family's."""
+    """The kind of record, member or family, behind an intent of this kind."""
     return FAMILY if kind in {FAMILY, MEMBERSHIP} else MEMBER
 
 
 async def of_record(session: AsyncSession, owner: Mapping[str, str], record_id: UUID) -> list[Stray]:
-    """Those that are not settled, oldest first."""
+    """Unsettled strays of a record, oldest first."""
     statement = select(Stray).filter_by(**owner, record_id=record_id).where(_OPEN).order_by(Stray.made_at, Stray.pco_id)
     return list(await session.scalars(statement))
 
 
 async def of_intent(session: AsyncSession, owner: Mapping[str, str], kind: str, intent_id: UUID) -> list[Stray]:
-    """Those of one intent that are not settled, oldest first."""
+    """Unsettled strays of one intent, oldest first."""
     statement = select(Stray).filter_by(**owner, kind=kind, intent_id=intent_id).where(_OPEN)
     return list(await session.scalars(statement.order_by(Stray.made_at, Stray.pco_id)))
 
@@ -38,7 +38,7 @@ async def of_intent(session: AsyncSession, owner: Mapping[str, str], kind: str, 
 async def unsettled(
     session: AsyncSession, owner: Mapping[str, str], limit: int | None = None
 ) -> list[tuple[str, UUID]]:
-    """The records, as (kind, id), that have strays which nobody has settled yet."""
+    """Records with unsettled strays, as (kind, id)."""
     rows = await session.execute(
         select(Stray.kind, Stray.record_id)
         .filter_by(**owner)
@@ -53,7 +53,7 @@ async def unsettled(
 async def known_strays(
     session: AsyncSession, owner: Mapping[str, str], kind: str, pco_ids: Collection[str]
 ) -> dict[str, datetime | None]:
-    """Of records in Planning Center, those that are strays, with the time when they were settled."""
+    """The strays among these records in Planning Center, with the time of their settlement (None: unsettled)."""
     if not pco_ids:
         return {}
     rows = await session.execute(
@@ -63,7 +63,7 @@ async def known_strays(
 
 
 def is_stray() -> ColumnElement[bool]:
-    """Whether the remote record of the statement around it is one."""
+    """Whether the remote record of the enclosing statement is a stray."""
     return exists().where(
         Stray.organization_id == Remote.organization_id,
         Stray.pco_organization_id == Remote.pco_organization_id,

@@ -1,4 +1,4 @@
-"""What the sync keeps: what it read, runs and their changes, intents, questions. Row access as in `tables`."""
+"""Tables of the sync: the mirror, runs and their changes, intents, questions. Row access as in `tables`."""
 
 from datetime import datetime
 from typing import Any
@@ -50,11 +50,11 @@ class Run(Base):
     pco_organization_id: Mapped[str]
     kind: Mapped[str]
     purpose: Mapped[str] = mapped_column(server_default=text("'sync'"), default="sync")
-    """`sync`; `preview` asks before it writes anything; `undo` puts back what others changed; `proof` writes nothing.
+    """`sync`; `preview` asks before its first write; `undo` puts back changes of other runs; `proof` writes nothing.
     """
     subject: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Of an undo: what it puts back, as `contracts.http.plans.UndoInput`. Of a proof that has ended: its numbers, as
-    `contracts.http.proof.Statement` has them.
+    """For an undo its scope, as `contracts.http.plans.UndoInput`; for an ended proof its numbers, as in
+    `contracts.http.proof.Statement`.
     """
     state: Mapped[str]
     trigger: Mapped[str]
@@ -67,11 +67,11 @@ class Run(Base):
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     question: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     asked_at: Mapped[datetime | None]
-    """When the question that it waits for was asked."""
+    """When the run's open question was asked."""
     answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """By question, what an administrator answered; of `undo` who approved it, and `inactivate`."""
+    """An administrator's answers by question; for `undo` who approved it, and `inactivate`."""
     answered: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
-    """As `contracts.sync_runs.RunAnswer`, oldest first: for people. The run goes by `answers`."""
+    """Answers for display, as `contracts.sync_runs.RunAnswer`, oldest first. The run itself uses `answers`."""
     waiting_for: Mapped[str | None]
     rate_per_second: Mapped[float | None]
     eta_low: Mapped[int | None]
@@ -82,11 +82,11 @@ class Run(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     lists_gone_at: Mapped[datetime | None]
-    """When what it did record by record was let go of (`CHANGE_KEPT_DAYS`); its numbers stay."""
+    """When the run's changes were deleted (`CHANGE_KEPT_DAYS`); its numbers stay."""
 
 
 class Remote(Base):
-    """What was last read of a person or household in Planning Center: a mirror that lasts."""
+    """The last read of a person or household in Planning Center."""
 
     __tablename__ = "remote"
     __table_args__ = (
@@ -100,32 +100,32 @@ class Remote(Base):
     kind: Mapped[str] = mapped_column(primary_key=True)
     pco_id: Mapped[str] = mapped_column(primary_key=True)
     snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """As read, until both sides agree on it: then the link has the values."""
+    """Values as read, until both sides agree on them and the link holds them."""
     remote_hash: Mapped[bytes | None]
-    """None if nothing complete was ever read."""
+    """Hash of the content; None without a complete read."""
     fingerprint: Mapped[bytes | None]
-    """Of the answer that `remote_hash` was read from, bound to that hash; None of one that came by itself."""
+    """Seal of the answer that `remote_hash` was read from; None for a single read."""
     email_keys: Mapped[list[str]] = mapped_column(default=list)
-    """Of a person: to see how many share an email."""
+    """For a person: lookup keys of emails, to count sharers."""
     name_keys: Mapped[list[str]] = mapped_column(default=list)
-    """Of a person: every way the full name may be written here."""
+    """For a person: all spellings of the full name here."""
     keys: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), default=list)
     """`storage.remote.lookup_key` of both."""
     read_at: Mapped[datetime]
-    """When it was read as it is; an unchanged record is not written again."""
+    """When this content was first read; an unchanged record is not written again."""
     unread: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Why the last read did not say everything, as `name`, `sentence` and `why` (`domain.planning_center.Unread`); and
-    `person`, a snapshot as far as it goes."""
+    """Why the last read was incomplete, as `name`, `sentence` and `why` (`domain.planning_center.Unread`); and
+    `person`, a partial snapshot."""
     again: Mapped[bool] = mapped_column(default=False)
-    """To be read again by the next run: the read was incomplete, or nothing could be decided."""
+    """Whether the next run must read the record again: the read was incomplete, or no decision was possible."""
     run_id: Mapped[UUID | None]
-    """The last run that met it with something to decide."""
+    """The last run that has to process the record."""
     login: Mapped[bool | None]
-    """Whether the person signs in there, and so may be mailed about a change; None if no read has said it."""
+    """Whether the person signs in there, and so may be mailed about a change; None if unknown."""
 
 
 class Sighting(Base):
-    """Whom a run met, a page in a row."""
+    """Records that a run met, one row per page."""
 
     __tablename__ = "sighting"
     __table_args__ = (Index("ix_sighting_run", "run_id", "kind"),)
@@ -137,7 +137,7 @@ class Sighting(Base):
 
 
 class Alias(Base):
-    """Two people who were merged in Planning Center, as its log says."""
+    """Two people merged in Planning Center, from its log."""
 
     __tablename__ = "alias"
 
@@ -146,30 +146,29 @@ class Alias(Base):
     removed_id: Mapped[str] = mapped_column(primary_key=True)
     kept_id: Mapped[str]
     merged_at: Mapped[datetime]
-    """By Planning Center's clock."""
+    """Time of the merger by Planning Center's clock."""
     seen_at: Mapped[datetime]
 
 
 class Shown(Base):
-    """What a waiting run's question showed: an answer is bound to it."""
+    """A change as shown by a waiting run's question, to which the answer is bound."""
 
     __tablename__ = "shown"
 
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
-    """Planning Center's id and ours, as far as there are both."""
+    """Planning Center's id and ours, as far as they exist."""
     outcome: Mapped[str] = mapped_column(primary_key=True)
     digest: Mapped[str] = mapped_column(server_default=text("''"), default="")
-    """Of the change's plan, where the plan was shown."""
+    """Digest of the change's plan, if the plan was shown."""
     name: Mapped[str] = mapped_column(server_default=text("''"), default="")
     record_id: Mapped[UUID | None]
-    """None for somebody who is not here yet."""
     pco_id: Mapped[str | None]
 
 
 class Change(Base):
-    """One record of a run: what is to be done on each side, and what became of it."""
+    """One record of a run: its pending work on each side, and its outcome."""
 
     __tablename__ = "change"
     __table_args__ = (
@@ -189,27 +188,27 @@ class Change(Base):
     pco_id: Mapped[str | None]
     name: Mapped[str]
     here: Mapped[str] = mapped_column(default="none")
-    """What this side still needs: `none`, `planned`, `done`."""
+    """State of the work on this side: `none`, `planned`, `done`."""
     there: Mapped[str] = mapped_column(default="none")
-    """What Planning Center still needs: `none`, `planned`, `done`, `later` (inconclusive, the next run goes on)."""
+    """State of the work in Planning Center: `none`, `planned`, `done`, `later` (postponed to the next run)."""
     outcome: Mapped[str]
-    """What the run's numbers count, as planned and then as done."""
+    """Outcome counted by the run's numbers, first planned, then done."""
     cause: Mapped[str | None]
     sentence: Mapped[str | None]
     plan: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Of a run that shows its plan: by field what would be written, as `contracts.http.plans.PlanField`.
+    """For a run that shows its plan: planned writes by field, as `contracts.http.plans.PlanField`.
 
-    Nothing else may be written once there is one. Of an undo each also has `exact`: the key, our value, and the value
-    that comes back, of members by their ids.
+    With a plan, other writes are not allowed. For an undo each field also has `exact`: key, our value, and the value to
+    put back, with members by id.
     """
     planned: Mapped[str | None]
-    """Of a run that shows its plan: the outcome as it was shown. None for what needs nothing after all."""
+    """For a run that shows its plan: the outcome as shown. None for a change that became unnecessary."""
     may_be_mailed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
-    """Of such a run: the person signs in to Planning Center, and email or phone would change there."""
+    """For such a run: whether the person signs in to Planning Center, and email or phone would change there."""
 
 
 class Creation(CreationColumns, Base):
-    """An intent to create something in Planning Center, committed before the request (crash safety).
+    """An intent to create a record in Planning Center, committed before the request (crash safety).
 
     Kinds: `member` and `family` for the record itself; `email`, `phone`, `address` for a member's contact. `content` is
     as `Link.agreed` has it.
@@ -223,16 +222,16 @@ class Creation(CreationColumns, Base):
     )
 
     of_record: Mapped[UUID | None]
-    """Of a membership: the family. Otherwise `record_id`."""
+    """The family of a membership; otherwise `record_id`."""
     marker: Mapped[int | None] = mapped_column(BigInteger)
-    """Goes into the new person's `remote_id`, so that it can be found if the answer is lost."""
+    """Marker in the new person's `remote_id`, to find them if the answer is lost."""
 
 
 class Stray(Base):
-    """Something in Planning Center that a worker made and that it had no right to store: another had taken over.
+    """A stray: a record that a worker created in Planning Center after another worker had taken over its lease.
 
-    Settled by the record's next writer. People and households that were doubled stay known, since a pull would take
-    them for new ones.
+    The record's next writer settles it. Rows of duplicated people and households stay, since a pull would take them for
+    new ones.
     """
 
     __tablename__ = "stray"
@@ -256,14 +255,14 @@ class Stray(Base):
     intent_id: Mapped[UUID]
     """`Creation.record_id`."""
     content: Mapped[dict[str, Any]]
-    """What was sent, as `Creation.content`."""
+    """Sent values, as `Creation.content`."""
     made_at: Mapped[datetime]
-    """When its answer was read."""
+    """When the creation's answer was read."""
     settled_at: Mapped[datetime | None]
 
 
 class Claim(Base):
-    """Who writes a record at the moment: valid while the job runs under this fence and its lease."""
+    """The claim of a record's present writer, valid while its job runs under this fence and its lease."""
 
     __tablename__ = "claim"
 
@@ -274,7 +273,7 @@ class Claim(Base):
 
 
 class Refresh(RefreshColumns, Base):
-    """A member or family to be looked at by itself.
+    """A record to sync by itself.
 
     Reasons: `asked` at a screen, `answered` a held match, `decided` a conflict, `undone` a change, `joined` with
     another; left by a run: `incomplete` read, `unanswered` request, `stray`.
@@ -285,7 +284,7 @@ class Refresh(RefreshColumns, Base):
 
 
 class HeldMatch(Base):
-    """A person in Planning Center who may or may not be somebody here."""
+    """A person in Planning Center who may be a member here."""
 
     __tablename__ = "held_match"
     __table_args__ = (
@@ -302,25 +301,25 @@ class HeldMatch(Base):
     """`[{"member_id": ..., "reasons": [...]}]`"""
     candidate_ids: Mapped[list[str]]
     more: Mapped[int] = mapped_column(server_default=text("0"), default=0)
-    """How many further members may be this person: not named."""
+    """Number of further candidates that are not named."""
     reasons: Mapped[list[Any]]
     state: Mapped[str]
     """`open`, `later`, `same`, `different`."""
     different_from: Mapped[list[str]] = mapped_column(default=list)
-    """Members an administrator said this is not."""
+    """Members whom an administrator ruled out."""
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     same_as: Mapped[UUID | None]
-    """The member whom the answer `same` linked."""
+    """The member linked by the answer `same`."""
     answered_by: Mapped[str | None]
     answered_by_name: Mapped[str | None]
     answered_at: Mapped[datetime | None]
 
 
 class HeldBulk(Base):
-    """One answer to many held matches: exactly those that were shown, kept for a day. The job carries it out.
+    """One answer to many held matches: the set as shown, kept for a day. A job carries it out.
 
-    One row for all of them, so that showing ten thousand writes one.
+    One row for the whole set, so that showing ten thousand matches writes one.
     """
 
     __tablename__ = "held_bulk"
@@ -333,15 +332,15 @@ class HeldBulk(Base):
     held_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
     versions: Mapped[list[int]] = mapped_column(ARRAY(Integer))
     names: Mapped[list[str]]
-    """As shown: who is skipped is named also if the match is gone."""
+    """Names as shown, so that a skipped match is named even if it is gone."""
     left_out: Mapped[int]
     may_be_mailed: Mapped[int]
-    """How many of these people sign in there and would get another email or phone."""
+    """Number of these people who sign in there and would get another email or phone."""
     digest: Mapped[str]
     state: Mapped[str]
     """`shown`, `working`, `done`."""
     done: Mapped[int] = mapped_column(default=0)
-    """How many were looked at, in their order."""
+    """Number of matches processed, in order."""
     skipped: Mapped[int] = mapped_column(default=0)
     answered_by: Mapped[str | None]
     created_at: Mapped[datetime]
@@ -349,18 +348,18 @@ class HeldBulk(Base):
 
 
 class HeldSkipped(Base):
-    """A held match that moved after it was shown, and why it was not answered."""
+    """A held match left unanswered because it changed after being shown, with the reason."""
 
     __tablename__ = "held_skipped"
 
     bulk_id: Mapped[UUID] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    """In `HeldBulk.held_ids`."""
+    """Position in `HeldBulk.held_ids`."""
     sentence: Mapped[str]
 
 
 class Conflict(Base):
-    """A conflict as people-sync found it; conflict-service keeps what people decide about it."""
+    """A conflict as found by people-sync; conflict-service stores the decisions."""
 
     __tablename__ = "conflict"
     __table_args__ = (
@@ -375,7 +374,7 @@ class Conflict(Base):
     record_id: Mapped[UUID]
     pco_id: Mapped[str]
     name: Mapped[str] = mapped_column(server_default=text("''"))
-    """The record's, as told last; so are `family_ids` and `child`."""
+    """Name of the record as last published, like `family_ids` and `child`."""
     family_ids: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     child: Mapped[bool | None]
     fields: Mapped[list[Any]]
@@ -388,20 +387,20 @@ class Conflict(Base):
     theirs_read_at: Mapped[datetime | None]
     """The time of the read that first showed Planning Center's values of `fields`."""
     decision: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """The decision that waits to be carried out: `id`, `choices`, `by_user_id`, `by_name`, `bulk_id`, `rule_id`.
+    """The pending decision: `id`, `choices`, `by_user_id`, `by_name`, `bulk_id`, `rule_id`.
 
-    Of a rule's, `by_name` is the rule's name, and `by_user_id` is who turned it on. With `sends` (ours, by field, JSON)
-    it is decided here, and Planning Center is to get these; `untold` has what can't be sent, in words.
+    For a rule, `by_name` is its name, and `by_user_id` the person who turned it on. With `sends` (ours, by field, JSON)
+    it is applied here and still to be sent to Planning Center; `untold` has in words what cannot be sent.
     """
     answered: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"), default=dict)
-    """By decision, what became of it: the `version` that told it, and why it was not carried out, or what was refused.
+    """Outcome by decision: the `version` that published it, and why it was not carried out, or what was refused.
     """
     opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class KeptOut(Base):
-    """A member or family that an administrator keeps out of the sync: left as it is on both sides."""
+    """A member or family that an administrator keeps out of the sync: unchanged on both sides."""
 
     __tablename__ = "kept_out"
 
@@ -409,7 +408,7 @@ class KeptOut(Base):
     kind: Mapped[str] = mapped_column(primary_key=True)
     record_id: Mapped[UUID] = mapped_column(primary_key=True)
     family_id: Mapped[UUID | None]
-    """Of a member who is kept out with a family."""
+    """The family with which a member is kept out, if any."""
     by_user_id: Mapped[str]
     by_name: Mapped[str | None]
     at: Mapped[datetime]
@@ -433,9 +432,9 @@ class Joined(Base):
     organization_id: Mapped[str] = mapped_column(primary_key=True)
     member_id: Mapped[UUID] = mapped_column(primary_key=True)
     into_id: Mapped[UUID]
-    """The member who stays. Never one who was joined to another."""
+    """The member who stays, never a joined one."""
     external_id: Mapped[str | None]
-    """The platform's id of the joined member: it leads to the one who stays."""
+    """The platform's id of the joined member, which leads to the one who stays."""
     by_user_id: Mapped[str]
     by_name: Mapped[str | None]
     at: Mapped[datetime]

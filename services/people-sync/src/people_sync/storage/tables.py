@@ -27,7 +27,7 @@ class Base(Columns, DeclarativeBase):
 
 
 class Member(Base):
-    """A member or child. A deleted one stays as a row, so that no pull creates it again."""
+    """A member or child. The row of a deleted one stays, so that no pull creates it again."""
 
     __tablename__ = "member"
     __table_args__ = (
@@ -38,7 +38,7 @@ class Member(Base):
             unique=True,
             postgresql_where=text("external_id IS NOT NULL"),
         ),
-        # Lists, counts and matching read it alone.
+        # Lists, counts and matching read this index alone.
         Index(
             "ix_member_here",
             "organization_id",
@@ -50,12 +50,12 @@ class Member(Base):
         Index(
             "ix_member_deleted", "organization_id", "name_key", "id", postgresql_where=text("deleted_at IS NOT NULL")
         ),
-        # `storage.by_name.searched`, by three letters in a row.
+        # Trigrams of `storage.by_name.searched`.
         Index(
             "ix_member_search",
             "organization_id",
             literal_column(
-                # As PostgreSQL writes it down.
+                # In PostgreSQL's own notation.
                 "((((name_key || ' '::text) || COALESCE(email_key, ''::text)) || ' '::text) || "
                 "translate(COALESCE(phone, ''::text), '+-(). /\u2010\u2011\u2013\u00a0'::text, ''::text))"
             ).label("searched"),
@@ -127,7 +127,7 @@ class Family(Base):
 
 
 class FamilyMember(Base):
-    """Who belongs to which family; a person may be in several."""
+    """Membership of a family; a person may be in several."""
 
     __tablename__ = "family_member"
     __table_args__ = (Index("ix_family_member_member", "member_id"),)
@@ -138,7 +138,7 @@ class FamilyMember(Base):
 
 
 class Link(Base):
-    """A record here, its counterpart in Planning Center, and the values both last agreed on.
+    """A record here, its counterpart in Planning Center, and the last agreed values.
 
     Links belong to one Planning Center organization: they survive a disconnect, are found again when the same
     organization is connected, and lie unused when another one is.
@@ -149,7 +149,7 @@ class Link(Base):
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "pco_id"),
         UniqueConstraint("organization_id", "pco_organization_id", "kind", "record_id"),
         Index("ix_link_record", "record_id"),
-        # Few: who is linked is counted as everybody less these.
+        # Few rows: linked records are counted as all links minus these.
         Index(
             "ix_link_ended",
             "organization_id",
@@ -176,42 +176,41 @@ class Link(Base):
     record_id: Mapped[UUID]
     pco_id: Mapped[str]
     state: Mapped[str] = mapped_column(default="linked")
-    """`linked`; `supplied` by the platform and not compared yet; `missing`: not there and not merged, as a complete
-    pull has found; `gone`: ended for that."""
+    """`linked`; `supplied` by the platform and not compared yet; `missing`: neither found nor merged, by a complete
+    pull; `gone`: ended because the counterpart was missing or merged."""
     agreed: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Last agreed values by field; a field that was never agreed on is absent."""
     agreed_at: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """When each was agreed on, by field; under `*` of those not named."""
+    """When each field was agreed on; `*` covers fields not named."""
     kept_different: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """By field `[ours, theirs]`: what a contact cleared here has left there, until one of them changes.
+    """By field `[ours, theirs]`: the contact left there after ours was cleared, until either changes.
 
-    With a third element, `announced`, it is what a write under way will leave there.
+    With a third element, `announced`: the contact that a write in flight will leave there.
     """
     decided: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"), default=dict)
-    """By field what a person decided to keep different until one side changes: `ours`, `theirs`, `by_name`, `at`.
+    """Differences that a person decided to keep until one side changes, by field: `ours`, `theirs`, `by_name`, `at`.
 
-    One that is `ended` is a conflict.
+    An `ended` one is a conflict.
     """
     contacts: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Planning Center's ids of the contacts that our one e-mail, phone and address map to, by field."""
+    """Planning Center's ids of the contacts that our e-mail, phone and address map to, by field."""
     remote_hash: Mapped[bytes | None]
-    """Of the remote record as it was when last compared: an equal hash means nothing to compare."""
+    """Hash of the remote record at the last comparison; an equal hash means no change there."""
     compared_version: Mapped[int] = mapped_column(default=0)
-    """The record's `version` when last compared."""
+    """The record's `version` at the last comparison."""
     missing_since: Mapped[datetime | None]
-    """When Planning Center first answered 404 for it; it is gone only once the log of mergers can be believed."""
+    """When Planning Center first answered 404; the record is gone only once the log of mergers is conclusive."""
     gone_at: Mapped[datetime | None]
     merged_into: Mapped[str | None]
-    """Of a link that ended because two linked people were merged there: who was kept at last, by Planning Center's
-    id."""
+    """For a link that ended by a merger of two linked people: Planning Center's id of the finally kept person."""
     kept_two: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
-    """Of such a link: an administrator said that the two members are two people."""
+    """For such a link: whether an administrator declared the two members to be two people."""
     create_again: Mapped[bool] = mapped_column(default=False)
-    """An administrator asked to create a record again that is gone in Planning Center."""
+    """Whether an administrator asked to create the gone counterpart again."""
 
 
 class LinkWrite(Base):
-    """One field that was sent to Planning Center, or was about to be: kept until every read must show it."""
+    """One field that was or may have been sent to Planning Center, kept until every read must show it."""
 
     __tablename__ = "link_write"
     __table_args__ = (Index("ix_link_write_link", "link_id"),)
@@ -219,19 +218,19 @@ class LinkWrite(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     link_id: Mapped[int] = mapped_column(ForeignKey("link.id", ondelete="CASCADE"))
     field: Mapped[str]
-    """A field of the record; `member:` and the id for one member of a family; `created` for the record itself."""
+    """Name of the field; `member:` and the id for a membership of a family; `created` for the record itself."""
     before: Mapped[Any] = mapped_column(JSONB)
     after: Mapped[Any] = mapped_column(JSONB)
     announced_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
-    """None while its outcome is unknown."""
+    """When the write was answered; None while its outcome is unknown."""
 
 
 class Effect(Base):
-    """A change of one field on either side, with what caused it. Never deleted.
+    """A change of one field on either side, with its cause. Never deleted.
 
-    A creation is one row (field `created`), so is a membership (`members`; in Planning Center `member:` and the id) and
-    a link (`planning_center_id`), and the wish to have somebody created there again (`create_again`).
+    A creation is one row (field `created`), and so are a membership (`members`; in Planning Center `member:` and the
+    id), a link (`planning_center_id`), and the request to create the counterpart again (`create_again`).
     """
 
     __tablename__ = "effect"
@@ -241,18 +240,18 @@ class Effect(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    """Tells which was first. It counts the changes of all churches, so that it is no caller's business."""
+    """Gives the order of effects. Internal, since it counts the changes of all churches."""
     entry_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
-    """What a caller names it by, beside the record."""
+    """Id for callers, unique within the record."""
     organization_id: Mapped[str]
     cause: Mapped[str]
-    """`run`, `refresh`, `decision`, `rule` for a decision by a rule, or `edit` for what somebody typed here."""
+    """`run`, `refresh`, `decision`, `rule` for a decision by a rule, or `edit` for an edit here."""
     cause_id: Mapped[UUID | None]
-    """Of the run, the refresh, the decision or the rule."""
+    """Id of the run, refresh, decision or rule."""
     kind: Mapped[str]
     record_id: Mapped[UUID]
     side: Mapped[str] = mapped_column(default="here")
-    """Where it was changed: `here` or `there`, in Planning Center."""
+    """Side of the change: `here`, or `there` for Planning Center."""
     field: Mapped[str]
     before: Mapped[Any] = mapped_column(JSONB)
     after: Mapped[Any] = mapped_column(JSONB)
@@ -265,7 +264,7 @@ class Effect(Base):
 
 
 class Settings(Base):
-    """An organization's choices; absent columns mean the defaults of `contracts.http.people.PeopleSettings`."""
+    """An organization's choices; null columns mean the defaults of `contracts.http.people.PeopleSettings`."""
 
     __tablename__ = "settings"
 
@@ -277,11 +276,11 @@ class Settings(Base):
     schedule_hours: Mapped[int] = mapped_column(default=4)
     inactivate_deleted: Mapped[bool] = mapped_column(default=False)
     inactivate_since: Mapped[datetime | None]
-    """When that was switched on: it does not reach back to everybody who was ever deleted."""
+    """When that was switched on; members deleted before stay active there."""
 
 
 class Connection(Base):
-    """What auth-service said last about the People connection, and where the organization's sync stands."""
+    """The People connection's last known state from auth-service, and the cursors of the organization's sync."""
 
     __tablename__ = "connection"
     __table_args__ = (
@@ -293,22 +292,22 @@ class Connection(Base):
     state: Mapped[str]
     generation: Mapped[int]
     version: Mapped[int]
-    """Of the last fact applied."""
+    """Version of the last applied fact."""
     pco_person_id: Mapped[str]
     country_code: Mapped[str | None]
-    """The Planning Center organization's, as read by the last run; the default of phone numbers and addresses."""
+    """Country of the Planning Center organization, from the last run; the default of phone numbers and addresses."""
     full_sync_at: Mapped[datetime | None]
-    """When the last complete pull began; None until there was one."""
+    """When the last complete pull began; None before the first."""
     cursor: Mapped[datetime | None]
-    """Incremental runs read what changed since then, less the staleness horizon."""
+    """Incremental runs read changes since then, minus the staleness horizon."""
     merger_cursor: Mapped[datetime | None]
-    """The log of mergers was read up to there."""
+    """Cursor of the log of mergers."""
     caught_up: Mapped[datetime | None]
-    """People added there up to then are in `remote`, by Planning Center's clock."""
+    """People added there up to this time, by Planning Center's clock, are in `remote`."""
     mirrored: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether a complete pull has filled `remote`."""
     next_run_at: Mapped[datetime | None]
     time_zone: Mapped[str | None]
-    """The Planning Center organization's, IANA; read with `country_code`."""
+    """Time zone (IANA) of the Planning Center organization, read with `country_code`."""
     next_proof_at: Mapped[datetime | None]
-    """When everybody is compared next without writing anything. None until a run has ended."""
+    """When the next nightly comparison begins. None until a run has ended."""

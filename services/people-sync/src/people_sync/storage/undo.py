@@ -1,4 +1,4 @@
-"""What an undo is about, as conditions on effects, and how its records stand."""
+"""The scope of an undo as conditions on effects, and the present state of its records."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -21,26 +21,26 @@ from people_sync.storage.sync_tables import Change, KeptOut
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, Member
 
 KEPT: Final = timedelta(days=30)
-"""How far back an undo reaches."""
+"""Age of the oldest effects that an undo covers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose effects are undone: of one cause, or of one record."""
+    """The effects to undo: those of one cause, or on one record."""
 
     what: str
-    """`run`, `decision`, `rule`, `member`, `family`."""
+    """Kind of the scope: `run`, `decision`, `rule`, `member`, `family`."""
     id: UUID
 
 
 def of_scope(organization_id: str, scope: Scope, since: datetime) -> ColumnElement[bool]:
-    """Whether an effect belongs to it."""
+    """Whether an effect belongs to the scope."""
     of_organization = and_(Effect.organization_id == organization_id, Effect.at > since)
     if scope.what not in {MEMBER, FAMILY}:
         return and_(of_organization, Effect.cause == scope.what, Effect.cause_id == scope.id)
     records: ColumnElement[bool] = Effect.record_id == scope.id
     if scope.what == FAMILY:
-        # The ids are one set: with *or* PostgreSQL would look at every effect of the organization.
+        # One set of ids: with OR, PostgreSQL would scan every effect of the organization.
         everybody = select(literal(scope.id, Uuid)).union_all(
             select(FamilyMember.member_id)
             .join(Member, Member.id == FamilyMember.member_id)
@@ -57,9 +57,9 @@ def of_scope(organization_id: str, scope: Scope, since: datetime) -> ColumnEleme
 async def effects_of(
     session: AsyncSession, organization_id: str, scope: Scope, since: datetime, records: Collection[UUID]
 ) -> dict[UUID, list[Was]]:
-    """All effects on these records since then, in their order, by record. `records`: of the scope, as it was listed.
+    """All effects on these records since `since`, in order, by record. `records`: the scope's records as listed.
 
-    Who was in a family then is of its scope though the undo has taken them out of it, or the family back.
+    Members listed with a family stay in its scope even when the undo has removed them from it or deleted the family.
     """
     mine: ColumnElement[bool] = Effect.cause != "edit"
     if scope.what not in {MEMBER, FAMILY}:
@@ -88,7 +88,7 @@ async def effects_of(
 async def members_now(
     session: AsyncSession, owner: Mapping[str, str], run_id: UUID, members: Sequence[Member]
 ) -> dict[UUID, Standing]:
-    """How members stand. A family that the same undo takes back does not keep them."""
+    """The present state of members. Families that the same undo deletes do not count."""
     ids = [member.id for member in members]
     links = await _linked_to(session, owner, MEMBER, ids)
     goes = exists().where(
@@ -125,9 +125,9 @@ async def families_now(
     families: Sequence[Family],
     former: Mapping[UUID, Collection[str]],
 ) -> dict[UUID, Standing]:
-    """How families stand. `former`: members, by id, whom an undo may bring back, by family.
+    """The present state of families. `former`: ids of members whom an undo may bring back, by family.
 
-    A member whom the same undo brings back counts as here.
+    Members that the same undo restores count as present.
     """
     ids = [family.id for family in families]
     links = await _linked_to(session, owner, FAMILY, ids)

@@ -1,4 +1,4 @@
-"""Our writes to Planning Center as rows: announced before they leave, answered, taken back when refused."""
+"""Rows of our writes to Planning Center: announced before the send, answered, deleted when refused."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from people_sync.storage.tables import Link, LinkWrite
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One field about to be sent, values as JSON."""
+    """One field to be sent, values as JSON."""
 
     field: str
     before: Any
@@ -24,7 +24,7 @@ class Sent:
 
 
 async def writes_of(session: AsyncSession, link_ids: Collection[int]) -> dict[int, list[Write]]:
-    """Writes by link, in the order in which they were announced; links without one are absent."""
+    """Writes by link, in the order of announcement, without links that have none."""
     if not link_ids:
         return {}
     found: dict[int, list[Write]] = {}
@@ -46,7 +46,7 @@ async def writes_of(session: AsyncSession, link_ids: Collection[int]) -> dict[in
 
 
 async def announce(session: AsyncSession, link_id: int, sent: Iterable[Sent], now: datetime) -> None:
-    """Note what is about to leave, in a transaction that is committed before it does."""
+    """Note fields to be sent, in a transaction that is committed before the request."""
     rows = [
         {"link_id": link_id, "field": one.field, "before": one.before, "after": one.after, "announced_at": now}
         for one in sent
@@ -56,28 +56,28 @@ async def announce(session: AsyncSession, link_id: int, sent: Iterable[Sent], no
 
 
 async def note_created(session: AsyncSession, link_id: int, now: datetime) -> None:
-    """Note that the record was made there just now."""
+    """Note that the record was just created there."""
     row = {"link_id": link_id, "field": CREATED, "before": None, "after": None}
     await session.execute(insert(LinkWrite), [row | {"announced_at": now, "answered_at": now}])
 
 
 async def answered(session: AsyncSession, link_id: int, fields: Collection[str], now: datetime) -> None:
-    """Note that Planning Center took these fields."""
+    """Note that Planning Center accepted these fields."""
     await session.execute(update(LinkWrite).where(*_open(link_id, fields)).values(answered_at=now))
 
 
 async def left_again(session: AsyncSession, link_id: int, fields: Collection[str], now: datetime) -> None:
-    """Note of writes whose answer was lost that they may have been under way until now."""
+    """Note that unanswered writes may have been in flight until now."""
     await session.execute(update(LinkWrite).where(*_open(link_id, fields)).values(announced_at=now))
 
 
 async def taken_back(session: AsyncSession, link_id: int, fields: Collection[str]) -> None:
-    """Forget writes that Planning Center refused for good: nothing of them is there."""
+    """Delete writes that Planning Center refused for good."""
     await session.execute(delete(LinkWrite).where(*_open(link_id, fields)))
 
 
 async def settle(session: AsyncSession, link_ids: Collection[int], reading: Reading) -> None:
-    """After a read that was believed and decided upon: what it must have shown is forgotten, the rest is answered."""
+    """After a conclusive read: delete writes that it must show, and mark the rest as answered."""
     if not link_ids:
         return
     left_at = func.coalesce(LinkWrite.answered_at, LinkWrite.announced_at)
@@ -89,7 +89,7 @@ async def settle(session: AsyncSession, link_ids: Collection[int], reading: Read
 
 
 def written_since(since: datetime) -> ColumnElement[bool]:
-    """Whether the link of the statement around it was written since then: a 404 may say nothing about its record."""
+    """Whether the link of the enclosing statement was written since then, so that a 404 may be stale."""
     written = func.coalesce(LinkWrite.answered_at, LinkWrite.announced_at)
     return exists().where(LinkWrite.link_id == Link.id, written >= since)
 

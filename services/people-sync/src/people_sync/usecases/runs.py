@@ -1,5 +1,6 @@
 """Runs as people see them: started, joined, stopped, answered, looked up."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
