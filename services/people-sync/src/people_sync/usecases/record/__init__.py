@@ -1,1 +1,1 @@
-"""The record engine: read one member or family there, decide, take over here, write there, agree."""
+"""The record engine: reads one member or family there, decides, takes over here, writes there, agrees."""

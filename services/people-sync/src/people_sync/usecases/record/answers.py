@@ -1,4 +1,4 @@
-"""What becomes of the parts of one member: taken, refused or unanswered, each by itself."""
+"""Answers to the parts of one member: each part is accepted, refused or unanswered by itself."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,18 +23,18 @@ from people_sync.usecases.record.writer import Writer
 
 @dataclass(slots=True)
 class Parts:
-    """What becomes of the parts of one member."""
+    """Outcomes of the parts of one member."""
 
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why each field is written."""
+    """Rule of each written field."""
     refusals: Refusals = field(default_factory=Refusals)
     complete: bool = True
-    """Whether everything of our version is there now."""
+    """Whether Planning Center now has our whole version."""
 
 
 @asynccontextmanager
 async def part(writer: Writer, member: Member, outcome: Parts, part: Part) -> AsyncIterator[None]:
-    """One request and its answer: a definite refusal is this part's alone."""
+    """Send one request and note its answer; a definite refusal concerns this part alone."""
     try:
         yield
     except DEFINITE as error:
@@ -43,7 +43,7 @@ async def part(writer: Writer, member: Member, outcome: Parts, part: Part) -> As
         await outcome.refusals.refused(writer, part, error)
     except Unavailable as error:
         if error.outcome_unknown:
-            # It may still be under way: reads can be believed a horizon after now.
+            # The request may still be in flight: reads are conclusive a horizon after now.
             async with writer.transaction() as session:
                 link = await locked_link(session, writer, member)
                 await left_again(session, link.id, part.fields, writer.now())
@@ -73,9 +73,9 @@ async def store_answer(
     *,
     contacts: Mapping[str, str | None],
 ) -> Link:
-    """Planning Center took these fields (JSON): both sides have them now."""
+    """Note these fields (JSON) as accepted by Planning Center, and so agreed."""
     link = await locked_link(session, writer, member)
-    # One that a read has confirmed meanwhile is noted already.
+    # A field that a read has confirmed meanwhile is already noted.
     writes = (await writes_of(session, [link.id])).get(link.id, [])
     replaced = {one.field: one.before for one in writes if one.answered_at is None}
     await answered(session, link.id, taken.keys(), writer.now())
@@ -83,7 +83,7 @@ async def store_answer(
     merged = {**link.contacts, **contacts}
     link.contacts = {name: contact for name, contact in merged.items() if contact is not None}
     outcome.refusals.taken |= bool(taken)
-    # The announcement noted what a cleared contact leaves there; the answer makes that note final.
+    # The announcement noted the contact that a cleared one leaves there; the answer makes the note final.
     link.kept_different = {
         name: pair[:2] if name in taken else pair
         for name, pair in link.kept_different.items()
@@ -94,7 +94,7 @@ async def store_answer(
         if name not in replaced:
             continue
         rule = "first_match" if outcome.reasons.get(name) == "first_match" else None
-        # The church's choice for first matches is a rule; everything else was typed here.
+        # The church's choice for first matches is a rule; every other value was typed here.
         by = "rule" if rule else "platform"
         rows.append(noted(writer, MEMBER, member.id, name, replaced[name], value, side=THERE, by=by, rule=rule))
     await insert_effects(session, rows)

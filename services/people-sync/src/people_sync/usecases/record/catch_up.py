@@ -1,4 +1,4 @@
-"""Who came to be in Planning Center since we looked last: asked for before anybody is created there."""
+"""Reads people added to Planning Center since the last look, before a person is created there."""
 
 from datetime import datetime
 
@@ -15,10 +15,10 @@ from people_sync.usecases.record.writer import Writer
 
 
 async def catch_up(writer: Writer, since: datetime | None) -> None:
-    """Read people who were added or changed there and are nobody here yet, into the mirror alone.
+    """Read added or changed people without a member here into the mirror only.
 
-    A creation looks there for somebody who may be the same. `since`: by Planning Center's clock, later than the last
-    run's cursor; nothing is read where nothing says from when.
+    A creation looks in the mirror for the same person. `since`: by Planning Center's clock, later than the last run's
+    cursor; without either no read is made.
     """
     async with writer.job.sessions() as session:
         connection = await session.get_one(Connection, writer.organization_id)
@@ -48,11 +48,11 @@ async def catch_up(writer: Writer, since: datetime | None) -> None:
 
 
 async def _read_alone(writer: Writer, pco_id: str) -> None:
-    """Read one person by a request of its own: the page did not carry everything about them."""
+    """Read one person by a separate request, because the page was incomplete."""
     try:
         found = await read(writer, MEMBER, pco_id)
     except PartRefused:
-        return  # the page stays the last word about this person
+        return  # the page's read of this person stays valid
     if found.document is not None:
         async with writer.transaction() as session:
             await store(session, writer, found)

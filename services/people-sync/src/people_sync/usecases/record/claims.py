@@ -1,7 +1,7 @@
 """One writer per record at any time: a claim, fenced by the job that holds it.
 
-A claim is valid while its job runs under the same fence and lease. One that a dead worker left behind is taken over
-with what that worker may have sent: its writes count from the takeover, since a request never outlives its lease.
+A claim is valid while its job runs under the same fence and lease. A dead worker's claim is taken over together with
+its possible writes, which count from the takeover, since a request never outlives its lease.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -23,7 +23,7 @@ from synckit.creations import left_again
 
 
 class Busy(Exception):
-    """Somebody else is writing this record at the moment."""
+    """Another worker is writing this record at the moment."""
 
 
 class LeftAlone(Exception):
@@ -32,13 +32,13 @@ class LeftAlone(Exception):
 
 @asynccontextmanager
 async def claimed(writer: Writer, kind: str, record_id: UUID) -> AsyncIterator[None]:
-    """Be the record's only writer for a block. Busy if somebody else is, LeftAlone if nobody may be."""
+    """Claim the record for a block. Busy if another worker holds the claim, LeftAlone if the record is kept out."""
     async with writer.transaction() as session:
         await _take(session, writer, kind, record_id)
     try:
         yield
     finally:
-        # Without a look at the lease: whoever has lost it gives back what is still its own, and nothing else.
+        # Without checking the lease: after its loss only a claim still held by this job is released.
         async with writer.job.sessions.begin() as session:
             await session.execute(
                 delete(Claim).where(Claim.record_id == record_id, *_mine(writer)),
@@ -46,7 +46,7 @@ async def claimed(writer: Writer, kind: str, record_id: UUID) -> AsyncIterator[N
 
 
 async def claimed_by_others(session: AsyncSession, writer: Writer, record_ids: Collection[UUID]) -> set[UUID]:
-    """Of records whose rows are locked, those that somebody else is writing."""
+    """The records, among these with locked rows, that another worker is writing."""
     rows = await session.scalars(
         select(Claim.record_id)
         .join(JOB, _holder())
@@ -60,21 +60,21 @@ async def claimed_by_others(session: AsyncSession, writer: Writer, record_ids: C
 
 
 async def is_being_written(session: AsyncSession, organization_id: str, record_id: UUID) -> bool:
-    """Whether a worker is writing this record, whose row is locked, at the moment."""
+    """Whether a worker is writing this record. The caller holds the row's lock."""
     found = select(Claim.record_id).join(JOB, _holder())
     found = found.where(Claim.organization_id == organization_id, Claim.record_id == record_id)
     return await session.scalar(found) is not None
 
 
 async def any_is_being_written(session: AsyncSession, organization_id: str, record_ids: Collection[UUID]) -> bool:
-    """The same of several records."""
+    """The records among these that a worker is writing."""
     found = select(Claim.record_id).join(JOB, _holder())
     found = found.where(Claim.organization_id == organization_id, among(Claim.record_id, record_ids)).limit(1)
     return await session.scalar(found) is not None
 
 
 async def take_over_abandoned(session: AsyncSession, writer: Writer) -> None:
-    """End the organization's claims that no living worker holds, at the beginning of a job's work."""
+    """End the organization's claims of dead workers, at the beginning of a job's work."""
     alive = select(Claim.record_id).join(JOB, _holder()).where(Claim.organization_id == writer.organization_id)
     abandoned = (
         await session.scalars(
@@ -91,7 +91,7 @@ async def take_over_abandoned(session: AsyncSession, writer: Writer) -> None:
 
 
 async def _take(session: AsyncSession, writer: Writer, kind: str, record_id: UUID) -> None:
-    # The record's row first, as every batch does: none of them can miss the claim.
+    # Lock the record's row first, like every batch, so that no batch can miss the claim.
     record: type[Member] | type[Family] = Member if kind == MEMBER else Family
     await session.execute(
         select(record.id)
@@ -121,7 +121,7 @@ async def _take(session: AsyncSession, writer: Writer, kind: str, record_id: UUI
 
 
 async def _end(session: AsyncSession, writer: Writer, claims: Sequence[Claim]) -> None:
-    """What their holders had sent may have left until now, and shows a staleness horizon later."""
+    """Note that their holders' writes may have been sent until now, and show a staleness horizon later."""
     if not claims:
         return
     records = [claim.record_id for claim in claims]

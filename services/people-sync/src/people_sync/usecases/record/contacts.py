@@ -34,15 +34,15 @@ from synckit.errors import NotYet
 
 @dataclass(frozen=True, slots=True)
 class There:
-    """A person as read right before the write, with every contact."""
+    """A person read right before the write, with all contacts."""
 
     person: RemotePerson
     contacts: Mapping[str, Sequence[Contact]]
-    """All of them, by our field."""
+    """All contacts by our field."""
     read_at: datetime
 
     def others(self, name: str) -> list[Contact]:
-        """Those that ours does not map to."""
+        """Contacts that our field does not map to."""
         mapped = self.person.contacts.get(name)
         return [contact for contact in self.contacts[name] if contact.id != mapped]
 
@@ -50,17 +50,16 @@ class There:
 async def write_contact(
     writer: Writer, member: Member, link: Link, there: There, name: str, value: Any, outcome: Parts
 ) -> bool:
-    """Our one e-mail, phone or address is the one that was mapped; the others there are never touched.
+    """Write our e-mail, phone or address to its mapped contact; other contacts there are never changed.
 
-    One of them that has our value already is the same contact: it becomes the primary one. Gives what
-    `create_contact` gives.
+    A contact that already has our value becomes the mapped and primary one. Gives the result of `create_contact`.
     """
     contact_id = there.person.contacts.get(name)
     others = there.others(name)
     equal = next((one for one in others if value is not None and _holds(name, one, value, writer.country)), None)
     if value is None:
         if contact_id is not None:
-            with suppress(NotFound):  # deleted there too
+            with suppress(NotFound):  # already deleted there
                 await writer.pco.delete(contact_path(name, contact_id))
         await answer(writer, member, outcome, {name: None}, contacts={name: None})
         return True
@@ -81,19 +80,19 @@ async def write_contact(
 
 
 def left_when_cleared(there: There, names: Iterable[str]) -> dict[str, list[Any]]:
-    """What is kept different (JSON) once these are cleared: another contact of the person stays there, and is not taken
-    over in place of the one cleared."""
+    """Differences to keep (JSON) once these are cleared: another contact of the person stays there and must not replace
+    the cleared one."""
     left = {name: value_to_json(value_of(name, main_contact(there.others(name)))) for name in names}
     return {name: [None, value, "announced"] for name, value in left.items() if value is not None}
 
 
 def contact_path(name: str, contact_id: str) -> str:
-    """Of one contact by itself."""
+    """Path of one contact."""
     return f"/people/v2/{CONTACT_PATHS[name]}/{contact_id}"
 
 
 async def create_contact(writer: Writer, member: Member, pco_id: str, name: str, value: Any, outcome: Parts) -> bool:
-    """False if an earlier attempt, whose answer was lost, had created it with another value: that one is agreed."""
+    """Create a contact. False if an earlier unanswered attempt created it with another value, which is then agreed."""
     content = {name: value_to_json(value)}
 
     async def look(intent: Intent) -> str | None:
@@ -123,7 +122,7 @@ def _holds(name: str, contact: Contact, value: Any, country: str) -> bool:
 
 
 def value_of(name: str, contact: Contact | None) -> Any:
-    """What a contact says, as a value of our field."""
+    """The contact's value in the form of our field."""
     if contact is None:
         return None
     values = remote_person(

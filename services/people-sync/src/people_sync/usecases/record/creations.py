@@ -24,22 +24,22 @@ from synckit.creations import Content, Created, Creator, Made
 
 _FIRST_MARKER: Final = 1_000_000_000
 _LAST_MARKER: Final = 2_147_483_647
-"""Within what a 32-bit integer holds, far above the small numbers that churches use."""
+"""Range of markers: within a 32-bit integer, far above the small numbers that churches use."""
 
 
 class Later(Exception):
-    """Left to a later run; the text says what it waits for."""
+    """The record is postponed to a later run; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An intent that is committed as `sent`."""
+    """An intent committed as `sent`."""
 
     marker: int | None
     content: Content
-    """Of the request that was sent last. Not what is to be sent now: the record may have been edited since."""
+    """Values of the last sent request. The values to send now may differ, since the record can be edited meanwhile."""
     strays: Mapping[str, Content]
-    """Made by whoever had lost the record by then, with what was sent: no look finds them."""
+    """Records created after the loss of a lease, with their sent values; `look` does not find them."""
 
 
 async def create_once(
@@ -64,10 +64,10 @@ async def create_once(
         return Intent(row.marker, row.content or {}, strays)
 
     async def opened(session: AsyncSession, row: Creation) -> bool:
-        # An intent of before this column: whoever takes over a claim has to find it.
+        # Intents older than this column need it set, so that the takeover of a claim finds them.
         row.of_record = of_record
         if kind == MEMBER and (row.state == "created" or row.marker is None):
-            # A new person has a marker of their own.
+            # The record created before is gone and wanted again, so it gets a new marker.
             row.marker = await _free_marker(session)
         strays.update({one.pco_id: one.content for one in await of_intent(session, writer.owner, kind, record_id)})
         return bool(strays)
@@ -113,7 +113,7 @@ async def create_once(
 
 
 async def _free_marker(session: AsyncSession) -> int:
-    """A number for `remote_id` that no other intent has: random, so that a database restored cannot repeat one."""
+    """A number for `remote_id` that no other intent has; random, so that a restored database cannot repeat one."""
     while True:
         marker = _FIRST_MARKER + randbelow(_LAST_MARKER - _FIRST_MARKER)
         if await session.scalar(select(Creation.id).where(Creation.marker == marker)) is None:

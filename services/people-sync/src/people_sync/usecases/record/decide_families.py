@@ -1,4 +1,4 @@
-"""What households as read need on either side."""
+"""Decides the changes that read households need on each side."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -99,7 +99,7 @@ async def _without_kept_out(
     households: dict[str, RemoteHousehold],
     rows: list[Planned],
 ) -> list[Any]:
-    """Those of (link, family) that are not kept out of the sync. The others go to `rows`, and out of `households`."""
+    """The (link, family) pairs in the sync. Those kept out are planned in `rows` and removed from `households`."""
     out = await kept_out_among(session, writer.organization_id, FAMILY, [family.id for _, family in pairs])
     for link, family in pairs:
         if family.id in out:
@@ -110,14 +110,14 @@ async def _without_kept_out(
 
 
 def concerned(*sides: FamilyValues) -> set[str | None]:
-    """Everybody whom these sides of a family name: ids of members, as text."""
+    """Ids of all members named by these sides of a family, as text."""
     return {one for side in sides for one in (*side.members, side.primary_contact)}
 
 
 def family_lets_go(
     writer: Writer, conflict: Conflict | None, theirs: FamilyValues, result: FamilyMerge, read_at: datetime
 ) -> datetime | None:
-    """The time until which a read that lets go of a family's conflict cannot be believed; None if it can."""
+    """When a read that would end a family's conflict becomes conclusive; None if it is now."""
 
     def equal(name: str, one: Any, other: Any) -> bool:
         return bool(text_key(one) == text_key(other) if name == "name" and one and other else one == other)
@@ -132,7 +132,7 @@ def family_fields(values: FamilyValues) -> dict[str, Any]:
 
 
 def equal_fields(ours: FamilyValues, theirs: FamilyValues) -> Callable[[str], bool]:
-    """Whether a field is the same on both sides."""
+    """A predicate whether a field is equal on both sides."""
     here, there = family_fields(ours), family_fields(theirs)
     return lambda name: bool(here[name] == there[name])
 
@@ -160,7 +160,7 @@ def _family_change(
 async def _strange_households(
     session: AsyncSession, writer: Writer, households: dict[str, RemoteHousehold], people: dict[str, UUID]
 ) -> list[Planned]:
-    """Households without a link: ours whose answer was lost, the family of the same people, or a new one."""
+    """Plan households without a link: adopted from an unanswered creation, matched with a family, or new."""
     for pco_id, settled_at in (await known_strays(session, writer.owner, FAMILY, households)).items():
         if is_still_stray(settled_at, used_again=bool(households[pco_id].person_ids), now=writer.now()):
             del households[pco_id]
@@ -196,7 +196,7 @@ def _home(family_id: UUID, household: RemoteHousehold, outcome: str) -> Planned:
 async def _adopted_households(
     session: AsyncSession, writer: Writer, households: Sequence[RemoteHousehold]
 ) -> dict[str, UUID]:
-    """Households made by us whose answer was lost, by Planning Center's id: an intent without an answer fits them."""
+    """Households created by unanswered intents of ours, by Planning Center's id."""
     creations = await session.execute(
         select(Creation.record_id, Creation.content)
         .filter_by(**writer.owner, kind=FAMILY, state="sent")

@@ -1,4 +1,4 @@
-"""What people as read need on either side; nothing is written but bookkeeping."""
+"""Decides the changes that read people need on each side; writes only bookkeeping."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -63,7 +63,7 @@ from people_sync.usecases.record.writer import Writer
 DIFFERS: Final = "differs"
 """Cause of a change in which the organization's first-match choice decides at least one field."""
 DOUBTFUL: Final = "doubtful"
-"""Cause of leaving somebody who has the number, and a part of the name, of a person whose creation was not answered."""
+"""Cause of postponing a person with the marker and a part of the name of an unanswered creation."""
 
 
 async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[Remote]) -> list[Planned]:
@@ -71,7 +71,7 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     people: dict[str, RemotePerson] = {}
     for row in staged:
         if row.again or row.snapshot is None:
-            # The read did not say everything: the mirror remembers to read this one again.
+            # The read was incomplete; the mirror is already marked for another read.
             rows.append(unread(row))
         else:
             people[row.pco_id] = person_from_snapshot(row.snapshot)
@@ -81,7 +81,7 @@ async def decide_people(session: AsyncSession, writer: Writer, staged: Sequence[
     rows += await _kept_out(session, writer, linked, people)
     conflicts = await in_conflict(session, writer, [member.id for _, member in linked.values()])
     written = await writes_of(session, [link.id for link, _ in linked.values()])
-    # What is under way is its writer's to settle.
+    # The record's present writer settles it.
     busy = await claimed_by_others(
         session, writer, [member.id for link, member in linked.values() if link.id in written]
     )
@@ -132,9 +132,9 @@ async def _kept_out(
     linked: dict[str, tuple[Link, Member]],
     people: dict[str, RemotePerson],
 ) -> list[Planned]:
-    """Take those who are kept out of the sync out of both, by Planning Center's id.
+    """Plan members kept out of the sync, and remove them from `linked` and `people`.
 
-    Not one who was deleted here: whoever is added again would wait for ever to learn whether they are the same.
+    Members deleted here are not removed: a member added again would wait for ever for its match.
     """
     here = [member.id for _, member in linked.values() if member.deleted_at is None]
     out = await kept_out_among(session, writer.organization_id, MEMBER, here)
@@ -147,7 +147,7 @@ async def _kept_out(
 
 
 async def _deleted_here(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> list[Planned]:
-    """Linked to members who were deleted here: somebody added again is tied to them, and not added there twice."""
+    """Plan people linked to members deleted here: a member added again is linked to them, not duplicated there."""
     outcomes = await candidates_of(session, writer, list(people.values()), deleted_here=people.keys())
     rows: list[Planned] = []
     for pco_id, outcome in outcomes.items():
@@ -161,7 +161,7 @@ async def _deleted_here(session: AsyncSession, writer: Writer, people: dict[str,
 
 
 def merge_person(writer: Writer, link: Link, base: Mapping[str, Any], member: Member, person: RemotePerson) -> Merge:
-    """Merge the fields of two linked records, and whether each of them is active."""
+    """Merge the fields and the active status of two linked records."""
     result = merge(base, values_of(member), person.values, writer.policy, member_differences(link, person.values))
     if status_agreed(link):
         return result
@@ -171,7 +171,7 @@ def merge_person(writer: Writer, link: Link, base: Mapping[str, Any], member: Me
 def _person_change(
     result: Merge, member: Member, person: RemotePerson, conflict_open: bool, status: bool
 ) -> Planned | None:
-    """The change that a linked person needs; None when both sides agree. `status`: our side takes the status over."""
+    """The change of a linked person; None when both sides agree. `status`: whether our side takes the status over."""
     ours = bool(result.to_ours or status)
     here = bool(ours or result.conflicts or conflict_open)
     there = bool(result.to_theirs)
@@ -190,7 +190,7 @@ def _person_change(
 
 
 def compared(link: Link, remote_hash: bytes | None, version: int) -> None:
-    """Note that both sides were compared and agree: bookkeeping, no value of anybody changes."""
+    """Note that both sides were compared and agree; no value changes."""
     link.remote_hash = remote_hash
     link.compared_version = version
     link.state, link.missing_since = "linked", None
@@ -199,18 +199,18 @@ def compared(link: Link, remote_hash: bytes | None, version: int) -> None:
 async def settle_writes(
     session: AsyncSession, writer: Writer, settled: Mapping[datetime, Collection[int]], effects: list[dict[str, Any]]
 ) -> None:
-    """`settled`: links by when they were read. `effects`: what writes without an answer evidently did."""
+    """`settled`: links by the time of their read. `effects`: confirmed effects of unanswered writes."""
     for read_at, link_ids in settled.items():
         await settle(session, link_ids, writer.reading(read_at))
     await insert_effects(session, effects)
 
 
 async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> list[Planned]:
-    """People who are not linked: ours whose answer was lost, matches, doubtful ones, new ones."""
+    """Plan unlinked people: adopted from an unanswered creation, matched, held, or new."""
     merged = await session.scalars(
         select(Alias.removed_id).filter_by(**writer.owner).where(Alias.removed_id.in_(people.keys()))
     )
-    # A read that lags can still show them.
+    # A lagging read can still show merged people.
     for pco_id in merged.all():
         del people[pco_id]
     for pco_id in await strays_among(session, writer, people):
@@ -239,7 +239,7 @@ async def _strangers(session: AsyncSession, writer: Writer, people: dict[str, Re
 
 
 async def _adopting(session: AsyncSession, writer: Writer, ours: Sequence[tuple[RemotePerson, UUID]]) -> list[Planned]:
-    """Link people whom we made to their members; one who is kept out of the sync is linked once that has ended."""
+    """Link people created by us to their members; a member kept out of the sync is linked once that has ended."""
     out = await kept_out_among(session, writer.organization_id, MEMBER, [member for _, member in ours])
     return [
         left_alone(MEMBER, person.pco_id, name_of(person), record_id=member)
@@ -250,14 +250,14 @@ async def _adopting(session: AsyncSession, writer: Writer, ours: Sequence[tuple[
 
 
 async def _ask_no_more(session: AsyncSession, writer: Writer, rows: Sequence[Planned]) -> None:
-    """Whoever is left alone waits for no answer."""
+    """Close the held matches of people who are left alone."""
     if alone := [row.pco_id for row in rows if row.outcome == KEPT_OUT]:
         of_church = [getattr(HeldMatch, name) == value for name, value in writer.owner.items()]
         await no_longer_asked(session, *of_church, among(HeldMatch.pco_id, alone))
 
 
 async def _left_alone(session: AsyncSession, person: RemotePerson, outcome: LeftAlone) -> Planned:
-    """Somebody who may be a member who is kept out of the sync."""
+    """Plan a person who may be a member kept out of the sync."""
     return left_alone(
         MEMBER, person.pco_id, name_of(person), record_id=None, sentence=await why_left_alone(session, outcome)
     )
@@ -293,9 +293,9 @@ def _doubted(person: RemotePerson, sent: Mapping[str, Any]) -> Planned:
 async def _adopted(
     session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]
 ) -> tuple[dict[str, UUID], dict[str, Mapping[str, Any]]]:
-    """People made by us whose answer was lost: they carry the marker, and the name, of an intent without an answer.
+    """People created by unanswered intents: they carry the intent's marker and name.
 
-    And those who carry the marker and a part of the name, with what was sent: nobody knows whether they are.
+    And, with the sent values, doubtful people who carry the marker and only a part of the name.
     """
     markers: dict[int, list[str]] = {}
     for pco_id, person in people.items():
@@ -335,7 +335,7 @@ async def _linked_members(session: AsyncSession, writer: Writer, pco_ids: list[s
 
 
 async def in_conflict(session: AsyncSession, writer: Writer, record_ids: Collection[UUID]) -> dict[UUID, Conflict]:
-    """The open conflicts of these records."""
+    """The open conflicts of these records, by record."""
     rows = await session.scalars(
         select(Conflict).where(
             Conflict.organization_id == writer.organization_id,
@@ -347,7 +347,7 @@ async def in_conflict(session: AsyncSession, writer: Writer, record_ids: Collect
 
 
 def equal_sides(ours: PersonValues, theirs: PersonValues, country: str) -> Callable[[str], bool]:
-    """Whether a field is the same on both sides."""
+    """A predicate whether a field is equal on both sides."""
     here, there = as_dict(ours), as_dict(theirs)
     return lambda name: name in here and same(name, here[name], there[name], country)
 
@@ -355,7 +355,7 @@ def equal_sides(ours: PersonValues, theirs: PersonValues, country: str) -> Calla
 def lets_go(
     writer: Writer, conflict: Conflict | None, person: RemotePerson, result: Merge, read_at: datetime
 ) -> datetime | None:
-    """The time until which a read that lets go of a member's conflict cannot be believed; None if it can."""
+    """When a read that would end a member's conflict becomes conclusive; None if it is now."""
     if conflict is None:
         return None
     seen = {**to_json(person.values), ACTIVE: person.active}
@@ -380,12 +380,12 @@ def later(kind: str, pco_id: str, name: str, record_id: UUID | None = None) -> P
 def left_alone(
     kind: str, pco_id: str | None, name: str, *, record_id: UUID | None, sentence: str | None = None
 ) -> Planned:
-    """Somebody who is kept out of the sync, or may be: nothing is done on either side."""
+    """Plan no change on either side for a record that is, or may be, kept out of the sync."""
     return Planned(kind, name, KEPT_OUT, record_id, pco_id, sentence=sentence or OUTCOMES[KEPT_OUT])
 
 
 def unread(row: Remote) -> Planned:
-    """Nothing is decided about a record of which an answer did not say everything."""
+    """Postpone a record with an incomplete read."""
     said = row.unread or {}
     name = said.get("name") or f"{'Person' if row.kind == MEMBER else 'Household'} {row.pco_id}"
     return Planned(row.kind, name, LATER, pco_id=row.pco_id, sentence=said.get("sentence") or OUTCOMES[LATER])

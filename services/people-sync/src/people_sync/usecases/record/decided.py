@@ -1,8 +1,8 @@
-"""A decision about a conflict, carried out: what lost counts as agreed from here on, and what won goes to both sides.
+"""Carries out a decision about a conflict: Planning Center's values become agreed, the chosen ones go to both sides.
 
-Here Planning Center's value is taken over, where that was chosen, in the transaction that makes the decision. Where
-ours was chosen, Planning Center's value becomes the last agreed one: ours is a change like any other then, which this
-sync sends, or the next one after a crash. If a value has moved since the decision, nothing of it is carried out.
+A chosen value of Planning Center is taken over here in the same transaction. For a chosen value of ours, Planning
+Center's becomes the last agreed one: ours is then an ordinary change, sent by this sync, or by the next one after a
+crash. If a value has changed since the decision, the whole decision is dropped.
 """
 
 from collections.abc import Collection, Mapping
@@ -38,9 +38,9 @@ from people_sync.usecases.record.writer import Writer
 
 
 async def carry_out(session: AsyncSession, writer: Writer, row: Remote) -> None:
-    """Carry out the decision about the record that `row` is the counterpart of, if there is one.
+    """Carry out the pending decision, if any, about the record whose counterpart is `row`.
 
-    The record is locked, and was just read.
+    The record is locked and was just read.
     """
     if row.again or row.snapshot is None:
         return
@@ -116,14 +116,14 @@ async def _family(
 async def _cannot_be_contact(
     session: AsyncSession, writer: Writer, family: Family, decision: Mapping[str, Any]
 ) -> bool:
-    """Whether our primary contact was chosen, and is nobody whom the household could have."""
+    """Whether our primary contact was chosen but cannot be in the household."""
     if decision["choices"].get("primary_contact") != "ours":
         return False
     return str(family.primary_contact_id) not in await people_of(session, writer.owner, family)
 
 
 def _only(conflict: Conflict, sent: Collection[str]) -> None:
-    """Keep of what a decision sends what really goes there; what Planning Center says as well is told."""
+    """The decision's values that are really sent; values that Planning Center already has are reported."""
     assert conflict.decision is not None
     sends = {name: value for name, value in conflict.decision["sends"].items() if name in sent}
     untold = [not_sent(name) for name in conflict.decision["sends"].keys() - sends.keys()]
@@ -131,12 +131,12 @@ def _only(conflict: Conflict, sent: Collection[str]) -> None:
 
 
 def _agree(writer: Writer, link: Link, conflict: Conflict, decision: Mapping[str, Any]) -> dict[str, Any]:
-    """Note what was decided in the link and the conflict. Gives what our side takes over, JSON by field."""
+    """Store the decision in link and conflict. Gives the values that our side takes over, JSON by field."""
     note = {"by_name": decision["by_name"], "at": writer.now().isoformat()}
     settled = settle(conflict.fields, decision["choices"], agreed=link.agreed, kept=link.decided, note=note)
     agree(link, settled.agreed, writer.now())
     link.decided = settled.kept
-    # What a contact cleared before has left there was decided about, too.
+    # The decision also covers a contact left there when ours was cleared.
     link.kept_different = {name: kept for name, kept in link.kept_different.items() if name not in decision["choices"]}
     conflict.decision = {**decision, "sends": settled.sends}
     return settled.taken
@@ -145,7 +145,7 @@ def _agree(writer: Writer, link: Link, conflict: Conflict, decision: Mapping[str
 def _rows(
     writer: Writer, link: Link, conflict: Conflict, taken: Mapping[str, Any], decision: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Effects of what our side takes over, in the name of who decided, or of the rule that did."""
+    """Effects of values that our side takes over, attributed to the person or rule that decided."""
     ours = {field["field"]: field["ours"] for field in conflict.fields}
     kept = [name for name, choice in decision["choices"].items() if choice == "both"]
     by = {

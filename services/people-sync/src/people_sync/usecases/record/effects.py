@@ -1,4 +1,4 @@
-"""What a batch changes here: versions counted once, facts published in one call at its end."""
+"""Changes of a batch here: versions counted once per record, facts published in one call at its end."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,17 +28,17 @@ _COLUMNS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "e
 
 @dataclass(slots=True)
 class Effects:
-    """What a batch changed, published once at its end."""
+    """The changes of a batch, published once at its end."""
 
     members: dict[UUID, Member] = field(default_factory=dict)
     families: dict[UUID, Family] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of `Effect`, as `noted` makes them."""
+    """Rows of `Effect`, made by `noted`."""
 
 
 async def publish(session: AsyncSession, writer: Writer, effects: Effects) -> None:
-    """Append the facts of all records that changed, in one call."""
+    """Append the facts of all changed records in one call."""
     await session.flush()
     await insert_effects(session, effects.rows)
     now = writer.now()
@@ -88,7 +88,7 @@ def noted(
 
 
 def tied(writer: Writer, kind: str, link: Link, *, adopted: bool = False) -> dict[str, Any]:
-    """The effect of a new link. `adopted`: we created the counterpart, and the answer was lost; else it was matched."""
+    """The effect of a new link. `adopted`: by an unanswered creation of ours; otherwise by a match."""
     if adopted:
         return noted(writer, kind, link.record_id, CREATED, None, link.pco_id, side=THERE, by="platform")
     return noted(writer, kind, link.record_id, "planning_center_id", None, link.pco_id, by="rule", rule="matched")
@@ -97,7 +97,7 @@ def tied(writer: Writer, kind: str, link: Link, *, adopted: bool = False) -> dic
 def carried_out(
     writer: Writer, kind: str, record_id: UUID, writes: Iterable[Write], fields: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Effects of writes whose answer was lost and which are there all the same; one for each field."""
+    """Effects of unanswered writes that a read confirms, one for each field."""
     found = {write.field: write for write in writes if write.answered_at is None and write.field in fields}
     return [
         noted(writer, kind, record_id, write.field, write.before, write.after, side=THERE, by="platform")
@@ -106,7 +106,7 @@ def carried_out(
 
 
 def change_here(writer: Writer, member: Member, result: Merge, effects: Effects) -> None:
-    """Take Planning Center's values over, with what they replace among the effects."""
+    """Take Planning Center's values over, and add the replaced ones to the effects."""
     if not result.to_ours:
         return
     effects.rows += [
@@ -126,7 +126,7 @@ def change_here(writer: Writer, member: Member, result: Merge, effects: Effects)
 
 
 def take_over(member: Member, values: Mapping[str, Any]) -> None:
-    """Set values and the keys that they are looked up by."""
+    """Set values and their lookup keys."""
     for name in _COLUMNS:
         if name in values:
             setattr(member, name, values[name])
@@ -138,7 +138,7 @@ def take_over(member: Member, values: Mapping[str, Any]) -> None:
 
 
 def touch(writer: Writer, member: Member, effects: Effects) -> None:
-    """Count the record's version, once per batch."""
+    """Count a member's version, once per batch."""
     if member.id not in effects.members:
         member.version += 1
         member.updated_at = writer.now()
@@ -146,7 +146,7 @@ def touch(writer: Writer, member: Member, effects: Effects) -> None:
 
 
 def touch_family(writer: Writer, family: Family, effects: Effects) -> None:
-    """The same of a family."""
+    """Count a family's version, once per batch."""
     if family.id not in effects.families:
         family.version += 1
         family.updated_at = writer.now()

@@ -1,4 +1,4 @@
-"""Which family is which household, and who of it is known: as rows."""
+"""Matching of families with households, from rows."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
@@ -23,9 +23,9 @@ from people_sync.usecases.record.writer import Writer
 async def still_new(
     session: AsyncSession, writer: Writer, households: Sequence[RemoteHousehold], people: dict[str, UUID]
 ) -> set[str]:
-    """Of households without a family when they were compared, those without one now, by Planning Center's id.
+    """Households that still match no family here, by Planning Center's id.
 
-    One with somebody in it about whom this run could not decide is left out: that person's family may be the one.
+    A household with an undecided person is left out, since that person's family may match.
     """
     if not households:
         return set()
@@ -55,7 +55,7 @@ async def still_new(
 async def homes_of(
     session: AsyncSession, households: Collection[RemoteHousehold], people: Mapping[str, UUID]
 ) -> dict[str, Home]:
-    """Households in terms of our members. Who is in no family here can have been left out of this one."""
+    """Households in terms of our members. Members without any family count only as `others`."""
     ids = [people[pco_id] for household in households for pco_id in household.person_ids if pco_id in people]
     placed = set(
         await session.scalars(
@@ -84,7 +84,7 @@ async def unlinked_families(session: AsyncSession, writer: Writer, members: set[
 async def still_matched(
     session: AsyncSession, writer: Writer, households: Mapping[UUID, RemoteHousehold], people: dict[str, UUID]
 ) -> set[UUID]:
-    """Of families that were found to be these households, those of which it is true by now."""
+    """The families that still match the households they were matched with."""
     if not households:
         return set()
     families = await _families_where(session, writer, among(Family.id, households))
@@ -93,7 +93,7 @@ async def still_matched(
 
 
 def _planned(writer: Writer, kind: str, record_id: Any, outcome: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether this run plans something with such an outcome for a record and a counterpart."""
+    """Whether this run plans a change with such an outcome for a record with a counterpart."""
     of_record = (Change.kind == kind, Change.record_id == record_id, Change.pco_id.is_not(None))
     return exists().where(Change.run_id == writer.cause.id, *of_record, outcome)
 
@@ -118,7 +118,7 @@ async def _families_where(session: AsyncSession, writer: Writer, *where: ColumnE
         .group_by(Family.id)
     )
     found = rows.all()
-    # Who is kept out of the sync is as if the other side could not know them.
+    # Members kept out of the sync count as unknown to the other side.
     alone = await members_left_alone(
         session, writer.organization_id, [str(m) for row in found for m in row.known or ()]
     )
@@ -130,7 +130,7 @@ async def _families_where(session: AsyncSession, writer: Writer, *where: ColumnE
 
 
 async def people_unmet(session: AsyncSession, writer: Writer, member_ids: Set[str]) -> Set[str]:
-    """Of these members those whose people this run has not read: they may be gone."""
+    """The members among these whose people this run has not read, so that they may be gone."""
     if not member_ids:
         return member_ids
     rows = await session.scalars(
@@ -145,7 +145,7 @@ async def people_unmet(session: AsyncSession, writer: Writer, member_ids: Set[st
 
 
 async def record_ids(session: AsyncSession, writer: Writer, pco_ids: Collection[str]) -> dict[str, UUID]:
-    """Our ids of people in Planning Center: linked, or about to be by this run."""
+    """Our ids of people in Planning Center who are linked, or will be by this run."""
     linked = select(Link.pco_id, Link.record_id).where(
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,

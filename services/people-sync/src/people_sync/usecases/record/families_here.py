@@ -1,4 +1,4 @@
-"""Taking households over here: names, who joins and who leaves."""
+"""Takes households over here: names, primary contacts and memberships."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ from people_sync.usecases.record.writer import Writer
 
 @dataclass(slots=True)
 class _Memberships:
-    """Who joins and leaves which family here in one batch."""
+    """Joins and leaves of one batch here, by family."""
 
     joining: list[dict[str, Any]] = field(default_factory=list)
     leaving: list[tuple[UUID, UUID]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class _Memberships:
 async def take_families_over(
     session: AsyncSession, writer: Writer, planned: Sequence[Planned], effects: Effects
 ) -> None:
-    """Take over here what is planned; the plans say afterwards what became of them."""
+    """Take over the planned changes here; afterwards the plans hold their outcomes."""
     staged = await as_read(session, writer, FAMILY, [change.pco_id for change in planned])
     households = {pco_id: household_from_snapshot(row.snapshot) for pco_id, row in staged.items() if row.snapshot}
     people = await record_ids(session, writer, [one for h in households.values() for one in h.person_ids])
@@ -137,7 +137,7 @@ async def take_families_over(
 
 
 def _synced(people: Mapping[str, UUID], alone: Set[str]) -> dict[str, UUID]:
-    """Those who are not kept out of the sync: nobody else tells which family is which household."""
+    """The people without those kept out of the sync, who must not influence family matching."""
     return {pco_id: member for pco_id, member in people.items() if str(member) not in alone}
 
 
@@ -151,7 +151,7 @@ def _put_off(
     conflict: Conflict | None,
     read_at: datetime,
 ) -> bool:
-    """Whether a family is left as it is, with the reason in its plan."""
+    """Whether a family is postponed, with the reason in its plan."""
     if result.fields.first_match and not writer.chosen:
         change.outcome, change.sentence = LATER, FIRST_SYNC_ASKS
         return True
@@ -173,7 +173,7 @@ async def _as_approved(
     families: Mapping[UUID, Family],
     alone: Set[str],
 ) -> list[Planned]:
-    """Of households without a link those that are as they were approved: before anything is made for the others."""
+    """Unlinked households that are still as approved, checked before any family is created."""
     asked = [change for change in strange if change.plan is not None and change.outcome in {CREATED_HERE, LINKED}]
     matched = [family for change in asked if (family := families.get(change.record_id))]  # type: ignore[arg-type] # a plan has one
     ours = await family_values(session, writer.owner, matched) if matched else {}
@@ -192,7 +192,7 @@ async def _as_approved(
 
 
 def _newcomer(theirs: FamilyValues) -> Fields:
-    """What adding a household here writes."""
+    """Plan fields of adding a household here."""
     shown = {one: {"id": one, "pco_id": None, "name": ""} for one in theirs.members}
     return family_created(theirs.name, shown, theirs.primary_contact, "here", shown)
 
@@ -222,7 +222,7 @@ def _conflict(
 async def lock_people(
     session: AsyncSession, writer: Writer, family_ids: Collection[UUID], others: Collection[UUID] = ()
 ) -> set[str]:
-    """Lock who is in these families, and `others` who may join them, before the families; their ids as text."""
+    """Lock the members of these families, and `others` who may join, before the families; gives their ids as text."""
     of_families = select(FamilyMember.member_id).where(among(FamilyMember.family_id, family_ids))
     rows = await session.scalars(
         select(Member.id)
@@ -257,7 +257,7 @@ async def _homes(
     families: dict[UUID, Family],
     effects: Effects,
 ) -> dict[str, Link]:
-    """Links for households that had none, with the new ones among `families`: these can have changed since."""
+    """Create links for households without one, adding new families to `families`, which may have changed since."""
     of_change = {change: households[str(change.pco_id)] for change in changes}
     new = await still_new(session, writer, [one for c, one in of_change.items() if c.record_id not in families], people)
     matched = {c.record_id: one for c, one in of_change.items() if c.record_id and c.outcome == LINKED}
@@ -279,7 +279,7 @@ async def _homes(
         else:
             adopts = change.outcome == CREATED_THERE
             effects.rows.append(tied(writer, FAMILY, links[str(change.pco_id)], adopted=adopts))
-    # Which was put off may be a family that this run would create there.
+    # A postponed household may be a family that this run would create there.
     strangers = [household for change, household in of_change.items() if change.pco_id not in links]
     members = {people[pco_id] for household in strangers for pco_id in household.person_ids if pco_id in people}
     maybe = await unlinked_families(session, writer, members) if members else {}
@@ -308,7 +308,7 @@ def _new_family(
 
 
 async def _family_links(session: AsyncSession, writer: Writer, changes: Sequence[Planned]) -> dict[str, Link]:
-    """Links for households that had none; not for one whose family was linked to another meanwhile."""
+    """Create links for households without one, except when their family was linked to another meanwhile."""
     if not changes:
         return {}
     rows: list[dict[str, Any]] = [
@@ -330,7 +330,7 @@ def _take_family_over(
 ) -> None:
     fields = result.fields
     if not link.compared_version:
-        # So that the platform learns of the link, also where no value moved.
+        # Publishes the link even if no value changed.
         touch_family(writer, family, effects)
 
     def note(name: str, old: Any, new: Any, rule: str) -> None:
@@ -358,7 +358,7 @@ def _take_family_over(
 
 
 async def _move(session: AsyncSession, writer: Writer, moves: _Memberships, effects: Effects) -> None:
-    """Write memberships, and publish the members again: a member's record names its families."""
+    """Write memberships, and publish the members again, since a member's record names its families."""
     if moves.joining:
         await session.execute(insert(FamilyMember).on_conflict_do_nothing(), moves.joining)
     if moves.leaving:
@@ -386,7 +386,7 @@ def _agree_family(
     known: Set[str],
     now: datetime,
 ) -> None:
-    """`known`: whoever is somebody here, or was erased, by Planning Center's ids."""
+    """`known`: Planning Center's ids of people with a member here, and of erased people."""
     fields = result.fields
     members = (result.agreed_members - result.remove_from_ours) | result.add_to_ours
     agree(link, {**base, **fields.agreed, **fields.to_ours, "members": sorted(members)}, now)
@@ -394,7 +394,7 @@ def _agree_family(
     if _goes_there(result):
         change.there = "planned"
     else:
-        # While somebody in it is not known here, or it is in conflict, the household is compared on every run.
+        # A household with an unknown person or a conflict is compared on every run.
         complete = not (set(household.person_ids) - known or result.waiting)
         link.remote_hash = row.remote_hash if complete and not fields.conflicts else None
         link.compared_version = family.version
@@ -403,9 +403,10 @@ def _agree_family(
 async def _locked_families(
     session: AsyncSession, writer: Writer, ids: list[UUID], others: Collection[UUID]
 ) -> tuple[dict[UUID, Family], set[str], Set[str]]:
-    """The families, and the members who are locked with them: whoever joined in between is not among these.
+    """Lock families and their members.
 
-    Third, those of the members who are kept out of the sync.
+    Gives the families, the locked members (without those who joined in between), and those of them kept out of the
+    sync.
     """
     held = await lock_people(session, writer, ids, others)
     rows = await session.scalars(

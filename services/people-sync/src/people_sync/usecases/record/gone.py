@@ -1,4 +1,4 @@
-"""Ending the link of a record that is not in Planning Center any more."""
+"""Ends the link of a record that is no longer in Planning Center."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -25,7 +25,7 @@ KINDS: Final[dict[str, type[Member] | type[Family]]] = {MEMBER: Member, FAMILY: 
 
 
 async def lock_for_end(session: AsyncSession, writer: Writer, plans: Sequence[Planned]) -> None:
-    """Lock what ending links in one transaction changes: what was read, members, families, then links."""
+    """Lock the rows that ending links changes: mirror, members, families, then links."""
     for kind in KINDS:
         there = [str(plan.pco_id) for plan in plans if plan.kind == kind]
         read = select(Remote.pco_id).filter_by(**writer.owner, kind=kind).where(among(Remote.pco_id, there))
@@ -51,9 +51,9 @@ async def lock_for_end(session: AsyncSession, writer: Writer, plans: Sequence[Pl
 
 
 async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects: Effects) -> None:
-    """End it, unless the record was tied to somebody else, or read again, since it was found missing.
+    """End a link, unless the record was linked to another counterpart, or read again, since it was found missing.
 
-    Nor is it ended while another worker writes the record: what Planning Center answers there says more.
+    Nor is a link ended while another worker writes the record, whose answers are newer.
     """
     plan.here = "done"
     record: Member | Family = await session.get_one(
@@ -84,7 +84,7 @@ async def end_link(session: AsyncSession, writer: Writer, plan: Planned, effects
 
 
 async def why_gone(session: AsyncSession, link: Link) -> tuple[str, str]:
-    """The outcome of a record whose counterpart is not there, in words too: merged, gone, or it never was."""
+    """Outcome and sentence of a record without its counterpart: merged, gone, or never there."""
     if link.merged_into is not None:
         one, other = await session.get_one(Member, link.record_id), await _kept_of(session, link)
         if other is not None:
@@ -96,7 +96,7 @@ async def why_gone(session: AsyncSession, link: Link) -> tuple[str, str]:
 
 
 async def _kept_of(session: AsyncSession, link: Link) -> Member | None:
-    """The member who has the link of whoever was kept in a merger."""
+    """The member linked to the person who was kept in a merger."""
     kept = select(Link.record_id).filter_by(
         organization_id=link.organization_id,
         pco_organization_id=link.pco_organization_id,

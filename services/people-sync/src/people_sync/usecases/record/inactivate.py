@@ -1,4 +1,4 @@
-"""Making somebody inactive in Planning Center who stays active here: what an undo may do to whom we added there."""
+"""Makes a person inactive in Planning Center whose member stays active here: an undo's option for people we added."""
 
 from typing import Final
 from uuid import UUID
@@ -31,10 +31,10 @@ _FIELDS: Final = (ACTIVE,)
 
 
 async def make_inactive(writer: Writer, member_id: UUID, pco_id: str | None, actor: Actor) -> str:
-    """Make a linked member inactive there, by request of `actor`; gives the outcome. Raises as `write_person` does.
+    """Make a linked member inactive there, on behalf of `actor`; gives the outcome. Raises as `write_person` does.
 
-    `pco_id`: who was shown. LeftOut if the member is linked to somebody else by now, as after a merger.
-    *Inactive* counts as agreed before it is sent, so that no read takes it over here, whenever a process dies.
+    `pco_id`: the person shown. LeftOut if the member is linked to another person by now, as after a merger.
+    *Inactive* is stored as agreed before the request, so that no read takes it over here, even after a crash.
     """
     async with writer.job.sessions() as session:
         member = await session.get_one(Member, member_id)

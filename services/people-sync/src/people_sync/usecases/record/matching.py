@@ -1,4 +1,4 @@
-"""Who in Planning Center is whom here, as rows: the candidates, and what an administrator said."""
+"""Matching of people from rows: candidates, and administrators' answers."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -34,9 +34,9 @@ from people_sync.storage.tables import Member
 from people_sync.usecases.record.writer import Writer
 
 LARGEST_LOOK: Final = 100
-"""People who are looked at before one is created: of an email that more share, matching says nothing anyway."""
+"""Maximum people checked before one is created; an email shared by more proves nothing anyway."""
 LARGE: Final = 2_000
-"""Rows from which on matching runs beside the event loop."""
+"""Number of rows above which matching runs in a thread."""
 
 
 async def candidates_of(
@@ -47,10 +47,10 @@ async def candidates_of(
     *,
     deleted_here: Collection[str] = (),
 ) -> dict[str, Outcome]:
-    """The matching outcomes of people who are not linked, as they stand now.
+    """The present matching outcomes of unlinked people.
 
-    `taken`: members who are others. `deleted_here`: those of the people who are linked to members deleted here.
-    Whoever may be a member who is kept out of the sync is to be left alone.
+    `taken`: members already assigned to others. `deleted_here`: the people who are linked to members deleted here.
+    People who may be a member kept out of the sync get `LeftAlone`.
     """
     if not people:
         return {}
@@ -63,7 +63,7 @@ async def candidates_of(
     theirs = await theirs_of(session, writer.owner, [one for one in people if one.pco_id in near], deleted_here)
     emails = await sharers_of(session, writer.owner, theirs)
     planned = exists().where(
-        # Whom this run would create there is still to be had: the person there may be the same.
+        # Members that this run would create there are still free: the person may be the same.
         Change.run_id == writer.cause.id,
         Change.kind == MEMBER,
         Change.record_id == Member.id,
@@ -93,35 +93,35 @@ async def candidates_of(
 
 
 async def why_left_alone(session: AsyncSession, outcome: LeftAlone) -> str:
-    """Say, with the names of those who are kept out, why somebody is left alone."""
+    """The sentence why a person is left alone, with the names of the members kept out."""
     ids = [UUID(one) for one in outcome.kept_out]
     members = await session.scalars(select(Member).where(among(Member.id, ids)).order_by(Member.id))
     return may_be_kept_out(full_name(member) for member in members)
 
 
 async def may_be_here(session: AsyncSession, writer: Writer, people: Sequence[RemotePerson]) -> set[str]:
-    """Those of the people whom matching has to look at: of everybody else it can only say that nobody here fits."""
+    """The people with possible candidates; all others certainly match no member."""
     near = await with_candidates(session, writer.owner, [to_match(person) for person in people])
     return {person.pco_id for person in near}
 
 
 async def local_of(session: AsyncSession, writer: Writer, member: Member) -> Local:
-    """A member as matching looks at one."""
+    """A member as input of matching."""
     return (await locals_of(session, writer.owner, [member]))[0]
 
 
 async def still_the_same(
     session: AsyncSession, writer: Writer, person: RemotePerson, member: Member, different: Collection[str]
 ) -> bool:
-    """Whether two who were matched before are still whom the match was made for."""
+    """Whether an earlier match of these two still holds."""
     (theirs,) = await theirs_of(session, writer.owner, [person])
     return still_matches(theirs, await local_of(session, writer, member), different)
 
 
 async def may_be_there(session: AsyncSession, writer: Writer, member: Member) -> str | None:
-    """Why this member is not created in Planning Center: somebody there who is nobody here yet may be the same.
+    """Why this member is not created in Planning Center: an unlinked person there may be the same.
 
-    Who was never read completely, or not lately, is looked at as far as the last answer went.
+    People with an incomplete or outdated read are compared as far as the last answer went.
     """
     emails = [member.email_key] if member.email_key else []
     rows = await session.scalars(
@@ -154,7 +154,7 @@ async def may_be_there(session: AsyncSession, writer: Writer, member: Member) ->
 
 
 async def said_different(session: AsyncSession, writer: Writer, pco_ids: list[str]) -> dict[str, list[str]]:
-    """Ids of members whom an administrator called somebody else than these people, by Planning Center's id."""
+    """Ids of members that an administrator ruled out for these people, by Planning Center's id."""
     rows = await session.execute(
         select(HeldMatch.pco_id, HeldMatch.different_from)
         .filter_by(**writer.owner)
@@ -164,7 +164,7 @@ async def said_different(session: AsyncSession, writer: Writer, pco_ids: list[st
 
 
 async def not_created_yet(session: AsyncSession, writer: Writer, kind: str, record_ids: Collection[UUID]) -> None:
-    """Leave records that this run would create in Planning Center to the next one: they may be there already."""
+    """Postpone creations in Planning Center to the next run, because the records may already be there."""
     if not record_ids:
         return
     await session.execute(

@@ -1,8 +1,8 @@
-"""People who were merged in Planning Center: the link follows to the person who was kept.
+"""Mergers in Planning Center: links follow to the person who was kept.
 
 The log of mergers is append-only and read in its order, from where it was read last, less the staleness horizon: a
-chain (A into B, B into C) is followed by itself. What it said is kept, so that it need not be read twice. Where two
-members here became one person, the link that ended names whoever was kept at last (`usecases/merged_pairs.py` asks).
+chain (A into B, B into C) resolves itself. Its entries are stored, so that they are not read twice. If two members here
+became one person, the ended link names the finally kept person (`usecases/merged_pairs.py` asks about them).
 """
 
 from collections.abc import Awaitable, Callable
@@ -42,13 +42,13 @@ log = structlog.get_logger(__name__)
 
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _COMES_WHOLE: Final = timedelta(days=1)
-"""An entry that cannot be read for longer stays unreadable, and the log is read on behind it."""
+"""Age after which an unreadable entry of the log is skipped."""
 _TOLD_BY: Final = timedelta(seconds=1)
-"""The log gives whole seconds: an instant in the same second may lie before the merger."""
+"""Precision of the log, whole seconds: an instant in the same second may lie before the merger."""
 
 
 Merged = Callable[[AsyncSession, Planned], Awaitable[None]]
-"""A callback for two members here whose people became one there, in the transaction that ends one of the links."""
+"""Callback for two members whose people became one there, in the transaction that ends one of the links."""
 
 
 async def _nobody(_session: AsyncSession, _plan: Planned) -> None:
@@ -60,18 +60,18 @@ class Followed:
     """The result of reading the log of mergers."""
 
     kept: list[str]
-    """The people to whom links moved, in Planning Center's ids."""
+    """Planning Center's ids of the people that links moved to."""
     whole: bool
-    """False if an entry could not be read: whoever is missing may be in it."""
+    """False if an entry could not be read, which may name a missing person."""
     put_off: frozenset[str] = frozenset()
-    """People of mergers that are left to a later sync, in Planning Center's ids."""
+    """Planning Center's ids of people whose mergers are postponed."""
 
 
 async def follow_mergers(writer: Writer, merged: Merged = _nobody, *, may_delete: bool = True) -> Followed:
-    """Move links along the log.
+    """Move links along the log of mergers.
 
-    `may_delete`: a member who is here twice only because the log lagged is made one again. If not, such a merger is
-    left to whoever reads the log next, and with it each later one of the same people.
+    `may_delete`: whether to delete a duplicate member that exists only because the log lagged. Otherwise such a merger,
+    and each later one of the same people, is postponed to the next reader of the log.
     """
     put_off: set[str] | None = None if may_delete else set()
     async with writer.job.sessions() as session:
@@ -89,14 +89,14 @@ async def follow_mergers(writer: Writer, merged: Merged = _nobody, *, may_delete
             await _remember(session, writer, entries)
             kept += await _follow_all(session, writer, entries, merged, put_off)
             if not unread and not put_off:
-                # The next read begins behind these entries, since none up to them was left.
+                # The next read begins behind these entries, since none of them is postponed.
                 connection.merger_cursor = max([one.at for one in entries] + [connection.merger_cursor or _BEGINNING])
     kept += await _follow_known_aliases(writer, merged, put_off)
     return Followed(kept, whole=not unread, put_off=frozenset(put_off or ()))
 
 
 async def _follow_known_aliases(writer: Writer, merged: Merged, put_off: set[str] | None = None) -> list[str]:
-    """Move links of people whose merger was read before: the platform knows them by their old number."""
+    """Move links of people whose merger was read earlier, because the platform still uses their old number."""
     kept: list[str] = []
     followed: set[str] = set()
     while True:
@@ -119,9 +119,9 @@ async def _follow_known_aliases(writer: Writer, merged: Merged, put_off: set[str
 
 
 async def follow_after_deletions(writer: Writer) -> None:
-    """Move the links of two who became one, where the member who has the link was deleted here since.
+    """Move links of merged pairs whose linked member was deleted here since.
 
-    Before anybody is read: whom a link leads to now is to be compared.
+    Runs before any read, since the link's new counterpart has to be compared.
     """
     async with writer.transaction() as session:
         entries = [_Entry(*pair, writer.now()) for pair in await left_by_deleted(session, writer.owner)]
@@ -139,7 +139,7 @@ class _Entry:
 
 
 def _entries(rows: list[Resource], now: datetime) -> tuple[list[_Entry], bool]:
-    """Gives the readable entries of a page, and whether another is so new that it may still come whole."""
+    """The readable entries of a page, and whether an unreadable one is recent enough to become complete."""
     entries: list[_Entry] = []
     waited_for = False
     for row in rows:
@@ -175,13 +175,13 @@ async def _remember(session: AsyncSession, writer: Writer, entries: list[_Entry]
         for one in entries
     ]
     await session.execute(insert(Alias).on_conflict_do_nothing(), found)
-    # Whom the pull met before the merger would come back as somebody new.
+    # A removed person that the pull met before the merger would come back as a new one.
     erased = await follow_erased(session, writer.owner, [(one.removed, one.kept) for one in entries])
     await remote.forget(session, writer.owner, MEMBER, [*(one.removed for one in entries), *erased])
 
 
 async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> None:
-    """Lock the members of these people, their families, the links and held matches, each in the order of their ids."""
+    """Lock these people's members, families, links and held matches, each in the order of their ids."""
     theirs = (
         Link.organization_id == writer.organization_id,
         Link.pco_organization_id == writer.pco_organization_id,
@@ -202,23 +202,23 @@ async def _lock(session: AsyncSession, writer: Writer, people: list[str]) -> Non
 async def _follow_all(
     session: AsyncSession, writer: Writer, entries: list[_Entry], merged: Merged, put_off: set[str] | None = None
 ) -> list[str]:
-    """Lock what these entries of the log concern and follow each; gives the people to whom links moved.
+    """Lock the rows that these entries concern and follow each entry; gives the people that links moved to.
 
-    `put_off`: takes up the people of whom one member would have to be deleted here, who is not; None to delete.
+    `put_off`: collects people of mergers that would delete a member here; None to delete.
     """
     effects = Effects()
     await _lock(session, writer, [one for entry in entries for one in (entry.kept, entry.removed)])
     kept = [one.kept for one in entries if await _follow(session, writer, one, effects, merged, put_off)]
     entries = [one for one in entries if not put_off or one.removed not in put_off]
     await _lead_on(session, writer, entries, effects)
-    # A held match about a person who was merged away, or who has a link now, needs no answer.
+    # Held matches about people who were merged away, or are linked now, need no answer.
     await no_longer_held(session, writer.owner, [*(one.removed for one in entries), *kept])
     await publish(session, writer, effects)
     return kept
 
 
 async def _lead_on(session: AsyncSession, writer: Writer, entries: list[_Entry], effects: Effects) -> None:
-    """Let links that ended with an earlier merger lead to whoever was kept by these ones."""
+    """Point links that ended by an earlier merger to the person kept by these ones."""
     onward = {entry.removed: entry.kept for entry in entries}
     links = await session.scalars(
         select(Link)
@@ -234,7 +234,7 @@ async def _lead_on(session: AsyncSession, writer: Writer, entries: list[_Entry],
             link.merged_into = onward[link.merged_into or ""]
         member = await session.get_one(Member, link.record_id, with_for_update=True)
         if member.deleted_at is None:
-            # The record names the member with whom it was merged.
+            # The record names the member that it was merged with, so it is published again.
             touch(writer, member, effects)
     await session.flush()
 
@@ -262,13 +262,13 @@ async def _follow(
     kept = links.get(keep)
     left = kept is not None and member.deleted_at is None and await deleted_here(session, kept)
     if link.merged_into is not None and not (left and kept and kept.merged_into is None and not link.kept_two):
-        # Read before: the link leads on to whoever was kept at last.
+        # Followed before; `_lead_on` points the link to the finally kept person.
         return False
     different = str(member.id) in (await said_different(session, writer, [keep])).get(keep, ())
     if kept is not None:
         out = await kept_out_among(session, writer.organization_id, MEMBER, [member.id, kept.record_id])
         if member.id in out:
-            # Neither ended nor given another's link: it follows once the member is synced again.
+            # The link stays, and follows once the member is synced again.
             return False
         if left:
             await _change_places(session, writer, link, kept)
@@ -281,18 +281,18 @@ async def _follow(
             await _two_became_one(session, writer, link, member, kept, effects, merged)
             return False
     elif different:
-        # An administrator called the two different, so the person kept becomes a member of their own.
+        # An administrator declared the two different, so the kept person becomes a separate member.
         return False
     link.pco_id, link.remote_hash, link.state = keep, None, "linked"
     link.gone_at = link.missing_since = link.merged_into = None
     link.kept_two = False
-    # They were about the person removed.
+    # These writes concerned the removed person.
     await session.execute(delete(LinkWrite).where(LinkWrite.link_id == link.id))
     effects.rows.append(noted(writer, MEMBER, member.id, "planning_center_id", removed, keep, rule="merged"))
     unchanged = link.compared_version == member.version
     touch(writer, member, effects)
     if unchanged:
-        # Only the link moved: no value that Planning Center would have to get.
+        # Only the link moved, so no value has to be sent to Planning Center.
         link.compared_version = member.version
     await session.flush()
     return True
@@ -301,7 +301,7 @@ async def _follow(
 async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> bool:
     """Whether the person who was kept is a second member here only because the log lags.
 
-    The member was taken over after the merger, and nobody here has typed anything about them.
+    The member was added from Planning Center after the merger, and has no edits here.
     """
     of_member = Effect.record_id == kept.record_id
     typed = select(Effect.id).where(of_member, Effect.by.in_(("person", "platform"))).exists()
@@ -311,7 +311,7 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
         Effect.after == literal(str(kept.record_id), JSONB),
         Effect.by == "planning_center",
     )
-    # The history of a family that was made here does not name its first members.
+    # The history of a family created here does not name its first members.
     put_in = select(FamilyMember.family_id).where(FamilyMember.member_id == kept.record_id, ~taken_over.exists())
     made = (
         Effect.field == CREATED,
@@ -331,14 +331,14 @@ async def _came_too_early(session: AsyncSession, kept: Link, entry: _Entry) -> b
 
 
 async def _change_places(session: AsyncSession, writer: Writer, link: Link, kept: Link) -> None:
-    """Free the person who was kept from the link of a member who was deleted here.
+    """Take the kept person over from the link of a member deleted here.
 
-    That link takes the id of the person removed, as merged: if the platform sends the deleted member again, nobody is
+    That link gets the removed person's id, as merged: if the platform sends the deleted member again, no person is
     added in Planning Center.
     """
     removed = link.pco_id
     await in_no_household(session, writer.owner, [kept.record_id])
-    # Two links cannot have one id, not even for a moment.
+    # The unique key forbids two links with one id even within a transaction.
     link.pco_id = f"from {removed}"
     await session.flush()
     kept.merged_into = kept.pco_id
@@ -350,7 +350,7 @@ async def _change_places(session: AsyncSession, writer: Writer, link: Link, kept
 async def _one_again(
     session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, effects: Effects, merged: Merged
 ) -> None:
-    """Delete the second member; the first one gets the link to the person who was kept."""
+    """Delete the second member and link the first one to the kept person."""
     second = await session.get_one(Member, kept.record_id, with_for_update=True)
     families = await session.scalars(
         select(Family)
@@ -360,7 +360,7 @@ async def _one_again(
         .with_for_update(of=Family)
     )
     for family in families:
-        # Deleting the second one counts the version of each.
+        # Deleting the second member counts the versions of its families.
         family.primary_contact_id = member.id
         moved = noted(writer, FAMILY, family.id, "primary_contact", str(second.id), str(member.id), rule="merged")
         effects.rows.append(moved)
@@ -379,14 +379,14 @@ async def _one_again(
 async def _two_became_one(
     session: AsyncSession, writer: Writer, link: Link, member: Member, kept: Link, effects: Effects, merged: Merged
 ) -> None:
-    """Two members here whose people became one there: the second one's link ends. If both stay, both are named."""
+    """End the second member's link after a merger of both people. If both members stay, publish both."""
     other = await session.get_one(Member, kept.record_id)
     link.state, link.gone_at, link.merged_into = "gone", link.gone_at or writer.now(), kept.pco_id
     link.create_again, link.missing_since = False, None
     effects.rows.append(noted(writer, MEMBER, member.id, "planning_center_id", link.pco_id, None, rule="merged"))
     touch(writer, member, effects)
     await in_no_household(session, writer.owner, [member.id])
-    # There is no second side any more to decide about.
+    # The conflict has lost its second side.
     effects.conflicts += await withdraw(session, writer.organization_id, writer.now(), Conflict.record_id == member.id)
     if member.deleted_at is None and other.deleted_at is None:
         name = full_name(member)

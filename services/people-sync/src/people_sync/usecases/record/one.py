@@ -1,4 +1,4 @@
-"""One record by itself: read there, decide, take over here, write there, agree. As a run does it, for one."""
+"""Syncs a single record as a run would: reads there, decides, takes over here, writes there, agrees."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -61,24 +61,23 @@ _WHILE_BUSY: Final = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What became of one record."""
+    """The outcome of one record."""
 
     outcome: str
     more: list[str] = field(default_factory=list)
-    """What else there is to know, in words."""
+    """Further sentences for the reader."""
     exact: str | None = None
-    """In place of the outcome's sentence."""
+    """Replaces the outcome's default sentence."""
 
     def __str__(self) -> str:
-        """In words."""
+        """The outcome in words."""
         return " ".join([self.exact or OUTCOMES[self.outcome], *self.more])
 
 
 async def sync_member(writer: Writer, member_id: UUID) -> Synced:
-    """Bring one member up to date on both sides.
+    """Sync one member on both sides.
 
-    Raises Busy, LeftAlone, NotYet, Later, PartRefused, and what the client raises for reasons that are not this
-    record's.
+    Raises Busy, LeftAlone, NotYet, Later, PartRefused, and the client's errors that do not concern this record.
     """
     async with claimed(writer, MEMBER, member_id):
         said = await settle_strays(writer, member_id)
@@ -87,11 +86,10 @@ async def sync_member(writer: Writer, member_id: UUID) -> Synced:
 
 
 async def sync_family(writer: Writer, family_id: UUID, *, people: bool = True) -> Synced:
-    """Bring one family up to date: first its people, as both sides have them, then the family itself.
+    """Sync one family: first its people on both sides, then the family itself.
 
-    What could not be done about one of its people is told, and keeps nobody else waiting. `people`: whether they are
-    synced too.
-    Raises as `sync_member` does for the family itself, and NotYet if somebody of it has to be looked at again.
+    A failure of one person becomes a sentence and does not stop the others. `people`: whether to sync people too.
+    Raises as `sync_member` does for the family itself, and NotYet if one of its people must be synced again.
     """
     async with writer.job.sessions() as session:
         if await kept_out_among(session, writer.organization_id, FAMILY, [family_id]):
@@ -113,7 +111,7 @@ async def sync_family(writer: Writer, family_id: UUID, *, people: bool = True) -
         if link is not None and link.state != "gone":
             found = await read(writer, FAMILY, link.pco_id)
             if people and not again:
-                # A stranger may be one of these people, added there again. Whether one of them is gone comes first.
+                # Linked people come first: a stranger may be one of them, added there again after being deleted.
                 for pco_id in await _strangers_of(writer, found):
                     async with _of_family(writer, f"Person {pco_id}", problems, again):
                         await sync_stranger(writer, pco_id)
@@ -125,7 +123,7 @@ async def sync_family(writer: Writer, family_id: UUID, *, people: bool = True) -
 
 @asynccontextmanager
 async def _of_family(writer: Writer, name: str, problems: list[str], again: list[datetime]) -> AsyncIterator[None]:
-    """Bring one person of a family up to date. What goes wrong about them is told, or says when to look again."""
+    """Sync one person of a family. A failure becomes a sentence, or the time of the next attempt."""
     try:
         yield
     except NotYet as error:
@@ -143,13 +141,13 @@ async def _of_family(writer: Writer, name: str, problems: list[str], again: list
 
 
 async def sync_stranger(writer: Writer, pco_id: str) -> str:
-    """Somebody in Planning Center who is nobody here yet: matched, held, or added; gives the outcome."""
+    """Match, hold or add an unlinked person in Planning Center; gives the outcome."""
     plan = await _take_over(writer, MEMBER, pco_id)
     return UNCHANGED if plan is None else plan.outcome
 
 
 async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None = None) -> Synced:
-    """`found`: what was just read of its counterpart, if it was."""
+    """`found`: a fresh read of the counterpart, if any."""
     async with writer.job.sessions() as session:
         link = await _link(session, writer, kind, record_id)
     outcome, plan = UNCHANGED, None
@@ -174,7 +172,7 @@ async def _sync(writer: Writer, kind: str, record_id: UUID, found: Read | None =
 
 
 async def _ended(writer: Writer, link: Link) -> Synced | None:
-    """The end of a sync of a member whose counterpart is gone, unless somebody asked to create it again."""
+    """The outcome for a member whose counterpart is gone; None if an administrator asked to create it again."""
     if link.kind != MEMBER or link.create_again:
         return None
     async with writer.job.sessions() as session:
@@ -187,7 +185,7 @@ async def _ended(writer: Writer, link: Link) -> Synced | None:
 async def _take_over(
     writer: Writer, kind: str, pco_id: str, link: Link | None = None, found: Read | None = None
 ) -> Planned | None:
-    """Read a record there, unless it just was, and take over here what it brings. None if nothing was to decide."""
+    """Read a record there, unless `found` is fresh, and take its changes over here. None without a plan."""
     found = found or await read(writer, kind, pco_id)
     if found.document is None:
         if link is None:
@@ -206,7 +204,7 @@ async def _take_over(
 
 
 async def _decide(session: AsyncSession, writer: Writer, kind: str, pco_id: str) -> Planned | None:
-    """Decide about a record as the mirror has it, and take over here what it brings."""
+    """Decide about the mirror's read of a record and take its changes over here."""
     await _lock_record(session, writer, kind, pco_id)
     row = await session.get_one(
         Remote, (writer.organization_id, writer.pco_organization_id, kind, pco_id), populate_existing=True
@@ -231,7 +229,7 @@ async def _decide(session: AsyncSession, writer: Writer, kind: str, pco_id: str)
 
 
 async def _lock_record(session: AsyncSession, writer: Writer, kind: str, pco_id: str) -> None:
-    """Whose link is decided about is locked before it: members, then families, then links, as everywhere."""
+    """Lock the record before its link, in the global order: members, families, links."""
     record_id = await session.scalar(select(Link.record_id).filter_by(**writer.owner, kind=kind, pco_id=pco_id))
     if record_id is None:
         return
@@ -247,13 +245,13 @@ async def _lock_record(session: AsyncSession, writer: Writer, kind: str, pco_id:
 def _check(writer: Writer, plan: Planned) -> None:
     if plan.outcome == LATER:
         raise NotYet(writer.now() + writer.resources.horizon)
-    # Of two who were never compared only the church can say which values count.
+    # Only the church can choose between values of two records that were never compared.
     if not writer.chosen and (plan.cause == DIFFERS or plan.outcome == LINKED):
         raise Later(FIRST_SYNC_ASKS)
 
 
 async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:
-    """A 404: made so lately that it proves nothing, merged, or gone once the log of mergers can be believed."""
+    """Process a 404: inconclusive after a recent write, merged, or gone once the log of mergers is conclusive."""
     async with writer.job.sessions() as session:
         writes = (await writes_of(session, [link.id])).get(link.id, [])
     if until := made_lately(writes, writer.reading(writer.now())):
@@ -266,7 +264,7 @@ async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:
     async with writer.transaction() as session:
         row = await session.get_one(Link, link.id, with_for_update=True, populate_existing=True)
         if row.pco_id != link.pco_id or row.state == "gone":
-            raise NotYet(writer.now())  # followed a merger: read whom it leads to
+            raise NotYet(writer.now())  # the link followed a merger: read its new counterpart
         row.missing_since = missing_since or writer.now()
         believable_at = row.missing_since + writer.resources.horizon
     if missing_since is None or believable_at > writer.now():
@@ -285,7 +283,7 @@ async def _not_there(writer: Writer, kind: str, link: Link) -> Planned:
 
 
 async def _read_who_left(writer: Writer, link: Link, household: Read) -> None:
-    """People of the family whom the household no longer names: nobody leaves it here who may be gone."""
+    """Read people that the household no longer names, because a person who is gone must not leave the family here."""
     named = set(_people_of(writer, household))
     async with writer.job.sessions() as session:
         agreed = await pco_ids_of(session, writer.owner, link.agreed.get("members", ()))
@@ -293,14 +291,14 @@ async def _read_who_left(writer: Writer, link: Link, household: Read) -> None:
         try:
             found = await read(writer, MEMBER, person_id)
         except PartRefused:
-            continue  # a refusal says nothing of who left
+            continue  # a refusal does not show whether the person left
         if found.document is not None:
             async with writer.transaction() as session:
                 await remote.met(session, writer.cause.id, MEMBER, [person_id])
 
 
 async def _strangers_of(writer: Writer, household: Read) -> list[str]:
-    """People of a household who are nobody here yet, by Planning Center's ids."""
+    """Planning Center's ids of a household's unlinked people."""
     people = _people_of(writer, household)
     async with writer.job.sessions() as session:
         known = await linked_records(session, writer.owner, people)
@@ -309,7 +307,7 @@ async def _strangers_of(writer: Writer, household: Read) -> list[str]:
 
 
 def _people_of(writer: Writer, found: Read) -> list[str]:
-    """People of a household, by Planning Center's ids; nobody of one that is gone. Raises if it does not say them."""
+    """Planning Center's ids of a household's people, empty if it is gone. Raises if the read is incomplete."""
     if found.document is None:
         return []
     household = household_of(found.document.data)

@@ -1,4 +1,4 @@
-"""Taking people over here. The decision is made again under lock: both sides may have moved since it was planned."""
+"""Takes people over here. Decides again under lock, since both sides may have changed since the plan."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,12 +71,12 @@ from people_sync.usecases.record.writer import Writer
 from synckit import creations
 
 _OPEN: Final = frozenset({HELD, LATER, LEFT_OUT})
-"""Outcomes after which it is not decided who a person is."""
+"""Outcomes that leave a person's match undecided."""
 
 
 @dataclass(slots=True)
 class _People:
-    """What a batch of people knows of this moment."""
+    """The present state that a batch of people works with."""
 
     members: dict[UUID, Member]
     links: dict[str, Link]
@@ -84,7 +84,7 @@ class _People:
     conflicts: dict[UUID, Conflict]
     creations: dict[UUID, Creation]
     matches: dict[str, Outcome]
-    """Of those planned as new: members can have been added since the comparison, and an admin may have answered."""
+    """Present matches of people planned as new: members may have been added since, and an admin may have answered."""
     refused: dict[str, list[str]]
     effects: Effects
     settled: dict[datetime, list[int]] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class _People:
 
 
 async def take_people_over(session: AsyncSession, writer: Writer, planned: Sequence[Planned], effects: Effects) -> None:
-    """Take over here what is planned; the plans say afterwards what became of them."""
+    """Take over the planned changes here; afterwards the plans hold their outcomes."""
     staged = await as_read(session, writer, MEMBER, [change.pco_id for change in planned])
     members = await locked_members(session, writer, [change.record_id for change in planned if change.record_id])
     planned = not_kept_out(planned, await kept_out_among(session, writer.organization_id, MEMBER, members))
@@ -145,7 +145,7 @@ async def take_people_over(session: AsyncSession, writer: Writer, planned: Seque
 
 
 def not_kept_out(planned: Sequence[Planned], kept_out: Collection[UUID]) -> list[Planned]:
-    """Those that go on; a record that was kept out of the sync since it was planned is left alone."""
+    """The changes to carry out; records kept out of the sync since the plan are left alone."""
     for change in planned:
         if change.record_id in kept_out:
             leave_alone(change, OUTCOMES[KEPT_OUT])
@@ -153,20 +153,20 @@ def not_kept_out(planned: Sequence[Planned], kept_out: Collection[UUID]) -> list
 
 
 def leave_alone(change: Planned, sentence: str) -> None:
-    """Nothing is done on either side."""
+    """Cancel the change on both sides."""
     change.here, change.there = "done", "none"
     change.outcome, change.sentence = KEPT_OUT, sentence
 
 
 def newcomer(person: RemotePerson) -> Fields:
-    """What adding somebody here writes."""
+    """Plan fields of adding a person here."""
     return created(as_dict(person.values) | {ACTIVE: person.active}, "here")
 
 
 def decidable(planned: Sequence[Planned], staged: Mapping[str, Remote], busy: Collection[UUID]) -> list[Planned]:
-    """Those that can be taken over now; the others are put off.
+    """The changes that can be taken over now; the others are postponed.
 
-    `busy`: records that somebody else is writing. Without a snapshot somebody else has done it since.
+    `busy`: records that another worker is writing. A missing snapshot means that another worker has done the change.
     """
     found: list[Planned] = []
     for change in planned:
@@ -182,7 +182,7 @@ def decidable(planned: Sequence[Planned], staged: Mapping[str, Remote], busy: Co
 async def _known_person(
     session: AsyncSession, writer: Writer, batch: _People, change: Planned, person: RemotePerson, row: Remote
 ) -> None:
-    """Somebody who was found to be a member: linked, matched, or made by us without an answer."""
+    """Take over a person with a member: linked, matched, or adopted from an unanswered creation."""
     member = batch.members[change.record_id]  # type: ignore[index] # planned with a record
     link = batch.links.get(person.pco_id)
     if link is None and change.outcome == CREATED_THERE:
@@ -191,7 +191,7 @@ async def _known_person(
         deleted_meanwhile(change)
         return
     if link is not None and link.record_id != member.id:
-        # Of somebody deleted here, who is added again: tied anew below.
+        # The link of a deleted member who was added again is moved below.
         link = None
     if link is None and change.forbids(partial(_first_match, writer, member, person), writer.country):
         change.leave_out()
@@ -221,7 +221,7 @@ async def _known_person(
 
 
 def _first_match(writer: Writer, member: Member, person: RemotePerson) -> Fields:
-    """What linking two of whom nothing was ever agreed writes."""
+    """Plan fields of linking two records without agreed values."""
     result = merge({}, values_of(member), person.values, writer.policy)
     result = with_status(result, member.active, person.active, writer.policy)
     return _written(writer, {}, None, member, person, result)
@@ -230,19 +230,19 @@ def _first_match(writer: Writer, member: Member, person: RemotePerson) -> Fields
 def _written(
     writer: Writer, base: Mapping[str, Any], agreed: bool | None, member: Member, person: RemotePerson, result: Merge
 ) -> Fields:
-    """What a merge writes. `agreed`: the status that was agreed last."""
+    """Plan fields of a merge. `agreed`: the last agreed status."""
     taken = takes_status(result, agreed, member.active, person.active, writer.policy)
     status = Status(agreed, member.active, person.active, taken)
     return of_person(base, values_of(member), person.values, result, status)
 
 
 def decide_later(change: Planned) -> None:
-    """The next run reads the record again and decides."""
+    """Postpone the record: the next run reads it again and decides."""
     change.outcome, change.sentence = LATER, UNDECIDED
 
 
 def deleted_meanwhile(change: Planned) -> None:
-    """A record that was deleted here since the comparison."""
+    """Process a record that was deleted here since the comparison."""
     if change.plan is not None:
         change.leave_out()
         return
@@ -282,7 +282,7 @@ def _create(session: AsyncSession, writer: Writer, change: Planned, person: Remo
 
 
 async def _link(session: AsyncSession, writer: Writer, batch: _People, change: Planned) -> Link | None:
-    """A link for a match. None if the member was linked to somebody else meanwhile: the next run decides again."""
+    """Create the link of a match. None if the member was linked to another person meanwhile: the next run decides."""
     made = await tie(session, writer.owner, MEMBER, change.record_id, change.pco_id)
     if made is None:
         decide_later(change)
@@ -295,7 +295,7 @@ async def _link(session: AsyncSession, writer: Writer, batch: _People, change: P
 async def unanswered(
     session: AsyncSession, writer: Writer, kind: str, record_ids: Collection[UUID]
 ) -> dict[UUID, Creation]:
-    """Intents to create these records that have no answer."""
+    """Unanswered intents to create these records."""
     rows = await session.scalars(
         select(Creation)
         .filter_by(**writer.owner, kind=kind, pco_id=None)
@@ -307,10 +307,10 @@ async def unanswered(
 
 
 def close_intent(creation: Creation, link: Link, now: datetime, *, same: bool) -> None:
-    """Close an intent whose record is linked now. If it was this very counterpart, what was sent is agreed."""
+    """Close an intent whose record is linked now. If to the created counterpart, the sent values are agreed."""
     if same and not link.agreed:
         content = creation.content or {}
-        # Whoever is created is active.
+        # New people are active.
         agree(link, {**content, ACTIVE: True} if content and link.kind == MEMBER else content, now)
     creations.close(creation, link.pco_id)
 
@@ -349,7 +349,7 @@ def _merge_person(
         member.active = person.active
         touch(writer, member, effects)
     if first:
-        # So that the platform learns of the link, also where no value moved.
+        # Publishes the link even if no value changed.
         touch(writer, member, effects)
     count_outcome(change, result, conflict, ours=bool(result.to_ours or other_status), theirs=bool(result.to_theirs))
     if first_status and not other_status and not result.conflicts:
@@ -383,10 +383,10 @@ def _merge_person(
 
 
 def count_outcome(change: Planned, fields: Merge, conflict: Conflict | None, *, ours: bool, theirs: bool) -> None:
-    """Set the outcome to what was done; the plan said what seemed to be needed."""
+    """Replace the planned outcome by the actual one."""
     if fields.conflicts:
         change.outcome = CONFLICT
-        # The push adds this sentence itself where it has yet to send something.
+        # If a write to Planning Center follows, the push adds this sentence.
         if ours or theirs:
             change.sentence = f"{OUTCOMES[CONFLICT]} {OTHERS_SYNCED}"
     elif change.outcome not in {CREATED_HERE, CREATED_THERE}:
@@ -397,7 +397,7 @@ def count_outcome(change: Planned, fields: Merge, conflict: Conflict | None, *, 
 async def _hold(
     session: AsyncSession, writer: Writer, change: Planned, person: RemotePerson, link: Link | None
 ) -> None:
-    """Ask a person. Matched anew: candidates may have been taken by others in this very run."""
+    """Create or update the held match. Matched again, since this run may have taken candidates."""
     added_again = link is not None and await deleted_here(session, link)
     if link is not None and not added_again:
         decide_later(change)
@@ -405,7 +405,7 @@ async def _hold(
     deleted = [person.pco_id] if added_again else []
     outcome = (await candidates_of(session, writer, [person], deleted_here=deleted))[person.pco_id]
     if isinstance(outcome, Matched):
-        # The rival for the member is not asked about here.
+        # This question does not concern the member's rivals.
         outcome = Held((Candidate(outcome.member_id, (change.sentence or "",)),), (change.sentence or "",))
     if isinstance(outcome, LeftAlone):
         leave_alone(change, await why_left_alone(session, outcome))
@@ -433,7 +433,7 @@ async def _hold(
 
 
 async def as_read(session: AsyncSession, writer: Writer, kind: str, pco_ids: Sequence[str | None]) -> dict[str, Remote]:
-    """What was read last, locked: before the records here, as who reads one by itself does."""
+    """Lock the mirror's rows before the records here, in the same order as a single sync."""
     rows = await session.scalars(
         select(Remote)
         .filter_by(**writer.owner, kind=kind)

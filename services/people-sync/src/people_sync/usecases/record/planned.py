@@ -1,4 +1,4 @@
-"""What is planned for one record, and what became of it."""
+"""The plan of one record and its outcome."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ There = Literal["none", "planned", "done", "later"]
 
 @dataclass(slots=True, eq=False)
 class Planned:
-    """One record: what it needs on each side, as decided when it was read."""
+    """One record with its pending work on each side, as decided after the read."""
 
     kind: str
     name: str
@@ -27,24 +27,24 @@ class Planned:
     cause: str | None = None
     sentence: str | None = None
     plan: list[Any] | None = None
-    """Of an approved run: what was approved, as `contracts.http.plans.PlanField`. Nothing else may be written."""
+    """In an approved run: the approved fields, as `contracts.http.plans.PlanField`; no other write is allowed."""
 
     def forbids(self, now: Callable[[], Sequence[PlanField]], country: str) -> bool:
-        """Whether something else was approved than would be written `now`, which is asked for only then."""
+        """Whether the writes due `now` were not approved; `now` is evaluated only in an approved run."""
         approved = approved_fields(self.plan)
         return approved is not None and not allows(approved, now(), country)
 
     def leave_out(self) -> None:
-        """Leave the record as it is, since it has changed after the plan was shown."""
+        """Leave the record unchanged, because it changed after the plan was shown."""
         self.here = "done" if self.here == "planned" else self.here
         self.there = "none"
         self.outcome, self.cause, self.sentence = LEFT_OUT, None, OUTCOMES[LEFT_OUT]
 
 
 class LeftOut(Exception):
-    """The record has changed since the plan was shown; nothing of it was written by whoever raises this."""
+    """The record has changed since the plan was shown and was not written."""
 
 
 def approved_fields(plan: list[Any] | None) -> tuple[PlanField, ...] | None:
-    """What was approved of a record; None where nothing had to be."""
+    """The approved fields of a record; None without an approval."""
     return None if plan is None else tuple(PlanField.model_validate(one) for one in plan)

@@ -1,4 +1,4 @@
-"""Reading one record in Planning Center by a request of its own, into the mirror."""
+"""Reads one record in Planning Center by a separate request, into the mirror."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from synckit.errors import NotYet
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What Planning Center answered; `document` is None for a 404."""
+    """Planning Center's answer; `document` is None for a 404."""
 
     kind: str
     pco_id: str
@@ -31,9 +31,9 @@ class Read:
 
 
 async def read(writer: Writer, kind: str, pco_id: str) -> Read:
-    """Ask for one person, with contacts and households, or for one household.
+    """Read one person, with contacts and households, or one household.
 
-    Raises PartRefused if Planning Center does not show this one: nothing is known of it then, not that it is gone.
+    Raises PartRefused if Planning Center refuses to show the record, which does not mean that it is gone.
     """
     read_at = writer.now()
     try:
@@ -49,16 +49,16 @@ async def read(writer: Writer, kind: str, pco_id: str) -> Read:
 
 
 def raise_unread(writer: Writer, one: Unread, read_at: datetime) -> NoReturn:
-    """Raise NotYet if a part of the record did not come; Later, with the reason, if it cannot be read as it is."""
+    """Raise NotYet if a part of the record is missing; Later, with the reason, if a value is unreadable."""
     if one.why == "incomplete":
         raise NotYet(read_at + writer.resources.horizon)
     raise Later(one.sentence)
 
 
 async def store(session: AsyncSession, writer: Writer, found: Read, *, run_id: UUID | None = None) -> Unread | None:
-    """Put what was read into the mirror. Gives the record back if the answer does not say everything about it.
+    """Store a read in the mirror. Gives the `Unread` record if the answer is incomplete.
 
-    `run_id`: the run that is to look at it.
+    `run_id`: the run that must process the record.
     """
     document = found.document
     assert document is not None

@@ -1,7 +1,7 @@
-"""What Planning Center refuses of a record: a part by itself, in plain words, and never the whole run.
+"""Refusals by Planning Center: each concerns one part of a record, in plain words, and never the whole run.
 
-Only an organization administrator may edit an administrator's record, so that a 403 (or 422, 409) about one person
-says nothing about the connection (planningcenter/developers#1139). Whether the role is really gone is asked of `/me`.
+Only an organization administrator may edit an administrator's record, so a 403 (or 422, 409) about one person says
+nothing about the connection (planningcenter/developers#1139). `/me` shows whether the role is really lost.
 """
 
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from people_sync.domain.sentences import OTHERS_TAKEN, Refusal, Rejection, not_f
 from people_sync.usecases.record.writer import Writer
 
 DEFINITE: Final = (Rejected, Conflict, BadRequest, Forbidden)
-"""Answers after which nothing of the request was carried out, and nothing will be."""
+"""Errors that prove that the request was not and will not be carried out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One request of a record: the record (`about` is None) or one of its contacts, and the fields that it carries."""
+    """One request of a record: the record itself (`about` is None) or one of its contacts, with its fields."""
 
     about: str | None
     fields: tuple[str, ...]
@@ -26,7 +26,7 @@ class Part:
 
 
 class PartRefused(Exception):
-    """Parts of a record were refused; what else there was to write is written."""
+    """Parts of a record were refused; its other parts are written."""
 
     def __init__(self, *refusals: Rejection, others_taken: bool = False) -> None:
         sentences = [*dict.fromkeys(refusal.sentence for refusal in refusals), *[OTHERS_TAKEN] * others_taken]
@@ -35,24 +35,24 @@ class PartRefused(Exception):
 
     @classmethod
     def undecidable(cls, sentence: str) -> "PartRefused":
-        """Only a person can tell what became of it; the sentence says what to look at."""
+        """A creation whose outcome only a person can find out; the sentence says where to look."""
         return cls(Rejection("undecidable", sentence))
 
 
 @dataclass(slots=True)
 class Refusals:
-    """Collected over the parts of one record."""
+    """Refusals of one record's parts."""
 
     found: list[Rejection] = field(default_factory=list)
     taken: bool = False
-    """Whether Planning Center took anything else of the record."""
+    """Whether Planning Center accepted another part of the record."""
 
     def add(self, cause: str, sentence: str) -> None:
-        """A refusal in words of our own."""
+        """Add a refusal in our own words."""
         self.found.append(Rejection(cause, sentence))
 
     async def refused(self, writer: Writer, part: Part, error: PlanningCenterError) -> None:
-        """Note the answer to one part. Raises it if it is not about this record: the role of who connected is gone."""
+        """Note the refusal of one part. Raises the error if the connected person has lost the role."""
         if isinstance(error, Forbidden):
             if error.user_agent_possible or await role_is_gone(writer):
                 raise error
@@ -63,7 +63,7 @@ class Refusals:
         self.found.append(rejection(problems, about=part.about))
 
     def raise_any(self) -> None:
-        """Raises PartRefused if there is one."""
+        """Raise PartRefused if any part was refused."""
         if self.found:
             self._raise()
 
@@ -72,7 +72,7 @@ class Refusals:
 
 
 async def refusal_of(writer: Writer, kind: str, error: PlanningCenterError) -> Rejection:
-    """Why a record was refused as a whole. Raises as `Refusals.refused` does."""
+    """The sentence for a record refused as a whole. Raises as `Refusals.refused` does."""
     refusals = Refusals()
     await refusals.refused(writer, Part(None, (), kind), error)
     (reason,) = refusals.found
@@ -80,7 +80,7 @@ async def refusal_of(writer: Writer, kind: str, error: PlanningCenterError) -> R
 
 
 async def role_is_gone(writer: Writer) -> bool:
-    """Whether who connected may no longer write in People."""
+    """Whether the connected person may no longer write in People."""
     try:
         me = await writer.pco.get("/people/v2/me")
     except Forbidden:

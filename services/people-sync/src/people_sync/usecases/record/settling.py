@@ -1,7 +1,7 @@
-"""Strays settled by their record's next writer, under its claim: what is doubly ours is taken back, and shown.
+"""Settles strays under the claim of their record's next writer: duplicates are removed, and shown in the history.
 
-A contact or a membership is deleted there. A person is made inactive and a household emptied, and both stay for an
-administrator to look at: nobody is ever deleted there.
+A duplicate contact or membership is deleted there. A duplicate person is made inactive and a household emptied, and
+both stay for an administrator to check: people are never deleted there.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -46,13 +46,13 @@ from people_sync.usecases.record.writer import Writer
 from synckit.errors import NotYet
 
 DOUBLED: Final = "doubled"
-"""Rule of an effect: it was made twice there, and the second one was taken back."""
+"""Rule of an effect: a duplicate there was removed."""
 
 
 async def settle_strays(writer: Writer, record_id: UUID) -> list[str]:
-    """Settle what was made for a record beside its writers; what an administrator should know of it, in words.
+    """Settle a record's strays; gives sentences for an administrator.
 
-    Raises NotYet while a read may not show it yet, and what the client raises for reasons that are not the stray's.
+    Raises NotYet while a read may not show a stray yet, and the client's errors that do not concern the stray.
     """
     async with writer.job.sessions() as session:
         strays = await of_record(session, writer.owner, record_id)
@@ -68,7 +68,7 @@ async def settle_strays(writer: Writer, record_id: UUID) -> list[str]:
 
 
 class _CounterpartGone(Exception):
-    """The record's own counterpart is not there: its sync decides about that before anything is settled."""
+    """The record's own counterpart is missing; its sync decides about that before the stray is settled."""
 
 
 async def _settle(writer: Writer, stray: Stray) -> list[str]:
@@ -80,7 +80,7 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
         other = await session.scalar(select(Link.record_id).filter_by(**writer.owner, kind=kind, pco_id=stray.pco_id))
         unanswered = intent is not None and intent.state in {"sent", "intended"}
         if unanswered and await _will_be_carried_out(session, writer, stray, link):
-            return []  # whoever carries the intent out takes this one, or finds another
+            return []  # the intent's next attempt adopts the stray or finds another
     if link is None or link.state in {"gone", "missing"}:
         await _forget(writer, stray)
         return []
@@ -99,14 +99,14 @@ async def _settle(writer: Writer, stray: Stray) -> list[str]:
 
 
 async def _close_intent(writer: Writer, stray: Stray, link: Link) -> None:
-    """Close an intent whose record was linked otherwise: nobody carries it out any more."""
+    """Close an intent whose record was linked to another counterpart, so that no worker carries it out."""
     async with writer.transaction() as session:
         of_intent = update(Creation).filter_by(**writer.owner, kind=stray.kind, record_id=stray.intent_id)
         await session.execute(of_intent.values(state="created", pco_id=link.pco_id, content=None))
 
 
 async def _will_be_carried_out(session: AsyncSession, writer: Writer, stray: Stray, link: Link | None) -> bool:
-    """Whether the record's writer will still make what the stray's intent is about."""
+    """Whether the record's writer will still carry out the stray's intent."""
     if link is None:
         if stray.kind == FAMILY:
             return (await session.get_one(Family, stray.record_id)).deleted_at is None
@@ -138,7 +138,7 @@ async def _person(writer: Writer, stray: Stray, link: Link) -> list[str]:
 
 
 async def _household(writer: Writer, stray: Stray, link: Link) -> list[str]:
-    """Those leave it whom we have put into it; who else is in it by now stays."""
+    """Remove the people that we put into the duplicate household; others stay."""
     found = await _both_there(writer, FAMILY, stray, link)
     if found is None:
         return []
@@ -148,14 +148,14 @@ async def _household(writer: Writer, stray: Stray, link: Link) -> list[str]:
     path = f"{HOUSEHOLDS}/{stray.pco_id}"
     ours = [row for row, person in (await memberships(writer, path)).items() if person in people]
     if len(ours) < len(people):
-        # Made so lately that a read need not show everybody who was put into it.
+        # The household is too new for reads to show all its people.
         _wait_for_reads(writer, stray)
     for row in ours:
         with suppress(NotFound):
             await writer.pco.delete(f"{path}/household_memberships/{row}")
     async with writer.transaction() as session:
         name = (await session.get_one(Family, stray.record_id)).name
-        # A family has no history of its own to be read: those of its people show it.
+        # A family has no visible history of its own, so its people's histories show it.
         rows = [(FAMILY, stray.record_id, "planning_center_id"), *((MEMBER, UUID(one), "families") for one in members)]
         await _taken_back(session, writer, stray, rows)
     return [doubled_family(name, stray.pco_id)]
@@ -168,7 +168,7 @@ _RECORDS: Final[Mapping[str, Callable[[Writer, Stray, Link], Awaitable[list[str]
 
 
 async def _both_there(writer: Writer, kind: str, stray: Stray, link: Link) -> Read | None:
-    """The stray, as read, if its counterpart is there too: of two who were merged there one is gone."""
+    """A read of the stray, None unless the counterpart exists as well: after a merger of the two, one is gone."""
     found = await read(writer, kind, stray.pco_id)
     if found.document is None:
         await _not_there(writer, stray)
@@ -186,7 +186,7 @@ def _attributes(found: Read) -> Mapping[str, Any]:
 async def _taken_back(
     session: AsyncSession, writer: Writer, stray: Stray, records: list[tuple[str, UUID, str]]
 ) -> None:
-    """It stays known as a stray, and in the history of these records (kind, id, field)."""
+    """Mark the stray as settled, and add it to the history of these records (kind, id, field)."""
     row = await session.get_one(
         Stray, (*writer.owner.values(), stray.kind, stray.pco_id), with_for_update=True, populate_existing=True
     )
@@ -228,7 +228,7 @@ async def _contact(writer: Writer, stray: Stray, link: Link, answer: str | None)
 
 
 async def _contacts_of(writer: Writer, name: str, link: Link) -> dict[str, Contact]:
-    """By id, as they are after our last write: a stale read makes what holds our value look like what nobody wants."""
+    """Contacts by id, from a read after our last write: in a stale read our contact would look like an unwanted one."""
     async with writer.job.sessions() as session:
         writes = (await writes_of(session, [link.id])).get(link.id, [])
     found = await read(writer, MEMBER, link.pco_id)
@@ -254,7 +254,7 @@ async def _contact_settled(writer: Writer, stray: Stray, name: str, kept: Kept) 
             link.remote_hash = None
             sent, agreed = stray.content.get(name), link.agreed.get(name)
             now = writer.now()
-            # A read that lags may still show what was taken back: that is nobody's edit.
+            # A lagging read may still show the removed contact, which must not count as an edit.
             await announce(session, link.id, [Sent(name, sent, agreed)], now)
             await answered(session, link.id, [name], now)
             row = noted(writer, MEMBER, stray.record_id, name, sent, sent, side=THERE, by="rule", rule=DOUBLED)
@@ -280,7 +280,7 @@ async def _membership(writer: Writer, stray: Stray, link: Link) -> list[str]:
 
 
 async def _not_there(writer: Writer, stray: Stray) -> None:
-    """NotYet if it was made so lately that a read need not show it; otherwise somebody there was faster."""
+    """Process a stray that a read does not show: NotYet if it is too new; otherwise someone there deleted it."""
     _wait_for_reads(writer, stray)
     await _forget(writer, stray)
 

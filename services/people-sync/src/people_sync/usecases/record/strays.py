@@ -1,7 +1,7 @@
-"""What slipped through: made in Planning Center by a worker that had lost the record meanwhile.
+"""Strays: records created in Planning Center by a worker that had lost its lease meanwhile.
 
-No check on our side can keep the last request of a frozen process from leaving late. Whoever learns from its answer
-that the lease was lost writes down what was made, and the record's next writer settles it (`settling`).
+No check on our side can stop the last request of a frozen process from being sent late. The worker that learns from its
+answer that the lease was lost stores the created record, and the record's next writer settles it (`settling`).
 """
 
 from datetime import datetime
@@ -30,17 +30,17 @@ from synckit import refreshes
 async def leave_behind(
     writer: Writer, kind: str, pco_id: str, *, record_id: UUID, intent_id: UUID, content: dict[str, Any]
 ) -> None:
-    """Write down what was made, without a look at the lease: it is lost, and nothing is decided here."""
+    """Store a stray without checking the lost lease, since no decision is made here."""
     row = {"kind": kind, "pco_id": pco_id, "record_id": record_id, "intent_id": intent_id, "content": content}
     async with writer.job.sessions.begin() as session:
         await _note(session, writer, [row], writer.now())
 
 
 async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, RemotePerson]) -> frozenset[str]:
-    """Of people who are not linked, those who were made by us beside the one who is.
+    """The unlinked people that are duplicates created by us.
 
-    They are known from the worker that made them, or by the marker of an intent that has another answer: whoever made
-    them may never wake to tell.
+    They are known as stored strays, or by the marker of an intent with another answer: the process that created them
+    may never wake to store them.
     """
     now = writer.now()
     known = await known_strays(session, writer.owner, MEMBER, people)
@@ -72,7 +72,7 @@ async def strays_among(session: AsyncSession, writer: Writer, people: dict[str, 
     found: list[dict[str, Any]] = []
     for pco_id, one in marked.items():
         member = members.get(one.remote_id)
-        # A relative may share the number and one name, so both names have to be equal.
+        # A relative may share the number and one name, so both names must be equal.
         if member and name_key(one.values.first_name, one.values.last_name) == member.name_key:
             of_record = {"record_id": member.id, "intent_id": member.id}
             found.append({"kind": MEMBER, "pco_id": pco_id, "content": to_json(values_of(member)), **of_record})
@@ -88,7 +88,7 @@ async def _note(session: AsyncSession, writer: Writer, rows: list[dict[str, Any]
     )
     connection = await session.get(Connection, writer.organization_id)
     if connection is None or connection.pco_organization_id != writer.pco_organization_id:
-        return  # the record's next writer comes with the connection
+        return  # the record's next writer comes with the reconnect
     for row in sorted(rows, key=lambda row: str(row["record_id"])):
         kind = record_kind(row["kind"])
         await refreshes.request(

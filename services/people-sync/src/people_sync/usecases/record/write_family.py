@@ -1,6 +1,6 @@
-"""One family to Planning Center, as a household: created, renamed, joined and left.
+"""Writes one family to Planning Center as a household: creation, name, primary contact and memberships.
 
-As with people every request is answered, or refused, by itself; each membership is a fact of its own.
+As with people, every request is answered or refused by itself; each membership is a separate request.
 """
 
 from collections.abc import AsyncIterator, Container, Mapping, Sequence, Set
@@ -72,7 +72,7 @@ from synckit.errors import NotYet
 
 
 async def write_family(writer: Writer, family_id: UUID, *, approved: Sequence[PlanField] | None = None) -> str:
-    """Write one family; gives the outcome. `approved`, and what it raises: as `write_person` does."""
+    """Write one family; gives the outcome. `approved` and errors as for `write_person`."""
     async with writer.job.sessions() as session:
         family = await session.get_one(Family, family_id)
         link = await session.scalar(select(Link).filter_by(**writer.owner, kind=FAMILY, record_id=family.id))
@@ -105,8 +105,8 @@ async def _create(
         _keep_to(approved, _to_be_created(family, people, approved), writer.country)
     wanted = frozenset(people.values())
     content: Content = {"name": family.name, "primary_contact": primary, "members": sorted(people)}
-    # People made by this very run are in no household yet; everybody else is looked up before a second one is made.
-    # So is what an earlier attempt may have made: that one is looked for by what was sent.
+    # People created by this run are in no household yet; for others an existing household is looked up first.
+    # A household from an earlier attempt is looked up by its sent values.
     known = await _all_new(writer, people) or await _unanswered(writer, family)
     existing = None if known else await _existing(writer, family, people[primary], wanted)
     if existing is not None:
@@ -142,7 +142,7 @@ async def _create(
 
 
 def _to_be_created(family: Family, people: Mapping[str, str], approved: Sequence[PlanField]) -> tuple[PlanField, ...]:
-    """What a new household would be. Its primary contact can be another than planned, where they are not there."""
+    """Plan fields of a new household. Its primary contact may differ from ours, if that person is not there."""
     contact = str(family.primary_contact_id) if family.primary_contact_id else None
     planned = next((one.here for one in approved if one.field == PRIMARY_CONTACT), None)
     theirs = planned if contact is None or contact not in people else {"id": contact, "pco_id": people[contact]}
@@ -152,7 +152,7 @@ def _to_be_created(family: Family, people: Mapping[str, str], approved: Sequence
 
 
 async def _all_new(writer: Writer, people: Mapping[str, str]) -> bool:
-    """Whether all of them were made by us just now, so that nobody there can have put them into a household."""
+    """Whether we created all these people just now, so that no household there can have them."""
     lately = writer.now() - writer.resources.horizon
     async with writer.job.sessions() as session:
         made = await session.scalar(
@@ -171,7 +171,7 @@ async def _unanswered(writer: Writer, family: Family) -> bool:
 
 
 async def _primary(writer: Writer, family: Family, people: Mapping[str, str]) -> str:
-    """The family's primary contact if they are in Planning Center, else an adult, else anybody: the member's id."""
+    """Member id of the primary contact if in Planning Center, else of an adult, else of any member."""
     if str(family.primary_contact_id) in people:
         return str(family.primary_contact_id)
     async with writer.job.sessions() as session:
@@ -185,7 +185,7 @@ async def _primary(writer: Writer, family: Family, people: Mapping[str, str]) ->
 
 
 async def _existing(writer: Writer, family: Family, primary: str, wanted: frozenset[str]) -> RemoteHousehold | None:
-    """A household that is this family: of these people, or of most of them and the name. None when there is none."""
+    """An existing household of the same people, or of most of them and the same name; else None."""
     for household in await _free_households(writer, primary):
         if is_the_same(Home(family.name, wanted), Home(household.name, frozenset(household.person_ids))):
             return household
@@ -193,12 +193,12 @@ async def _existing(writer: Writer, family: Family, primary: str, wanted: frozen
 
 
 async def _made_before(writer: Writer, name: str, wanted: frozenset[str], strays: Container[str]) -> str | None:
-    """What an earlier attempt created."""
+    """The household that an earlier attempt created."""
     for pco_id in sorted(wanted, key=int):
         try:
             households = await _free_households(writer, pco_id)
         except NotFound:
-            continue  # gone there since
+            continue  # deleted there since
         for household in households:
             if household.pco_id in strays:
                 continue
@@ -208,9 +208,9 @@ async def _made_before(writer: Writer, name: str, wanted: frozenset[str], strays
 
 
 async def _free_households(writer: Writer, pco_id: str) -> list[RemoteHousehold]:
-    """The person's households, without those that are another family's here.
+    """The person's households, without those linked to another family here.
 
-    One whose family was deleted here is free: it is the household of the family that is added again.
+    A household whose family was deleted here is free, for the family that is added again.
     """
     try:
         document = await writer.pco.get(f"/people/v2/people/{pco_id}", Query(include=("households",)))
@@ -237,7 +237,7 @@ async def _free_households(writer: Writer, pco_id: str) -> list[RemoteHousehold]
 
 
 async def _maybe_stale(writer: Writer, pco_id: str) -> None:
-    """NotYet if the person was written so lately that a 404 proves nothing."""
+    """Raise NotYet if the person was written so recently that a 404 proves nothing."""
     async with writer.job.sessions() as session:
         link_id = await session.scalar(select(Link.id).filter_by(**writer.owner, kind=MEMBER, pco_id=pco_id))
         writes = (await writes_of(session, [link_id])).get(link_id, []) if link_id is not None else []
@@ -248,7 +248,7 @@ async def _maybe_stale(writer: Writer, pco_id: str) -> None:
 async def _store_link(
     session: AsyncSession, writer: Writer, family: Family, content: Content, made: Made, *, found: bool = False
 ) -> None:
-    """`found`: the household was there, and no worker of ours made it."""
+    """`found`: the household existed and was not created by us."""
     now = writer.now()
     agreed = made.content
     locked = await session.get_one(Family, family.id, with_for_update=True, populate_existing=True)
@@ -258,17 +258,17 @@ async def _store_link(
         effects.rows.append(noted(writer, FAMILY, family.id, CREATED, None, made.pco_id, side=THERE, by="platform"))
     touch_family(writer, locked, effects)
     if unchanged:
-        # The platform learns of the link; no value moved that Planning Center would have to get.
+        # Publishes the link; no value has to be sent to Planning Center.
         family.version = locked.version
     link = await tie(session, writer.owner, FAMILY, family.id, made.pco_id)
     if agreed.get("primary_contact") and locked.primary_contact_id is None:
-        # A household cannot be without one: ours has the one that it was made with.
+        # A household needs a primary contact, so our side takes the one it was created with.
         locked.primary_contact_id = UUID(agreed["primary_contact"])
         effects.rows.append(
             noted(writer, FAMILY, family.id, "primary_contact", None, agreed["primary_contact"], rule="filled")
         )
     if link is None:
-        # The platform has linked the family to another household meanwhile, and that link counts.
+        # The platform linked the family to another household meanwhile; that link counts.
         raise Later(OUTCOMES[LATER])
     if agreed:
         agree(link, agreed, now)
@@ -282,7 +282,7 @@ async def _store_link(
 
 
 async def _note_made(session: AsyncSession, link: Link, agreed: Content, now: datetime) -> None:
-    """Note what was made: reads need not show the household, nor who is in it, for a while."""
+    """Note the created household and memberships, which reads may not show for a while."""
     await note_created(session, link.id, now)
     moves = [Sent(membership(one), before=False, after=True) for one in agreed.get("members", ())]
     await announce(session, link.id, moves, now)
@@ -323,14 +323,14 @@ async def _update(
     sent = {
         name: value
         for name, value in result.fields.to_theirs.items()
-        # A primary contact who is not there, or no more a member here, cannot be sent.
+        # A primary contact who is not there, or no longer a member here, cannot be sent.
         if name != "primary_contact" or value in people
     }
     written = bool(sent or joining or leaving)
     mine = carried_out(writer, FAMILY, family.id, writes, confirmed_of_family(writes, theirs))
     await _announce(writer, family, base, result, sent, joining, leaving.keys(), mine, writer.reading(read_at))
     refusals = Refusals()
-    # New members join first and former members leave last: a primary contact has to be in the household.
+    # Joins come first and leaves last, since a primary contact must be in the household.
     for member in sorted(joining):
         async with _part(writer, family, refusals, {membership(member): True}):
             await _join(writer, family, path, people[member], UUID(member))
@@ -339,7 +339,7 @@ async def _update(
             await writer.pco.patch(path, write_body("Household", _attribute(people, name, value), identity=link.pco_id))
     there = await memberships(writer, path) if leaving else {}
     for member, person in leaving.items():
-        # Somebody may be in it twice.
+        # A person may have duplicate memberships.
         if rows := [row for row, one in there.items() if one == person]:
             async with _part(writer, family, refusals, {membership(member): False}):
                 for row in rows:
@@ -351,9 +351,9 @@ async def _update(
 
 
 def _keep_to(approved: Sequence[PlanField] | None, now: Sequence[PlanField], country: str) -> None:
-    """LeftOut if this is not what was approved.
+    """Raise LeftOut if this write was not approved.
 
-    `now` has nobody who leaves here: without a look at everybody they may be gone there, and that is not done here.
+    `now` has no leaves on our side: without reading each person they may be gone there, which is not checked here.
     """
     if approved is not None and not allows(approved, now, country):
         raise LeftOut
@@ -370,7 +370,7 @@ async def _announce(
     mine: list[dict[str, Any]],
     reading: Reading,
 ) -> None:
-    """Commit what is about to change there, so that a stale read is known as one, and what is agreed by now."""
+    """Commit the announced changes, by which stale reads are recognized, and the values agreed by now."""
     fields = result.fields
     sent = [Sent(name, fields.replaced[name], value) for name, value in fields_sent.items()]
     sent += [Sent(membership(member), before=False, after=True) for member in sorted(joining)]
@@ -386,7 +386,7 @@ async def _announce(
 
 @asynccontextmanager
 async def _part(writer: Writer, family: Family, refusals: Refusals, written: Mapping[str, Any]) -> AsyncIterator[None]:
-    """One request and its answer: a definite refusal is this part's alone."""
+    """Send one request and note its answer; a definite refusal concerns this part alone."""
     try:
         yield
     except DEFINITE as error:
@@ -406,9 +406,9 @@ async def _part(writer: Writer, family: Family, refusals: Refusals, written: Map
 
 
 async def _store_answer(session: AsyncSession, writer: Writer, family: Family, written: Mapping[str, Any]) -> Link:
-    """Planning Center took these: both sides have them now."""
+    """Note these changes as accepted by Planning Center, and so agreed."""
     link = await _locked_link(session, writer, family)
-    # One that a read has confirmed meanwhile is noted already.
+    # A change that a read has confirmed meanwhile is already noted.
     writes = (await writes_of(session, [link.id])).get(link.id, [])
     replaced = {one.field: one.before for one in writes if one.answered_at is None}
     await answered(session, link.id, written.keys(), writer.now())
@@ -427,7 +427,7 @@ def _attribute(people: Mapping[str, str], name: str, value: str) -> dict[str, st
 
 
 async def _join(writer: Writer, family: Family, path: str, pco_id: str, member_id: UUID) -> None:
-    """`pending: false`, since a pending membership can mail the person (planningcenter/developers#371)."""
+    """Add a membership, not pending, since a pending one can mail the person (planningcenter/developers#371)."""
 
     async def look(intent: Intent) -> str | None:
         theirs = (row for row, person in (await memberships(writer, path)).items() if person == pco_id)
@@ -447,12 +447,12 @@ async def _join(writer: Writer, family: Family, path: str, pco_id: str, member_i
 
 
 async def _leave(writer: Writer, path: str) -> None:
-    with suppress(NotFound):  # has left there too
+    with suppress(NotFound):  # already left there
         await writer.pco.delete(path)
 
 
 async def memberships(writer: Writer, path: str) -> dict[str, str]:
-    """The people in a household, by membership. NotYet if one of them does not say whose it is."""
+    """The people in a household, by membership. NotYet if a membership lacks its person."""
     read_at = writer.now()
     rows = (await list_all(writer.pco, f"{path}/household_memberships")).data
     if not all(row.has_relationship("person") for row in rows):
@@ -461,7 +461,7 @@ async def memberships(writer: Writer, path: str) -> dict[str, str]:
 
 
 async def _agree(writer: Writer, family: Family, left: Mapping[str, bool], *, complete: bool) -> None:
-    """Everything is there. `left`: who had left there by themselves."""
+    """Note that the household equals our family. `left`: members who had left there before."""
     async with writer.transaction() as session:
         link = await _locked_link(session, writer, family)
         await answered(session, link.id, left.keys(), writer.now())

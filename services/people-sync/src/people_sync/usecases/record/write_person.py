@@ -1,7 +1,7 @@
-"""One member to Planning Center: created, changed, or made inactive.
+"""Writes one member to Planning Center: creates, changes, or makes inactive.
 
-Every part (the person, each contact) is a request of its own and is answered, or refused, by itself: what Planning
-Center took is agreed at once, what it refused is taken back and listed, the other parts are sent all the same.
+Every part (the person, each contact) is a separate request that is answered or refused by itself: accepted values are
+agreed at once, refused ones are taken back and listed, and the other parts are still sent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,14 +75,14 @@ from synckit.errors import NotYet
 
 _CONTACTS: Final = ("email", "phone", "address")
 _NEVER: Final = 0
-"""Before every version: the next run compares."""
+"""Below every version, so that the next run compares."""
 RIGHT_BEFORE: Final = timedelta(seconds=1)
-"""How old a read may be that a write goes by. Who waited for a lock meanwhile reads again."""
+"""Maximum age of the read before a write; after a longer wait for a lock the person is read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Local:
-    """Our side as it was when this write began."""
+    """Our side at the begin of this write."""
 
     member: Member
     link: Link | None
@@ -98,9 +98,9 @@ async def write_person(
 ) -> str:
     """Write one member; gives the outcome.
 
-    `inactivate`: a member deleted here becomes inactive there. `approved`: all that may be written, where that was
-    approved. `found`: what Planning Center showed of them just now, if they were read. Raises NotYet, Later, LeftOut,
-    PartRefused, and what the client raises for reasons that are not this record's.
+    `inactivate`: make a member deleted here inactive there. `approved`: the only allowed writes, in an approved run.
+    `found`: a fresh read of the person, if any. Raises NotYet, Later, LeftOut, PartRefused, and the client's errors
+    that do not concern this record.
     """
     async with writer.job.sessions() as session:
         local = await _load(session, writer, member_id)
@@ -123,7 +123,7 @@ async def _load(session: AsyncSession, writer: Writer, member_id: UUID) -> _Loca
 
 
 async def _look_before(writer: Writer, member: Member) -> None:
-    """Later if somebody there who may be this member waits for an answer, or came to be known since the plan."""
+    """Raise Later if a person there who may be this member waits for an answer, or was found since the plan."""
     async with writer.job.sessions() as session:
         if await session.scalar(select(waits_for_an_answer(writer.owner)).where(Member.id == member.id)):
             raise Later(WAITS_FOR_ANSWER)
@@ -174,7 +174,7 @@ def _without_empty(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _by_marker(writer: Writer, values: PersonValues, intent: Intent) -> str | None:
-    """The person whom an earlier attempt created; None when there is none."""
+    """The person that an earlier attempt created, or None."""
     assert intent.marker is not None
     page = await writer.pco.list(PEOPLE, Query(where=(Where("remote_id", intent.marker),), per_page=10))
     rows = [row for row in page.data if row.id not in intent.strays]
@@ -224,12 +224,12 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
         execution_options={"populate_existing": True},
     )
     if link is None:
-        # The platform has said meanwhile who they are in Planning Center: that counts.
+        # The platform supplied the counterpart meanwhile; that link counts.
         raise Later(OUTCOMES[LATER])
     agree(link, {**made.content, ACTIVE: True}, now)
     await note_created(session, link.id, now)
     await announce(session, link.id, [Sent(name, None, value) for name, value in coming.items()], now)
-    # The platform learns of the link; no value moved that Planning Center would have to get.
+    # Publishes the link; no value has to be sent to Planning Center.
     unchanged = locked.version == member.version
     told = noted(writer, MEMBER, member.id, CREATED, None, made.pco_id, side=THERE, by=by.by)
     effects = Effects(rows=[told | {"by_user_id": by.user_id, "by_name": by.name}])
@@ -240,7 +240,7 @@ async def _store_link(session: AsyncSession, writer: Writer, member: Member, val
 
 
 async def _nobody_elses(session: AsyncSession, writer: Writer, member: Member, made: Made) -> None:
-    """PartRefused if who was created is linked to another member: read under other names, they were taken for new."""
+    """Raise PartRefused if the created person is linked to another member: renamed, they were taken for new."""
     taken = select(Link.record_id).filter_by(**writer.owner, kind=MEMBER, pco_id=made.pco_id)
     other = await session.scalar(taken.where(Link.record_id != member.id))
     if other is not None:
@@ -300,7 +300,7 @@ def _keep_to(
     person: RemotePerson,
     result: Merge,
 ) -> None:
-    """LeftOut if this is not what was approved. Who is active is never written there, and was taken over before."""
+    """Raise LeftOut if this write was not approved. The status is never written there, and was taken over before."""
     if approved is None:
         return
     status = Status(None, member.active, person.active, taken=False)
@@ -309,20 +309,20 @@ def _keep_to(
 
 
 def _asked(writer: Writer, result: Merge) -> Merge:
-    """What was decided; Later if the church's choice decides a part of it, and was never made."""
+    """The merge; Later if it needs the church's first-match choice, which was never made."""
     if result.first_match and not writer.chosen:
         raise Later(FIRST_SYNC_ASKS)
     return result
 
 
 async def _is_newest(session: AsyncSession, writer: Writer, found: Read) -> bool:
-    """Whether our side was decided by this read: a run may have put a later one into the mirror, which counted then."""
+    """Whether this read decided our side; a run may have stored a later one in the mirror, which then counted."""
     of_person = select(Remote.read_at).filter_by(**writer.owner, kind=MEMBER, pco_id=found.pco_id)
     return bool(await session.scalar(of_person) == found.read_at)
 
 
 async def _read(writer: Writer, link: Link, writes: Sequence[Any], found: Read | None) -> There:
-    """Read the person, unless they were read right before. What somebody edits there meanwhile is not seen."""
+    """Read the person, unless `found` is fresh. Later edits there are not seen."""
     if found and found.document and found.pco_id == link.pco_id and writer.now() - found.read_at < RIGHT_BEFORE:
         document, read_at = found.document, found.read_at
     else:
@@ -331,7 +331,7 @@ async def _read(writer: Writer, link: Link, writes: Sequence[Any], found: Read |
             document = await writer.pco.get(f"{PEOPLE}/{link.pco_id}", Query(include=INCLUDE))
         except NotFound:
             if until := made_lately(writes, writer.reading(read_at)):
-                raise NotYet(until) from None  # made so lately that a 404 proves nothing
+                raise NotYet(until) from None  # the person is so new that a 404 proves nothing
             raise
     person = person_of(document.data, document.included)
     if isinstance(person, Unread):
@@ -345,9 +345,9 @@ def _contacts(rows: Iterable[Resource]) -> list[Contact]:
 
 
 async def _announce(writer: Writer, member: Member, result: Merge, there: There) -> None:
-    """Commit what is about to be overwritten there, so that a stale read is known as one after a crash too.
+    """Commit the values about to be overwritten there, by which stale reads are recognized even after a crash.
 
-    What is known by now to be agreed is stored with it: the next announcement knows no more of this one's fields.
+    Values agreed by now are stored as well, since the next announcement no longer knows this one's fields.
     """
     async with writer.transaction() as session:
         link = await locked_link(session, writer, member)
@@ -358,7 +358,7 @@ async def _announce(writer: Writer, member: Member, result: Merge, there: There)
         await _settled(session, writer, member, link, writes, mine, there)
         link.remote_hash, link.missing_since = None, None
         link.contacts = dict(there.person.contacts)
-        # This is noted here and not with the answer, because the answer may be lost.
+        # Noted here instead of with the answer, because the answer may be lost.
         cleared = [name for name in _CONTACTS if name in result.to_theirs and result.to_theirs[name] is None]
         kept = {name: pair for name, pair in still_kept(link, there.person.values).items() if name not in cleared}
         link.kept_different = kept | left_when_cleared(there, cleared)
@@ -387,9 +387,9 @@ async def _write_attributes(
 
 
 async def _moved_there(writer: Writer, member: Member, there: There, approved: Sequence[PlanField] | None) -> Merge:
-    """Somebody changed the person there since the pull: take that over here, or open a conflict, never overwrite.
+    """Process an edit there since the pull: take it over here or open a conflict, never overwrite it.
 
-    Returns what was decided, with our values of this moment: `member` is of this version from here on.
+    Returns the merge with our present values; `member` has that version from here on.
     """
     person = there.person
     async with writer.transaction() as session:
@@ -402,7 +402,7 @@ async def _moved_there(writer: Writer, member: Member, there: There, approved: S
         result = _asked(writer, merge_person(writer, link, base, locked, person))
         _keep_to(approved, writer, base, locked, person, result)
         effects = Effects()
-        # The mirror has an older read: should that come back there, it is to be compared again.
+        # The mirror has an older read; clearing it makes a return to those values compare again.
         link.remote_hash = None
         change_here(writer, locked, result, effects)
         agree(link, to_json(base | dict(result.agreed) | dict(result.to_ours)), writer.now())
@@ -448,16 +448,16 @@ async def _settled(
     mine: Mapping[str, Any],
     there: There,
 ) -> None:
-    """A read that is believed tells what became of earlier writes: what is there is noted, nothing stays open."""
+    """Close earlier writes by a conclusive read: values found there are noted, and no write stays open."""
     if rows := carried_out(writer, MEMBER, member.id, writes, mine):
         await insert_effects(session, rows)
     await settle(session, [link.id], writer.reading(there.read_at))
 
 
 async def _agree(writer: Writer, member: Member, outcome: Parts) -> None:
-    """Both sides have these values now. What was typed here meanwhile has a higher version and is pushed next time.
+    """Note that both sides have these values. A later edit here has a higher version and is pushed next time.
 
-    Raises PartRefused if something of it was refused.
+    Raises PartRefused if a part was refused.
     """
     async with writer.transaction() as session:
         link = await locked_link(session, writer, member)
@@ -467,7 +467,7 @@ async def _agree(writer: Writer, member: Member, outcome: Parts) -> None:
 
 
 async def _forget_intents(session: AsyncSession, writer: Writer, member: Member, link: Link) -> None:
-    """A contact that is known now needs no look for what an earlier attempt may have made."""
+    """Close intents of contacts that are mapped now, which need no look for an earlier attempt."""
     await session.execute(
         delete(Creation)
         .filter_by(**writer.owner, record_id=member.id, state="sent")
@@ -476,9 +476,9 @@ async def _forget_intents(session: AsyncSession, writer: Writer, member: Member,
 
 
 async def _inactivate(writer: Writer, member: Member, link: Link) -> str:
-    """A member deleted here becomes inactive there; nobody is ever deleted there."""
+    """Make a member deleted here inactive there; people are never deleted there."""
     if link.compared_version >= member.version:
-        return INACTIVATED_THERE  # done already, before a process died
+        return INACTIVATED_THERE  # already done before a process died
     outcome = Parts()
     async with part(writer, member, outcome, Part(None, ())):
         body = write_body("Person", {"status": "inactive"}, identity=link.pco_id)

@@ -1,4 +1,4 @@
-"""Who writes a record, on either side: whose rows, by which choices, in whose name, and for how long."""
+"""The context of writes to a record: organization, choices, cause, and lease."""
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -19,19 +19,19 @@ from servicekit.jobs.worker import JobContext
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What makes us write."""
+    """The cause of a write."""
 
     kind: str
-    """`run` or `refresh`."""
+    """Kind of the cause: `run` or `refresh`."""
     id: UUID
 
 
 @dataclass(slots=True, kw_only=True)
 class Writer:
-    """What everything that touches one record works with. Knows no run."""
+    """The context shared by all code that writes one record, independent of runs."""
 
     job: JobContext
-    """Under whose lease this is done."""
+    """The job whose lease covers the writes."""
     resources: Resources
     pco: PlanningCenter
     organization_id: str
@@ -39,17 +39,16 @@ class Writer:
     cause: Cause
     policy: MergePolicy
     chosen: bool
-    """Whether an administrator chose what counts where both sides have a value and nothing was agreed. If not, nothing
-    is overwritten by the default: a run of everybody asks."""
+    """Whether an administrator made the first-match choice. If not, no value is overwritten: a full run asks."""
 
     @property
     def owner(self) -> Mapping[str, str]:
-        """Whose rows these are."""
+        """`organization_id` and `pco_organization_id` of the rows."""
         return {"organization_id": self.organization_id, "pco_organization_id": self.pco_organization_id}
 
     @property
     def country(self) -> str:
-        """The church's own, for phone numbers and addresses."""
+        """The church's own country, for phone numbers and addresses."""
         return self.policy.country
 
     def now(self) -> datetime:
@@ -57,7 +56,7 @@ class Writer:
         return self.resources.clock.now()
 
     def reading(self, read_at: datetime) -> Reading:
-        """What a read of that time can tell."""
+        """The reading made at that time."""
         return Reading(read_at, self.resources.horizon)
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
@@ -66,7 +65,7 @@ class Writer:
 
 
 def has_chosen(chosen: Settings | None) -> bool:
-    """Whether what counts on a first match was answered, or set."""
+    """Whether the first-match choice was answered or set."""
     return chosen is not None and chosen.first_match is not None
 
 
@@ -80,20 +79,20 @@ def policy_of(chosen: Settings | None, country: str) -> MergePolicy:
 
 
 def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCenter:
-    """The client for writing: before each request the lease is checked to last longer than its `seconds` at most.
+    """The client for writes: before each request the lease must last longer than the request's `seconds` at most.
 
-    What is answered after the lease was lost raises AnsweredTooLate, with what was made.
+    An answer after the loss of the lease raises AnsweredTooLate, with the created record.
     """
 
     async def guard() -> None:
         if job.lease_left() <= seconds:
-            # A busy machine renews late in the background; whoever lost the job learns it here.
+            # A busy machine renews late in the background, so the loss of the job is noticed here.
             await job.renew()
         job.check(seconds)
 
     async def answered() -> None:
         if job.lease_left() <= 0:
-            # Over by our clock: whether somebody has taken the job since, the database knows.
+            # The lease is over by our clock; the database knows whether another worker took the job.
             await job.renew()
 
     return pco.using(timeout=seconds, guard=guard, check=partial(job.check, seconds), answered=answered)
