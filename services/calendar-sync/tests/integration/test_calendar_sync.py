@@ -13,7 +13,7 @@ from sqlalchemy import select
 from calendar_sync.config import Settings
 from calendar_sync.main import create_app
 from calendar_sync.storage.tables import Base, CalendarConnection
-from calendar_sync.usecases.connections import follow
+from calendar_sync.usecases.connections import connection_changed
 from contracts.events.auth_connection_v1 import (
     ConnectionAuthorized,
     ConnectionClosing,
@@ -109,7 +109,7 @@ async def test_the_newest_fact_holds_whatever_the_order(app: FastAPI) -> None:
     ]
     for each in (facts[1], facts[0], facts[2], facts[1], fact(ConnectionAuthorized, church, 9, product="people")):
         async with app.state.runtime.sessions.begin() as session:
-            await follow(session, each)
+            await connection_changed(session, each)
     assert await state_of(app, church) == "disconnected"
 
 

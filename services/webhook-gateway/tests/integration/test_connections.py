@@ -105,10 +105,10 @@ async def test_an_older_state_changes_nothing(app: FastAPI) -> None:
     organization = f"org-{uuid4()}"
     sessions = app.state.runtime.sessions
     async with sessions.begin() as session:
-        await connections.follow(session, fact(ConnectionRevoked, organization, 5, "disconnected"))
+        await connections.connection_changed(session, fact(ConnectionRevoked, organization, 5, "disconnected"))
     async with sessions.begin() as session:
         late = fact(ConnectionClosing, organization, 4, "closing")
-        assert await connections.follow(session, late) is None
+        assert await connections.connection_changed(session, late) is None
         await connections.remove_subscriptions(session, late)
     found = await stored(app, organization)
     assert found is not None

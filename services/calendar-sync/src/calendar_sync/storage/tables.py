@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.db.sessions import Columns, service_metadata
+from synckit.connections import ConnectionColumns
 
 
 class Base(Columns, DeclarativeBase):
@@ -14,17 +15,11 @@ class Base(Columns, DeclarativeBase):
     metadata = service_metadata(answers=True)
 
 
-class CalendarConnection(Base):
+class CalendarConnection(ConnectionColumns, Base):
     """A church's Calendar connection as auth-service's facts tell it."""
 
     __tablename__ = "calendar_connection"
 
-    organization_id: Mapped[str] = mapped_column(primary_key=True)
-    state: Mapped[str]
-    generation: Mapped[int]
-    version: Mapped[int]
-    """Of the newest fact."""
-    pco_organization_id: Mapped[str]
     pco_organization_name: Mapped[str]
     occurred_at: Mapped[datetime]
 

@@ -2,16 +2,11 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.events.auth_connection_v1 import (
-    ConnectionAuthorized,
-    ConnectionClosing,
-    ConnectionFact,
-    ConnectionRevoked,
-    ReconnectRequired,
-)
+from contracts.events.auth_connection_v1 import ConnectionFact
+from contracts.values import PEOPLE_SYNC
 from people_sync.resources import Resources
 from people_sync.usecases.connections import connection_changed
-from servicekit.kafka.subscriptions import subscribe
+from synckit.connections import subscribe_connections
 
 
 async def on_fact(event: ConnectionFact, session: AsyncSession, _: Resources) -> None:
@@ -19,14 +14,4 @@ async def on_fact(event: ConnectionFact, session: AsyncSession, _: Resources) ->
     await connection_changed(session, event)
 
 
-connections = subscribe(
-    "auth.connection.v1",
-    group="people-sync.connections",
-    handlers={
-        ConnectionAuthorized: on_fact,
-        ConnectionClosing: on_fact,
-        ConnectionRevoked: on_fact,
-        ReconnectRequired: on_fact,
-    },
-    after_loss="python -m auth_service republish",
-)
+connections = subscribe_connections(PEOPLE_SYNC, on_fact)

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.db.sessions import Columns, service_metadata
+from synckit.connections import ConnectionColumns
 
 
 class Base(Columns, DeclarativeBase):
@@ -279,7 +280,7 @@ class Settings(Base):
     """When that was switched on; members deleted before stay active there."""
 
 
-class Connection(Base):
+class Connection(ConnectionColumns, Base):
     """The People connection's last known state from auth-service, and the cursors of the organization's sync."""
 
     __tablename__ = "connection"
@@ -287,12 +288,6 @@ class Connection(Base):
         Index("ix_connection_proof", "next_proof_at", postgresql_where=text("state = 'connected' AND mirrored")),
     )
 
-    organization_id: Mapped[str] = mapped_column(primary_key=True)
-    pco_organization_id: Mapped[str]
-    state: Mapped[str]
-    generation: Mapped[int]
-    version: Mapped[int]
-    """Version of the last applied fact."""
     pco_person_id: Mapped[str]
     country_code: Mapped[str | None]
     """Country of the Planning Center organization, from the last run; the default of phone numbers and addresses."""

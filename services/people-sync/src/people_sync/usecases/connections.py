@@ -1,7 +1,6 @@
 """What auth-service says about the People connection, kept as far as the sync needs it."""
 
 from sqlalchemy import update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.events.auth_connection_v1 import ConnectionFact
@@ -14,6 +13,7 @@ from people_sync.usecases.refreshes import REFRESHES
 from people_sync.usecases.standstill import hold_jobs
 from people_sync.usecases.supplied import adopt_supplied, one_at_a_time
 from synckit import refreshes
+from synckit.connections import follow
 from synckit.refreshes import Done
 
 
@@ -23,30 +23,21 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         return
     await one_at_a_time(session, fact.organization_id)
     await hold_jobs(session, fact.organization_id)
-    before = await session.get(Connection, fact.organization_id, with_for_update=True)
-    if before is not None and before.version >= fact.version:
+    followed = await follow(session, Connection, fact)
+    if followed is None:
         return
-    values = {
-        "pco_organization_id": fact.pco_organization_id,
-        "state": fact.state,
-        "generation": fact.generation,
-        "version": fact.version,
-        "pco_person_id": fact.pco_person_id,
-    }
-    moved = before is not None and before.pco_organization_id != fact.pco_organization_id
-    if before is None or moved:
+    connection = followed.connection
+    if followed.moved:
         # Another Planning Center organization: where the sync stood says nothing about it.
-        values |= {"country_code": None, "full_sync_at": None, "cursor": None, "next_run_at": None}
-        values |= {"merger_cursor": None, "mirrored": False, "caught_up": None}
-    if moved:
+        connection.country_code = connection.full_sync_at = connection.cursor = connection.next_run_at = None
+        connection.merger_cursor = connection.caught_up = None
+        connection.mirrored = False
         # What wins where both sides have a value was answered for other people: it is asked again.
         church = Settings.organization_id == fact.organization_id
         await session.execute(update(Settings).where(church).values(first_match=None))
-    if fact.state == "connected" and before is not None and before.full_sync_at is not None:
-        values.setdefault("next_run_at", fact.occurred_at)
-    statement = insert(Connection).values(organization_id=fact.organization_id, **values)
-    await session.execute(statement.on_conflict_do_update(index_elements=["organization_id"], set_=values))
-    if moved:
+    if fact.state == "connected" and connection.full_sync_at is not None:
+        connection.next_run_at = fact.occurred_at
+    if followed.moved:
         await refreshes.end(
             session, REFRESHES, fact.organization_id, Done(NOT_DONE, ANOTHER_ORGANIZATION), fact.occurred_at
         )

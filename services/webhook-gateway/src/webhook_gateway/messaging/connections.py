@@ -2,21 +2,16 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.events.auth_connection_v1 import (
-    ConnectionAuthorized,
-    ConnectionClosing,
-    ConnectionFact,
-    ConnectionRevoked,
-    ReconnectRequired,
-)
-from servicekit.kafka.subscriptions import subscribe
+from contracts.events.auth_connection_v1 import ConnectionClosing, ConnectionFact
+from contracts.values import WEBHOOK_GATEWAY
+from synckit.connections import subscribe_connections
 from webhook_gateway.resources import Resources
-from webhook_gateway.usecases.connections import follow, remove_subscriptions
+from webhook_gateway.usecases.connections import connection_changed, remove_subscriptions
 
 
 async def on_changed(fact: ConnectionFact, session: AsyncSession, _: Resources) -> None:
     """Store the newest state."""
-    await follow(session, fact)
+    await connection_changed(session, fact)
 
 
 async def on_closing(fact: ConnectionClosing, session: AsyncSession, _: Resources) -> None:
@@ -24,14 +19,4 @@ async def on_closing(fact: ConnectionClosing, session: AsyncSession, _: Resource
     await remove_subscriptions(session, fact)
 
 
-connections = subscribe(
-    "auth.connection.v1",
-    group="webhook-gateway.connections",
-    handlers={
-        ConnectionAuthorized: on_changed,
-        ConnectionClosing: on_closing,
-        ConnectionRevoked: on_changed,
-        ReconnectRequired: on_changed,
-    },
-    after_loss="python -m auth_service republish",
-)
+connections = subscribe_connections(WEBHOOK_GATEWAY, on_changed, on_closing=on_closing)

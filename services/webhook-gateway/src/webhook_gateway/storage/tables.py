@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.db.sessions import Columns, service_metadata
+from synckit.connections import ConnectionColumns
 
 
 class Base(Columns, DeclarativeBase):
@@ -13,18 +14,12 @@ class Base(Columns, DeclarativeBase):
     metadata = service_metadata()
 
 
-class Connection(Base):
+class Connection(ConnectionColumns, Base):
     """The newest known state of a church's connection: a projection of `auth.connection.v1`."""
 
     __tablename__ = "connection"
 
-    organization_id: Mapped[str] = mapped_column(primary_key=True)
     product: Mapped[str] = mapped_column(primary_key=True)
-    generation: Mapped[int]
-    state: Mapped[str]
-    pco_organization_id: Mapped[str]
-    version: Mapped[int]
-    """Version of auth-service; only a higher one is applied."""
     subscriptions_version: Mapped[int] = mapped_column(default=0)
     """Number of published states of this connection's subscriptions."""
     updated_at: Mapped[datetime]

@@ -1,0 +1,104 @@
+"""What auth-service says about connections to Planning Center, kept by everybody who works with one."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy import inspect, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from contracts.base import Event
+from contracts.events.auth_connection_v1 import (
+    ConnectionAuthorized,
+    ConnectionClosing,
+    ConnectionFact,
+    ConnectionRevoked,
+    ReconnectRequired,
+)
+from servicekit.kafka.subscriptions import Handler, Subscription, subscribe
+
+
+class ConnectionColumns:
+    """The columns of every projection of `auth.connection.v1`: `class Connection(ConnectionColumns, Base)`.
+
+    A further column that has the name of a field of `ConnectionFact` is kept too: `product`, as a part of the primary
+    key, where the service works with more than one.
+    """
+
+    organization_id: Mapped[str] = mapped_column(primary_key=True, sort_order=-1)
+    pco_organization_id: Mapped[str]
+    state: Mapped[str]
+    generation: Mapped[int]
+    version: Mapped[int]
+    """Of the newest fact."""
+
+
+C = TypeVar("C", bound=ConnectionColumns)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was known of a connection until a fact came."""
+
+    pco_organization_id: str
+    state: str
+    generation: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Followed(Generic[C]):
+    """A connection after a newer fact, its row locked."""
+
+    connection: C
+    before: Before | None
+    """None if nothing was known."""
+
+    @property
+    def moved(self) -> bool:
+        """Whether it leads to another Planning Center organization than before."""
+        return self.before is not None and self.before.pco_organization_id != self.connection.pco_organization_id
+
+
+async def follow(
+    session: AsyncSession, connections: type[C], fact: ConnectionFact, **values: object
+) -> Followed[C] | None:
+    """Keep a fact if it is newer than what is known. None for a late, repeated or replayed one: nothing changes.
+
+    connections: the service's mapped class. values: further columns to set with it.
+    """
+    mapper = inspect(connections)
+    kept = {name: getattr(fact, name) for name in type(fact).model_fields if name in mapper.columns} | values
+    key = {column.key: kept.pop(column.key) for column in mapper.primary_key}
+    # Two facts about a new connection at once: the second one waits here for the first.
+    added = insert(connections).values(**key, **kept).on_conflict_do_nothing().returning(connections)
+    connection = await session.scalar(added)
+    if connection is not None:
+        return Followed(connection, None)
+    known = await session.get_one(connections, tuple(key.values()), with_for_update=True, populate_existing=True)
+    if known.version >= fact.version:
+        return None
+    before = Before(known.pco_organization_id, known.state, known.generation, known.version)
+    changed = update(connections).filter_by(**key).values(**kept).returning(connections)
+    options = {"populate_existing": True, "synchronize_session": False}
+    return Followed((await session.scalars(changed, execution_options=options)).one(), before)
+
+
+def subscribe_connections(service: str, on_fact: Handler, *, on_closing: Handler | None = None) -> Subscription:
+    """`auth.connection.v1` in the service's group `<service>.connections`, from earliest.
+
+    on_closing: of ConnectionClosing, in place of `on_fact`.
+    """
+    handlers: dict[type[Event], Handler] = {
+        ConnectionAuthorized: on_fact,
+        ConnectionClosing: on_closing or on_fact,
+        ConnectionRevoked: on_fact,
+        ReconnectRequired: on_fact,
+    }
+    return subscribe(
+        "auth.connection.v1",
+        group=f"{service}.connections",
+        handlers=handlers,
+        after_loss="python -m auth_service republish",
+    )
