@@ -3,7 +3,8 @@
 PermanentError
 └── NotConnected    the organization has no usable connection: a run waits for a reconnect
 Exception
-└── NotYet          nothing can be decided about a record now: it is looked at again
+├── NotYet          nothing can be decided about a record now: it is looked at again
+└── Wait            a run can do nothing before an instant
 """
 
 from datetime import datetime
@@ -24,3 +25,12 @@ class NotYet(Exception):
     def __init__(self, until: datetime, so_far: str | None = None) -> None:
         super().__init__(f"not before {until:%H:%M:%S}")
         self.until, self.so_far = until, so_far
+
+
+class Wait(Exception):
+    """The run can do nothing before `until`. Whoever carries it out gives the job back, and with it the slot."""
+
+    def __init__(self, until: datetime, sentence: str) -> None:
+        super().__init__(sentence)
+        self.until = until
+        self.sentence = sentence

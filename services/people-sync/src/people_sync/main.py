@@ -26,12 +26,12 @@ from people_sync.config import Settings
 from people_sync.messaging.connections import connections
 from people_sync.messaging.resolutions import resolutions
 from people_sync.resources import open_resources
+from people_sync.storage.runs import RUNS
 from people_sync.storage.tables import Base
 from people_sync.usecases import held_bulk, rounds
 from people_sync.usecases.refresh_job import work_off
 from people_sync.usecases.refreshes import REFRESHES
 from people_sync.usecases.run.story import carry_out
-from people_sync.usecases.runs import KIND
 from servicekit.app import create_service
 from servicekit.jobs.worker import JobWorker
 from servicekit.loops import Loop
@@ -69,7 +69,7 @@ def create_app(service: Settings, **overrides: Any) -> FastAPI:
         subscribers=[connections, resolutions],
         workers=[
             JobWorker(
-                KIND,
+                RUNS.job,
                 carry_out,
                 concurrency=service.runs_at_once,
                 urgent_slots=1,

@@ -18,6 +18,7 @@ from people_sync.domain.planning_center import RemoteHousehold, RemotePerson
 from people_sync.domain.values import PersonValues
 from people_sync.storage import remote
 from people_sync.storage.erased_tables import Erased
+from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import (
     Alias,
     Change,
@@ -36,7 +37,6 @@ from people_sync.storage.sync_tables import (
     Stray,
 )
 from people_sync.storage.tables import Base, Effect, Family, Link, LinkWrite, Member
-from people_sync.usecases.runs import KIND
 from people_sync.usecases.supplied import adopt_supplied
 from servicekit.db.tables import JOB, KEPT_ANSWER, SET_ASIDE
 from servicekit.kafka.outbox import append
@@ -564,7 +564,7 @@ async def test_every_table_is_known_to_the_erasure(church: Any, database: str, k
         await session.execute(
             JOB.insert().values(
                 id=job,
-                kind=KIND,
+                kind=RUNS.job,
                 organization_id="org-1",
                 payload={},
                 state="running",

@@ -17,8 +17,8 @@ from sync_harness.site import Site
 from sync_harness.stage import Stage, Staging
 
 from pco_client.walk import STEP
-from people_sync.domain.sentences import WAITING_FOR_VENDOR
 from servicekit.testing import eventually
+from synckit.sentences import WAITING_FOR_VENDOR
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 PAGES: Final = (0, 99, 198, 297)

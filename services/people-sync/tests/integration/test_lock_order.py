@@ -21,11 +21,11 @@ from contracts.events.auth_connection_v1 import ConnectionAuthorized
 from contracts.values import FAMILY, MEMBER
 from pco_client.jsonapi import document
 from people_sync.domain.values import PersonValues, to_json
+from people_sync.storage.runs import RUNS
 from people_sync.storage.strays import MEMBERSHIP
 from people_sync.storage.sync_tables import Change, Creation, HeldMatch, Remote, Run
 from people_sync.storage.tables import Effect, Link, Member
 from people_sync.storage.undo import Scope
-from people_sync.usecases import runs
 from people_sync.usecases.connections import connection_changed
 from people_sync.usecases.history import Actor
 from people_sync.usecases.publishing import touch_members
@@ -40,10 +40,12 @@ from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.reading import Read
 from people_sync.usecases.record.writer import Writer
 from people_sync.usecases.run import undo
-from people_sync.usecases.run.context import Requests, RunContext
+from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.undo_plan import Undoing
 from servicekit.db.tables import JOB
 from servicekit.testing import eventually
+from synckit.requests import Requests
+from synckit.runs import end_abandoned
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 THEIRS = to_json(
@@ -396,7 +398,7 @@ async def test_a_person_is_taken_over_who_was_read(church: Any, rival: Any, writ
 async def with_run(church: Any, *, job_state: str = "waiting") -> UUID:
     run_id = uuid4()
     await church.connect()
-    await church.store(JOB, {"id": run_id, "kind": runs.KIND, "payload": {}, "state": job_state, "correlation_id": "c"})
+    await church.store(JOB, {"id": run_id, "kind": RUNS.job, "payload": {}, "state": job_state, "correlation_id": "c"})
     await church.store(
         Run,
         {"id": run_id, "pco_organization_id": "77", "kind": "full", "state": "waiting", "trigger": "person"}
@@ -510,7 +512,7 @@ async def test_a_run_whose_job_has_ended_is_closed(church: Any, app: FastAPI, ri
 
     async def close() -> None:
         async with app.state.runtime.sessions.begin() as session:
-            await runs.close_abandoned(session)
+            await end_abandoned(session, RUNS)
 
     await in_order(rival, ("connection", "org-1", "organization_id"), ("run", run_id), close)
     assert [run.state for run in await church.rows(Run)] == ["failed"]

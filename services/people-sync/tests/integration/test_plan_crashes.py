@@ -22,9 +22,10 @@ from sync_harness.lender import Lender
 from sync_harness.site import Database, Site
 
 from contracts.http.people import AnswerRun
-from people_sync.storage.runs import open_run
+from people_sync.storage.runs import RUNS
 from people_sync.usecases import runs
 from servicekit.testing import Databases, KeyRing
+from synckit.runs import open_run
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
 COPIES: Final = 120
@@ -56,7 +57,7 @@ async def _planned(site: Site) -> None:
 
 async def _approve(session: AsyncSession, _: Database) -> None:
     """An admin approves what was shown."""
-    run = await open_run(session, ORGANIZATION)
+    run = await open_run(session, RUNS, ORGANIZATION)
     assert run is not None
     assert run.question is not None
     answer = AnswerRun(question="plan", answer="approve", digest=run.question["digest"])

@@ -47,7 +47,8 @@ from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from contracts.http.merged import AnswerMerged
 from contracts.http.people import AnswerHeld
 from contracts.values import FAMILY, MEMBER
-from people_sync.usecases import decisions, directory, held, merged_pairs, refreshes, runs
+from people_sync.storage.runs import RUNS
+from people_sync.usecases import decisions, directory, held, merged_pairs, refreshes
 from people_sync.usecases.history import Actor
 from servicekit.testing import Databases, KeyRing
 
@@ -253,7 +254,7 @@ def _in_the_middle(expected: Undisturbed) -> list[Kill]:
 async def test_a_run_and_the_others_in_two_processes_of_which_one_dies(prepared: Prepared) -> None:
     async with copied(prepared.ground, prepared.run) as copy:
         expected = await undisturbed(copy)
-    kinds = (runs.KIND, refreshes.REFRESHES.job)
+    kinds = (RUNS.job, refreshes.REFRESHES.job)
     noted: dict[str, Undisturbed] = {}
     for only in kinds:
         async with copied(prepared.ground, prepared.together) as copy:

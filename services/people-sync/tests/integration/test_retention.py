@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.http.people import RunItemQuery
 from people_sync.storage.sync_tables import Change, Run
-from people_sync.usecases import retention, runs
+from people_sync.usecases import runs
 from servicekit.db.sessions import Sessions, make_sessions
 from servicekit.errors import NotFound
 from servicekit.testing import Databases
+from synckit import retention
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 NOW = datetime.now(UTC)
@@ -63,8 +64,8 @@ async def test_lists_go_before_numbers_and_the_newest_sync_stays(sessions: Sessi
     ancient, old, young = [await ran(sessions, days) for days in (500, 100, 10)]
     only = await ran(sessions, 500, organization="quiet")
     endless = await ran(sessions, 600, organization="endless", over=False)
-    assert await retention.forget_lists(sessions, NOW - timedelta(days=90)) == 9
-    assert await retention.forget_runs(sessions, NOW - timedelta(days=400)) == 1
+    assert await retention.forget_lists(sessions, Run, Change, NOW - timedelta(days=90)) == 9
+    assert await retention.forget_runs(sessions, Run, NOW - timedelta(days=400)) == 1
     async with sessions() as session:
         assert set(await session.scalars(select(Change.run_id))) == {young, endless}
         assert set(await session.scalars(select(Run.id))) == {old, young, only, endless} - {ancient}
@@ -76,7 +77,7 @@ async def test_lists_go_before_numbers_and_the_newest_sync_stays(sessions: Sessi
         ):
             with pytest.raises(NotFound, match="no longer what it did"):
                 await read
-    assert await retention.forget_lists(sessions, NOW - timedelta(days=90)) == 0
+    assert await retention.forget_lists(sessions, Run, Change, NOW - timedelta(days=90)) == 0
 
 
 async def test_a_sync_whose_lists_are_only_begun_is_gone_on_with(
@@ -91,11 +92,11 @@ async def test_a_sync_whose_lists_are_only_begun_is_gone_on_with(
         )
         await session.execute(further)
     monkeypatch.setattr(retention, "_SECONDS", 0.001)
-    first = await retention.forget_lists(sessions, NOW)
+    first = await retention.forget_lists(sessions, Run, Change, NOW)
     assert 0 < first < 4503
     async with sessions() as session:
         assert await session.scalar(select(Run.lists_gone_at)) is None
     monkeypatch.undo()
-    assert first + await retention.forget_lists(sessions, NOW) == 4503
+    assert first + await retention.forget_lists(sessions, Run, Change, NOW) == 4503
     async with sessions() as session:
         assert await session.scalar(select(Run.lists_gone_at)) is not None

@@ -7,12 +7,14 @@ from uuid import uuid4
 from fastapi import FastAPI
 from sqlalchemy import func, insert, select
 
+from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import Run
 from people_sync.storage.tables import Connection
-from people_sync.usecases import rounds, runs
+from people_sync.usecases import rounds
 from servicekit.db.tables import JOB
+from synckit.runs import ABANDONED_AT_ONCE, DUE_AT_ONCE, end_abandoned
 
-CHURCHES = 2 * runs.DUE_AT_ONCE + 5
+CHURCHES = 2 * DUE_AT_ONCE + 5
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -34,7 +36,7 @@ async def many(app: FastAPI, *, abandoned: bool = False) -> None:
             job = {"id": uuid4(), "organization_id": one["organization_id"]}
             of_run = {"kind": "full", "state": "running", "trigger": "schedule", "counts": {}, "answers": {}}
             await session.execute(
-                insert(JOB).values(job | {"kind": runs.KIND, "payload": {}, "state": "failed", "correlation_id": "c"})
+                insert(JOB).values(job | {"kind": RUNS.job, "payload": {}, "state": "failed", "correlation_id": "c"})
             )
             await session.execute(
                 insert(Run).values(job | {"pco_organization_id": one["pco_organization_id"]} | of_run)
@@ -64,7 +66,7 @@ async def test_one_round_starts_all_that_are_due(app: FastAPI, another: Any) -> 
 async def test_abandoned_runs_are_ended_a_few_at_a_time(app: FastAPI) -> None:
     await many(app, abandoned=True)
     async with app.state.runtime.sessions.begin() as session:
-        assert await runs.close_abandoned(session) == runs.ABANDONED_AT_ONCE
-    assert await count(app, Run.state == "failed") == runs.ABANDONED_AT_ONCE
+        assert await end_abandoned(session, RUNS) == ABANDONED_AT_ONCE
+    assert await count(app, Run.state == "failed") == ABANDONED_AT_ONCE
     await rounds.close_abandoned(app.state.runtime, app.state.resources)
     assert await count(app, Run.state == "failed") == CHURCHES

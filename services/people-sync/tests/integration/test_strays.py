@@ -16,7 +16,8 @@ from sync_harness.process import LAG, LEASE_SECONDS, Service, ports, running
 from sync_harness.site import OVER, Site
 from sync_harness.stage import Stage, Staging
 
-from people_sync.usecases import refreshes, runs
+from people_sync.storage.runs import RUNS
+from people_sync.usecases import refreshes
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -51,7 +52,7 @@ async def frozen(
     """
     fault = site.fault({"kind": "hold", "when": "before", "if_gone": "carried_out"}, method="POST", path=path, times=1)
     if refresh is None:
-        job, asked = runs.KIND, f"/runs/{await site.start()}"
+        job, asked = RUNS.job, f"/runs/{await site.start()}"
     else:
         member = await site.member(refresh)
         sync = await site.call("POST", f"/members/{member['id']}/sync")

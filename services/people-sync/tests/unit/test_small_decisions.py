@@ -7,19 +7,18 @@ import pytest
 from contracts.http.people import AddressInput
 from people_sync.domain.inputs import problems
 from people_sync.domain.merge import FamilyValues
-from people_sync.domain.progress import Ahead, Pace, eta, of_whole
 from people_sync.domain.sentences import (
     OUTCOMES,
     Refusal,
     kept_out_halfway,
     rejection,
     together,
-    waiting_for_limit,
     waiting_for_mergers,
 )
 from people_sync.domain.thresholds import exceeds
 from people_sync.domain.writes import Write, confirmed_family, membership
 from people_sync.usecases.record.refusals import PartRefused, Refusals
+from people_sync.usecases.run.report import seconds_of
 
 TODAY = date(2026, 1, 5)
 
@@ -47,37 +46,6 @@ def test_a_run_asks_above_the_share_and_the_minimum(changes: int, linked: int, a
 )
 def test_what_was_done_before_a_push_and_by_it_is_one_outcome(before: str, now: str, said: str) -> None:
     assert together(before, now) == said
-
-
-def test_time_left_is_a_range_that_holds_what_is_allowed() -> None:
-    pace = Pace(limit=100, period_seconds=20)
-    assert eta(0, requests_done=0, elapsed_seconds=0, pace=None) == (0, 0)
-    assert eta(10, requests_done=0, elapsed_seconds=0, pace=None) is None
-    assert eta(500, requests_done=0, elapsed_seconds=0, pace=pace) == (100, 200)
-    # A burst at the start says nothing: never faster than the vendor allows.
-    assert eta(500, requests_done=100, elapsed_seconds=1, pace=pace) == (100, 100)
-    assert eta(500, requests_done=20, elapsed_seconds=10, pace=pace) == (200, 334)
-    low, high = eta(500, requests_done=20, elapsed_seconds=10, pace=Pace(100, 20, wait_seconds=15)) or (0, 0)
-    assert (low, high) == (215, 349)
-
-
-def test_a_limit_moved_down_shows_at_once() -> None:
-    before = eta(500, requests_done=50, elapsed_seconds=10, pace=Pace(100, 20))
-    after = eta(500, requests_done=50, elapsed_seconds=10, pace=Pace(10, 20))
-    assert before is not None
-    assert after is not None
-    assert after[0] >= 10 * before[0]
-
-
-def test_the_time_left_is_that_of_the_whole_run() -> None:
-    """30,000 people to add here, and 100 there: after a minute of reading that is more than nothing."""
-    ahead = Ahead(compared=30_000, applied=30_000, requests=400)
-    assert of_whole((0, 1), ahead, Pace(100, 20)) == (0 + 9 + 80, 1 + 15 + 100 + 160)
-    assert of_whole((10, 20), Ahead(), None) == (10, 20)
-    assert of_whole((10, 20), ahead, None) is None
-    assert of_whole(None, ahead, Pace(100, 20)) is None
-    # What the reading waits for is in its own time already.
-    assert of_whole((10, 20), Ahead(requests=100), Pace(100, 20, wait_seconds=15)) == (30, 60)
 
 
 def test_rejections_group_by_cause_and_hold_no_value() -> None:
@@ -119,12 +87,16 @@ def test_a_rejection_without_a_reason_says_so() -> None:
     assert "without saying why" in rejection([]).sentence
 
 
+def test_our_own_work_takes_time_too() -> None:
+    """30,000 people to compare and to add here."""
+    assert seconds_of(30_000, 30_000) == (1.5 + 7.5, 15 + 100)
+    assert seconds_of(0) == (0, 0)
+
+
 def test_sentences_are_sentences() -> None:
     assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in OUTCOMES.values())
-    assert waiting_for_limit(0.2, 100, 20).endswith("1 s to go.")
     assert "up to 2 minutes late" in waiting_for_mergers(120.0)
     assert "up to 45 s late" in waiting_for_mergers(45.0)
-    assert waiting_for_limit(12.4, 100, 20.0) == "Planning Center allows 100 requests in 20 s; 12 s to go."
 
 
 # Kind: a value is judged before what it depends on is known.

@@ -369,11 +369,6 @@ def answered_before(by_name: str | None, answer: str) -> str:
     return f"{by_name or 'Somebody else'} has answered this: {_ANSWERS.get(answer, answer)}. That answer stays."
 
 
-def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
-    """The sentence while the vendor's request limit is used up."""
-    return f"Planning Center allows {limit} requests in {period_seconds:g} s; {max(1, round(seconds))} s to go."
-
-
 def waiting_for_mergers(seconds: float) -> str:
     """The sentence while a missing person may have been merged. `seconds`: the maximum age of a read."""
     most = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} s"
@@ -455,6 +450,4 @@ DISCONNECTED: Final = (
 )
 JOINED_MEANWHILE: Final = "{} was joined to {} here, so there is nothing to sync by itself any more."
 DELETED_MEANWHILE: Final = "Deleted here while the sync was at work. Nothing was overwritten."
-WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
-WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."
 WAITING_FOR_READS: Final = "Waiting until Planning Center shows what was written, before anything else is decided."

@@ -20,20 +20,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from people_sync.storage.tables import Base
 from synckit.creations import CreationColumns, creation_key
 from synckit.refreshes import RefreshColumns, refresh_indexes
+from synckit.tables import ChangeColumns, RunColumns, change_indexes, run_indexes
 
 
-class Run(Base):
-    """A sync run. Its id is also the id of the job that carries it out."""
+class Run(RunColumns, Base):
+    """A sync run."""
 
     __tablename__ = "run"
     __table_args__ = (
-        Index("ix_run_organization", "organization_id", "created_at", "id"),
-        Index(
-            "uq_run_in_progress",
-            "organization_id",
-            unique=True,
-            postgresql_where=text("state IN ('queued', 'running', 'waiting', 'stopping')"),
-        ),
+        *run_indexes(),
         Index(
             "ix_run_proof",
             "organization_id",
@@ -41,48 +36,14 @@ class Run(Base):
             "id",
             postgresql_where=text("purpose = 'proof' AND state = 'done'"),
         ),
-        Index("ix_run_lists", "finished_at", postgresql_where=text("lists_gone_at IS NULL")),
-        Index("ix_run_over", "finished_at", postgresql_where=text("lists_gone_at IS NOT NULL")),
     )
+    # purpose: `sync`; `preview` asks before it writes anything; `undo` puts back what others changed; `proof` writes
+    # nothing. In `answers`, that of `undo` is who approved it, and `inactivate`.
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    organization_id: Mapped[str]
-    pco_organization_id: Mapped[str]
-    kind: Mapped[str]
-    purpose: Mapped[str] = mapped_column(server_default=text("'sync'"), default="sync")
-    """`sync`; `preview` asks before its first write; `undo` puts back changes of other runs; `proof` writes nothing.
-    """
     subject: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     """For an undo its scope, as `contracts.http.plans.UndoInput`; for an ended proof its numbers, as in
     `contracts.http.proof.Statement`.
     """
-    state: Mapped[str]
-    trigger: Mapped[str]
-    started_by: Mapped[str | None]
-    started_by_name: Mapped[str | None]
-    phase: Mapped[str] = mapped_column(default="pull")
-    done: Mapped[int] = mapped_column(default=0)
-    total: Mapped[int | None]
-    requests: Mapped[int] = mapped_column(default=0)
-    counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    question: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    asked_at: Mapped[datetime | None]
-    """When the run's open question was asked."""
-    answers: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """An administrator's answers by question; for `undo` who approved it, and `inactivate`."""
-    answered: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
-    """Answers for display, as `contracts.sync_runs.RunAnswer`, oldest first. The run itself uses `answers`."""
-    waiting_for: Mapped[str | None]
-    rate_per_second: Mapped[float | None]
-    eta_low: Mapped[int | None]
-    eta_high: Mapped[int | None]
-    message: Mapped[str | None]
-    version: Mapped[int] = mapped_column(default=1)
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
-    lists_gone_at: Mapped[datetime | None]
-    """When the run's changes were deleted (`CHANGE_KEPT_DAYS`); its numbers stay."""
 
 
 class Remote(Base):
@@ -167,34 +128,20 @@ class Shown(Base):
     pco_id: Mapped[str | None]
 
 
-class Change(Base):
+class Change(ChangeColumns, Base):
     """One record of a run: its pending work on each side, and its outcome."""
 
     __tablename__ = "change"
     __table_args__ = (
-        Index("ix_change_run", "run_id", "id"),
-        Index("ix_change_run_outcome", "run_id", "outcome", "id"),
+        *change_indexes(),
         Index("ix_change_run_planned", "run_id", "planned", "id", postgresql_where=text("planned IS NOT NULL")),
         Index("ix_change_todo", "run_id", "kind", "id", postgresql_where=text("here = 'planned' OR there = 'planned'")),
-        UniqueConstraint("run_id", "kind", "record_id"),
-        UniqueConstraint("run_id", "kind", "pco_id"),
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    organization_id: Mapped[str]
-    run_id: Mapped[UUID]
-    kind: Mapped[str]
-    record_id: Mapped[UUID | None]
-    pco_id: Mapped[str | None]
-    name: Mapped[str]
     here: Mapped[str] = mapped_column(default="none")
     """State of the work on this side: `none`, `planned`, `done`."""
     there: Mapped[str] = mapped_column(default="none")
     """State of the work in Planning Center: `none`, `planned`, `done`, `later` (postponed to the next run)."""
-    outcome: Mapped[str]
-    """Outcome counted by the run's numbers, first planned, then done."""
-    cause: Mapped[str | None]
-    sentence: Mapped[str | None]
     plan: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     """For a run that shows its plan: planned writes by field, as `contracts.http.plans.PlanField`.
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.db.sessions import Columns, service_metadata
-from synckit.connections import ConnectionColumns
+from synckit.tables import ScheduledConnection
 
 
 class Base(Columns, DeclarativeBase):
@@ -280,7 +280,7 @@ class Settings(Base):
     """When that was switched on; members deleted before stay active there."""
 
 
-class Connection(ConnectionColumns, Base):
+class Connection(ScheduledConnection, Base):
     """The People connection's last known state from auth-service, and the cursors of the organization's sync."""
 
     __tablename__ = "connection"
@@ -301,7 +301,6 @@ class Connection(ConnectionColumns, Base):
     """People added there up to this time, by Planning Center's clock, are in `remote`."""
     mirrored: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether a complete pull has filled `remote`."""
-    next_run_at: Mapped[datetime | None]
     time_zone: Mapped[str | None]
     """Time zone (IANA) of the Planning Center organization, read with `country_code`."""
     next_proof_at: Mapped[datetime | None]

@@ -6,13 +6,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.events.auth_connection_v1 import ConnectionFact
 from contracts.values import PEOPLE
 from people_sync.domain.sentences import ANOTHER_ORGANIZATION, DISCONNECTED, NOT_DONE
+from people_sync.storage.runs import RUNS
 from people_sync.storage.strays import STRAY, unsettled
 from people_sync.storage.tables import Connection, Settings
-from people_sync.usecases import decisions, runs
+from people_sync.usecases import decisions
 from people_sync.usecases.refreshes import REFRESHES
 from people_sync.usecases.standstill import hold_jobs
 from people_sync.usecases.supplied import adopt_supplied, one_at_a_time
-from synckit import refreshes
+from synckit import refreshes, runs
 from synckit.connections import follow
 from synckit.refreshes import Done
 
@@ -43,12 +44,12 @@ async def connection_changed(session: AsyncSession, fact: ConnectionFact) -> Non
         )
     if fact.state == "connected":
         await adopt_supplied(session, fact.organization_id, fact.pco_organization_id)
-        await runs.resume_waiting(session, fact.organization_id)
+        await runs.resume_waiting(session, RUNS, fact.organization_id)
         await _look_at_strays(session, fact)
         await decisions.queue_waiting(session, _owner(fact), fact.occurred_at)
         await refreshes.resume_waiting(session, REFRESHES, fact.organization_id)
     elif fact.state in {"closing", "disconnected"}:
-        await runs.stop_open(session, fact.organization_id)
+        await runs.stop_open(session, RUNS, fact.organization_id)
         await refreshes.end(session, REFRESHES, fact.organization_id, Done(NOT_DONE, DISCONNECTED), fact.occurred_at)
 
 

@@ -23,7 +23,6 @@ from contracts.values import FAMILY, MEMBER
 from people_sync.domain import erasure as places
 from people_sync.domain.erasure import ERASED_PERSON, without_names, without_people
 from people_sync.domain.sentences import ERASED_MEANWHILE, KEPT_OUT, NOT_DONE
-from people_sync.storage import runs as run_rows
 from people_sync.storage.among import among
 from people_sync.storage.erased import NUMBER, is_erased, mark
 from people_sync.storage.erased_tables import ErasedRecord, Erasure
@@ -31,6 +30,7 @@ from people_sync.storage.held import WAITING
 from people_sync.storage.joined import joined_to
 from people_sync.storage.kept_out import families_with, links_of
 from people_sync.storage.records import full_name
+from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import (
     Change,
     Claim,
@@ -62,6 +62,7 @@ from servicekit.http import answers
 from servicekit.http.paging import contains
 from servicekit.ids import uuid7
 from servicekit.kafka.outbox import append_all
+from synckit.runs import OPEN, render
 
 _SILENT: Final = {"synchronize_session": False}
 
@@ -564,8 +565,8 @@ async def _tell(session: AsyncSession, going: _Erasing, row: Erasure, told: Sequ
     await append_all(
         session,
         [
-            SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=run_rows.render(run))
+            SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=render(RUNS, run))
             for run in told
-            if run.state in {"queued", "running", "waiting", "stopping"}
+            if run.state in OPEN
         ],
     )

@@ -21,7 +21,7 @@ from people_sync.storage.held import WAITING, fitting
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household, tie
 from people_sync.storage.records import render_members
-from people_sync.storage.runs import OPEN, PROOF
+from people_sync.storage.runs import PROOF
 from people_sync.storage.sync_tables import Change, Remote, Run
 from people_sync.storage.sync_tables import HeldMatch as Row
 from people_sync.storage.tables import Connection, Link, Member
@@ -33,6 +33,7 @@ from people_sync.usecases.record.claims import is_being_written
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.http import paging
 from servicekit.kafka.outbox import append
+from synckit.runs import OPEN
 
 ANSWERED: Final = ("same", "different")
 """States of those that were answered; `later` still waits."""

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from contracts.http.common import Page
 from contracts.http.plans import PlanField, PlanItem, PlanQuery
 from people_sync.domain.sentences import OUTCOMES, PLANNED
-from people_sync.storage import changes
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases import runs
 from servicekit.http import spreadsheets
+from synckit.changes import page_of
 
 _ROWS_AT_ONCE: Final = 500
 COLUMNS: Final = (
@@ -33,7 +33,7 @@ COLUMNS: Final = (
 async def page(session: AsyncSession, organization_id: str, run_id: str, query: PlanQuery) -> Page[PlanItem]:
     """The records of a plan, in the order in which it was made; the total with the first page. NotFound (404)."""
     run = await runs.with_lists(session, organization_id, run_id)
-    shown = await changes.page_of(session, run.id, _planned(run, query.outcome), query)
+    shown = await page_of(session, Change, run.id, _planned(run, query.outcome), query)
     return Page[PlanItem](items=tuple(_item(row) for row in shown.rows), next=shown.next, total=shown.total)
 
 

@@ -3,11 +3,12 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from people_sync.usecases import held_bulk, runs
+from people_sync.storage.runs import RUNS
+from people_sync.usecases import held_bulk
 from people_sync.usecases.refreshes import REFRESHES
 from servicekit.db.tables import JOB
 
-_KINDS = (runs.KIND, REFRESHES.job, held_bulk.KIND)
+_KINDS = (RUNS.job, REFRESHES.job, held_bulk.KIND)
 
 
 async def hold_jobs(session: AsyncSession, organization_id: str) -> None:

@@ -6,11 +6,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.http.people import PeopleStatus
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.sentences import REJECTED
-from people_sync.storage import by_name, counts, runs
+from people_sync.storage import by_name, counts
 from people_sync.storage.counts import Links
 from people_sync.storage.joined import ENDED, pairs
+from people_sync.storage.runs import IS_SYNC, RUNS
 from people_sync.storage.sync_tables import HeldMatch, KeptOut, Run
 from people_sync.storage.tables import Connection, Family, Member
+from synckit import runs
 
 
 async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
@@ -37,11 +39,11 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
     here = Run.pco_organization_id == (connection.pco_organization_id if connection else "")
     last = await session.scalar(
         select(Run)
-        .where(Run.organization_id == organization_id, here, Run.state.not_in(runs.OPEN), runs.IS_SYNC)
+        .where(Run.organization_id == organization_id, here, Run.state.not_in(runs.OPEN), IS_SYNC)
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(1)
     )
-    current = await runs.open_run(session, organization_id)
+    current = await runs.open_run(session, RUNS, organization_id)
     members, families = links.get(MEMBER, Links()), links.get(FAMILY, Links())
     return PeopleStatus(
         connected=connection is not None and connection.state == "connected",
@@ -53,8 +55,8 @@ async def status(session: AsyncSession, organization_id: str) -> PeopleStatus:
         gone=members.gone,
         kept_out=await _kept_out(session, organization_id),
         rejected=last.counts.get(REJECTED, 0) if last else 0,
-        run=runs.render(current) if current else None,
-        last_run=runs.render(last) if last else None,
+        run=runs.render(RUNS, current) if current else None,
+        last_run=runs.render(RUNS, last) if last else None,
         next_run_at=connection.next_run_at if connection and connection.state == "connected" else None,
     )
 

@@ -10,15 +10,15 @@ from contracts import sync_runs
 from contracts.http.plans import UndoInput
 from contracts.identity import UserIdentity
 from contracts.values import FAMILY, MEMBER
-from people_sync.storage import runs as run_rows
+from people_sync.storage.runs import RUNS, UNDO
 from people_sync.storage.sync_tables import Conflict as Conflicts
 from people_sync.storage.sync_tables import Run
-from people_sync.storage.tables import Connection, Effect, Family, Member
+from people_sync.storage.tables import Effect, Family, Member
 from people_sync.storage.undo import KEPT, Scope, anything
-from people_sync.usecases import runs
 from people_sync.usecases.run.undo_plan import scope_of
 from servicekit.errors import Conflict, Invalid, NotFound
 from servicekit.jobs import queue as jobs
+from synckit import runs
 
 _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORDS: Final = {
@@ -29,6 +29,10 @@ _WORDS: Final = {
     FAMILY: "There is no such family.",
 }
 
+_NOT_CONNECTED: Final = (
+    "Planning Center People is not connected, and an undo changes both sides. Nothing was started. "
+    "Connect it on the Integrations page, then undo."
+)
 _AT_WORK: Final = {
     "decision": "This decision is still being carried out. Nothing was started: undo it once that is done.",
     "rule": "Decisions of this rule are still being carried out. Nothing was started: revert them once that is done.",
@@ -46,19 +50,13 @@ async def start(session: AsyncSession, user: UserIdentity, body: UndoInput, now:
     await _exists(session, organization_id, scope)
     if await session.scalar(anything(organization_id, scope, now - KEPT)) is None:
         raise Conflict(await _why_nothing(session, organization_id, scope), slug="nothing-to-undo")
-    connection = await session.get(Connection, organization_id)
-    if connection is None or connection.state != "connected":
-        raise Conflict(
-            "Planning Center People is not connected, and an undo changes both sides. Nothing was started. "
-            "Connect it on the Integrations page, then undo.",
-            slug="not-connected",
-        )
-    job_id, created = await jobs.enqueue(session, runs.KIND, organization_id, urgent=True)
+    connection = await runs.connected(session, RUNS, organization_id, _NOT_CONNECTED)
+    job_id, created = await jobs.enqueue(session, RUNS.job, organization_id, urgent=True)
     if not created:
         raise _busy()
     subject = body.model_dump(mode="json", exclude_none=True)
-    of_undo: dict[str, Any] = {"kind": "incremental", "phase": "compare", "purpose": run_rows.UNDO, "subject": subject}
-    return await runs.begin(session, connection, job_id, "person", user, **of_undo)
+    of_undo: dict[str, Any] = {"kind": "incremental", "phase": "compare", "purpose": UNDO, "subject": subject}
+    return runs.render(RUNS, await runs.begin(session, RUNS, connection, job_id, "person", user, **of_undo))
 
 
 def _scope(body: UndoInput) -> Scope:
@@ -80,7 +78,7 @@ async def _exists(session: AsyncSession, organization_id: str, scope: Scope) -> 
     """NotFound (404) also for another organization's; Conflict (409) for what is still being carried out."""
     if scope.what == "run":
         state = await _value(session, select(Run.state).filter_by(organization_id=organization_id, id=scope.id))
-        if state in run_rows.OPEN:
+        if state in runs.OPEN:
             raise _busy()
         found: Any = state
     elif scope.what in {MEMBER, FAMILY}:

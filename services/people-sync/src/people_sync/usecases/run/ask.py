@@ -7,7 +7,6 @@ from uuid import UUID
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.events.people_sync_run_v1 import SyncRunProgressed
 from contracts.sync_runs import RunQuestion, RunThreshold
 from contracts.values import FAMILY, MEMBER
 from people_sync.domain.families import household_values
@@ -27,16 +26,16 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.thresholds import exceeds
 from people_sync.domain.values import ACTIVE, from_json, partial_from_json, to_json, value_to_json
-from people_sync.storage import runs
 from people_sync.storage.kept_out import is_kept_out, members_left_alone
 from people_sync.storage.records import full_name, values_of
+from people_sync.storage.runs import PREVIEW, RUNS
 from people_sync.storage.sync_tables import Change, Remote
 from people_sync.storage.tables import Family, Link, Member, Settings
 from people_sync.usecases.record.decide_people import name_of
 from people_sync.usecases.record.families import record_ids
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.plan import counts_of, digest_of, forget_shown, keep_to_plan, make_plan
-from servicekit.kafka.outbox import append
+from synckit import work
 
 EXAMPLES: Final = 5
 _WAITING: Final = {
@@ -76,19 +75,8 @@ async def ask(context: RunContext) -> bool:
         question = question.model_copy(
             update={"digest": await digest_of(session, context), "counts": shown or question.counts}
         )
-        run = await runs.change(
-            session,
-            context.run_id,
-            state="waiting",
-            question=question.model_dump(mode="json"),
-            asked_at=context.now(),
-            waiting_for=_WAITING[question.kind],
-        )
-        await append(
-            session,
-            SyncRunProgressed(organization_id=context.organization_id, version=run.version, run=runs.render(run)),
-        )
-        await context.job.wait(session, context.checkpoint.to_json())
+        checkpoint, waiting_for = context.checkpoint.to_json(), _WAITING[question.kind]
+        await work.ask(session, RUNS, context.job, question, checkpoint, context.now(), waiting_for=waiting_for)
     return False
 
 
@@ -97,7 +85,7 @@ async def _question(session: AsyncSession, context: RunContext) -> RunQuestion |
     question = None
     if settings is None or settings.first_match is None:
         question = await _first_match(session, context)
-    if question is None and context.purpose == runs.PREVIEW:
+    if question is None and context.purpose == PREVIEW:
         question = RunQuestion(kind="plan", counts={}, answers=("approve", "stop"))
     return question or await _threshold(session, context)
 

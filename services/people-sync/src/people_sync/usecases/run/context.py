@@ -11,43 +11,18 @@ from sqlalchemy import FromClause, Select, Uuid, func, literal, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pco_client.client import Observation
-from people_sync.domain.progress import Pace
-from people_sync.storage import runs
+from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import Change, Run
 from people_sync.usecases.record.planned import Here, Planned, There
 from people_sync.usecases.record.writer import Writer
 from people_sync.usecases.run.checkpoint import Checkpoint
 from people_sync.usecases.runs import APPROVALS
+from synckit.errors import Wait
+from synckit.progress import Pace
+from synckit.requests import Requests, pace_of
+from synckit.work import keep
 
 _PLANNED_AT_ONCE: Final = 2_000
-
-
-class Wait(Exception):
-    """The run can do nothing before `until`. Whoever carries it out gives the job back, and with it the slot."""
-
-    def __init__(self, until: datetime, sentence: str) -> None:
-        super().__init__(sentence)
-        self.until = until
-        self.sentence = sentence
-
-
-@dataclass(slots=True)
-class Requests:
-    """Counts the requests that a run sends to Planning Center."""
-
-    sent: int = 0
-    unwritten: int = 0
-
-    def observe(self, _: Observation) -> None:
-        """For `PlanningCenter(observer=...)`."""
-        self.sent += 1
-        self.unwritten += 1
-
-    def take(self) -> int:
-        """How many since the last call."""
-        taken, self.unwritten = self.unwritten, 0
-        return taken
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,10 +66,8 @@ class RunContext(Writer):
         """
         async with self.transaction() as session:
             yield session
-            requests = self.requests.take()
             self.checkpoint.waits = 0
-            await runs.change(session, self.run_id, requests=Run.requests + requests, **progress)
-            await self.job.checkpoint(session, self.checkpoint.to_json())
+            await keep(session, RUNS, self.job, self.requests, self.checkpoint.to_json(), **progress)
         self.job.stop_if_requested()
 
     async def advance(self, session: AsyncSession, more: int) -> None:
@@ -119,14 +92,7 @@ class RunContext(Writer):
 
     async def pacer_state(self) -> Pace | None:
         """What the vendor's headers said last; None before the first answer."""
-        if self.requests.sent == 0:
-            return None
-        state = (await self.pco.pacer()).state()
-        if state.limit is None or state.period is None:
-            return None
-        # Slots may be taken while nothing waits for one: then the limit holds nobody up.
-        waited = state.seconds_until_next_slot if state.waiting_bulk else 0.0
-        return Pace(state.limit, state.period, waited)
+        return await pace_of(self.pco, self.requests)
 
 
 async def add_planned(session: AsyncSession, context: RunContext, rows: list[Planned]) -> None:

@@ -42,6 +42,7 @@ from people_sync.storage.tables import Connection, Family, Link, Member
 from people_sync.usecases.proof import FAMILIES, IDENTICAL, PEOPLE, family_facts, member_facts
 from people_sync.usecases.run.context import RunContext, plan_found
 from servicekit.telemetry import REGISTRY
+from synckit.runs import change
 
 PROVE: Final = "prove"
 """The phase in which a run that writes nothing ends, in place of those that write."""
@@ -72,7 +73,7 @@ async def is_proof(context: RunContext) -> bool:
         context.purpose = run.purpose
         if run.purpose == runs.PROOF:
             context.checkpoint.phase = PROVE
-            await runs.change(session, context.run_id, phase=PROVE, done=0, total=await _total(session, context))
+            await change(session, runs.RUNS, context.run_id, phase=PROVE, done=0, total=await _total(session, context))
         return run.purpose == runs.PROOF
 
 

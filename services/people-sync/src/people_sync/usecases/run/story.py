@@ -6,37 +6,25 @@ were committed last.
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-import structlog
 from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.events.people_sync_run_v1 import SyncRunFinished, SyncRunProgressed
 from contracts.values import PEOPLE
 from pco_client.client import PlanningCenter
-from pco_client.errors import (
-    AnsweredTooLate,
-    Forbidden,
-    LeaseUnavailable,
-    PlanningCenterError,
-    Unauthorized,
-    Unavailable,
-)
 from people_sync.domain.proof import next_night
 from people_sync.domain.sentences import (
     LEFT_OUT,
     MERGED,
     NOTHING_LEFT,
     REJECTED,
-    ROLE_IS_GONE,
     UNCHANGED,
-    WAITING_FOR_RECONNECT,
-    WAITING_FOR_VENDOR,
 )
 from people_sync.planning_center import DEFAULT_COUNTRY, latest, newest_person, organization_of
 from people_sync.resources import Resources
-from people_sync.storage import remote, runs
+from people_sync.storage import remote
+from people_sync.storage.runs import RUNS, UNDO
 from people_sync.storage.sync_tables import Change, Remote, Run, Sighting
 from people_sync.storage.tables import Connection, Settings
 from people_sync.usecases import refreshes
@@ -47,26 +35,23 @@ from people_sync.usecases.run.apply import apply
 from people_sync.usecases.run.ask import ask
 from people_sync.usecases.run.checkpoint import Checkpoint, Compared, Pulled
 from people_sync.usecases.run.compare import compare
-from people_sync.usecases.run.context import Requests, RunContext, Wait
+from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.plan import forget_shown
 from people_sync.usecases.run.prove import PROVE, conclude, is_proof, prove
 from people_sync.usecases.run.pull import pull
 from people_sync.usecases.run.push import push
-from people_sync.usecases.run.report import counts, reporting
+from people_sync.usecases.run.report import counts, report_of
 from people_sync.usecases.run.undo import put_back
 from people_sync.usecases.run.undo_plan import ask_undo, plan_undo
-from people_sync.usecases.runs import STOPPED, stopped
-from servicekit.jobs.queue import LeaseLost, StopRequested
+from servicekit.jobs.queue import StopRequested
 from servicekit.jobs.worker import JobContext
-from servicekit.kafka.outbox import append
+from synckit import runs, work
 from synckit.errors import NotConnected
+from synckit.report import reporting
+from synckit.requests import Requests
 
 PULL_LASTS: Final = timedelta(hours=1)
 """How long what was read may wait for an answer: after that people may have been added there, and are read again."""
-_FIRST_DELAY = timedelta(seconds=5)
-_LONGEST_DELAY = timedelta(minutes=5)
-
-log = structlog.get_logger(__name__)
 
 Phase = Callable[[RunContext], Awaitable[bool | None]]
 _WRITTEN: Final = {
@@ -75,7 +60,7 @@ _WRITTEN: Final = {
     "push": "link, member, family, family_member",
 }
 PHASES: Final[dict[str, Phase]] = {"pull": pull, "compare": compare, "ask": ask, "apply": apply, "push": push}
-UNDO_PHASES: Final[dict[str, Phase]] = {"compare": plan_undo, "ask": ask_undo, runs.UNDO: put_back, "push": push}
+UNDO_PHASES: Final[dict[str, Phase]] = {"compare": plan_undo, "ask": ask_undo, UNDO: put_back, "push": push}
 """Of a run that puts back what others changed."""
 
 
@@ -84,47 +69,17 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
     requests = Requests()
     async with job.sessions() as session:
         run = await session.get_one(Run, job.id)
-    async with resources.planning_center(job.organization_id, run.pco_organization_id, requests.observe) as pco:
-        try:
-            context = await _begin(job, resources, pco, requests)
-            async with context.transaction() as session:
-                await take_over_abandoned(session, context)
-            async with reporting(context):
-                going_on = await _phases(context)
-            if going_on:
-                await _finish(context)
-        except StopRequested:
-            await _end(job, "stopped", STOPPED)
-        except Wait as error:
-            await _wait(job, requests, error.sentence, until=error.until, away=False)
-        except (NotConnected, Unauthorized):
-            # A fact about the connection resumes it at once; one that came a moment too early must not be missed.
-            await _wait(job, requests, WAITING_FOR_RECONNECT, until=resources.clock.now() + _LONGEST_DELAY)
-        except AnsweredTooLate as error:
-            raise LeaseLost(str(error)) from error
-        except (Unavailable, LeaseUnavailable) as error:
-            log.warning("Planning Center away", run=str(job.id), exc_info=error)
-            await _wait(job, requests, WAITING_FOR_VENDOR, until=resources.clock.now() + _delay(job))
-        except Forbidden:
-            await _end(
-                job,
-                "failed",
-                ROLE_IS_GONE,
-            )
-        except PlanningCenterError as error:
-            log.exception("run failed", run=str(job.id), exc_info=error)
-            await _end(
-                job,
-                "failed",
-                "Planning Center answered in a way we do not understand, so nothing more was decided. "
-                "What was done stays. Sync again; if it happens once more, tell the operators.",
-            )
-
-
-def _delay(job: JobContext) -> timedelta:
-    """Longer with every wait for the vendor in a row."""
-    waits = min(Checkpoint.from_json(job.data).waits, 10)
-    return min(_FIRST_DELAY * 2.0**waits, _LONGEST_DELAY)
+    async with (
+        resources.planning_center(job.organization_id, run.pco_organization_id, requests.observe) as pco,
+        work.carrying_out(RUNS, job, requests, resources.clock.now),
+    ):
+        context = await _begin(job, resources, pco, requests)
+        async with context.transaction() as session:
+            await take_over_abandoned(session, context)
+        async with reporting(report_of(context)):
+            going_on = await _phases(context)
+        if going_on:
+            await _finish(context)
 
 
 async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, requests: Requests) -> RunContext:
@@ -144,14 +99,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
     country = known_country or await _country(job, pco, run.pco_organization_id, checkpoint)
     async with job.sessions.begin() as session:
         await job.verify(session)
-        await runs.change(
-            session,
-            job.id,
-            state="running",
-            waiting_for=None,
-            question=None,
-            started_at=func.coalesce(Run.started_at, resources.clock.now()),
-        )
+        await work.begun(session, RUNS, job, resources.clock.now())
     horizon = timedelta(seconds=resources.settings.pco_staleness_horizon_seconds)
     return RunContext(
         job=job,
@@ -194,7 +142,7 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
 
 async def _phases(context: RunContext) -> bool:
     """Go through what is left of the phases. False if the run waits for a person."""
-    undo = context.purpose == runs.UNDO
+    undo = context.purpose == UNDO
     if context.checkpoint.phase == "ask" and not undo:
         await _start_over(context, read_again=await _answered_late(context))
     phases = UNDO_PHASES if undo else PHASES
@@ -250,15 +198,15 @@ async def _enter(context: RunContext, name: str) -> None:
     async with context.step() as session:
         context.checkpoint.phase = name
         if name != "ask":
-            await runs.change(session, context.run_id, phase=name, done=0, total=total)
+            await runs.change(session, RUNS, context.run_id, phase=name, done=0, total=total)
 
 
 async def _total(context: RunContext, name: str) -> int | None:
     """How many records a phase will look at; None where nobody knows."""
-    planned = {"apply": Change.here, runs.UNDO: Change.here, "push": Change.there}.get(name)
+    planned = {"apply": Change.here, UNDO: Change.here, "push": Change.there}.get(name)
     if planned is not None:
         found = select(func.count(Change.id)).where(Change.run_id == context.run_id, planned == "planned")
-    elif name == "compare" and context.purpose != runs.UNDO:
+    elif name == "compare" and context.purpose != UNDO:
         found = select(func.count()).where(Remote.run_id == context.run_id, Remote.snapshot.is_not(None))
     else:
         return None
@@ -278,11 +226,11 @@ async def _finish(context: RunContext) -> None:
         now = context.resources.clock.now()
         message = None
         approved = None
-        if context.purpose == runs.UNDO:
+        if context.purpose == UNDO:
             # It has read nobody whom the next sync could leave out.
             message = NOTHING_LEFT if found.keys() <= {LEFT_OUT} else None
             if connection.next_run_at is None:
-                await runs.schedule(session, connection, now)
+                await runs.schedule(session, RUNS, connection, now)
         else:
             found[UNCHANGED] = found.get(UNCHANGED, 0) + await _untouched(session, context)
             await remote.let_go(session, context.run_id)
@@ -292,10 +240,10 @@ async def _finish(context: RunContext) -> None:
                 connection.full_sync_at = now
             if connection.next_proof_at is None:
                 connection.next_proof_at = next_night(now, connection.time_zone, context.organization_id)
-            await runs.schedule(session, connection, now)
+            await runs.schedule(session, RUNS, connection, now)
             approved = context.run_id if context.approved else None
         await refreshes.after_a_run(session, context.owner, now, context.resources.horizon, approved=approved)
-        await _close(session, context.job, "done", message, now, counts=found, requests=context.requests.take())
+        await _close(session, context, message, now, found)
 
 
 async def _finish_proof(context: RunContext) -> None:
@@ -310,7 +258,14 @@ async def _finish_proof(context: RunContext) -> None:
         connection.next_run_at = connection.next_run_at or now
         run = await session.get_one(Run, context.run_id)
         run.subject = told
-        await _close(session, context.job, "done", None, now, counts=found, requests=context.requests.take())
+        await _close(session, context, None, now, found)
+
+
+async def _close(
+    session: AsyncSession, context: RunContext, message: str | None, now: datetime, counts: dict[str, int]
+) -> None:
+    values = {"counts": counts, "finished_at": now, "requests": Run.requests + context.requests.take()}
+    await work.finish(session, RUNS, context.job, "done", message, phase="finish", **values)
 
 
 async def _untouched(session: AsyncSession, context: RunContext) -> int:
@@ -325,69 +280,3 @@ async def _untouched(session: AsyncSession, context: RunContext) -> int:
         Change.run_id == context.run_id, Change.kind == met.c.kind, Change.pco_id == met.c.pco_id
     )
     return await session.scalar(select(func.count()).select_from(met).where(~concerned)) or 0
-
-
-async def _end(job: JobContext, state: str, message: str) -> None:
-    async with job.sessions.begin() as session:
-        await job.verify(session)
-        connection = await session.get_one(Connection, job.organization_id, with_for_update=True)
-        await remote.let_go(session, job.id)
-        done = await runs.mark_not_done(session, job.id)
-        if state == "stopped":
-            message = stopped(await session.get_one(Run, job.id))
-        now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
-        if connection.state == "connected" and connection.next_run_at is None:
-            # A run that was started by the schedule and did not get through does not end the schedule.
-            await runs.schedule(session, connection, now)
-        await _close(session, job, state, message, now, counts=done)
-
-
-async def _close(
-    session: AsyncSession,
-    job: JobContext,
-    state: str,
-    message: str | None,
-    now: datetime | None,
-    *,
-    counts: dict[str, int],
-    requests: int = 0,
-) -> None:
-    values: dict[str, Any] = {"phase": "finish"} if state == "done" else {}
-    run = await runs.change(
-        session,
-        job.id,
-        state=state,
-        message=message,
-        waiting_for=None,
-        question=None,
-        finished_at=now,
-        eta_low=None,
-        eta_high=None,
-        requests=Run.requests + requests,
-        counts=counts,
-        **values,
-    )
-    await append(
-        session, SyncRunFinished(organization_id=run.organization_id, version=run.version, run=runs.render(run))
-    )
-    await job.finish(session, {"done": "done", "stopped": "cancelled"}.get(state, "failed"), message)  # type: ignore[arg-type]
-
-
-async def _wait(job: JobContext, requests: Requests, sentence: str, *, until: datetime, away: bool = True) -> None:
-    """Give the job back until then. `away`: Planning Center did not answer; the next such wait is longer."""
-    async with job.sessions.begin() as session:
-        await job.verify(session)
-        if not job.stop_requested:
-            run = await session.get_one(Run, job.id, with_for_update=True)
-            run.requests += requests.take()
-            if (run.state, run.waiting_for) != ("waiting", sentence):
-                run = await runs.change(
-                    session, job.id, state="waiting", waiting_for=sentence, eta_low=None, eta_high=None
-                )
-                fact = SyncRunProgressed(organization_id=run.organization_id, version=run.version, run=runs.render(run))
-                await append(session, fact)
-            checkpoint = Checkpoint.from_json(job.data)
-            checkpoint.waits += away
-            await job.wait(session, checkpoint.to_json(), until=until)
-            return
-    await _end(job, "stopped", STOPPED)

@@ -10,7 +10,6 @@ from sqlalchemy import Text, Uuid, cast, exists, func, insert, literal, or_, sel
 from sqlalchemy.dialects.postgresql import JSONPATH, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.events.people_sync_run_v1 import SyncRunProgressed
 from contracts.http.plans import PlanField, UndoInput
 from contracts.sync_runs import RunQuestion
 from contracts.values import FAMILY, MEMBER
@@ -32,18 +31,18 @@ from people_sync.domain.sentences import (
 )
 from people_sync.domain.undo import Back, Standing, Undo, Was, in_words, undo_of
 from people_sync.domain.writes import family_since, taken_since
-from people_sync.storage import runs
 from people_sync.storage.among import among
 from people_sync.storage.families import linked_records
 from people_sync.storage.records import full_name
 from people_sync.storage.remote import ITS_LINK
+from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import Change, Remote, Run
 from people_sync.storage.tables import Effect, Family, Link, Member
 from people_sync.storage.undo import KEPT, Scope, effects_of, families_now, members_now, of_scope
 from people_sync.storage.writes import writes_of
 from people_sync.usecases.history import Actor
 from people_sync.usecases.run.context import RunContext
-from servicekit.kafka.outbox import append
+from synckit import runs, work
 
 BATCH: Final = 500
 """Records planned in one transaction."""
@@ -100,7 +99,7 @@ async def plan_undo(context: RunContext) -> None:
         async with context.step() as session:
             total = await _list_records(session, context, about)
             context.checkpoint.compared.parts.append(_LISTED)
-            await runs.change(session, context.run_id, total=total)
+            await runs.change(session, RUNS, context.run_id, total=total)
         await context.analyze("change")
     deleted = exists().where(Member.id == Change.record_id, Member.deleted_at.is_not(None))
     for kind, where in ((MEMBER, (deleted,)), (FAMILY, ()), (MEMBER, ())):
@@ -323,17 +322,8 @@ async def ask_undo(context: RunContext) -> bool:
             examples=await _examples(session, context),
             answers=("approve", "stop"),
         )
-        run = await runs.change(
-            session,
-            context.run_id,
-            state="waiting",
-            question=question.model_dump(mode="json"),
-            asked_at=context.now(),
-            waiting_for=WAITING_FOR_UNDO,
-        )
-        fact = SyncRunProgressed(organization_id=context.organization_id, version=run.version, run=runs.render(run))
-        await append(session, fact)
-        await context.job.wait(session, context.checkpoint.to_json())
+        checkpoint = context.checkpoint.to_json()
+        await work.ask(session, RUNS, context.job, question, checkpoint, context.now(), waiting_for=WAITING_FOR_UNDO)
     return False
 
 

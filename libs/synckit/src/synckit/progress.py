@@ -2,14 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 _FASTER = 1.25
 _SLOWER = 0.75
 """Tolerance of the observed rate: a quarter either way."""
-_COMPARED: Final = (2_000, 20_000)
-_APPLIED: Final = (300, 4_000)
-"""Assumed records per second, slow and fast, for phases without an observed rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +48,8 @@ def eta(requests_left: int, *, requests_done: int, elapsed_seconds: float, pace:
 class Ahead:
     """Known work of the phases behind the one in progress."""
 
-    compared: int = 0
-    """Records to compare."""
-    applied: int = 0
-    """Records to change here."""
+    seconds: tuple[float, float] = (0.0, 0.0)
+    """Of our own work, at best and at worst."""
     requests: int = 0
     """Requests to send to Planning Center."""
 
@@ -67,8 +61,5 @@ def of_whole(phase: tuple[int, int] | None, ahead: Ahead, pace: Pace | None) -> 
     )
     if phase is None or requests is None:
         return None
-    slow, fast = (
-        ahead.compared / compared + ahead.applied / applied
-        for compared, applied in zip(_COMPARED, _APPLIED, strict=True)
-    )
-    return (phase[0] + math.floor(fast) + requests[0], phase[1] + math.ceil(slow) + requests[1])
+    low, high = ahead.seconds
+    return (phase[0] + math.floor(low) + requests[0], phase[1] + math.ceil(high) + requests[1])

@@ -1,0 +1,45 @@
+"""What people read of a run, whatever its product."""
+
+from typing import Final
+
+STOPPED: Final = "Stopped safely. What was done stays, and is not done twice. The next sync begins reading again."
+WAITING_FOR_RECONNECT: Final = "Waiting: Planning Center has to be connected again. Nothing is lost."
+WAITING_FOR_VENDOR: Final = "Waiting: Planning Center does not answer at the moment. The sync goes on by itself."
+NOT_UNDERSTOOD: Final = (
+    "Planning Center answered in a way we do not understand, so nothing more was decided. "
+    "What was done stays. Sync again; if it happens once more, tell the operators."
+)
+NO_SUCH_SYNC: Final = "There is no such sync."
+STARTING: Final = "A sync is just being started. Read the status again in a moment."
+NOT_ASKED: Final = "This sync does not ask that (any more). Read it again to see where it stands."
+PLAN_MOVED: Final = (
+    "The plan is another one than you were shown, so nothing was started. Read the page again, look at the "
+    "plan, and answer then."
+)
+_LIMIT: Final = "Planning Center allows"
+
+
+def not_connected(product: str) -> str:
+    """To who starts a sync. `product`: as in `contracts.values`."""
+    return (
+        f"Planning Center {product.capitalize()} is not connected. Nothing was started. "
+        "Connect it on the Integrations page, then sync."
+    )
+
+
+def abandoned(error: str | None) -> str:
+    """Say how a run ended whose job ended without it. `error`: the job's."""
+    return (
+        "The sync ended unexpectedly. What was done stays. Sync again; if it happens once more, tell the "
+        f"operators. ({error or 'no reason was left behind'})"
+    )
+
+
+def waiting_for_limit(seconds: float, limit: int, period_seconds: float) -> str:
+    """While the vendor's request limit is used up."""
+    return f"{_LIMIT} {limit} requests in {period_seconds:g} s; {max(1, round(seconds))} s to go."
+
+
+def is_of_limit(waiting_for: str | None) -> bool:
+    """Whether this is `waiting_for_limit`."""
+    return waiting_for is not None and waiting_for.startswith(_LIMIT)

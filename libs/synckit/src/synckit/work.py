@@ -1,0 +1,161 @@
+"""A run as its worker carries it out: begun, kept, asked about, given back, ended. Each is a step of its job."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.sync_runs import RunQuestion
+from pco_client.errors import (
+    AnsweredTooLate,
+    Forbidden,
+    LeaseUnavailable,
+    PlanningCenterError,
+    Unauthorized,
+    Unavailable,
+)
+from servicekit.jobs.queue import LeaseLost, State, StopRequested
+from servicekit.jobs.worker import JobContext
+from synckit import runs
+from synckit.errors import NotConnected, Wait
+from synckit.product import C, Product, R
+from synckit.requests import Requests
+from synckit.sentences import NOT_UNDERSTOOD, WAITING_FOR_RECONNECT, WAITING_FOR_VENDOR
+
+_FIRST_DELAY: Final = timedelta(seconds=5)
+_LONGEST_DELAY: Final = timedelta(minutes=5)
+_WAITS: Final = "waits"
+"""In a checkpoint: how often in a row the run has waited for Planning Center. The product's steps write 0."""
+_ENDS: Final[dict[str, State]] = {"done": "done", "stopped": "cancelled", "failed": "failed"}
+"""By state of the run, that of its job."""
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def carrying_out(
+    product: Product[R, C], job: JobContext, requests: Requests, now: Callable[[], datetime]
+) -> AsyncIterator[None]:
+    """Around all that a worker does for a run: whatever keeps it from going on ends the run, or gives the job back."""
+    try:
+        yield
+    except StopRequested:
+        await end(product, job, "stopped")
+    except Wait as error:
+        await wait(product, job, requests, error.sentence, until=error.until, away=False)
+    except (NotConnected, Unauthorized):
+        # A fact about the connection resumes it at once; one that came a moment too early must not be missed.
+        await wait(product, job, requests, WAITING_FOR_RECONNECT, until=now() + _LONGEST_DELAY)
+    except AnsweredTooLate as error:
+        raise LeaseLost(str(error)) from error
+    except (Unavailable, LeaseUnavailable) as error:
+        log.warning("Planning Center away", run=str(job.id), exc_info=error)
+        # Longer with every wait for the vendor in a row.
+        delay = min(_FIRST_DELAY * 2.0 ** min(_waits(job), 10), _LONGEST_DELAY)
+        await wait(product, job, requests, WAITING_FOR_VENDOR, until=now() + delay)
+    except Forbidden:
+        await end(product, job, "failed", product.role_is_gone)
+    except PlanningCenterError as error:
+        log.exception("run failed", run=str(job.id), exc_info=error)
+        await end(product, job, "failed", NOT_UNDERSTOOD)
+
+
+async def begun(session: AsyncSession, product: Product[R, C], job: JobContext, now: datetime) -> R:
+    """A worker is at the run. To be told with its first progress."""
+    started_at = func.coalesce(product.runs.started_at, now)
+    values = {"state": "running", "waiting_for": None, "question": None, "started_at": started_at}
+    return await runs.change(session, product, job.id, **values)
+
+
+async def keep(
+    session: AsyncSession,
+    product: Product[R, C],
+    job: JobContext,
+    requests: Requests,
+    checkpoint: dict[str, Any],
+    **progress: Any,
+) -> None:
+    """End a step: the run's progress, its requests and the checkpoint are committed with the step's rows."""
+    sent = product.runs.requests + requests.take()
+    await runs.change(session, product, job.id, requests=sent, **progress)
+    await job.checkpoint(session, checkpoint)
+
+
+async def ask(
+    session: AsyncSession,
+    product: Product[R, C],
+    job: JobContext,
+    question: RunQuestion,
+    checkpoint: dict[str, Any],
+    now: datetime,
+    *,
+    waiting_for: str,
+) -> None:
+    """Let the run wait for an administrator, and give the job back. `waiting_for`: the same in a sentence."""
+    run = await runs.change(
+        session,
+        product,
+        job.id,
+        state="waiting",
+        question=question.model_dump(mode="json"),
+        asked_at=now,
+        waiting_for=waiting_for,
+    )
+    await runs.tell(session, product, run)
+    await job.wait(session, checkpoint)
+
+
+async def wait(
+    product: Product[R, C],
+    job: JobContext,
+    requests: Requests,
+    sentence: str,
+    *,
+    until: datetime,
+    away: bool = True,
+) -> None:
+    """Give the job back until then. `away`: Planning Center did not answer; the next such wait is longer."""
+    async with job.sessions.begin() as session:
+        await job.verify(session)
+        if not job.stop_requested:
+            run = await session.get_one(product.runs, job.id, with_for_update=True)
+            run.requests += requests.take()
+            if (run.state, run.waiting_for) != ("waiting", sentence):
+                values = {"state": "waiting", "waiting_for": sentence, "eta_low": None, "eta_high": None}
+                run = await runs.change(session, product, job.id, **values)
+                await runs.tell(session, product, run)
+            await job.wait(session, {**(job.data or {}), _WAITS: _waits(job) + away}, until=until)
+            return
+    await end(product, job, "stopped")
+
+
+async def end(product: Product[R, C], job: JobContext, state: str, message: str = "") -> None:
+    """End the run before its last phase is through. `message`: of one that was stopped, what that means."""
+    async with job.sessions.begin() as session:
+        await job.verify(session)
+        connection = await session.get_one(product.connections, job.organization_id, with_for_update=True)
+        counts = await product.let_go(session, job.id)
+        if state == "stopped":
+            message = product.stopped(await session.get_one(product.runs, job.id))
+        now = await runs.clock(session)
+        if connection.state == "connected" and connection.next_run_at is None:
+            # A run that was started by the schedule and did not get through does not end the schedule.
+            await runs.schedule(session, product, connection, now)
+        await finish(session, product, job, state, message, counts=counts, finished_at=now)
+
+
+async def finish(
+    session: AsyncSession, product: Product[R, C], job: JobContext, state: str, message: str | None, **values: Any
+) -> None:
+    """Write and tell the end of the run and of its job. `values`: `counts`, `finished_at` and further columns."""
+    run = await runs.change(session, product, job.id, **runs.over(state, message), **values)
+    await runs.tell(session, product, run)
+    await job.finish(session, _ENDS[state], message)
+
+
+def _waits(job: JobContext) -> int:
+    return int((job.data or {}).get(_WAITS, 0))
