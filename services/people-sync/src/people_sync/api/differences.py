@@ -1,4 +1,4 @@
-"""Differences that an administrator decided to keep: list them, and end one."""
+"""Differences that an administrator decided to keep: list, and end one."""
 
 from fastapi import APIRouter
 
@@ -16,13 +16,13 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["Diffe
 
 @router.get("/members/{member_id}/differences")
 async def of_member(member_id: str, user: User, session: Session) -> Differences:
-    """List the differences of a member that are kept."""
+    """List a member's kept differences."""
     return await differences.of_record(session, user.organization_id, MEMBER, member_id)
 
 
 @router.delete("/members/{member_id}/differences/{field}")
 async def end_of_member(member_id: str, field: str, user: Admin, session: Session, wired: Wired) -> Differences:
-    """Keep a member's field different no longer."""
+    """End the kept difference of a member's field."""
     return await differences.end(
         session, user.organization_id, MEMBER, member_id, field, Actor.person(user), wired.clock.now()
     )
@@ -30,13 +30,13 @@ async def end_of_member(member_id: str, field: str, user: Admin, session: Sessio
 
 @router.get("/families/{family_id}/differences")
 async def of_family(family_id: str, user: User, session: Session) -> Differences:
-    """List the differences of a family that are kept."""
+    """List a family's kept differences."""
     return await differences.of_record(session, user.organization_id, FAMILY, family_id)
 
 
 @router.delete("/families/{family_id}/differences/{field}")
 async def end_of_family(family_id: str, field: str, user: Admin, session: Session, wired: Wired) -> Differences:
-    """Keep a family's field different no longer."""
+    """End the kept difference of a family's field."""
     return await differences.end(
         session, user.organization_id, FAMILY, family_id, field, Actor.person(user), wired.clock.now()
     )

@@ -19,13 +19,13 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people", tags=["Erase
 
 @router.post("/members/{member_id}/erasure", status_code=201)
 async def erase_member(member_id: str, body: EraseMember, user: Admin, session: Session, wired: Wired) -> Erasure:
-    """Erase a member or child here, for good."""
+    """Erase a member or child here permanently."""
     return await erase(session, user.organization_id, member_id, body, Actor.person(user), wired.clock.now())
 
 
 @router.get("/erasures")
 async def list_erasures(query: Annotated[PageQuery, Query()], user: Admin, session: Session) -> Page[Erasure]:
-    """Receipts of the people who were erased."""
+    """List receipts of erased people."""
     return await receipts.page(session, user.organization_id, query)
 
 
@@ -37,5 +37,5 @@ async def get_erasure(erasure_id: str, user: Admin, session: Session) -> Erasure
 
 @router.post("/erasures/{erasure_id}/let-back")
 async def let_back(erasure_id: str, user: Admin, session: Session, wired: Wired) -> Erasure:
-    """Let syncs bring somebody again who was erased."""
+    """Let syncs add an erased person again."""
     return await receipts.let_back(session, user.organization_id, erasure_id, Actor.person(user), wired.clock.now())

@@ -39,7 +39,7 @@ async def read_family(family_id: str, user: User, session: Session) -> people.Fa
 async def read_history(
     family_id: str, query: Annotated[PageQuery, Query()], user: User, session: Session
 ) -> Page[HistoryEntry]:
-    """Every change of a family, newest first; of a deleted one too."""
+    """List every change of a family, even of a deleted one, newest first."""
     family = await families.find(session, user.organization_id, family_id)
     return await history.of_family(session, family, query)
 

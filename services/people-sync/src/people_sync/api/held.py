@@ -53,13 +53,13 @@ async def take_back(held_id: str, body: TakeBackHeld, user: Admin, session: Sess
 
 @router.post("/bulk", status_code=201)
 async def preview(body: HeldBulkInput, user: Admin, session: Session, wired: Wired) -> HeldBulkPreview:
-    """Show what one answer to many doubtful matches would do."""
+    """Preview the effect of one answer to many doubtful matches."""
     return await held_bulk.preview(session, user.organization_id, body, wired.clock.now())
 
 
 @router.get("/bulk/{bulk_id}")
 async def bulk(bulk_id: str, user: User, session: Session) -> HeldBulk:
-    """How far an answer to many doubtful matches is carried out."""
+    """Progress of one answer to many doubtful matches."""
     return await held_bulk.get(session, user.organization_id, bulk_id)
 
 
@@ -73,5 +73,5 @@ async def answer_bulk(bulk_id: str, body: AnswerHeldBulk, user: Admin, session: 
 async def skipped(
     bulk_id: str, user: User, session: Session, query: Annotated[PageQuery, Query()]
 ) -> Page[HeldSkipped]:
-    """Doubtful matches that moved since they were shown, and were left as they are."""
+    """List doubtful matches left open because they changed after being shown."""
     return await held_bulk.skipped(session, user.organization_id, bulk_id, query)

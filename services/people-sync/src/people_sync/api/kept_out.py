@@ -1,4 +1,4 @@
-"""Keep a member or a family out of the sync, and sync them again."""
+"""Keep a member or family out of the sync, and sync them again."""
 
 from fastapi import APIRouter
 
@@ -42,13 +42,13 @@ async def of_family(family_id: str, user: User, session: Session) -> KeptOut:
 
 @router.post("/families/{family_id}/kept-out")
 async def keep_family_out(family_id: str, user: Admin, session: Session, wired: Wired) -> KeptOut:
-    """Keep a family, and everybody who is in it now, out of the sync."""
+    """Keep a family and all its present members out of the sync."""
     now = wired.clock.now()
     return await kept_out.begin(session, user.organization_id, FAMILY, family_id, Actor.person(user), now)
 
 
 @router.delete("/families/{family_id}/kept-out")
 async def sync_family_again(family_id: str, user: Admin, session: Session, wired: Wired) -> KeptOut:
-    """Sync a family, and everybody who is kept out with it, again."""
+    """Sync a family again, and all members kept out with it."""
     now = wired.clock.now()
     return await kept_out.end(session, user.organization_id, FAMILY, family_id, Actor.person(user), now)

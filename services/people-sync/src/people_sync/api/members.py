@@ -56,14 +56,14 @@ async def delete_member(member_id: str, user: Admin, session: Session, wired: Wi
 async def read_history(
     member_id: str, query: Annotated[PageQuery, Query()], user: User, session: Session
 ) -> Page[HistoryEntry]:
-    """Every change of a member, newest first; of a deleted one too."""
+    """List every change of a member, even of a deleted one, newest first."""
     member = await directory.find(session, user.organization_id, member_id, deleted=True)
     return await history.of_member(session, member, query)
 
 
 @router.post("/{member_id}/history/{entry_id}/undo")
 async def undo_change(member_id: str, entry_id: str, user: Admin, session: Session, wired: Wired) -> people.Member:
-    """Put the former value back: here at once, and in Planning Center by a sync of this member alone."""
+    """Put the former value back: here at once, and in Planning Center by a sync of this member."""
     now = wired.clock.now()
     member = await directory.undo(session, user.organization_id, member_id, entry_id, Actor.person(user), now)
     await refreshes.soon(session, user.organization_id, now, record_id=UUID(member.id), reason="undone")
@@ -72,7 +72,7 @@ async def undo_change(member_id: str, entry_id: str, user: Admin, session: Sessi
 
 @router.post("/{member_id}/create-again")
 async def create_again(member_id: str, user: Admin, session: Session, wired: Wired) -> people.Member:
-    """Create a member again who is gone in Planning Center: at once, or with the next sync while that is impossible."""
+    """Create a member gone in Planning Center again: at once, or with the next sync if that is impossible now."""
     now = wired.clock.now()
     member = await directory.create_again(session, user.organization_id, member_id, Actor.person(user), now)
     await refreshes.soon(session, user.organization_id, now, record_id=UUID(member.id), reason="create again")

@@ -1,4 +1,4 @@
-"""Two members here who are one person in Planning Center: list them, join them, or keep two."""
+"""Pairs of members who are one person in Planning Center: list, join, or keep two."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/merged", tags=
 
 @router.get("")
 async def merged(user: User, session: Session, query: Annotated[MergedQuery, Query()]) -> Page[MergedPair]:
-    """List two members who are one person in Planning Center."""
+    """List pairs of members who are one person in Planning Center."""
     return await merged_pairs.merged(session, user.organization_id, query)
 
 

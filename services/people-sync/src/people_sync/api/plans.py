@@ -18,7 +18,7 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/runs", tags=["
 
 @router.get("/{run_id}/plan")
 async def page(run_id: str, user: User, session: Session, query: Annotated[PlanQuery, Query()]) -> Page[PlanItem]:
-    """What a run would write, or has left out, by record and field."""
+    """List a run's planned or left out writes, by record and field."""
     return await plans.page(session, user.organization_id, run_id, query)
 
 
@@ -26,6 +26,6 @@ async def page(run_id: str, user: User, session: Session, query: Annotated[PlanQ
 async def file(
     run_id: str, user: User, session: Session, request: Request, _: Annotated[ListQuery, Query()]
 ) -> StreamingResponse:
-    """The same as CSV, one line per field."""
+    """The plan as CSV, one line per field."""
     run = await runs.with_lists(session, user.organization_id, run_id)
     return spreadsheets.file("plan", plans.as_csv(request.app.state.runtime.sessions, run))

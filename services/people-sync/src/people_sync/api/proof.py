@@ -24,17 +24,17 @@ async def statements(user: User, session: Session, query: Annotated[PageQuery, Q
 
 @router.post("/statements", status_code=202)
 async def compare(user: Admin, session: Session) -> Run:
-    """Compare everybody now, and write nothing; joins the run in progress."""
+    """Start a full comparison without writes; joins the run in progress."""
     return await runs.start(session, user.organization_id, "full", "person", user, purpose="proof")
 
 
 @router.get("/members/{member_id}/why-different")
 async def member(member_id: str, user: User, session: Session) -> WhyDifferent:
-    """Why a member is not the same on both sides."""
+    """Why a member differs between the sides."""
     return await proof.of_record(session, user.organization_id, MEMBER, member_id)
 
 
 @router.get("/families/{family_id}/why-different")
 async def family(family_id: str, user: User, session: Session) -> WhyDifferent:
-    """Why a family is not the same on both sides."""
+    """Why a family differs between the sides."""
     return await proof.of_record(session, user.organization_id, FAMILY, family_id)

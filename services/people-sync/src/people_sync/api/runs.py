@@ -43,13 +43,13 @@ async def items(run_id: str, user: User, session: Session, query: Annotated[RunI
 
 @router.get("/{run_id}/rejections")
 async def rejections(run_id: str, user: User, session: Session) -> Page[RejectionGroup]:
-    """What Planning Center refused, grouped by cause."""
+    """List Planning Center's refusals, grouped by cause."""
     return await runs.rejections(session, user.organization_id, run_id)
 
 
 @router.post("/{run_id}/stop", status_code=202)
 async def stop(run_id: str, user: Admin, session: Session) -> Run:
-    """Stop safely."""
+    """Stop the run safely."""
     return await runs.stop(session, user.organization_id, run_id)
 
 

@@ -1,4 +1,4 @@
-"""What an organization chose for its People sync."""
+"""An organization's settings of the People sync."""
 
 from fastapi import APIRouter
 

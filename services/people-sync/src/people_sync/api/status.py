@@ -13,5 +13,5 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/status", tags=
 
 @router.get("")
 async def get_status(user: User, session: Session) -> PeopleStatus:
-    """The organization's numbers as they are now."""
+    """The organization's present numbers."""
     return await status(session, user.organization_id)

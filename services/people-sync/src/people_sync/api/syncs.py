@@ -1,4 +1,4 @@
-"""One record at a time: sync this person, or this family, now."""
+"""Single syncs: sync one person or family now."""
 
 from fastapi import APIRouter
 
@@ -27,5 +27,5 @@ async def sync_family(family_id: str, user: Admin, session: Session, wired: Wire
 
 @router.get("/syncs/{sync_id}")
 async def read_sync(sync_id: str, user: User, session: Session) -> RecordSync:
-    """What became of it."""
+    """State and outcome of a single sync."""
     return await refreshes.get(session, user.organization_id, sync_id)

@@ -1,4 +1,4 @@
-"""Undo: what would be put back is shown first, as a run that waits."""
+"""Undo: a run that shows the values to put back, and waits for approval."""
 
 from fastapi import APIRouter
 
@@ -15,5 +15,5 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/people/undo", tags=["
 
 @router.post("", status_code=202)
 async def start(body: UndoInput, user: Admin, session: Session, wired: Wired) -> Run:
-    """Plan an undo; nothing is written until it is approved."""
+    """Plan an undo; its first write needs an approval."""
     return await undo.start(session, user, body, wired.clock.now())

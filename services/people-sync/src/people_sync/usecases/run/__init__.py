@@ -1,1 +1,1 @@
-"""A sync run: the record engine in batches, phase by phase. `story` tells it."""
+"""A sync run: the record engine in batches, phase by phase. Begin reading at `story`."""

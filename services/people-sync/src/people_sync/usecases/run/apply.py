@@ -1,4 +1,4 @@
-"""Phase 1's writing half: what Planning Center has, taken over here in batches, each one transaction."""
+"""Phase 1's writing half: takes Planning Center's changes over here in batches, each one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -27,13 +27,13 @@ from people_sync.usecases.run.reads import read_or_list
 BATCHES: Final = {MEMBER: 500, FAMILY: 200}
 """Records in one transaction."""
 _MOST_MEMBERS: Final = 1_200
-"""Of the families of one transaction: each is published with its family, and what is in conflict beside it."""
+"""Maximum members of the families in one transaction: each is published with the family, and conflicts as well."""
 
 
 async def apply(context: RunContext) -> None:
-    """Take over what is planned for this side: people, then families, then who is gone.
+    """Carry out the plans for this side: people, then families, then ended links.
 
-    Who is here already before who is new: of those it may turn out meanwhile that they are not.
+    Known people come before new ones, who may turn out to be known meanwhile.
     """
     await _batches(context, MEMBER, Change.outcome != CREATED_HERE)
     await take_newcomers_over(context)
@@ -79,7 +79,7 @@ async def _batches(context: RunContext, kind: str, *where: ColumnElement[bool]) 
 
 
 async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: Sequence[Change]) -> Sequence[Change]:
-    """Gives the first of these households that together have, or had, no more than `_MOST_MEMBERS` people."""
+    """The first households that together have, or had, at most `_MOST_MEMBERS` people."""
     people_in = func.jsonb_array_length(Remote.snapshot["person_ids"])
     people_before = func.coalesce(func.jsonb_array_length(Link.agreed["members"]), 0)
     sizes: dict[str, int] = dict(
@@ -103,18 +103,18 @@ async def _as_many_as_fit(session: AsyncSession, context: RunContext, changes: S
 
 
 def planned_of(change: Change) -> Planned:
-    """What the run planned for a record."""
+    """The plan in a change's row."""
     return Planned(**{field.name: getattr(change, field.name) for field in fields(Planned)})
 
 
 def note(change: Change, plan: Planned) -> None:
-    """What became of it."""
+    """Store a plan's outcome in the change's row."""
     for field in fields(Planned):
         setattr(change, field.name, getattr(plan, field.name))
 
 
 async def _gone(context: RunContext) -> None:
-    """End the links of those who are not there: asked for one by one, and not in the log of mergers."""
+    """End the links of missing records, each read by itself and not in the log of mergers."""
     while True:
         async with context.step() as session:
             changes = (
@@ -138,7 +138,7 @@ async def _gone(context: RunContext) -> None:
 
 
 async def _held_and_gone(context: RunContext) -> None:
-    """Close the questions about people whom a complete pull did not meet, each asked for by itself."""
+    """Close held matches of people whom a complete pull did not meet, after reading each by itself."""
     if context.kind != "full":
         return
     async with context.job.sessions() as session:

@@ -1,4 +1,4 @@
-"""What a run asks before it writes: what counts on a first match, whether so much may change, whether a plan runs."""
+"""The questions of a run before it writes: the first-match choice, the threshold, and the approval of a plan."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -46,14 +46,14 @@ _WAITING: Final = {
 _MATCHED: Final = (LINKED, UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, CONFLICT)
 _STATUS_OPEN: Final = Link.agreed.has_key(ACTIVE) & Link.agreed[ACTIVE].astext.is_(None)
 _UNAGREED: Final = (Remote.snapshot.is_not(None), or_(Link.id.is_(None), Link.agreed == {}, _STATUS_OPEN))
-"""Read, and nothing was ever agreed about it, or about who is active."""
+"""Changes with a read, without agreed values or without an agreed status."""
 _CHANGES: Final = (UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH, GONE, INACTIVATED_THERE)
 
 
 async def ask(context: RunContext) -> bool:
-    """Whether the run may go on. If not, it waits for an administrator and the job is given back.
+    """Whether the run may go on. If not, it waits for an administrator and the job is released.
 
-    Whatever it asks, it shows its plan. An approval is no more than that: what is not as it was shown is left out.
+    Every question shows the plan. An approval covers exactly the shown plan: records that changed since are left out.
     """
     if context.approved:
         await keep_to_plan(context)
@@ -66,7 +66,7 @@ async def ask(context: RunContext) -> bool:
     async with context.job.sessions.begin() as session:
         await context.job.verify(session)
         context.job.stop_if_requested()
-        # What the settings say may be another by now.
+        # The settings may have changed by now.
         question = await _question(session, context)
         if question is None:
             await forget_shown(session, context)
@@ -91,7 +91,7 @@ async def _question(session: AsyncSession, context: RunContext) -> RunQuestion |
 
 
 async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestion | None:
-    """Asked if at least one first match has a field with two different values. Nothing was written yet."""
+    """Asked if at least one first match has a field with two different values. No record is written yet."""
     rows = await session.stream(_planned(context, MEMBER, _MATCHED).where(*_UNAGREED))
     matched = people = fields = 0
     examples: list[dict[str, str | None]] = []
@@ -130,7 +130,7 @@ async def _first_match(session: AsyncSession, context: RunContext) -> RunQuestio
 async def _families_with_differences(
     session: AsyncSession, context: RunContext
 ) -> tuple[int, list[dict[str, str | None]]]:
-    """How many families are households by another name, or with another primary contact, and the first as examples."""
+    """Number of families that differ in name or primary contact from their household, and the first as examples."""
     found, examples = 0, list[dict[str, str | None]]()
     rows = await session.stream(_planned(context, FAMILY, _MATCHED).where(*_UNAGREED))
     async for batch in rows.partitions():
@@ -189,9 +189,9 @@ async def _threshold(session: AsyncSession, context: RunContext) -> RunQuestion 
 
 
 async def _may_be_mailed(session: AsyncSession, context: RunContext) -> int:
-    """How many people who sign in at Planning Center might get another email or phone there.
+    """Maximum number of people who sign in at Planning Center and might get another email or phone there.
 
-    It is not chosen yet which values count at a first match, so each of them may be ours.
+    The first-match choice is open, so each value may be ours.
     """
     rows = await session.stream(
         _planned(context, MEMBER, [LINKED, UPDATED_THERE, UPDATED_BOTH]).where(Remote.login.is_(True))
@@ -199,7 +199,7 @@ async def _may_be_mailed(session: AsyncSession, context: RunContext) -> int:
     found = 0
     async for member, snapshot, agreed in rows:
         ours, base = values_of(member), partial_from_json(agreed or {})
-        # Without a snapshot both sides agreed when it was last read.
+        # Without a snapshot both sides agreed at the last read.
         theirs = person_from_snapshot(snapshot).values if snapshot else from_json(to_json(ours) | (agreed or {}))
         result = merge(base, ours, theirs, context.policy)
         found += not MAILED_ABOUT.isdisjoint({*result.to_theirs, *result.first_match})
@@ -207,7 +207,7 @@ async def _may_be_mailed(session: AsyncSession, context: RunContext) -> int:
 
 
 def _planned(context: RunContext, kind: str, outcomes: Sequence[str]) -> Select[tuple[Any, Any, Any]]:
-    """Records that the run plans this for: the member or family, the snapshot there, and what was agreed, if linked."""
+    """Records with this planned outcome: member or family, snapshot there, and agreed values if linked."""
     record: type[Member] | type[Family] = Member if kind == MEMBER else Family
     return (
         select(record, Remote.snapshot, Link.agreed)
@@ -219,7 +219,7 @@ def _planned(context: RunContext, kind: str, outcomes: Sequence[str]) -> Select[
             & (Link.organization_id == context.organization_id)
             & (Link.pco_organization_id == context.pco_organization_id)
             & (Link.kind == kind)
-            # An agreement with a person who is gone says nothing about the person found now.
+            # An agreement with a gone person does not concern the person found now.
             & (Link.pco_id == Change.pco_id),
         )
         .where(

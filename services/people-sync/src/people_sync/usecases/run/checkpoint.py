@@ -1,4 +1,4 @@
-"""Where a run stands: kept in its job, committed with the rows that each step writes."""
+"""The checkpoint of a run: stored in its job, committed with the rows of each step."""
 
 from collections.abc import Mapping
 from copy import copy
@@ -8,63 +8,63 @@ from typing import Any, Final
 from pco_client.walk import Position
 
 VERSION: Final = 4
-"""Of what the fields mean. A run that was begun under another version begins its phase again."""
+"""Version of the fields' meaning. A run begun under another version restarts its phase."""
 
 
 @dataclass(slots=True)
 class Pulled:
-    """How far Planning Center is read."""
+    """Progress of the pull."""
 
     position: Position | None = None
-    """Of the walk over everybody, where the run makes one."""
+    """Position of the walk over all people, if the run makes one."""
     concerned: list[str] | None = None
-    """People that an incremental run has still to read; None until it has asked who changed."""
+    """People that an incremental run has still to read; None until the changes are listed."""
     households: list[str] = field(default_factory=list)
-    """The same of households."""
+    """Households that an incremental run has still to read."""
     everybody: bool = False
-    """Whether an incremental run reads everybody, since that takes fewer requests."""
+    """Whether an incremental run reads all people, because that takes fewer requests."""
     missing: tuple[str, str] | None = None
-    """Kind and Planning Center's id of the linked record asked for last that the walk did not meet."""
+    """Kind and Planning Center's id of the linked record read last among those that the walk did not meet."""
     began: str | None = None
-    """When the walk began, in ISO 8601: who was made later is not missing."""
+    """When the walk began, in ISO 8601: records created later are not missing."""
     read_again: str = ""
-    """The person read last for whom a page did not say everything."""
+    """The person read last among those with an incomplete page."""
     since: str | None = None
-    """Of a pull after an approval: it reads what changed since then, in ISO 8601, whatever the kind of the run."""
+    """For a pull after an approval: it reads changes since then, in ISO 8601, in any kind of run."""
 
 
 @dataclass(slots=True)
 class Compared:
-    """How far the comparison is."""
+    """Progress of the comparison."""
 
     people: str = ""
     """Planning Center's id of the person compared last."""
     households: str = ""
     parts: list[str] = field(default_factory=list)
-    """Names of the parts of the comparison that are planned to the end."""
+    """Names of the completely planned parts of the comparison."""
     record: str = ""
-    """Our id of the record planned last in the part that is not; empty before its first."""
+    """Our id of the record planned last in the incomplete part; empty before its first."""
     proved: dict[str, int] = field(default_factory=dict)
-    """Of a run that writes nothing: by kind, the id of the link looked at last."""
+    """For a proof: id of the link checked last, by kind."""
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """What the phases have behind them."""
+    """Progress of all phases."""
 
     phase: str | None = None
-    """None before the first."""
+    """The present phase; None before the first."""
     waits: int = 0
-    """For Planning Center, in a row."""
+    """Number of consecutive waits for Planning Center."""
     cursor: str | None = None
-    """The newest change there when the run began, in ISO 8601: the next incremental run reads on from it."""
+    """The newest change there at the start of the run, in ISO 8601, from which the next incremental run reads on."""
     put_off: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """Changes that a push has to come back to, by id: from when on, in ISO 8601, and how often it has waited."""
+    """Changes postponed within the push, by id: earliest time, in ISO 8601, and number of waits so far."""
     pulled: Pulled = field(default_factory=Pulled)
     compared: Compared = field(default_factory=Compared)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON that `from_json` reads back, and that stays as it is when the fields move on."""
+        """Plain JSON for `from_json`, a copy that later changes of the fields do not affect."""
         pulled, compared = _plain(self.pulled), _plain(self.compared)
         return {
             "version": VERSION,
@@ -78,7 +78,7 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | None) -> "Checkpoint":
-        """What a job carries. Of another version the phase and the cursor alone, which every version has had."""
+        """Read a job's checkpoint. Of another version only phase and cursor are used, which every version has."""
         data = data or {}
         found = cls(phase=data.get("phase"), waits=int(data.get("waits", 0)), cursor=data.get("cursor"))
         if data.get("version") == VERSION:

@@ -1,7 +1,7 @@
-"""Between reading and writing: plan the whole difference as `change` rows before anything is written.
+"""Between reading and writing: plans all differences as `change` rows before the first write.
 
-People first, then families, then what only changed here. A change says who needs something and on which side; what
-exactly is decided again, by the same functions, at the moment it is applied: both sides may have moved by then.
+People first, then families, then records that changed only here. A change names the record and the side to write; the
+values are decided again by the same functions when it is applied, since both sides may have changed by then.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -65,14 +65,14 @@ async def compare(context: RunContext) -> None:
 
 
 async def _kept_out(context: RunContext) -> None:
-    """List everybody who is kept out of the sync. Who is listed is planned nothing else in this run."""
+    """List all records kept out of the sync. A listed record gets no other plan in this run."""
     if "kept_out" in context.checkpoint.compared.parts:
         return
     async with context.step() as session:
         context.checkpoint.compared.parts.append("kept_out")
         for kind, record in KINDS.items():
             out = is_kept_out(context.organization_id, kind, Change.record_id)
-            # A run reads what its neighbours need, and may have been refused one of these.
+            # Neighbours of synced records are read as well, and such a read may have been refused.
             refused = (Change.run_id == context.run_id, Change.kind == kind, Change.outcome == REJECTED, out)
             await session.execute(
                 update(Change).where(*refused).values(outcome=KEPT_OUT, cause=None, sentence=None),
@@ -93,7 +93,7 @@ async def _kept_out(context: RunContext) -> None:
 
 
 async def _withdraw_conflicts(context: RunContext) -> None:
-    """Those about a record that was deleted here, or has no counterpart in the organization that is connected now."""
+    """Conflicts of records deleted here, or without a counterpart in the connected organization."""
     in_use = select(Link).filter_by(**context.owner).where(Link.record_id == Conflict.record_id, Link.state != "gone")
     obsolete = or_(
         Conflict.pco_organization_id != context.pco_organization_id,
@@ -115,7 +115,7 @@ async def _in_batches(
     kind: str,
     decide: Callable[[AsyncSession, RunContext, Sequence[Remote]], Awaitable[list[Planned]]],
 ) -> None:
-    """Go through the records that had changed, in a stable order, a transaction for each batch."""
+    """Process the changed records in a stable order, one transaction per batch."""
     mark, compared = "people" if kind == MEMBER else "households", context.checkpoint.compared
     while True:
         async with context.step() as session:
@@ -156,11 +156,11 @@ def _linked(context: RunContext, kind: str, *where: Any) -> Select[Any]:
     return links_to(context.owner, kind, record).with_only_columns(Link.record_id, Link.pco_id, name).where(*where)
 
 
-# Each part plans its next records in a transaction of its own, and gives False when none are left.
+# Each part plans its next records in a separate transaction, and gives False when none are left.
 
 
 async def _gone_and_deleted(session: AsyncSession, context: RunContext) -> bool:
-    """End the links of records that are neither here nor there: nothing is planned, since nobody has to be told."""
+    """End the links of records deleted on both sides, without a plan, since there is no news."""
     if context.kind != "full":
         return False
     plans: list[Planned] = []
@@ -178,7 +178,7 @@ async def _gone_and_deleted(session: AsyncSession, context: RunContext) -> bool:
 
 
 async def _gone(session: AsyncSession, context: RunContext) -> bool:
-    """Linked people who are not there: a complete pull has asked for each of them by itself."""
+    """Plan linked people who are missing; a complete pull has read each of them by itself."""
     return await _not_there(session, context, MEMBER, Member.deleted_at.is_(None))
 
 
@@ -199,7 +199,7 @@ async def _changed_here(session: AsyncSession, context: RunContext) -> bool:
 
 
 async def _created_here(session: AsyncSession, context: RunContext) -> bool:
-    """Members without a link; not those whom a held match may stand for, nor those gone in Planning Center."""
+    """Plan members without a link, except candidates of held matches and members gone in Planning Center."""
     again = has_link(context.owner, MEMBER, Member, Link.state == "gone", Link.create_again.is_(True))
     found = _members(
         Member.organization_id == context.organization_id,
@@ -224,7 +224,7 @@ async def _deleted_here(session: AsyncSession, context: RunContext) -> bool:
 
 
 async def _families_changed_here(session: AsyncSession, context: RunContext) -> bool:
-    """Whether a family was edited here, or one of its members was linked since."""
+    """Whether a family was edited here, or one of its members was linked, since the last comparison."""
     person = aliased(Link)
     known = or_(
         has_link(context.owner, MEMBER, Member, person.state != "gone", link=person),
@@ -252,7 +252,7 @@ async def _families_changed_here(session: AsyncSession, context: RunContext) -> 
         or_(Family.version > Link.compared_version, newcomer),
     )
     if not context.checkpoint.compared.record:
-        # The comparison of a household does not see members whom this run has yet to create there.
+        # The comparison of a household ignores members whom this run has yet to create there.
         await session.execute(
             update(Change)
             .where(

@@ -1,4 +1,4 @@
-"""What every phase of a run works with."""
+"""The context shared by all phases of a run."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -34,34 +34,34 @@ class RunContext(Writer):
     kind: str
     purpose: str
     threshold: tuple[int, int]
-    """Percent and minimum of the linked records."""
+    """Percent and minimum of the linked records above which the run asks."""
     inactivate_since: datetime | None
-    """Members deleted here since then become inactive there; None for nobody."""
+    """Members deleted here since then become inactive there; None turns that off."""
     since: datetime | None
-    """An incremental run reads what changed since."""
+    """Start of the changes that an incremental run reads."""
     mirrored: bool
     """Whether a complete pull has filled the mirror."""
     caught_up_at: datetime | None = None
-    """When this process looked last for people who were added there since the pull."""
+    """When this process last read people added there since the pull."""
     answers: Mapping[str, str] = field(default_factory=dict)
-    """By question, what an administrator has answered."""
+    """An administrator's answers by question."""
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
     @property
     def approved(self) -> bool:
-        """Whether an administrator has approved what was shown: nothing else may be done."""
+        """Whether an administrator has approved the shown plan, so that no other change is allowed."""
         return not APPROVALS.isdisjoint(self.answers)
 
     @property
     def reads_everybody(self) -> bool:
-        """Whether the pull reads everybody; not to see what has moved since a plan was shown."""
+        """Whether the pull reads all people; false when it only reads changes since a plan was shown."""
         return self.kind == "full" and self.checkpoint.pulled.since is None
 
     @asynccontextmanager
     async def step(self, **progress: Any) -> AsyncIterator[AsyncSession]:
         """One transaction of a phase: its rows, the run's progress and the checkpoint are committed together.
 
-        Raises LeaseLost if another worker has taken over, StopRequested (after the commit) if somebody pressed
+        Raises LeaseLost if another worker has taken over, StopRequested (after the commit) if a person pressed
         *Stop safely*.
         """
         async with self.transaction() as session:
@@ -71,32 +71,32 @@ class RunContext(Writer):
         self.job.stop_if_requested()
 
     async def advance(self, session: AsyncSession, more: int) -> None:
-        """Count records as done in the run's row, within the step that did them."""
+        """Count records as done in the run's row, within their step."""
         run = await session.get_one(Run, self.run_id)
         run.done += more
 
     async def analyze(self, tables: str) -> None:
-        """Tell PostgreSQL's planner of rows that were written just now.
+        """Update the planner's statistics of tables just written.
 
-        Autovacuum comes a minute later; until then the planner takes a church of any size for one row, and compares
-        everybody with everybody.
+        Autovacuum comes a minute later; until then the planner assumes one row for a church of any size, and compares
+        all people with all.
         """
         async with self.job.sessions.begin() as session:
-            # Another run that is at the same tables does it for both.
+            # A concurrent run analyzes the same tables for both.
             await session.execute(text(f"ANALYZE (SKIP_LOCKED) {tables}"))
 
     def wait_until(self, until: datetime, sentence: str) -> None:
-        """End the work on the run until then; it goes on at its checkpoint. Does nothing once the instant is past."""
+        """Suspend the run until then; it resumes at its checkpoint. No effect once the instant is past."""
         if until > self.now():
             raise Wait(until, sentence)
 
     async def pacer_state(self) -> Pace | None:
-        """What the vendor's headers said last; None before the first answer."""
+        """The vendor's limits from the last headers; None before the first answer."""
         return await pace_of(self.pco, self.requests)
 
 
 async def add_planned(session: AsyncSession, context: RunContext, rows: list[Planned]) -> None:
-    """Plan changes; one that the run has already (a record reached from two sides) stays as it is."""
+    """Plan changes; an already planned one (a record reached from two sides) stays unchanged."""
     of_run = {"organization_id": context.organization_id, "run_id": context.run_id}
     if rows:
         await session.execute(insert(Change).on_conflict_do_nothing(), [of_run | asdict(row) for row in rows])
@@ -112,9 +112,9 @@ async def plan_found(
     here: Here = "none",
     there: There = "planned",
 ) -> int:
-    """Plan the same for all `found` (record, Planning Center's id, name), by one statement whatever their number.
+    """Plan the same change for all `found` (record, Planning Center's id, name) by one statement.
 
-    Gives how many were not planned before.
+    Gives the number of newly planned records.
     """
     result: Any = await session.execute(_planning(context, kind, found.subquery(), outcome, here, there))
     return int(result.rowcount)
@@ -130,7 +130,7 @@ async def plan_next(
     here: Here = "none",
     there: There = "planned",
 ) -> bool:
-    """Do the same for the next records alone, in the order of their ids. False when none are left."""
+    """`plan_found` for the next records only, in the order of their ids. False when none are left."""
     record, compared = found.selected_columns[0], context.checkpoint.compared
     if compared.record:
         found = found.where(record > UUID(compared.record))

@@ -1,4 +1,4 @@
-"""Missing records: a run asks for each linked record that it did not meet, before it matches anybody."""
+"""Missing records: a run reads each linked record that it did not meet, before it matches people."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -23,10 +23,9 @@ _BATCH: Final = 100
 
 
 async def ask_for_missing(context: RunContext) -> None:
-    """Ask for each linked record that a complete pull did not meet: before anybody is matched.
+    """Read each linked record that a complete pull did not meet, before people are matched.
 
-    Whoever is gone may have been added there again as somebody new. Not those made so lately that the pull may have
-    been too early to meet them.
+    A gone person may have been added there again as a new one. Records created too recently for the pull are excluded.
     """
     pulled = context.checkpoint.pulled
     if pulled.missing is None:
@@ -42,7 +41,7 @@ async def ask_for_missing(context: RunContext) -> None:
 
 
 async def ask_for_replaced(context: RunContext) -> None:
-    """Ask for each linked record whose place somebody new on either side may have taken, in an incremental run."""
+    """In an incremental run, read each linked record that a new person on either side may replace."""
     pulled = context.checkpoint.pulled
     if pulled.began is None:
         async with context.step():
@@ -55,7 +54,7 @@ async def ask_for_replaced(context: RunContext) -> None:
 
 
 async def _ask_for(context: RunContext, kind: str, pco_id: str) -> None:
-    """Read a linked record by itself, and note whether it is there."""
+    """Read a linked record by itself, and note whether it exists."""
     found = await read_or_list(context, kind, pco_id)
     async with context.step() as session:
         context.checkpoint.pulled.missing = (kind, pco_id)
@@ -69,12 +68,12 @@ async def _ask_for(context: RunContext, kind: str, pco_id: str) -> None:
 
 
 async def note_missing(context: RunContext, *, but: Collection[str] = ()) -> None:
-    """Mark records as missing, once the log of mergers was read late enough: their members can be matched anew.
+    """Mark records as missing, once the log of mergers is conclusive, so that their members can be matched again.
 
-    `but`: people, in Planning Center's ids, of whom the log says why they are missing.
+    `but`: Planning Center's ids of people whose absence the log explains.
     """
     lately = _began(context) - context.resources.horizon
-    # A refresh may have missed a person after this run had waited for the log. The log has no households.
+    # A refresh may have found a person missing after this run's wait for the log. The log has no households.
     waited = or_(Link.kind == FAMILY, Link.missing_since <= context.now() - context.resources.horizon)
     async with context.step() as session:
         missing = [Link.missing_since.is_not(None), waited, ~written_since(lately), _unmet(context), _synced(context)]
@@ -91,7 +90,7 @@ async def note_missing(context: RunContext, *, but: Collection[str] = ()) -> Non
 
 
 async def _not_met(context: RunContext, *among_them: ColumnElement[bool]) -> list[tuple[str, str]]:
-    """The next linked records, by kind and Planning Center's id, that the run has not met or asked for."""
+    """The next linked records, by kind and Planning Center's id, that the run has neither met nor read."""
     began, missing = _began(context), context.checkpoint.pulled.missing or ("", "")
     async with context.job.sessions() as session:
         rows = await session.execute(
@@ -112,7 +111,7 @@ async def _not_met(context: RunContext, *among_them: ColumnElement[bool]) -> lis
 
 
 def _synced(context: RunContext) -> ColumnElement[bool]:
-    """Whether the link's record is not kept out of the sync. One that is stays linked to whoever is gone there."""
+    """Whether the link's record is in the sync. A record kept out stays linked even to a gone counterpart."""
     return ~holds_its_place(context.organization_id, Link.kind, Link.record_id)
 
 
@@ -126,12 +125,12 @@ def _unmet(context: RunContext) -> ColumnElement[bool]:
 
 def _began(context: RunContext) -> datetime:
     began = context.checkpoint.pulled.began
-    assert began is not None  # set before anything is looked for
+    assert began is not None  # set before the first read
     return datetime.fromisoformat(began)
 
 
 async def until_mergers_show(context: RunContext) -> None:
-    """Wait until the log of mergers can be believed about whoever is missing, before it is read."""
+    """Wait, before reading the log of mergers, until it is conclusive about missing people."""
     async with context.job.sessions() as session:
         newest = await session.scalar(
             select(func.max(Link.missing_since)).filter_by(**context.owner, kind=MEMBER).where(Link.state != "gone")

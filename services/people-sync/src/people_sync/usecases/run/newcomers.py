@@ -1,8 +1,8 @@
-"""A first import at the vendor's speed: people whom nobody here can be, with their households, many in a statement.
+"""A first import at the vendor's speed: people without candidates here, with their households, in bulk statements.
 
-What is decided is what `record.decide_people` decides of somebody without a candidate, and what is written is what
-`record.people_here` and `record.families_here` write. Whoever needs more than that is left to them: somebody with a
-candidate, a household with somebody who is here already, a batch of which somebody was linked meanwhile.
+Decisions equal those of `record.decide_people` for a person without a candidate, and rows those of
+`record.people_here` and `record.families_here`. The engine handles all other cases: a person with a candidate, a
+household with a known person, a batch with a person linked meanwhile.
 """
 
 import asyncio
@@ -42,34 +42,34 @@ from people_sync.usecases.run.context import RunContext, plan_found
 from servicekit.kafka.outbox import append_all
 
 _PEOPLE: Final = LARGEST_FAMILY
-"""In one transaction. Each is a fact, as is each family: `append_all` takes 2,000."""
+"""People in one transaction. Each person and each family is a fact, and `append_all` takes 2,000."""
 _FAMILIES: Final = 250
 
 _People: TypeAlias = Mapping[str, Newcomer]
-"""By Planning Center's id."""
+"""Newcomers by Planning Center's id."""
 _Households: TypeAlias = Sequence[tuple[Newcomer, RemoteHousehold]]
 
 
 class _Linked(Exception):
-    """Somebody of the batch was linked meanwhile, by another job."""
+    """Another job linked a person of the batch meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """People whom nobody here can be, households of which everybody is among them, and what is written of them."""
+    """People without candidates, households of only such people, and the rows to write."""
 
     people: _People
     households: _Households
     now: datetime
     members: Sequence[dict[str, Any]]
     families: Sequence[dict[str, Any]]
-    """In the order of the households."""
+    """Family rows in the order of the households."""
     effects: Sequence[dict[str, Any]]
     facts: Sequence[Event]
 
 
 async def plan_newcomers(context: RunContext) -> None:
-    """Plan who is new here without looking at each, where that is certain: nobody here is to be had."""
+    """Plan people as new by one statement, if no member here is free."""
     if "newcomers" in context.checkpoint.compared.parts:
         return
     async with context.step() as session:
@@ -85,7 +85,7 @@ async def plan_newcomers(context: RunContext) -> None:
 
 
 async def plan_their_households(context: RunContext) -> None:
-    """Plan the households as new of which everybody is, once all people are planned."""
+    """Plan households of only new people as new, once all people are planned."""
     if "their_households" in context.checkpoint.compared.parts:
         return
     async with context.step() as session:
@@ -96,7 +96,7 @@ async def plan_their_households(context: RunContext) -> None:
 
 
 async def take_newcomers_over(context: RunContext) -> None:
-    """Households with all their people first, so that each person is published once, then who is in none."""
+    """Add households with all their people first, so that each person is published once, then people without one."""
     analyzed = False
     async with aclosing(_batches(context)) as batches, aclosing(_ahead(batches)) as ready:
         async for batch in ready:
@@ -104,13 +104,13 @@ async def take_newcomers_over(context: RunContext) -> None:
                 done = await _attempt(session, context, batch)
                 await context.advance(session, done)
             if done and not analyzed:
-                # The planner took the tables for empty, and keeps the plans that it made then.
+                # The planner assumed empty tables, and caches the plans made then.
                 await context.analyze("link, member, family, family_member")
                 analyzed = True
 
 
 async def _ahead(batches: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]:
-    """Yield each batch while the next one is prepared: PostgreSQL writes the one as Python builds the other."""
+    """Yield each batch while the next one is prepared, so that PostgreSQL writes while Python builds."""
     coming = asyncio.ensure_future(anext(batches, None))
     try:
         while (batch := await coming) is not None:
@@ -122,7 +122,7 @@ async def _ahead(batches: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]
 
 
 async def _batches(context: RunContext) -> AsyncGenerator[_Batch, None]:
-    """All planned newcomers, in batches. A batch holds nobody of the one before, which is being written meanwhile."""
+    """All planned newcomers in batches. A batch excludes people of the one before, which is being written."""
     before: Collection[str] = ()
     for kind, size, read in ((FAMILY, _FAMILIES, _households), (MEMBER, _PEOPLE, _people)):
         last = 0
@@ -148,7 +148,7 @@ async def _batches(context: RunContext) -> AsyncGenerator[_Batch, None]:
 
 
 def _as_approved(context: RunContext, one: Newcomer, now: Callable[[], Fields]) -> bool:
-    """Whether somebody is as approved. The engine leaves out, and names, who is not."""
+    """Whether a newcomer is still as approved. The engine leaves out, and lists, the others."""
     approved = approved_fields(one.plan)
     return approved is None or allows(approved, now(), context.country)
 
@@ -158,7 +158,7 @@ def _person_fields(one: Newcomer) -> Fields:
 
 
 def _household_fields(household: RemoteHousehold, people: _People) -> Fields:
-    """What adding a household writes, where everybody of it is known to the batch."""
+    """Plan fields of adding a household whose people are all in the batch."""
     known = {
         pco_id: {"id": str(people[pco_id].record_id), "pco_id": pco_id, "name": ""}
         for pco_id in household.person_ids
@@ -171,10 +171,10 @@ def _household_fields(household: RemoteHousehold, people: _People) -> Fields:
 async def _households(
     session: AsyncSession, context: RunContext, planned: Sequence[Newcomer]
 ) -> tuple[int, _People, _Households]:
-    """Read the first of these households, up to `_PEOPLE` people. Gives the last plan, the people and households."""
+    """Read the first of these households, up to `_PEOPLE` people. Gives the last plan's id, people and households."""
     read = [(one, household_from_snapshot(one.snapshot)) for one in planned]
     fitting = sum(total <= _PEOPLE for total in accumulate(len(one.person_ids) for _, one in read))
-    # The former version stored households above the limit too.
+    # An earlier version also stored households above the limit.
     read = read[: max(1, fitting)]
     pco_ids = {pco_id for _, household in read for pco_id in household.person_ids}
     everybody = await newcomers.planned_people(session, context.owner, context.run_id, pco_ids)
@@ -186,7 +186,7 @@ async def _people(_: AsyncSession, __: RunContext, planned: Sequence[Newcomer]) 
 
 
 def _prepared(context: RunContext, people: _People, households: _Households) -> _Batch:
-    """Build the rows. A household is left out if one of its people is, and so are the others of that household."""
+    """Build the rows. A household with a left out person is left out with all its people."""
     if households:
         households = [(one, household) for one, household in households if people.keys() >= set(household.person_ids)]
         members = sorted({pco_id for _, household in households for pco_id in household.person_ids})
@@ -206,13 +206,13 @@ def _prepared(context: RunContext, people: _People, households: _Households) -> 
 
 
 async def _attempt(session: AsyncSession, context: RunContext, batch: _Batch) -> int:
-    """Write a batch; gives how many plans were carried out, which are all or none.
+    """Write a batch; gives the number of plans carried out, which are all or none.
 
-    People who may be members here are left to the engine: members can have been added since the comparison.
+    People with candidates are left to the engine, since members may have been added since the comparison.
     """
     if gone := (await erased_there(session, context.owner)).people & batch.people.keys():
         batch = _prepared(context, {id_: one for id_, one in batch.people.items() if id_ not in gone}, batch.households)
-    # For a whole batch one look at everybody costs less than one at each.
+    # For a whole batch one query about all members costs less than one per person.
     new = batch.people.values() if await anybody_free(session, context.owner) else ()
     if near := await may_be_here(session, context, [person_from_snapshot(one.snapshot) for one in new]):
         free = {pco_id: one for pco_id, one in batch.people.items() if pco_id not in near}

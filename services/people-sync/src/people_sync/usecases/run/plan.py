@@ -1,8 +1,8 @@
-"""The plan of a run: what each change would write, field by field, before anything is written.
+"""The plan of a run: the writes of each change, field by field, before the first write.
 
-It is made after the comparison by the merges that `apply` and `push` use, in batches: people first, since a family's
-plan shows who of it is about to be linked. What was approved is the plan as it was shown: made anew after the approval,
-each change that is not in it any more, exactly, is left out and named.
+It is made after the comparison by the merges of `apply` and `push`, in batches: people first, since a family's plan
+shows which of them will be linked. The approved plan is the shown one: it is made again after the approval, and each
+change that differs from it is left out and listed.
 """
 
 from collections import defaultdict
@@ -55,16 +55,16 @@ BATCH: Final = 500
 _UPDATES: Final = frozenset({UPDATED_HERE, UPDATED_THERE, UPDATED_BOTH})
 _ON_BOTH_SIDES: Final = frozenset({*_UPDATES, CONFLICT, CONVERGED, LINKED})
 DOES: Final = (*sorted(_ON_BOTH_SIDES), CREATED_HERE, CREATED_THERE, GONE, INACTIVATED_THERE)
-"""Outcomes of which something is carried out, or asked."""
+"""Outcomes with work to carry out, or with a question."""
 
 
 async def make_plan(context: RunContext) -> None:
-    """Store the plan of each change, and what is shown of it."""
+    """Store the plan of each change, and its shown form."""
     await _in_batches(context, approved=False)
 
 
 async def keep_to_plan(context: RunContext) -> None:
-    """Leave out, and name, what is not exactly as it was approved."""
+    """Leave out, and list, changes that are not exactly as approved."""
     await _in_batches(context, approved=True)
     async with context.step() as session:
         await _vanished(session, context)
@@ -83,7 +83,7 @@ async def _in_batches(context: RunContext, *, approved: bool) -> None:
                     Change.id > last,
                 )
                 changes = (await session.scalars(found.order_by(Change.id).limit(BATCH))).all()
-                # What was read comes before the changes in the order of locks.
+                # The lock order is mirror before changes.
                 with session.no_autoflush:
                     await (_people if kind == MEMBER else _families)(session, context, changes)
                     await (_leave_out if approved else _show)(session, context, changes)
@@ -94,7 +94,7 @@ async def _in_batches(context: RunContext, *, approved: bool) -> None:
 
 def _plan(change: Change, fields: Fields, *, login: bool = False) -> None:
     change.plan = [one.model_dump(mode="json") for one in fields]
-    # What was touched and is equal all the same needs nothing: no write shows it as changed.
+    # A touched record that is equal needs no write and is not shown.
     change.planned = None if change.outcome in _UPDATES and not fields else change.outcome
     sent = {one.field for one in fields if one.does == "there"}
     change.may_be_mailed = login and not MAILED_ABOUT.isdisjoint(sent)
@@ -112,7 +112,7 @@ async def _people(session: AsyncSession, context: RunContext, changes: Sequence[
         member, row = members.get(change.record_id), reads.get(change.pco_id or "")
         link = links.get(change.pco_id or "")
         if link is not None and (member is None or link.record_id != member.id):
-            link = None  # of somebody deleted here, whose place the member takes
+            link = None  # the link of a deleted member, which this member takes over
         change.name = full_name(member) if member is not None else change.name
         fields: Fields = ()
         if change.outcome == CREATED_HERE and row is not None and row.snapshot:
@@ -140,7 +140,7 @@ def _merged(
     ours = values_of(member)
     snapshot = row.snapshot if row is not None else None
     if snapshot is None:
-        # Without one both sides agreed when the person was last read.
+        # Without a snapshot both sides agreed at the last read.
         theirs, active = from_json(to_json(ours) | (link.agreed if link else {})), member.active
     else:
         person = person_from_snapshot(snapshot)
@@ -160,7 +160,7 @@ def _merged(
 
 
 async def _sent(session: AsyncSession, context: RunContext, changes: Sequence[Change]) -> dict[UUID, dict[str, Any]]:
-    """What was sent of people whom we made and whose answer was lost."""
+    """Sent values of people created by unanswered intents."""
     rows = await session.execute(
         select(Creation.record_id, Creation.content)
         .filter_by(**context.owner, kind=MEMBER, state="sent")
@@ -229,7 +229,7 @@ async def _families(session: AsyncSession, context: RunContext, changes: Sequenc
 def _their_side(
     change: Change, links: dict[str, Link], shown: dict[str, FamilyValues], ours: dict[UUID, FamilyValues]
 ) -> FamilyValues | None:
-    """The household as it was read; without that, as both sides agreed when it was read last. None if unknown."""
+    """The household as read, else as agreed at the last read. None if unknown."""
     pco_id = change.pco_id or ""
     if pco_id in shown:
         return shown[pco_id]
@@ -248,7 +248,7 @@ def _their_side(
 async def _our_families(
     session: AsyncSession, context: RunContext, families: Sequence[Family]
 ) -> dict[UUID, FamilyValues]:
-    """Our side of families, as it will be once this run has linked, or created there, whom it plans to."""
+    """Our side of families, as after this run's planned links and creations there."""
     linked = await family_values(session, context.owner, families)
     rows = await session.execute(
         select(FamilyMember.family_id, FamilyMember.member_id)
@@ -271,7 +271,7 @@ async def _our_families(
 
 
 async def _first_adult(session: AsyncSession, members: Collection[str]) -> str | None:
-    """Whom a household gets as primary contact if the family has none."""
+    """The household's primary contact if the family has none."""
     first = (
         select(Member.id)
         .where(among(Member.id, [UUID(one) for one in members]))
@@ -283,7 +283,7 @@ async def _first_adult(session: AsyncSession, members: Collection[str]) -> str |
 
 
 async def _shown_people(session: AsyncSession, context: RunContext, ids: Collection[str]) -> dict[str, Person]:
-    """How members are shown, by our id; those too who are to be added here by this run."""
+    """Display of members by our id, including those that this run would add here."""
     wanted = [UUID(one) for one in ids if _is_uuid(one)]
     found: dict[str, Person] = {}
     of_run = select(Change.record_id, Change.pco_id, Change.name).where(
@@ -333,7 +333,7 @@ async def _by_id(session: AsyncSession, context: RunContext, record: Any, change
 async def _counterparts(
     session: AsyncSession, context: RunContext, kind: str, changes: Sequence[Change]
 ) -> tuple[dict[str, Link], dict[str, Remote]]:
-    """Links and what was last read, by Planning Center's id."""
+    """Links and mirror rows, by Planning Center's id."""
     ids = [one.pco_id for one in changes if one.pco_id]
     links = await session.scalars(
         select(Link).filter_by(**context.owner, kind=kind).where(among(Link.pco_id, ids), Link.state != "gone")
@@ -346,7 +346,7 @@ async def _counterparts(
 
 
 def _key(change: Change) -> str:
-    """Both ids; of somebody to be added here Planning Center's alone, since ours is another with each comparison."""
+    """Both ids; for a person to be added here only Planning Center's, since ours changes with each comparison."""
     record_id = None if change.outcome == CREATED_HERE else change.record_id
     return f"{change.pco_id or ''}:{record_id or ''}"
 
@@ -393,13 +393,13 @@ async def _leave_out(session: AsyncSession, context: RunContext, changes: Sequen
 
 
 async def _vanished(session: AsyncSession, context: RunContext) -> None:
-    """Name what was approved and needs nothing any more, since somebody has changed it."""
-    # Each id has a condition of its own: with *or* in one PostgreSQL would compare every change with everything shown.
+    """List approved changes that became unnecessary by an edit."""
+    # A separate condition per id: with OR, PostgreSQL would compare every change with every shown row.
     same = (Change.record_id == Shown.record_id, Change.pco_id == Shown.pco_id)
     of_kind = (Change.run_id == context.run_id, Change.kind == Shown.kind, Change.planned.is_not(None))
     needs_nothing = (~exists().where(*of_kind, id_) for id_ in same)
     gone = (Shown.run_id == context.run_id, Shown.outcome.in_(DOES), *needs_nothing)
-    # A record that was touched alone has a row, without a plan of its own.
+    # A record that was only touched has a row without a plan.
     touched = or_(*(exists().where(Shown.run_id == context.run_id, Shown.kind == Change.kind, id_) for id_ in same))
     await session.execute(
         update(Change)
@@ -427,14 +427,14 @@ async def _vanished(session: AsyncSession, context: RunContext) -> None:
 
 
 async def forget_shown(session: AsyncSession, context: RunContext) -> None:
-    """Nothing is shown any more: the run compares again, and asks anew."""
+    """Delete the shown plan: the run compares again, and asks again."""
     await session.execute(delete(Shown).where(Shown.run_id == context.run_id))
     kept = update(Change).where(Change.run_id == context.run_id).values(plan=None, planned=None, may_be_mailed=False)
     await session.execute(kept.execution_options(synchronize_session=False))
 
 
 async def digest_of(session: AsyncSession, context: RunContext) -> str:
-    """Of everything that is shown. A row at a time, whatever their number."""
+    """Digest of the whole shown plan, computed row by row."""
     found = blake2b(digest_size=16)
     rows = await session.stream(
         select(Shown.kind, Shown.key, Shown.outcome, Shown.digest)
@@ -448,7 +448,7 @@ async def digest_of(session: AsyncSession, context: RunContext) -> str:
 
 
 async def counts_of(session: AsyncSession, context: RunContext) -> dict[str, int]:
-    """By outcome, what is shown; and how many people Planning Center may mail."""
+    """Numbers of the shown plan by outcome; and the number of people Planning Center may mail."""
     of_run = Change.run_id == context.run_id
     rows = await session.execute(
         select(Change.planned, func.count(Change.id))

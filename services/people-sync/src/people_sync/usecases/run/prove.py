@@ -1,7 +1,7 @@
-"""The end of a run that compares everybody and writes nothing: why each record differs that is not the same.
+"""The end of a proof, a full comparison without writes: the reason for each differing record.
 
-What the comparison planned becomes the reason, in the run's own list; links without a plan are compared value by value,
-beside the merge, so that a difference which nobody explains is found.
+The planned outcome becomes the reason, in the run's own list. Links without a plan are compared value by value,
+independently of the merge, so that unexplained differences are found.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ from servicekit.telemetry import REGISTRY
 from synckit.runs import change
 
 PROVE: Final = "prove"
-"""The phase in which a run that writes nothing ends, in place of those that write."""
+"""The last phase of a proof, in place of those that write."""
 BATCH: Final = 500
 _MOST_RUNS: Final = 1000
 _CHANGED: Final = (
@@ -67,7 +67,7 @@ log = structlog.get_logger(__name__)
 
 
 async def is_proof(context: RunContext) -> bool:
-    """Whether the run still is one that writes nothing: *Sync Now* makes a sync of it until this is asked."""
+    """Whether the run is still a proof: *Sync Now* can turn it into a sync until this is checked."""
     async with context.step() as session:
         run = await session.get_one(Run, context.run_id, with_for_update=True)
         context.purpose = run.purpose
@@ -78,7 +78,7 @@ async def is_proof(context: RunContext) -> bool:
 
 
 async def prove(context: RunContext) -> None:
-    """Name the reason for every record that differs."""
+    """Store the reason for every differing record."""
     for kind in _RECORDS:
         while await _next_links(context, kind):
             pass
@@ -92,7 +92,7 @@ async def _total(session: AsyncSession, context: RunContext) -> int:
 
 
 async def _next_links(context: RunContext, kind: str) -> bool:
-    """Look at the next links in the order of their ids; False when none are left."""
+    """Check the next links in the order of their ids; False when none are left."""
     record, proved = _RECORDS[kind], context.checkpoint.compared.proved
     async with context.step() as session:
         rows = await session.execute(
@@ -107,7 +107,7 @@ async def _next_links(context: RunContext, kind: str) -> bool:
         )
         found = rows.all()
         changes = {record.id: change for _, record, change in found if change is not None}
-        # The run compared nothing of a person whom Planning Center does not show, while nobody knows why.
+        # The run could not compare a missing person while the reason is unknown.
         planned = {record.id: LATER for link, record, _ in found if link.missing_since is not None}
         planned |= {id_: change.outcome for id_, change in changes.items() if change.outcome in PLANNED}
         pairs: list[Any] = [(link, record) for link, record, _ in found]
@@ -140,7 +140,7 @@ async def _name(
                 await session.delete(change)
             continue
         reason, sentence = why
-        # The comparison may have named it as Planning Center does.
+        # The comparison may have used Planning Center's name.
         name = full_name(record) if kind == MEMBER else record.name
         if reason == UNEXPLAINED:
             unexplained.inc()
@@ -148,7 +148,7 @@ async def _name(
                 "unexplained difference", kind=kind, record=str(record.id), fields=list(facts[record.id].differing)
             )
         if reason == UNEXPLAINED or facts[record.id].without_an_edit:
-            # The next sync compares it again, whatever it was compared to.
+            # Cleared, so that the next sync compares the record again.
             link.remote_hash = None
         if change is not None:
             change.here = change.there = "none"
@@ -174,7 +174,7 @@ async def _name(
 
 
 async def _name_the_rest(session: AsyncSession, context: RunContext) -> None:
-    """Those who are on one side, by statements whatever their number: planned to be on both, or to stay so."""
+    """List records that exist on one side only, in bulk: planned for both sides, or staying so."""
     planned = and_(Change.run_id == context.run_id, Change.outcome.in_(PLANNED))
     await session.execute(
         update(Change)
@@ -205,7 +205,7 @@ async def _name_the_rest(session: AsyncSession, context: RunContext) -> None:
 async def conclude(
     session: AsyncSession, context: RunContext, connection: Connection
 ) -> tuple[dict[str, int], dict[str, Any]]:
-    """The numbers of the statement: the run's counts, and what else is told of them. Sets the next night's time."""
+    """The numbers of the statement, from the run's counts. Also sets the time of the next comparison."""
     rows = await session.execute(
         select(Change.kind, Change.outcome, func.count(Change.id))
         .where(Change.run_id == context.run_id, Change.outcome.in_(APART))
@@ -234,7 +234,7 @@ async def _identical(session: AsyncSession, context: RunContext, kind: str) -> i
 
 
 async def _changed_since(session: AsyncSession, context: RunContext) -> int:
-    """How many records syncs have changed since the statement before."""
+    """Number of records that syncs have changed since the previous statement."""
     of_church = Run.organization_id == context.organization_id
     before = await session.scalar(
         select(func.max(Run.created_at)).where(of_church, Run.purpose == runs.PROOF, Run.state == "done")

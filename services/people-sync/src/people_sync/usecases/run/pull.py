@@ -1,8 +1,8 @@
-"""Phase 1: read Planning Center, page by page, into the mirror. Nothing is decided here but who is not there.
+"""Phase 1: reads Planning Center, page by page, into the mirror. It only decides which records are missing.
 
-A full pull reads everybody with contacts and households in one walk; an incremental one, and each after an approval,
-reads who changed since the cursor, by each of the collections, since a change of a contact or a household need not move
-the person's `updated_at`. What a page lacks because `include` lags behind is read again by itself.
+A full pull reads all people with contacts and households in one walk. An incremental one, and each after an approval,
+reads the changes since the cursor in each of the collections, since a change of a contact or a household need not move
+the person's `updated_at`. People with parts missing from a page, because `include` lags, are read again by themselves.
 """
 
 import asyncio
@@ -55,13 +55,13 @@ from people_sync.usecases.run.reads import note_whether_there, read_or_list
 
 _BATCH: Final = 100
 _READ_AHEAD: Final = 16
-"""Pages of a full walk that are read while others are looked at."""
+"""Pages of a full walk that are read ahead."""
 _TOGETHER: Final = 5
-"""Pages in one transaction at most."""
+"""Maximum pages in one transaction."""
 
 
 async def pull(context: RunContext) -> None:
-    """Read what the run needs."""
+    """Read the people and households that the run needs."""
     await follow_after_deletions(context)
     if context.reads_everybody:
         await _everybody(context)
@@ -76,7 +76,7 @@ async def pull(context: RunContext) -> None:
     async def merged(session: AsyncSession, plan: Planned) -> None:
         await add_planned(session, context, [plan])
 
-    # These say that nothing is written, or nothing but what was shown: the next sync makes one again of who is twice.
+    # These runs must not write unapproved changes: the next sync merges duplicates again.
     may_delete = context.purpose not in {runs.PREVIEW, runs.PROOF} and not context.approved
     followed = await follow_mergers(context, merged, may_delete=may_delete)
     if followed.whole:
@@ -96,10 +96,10 @@ async def _everybody(context: RunContext) -> None:
     if position and position["complete"]:
         return
     if position is None and checkpoint.cursor is None:
-        # The newest change before the first page, not after the last: an early page does not show later edits.
+        # Taken before the first page, not after the last, since early pages miss later edits.
         checkpoint.cursor = latest((await newest_person(context.pco)).data)
     walk = walk_all(context.pco, PEOPLE, include=INCLUDE, fields=FIELDS, parallel=_READ_AHEAD, resume=position)
-    # The groups are closed first: a walk cannot be closed while its next page is waited for.
+    # The groups are closed first, because a walk cannot be closed during the wait for its next page.
     async with aclosing(walk) as pages, aclosing(_together(pages)) as groups:
         async for group in groups:
             checkpoint.pulled.position = group[-1].position
@@ -108,13 +108,13 @@ async def _everybody(context: RunContext) -> None:
 
 
 async def _together(pages: AsyncIterator[WalkedPage]) -> AsyncGenerator[list[WalkedPage], None]:
-    """Pages in groups: those that came while the ones before were looked at make one transaction."""
+    """Pages in groups: all pages that arrived while the last group was processed make one transaction."""
     coming = asyncio.ensure_future(anext(pages, None))
     try:
         while (page := await coming) is not None:
             group = [page]
             coming = asyncio.ensure_future(anext(pages, None))
-            await asyncio.sleep(0)  # one turn of the loop, in which a page that is there is handed over
+            await asyncio.sleep(0)  # one turn of the loop, in which an available page is handed over
             while len(group) < _TOGETHER and coming.done() and not coming.exception() and (more := coming.result()):
                 group.append(more)
                 coming = asyncio.ensure_future(anext(pages, None))
@@ -126,12 +126,12 @@ async def _together(pages: AsyncIterator[WalkedPage]) -> AsyncGenerator[list[Wal
 
 
 async def _changed(context: RunContext) -> None:
-    """Collect who is concerned, then read each of them; everybody, where that takes fewer requests."""
+    """Collect the concerned people, then read each of them, or all people if that takes fewer requests."""
     pulled = context.checkpoint.pulled
     if pulled.concerned is None:
         people, households = await _concerned(context)
         concerned = len(people) + len(households)
-        # Who else has an email is known once everybody was read.
+        # The sharers of an email are known only after a complete read.
         everybody = not context.mirrored or (concerned > PER_PAGE and concerned > await _pages(context))
         if everybody:
             people, households = set(), set()
@@ -150,17 +150,17 @@ async def _read_household(context: RunContext, pco_id: str) -> None:
     found = await read_or_list(context, FAMILY, pco_id)
     async with context.step() as session:
         context.checkpoint.pulled.households.remove(pco_id)
-        if found is not None and found.document is not None:  # gone is decided by full runs alone
+        if found is not None and found.document is not None:  # only full runs decide that a record is gone
             await store(session, context, found, run_id=context.run_id)
 
 
 async def _pages(context: RunContext) -> int:
-    """How many requests reading everybody would take."""
+    """Number of requests for reading all people."""
     return (await context.pco.list(PEOPLE, Query(per_page=1, fields={"Person": ("created_at",)}))).total_count // STEP
 
 
 async def _left_a_household(context: RunContext) -> list[str]:
-    """People of our families whom a household no longer names: read by themselves, since they may be gone."""
+    """Read people of our families whom a household no longer names by themselves, since they may be gone."""
     async with context.job.sessions() as session:
         households = await session.execute(
             select(Remote.snapshot, Link.agreed)
@@ -214,9 +214,9 @@ async def _concerned(context: RunContext) -> tuple[set[str], set[str]]:
     households = set(await _open_households(context))
     async for page in walk_since(context.pco, "/people/v2/households", since):
         households |= {row.id for row in page.rows}
-    # A contact that does not say whose it is has to come again with the next run.
+    # A contact without its person must come again with the next run.
     context.checkpoint.cursor = None if unsaid else cursor
-    # A record with an id of another form cannot be asked for: a full pull lists it.
+    # A record with an invalid id cannot be read by itself; a full pull lists it.
     return set(filter(is_id, people)), set(filter(is_id, households))
 
 
@@ -225,12 +225,12 @@ def _people_of(contacts: Sequence[Resource]) -> set[str]:
 
 
 def _leaves_unsaid(contacts: Sequence[Resource]) -> bool:
-    """Whether a contact came without saying whose it is. One that is nobody's says so."""
+    """Whether a contact lacks its person relationship; an orphan has an empty one."""
     return not all(row.has_relationship("person") for row in contacts)
 
 
 async def _open_ends(context: RunContext) -> list[str]:
-    """People whose state may move without a change there.
+    """People whose outcome may change without an edit there.
 
     Conflicts, links not compared yet, and held matches that are answered or have no candidate left.
     """
@@ -285,7 +285,7 @@ async def _open_ends(context: RunContext) -> list[str]:
 
 
 async def _open_households(context: RunContext) -> list[str]:
-    """Households not compared since they were written, in conflict, or with somebody in them who is not known yet."""
+    """Households not compared since they were written, in conflict, or with an unknown person."""
     async with context.job.sessions() as session:
         rows = await session.scalars(
             select(Link.pco_id)
@@ -301,7 +301,7 @@ async def _open_households(context: RunContext) -> list[str]:
 
 
 async def _incomplete(context: RunContext) -> None:
-    """Read again, one by one, whom a page did not carry completely."""
+    """Read people with incomplete pages again, one by one."""
     while True:
         async with context.job.sessions() as session:
             pco_id = await session.scalar(
@@ -322,7 +322,7 @@ async def _incomplete(context: RunContext) -> None:
 
 
 async def read_person(context: RunContext, pco_id: str, *, again: bool = False) -> None:
-    """Read one person by a request of its own. A 404 stores nothing: gone is decided elsewhere."""
+    """Read one person by a separate request. A 404 is not stored: gone is decided elsewhere."""
     found = await read_or_list(context, MEMBER, pco_id)
     async with context.step() as session:
         if again:
@@ -344,9 +344,9 @@ async def read_person(context: RunContext, pco_id: str, *, again: bool = False) 
 
 
 async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: datetime) -> None:
-    """Store people, and the households that came with them: those that are not as they were when last compared.
+    """Store people, and their included households, that changed since the last comparison.
 
-    For a proof also those that are, and are not as they are here.
+    For a proof also unchanged ones that differ from our side.
     """
     came: dict[tuple[str, str], tuple[Resource, Included]] = {}
     for page in pages:
@@ -374,7 +374,7 @@ async def _put_pages(context: RunContext, pages: Sequence[WalkedPage], read_at: 
             if not read_before:
                 same.append((one, fingerprint))
         if proof:
-            # That Planning Center shows what it showed when both were last compared proves nothing about our side.
+            # An unchanged read since the last comparison proves nothing about our side.
             apart = await not_as_here(session, context.owner, context.country, unmoved)
             rows = [remote.row_of(context.owner, key[0], unmoved[key], fingerprint_of(*came[key])) for key in apart]
             changed = sorted(changed + rows, key=itemgetter("kind", "pco_id"))

@@ -1,13 +1,13 @@
-"""Phase 2: what changed or was added here, written to Planning Center.
+"""Phase 2: writes changes and additions here to Planning Center.
 
-The vendor has neither conditional requests nor idempotency keys, so every write is prepared for the process dying at
-any instant:
+The vendor has neither conditional requests nor idempotency keys, so every write must survive the process's death at any
+instant:
 
-- Change: read the record right before, decide again, note each field that is about to be overwritten (a later read that
-  shows its former value is stale, not an edit), send only the fields that differ, check the answer.
-- Create: an intent (`creation` row) is committed before the request. If its answer is lost nobody repeats it before
-  lease, timeout and staleness horizon are over and Planning Center has been looked through: a person by the marker in
-  `remote_id`, a contact by its value, a household by its people.
+- Change: read the record right before, decide again, note each field to be overwritten (a later read with its former
+value is stale, not an edit), send only the differing fields, check the answer.
+- Create: an intent (`creation` row) is committed before the request. After a lost answer the request is repeated only
+once lease, timeout and staleness horizon are over and a search of Planning Center has failed: for a person by the
+marker in `remote_id`, for a contact by its value, for a household by its people.
 
 Before each request the lease is checked to last longer than the request may take.
 """
@@ -64,30 +64,30 @@ from synckit.errors import NotYet
 
 BATCH: Final = 200
 _WHILE_BUSY: Final = timedelta(seconds=2)
-"""Another writer needs seconds for one record."""
+"""Pause for a record that another worker is writing, which takes seconds."""
 _MOST_WAITS: Final = 6
-"""How often a run waits for one record before it is left to the next run. A lost answer costs two."""
+"""Maximum waits of a run for one record before it is postponed to the next run. A lost answer costs two."""
 
 log = structlog.get_logger(__name__)
 
 Push = Callable[[RunContext, Change], Awaitable[tuple[str, list[str]]]]
-"""Gives the outcome, and what else there is to know, in words."""
+"""Pushes one change; gives the outcome and further sentences."""
 
 
 @dataclass(slots=True)
 class _Wait:
-    """A record about which nothing can be decided before `until`, for the `times`-th time."""
+    """A record that is undecidable before `until`, for the `times`-th time."""
 
     until: datetime
     times: int = 1
 
 
 Waits = dict[int, _Wait]
-"""By change. Kept in the checkpoint: who continues a run that gave way, or died, has waited as often as it had."""
+"""Waits by change id. The checkpoint keeps them, so that a resumed run continues their counts."""
 
 
 async def push(context: RunContext) -> None:
-    """Write what is planned for Planning Center: people with their contacts, then families."""
+    """Carry out the plans for Planning Center: people with their contacts, then families."""
     context.pco = guarded(context.pco, context.job, context.resources.settings.pco_request_timeout_seconds)
     await _all_of(context, MEMBER, _person)
     await _all_of(context, FAMILY, _family)
@@ -112,12 +112,12 @@ async def _family(context: RunContext, change: Change) -> tuple[str, list[str]]:
 
 
 def _approved(change: Change) -> tuple[PlanField, ...] | None:
-    """All that may be written of a record whose plan was approved. What an undo puts back is an edit like any other."""
+    """The approved fields of a record, None without a limit. Values put back by an undo are ordinary edits."""
     return None if change.outcome == UNDONE else approved_fields(change.plan)
 
 
 async def _all_of(context: RunContext, kind: str, one: Push) -> None:
-    """Until nothing is planned any more. What cannot be decided before an instant comes again after it."""
+    """Push until no change is planned. Undecidable changes are retried after their time."""
     kept = context.checkpoint.put_off
     waits = {int(change): _Wait(datetime.fromisoformat(until), times) for change, (until, times) in kept.items()}
     while True:
@@ -128,7 +128,7 @@ async def _all_of(context: RunContext, kind: str, one: Push) -> None:
 
 
 async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> None:
-    """Everything planned that need not wait, once, in batches."""
+    """Push every due change once, in batches."""
     after, planned = 0, set[int]()
     while True:
         async with context.job.sessions() as session:
@@ -146,7 +146,7 @@ async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> Non
                 )
             ).all()
         if not changes:
-            # Done right before a process died that had it in its checkpoint.
+            # The change was done right before a process died with it in its checkpoint.
             for done in waits.keys() - planned:
                 del waits[done]
             return
@@ -163,7 +163,7 @@ async def _round(context: RunContext, kind: str, one: Push, waits: Waits) -> Non
 
 
 async def _look_for_newcomers(context: RunContext) -> None:
-    """Before somebody is created: once, and again when the last look is older than reads can be behind."""
+    """Read newcomers before a creation: once, and again when the last look is older than the staleness horizon."""
     looked_at = context.caught_up_at
     if looked_at is None or context.now() - looked_at > context.resources.horizon:
         cursor = context.checkpoint.cursor
@@ -173,7 +173,7 @@ async def _look_for_newcomers(context: RunContext) -> None:
 
 
 async def _again(context: RunContext, change: Change, until: datetime | None, waits: Waits) -> None:
-    """Note whether, and when, the run has to come back to a record."""
+    """Note whether, and when, the run must retry a change."""
     before = waits.pop(change.id, None)
     if until is None:
         return
@@ -185,7 +185,7 @@ async def _again(context: RunContext, change: Change, until: datetime | None, wa
 
 
 async def _keep(context: RunContext, waits: Waits) -> None:
-    """Put the waits into the checkpoint, where they are others than there."""
+    """Store the waits in the checkpoint if they have changed."""
     kept = {str(change): (wait.until.isoformat(), wait.times) for change, wait in waits.items()}
     if kept != context.checkpoint.put_off:
         async with context.transaction() as session:
@@ -194,9 +194,9 @@ async def _keep(context: RunContext, waits: Waits) -> None:
 
 
 async def _together(context: RunContext, changes: Sequence[Change], one: Push) -> list[tuple[Change, datetime | None]]:
-    """Push several records at once; the pacer sets the speed. An error that is not one record's own ends all.
+    """Push several records at once; the pacer sets the speed. An error beyond one record ends all.
 
-    Each comes back with the instant before which nothing can be decided about it, if there is one.
+    Each change comes back with the instant before which it is undecidable, if any.
     """
     limit = asyncio.Semaphore(context.resources.settings.push_at_once)
     failed: list[BaseException] = []
@@ -211,16 +211,16 @@ async def _together(context: RunContext, changes: Sequence[Change], one: Push) -
                 failed.append(error)
                 return None
 
-    # Nobody is cut off: what is on its way has an answer that only its sender can store.
+    # No push is cancelled: only the sender of a request in flight can store its answer.
     found = await asyncio.gather(*(bounded(change) for change in changes))
     if failed:
-        # All fail for the same reason (no connection, lease lost); the first one speaks for them.
+        # All fail for one reason (no connection, lease lost), so the first error represents them.
         raise failed[0]
     return list(zip(changes, found, strict=True))
 
 
 async def _push(context: RunContext, change: Change, one: Push) -> datetime | None:
-    """Push one record; the instant before which nothing can be decided about it, if there is one."""
+    """Push one record; gives the instant before which it is undecidable, if any."""
     try:
         return await _attempt(context, change, one)
     except LeftAlone:
@@ -244,13 +244,13 @@ async def _attempt(context: RunContext, change: Change, one: Push) -> datetime |
         reason = await refusal_of(context, change.kind, error)
         await _note(context, change, REJECTED, cause=reason.cause, sentence=reason.sentence)
     except NotFound:
-        # Gone, or made so lately that it does not show yet: a complete pull decides.
+        # Gone, or too new to show: a complete pull decides.
         await _note(context, change, LATER, sentence=OUTCOMES[LATER])
         await _look_after_the_run(context, change, context.now() + context.resources.horizon)
     except Unavailable as error:
         if not error.outcome_unknown:
             raise
-        # This one write's outcome is open; the run goes on, and comes back to it when reads can be believed.
+        # Only this write's outcome is unknown; the run goes on and retries once reads are conclusive.
         log.warning("outcome unknown", change=change.id, exc_info=error)
         return context.resources.clock.now() + context.resources.horizon
     else:
@@ -263,7 +263,7 @@ async def _attempt(context: RunContext, change: Change, one: Push) -> datetime |
 
 
 async def _leave(context: RunContext, change: Change, why: Later | LeftOut) -> None:
-    """Leave a record to the next run, and say why."""
+    """Postpone a record to the next run, with the reason."""
     if isinstance(why, Later):
         await _note(context, change, LATER, sentence=str(why))
         return
@@ -272,7 +272,7 @@ async def _leave(context: RunContext, change: Change, why: Later | LeftOut) -> N
 
 
 def _said_before(sentence: str, outcome: str) -> list[str]:
-    """What the sentence of a change says that stays true behind the push."""
+    """Parts of a change's sentence that stay true after the push."""
     if outcome == CONFLICT and OTHERS_SYNCED in sentence:
         return [OTHERS_SYNCED]
     if STATUS_KEPT in sentence:
@@ -281,9 +281,9 @@ def _said_before(sentence: str, outcome: str) -> list[str]:
 
 
 async def _look_after_the_run(context: RunContext, change: Change, until: datetime) -> None:
-    """Have a record that was left looked at by itself, as soon as something can be decided about it.
+    """Request a single sync of a postponed record, for when it becomes decidable.
 
-    Not of an approved run: that look writes whatever it finds, and nobody approved that. The next run goes on.
+    Not in an approved run, since a single sync would write unapproved changes; the next run continues.
     """
     if context.approved:
         return

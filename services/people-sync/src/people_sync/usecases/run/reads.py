@@ -1,4 +1,4 @@
-"""Single reads of a run: a record that Planning Center refuses to show becomes one line of the run's list."""
+"""Single reads of a run: a refused read becomes one line of the run's list."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,7 +17,7 @@ from people_sync.usecases.run.context import RunContext, add_planned
 
 
 async def read_or_list(context: RunContext, kind: str, pco_id: str) -> Read | None:
-    """Read one person or household. None if Planning Center does not show it: it is listed, and nothing is decided."""
+    """Read one person or household. None after a refusal, which is listed without a decision."""
     try:
         return await read(context, kind, pco_id)
     except PartRefused as error:
@@ -28,7 +28,7 @@ async def read_or_list(context: RunContext, kind: str, pco_id: str) -> Read | No
 async def note_whether_there(
     session: AsyncSession, context: RunContext, kind: str, pco_id: str, *, there: bool
 ) -> None:
-    """Note in the link of a record whether a single read found the record. Locks the link."""
+    """Note in a record's link whether a single read found the record. Locks the link."""
     link = select(Link).filter_by(**context.owner, kind=kind, pco_id=pco_id).with_for_update()
     for row in await session.scalars(link):
         row.missing_since = None if there else row.missing_since or context.now()
@@ -50,7 +50,7 @@ async def _list(context: RunContext, kind: str, pco_id: str, refused: PartRefuse
                 name = full_name(await session.get_one(Member, record_id))
             else:
                 name = (await session.get_one(Family, record_id)).name
-        # This makes the next run ask again, whether or not the record is edited there.
+        # Makes the next run read the record again, edited there or not.
         unread = remote.row_of(context.owner, kind, Unread(pco_id, "unreadable", str(refused), name, person))
         await remote.put(session, context.owner, [unread], context.now(), context.run_id)
         # A refusal does not say that the record is gone.

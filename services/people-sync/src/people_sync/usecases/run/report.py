@@ -1,4 +1,4 @@
-"""What people see of a run of People while it is carried out."""
+"""Progress of a run of People, for people: numbers so far, and the work ahead."""
 
 from collections.abc import Callable
 from typing import Final
@@ -46,7 +46,7 @@ def report_of(context: RunContext) -> Report[Run, Connection]:
 
 
 def requests_left(run: Run, left: int, each: float | None) -> int | None:
-    """How many requests a phase still takes; None for one that sends next to none. `each`: as observed."""
+    """Requests that a phase still needs; None for one that sends almost none. `each`: the observed number per record."""
     if run.phase == "pull":
         return -(-left // _PEOPLE_PER_REQUEST)
     if run.phase == "push":
@@ -55,9 +55,9 @@ def requests_left(run: Run, left: int, each: float | None) -> int | None:
 
 
 def ahead_of(run: Run, linked: int, unlinked: int, to_push: int, *, approved: bool) -> Ahead:
-    """What the phases behind the run's own have to do. `linked` and `unlinked`: members, before it compares them.
+    """Work of the phases behind the present one. `linked` and `unlinked`: numbers of members before the comparison.
 
-    People there without a link are taken to be members without one, as far as these go; only the others are added.
+    Unlinked people there are assumed to match unlinked members; only the surplus is added.
     """
     if run.phase in {"apply", UNDO}:
         return Ahead(requests=to_push * _REQUESTS_PER_CHANGE)
@@ -81,7 +81,7 @@ def seconds_of(compared: int, applied: int = 0) -> tuple[float, float]:
 
 
 async def _members(session: AsyncSession, run: Run) -> tuple[int, int]:
-    """Members with a link, and without one."""
+    """Numbers of members with and without a link."""
     of_run = {"organization_id": run.organization_id, "pco_organization_id": run.pco_organization_id}
     linked = await session.scalar(select(func.count(Link.id)).filter_by(**of_run, kind=MEMBER))
     members = await session.scalar(
@@ -96,5 +96,5 @@ async def _planned_there(session: AsyncSession, run: Run) -> int:
 
 
 async def counts(session: AsyncSession, context: RunContext) -> dict[str, int]:
-    """By outcome, what is done so far."""
+    """Numbers of completed records by outcome."""
     return await changes.counts(session, Change, context.run_id, Change.here != "planned", Change.there != "planned")

@@ -1,7 +1,6 @@
-"""The story of a run: pull, compare, ask, apply, push, finish; and every way in which it can stop or wait.
+"""The story of a run: pull, compare, ask, apply, push, finish; and every way it can stop or wait.
 
-A run is a job. A process that dies leaves it to the next one, which begins in the phase and at the checkpoint that
-were committed last.
+A run is a job. When its process dies, another one resumes at the last committed phase and checkpoint.
 """
 
 from collections.abc import Awaitable, Callable
@@ -51,7 +50,7 @@ from synckit.report import reporting
 from synckit.requests import Requests
 
 PULL_LASTS: Final = timedelta(hours=1)
-"""How long what was read may wait for an answer: after that people may have been added there, and are read again."""
+"""Maximum age of a pull at the answer; after that people are read again, since some may have been added there."""
 
 Phase = Callable[[RunContext], Awaitable[bool | None]]
 _WRITTEN: Final = {
@@ -61,7 +60,7 @@ _WRITTEN: Final = {
 }
 PHASES: Final[dict[str, Phase]] = {"pull": pull, "compare": compare, "ask": ask, "apply": apply, "push": push}
 UNDO_PHASES: Final[dict[str, Phase]] = {"compare": plan_undo, "ask": ask_undo, UNDO: put_back, "push": push}
-"""Of a run that puts back what others changed."""
+"""Phases of an undo."""
 
 
 async def carry_out(job: JobContext, resources: Resources) -> None:
@@ -116,7 +115,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
         chosen=has_chosen(chosen),
         threshold=(chosen.threshold_percent, chosen.threshold_minimum) if chosen else (25, 50),
         inactivate_since=chosen.inactivate_since if chosen and chosen.inactivate_deleted else None,
-        # Rows written just before the last run's cursor may not have been visible to it.
+        # Rows written just before the last run's cursor may have been invisible to it.
         since=since - horizon if since else None,
         mirrored=mirrored,
         answers=answers,
@@ -125,7 +124,7 @@ async def _begin(job: JobContext, resources: Resources, pco: PlanningCenter, req
 
 
 async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: str, checkpoint: Checkpoint) -> str:
-    """The church's country, from its Planning Center organization: it comes with the pull's own first question."""
+    """Read the church's country from its Planning Center organization, at the first request of the pull."""
     page = await newest_person(pco, "organization")
     checkpoint.cursor = checkpoint.cursor or latest(page.data)
     organization = await organization_of(pco, page)
@@ -141,7 +140,7 @@ async def _country(job: JobContext, pco: PlanningCenter, pco_organization_id: st
 
 
 async def _phases(context: RunContext) -> bool:
-    """Go through what is left of the phases. False if the run waits for a person."""
+    """Run the remaining phases. False if the run waits for a person."""
     undo = context.purpose == UNDO
     if context.checkpoint.phase == "ask" and not undo:
         await _start_over(context, read_again=await _answered_late(context))
@@ -166,15 +165,15 @@ async def _answered_late(context: RunContext) -> bool:
 
 
 async def _start_over(context: RunContext, *, read_again: bool) -> None:
-    """Compare again, since people go on with their work while a question waits: our side may be another by now.
+    """Compare again after a question, since our side may have changed during the wait.
 
-    Nothing was written yet, and what was answered stays answered. After an approval what changed in Planning Center is
-    read first; with `read_again` it is read anew as a whole.
+    No record is written yet, and answers stay. After an approval the changes in Planning Center are read first; with
+    `read_again` everything is read again.
     """
     moved_since = context.checkpoint.cursor if context.approved else None
     read_again |= context.approved and moved_since is None
     async with context.step(phase="pull", done=0, total=None) as session:
-        # A merger is told once, and a read that was refused is not made again but for `read_again`.
+        # A merger is reported once, and a refused read is repeated only with `read_again`.
         told = {MERGED} if read_again else {MERGED, REJECTED}
         await session.execute(delete(Change).where(Change.run_id == context.run_id, Change.outcome.not_in(told)))
         if not context.approved:
@@ -202,7 +201,7 @@ async def _enter(context: RunContext, name: str) -> None:
 
 
 async def _total(context: RunContext, name: str) -> int | None:
-    """How many records a phase will look at; None where nobody knows."""
+    """Number of records a phase will process; None if unknown."""
     planned = {"apply": Change.here, UNDO: Change.here, "push": Change.there}.get(name)
     if planned is not None:
         found = select(func.count(Change.id)).where(Change.run_id == context.run_id, planned == "planned")
@@ -215,7 +214,7 @@ async def _total(context: RunContext, name: str) -> int | None:
 
 
 async def _finish(context: RunContext) -> None:
-    """Close the run: its numbers, the cursor, the next run's time. What was staged is let go."""
+    """Close the run: numbers, cursor, time of the next run. Its staged rows are dropped."""
     if context.checkpoint.phase == PROVE:
         await _finish_proof(context)
         return
@@ -227,7 +226,7 @@ async def _finish(context: RunContext) -> None:
         message = None
         approved = None
         if context.purpose == UNDO:
-            # It has read nobody whom the next sync could leave out.
+            # An undo has read no people, so the cursor stays.
             message = NOTHING_LEFT if found.keys() <= {LEFT_OUT} else None
             if connection.next_run_at is None:
                 await runs.schedule(session, RUNS, connection, now)
@@ -247,14 +246,14 @@ async def _finish(context: RunContext) -> None:
 
 
 async def _finish_proof(context: RunContext) -> None:
-    """Close a run that wrote nothing: where syncs read on, and when the next one is due, stays as it was."""
+    """Close a run without writes: the syncs' cursor and the next sync's time stay."""
     async with context.job.sessions.begin() as session:
         await context.job.verify(session)
         connection = await session.get_one(Connection, context.organization_id, with_for_update=True)
         found, told = await conclude(session, context, connection)
         await remote.let_go(session, context.run_id)
         now = context.resources.clock.now()
-        # A sync that was due meanwhile has joined this run.
+        # A sync that became due meanwhile has joined this run.
         connection.next_run_at = connection.next_run_at or now
         run = await session.get_one(Run, context.run_id)
         run.subject = told
@@ -269,7 +268,7 @@ async def _close(
 
 
 async def _untouched(session: AsyncSession, context: RunContext) -> int:
-    """How many of those met needed nothing."""
+    """Number of met records without a change."""
     met = (
         select(Sighting.kind, func.unnest(Sighting.pco_ids).label("pco_id"))
         .where(Sighting.run_id == context.run_id)

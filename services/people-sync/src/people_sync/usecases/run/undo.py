@@ -1,6 +1,6 @@
-"""Putting back what a plan showed, in batches, each one transaction. What moved since stays, and is named.
+"""Puts back the values of an undo's plan, in batches, each one transaction. Values changed since stay, and are listed.
 
-What comes back is an edit here like any other: the push sends it to Planning Center.
+A value put back is an ordinary edit here: the push sends it to Planning Center.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,32 +35,32 @@ from servicekit.kafka.outbox import append_all
 BATCHES: Final = {MEMBER: 500, FAMILY: 200}
 """Records in one transaction."""
 _MOST_MEMBERS: Final = 1_200
-"""Of the families of one transaction: each may be published with its family."""
+"""Maximum members of the families in one transaction, since each may be published with the family."""
 _MOVED: Final = "Edited since, so it stays as it is."
 
 
 @dataclass(slots=True)
 class _Batch:
-    """What one transaction puts back."""
+    """The undo of one transaction."""
 
     about: Undoing
     people: dict[UUID, Member] = field(default_factory=dict)
-    """Of families: everybody who may move, locked."""
+    """For families: ids of all members who may join or leave, locked."""
     homes: dict[UUID, list[Family]] = field(default_factory=dict)
-    """Of members who come back: families that have them again."""
+    """For restored members: families that have them again."""
     links: dict[UUID, Link] = field(default_factory=dict)
     joining: list[tuple[UUID, UUID]] = field(default_factory=list)
-    """Family and member."""
+    """Memberships as (family, member)."""
     leaving: list[tuple[UUID, UUID]] = field(default_factory=list)
     removed: dict[UUID, Event] = field(default_factory=dict)
-    """What is told of those who are deleted here."""
+    """Facts about records deleted here."""
     effects: Effects = field(default_factory=Effects)
 
 
 async def put_back(context: RunContext) -> None:
-    """Put back everything that is planned here.
+    """Put back all planned records.
 
-    Who comes back before families, which have them again; families before who goes, since none may keep them.
+    Restored members come before families, which get them back; families before members to delete, whom none may keep.
     """
     about = await undoing(context)
     for kind, where in ((MEMBER, (Change.outcome == RESTORED,)), (FAMILY, ()), (MEMBER, ())):
@@ -105,7 +105,7 @@ async def _put_back(
         if record is None:
             _leave(change, _MOVED)
         elif not await _all_locked(session, batch, record):
-            continue  # somebody joined the family before it was locked: next time
+            continue  # a member joined the family before it was locked, so retry
         else:
             undo, now = decided[record.id]
             await _one(session, context, batch, change, record, undo, now)
@@ -120,7 +120,7 @@ async def _put_back(
 async def _locked(
     session: AsyncSession, context: RunContext, batch: _Batch, kind: str, changes: Sequence[Change]
 ) -> dict[UUID, Record]:
-    """The records, with the people and links that may move with them: members, families, links."""
+    """Lock the records, with the people and links that may change with them: members, families, links."""
     ids = [change.record_id for change in changes if change.record_id]
     if kind == FAMILY:
         coming = {
@@ -153,7 +153,7 @@ async def _locked(
 
 
 async def _homes(session: AsyncSession, members: Collection[UUID | None]) -> dict[UUID, list[Family]]:
-    """Families, locked, in which somebody who was deleted is still a row: they have them as a member again."""
+    """Lock families with a membership row of a deleted member, who becomes their member again."""
     found: dict[UUID, list[Family]] = {}
     if members:
         rows = await session.execute(
@@ -193,7 +193,7 @@ async def _one(
     undo: Undo,
     now: Standing,
 ) -> None:
-    """Put one record back as it was shown. What has moved since is left, and named."""
+    """Put one record back as shown. Values changed since stay, and are listed."""
     shown = {TAKEN_BACK: "delete", RESTORED: "restore"}.get(change.outcome)
     if shown != undo.whole:
         _leave(change, in_words(undo.left) or _MOVED)
@@ -251,7 +251,7 @@ async def _values(context: RunContext, batch: _Batch, record: Record, backs: Seq
 
 
 async def _delete(session: AsyncSession, context: RunContext, batch: _Batch, record: Record) -> None:
-    """Delete here what was added here. In Planning Center nothing happens, whatever the settings say."""
+    """Delete a record that was added here. Planning Center stays unchanged, regardless of the settings."""
     now = context.now()
     kind = MEMBER if isinstance(record, Member) else FAMILY
     _note(context, batch, kind, record.id, DELETED, before=False, after=True)
@@ -270,7 +270,7 @@ async def _delete(session: AsyncSession, context: RunContext, batch: _Batch, rec
 async def _restore(
     session: AsyncSession, context: RunContext, batch: _Batch, record: Record, backs: Sequence[Back]
 ) -> None:
-    """Bring back what was deleted here. What moved there meanwhile is the next sync's to take over."""
+    """Restore a record that was deleted here. The next sync takes over changes there since."""
     kind = MEMBER if isinstance(record, Member) else FAMILY
     _note(context, batch, kind, record.id, DELETED, before=True, after=False)
     record.deleted_at = None
@@ -284,13 +284,13 @@ async def _restore(
     if (link := batch.links.get(record.id)) is not None:
         link.compared_version, link.remote_hash = record.version, None
         if isinstance(record, Family):
-            # Who does not come back here is no reason to take anybody out of the household.
+            # A member who is not restored must not be removed from the household.
             here = {str(member) for family, member in batch.joining if family == record.id}
             link.agreed = {**link.agreed, MEMBERS: sorted(here & set(link.agreed.get(MEMBERS, ())))}
 
 
 async def _move(session: AsyncSession, context: RunContext, batch: _Batch) -> None:
-    """Write memberships, and publish the members again: a member's record names its families."""
+    """Write memberships, and publish the members again, since a member's record names its families."""
     if batch.leaving:
         pairs = tuple_(FamilyMember.family_id, FamilyMember.member_id).in_(batch.leaving)
         await session.execute(delete(FamilyMember).where(pairs))

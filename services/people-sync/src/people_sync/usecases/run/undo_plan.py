@@ -1,4 +1,4 @@
-"""The plan of an undo: what comes back of every record, before anything is written, and the question about it."""
+"""The plan of an undo: the values to put back for every record, before the first write, and the question about it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,17 +56,17 @@ Record = Member | Family
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """An undo that is carried out, and who approved it."""
+    """An undo in progress, and the person who approved it."""
 
     scope: Scope
     since: datetime
-    """Effects after it are undone."""
+    """Start of the undone effects."""
     approved_by: Actor
     inactivate: bool
 
     @classmethod
     def of(cls, run: Run) -> "Undoing":
-        """What a run of this purpose is about."""
+        """Kind of a run's scope, by field of `UndoInput`."""
         said = run.answers.get("undo") or {}
         actor = Actor("person", said.get("by_user_id"), said.get("by_name"))
         scope = scope_of(UndoInput.model_validate(run.subject or {}))
@@ -75,7 +75,7 @@ class Undoing:
 
 
 def scope_of(asked: UndoInput) -> Scope | None:
-    """The one thing that is asked for; None if it is none, or more than one. Raises ValueError for what is no id."""
+    """The requested scope; None unless exactly one field is set. Raises ValueError for a malformed id."""
     given = {name.removesuffix("_id"): value for name, value in asked if value is not None}
     if len(given) != 1:
         return None
@@ -84,7 +84,7 @@ def scope_of(asked: UndoInput) -> Scope | None:
 
 
 async def undoing(context: RunContext) -> Undoing:
-    """What the run undoes, as its row says now."""
+    """The undo of a run, from its present row."""
     async with context.job.sessions() as session:
         return Undoing.of(await session.get_one(Run, context.run_id))
 
@@ -92,7 +92,7 @@ async def undoing(context: RunContext) -> Undoing:
 async def plan_undo(context: RunContext) -> None:
     """Plan every record of the scope.
 
-    Who comes back before families, which have them again; families before who goes, since none may keep them.
+    Restored members come before families, which get them back; families before members to delete, whom none may keep.
     """
     about = await undoing(context)
     if _LISTED not in context.checkpoint.compared.parts:
@@ -108,7 +108,7 @@ async def plan_undo(context: RunContext) -> None:
 
 
 async def _list_records(session: AsyncSession, context: RunContext, about: Undoing) -> int:
-    """A row for each record, still without a plan, by one statement whatever their number."""
+    """Insert a row for each record, without a plan, by one statement."""
     found = select(
         literal(context.organization_id),
         literal(context.run_id, Uuid),
@@ -190,7 +190,7 @@ def _outcome(change: Change, undo: Undo, *, linked: bool) -> None:
 async def look(
     session: AsyncSession, context: RunContext, about: Undoing, kind: str, records: Mapping[UUID, Record]
 ) -> dict[UUID, tuple[Undo, Standing]]:
-    """Decide about records as they are now. The same when it is planned, and under lock when it is carried out."""
+    """Decide about the records' present state, both for the plan and under lock when it is carried out."""
     effects = await effects_of(session, context.organization_id, about.scope, about.since, list(records))
     now: dict[UUID, Standing]
     if kind == MEMBER:
@@ -204,7 +204,7 @@ async def look(
 
 
 def _people_in(effects: Collection[Was]) -> set[str]:
-    """Members whom effects on a family name, by id."""
+    """Ids of members named by effects on a family."""
     here = {value for one in effects if one.field == rules.MEMBERS for value in (one.before, one.after) if value}
     there = {one.field.removeprefix(rules.MEMBER) for one in effects if one.field.startswith(rules.MEMBER)}
     return here | there
@@ -212,7 +212,7 @@ def _people_in(effects: Collection[Was]) -> set[str]:
 
 @dataclass(slots=True)
 class _Shown:
-    """What a plan shows beside our values: what was agreed, what Planning Center has, and who members are."""
+    """Data shown beside our values: agreed values, Planning Center's values, and names of members."""
 
     kind: str
     agreed: dict[UUID, Mapping[str, Any]]
@@ -252,7 +252,7 @@ class _Shown:
         return made
 
     async def name(self, session: AsyncSession, backs: Collection[Back]) -> None:
-        """Look up what members are called whom these values are about."""
+        """Look up the names of members in these values."""
         ids = {one.key.removeprefix(rules.MEMBER) for one in backs if one.key.startswith(rules.MEMBER)}
         for values in (*self.agreed.values(), *self.there.values()):
             ids |= {values[name] for name in (rules.PRIMARY_CONTACT,) if values.get(name)}
@@ -261,7 +261,7 @@ class _Shown:
         self.names |= {str(member.id): full_name(member) for member in members}
 
     def plan(self, record_id: UUID, undo: Undo, now: Standing) -> list[dict[str, Any]]:
-        """Plan fields as JSON, each with what `backs_of` reads back."""
+        """Plan fields as JSON, each with the part that `backs_of` reads."""
         does = "both" if now.linked_to is not None else "here"
         rows = [self._field(record_id, one, does) for one in undo.backs]
         for key in undo.left:
@@ -299,12 +299,12 @@ def _uuids(texts: Collection[str]) -> list[str]:
 
 
 def backs_of(change: Change) -> list[Back]:
-    """The values that a plan brings back."""
+    """The values that a plan puts back."""
     return [Back(*row["exact"]) for row in change.plan or () if row["does"] in _BACK]
 
 
 async def ask_undo(context: RunContext) -> bool:
-    """Whether the undo may go on. If not, it waits for an administrator and the job is given back."""
+    """Whether the undo may go on. If not, it waits for an administrator and the job is released."""
     async with context.job.sessions.begin() as session:
         await context.job.verify(session)
         context.job.stop_if_requested()
@@ -328,7 +328,7 @@ async def ask_undo(context: RunContext) -> bool:
 
 
 async def _settle_added_there(session: AsyncSession, context: RunContext, about: Undoing) -> None:
-    """People whom the scope added in Planning Center become inactive there, or stay: as was answered."""
+    """Make people inactive whom the scope added in Planning Center, or leave them, as answered."""
     values: dict[str, Any] = {"outcome": MADE_INACTIVE, "sentence": None}
     if not about.inactivate:
         values = {"outcome": LEFT_OUT, "there": "none", "sentence": NOT_INACTIVATED}
@@ -342,7 +342,7 @@ async def _counts(session: AsyncSession, context: RunContext) -> dict[str, int]:
 
 
 async def _digest(session: AsyncSession, context: RunContext) -> str:
-    """Of the whole plan."""
+    """Digest of the whole plan."""
     one = func.concat_ws("|", Change.kind, cast(Change.record_id, Text), Change.outcome, cast(Change.plan, Text))
     every = func.string_agg(func.md5(one), aggregate_order_by(literal(""), Change.kind, Change.record_id))
     found = select(func.md5(every)).where(Change.run_id == context.run_id)
@@ -350,7 +350,7 @@ async def _digest(session: AsyncSession, context: RunContext) -> str:
 
 
 async def _may_be_mailed(session: AsyncSession, context: RunContext) -> int:
-    """Mark the people who sign in at Planning Center and would get another email or phone there; gives their number."""
+    """Mark people who sign in at Planning Center and would get another email or phone there; gives their number."""
     marked = (
         update(Change)
         .where(
