@@ -94,7 +94,7 @@ async def start(
 ) -> tuple[R, bool]:
     """Start a run, or join the one in progress, whatever it is for. Returns it, and whether it is new.
 
-    trigger: `person`, who is waited for by nobody's run, `schedule` or another. values: columns of a new run.
+    trigger: `person` (somebody waits at a screen), `schedule` or another. values: columns of a new run.
     """
     urgent = trigger == "person"
     job_id, created = await jobs.enqueue(session, product.job, connection.organization_id, urgent=urgent)
@@ -187,7 +187,7 @@ async def asked(
     return run
 
 
-def shown(run: R, digest: str | None) -> None:
+def check_shown(run: R, digest: str | None) -> None:
     """Conflict (409) unless the answer is to what the run's question shows now."""
     if run.question and digest != run.question.get("digest"):
         raise Conflict(PLAN_MOVED, slug="plan-moved")

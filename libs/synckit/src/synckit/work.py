@@ -119,8 +119,7 @@ async def wait(
     away: bool = True,
 ) -> None:
     """Give the job back until then. `away`: Planning Center did not answer; the next such wait is longer."""
-    async with job.sessions.begin() as session:
-        await job.verify(session)
+    async with job.transaction() as session:
         if not job.stop_requested:
             run = await session.get_one(product.runs, job.id, with_for_update=True)
             run.requests += requests.take()
@@ -135,8 +134,7 @@ async def wait(
 
 async def end(product: Product[R, C], job: JobContext, state: str, message: str = "") -> None:
     """End the run before its last phase is through. `message`: of one that was stopped, what that means."""
-    async with job.sessions.begin() as session:
-        await job.verify(session)
+    async with job.transaction() as session:
         connection = await session.get_one(product.connections, job.organization_id, with_for_update=True)
         counts = await product.let_go(session, job.id)
         if state == "stopped":

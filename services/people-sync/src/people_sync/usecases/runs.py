@@ -101,7 +101,7 @@ async def answer(
         return runs.render(RUNS, await runs.stop(session, RUNS, organization_id, run_id, message=discarded))
     given: dict[str, Any] = {body.question: body.answer}
     if body.question in {*APPROVALS, UNDO}:
-        runs.shown(run, body.digest)
+        runs.check_shown(run, body.digest)
     if body.question == "first_match":
         chosen = await session.get(Settings, organization_id)
         if chosen is None:

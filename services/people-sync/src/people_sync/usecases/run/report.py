@@ -46,7 +46,7 @@ def report_of(context: RunContext) -> Report[Run, Connection]:
 
 
 def requests_left(run: Run, left: int, each: float | None) -> int | None:
-    """Requests that a phase still needs; None for one that sends almost none. `each`: the observed number per record."""
+    """Requests that a phase still needs; None for one that sends almost none. `each`: observed requests per record."""
     if run.phase == "pull":
         return -(-left // _PEOPLE_PER_REQUEST)
     if run.phase == "push":
