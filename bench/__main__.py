@@ -14,11 +14,11 @@ _ALONE = (
     (million, ("million",)),
     (traffic, ("queued", "facts", "live")),
 )
-"""By module, its figures: each is a function."""
+"""Figures by module; each figure is a function."""
 
 
 def main() -> None:
-    """All figures asked for."""
+    """Measure all requested figures."""
     asked = Parameters.read()
     rows: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Conflicts: the list of very many, and a decision from the click to both sides."""
+"""Conflicts: a very long list, and decisions from the click to both sides."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from local_stack.stack import SERVICES, Stack
 
 Shown = Callable[[Row], None]
 _LOOKS: Final = 60
-"""How often each question is asked."""
+"""Number of repetitions of each query."""
 
 _MANY: Final = """
     INSERT INTO conflict (
@@ -44,7 +44,7 @@ _MANY: Final = """
 
 
 def conflicts(asked: Parameters, shown: Shown) -> None:
-    """List, filter and count, through the door, of a church with very many open conflicts."""
+    """List, filter and count conflicts through the gateway, in a church with very many open ones."""
     with church(100, services=SERVICES, **FREE) as (stack, admin):
         asyncio.run(_fill(stack, str(admin.get("/me")["user"]["organization_id"]), asked.conflicts))
         deep = admin.get("/conflicts", limit=200)
@@ -80,7 +80,7 @@ async def _fill(stack: Stack, organization_id: str, count: int) -> None:
     connection = await asyncpg.connect(stack.database_url(CONFLICT_SERVICE, driver="postgresql"))
     try:
         await connection.execute(_MANY, organization_id, count)
-        await connection.execute("VACUUM ANALYZE conflict")  # as autovacuum does
+        await connection.execute("VACUUM ANALYZE conflict")  # like autovacuum
     finally:
         await connection.close()
     say(f"{count:,} open conflicts")
@@ -96,7 +96,7 @@ def _p95(admin: Church, path: str, query: dict[str, Any]) -> float:
 
 
 def decide(asked: Parameters, shown: Shown) -> None:
-    """From the click to both sides and the badge, one conflict after the other, without the vendor's round trips."""
+    """Decide single conflicts: from the click to both sides and the badge, without the vendor's round trips."""
     with church(1_000, services=SERVICES, **FREE) as (_, admin):
         sync(admin)
         pco = str(admin.control.organizations()[0]["id"])
@@ -108,7 +108,7 @@ def decide(asked: Parameters, shown: Shown) -> None:
         admin.eventually(lambda: admin.get("/conflicts/count")["open"] == len(members), "the conflicts are open")
         ours, whole = [], []
         for conflict in list(admin.all("/conflicts")):
-            time.sleep(0.5)  # somebody at a screen
+            time.sleep(0.5)  # pace of a person at a screen
             mark = admin.control.mark()
             took = _decide(admin, conflict)
             path = f"^/people/v2/people/{conflict['record']['pco_id']}$"
@@ -131,7 +131,7 @@ def decide(asked: Parameters, shown: Shown) -> None:
 
 
 def _decide(admin: Church, conflict: dict[str, Any]) -> float:
-    """Seconds until the conflict is told as settled."""
+    """Seconds until the conflict is published as settled."""
     choices = {field["field"]: "ours" for field in conflict["fields"]}
     body = {"values_version": conflict["values_version"], "choices": choices}
     began = time.perf_counter()
@@ -144,7 +144,7 @@ def _decide(admin: Church, conflict: dict[str, Any]) -> float:
 
 
 def bulk(asked: Parameters, shown: Shown) -> None:
-    """One answer to many, from the click until both sides have it, against what the vendor's limit leaves."""
+    """One answer to many, from the click until both sides have it, against the floor of the vendor's limit."""
     latency, period = asked.latency_ms // asked.scale, asked.period // asked.scale
     with church(asked.bulk, services=SERVICES, **FREE) as (_, admin):
         sync(admin)

@@ -1,4 +1,4 @@
-"""The door under load: what it costs to go through it, and what callers who keep it waiting cost everybody else."""
+"""The gateway under load: the cost of forwarding, and the cost of hostile callers for others."""
 
 import asyncio
 import os
@@ -26,41 +26,41 @@ from webhook_gateway.config import Settings
 
 Shown = Callable[[Row], None]
 _READ: Final = "/api/v1/people/settings"
-"""One row: the less its owner does, the more the door's share shows."""
+"""A read of one row, so that the gateway's share is large."""
 _SECONDS: Final = 5.0
-"""For which callers ask without a pause, each time."""
+"""Seconds of each measurement without pauses between requests."""
 _OTHERS: Final = 10
 _PAUSE: Final = 0.1
-"""Between an answer and the next request of the others of hostile."""
+"""Pause of the normal callers of `hostile` between requests."""
 _HOSTILE_SECONDS: Final = 30.0
 _SLOW: Final = 300
 _BODY: Final = 64 * 1024
-"""A slow body begins with these bytes."""
+"""First bytes of a slow body."""
 _TRAILERS: Final = 100 * 1024 * 1024
 _UNLIMITED: Final = {f"LIMIT_{who}_PER_MINUTE": "100000000" for who in ("USER", "ORGANIZATION", "ADDRESS")}
 
 
 @dataclass(slots=True)
 class Asked:
-    """The answers that all callers saw."""
+    """Latencies and duration of one measurement."""
 
     took: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def rate(self) -> float:
-        """Answers per second."""
+        """Throughput in answers per second."""
         return len(self.took) / self.seconds
 
     def percentile(self, part: float) -> float:
-        """Seconds."""
+        """Latency in seconds."""
         return sorted(self.took)[ceil(part * len(self.took)) - 1]
 
 
 async def ask(address: str, token: str, *, callers: int, seconds: float, pause: float = 0.0) -> Asked:
-    """So many callers, each with a connection of its own, one request after the other. RuntimeError unless all are 200.
+    """Requests by `callers` connections, one after the other on each. RuntimeError unless all are 200.
 
-    A client library would cost more than what is measured.
+    Raw sockets, since a client library would cost more than the gateway.
     """
     parts = urlsplit(address)
     head = _head(f"GET {_READ}", f"Host: {parts.netloc}", f"Authorization: Bearer {token}")
@@ -89,7 +89,7 @@ async def ask(address: str, token: str, *, callers: int, seconds: float, pause: 
 
 
 def through(asked: Parameters, shown: Shown) -> None:
-    """The same read, through the door and asked of its owner, by few callers and by many."""
+    """The same read through the gateway and directly at its owner, by few and by many callers."""
     with church(asked.small, environment={WEBHOOK_GATEWAY: _UNLIMITED}, **FREE) as (stack, _):
         found: dict[int, dict[str, list[float]]] = {}
         cost: dict[str, list[float]] = {"owner": [], "door": []}
@@ -124,7 +124,7 @@ def through(asked: Parameters, shown: Shown) -> None:
 
 
 def hostile(asked: Parameters, shown: Shown) -> None:
-    """Memory of the gateway while callers keep it waiting, and how long others wait meanwhile."""
+    """Memory of the gateway under hostile callers, and the latency of others."""
     with church(asked.small, environment={WEBHOOK_GATEWAY: _UNLIMITED}, **FREE) as (stack, _):
         pid = stack.process(WEBHOOK_GATEWAY).pid
         assert pid is not None
@@ -133,7 +133,7 @@ def hostile(asked: Parameters, shown: Shown) -> None:
         def others() -> Asked:
             return asyncio.run(ask(stack.url(), token, callers=_OTHERS, seconds=_HOSTILE_SECONDS, pause=_PAUSE))
 
-        others()  # what grows with the first callers is not the hostile ones'
+        others()  # memory of the first normal callers must not count as the hostile ones'
         quiet, before = others(), gateway.memory_info().rss
         attack = get_context("spawn").Process(target=_attack, args=(stack.url(), token), daemon=True)
         attack.start()
@@ -163,7 +163,7 @@ def hostile(asked: Parameters, shown: Shown) -> None:
 
 
 class _Watch:
-    """The most that a process holds meanwhile, looked at ten times a second."""
+    """Peak memory of a process during a block, sampled ten times a second."""
 
     def __init__(self, process: psutil.Process) -> None:
         self._process = process
@@ -184,12 +184,12 @@ class _Watch:
 
 
 def _attack(address: str, token: str) -> None:
-    """A process of its own: it must not hold up those who measure."""
+    """Run hostile callers in a separate process, which must not slow the measurement."""
     asyncio.run(_keep_waiting(address, token))
 
 
 async def _keep_waiting(address: str, token: str) -> None:
-    """Never ends by itself: whoever is cut off comes again."""
+    """Run for ever: a disconnected caller reconnects."""
     parts = urlsplit(address)
     put = "PUT /api/v1/people/bulk", f"Host: {parts.netloc}", f"Content-Length: {1024 * 1024}"
     known = _head(*put, "Content-Type: application/json", f"Authorization: Bearer {token}")
@@ -227,7 +227,7 @@ def _head(line: str, *headers: str) -> bytes:
 
 
 def _inside(stack: Stack) -> str:
-    """Sign the identity that the gateway sends along; it is valid for a minute."""
+    """Sign the gateway's identity for a user, valid for a minute."""
     settings = Settings(**{name.lower(): value for name, value in stack.environment(WEBHOOK_GATEWAY).items()})  # type: ignore[arg-type]
     identity = UserIdentity(
         user_id="ada", name="Ada", organization_id="org", organization_name="Church", roles=("admin",)

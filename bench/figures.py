@@ -1,4 +1,4 @@
-"""The figures. Each function measures some of them, floors and peers in the same breath."""
+"""The figures. Each function measures some of them, with their floors and peers."""
 
 import asyncio
 import os
@@ -45,13 +45,13 @@ from servicekit.local.process import RememberedFile, free_port, kill_tree
 
 _ROOT: Final = Path(__file__).parents[1]
 _OTHER_DATA: Final = 1
-"""Requests for what no page of people can carry: the log of mergers."""
+"""Requests for data that no page of people carries: the log of mergers."""
 _PARALLEL: Final = 16
 _PER_CALL: Final = 250
 _MATCHED: Final = 500
-"""People of one batch of a run."""
+"""People in one batch of a run."""
 _ENOUGH: Final = 20
-"""People asked for during a run, for a 95th percentile."""
+"""Number of single syncs during a run, enough for a 95th percentile."""
 _START_SECONDS: Final = 180
 _MIB: Final = 1024 * 1024
 
@@ -59,7 +59,7 @@ Shown = Callable[[Row], None]
 
 
 def reading(asked: Parameters, shown: Shown) -> None:
-    """pull, nochange, pypco and now: one church, read by us and by others."""
+    """pull, nochange, pypco and now: one church, read by us and by pypco."""
     first = _paced(asked) if {"pull", "pypco"} & set(asked.figures) else FREE
     with church(asked.people, **first) as (stack, admin):
         people = admin.control.truth(organization(admin)["id"])["people"]
@@ -140,7 +140,7 @@ def _nochange(asked: Parameters, people: int, stack: Stack, admin: Church, shown
 
 
 async def _bare(stack: Stack, admin: Church, pages: int) -> float:
-    """Seconds to read the same pages, as many at a time, and parse them: the floor without a limit."""
+    """Seconds to read and parse the same pages with the same parallelism: the floor without a limit."""
     token = admin.control.personal_access_token(organization(admin)["id"])
     numbers = iter(range(pages))
     began = time.monotonic()
@@ -197,7 +197,7 @@ def _now(asked: Parameters, admin: Church, shown: Shown) -> None:
     ours: list[float] = []
     whole: list[float] = []
     for member in members:
-        time.sleep(0.5)  # somebody at a screen
+        time.sleep(0.5)  # pace of a person at a screen
         if admin.run(run_id)["progress"]["phase"] != "pull":
             break
         mark = admin.control.mark()
@@ -239,7 +239,7 @@ def _sync_now(admin: Church, member_id: str) -> float:
 
 
 def apply(asked: Parameters, shown: Shown) -> None:
-    """A first import once it is read: taken over here, beside a bare COPY of what it wrote."""
+    """The write half of a first import, beside a bare COPY of its rows."""
     with church(asked.people, **FREE) as (stack, admin):
         ran = sync(admin, every=0.05)
         records = sum(ran.run["counts"].values())
@@ -269,7 +269,7 @@ def apply(asked: Parameters, shown: Shown) -> None:
 
 
 def idle(asked: Parameters, shown: Shown) -> None:
-    """Every service, connected, with nothing to do."""
+    """CPU of every idle service, connected."""
     with church(1_000, services=SERVICES, **FREE) as (stack, admin):
         sync(admin)
         # The relay publishes a run's facts within seconds, and the other services read them.
@@ -288,7 +288,7 @@ def idle(asked: Parameters, shown: Shown) -> None:
 
 
 def push(asked: Parameters, shown: Shown) -> None:
-    """New people with contacts and households."""
+    """Pushing new people with contacts and households."""
     latency, period = asked.latency_ms // asked.scale, asked.period // asked.scale
     with church(300, **FREE) as (_, admin):
         sync(admin)
@@ -316,7 +316,7 @@ def push(asked: Parameters, shown: Shown) -> None:
 
 
 def _add(admin: Church, count: int) -> None:
-    """Made up: as a platform brings its members, in bulk."""
+    """Generated members, in the shape of a platform's bulk call."""
     members = [
         {
             "external_id": f"bench-{number}",
@@ -344,7 +344,7 @@ def _add(admin: Church, count: int) -> None:
 
 @dataclass(slots=True)
 class _Peaks:
-    """The most memory a process had, in bytes: resident as the kernel knows it, its own (USS) as sampled."""
+    """Peak memory of a process in bytes: resident by the kernel, unique (USS) by sampling."""
 
     resident: int = 0
     own: int = 0
@@ -352,9 +352,9 @@ class _Peaks:
     @classmethod
     @contextmanager
     def of(cls, pid: int) -> Iterator[Self]:
-        """Over a block."""
+        """Measure the peak over a block."""
         peaks, ended, process = cls(), threading.Event(), psutil.Process(pid)
-        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # the resident peak begins anew
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # resets the resident peak
 
         def sample() -> None:
             while not ended.wait(0.1):
@@ -373,7 +373,7 @@ class _Peaks:
 
 
 def memory(asked: Parameters, shown: Shown) -> None:
-    """people-sync's peaks with a small and a large church, in a first run and in one with nothing to change."""
+    """people-sync's peaks with a small and a large church, in a first run and in one without changes."""
     found: dict[tuple[int, str], _Peaks] = {}
     runs = ("first full run", "run with nothing to change")
     for people in (asked.small, asked.large):
@@ -451,13 +451,13 @@ def _make_run(state: str) -> float:
 
 
 def _is_ready(ports: Path) -> bool:
-    """Whether the door says so on its operator's port, which the launcher remembers there."""
+    """Whether the gateway is ready, by its operator's port, which the launcher stores in the state directory."""
     port = RememberedFile(ports).integer(f"{WEBHOOK_GATEWAY}.operator")
     return port is not None and _answers(f"http://localhost:{port}/readyz")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C, as in a terminal: to the whole group."""
+    """Send SIGINT to the whole process group, like Ctrl-C in a terminal."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
         try:
@@ -475,7 +475,7 @@ def _answers(url: str) -> bool:
 
 
 def matching(asked: Parameters, shown: Shown) -> None:
-    """People who are not linked yet, each with an e-mail of their own, and then all with the same one."""
+    """Matching of unlinked people, first each with a unique e-mail, then all with the same one."""
     own = median(_match(asked.sharers, "{}@example.org") for _ in range(asked.repeat))
     shared = median(_match(asked.sharers, "office@example.org") for _ in range(asked.repeat))
     shown(
@@ -492,7 +492,7 @@ def matching(asked: Parameters, shown: Shown) -> None:
 
 
 def _match(count: int, email: str) -> float:
-    """Seconds of this process."""
+    """CPU seconds of this process."""
     people = [Theirs(str(n), f"Person{n}", f"Family{n // 3}", emails=(email.format(n),)) for n in range(count)]
     members = [Local(f"m{n}", f"Person{n}", f"Family{n // 3}", email=email.format(n)) for n in range(count)]
     peers = [Peer(person.pco_id, person.name_keys(), person.email_keys()) for person in people]
@@ -508,5 +508,5 @@ def _match(count: int, email: str) -> float:
         found = match_people(people[batch], members[batch], counts)
         seconds += time.process_time() - began
         if any(one.member_ids != (f"m{pco_id}",) for pco_id, one in found.items()):
-            raise RuntimeError("somebody was not matched")
+            raise RuntimeError("a person was not matched")
     return seconds

@@ -1,4 +1,4 @@
-"""A million members of a thousand churches, one of them large: every read, under plans for any values."""
+"""A million members of a thousand churches, one of them large: every read, under generic plans."""
 
 import asyncio
 import re
@@ -19,9 +19,9 @@ from local_stack.stack import SERVICES, Stack
 
 Shown = Callable[[Row], None]
 _LOOKS: Final = 40
-"""How often each question is asked."""
+"""Number of repetitions of each read."""
 _CHURCHES: Final = 999
-"""Beside the large one."""
+"""Number of churches beside the large one."""
 _SYLLABLES: Final = (
     "ma jo an li ro ka be el no su ti da wi ge fra chri",
     "ria hn na sa bert ren th len ra san mo vid lli rge nk sto",
@@ -174,7 +174,7 @@ _CONFLICTS: Final = (
 
 
 def million(asked: Parameters, shown: Shown) -> None:
-    """Fill the tables, and ask every GET of people-sync and conflict-service through the door."""
+    """Fill the tables, and measure every GET of people-sync and conflict-service through the gateway."""
     with church(100, services=SERVICES, **FREE) as (stack, admin):
         organization_id = str(admin.get("/me")["user"]["organization_id"])
         began = time.monotonic()
@@ -220,7 +220,7 @@ def _every_get() -> set[str]:
 
 
 def _questions(admin: Church, ids: dict[str, str]) -> dict[str, tuple[str, str, dict[str, Any]]]:
-    """By name: the route's path, the address below `/api/v1`, the query."""
+    """Reads by name: the route's path, the address below `/api/v1`, the query."""
     page = {"limit": 25}
     deep = admin.get("/people/members", limit=200)["next"]
     few: dict[str, tuple[str, dict[str, Any]]] = {
@@ -259,7 +259,7 @@ def _questions(admin: Church, ids: dict[str, str]) -> dict[str, tuple[str, str, 
         "conflicts, one field": ("/conflicts", page | {"field": "phone"}),
     }
     known = {path for path, _ in few.values()}
-    # Whatever else there is, by its own path.
+    # All other routes, by their own path.
     for path in sorted(_every_get()):
         below = path.removeprefix("/api/v1")
         if below not in known:
@@ -268,7 +268,7 @@ def _questions(admin: Church, ids: dict[str, str]) -> dict[str, tuple[str, str, 
 
 
 def _address(path: str, ids: dict[str, str]) -> str:
-    """A path with ids of what is there; what is not has an answer as well."""
+    """A path with ids of existing records; other parameters get an unknown id, whose 404 is measured."""
     unknown = "00000000-0000-0000-0000-000000000000"
     values = {name.removesuffix("_id"): value for name, value in ids.items()}
     for part in path.split("/"):
@@ -278,7 +278,7 @@ def _address(path: str, ids: dict[str, str]) -> str:
 
 
 async def _fill(stack: Stack, organization_id: str, asked: Parameters) -> dict[str, str]:
-    """Fill both databases, and have them plan for any values. Gives ids of the large church's."""
+    """Fill both databases and force generic plans. Gives ids of records of the large church."""
     people, conflicts = [
         await asyncpg.connect(stack.database_url(service, driver="postgresql"))
         for service in (PEOPLE_SYNC, CONFLICT_SERVICE)
@@ -298,7 +298,7 @@ async def _fill(stack: Stack, organization_id: str, asked: Parameters) -> dict[s
             await connection.execute("SET synchronous_commit = off; SET work_mem = '256MB'")
             for statement in statements:
                 await connection.execute(re.sub(r"\$[a-z]+", lambda name: values[name[0]], statement))
-            await connection.execute("VACUUM ANALYZE")  # as autovacuum does
+            await connection.execute("VACUUM ANALYZE")  # like autovacuum
             name = await connection.fetchval("SELECT current_database()")
             await connection.execute(f'ALTER DATABASE "{name}" SET plan_cache_mode = force_generic_plan')
             await connection.execute(
@@ -339,7 +339,7 @@ def _p95(admin: Church, address: str, query: dict[str, Any]) -> float:
     for look in range(_LOOKS + 1):
         began = time.perf_counter()
         answer = admin.api.get(f"/api/v1{address}", params=query)
-        if look:  # the first one reads what it needs from disk
+        if look:  # the first read warms the cache
             took.append(time.perf_counter() - began)
         if answer.status_code not in {200, 404}:
             raise RuntimeError(f"{address} {query}: {answer.status_code} {answer.text}")

@@ -1,4 +1,4 @@
-"""What a run of the bench can be told, by environment variable or argument."""
+"""Parameters of a bench run, by environment variable or argument."""
 
 import argparse
 import os
@@ -35,47 +35,47 @@ class Parameters:
     """Every field is `make bench FIELD=value` in capitals, or `python -m bench --field value`."""
 
     only: str = ",".join(FIGURES)
-    """Which figures, separated by commas."""
+    """Figures to measure, separated by commas."""
     people: int = 30_000
-    """The church of pull, nochange, pypco, now, apply and plan."""
+    """People in the church of pull, nochange, pypco, now, apply and plan."""
     small: int = 1_000
-    """The two churches of memory; the large one is million's too."""
+    """People in the two churches of memory; the large one is million's too."""
     large: int = 100_000
     million: int = 1_000_000
     """Members of all churches of million."""
     sharers: int = 10_000
-    """How many people on each side matching is asked about."""
+    """People on each side in matching."""
     new: int = 500
-    """How many people push adds."""
+    """People that push adds."""
     conflicts: int = 100_000
-    """Open ones, of conflicts."""
+    """Open conflicts of conflicts."""
     asked: int = 40
-    """How many people now syncs, and decide decides about, one after the other with half a second between."""
+    """People that now syncs and decide decides about, one after the other with half a second between."""
     queued: int = 2_000
-    """Runs of other churches, of queued."""
+    """Queued runs of other churches in queued."""
     facts: int = 50_000
-    """That wait for conflict-service, of facts."""
+    """Facts that wait for conflict-service in facts."""
     bulk: int = 5_000
     """Conflicts that bulk decides with one answer."""
     undo: int = 5_000
     """People whom undo puts back."""
     callers: int = 100
-    """At the same time, of through."""
+    """Concurrent callers of through."""
     quiet: int = 60
-    """Seconds for which idle looks on."""
+    """Seconds for which idle measures."""
     latency_ms: int = 250
     limit: int = 100
-    """Requests per sliding period."""
+    """The vendor's limit: requests per sliding period."""
     period: int = 20
-    """Seconds."""
+    """The vendor's sliding period in seconds."""
     scale: int = 4
-    """push, bulk and undo alone: period and latency are divided by this."""
+    """Divisor of period and latency, for push, bulk and undo only."""
     repeat: int = 3
-    """How often nochange, start and matching are measured; the median counts."""
+    """Repetitions of nochange, start and matching; the median counts."""
 
     @classmethod
     def read(cls) -> Self:
-        """From arguments, else the environment, else the defaults. SystemExit with usage when they cannot be meant."""
+        """Read arguments, else the environment, else defaults. SystemExit with usage for invalid ones."""
         parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
         for one in fields(cls):
             default = os.environ.get(one.name.upper(), str(one.default))
@@ -89,7 +89,7 @@ class Parameters:
 
     @property
     def figures(self) -> list[str]:
-        """The figures asked for."""
+        """The requested figures."""
         return self.only.split(",")
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The plan of a run that would change very much: its first rows, and the whole of it as a file."""
+"""The plan of a very large run: its first rows, and the whole plan as a file."""
 
 import asyncio
 import time
@@ -19,17 +19,17 @@ from local_stack.stack import Stack
 
 Shown = Callable[[Row], None]
 _LOOKS: Final = 40
-"""How often each question is asked."""
+"""Number of repetitions of each read."""
 _ROWS: Final = 25
 _BARE: Final = """
     SELECT *, (SELECT count(*) FROM change WHERE run_id = $1 AND planned IS NOT NULL) FROM change
     WHERE run_id = $1 AND planned IS NOT NULL ORDER BY id LIMIT $2
 """
-"""The same rows, and how many there are, without service and door."""
+"""The same rows and their number by bare SQL, without service and gateway."""
 
 
 def plan(asked: Parameters, shown: Shown) -> None:
-    """The first rows of a first import's plan, through the door, beside a bare query of the same rows."""
+    """The first rows of a first import's plan through the gateway, beside a bare query of the same rows."""
     with church(asked.people, **FREE) as (stack, admin):
         admin.call("PATCH", "/people/settings", json={"first_match": "planning_center"})
         began = time.monotonic()

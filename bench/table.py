@@ -1,4 +1,4 @@
-"""The table: printed, and kept in README.md. Rows of figures that were not measured this time stay as they are."""
+"""The table, printed and stored in README.md. Rows of figures not measured this time stay unchanged."""
 
 import os
 import platform
@@ -21,11 +21,11 @@ class Row:
     measured: str
     aim: str
     met: bool | None
-    """None: shown for comparison, without an aim."""
+    """The aim; None for a figure shown only for comparison."""
     how: str
 
     def render(self) -> str:
-        """The line of the table, with the moment and how busy the machine was."""
+        """The line of the table, with time and load of the machine."""
         met = {True: "yes", False: "**no**", None: "·"}[self.met]
         when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.1f}"
         return f"| {self.figure} | {self.measured} | {self.aim} | {met} | {self.how} ({when}) |"

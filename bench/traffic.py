@@ -1,4 +1,4 @@
-"""Many churches at once: *Sync Now* behind a queue, facts that wait, and live streams beside an import."""
+"""Many churches at once: *Sync Now* behind a queue, waiting facts, and live streams beside an import."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ from local_stack.stack import SERVICES, Stack
 
 Shown = Callable[[Row], None]
 _OTHERS: Final = 50
-"""Churches to which the waiting facts belong."""
+"""Number of churches of the waiting facts."""
 _IMPORT_PER_SECOND: Final = 460
 _QUIET_EVERY: Final = 0.1
 _LIVE_SECONDS: Final = 20
@@ -54,7 +54,7 @@ _QUEUE: Final = """
 
 
 def queued(asked: Parameters, shown: Shown) -> None:
-    """*Sync Now* until its first request, with nothing before it and then behind the schedule of many churches."""
+    """*Sync Now* until its first request, with an empty queue and then behind scheduled runs of many churches."""
     with church(100, **FREE) as (stack, admin):
         sync(admin)
         bare = _until_the_first_request(admin)
@@ -92,7 +92,7 @@ async def _execute(url: str, statement: str, *values: Any) -> None:
 
 
 def facts(asked: Parameters, shown: Shown) -> None:
-    """Conflicts that wait at Kafka until conflict-service has taken them all; beside it, bare reading of the topic."""
+    """Consumption of waiting conflicts by conflict-service, beside a bare read of the topic."""
     with church(100, services=SERVICES, **FREE) as (stack, _):
         taken, bare = asyncio.run(_taken(stack, asked.facts))
     shown(
@@ -147,7 +147,7 @@ def _detected(number: int) -> ConflictDetected:
 
 
 async def _sent(producer: AIOKafkaProducer, fact: Event) -> "asyncio.Future[Any]":
-    """Handed over; the future is Kafka's confirmation."""
+    """Send a fact; the future is Kafka's confirmation."""
     headers = {
         "ce_specversion": "1.0",
         "content-type": "application/json",
@@ -165,8 +165,8 @@ async def _sent(producer: AIOKafkaProducer, fact: Event) -> "asyncio.Future[Any]
     return confirmed
 
 
-def live(asked: Parameters, shown: Shown) -> None:  # noqa: ARG001 - as every figure
-    """Measure how late a church hears its facts while another one imports, and before that while nobody does."""
+def live(asked: Parameters, shown: Shown) -> None:  # noqa: ARG001 - the signature of every figure
+    """Latency of a church's live facts, first without other traffic and then during another church's import."""
     with church(100, **FREE) as (stack, admin):
         organization = str(admin.get("/me")["user"]["organization_id"])
         bare = asyncio.run(_heard(stack, organization, 0))

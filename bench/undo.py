@@ -1,4 +1,4 @@
-"""Undo: a sync that changed very many, put back on both sides."""
+"""Undo of a sync with very many changes, on both sides."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Shown = Callable[[Row], None]
 
 
 def undo(asked: Parameters, shown: Shown) -> None:
-    """From the approval until both sides have the former values, against what the vendor's limit leaves."""
+    """From the approval until both sides have the former values, against the floor of the vendor's limit."""
     latency, period = asked.latency_ms // asked.scale, asked.period // asked.scale
     with church(asked.undo, **FREE) as (_, admin):
         admin.call("PATCH", "/people/settings", json={"threshold_percent": 100})

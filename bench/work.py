@@ -1,4 +1,4 @@
-"""A church at work on a stack of its own, and what its runs leave to be measured."""
+"""A church on a stack of its own, and measurements of its runs."""
 
 import io
 import tempfile
@@ -22,7 +22,7 @@ INCLUDE: Final = ("emails", "phone_numbers", "addresses", "households")
 _NEEDED: Final = (AUTH_SERVICE, PEOPLE_SYNC, WEBHOOK_GATEWAY)
 _CACHE: Final = Path(__file__).parents[1] / ".cache"
 FREE: Final[dict[str, Any]] = {"rate_limit": 0, "latency_ms": 0, "deep_offset_limit": 0}
-"""Settings of a vendor that holds nobody back."""
+"""Settings of a vendor without limit or latency."""
 
 
 @dataclass(slots=True)
@@ -31,24 +31,24 @@ class Ran:
 
     run: dict[str, Any]
     entries: list[dict[str, Any]]
-    """The requests to People, by the simulator's journal."""
+    """Requests to People, from the simulator's journal."""
     phases: dict[str, float] = field(default_factory=dict)
-    """Seconds by phase, seen from outside, to the precision of looking."""
+    """Seconds by phase, to the precision of polling."""
 
     @property
     def seconds(self) -> float:
-        """From the first claim to the end, by people-sync."""
+        """Seconds from the first claim to the end, by people-sync's clock."""
         began, ended = (datetime.fromisoformat(self.run[name]) for name in ("started_at", "finished_at"))
         return (ended - began).total_seconds()
 
     @property
     def requests(self) -> int:
-        """How many were sent."""
+        """Number of sent requests."""
         return len(self.entries)
 
     @property
     def exchange_seconds(self) -> float:
-        """From the arrival of the first request to the answer of the last, by the simulator."""
+        """Seconds from the arrival of the first request to the answer of the last, by the simulator."""
         began = min(datetime.fromisoformat(one["at"]) for one in self.entries)
         ended = max(
             datetime.fromisoformat(one["at"]) + timedelta(milliseconds=one["duration_ms"]) for one in self.entries
@@ -56,12 +56,12 @@ class Ran:
         return (ended - began).total_seconds()
 
     def shown(self) -> str:
-        """The phases, for the reader."""
+        """The phases as text."""
         return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.phases.items())
 
 
 def floor(requests: int, *, limit: int, period: float, latency: float) -> float:
-    """The least seconds in which a vendor with a sliding limit can answer so many requests."""
+    """Minimum seconds in which a vendor with a sliding limit can answer this many requests."""
     return period * (ceil(requests / limit) - 1) + latency
 
 
@@ -73,7 +73,7 @@ def church(
     environment: Mapping[str, Mapping[str, str]] | None = None,
     **settings: Any,
 ) -> Iterator[tuple[Stack, Church]]:
-    """A church of this size, connected, nothing synced yet. Ends all that it started."""
+    """A connected church of this size without a sync. Stops its stack at the end."""
     say(f"a church of {people:,} people")
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as state,
@@ -92,7 +92,7 @@ def church(
 
 
 def sync(admin: Church, kind: str = "full", *, within: float = 1800, every: float = 0.5) -> Ran:
-    """A run to its end, looked at `every` so many seconds: twice a second costs nothing. Raises unless it is done."""
+    """Poll a run to its end `every` so many seconds; twice a second is free. Raises unless it is done."""
     mark = admin.control.mark()
     run_id = admin.start(kind)
     phases: dict[str, float] = {}
@@ -115,23 +115,23 @@ def sync(admin: Church, kind: str = "full", *, within: float = 1800, every: floa
 
 
 def vendor(admin: Church, **settings: Any) -> None:
-    """Other settings, and nothing in the vendor's window."""
+    """Change the vendor's settings and empty its window."""
     admin.control.reset()
     admin.control.change_settings(journal_requests=20_000, **settings)
 
 
 def organization(admin: Church) -> dict[str, Any]:
-    """The church at Planning Center."""
+    """Id of the church at Planning Center."""
     return admin.control.organizations()[0]
 
 
 COPIED: Final = ("member", "link", "family", "family_member", "effect")
-"""The tables that a first import writes to and keeps."""
+"""Tables that a first import fills."""
 
 
 async def copied(stack: Stack) -> tuple[int, float]:
-    """How many rows people-sync has in the tables of a first import, and the seconds of a bare COPY of all of them into
-    tables of the same columns, indexes and checks."""
+    """Number of rows in the tables of a first import, and seconds of a bare COPY of them into tables with the same
+    columns, indexes and checks."""
     connection = await asyncpg.connect(stack.database_url(PEOPLE_SYNC, driver="postgresql"))
     try:
         await connection.execute("CREATE SCHEMA bare")
@@ -151,7 +151,7 @@ async def copied(stack: Stack) -> tuple[int, float]:
 
 
 def spent(stack: Stack, seconds: float) -> dict[str, float]:
-    """CPU of each service over so many seconds, in cores."""
+    """CPU of each service over these seconds, in cores."""
     processes = {one.label: psutil.Process(one.pid) for one in stack.processes() if one.pid is not None}
     services = {name: one for name, one in processes.items() if name in SERVICES}
     before = {name: one.cpu_times() for name, one in services.items()}
@@ -166,5 +166,5 @@ def spent(stack: Stack, seconds: float) -> dict[str, float]:
 
 
 def say(text: str) -> None:
-    """Progress, beside the table."""
+    """Print progress, apart from the table."""
     print(f"… {time.strftime('%H:%M:%S')} {text}", flush=True)
