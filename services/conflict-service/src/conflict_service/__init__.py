@@ -1,1 +1,1 @@
-"""Conflicts between the two sides and the decisions people take on them."""
+"""Conflicts between the two sides, and decisions about them."""

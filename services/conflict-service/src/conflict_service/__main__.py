@@ -1,4 +1,4 @@
-"""`python -m conflict_service` serves; `migrate` migrates; `republish` tells conflicts and waiting decisions again."""
+"""`python -m conflict_service` serves; `migrate` migrates; `republish` publishes conflicts and open decisions again."""
 
 from conflict_service.config import Settings
 from conflict_service.main import create_app

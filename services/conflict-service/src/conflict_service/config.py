@@ -1,4 +1,4 @@
-"""What conflict-service reads from its environment: nothing beside what every service reads."""
+"""Settings of conflict-service: those of every service, and no others."""
 
 from typing import ClassVar
 

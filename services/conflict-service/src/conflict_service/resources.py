@@ -22,7 +22,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(runtime: Runtime) -> AsyncIterator[Resources]:
-    """For `create_service(resources=...)`."""
+    """Open the resources for `create_service(resources=...)`."""
     yield Resources(runtime.clock)
 
 

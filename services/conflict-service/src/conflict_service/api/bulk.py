@@ -17,19 +17,19 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts/bulk", tags
 
 @router.post("", status_code=201)
 async def preview(body: BulkInput, user: Admin, session: Session, wired: Wired) -> BulkPreview:
-    """Show what one answer to many conflicts would do."""
+    """Preview the effect of one answer to many conflicts."""
     return await bulk.preview(session, user.organization_id, body, wired.clock.now())
 
 
 @router.get("/{bulk_id}")
 async def get_bulk(bulk_id: str, user: User, session: Session) -> Bulk:
-    """Count what became of an answer to many so far."""
+    """Count the outcomes of an answer to many so far."""
     return await bulk.get(session, user.organization_id, bulk_id)
 
 
 @router.post("/{bulk_id}/answer", status_code=202)
 async def answer(bulk_id: str, body: AnswerBulk, user: Admin, session: Session) -> Bulk:
-    """Decide what was shown."""
+    """Decide the shown conflicts."""
     return await bulk.answer(session, user.organization_id, bulk_id, body, user)
 
 
@@ -37,5 +37,5 @@ async def answer(bulk_id: str, body: AnswerBulk, user: Admin, session: Session) 
 async def skipped(
     bulk_id: str, user: User, session: Session, query: Annotated[PageQuery, Query()]
 ) -> Page[BulkSkipped]:
-    """List the conflicts that moved since they were shown, and were left as they are."""
+    """List the conflicts left open because they changed after being shown."""
     return await bulk.skipped(session, user.organization_id, bulk_id, query)

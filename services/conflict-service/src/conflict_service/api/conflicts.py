@@ -19,13 +19,13 @@ router = APIRouter(route_class=KeyedRoute, prefix="/api/v1/conflicts", tags=["co
 
 @router.get("")
 async def list_conflicts(query: Annotated[ConflictQuery, Query()], user: User, session: Session) -> Page[Conflict]:
-    """Conflicts, newest first."""
+    """List conflicts, newest first."""
     return await read.page(session, user.organization_id, query)
 
 
 @router.get("/count")
 async def count(user: User, session: Session) -> ConflictCount:
-    """How many are open."""
+    """Number of open conflicts."""
     return ConflictCount(open=await queries.count(session, user.organization_id, state="open"))
 
 

@@ -21,25 +21,25 @@ async def list_rules(user: User, session: Session) -> Page[Rule]:
 
 @router.get("/offers")
 async def list_offers(user: User, session: Session) -> Page[RuleOffer]:
-    """Rules learned from what people decided."""
+    """List rules learned from people's decisions."""
     return await rules.offers(session, user.organization_id)
 
 
 @router.post("/offers/decline")
 async def decline(body: DeclineOffer, user: Admin, session: Session, wired: Wired) -> Page[RuleOffer]:
-    """Do not offer a rule for a kind of conflict."""
+    """Stop offering a rule for a kind of conflict."""
     return await rules.decline(session, user.organization_id, body, wired.clock.now())
 
 
 @router.post("/preview")
 async def preview(body: RuleCondition, user: Admin, session: Session, wired: Wired) -> RulePreview:
-    """Show what a rule would have decided, and would decide now."""
+    """Preview a rule: its past and present decisions."""
     return await rules.preview(session, user.organization_id, body, wired.clock.now())
 
 
 @router.post("", status_code=201)
 async def turn_on(body: TurnOnRule, user: Admin, session: Session, wired: Wired) -> Rule:
-    """Turn on the rule that was shown."""
+    """Turn on the shown rule."""
     return await rules.turn_on(session, user.organization_id, body, user, wired.clock.now())
 
 

@@ -12,13 +12,13 @@ Field: TypeAlias = Mapping[str, Any]
 Side: TypeAlias = Literal["ours", "theirs"]
 
 _WHOLE: Final = timedelta(seconds=1)
-"""Planning Center tells the second in which something was edited."""
+"""Precision of Planning Center's edit times."""
 
 
 def choices_for(fields: Sequence[Field], answer: BulkAnswer, only: str | None) -> dict[str, Choice] | None:
-    """A choice for every field; None if the conflict cannot have this answer.
+    """A choice for every field; None if the conflict cannot take this answer.
 
-    An edit that collides with nothing is kept, whichever side made it. `only`: the field that the answer is for.
+    An edit on one side alone is kept. `only`: the field that the answer applies to.
     """
     found: dict[str, Choice] = {}
     for field in fields:
@@ -34,7 +34,7 @@ def choices_for(fields: Sequence[Field], answer: BulkAnswer, only: str | None) -
 
 
 def collides_with_nothing(field: Field) -> Choice | None:
-    """The side that alone has edited the field; None if both have, or nothing was ever agreed."""
+    """The only side that edited the field; None if both did, or no value was ever agreed."""
     if not field["base_known"] or field["field"] == STATUS:
         return None
     if field["base"] == field["theirs"]:
@@ -53,9 +53,9 @@ def is_empty(value: Any) -> bool:
 
 
 def newer_side(fields: Sequence[Field]) -> Side | None:
-    """The side that made the newest edit of the fields that collide; None where that is not certain.
+    """The side with the newest edit of the colliding fields; None if uncertain.
 
-    An edit that is only known to be no later than a time can be the older one, never the newer.
+    An edit with only a latest possible time can count as the older one, never as the newer.
     """
     colliding = [field for field in fields if collides_with_nothing(field) is None]
     ours = [instant_of(field["ours_changed_at"]) for field in colliding]
@@ -69,7 +69,7 @@ def newer_side(fields: Sequence[Field]) -> Side | None:
 
 
 def instant_of(value: Any) -> datetime | None:
-    """A time of a field, as a value or as JSON."""
+    """A field's time, given as datetime or JSON."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 

@@ -1,9 +1,9 @@
-"""What a conflict is after a fact, whatever the order in which facts arrive and however often.
+"""The state of a conflict after a fact, independent of the order and repetition of facts.
 
 A fact carries the conflict's full state and its version, so the newest one wins: the state shown is that of the
-highest version seen, and `opened_at` is the earliest instant any fact tells of. Both are the same for every
-permutation and repetition of the same facts. A decision waits from the moment it is taken until a fact names it, or
-until the conflict is over without it.
+highest version seen, and `opened_at` is the earliest instant of any fact. Both are the same for every permutation and
+repetition of the same facts. A decision waits from its acceptance until a fact names it, or until the conflict ends
+without it.
 """
 
 from collections.abc import Mapping
@@ -35,23 +35,22 @@ STATE_AFTER: Final[Mapping[type[ConflictFact], FactState]] = {
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A conflict as it is known now."""
+    """The known state of a conflict."""
 
     record: ConflictRecord
     fields: tuple[ConflictField, ...]
     told: FactState
-    """The state that the newest fact tells."""
+    """State in the newest fact."""
     source_version: int
     version: int
     values_version: int
     opened_at: datetime
     updated_at: datetime
     waiting: str | None = None
-    """The decision that is being carried out."""
 
     @property
     def state(self) -> ConflictState:
-        """The state that is shown: an open conflict is being resolved while a decision waits."""
+        """The shown state: an open conflict is `resolving` while a decision waits."""
         return "resolving" if self.told == "open" and self.waiting else self.told
 
 
@@ -61,13 +60,13 @@ class Change:
 
     after: Conflict
     announce: bool
-    """Whether anybody who follows conflicts has to hear of it."""
+    """Whether the change must be announced."""
 
 
 def take(before: Conflict | None, fact: ConflictFact) -> Change | None:
     """The conflict after a fact; None if the fact changes nothing."""
     if before is not None and fact.version <= before.source_version:
-        # Late: an older fact still tells how long the conflict has been there, and what became of a decision.
+        # A late fact still gives an earlier `opened_at` and a decision's outcome.
         after = replace(
             before, opened_at=min(before.opened_at, fact.occurred_at), waiting=_still_waiting(before, fact, before.told)
         )
@@ -87,21 +86,21 @@ def take(before: Conflict | None, fact: ConflictFact) -> Change | None:
         updated_at=fact.occurred_at,
         waiting=_still_waiting(before, fact, told),
     )
-    # Closed before anybody saw it open: there is nothing to take back.
+    # Never announced as open, so no closing is announced.
     visible = told == "open" or (before is not None and before.told == "open")
     changed = before is None or _content(before) != _content(after)
     return Change(replace(after, version=after.version + 1), announce=visible and changed)
 
 
 def is_new(before: Conflict | None, after: Conflict) -> bool:
-    """Whether nobody has seen these values in conflict before, and a person would have to decide."""
+    """Whether these values are newly in conflict and wait for a decision."""
     if after.state != "open" or (before is not None and before.source_version >= after.source_version):
         return False
     return before is None or before.state != "open" or before.values_version != after.values_version
 
 
 def decided(before: Conflict, decision_id: str) -> Conflict:
-    """The conflict after somebody decided it."""
+    """The conflict after a decision."""
     return replace(before, waiting=decision_id, version=before.version + 1)
 
 

@@ -1,4 +1,4 @@
-"""Rules: which conflicts one decides, what it is called, and which one people's answers teach."""
+"""Rules: the conflicts a rule decides, its name, and rules learned from people's answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from conflict_service.domain.answers import Field, Side, collides_with_nothing, 
 from contracts.conflicts import STATUS
 
 LEARNED_AFTER: Final = 5
-"""The same answers in a row that teach a rule."""
+"""Number of equal answers in a row that teach a rule."""
 _AGES: Final = (365, 90)
-"""Days, as a rule that is learned may ask for; the largest that fits."""
+"""Ages in days for learned rules, of which the largest fitting one is used."""
 _PLURALS: Final[Mapping[str, str]] = {
     "first_name": "first names",
     "last_name": "last names",
@@ -40,27 +40,27 @@ class Condition:
 
     @property
     def kind(self) -> str:
-        """The kind of the conflicts, as `kind_of` has it."""
+        """The kind of the conflicts, as given by `kind_of`."""
         return ",".join(sorted(self.fields))
 
     @property
     def allowed(self) -> bool:
-        """No sync changes in Planning Center who is active."""
+        """The status field, which no sync changes in Planning Center."""
         return not (STATUS in self.fields and self.answer == "ours")
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One conflict's values, and when somebody answered it."""
+    """One conflict's values, and the time of its answer."""
 
     fields: Sequence[Field]
     at: datetime
 
 
 def kind_of(fields: Sequence[Field]) -> str | None:
-    """The kind of a conflict: its fields' names. None if one was not edited on both sides: no rule is about that.
+    """The kind of a conflict: its fields' names. None, so no rule, if a field was not edited on both sides.
 
-    Nor is one about a field that was never agreed on, save the status, which never is.
+    Nor is there a rule for a field without an agreed value, except the status, which never has one.
     """
     if any(_never_agreed(field) or collides_with_nothing(field) for field in fields):
         return None
@@ -87,13 +87,13 @@ def fits(condition: Condition, fields: Sequence[Field], *, child: bool | None, a
 
 
 Given: TypeAlias = tuple[Mapping[str, str], Sequence[Field]]
-"""The choices of a decision, and the fields that it was about."""
+"""A decision's choices and fields."""
 
 
 def kept_by_a_person(fields: Sequence[Field], given: Iterable[Given]) -> bool:
-    """Whether a person kept both of these values and now wants to decide again: no rule does it for them.
+    """Whether a person kept both of these values and wants to decide again, which no rule must do for them.
 
-    `given`: the decisions of people about the record, the newest first.
+    `given`: people's decisions about the record, the newest first.
     """
     last: dict[str, tuple[str, Field]] = {}
     for choices, then in given:
@@ -112,7 +112,7 @@ def choices_by(condition: Condition) -> dict[str, Side]:
 
 
 def agree(conditions: Iterable[Condition]) -> bool:
-    """Whether all of them have the same answer. Of two that have not, a person decides."""
+    """Whether all conditions have the same answer; otherwise a person decides."""
     return len({condition.answer for condition in conditions}) == 1
 
 
@@ -131,7 +131,7 @@ def learned(kind: str, answer: Side, given: Sequence[Answered]) -> Condition:
 
 
 def name_of(condition: Condition) -> str:
-    """All that the rule does, in words: "For phones, Planning Center is right when ours is older than a year"."""
+    """The rule's full effect in words: "For phones, Planning Center is right when ours is older than a year"."""
     names = [_PLURALS.get(name, name.replace("_", " ")) for name in sorted(condition.fields)]
     many = len(names) > 1
     about = f"{', '.join(names[:-1])} and {names[-1]} together" if many else names[0]
@@ -159,7 +159,7 @@ def _never_agreed(field: Field) -> bool:
 
 
 def _age(fields: Sequence[Field], at: datetime) -> timedelta | None:
-    """The age of our youngest value. None if one is not known to have changed."""
+    """The age of our youngest value; None if a value has no known edit time."""
     changed = [instant_of(field["ours_changed_at"]) for field in fields]
     known = [one for one in changed if one]
     return at - max(known) if known and len(known) == len(changed) else None

@@ -11,12 +11,12 @@ from servicekit.kafka.subscriptions import subscribe
 
 
 async def on_fact(event: ConflictFact, session: AsyncSession, resources: Resources) -> None:
-    """Store what the fact says of its conflict."""
+    """Store a fact about a conflict."""
     await record(session, event, resources.clock.now())
 
 
 async def on_erased(event: RecordErased, session: AsyncSession, resources: Resources) -> None:
-    """Forget the record."""
+    """Erase the record."""
     await erase(session, event, resources.clock.now())
 
 

@@ -23,7 +23,7 @@ EVERY: Final = ConflictFilter()
 
 
 class DecidedBy(NamedTuple):
-    """A filter names the bulk answer or the rule that decided last; without both, anybody did."""
+    """Filter by the bulk answer or rule of the newest decision; without both it is not applied."""
 
     bulk_id: str | None = None
     rule_id: str | None = None
@@ -33,7 +33,7 @@ ANYBODY: Final = DecidedBy()
 
 
 class Position(NamedTuple):
-    """Where a page ended: the list's order."""
+    """The end of a page, in the list's order."""
 
     placed_at: datetime
     together: str
@@ -45,7 +45,7 @@ _ORDER: Final = (ConflictRow.placed_at, ConflictRow.together, ConflictRow.opened
 
 
 async def lock(session: AsyncSession, organization_id: str, conflict_id: str) -> None:
-    """One transaction at a time per conflict, also while its row does not exist yet."""
+    """Allow one transaction at a time per conflict, even before its row exists."""
     await session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:organization || chr(31) || :id, 0))"),
         {"organization": organization_id, "id": conflict_id},
@@ -53,7 +53,7 @@ async def lock(session: AsyncSession, organization_id: str, conflict_id: str) ->
 
 
 async def lock_with_record(session: AsyncSession, organization_id: str, record_id: str, conflict_id: str) -> None:
-    """`lock`, behind the lock of everything about one record: so that it is not erased meanwhile."""
+    """`lock`, after the record's lock, so that the record is not erased meanwhile."""
     await session.execute(
         text(
             "SELECT pg_advisory_xact_lock(hashtextextended(:organization || chr(31) || id, 0))"
@@ -64,7 +64,7 @@ async def lock_with_record(session: AsyncSession, organization_id: str, record_i
 
 
 async def lock_record(session: AsyncSession, organization_id: str, record_id: str) -> None:
-    """One transaction at a time that takes facts about a record, or erases it."""
+    """Allow one transaction at a time that stores facts about a record, or erases it."""
     await lock(session, organization_id, _all_of(record_id))
 
 
@@ -86,7 +86,7 @@ async def find(session: AsyncSession, organization_id: str, conflict_id: str) ->
 async def save(
     session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict, *, is_new: bool = False
 ) -> None:
-    """Insert or replace. is_new: the caller has looked, and it is not there."""
+    """Insert or replace a conflict. `is_new`: the caller knows that no row exists."""
     row = None if is_new else await session.get(ConflictRow, (organization_id, conflict_id))
     together = next(iter(conflict.record.family_ids), conflict.record.id)
     fields = [field.model_dump() for field in conflict.fields]
@@ -109,7 +109,7 @@ async def save(
         "decision_id": conflict.waiting,
     }
     if row is None:
-        # By a statement: an import finds tens of thousands, and the session need not know them.
+        # A statement instead of the session, since an import finds tens of thousands.
         await session.execute(insert(ConflictRow).values(organization_id=organization_id, id=conflict_id, **values))
         return
     for name, value in values.items():
@@ -125,12 +125,12 @@ async def _place(
     conflict: Conflict,
     together: str,
 ) -> datetime:
-    """Where a conflict stands in the list: beside the open ones of its family, and there for as long as it is open."""
+    """A conflict's place in the list: beside the open ones of its family, and unchanged while it is open."""
     same = row is not None and row.together == together
     if row is not None and same and (row.state == "open" or conflict.state != "open"):
         return row.placed_at
     if conflict.state == "open":
-        # One at a time, or two of a family that open at once would not see each other.
+        # Serialized: two conflicts of a family that open at once would not see each other.
         await lock(session, organization_id, f"together {together}")
         beside = select(func.min(ConflictRow.placed_at)).where(
             ConflictRow.organization_id == organization_id,
@@ -167,9 +167,9 @@ async def page(
     after: Position | None,
     limit: int,
 ) -> tuple[list[tuple[str, Conflict]], Position | None]:
-    """Conflicts with their ids, and where the next page begins (None: there is none).
+    """Conflicts with their ids, and the position of the next page (None at the end).
 
-    Newest first, save that a family's open conflicts stand together, where the first of them does.
+    Newest first, except that a family's open conflicts stand together at the place of the first one.
     """
     query = select(ConflictRow).where(*fitting(organization_id, state, wanted, by))
     if after is not None:
@@ -192,14 +192,14 @@ async def count(
     wanted: ConflictFilter = EVERY,
     by: DecidedBy = ANYBODY,
 ) -> int:
-    """How many."""
+    """Number of conflicts that fit the filter."""
     query = select(func.count()).select_from(ConflictRow).where(*fitting(organization_id, state, wanted, by))
     return await session.scalar(query) or 0
 
 
 def of_record(record_id: str) -> ColumnElement[bool]:
     """The condition that a conflict is about this record."""
-    # A parameter for the key would hide the index from a plan that PostgreSQL keeps for any values.
+    # A literal key: with a parameter PostgreSQL's generic plan cannot use the index.
     return ConflictRow.record.op("->>", return_type=Text())(literal_column("'id'")) == record_id
 
 
@@ -207,7 +207,7 @@ def fitting(
     organization_id: str, state: ConflictState, wanted: ConflictFilter, by: DecidedBy = ANYBODY
 ) -> list[ColumnElement[bool]]:
     """The conditions of these filters."""
-    # Without a parameter: a plan for any values finds the indexes of open ones by it.
+    # A literal state, so that a generic plan uses the indexes of open conflicts.
     found = [ConflictRow.organization_id == organization_id, ConflictRow.state == _STATES[state]]
     if wanted.family_id is not None:
         found.append(ConflictRow.family_ids.contains([wanted.family_id]))
@@ -231,7 +231,7 @@ def fitting(
 
 
 def _decided_last(organization_id: str, by: ColumnElement[bool]) -> Select[Any]:
-    """Conflicts whose newest decision is one of these."""
+    """Condition that the newest decision is one of these."""
     newer = aliased(DecisionRow)
     return select(DecisionRow.conflict_id).where(
         DecisionRow.organization_id == organization_id,
@@ -245,7 +245,7 @@ def _decided_last(organization_id: str, by: ColumnElement[bool]) -> Select[Any]:
 
 
 def value_of(row: ConflictRow) -> Conflict:
-    """A row as the domain has it."""
+    """Convert a row to the domain's conflict."""
     return Conflict(
         record=ConflictRecord.model_validate(row.record),
         fields=tuple(ConflictField.model_validate(field) for field in row.fields),

@@ -1,4 +1,4 @@
-"""Rules, what they decided, and what people's decisions teach."""
+"""Rules, their outcomes, and lessons from people's decisions."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,9 +14,9 @@ from conflict_service.storage.queries import of_record
 from conflict_service.storage.tables import ConflictRow, DecisionRow, RuleLessonRow, RuleOutcomesRow, RuleRow
 
 NEWEST: Final = 1_000
-"""Decisions that are looked at, for what they teach and for what a rule would have decided."""
+"""Maximum number of newest decisions used for lessons and previews."""
 _ANSWERS: Final = 50
-"""Decisions about one record that are looked at."""
+"""Maximum number of decisions about one record that are read."""
 
 _LESSONS: Final = text(
     """
@@ -48,7 +48,7 @@ _LESSONS: Final = text(
 
 
 class Lesson(NamedTuple):
-    """A kind of conflict that was answered alike several times in a row, one by one."""
+    """A kind of conflict answered alike several times in a row, one by one."""
 
     kind: str
     answer: Side
@@ -56,7 +56,7 @@ class Lesson(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """A decision by a person, and the record as it is now."""
+    """A decision by a person, with the record's present state."""
 
     decision: DecisionRow
     record: dict[str, Any]
@@ -64,7 +64,7 @@ class Decided(NamedTuple):
 
 
 def condition_of(row: RuleRow) -> Condition:
-    """A row as the domain has it."""
+    """Convert a row to the domain's condition."""
     return Condition(
         fields=frozenset(row.fields),
         answer=cast("Side", row.answer),
@@ -75,14 +75,14 @@ def condition_of(row: RuleRow) -> Condition:
 
 
 async def on_for(session: AsyncSession, organization_id: str, kind: str, *, locked: bool = False) -> Sequence[RuleRow]:
-    """The rules that are on for this kind of conflict, oldest first. `locked`: none is turned off meanwhile."""
+    """Active rules for this kind of conflict, oldest first. `locked`: none can be turned off meanwhile."""
     query = select(RuleRow).filter_by(organization_id=organization_id, kind=kind, is_on=True).order_by(RuleRow.id)
     query = query.where(RuleRow.deleted_at.is_(None))
     return (await session.scalars(query.with_for_update(read=True) if locked else query)).all()
 
 
 async def find(session: AsyncSession, organization_id: str, rule_id: str, *, shared: bool = False) -> RuleRow | None:
-    """A rule that is not deleted, locked. `shared`: only against those who change it."""
+    """Lock and load a rule that is not deleted. `shared`: lock only against changes."""
     query = select(RuleRow).filter_by(organization_id=organization_id, id=rule_id)
     query = query.where(RuleRow.deleted_at.is_(None)).with_for_update(read=shared)
     found: RuleRow | None = await session.scalar(query)
@@ -90,7 +90,7 @@ async def find(session: AsyncSession, organization_id: str, rule_id: str, *, sha
 
 
 async def same(session: AsyncSession, organization_id: str, condition: Condition) -> RuleRow | None:
-    """The rule with this very condition, locked."""
+    """Lock and load the rule with exactly this condition."""
     query = select(RuleRow).where(
         RuleRow.organization_id == organization_id,
         RuleRow.deleted_at.is_(None),
@@ -105,13 +105,13 @@ async def same(session: AsyncSession, organization_id: str, condition: Condition
 
 
 async def every(session: AsyncSession, organization_id: str) -> Sequence[RuleRow]:
-    """All that are not deleted, newest first."""
+    """All rules that are not deleted, newest first."""
     query = select(RuleRow).filter_by(organization_id=organization_id).where(RuleRow.deleted_at.is_(None))
     return (await session.scalars(query.order_by(RuleRow.id.desc()))).all()
 
 
 class Outcomes(NamedTuple):
-    """How many decisions of a rule came to which end."""
+    """Number of a rule's decisions by outcome."""
 
     waiting: int = 0
     applied: int = 0
@@ -120,8 +120,8 @@ class Outcomes(NamedTuple):
 
 
 async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequence[str]) -> dict[str, Outcomes]:
-    """Count how the decisions of these rules ended, by rule."""
-    # Those that wait are few, and counted in the index; the others are all of its history.
+    """Count the outcomes of these rules' decisions, by rule."""
+    # Waiting decisions are few and counted by an index; all others would be the whole history.
     of_rules = (DecisionRow.organization_id == organization_id, DecisionRow.rule_id.in_(rule_ids))
     waiting = select(DecisionRow.rule_id, func.count()).where(*of_rules, DecisionRow.outcome == "waiting")
     counts = dict((await session.execute(waiting.group_by(DecisionRow.rule_id))).all())
@@ -134,7 +134,7 @@ async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequen
 
 
 async def count_end(session: AsyncSession, organization_id: str, rule_id: str, before: str, after: str) -> None:
-    """Count that a decision of a rule has come to another end. `before`: `waiting`, or the end that it had."""
+    """Count a new outcome of a rule's decision. `before`: `waiting`, or the former outcome."""
     change = {name: (name == after) - (name == before) for name in ("applied", "overtaken", "not_needed")}
     row = insert(RuleOutcomesRow).values(organization_id=organization_id, rule_id=rule_id, **change)
     added = {name: getattr(RuleOutcomesRow, name) + by for name, by in change.items()}
@@ -142,7 +142,7 @@ async def count_end(session: AsyncSession, organization_id: str, rule_id: str, b
 
 
 async def lessons(session: AsyncSession, organization_id: str) -> list[Lesson]:
-    """Read what the newest decisions teach, by kind."""
+    """Lessons of the newest decisions, by kind."""
     values = {"organization": organization_id, "newest": NEWEST, "times": LEARNED_AFTER}
     return [Lesson(kind, answer, ids) for kind, answer, ids in await session.execute(_LESSONS, values)]
 
@@ -154,7 +154,7 @@ async def decisions(session: AsyncSession, organization_id: str, ids: Sequence[s
 
 
 async def settle(session: AsyncSession, organization_id: str, kind: str, now: datetime) -> None:
-    """Only what is answered from now on teaches a rule for this kind of conflict."""
+    """Let only later answers teach a rule for this kind of conflict."""
     row = insert(RuleLessonRow).values(organization_id=organization_id, kind=kind, settled_at=now)
     await session.execute(
         row.on_conflict_do_update(
@@ -179,13 +179,13 @@ async def given(session: AsyncSession, organization_id: str, kind: str) -> list[
 
 
 async def was_overtaken(session: AsyncSession, organization_id: str, conflict_id: str) -> bool:
-    """Whether a decision about the conflict could not be carried out: a person decides then."""
+    """Whether a decision about the conflict was not carried out, after which a person decides."""
     query = select(overtaken(organization_id, conflict_id))
     return bool(await session.scalar(query))
 
 
 async def answers_of_people(session: AsyncSession, organization_id: str, record_id: str) -> list[Given]:
-    """The newest decisions of people about a record, the newest first, that were carried out."""
+    """People's carried out decisions about a record, the newest first."""
     query = (
         select(DecisionRow.choices, DecisionRow.fields)
         .join(
@@ -205,7 +205,7 @@ async def answers_of_people(session: AsyncSession, organization_id: str, record_
 
 
 def overtaken(organization_id: str, conflict_id: Any) -> Any:
-    """The condition that a decision about this conflict could not be carried out."""
+    """The condition that a decision about this conflict was not carried out."""
     return exists().where(
         DecisionRow.organization_id == organization_id,
         DecisionRow.conflict_id == conflict_id,

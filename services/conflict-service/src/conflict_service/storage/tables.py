@@ -16,13 +16,13 @@ class Base(Columns, DeclarativeBase):
 
 
 class ConflictRow(Base):
-    """One conflict as people-sync's facts tell it, and whether it is being decided. Closed ones stay: the history."""
+    """One conflict from people-sync's facts, with its pending decision. Closed ones stay as history."""
 
     __tablename__ = "conflict"
     __table_args__ = (
         CheckConstraint("state IN ('open', 'resolving', 'resolved', 'agreed_elsewhere', 'withdrawn')", name="state"),
         Index("ix_conflict_list", "organization_id", "state", "placed_at", "together", "opened_at", "id"),
-        # A page of those that are known to be newer on one side, which may be few.
+        # For pages of conflicts known to be newer on one side, which may be few.
         Index(
             "ix_conflict_newer",
             "organization_id",
@@ -34,14 +34,14 @@ class ConflictRow(Base):
             postgresql_where=text("state = 'open' AND newer IS NOT NULL"),
         ),
         Index("ix_conflict_together", "organization_id", "together", postgresql_where=text("state = 'open'")),
-        # Narrow, and with what the filters look at: counting reads the index alone.
+        # Narrow, with the filters' columns, so that counting reads the index alone.
         Index(
             "ix_conflict_count",
             "organization_id",
             postgresql_include=["field_names", "child", "one_side_empty", "opened_at", "newer"],
             postgresql_where=text("state = 'open'"),
         ),
-        # This index has every state: PostgreSQL ignores the statistics of a partial one, and would walk the list.
+        # Covers every state: PostgreSQL ignores the statistics of a partial index, and would walk the list.
         Index("ix_conflict_record", "organization_id", text("(record ->> 'id')")),
         Index("ix_conflict_family_ids", "family_ids", postgresql_using="gin", postgresql_where=text("state = 'open'")),
     )
@@ -56,24 +56,24 @@ class ConflictRow(Base):
     field_names: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     one_side_empty: Mapped[bool] = mapped_column(server_default=text("false"))
     newer: Mapped[str | None]
-    """The side that made the newest edit: `ours` or `theirs`; null where that is not certain."""
+    """The side with the newest edit: `ours` or `theirs`; null if uncertain."""
     fields: Mapped[list[Any]]
     """`contracts.conflicts.ConflictField` as JSON."""
     state: Mapped[str]
     source_version: Mapped[int]
-    """The version of people-sync's fact that this row shows."""
+    """Version of the newest stored fact of people-sync."""
     version: Mapped[int]
-    """Ours: grows with every newer fact; the version of what is announced on conflicts.conflict.v1."""
+    """Our own version, which grows with every newer fact and is announced on conflicts.conflict.v1."""
     values_version: Mapped[int] = mapped_column(server_default=text("1"))
-    """people-sync's, of the values in `fields` alone: a decision is bound to it."""
+    """people-sync's version of the values in `fields`, to which a decision is bound."""
     opened_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     together: Mapped[str]
-    """The record's first family, else the record: the list has the open conflicts of one family together."""
+    """The record's first family, else the record; groups a family's open conflicts in the list."""
     placed_at: Mapped[datetime]
-    """When the first of them opened: the list's order."""
+    """When the group's first conflict opened, which orders the list."""
     decision_id: Mapped[str | None]
-    """The decision that is being carried out."""
+    """Id of the decision that is being carried out."""
 
 
 class DecisionRow(Base):
@@ -113,7 +113,7 @@ class DecisionRow(Base):
     choices: Mapped[dict[str, Any]]
     """A `contracts.conflicts.Choice` for each field."""
     fields: Mapped[list[Any]]
-    """The values that were chosen from: `contracts.conflicts.ConflictField` as JSON."""
+    """The values at the decision: `contracts.conflicts.ConflictField` as JSON."""
     decided_by: Mapped[str]
     decided_by_name: Mapped[str | None]
     decided_at: Mapped[datetime]
@@ -124,7 +124,7 @@ class DecisionRow(Base):
     bulk_id: Mapped[str | None]
     """The answer to many that this decision belongs to."""
     rule_id: Mapped[str | None]
-    """The rule that decided; its name is `decided_by_name`, and who turned it on is `decided_by`."""
+    """The rule that decided; `decided_by_name` is its name, and `decided_by` the person who turned it on."""
     kind: Mapped[str | None]
     """`domain.rules.kind_of` the conflict."""
     answer: Mapped[str]
@@ -132,9 +132,9 @@ class DecisionRow(Base):
 
 
 class BulkRow(Base):
-    """One answer to many conflicts: exactly those that were shown. The job carries it out.
+    """One answer to many conflicts: the set as shown. A job carries it out.
 
-    One row for all of them, so that showing ten thousand writes one.
+    One row for the whole set, so that showing ten thousand conflicts writes one.
     """
 
     __tablename__ = "bulk"
@@ -144,40 +144,40 @@ class BulkRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     answer: Mapped[str]
     field: Mapped[str | None]
-    """That the answer is for; None for all."""
+    """Field that the answer applies to; None for all."""
     conflict_ids: Mapped[list[str]]
     values_versions: Mapped[list[int]]
     names: Mapped[list[str]]
-    """The records' names as shown, so that a skipped one is named also if its conflict is over."""
+    """Names as shown, so that a skipped record is named even if its conflict is over."""
     left_out: Mapped[int]
     digest: Mapped[str]
     state: Mapped[str]
     """`shown`, `working`, `done`."""
     done: Mapped[int]
-    """How many were looked at, in their order."""
+    """Number of conflicts processed, in order."""
     skipped: Mapped[int]
     decided_by: Mapped[str | None]
     decided_by_name: Mapped[str | None]
     rule_id: Mapped[str | None]
-    """The rule that was turned on with it, and decides."""
+    """The rule that was turned on with this answer, and decides."""
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
 
 class BulkSkippedRow(Base):
-    """A conflict that moved after it was shown, and why it was not decided."""
+    """A conflict left undecided because it changed after being shown, with the reason."""
 
     __tablename__ = "bulk_skipped"
 
     organization_id: Mapped[str] = mapped_column(primary_key=True)
     bulk_id: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    """In `BulkRow.conflict_ids`."""
+    """Position in `BulkRow.conflict_ids`."""
     sentence: Mapped[str]
 
 
 class ErasedRecordRow(Base):
-    """A record that people-sync erased: a fact about it that comes late is dropped. Holds nothing but our own id."""
+    """A record that people-sync erased, whose late facts are dropped. Holds only our own id."""
 
     __tablename__ = "erased_record"
 
@@ -187,7 +187,7 @@ class ErasedRecordRow(Base):
 
 
 class RuleRow(Base):
-    """A rule that decides conflicts. A deleted one stays, because what it decided has its name."""
+    """A rule that decides conflicts. A deleted one stays, because its decisions show its name."""
 
     __tablename__ = "rule"
     __table_args__ = (
@@ -229,7 +229,7 @@ class RuleRow(Base):
 
 
 class RuleOutcomesRow(Base):
-    """How many decisions of a rule came to which end, so that showing it does not look at all of them."""
+    """Numbers of a rule's decisions by outcome, so that showing a rule does not count them all."""
 
     __tablename__ = "rule_outcomes"
 
@@ -241,7 +241,7 @@ class RuleOutcomesRow(Base):
 
 
 class RuleLessonRow(Base):
-    """Until when a kind of conflict has taught all it can: a rule was turned on, declined or deleted then."""
+    """Time before which decisions about a kind of conflict teach no rule: a rule was turned on, declined or deleted."""
 
     __tablename__ = "rule_lesson"
 

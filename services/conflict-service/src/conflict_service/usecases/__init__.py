@@ -1,1 +1,1 @@
-"""What the service does, one module each."""
+"""Use cases, one module each."""

@@ -1,4 +1,4 @@
-"""Telling those who follow conflicts."""
+"""Announcements on conflicts.conflict.v1."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -8,13 +8,13 @@ from servicekit.kafka import outbox
 
 
 async def announce(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
-    """Tell that a conflict waits for a person, or no longer does."""
-    # The compacted topic holds the open conflicts; the others are this service's history.
+    """Announce that a conflict waits for a person, or no longer does."""
+    # The compacted topic holds only open conflicts; closed ones are this service's history.
     await outbox.append(session, fact_of(organization_id, conflict_id, conflict), tombstone=conflict.state != "open")
 
 
 def fact_of(organization_id: str, conflict_id: str, conflict: Conflict) -> ConflictOpened | ConflictClosed:
-    """The state of a conflict, to be followed by a tombstone unless it is open."""
+    """The fact of a conflict's state; unless open, a tombstone must follow."""
     if conflict.state == "open":
         return ConflictOpened(
             organization_id=organization_id,

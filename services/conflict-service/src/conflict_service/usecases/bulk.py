@@ -1,4 +1,4 @@
-"""One answer to many conflicts: shown first, bound to what was shown, taken by a job in batches."""
+"""One answer to many conflicts: previewed, bound to the preview, carried out by a job in batches."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,19 +30,19 @@ from servicekit.jobs import queue as jobs
 from servicekit.jobs.worker import JobContext
 
 KIND: Final = "conflicts.bulk"
-"""Of the job that carries one out."""
+"""Kind of the job that carries an answer out."""
 SAMPLES: Final = 10
 MOST: Final = 10_000
-"""Conflicts of one answer; the others are left out, and can have the next one."""
+"""Maximum conflicts of one answer; further ones are left for the next answer."""
 READ_AT_ONCE: Final = 500
 BATCH: Final = 100
 """Conflicts of one transaction."""
 KEPT: Final = timedelta(days=1)
-"""How long what was shown can be answered, and its end can be read."""
+"""Time for which a preview can be answered, and a result be read."""
 
 
 async def preview(session: AsyncSession, organization_id: str, body: BulkInput, now: datetime) -> BulkPreview:
-    """Keep exactly the set that fits, and show how many they are and the first of them."""
+    """Store the set of matching conflicts, and show its size and first ones."""
     row = new_row(organization_id, body.answer, body.field, now)
     wanted = queries.fitting(organization_id, "open", body)
     columns = (ConflictRow.id, ConflictRow.values_version, ConflictRow.fields, ConflictRow.record["name"].astext)
@@ -62,7 +62,7 @@ async def preview(session: AsyncSession, organization_id: str, body: BulkInput, 
 
 
 def new_row(organization_id: str, answer: str, field: str | None, now: datetime) -> BulkRow:
-    """An answer to no conflict yet."""
+    """A new answer with an empty set of conflicts."""
     return BulkRow(
         organization_id=organization_id,
         id=str(uuid7()),
@@ -81,7 +81,7 @@ def new_row(organization_id: str, answer: str, field: str | None, now: datetime)
 
 
 async def samples(session: AsyncSession, row: BulkRow) -> tuple[BulkSample, ...]:
-    """The first of those that an answer is for, and what would be chosen."""
+    """The first conflicts of an answer, with their choices."""
     found = []
     for conflict_id in row.conflict_ids[:SAMPLES]:
         conflict = await queries.find(session, row.organization_id, conflict_id)
@@ -97,7 +97,7 @@ def _choices(row: BulkRow, conflict: Conflict) -> dict[str, str] | None:
 
 
 def digest_of(row: BulkRow, *more: str) -> str:
-    """Hash an answer and exactly the conflicts that it was shown for, by id and values, in their order."""
+    """Hash an answer and the shown conflicts, by id and values, in order."""
     pairs = zip(row.conflict_ids, row.values_versions, strict=True)
     content = "\n".join([row.answer, row.field or "", *more, *(f"{id_}:{version}" for id_, version in pairs)])
     return blake2b(content.encode(), digest_size=16).hexdigest()
@@ -106,7 +106,7 @@ def digest_of(row: BulkRow, *more: str) -> str:
 async def answer(
     session: AsyncSession, organization_id: str, bulk_id: str, body: AnswerBulk, user: UserIdentity
 ) -> Bulk:
-    """Decide what was shown; twice is once. Conflict (409) if another set was shown, or another is at work."""
+    """Decide the shown conflicts; idempotent. Conflict (409) if another set was shown, or another answer is at work."""
     row = await _find(session, organization_id, bulk_id, locked=True)
     if body.digest != row.digest:
         raise Refused("Something else was shown. Nothing was decided: look at the list again.", slug="not-shown")
@@ -121,7 +121,7 @@ async def answer(
 
 
 async def begin(session: AsyncSession, row: BulkRow) -> None:
-    """Have an answer carried out; twice is once. Conflict (409) if another one is at work."""
+    """Start carrying an answer out; idempotent. Conflict (409) if another one is at work."""
     job_id, created = await jobs.enqueue(session, KIND, row.organization_id, {"bulk_id": row.id})
     if not created and (await jobs.get(session, job_id, row.organization_id)).payload.get("bulk_id") != row.id:
         raise Refused(
@@ -132,12 +132,12 @@ async def begin(session: AsyncSession, row: BulkRow) -> None:
 
 
 async def get(session: AsyncSession, organization_id: str, bulk_id: str) -> Bulk:
-    """Count what became of an answer to many so far. NotFound (404)."""
+    """Count the outcomes of an answer to many so far. NotFound (404)."""
     return await _counted(session, await _find(session, organization_id, bulk_id))
 
 
 async def skipped(session: AsyncSession, organization_id: str, bulk_id: str, query: PageQuery) -> Page[BulkSkipped]:
-    """A page of those that were not decided, in the order they were shown. NotFound (404)."""
+    """A page of skipped conflicts, in the order shown. NotFound (404)."""
     row = await _find(session, organization_id, bulk_id)
     statement = select(BulkSkippedRow).filter_by(organization_id=organization_id, bulk_id=bulk_id)
     if query.after:
@@ -192,7 +192,7 @@ def _render(row: BulkRow, outcomes: Counter[str], refused: int) -> Bulk:
 
 
 async def carry_out(job: JobContext, resources: Resources) -> None:
-    """Decide what was shown, a batch in a transaction (`servicekit.jobs.queue.Run`)."""
+    """Decide the shown conflicts, one transaction per batch (`servicekit.jobs.queue.Run`)."""
     key = (job.organization_id, job.payload["bulk_id"])
     while not job.over:
         async with job.sessions.begin() as session:
@@ -212,12 +212,12 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
 async def _batch(session: AsyncSession, row: BulkRow, now: datetime) -> None:
     part = slice(row.done, row.done + BATCH)
     shown = list(enumerate(zip(row.conflict_ids[part], row.values_versions[part], strict=True), start=row.done))
-    # Rules before conflicts, as whoever learns of a conflict takes them.
+    # Lock rules before conflicts, like the consumer of facts.
     rule = await stored_rules.find(session, row.organization_id, row.rule_id, shared=True) if row.rule_id else None
     rules = await stored_rules.on_for(session, row.organization_id, rule.kind, locked=True) if rule else []
     by = by_rule.decider(rule, row.id) if rule else Decider(row.decided_by or "", row.decided_by_name, row.id)
     left: list[dict[str, object]] = []
-    # By id, so that two answers at once do not wait for each other.
+    # Lock in the order of ids, so that two concurrent answers do not deadlock.
     for position, (conflict_id, version) in sorted(shown, key=lambda one: one[1]):
         await queries.lock(session, row.organization_id, conflict_id)
         conflict = await queries.find(session, row.organization_id, conflict_id)
@@ -237,7 +237,7 @@ async def _batch(session: AsyncSession, row: BulkRow, now: datetime) -> None:
 
 
 def _moved(conflict: Conflict | None, version: int) -> str | None:
-    """Say why a conflict is no longer what was shown; None if it still is."""
+    """Why a conflict is no longer as shown; None if it still is."""
     if conflict is None:
         return "There is no such conflict any more."
     if conflict.state == "open":
@@ -248,7 +248,7 @@ def _moved(conflict: Conflict | None, version: int) -> str | None:
 
 
 def _not_by(rule: RuleRow | None, rules: Sequence[RuleRow], conflict: Conflict, now: datetime) -> str | None:
-    """Say why a rule no longer decides what was shown; None if it does. `rules`: those that are on for its kind."""
+    """Why a rule no longer decides a shown conflict; None if it does. `rules`: the active ones of its kind."""
     if rule is None or not rule.is_on:
         return "The rule was turned off before its turn."
     if not by_rule.decides(rule, conflict, now):
@@ -265,7 +265,7 @@ async def _not_again(session: AsyncSession, organization_id: str, conflict_id: s
 
 
 async def forget_old(sessions: Sessions, now: datetime) -> None:
-    """Delete what was shown and never answered, and what need not be read any more: each in its own transaction."""
+    """Delete unanswered previews and old results, each kind in its own transaction."""
     async with sessions() as session:
         over = select(BulkRow.organization_id, BulkRow.id).where(
             BulkRow.created_at < now - KEPT, BulkRow.state != "working"

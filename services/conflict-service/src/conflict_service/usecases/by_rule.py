@@ -1,4 +1,4 @@
-"""Deciding by a rule, in the transaction that learns of the conflict."""
+"""Decisions by rules, in the transaction that stores the conflict's fact."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from contracts.events.people_conflict_v1 import ConflictDetected
 
 
 async def locked(session: AsyncSession, fact: ConflictDetected) -> Sequence[RuleRow]:
-    """The rules for the kind of a conflict that was detected; none is turned off before this transaction ends."""
+    """Lock the rules for a detected conflict's kind, so that none is turned off before this transaction ends."""
     kind = kind_of([field.model_dump(mode="json") for field in fact.fields])
     return [] if kind is None else await stored.on_for(session, fact.organization_id, kind, locked=True)
 
@@ -27,10 +27,10 @@ async def decide(
     rules: Sequence[RuleRow],
     now: datetime,
 ) -> None:
-    """Decide a locked conflict that is new, if a rule fits, and no other one with another answer.
+    """Decide a locked new conflict if a rule fits and all fitting rules agree.
 
-    Never twice about the same conflict after the first decision could not be carried out, and not what a person kept
-    different and wants to decide again.
+    Rules do not decide a conflict again after a decision was not carried out, nor values that a person kept different
+    and wants to decide again.
     """
     fitting = deciding(rules, conflict, conflict.updated_at)
     if not fitting:
@@ -46,17 +46,17 @@ async def decide(
 
 
 def deciding(rules: Sequence[RuleRow], conflict: Conflict, at: datetime) -> list[RuleRow]:
-    """The rules that fit a conflict, none of them if their answers differ. `at`: our values' age is counted to then."""
+    """The rules that fit a conflict, empty if their answers differ. `at`: end of our values' age."""
     found = [rule for rule in rules if decides(rule, conflict, at)]
     return found if agree(map(stored.condition_of, found)) else []
 
 
 def decides(rule: RuleRow, conflict: Conflict, at: datetime) -> bool:
-    """Whether a rule fits a conflict. `at`: the age of our values is counted to then."""
+    """Whether a rule fits a conflict. `at`: end of our values' age."""
     fields = [field.model_dump(mode="json") for field in conflict.fields]
     return fits(stored.condition_of(rule), fields, child=conflict.record.child, at=at)
 
 
 def decider(rule: RuleRow, bulk_id: str | None = None) -> Decider:
-    """A rule as the one who decides."""
+    """A rule as author of a decision."""
     return Decider(rule.made_by, rule.name, bulk_id, rule.id)

@@ -1,4 +1,4 @@
-"""Deciding a conflict."""
+"""Decisions about single conflicts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,10 +25,9 @@ from servicekit.kafka import outbox
 async def decide(
     session: AsyncSession, organization_id: str, conflict_id: str, body: Decide, user: UserIdentity, now: datetime
 ) -> Shown:
-    """Take a decision, which people-sync then carries out on both sides.
+    """Accept a decision, which people-sync then carries out on both sides.
 
-    NotFound (404); Conflict (409) with the conflict as it is now if it has moved, or somebody else was faster; Invalid
-    (422).
+    NotFound (404); Conflict (409) with the present conflict if it has changed or was already decided; Invalid (422).
     """
     await queries.lock(session, organization_id, conflict_id)
     conflict = await queries.find(session, organization_id, conflict_id)
@@ -51,7 +50,7 @@ async def decide(
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """The person who decides, and the answer to many in which they do; or the rule, in the name of who turned it on."""
+    """Author of a decision: a person, with the answer to many if any; or a rule, with the person who turned it on."""
 
     id: str
     name: str | None
@@ -68,7 +67,7 @@ async def take(
     by: Decider,
     now: datetime,
 ) -> DecisionRow:
-    """Take a decision about a locked, open conflict, and tell people-sync."""
+    """Store a decision about a locked, open conflict, and publish it to people-sync."""
     fields = [field.model_dump(mode="json") for field in conflict.fields]
     row = DecisionRow(
         organization_id=organization_id,

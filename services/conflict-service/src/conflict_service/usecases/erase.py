@@ -1,4 +1,4 @@
-"""Erasing what is known of a record that people-sync has erased."""
+"""Erasure of records that people-sync has erased."""
 
 from collections.abc import Sequence, Set
 from datetime import datetime
@@ -17,13 +17,13 @@ from servicekit.http import answers
 from servicekit.kafka import outbox
 
 ERASED_PERSON = "Erased person"
-"""In the place of a name in what is kept of others."""
+"""Replaces the name of an erased person in rows of other people."""
 
 
 async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> None:
-    """Delete the record's conflicts and what was decided about them, and tell how much it was.
+    """Delete the record's conflicts and decisions, and publish the counts.
 
-    Whatever is told of the record from now on is dropped.
+    Later facts about the record are dropped.
     """
     organization_id = fact.organization_id
     bulks = await _bulks(session, organization_id, fact.record_id)
@@ -32,7 +32,7 @@ async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> Non
     await session.execute(insert(ErasedRecordRow).values(marker).on_conflict_do_nothing())
     of_record = (ConflictRow.organization_id == organization_id, queries.of_record(fact.record_id))
     ids = list(await session.scalars(select(ConflictRow.id).where(*of_record).order_by(ConflictRow.id)))
-    # Whoever decides one has locked it.
+    # A concurrent decision holds the conflict's lock.
     for conflict_id in ids:
         await queries.lock(session, organization_id, conflict_id)
     await _unsent(session, fact.record_id, ids)
@@ -62,8 +62,8 @@ async def erase(session: AsyncSession, fact: RecordErased, now: datetime) -> Non
 
 
 async def _unsent(session: AsyncSession, record_id: str, conflict_ids: list[str]) -> None:
-    """Messages about them that wait to be sent, or to be understood, are not any more. Their tombstones stay: they hold
-    nothing, and what was sent before is forgotten by them alone."""
+    """Delete unsent and set aside messages about the conflicts. Tombstones stay: they hold no data, and only they
+    remove messages sent before."""
     about = or_(
         and_(OUTBOX.c.topic == "conflicts.conflict.v1", OUTBOX.c.key.in_(conflict_ids)),
         and_(OUTBOX.c.topic == "conflicts.resolution.v1", OUTBOX.c.key == record_id),
@@ -73,7 +73,7 @@ async def _unsent(session: AsyncSession, record_id: str, conflict_ids: list[str]
 
 
 async def _bulks(session: AsyncSession, organization_id: str, record_id: str) -> Sequence[BulkRow]:
-    """Answers to many that show the record's conflicts, locked: before the conflicts, as by the job of one."""
+    """Lock the answers to many that show the record's conflicts, before the conflicts, like their job."""
     own = select(ConflictRow.id).where(ConflictRow.organization_id == organization_id, queries.of_record(record_id))
     ids = list(await session.scalars(own))
     found = select(BulkRow).where(BulkRow.organization_id == organization_id, BulkRow.conflict_ids.overlap(ids))
@@ -81,7 +81,7 @@ async def _bulks(session: AsyncSession, organization_id: str, record_id: str) ->
 
 
 def _without_names(bulk: BulkRow, gone: Set[str]) -> int:
-    """Take the record's name out of an answer to many; gives how often it stood there."""
+    """Remove the record's name from an answer to many; gives the number of mentions."""
     bulk.names = [
         ERASED_PERSON if conflict_id in gone else name
         for conflict_id, name in zip(bulk.conflict_ids, bulk.names, strict=True)
@@ -90,7 +90,7 @@ def _without_names(bulk: BulkRow, gone: Set[str]) -> int:
 
 
 async def _closed(session: AsyncSession, row: ConflictRow, now: datetime) -> None:
-    """Tell those who follow conflicts, without a name; the tombstone lets the topic forget the rest."""
+    """Announce the end of a conflict without a name; the tombstone removes earlier messages."""
     conflict = queries.value_of(row)
     closed = ConflictClosed(
         organization_id=row.organization_id,

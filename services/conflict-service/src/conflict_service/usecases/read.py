@@ -1,4 +1,4 @@
-"""Conflicts as the API shows them."""
+"""Reads of conflicts for the API."""
 
 from datetime import datetime
 from typing import cast

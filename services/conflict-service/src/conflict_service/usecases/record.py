@@ -1,4 +1,4 @@
-"""Taking people-sync's facts."""
+"""Stores people-sync's facts."""
 
 from datetime import datetime
 
@@ -13,13 +13,13 @@ from contracts.events.people_conflict_v1 import ConflictDetected, ConflictFact, 
 
 
 async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> None:
-    """Store what a fact changes, let the rules decide what is new, and announce what those who follow have to hear."""
-    # Rules before conflicts: whoever turns one off waits for those that are deciding by it.
+    """Store a fact's change, let rules decide a new conflict, and announce the change if needed."""
+    # Lock rules before conflicts, so that turning a rule off waits for its decisions in progress.
     deciding = await by_rule.locked(session, fact) if isinstance(fact, ConflictDetected) else []
     await queries.lock_with_record(session, fact.organization_id, fact.record.id, fact.conflict_id)
     before = await queries.find(session, fact.organization_id, fact.conflict_id)
     if before is None and await queries.is_erased(session, fact.organization_id, fact.record.id):
-        return  # late, or a dead letter that was sent again
+        return  # a late fact, or a replayed dead letter
     change = take(before, fact)
     if change is not None:
         await queries.save(session, fact.organization_id, fact.conflict_id, change.after, is_new=before is None)
@@ -32,12 +32,12 @@ async def record(session: AsyncSession, fact: ConflictFact, now: datetime) -> No
     if before is not None and before.waiting and change is not None and change.after.waiting is None:
         row = await session.get_one(DecisionRow, (fact.organization_id, before.waiting))
         if row.outcome == "waiting":
-            # The conflict closed without this decision, or by another one.
+            # The conflict closed without this decision or by another one.
             await _end(session, row, "not_needed", fact.occurred_at)
 
 
 async def _settle(session: AsyncSession, fact: ResolutionApplied | ResolutionOvertaken) -> None:
-    """Note what became of a decision, once."""
+    """Store a decision's outcome, once."""
     row = await session.get(DecisionRow, (fact.organization_id, fact.decision_id))
     if row is None or row.outcome in {"applied", "overtaken"}:
         return
@@ -51,6 +51,6 @@ async def _settle(session: AsyncSession, fact: ResolutionApplied | ResolutionOve
 
 async def _end(session: AsyncSession, row: DecisionRow, outcome: str, at: datetime) -> None:
     if row.rule_id is not None:
-        # A transaction counts one end, behind the lock of its conflict: no two wait for each other.
+        # Each transaction counts one outcome after its conflict's lock, so no deadlock is possible.
         await rules.count_end(session, row.organization_id, row.rule_id, row.outcome, outcome)
     row.outcome, row.settled_at = outcome, at

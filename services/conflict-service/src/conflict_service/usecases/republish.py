@@ -1,4 +1,4 @@
-"""`python -m conflict_service republish`: told again from the tables.
+"""`python -m conflict_service republish`: publishes the tables' conflicts and open decisions again.
 
 On conflicts.conflict.v1 all conflicts; on conflicts.resolution.v1 the decisions that people-sync has not answered.
 """
@@ -22,7 +22,7 @@ _ID = (ConflictRow.organization_id, ConflictRow.id)
 
 
 async def republish(settings: Settings) -> None:
-    """Those that are over have their tombstones, so that a copy that kept one forgets it."""
+    """Publish all conflicts; closed ones with tombstones, so that copies delete them. And decisions without an answer."""
     await again.republish(settings, open=_open, closed=_closed, waiting_decisions=_waiting)
 
 

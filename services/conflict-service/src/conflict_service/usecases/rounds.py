@@ -1,4 +1,4 @@
-"""What comes round by itself."""
+"""One round of each loop."""
 
 from conflict_service.resources import Resources
 from conflict_service.usecases import bulk
@@ -6,5 +6,5 @@ from servicekit.runtime import Runtime
 
 
 async def forget_answers(runtime: Runtime, resources: Resources) -> None:
-    """Delete answers to many conflicts that were shown or given long ago."""
+    """Delete old previews and answers to many conflicts."""
     await bulk.forget_old(runtime.sessions, resources.clock.now())

@@ -35,14 +35,14 @@ _FIELDS: Final = frozenset(get_args(RuleField))
 
 
 async def every(session: AsyncSession, organization_id: str) -> Page[Rule]:
-    """All rules, newest first, with how much each decided."""
+    """All rules, newest first, with the numbers of their decisions."""
     rows = await rules.every(session, organization_id)
     outcomes = await rules.outcomes(session, organization_id, [row.id for row in rows])
     return Page[Rule](items=tuple(_render(row, outcomes) for row in rows), total=len(rows))
 
 
 async def offers(session: AsyncSession, organization_id: str) -> Page[RuleOffer]:
-    """What the newest answers teach and is no rule yet."""
+    """Rules learned from the newest answers that do not exist yet."""
     lessons = [one for one in await rules.lessons(session, organization_id) if _FIELDS.issuperset(one.kind.split(","))]
     decisions = await rules.decisions(session, organization_id, [id_ for one in lessons for id_ in one.decision_ids])
     on = {condition_of(row) for row in await rules.every(session, organization_id) if row.is_on}
@@ -56,13 +56,13 @@ async def offers(session: AsyncSession, organization_id: str) -> Page[RuleOffer]
 
 
 async def decline(session: AsyncSession, organization_id: str, body: DeclineOffer, now: datetime) -> Page[RuleOffer]:
-    """Offer no rule for this kind before it was answered alike as often again."""
+    """Offer no rule for this kind until it is answered alike as often again."""
     await rules.settle(session, organization_id, ",".join(sorted(set(body.fields))), now)
     return await offers(session, organization_id)
 
 
 async def preview(session: AsyncSession, organization_id: str, body: RuleCondition, now: datetime) -> RulePreview:
-    """Show what a rule would have decided, and would decide now. Invalid (422)."""
+    """Preview a rule's past and present decisions. Invalid (422)."""
     condition = _condition(body)
     row = await _open(session, organization_id, condition, now)
     return RulePreview(
@@ -79,9 +79,9 @@ async def preview(session: AsyncSession, organization_id: str, body: RuleConditi
 async def turn_on(
     session: AsyncSession, organization_id: str, body: TurnOnRule, user: UserIdentity, now: datetime
 ) -> Rule:
-    """Turn a rule on, made with the first time, and have the open conflicts decided that were shown.
+    """Turn a rule on, creating it if new, and start deciding the shown open conflicts.
 
-    Conflict (409) if these moved, another answer to many is at work, or there are too many rules; Invalid (422).
+    Conflict (409) if these changed, another answer to many is at work, or there are too many rules; Invalid (422).
     """
     condition = _condition(body)
     await queries.lock(session, organization_id, "rules")
@@ -110,7 +110,7 @@ async def turn_on(
 
 
 async def turn_off(session: AsyncSession, organization_id: str, rule_id: str, now: datetime) -> Rule:
-    """Nothing is decided by it from here on; twice is once. NotFound (404)."""
+    """Turn a rule off; idempotent. NotFound (404)."""
     row = await _find(session, organization_id, rule_id)
     if row.is_on:
         row.is_on, row.changed_at = False, now
@@ -118,7 +118,7 @@ async def turn_off(session: AsyncSession, organization_id: str, rule_id: str, no
 
 
 async def remove(session: AsyncSession, organization_id: str, rule_id: str, now: datetime) -> None:
-    """Delete a rule; what it decided stays, with its name. NotFound (404)."""
+    """Delete a rule; its decisions stay, with its name. NotFound (404)."""
     row = await _find(session, organization_id, rule_id)
     row.is_on, row.changed_at, row.deleted_at = False, now, now
     await rules.settle(session, organization_id, row.kind, now)
@@ -150,7 +150,7 @@ async def _make(
 
 
 async def _open(session: AsyncSession, organization_id: str, condition: Condition, now: datetime) -> BulkRow:
-    """The rule's answer to the open conflicts that it decides now, not stored."""
+    """The rule's answer to the open conflicts it would decide now, not stored."""
     row = bulk.new_row(organization_id, condition.answer, None, now)
     others = [
         other
