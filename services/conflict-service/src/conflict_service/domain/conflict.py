@@ -47,6 +47,7 @@ class Conflict:
     opened_at: datetime
     updated_at: datetime
     waiting: str | None = None
+    """Id of the decision that is being carried out."""
 
     @property
     def state(self) -> ConflictState:

@@ -125,6 +125,7 @@ class Shown(Base):
     """Digest of the change's plan, if the plan was shown."""
     name: Mapped[str] = mapped_column(server_default=text("''"), default="")
     record_id: Mapped[UUID | None]
+    """Our id; None for a person who is not here yet."""
     pco_id: Mapped[str | None]
 
 
