@@ -1,6 +1,6 @@
-"""Asks the program of this container whether it makes progress: status 0 if it answers 200.
+"""The container's health check: exit status 0 if its program answers 200.
 
-Only what Python starts with anyway is imported: this runs every few seconds in every container.
+Imports only modules that Python loads anyway, since the check runs every few seconds in every container.
 """
 
 import os
@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 8.0
 
 
 def main() -> int:
-    """Ask `HEALTH_PATH` at `HEALTH_PORT` of this container."""
+    """Request `HEALTH_PATH` at `HEALTH_PORT` of this container."""
     request = f"GET {os.environ['HEALTH_PATH']} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection(("127.0.0.1", int(os.environ["HEALTH_PORT"])), TIMEOUT_SECONDS) as connection:

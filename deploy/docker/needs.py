@@ -1,8 +1,8 @@
-"""What an image of one distribution needs: ``python deploy/docker/needs.py services/auth-service --into DIR``.
+"""The dependencies of one distribution's image: ``python deploy/docker/needs.py services/auth-service --into DIR``.
 
-Writes two lists for pip. ``requirements.txt``: packages of others, those that our own libraries need included.
-``folders.txt``: the distribution and our own libraries, as folders. A library of ours is never asked for by its
-name, which at the package index belongs to somebody else.
+Writes two lists for pip. ``requirements.txt``: third-party packages, including those of our own libraries.
+``folders.txt``: the distribution and our own libraries, as folders. Our libraries are never requested by name, which
+belongs to others at the package index.
 """
 
 import argparse
@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def canonical(requirement: str) -> str:
-    """The name in a requirement, as the package index compares names."""
+    """The name in a requirement, normalized like the package index does."""
     match = _NAME.match(requirement.strip())
     if match is None:
         raise ValueError(f"{requirement!r} is no requirement")
@@ -24,7 +24,7 @@ def canonical(requirement: str) -> str:
 
 
 def dependencies(folder: Path) -> list[str]:
-    """The requirements in a folder's ``pyproject.toml``; extras are for development and left out."""
+    """The requirements in a folder's ``pyproject.toml``, without extras, which are for development."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     return list(project.get("dependencies", []))
 
@@ -36,7 +36,7 @@ def own_folders(root: Path) -> dict[str, Path]:
 
 
 def needs(distribution: Path, own: dict[str, Path]) -> tuple[list[str], list[Path]]:
-    """Requirements of others, and our own folders, both sorted."""
+    """Third-party requirements, and our own folders, both sorted."""
     requirements: set[str] = set()
     folders: set[Path] = set()
     waiting = [distribution]
@@ -58,7 +58,7 @@ def main() -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("distribution", help="folder below the root, such as services/auth-service")
-    parser.add_argument("--beside", default="", help="folder whose code is added without what it needs of others")
+    parser.add_argument("--beside", default="", help="folder whose code is added without its dependencies")
     parser.add_argument("--into", type=Path, required=True)
     options = parser.parse_args()
     folder = ROOT / options.distribution

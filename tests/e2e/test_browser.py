@@ -759,7 +759,8 @@ def a_held_match(someone: dict[str, Any], number: int = 0) -> dict[str, Any]:
     nothing = ("birthdate", "gender", "email", "phone", "address", "middle_name", "suffix")
     theirs: dict[str, Any] = dict.fromkeys(nothing) | {"active": True, "child": False}
     theirs |= {"first_name": "Tim", "last_name": f"Twin{number or ''}"}
-    held: dict[str, Any] = {"id": f"held{number}", "pco_id": "1", "theirs": theirs, "reasons": ["Same name."], "state": "open"}
+    held: dict[str, Any] = {"id": f"held{number}", "pco_id": "1", "theirs": theirs, "state": "open"}
+    held |= {"reasons": ["Same name."]}
     held |= {"candidates": [{"member": someone, "reasons": [], "suffix": None}], "more": 0, "version": 1}
     return held | {"created_at": datetime.now(UTC).isoformat()}
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml says what the code says: no engine is needed to find out."""
+"""docker-compose.yml agrees with the code; the tests need no engine."""
 
 import importlib
 import os
@@ -22,7 +22,7 @@ from servicekit.testing import servers
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 PARTS: dict[str, dict[str, Any]] = COMPOSE["services"]
-# A container sees addresses that a browser does not, and the other way round; and it may be reached by others.
+# Addresses differ between containers and browsers, and containers can be reached from outside.
 ONLY_IN_CONTAINERS = {
     "LIMIT_ADDRESS_PER_MINUTE",
     "LIMIT_ORGANIZATION_PER_MINUTE",
@@ -39,7 +39,7 @@ ONLY_IN_CONTAINERS = {
 
 
 def settings_class(service: str) -> type[ServiceSettings]:
-    """The class that reads this service's environment."""
+    """The settings class of a service."""
     module = importlib.import_module(f"{service.replace('-', '_')}.config")
     found: type[ServiceSettings] = module.Settings
     return found

@@ -1,4 +1,4 @@
-"""The health check that every container runs."""
+"""The health check of every container."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).parents[1] / "healthcheck.py"
 
 
 def check(port: int) -> subprocess.CompletedProcess[str]:
-    """The check as a container runs it."""
+    """Run the check like a container."""
     environment = {**os.environ, "HEALTH_PORT": str(port), "HEALTH_PATH": "/livez"}
     command = [sys.executable, "-I", "-S", str(SCRIPT)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)

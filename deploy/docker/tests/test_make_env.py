@@ -1,4 +1,4 @@
-"""The keys and passwords that make-env makes are what the services take."""
+"""The services accept the keys and passwords of make-env."""
 
 import shutil
 import stat
@@ -20,19 +20,19 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl
 
 
 def make(path: Path) -> dict[str, str]:
-    """Run the script; what is in the file then."""
+    """Run the script; gives the file's variables."""
     done = subprocess.run([str(SCRIPT), str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return {name: value or "" for name, value in dotenv_values(path).items()}
 
 
 def variable(service: str) -> str:
-    """auth-service as the beginning of a variable."""
+    """A service's name as prefix of variables: AUTH_SERVICE."""
     return service.replace("-", "_").upper()
 
 
 def settings_of(service: str, env: dict[str, str]) -> ServiceSettings:
-    """What every service reads, for one of them."""
+    """The settings of every service, for one of them."""
 
     class Settings(ServiceSettings):
         service_name: ClassVar[str] = service

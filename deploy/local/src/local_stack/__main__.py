@@ -11,8 +11,8 @@ def _stop_at_once(_number: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
-    # Before the imports, which take a second: nothing runs until they are done. SIGINT also where it was ignored
-    # by whoever started this, as a shell does for what it starts in the background.
+    # Before the imports, which take a second. Also resets a SIGINT that the parent ignored, as shells do for background
+    # processes.
     signal.signal(signal.SIGINT, _stop_at_once)
     signal.signal(signal.SIGTERM, _stop_at_once)
 

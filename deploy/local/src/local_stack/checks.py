@@ -1,7 +1,7 @@
 """All stages of `make test`, some at a time, to the end: ``python -m local_stack.checks STAGE...``.
 
-Each stage is a target of the Makefile. One that fails keeps no other from running; what each said is printed as it
-ends, and is kept in the folder of the reports.
+Each stage is a target of the Makefile. A failed stage does not stop the others; the output of each is printed when it
+ends, and stored in the folder of the reports.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class _Running:
 
 
 class Checks:
-    """Starts stages in the order given, as many at once as asked for."""
+    """Starts stages in the order given, up to a number at once."""
 
     def __init__(self, stages: list[str], folder: Path, *, make: str, at_once: int) -> None:
         self._waiting = deque(stages)
@@ -42,19 +42,19 @@ class Checks:
             old.unlink()
 
     def run(self) -> None:
-        """Until the last has ended."""
+        """Run all stages to their end."""
         while self._waiting or self._running:
             while self._waiting and len(self._running) < self._at_once:
                 self._start(self._waiting.popleft())
             time.sleep(_POLL_SECONDS)
             for one in list(self._running):
                 before = _collected()
-                if one.process.poll() is not None:  # which collects the process, and its processor time with it
+                if one.process.poll() is not None:  # reaps the process, which adds its processor time
                     self._running.remove(one)
                     self._ended(one, cpu_seconds=_collected() - before)
 
     def stop(self) -> None:
-        """Wait for what runs, which had the same Ctrl-C: tests end the servers they started."""
+        """Wait for running stages, which got the same Ctrl-C, so that tests can stop their servers."""
         for one in self._running:
             try:
                 one.process.wait(_PATIENCE_SECONDS)
@@ -86,15 +86,15 @@ class Checks:
 
 
 def _collected() -> float:
-    """Processor seconds of all children that have ended and were collected."""
+    """Processor seconds of all reaped children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def main() -> int:
-    """Run what the command line names; 1 if anything failed."""
+    """Run the stages of the command line; 1 if any failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stages", nargs="+", metavar="STAGE", help="targets of the Makefile, what takes longest first")
+    parser.add_argument("stages", nargs="+", metavar="STAGE", help="targets of the Makefile, the longest first")
     parser.add_argument("--reports", type=Path, required=True, help="folder of the JUnit reports")
     parser.add_argument("--make", default="make", help="the make to call")
     parser.add_argument("--at-once", type=int, default=3, help="how many stages run at the same time")

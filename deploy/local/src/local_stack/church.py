@@ -1,4 +1,4 @@
-"""A person of a church at work through the platform API: what stories, container checks and benchmarks drive.
+"""A person of a church who uses the platform API: the driver of stories, container checks and benchmarks.
 
 with Stack(tmp_path) as stack, Church.of(stack, "ada") as church:
     church.connect()
@@ -25,7 +25,7 @@ _LOGIN: Final = re.compile(r'name="login"[^>]*value="([^"]*)"')
 
 
 class StoryError(AssertionError):
-    """An answer that the story did not expect."""
+    """An answer that the caller did not expect."""
 
 
 class Church:
@@ -52,7 +52,7 @@ class Church:
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """One call under `/api/v1`; the decoded answer. A 503 is tried again for a minute: a part may just restart."""
+        """One call under `/api/v1`; the decoded answer. A 503 is retried for a minute: a part may be restarting."""
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -70,11 +70,11 @@ class Church:
         return answer.json() if answer.content else None
 
     def get(self, path: str, **query: Any) -> Any:
-        """A read."""
+        """A GET below `/api/v1`."""
         return self.call("GET", path, params=query)
 
     def all(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """Every item of a list, page after page."""
+        """All items of a list, over all pages."""
         after: str | None = None
         while True:
             page = self.get(path, limit=200, **query, **({"after": after} if after else {}))
@@ -96,7 +96,7 @@ class Church:
 
     @staticmethod
     def consent(authorize_url: str, login: int = 0, decision: str = "allow") -> dict[str, str]:
-        """What a person does on Planning Center's page: choose an account and allow. The answer's parameters."""
+        """Choose an account on Planning Center's page and allow; gives the redirect's parameters."""
         with httpx.Client(timeout=60) as browser:
             page = browser.get(authorize_url).raise_for_status().text
             form = {name: html.unescape(value) for name, value in _HIDDEN.findall(page)}
@@ -105,27 +105,27 @@ class Church:
         return dict(httpx.URL(back).params)
 
     def _known_to_people_sync(self) -> None:
-        """The fact travels through Kafka: wait until a sync can be started."""
+        """Wait until a sync can be started, since the connection's fact travels through Kafka."""
         self.eventually(lambda: self.get("/people/status")["connected"] is True, "people-sync learns of the connection")
 
     # -- syncing ---------------------------------------------------------------------------------------------------
 
     def start(self, kind: str = "full", *, preview: bool = False) -> str:
-        """Sync Now, or Preview; the run's id."""
+        """Sync Now, or Preview; gives the run's id."""
         return str(self.call("POST", "/people/runs", json={"kind": kind, "preview": preview})["id"])
 
     def preview(self, kind: str = "full", *, within: float = 300) -> dict[str, Any]:
-        """A run that waits with its plan."""
+        """Preview and wait for the run's plan."""
         run_id = self.start(kind, preview=True)
         self.eventually(lambda: self.run(run_id)["question"], "the plan is there", within)
         return self.run(run_id)
 
     def run(self, run_id: str) -> dict[str, Any]:
-        """A run as it stands."""
+        """The present state of a run."""
         return dict(self.get(f"/people/runs/{run_id}"))
 
     def wait(self, run_id: str, *, answers: Mapping[str, str] | None = None, within: float = 300) -> dict[str, Any]:
-        """The run when it has ended. `answers`, by question, are given when it asks; an unexpected question raises."""
+        """Wait for a run's end, giving `answers` by question; an unexpected question raises."""
         deadline = time.monotonic() + within
         while True:
             run = self.run(run_id)
@@ -145,7 +145,7 @@ class Church:
     def sync(
         self, kind: str = "full", *, answers: Mapping[str, str] | None = None, within: float = 300
     ) -> dict[str, Any]:
-        """Sync Now, to its end; raises unless it is done."""
+        """Sync Now and wait for the end; raises unless done."""
         run = self.wait(self.start(kind), answers=answers, within=within)
         if run["state"] != "done":
             raise StoryError(f"the run ended as {run['state']}: {run['message']}")
@@ -185,7 +185,7 @@ class Church:
     # -- Planning Center -------------------------------------------------------------------------------------------
 
     def edit_there(self, pco_organization_id: str, pco_id: str, **attributes: Any) -> None:
-        """Somebody edits a person in Planning Center; returns when its reads show it."""
+        """Edit a person in Planning Center; returns once reads show the edit."""
         self.control.edit_person(pco_organization_id, pco_id, **attributes)
         token = self.control.personal_access_token(pco_organization_id)
         address = str(self.control.client.base_url.copy_with(path=f"/people/v2/people/{pco_id}"))
@@ -198,9 +198,9 @@ class Church:
         self.eventually(shown, "Planning Center shows the edit")
 
     def differences(self, pco_organization_id: str) -> list[str]:
-        """Where the directory is not what Planning Center has, a line each; none if both sides agree.
+        """Differences between the directory and Planning Center, a line each; empty if both sides agree.
 
-        Every record here is linked to one there and the other way round; values, families and who is in them are equal.
+        Checks that every record on each side is linked, and that values, families and memberships are equal.
         """
         there = _There(self.control.dump(pco_organization_id))
         members, families = self.members(), self.families()
@@ -219,13 +219,13 @@ class Church:
         return found
 
     def apart(self, pco_organization_id: str) -> dict[str, list[str]]:
-        """Fields whose values are not the same here and in Planning Center, by the id of a member who is linked."""
+        """Fields with different values here and in Planning Center, by id of a linked member."""
         there = _There(self.control.dump(pco_organization_id))
         found = {member["id"]: list(there.apart(member)) for member in self.members()}
         return {id_: fields for id_, fields in found.items() if fields}
 
     def writes_since(self, mark: int, pco_organization_id: str | None = None) -> list[tuple[str, str]]:
-        """Method and path of every write that Planning Center served since `control.mark()`, to one church or all."""
+        """Method and path of every write that Planning Center served since `control.mark()`, for one church or all."""
         return [
             (entry["method"], entry["path"])
             for entry in self.control.journal(after=mark, limit=100_000)
@@ -236,7 +236,7 @@ class Church:
 
 
 class _There:
-    """The rows of a Planning Center organization, as the directory would show them."""
+    """The rows of a Planning Center organization, in the directory's form."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         of_type: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -251,7 +251,7 @@ class _There:
                 self._contacts[type_, str(contact["person_id"])].append((int(id_), contact))
 
     def person(self, pco_id: str) -> dict[str, Any]:
-        """Values of a person, formatting taken away; none of one who is not there."""
+        """A person's values without formatting; empty if the person does not exist."""
         if pco_id not in self.people:
             return {}
         return _comparable(
@@ -262,17 +262,17 @@ class _There:
         )
 
     def apart(self, member: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """Values of a member and of the person they are linked to, by field, where the two are not the same."""
+        """Differing values of a member and their linked person, by field."""
         here, other = _values(member), self.person(member["link"]["pco_id"] if member["link"] else "")
         return {name: (here[name], other[name]) for name in other if here[name] != other[name]}
 
     def household(self, pco_id: str) -> tuple[str, list[str]]:
-        """Its name and its people."""
+        """Name and people of a household."""
         people = [str(one["person_id"]) for one in self._memberships if str(one["household_id"]) == pco_id]
         return self.households[pco_id]["name"], sorted(people)
 
     def _first(self, type_: str, pco_id: str) -> Mapping[str, Any]:
-        """The primary contact; the one with the lowest id if there is none, or several."""
+        """The primary contact; with none or several, the contact with the lowest id."""
         found = self._contacts[type_, pco_id]
         return min(found, key=lambda each: (not each[1].get("primary"), each[0]))[1] if found else {}
 

@@ -1,4 +1,4 @@
-"""Keys and secrets of one state directory: made once, kept in a private file."""
+"""Keys and secrets of one state directory, created once and stored in a private file."""
 
 import json
 import secrets
@@ -15,7 +15,7 @@ from servicekit.local.process import RememberedFile
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the processes of one stack share or keep from each other."""
+    """Secrets of the processes of one stack."""
 
     signing_keys: dict[str, dict[str, Any]]
     """Private JWK (Ed25519) by service, `kid` = the service."""
@@ -37,7 +37,7 @@ class Credentials:
 
 
 def load_credentials(path: Path, services: Sequence[str]) -> Credentials:
-    """The credentials kept in ``path``; what is missing is made and kept."""
+    """The credentials stored in ``path``; missing ones are created and stored."""
     file = RememberedFile(path)
     kept = file.read()
     keys = kept.get("signing_keys")

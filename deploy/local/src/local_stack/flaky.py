@@ -1,7 +1,7 @@
-"""Do tests fail sometimes: ``python -m local_stack.flaky --times=20 TEST...``.
+"""Finds flaky tests: ``python -m local_stack.flaky --times=20 TEST...``.
 
-Each repetition is a pytest of its own, while as many processes as there are cores do nothing but keep them busy. Says
-how often each test failed, and all that the first failure said. Exit status 1 if one failed.
+Each repetition is a separate pytest, while one process per core keeps the cores busy. Prints the number of failures per
+test, and the output of the first failure. Exit status 1 if a test failed.
 """
 
 import argparse
@@ -22,7 +22,7 @@ _BUSY = "while True: pass"
 
 @contextmanager
 def load(processes: int) -> Iterator[None]:
-    """Processes that use up a core each."""
+    """Processes that keep a core busy each."""
     busy = [spawn([sys.executable, "-c", _BUSY], stdout=subprocess.DEVNULL) for _ in range(processes)]
     try:
         yield
@@ -33,7 +33,7 @@ def load(processes: int) -> Iterator[None]:
 
 
 class Repetitions:
-    """Counts what fails."""
+    """Counts failures."""
 
     def __init__(self, tests: list[str]) -> None:
         self._tests = tests
@@ -43,11 +43,11 @@ class Repetitions:
         """The output of the first failure."""
 
     def repeat(self) -> set[str]:
-        """Run the tests once; gives those that failed."""
+        """Run the tests once; gives the failed ones."""
         with TemporaryDirectory(prefix="flaky-") as folder:
             report = Path(folder) / "report.xml"
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
-            command += ["-o", "junit_family=xunit1"]  # which names the file of each test
+            command += ["-o", "junit_family=xunit1"]  # the family that names the file of each test
             done = subprocess.run([*command, *self._tests], capture_output=True, text=True, check=False)
             found = cases(report) if report.exists() else []
         failed = {one.test: one.reason for one in found if one.outcome == "failed"}
@@ -61,14 +61,14 @@ class Repetitions:
         return set(failed)
 
     def told(self) -> str:
-        """How often each failed, the worst first."""
+        """Number of failures by test, the worst first."""
         worst = sorted(self.runs, key=lambda test: (-self.failures[test], test))
         lines = [f"  failed {self.failures[test]} of {self.runs[test]}: {test}" for test in worst]
         return "\n".join([*(["The first failure:", self.first, ""] if self.first else []), *lines])
 
 
 def main() -> int:
-    """Repeat what the command line names."""
+    """Repeat the tests of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10, help="how often")
     parser.add_argument("--cores", type=int, default=2, help="how many cores to keep busy meanwhile")

@@ -1,7 +1,7 @@
 """Identity provider for development: OpenID Connect with a few invented people and no passwords.
 
-Never put it on a network that others reach: whoever can open its page can sign in as anybody. It issues
-what the platform's real provider issues to the console (authorization code with PKCE, public client) and,
+Never expose it to a network: anyone who can open its page can sign in as any person. Like the platform's real
+provider it issues tokens to the console (authorization code with PKCE, public client) and,
 for scripts and tests only, tokens by ``grant_type=password`` for which any password will do:
 
     curl -d grant_type=password -d username=ada http://localhost:8091/token
@@ -34,12 +34,12 @@ ALGORITHM: Final = "ES256"
 TOKEN_SECONDS: Final = 3600
 CODE_SECONDS: Final = 120
 REDIRECT_PATHS: Final = ("/", "/signed-in")
-"""Where the console may be sent back to, below its origin."""
+"""Redirect paths of the console, below its origin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who can sign in; ``username`` is also the ``sub`` of the tokens."""
+    """A person who can sign in; ``username`` is also the ``sub`` of the tokens."""
 
     username: str
     name: str
@@ -60,7 +60,7 @@ PEOPLE: Final = {
 
 
 def people_of(churches: int) -> dict[str, Person]:
-    """By username: the people of the two churches, and ``ada3`` and ``sam3`` of a third, ``ada4`` of a fourth."""
+    """People by username: those of the two churches, ``ada3`` and ``sam3`` of a third, ``ada4`` of a fourth."""
     further = [
         replace(
             person,
@@ -137,7 +137,7 @@ class IdentityProvider:
         return {"keys": [{**self._key.as_dict(private=False), "use": "sig", "alg": ALGORITHM}]}
 
     def check_client(self, asked: Mapping[str, str]) -> None:
-        """Refused, and never redirected, unless client and redirect URI are known exactly as given."""
+        """Check client and redirect URI, which must match exactly; a failure is shown, never redirected."""
         if asked.get("client_id") != CONSOLE_CLIENT:
             raise Refused("invalid_client", f"The only client here is {CONSOLE_CLIENT!r}.")
         if asked.get("redirect_uri") not in self.redirect_uris:
@@ -146,7 +146,7 @@ class IdentityProvider:
 
     @staticmethod
     def check_request(asked: Mapping[str, str]) -> None:
-        """Refused by redirect: whatever else is wrong with an authorization request."""
+        """Check the rest of an authorization request; a failure is redirected to the console."""
         if asked.get("response_type") != "code":
             raise Refused("unsupported_response_type", "response_type must be code.")
         if asked.get("code_challenge_method") != "S256" or len(asked.get("code_challenge", "")) != 43:
@@ -170,7 +170,7 @@ class IdentityProvider:
         return code
 
     def redeem(self, form: Mapping[str, str]) -> dict[str, Any]:
-        """The token response for a code; the code is spent whatever comes of it."""
+        """The token response for a code; the code is spent even if the request fails."""
         if form.get("client_id") != CONSOLE_CLIENT:
             raise Refused("invalid_client", f"The only client here is {CONSOLE_CLIENT!r}.", 401)
         kept = self._codes.pop(form.get("code", ""), None)
@@ -185,7 +185,7 @@ class IdentityProvider:
         return self.tokens(kept.person, client=CONSOLE_CLIENT, scope=kept.scope, nonce=kept.nonce)
 
     def direct(self, form: Mapping[str, str]) -> dict[str, Any]:
-        """The token response for a name alone; ``lifetime`` (seconds, may be negative) makes expired ones."""
+        """The token response for a username; a negative ``lifetime`` (seconds) gives expired tokens."""
         person = self.people.get(form.get("username", ""))
         if person is None:
             raise Refused("invalid_grant", f"username must be one of: {', '.join(self.people)}.")
@@ -228,7 +228,7 @@ class IdentityProvider:
         }
 
     def user_info(self, token: str) -> dict[str, Any]:
-        """Claims of an access token of ours."""
+        """Verified claims of an access token issued here."""
         try:
             decoded = jwt.decode(token, self._key, algorithms=[ALGORITHM])
             expected = {"aud": {"essential": True, "value": AUDIENCE}, "exp": {"essential": True}}
@@ -395,13 +395,13 @@ def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
         f"<title>{title} · Identity provider for development</title><style>{_STYLE}</style></head>"
         f"<body><main><h1>{title}</h1>{content}</main></body></html>"
     )
-    # No form-action: browsers apply it to the redirect that follows, too.
+    # No form-action, which browsers would also apply to the following redirect.
     policy = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'; base-uri 'none'"
     return HTMLResponse(page, status, {"content-security-policy": policy, "cache-control": "no-store"})
 
 
 def load_key(state: Path) -> ECKey:
-    """The signing key of this state directory; made at the first start, readable by its owner alone."""
+    """The signing key of this state directory, created at the first start and readable only by its owner."""
     path = state / "identity-provider-key.json"
     if path.exists():
         return ECKey.import_key(json.loads(path.read_text()))

@@ -19,19 +19,19 @@ from servicekit.local import LocalStackError
 
 _WIDTH = max(map(len, (*SERVICES, IDENTITY_PROVIDER, SIMULATOR)))
 Events = SimpleQueue[signal.Signals | BaseException | None]
-"""A signal that came; how the start failed; None once everything is ready. A signal's handler may fill it."""
+"""A received signal, the start's failure, or None once every process is ready. Signal handlers put into it."""
 _COLOURS = (32, 33, 34, 35, 36, 92, 93, 94, 95, 96)
 
 
 class Output:
-    """Lines of several processes, each with its label in front; colour only on a terminal."""
+    """Prints lines of several processes, each with its label; colour only on a terminal."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def __call__(self, label: str, text: str) -> None:
-        """Print one line; a terminal or pipe that is gone is no reason to end."""
+        """Print one line; a closed terminal or pipe does not end the launcher."""
         shown = f"{label:<{_WIDTH}} |"
         if self._colour:
             shown = f"\x1b[{_COLOURS[zlib.crc32(label.encode()) % len(_COLOURS)]}m{shown}\x1b[0m"
@@ -68,23 +68,23 @@ def main(arguments: list[str] | None = None) -> int:
         supervised=True,
         say=output,
     )
-    # Raised into the start, a signal could hit any line, that of a clean-up too: it is a message, and the start
-    # has a thread of its own.
+    # An exception raised into the start could hit any line, even a clean-up, so a signal is a message and the start
+    # runs in a thread.
     events: Events = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Ctrl-C stops also what a shell has started in the background; `nohup` keeps its meaning.
+        # SIGINT works even for a background process of a shell; `nohup` keeps its meaning.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _frame: events.put(signal.Signals(number)))
     return _run(stack, events, output)
 
 
 def _run(stack: Stack, events: Events, output: Output) -> int:
-    """Start, and stop at a signal, at whatever instant it comes; returns the exit status."""
+    """Start, and stop at a signal at any instant; returns the exit status."""
 
     def start() -> None:
         try:
             stack.start()
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for it
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
             events.put(error)
         else:
             events.put(None)
@@ -110,7 +110,7 @@ def _run(stack: Stack, events: Events, output: Output) -> int:
         starting.join(1)
     output("stack", "stopped")
     if not ready:
-        # Threads cannot be ended: one may wait for a download yet.
+        # Threads cannot be cancelled, and one may still wait for a download.
         os._exit(0)
     return 0
 

@@ -1,4 +1,4 @@
-"""One process of the stack: its log, its restarts, and the note of it that outlives a killed launcher."""
+"""One process of the stack: log, restarts, and the pid file that outlives a killed launcher."""
 
 import re
 import signal
@@ -16,31 +16,31 @@ Say = Callable[[str, str], None]
 STOP_SECONDS = 25
 _LOG_BYTES = 20_000_000
 _SUCCEEDED = re.compile(rb" request +\[servicekit\.http\.edge\] .* status=[123]\d\d$")
-"""The line of a request that went well, as services log it for a terminal."""
+"""A service's log line of a successful request on a terminal."""
 _FIRST_PAUSE, _LONGEST_PAUSE, _STABLE_SECONDS = 0.5, 15.0, 20.0
 
 
 class ProcessBook:
-    """Which processes run, on disk, so that the next start can end what a killed launcher left."""
+    """The running processes on disk, so that the next start can end those of a killed launcher."""
 
     def __init__(self, path: Path) -> None:
         self._file = RememberedFile(path)
         self._lock = threading.Lock()
 
     def note(self, label: str, pid: int, argv: Sequence[str]) -> None:
-        """``label`` runs as ``pid``."""
+        """Note that ``label`` runs as ``pid``."""
         with self._lock:
             self._file.write({**self._file.read(), label: {"pid": pid, "argv": list(argv)}})
 
     def strike(self, label: str) -> None:
-        """``label`` does not run any more."""
+        """Remove ``label``, which no longer runs."""
         with self._lock:
             noted = self._file.read()
             if noted.pop(label, None) is not None:
                 self._file.write(noted)
 
     def end_leftovers(self) -> list[str]:
-        """End the processes noted here that still run; returns their labels."""
+        """End noted processes that still run; returns their labels."""
         ended = []
         for label, noted in self._file.read().items():
             if isinstance(noted, dict) and end_leftover(
@@ -52,10 +52,10 @@ class ProcessBook:
 
 
 class StackProcess:
-    """A program that is started, watched and, with ``supervised``, restarted when it ends unasked.
+    """A program that is started, watched and, with ``supervised``, restarted after an unexpected end.
 
-    Its output goes to ``log`` and, while ``echo`` is true, line by line to ``say``: all but requests that went well,
-    which would carry the addresses away.
+    Its output goes to ``log`` and, while ``echo`` is true, line by line to ``say``, except successful requests, which
+    would scroll the addresses away.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class StackProcess:
         self.log = log
         self.echo = echo
         self.starts = 0
-        """How often it was started, restarts after a crash included."""
+        """Number of starts, restarts after a crash included."""
         self._book = book
         self._say = say
         self._supervised = supervised
@@ -87,18 +87,18 @@ class StackProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process is alive at this moment."""
+        """Whether the process is alive."""
         process = self._process
         return process is not None and process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """Process id, None if it is not running."""
+        """Process id, None without a process."""
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
     def start(self) -> None:
-        """Start it; nothing happens if it runs. Being ready is another matter: see ``Stack.wait_ready``."""
+        """Start the process unless it runs. For readiness see ``Stack.wait_ready``."""
         if self._watcher is not None and self._watcher.is_alive():
             if not self._stopping.is_set() and self.running:
                 return
@@ -110,7 +110,7 @@ class StackProcess:
         self._watcher.start()
 
     def stop(self, *, within: float = STOP_SECONDS) -> None:
-        """SIGTERM, and SIGKILL (said) for one that is still there after ``within`` seconds."""
+        """Send SIGTERM, and after ``within`` seconds SIGKILL, with a message."""
         self._stopping.set()
         with self._lock:
             process = self._process
@@ -124,7 +124,7 @@ class StackProcess:
         self._book.strike(self.label)
 
     def kill(self) -> None:
-        """SIGKILL for it and its children. A supervised process comes back by itself."""
+        """Send SIGKILL to the process and its children. A supervised process is restarted."""
         process = self._process
         if process is not None and process.poll() is None:
             kill_tree(process.pid)
@@ -133,12 +133,12 @@ class StackProcess:
             self._watcher.join()
 
     def restart(self) -> None:
-        """Stop in order and start again."""
+        """Stop the process in order and start it again."""
         self.stop()
         self.start()
 
     def last_lines(self, count: int = 5) -> str:
-        """The end of its log."""
+        """The last lines of the log."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(0, self.log.stat().st_size - 8192))
@@ -156,7 +156,7 @@ class StackProcess:
             self._book.note(self.label, self._process.pid, self.argv)
 
     def _watch(self) -> None:
-        """Copies the output; when it ends unasked, says so and starts the process again."""
+        """Copy the output; after an unexpected end report it and restart the process."""
         pause = _FIRST_PAUSE
         while True:
             began = time.monotonic()
@@ -193,7 +193,7 @@ class StackProcess:
 
 
 def describe_status(status: int) -> str:
-    """What an exit status means, in words."""
+    """An exit status in words."""
     if status < 0:
         return f"was ended by {signal.Signals(-status).name}"
     return "ended by itself" if status == 0 else f"ended with status {status}"

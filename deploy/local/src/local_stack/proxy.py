@@ -1,7 +1,7 @@
 """A round-robin proxy in front of several replicas: ``python -m local_stack.proxy --route 8080=9001,9002``.
 
-Each request goes to the next replica; one that cannot be reached is passed over, which is safe because
-nothing was sent to it yet. A replica that dies with a request in its hands gives 502, as behind any proxy.
+Each request goes to the next replica; an unreachable one is skipped, which is safe because no byte was sent to it
+yet. A replica that dies during a request gives 502, as behind any proxy.
 Answers are streamed, live updates included.
 """
 
@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from servicekit.http.outgoing import no_cookies
 
-# Of one connection, not of the message (RFC 9110, 7.6.1).
+# Hop-by-hop headers (RFC 9110, 7.6.1).
 _HOP = {
     *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection"),
     *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
@@ -28,7 +28,7 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def create_app(routes: Mapping[int, Sequence[int]]) -> Starlette:
-    """Forward what arrives at a port of ``routes`` to the ports behind it, all on loopback."""
+    """Forward requests at a port of ``routes`` to the ports behind it, all on loopback."""
     turns = {listen: itertools.count() for listen in routes}
     client = httpx.AsyncClient(
         timeout=httpx.Timeout(None, connect=2),

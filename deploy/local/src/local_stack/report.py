@@ -1,7 +1,7 @@
-"""What a test run says at its end: every stage with its time, what failed and how to repeat it, what was not checked.
+"""The summary of a test run: every stage with its time, failures with the command to repeat them, skipped checks.
 
-Reads what `local_stack.checks` noted of each stage (``*.outcome``), pytest's JUnit reports (``*.xml``, of the family
-xunit1, which names files) and the notes of whole stages that were left out (``*.skipped``).
+Reads the outcomes noted by `local_stack.checks` (``*.outcome``), pytest's JUnit reports (``*.xml``, of the family
+xunit1, which names files) and the notes of skipped stages (``*.skipped``).
 """
 
 import json
@@ -16,19 +16,19 @@ from xml.etree import ElementTree
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a stage ended."""
+    """The outcome of a stage."""
 
     stage: str
     status: int
-    """The exit status of its process: 0 if all is well."""
+    """Exit status of its process."""
     seconds: float
     cpu_seconds: float
-    """Processor time of the stage's process and of every child that it waited for."""
+    """Processor seconds of the stage's process and of its reaped children."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The text to print, and whether anything failed."""
+    """The text to print, and whether a stage failed."""
 
     text: str
     failed: int
@@ -40,17 +40,17 @@ class _Stage:
     outcome: Outcome | None
     tests: int = 0
     failed: list[str] = field(default_factory=list)
-    """Node ids; empty strings where pytest named none."""
+    """Node ids; empty strings for tests without one."""
     skipped: Counter[str] = field(default_factory=Counter)
     note: str = ""
-    """Why the whole stage was left out."""
+    """Why the whole stage was skipped."""
 
     @property
     def red(self) -> bool:
         return self.outcome is None or self.outcome.status != 0 or bool(self.failed)
 
     def counts(self) -> tuple[int, int, int]:
-        """Passed, failed, skipped. A stage without tests, or red without a red test, counts as one."""
+        """Numbers of passed, failed, skipped. A stage without tests, or red without a red test, counts as one."""
         skipped = self.skipped.total()
         failed = max(len(self.failed), int(self.red))
         if not self.tests:
@@ -68,12 +68,12 @@ class _Stage:
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
-    """Note how a stage ended."""
+    """Note a stage's outcome."""
     (folder / f"{outcome.stage}.outcome").write_text(json.dumps(asdict(outcome)))
 
 
 def summary(folder: Path, stages: Iterable[str], *, seconds: float) -> Summary:
-    """Sum up these stages; `seconds`: the time that all took together."""
+    """Sum up these stages; `seconds`: wall time of all."""
     found = [_read(folder, stage) for stage in stages]
     cpu = sum(one.outcome.cpu_seconds for one in found if one.outcome)
     lines = [
@@ -103,17 +103,17 @@ def _minutes(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test, or one half of it: a test that fails and whose end fails too is there twice."""
+    """One test case of a report; a test whose teardown fails too has two."""
 
     test: str
-    """The node id that pytest takes; empty where the report does not say."""
+    """The node id for pytest; empty if the report does not give it."""
     outcome: Literal["passed", "failed", "skipped"]
     reason: str
-    """The reason of the skip, or everything that pytest said of the failure."""
+    """The reason of the skip, or pytest's text of the failure."""
 
 
 def cases(report: Path) -> list[Case]:
-    """The tests of a JUnit report. A test that is expected to fail, and does, has passed."""
+    """The tests of a JUnit report. An expected failure counts as passed."""
     return [_case(found) for found in ElementTree.parse(report).getroot().iter("testcase")]
 
 
@@ -146,7 +146,7 @@ def _read(folder: Path, stage: str) -> _Stage:
 
 
 def _node_id(case: ElementTree.Element) -> str:
-    """What to give to pytest. A file that could not be read is its own, without a class name."""
+    """Node id for pytest. A file that failed to import is its own, without a class name."""
     file, name, owner = case.get("file"), case.get("name", ""), case.get("classname", "")
     if not file:
         return ""

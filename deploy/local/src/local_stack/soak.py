@@ -1,12 +1,11 @@
-"""Exhaustive forms of tests, for as long as asked.
+"""Exhaustive forms of tests, for a given time.
 
     python -m local_stack.soak --minutes=30 --crashes=FILE --refreshes=FILE --told=FILE FILE...
 
-A quarter of the time a process is killed at one instant after another of a run over 5,000 people, another quarter at
-every instant of syncs of one record. The other half, in rounds: long histories of what is pure, and histories of
-families that are told on the whole stack, both drawn anew each time. With `--histories=100000` rounds go on, of the
-latter alone once the time is over, until so many were told. Says what was tried with its seed, and all that a failure
-said; goes on after one.
+A quarter of the time kills a process at successive instants of a run over 5,000 people, another quarter at every
+instant of single syncs. The other half consists of rounds: long histories of pure functions, and histories of families
+on the whole stack, both drawn anew each time. With `--histories=100000` rounds of the latter continue past the time
+until that many were run. Prints each seed and every failure's output, and continues after a failure.
 """
 
 import argparse
@@ -17,13 +16,13 @@ import sys
 import time
 
 _EXAMPLES = 1_000
-"""Of each property in a round."""
+"""Examples of each property in a round."""
 _AT_ONCE = int(os.environ.get("SOAK_HISTORIES", "300"))
-"""Histories that are told on the whole stack in a round."""
+"""Histories on the whole stack in a round."""
 
 
 def tried(what: str, tests: list[str], **environment: object) -> bool:
-    """Run tests, say what was tried and how it ended; whether it ended well."""
+    """Run tests and print their outcome; gives whether they passed."""
     began = time.monotonic()
     env = os.environ | {name: str(value) for name, value in environment.items()}
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *tests]
@@ -38,7 +37,7 @@ def tried(what: str, tests: list[str], **environment: object) -> bool:
 
 
 def main() -> int:
-    """Try until the time is over; 1 if anything failed."""
+    """Run until the time is over; 1 if a test failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, required=True, help="how long")
     parser.add_argument("--seed", type=int, default=None, help="of the first round; drawn and said if left out")

@@ -56,26 +56,26 @@ SIMULATOR: Final = "simulator"
 IDENTITY_PROVIDER: Final = "identity-provider"
 _PROXY: Final = "proxy"
 _HOST: Final = "localhost"
-"""What browsers use; one name for all, because cookies and origins belong to a name."""
+"""Host name for browsers; one for all parts, because cookies and origins belong to a name."""
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def quiet(label: str, text: str) -> None:
-    """Prints nothing: the logs have it."""
+    """Print nothing, since the logs have the lines."""
 
 
 @dataclass(slots=True)
 class _Replica:
     port: int
     probe: str
-    """Answers 200 when it is ready."""
+    """Address that answers 200 when the process is ready."""
     process: StackProcess
 
 
 @dataclass(slots=True)
 class _Ports:
-    """Ports by name: the ones asked for, else the ones of the last start, else free ones."""
+    """Ports by name: the requested ones, else those of the last start, else free ones."""
 
     memory: RememberedFile
     chosen: dict[str, int] = field(default_factory=dict)
@@ -92,14 +92,14 @@ class _Ports:
 
 
 class Stack:
-    """Everything on one machine, kept in ``state``.
+    """All processes on one machine, with their data in ``state``.
 
-    ``people`` and ``seed`` of the simulator's first church count when it is made, and never replace a kept one;
-    so does how many ``churches`` there are, of which each but the first has a tenth of the people.
+    ``people`` and ``seed`` of the simulator's first church, and the number of ``churches`` (each further one with a
+    tenth of the people), apply when the state is created, and never replace a kept one.
     ``port``, ``simulator_port`` and ``identity_port``: 0 chooses a free one and remembers it. ``replicas`` by
-    service; more than one stand behind a round-robin proxy. ``environment`` adds or replaces variables by service,
-    ``"*"`` for all. ``simulator_settings`` are its live settings (``{"rate_limit": 0}``). ``supervised`` restarts
-    what crashes, as ``make run`` does; tests that decide themselves when something comes back leave it out.
+    service; several run behind a round-robin proxy. ``environment`` adds or replaces variables by service, ``"*"`` for
+    all. ``simulator_settings`` are its live settings (``{"rate_limit": 0}``). ``supervised`` restarts crashed processes
+    like ``make run``; tests that restart processes themselves leave it out.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Stack:
         self._wanted_church = {"people": people, "seed": seed, "churches": churches}
         self._church = Shape()
         self.kept_church = ""
-        """A sentence, when another church is kept than the one asked for."""
+        """A sentence if the kept church differs from the requested one."""
         self._replica_counts = dict(replicas or {})
         self._overrides = {name: dict(values) for name, values in (environment or {}).items()}
         self._simulator_settings = dict(simulator_settings or {})
@@ -146,8 +146,8 @@ class Stack:
     def start(self) -> None:
         """Start everything and return when every process is ready.
 
-        Raises LocalStackError with one sentence if something cannot be started, and StartCancelledError after
-        ``cancel``; what runs is stopped then.
+        Raises LocalStackError with one sentence if a process cannot be started, and StartCancelledError after
+        ``cancel``; running processes are then stopped.
         """
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.state / "logs").mkdir(exist_ok=True)
@@ -162,7 +162,7 @@ class Stack:
             self._say("stack", "starting PostgreSQL, Kafka, the simulator, the identity provider and five services")
             self._say("stack", f"this takes up to a minute; what they say meanwhile is in {self.state / 'logs'}")
             self._start_in_parallel()
-            # Until now they have mostly said that they wait for Kafka: that is for their logs alone.
+            # Until now they mostly reported that they wait for Kafka, which only their logs need.
             for name in self.services:
                 for replica in self._replicas[name]:
                     replica.process.echo = True
@@ -172,14 +172,14 @@ class Stack:
             raise
 
     def cancel(self) -> None:
-        """Stop a start half way, from any thread: nobody uses anything yet, and somebody waits for the end."""
+        """Cancel a start from any thread and stop all processes in parallel, since none is in use yet."""
         self._cancelled.set()
         with self._together() as each:
             each(*(partial(process.stop, within=HURRIED_SECONDS) for process in self.processes()))
             each(*(partial(server.stop, within=HURRIED_SECONDS) for server in (self.kafka, self.postgres)))
 
     def stop(self) -> None:
-        """Stop in order: the door, the services, the vendor and the provider, Kafka, PostgreSQL."""
+        """Stop in order: gateway, services, simulator and identity provider, Kafka, PostgreSQL."""
         self._cancelled.set()
         with self._together() as each:
             for name in (_PROXY, WEBHOOK_GATEWAY):
@@ -227,11 +227,11 @@ class Stack:
         return f"http://127.0.0.1:{self._replicas[name][index].port}"
 
     def operator_url(self, name: str, index: int = 0) -> str:
-        """Where a replica of a service answers `/livez`, `/readyz` and `/metrics`."""
+        """Base address of a replica's `/livez`, `/readyz` and `/metrics`."""
         return self._replicas[name][index].probe.removesuffix("/readyz")
 
     def database_url(self, service: str, *, driver: str = "postgresql+asyncpg") -> str:
-        """The database of ``service`` as its own role."""
+        """URL of the database of ``service``, with the service's role."""
         name = service.replace("-", "_")
         return self.postgres.url(name, role=name, driver=driver)
 
@@ -245,7 +245,7 @@ class Stack:
             return str(json.load(answer)["access_token"])
 
     def wait_ready(self, name: str, index: int = 0, *, within: float = 120) -> None:
-        """Return when a replica answers its readiness probe; LocalStackError if it does not in time."""
+        """Wait until a replica answers its readiness probe; LocalStackError after the timeout."""
         replica = self._replicas[name][index]
         deadline = time.monotonic() + within
         while not _answers(replica.probe):
@@ -259,7 +259,7 @@ class Stack:
             time.sleep(0.05)
 
     def environment(self, service: str) -> dict[str, str]:
-        """The variables a process of ``service`` runs with, its port excepted."""
+        """The environment of a process of ``service``, without its port."""
         credentials = load_credentials(self.state / "credentials.json", SERVICES)
         common = {
             "DATABASE_URL": self.database_url(service),
@@ -286,7 +286,7 @@ class Stack:
             PEOPLE_SYNC: {
                 **planning_center,
                 "AUTH_SERVICE_URL": self._inside(AUTH_SERVICE),
-                # The simulator shows a write at once unless it is told to lag.
+                # The simulator shows writes at once by default.
                 "PCO_STALENESS_HORIZON_SECONDS": "10",
             },
             CALENDAR_SYNC: {**planning_center, "AUTH_SERVICE_URL": self._inside(AUTH_SERVICE)},
@@ -315,7 +315,7 @@ class Stack:
         return f"http://127.0.0.1:{self._ports.chosen[name]}"
 
     def _prepare(self) -> None:
-        """Choose every port before anything runs, so that a taken one is found at once."""
+        """Choose every port before the first process starts, so that a taken one is found at once."""
         self._ports.chosen.clear()
         self._replicas.clear()
         wanted_ports = [port for port in self._wanted_ports.values() if port]
@@ -331,7 +331,7 @@ class Stack:
                     f"Port {wanted} is taken by another program: stop that or choose another one "
                     f"(make run {_VARIABLES[name]}={another})."
                 )
-        # Those asked for first: what another part remembers must not be in their way.
+        # Requested ports first, so that a remembered port of another part does not block them.
         for name in sorted(
             (SIMULATOR, IDENTITY_PROVIDER, *SERVICES), key=lambda name: not self._wanted_ports.get(name)
         ):
@@ -358,7 +358,7 @@ class Stack:
             )
 
     def _start_in_parallel(self) -> None:
-        # Services need Kafka's address, not Kafka: they come up without it and say that they wait.
+        # Services need only Kafka's address to start; they wait for Kafka themselves.
         self.kafka.prepare()
         with ThreadPoolExecutor(max_workers=16, thread_name_prefix="start") as pool:
             try:
@@ -481,7 +481,7 @@ class Stack:
             replica.process.start()
 
     def _migrate(self, service: str, module: str) -> None:
-        """What ``python -m <service> migrate`` does, without a process and its imports for each of five services."""
+        """``python -m <service> migrate`` in this process, which saves five processes and their imports."""
         with self._migrating:  # Alembic keeps the migration at work in module globals
             self._go_on()
             try:
@@ -490,12 +490,12 @@ class Stack:
                 raise LocalStackError(f"The migrations of {service} failed: {error}") from error
 
     def _go_on(self) -> None:
-        """Raises StartCancelledError once the start was cancelled."""
+        """Raise StartCancelledError once the start was cancelled."""
         if self._cancelled.is_set():
             raise StartCancelledError
 
     def _run(self, work: Coroutine[Any, Any, object]) -> None:
-        """Run `work` to its end, or until the start is cancelled: it may wait for a server that is gone by then."""
+        """Run `work` to its end, or until the start is cancelled: it may wait for a stopped server."""
 
         async def run() -> None:
             task = asyncio.ensure_future(work)
@@ -510,7 +510,7 @@ class Stack:
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., None]]:
-        """Run what is handed in side by side and wait for all."""
+        """Run functions in parallel and wait for all."""
         with ThreadPoolExecutor(max_workers=16, thread_name_prefix="stop") as pool:
             futures: list[Future[Any]] = []
             yield lambda *calls: futures.extend(pool.submit(call) for call in calls)
@@ -534,12 +534,12 @@ def forget(state: Path) -> None:
 
 
 _VARIABLES: Final = {WEBHOOK_GATEWAY: "PORT", SIMULATOR: "SIMULATOR_PORT", IDENTITY_PROVIDER: "IDENTITY_PORT"}
-"""How `make run` calls the ports that may be asked for."""
+"""`make run`'s names of the configurable ports."""
 _PROBES: Final = {SIMULATOR: "/_sim/openapi.json"}
 
 
 def _raise_first(futures: Sequence[Future[Any]]) -> None:
-    """Wait until all are done or one failed; its error is raised."""
+    """Wait until all are done or one failed, and raise its error."""
     for future in as_completed(futures):
         future.result()
 
@@ -553,7 +553,7 @@ def _answers(url: str) -> bool:
 
 
 def _inherited() -> dict[str, str]:
-    """Our own environment for a child: unbuffered output, and no proxy between processes of one machine."""
+    """This process's environment for a child, with unbuffered output and without proxies for local addresses."""
     loopback = f"{_HOST},127.0.0.1"
     around = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), loopback)))
     return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_PROXY": around, "no_proxy": around}

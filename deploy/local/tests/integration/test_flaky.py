@@ -1,4 +1,4 @@
-"""`make flaky` finds the test that fails sometimes, and tells of its first failure."""
+"""`make flaky` finds a flaky test, and prints its first failure."""
 
 import subprocess
 import sys

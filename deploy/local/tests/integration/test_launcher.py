@@ -1,4 +1,4 @@
-"""`make run` from the outside: stops, ready line, refusals, a crash; and several replicas behind the proxy."""
+"""`make run` as a process: stops, ready line, refusals, a crash; and several replicas behind the proxy."""
 
 import json
 import re
@@ -25,7 +25,7 @@ README = Path(__file__).parents[4] / "README.md"
 
 
 class Launcher:
-    """A `python -m local_stack` and what it printed."""
+    """A `python -m local_stack` and its output."""
 
     def __init__(self, state: Path, *, port: int = 0, before: str = "") -> None:
         self.port = port or free_port()
@@ -55,7 +55,7 @@ class Launcher:
         return wait_until(lambda: said() or self.process.poll() is not None, within=within) and said()
 
     def sees_to_signals(self) -> bool:
-        """Whether Ctrl-C would reach it, although whoever started it ignores that."""
+        """Whether SIGINT is handled, although the parent ignores it."""
         caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
         return caught is not None and bool(int(caught[1], 16) >> (signal.SIGINT - 1) & 1)
 
@@ -103,7 +103,7 @@ def launcher(state: Path) -> Iterator[Launcher]:
     ],
 )
 def test_stopped_at_any_instant_of_the_start(state: Path, number: signal.Signals, instant: str | None) -> None:
-    """One state for all and for the test below: what was half made is made again."""
+    """One state for all cases and the test below: half created parts are created again."""
     with launched(state, before='trap "" INT;') as launcher:
         assert wait_until(launcher.sees_to_signals, within=30)
         if instant is not None:
@@ -135,7 +135,7 @@ def test_from_start_to_stop(launcher: Launcher, state: Path, tmp_path: Path) -> 
     assert third.printed.strip().startswith(f"Port {launcher.port} is taken")
     assert third.printed.strip().count("\n") == 0
 
-    # The README's own commands run, with these ports in place of its own.
+    # Runs the README's own commands with these ports.
     [shown] = re.findall(r"```sh\n(TOKEN=.+?)```", README.read_text(), re.DOTALL)
     commands = shown.replace("8080", str(launcher.port)).replace("8091", str(launcher.identity_port))
     told = subprocess.run(["sh", "-ec", commands], capture_output=True, text=True, check=True)
@@ -168,7 +168,7 @@ def test_two_replicas_of_everything_behind_one_address(tmp_path: Path) -> None:
         token = {"authorization": f"Bearer {stack.token('ada')}"}
         for name in SERVICES:
             for index in (0, 1):
-                # Each by itself; a busy machine may be too slow for one probe.
+                # Each replica by itself, with retries, since a busy machine may be too slow for one probe.
                 stack.wait_ready(name, index, within=30)
             stack.process(name, 0).kill()
         for _ in range(4):

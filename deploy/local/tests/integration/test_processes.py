@@ -90,11 +90,11 @@ def test_one_that_does_not_stop_is_killed_and_it_is_said(tmp_path: Path) -> None
 def test_what_a_killed_launcher_left_is_ended_by_the_next(tmp_path: Path) -> None:
     lines = Lines()
     book = ProcessBook(tmp_path / "processes.json")
-    # Started without the kernel's help, as on a system that has no such signal.
+    # Started without the kernel's parent-death signal, as on systems without it.
     argv = [sys.executable, "-c", "import time; time.sleep(600)", "ours"]
     left = subprocess.Popen(argv)
     book.note("left", left.pid, argv)
-    # The number of this very process, with another command line: somebody else's by now.
+    # The pid of this process with another command line, like a reused pid.
     book.note("recycled", os.getpid(), ["python", "-m", "people_sync"])
     assert book.end_leftovers() == ["left"]
     assert left.wait(10) == -signal.SIGTERM

@@ -1,4 +1,4 @@
-"""What every service stands on, started as `make run` starts it: PostgreSQL, Kafka, simulator, identity provider."""
+"""The base of every service, started like `make run`: PostgreSQL, Kafka, simulator, identity provider."""
 
 import signal
 import subprocess

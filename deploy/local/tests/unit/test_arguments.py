@@ -1,4 +1,4 @@
-"""What `make run` cannot use is one plain sentence."""
+"""Invalid arguments of `make run` give one plain sentence."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every stage runs, whichever fails, and the end says so."""
+"""Every stage runs even after failures, and the summary says so."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Keys and secrets are made once."""
+"""Keys and secrets are created once."""
 
 import json
 from pathlib import Path

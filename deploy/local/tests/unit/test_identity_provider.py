@@ -100,7 +100,7 @@ async def test_a_code_works_once_and_only_for_who_asked(browser: httpx.AsyncClie
     for changed in ({"code_verifier": VERIFIER[:-1] + "."}, {"code_verifier": ""}, {"redirect_uri": f"{CONSOLE}/"}):
         spent = await code_for(browser, "ada")
         assert (await browser.post("/token", data=redeeming(spent, **changed))).json()["error"] == "invalid_grant"
-        # A wrong try spends the code.
+        # A failed attempt spends the code.
         assert (await browser.post("/token", data=redeeming(spent))).json()["error"] == "invalid_grant"
     other = await browser.post("/token", data=redeeming(await code_for(browser, "ada"), client_id="other"))
     assert (other.status_code, other.json()["error"]) == (401, "invalid_client")

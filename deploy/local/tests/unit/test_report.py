@@ -1,4 +1,4 @@
-"""The last words of `make test`."""
+"""The summary of `make test`."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ _ID = (ConflictRow.organization_id, ConflictRow.id)
 
 
 async def republish(settings: Settings) -> None:
-    """Publish all conflicts; closed ones with tombstones, so that copies delete them. And decisions without an answer."""
+    """Publish all conflicts, closed ones with tombstones, so that copies delete them; and unanswered decisions."""
     await again.republish(settings, open=_open, closed=_closed, waiting_decisions=_waiting)
 
 
