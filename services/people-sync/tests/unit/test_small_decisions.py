@@ -16,9 +16,10 @@ from people_sync.domain.sentences import (
     waiting_for_mergers,
 )
 from people_sync.domain.thresholds import exceeds
-from people_sync.domain.writes import Write, confirmed_family, membership
+from people_sync.domain.writes import confirmed_family, membership
 from people_sync.usecases.record.refusals import PartRefused, Refusals
 from people_sync.usecases.run.report import seconds_of
+from synckit.staleness import Write
 
 TODAY = date(2026, 1, 5)
 

@@ -16,17 +16,11 @@ from people_sync.domain.canonical import canonical, same
 from people_sync.domain.decisions import settle
 from people_sync.domain.merge import FamilyValues, Merge, MergePolicy, merge
 from people_sync.domain.values import FIELDS, PersonValues, Value, as_dict, to_json, value_from_json, value_to_json
-from people_sync.domain.writes import (
-    Reading,
-    Write,
-    family_believable_at,
-    made_lately,
-    membership,
-    person_believable_at,
-)
+from people_sync.domain.writes import family_believable_at, membership, person_believable_at
 from people_sync.storage.links import agree, agreed_since, base_of, member_differences
 from people_sync.storage.tables import Link
 from people_sync.usecases.conflicts import fields_of
+from synckit.staleness import Reading, Write, made_lately
 
 COUNTRY = "US"
 HORIZON = timedelta(seconds=120)

@@ -1,54 +1,19 @@
 """Our own writes to Planning Center, field by field, and the interpretation of reads that may not show them yet.
 
-Reads lag behind writes for seconds to minutes (`../shared/pco-api.md`, 4.8): within the staleness horizon of a write, a
-read with the former value of that field is stale, not an edit. A write whose answer was lost may have been carried out:
-if its value is found there, it is agreed and no edit of the church.
+`synckit.staleness` has the rule; here are the fields of people and households. A write whose answer was lost may have
+been carried out: if its value is found there, it is agreed and no edit of the church.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import groupby
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
 
 from people_sync.domain.canonical import identical, text_key
 from people_sync.domain.merge import FamilyValues
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, value_from_json
+from synckit.staleness import Reading, Same, Write, believable_at
 
-CREATED: Final = "created"
-"""The field of a write that created the record; within the horizon a 404 proves nothing."""
 _MEMBER: Final = "member:"
-
-Same: TypeAlias = Callable[[str, Any, Any], bool]
-"""Whether two values of a field are equal except for formatting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One field that was or may have been sent to Planning Center. Values are JSON."""
-
-    field: str
-    before: Any
-    after: Any
-    announced_at: datetime
-    answered_at: datetime | None = None
-
-    @property
-    def left_at(self) -> datetime:
-        """Latest possible time of the send. A takeover from a dead writer moves `announced_at` to its own time."""
-        return self.answered_at or self.announced_at
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The time of a read, and the staleness horizon."""
-
-    read_at: datetime
-    horizon: timedelta
-
-    def recent(self, writes: Iterable[Write]) -> list[Write]:
-        """Writes that this read may not show yet, in order."""
-        return [write for write in writes if self.read_at - write.left_at < self.horizon]
 
 
 def person_believable_at(
@@ -58,12 +23,12 @@ def person_believable_at(
 
     `writes` in the order of announcement. `active`: the status read.
     """
-    return _believable_at(writes, {**as_dict(seen), ACTIVE: active}, reading, _same_in(country))
+    return believable_at(writes, {**as_dict(seen), ACTIVE: active}, reading, _same_in(country))
 
 
 def family_believable_at(writes: Sequence[Write], seen: FamilyValues, reading: Reading) -> datetime | None:
     """When reads of this household become conclusive; a stale one may also lack joined or show left members."""
-    return _believable_at(writes, _shown(writes, seen), reading, _same_of_family)
+    return believable_at(writes, _shown(writes, seen), reading, _same_of_family)
 
 
 def membership(member_id: str) -> str:
@@ -75,17 +40,6 @@ def _shown(writes: Iterable[Write], seen: FamilyValues) -> dict[str, Any]:
     moved = {write.field for write in writes if write.field.startswith(_MEMBER)}
     members = {name: name.removeprefix(_MEMBER) in seen.members for name in moved}
     return {"name": seen.name, "primary_contact": seen.primary_contact, **members}
-
-
-def _believable_at(writes: Sequence[Write], seen: Mapping[str, Any], reading: Reading, same: Same) -> datetime | None:
-    found: list[datetime] = []
-    by_field = sorted((write for write in reading.recent(writes) if write.field in seen), key=lambda one: one.field)
-    for name, group in groupby(by_field, key=lambda one: one.field):
-        recent = list(group)
-        former = [write.before for write in recent] + [write.after for write in recent[:-1]]
-        if not same(name, seen[name], recent[-1].after) and any(same(name, seen[name], value) for value in former):
-            found.append(max(write.left_at for write in recent) + reading.horizon)
-    return max(found, default=None)
 
 
 def taken_since(writes: Iterable[Write], read_at: datetime) -> dict[str, Any]:
@@ -101,12 +55,6 @@ def family_since(seen: FamilyValues, writes: Iterable[Write], read_at: datetime)
         one for one, there in moved.items() if not there
     }
     return FamilyValues(taken.get("name", seen.name), members, taken.get("primary_contact", seen.primary_contact))
-
-
-def made_lately(writes: Iterable[Write], reading: Reading) -> datetime | None:
-    """When a 404 becomes conclusive for a record that we wrote; None if it is now."""
-    left = [write.left_at for write in reading.recent(writes)]
-    return max(left) + reading.horizon if left else None
 
 
 def confirmed(writes: Iterable[Write], seen: PersonValues, country: str) -> dict[str, Any]:

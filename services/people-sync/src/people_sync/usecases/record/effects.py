@@ -13,7 +13,6 @@ from contracts.values import MEMBER
 from people_sync.domain.canonical import email_key, name_key
 from people_sync.domain.merge import Merge
 from people_sync.domain.values import value_to_json
-from people_sync.domain.writes import CREATED, Write
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.records import render_families, render_members
 from people_sync.storage.sync_tables import Conflict
@@ -22,6 +21,7 @@ from people_sync.usecases import conflicts
 from people_sync.usecases.history import HERE, THERE
 from people_sync.usecases.record.writer import Writer
 from servicekit.kafka.outbox import append_all
+from synckit.staleness import CREATED, Write
 
 _COLUMNS: Final = ("first_name", "last_name", "birthdate", "gender", "child", "email", "phone")
 

@@ -19,7 +19,6 @@ from contracts.values import FAMILY, MEMBER
 from pco_client.jsonapi import Resource
 from pco_client.walk import walk_since
 from people_sync.domain.sentences import MERGED, merged_here, one_again
-from people_sync.domain.writes import CREATED
 from people_sync.planning_center import MERGERS, is_id
 from people_sync.storage import remote
 from people_sync.storage.among import among
@@ -37,6 +36,7 @@ from people_sync.usecases.record.effects import Effects, noted, publish, touch
 from people_sync.usecases.record.matching import said_different
 from people_sync.usecases.record.planned import Planned
 from people_sync.usecases.record.writer import Writer
+from synckit.staleness import CREATED
 
 log = structlog.get_logger(__name__)
 

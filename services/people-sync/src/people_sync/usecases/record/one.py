@@ -26,7 +26,6 @@ from people_sync.domain.sentences import (
     UNCHANGED,
     together,
 )
-from people_sync.domain.writes import made_lately
 from people_sync.planning_center import household_of
 from people_sync.storage import remote
 from people_sync.storage.erased import erased_there
@@ -55,6 +54,7 @@ from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
 from people_sync.usecases.record.writer import Writer
 from synckit.errors import NotYet
+from synckit.staleness import made_lately
 
 _WHILE_BUSY: Final = timedelta(seconds=1)
 

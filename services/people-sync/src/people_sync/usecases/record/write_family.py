@@ -38,15 +38,7 @@ from people_sync.domain.sentences import (
     UNCHANGED,
     UPDATED_THERE,
 )
-from people_sync.domain.writes import (
-    CREATED,
-    Reading,
-    confirmed_of_family,
-    family_believable_at,
-    made_lately,
-    membership,
-    with_written,
-)
+from people_sync.domain.writes import confirmed_of_family, family_believable_at, membership, with_written
 from people_sync.planning_center import HOUSEHOLDS, household_of
 from people_sync.storage.among import among
 from people_sync.storage.effects import insert_effects
@@ -69,6 +61,7 @@ from people_sync.usecases.record.refusals import DEFINITE, Part, Refusals
 from people_sync.usecases.record.writer import Writer
 from synckit.creations import Content, Made
 from synckit.errors import NotYet
+from synckit.staleness import CREATED, Reading, made_lately
 
 
 async def write_family(writer: Writer, family_id: UUID, *, approved: Sequence[PlanField] | None = None) -> str:

@@ -48,7 +48,7 @@ from people_sync.domain.sentences import (
     updated,
 )
 from people_sync.domain.values import ACTIVE, PersonValues, as_dict, to_json, value_to_json
-from people_sync.domain.writes import CREATED, Write, confirmed, made_lately, person_believable_at
+from people_sync.domain.writes import confirmed, person_believable_at
 from people_sync.planning_center import INCLUDE, PEOPLE, person_of
 from people_sync.storage.effects import insert_effects
 from people_sync.storage.held import waits_for_an_answer
@@ -72,6 +72,7 @@ from people_sync.usecases.record.refusals import Part, PartRefused
 from people_sync.usecases.record.writer import Writer
 from synckit.creations import Made
 from synckit.errors import NotYet
+from synckit.staleness import CREATED, Write, made_lately
 
 _CONTACTS: Final = ("email", "phone", "address")
 _NEVER: Final = 0

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pco_client.client import PlanningCenter
 from people_sync.domain.merge import MergePolicy
-from people_sync.domain.writes import Reading
 from people_sync.resources import Resources
 from people_sync.storage.tables import Settings
 from servicekit.jobs.worker import JobContext
+from synckit.staleness import Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from people_sync.domain.planning_center import RemoteHousehold, household_from_s
 from people_sync.domain.plans import Fields, allows, family_created
 from people_sync.domain.sentences import CREATED_HERE
 from people_sync.domain.values import ACTIVE
-from people_sync.domain.writes import CREATED
 from people_sync.storage import newcomers
 from people_sync.storage.candidates import anybody_free
 from people_sync.storage.effects import insert_effects
@@ -40,6 +39,7 @@ from people_sync.usecases.record.people_here import newcomer
 from people_sync.usecases.record.planned import approved_fields
 from people_sync.usecases.run.context import RunContext, plan_found
 from servicekit.kafka.outbox import append_all
+from synckit.staleness import CREATED
 
 _PEOPLE: Final = LARGEST_FAMILY
 """People in one transaction. Each person and each family is a fact, and `append_all` takes 2,000."""
