@@ -195,8 +195,7 @@ async def carry_out(job: JobContext, resources: Resources) -> None:
     """Decide the shown conflicts, one transaction per batch (`servicekit.jobs.queue.Run`)."""
     key = (job.organization_id, job.payload["bulk_id"])
     while not job.over:
-        async with job.sessions.begin() as session:
-            await job.verify(session)
+        async with job.transaction() as session:
             row = await session.get(BulkRow, key, with_for_update=True)
             if row is not None and row.done < len(row.conflict_ids):
                 await _batch(session, row, resources.clock.now())

@@ -23,6 +23,7 @@ from people_sync.storage.among import among
 from people_sync.storage.erased import erased_there
 from people_sync.storage.joined import led_by_external_id
 from people_sync.storage.links import ended, look_for_deleted
+from people_sync.storage.locks import Record
 from people_sync.storage.records import values_of
 from people_sync.storage.tables import Connection, Family, FamilyMember, Link, Member
 from people_sync.usecases import history
@@ -38,7 +39,6 @@ from servicekit.http.wording import encodable, sentence
 
 Kind = Literal["member", "family"]
 Item = TypeVar("Item", BulkMember, BulkFamily)
-Record = TypeVar("Record", Member, Family)
 
 
 @dataclass(slots=True)

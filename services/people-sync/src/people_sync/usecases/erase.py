@@ -29,6 +29,7 @@ from people_sync.storage.erased_tables import ErasedRecord, Erasure
 from people_sync.storage.held import WAITING
 from people_sync.storage.joined import joined_to
 from people_sync.storage.kept_out import families_with, links_of
+from people_sync.storage.locks import locked
 from people_sync.storage.records import full_name
 from people_sync.storage.runs import RUNS
 from people_sync.storage.sync_tables import (
@@ -185,25 +186,8 @@ async def _locked(session: AsyncSession, member: Member) -> _Erasing:
     )
     read = read.where(Link.organization_id == organization_id, Link.kind == MEMBER, among(Link.record_id, ids))
     await session.execute(read.order_by(Remote.pco_id).with_for_update(of=Remote))
-    members = await session.scalars(
-        select(Member)
-        .where(Member.organization_id == organization_id, among(Member.id, ids))
-        .order_by(Member.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    by_id = {one.id: one for one in members}
-    families = await session.scalars(
-        select(Family)
-        .where(
-            Family.organization_id == organization_id,
-            among(Family.id, await families_with(session, organization_id, by_id)),
-        )
-        .order_by(Family.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    found = {family.id: family for family in families}
+    by_id = await locked(session, Member, organization_id, ids)
+    found = await locked(session, Family, organization_id, await families_with(session, organization_id, by_id))
     others = select(FamilyMember.family_id).where(
         among(FamilyMember.family_id, found), FamilyMember.member_id.not_in(list(by_id))
     )

@@ -18,6 +18,7 @@ from contracts.values import FAMILY
 from people_sync.domain.canonical import name_key
 from people_sync.domain.search import terms
 from people_sync.storage import by_name
+from people_sync.storage.locks import locked
 from people_sync.storage.records import render_families
 from people_sync.storage.tables import Family, FamilyMember, Member
 from people_sync.usecases import conflicts, history
@@ -229,7 +230,7 @@ async def _locked(
         async with session.begin_nested() as attempt:
             found = await session.scalar(_by_id(organization_id, family_id).with_only_columns(Family.id))
             ids = more | await _present(session, found) if found else more
-            people = await _lock_members(session, organization_id, ids)
+            people = await locked(session, Member, organization_id, ids)
             family = await session.scalar(_by_id(organization_id, family_id).with_for_update())
             if family is None:
                 raise NotFound("There is no such family.")
@@ -270,17 +271,6 @@ async def _members(
     if errors:
         raise Invalid("Leave out the members named in `errors`, or add them first. Nothing was changed.", errors=errors)
     return list(found.values())
-
-
-async def _lock_members(session: AsyncSession, organization_id: str, ids: Collection[UUID]) -> dict[UUID, Member]:
-    rows = await session.scalars(
-        select(Member)
-        .where(Member.organization_id == organization_id, Member.id.in_(ids))
-        .order_by(Member.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    return {member.id: member for member in rows}
 
 
 def _id_of(text: str) -> UUID | None:

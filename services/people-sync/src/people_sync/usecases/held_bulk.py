@@ -26,6 +26,7 @@ from people_sync.storage.among import among
 from people_sync.storage.held import ONE_CANDIDATE, WAITING, fitting, wanted_by_nobody_else
 from people_sync.storage.kept_out import kept_out_among
 from people_sync.storage.links import in_no_household
+from people_sync.storage.locks import locked
 from people_sync.storage.records import values_of
 from people_sync.storage.sync_tables import HeldBulk, HeldMatch, Remote
 from people_sync.storage.sync_tables import HeldSkipped as Skipped
@@ -232,8 +233,7 @@ def _render(row: HeldBulk) -> people.HeldBulk:
 async def carry_out(job: JobContext, resources: Resources) -> None:
     """Answer what was shown, a batch in a transaction (`servicekit.jobs.queue.Run`)."""
     while not job.over:
-        async with job.sessions.begin() as session:
-            await job.verify(session)
+        async with job.transaction() as session:
             row = await session.get(HeldBulk, UUID(job.payload["bulk_id"]), with_for_update=True)
             if row is not None and row.done < len(row.held_ids):
                 actor = Actor("person", row.answered_by, job.payload.get("answered_by_name"))
@@ -297,13 +297,8 @@ async def _batch(session: AsyncSession, bulk: HeldBulk, actor: Actor, now: datet
 async def _candidates(session: AsyncSession, bulk: HeldBulk, ids: list[UUID]) -> dict[str, Member]:
     """The locked candidates, by id."""
     wanted = await session.scalars(select(func.unnest(HeldMatch.candidate_ids)).where(HeldMatch.id.in_(ids)))
-    found = await session.scalars(
-        select(Member)
-        .where(Member.organization_id == bulk.organization_id, Member.id.in_({UUID(one) for one in wanted}))
-        .order_by(Member.id)
-        .with_for_update()
-    )
-    return {str(member.id): member for member in found}
+    found = await locked(session, Member, bulk.organization_id, {UUID(one) for one in wanted})
+    return {str(id_): member for id_, member in found.items()}
 
 
 async def _tied(session: AsyncSession, held: HeldMatch, member: Member | None) -> str | None:

@@ -19,6 +19,7 @@ from people_sync.domain.sentences import KEPT_OUT_MEANWHILE
 from people_sync.storage import remote
 from people_sync.storage.among import among
 from people_sync.storage.kept_out import families_with, links_of
+from people_sync.storage.locks import locked
 from people_sync.storage.sync_tables import HeldMatch, KeptOut, Remote
 from people_sync.storage.tables import Connection, Family, FamilyMember, Member
 from people_sync.usecases import conflicts, history
@@ -158,23 +159,9 @@ async def _locked(
     while True:
         async with session.begin_nested() as attempt:
             ids = {id_} if kind == MEMBER else set(await session.scalars(people))
-            members = await session.scalars(
-                select(Member)
-                .where(Member.organization_id == organization_id, among(Member.id, ids))
-                .order_by(Member.id)
-                .with_for_update()
-                .execution_options(populate_existing=True)
-            )
-            by_id = {member.id: member for member in members}
+            by_id = await locked(session, Member, organization_id, ids)
             concerned = await families_with(session, organization_id, ids) | ({id_} if kind == FAMILY else set())
-            families = await session.scalars(
-                select(Family)
-                .where(Family.organization_id == organization_id, among(Family.id, concerned))
-                .order_by(Family.id)
-                .with_for_update()
-                .execution_options(populate_existing=True)
-            )
-            found = {family.id: family for family in families}
+            found = await locked(session, Family, organization_id, concerned)
             record: Member | Family | None = by_id.get(id_) if kind == MEMBER else found.get(id_)
             if record is None or record.deleted_at is not None:
                 raise NotFound(f"There is no such {kind}.")

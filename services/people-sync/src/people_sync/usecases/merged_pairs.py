@@ -19,6 +19,7 @@ from people_sync.domain.values import as_dict
 from people_sync.planning_center import DEFAULT_COUNTRY
 from people_sync.storage.among import among
 from people_sync.storage.joined import ENDED, OLDEST, Pair, joined_into, of_member, pair, pairs
+from people_sync.storage.locks import locked
 from people_sync.storage.records import full_name, render_members, values_of
 from people_sync.storage.sync_tables import Creation, Joined, Remote
 from people_sync.storage.tables import Effect, Family, FamilyMember, Link, Member
@@ -93,16 +94,7 @@ async def answer(
 async def _locked(session: AsyncSession, organization_id: str, joins_id: UUID, body: AnswerMerged) -> Pair:
     """The pair as it was shown, with what hangs on it locked: members, families, links, each in the order of ids."""
     ids = {joins_id, _id_of(body.with_id) or joins_id}
-    members = {
-        member.id: member
-        for member in await session.scalars(
-            select(Member)
-            .where(Member.organization_id == organization_id, among(Member.id, ids))
-            .order_by(Member.id)
-            .with_for_update()
-            .execution_options(populate_existing=True)
-        )
-    }
+    members = await locked(session, Member, organization_id, ids)
     if (joins := members.get(joins_id)) is None:
         raise NotFound("There is no such member.")
     if joins.deleted_at is not None:
