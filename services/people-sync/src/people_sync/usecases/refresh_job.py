@@ -41,11 +41,12 @@ from people_sync.usecases.record.claims import Busy, LeftAlone, take_over_abando
 from people_sync.usecases.record.creations import Later
 from people_sync.usecases.record.one import Synced, sync_family, sync_member, sync_stranger
 from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_of
-from people_sync.usecases.record.writer import Cause, Writer, guarded, has_chosen, policy_of
+from people_sync.usecases.record.writer import Cause, Writer, has_chosen, policy_of
 from people_sync.usecases.refreshes import REFRESHES
 from servicekit.jobs.worker import JobContext
 from synckit import refresh_job
 from synckit.errors import NotConnected, NotYet
+from synckit.guard import guarded
 from synckit.refresh_job import Again, Settle, Work
 from synckit.refreshes import Done, RefreshColumns
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -76,23 +75,3 @@ def policy_of(chosen: Settings | None, country: str) -> MergePolicy:
         merge_different_fields=bool(chosen and chosen.merge_different_fields),
         country=country,
     )
-
-
-def guarded(pco: PlanningCenter, job: JobContext, seconds: float) -> PlanningCenter:
-    """The client for writes: before each request the lease must last longer than the request's `seconds` at most.
-
-    An answer after the loss of the lease raises AnsweredTooLate, with the created record.
-    """
-
-    async def guard() -> None:
-        if job.lease_left() <= seconds:
-            # A busy machine renews late in the background, so the loss of the job is noticed here.
-            await job.renew()
-        job.check(seconds)
-
-    async def answered() -> None:
-        if job.lease_left() <= 0:
-            # The lease is over by our clock; the database knows whether another worker took the job.
-            await job.renew()
-
-    return pco.using(timeout=seconds, guard=guard, check=partial(job.check, seconds), answered=answered)

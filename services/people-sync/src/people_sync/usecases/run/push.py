@@ -55,12 +55,12 @@ from people_sync.usecases.record.refusals import DEFINITE, PartRefused, refusal_
 from people_sync.usecases.record.settling import settle_strays
 from people_sync.usecases.record.write_family import write_family
 from people_sync.usecases.record.write_person import write_person
-from people_sync.usecases.record.writer import guarded
 from people_sync.usecases.refreshes import REFRESHES, UNANSWERED
 from people_sync.usecases.run.context import RunContext
 from people_sync.usecases.run.undo_plan import undoing
 from synckit import refreshes
 from synckit.errors import NotYet
+from synckit.guard import guarded
 
 BATCH: Final = 200
 _WHILE_BUSY: Final = timedelta(seconds=2)
