@@ -15,6 +15,7 @@ from sync_harness.stage import Stage, Staging
 from contracts.conflicts import Choice
 from contracts.events.conflicts_resolution_v1 import ConflictResolved
 from contracts.values import CONFLICT_SERVICE
+from servicekit.http import paging
 from servicekit.testing import eventually
 from servicekit.testing.facts import publish
 
@@ -476,6 +477,8 @@ async def test_a_family(site: Site, stage: Stage) -> None:
     first = await site.call("GET", f"/families/{family['id']}/history?limit=2")
     rest = await site.call("GET", f"/families/{family['id']}/history?limit=100&after={first['next']}")
     assert first["items"] + rest["items"] == items
+    gone = paging.encode(str(uuid4()))
+    await site.call("GET", f"/families/{family['id']}/history?after={gone}", status=422)
     await site.call("GET", f"/families/{uuid4()}/history", status=404)
 
 

@@ -85,7 +85,8 @@ async def samples(session: AsyncSession, row: BulkRow) -> tuple[BulkSample, ...]
     found = []
     for conflict_id in row.conflict_ids[:SAMPLES]:
         conflict = await queries.find(session, row.organization_id, conflict_id)
-        assert conflict is not None
+        if conflict is None:
+            continue  # erased meanwhile
         choices = _choices(row, conflict)
         found.append(BulkSample(conflict=render(conflict_id, conflict, None), choices=choices or {}))
     return tuple(found)

@@ -171,8 +171,10 @@ async def _rows(
     of_record = of_record.order_by(Effect.id.desc()).limit(query.limit + 1)
     if query.after:
         (entry_id,) = paging.decode(query.after, UUID)
-        last = select(Effect.id).where(*of_these, among(Effect.record_id, record_ids), Effect.entry_id == entry_id)
-        of_record = of_record.where(Effect.id < last.scalar_subquery())
+        named = select(Effect.id).where(*of_these, among(Effect.record_id, record_ids), Effect.entry_id == entry_id)
+        if (last := await session.scalar(named)) is None:
+            raise paging.unknown()  # the entry went meanwhile: an empty page would look like the end
+        of_record = of_record.where(Effect.id < last)
     # Each record's newest by the index: sorting all of a long history would grow with it.
     newest = aliased(Effect, of_record.lateral())
     statement = select(newest).select_from(records).join(newest, true())
