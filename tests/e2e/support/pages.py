@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
+from contracts.routes import IDEMPOTENCY_KEY
 from local_stack.church import Church
 from local_stack.stack import Stack
 
@@ -51,15 +52,23 @@ def with_back_cache(browser: Browser) -> Iterator[Browser]:
 
 @contextmanager
 def watched(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """A browser's window for a story. Anything written to its console as an error fails the story."""
+    """A browser's window for a story. An error in its console fails the story, and a POST that would be done twice."""
     context = browser.new_context(base_url=stack.url(), locale="en-US", timezone_id="America/New_York")
     page = context.new_page()
     errors: list[str] = []
+    keyless: list[str] = []
+
+    def sent(request: Request) -> None:
+        if request.method == "POST" and "/api/v1/" in request.url and IDEMPOTENCY_KEY.lower() not in request.headers:
+            keyless.append(request.url)
+
+    page.on("request", sent)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     yield page
     context.close()
     assert [error for error in errors if "Failed to load resource" not in error] == []
+    assert keyless == []
 
 
 def sign_in(page: Page, name: str, church: str = "Riverbend Community Church") -> None:
