@@ -90,6 +90,7 @@ class Wished(BaseModel):
         ({"name": ""}, "Must not be empty."),
         ({"name": "abcd"}, "Use at most 3 characters."),
         ({"name": 5}, "Send text."),
+        ({"name": "\ud800"}, "Holds a character that does not exist: write it again."),
         ({"title": "abcd"}, "Use at most 3 characters."),
         ({"title": "a"}, "Use at least 2 characters."),
         ({"code": "A"}, "Use at least 2 characters."),

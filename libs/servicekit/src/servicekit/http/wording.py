@@ -13,6 +13,7 @@ _SENTENCES: Final = {
     "string_too_long": "Use at most {max_length:,} characters.",
     "string_too_short": "Use at least {min_length:,} characters.",
     "string_type": "Send text.",
+    "string_unicode": "Holds a character that does not exist: write it again.",
     "list_type": _LIST,
     "tuple_type": _LIST,
     "dict_type": _OBJECT,
