@@ -48,7 +48,7 @@ const ANSWERS = {
   promise: () => "Whatever changes here before its turn, or is read from Planning Center as changed, is left as it is and named. A change in Planning Center that we have not read yet is not noticed.",
   sample: ({ match, sentence }) => [sentence, h("span", { class: "quiet small" }, ` ${match.reasons.join(" ")}`)],
   further: (preview) => (preview.may_be_mailed > 0 ? h("p", {}, mailed(preview.may_be_mailed)) : null),
-  last: (answer) => (answer === "later" ? null : "Each can be taken back in its list until the sync has acted on it, in a moment. After that, what the sync changed can be undone on the person's page."),
+  last: (answer) => (answer === "later" ? null : "Each can be taken back in its list until the sync has acted on it, mostly in a moment. After that, what the sync changed can be undone on the person's page."),
   named: ({ held_id, name }) => [held_id, name],
 };
 
@@ -231,7 +231,7 @@ export function show(context) {
     const asks = async (answer, title, does, member) => {
       const done = await confirm({
         title,
-        text: [h("p", {}, does), h("p", {}, "You can take it back until the sync has acted on it, which takes a few seconds. After that, what the sync changed can be undone on the person's page.")],
+        text: [h("p", {}, does), h("p", {}, "You can take it back until the sync has acted on it, mostly after a few seconds. After that, what the sync changed can be undone on the person's page.")],
         verb: STATES[answer][1],
         dangerous: false,
         work: () => send(answer, member),
