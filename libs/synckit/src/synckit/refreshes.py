@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Index, exists, func, inspect, literal_column, or_, select, text, update
+from sqlalchemy import Index, exists, func, inspect, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -23,6 +23,7 @@ from servicekit.db.sessions import Sessions
 from servicekit.db.tables import JOB
 from servicekit.ids import uuid7
 from servicekit.jobs import queue as jobs
+from synckit.connections import ConnectionColumns
 
 DUE_AT_ONCE: Final = 100
 KEPT: Final = timedelta(days=1)
@@ -85,8 +86,7 @@ class Refreshes:
     rows: type[RefreshColumns]
     job: str
     """Kind of the job that works them off, one per organization."""
-    connected: ColumnElement[bool]
-    """Whether the organization is connected to where a row was queued for; `rows` is in the statement around it."""
+    connections: type[ConnectionColumns]
     record_of: RecordOf
 
 
@@ -202,7 +202,7 @@ async def start_due(session: AsyncSession, refreshes: Refreshes) -> int:
 
     Returns how many organizations had some; `DUE_AT_ONCE` at most.
     """
-    rows = refreshes.rows
+    rows, connections = refreshes.rows, refreshes.connections
     at_work = exists().where(
         JOB.c.kind == refreshes.job,
         JOB.c.organization_id == rows.organization_id,
@@ -214,11 +214,18 @@ async def start_due(session: AsyncSession, refreshes: Refreshes) -> int:
     )
     due = await session.execute(
         select(rows.organization_id, func.bool_or(rows.urgent))
-        .where(rows.state == "queued", rows.not_before <= func.now(), refreshes.connected, ~at_work)
+        .join(connections, connections.organization_id == rows.organization_id)
+        .where(
+            rows.state == "queued",
+            rows.not_before <= func.now(),
+            connections.state == "connected",
+            connections.pco_organization_id == rows.pco_organization_id,
+            ~at_work,
+        )
         .group_by(rows.organization_id)
         .limit(DUE_AT_ONCE)
     )
-    found = due.tuples().all()
+    found = due.all()
     for organization_id, urgent in found:
         await wake(session, refreshes, organization_id, urgent=urgent)
     return len(found)

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import exists, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -22,6 +22,7 @@ from servicekit.db.sessions import Columns, Sessions, make_sessions, service_met
 from servicekit.jobs.worker import Claimer, JobContext, JobWorker
 from servicekit.testing import Databases, FakeClock, eventually
 from synckit import refresh_job, refreshes
+from synckit.connections import ConnectionColumns
 from synckit.errors import NotConnected
 from synckit.refresh_job import Again, Settle, Work
 from synckit.refreshes import Done, RefreshColumns, Refreshes, refresh_indexes
@@ -38,12 +39,8 @@ class Base(Columns, DeclarativeBase):
     metadata = service_metadata(outbox=False, inbox=False, jobs=True)
 
 
-class Connection(Base):
+class Connection(ConnectionColumns, Base):
     __tablename__ = "connection"
-
-    organization_id: Mapped[str] = mapped_column(primary_key=True)
-    pco_organization_id: Mapped[str]
-    state: Mapped[str]
 
 
 class Widget(Base):
@@ -66,11 +63,7 @@ async def _widget(session: AsyncSession, _owner: Mapping[str, str], _kind: str, 
 WIDGETS: Final = Refreshes(
     rows=Refresh,
     job="widgets.refresh",
-    connected=exists().where(
-        Connection.organization_id == Refresh.organization_id,
-        Connection.pco_organization_id == Refresh.pco_organization_id,
-        Connection.state == "connected",
-    ),
+    connections=Connection,
     record_of=_widget,
 )
 
@@ -122,7 +115,7 @@ class Shop:
 
     async def connection(self, state: str) -> None:
         async with self.sessions.begin() as session:
-            await session.merge(Connection(**OWNER, state=state))
+            await session.merge(Connection(**OWNER, state=state, generation=1, version=1))
 
     async def back(self) -> None:
         async with self.sessions.begin() as session:

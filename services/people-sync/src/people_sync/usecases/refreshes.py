@@ -34,11 +34,7 @@ async def _linked(session: AsyncSession, owner: Mapping[str, str], kind: str, pc
 REFRESHES: Final = Refreshes(
     rows=Refresh,
     job="people.refresh",
-    connected=exists().where(
-        Connection.organization_id == Refresh.organization_id,
-        Connection.pco_organization_id == Refresh.pco_organization_id,
-        Connection.state == "connected",
-    ),
+    connections=Connection,
     record_of=_linked,
 )
 
@@ -151,7 +147,7 @@ async def after_a_run(
         .limit(MOST_OF_A_RUN)
     )
     left: list[tuple[str, UUID | None, str | None, str, datetime]] = [
-        (kind, record_id, pco_id, INCOMPLETE, read_at + horizon) for kind, pco_id, read_at, record_id in unread.tuples()
+        (kind, record_id, pco_id, INCOMPLETE, read_at + horizon) for kind, pco_id, read_at, record_id in unread
     ]
     lost = await session.execute(
         select(Creation.kind, Creation.of_record, Creation.record_id, Creation.look_after)
@@ -163,7 +159,7 @@ async def after_a_run(
     )
     left += [
         (record_kind(kind), of_record or record_id, None, UNANSWERED, look_after or now)
-        for kind, of_record, record_id, look_after in lost.tuples()
+        for kind, of_record, record_id, look_after in lost
     ]
     left += [(kind, record_id, None, STRAY, now) for kind, record_id in await unsettled(session, owner, MOST_OF_A_RUN)]
     if left:
