@@ -113,16 +113,17 @@ class Vendor:
     """Gifts by page: id and amount."""
     clock: FakeClock = field(default_factory=FakeClock)
     pace: Pace | None = None
-    before_page: Callable[[int], Awaitable[None]] | None = None
-    """Called with the number of a page before it is read; may raise what a request would."""
+    meanwhile: Callable[[int], Awaitable[None]] | None = None
+    """Called with the number of a page before it is read, and with their count when all is booked; may raise what a
+    request would."""
     read: list[int] = field(default_factory=list)
     """Pages, in the order in which they were asked for."""
     reports: list[Report[GivingRun, GivingConnection]] = field(default_factory=list)
 
     async def page(self, number: int, requests: Requests) -> list[tuple[str, int]]:
         """One page of gifts."""
-        if self.before_page:
-            await self.before_page(number)
+        if self.meanwhile:
+            await self.meanwhile(number)
         requests.sent += 1
         requests.unwritten += 1
         self.read.append(number)
@@ -165,6 +166,8 @@ async def carry_out(job: JobContext, vendor: Vendor) -> None:
             if not await _may_book(job, vendor, run.answers):
                 return
             await _book(job, requests)
+            if vendor.meanwhile:
+                await vendor.meanwhile(len(vendor.pages))
         async with job.transaction() as session:
             counts = await changes.counts(session, Gift, job.id)
             now: datetime = vendor.clock.now()
