@@ -192,7 +192,7 @@ async def end_unanswered(session: AsyncSession, now: datetime) -> int:
     waiting = select(Run.organization_id, Run.id).where(
         Run.state == "waiting", Run.purpose.in_(EXPIRED), Run.question.is_not(None), Run.asked_at < now - ANSWERABLE
     )
-    found = (await session.execute(waiting.order_by(Run.organization_id).limit(runs.DUE_AT_ONCE))).tuples().all()
+    found = (await session.execute(waiting.order_by(Run.organization_id).limit(runs.DUE_AT_ONCE))).all()
     for organization_id, run_id in found:
         run = await runs.locked(session, RUNS, organization_id, str(run_id))
         if run.state == "waiting" and run.question and run.asked_at and run.asked_at < now - ANSWERABLE:
