@@ -8,7 +8,7 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus, urlencode, urlsplit, urlunsplit
@@ -95,6 +95,16 @@ def _in_words(scope: str) -> str:
     return _IN_WORDS.get(scope, f"See and change what is in Planning Center {scope.title()}")
 
 
+def _roles(login: Login, scopes: Collection[str]) -> list[str]:
+    """A person's role in each requested product."""
+    roles = {
+        "people": login.people_permissions if "people" in login.products else None,
+        # Calendar's own roles are not simulated.
+        "calendar": "has access" if "calendar" in login.products else None,
+    }
+    return [f"{product.title()}: {role or 'no access'}" for product, role in roles.items() if product in scopes]
+
+
 def _with_query(uri: str, values: Mapping[str, str]) -> str:
     parts = urlsplit(uri)
     query = "&".join(filter(None, (parts.query, urlencode(values))))
@@ -153,6 +163,7 @@ class OAuth:
                 "asked": asked,
                 "churches": [(church, people) for church, people in churches if people],
                 "current": current,
+                "roles": lambda login: _roles(login, asked.scopes),
                 "asked_for": [(_in_words(scope), scope) for scope in asked.scopes],
                 "home": urlsplit(asked.redirect_uri).netloc,
                 "parameters": dict(request.query_params),

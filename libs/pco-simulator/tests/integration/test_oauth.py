@@ -326,6 +326,19 @@ def test_scope_of_the_product_is_needed(application: Application) -> None:
     assert "id_token" not in application.connect(scope="calendar")
 
 
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ("people", {"People: Manager", "People: Editor", "People: Viewer", "People: no access"}),
+        ("calendar", {"Calendar: has access", "Calendar: no access"}),
+        ("openid", set()),
+    ],
+)
+def test_chooser_shows_the_role_in_the_requested_product(application: Application, scope: str, words: set[str]) -> None:
+    page = application.browser.get("/oauth/authorize", params={**application.request, "scope": scope}).text
+    assert set(re.findall(r"(?:People|Calendar): [\w ]+", page)) == words
+
+
 def test_chooser_offers_every_church_and_remembers(application: Application, control: Control) -> None:
     other = control.organizations()[1]
     login = f"{other['id']}:{other['logins'][0]['person_id']}"
