@@ -1,6 +1,6 @@
-"""Stacks for the stories: every service twice behind a round-robin proxy, and a vendor that is not kind.
+"""Stacks for the stories: every service twice behind a round-robin proxy, and a vendor with lag and limits.
 
-Stories in Chromium that need no stack of their own share one, `town`: a file each has a church there.
+Stories in Chromium that need no stack of their own share one, `town`, with a church for each file.
 """
 
 import sys
@@ -23,7 +23,7 @@ from pages import ROOT, Windows, chromium, sign_in, watched  # noqa: E402
 
 HORIZON_SECONDS = 2.0
 UNKIND: dict[str, object] = {
-    # Reads lag behind writes, as the vendor's do; the services are told how long that may take.
+    # Reads lag behind writes, as at the vendor; the services know the staleness horizon.
     "lists_lag_ms": 1000,
     "filters_lag_ms": 1000,
     "singles_lag_ms": 1000,
@@ -31,7 +31,7 @@ UNKIND: dict[str, object] = {
 }
 SCALED = {
     "PCO_STALENESS_HORIZON_SECONDS": str(HORIZON_SECONDS),
-    # A write begins only while the lease, renewed every third of it, lasts longer than the write may take.
+    # A write begins only if the lease, renewed every third of its length, outlasts the write's timeout.
     "PCO_REQUEST_TIMEOUT_SECONDS": "3",
     "JOB_LEASE_SECONDS": "6",
 }
@@ -39,19 +39,19 @@ SCALED = {
 
 @pytest.fixture(scope="module")
 def vendor() -> dict[str, object]:
-    """Settings of the simulator; a module may have its own."""
+    """Settings of the simulator; a module may override them."""
     return UNKIND
 
 
 @pytest.fixture(scope="module")
 def people() -> int:
-    """In the first church of the simulator."""
+    """Number of people in the simulator's first church."""
     return 300
 
 
 @pytest.fixture(scope="module")
 def processes() -> int:
-    """Of each service."""
+    """Number of replicas of each service."""
     return 2
 
 
@@ -103,7 +103,7 @@ def browser() -> Iterator[Browser]:
 # -- stories in Chromium that share a stack ----------------------------------------------------------------------------
 
 STORIES = ("decisions", "join", "kept_out", "plans", "proof", "rules", "undo", "statement", "erase")
-"""`test_browser_*.py` by the number of its church: what is seeded there does not depend on which files run."""
+"""Number of the church by `test_browser_*.py` file, so that its seed does not depend on the selected files."""
 FIRST_CHURCH = 3
 
 
@@ -123,7 +123,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def number(request: pytest.FixtureRequest) -> int:
-    """The church of this file."""
+    """Number of this file's church."""
     return FIRST_CHURCH + STORIES.index(request.path.stem.removeprefix("test_browser_"))
 
 
@@ -138,20 +138,20 @@ def connected(town: Stack, number: int) -> Iterator[Church]:
 
 @pytest.fixture(scope="module")
 def church(connected: Church) -> Church:
-    """The same, synced once."""
+    """Ada of this file's church, connected and synced once."""
     connected.sync()
     return connected
 
 
 @pytest.fixture(scope="module")
 def pco(connected: Church, number: int) -> str:
-    """Its organization in Planning Center."""
+    """Id of this church's organization in Planning Center."""
     return str(connected.control.organizations()[number - 1]["id"])
 
 
 @pytest.fixture(scope="module")
 def nora(church: Church) -> dict[str, Any]:
-    """A member who is in both places."""
+    """A linked member."""
     nora = church.add_member(first_name="Nora", last_name="Newcome", email="nora.newcome@example.org")
     church.sync("incremental")
     return dict(church.get(f"/people/members/{nora['id']}"))

@@ -1,4 +1,4 @@
-"""The People story in Chromium: things are found by role and name only, and every page is left as a screenshot."""
+"""The People story in Chromium: elements are found by role and name only, and every page is saved as a screenshot."""
 
 import re
 import time
@@ -21,12 +21,12 @@ PEOPLE = 400
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One process of every service: what `make run` starts."""
+    """One process of every service, like `make run`."""
     with Stack(
         tmp_path_factory.mktemp("browser"),
         people=PEOPLE,
         environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
-        # Slow enough to be seen at work, lagging as the vendor does.
+        # Slow enough to show progress, with the vendor's lag.
         simulator_settings={"latency_ms": 250, "rate_limit": 3, "rate_period_seconds": 1, "lists_lag_ms": 500},
         cache=ROOT / ".cache",
     ) as running:
@@ -42,7 +42,7 @@ def page(browser: Browser, stack: Stack) -> Iterator[Page]:
 
 @pytest.fixture
 def staff(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """The browser of somebody who looks and does not decide."""
+    """The browser of a staff member."""
     with watched(browser, stack) as window:
         sign_in(window, "Sam")
         yield window
@@ -116,7 +116,8 @@ def test_the_directory_shows_everybody(page: Page, stack: Stack) -> None:
 
 
 def test_pages_that_were_left_keep_no_connection(browser: Browser, stack: Stack) -> None:
-    """Each kept its live stream, and a browser has six connections: the next page was blank for most of a minute."""
+    """Cached pages kept their live streams, and a browser has six connections: the next page was blank for most of a
+    minute."""
     with with_back_cache(browser) as usual, watched(usual, stack) as window:
         sign_in(window, "Ada")
         title = window.get_by_role("main").get_by_role("heading", level=1)
@@ -138,7 +139,7 @@ def test_the_address_holds_what_is_shown(page: Page, stack: Stack) -> None:
             for one in church.get("/people/members", limit=200)["items"]
         ]
     expect(focused).to_have_text(names[50])
-    # Back leads to the row that one came from, and a reload to the same place.
+    # Back returns to the row last opened, and a reload to the same position.
     focused.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text(names[50])
     page.go_back()
@@ -150,12 +151,12 @@ def test_the_address_holds_what_is_shown(page: Page, stack: Stack) -> None:
     expect(focused).to_have_text(names[50])
     assert where > 0
     assert page.evaluate("scrollY") == where
-    # A tab beside it needs no sign-in of its own.
+    # A second tab needs no sign-in.
     with page.context.expect_page() as opened:
         focused.click(modifiers=["Control"])
     expect(opened.value.get_by_role("heading", level=1)).to_have_text(names[50])
     opened.value.close()
-    # Of a long list only what is near the screen is on the page.
+    # Of a long list only the rows near the screen are in the document.
     page.goto("/people?rows=10000")
     everybody = main.get_by_role("status").filter(has_text=re.compile(r"^\d+ people$"))
     expect(everybody).to_be_visible()
@@ -192,7 +193,7 @@ def test_a_page_that_cannot_be_read_is_tried_again(page: Page) -> None:
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("heading", name="No held matches")).to_be_visible()
     expect(page.get_by_role("heading", name="Held matches", level=1)).to_be_visible()
-    # Opened while the server is out of reach, it goes on by itself.
+    # A page opened while the server is unreachable recovers by itself.
     page.route("**/api/v1/**", lambda route: route.abort())
     page.goto("/people")
     expect(page.get_by_role("alert")).to_contain_text("This page goes on by itself as soon as it can.")
@@ -245,7 +246,7 @@ def test_a_member_added_here_appears_there(page: Page, stack: Stack) -> None:
 
 
 def add_a_family(page: Page, name: str, person: str) -> None:
-    """With a double click on the person: it adds the person, and nothing else."""
+    """A double click on a found person adds only that person."""
     page.get_by_role("link", name="Families").first.click()
     page.get_by_role("link", name="Add a family").click()
     typed(page.get_by_label("Family name"), name)
@@ -274,7 +275,7 @@ def test_long_words_stay_inside_the_window(page: Page, stack: Stack) -> None:
 
 
 def stays_inside(page: Page, address: str) -> None:
-    """Nothing is wider than the window, on a desk and on a phone."""
+    """No element is wider than the window, on desktop and phone."""
     size = page.viewport_size
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
@@ -329,7 +330,7 @@ def test_one_person_is_synced_during_a_full_run(page: Page, stack: Stack) -> Non
         someone = next(one for one in church.members(state="linked") if one["family_ids"] and not one["child"])
         church.edit_there(organization, someone["link"]["pco_id"], first_name="Prudence")
         page.goto(f"/people/{someone['id']}")
-        # Of a limit of three, one request that hangs and two of others leave nothing.
+        # Of a limit of three, one held request and two foreign ones leave no slot.
         church.control.change_settings(rate_limit=30)
         held = church.control.add_fault({"kind": "hold"}, method="GET", path="^/people/v2/people$", skip=2, times=1)
         run_id = church.start()
@@ -367,7 +368,7 @@ def test_one_person_is_synced_during_a_full_run(page: Page, stack: Stack) -> Non
 
 
 def a_family_is_not_emptied_without_a_word(page: Page, church: Church, family_id: str) -> None:
-    """Who would leave is named, here and in Planning Center, before anything is saved."""
+    """The people who would leave, here and in Planning Center, are named before the save."""
     family = church.get(f"/people/families/{family_id}")
     people = [church.get(f"/people/members/{one}") for one in family["member_ids"]]
     page.get_by_role("button", name="Edit").click()
@@ -397,7 +398,7 @@ def a_family_is_not_emptied_without_a_word(page: Page, church: Church, family_id
 
 
 def test_a_sync_that_is_looked_at_again_says_when(page: Page, stack: Stack) -> None:
-    """Against a stub of the routes: what the vendor's lag makes of it cannot be had on demand."""
+    """Against a stub of the routes, since the vendor's lag cannot be timed."""
     with Church.of(stack) as church:
         someone = church.members(state="linked")[0]
     now = datetime.now(UTC)
@@ -464,7 +465,7 @@ def test_a_sync_that_is_looked_at_again_says_when(page: Page, stack: Stack) -> N
 
 
 def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
-    """Kind: a form that tells its own reading of a value as an edit. B2: a street of two lines was glued and sent."""
+    """Guards against forms that send their own normalization as an edit: a street of two lines was joined and sent."""
     street = "12 Mill Lane\r\nFlat 3"
     sent: list[object] = []
     with Church.of(stack) as church:
@@ -495,7 +496,7 @@ def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
     page.get_by_role("button", name="Save").click()
     seen()
     assert sent == [{"email": "otto@example.org", "version": version}]
-    # Nothing is an edit that leaves everything as it was.
+    # An edit back to the same value is no change.
     page.goto(f"/people/{otto['id']}?edit=1")
     typed(page.get_by_label("City"), "Durham")
     typed(page.get_by_label("City"), "Dover ")
@@ -532,7 +533,7 @@ def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
 
 
 def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, stack: Stack) -> None:
-    """Kind: a bound that a church's real family is beyond. Only who was touched is sent."""
+    """Guards against limits below real families. Only the changed members are sent."""
     people = [{"external_id": f"l-{n}", "first_name": f"L{n:03}", "last_name": "Crowd"} for n in range(151)]
     family = {"external_id": "crowd", "name": "Crowd", "member_external_ids": [f"l-{n}" for n in range(150)]}
     sent: list[object] = []
@@ -566,7 +567,7 @@ def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, sta
             church.call("DELETE", f"/people/members/{member}")
 
 
-def test_one_name_is_enough_and_keys_are(page: Page) -> None:
+def test_one_name_and_keys_are_enough(page: Page) -> None:
     page.goto("/people/new")
     tab_to(page, "textbox", "First name")
     page.keyboard.type("Cher")
@@ -602,7 +603,7 @@ def test_one_name_is_enough_and_keys_are(page: Page) -> None:
 
 
 def test_a_sync_that_ended_early_tells_only_what_was_done(page: Page, stack: Stack) -> None:
-    """Kind: what was planned told as done. B5. Against a stub of one run: when a sync stops is a matter of its pace."""
+    """Guards against planned work shown as done. Against a stub of one run, since a stop cannot be timed."""
     with Church.of(stack) as church:
         run = church.get("/people/runs")["items"][0]
     done = {"record_kind": "member", "record_id": None, "pco_id": None, "cause": None, "name": "Paul Planned"}
@@ -630,7 +631,7 @@ def test_a_sync_that_ended_early_tells_only_what_was_done(page: Page, stack: Sta
 
 
 def test_a_question_says_how_many_may_be_mailed(page: Page, stack: Stack) -> None:
-    """Against a stub of one run: the church of these stories has its first match behind it."""
+    """Against a stub of one run, since this church has finished its first match."""
     with Church.of(stack) as church:
         run = church.get("/people/runs")["items"][0]
     counts = {"matched": 12, "people_with_differences": 4, "differing_values": 5, "may_be_mailed": 3}
@@ -668,8 +669,8 @@ def test_a_question_says_how_many_may_be_mailed(page: Page, stack: Stack) -> Non
     page.unroute_all(behavior="wait")
 
 
-def test_what_differs_since_a_first_match(page: Page) -> None:
-    """Against a stub: the church of these stories has its first match behind it."""
+def test_differences_since_a_first_match(page: Page) -> None:
+    """Against a stub, since this church has finished its first match."""
     now = datetime.now(UTC).isoformat()
     home = {"zip": "08077", "city": "Riverton", "state": "NJ", "country_code": "US"}
     home |= {"street_line_1": "4419 Grove St", "street_line_2": ""}
@@ -701,8 +702,8 @@ def test_what_differs_since_a_first_match(page: Page) -> None:
     page.unroute_all(behavior="wait")
 
 
-def test_what_was_over_before_anybody_or_a_rule_could_settle_it(page: Page) -> None:
-    """Against stubs: neither claims a reason that it does not know, nor that anything was settled."""
+def test_conflicts_that_ended_without_a_decision(page: Page) -> None:
+    """Against stubs: neither text claims an unknown reason, or a settlement."""
     now = datetime.now(UTC).isoformat()
     record: dict[str, Any] = {"kind": "member", "id": "pia", "name": "Pia Pine", "pco_id": "1", "family_ids": []}
     conflict: dict[str, Any] = {"id": "one", "record": record, "fields": [], "state": "withdrawn", "decision": None}
@@ -730,8 +731,8 @@ def test_what_was_over_before_anybody_or_a_rule_could_settle_it(page: Page) -> N
     page.unroute_all(behavior="wait")
 
 
-def test_whoever_is_added_again_is_not_called_gone(page: Page, stack: Stack) -> None:
-    """Against a stub of one person who is gone there, and is asked for again."""
+def test_a_person_requested_again_is_not_called_gone(page: Page, stack: Stack) -> None:
+    """Against a stub of one person who is gone there and requested again."""
     with Church.of(stack) as church:
         someone = church.members(state="linked")[0]
     now = datetime.now(UTC).isoformat()
@@ -876,7 +877,7 @@ def test_an_edit_there_appears_here(page: Page, stack: Stack) -> None:
 
 def test_a_held_match_is_found_again_and_asked_about(page: Page, staff: Page, stack: Stack) -> None:
     page.get_by_role("link", name="Integrations").first.click()
-    # Tess, and the two who are one person in Planning Center.
+    # Tess, and the pair that is one person in Planning Center.
     page.get_by_role("link", name="2 held matches").click()
     held = page.get_by_role("region", name="Tess Twofold")
     heads, names = held.get_by_role("columnheader"), held.get_by_role("rowheader")
@@ -884,7 +885,7 @@ def test_a_held_match_is_found_again_and_asked_about(page: Page, staff: Page, st
     assert head is not None
     assert name is not None
     assert head["y"] + head["height"] <= name["y"] + 1, "the head of the table covers its first row"
-    # Another tab follows; whoever comes second is told who was faster, and sees it with one button.
+    # Another tab follows; after a lost race the notice names the faster person and links to the answer.
     staff.goto("/held")
     theirs = staff.get_by_role("region", name="Tess Twofold")
     expect(theirs).to_be_visible()
@@ -949,7 +950,7 @@ def test_one_answer_to_all_that_are_shown(page: Page, stack: Stack) -> None:
         expect(dialog).to_contain_text("Hank Twofold here and Hank Twofold in Planning Center become one person")
         accessible(page)
         shot(page, "held-all-dialog")
-        # Somebody else is faster with one of them.
+        # Another person answers one of the matches first.
         hedy = next(one for one in church.all("/people/held-matches") if one["theirs"]["first_name"] == "Hedy")
         church.call("POST", f"/people/held-matches/{hedy['id']}/answer", json={"answer": "different"})
         page.evaluate(SAID)
@@ -1129,8 +1130,8 @@ def test_disconnect_with_a_receipt(page: Page, stack: Stack) -> None:
     shot(page, "member-not-connected")
 
 
-def test_what_was_written_is_small(page: Page, stack: Stack) -> None:
-    """Under 100 KB for the first page."""
+def test_the_first_page_is_small(page: Page, stack: Stack) -> None:
+    """The first page needs less than 100 KB."""
     sizes: list[int] = []
     page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
     page.goto("/")

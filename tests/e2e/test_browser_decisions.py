@@ -1,6 +1,6 @@
-"""Conflicts settled in Chromium, by keys and by mouse, while things move under the reader.
+"""Conflicts settled in Chromium, by keys and by mouse, during concurrent changes.
 
-The tests of this module are chapters: each goes on where the one before ended.
+The tests of this module are chapters: each continues where the one before ended.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ def row_of(card: Locator, field: str) -> Locator:
 
 
 def group(card: Locator, field: str) -> Locator:
-    """What can be kept of a field."""
+    """The choices of a field."""
     return card.get_by_role("group", name=re.compile(f"^{field} of "))
 
 
@@ -49,7 +49,7 @@ def test_a_conflict_is_settled_by_keys_alone(page: Page, church: Church, pco: st
     expect(dialog).to_contain_text("Keep ours, in every field")
     accessible(page)
     shot(page, "conflict-keys")
-    # The next key may come before the page hears that the dialog is closed.
+    # The next key may come before the page handles the dialog's close event.
     page.evaluate(
         """() => {
             document.querySelector("dialog").close();
@@ -85,12 +85,12 @@ def test_a_conflict_is_settled_by_keys_alone(page: Page, church: Church, pco: st
     nothing_more(church, pco)
 
 
-def test_what_moves_under_the_reader(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
-    """Half-made choices stay, save for a value that moved; what was not applied is told, and why."""
+def test_values_that_change_under_the_reader(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+    """Half-made choices stay, except for changed values; an overtaken decision is reported with its reason."""
     disagree(church, pco, nora, {"last_name": "Here", "gender": "Female"}, {"last_name": "There"})
     page.goto("/conflicts")
     card = page.get_by_role("region", name=re.compile("^Nora "))
-    # Edited on one side alone, so it collides with nothing.
+    # Edited on one side alone, so no conflict.
     expect(group(card, "Gender").get_by_role("radio", name="Here")).to_be_checked()
     group(card, "Last name").get_by_role("radio", name="Both different").check()
     expect(row_of(card, "Last name")).to_contain_text("Each side keeps its own")
@@ -101,7 +101,7 @@ def test_what_moves_under_the_reader(page: Page, church: Church, pco: str, nora:
     expect(row_of(card, "Last name")).to_contain_text("Not chosen yet")
     expect(card.get_by_role("status").filter(has_text="last name changed just now. Choose again.")).to_be_visible()
     expect(group(card, "Gender").get_by_role("radio", name="Planning Center")).to_be_checked()
-    # It moves once more, and we have not read that yet: nothing is applied.
+    # The value changes once more, unread by us, so the decision is not applied.
     group(card, "Last name").get_by_role("radio", name="Here").check()
     church.edit_there(pco, nora["link"]["pco_id"], last_name="Yonder")
     card.get_by_role("button", name="Apply").click()
@@ -115,7 +115,7 @@ def test_what_moves_under_the_reader(page: Page, church: Church, pco: str, nora:
 
 
 def test_somebody_else_is_faster(page: Page, window_of: Windows, church: Church, pco: str, nora: Any) -> None:
-    """In another window: the reader sees what was chosen, and by whom."""
+    """A decision in another window: the reader sees choice and author."""
     card = page.get_by_role("region", name=re.compile("^Nora "))
     group(card, "Last name").get_by_role("radio", name="Planning Center").check()
     [conflict] = church.get("/conflicts", record_id=nora["id"])["items"]
@@ -166,7 +166,7 @@ def test_both_kept_different_and_a_refused_part(page: Page, church: Church, pco:
 
 
 def test_a_key_that_is_held_settles_nothing(page: Page, church: Church, pco: str) -> None:
-    """Each side has edited another field: everything is preselected, and Enter asks once more."""
+    """Each side has edited a different field: all choices are preselected, and Enter asks for confirmation."""
     people = [one for one in church.members(state="linked") if not one["gender"]][:2]
     for member in people:
         disagree(church, pco, member, {"last_name": "Preselected"}, {"gender": "Female"})
@@ -175,7 +175,7 @@ def test_a_key_that_is_held_settles_nothing(page: Page, church: Church, pco: str
     first = page.get_by_role("region", name=re.compile("Preselected")).first
     page.keyboard.press("j")
     for _ in range(5):
-        page.keyboard.down("Enter")  # a second one without `up` is a repetition
+        page.keyboard.down("Enter")  # a second `down` without `up` is a key repeat
     page.keyboard.up("Enter")
     expect(first.get_by_role("status")).to_contain_text("Press Enter again to apply it.")
     assert church.get("/conflicts/count")["open"] == 2
@@ -190,7 +190,7 @@ def test_a_key_that_is_held_settles_nothing(page: Page, church: Church, pco: str
 
 
 def test_a_whole_family_with_one_answer(page: Page, church: Church, pco: str) -> None:
-    """Exactly those that were shown: one moves before it is answered, and is named."""
+    """The answer covers exactly the shown conflicts: one that changes before it is skipped and named."""
     family = next(one for one in church.families() if len(one["member_ids"]) >= 3)
     people = [church.get(f"/people/members/{one}") for one in family["member_ids"][:3]]
     for number, member in enumerate(people):
@@ -258,8 +258,8 @@ def edit_phones(church: Church, pco: str, member: dict[str, Any], *, newer: Lite
     church.control.set_raw(pco, "PhoneNumber", phone["id"], **edited)
 
 
-def test_who_was_edited_last(page: Page, church: Church, pco: str) -> None:
-    """By keys: the filter is in the address, and one answer is for those that it shows."""
+def test_the_filter_by_newest_edit(page: Page, church: Church, pco: str) -> None:
+    """By keys: the filter is in the address, and one answer covers the filtered conflicts."""
     phones = [row["attributes"]["person_id"] for row in church.control.dump(pco) if row["type"] == "PhoneNumber"]
     linked = church.members(state="linked")
     people = [one for one in linked if phones.count(int(one["link"]["pco_id"])) == 1 and one["phone"]][:3]
@@ -348,11 +348,11 @@ MANY = """
     FROM generate_series(1, $3::int) AS number,
         LATERAL (SELECT CASE WHEN number < 4 THEN $4::text ELSE 'family-' || number / 4 END AS family) AS its
 """
-"""Open conflicts by the thousand, four to a family; the newest ones are of a family that is really there."""
+"""Insert thousands of open conflicts, four to a family; the newest belong to an existing family."""
 
 
 def test_thousands_are_a_list_of_few_rows(page: Page, town: Stack, church: Church, nora: dict[str, Any]) -> None:
-    """By keys, in the order shown; whoever opens a person comes back to the row and the choice that they left."""
+    """By keys, in the order shown; after opening a person, Back returns to the row and its choice."""
     family = church.families()[0]
     organization = str(church.get("/me")["user"]["organization_id"])
 
@@ -363,7 +363,7 @@ def test_thousands_are_a_list_of_few_rows(page: Page, town: Stack, church: Churc
 
     with ThreadPoolExecutor(1) as aside:
         aside.submit(lambda: asyncio.run(fill())).result()
-    # The page drops a filter that it does not know from the address and from the list.
+    # The page drops an unknown filter from address and list.
     page.goto("/conflicts?field=email&state=settled")
     main = page.get_by_role("main")
     expect(main.get_by_role("status").filter(has_text="3,000 open conflicts")).to_be_visible()
@@ -398,12 +398,12 @@ def test_thousands_are_a_list_of_few_rows(page: Page, town: Stack, church: Churc
     # The end of the list, and its first row again.
     page.keyboard.press("End")
     expect(main.get_by_role("region", name="Person 3000", exact=True)).to_be_in_viewport()
-    # What has the focus is never taken away.
+    # The focused row stays in the document.
     expect(focused).to_have_text(name)
     assert regions.count() < 40
     page.keyboard.press("Home")
     expect(main.get_by_role("region", name=order[0], exact=True)).to_be_in_viewport()
-    # Settled by somebody else, far down: it is seen once the reader comes there.
+    # Settled by another person, far down: shown once the reader scrolls there.
     body = {"values_version": 1, "choices": {"email": "theirs"}}
     church.call("POST", "/conflicts/many-2999/decision", json=body)
     expect(main.get_by_role("status").filter(has_text="2,999 open conflicts")).to_be_visible()

@@ -1,6 +1,6 @@
 """A person is erased in Chromium by keys, with a receipt that every service has filled, and is let back.
 
-The tests of this module are chapters: each goes on where the one before ended.
+The tests of this module are chapters: each continues where the one before ended.
 """
 
 import re
@@ -39,7 +39,7 @@ def test_an_administrator_erases_somebody_by_keys(page: Page, church: Church, pc
     receipt = page.get_by_role("region", name="A person was erased")
     expect(page).to_have_url(re.compile("/people/erased"))
     expect(receipt.get_by_role("heading", level=2)).to_be_focused()
-    # conflict-service learns of it through Kafka, and so does the receipt of what it erased.
+    # conflict-service learns of the erasure through Kafka, and its counts come back the same way.
     expect(receipt).to_contain_text("Complete")
     expect(receipt).to_contain_text("At the person's own request, by Ada Moreno")
     untouched = receipt.get_by_role("listitem").filter(has_text="Planning Center was not touched.")

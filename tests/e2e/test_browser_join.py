@@ -1,6 +1,6 @@
 """Two people here who are one person in Planning Center, in Chromium: compared, joined, kept as two.
 
-The tests of this module are chapters: each goes on where the one before ended.
+The tests of this module are chapters: each continues where the one before ended.
 """
 
 import re
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 
 def two_riveras(church: Church, pco: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Maria, who is linked, and Mary, whose person was merged into hers; Mary has a family and more values."""
+    """Linked Maria, and Mary, whose person was merged into Maria's; Mary has a family and more values."""
     maria = church.add_member(first_name="Maria", last_name=f"Rivera{number}", email=f"maria{number}@example.org")
     mary = church.add_member(first_name="Mary", last_name=f"Rivera{number}", external_id=f"mary-{number}")
     church.add_family(f"Riveras {number}", mary)
@@ -29,7 +29,7 @@ def two_riveras(church: Church, pco: str, number: int) -> tuple[dict[str, Any], 
 
 
 def settled(church: Church, pco: str) -> None:
-    """Nothing is left to sync, and a sync writes nothing."""
+    """Check that both sides agree, and that a sync writes nothing."""
     church.eventually(lambda: church.sync()["counts"].keys() <= {"unchanged"}, "both sides agree")
     writes_nothing(church, pco)
 
@@ -56,7 +56,7 @@ def test_two_are_joined_by_keys_alone(page: Page, church: Church, pco: str) -> N
     expect(group.get_by_role("radio", name="Maria")).to_be_checked()
     accessible(page)
     shot(page, "merged-join")
-    # Escape leaves everything as it is, and the focus where it was.
+    # Escape changes no data and returns the focus.
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(card.get_by_role("button", name="Join them here")).to_be_focused()
@@ -81,7 +81,7 @@ def test_two_are_joined_by_keys_alone(page: Page, church: Church, pco: str) -> N
         "Planning Center has it",
     )
     settled(church, pco)
-    # An old address leads to the one who stays, with a word.
+    # The joined member's address leads to the one who stays, with a notice.
     page.goto(f"/people/{mary['id']}")
     expect(page).to_have_url(re.compile(f"/people/{maria['id']}"))
     main = page.get_by_role("main")
@@ -94,8 +94,8 @@ def test_two_are_joined_by_keys_alone(page: Page, church: Church, pco: str) -> N
     shot(page, "member-joined")
 
 
-def test_what_moves_under_the_reader(page: Page, church: Church, pco: str) -> None:
-    """Somebody changes one of the two while the dialog is open: nothing is joined, and the way on is beside it."""
+def test_a_member_that_changes_under_the_reader(page: Page, church: Church, pco: str) -> None:
+    """One of the two changes while the dialog is open: they are not joined, and the notice offers the next step."""
     _, mary = two_riveras(church, pco, 2)
     page.goto(f"/people/{mary['id']}")
     main = page.get_by_role("main")

@@ -1,6 +1,6 @@
 """People and families kept out of the sync in Chromium, by keys.
 
-The tests of this module are chapters: each goes on where the one before ended.
+The tests of this module are chapters: each continues where the one before ended.
 """
 
 import re
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 
 def names_there(church: Church, pco: str, member: dict[str, Any]) -> tuple[str, str]:
-    """In Planning Center."""
+    """The value in Planning Center."""
     person = there(church, pco, member)
     return person["first_name"], person["last_name"]
 
@@ -46,7 +46,9 @@ def test_a_person_is_kept_out_by_keys(page: Page, church: Church, pco: str, nora
     shot(page, "kept-out-person")
 
 
-def test_it_is_counted_and_listed_apart(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
+def test_a_person_kept_out_is_counted_and_listed_apart(
+    page: Page, church: Church, pco: str, nora: dict[str, Any]
+) -> None:
     church.change_member(nora, last_name="Ours")
     church.edit_there(pco, nora["link"]["pco_id"], first_name="Norah")
     mark = church.control.summary()["last_seq"]
@@ -70,7 +72,7 @@ def test_it_is_counted_and_listed_apart(page: Page, church: Church, pco: str, no
 
 
 def test_synced_again_both_sides_are_compared(page: Page, church: Church, pco: str, nora: dict[str, Any]) -> None:
-    """Each side has an edit: that is a conflict, and nothing was overwritten."""
+    """Each side has an edit, which is a conflict without an overwrite."""
     page.goto(f"/people/{nora['id']}")
     page.get_by_role("button", name="Sync again").press("Enter")
     dialog = page.get_by_role("dialog", name="Sync Nora Ours again?")
@@ -86,7 +88,7 @@ def test_synced_again_both_sides_are_compared(page: Page, church: Church, pco: s
 def test_a_family_with_its_people(
     page: Page, window_of: Windows, church: Church, pco: str, nora: dict[str, Any]
 ) -> None:
-    """Somebody else who looks at it sees it at once."""
+    """Check that another reader's page follows at once."""
     family = next(one for one in church.families() if len(one["member_ids"]) > 1)
     names = {one["id"]: f"{one['first_name']} {one['last_name']}" for one in church.members()}
     other = window_of("Sam")

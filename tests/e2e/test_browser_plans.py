@@ -1,6 +1,6 @@
-"""A plan is looked at before anything is written, approved or discarded, in Chromium; and what runs is that plan.
+"""A plan is reviewed before the first write, approved or discarded, in Chromium; exactly that plan is carried out.
 
-The tests of this module are chapters: each goes on where the one before ended.
+The tests of this module are chapters: each continues where the one before ended.
 """
 
 import csv
@@ -19,24 +19,24 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 @pytest.fixture(scope="module")
 def church(connected: Church) -> Church:
-    """Connected and never synced."""
+    """A church that is connected and never synced."""
     connected.call("PATCH", "/people/settings", json={"first_match": "planning_center"})
     return connected
 
 
 @pytest.fixture(scope="module")
 def nora(church: Church) -> dict[str, Any]:
-    """A member who is here alone."""
+    """A member who exists only here."""
     return church.add_member(first_name="Nora", last_name="Newcome", email="nora.newcome@example.org")
 
 
 def records(page: Page) -> Locator:
-    """The records of the plan that are shown."""
+    """The shown records of the plan."""
     return page.get_by_role("list", name="Records of the plan").get_by_role("listitem")
 
 
 def record(page: Page, first_name: str) -> Locator:
-    """One record of the plan. The last name may be that of either side."""
+    """One record of the plan, by either side's last name."""
     return records(page).filter(has=page.get_by_role("heading", name=re.compile(f"^{first_name} ")))
 
 
@@ -46,7 +46,7 @@ def test_the_very_first_sync_is_previewed_by_keys_alone(
     mark = church.control.summary()["last_seq"]
     page.goto("/")
     card = page.get_by_role("region", name="Planning Center People")
-    # Before anything was ever synced it comes first.
+    # Before the first sync, Preview comes first.
     expect(card.get_by_role("button", name=re.compile("^(Preview|Sync Now)$")).first).to_have_text("Preview")
     tab_to(page, "button", "Preview").press("Enter")
     expect(page.get_by_role("heading", name="Preview", level=1)).to_be_visible()
@@ -56,7 +56,7 @@ def test_the_very_first_sync_is_previewed_by_keys_alone(
     assert [member["id"] for member in church.members()] == [nora["id"]]
     accessible(page)
     shot(page, "plan-first")
-    # More of them, and the first new one has the focus.
+    # Load more: the first new record gets the focus.
     tab_to(page, "button", "Load more").press("Enter")
     expect(records(page)).to_have_count(50)
     expect(records(page).nth(25).get_by_role("heading")).to_be_focused()
@@ -70,7 +70,7 @@ def test_the_very_first_sync_is_previewed_by_keys_alone(
     expect(email).to_contain_text("changes in Planning Center")
     page.reload()
     expect(records(page)).to_have_count(1)
-    # In the tab order: the answer is given by a key too.
+    # The answer is in the tab order.
     approve = page.get_by_role("button", name=re.compile("^Make these [0-9]+ changes$"))
     approve.focus()
     page.keyboard.press("Enter")
@@ -78,7 +78,7 @@ def test_the_very_first_sync_is_previewed_by_keys_alone(
     run = church.get("/people/runs")["items"][0]
     assert (run["purpose"], run["state"], run["counts"].get("left_out")) == ("preview", "done", None)
     assert church.differences(pco) == []
-    # The filter is in the address still: the plan is there, with what became of it.
+    # The filter is still in the address: the plan is shown with its outcomes.
     expect(page.get_by_role("heading", name="What was planned")).to_be_visible()
     expect(record(page, "Nora")).to_contain_text("Added in Planning Center.")
     page.goto("/")
@@ -116,13 +116,13 @@ def test_who_moves_in_between_is_left_out_and_named(
     assert {line["Here"] for line in lines if line["Field"] == "last_name"} == {"Renamed", '\'=cmd|"x"'}
     accessible(page)
     shot(page, "plan")
-    # Staff see it, and cannot answer.
+    # Staff see the plan, and cannot answer.
     sam = window_of("Sam")
     sam.goto(page.url)
     expect(record(sam, "Nora")).to_be_visible()
     expect(sam.get_by_text("Nothing is written until an administrator approves it.")).to_be_visible()
     expect(sam.get_by_role("button", name=re.compile("^Make these"))).to_have_count(0)
-    # While the plan waits, the card leads to it, and Sync Now too.
+    # While the plan waits, the card and Sync Now lead to it.
     page.goto("/")
     card = page.get_by_role("region", name="Planning Center People")
     expect(card.get_by_role("link", name="Look at the plan and answer")).to_be_visible()
@@ -167,7 +167,7 @@ def test_a_plan_is_discarded_and_another_browser_is_told(
     shot(page, "plan-discarded")
     assert church.writes_since(mark, pco) == []
     assert there(church, pco, nora)["last_name"] == "Again"
-    # Nothing differs any more: the next plan is empty, and says so.
+    # Both sides agree now: the next plan is empty, and says so.
     church.eventually(lambda: church.sync()["counts"].keys() == {"unchanged"}, "both sides are the same")
     run = church.preview()
     page.goto(f"/runs/{run['id']}")

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 
 def test_the_statement_names_what_differs(page: Page, church: Church) -> None:
-    """An edit here waits for the next sync, is named, and is gone from the statement after it."""
+    """An edit here is named until the next sync, and the statement after that omits it."""
     member = church.get("/people/members", limit=1, state="linked")["items"][0]
     church.change_member(member, last_name="Changed")
     page.goto("/")

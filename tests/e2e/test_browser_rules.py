@@ -1,6 +1,6 @@
 """A rule in Chromium: learned from five answers, shown, turned on, at work, turned off.
 
-The tests of this module are chapters: each goes on where the one before ended.
+The tests of this module are chapters: each continues where the one before ended.
 """
 
 import re
@@ -20,19 +20,19 @@ NAME = "For last names, Planning Center is right"
 
 @pytest.fixture(scope="module")
 def people(church: Church) -> list[dict[str, Any]]:
-    """Adults who are in both places."""
+    """Linked adults."""
     return [one for one in church.members(state="linked") if not one["child"]][:10]
 
 
 @pytest.fixture
 def rule(page: Page) -> Locator:
-    """Its card on the page of all rules."""
+    """The rule's card on the page of all rules."""
     page.goto("/conflicts/rules")
     return page.get_by_role("main").get_by_role("region", name=NAME)
 
 
 def disagree(church: Church, pco: str, people: list[dict[str, Any]]) -> None:
-    """Give each of them another last name on either side, and sync until that is known."""
+    """Give each of these members different last names on both sides, and sync until the conflicts are known."""
     for member in people:
         church.change_member(member, last_name=here_of(member))
         church.edit_there(pco, member["link"]["pco_id"], last_name=there_of(member))
@@ -63,7 +63,7 @@ def has_a_conflict(church: Church, member: dict[str, Any]) -> bool:
 
 
 def test_five_answers_offer_a_rule(page: Page, church: Church, pco: str, people: list[dict[str, Any]]) -> None:
-    """By keys alone. The offer moves nothing under the reader's hands."""
+    """By keys alone. The offer moves no element in use."""
     disagree(church, pco, people[:6])
     page.goto("/")
     page.get_by_role("link", name=re.compile("Conflicts")).first.click()
@@ -93,9 +93,7 @@ def test_five_answers_offer_a_rule(page: Page, church: Church, pco: str, people:
     shot(page, "rule-offered")
 
 
-def test_what_it_would_decide_is_shown_first(
-    page: Page, church: Church, pco: str, people: list[dict[str, Any]]
-) -> None:
+def test_a_rule_is_previewed(page: Page, church: Church, pco: str, people: list[dict[str, Any]]) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=NAME, level=1)).to_be_visible()
     main = page.get_by_role("main")
@@ -111,7 +109,7 @@ def test_what_it_would_decide_is_shown_first(
     )
     accessible(page)
     shot(page, "rule-shown")
-    # It can be narrowed, and says so.
+    # The rule can be narrowed, and the preview says so.
     tab_to(page, "link", "Children").press("Enter")
     expect(
         page.get_by_role("heading", name="For last names of children, Planning Center is right", level=1)
@@ -119,7 +117,7 @@ def test_what_it_would_decide_is_shown_first(
     expect(main.get_by_role("region", name="What it decides now")).to_contain_text("No open conflict fits.")
     page.go_back()
     expect(page.get_by_role("heading", name=NAME, level=1)).to_be_visible()
-    # Another conflict comes while it is looked at: nothing is turned on.
+    # Another conflict arrives during the preview, so the rule is not turned on.
     button = main.get_by_role("button", name="Turn on, and decide 1 conflict")
     expect(button).to_be_visible()
     disagree(church, pco, people[6:7])
@@ -164,15 +162,15 @@ def test_a_new_conflict_is_decided_by_itself(
     nothing_more(church, pco)
 
 
-def test_what_a_rule_decided_is_put_back_with_the_rule(page: Page, rule: Locator) -> None:
-    """A conflict that it decided has no *Undo* of its own, and leads to the rule."""
+def test_a_rules_decision_has_no_undo_of_its_own(page: Page, rule: Locator) -> None:
+    """A conflict decided by a rule has no *Undo* of its own, and links to the rule."""
     rule.get_by_role("link", name="3 conflicts").press("Enter")
     main = page.get_by_role("main")
     expect(main.get_by_role("region", name=re.compile("There-"))).to_have_count(3)
     expect(main.get_by_role("button", name=re.compile("^Undo"))).to_have_count(0)
     main.get_by_role("link", name="Go to the rule").first.press("Enter")
     expect(rule.get_by_role("heading")).to_be_focused()
-    # One that a person decided has it.
+    # A conflict decided by a person has one.
     page.goto("/conflicts?state=resolved")
     expect(main.get_by_role("link", name="Go to the rule")).to_have_count(3)
     expect(main.get_by_role("button", name=re.compile("^Undo the decision"))).to_have_count(5)
@@ -180,10 +178,8 @@ def test_what_a_rule_decided_is_put_back_with_the_rule(page: Page, rule: Locator
     shot(page, "conflicts-settled")
 
 
-def test_what_it_did_is_reverted(
-    page: Page, church: Church, pco: str, people: list[dict[str, Any]], rule: Locator
-) -> None:
-    """To the very end: both sides are as the rule found them here, what people decided stays, and so does the rule."""
+def test_a_rule_is_reverted(page: Page, church: Church, pco: str, people: list[dict[str, Any]], rule: Locator) -> None:
+    """Afterwards both sides have our values from before the rule; people's decisions and the rule stay."""
     [made] = church.get("/conflicts/rules")["items"]
     ids = [one["record"]["id"] for one in church.get("/conflicts", rule_id=made["id"], state="resolved")["items"]]
     decided = [one for one in people[:8] if one["id"] in ids]
@@ -228,7 +224,7 @@ def test_what_it_did_is_reverted(
     expect(rule).to_contain_text("Reverted by Ada Moreno")
     expect(rule).to_contain_text("3 conflicts were settled.")
     expect(rule.get_by_role("button", name=f"Revert what it did since: {NAME}")).to_be_visible()
-    # As the page says it stays on, and decides what is new.
+    # The rule stays on, as the page says, and decides new conflicts.
     fresh = people[9]
     disagree(church, pco, [fresh])
     church.eventually(lambda: last_names(church, pco, fresh) == (there_of(fresh),) * 2, "the rule has decided")
@@ -245,7 +241,7 @@ def test_off_and_deleted(page: Page, church: Church, pco: str, people: list[dict
     shot(page, "rule-off")
     disagree(church, pco, people[8:9])
     assert church.get("/conflicts/count")["open"] == 1
-    # On again is shown first, too.
+    # Turning on again is previewed, too.
     rule.get_by_role("link", name=f"Turn on again: {NAME}").press("Enter")
     expect(main.get_by_role("button", name="Turn on, and decide 1 conflict")).to_be_visible()
     page.go_back()
@@ -259,7 +255,7 @@ def test_off_and_deleted(page: Page, church: Church, pco: str, people: list[dict
     shot(page, "rules-none")
     page.goto(f"/people/{people[9]['id']}")
     expect(main.get_by_role("row", name=re.compile("^Last name Here-"))).to_contain_text(f"A rule ({NAME})")
-    # Its name stays in the history, and so does the way to it.
+    # Its name and link stay in the history.
     page.goto("/conflicts?state=resolved")
     main.get_by_role("link", name="Go to the rule").first.press("Enter")
     expect(main.get_by_role("status")).to_contain_text("This rule was deleted. What it decided stays.")

@@ -1,6 +1,6 @@
-"""The statement of a church that has been through every kind of answer, in Chromium: all that differs, and only that.
+"""The statement of a church after every kind of answer, in Chromium: exactly the differing records.
 
-The tests of this module are chapters: each goes on where the one before ended. Who is meant is told by the last name.
+The tests of this module are chapters: each continues where the one before ended. Last names tell people's roles.
 """
 
 import re
@@ -17,27 +17,27 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 Member = dict[str, Any]
 ANSWERED = ("ours", "theirs", "field by field", "both", "nobody", "bulk one", "bulk two", "a rule", "the rule again")
-"""How the conflict of each is answered; nobody's stays open."""
+"""Answers to the conflicts by last name; None leaves one open."""
 OTHERS = ("previewed", "undone", "kept out")
 BORN: tuple[Member, Member] = ({"birthdate": "1981-02-03"}, {"birthdate": "1982-03-04"})
-"""Here and in Planning Center, of whom a conflict is answered field by field."""
+"""Values here and in Planning Center of the person whose conflict is answered field by field."""
 
 
 @pytest.fixture(scope="module")
 def people(church: Church) -> dict[str, Member]:
-    """Adults who are in both places, by what becomes of them."""
+    """Linked adults by role."""
     adults = [one for one in church.members(state="linked") if not one["child"]]
     return dict(zip((*ANSWERED, *OTHERS), adults, strict=False))
 
 
 def named(church: Church, member: Member) -> str:
-    """As they are called now."""
+    """Their present names."""
     now = church.get(f"/people/members/{member['id']}")
     return f"{now['first_name']} {now['last_name']}"
 
 
 def test_conflicts_one_by_one(page: Page, church: Church, pco: str, people: dict[str, Member]) -> None:
-    """Ours, theirs, field by field, both kept different; and one that nobody answers."""
+    """Answers ours, theirs, field by field, and both; one conflict stays open."""
     for how in ANSWERED[:5]:
         born_here, born_there = BORN if how == "field by field" else ({}, {})
         church.change_member(people[how], last_name=f"Here {how}", **born_here)
@@ -73,7 +73,7 @@ def test_conflicts_one_by_one(page: Page, church: Church, pco: str, people: dict
     expect(main.get_by_role("row").filter(has_text="keeps it different from")).to_contain_text("not changed")
 
 
-def test_many_with_one_answer_and_by_a_rule(page: Page, church: Church, pco: str, people: dict[str, Member]) -> None:
+def test_conflicts_by_one_answer_and_by_a_rule(page: Page, church: Church, pco: str, people: dict[str, Member]) -> None:
     for how in ("bulk one", "bulk two"):
         disagree(church, pco, people[how], {"birthdate": "1983-01-01"}, {"birthdate": "1984-01-01"})
     page.goto("/conflicts?field=birthdate")
@@ -146,14 +146,14 @@ def compared(page: Page) -> None:
 
 
 def only_on_one_side(church: Church, pco: str, side: str) -> list[str]:
-    """Lines about people whom the other side does not have."""
+    """Lines about people who exist on one side only."""
     return [line for line in church.differences(pco) if re.match(f"person .* is only {side}$", line)]
 
 
 def test_the_statement_names_every_difference_and_only_those(
     page: Page, church: Church, pco: str, people: dict[str, Member]
 ) -> None:
-    """What it says is held against the members here and the rows of Planning Center, field by field."""
+    """Compares the statement with members here and Planning Center's rows, field by field."""
     kept, open_, out = people["both"], people["nobody"], people["kept out"]
     assert church.apart(pco) == {
         kept["id"]: ["last_name"],

@@ -1,6 +1,6 @@
-"""Undo in Chromium: where it is offered, what it is refused with, and that both sides are as before afterwards.
+"""Undo in Chromium: its buttons, its refusals, and the former values on both sides afterwards.
 
-The tests of this module are chapters: each goes on where the one before ended.
+The tests of this module are chapters: each continues where the one before ended.
 """
 
 import re
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 @pytest.fixture(scope="module")
 def nora(church: Church, nora: dict[str, Any]) -> dict[str, Any]:
-    """A member who is in both places, and in a family."""
+    """A linked member with a family."""
     church.add_family("Newcome Family", nora)
     church.sync("incremental")
     return dict(church.get(f"/people/members/{nora['id']}"))
@@ -67,7 +67,7 @@ def test_a_person_and_a_family_are_undone_from_their_pages(
     expect(page.get_by_role("region", name="State")).to_contain_text("Waiting for your answer")
     run_id = page.url.rsplit("/", 1)[-1]
     asked = church.get(f"/people/runs/{run_id}")["question"]
-    # A sync has added her there: that is all there is left to ask about.
+    # A sync has added her there, which is the only question left.
     assert asked["counts"] == {"created_there": 1, "left_out": 1, "may_be_mailed": 0}
     expect(page.get_by_role("button", name="Make the 1 person inactive in Planning Center")).to_be_visible()
     accessible(page)
@@ -91,7 +91,7 @@ def test_a_decision_is_undone_where_it_was_taken(page: Page, church: Church, pco
     card.get_by_role("button", name=re.compile("^Undo the decision about Nora")).press("Enter")
     approved(page, church, "undo-plan-decision")
     assert last_names(church, pco, nora) == ("Ours", "Ours")
-    # It is not offered a second time.
+    # Undo is not offered a second time.
     page.goto("/conflicts?state=resolved")
     expect(card.first).to_contain_text("Undone by Ada Moreno")
     expect(card.first.get_by_role("button", name=re.compile("^Undo"))).to_have_count(0)
@@ -99,7 +99,7 @@ def test_a_decision_is_undone_where_it_was_taken(page: Page, church: Church, pco
     nothing_more(church, pco)
 
 
-def test_what_is_refused_is_said_beside_the_button(
+def test_a_refusal_is_shown_beside_the_button(
     page: Page, window_of: Windows, church: Church, pco: str, nora: dict[str, Any]
 ) -> None:
     run = edited_there(church, pco, nora, last_name="Again")

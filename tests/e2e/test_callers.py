@@ -1,7 +1,7 @@
-"""Callers who may not, must not or cannot: every route of the table, through the public door.
+"""Unauthenticated, unauthorized and malformed calls to every route of the table, through the gateway.
 
-The cases are made from `contracts.routes`, so a new route is held to them without a word here. A path parameter that
-is new needs a record of its own in `world`.
+The cases come from `contracts.routes`, so they cover new routes automatically. A new path parameter needs a record in
+`world`.
 """
 
 import base64
@@ -34,7 +34,7 @@ OWN: Final = ("/api/v1/me", "/api/v1/live")
 PUBLIC: Final = ("/api/v1/console-settings",)
 PRODUCT: Final = "people"
 PARAMETER: Final = re.compile(r"{(\w+)}")
-# What nobody of another organization may read anywhere.
+# Texts that another organization must never read.
 CHURCH: Final = ("riverbend", "Ada Moreno", "ada@")
 
 
@@ -54,21 +54,21 @@ def named(route: Any) -> str:
 
 @dataclass(slots=True)
 class World:
-    """A church with something of everything, and another one with nothing to do with it."""
+    """A church with every kind of record, and an unrelated second one."""
 
     stack: Stack
     ada: Church
     sam: Church
     olga: Church
     ids: dict[str, str]
-    """Of Ada's church, by path parameter."""
+    """Ids of Ada's church, by path parameter."""
     secrets: tuple[str, ...]
     """Ids, names and addresses of Ada's church."""
     http: httpx.Client
-    """Without any token."""
+    """A client without a token."""
 
     def path(self, route: Route, **instead: str) -> str:
-        """The route's address, with the ids of Ada's church unless others are given."""
+        """The route's address, by default with the ids of Ada's church."""
         values = self.ids | instead
         if route.path.startswith("/api/v1/conflicts/bulk/") and "bulk_id" not in instead:
             values["bulk_id"] = self.ids["conflicts_bulk_id"]
@@ -79,7 +79,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One process of every service: who may do what does not depend on their number."""
+    """One process of every service, since permissions do not depend on the number."""
     state = tmp_path_factory.mktemp("callers")
     environment = {"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "0.5"}}
     with Stack(state, people=60, environment=environment, cache=Path(__file__).parents[2] / ".cache") as running:
@@ -142,7 +142,7 @@ def world(stack: Stack) -> Iterator[World]:
 
 
 def refused(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
-    """The problem document of an answer that is one of these refusals."""
+    """Check that an answer is one of these refusals; gives its problem document."""
     request = answer.request
     assert answer.status_code in statuses, f"{request.method} {request.url}: {answer.status_code} {answer.text[:500]}"
     assert answer.headers["content-type"] == "application/problem+json", request.url
@@ -156,7 +156,7 @@ def refused(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
 
 
 def never_broken(answer: httpx.Response, what: str) -> None:
-    """Accepted, or refused with a problem document that says why: anything but an error of ours."""
+    """Check that a call was accepted or refused with a problem document, without a 5xx."""
     assert answer.status_code < 500, f"{what}: {answer.status_code} {answer.text[:500]}"
     if answer.is_error:
         refused(answer, answer.status_code)
@@ -175,7 +175,7 @@ def decoded(part: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def worthless(world: World) -> dict[str, str | None]:
-    """Authorization headers that prove nothing, by what is wrong with them."""
+    """Invalid authorization headers by fault."""
     good = world.stack.token("ada")
     head, body, signature = good.split(".")
     header, claims = decoded(head), decoded(body)
@@ -188,7 +188,7 @@ def worthless(world: World) -> dict[str, str | None]:
     tokens = httpx.post(f"{world.stack.url(IDENTITY_PROVIDER)}/token", data=form).json()
 
     def forged(**changed: Any) -> str:
-        """With our claims, by a key of our own under the provider's name."""
+        """A token with valid claims, signed by a foreign key under the provider's `kid`."""
         return jwt.encode({"alg": "ES256", "kid": header["kid"]}, claims | changed, own_key)
 
     bearers = {
@@ -221,7 +221,7 @@ def worthless(world: World) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("method_path", [*ROUTES, *OWN], ids=lambda it: it if isinstance(it, str) else named(it))
-def test_who_proves_nothing_is_asked_to_sign_in(
+def test_an_invalid_token_is_asked_to_sign_in(
     world: World, worthless: dict[str, str | None], method_path: Route | str
 ) -> None:
     if isinstance(method_path, str):
@@ -239,7 +239,7 @@ def test_who_proves_nothing_is_asked_to_sign_in(
 
 
 def test_every_address_of_the_api_is_in_the_table_or_known_to_be_the_doors_own(world: World) -> None:
-    """A route that is added elsewhere would not be held to any of this."""
+    """A route outside the table would escape these tests."""
     described = world.http.get("/api/v1/openapi.json").json()["paths"]
     assert set(described) == {route.path for route in ROUTES} | {*OWN, *PUBLIC}
     for path in PUBLIC:
@@ -248,7 +248,7 @@ def test_every_address_of_the_api_is_in_the_table_or_known_to_be_the_doors_own(w
 
 @pytest.mark.parametrize("route", ROUTES, ids=named)
 def test_the_owner_itself_believes_only_the_door(world: World, route: Route) -> None:
-    """Whoever is inside the network already gets no further with a platform token, or none."""
+    """Inside the network a platform token, or none, gets no access either."""
     owner = world.stack.url(route.owner)
     for headers in ({}, {"Authorization": f"Bearer {world.stack.token('ada')}"}):
         refused(world.http.request(route.method, owner + world.path(route), headers=headers), 401)
@@ -271,7 +271,7 @@ def test_staff_read_everything(world: World, route: Route) -> None:
 
 @pytest.mark.parametrize("route", WITH_IDS, ids=named)
 def test_another_organizations_record_is_not_there(world: World, route: Route) -> None:
-    """The answer is word for word that for a record which nobody has."""
+    """The answer equals that for an unknown record, word for word."""
     body = minimal(route.request) if route.request else None
     nobodys = {name: str(uuid4()) for name in ids_in(route)}
     theirs, unknown = world.path(route), world.path(route, **nobodys)
@@ -405,13 +405,13 @@ JSON: Final = {"content-type": "application/json"}
 
 
 def send(world: World, route: Route, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-    """As Olga, whose church has nothing that could be changed: a body is judged before its record is looked for."""
+    """As Olga, whose church has no records to change: a body is validated before its record is looked up."""
     path = world.path(route, **{name: str(uuid4()) for name in ids_in(route)})
     return world.olga.api.request(route.method, path, content=body, headers=JSON | (headers or {}))
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=named)
-def test_what_cannot_be_read_is_refused(world: World, route: Route) -> None:
+def test_an_unreadable_body_is_refused(world: World, route: Route) -> None:
     assert route.request is not None
     for what, body in UNREADABLE.items():
         answer = send(world, route, body)
@@ -464,8 +464,8 @@ def test_no_record_of_a_bulk_breaks_the_others(world: World, kind: str, model: t
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.method != "GET"], ids=named)
-def test_too_much_is_refused(world: World, route: Route) -> None:
-    """Whether the length is announced or not."""
+def test_too_large_a_body_is_refused(world: World, route: Route) -> None:
+    """With and without an announced length."""
     piece = b" " * 65_536
     more = route.max_body // len(piece) + 1
     refused(send(world, route, piece * more), 413)
@@ -475,7 +475,7 @@ def test_too_much_is_refused(world: World, route: Route) -> None:
 
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.method != "GET" and not r.request], ids=named)
-def test_a_body_that_nobody_asked_for_breaks_nothing(world: World, route: Route) -> None:
+def test_an_unexpected_body_is_ignored(world: World, route: Route) -> None:
     for what, body in UNREADABLE.items():
         never_broken(send(world, route, body), what)
 
@@ -504,7 +504,7 @@ NAMES_NOTHING: Final = (
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if PARAMETER.search(route.path)], ids=named)
-def test_what_names_nothing_is_not_there(world: World, route: Route) -> None:
+def test_an_unknown_id_is_not_found(world: World, route: Route) -> None:
     body = minimal(route.request) if route.request else None
     for name in PARAMETER.findall(route.path):
         for value in NAMES_NOTHING:
@@ -584,7 +584,7 @@ def test_other_methods_are_not_possible(world: World, path: str) -> None:
 
 
 def test_the_inside_is_not_reached_from_outside(world: World) -> None:
-    """Leases are for services alone, and probes of the owners are not behind the door."""
+    """Leases are only for services, and the gateway does not route to the owners' probes."""
     for path in ("/internal/v1/leases", "/api/v1/../internal/v1/leases", "/api/v1/internal/v1/leases"):
         refused(world.ada.api.post(path, json={"organization_id": "riverbend", "product": PRODUCT}), 404, 405)
     for service in SERVICES:
@@ -598,8 +598,8 @@ def test_live_refuses_topics_that_do_not_exist(world: World) -> None:
     refused(world.ada.api.get("/api/v1/live", params={"topics": "a\x00"}), 422)
 
 
-def test_nothing_of_all_that_left_a_trace(world: World) -> None:
-    """No error of ours in any log, no token in any of them, and the church is as it was."""
+def test_no_refused_call_left_a_trace(world: World) -> None:
+    """No 5xx and no token in any log, and the church is unchanged."""
     world.ada.eventually(lambda: world.ada.get("/people/status")["connected"], "still connected")
     assert world.ada.get(f"/people/runs/{world.ids['run_id']}")["state"] == "done"
     assert world.ada.get("/conflicts/count")["open"] == 1

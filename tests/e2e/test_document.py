@@ -1,7 +1,7 @@
-"""The API's document holds: Schemathesis asks for what it says, as an admin, as staff and as another organization.
+"""The API conforms to its document: Schemathesis calls it as an admin, as staff and as another organization.
 
-No 5xx, no answer that the document does not have, nothing taken that it forbids and nothing refused that it allows,
-save for what `document_exceptions.py` explains. `DOCUMENT_EXAMPLES` says how many calls of each operation (4).
+No 5xx, no undocumented answer, no acceptance of forbidden calls and no refusal of allowed ones, except those explained
+in `document_exceptions.py`. `DOCUMENT_EXAMPLES` is the number of calls of each operation (4).
 """
 
 import os
@@ -34,9 +34,9 @@ pytestmark = pytest.mark.e2e
 
 EXAMPLES: Final = int(os.environ.get("DOCUMENT_EXAMPLES", "4"))
 PEOPLE: Final = ("ada", "sam", "olga")
-"""An administrator, one of the staff, and another church's administrator."""
+"""An administrator, a staff member, and another church's administrator."""
 SHAPES: Final = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
-# A stream has no end, a disconnect leaves nothing to ask for.
+# A stream has no end, and a disconnect would end the other calls' data.
 LEFT_OUT: Final = ("/api/v1/live", "/api/v1/connections/{product}/disconnect")
 OPERATIONS: Final = sorted(
     {(route.method, route.path) for route in ROUTES if route.path not in LEFT_OUT} | {("GET", "/api/v1/me")}
@@ -54,7 +54,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def ids(stack: Stack) -> dict[str, str]:
-    """Path parameters that mean something in Ada's church."""
+    """Path parameters of existing records in Ada's church."""
     with Church.of(stack, "ada") as ada:
         ada.connect()
         ada.sync(answers={"first_match": "planning_center"})
@@ -70,12 +70,14 @@ def ids(stack: Stack) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def document(stack: Stack) -> Any:
-    """The document, as the gateway serves it."""
+    """The document served by the gateway."""
     return schemathesis.openapi.from_url(f"{stack.url()}/api/v1/openapi.json")
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: part.removeprefix("/api/v1"))
-def test_it_is_as_the_document_says(stack: Stack, ids: dict[str, str], document: Any, method: str, path: str) -> None:
+def test_the_api_conforms_to_its_document(
+    stack: Stack, ids: dict[str, str], document: Any, method: str, path: str
+) -> None:
     operation = document[path][method]
     allowed = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
     forbidden = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
@@ -100,10 +102,10 @@ def test_it_is_as_the_document_says(stack: Stack, ids: dict[str, str], document:
             case.headers[IDEMPOTENCY_KEY] = str(uuid4())
         response = case.call(base_url=stack.url(), headers=headers, timeout=60)
         checks = list(SHAPES)
-        # A header of theirs that proves nothing is replaced by ours.
+        # Replaces Schemathesis's invalid token by ours.
         if negative and "Authorization" not in case.headers and f"{method} {path}" not in TAKEN:
             checks.append(negative_data_rejection)
-        # What the document allows may still not be there, not be for this person, or not be possible now.
+        # A documented call may still name an unknown record, lack the role, or be impossible now.
         if not negative and response.status_code not in {403, 404, 409} and not is_explained(response):
             checks.append(positive_data_acceptance)
         case.validate_response(response, checks=checks)
@@ -112,7 +114,7 @@ def test_it_is_as_the_document_says(stack: Stack, ids: dict[str, str], document:
 
 
 def is_explained(response: Any) -> bool:
-    """Whether all that is said against it are rules that the document cannot say."""
+    """Whether all errors of a refusal are rules that the document cannot express."""
     if response.status_code != 422:
         return False
     problem = response.json()

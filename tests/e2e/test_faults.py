@@ -1,7 +1,7 @@
-"""What breaks, through the public door: two processes of every service, a vendor that lags, limits and is edited.
+"""Faults, through the gateway: two processes of every service, a vendor with lag, limits and concurrent edits.
 
-The tests of this module are chapters: each goes on where the one before ended, and each ends with both sides compared
-record by record and counted: nobody lost, nobody doubled.
+The tests of this module are chapters: each continues where the one before ended, and each ends with both sides compared
+record by record and counted: no person lost or duplicated.
 """
 
 import asyncio
@@ -38,13 +38,13 @@ EASY: Final[dict[str, Any]] = {"rate_limit": 100, "clock_offset_seconds": 0}
 
 @pytest.fixture(scope="module")
 def vendor(vendor: dict[str, object]) -> dict[str, object]:
-    """As unkind as in the other stories, and somebody there edits people all the while."""
+    """Settings of the other stories, plus a background editor in Planning Center."""
     return vendor | {"background_edits_per_second": 3}
 
 
 @pytest.fixture
 def calm(ada: Church) -> Iterator[None]:
-    """No fault outlives its chapter."""
+    """Remove all faults after each chapter."""
     yield
     ada.control.clear_faults()
     ada.control.change_settings(**EASY)
@@ -54,17 +54,17 @@ def calm(ada: Church) -> Iterator[None]:
 
 
 def pco_of(church: Church, index: int) -> str:
-    """The id of the Planning Center organization that the church connects to."""
+    """Id of the Planning Center organization that the church connects to."""
     return str(church.control.organizations()[index]["id"])
 
 
 def login_of(church: Church, index: int) -> int:
-    """Which account on the consent page is the administrator of that organization."""
+    """Index of the organization's administrator on the consent page."""
     return sum(len(each["logins"]) for each in church.control.organizations()[:index])
 
 
 def newcomers(church: Church, tag: str, families: int) -> dict[str, int]:
-    """Add families of two adults with contacts and a child; what they make Planning Center grow by."""
+    """Add families of two adults with contacts and a child; gives Planning Center's expected growth."""
     for number in range(families):
         last_name = f"{tag}-{number}"
         parents = [
@@ -90,7 +90,7 @@ def newcomers(church: Church, tag: str, families: int) -> dict[str, int]:
 
 
 def edit_both_sides(church: Church, pco: str, tag: str) -> None:
-    """One person gets a new name here, another one there."""
+    """Rename one person here, and another one there."""
     linked = [one for one in church.members(state="linked") if one["last_name"] and "-" not in one["last_name"]]
     here, there = random.Random(tag).sample(linked, 2)
     church.change_member(here, last_name=f"{tag}-Here")
@@ -98,7 +98,7 @@ def edit_both_sides(church: Church, pco: str, tag: str) -> None:
 
 
 def agreed(church: Church, pco: str) -> None:
-    """Both sides are equal, if need be after another sync: what was edited a moment before a run may not have shown."""
+    """Check that both sides are equal, after another sync if needed, since a run may miss an edit just before it."""
     for _ in range(4):
         differences = church.differences(pco)
         if not differences:
@@ -108,7 +108,7 @@ def agreed(church: Church, pco: str) -> None:
 
 
 def grown(church: Church, pco: str, before: Mapping[str, int]) -> dict[str, int]:
-    """By how much each kind of record there has grown."""
+    """Growth of each kind of record there."""
     after = church.control.truth(pco)
     return {name: after[name] - before[name] for name in after if after[name] != before[name]}
 
@@ -117,11 +117,11 @@ def grown(church: Church, pco: str, before: Mapping[str, int]) -> dict[str, int]
 
 
 class Live:
-    """An open live stream of a church; when it breaks it is opened again, on whichever replica is next."""
+    """A church's live stream, reopened on the next replica when it breaks."""
 
     def __init__(self, church: Church, base_url: str = "") -> None:
         self.events: list[tuple[int, str, Any]] = []
-        """Number of the connection, name of the event, its data."""
+        """Events as (number of the connection, name, data)."""
         self.connections = 0
         self._church = church
         self._url = f"{base_url}/api/v1/live"
@@ -139,7 +139,7 @@ class Live:
         return [data for _, event, data in list(self.events) if event == name]
 
     def runs(self, run_id: str | None = None) -> list[dict[str, Any]]:
-        """The run as each fact about it showed it, in the order of arrival."""
+        """The run's states from its facts, in the order of arrival."""
         runs = [data["body"]["run"] for data in self.named(RUNS)]
         return [run for run in runs if run_id in {None, run["id"]}]
 
@@ -151,7 +151,7 @@ class Live:
                         self.connections += 1
                         self._take(answer.iter_lines())
             except httpx.TransportError:
-                pass  # the replica was killed: what this is for
+                pass  # expected: the replica was killed
             self._over.wait(0.2)
 
     def _take(self, lines: Iterator[str]) -> None:
@@ -168,7 +168,7 @@ class Live:
 
 @contextmanager
 def watching(*screens: Church | tuple[Church, str]) -> Iterator[list[Live]]:
-    """A live stream for each church, through the proxy or at the replica whose address is given."""
+    """A live stream for each church, through the proxy or at a given replica."""
     churches = [screen if isinstance(screen, Church) else screen[0] for screen in screens]
     streams = [Live(screen) if isinstance(screen, Church) else Live(*screen) for screen in screens]
     try:
@@ -181,7 +181,7 @@ def watching(*screens: Church | tuple[Church, str]) -> Iterator[list[Live]]:
 
 
 def only_forward(stream: Live) -> None:
-    """Within a phase of a run the count of things done never falls, and never exceeds their number."""
+    """Check that within a phase `done` never falls and never exceeds `total`."""
     before: dict[tuple[str, str], int] = {}
     for run in stream.runs():
         progress = run["progress"]
@@ -225,9 +225,9 @@ def test_twenty_presses_of_sync_now_are_one_run_and_every_screen_sees_it(
 
 
 def kill_all_in_turn(stack: Stack, rng: random.Random) -> list[tuple[datetime, str]]:
-    """SIGKILL one replica, then the other, of every service, at random instants; each is started again at once.
+    """Kill one replica, then the other, of every service by SIGKILL at random instants, and restart each at once.
 
-    When and which.
+    Gives (time, replica) of each kill.
     """
     done = []
     for service in (PEOPLE_SYNC, AUTH_SERVICE, WEBHOOK_GATEWAY, CONFLICT_SERVICE, CALENDAR_SYNC):
@@ -275,7 +275,7 @@ def test_every_process_is_killed_during_a_first_sync_and_a_push(
         ada.control.change_settings(**EASY)
         run = olga.wait(push)
         assert run["state"] == "done", run
-        # Both screens were on a replica that was killed, and were told what to read again.
+        # Both streams were on a killed replica, and were told what to read again.
         for stream in (screen, other):
             assert stream.connections > 1
             hellos = [(number, data) for number, name, data in stream.events if name == "hello"]
@@ -294,7 +294,7 @@ def test_every_process_is_killed_during_a_first_sync_and_a_push(
 
 
 def not_ready(stack: Stack, what: str) -> Callable[[], bool]:
-    """Whether every process says on its readiness probe that this is away."""
+    """Whether every process's readiness probe reports that this dependency is down."""
 
     def told() -> bool:
         for service in SERVICES:
@@ -315,7 +315,7 @@ def all_ready(stack: Stack) -> None:
 
 @contextmanager
 def run_in_progress(church: Church, pco: str, tag: str) -> Iterator[str]:
-    """A run that writes to Planning Center while something happens to us; it ends done and both sides are equal."""
+    """A run that writes to Planning Center during an outage; it ends done with equal sides."""
     edit_both_sides(church, pco, tag)
     growth = newcomers(church, tag, 3)
     before = church.control.truth(pco)
@@ -336,7 +336,7 @@ def test_kafka_is_away_during_a_run(ada: Church, stack: Stack, calm: None) -> No
         away = time.monotonic()
         before = ada.run(run_id)["progress"]["requests"]
         ada.eventually(not_ready(stack, "kafka"), "every process says that Kafka is away")
-        # Nobody has to wait for it: reads, changes and the run itself go on.
+        # Reads, changes and the run itself continue without Kafka.
         member = ada.members(state="linked")[0]
         assert ada.change_member(member, first_name=f"{member['first_name']} K.")["version"] == member["version"] + 1
         ada.eventually(lambda: ada.run(run_id)["progress"]["requests"] > before, "the run goes on")
@@ -433,7 +433,7 @@ def test_another_program_of_the_same_user_takes_half_of_the_limit(ada: Church, s
     over = threading.Event()
 
     def other_program() -> Counter[int]:
-        """Ten requests in two seconds, whatever is answered."""
+        """Send ten requests in two seconds, ignoring the answers."""
         answers: Counter[int] = Counter()
         headers = {"User-Agent": "Another program (developers@platform.example)"}
         with httpx.Client(auth=(token.id, token.secret), headers=headers, timeout=30) as client:
@@ -452,7 +452,7 @@ def test_another_program_of_the_same_user_takes_half_of_the_limit(ada: Church, s
     statuses = ada.control.summary()["statuses"]
     agreed(ada, pco)
     assert grown(ada, pco, before) == growth
-    # The count in every answer is the only thing shared: both find room, and hardly anything is refused.
+    # Both programs share only the count in each answer: both find room, and few requests are refused.
     assert answers[200] > 0.8 * answers.total()
     assert statuses.get("429", 0) <= 0.1 * sum(statuses.values()), statuses
 
@@ -483,7 +483,7 @@ def test_the_token_is_revoked_during_a_run(ada: Church, calm: None) -> None:
 
 
 def test_conflicts_and_a_connection_come_and_go(ada: Church, olga: Church) -> None:
-    """Facts for the next chapter: one conflict stays open, another closes by itself; Olga disconnects and returns."""
+    """Facts for the next chapter: one conflict stays open, another closes; Olga disconnects and reconnects."""
     olga.call("POST", "/connections/people/disconnect")
     pco = pco_of(ada, 0)
     both = [one for one in ada.members(state="linked") if one["birthdate"] and "-" not in one["last_name"]][:2]
@@ -534,7 +534,7 @@ def test_facts_that_come_again_late_and_in_the_wrong_order_change_nothing(
 
 
 def stored(stack: Stack) -> dict[str, list[str]]:
-    """Every row of every table of every service, except what was taken from Kafka and at what a process died."""
+    """All rows of all services' tables, except inboxes and attempts."""
     rows = {}
     for service in SERVICES:
         database = service.replace("-", "_")
@@ -549,7 +549,7 @@ def stored(stack: Stack) -> dict[str, list[str]]:
 
 
 def inboxes(stack: Stack) -> dict[str, int]:
-    """How many messages each service has taken."""
+    """Number of messages consumed by each service."""
     return {
         service: int(stack.postgres.sql("SELECT count(*) FROM inbox", service.replace("-", "_")))
         for service in SERVICES
@@ -558,7 +558,7 @@ def inboxes(stack: Stack) -> dict[str, int]:
 
 
 def test_no_log_holds_anybodys_data(ada: Church, olga: Church, stack: Stack) -> None:
-    """After all that: no address of mail, number or token in what the services wrote."""
+    """No email address, phone number or token in the services' logs."""
     people = [*ada.members(), *olga.members()]
     personal = {one["email"] for one in people if one["email"]} | {one["phone"] for one in people if one["phone"]}
     for service in SERVICES:

@@ -1,7 +1,7 @@
 """Histories of families on the whole stack: edits, decisions, undo, rules, mergers, kills and repeats.
 
-`make test` tells a few, `make soak` as many as its time allows. A failure names the histories and the seed;
-`SOAK_SEED=7 SOAK_HISTORIES=200` tells the same ones again, and `SOAK_ONLY=31` of these only that one.
+`make test` runs a few, `make soak` as many as its time allows. A failure names the histories and the seed;
+`SOAK_SEED=7 SOAK_HISTORIES=200` repeats the same ones, and `SOAK_ONLY=31` only that one of them.
 """
 
 import os
@@ -24,19 +24,19 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900 + 10 * HISTORIES)]
 
 @pytest.fixture(scope="module")
 def people() -> int:
-    """Hardly anybody but those of the histories."""
+    """Few people besides those of the histories."""
     return 5
 
 
 @pytest.fixture(scope="module")
 def processes() -> int:
-    """One: what is killed is away until it is started again."""
+    """One replica, so that a kill is an outage until the restart."""
     return 1
 
 
 @pytest.fixture(scope="module")
 def vendor(vendor: dict[str, object]) -> dict[str, object]:
-    """Its reads lag, it sets no pace, and it remembers every request."""
+    """A simulator with lag, without a rate limit, that keeps every request."""
     return vendor | {"rate_limit": 0, "journal_requests": 100_000, "journal_writes": 100_000}
 
 

@@ -1,6 +1,6 @@
-"""The People story through the public door: two processes of every service, a vendor whose reads lag.
+"""The People story through the gateway: two processes of every service, a vendor whose reads lag.
 
-The tests of this module are chapters: each goes on where the one before ended.
+The tests of this module are chapters: each continues where the one before ended.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ ADDRESS = {"street_line_1": "5 Mill Lane", "city": "Dover", "state": "NH", "zip"
 
 
 def pco(church: Church) -> dict[str, Any]:
-    """The Planning Center organization of the first church."""
+    """Id of the first church's Planning Center organization."""
     return church.control.organizations()[0]
 
 
@@ -27,7 +27,7 @@ def there(church: Church, type_: str, **attributes: Any) -> list[dict[str, Any]]
 
 
 def sync_until(church: Church, outcome: str, kind: str = "incremental") -> list[str]:
-    """Sync until a run shows the outcome for a member: Planning Center's reads lag. The members that have it."""
+    """Sync until a run has this outcome, since Planning Center's reads lag; gives the members with it."""
     for _ in range(10):
         run = church.sync(kind)
         items = church.all(f"/people/runs/{run['id']}/items", outcome=outcome)
@@ -156,7 +156,7 @@ def test_edits_on_both_sides_are_a_conflict_and_nothing_is_overwritten(ada: Chur
         "Theirs",
     )
 
-    # One side gives way: the conflict closes by itself.
+    # An edit makes both sides equal, which closes the conflict.
     ada.edit_there(pco(ada)["id"], pco_id, last_name="Ours")
     assert sync_until(ada, "converged") == [member["id"]]
     ada.eventually(lambda: ada.get("/conflicts/count")["open"] == 0, "the conflict closes by itself")
@@ -208,7 +208,7 @@ def test_the_same_planning_center_cannot_be_connected_twice(olga: Church) -> Non
     answer = olga.consent(started["authorize_url"], login=0)
     with pytest.raises(StoryError, match="409") as refused:
         olga.call("POST", "/connections/complete", json=answer)
-    # Named is what Olga chose at Planning Center, never the church or the person here that has it.
+    # The sentence names Olga's choice at Planning Center, never the church or person that has it here.
     assert "another organization here" in str(refused.value)
     assert "Ada" not in str(refused.value)
 

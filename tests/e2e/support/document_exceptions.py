@@ -1,4 +1,4 @@
-"""What the API refuses though its document allows it: rules that a JSON Schema cannot say, or says less plainly."""
+"""Refusals by the API that its document allows: rules that JSON Schema cannot express, or only less plainly."""
 
 from typing import Final
 
@@ -15,9 +15,9 @@ EXPLAINED: Final[dict[str, str]] = {
     r"lies before 1885": "Planning Center keeps no earlier birthdate",
     r"must be `(theirs|newer)`": "which answers are possible depends on the fields that are asked about",
 }
-"""By what the message of each refused field says (a regular expression): why."""
+"""Reasons by the message of the refused field (a regular expression)."""
 
 TAKEN: Final[dict[str, str]] = {
     "PUT /api/v1/people/bulk": "each record is judged by itself: `rejected` lists those that were refused",
 }
-"""Calls that are taken though the document forbids a part of them: why."""
+"""Reasons for calls that are accepted although the document forbids a part of them."""

@@ -1,9 +1,8 @@
-"""Histories of small families, drawn by Hypothesis and told many at a time on the whole stack.
+"""Histories of small families, drawn by Hypothesis and run many at a time on the whole stack.
 
-One example of Hypothesis is one history: what is done with one family, step by step. All histories of a batch are told
-side by side, since they share nothing but the sync runs between the steps, which a schedule of the batch draws together
-with kills, repeated facts and undone runs. Every value that is typed is unique in its history, so that whatever is
-found later can be traced to who typed it (`verdict.py`).
+One example of Hypothesis is one history: the actions on one family, step by step. All histories of a batch run side by
+side, since they share only the sync runs between the steps. A schedule of the batch draws these runs, kills, repeated
+facts and undone runs. Every typed value is unique in its history, so that `verdict.py` can trace it to its edit.
 """
 
 import asyncio
@@ -38,10 +37,10 @@ THERE: Final = "there"
 STEPS: Final = 6
 _AT_ONCE: Final = 6
 _UNDOS: Final = 3
-"""Of persons, families and decisions between two steps: each is a run of its own."""
+"""Maximum undos of persons, families and decisions between two steps; each is a separate run."""
 _PATHS: Final = {"member": "members", "family": "families"}
 _QUIET: Final = {"unchanged", "gone"}
-"""Outcomes of a run that has nothing to do."""
+"""Outcomes of a run without changes."""
 _REFUSED: Final = re.compile(r": (404|409|422) ")
 _OFTEN: Final = {
     "edit_here": 6,
@@ -70,7 +69,7 @@ _OFTEN: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One thing that somebody does. The numbers choose among what there is when it is done; of nothing, nothing."""
+    """One action. The numbers choose among the records present at its time; without any, the action does nothing."""
 
     what: str
     who: int
@@ -83,7 +82,7 @@ class Op:
 
 
 Story = tuple[tuple[Op, ...], ...]
-"""What is done in each step."""
+"""The actions of each step."""
 
 _OPS: Final = st.builds(
     Op,
@@ -97,7 +96,7 @@ _STORIES: Final = st.tuples(*[st.lists(_OPS, min_size=1, max_size=2).map(tuple)]
 
 
 def drawn(count: int, number: int) -> list[Story]:
-    """So many histories by Hypothesis. `number`: of the seed."""
+    """Draw `count` histories by Hypothesis. `number`: the seed."""
     found: list[Story] = []
 
     @seed(number)
@@ -114,24 +113,24 @@ def drawn(count: int, number: int) -> list[Story]:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """What happens to all histories around one step."""
+    """Events around one step of all histories."""
 
     rule: bool
     """Whether a rule is turned on."""
     sync: str | None
-    """The kind of the run."""
+    """The kind of the run, None without one."""
     meanwhile: bool
-    """Whether the step is told while the run is on, not before it."""
+    """Whether the step runs during the run, not before it."""
     kill: bool
     repeat: bool
     undo: bool
     """Whether the last run is undone."""
     idle: bool
-    """Whether everything is carried out before the next step."""
+    """Whether all pending work is done before the next step."""
 
 
 def schedule(chance: random.Random) -> list[Between]:
-    """One kill, one repetition of facts and one undone run at least, at steps that are drawn."""
+    """Draw the events, with at least one kill, one repetition of facts and one undone run."""
     kill, repeat, undo = (chance.randrange(STEPS) for _ in range(3))
     return [
         Between(
@@ -149,41 +148,41 @@ def schedule(chance: random.Random) -> list[Between]:
 
 @dataclass(slots=True)
 class Person:
-    """One person of a family, on both sides as far as they are known."""
+    """One person of a family, with the ids known on both sides."""
 
     pco_id: str | None
     member_id: str | None = None
     there: bool = True
-    """Neither deleted there nor merged away."""
+    """False once deleted there or merged away."""
     here: bool = True
-    """Neither deleted here nor joined to another."""
+    """False once deleted here or joined to another member."""
     home: int | None = None
-    """Of the family and household in which they are from the beginning; None once somebody may have moved them."""
+    """Index of their initial family and household; None once an action may have moved them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A value that somebody typed."""
+    """A value typed by an action."""
 
     at: int
-    """Grows within a history."""
+    """Position within the history."""
     side: str
     id: str
-    """The member's, or of the person in Planning Center."""
+    """Id of the member, or of the person in Planning Center."""
     field: str
     value: Any
     since: datetime
     when: datetime
-    """It was typed between these two instants."""
+    """The edit happened between `since` and `when`."""
     first: bool
-    """With which the person came."""
+    """Whether the person was created with this value."""
     path: str
-    """In Planning Center, of what was edited; empty here."""
+    """Path of the edited resource in Planning Center; empty for an edit here."""
 
 
 @dataclass(slots=True)
 class Told:
-    """A history, and what was done so far."""
+    """A history and its progress."""
 
     number: int
     story: Story
@@ -192,19 +191,19 @@ class Told:
     families: list[str] = field(default_factory=list)
     typed: list[Typed] = field(default_factory=list)
     asked: set[tuple[str, str, str]] = field(default_factory=set)
-    """Member, field and value that an undo of one entry, or a join, has put there, as JSON."""
+    """(member, field, value as JSON) set by an undo of one entry, or by a join."""
     said: list[str] = field(default_factory=list)
     merged: bool = False
-    """People were merged there, which puts one's values in the place of another's."""
+    """Whether people were merged there, which replaces one's values by another's."""
     decisions: list[str] = field(default_factory=list)
-    """Those that were accepted."""
+    """Ids of accepted decisions."""
     out: dict[str, "Outside"] = field(default_factory=dict)
-    """Of each member who is kept out, by id."""
+    """State of each member kept out, by id."""
     wrong: list[str] = field(default_factory=list)
     count: int = 0
 
     def token(self, name: str) -> Any:
-        """A value that nobody in this history has typed yet."""
+        """A value not typed in this history before."""
         self.count += 1
         match name:
             case "birthdate":
@@ -225,27 +224,27 @@ class Told:
         since: datetime | None = None,
         path: str = "",
     ) -> None:
-        """Somebody typed this."""
+        """Note a typed value."""
         now = datetime.now(UTC)
         self.typed.append(Typed(len(self.typed), side, id_, name, value, since or now, now, first, path))
 
     def say(self, what: str) -> None:
-        """For whoever reads of a failure."""
+        """Log an event for the report of a failure."""
         self.said.append(f"{datetime.now(UTC):%H:%M:%S.%f} {what}")
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """How somebody who is kept out was when last looked at."""
+    """The last observed state of a member kept out."""
 
     at: int
-    """How much was typed until then."""
+    """Number of values typed until then."""
     values: Mapping[str, Mapping[str, Any]]
-    """By side."""
+    """Values by side."""
 
 
 class Teller:
-    """Tells a batch of histories."""
+    """Runs a batch of histories."""
 
     def __init__(self, stack: Stack, church: Church, stories: Mapping[int, Story], chance: random.Random) -> None:
         self.stack = stack
@@ -255,7 +254,7 @@ class Teller:
         self._runner = asyncio.Runner()
         self._connections: dict[str, asyncpg.Connection[Any]] = {}
         self.strangers = set(self.there().people)
-        """People, there, who are in no history."""
+        """People there who belong to no history."""
         self._chance = chance
         self._by_record: dict[str, Told] = {}
         self._emails: dict[str, str] = {}
@@ -267,7 +266,7 @@ class Teller:
     # -- all of them -----------------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """From connecting to the end of the last step."""
+        """Run all steps, from connecting to the end of the last one."""
         self._begin()
         for number, between in enumerate(schedule(self._chance)):
             self._look()
@@ -293,7 +292,7 @@ class Teller:
             self._later.clear()
 
     def settle(self) -> None:
-        """Nobody is kept out, every question has an answer, and a sync has nothing left to do."""
+        """Sync everyone again, answer every question, and sync until no change is left."""
         for row in self.rows("SELECT kind, record_id FROM kept_out ORDER BY kind"):
             self._ask("DELETE", f"/people/{_PATHS[row['kind']]}/{row['record_id']}/kept-out")
         for _ in range(15):
@@ -307,7 +306,7 @@ class Teller:
         raise AssertionError(f"after 15 syncs there still is something to do: {run['counts']}")
 
     def idle(self) -> None:
-        """Wait until nothing is being carried out, and every fact has arrived."""
+        """Wait until no work is in progress and every fact has arrived."""
 
         def quiet() -> bool:
             at_work = self.rows(
@@ -327,13 +326,13 @@ class Teller:
         self._until(self.counted, "the count is that of the list, and of the sync's own", 60)
 
     def counted(self) -> bool:
-        """Whether the badge says what the list has, and what the sync knows."""
+        """Whether badge, list and people-sync agree on the open conflicts."""
         listed = {one["id"] for one in self.church.all("/conflicts")}
         known = {row["id"] for row in self.rows("SELECT id FROM conflict WHERE state = 'open'")}
         return listed == known and self.church.get("/conflicts/count")["open"] == len(listed)
 
     def rows(self, query: str, service: str = PEOPLE_SYNC) -> list[dict[str, Any]]:
-        """Rows of a service's database, as JSON has them."""
+        """Rows of a service's database, as JSON."""
 
         async def fetch() -> list[str]:
             connection = self._connections.get(service)
@@ -345,13 +344,13 @@ class Teller:
         return [json.loads(line) for line in self._runner.run(fetch())]
 
     def close(self) -> None:
-        """Leave the databases."""
+        """Close the database connections."""
         for connection in self._connections.values():
             connection.terminate()
         self._runner.close()
 
     def _until(self, true: Callable[[], Any], what: str, within: float = 1200) -> None:
-        """Wait until `true()` holds, without being a load."""
+        """Wait until `true()` holds, polling gently."""
         deadline = time.monotonic() + within
         while not true():
             if time.monotonic() > deadline:
@@ -359,7 +358,7 @@ class Teller:
             time.sleep(0.3)
 
     def there(self) -> "There":
-        """Planning Center as it is now."""
+        """Planning Center's present rows."""
         return There(self.church.control.dump(self.pco))
 
     def _each(self, do: Callable[[Any], Any], items: Iterable[Any]) -> None:
@@ -369,7 +368,7 @@ class Teller:
     # -- between the steps -----------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Everybody is there, connected and synced once."""
+        """Create all people, connect and sync once."""
         self._each(self._settle_down, self.told)
         self.church.connect()
         self.church.call(
@@ -383,7 +382,7 @@ class Teller:
         )
         wanted = {household for told in self.told for household in told.households}
         families: dict[str, str] = {}
-        while not wanted <= families.keys():  # who was added just before a sync may not be shown to it
+        while not wanted <= families.keys():  # a sync may not be shown people added just before it
             self.church.sync(within=1200)
             linked = self.rows("SELECT pco_id, record_id FROM link WHERE kind = 'family'")
             families = {row["pco_id"]: row["record_id"] for row in linked}
@@ -392,7 +391,7 @@ class Teller:
         self._look()
 
     def _settle_down(self, told: Told) -> None:
-        """Two families: two people and one."""
+        """Create two households, of two people and of one."""
         for home, size in enumerate((2, 1)):
             people = [self._newcomer(told, home) for _ in range(size)]
             made = self.church.control.create_household(
@@ -418,7 +417,7 @@ class Teller:
         return person
 
     def _look(self) -> None:
-        """Read both sides, the questions and who is new; whoever is kept out is as they were."""
+        """Read both sides, questions and new people; check that members kept out are unchanged."""
         links = self.rows("SELECT * FROM link WHERE kind = 'member' AND state <> 'gone'")
         of_person = {row["pco_id"]: row["record_id"] for row in links}
         members = {row["id"]: row for row in self.rows("SELECT * FROM member WHERE deleted_at IS NULL")}
@@ -450,7 +449,7 @@ class Teller:
     def _same_outside(
         self, told: Told, out: Collection[str], members: Mapping[str, Mapping[str, Any]], there: "There"
     ) -> None:
-        """Of whoever is kept out, both sides have what they had before, and what was typed since."""
+        """Check that both sides of a member kept out have their former values, except edits since."""
         before, told.out = told.out, {}
         for person in told.people:
             id_, pco_id = person.member_id or "", person.pco_id
@@ -477,7 +476,7 @@ class Teller:
         self._ask("POST", "/conflicts/rules", json={**condition, "digest": shown["digest"]})
 
     def _kill(self, run: str | None) -> None:
-        """SIGKILL people-sync, after a drawn number of the run's requests if there is one, and start it again."""
+        """Kill people-sync by SIGKILL, after a drawn number of a run's requests if any, and restart it."""
         if run is not None:
             after = self._chance.randrange(8)
             begun = f"SELECT 1 FROM run WHERE id = '{run}' AND (requests > {after} OR state IN {ENDED})"
@@ -493,20 +492,20 @@ class Teller:
         return run
 
     def _ended(self, run_id: str) -> dict[str, Any]:
-        """The run, once it has ended or asks something and has the answer."""
+        """Wait for the run's end, answering its questions."""
         over = f"SELECT 1 FROM run WHERE id = '{run_id}' AND (question IS NOT NULL OR state IN {ENDED})"
         self._until(lambda: self.rows(over), "the run has ended")
         return self.church.wait(run_id, answers={"threshold": "continue", "undo": "approve"}, within=1200)
 
     def _undo(self, what: Mapping[str, str]) -> None:
-        """Undo, as shown. Nothing if there is nothing to put back."""
+        """Plan and approve an undo; no effect without values to put back."""
         run = self._ask("POST", "/people/undo", json=what)
         if run is not None:
             ended = self._ended(run["id"])
             assert ended["state"] in {"done", "stopped"}, ended
 
     def _answer_everything(self) -> bool:
-        """Answer every question that is open, and end every difference that is kept; whether there was one."""
+        """Answer every open question, and end every kept difference; gives whether there was any."""
         asked: list[tuple[str, str, Any]] = []
         for one in self.church.all("/conflicts"):
             answer = self._chance.choice(("ours", "theirs"))
@@ -529,7 +528,7 @@ class Teller:
         return bool(asked)
 
     def _ask(self, method: str, path: str, told: Told | None = None, **options: Any) -> Any:
-        """A call that may be refused, since the record has moved or is gone: then None. A 204 gives True."""
+        """A call that may be refused because the record has changed or is gone: None then. A 204 gives True."""
         try:
             answer = self.church.call(method, path, **options)
         except StoryError as refused:
@@ -550,7 +549,7 @@ class Teller:
             try:
                 getattr(self, f"_{op.what}")(told, op)
             except SimulatorError as refused:
-                # Somebody else was faster there: a contact that was looked at is another one now.
+                # A concurrent edit there has replaced the contact read before.
                 told.say(str(refused))
 
     def _edit_here(self, told: Told, op: Op) -> None:
@@ -606,7 +605,7 @@ class Teller:
         if entry is None:
             return
         path = f"/people/members/{person.member_id}/history/{entry['id']}/undo"
-        # Whoever is not told the answer, since a process died, does not know whether it was done.
+        # Without the answer of a killed process it is unknown whether the edit was done.
         told.asked.add((str(person.member_id), entry["field"], json.dumps(entry["old"])))
         since = datetime.now(UTC)
         if self._ask("POST", path, told) is not None:
@@ -744,7 +743,7 @@ def _answer_to(pair: Mapping[str, Any], answer: str, take: Iterable[str]) -> dic
 
 
 class There:
-    """Planning Center's rows."""
+    """Planning Center's rows by type."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self.people: dict[str, Mapping[str, Any]] = {}
@@ -766,12 +765,12 @@ class There:
                     self._emails[str(values["person_id"])].append(one)
 
     def values(self, pco_id: str) -> dict[str, Any]:
-        """A person's, by field."""
+        """A person's values by field."""
         person = self.people[pco_id]
         emails = self._emails[pco_id]
         return {name: person.get(name) for name in FIELDS[:3]} | {"email": min(emails)[2] if emails else None}
 
     def email_id(self, pco_id: str) -> str:
-        """Of the primary one; empty without."""
+        """Id of the primary email; empty without one."""
         emails = self._emails[pco_id]
         return str(min(emails)[1]) if emails else ""

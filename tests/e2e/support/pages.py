@@ -1,4 +1,4 @@
-"""Chromium and what a person does and sees in it, for the stories of the console."""
+"""Chromium, with a person's actions and observations, for the stories of the console."""
 
 import base64
 import os
@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[3]
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 """A folder for every page of the stories as pictures, for people to look at; none are taken without."""
 AXE = ROOT / "services/webhook-gateway/node_modules/axe-core/axe.min.js"
-"""There once `make console` has run."""
+"""axe-core, present once `make console` has run."""
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 QUIET += ["--disable-sync", "--no-first-run", "--disable-quic"]
 expect.set_options(timeout=20_000)
 
 Windows = Callable[[str], Page]
-"""Opens a browser of somebody of the church, by first name."""
+"""Opens a browser of a person of the church, by first name."""
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def with_back_cache(browser: Browser) -> Iterator[Browser]:
-    """Another Chromium, which keeps pages that were left for *Back*, as people's do and Playwright's does not."""
+    """Another Chromium with the back/forward cache, which Playwright turns off."""
     ignored = ["--disable-back-forward-cache"]
     usual = browser.browser_type.launch(
         executable_path=shutil.which("chromium"), args=QUIET, ignore_default_args=ignored
@@ -72,7 +72,7 @@ def watched(browser: Browser, stack: Stack) -> Iterator[Page]:
 
 
 def sign_in(page: Page, name: str, church: str = "Riverbend Community Church") -> None:
-    """Sign in as somebody of a church."""
+    """Sign in as a person of a church."""
     page.goto("/")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name=re.compile(f"^{name}.*, {church}$")).click()
@@ -80,7 +80,7 @@ def sign_in(page: Page, name: str, church: str = "Riverbend Community Church") -
 
 
 def approved(page: Page, church: Church, name: str) -> dict[str, Any]:
-    """Wait for the plan of an undo on the page of its run, look at it as `name`, and approve it; the run at its end."""
+    """Wait for an undo's plan on its run's page, save it as picture `name`, and approve it; gives the ended run."""
     expect(page.get_by_role("region", name="State")).to_contain_text("Waiting for your answer")
     run_id = page.url.rsplit("/", 1)[-1]
     expect(page.get_by_role("heading", name="Should these changes be undone?")).to_be_visible()
@@ -135,7 +135,7 @@ _BROKEN: Final = """(elements) => elements.flatMap((element) => {
 
 
 def picture(page: Page, name: str, top: Locator) -> None:
-    """A small picture for the documents, from `top` on, where `PICTURES` names a folder: `make pictures`."""
+    """Save a small picture for the documents, from `top` on, if `PICTURES` names a folder: `make pictures`."""
     folder = os.environ.get("PICTURES")
     if folder is None:
         return
@@ -152,7 +152,7 @@ def picture(page: Page, name: str, top: Locator) -> None:
 
 
 def typed(field: Locator, text: str) -> None:
-    """Type over what is there, key by key, as a person does: `fill` sets a value also where no key can."""
+    """Replace a field's text key by key, like a person: `fill` would set a value even where keys are blocked."""
     field.press("Control+a")
     field.press("Delete")
     field.press_sequentially(text)
@@ -164,7 +164,7 @@ SAID = """() => {
   const keep = () => window.said.push(region.textContent);
   new MutationObserver(keep).observe(region, { childList: true, characterData: true, subtree: true });
 }"""
-"""From now on everything that is said in the live region is kept, in order."""
+"""Record all announcements of the live region from now on, in order."""
 
 FINDINGS = """async (options) => {
   await Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)));
@@ -188,7 +188,7 @@ def tab_to(page: Page, role: Literal["button", "link", "textbox", "checkbox"], n
 
 
 def accessible(page: Page) -> None:
-    """No finding of axe on the page as it is, in both colour schemes; the last test says if it is not there."""
+    """Check that axe finds no fault on the page in both colour schemes; the last test reports if axe is missing."""
     if not AXE.exists():
         return
     if not page.evaluate("() => 'axe' in window"):

@@ -1,4 +1,4 @@
-"""Facts that are in topics already, published once more."""
+"""Repeats published facts."""
 
 from typing import Final
 from uuid import uuid4
@@ -12,7 +12,7 @@ RESOLUTIONS: Final = "conflicts.resolution.v1"
 
 
 async def publish_again(bootstrap_servers: str, topics: tuple[str, ...]) -> dict[str, int]:
-    """Everything that is in these topics once more, last first, as new messages. How many by topic."""
+    """Publish all messages of these topics again as new ones, last first. Gives their number by topic."""
     counts = {}
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest", isolation_level="read_committed"

@@ -1,4 +1,4 @@
-"""Both sides of a person, for the stories of one church: what is here, and what is in Planning Center."""
+"""Both sides of a person, here and in Planning Center, for the stories of one church."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ def person_there(church: Church, pco: str, pco_id: str) -> dict[str, Any] | None
 
 
 def there(church: Church, pco: str, member: dict[str, Any]) -> dict[str, Any]:
-    """The same of a member who is linked."""
+    """The attributes in Planning Center of a linked member."""
     person = person_there(church, pco, member["link"]["pco_id"])
     assert person is not None
     return person
 
 
 def last_names(church: Church, pco: str, member: dict[str, Any]) -> tuple[str, str]:
-    """Here and in Planning Center."""
+    """The value here and in Planning Center."""
     here = church.get(f"/people/members/{member['id']}")["last_name"]
     return here, there(church, pco, member)["last_name"]
 
@@ -37,20 +37,20 @@ def disagree(church: Church, pco: str, member: dict[str, Any], ours: dict[str, A
 
 
 def writes_nothing(church: Church, pco: str) -> None:
-    """A sync writes nothing in Planning Center."""
+    """Check that a sync writes nothing in Planning Center."""
     mark = church.control.summary()["last_seq"]
     church.sync()
     assert church.writes_since(mark, pco) == []
 
 
 def nothing_more(church: Church, pco: str) -> None:
-    """Both sides agree, and a sync writes nothing."""
+    """Check that both sides agree, and that a sync writes nothing."""
     writes_nothing(church, pco)
     assert church.differences(pco) == []
 
 
 def edited_there(church: Church, pco: str, member: dict[str, Any], **values: Any) -> dict[str, Any]:
-    """Edit a person there, and sync until it is here; the run that brought it."""
+    """Edit a person there, and sync until the edit is here; gives that run."""
     church.edit_there(pco, member["link"]["pco_id"], **values)
     brought: list[dict[str, Any]] = []
 
@@ -63,7 +63,7 @@ def edited_there(church: Church, pco: str, member: dict[str, Any], **values: Any
 
 
 def merged(church: Church, pco: str, kept: dict[str, Any], gone: dict[str, Any]) -> None:
-    """Merge two people in Planning Center, and sync until the question is there."""
+    """Merge two people in Planning Center, and sync until the question exists."""
     church.control.merge_people(pco, kept["link"]["pco_id"], gone["link"]["pco_id"])
 
     def asked() -> bool:

@@ -1,7 +1,7 @@
-"""What must be true of histories that were told and settled, whatever the timing was.
+"""The invariants of settled histories, independent of timing.
 
-Everything is traced by value: each is typed once in a history (but for an undo of one entry). Where the rules leave
-several outcomes to the timing, any of them will do.
+Edits are traced by value, since each value is typed once in a history (except by an undo of one entry). If the rules
+allow several outcomes depending on timing, each is accepted.
 """
 
 import json
@@ -16,21 +16,21 @@ from contracts.values import CONFLICT_SERVICE
 
 _OTHER: Final = {HERE: THERE, THERE: HERE}
 _LAG: Final = timedelta(seconds=1)
-"""How old what the simulator shows in this test is."""
+"""The simulator's lag in this test."""
 _READ_TO_WRITE: Final = timedelta(seconds=4)
-"""How long after the read that it goes by something is written on a busy machine: a second, and the parts before."""
+"""Maximum time between a read and the write based on it on a busy machine."""
 Row = Mapping[str, Any]
 
 
 class Verdict:
-    """Findings by history; none is well."""
+    """Violations by history; empty without any."""
 
     def __init__(self, teller: Teller) -> None:
         self.found: dict[int, list[str]] = defaultdict(list)
         self.effects: dict[int, list[str]] = {}
-        """What was done to the records of each history, in order."""
+        """Effects on each history's records, in order."""
         self.happened: Counter[str] = Counter()
-        """How often there was something to judge, by its name."""
+        """Number of judged cases by name."""
         self._there = teller.there()
         self._members = {row["id"]: row for row in teller.rows("SELECT * FROM member")}
         self._links = teller.rows("SELECT * FROM link WHERE state <> 'gone'")
@@ -38,7 +38,7 @@ class Verdict:
         for row in teller.rows("SELECT * FROM family_member"):
             self._families[row["family_id"]].add(row["member_id"])
         self._names = {row["id"]: row["name"] for row in teller.rows("SELECT * FROM family WHERE deleted_at IS NULL")}
-        """An undo may have taken back that a family was added."""
+        """Families, except those that an undo has deleted."""
         self._undos = {row["id"] for row in teller.rows("SELECT id FROM run WHERE purpose = 'undo'")}
         self._effects: dict[str, list[Row]] = defaultdict(list)
         for row in teller.rows("SELECT * FROM effect ORDER BY id"):
@@ -56,7 +56,7 @@ class Verdict:
         self._nobody_doubled(teller)
 
     def _judge(self, told: Told) -> None:
-        # Whoever came and was never seen alone has no member of their own.
+        # A newcomer matched with a known person has no separate member.
         ids = {one.member_id for one in told.people if one.member_id}
         records = sorted(ids | set(told.families))
         effects = sorted((row for id_ in records for row in self._effects[id_]), key=lambda row: row["id"])
@@ -81,17 +81,17 @@ class Verdict:
     # -- no silent overwrite ---------------------------------------------------------------------------------------
 
     def _overwritten(self, told: Told, effects: Iterable[Row], decisions: list[Row]) -> Iterable[str]:
-        """What somebody typed on one side gives way only to what is newer, once both had it, or to a choice."""
-        # A value that gave way before somebody typed it was not theirs.
+        """A typed value is replaced only by a newer one that followed it, or by a decision."""
+        # A value replaced before its edit was not the edit's.
         typed = {(one.side, one.field, json.dumps(one.value)): one.since for one in reversed(told.typed)}
-        # An undo of one entry types a value once more, which is no newer for that.
+        # An undo of one entry types a value again, which does not make it newer.
         since: dict[tuple[str, str], int] = {}
         until: dict[tuple[str, str], int] = {}
         for one in told.typed:
             value = (one.field, json.dumps(one.value))
             since.setdefault(value, one.at)
             until[value] = one.at
-        # Whoever is new on the other side comes with all that they have.
+        # A person who is new on the other side arrives with all their values.
         carried = {(side, one.field, json.dumps(one.value)) for one in told.typed if one.first for side in _OTHER}
         for row in effects:
             name, side = row["field"], row["side"]
@@ -117,7 +117,7 @@ class Verdict:
                 carried.add((side, name, after))
 
     def _vanished(self, told: Told, effects: list[Row]) -> Iterable[str]:
-        """What was typed last on a side is there, or its history says what came instead."""
+        """The last typed value of a side is present, or the history names its replacement."""
         if told.merged:
             return
         last = {(one.side, one.id, one.field): one for one in told.typed}
@@ -139,7 +139,7 @@ class Verdict:
         return self._there.values(id_)[name] if id_ in self._there.people else _NOBODY
 
     def _last_word(self, told: Told, person: Person) -> Iterable[str]:
-        """Of somebody who is one person on both sides all along: the last word about each field is what both have."""
+        """For a person linked all along, both sides have the last edit or decision of each field."""
         id_, pco_id = person.member_id or "", person.pco_id or ""
         if told.merged or not (person.here and person.there) or self._pco_of.get(id_) != pco_id:
             return
@@ -150,7 +150,7 @@ class Verdict:
             now = (self._members[id_][name], self._there.values(pco_id)[name])
             applied = [row for row in about if row["outcome"] == "applied"]
             if not typed or any(one.value == typed[-1].value for one in typed[:-1]):
-                # Put back by an undo of one entry: what was agreed last is no change, and gives way to one.
+                # Put back by an undo of one entry: the last agreed value is no change, so another change replaces it.
                 continue
             if self._unseen.overwrote(typed[-1]):
                 continue
@@ -194,7 +194,7 @@ class Verdict:
             yield f"family {family} is {names[0]} here, {names[1]} there"
 
     def _moved(self, told: Told) -> Iterable[str]:
-        """Whom nobody moved is where they were."""
+        """People not moved by an action are in their initial family and household."""
         for person in told.people:
             if person.home is None or told.merged or not (person.here and person.there):
                 continue
@@ -207,7 +207,7 @@ class Verdict:
                 yield f"{person.member_id} was in family {person.home} and is in {homes}"
 
     def _nobody_doubled(self, teller: Teller) -> None:
-        """Nobody came out of nothing, on either side."""
+        """No person was created without an action, on either side."""
         whose = {id_: told for told in teller.told for one in told.people for id_ in (one.pco_id, one.member_id) if id_}
         linked = {row["pco_id"] for row in self._links if row["kind"] == "member"}
         for told in teller.told:
@@ -234,23 +234,23 @@ _NOBODY: Final = _Nobody()
 class _Unseen:
     """Finds edits in Planning Center that the read right before our write could not show yet.
 
-    The vendor has no conditional requests: that window is documented, and not denied (decision 7).
+    The vendor has no conditional requests, so this window is documented (decision 7).
     """
 
     def __init__(self, journal: Iterable[Row]) -> None:
         self._read_at: dict[str, list[datetime]] = defaultdict(list)
         self._writes: dict[str, list[tuple[datetime, datetime, str]]] = defaultdict(list)
-        """By path: begin, end and body."""
+        """Writes by path: begin, end and body."""
         for entry in journal:
             at = datetime.fromisoformat(entry["at"])
             if entry["method"] == "GET":
                 self._read_at[entry["path"]].append(at)
-            elif entry["status"] < 300:  # 0 where nobody waited for the answer
+            elif entry["status"] < 300:  # status 0: the client did not wait for the answer
                 end = at + timedelta(milliseconds=entry["duration_ms"])
                 self._writes[entry["path"]].append((at, end, entry["body"] or ""))
 
     def overwrote(self, one: Typed) -> bool:
-        """Whether a write of ours has replaced this, and nothing that we had read by then shows it."""
+        """Whether a write of ours replaced this value before any of our reads could show it."""
         name = "address" if one.field == "email" else one.field
         reads = self._read_at[f"{PEOPLE}/{one.id}"]
         for begin, end, body in self._writes[one.path]:
@@ -277,7 +277,7 @@ def _shown(row: Row) -> str:
 
 
 def _chosen(decisions: Iterable[Row], side: str, name: str, value: Any) -> bool:
-    """Whether a decision that saw this value on this side has chosen the other one."""
+    """Whether a decision about this value on this side chose the other side's."""
     shown, other = ("ours", "theirs") if side == HERE else ("theirs", "ours")
     return any(
         row["choices"].get(name) == other
@@ -287,7 +287,7 @@ def _chosen(decisions: Iterable[Row], side: str, name: str, value: Any) -> bool:
 
 
 def _lost(told: Told, decisions: Iterable[Row]) -> Iterable[str]:
-    """Every decision that was accepted is known, and has an end; one that was not carried out says why."""
+    """Every accepted decision is stored and has an outcome; one that was not carried out says why."""
     by_id = {row["id"]: row for row in decisions}
     yield from (f"decision {id_} is lost" for id_ in told.decisions if id_ not in by_id)
     for row in by_id.values():
@@ -298,7 +298,7 @@ def _lost(told: Told, decisions: Iterable[Row]) -> Iterable[str]:
 
 
 def _twice(effects: Iterable[Row]) -> Iterable[str]:
-    """Nothing that was decided is done a second time."""
+    """No decision is carried out twice."""
     seen: set[tuple[Any, ...]] = set()
     for row in effects:
         if row["cause"] in {"decision", "rule"}:
@@ -309,7 +309,7 @@ def _twice(effects: Iterable[Row]) -> Iterable[str]:
 
 
 def _not_left_alone(effects: Iterable[Row]) -> Iterable[str]:
-    """Nothing but people's own edits changes somebody who is kept out of the sync."""
+    """Only people's own edits change a member kept out of the sync."""
     out: set[str] = set()
     for row in effects:
         if row["field"] == "kept_out":
