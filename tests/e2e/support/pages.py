@@ -17,7 +17,7 @@ from local_stack.stack import Stack
 
 ROOT = Path(__file__).parents[3]
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
-"""A folder for every page of the stories as pictures, for people to look at; none are taken without."""
+"""Folder for pictures of the stories' pages, for people to check; None takes none."""
 AXE = ROOT / "services/webhook-gateway/node_modules/axe-core/axe.min.js"
 """axe-core, present once `make console` has run."""
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -52,7 +52,7 @@ def with_back_cache(browser: Browser) -> Iterator[Browser]:
 
 @contextmanager
 def watched(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """A browser's window for a story. An error in its console fails the story, and a POST that would be done twice."""
+    """A browser's window for a story. An error on its console, or a POST without its key, fails the story."""
     context = browser.new_context(base_url=stack.url(), locale="en-US", timezone_id="America/New_York")
     page = context.new_page()
     errors: list[str] = []
@@ -92,7 +92,7 @@ def approved(page: Page, church: Church, name: str) -> dict[str, Any]:
 
 
 def shot(page: Page, name: str) -> None:
-    """The page light, dark and as wide as a phone, where `SCREENSHOTS` names a folder."""
+    """Save the page light, dark and phone-wide, if `SCREENSHOTS` names a folder."""
     if SCREENSHOTS is None:
         return
     folder = ROOT / SCREENSHOTS
@@ -171,9 +171,9 @@ FINDINGS = """async (options) => {
   const { violations } = await axe.run(options);
   return violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]);
 }"""
-"""What axe finds on the page, once colours have stopped to change."""
+"""axe's findings on the page, once colour transitions have ended."""
 OF_COLOURS: dict[str, object] = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-"""All of axe's rules that a dark scheme can change: it sets other colours and nothing else (`style/tokens.css`)."""
+"""axe's rules that a dark scheme can affect, since it changes only colours (`style/tokens.css`)."""
 
 
 def tab_to(page: Page, role: Literal["button", "link", "textbox", "checkbox"], name: str) -> Locator:
