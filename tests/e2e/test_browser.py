@@ -535,12 +535,14 @@ def test_only_what_was_changed_is_sent(page: Page, stack: Stack) -> None:
 def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, stack: Stack) -> None:
     """Guards against limits below real families. Only the changed members are sent."""
     people = [{"external_id": f"l-{n}", "first_name": f"L{n:03}", "last_name": "Crowd"} for n in range(151)]
+    for number in (0, 1):
+        people[number] |= {"first_name": "Abi", "email": f"abi-{number}@example.org"}
     family = {"external_id": "crowd", "name": "Crowd", "member_external_ids": [f"l-{n}" for n in range(150)]}
     sent: list[object] = []
     with Church.of(stack) as church:
         church.call("PUT", "/people/bulk", json={"members": people, "families": [family]})
         (crowd,) = [one for one in church.families() if one["name"] == "Crowd"]
-        ids = {one["first_name"]: one["id"] for one in church.members(q="Crowd")}
+        ids = {one["external_id"]: one["id"] for one in church.members(q="Crowd")}
 
         def kept(route: Route) -> None:
             if route.request.method == "PATCH":
@@ -558,13 +560,29 @@ def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, sta
         expect(page.get_by_role("heading", name="150 members")).to_be_visible()
         expect(page.get_by_role("link", name="L150 Crowd")).to_be_visible()
         expect(page.get_by_role("link", name="L003 Crowd")).to_have_count(0)
-        touched = {"add_member_ids": [ids["L150"]], "remove_member_ids": [ids["L003"]]}
+        touched = {"add_member_ids": [ids["l-150"]], "remove_member_ids": [ids["l-3"]]}
         assert sent == [touched | {"version": crowd["version"]}]
         page.unroute(f"**/api/v1/people/families/{crowd['id']}")
         accessible(page)
+        namesakes_are_told_apart(page)
         church.call("DELETE", f"/people/families/{crowd['id']}")
         for member in ids.values():
             church.call("DELETE", f"/people/members/{member}")
+
+
+def namesakes_are_told_apart(page: Page) -> None:
+    """One of two members of one name leaves, with somebody else: the dialog says which one."""
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_role("button", name="Remove Abi Crowd, abi-1@example.org").click()
+    page.get_by_role("button", name="Remove L004 Crowd").click()
+    page.get_by_role("button", name="Save").click()
+    dialog = page.get_by_role("dialog", name="Take 2 people out of Crowd?")
+    expect(dialog).to_contain_text("Abi Crowd, abi-1@example.org")
+    expect(dialog.get_by_role("listitem").filter(has_text="stay in it")).to_contain_text("Abi Crowd, abi-0@example.org")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.once("dialog", lambda asked: asked.accept())
+    page.get_by_role("link", name="Cancel").click()
+    expect(page.get_by_role("button", name="Edit")).to_be_visible()
 
 
 def test_one_name_and_keys_are_enough(page: Page) -> None:

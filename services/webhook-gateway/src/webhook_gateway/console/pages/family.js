@@ -7,7 +7,7 @@ import { conflictOf } from "../parts/conflict.js";
 import { differencesOf } from "../parts/differences.js";
 import { historyOf } from "../parts/history.js";
 import { keptOutOf } from "../parts/kept_out.js";
-import { WRITTEN, differing, linkStatus } from "../parts/member.js";
+import { WRITTEN, differing, linkStatus, nameAmong } from "../parts/member.js";
 import { otherwiseChanged } from "../parts/newest.js";
 import { part } from "../parts/part.js";
 import { MOST } from "../parts/search.js";
@@ -16,7 +16,7 @@ import { whyDifferent } from "../parts/why.js";
 import { sentenceOf } from "../parts/problem.js";
 import { undoOf } from "../parts/undo.js";
 import { openThere } from "../parts/there.js";
-import { count, fullName, listed, shown } from "../parts/words.js";
+import { count, listed, shown } from "../parts/words.js";
 
 /** @typedef {import("../types.d.ts").Family} Family */
 /** @typedef {import("../types.d.ts").Member} Member */
@@ -63,8 +63,9 @@ function view(context) {
   const conflict = conflictOf(context);
   const differences = differencesOf(context, at`/people/families/${id}`, (field, value) => {
     if (field !== "primary_contact") return shown(value);
-    const member = record.value()?.members.find((one) => one.id === value);
-    return member ? fullName(member) : value ? "somebody who left" : "";
+    const members = record.value()?.members ?? [];
+    const member = members.find((one) => one.id === value);
+    return member ? nameAmong(member, members) : value ? "somebody who left" : "";
   });
   const why = whyDifferent(context, at`/people/families/${id}`, "/people/families");
   const sync = syncNow(context, {
@@ -130,7 +131,7 @@ function view(context) {
               h(
                 "li",
                 { key: member.id, class: "row" },
-                h("a", { href: at`/people/${member.id}` }, fullName(member)),
+                h("a", { href: at`/people/${member.id}` }, nameAmong(member, members)),
                 h("span", { class: "quiet small" }, [member.child ? "Child" : "Adult", member.id === family.primary_contact_id && "primary contact"].filter(Boolean).join(", ")),
                 member.kept_out ? linkStatus(member) : null,
               ),
@@ -144,7 +145,7 @@ function view(context) {
                 { class: "row" },
                 action("Edit", () => context.go(context.here({ edit: "1" })), { class: "primary", key: "edit" }),
                 family.kept_out ? null : sync.button,
-                keptOut.button(family.kept_out, { name, people: members.map(fullName) }),
+                keptOut.button(family.kept_out, { name, people: members.map((member) => nameAmong(member, members)) }),
                 action("Delete", () => erase(family, members), { key: "delete" }),
               )
             : null,
@@ -161,7 +162,7 @@ function view(context) {
       text: h(
         "ul",
         { class: "bullets" },
-        h("li", {}, members.length > 0 ? `The family is removed here. ${count(members.length, "person stays here, and is", "people stay here, and are")} no longer in it: ${listed(members.map(fullName))}.` : "The family is removed here. Nobody is in it."),
+        h("li", {}, members.length > 0 ? `The family is removed here. ${count(members.length, "person stays here, and is", "people stay here, and are")} no longer in it: ${listed(members.map((member) => nameAmong(member, members)))}.` : "The family is removed here. Nobody is in it."),
         h("li", {}, family.link ? "In Planning Center the household stays as it is." : "Planning Center does not have this family."),
       ),
       verb: `Delete ${family.name}`,
@@ -203,6 +204,12 @@ function edit(context, known) {
     },
   });
 
+  /** The name among all who are, were or may become members. @param {Member} member */
+  function named(member) {
+    const all = new Map([...matching, ...chosen.values(), ...(known?.members ?? [])].map((one) => [one.id, one]));
+    return nameAmong(all.get(member.id) ?? member, [...all.values()]);
+  }
+
   function showMembers() {
     update(
       members,
@@ -211,7 +218,7 @@ function edit(context, known) {
         h(
           "li",
           { key: member.id, class: "row" },
-          h("span", {}, fullName(member)),
+          h("span", {}, named(member)),
           h("span", { class: "quiet small" }, member.child ? "Child" : "Adult"),
           h(
             "span",
@@ -219,7 +226,7 @@ function edit(context, known) {
             h("input", { type: "radio", name: "contact", id: `contact-${member.id}`, checked: member.id === contact, onchange: () => {
               contact = member.id;
             } }),
-            h("label", { for: `contact-${member.id}` }, "Primary contact", h("span", { class: "hidden-visually" }, `: ${fullName(member)}`)),
+            h("label", { for: `contact-${member.id}` }, "Primary contact", h("span", { class: "hidden-visually" }, `: ${named(member)}`)),
           ),
           action("Remove", () => {
             chosen.delete(member.id);
@@ -227,7 +234,7 @@ function edit(context, known) {
             showMembers();
             showFound();
             search.focus();
-          }, { class: "link", name: `Remove ${fullName(member)}` }),
+          }, { class: "link", name: `Remove ${named(member)}` }),
         ),
       ),
     );
@@ -261,8 +268,8 @@ function edit(context, known) {
           "li",
           { key: member.id, class: "row" },
           chosen.has(member.id)
-            ? h("button", { key: "added", type: "button", disabled: true }, `Added ${fullName(member)}`)
-            : action(`Add ${fullName(member)}`, () => {
+            ? h("button", { key: "added", type: "button", disabled: true }, `Added ${named(member)}`)
+            : action(`Add ${named(member)}`, () => {
                 chosen.set(member.id, member);
                 showFound();
                 showMembers();
@@ -321,8 +328,8 @@ function edit(context, known) {
       text: h(
         "ul",
         { class: "bullets" },
-        h("li", {}, `${listed(gone.map(fullName))} ${gone.length === 1 ? "leaves" : "leave"} the family. ${gone.length === 1 ? "The person stays" : "They stay"} in your directory.`),
-        h("li", {}, empty ? "Nobody is left in the family." : `${count(chosen.size, "person stays", "people stay")} in it: ${listed([...chosen.values()].map(fullName))}.`),
+        h("li", {}, `${listed(gone.map(named))} ${gone.length === 1 ? "leaves" : "leave"} the family. ${gone.length === 1 ? "The person stays" : "They stay"} in your directory.`),
+        h("li", {}, empty ? "Nobody is left in the family." : `${count(chosen.size, "person stays", "people stay")} in it: ${listed([...chosen.values()].map(named))}.`),
         family?.kept_out
           ? h("li", {}, "The family is kept out of the sync: in Planning Center nothing changes.")
           : linked

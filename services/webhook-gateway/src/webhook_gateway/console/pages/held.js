@@ -6,7 +6,7 @@ import { announce, h } from "../parts/dom.js";
 import { downloads } from "../parts/download.js";
 import { chips } from "../parts/list.js";
 import { action, confirm, heading, notice, status, when } from "../parts/look.js";
-import { FIELDS } from "../parts/member.js";
+import { FIELDS, nameAmong } from "../parts/member.js";
 import { mergedPairs } from "../parts/merged.js";
 import { part } from "../parts/part.js";
 import { Problem } from "../parts/problem.js";
@@ -252,14 +252,9 @@ export function show(context) {
         "Are they different people?",
         `${name} in Planning Center is somebody else than ${listed(held.candidates.map(called))} here. Both sides keep both, and each is added where it is missing.`,
       );
-    /** A candidate's name with details, since two members may share a name. @param {Candidate} candidate */
-    const called = ({ member }) => {
-      const name = fullName(member);
-      const twins = held.candidates.map((other) => other.member).filter((other) => fullName(other) === name);
-      if (twins.length < 2) return name;
-      const telling = FIELDS.find((field) => shown(member[field]) && new Set(twins.map((twin) => shown(twin[field]))).size === twins.length);
-      return telling ? `${name}, ${shown(member[telling])}` : `${name}, number ${twins.indexOf(member) + 1}`;
-    };
+    const members = held.candidates.map(({ member }) => member);
+    /** @param {Candidate} candidate */
+    const called = ({ member }) => nameAmong(member, members);
     const [tone, word] = STATES[held.state];
     return h(
       "section",

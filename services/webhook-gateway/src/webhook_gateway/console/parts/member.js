@@ -2,13 +2,27 @@
 
 import { h } from "./dom.js";
 import { field, limit, showValidity, status } from "./look.js";
-import { fieldName, shown } from "./words.js";
+import { fieldName, fullName, shown } from "./words.js";
 
 /** @typedef {import("../types.d.ts").Member} Member */
 /** @typedef {import("../types.d.ts").MemberValues} MemberValues */
 
 /** @type {(keyof MemberValues)[]} */
 export const FIELDS = ["first_name", "last_name", "email", "phone", "address", "birthdate", "gender", "child"];
+
+/**
+ * A member's name among others, with the first value that tells namesakes apart, else a number.
+ * @template {MemberValues} T
+ * @param {T} member one of `members`
+ * @param {T[]} members each of them once
+ */
+export function nameAmong(member, members) {
+  const name = fullName(member);
+  const twins = members.filter((other) => fullName(other) === name);
+  if (twins.length < 2) return name;
+  const telling = FIELDS.find((field) => shown(member[field]) && new Set(twins.map((twin) => shown(twin[field]))).size === twins.length);
+  return telling ? `${name}, ${shown(member[telling])}` : `${name}, number ${twins.indexOf(member) + 1}`;
+}
 
 /** @param {MemberValues} values */
 export const valuesOf = (values) =>
