@@ -4,11 +4,13 @@ The tests of this module are chapters: each continues where the one before ended
 """
 
 import re
+from copy import deepcopy
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pages import Windows, accessible, shot
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sides import merged, person_there, writes_nothing
 
 from local_stack.church import Church
@@ -155,3 +157,23 @@ def test_staff_look_and_do_not_answer(window_of: Windows, church: Church, pco: s
     expect(card).to_be_visible()
     expect(sam.get_by_role("main")).to_contain_text("until an administrator answers")
     expect(card.get_by_role("button")).to_have_count(0)
+    more_pairs_have_the_focus(sam, church.get("/people/merged")["items"][0])
+
+
+def more_pairs_have_the_focus(page: Page, pair: dict[str, Any]) -> None:
+    """Against a stub of more than a page of them."""
+    every = [deepcopy(pair) for _ in range(30)]
+    for number, one in enumerate(every):
+        one["joins"]["member"] |= {"id": f"joins-{number}", "first_name": f"Mary {number}"}
+
+    def answer(route: Route) -> None:
+        most = int(parse_qs(urlsplit(route.request.url).query)["limit"][0])
+        route.fulfill(json={"items": every[:most], "next": "more" if most < len(every) else None, "total": len(every)})
+
+    page.route("**/api/v1/people/merged?*", answer)
+    page.goto("/held")
+    button = page.get_by_role("button", name="Load more pairs")
+    button.press("Enter")
+    expect(button).to_have_count(0)
+    expect(page.get_by_role("heading", name="Mary 25 Rivera3 and Maria Rivera3")).to_be_focused()
+    accessible(page)

@@ -28,6 +28,9 @@ export const orJoined = (context) => (error) => {
   throw error;
 };
 
+/** @param {MergedPair} pair */
+const headingOf = ({ joins }) => `merged-${joins.member.id}`;
+
 /** @param {MergedMember} one */
 const homes = ({ families }) => families.map(({ name, primary_contact }) => `${name}${primary_contact ? " (primary contact)" : ""}`).join(", ");
 
@@ -70,9 +73,12 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
             ),
             ...page.items.map(card),
             page.next && most < MOST
-              ? action("Load more pairs", () => {
+              ? action("Load more pairs", async () => {
+                  const before = page.items.length;
                   most = Math.min(most + STEP, MOST);
-                  return pairs.reload();
+                  await pairs.reload();
+                  const fresh = pairs.value()?.items[before];
+                  if (fresh) document.getElementById(headingOf(fresh))?.focus();
                 })
               : null,
           ),
@@ -157,7 +163,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
   function card(pair) {
     const { stays, joins } = pair;
     const [kept, gone] = [fullName(stays.member), fullName(joins.member)];
-    const id = `merged-${joins.member.id}`;
+    const id = headingOf(pair);
     const two = `${gone} and ${kept}`;
     /** @type {[string, string, string, import("./dom.js").Child, boolean][]} */
     const rows = FIELDS.filter((name) => shown(stays.member[name]) || shown(joins.member[name])).map((name) => {
@@ -179,7 +185,7 @@ export function mergedPairs({ main, signal, admin }, { state, member, changed })
       h(
         "div",
         { class: "row spread" },
-        h("h3", { id }, two),
+        h("h3", { id, tabindex: "-1" }, two),
         h("span", { class: "row" }, status(pair.state === "open" ? "warn" : "calm", pair.state === "open" ? "Waits for an answer" : "Kept as two people"), h("span", { class: "quiet small" }, when(pair.merged_at, ""))),
       ),
       h("p", {}, `${two} are one person in Planning Center: somebody merged their records there.`),
