@@ -12,6 +12,7 @@ import { action, ask, heading, notice, run, status, when } from "../parts/look.j
 import { offersOf } from "../parts/offers.js";
 import { part } from "../parts/part.js";
 import { Problem } from "../parts/problem.js";
+import { openThere } from "../parts/there.js";
 import { undoOf, undone, undosOf } from "../parts/undo.js";
 import { windowed } from "../parts/windowed.js";
 import { count, fieldName, fullName, longDay, shown } from "../parts/words.js";
@@ -372,7 +373,7 @@ h(
         "div",
         { class: "row spread" },
         h(level, { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item), onclick: () => context.note({ at: item.id }) }, name)),
-        h("span", { class: "quiet small" }, "Since ", when(item.opened_at)),
+        h("span", { class: "row" }, openThere(context, record.kind === "family" ? "family" : "member", record.pco_id, name), h("span", { class: "quiet small" }, "Since ", when(item.opened_at))),
       ),
       decision?.outcome === "overtaken"
         ? notice("warn", h("p", {}, `${whoOf(decision)} chose ${saidOf(decision)}. ${decision.sentence ?? ""} ${admin ? "Choose again." : ""}`))
@@ -502,7 +503,12 @@ h(
         "div",
         { class: "row spread" },
         h(level, { id: `conflict-${item.id}`, tabindex: "-1" }, h("a", { href: addressOf(item) }, name)),
-        state === "resolving" ? status("busy", "Being applied") : state === "resolved" ? status("good", "Settled") : status("calm", "Over"),
+        h(
+          "span",
+          { class: "row" },
+          state === "withdrawn" ? null : openThere(context, record.kind === "family" ? "family" : "member", record.pco_id, name),
+          state === "resolving" ? status("busy", "Being applied") : state === "resolved" ? status("good", "Settled") : status("calm", "Over"),
+        ),
       ),
       said(item),
       state === "agreed_elsewhere" ? h("p", {}, "Nothing is left to decide: both sides have the same values, or differ only where you keep them different.") : null,
