@@ -67,9 +67,9 @@ def _route(
     return Route(method, f"/api/v1{path}", owner, role, summary, response, request, query, status, max_body, media)
 
 
-def _file(owner: str, path: str, summary: str, query: type[BaseModel] = ListQuery) -> Route:
+def _file(owner: str, path: str, summary: str, query: type[BaseModel] = ListQuery, *, role: Role = "staff") -> Route:
     """Route of a whole list as CSV."""
-    return _route(owner, "staff", "GET", path, summary, None, query=query, media="text/csv")
+    return _route(owner, role, "GET", path, summary, None, query=query, media="text/csv")
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -198,6 +198,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/people/held-matches/bulk/{bulk_id}/skipped.csv",
         "What an answer to many held matches left, as a file",
     ),
+    _file(PEOPLE_SYNC, "/people/erasures.csv", "Receipts of erased people as a file, one line per place", role="admin"),
     _file(CONFLICT_SERVICE, "/conflicts/rules.csv", "Rules and what they decided, as a file"),
     _file(CONFLICT_SERVICE, "/conflicts/bulk/{bulk_id}/skipped.csv", "What an answer to many left, as a file"),
     _file(CONFLICT_SERVICE, "/conflicts.csv", "Conflicts as a file, one line per field", conflicts.ConflictListFilter),

@@ -1,5 +1,7 @@
 """A person who was erased is in no table and comes back by no sync, until an administrator lets them."""
 
+import csv
+import io
 import json
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -557,7 +559,8 @@ async def test_every_table_is_known_to_the_erasure(church: Any, database: str, k
     staff = keys.user_headers("people-sync", organization_id="org-1", roles=("staff",))
     answer = await church.http.post(f"/api/v1/people{path}", json={"on_request_of": "person"}, headers=staff)
     assert answer.status_code == 403
-    assert (await church.http.get("/api/v1/people/erasures", headers=staff)).status_code == 403
+    for receipts in ("erasures", "erasures.csv"):
+        assert (await church.http.get(f"/api/v1/people/{receipts}", headers=staff)).status_code == 403
     await church.call("POST", path, {"on_request_of": "person", "version": 99}, status=409)
     job = uuid4()
     async with church.app.state.runtime.sessions.begin() as session:
@@ -594,6 +597,13 @@ async def test_every_table_is_known_to_the_erasure(church: Any, database: str, k
     }
     # Whoever is, or may be, them; not who may be somebody else as well.
     assert receipt["pco_ids"] == ["501", "503", "504"]
+    file = (await church.http.get("/api/v1/people/erasures.csv")).content.decode("utf-8-sig")
+    lines = list(csv.DictReader(io.StringIO(file)))
+    assert [(one["Place"], one["Sentence"]) for one in lines] == [
+        (line["place"], line["sentence"]) for line in receipt["lines"]
+    ]
+    assert {(one["Id"], one["Planning Center ids"]) for one in lines} == {(receipt["id"], "501, 503, 504")}
+    assert not [value for value in ZELDAS if value in file]
     (held,) = await church.rows(HeldMatch)
     assert (held.pco_id, held.candidate_ids) == ("505", [others["stays"]["id"]])
     told = await church.events()

@@ -22,9 +22,20 @@ from contracts.http.people import (
     RunQuery,
 )
 from people_sync.resources import Wired
-from people_sync.usecases import directory, families, files, held, held_bulk, history, merged_pairs, proof, runs
+from people_sync.usecases import (
+    directory,
+    families,
+    files,
+    held,
+    held_bulk,
+    history,
+    merged_pairs,
+    proof,
+    receipts,
+    runs,
+)
 from servicekit.http import spreadsheets
-from servicekit.http.auth import User
+from servicekit.http.auth import Admin, User
 
 router = APIRouter(prefix="/api/v1/people", tags=["Files"])
 Q = TypeVar("Q", bound=PageQuery)
@@ -129,3 +140,10 @@ async def statements(user: User, wired: Wired, query: Whole) -> StreamingRespons
     """Results of nightly comparisons, newest first."""
     read = _paged(proof.statements, user, PageQuery, query)
     return await spreadsheets.answer(wired.runtime.sessions, "statements", files.STATEMENTS, read, files.of_statement)
+
+
+@router.get("/erasures.csv")
+async def erasures(user: Admin, wired: Wired, query: Whole) -> StreamingResponse:
+    """Receipts of erased people, newest first."""
+    read = _paged(receipts.page, user, PageQuery, query)
+    return await spreadsheets.answer(wired.runtime.sessions, "erasures", files.ERASURES, read, files.of_erasure)

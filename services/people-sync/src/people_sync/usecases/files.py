@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from contracts import people, sync_runs
+from contracts.http.erasures import Erasure
 from contracts.http.merged import MergedPair
 from contracts.http.people import HeldMatch, HeldSkipped, HistoryEntry, RunItem
 from contracts.http.proof import Statement
@@ -43,6 +44,23 @@ MERGED: Final = ("Stays", "Would be joined", "Filled in", "Different", "May be m
 RUNS: Final = ("Asked for", "Began", "Ended", "What", "For", "State", "By", "Numbers", "Message", "Id")
 ITEMS: Final = ("Name", "Kind", "What", "Sentence", "Our id", "Planning Center id")
 STATEMENTS: Final = ("When", "Result", "People", "Identical", "Families", "Identical families", "Kept out", "Changed")
+
+ERASURES: Final = (
+    "When",
+    "On request of",
+    "By",
+    "Complete",
+    "Service",
+    "Place",
+    "Outcome",
+    "Rows",
+    "Sentence",
+    "Our id",
+    "Planning Center ids",
+    "Let back",
+    "Let back by",
+    "Id",
+)
 
 
 def of_member(one: people.Member) -> Lines:
@@ -109,6 +127,14 @@ def of_statement(one: Statement) -> Lines:
     """One nightly comparison."""
     numbers = (one.people, one.people_identical, one.families, one.families_identical, one.kept_out, one.changed)
     yield (one.at, one.sentence, *numbers)
+
+
+def of_erasure(one: Erasure) -> Lines:
+    """One receipt, a line per place."""
+    about = (one.at, one.on_request_of, one.by_name, one.complete)
+    after = (one.record_id, one.pco_ids, one.let_back_at, one.let_back_by_name, one.id)
+    for line in one.lines:
+        yield (*about, line.service, line.place, line.outcome, line.count, line.sentence, *after)
 
 
 def _name(values: Any) -> str:

@@ -2,6 +2,7 @@
 
 import { get } from "../api.js";
 import { h } from "../parts/dom.js";
+import { downloads } from "../parts/download.js";
 import { receiptOf } from "../parts/erase.js";
 import { action, heading } from "../parts/look.js";
 import { part } from "../parts/part.js";
@@ -42,7 +43,12 @@ export async function show(context) {
             h("p", {}, "A person is erased on their own page, at their request or a parent's. The receipt is listed here."),
           )
         : [
-            h("p", { class: "quiet" }, `${count(page.total ?? page.items.length, "receipt")}, newest first. Receipts stay, and name nobody.`),
+            h(
+              "div",
+              { class: "row spread" },
+              h("p", { class: "quiet" }, `${count(page.total ?? page.items.length, "receipt")}, newest first. Receipts stay, and name nobody.`),
+              downloads("/people/erasures.csv"),
+            ),
             ...page.items.map((one) =>
               receiptOf(context, one, (after) => {
                 receipts.show({ ...page, items: page.items.map((each) => (each.id === after.id ? after : each)) });
