@@ -289,11 +289,12 @@ def test_the_key_is_the_one_of_the_fact(key: bytes | None) -> None:
     headers |= {"ce_specversion": "1.0", "content-type": "application/json; charset=utf-8"}
 
     def message(key: bytes | None, value: bytes) -> Any:
-        return ConsumerRecord(topic.name, 0, 0, 0, 0, key, value, None, 0, 0, ())
+        encoded = tuple((name, text.encode()) for name, text in headers.items())
+        return ConsumerRecord(topic.name, 0, 0, 0, 0, key, value, None, 0, 0, encoded)
 
-    read(topic, headers, message(b"grace", body))
+    read(topic, message(b"grace", body))
     with pytest.raises(BadMessage, match="key"):
-        read(topic, headers, message(key, body))
+        read(topic, message(key, body))
 
 
 async def test_eventually_says_what_it_last_saw() -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
-from conflict_support import fact, told_decisions
+from conflict_support import fact, message, told_decisions
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -34,7 +34,7 @@ async def tell(app: FastAPI, *facts: ConflictFact) -> None:
     """Let the service take facts, one transaction each."""
     for each in facts:
         async with app.state.runtime.sessions.begin() as session:
-            await record(session, each, app.state.runtime.clock.now())
+            await record(session, [message(each)], app.state.runtime.clock.now())
 
 
 async def test_wiring(app: FastAPI) -> None:

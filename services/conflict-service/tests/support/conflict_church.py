@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 import httpx
-from conflict_support import fact
+from conflict_support import fact, message
 from fastapi import FastAPI
 
 from conflict_service.usecases.record import record
@@ -28,7 +28,7 @@ class Church:
     async def tell(self, *facts: ConflictFact) -> None:
         for each in facts:
             async with self._app.state.runtime.sessions.begin() as session:
-                await record(session, each, self._app.state.runtime.clock.now())
+                await record(session, [message(each)], self._app.state.runtime.clock.now())
 
     async def conflicts(self, count: int, **more: Any) -> list[str]:
         ids = [f"c{number:03}" for number in range(count)]

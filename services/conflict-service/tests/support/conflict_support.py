@@ -4,11 +4,13 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer
 
 from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.events.people_conflict_v1 import ConflictFact, ResolutionApplied, ResolutionOvertaken
+from servicekit.kafka.subscriptions import EventHeaders, Fact
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -38,6 +40,12 @@ def fact(
         occurred_at=START + timedelta(minutes=version if minutes is None else minutes),
         **extra,
     )
+
+
+def message(event: ConflictFact) -> Fact[ConflictFact]:
+    """The fact as it comes from Kafka."""
+    headers = EventHeaders(str(uuid4()), type(event).__name__, "/people-sync", START.isoformat(), str(uuid4()), None)
+    return Fact(event, headers)
 
 
 async def told_decisions(kafka: str, church: str, count: int) -> list[dict[str, Any]]:

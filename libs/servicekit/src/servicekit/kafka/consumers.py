@@ -121,8 +121,9 @@ class Consumers:
                 raise NotReady(
                     f"{guard.group} stands at a message that no dead-letter topic takes: {guard.undelivered}"
                 )
-            if guard.waiting and (waited := time.monotonic() - guard.waiting_since) > WAIT_SECONDS:
-                raise NotReady(f"{guard.group} has waited at a message for {waited:.0f} s: {guard.waiting}")
+            since, reason = guard.waiting or (time.monotonic(), "")
+            if reason and (waited := time.monotonic() - since) > WAIT_SECONDS:
+                raise NotReady(f"{guard.group} has waited at a message for {waited:.0f} s: {reason}")
         for subscriber, guard in self._running():
             self._note_at_work(subscriber, guard.group)
         since = time.monotonic() - REBALANCE_SECONDS

@@ -3,12 +3,13 @@
 Beside it stand messages of types that this version of the service does not know (`set_aside` takes them).
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
 from aiokafka import ConsumerRecord
-from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.db.retention import forget
@@ -29,6 +30,13 @@ async def claim(session: AsyncSession, *, consumer: str, event_id: str) -> bool:
         insert(INBOX).values(consumer=consumer, event_id=event_id).on_conflict_do_nothing().returning(INBOX.c.event_id)
     )
     return await session.scalar(statement) is not None
+
+
+async def claim_all(session: AsyncSession, *, consumer: str, ids: Collection[str]) -> set[str]:
+    """As `claim`, of several messages: the ids of those whose effect is not there."""
+    rows = select(literal(consumer), func.unnest(literal(sorted(set(ids)), ARRAY(Text))))
+    statement = insert(INBOX).from_select(["consumer", "event_id"], rows, include_defaults=False)
+    return set(await session.scalars(statement.on_conflict_do_nothing().returning(INBOX.c.event_id)))
 
 
 async def set_aside(

@@ -85,7 +85,9 @@ _INSERT = text(
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Outgoing:
+    """A message that is to be published: its headers are of the flow that it follows from."""
+
     topic: str
     key: str
     value: bytes | None
@@ -114,11 +116,20 @@ async def append_all(session: AsyncSession, events: Sequence[Event], *, tombston
         raise ValueError(f"{len(events)} events in one transaction; split the work so that it has {MAX_EVENTS} or less")
     service: str = session.info["service_name"]
     shared = _shared_headers(service)
-    rows: list[_Row] = []
-    for event in events:
-        rows.append(_row(event, service, shared))
-        if tombstone:
-            rows.append(replace(rows[-1], value=None, headers=rows[-1].headers | {"ce_id": str(uuid7())}))
+    await append_outgoing(session, [row for event in events for row in _rows(event, service, shared, tombstone)])
+
+
+def outgoing(session: AsyncSession, event: Event, *, tombstone: bool = False) -> list[Outgoing]:
+    """What `append` would publish, in the flow that is bound now, for `append_outgoing`: a transaction that takes
+    several facts publishes in the flow of each."""
+    service: str = session.info["service_name"]
+    return _rows(event, service, _shared_headers(service), tombstone)
+
+
+async def append_outgoing(session: AsyncSession, rows: Sequence[Outgoing]) -> None:
+    """As `append_all`."""
+    if not rows:
+        return
     locks = sorted({_lock(row.topic, row.key) for row in rows})
     await session.execute(_LOCK_KEYS, {"locks": locks, "channel": CHANNEL})
     columns = {
@@ -150,14 +161,15 @@ def _shared_headers(service: str) -> dict[str, str]:
     return headers
 
 
-def _row(event: Event, service: str, shared: dict[str, str]) -> _Row:
+def _rows(event: Event, service: str, shared: dict[str, str], tombstone: bool) -> list[Outgoing]:
     topic = topic_of(type(event))
     if service not in topic.producers:
         raise ValueError(f"the registry does not let {service} publish to {topic.name}")
     key, value = event.key, event.model_dump_json().encode()
     if (size := len(key.encode()) + len(value)) > MAX_BYTES:
         raise ValueError(f"{type(event).__name__} has {size} bytes; Kafka takes {MAX_BYTES}")
-    return _Row(topic.name, key, value, {**shared, "ce_id": str(uuid7()), "ce_type": type(event).__name__})
+    row = Outgoing(topic.name, key, value, {**shared, "ce_id": str(uuid7()), "ce_type": type(event).__name__})
+    return [row, replace(row, value=None, headers=row.headers | {"ce_id": str(uuid7())})] if tombstone else [row]
 
 
 def transactional_id_of(service: str, database_url: str) -> str:

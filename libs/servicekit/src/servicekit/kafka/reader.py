@@ -5,10 +5,19 @@ aiokafka's own way is to begin anew at the oldest message, or the newest, withou
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from servicekit.kafka.lanes import Lanes
+
+WAIT_SECONDS: Final = 0.5
+FULL_SECONDS: Final = 0.02
+"""Between two looks at whether a partition is free again."""
+STOP_SECONDS: Final = 10.0
+_NOWHERE: Final = TopicPartition("", 0)
+"""A partition that nobody has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +73,38 @@ class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
                 self.seek(partition, first)
                 if not self._from_now:
                     await self.commit({partition: first})
+
+
+class LaneReader(Reader):
+    """Fetches of the partitions that lanes are free for."""
+
+    def __init__(self, *topics: str, lanes: Lanes, lost: Callable[[Loss], None], **options: Any) -> None:
+        super().__init__(*topics, lost=lost, **options)
+        self._lanes = lanes
+        self._lanes.serve(self)
+
+    async def getmany(self, *_: TopicPartition, **options: Any) -> dict[TopicPartition, Any]:
+        """As aiokafka's, once there is something."""
+        while True:
+            assigned = self.assignment()
+            free = self._lanes.free(assigned)
+            if len(free) == len(assigned):
+                asked, seconds = [], WAIT_SECONDS
+            elif free:
+                asked, seconds = free, FULL_SECONDS
+            else:  # asked all the same: a consumer that never asks leaves its group
+                await self._lanes.room(FULL_SECONDS)
+                asked, seconds = [_NOWHERE], 0.0
+            if found := await super().getmany(*asked, **(options | {"timeout_ms": seconds * 1000})):
+                self._lanes.fetched()
+                return found
+
+    async def stop(self) -> None:
+        """As aiokafka's, once what is at work has ended."""
+        await self._lanes.stop(STOP_SECONDS)
+        await super().stop()
+
+    async def _go_on(self, at: TopicPartition | dict[TopicPartition, int]) -> None:
+        for partition in at if isinstance(at, dict) else [at]:
+            self._lanes.drop(partition)
+        await super()._go_on(at)

@@ -16,16 +16,14 @@ Dead letters break the order of a key; versions in the events make that harmless
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import structlog
 from aiokafka import ConsumerRecord
-from faststream import BaseMiddleware
-from faststream.exceptions import IgnoredException, NackMessage
-from faststream.message import StreamMessage
 
 from servicekit.errors import PermanentError, is_contended, is_outage, is_transient, may_be_ours
 from servicekit.kafka.attempts import MOST_BEGUN, Attempts
@@ -110,8 +108,8 @@ class UnknownType(PermanentError):
         self.event_id = event_id
 
 
-class _NoEnd(NackMessage):
-    """The handler ran out of time; the message comes again."""
+class NotRejected(Exception):
+    """A message that cannot be taken could not be rejected either; it is tried again."""
 
 
 class HandlerTimedOut(PermanentError):
@@ -122,8 +120,23 @@ class ProcessDied(PermanentError):
     """The process died in the handler of this message, again and again."""
 
 
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A message without an outcome, and what this process knows of its attempts."""
+
+    record: ConsumerRecord[Any, Any]
+    failures: int = 0
+    """Since it was begun, or waited for an outage."""
+    waits: int = 0
+    """For outages that may be of our own making, with PostgreSQL answering."""
+    hung: int = 0
+    deaths: int = 0
+    begun_at: float | None = None
+    """Monotonic time of the first attempt."""
+
+
 class Guard:
-    """What one subscription of this process knows between messages; shared by its middlewares and health checks."""
+    """What one subscription of this process knows of its messages; shared with its health checks."""
 
     def __init__(
         self,
@@ -143,11 +156,7 @@ class Guard:
         self.group = group
         self.topic = topic
         self.busy_since: float | None = None
-        """Monotonic time at which the message in work was begun; None between messages."""
-        self.waiting: str | None = None
-        """The kind of error whose end is being waited for."""
-        self.waiting_since = 0.0
-        """Monotonic time at which that wait began."""
+        """Monotonic time at which the longest attempt at work was begun; None while nothing is at work."""
         self.attempts = attempts
         self.undelivered: str | None = None
         """Why the dead-letter topic does not take a message."""
@@ -156,20 +165,106 @@ class Guard:
         self._answers = answers
         self._set_aside = set_aside
         self._strangers: set[str] = set()
-        self._waits: dict[int, tuple[int, int]] = {}
-        """By partition: the offset at which it waits, and how often PostgreSQL answered meanwhile."""
+        self._waiting: dict[Pending, tuple[float, str]] = {}
+        """Since when, and for the end of which kind of error."""
+        self._rejecting = asyncio.Lock()
 
-    async def waited_enough(self, record: ConsumerRecord[Any, Any], error: Exception) -> bool:
+    @property
+    def waiting(self) -> tuple[float, str] | None:
+        """Since when (monotonic) a message has waited, and the kind of error whose end it waits for; the oldest."""
+        return min(self._waiting.values(), default=None)
+
+    async def attempt(self, message: Pending, handle: Callable[[], Awaitable[str]]) -> float | None:
+        """Have a message handled. None if it has an outcome, else the seconds after which to try again.
+
+        handle: takes the message once, and returns the outcome for the metrics.
+        """
+        message.begun_at = message.begun_at or time.monotonic()
+        limit = asyncio.timeout(HANDLER_SECONDS)
+        try:
+            async with limit:
+                try:
+                    outcome: str | None = await handle()
+                except UnknownType as error:
+                    await self.set_aside(message.record, error)
+                    outcome = None
+        except Exception as error:  # noqa: BLE001 - sorted there; none is swallowed
+            return await self._failed(message, error, timed_out=limit.expired())
+        self.taken(message, outcome)
+        return None
+
+    def taken(self, message: Pending, outcome: str | None) -> None:
+        """A message is dealt with. outcome: None if it was set aside, which is counted already."""
+        if outcome:
+            self.outcome(outcome)
+            self.rejections.count(rejected=False)
+        self._ended(message)
+
+    async def reject_dead(self, message: Pending) -> float | None:
+        """Reject the message at which processes died. As `attempt`."""
+        return await self._reject(message, ProcessDied(f"begun {message.deaths} times"), message.deaths)
+
+    def wait_out(self, message: Pending, error: Exception) -> float:
+        """Note that a message waits for an outage to end. Returns the seconds after which to try again."""
+        self.outcome("waited")
+        if not self._waiting:
+            log.warning("messages wait for an outage to end", group=self.group, exc_info=error)
+        self._waiting.setdefault(message, (time.monotonic(), type(error).__qualname__))
+        message.failures = 0
+        return OUTAGE_DELAY_SECONDS
+
+    def forget(self, messages: Iterable[Pending]) -> None:
+        """These messages are somebody else's now."""
+        for message in messages:
+            self._waiting.pop(message, None)
+
+    def _ended(self, message: Pending) -> None:
+        METRICS.message_seconds.labels(self.group).observe(time.monotonic() - (message.begun_at or time.monotonic()))
+        if self._waiting.pop(message, None) and not self._waiting:
+            log.info("messages are taken again", group=self.group)
+
+    async def _failed(self, message: Pending, error: Exception, *, timed_out: bool) -> float | None:
+        if timed_out:
+            return await self._timed_out(message, error)
+        waits = is_outage(error) or (is_contended(error) and message.failures + 1 == ATTEMPTS)
+        if waits and not await self._waited_enough(message, error):
+            return self.wait_out(message, error)
+        message.failures += 1
+        if not is_transient(error) or message.failures == ATTEMPTS:
+            return await self._reject(message, error, message.failures)
+        self.outcome("retried")
+        return FIRST_DELAY_SECONDS * 3.0 ** (message.failures - 1)
+
+    async def _timed_out(self, message: Pending, error: Exception) -> float | None:
+        """Try again, until that was done often enough."""
+        if not await self.postgres_answers():
+            return self.wait_out(message, error)
+        message.hung += 1
+        if (begun := message.deaths + message.hung) >= MOST_BEGUN:
+            return await self._reject(message, HandlerTimedOut(f"no end within {HANDLER_SECONDS:g} s"), begun)
+        self.outcome("timed_out")
+        at = {"partition": message.record.partition, "offset": message.record.offset}
+        log.warning("a handler did not end in time", group=self.group, **at)
+        return 0.0
+
+    async def _waited_enough(self, message: Pending, error: Exception) -> bool:
         """Whether an outage is taken for one of our own making, at this message. Counts."""
         if self._answers is None or not may_be_ours(error):
             return False
         if not await self.postgres_answers():
-            self._waits.pop(record.partition, None)
+            message.waits = 0
             return False
-        offset, times = self._waits.get(record.partition, (record.offset, 0))
-        times = times + 1 if offset == record.offset else 1
-        self._waits[record.partition] = (record.offset, times)
-        return times > MOST_WAITS
+        message.waits += 1
+        return message.waits > MOST_WAITS
+
+    async def _reject(self, message: Pending, error: Exception, attempts: int) -> float | None:
+        try:
+            await self.reject(message.record, error, attempts)
+        except NotRejected:
+            message.failures = 0
+            return OUTAGE_DELAY_SECONDS
+        self._ended(message)
+        return None
 
     async def postgres_answers(self) -> bool:
         """Whether PostgreSQL answers somebody else."""
@@ -202,29 +297,48 @@ class Guard:
         """Send the message, byte for byte, to its dead-letter topic; a broadcast has none and drops it.
 
         Headers tell where it came from and the error's type; never its text, which may quote personal data. With a
-        message that is too large for them, they alone are sent. NackMessage if that fails, or if the group stops.
+        message that is too large for them, they alone are sent. NotRejected if that fails, or if the group stops.
         """
         where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         if self._dead_letter_topic is None:
             self.outcome("dropped")
             log.error("broadcast message dropped", group=self.group, attempts=attempts, **where, exc_info=error)
             return
-        replayed = any(name == REPLAYS for name, _ in record.headers)  # an operator knows of it
-        if self.rejections.stopped or not (replayed or self.rejections.allow()):
-            METRICS.consumer_stopped.labels(self.group).set(1)
-            log.critical("group stopped: it rejects too much", group=self.group, **where, exc_info=error)
-            raise NackMessage
-        origin = {f"dlq_{name}": str(value) for name, value in where.items()} | {
-            "dlq_group": self.group,
-            "dlq_error": type(error).__qualname__,
-            "dlq_attempts": str(attempts),
-            "dlq_time": datetime.now(UTC).isoformat(),
-        }
-        await self._deliver(self._dead_letter_topic, record, origin)
-        if not replayed:
-            self.rejections.count(rejected=True, organization=_organization(record))
+        async with self._rejecting:  # one at a time, or several would pass the limit together
+            if await self._has_letter(record):
+                self.outcome("duplicate")
+                return
+            replayed = any(name == REPLAYS for name, _ in record.headers)  # an operator knows of it
+            if self.rejections.stopped or not (replayed or self.rejections.allow()):
+                METRICS.consumer_stopped.labels(self.group).set(1)
+                log.critical("group stopped: it rejects too much", group=self.group, **where, exc_info=error)
+                raise NotRejected
+            origin = {f"dlq_{name}": str(value) for name, value in where.items()} | {
+                "dlq_group": self.group,
+                "dlq_error": type(error).__qualname__,
+                "dlq_attempts": str(attempts),
+                "dlq_time": datetime.now(UTC).isoformat(),
+            }
+            await self._deliver(self._dead_letter_topic, record, origin)
+            await self._note_letter(record)
+            if not replayed:
+                self.rejections.count(rejected=True, organization=_organization(record))
         self.outcome("dead_letter")
         log.error("message rejected", group=self.group, attempts=attempts, **where, exc_info=error)
+
+    async def _has_letter(self, record: ConsumerRecord[Any, Any]) -> bool:
+        """A message before it may have been at work when the process ended, so that its offset was not committed."""
+        try:
+            return self.attempts is not None and await self.attempts.is_rejected(record)
+        except Exception:  # noqa: BLE001 - two letters of a message are better than none
+            return False
+
+    async def _note_letter(self, record: ConsumerRecord[Any, Any]) -> None:
+        try:
+            if self.attempts is not None:
+                await self.attempts.reject(record)
+        except Exception as error:
+            log.info("a dead letter is not noted", group=self.group, exc_info=error)
 
     async def _deliver(self, topic: str, record: ConsumerRecord[Any, Any], origin: dict[str, str]) -> None:
         try:
@@ -237,8 +351,7 @@ class Guard:
             if self.undelivered != reason:
                 log.critical("a dead letter cannot be delivered", group=self.group, topic=topic, exc_info=error)
             self.undelivered = reason
-            await asyncio.sleep(OUTAGE_DELAY_SECONDS)
-            raise NackMessage from error
+            raise NotRejected from error
         if self.undelivered:
             self.undelivered = None
             log.info("dead letters are delivered again", group=self.group, topic=topic)
@@ -260,107 +373,3 @@ def _cut_letter(topic: str, record: ConsumerRecord[Any, Any], origin: dict[str, 
     added = [(name, text.encode()) for name, text in (origin | {"dlq_cut": str(size)}).items()]
     key = record.key if record.key and len(record.key) < 1000 else None
     return Record(topic, key, b"", [*names, *added])
-
-
-class RetryThenDeadLetter(BaseMiddleware):
-    """Outside the inbox, so each attempt is a transaction of its own."""
-
-    def __init__(self, msg: Any, /, *, context: Any, guards: dict[Any, Guard]) -> None:
-        super().__init__(msg, context=context)
-        self._guards = guards
-
-    async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
-        """Run the handler until the message has an outcome."""
-        guard = self._guards[self.context.get("handler_")]
-        guard.busy_since = started = time.monotonic()
-        try:
-            if guard.attempts is None:
-                return await self._attempt(guard, call_next, msg)
-            return await self._counted(guard, guard.attempts, call_next, msg)
-        finally:
-            guard.busy_since = None
-            METRICS.message_seconds.labels(guard.group).observe(time.monotonic() - started)
-
-    async def _counted(
-        self, guard: Guard, attempts: Attempts, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]
-    ) -> Any:
-        record = msg.raw_message
-        try:
-            begun = await attempts.begin(record)
-        except Exception as error:  # noqa: BLE001 - nothing was begun, whatever it is
-            return await self._wait_out(guard, error)
-        passed, known = False, begun <= MOST_BEGUN
-        started = time.monotonic()
-        try:
-            if begun > MOST_BEGUN:
-                await guard.reject(record, ProcessDied(f"begun {begun - 1} times"), begun - 1)
-                result = None
-            else:
-                result = await self._attempt(guard, call_next, msg)
-            passed = known = True
-        except _NoEnd:
-            known = False
-            raise
-        except asyncio.CancelledError:  # a shutdown; or the consumer is given up, and this handler with it
-            known = known and time.monotonic() - started < HANDLER_SECONDS
-            raise
-        finally:
-            await attempts.end(record, passed=passed, known=known)
-        return result
-
-    async def _attempt(self, guard: Guard, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
-        if guard.rejections.stopped:
-            await asyncio.sleep(OUTAGE_DELAY_SECONDS)  # the supervisor is about to stop this subscriber
-            raise NackMessage
-        for attempt in range(1, ATTEMPTS + 1):
-            limit = asyncio.timeout(HANDLER_SECONDS)
-            try:
-                async with limit:
-                    try:
-                        result = await call_next(msg)
-                    except UnknownType as error:
-                        return await guard.set_aside(msg.raw_message, error)
-            except IgnoredException:  # AckMessage, NackMessage and their like: decisions, not failures
-                raise
-            except Exception as error:  # noqa: BLE001 - sorted below; none is swallowed
-                if limit.expired():
-                    return await self._timed_out(guard, msg.raw_message, error)
-                waits = is_outage(error) or (is_contended(error) and attempt == ATTEMPTS)
-                if waits and not await guard.waited_enough(msg.raw_message, error):
-                    await self._wait_out(guard, error)
-                if not is_transient(error) or attempt == ATTEMPTS:
-                    await guard.reject(msg.raw_message, error, attempt)
-                    return None
-                guard.outcome("retried")
-                await asyncio.sleep(FIRST_DELAY_SECONDS * 3 ** (attempt - 1))
-            else:
-                if guard.waiting:
-                    guard.waiting = None
-                    log.info("messages are taken again", group=guard.group)
-                guard.rejections.count(rejected=False)
-                return result
-        raise AssertionError("unreachable")
-
-    async def _timed_out(self, guard: Guard, record: ConsumerRecord[Any, Any], error: Exception) -> None:
-        """Give the message back, until it was given back often enough."""
-        if not await guard.postgres_answers():
-            await self._wait_out(guard, error)
-        begun = await guard.attempts.count(record) if guard.attempts else MOST_BEGUN
-        if begun >= MOST_BEGUN:
-            await guard.reject(record, HandlerTimedOut(f"no end within {HANDLER_SECONDS:g} s"), begun)
-            return
-        guard.outcome("timed_out")
-        log.warning(
-            "a handler did not end in time", group=guard.group, partition=record.partition, offset=record.offset
-        )
-        raise _NoEnd
-
-    async def _wait_out(self, guard: Guard, error: Exception) -> None:
-        """Give the message back after a while. A long wait inside would make the member leave its group."""
-        guard.outcome("waited")
-        if not guard.waiting:
-            guard.waiting = type(error).__qualname__
-            guard.waiting_since = time.monotonic()
-            log.warning("messages wait for an outage to end", group=guard.group, exc_info=error)
-        await asyncio.sleep(OUTAGE_DELAY_SECONDS)
-        raise NackMessage

@@ -88,7 +88,7 @@ class SetAside:
                 row = await self._locked(session, row_id)
                 if row is None:
                     return None  # another process had it
-                received = read(subscription.topic, dict(row.headers), _record(row))
+                received = read(subscription.topic, _record(row))
                 outcome = await take(subscription, session, self._resources, received)
                 await session.execute(delete(SET_ASIDE).where(SET_ASIDE.c.id == row_id))
             guard.outcome(outcome)

@@ -5,36 +5,44 @@ was committed, one group per subscription, no topics made on the way, headers th
 letters.
 """
 
-import dataclasses
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 from uuid import uuid4
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
-from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
+from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 from faststream.message import StreamMessage
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Event
-from contracts.topics import TOPICS, Topic
+from contracts.topics import TOPICS, Topic, topic_of
 from servicekit.context import flow
 from servicekit.errors import PermanentError
-from servicekit.kafka.inbox import claim
-from servicekit.kafka.reader import Loss, Reader
-from servicekit.kafka.rejections import Guard, RetryThenDeadLetter, UnknownType
+from servicekit.kafka.inbox import claim, claim_all
+from servicekit.kafka.lanes import FETCHED, Lanes
+from servicekit.kafka.reader import LaneReader, Loss, Reader
+from servicekit.kafka.rejections import HANDLER_SECONDS, Guard, UnknownType
 from servicekit.runtime import Runtime
 from servicekit.telemetry import METRICS
 
 log = structlog.get_logger(__name__)
 
+E = TypeVar("E", bound=Event)
+
 Handler = Callable[[Any, AsyncSession, Any], Awaitable[None]]
 """`async def on_x(event: X, session: AsyncSession, resources: Resources)`: one transaction, committed for it."""
+BatchHandler = Callable[[Sequence["Fact[Any]"], AsyncSession, Any], Awaitable[None]]
+"""`async def on_x(facts: Sequence[Fact[X]], session: AsyncSession, resources: Resources)`: one transaction for all."""
 TombstoneHandler = Callable[[str, AsyncSession, Any], Awaitable[None]]
 """`async def on_forgotten(key: str, session: AsyncSession, resources: Resources)`."""
 BroadcastHandler = Callable[[Any, "EventHeaders", Any], Awaitable[None]]
@@ -43,6 +51,8 @@ BroadcastHandler = Callable[[Any, "EventHeaders", Any], Awaitable[None]]
 METADATA_SECONDS = 5
 """So long, at most, a topic that was made, or made anew, stays unnoticed. aiokafka's own interval is 5 minutes."""
 _UNREADABLE = "servicekit-unreadable-headers"
+_PROPAGATOR = TraceContextTextMapPropagator()
+_TRACER = trace.get_tracer(__name__)
 
 
 class BadMessage(PermanentError):
@@ -60,6 +70,7 @@ class EventHeaders:
     """ISO 8601"""
     correlation_id: str | None
     causation_id: str | None
+    traceparent: str | None = None
 
     @classmethod
     def parse(cls, headers: Mapping[str, str]) -> "EventHeaders":
@@ -78,7 +89,40 @@ class EventHeaders:
             time=headers["ce_time"],
             correlation_id=headers.get("ce_correlationid"),
             causation_id=headers.get("ce_causationid"),
+            traceparent=headers.get("traceparent"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Generic[E]):
+    """A fact and the message that carried it."""
+
+    event: E
+    headers: EventHeaders
+
+    def flow(self) -> AbstractContextManager[None]:
+        """Bind the fact's flow and trace: what is appended inside follows from it."""
+        return _following(self.headers, topic_of(type(self.event)))
+
+
+@contextmanager
+def _following(headers: EventHeaders, topic: Topic) -> Iterator[None]:
+    before = _PROPAGATOR.extract({"traceparent": headers.traceparent} if headers.traceparent else {})
+    with (
+        flow(headers.correlation_id, headers.id),
+        _TRACER.start_as_current_span(f"{topic.name} process", before, trace.SpanKind.CONSUMER),
+    ):
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A handler that takes several facts, each of another key, in one transaction: for topics that carry many.
+
+    If it fails, each fact is taken alone.
+    """
+
+    handler: BatchHandler
 
 
 class Gap(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -103,7 +147,7 @@ class Subscription:
     topic: Topic
     service: str
     group: str
-    handlers: Mapping[type[Event], Handler | BroadcastHandler]
+    handlers: Mapping[type[Event], Handler | BroadcastHandler | Together]
     on_tombstone: TombstoneHandler | None = None
     broadcast: bool = False
     gap: Gap | None = None
@@ -115,12 +159,14 @@ def subscribe(
     topic: str,
     *,
     group: str,
-    handlers: Mapping[type[Event], Handler],
+    handlers: Mapping[type[Event], Handler | Together],
     after_loss: str,
     on_tombstone: TombstoneHandler | None = None,
 ) -> Subscription:
     """A shared group `<service>.<purpose>`, from earliest: every message has its effect once in the whole service.
 
+    Messages of one key are taken in order, those of others meanwhile, several in one transaction by a handler that is
+    `Together`.
     A type of the topic that is not in `handlers` is skipped; a type the topic does not know is set aside until a
     version of the service knows it.
     after_loss: what the log tells operators when messages were gone before they were taken, by retention or with a
@@ -172,32 +218,31 @@ class Received:
     """None is a tombstone."""
 
 
-async def _parse(
-    record: ConsumerRecord[Any, Any],
-    original: Callable[[ConsumerRecord[Any, Any]], Awaitable[StreamMessage[Any]]],
-) -> StreamMessage[Any]:
-    # FastStream decodes all headers before any middleware; one null value would lose the message silently.
-    good: list[tuple[str, bytes]] = []
-    bad: list[tuple[str, bytes | None]] = []
+async def _untouched(message: Any) -> KafkaMessage:
+    # FastStream's parser decodes all headers before any handler; one null value would lose the message silently.
+    return KafkaMessage(raw_message=message, body=b"", consumer=FAKE_CONSUMER)
+
+
+async def _raw(message: StreamMessage[Any]) -> Any:
+    return message.raw_message
+
+
+def _headers(record: ConsumerRecord[Any, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    unreadable = []
     for name, value in record.headers:
-        (good if _readable(value) else bad).append((name, value))
-    if not bad:
-        return await original(record)
-    message = await original(dataclasses.replace(record, headers=tuple(good)))
-    message.raw_message = record
-    message.headers[_UNREADABLE] = ", ".join(name for name, _ in bad)
-    return message
+        try:
+            found[name] = value.decode()
+        except (AttributeError, UnicodeDecodeError):
+            unreadable.append(name)
+    if unreadable:
+        found[_UNREADABLE] = ", ".join(unreadable)
+    return found
 
 
-def _readable(value: bytes | None) -> bool:
-    try:
-        return value is not None and value.decode() is not None
-    except UnicodeDecodeError:
-        return False
-
-
-def read(topic: Topic, headers: Mapping[str, str], record: ConsumerRecord[Any, Any]) -> Received:
+def read(topic: Topic, record: ConsumerRecord[Any, Any]) -> Received:
     """BadMessage, UnknownType or pydantic's ValidationError for what is not agreed."""
+    headers = _headers(record)
     metadata = EventHeaders.parse(headers)
     key = _key(record)
     model = topic.event_type(metadata.type)
@@ -225,19 +270,12 @@ def _key(record: ConsumerRecord[Any, Any]) -> str:
     return key
 
 
-def _decoder(topic: Topic) -> Callable[[StreamMessage[Any]], Awaitable[Received]]:
-    async def decode(message: StreamMessage[Any]) -> Received:
-        return read(topic, message.headers, message.raw_message)
-
-    return decode
-
-
 class _Broker(KafkaBroker):
     """FastStream's, with a consumer of ours: there is no public way to name its class."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.lost: dict[str, Callable[[Loss], None]] = {}
+        self.readers: dict[str, Callable[..., Reader]] = {}
         """By group."""
 
     async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
@@ -246,7 +284,7 @@ class _Broker(KafkaBroker):
 
         def build(*topics: str, group_id: str, **options: Any) -> AIOKafkaConsumer:
             options |= {"group_id": group_id}
-            return Reader(*topics, lost=self.lost[group_id], **(plain.keywords | options))
+            return self.readers[group_id](*topics, **(plain.keywords | options))
 
         self.config.broker_config.builder = build
         return build
@@ -257,7 +295,6 @@ def make_broker(
 ) -> KafkaBroker:
     """A broker, not started, with one subscriber per subscription. `guards` by group."""
     settings = runtime.settings
-    guard_of: dict[Any, Guard] = {}
     broker = _Broker(
         settings.kafka_bootstrap_servers.split(","),
         client_id=settings.service_name,
@@ -267,30 +304,55 @@ def make_broker(
         graceful_timeout=10.0,
         apply_types=False,
         logger=logging.getLogger("servicekit.faststream"),
-        middlewares=[
-            KafkaTelemetryMiddleware(),
-            cast("Any", partial(RetryThenDeadLetter, guards=guard_of)),
-        ],
+        parser=_untouched,
+        decoder=_raw,
     )
     for subscription in subscriptions:
-        subscriber = broker.subscriber(
-            subscription.topic.name,
-            group_id=subscription.group,
-            # Said here and not on the broker: a broker's policy does not reach routers that are included later.
-            # A broadcast commits no offsets, which takes a round trip for each: after any break it begins at "now".
-            ack_policy=AckPolicy.MANUAL if subscription.broadcast else AckPolicy.NACK_ON_ERROR,
-            auto_offset_reset="latest" if subscription.broadcast else "earliest",
+        guard = guards[subscription.group]
+        about: dict[str, Any] = {
+            "group_id": subscription.group,
+            # Lanes commit what is done; a broadcast commits no offsets, which takes a round trip for each: after any
+            # break it begins at "now". Said here and not on the broker: a broker's policy does not reach routers that
+            # are included later.
+            "ack_policy": AckPolicy.MANUAL,
             # What a fenced relay still sent is in the log and was never committed (docs/decisions/0012).
-            isolation_level="read_committed",
-            parser=_parse,
-            decoder=_decoder(subscription.topic),
-            no_reply=True,
-            listener=subscription.gap or guards[subscription.group].attempts,
+            "isolation_level": "read_committed",
+            "no_reply": True,
+        }
+        if subscription.broadcast:
+            broker.readers[subscription.group] = partial(Reader, lost=partial(_lost, subscription))
+            subscriber = broker.subscriber(
+                subscription.topic.name, auto_offset_reset="latest", listener=subscription.gap, **about
+            )
+            subscriber(_broadcasting(subscription, guard, resources))
+            continue
+        assert guard.attempts is not None
+        lanes = Lanes(guard, guard.attempts, _Work(subscription, runtime, resources))
+        broker.readers[subscription.group] = partial(LaneReader, lanes=lanes, lost=partial(_lost, subscription))
+        batches = broker.subscriber(
+            subscription.topic.name,
+            auto_offset_reset="earliest",
+            listener=lanes,
+            batch=True,
+            max_records=FETCHED,
+            **about,
         )
-        guard_of[subscriber] = guards[subscription.group]
-        broker.lost[subscription.group] = partial(_lost, subscription)
-        subscriber(_handler(subscription, guards[subscription.group], runtime, resources))
+        batches(_putting(lanes))
     return broker
+
+
+def _broadcasting(subscription: Subscription, guard: Guard, resources: Any) -> Callable[[Any], Awaitable[None]]:
+    async def handle(record: Any) -> None:
+        await _broadcast(subscription, guard, resources, record)
+
+    return handle
+
+
+def _putting(lanes: Lanes) -> Callable[[Any], Awaitable[None]]:
+    async def put(records: Any) -> None:
+        lanes.put(records)
+
+    return put
 
 
 def _lost(subscription: Subscription, loss: Loss) -> None:
@@ -309,22 +371,48 @@ def _lost(subscription: Subscription, loss: Loss) -> None:
     )
 
 
-def _handler(
-    subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any
-) -> Callable[[Any], Awaitable[None]]:
-    async def handle(received: Any) -> None:
-        if subscription.broadcast:
-            await _broadcast(subscription, guard, resources, received)
-        else:
-            await _take(subscription, guard, runtime, resources, received)
+class _Work:
+    """What the lanes of a subscription do with messages: each transaction is theirs (`servicekit.kafka.lanes.Work`)."""
 
-    return handle
+    def __init__(self, subscription: Subscription, runtime: Runtime, resources: Any) -> None:
+        self._subscription = subscription
+        self._sessions = runtime.sessions
+        self._resources = resources
+        self._together = {
+            event.__name__.encode() for event, handler in subscription.handlers.items() if isinstance(handler, Together)
+        }
+
+    def together(self, record: ConsumerRecord[Any, Any]) -> bool:
+        return bool(record.value) and any(
+            name == "ce_type" and value in self._together for name, value in record.headers
+        )
+
+    async def take(self, record: ConsumerRecord[Any, Any]) -> str:
+        received = read(self._subscription.topic, record)
+        async with self._sessions.begin() as session:
+            return await take(self._subscription, session, self._resources, received)
+
+    async def take_all(self, records: Sequence[ConsumerRecord[Any, Any]]) -> Sequence[str]:
+        facts = [_fact(read(self._subscription.topic, record)) for record in records]
+        with _TRACER.start_as_current_span(f"{self._subscription.topic.name} process several"):
+            return await self._take_all(facts)
+
+    async def _take_all(self, facts: Sequence[Fact[Any]]) -> Sequence[str]:
+        batches: dict[BatchHandler, list[Fact[Any]]] = {}
+        async with self._sessions.begin() as session:
+            new = await claim_all(session, consumer=self._subscription.group, ids=[fact.headers.id for fact in facts])
+            for fact in facts:
+                if fact.headers.id in new:
+                    handler = cast("Together", self._subscription.handlers[type(fact.event)]).handler
+                    batches.setdefault(handler, []).append(fact)
+            for handler, some in batches.items():
+                await handler(some, session, self._resources)
+        return ["handled" if fact.headers.id in new else "duplicate" for fact in facts]
 
 
-async def _take(subscription: Subscription, guard: Guard, runtime: Runtime, resources: Any, received: Received) -> None:
-    async with runtime.sessions.begin() as session:
-        outcome = await take(subscription, session, resources, received)
-    guard.outcome(outcome)
+def _fact(received: Received) -> Fact[Any]:
+    assert received.event is not None
+    return Fact(received.event, received.headers)
 
 
 async def take(subscription: Subscription, session: AsyncSession, resources: Any, received: Received) -> str:
@@ -332,18 +420,29 @@ async def take(subscription: Subscription, session: AsyncSession, resources: Any
     handler = subscription.handlers.get(type(received.event)) if received.event else subscription.on_tombstone
     if handler is None:
         return "ignored"
-    with flow(received.headers.correlation_id, received.headers.id):
+    with _following(received.headers, subscription.topic):
         if not await claim(session, consumer=subscription.group, event_id=received.headers.id):
             return "duplicate"
-        await cast("Any", handler)(received.event or received.key, session, resources)
+        if isinstance(handler, Together):
+            await handler.handler([_fact(received)], session, resources)
+        else:
+            await cast("Any", handler)(received.event or received.key, session, resources)
         return "handled"
 
 
-async def _broadcast(subscription: Subscription, guard: Guard, resources: Any, received: Received) -> None:
-    handler = subscription.handlers.get(type(received.event)) if received.event else None
-    if handler is None:
+async def _broadcast(
+    subscription: Subscription, guard: Guard, resources: Any, record: ConsumerRecord[Any, Any]
+) -> None:
+    try:
+        async with asyncio.timeout(HANDLER_SECONDS):
+            received = read(subscription.topic, record)
+            handler = subscription.handlers.get(type(received.event)) if received.event else None
+            if received.event is not None and handler is not None:
+                with _following(received.headers, subscription.topic):
+                    await cast("Any", handler)(received.event, received.headers, resources)
+    except UnknownType:
         guard.outcome("ignored")
-        return
-    with flow(received.headers.correlation_id, received.headers.id):
-        await cast("Any", handler)(received.event, received.headers, resources)
-    guard.outcome("handled")
+    except Exception as error:  # noqa: BLE001 - it is logged there
+        await guard.reject(record, error, 1)
+    else:
+        guard.outcome("handled" if handler else "ignored")

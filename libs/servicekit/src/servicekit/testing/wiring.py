@@ -64,7 +64,7 @@ def assert_wiring(app: FastAPI, service: str, *, not_yet: Collection[str] = ()) 
     for subscriber in cast("list[Any]", broker.subscribers):
         subscription = by_group.pop(subscriber.group_id)
         offset_reset = "latest" if subscription.broadcast else "earliest"
-        assert subscriber.ack_policy is (AckPolicy.MANUAL if subscription.broadcast else AckPolicy.NACK_ON_ERROR)
+        assert subscriber.ack_policy is AckPolicy.MANUAL
         assert subscriber._connection_args["auto_offset_reset"] == offset_reset  # noqa: SLF001
         assert subscriber._connection_args["isolation_level"] == "read_committed"  # noqa: SLF001
         assert subscriber._connection_args["enable_auto_commit"] is False  # noqa: SLF001

@@ -1,10 +1,27 @@
 """Rows to values and back."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast, get_args
+from typing import Any, Final, NamedTuple, TypeAlias, cast, get_args
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Text, bindparam, exists, func, literal_column, select, text, tuple_
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    column,
+    exists,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -15,11 +32,27 @@ from conflict_service.storage.tables import ConflictRow, DecisionRow, ErasedReco
 from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.http.conflicts import ConflictFilter, ConflictState
 
+Key: TypeAlias = tuple[str, str]
+"""An organization and an id in it."""
+
 _STATES: Final[dict[str, ColumnElement[str]]] = {
     state: literal_column(f"'{state}'") for state in get_args(ConflictState)
 }
+_TABLE: Final = cast("Table", ConflictRow.__table__)
+_LOCK_ALL: Final = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(organization || chr(31) || id, 0))"
+    " FROM unnest(:organizations, :ids) WITH ORDINALITY AS wanted (organization, id, nth) ORDER BY nth"
+).bindparams(bindparam("organizations", type_=ARRAY(Text)), bindparam("ids", type_=ARRAY(Text)))
 EVERY: Final = ConflictFilter()
 """No filter."""
+
+
+# A statement instead of the session, since an import finds tens of thousands.
+_INSERT: Final = insert(_TABLE)
+_UPSERT: Final = _INSERT.on_conflict_do_update(
+    index_elements=_TABLE.primary_key.columns,
+    set_={each.name: _INSERT.excluded[each.name] for each in _TABLE.columns if not each.primary_key},
+)
 
 
 class DecidedBy(NamedTuple):
@@ -52,14 +85,18 @@ async def lock(session: AsyncSession, organization_id: str, conflict_id: str) ->
     )
 
 
-async def lock_with_record(session: AsyncSession, organization_id: str, record_id: str, conflict_id: str) -> None:
-    """`lock`, after the record's lock, so that the record is not erased meanwhile."""
+async def lock_with_records(session: AsyncSession, conflicts: Collection[tuple[str, str, str]]) -> None:
+    """`lock` of each conflict, by organization, record and id, behind the locks of all about these records: so that
+    none is erased meanwhile. Whoever locks several does so in this order, and no two wait for each other."""
+    records = sorted({(organization_id, _all_of(record_id)) for organization_id, record_id, _ in conflicts})
+    wanted = records + sorted((organization_id, conflict_id) for organization_id, _, conflict_id in conflicts)
+    await _lock_all(session, wanted)
+
+
+async def _lock_all(session: AsyncSession, wanted: Sequence[tuple[str, str]]) -> None:
     await session.execute(
-        text(
-            "SELECT pg_advisory_xact_lock(hashtextextended(:organization || chr(31) || id, 0))"
-            " FROM unnest(:ids) WITH ORDINALITY AS wanted (id, nth) ORDER BY nth"
-        ).bindparams(bindparam("ids", type_=ARRAY(Text))),
-        {"organization": organization_id, "ids": [_all_of(record_id), conflict_id]},
+        _LOCK_ALL,
+        {"organizations": [organization_id for organization_id, _ in wanted], "ids": [id_ for _, id_ in wanted]},
     )
 
 
@@ -72,25 +109,97 @@ def _all_of(record_id: str) -> str:
     return f"record {record_id}"
 
 
-async def is_erased(session: AsyncSession, organization_id: str, record_id: str) -> bool:
-    """Whether the record was erased."""
-    return await session.get(ErasedRecordRow, (organization_id, record_id)) is not None
+async def erased(session: AsyncSession, records: Collection[Key]) -> set[Key]:
+    """Those of these records that were erased."""
+    if not records:
+        return set()
+    wanted = rows_of(records, "organization_id", "id")
+    table = ErasedRecordRow.__table__
+    found = select(table.c.organization_id, table.c.record_id).join_from(
+        wanted, table, (table.c.organization_id == wanted.c.organization_id) & (table.c.record_id == wanted.c.id)
+    )
+    return {(organization_id, record_id) for organization_id, record_id in await session.execute(found)}
 
 
 async def find(session: AsyncSession, organization_id: str, conflict_id: str) -> Conflict | None:
     """One conflict."""
-    row = await session.get(ConflictRow, (organization_id, conflict_id))
-    return value_of(row) if row else None
+    rows = await find_all(session, [(organization_id, conflict_id)])
+    return next(map(value_of, rows.values()), None)
 
 
-async def save(
-    session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict, *, is_new: bool = False
-) -> None:
-    """Insert or replace a conflict. `is_new`: the caller knows that no row exists."""
-    row = None if is_new else await session.get(ConflictRow, (organization_id, conflict_id))
-    together = next(iter(conflict.record.family_ids), conflict.record.id)
+async def find_all(session: AsyncSession, conflicts: Collection[Key]) -> dict[Key, Row[Any]]:
+    """The rows of those of these conflicts that there are, as plain values (`value_of`)."""
+    wanted = rows_of(conflicts, "organization_id", "id")
+    joined = (_TABLE.c.organization_id == wanted.c.organization_id) & (_TABLE.c.id == wanted.c.id)
+    rows = await session.execute(select(*_TABLE.c).join_from(wanted, _TABLE, joined))
+    return {(row.organization_id, row.id): row for row in rows}
+
+
+def rows_of(keys: Collection[Key], *names: str) -> Any:
+    """Keys as a table to join with, with these two columns: one statement, whatever their number."""
+    arrays = (literal([key[place] for key in keys], ARRAY(Text)) for place in (0, 1))
+    return func.unnest(*arrays).table_valued(*(column(name, Text) for name in names)).render_derived(name="wanted")
+
+
+async def save_all(session: AsyncSession, conflicts: Mapping[Key, Conflict], before: Mapping[Key, Row[Any]]) -> None:
+    """Insert or replace. before: the rows of those that are there (`find_all`)."""
+    if not conflicts:
+        return
+    places = await _places(session, conflicts, before)
+    rows = [
+        {"organization_id": key[0], "id": key[1], "placed_at": places[key], **_values(conflict)}
+        for key, conflict in conflicts.items()
+    ]
+    await session.execute(_UPSERT, rows)
+
+
+async def _places(
+    session: AsyncSession, conflicts: Mapping[Key, Conflict], before: Mapping[Key, Row[Any]]
+) -> dict[Key, datetime]:
+    """Conflicts' places in the list, as if saved one after the other: beside the open ones of their family, and
+    unchanged while they are open. Serialized: two of a family that open at once would not see each other."""
+    looking = {
+        key: (key[0], _together(conflict))
+        for key, conflict in conflicts.items()
+        if conflict.state == "open" and not _stays(before.get(key), conflict)
+    }
+    beside: defaultdict[Key, dict[str, datetime]] = defaultdict(dict)
+    if looking:
+        families = sorted(set(looking.values()))
+        await _lock_all(session, [(organization_id, f"together {together}") for organization_id, together in families])
+        wanted = rows_of(families, "organization_id", "id")
+        joined = (_TABLE.c.organization_id == wanted.c.organization_id) & (_TABLE.c.together == wanted.c.id)
+        open_ = select(_TABLE.c.organization_id, _TABLE.c.together, _TABLE.c.id, _TABLE.c.placed_at).join_from(
+            wanted, _TABLE, joined & (_TABLE.c.state == _STATES["open"])
+        )
+        for organization_id, together, conflict_id, placed_at in await session.execute(open_):
+            beside[organization_id, together][conflict_id] = placed_at
+    places: dict[Key, datetime] = {}
+    for key, conflict in conflicts.items():
+        row, together = before.get(key), _together(conflict)
+        placed = None
+        if key in looking:
+            others = beside[looking[key]]
+            placed = min((at for other, at in others.items() if other != key[1]), default=None)
+        if placed is None:
+            placed = row.placed_at if row is not None and row.together == together else conflict.opened_at
+        places[key] = placed
+        if row is not None:
+            beside[key[0], row.together].pop(key[1], None)
+        if conflict.state == "open":
+            beside[key[0], together][key[1]] = placed
+    return places
+
+
+async def save(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
+    """Insert or replace."""
+    key = (organization_id, conflict_id)
+    await save_all(session, {key: conflict}, await find_all(session, [key]))
+
+
+def _values(conflict: Conflict) -> dict[str, Any]:
     fields = [field.model_dump() for field in conflict.fields]
-    values: dict[str, Any] = {
+    return {
         "record": conflict.record.model_dump(mode="json"),
         "family_ids": list(conflict.record.family_ids),
         "child": conflict.record.child,
@@ -104,44 +213,19 @@ async def save(
         "values_version": conflict.values_version,
         "opened_at": conflict.opened_at,
         "updated_at": conflict.updated_at,
-        "together": together,
-        "placed_at": await _place(session, row, organization_id, conflict_id, conflict, together),
+        "together": _together(conflict),
         "decision_id": conflict.waiting,
     }
-    if row is None:
-        # A statement instead of the session, since an import finds tens of thousands.
-        await session.execute(insert(ConflictRow).values(organization_id=organization_id, id=conflict_id, **values))
-        return
-    for name, value in values.items():
-        setattr(row, name, value)
-    await session.flush()
 
 
-async def _place(
-    session: AsyncSession,
-    row: ConflictRow | None,
-    organization_id: str,
-    conflict_id: str,
-    conflict: Conflict,
-    together: str,
-) -> datetime:
-    """A conflict's place in the list: beside the open ones of its family, and unchanged while it is open."""
-    same = row is not None and row.together == together
-    if row is not None and same and (row.state == "open" or conflict.state != "open"):
-        return row.placed_at
-    if conflict.state == "open":
-        # Serialized: two conflicts of a family that open at once would not see each other.
-        await lock(session, organization_id, f"together {together}")
-        beside = select(func.min(ConflictRow.placed_at)).where(
-            ConflictRow.organization_id == organization_id,
-            ConflictRow.together == together,
-            ConflictRow.state == _STATES["open"],
-            ConflictRow.id != conflict_id,
-        )
-        placed: datetime | None = await session.scalar(beside)
-        if placed is not None:
-            return placed
-    return row.placed_at if row is not None and same else conflict.opened_at
+def _together(conflict: Conflict) -> str:
+    return next(iter(conflict.record.family_ids), conflict.record.id)
+
+
+def _stays(row: Row[Any] | None, conflict: Conflict) -> bool:
+    """Whether a conflict keeps its place in the list: beside the open ones of its family for as long as it is open."""
+    same = row is not None and row.together == _together(conflict)
+    return row is not None and same and (row.state == "open" or conflict.state != "open")
 
 
 async def newest_decisions(
@@ -244,7 +328,7 @@ def _decided_last(organization_id: str, by: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def value_of(row: ConflictRow) -> Conflict:
+def value_of(row: ConflictRow | Row[Any]) -> Conflict:
     """Convert a row to the domain's conflict."""
     return Conflict(
         record=ConflictRecord.model_validate(row.record),

@@ -1,6 +1,6 @@
 """Rules, their outcomes, and lessons from people's decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from conflict_service.domain.answers import Side
 from conflict_service.domain.rules import LEARNED_AFTER, Condition, Given
-from conflict_service.storage.queries import of_record
+from conflict_service.storage.queries import of_record, rows_of
 from conflict_service.storage.tables import ConflictRow, DecisionRow, RuleLessonRow, RuleOutcomesRow, RuleRow
 
 NEWEST: Final = 1_000
@@ -74,6 +74,19 @@ def condition_of(row: RuleRow) -> Condition:
     )
 
 
+async def all_on(session: AsyncSession, kinds: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[RuleRow]]:
+    """The rules that are on for these kinds of conflict, each with its organization, as `on_for` gives them, locked."""
+    if not kinds:
+        return {}
+    wanted = rows_of(sorted(kinds), "organization_id", "kind")
+    same = (RuleRow.organization_id == wanted.c.organization_id) & (RuleRow.kind == wanted.c.kind)
+    query = select(RuleRow).join(wanted, same).where(RuleRow.is_on, RuleRow.deleted_at.is_(None)).order_by(RuleRow.id)
+    found: dict[tuple[str, str], list[RuleRow]] = {}
+    for row in await session.scalars(query.with_for_update(read=True, of=RuleRow)):
+        found.setdefault((row.organization_id, row.kind), []).append(row)
+    return found
+
+
 async def on_for(session: AsyncSession, organization_id: str, kind: str, *, locked: bool = False) -> Sequence[RuleRow]:
     """Active rules for this kind of conflict, oldest first. `locked`: none can be turned off meanwhile."""
     query = select(RuleRow).filter_by(organization_id=organization_id, kind=kind, is_on=True).order_by(RuleRow.id)
@@ -131,6 +144,15 @@ async def outcomes(session: AsyncSession, organization_id: str, rule_ids: Sequen
     )
     ended = {rule_id: counted for rule_id, *counted in await session.execute(query)}
     return {rule_id: Outcomes(counts.get(rule_id, 0), *ended.get(rule_id, ())) for rule_id in rule_ids}
+
+
+class End(NamedTuple):
+    """A decision of a rule comes to another end. `before`: `waiting`, or the end that it had."""
+
+    organization_id: str
+    rule_id: str
+    before: str
+    after: str
 
 
 async def count_end(session: AsyncSession, organization_id: str, rule_id: str, before: str, after: str) -> None:

@@ -9,8 +9,16 @@ from servicekit.kafka import outbox
 
 async def announce(session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict) -> None:
     """Announce that a conflict waits for a person, or no longer does."""
+    await outbox.append_outgoing(session, announcement(session, organization_id, conflict_id, conflict))
+
+
+def announcement(
+    session: AsyncSession, organization_id: str, conflict_id: str, conflict: Conflict
+) -> list[outbox.Outgoing]:
+    """What `announce` tells, in the flow that is bound now."""
     # The compacted topic holds only open conflicts; closed ones are this service's history.
-    await outbox.append(session, fact_of(organization_id, conflict_id, conflict), tombstone=conflict.state != "open")
+    fact = fact_of(organization_id, conflict_id, conflict)
+    return outbox.outgoing(session, fact, tombstone=conflict.state != "open")
 
 
 def fact_of(organization_id: str, conflict_id: str, conflict: Conflict) -> ConflictOpened | ConflictClosed:

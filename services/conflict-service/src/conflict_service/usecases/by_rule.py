@@ -1,7 +1,8 @@
 """Decisions by rules, in the transaction that stores the conflict's fact."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,13 +11,23 @@ from conflict_service.domain.rules import agree, choices_by, fits, kept_by_a_per
 from conflict_service.storage import rules as stored
 from conflict_service.storage.tables import RuleRow
 from conflict_service.usecases.decide import Decider, take
-from contracts.events.people_conflict_v1 import ConflictDetected
+from contracts.events.people_conflict_v1 import ConflictDetected, ConflictFact
+
+Kind: TypeAlias = tuple[str, str]
+"""An organization and a kind of conflict in it."""
 
 
-async def locked(session: AsyncSession, fact: ConflictDetected) -> Sequence[RuleRow]:
-    """Lock the rules for a detected conflict's kind, so that none is turned off before this transaction ends."""
-    kind = kind_of([field.model_dump(mode="json") for field in fact.fields])
-    return [] if kind is None else await stored.on_for(session, fact.organization_id, kind, locked=True)
+def kind(fact: ConflictFact) -> Kind | None:
+    """The kind of a conflict that was detected; None if no rule is about it."""
+    if not isinstance(fact, ConflictDetected):
+        return None
+    found = kind_of([field.model_dump(mode="json") for field in fact.fields])
+    return None if found is None else (fact.organization_id, found)
+
+
+async def locked(session: AsyncSession, kinds: Iterable[Kind | None]) -> Mapping[Kind, Sequence[RuleRow]]:
+    """Lock the rules for these kinds of conflict, so that none is turned off before this transaction ends."""
+    return await stored.all_on(session, {each for each in kinds if each is not None})
 
 
 async def decide(
