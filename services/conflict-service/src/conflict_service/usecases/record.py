@@ -41,7 +41,7 @@ async def record(session: AsyncSession, facts: Sequence[Fact[ConflictFact]], now
     await queries.save_all(session, {one.key: after for one, after in changes}, rows)
     await _announce(session, taken)
     for one, after in changes:
-        if one.kind in deciding and is_new(one.before, after):
+        if one.kind is not None and one.kind in deciding and is_new(one.before, after):
             with one.fact.flow():
                 await by_rule.decide(session, *one.key, after, deciding[one.kind], now)
     ends = [end for one in taken for end in await _settled(session, one)]
