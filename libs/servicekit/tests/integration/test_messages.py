@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.partitioner import DefaultPartitioner
 from fastapi import FastAPI
 from sample_service.main import Resources, Settings, create_app
 from sample_service.messages import effects, environment, fact, record
@@ -463,14 +465,73 @@ async def test_a_handler_that_hangs_is_ended_and_its_message_rejected(
         assert await session.scalar(text("SELECT count(*) FROM message_attempt WHERE attempts > 0")) == 0
 
 
+async def test_a_message_that_hangs_holds_its_own_key_alone(
+    app: FastAPI, producer: Producer, kafka_server: str, organization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.kafka.reader.STOP_SECONDS", 0.1)
+    others = beside(organization, 5)
+    async with serve(app):
+        await producer.send([record(fact(organization, 1, name="hangs")), record(fact(organization, 2))])
+        await producer.send([record(fact(other, version)) for version in (1, 2) for other in others])
+
+        async def all_others() -> bool:
+            return all([len(await effects(app, other)) == 2 for other in others])
+
+        await eventually(all_others)
+        assert app.state.resources.hung == 1
+        assert await effects(app, f"{organization}") == []
+    assert await lag(kafka_server) >= 12, "nothing behind it is committed"
+    monkeypatch.setattr("servicekit.kafka.rejections.HANDLER_SECONDS", 0.2)
+    app = create_app(app.state.runtime.settings)
+    async with serve(app):
+
+        async def through() -> bool:
+            return await lag(kafka_server) == 0
+
+        await eventually(through, because="all come again, and the others have no second effect")
+    for name in others:
+        assert await effects(app, name) == [f"authorized {name}:{version}" for version in (1, 2)]
+    assert await effects(app, organization) == [f"authorized {organization}:2"]
+
+
+def beside(organization: str, count: int) -> list[str]:
+    """Organizations whose messages are in the same partition."""
+    partitions = list(range(TOPICS[TOPIC].partitions))
+
+    def partition(key: str) -> int:
+        return int(DefaultPartitioner()(key.encode(), partitions, partitions))
+
+    names = (f"other-{uuid.uuid4().hex[:8]}" for _ in range(10_000))
+    return list(islice((name for name in names if partition(name) == partition(organization)), count))
+
+
+async def test_order_under_load_while_replicas_come_and_go(
+    client: httpx.AsyncClient, app: FastAPI, producer: Producer, organization: str
+) -> None:
+    names, versions = [f"{organization}-{n:02}" for n in range(15)], range(1, 31)
+    replica = create_app(app.state.runtime.settings)
+    async with serve(replica):
+        await producer.send([record(fact(name, version)) for version in versions for name in names])
+    await producer.send([record(fact(name, 31)) for name in names])
+
+    async def all_there() -> bool:
+        return len(await effects(app, organization)) >= 31 * len(names)
+
+    await eventually(all_there)
+    for name in names:
+        assert await effects(app, name) == [f"authorized {name}:{version}" for version in range(1, 32)]
+
+
 async def test_a_message_that_kills_the_process_is_rejected_in_the_end(
     databases: Databases, producer: Producer, keys: KeyRing, kafka_server: str, organization: str
 ) -> None:
-    """A real process dies at it, and the next ones too; these are told by the row, for a group waits 10 s for a member
-    that has died."""
+    """A real process dies at it amid others of its partition, and the next ones too; these are told by the row, for a
+    group waits 10 s for a member that has died."""
     url = await databases.create("sample_service")
     app = create_app(keys.settings(Settings, database_url=url, kafka=kafka_server))
+    others = beside(organization, 12)
     await producer.send([record(fact(organization, 1, name="kills")), record(fact(organization, 2))])
+    await producer.send([record(fact(other)) for other in others])
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "sample_service", env=environment(url, kafka_server, keys)
     )
@@ -481,11 +542,13 @@ async def test_a_message_that_kills_the_process_is_rejected_in_the_end(
     async with serve(app):
 
         async def moved_on() -> bool:
-            return await effects(app, organization) == [f"authorized {organization}:2"]
+            taken = [await effects(app, other) for other in [organization, *others]]
+            return taken == [[f"authorized {organization}:2"], *([f"authorized {other}:1"] for other in others)]
 
         await eventually(moved_on)
     (message,) = await dead_letters(kafka_server, organization)
     assert dict(message.headers)["dlq_error"] == b"ProcessDied"
+    assert [await dead_letters(kafka_server, other) for other in others] == [[]] * len(others)
 
 
 async def test_a_group_that_rejects_too_much_stops(

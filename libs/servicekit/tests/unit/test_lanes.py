@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
@@ -20,7 +20,7 @@ from servicekit.kafka.rejections import Guard
 from servicekit.testing import eventually
 
 TOPIC = "people.conflict.v1"
-Message = ConsumerRecord[Any, Any]
+Message: TypeAlias = ConsumerRecord[Any, Any]
 
 
 class World:
@@ -275,7 +275,10 @@ async def test_a_slow_batch_is_taken_one_by_one(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("together", [False, True])
-async def test_of_those_at_work_when_processes_die_the_guilty_one_is_found(together: bool) -> None:
+async def test_of_those_at_work_when_processes_die_the_guilty_one_is_found(
+    together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes_module, "COMMIT_SECONDS", 0.05)  # it dies before those in front of it are committed
     world = World()
     for number in range(40):
         world.send(f"key-{number}", partition=number % 2, value="kills" if number == 21 else "good")

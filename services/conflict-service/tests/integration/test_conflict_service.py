@@ -168,6 +168,56 @@ async def test_at_the_same_time(app: FastAPI, church: str) -> None:
         assert [tuple(row) for row in found] == [(8, "8")]
 
 
+async def test_several_at_once_are_as_one_after_the_other(app: FastAPI, church: str) -> None:
+    """Two churches hear the same histories, families and late facts among them; one of them in batches."""
+    kinds: list[type[ConflictFact]] = [
+        *(ConflictDetected, ConflictConverged, ConflictDetected, ResolutionOvertaken, ConflictWithdrawn)
+    ]
+    rows = []
+    for turn in range(5):
+        for together in (False, True):
+            told = [
+                message(
+                    fact(
+                        kinds[(number + turn) % 5],
+                        7 - turn if number % 4 == 3 else turn + 1,
+                        minutes=number,
+                        organization_id=f"{church}-{together}",
+                        conflict_id=f"c{number}",
+                        family_ids=(f"family-{(number + turn) % 3}",) if number % 2 else (),
+                    )
+                )
+                for number in range(12)
+            ]
+            for some in [told] if together else [[one] for one in told]:
+                async with app.state.runtime.sessions.begin() as session:
+                    await record(session, some, app.state.runtime.clock.now())
+    async with app.state.runtime.sessions() as session:
+        for together in (False, True):
+            found = await session.execute(
+                text("SELECT to_jsonb(c) - 'organization_id' FROM conflict c WHERE organization_id = :id ORDER BY id"),
+                {"id": f"{church}-{together}"},
+            )
+            rows.append(found.scalars().all())
+    assert len(rows[0]) == 12
+    assert rows[0] == rows[1]
+
+
+async def test_each_of_several_is_told_in_its_own_flow(app: FastAPI, church: str) -> None:
+    told = [
+        message(fact(ConflictDetected, 1, organization_id=church, conflict_id=f"{church}-{number}"))
+        for number in range(3)
+    ]
+    async with app.state.runtime.sessions.begin() as session:
+        await record(session, told, app.state.runtime.clock.now())
+        statement = text(
+            "SELECT headers->>'ce_causationid', headers->>'ce_correlationid' FROM outbox"
+            " WHERE key LIKE :keys ORDER BY id"
+        )
+        found = [tuple(row) for row in await session.execute(statement, {"keys": f"{church}-%"})]
+    assert found == [(one.headers.id, one.headers.correlation_id) for one in told]
+
+
 async def test_pages_filters_and_totals(app: FastAPI, client: httpx.AsyncClient, keys: KeyRing, church: str) -> None:
     headers = keys.user_headers(CONFLICT_SERVICE, organization_id=church)
     for number in range(7):

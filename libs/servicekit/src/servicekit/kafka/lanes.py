@@ -264,6 +264,8 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
     # what is done
 
     async def _batch(self, messages: Sequence[_Message]) -> None:
+        for message in messages:
+            message.begun_at = message.begun_at or time.monotonic()
         try:
             async with asyncio.timeout(BATCH_SECONDS):
                 outcomes = await self._work.take_all([message.record for message in messages])
@@ -296,6 +298,8 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
                 message.deaths, message.known = await self._attempts.begun(record), True
             if message.deaths >= MOST_BEGUN:
                 return await self._guard.reject_dead(message)
+            # Those before it do not come again, or their count would take the place of this one's.
+            await self._commit()
             await self._attempts.count(record, message.deaths + message.hung + 1)
         except Exception as error:  # noqa: BLE001 - nothing was begun, whatever it is
             return self._guard.wait_out(message, error)
