@@ -280,11 +280,14 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
             self._pass(message)
 
     async def _one(self, message: _Message, *, carefully: bool) -> None:
-        if carefully:
-            async with _alone:
-                delay = await self._counted(message)
-        else:
-            delay = await self._guard.attempt(message, lambda: self._work.take(message.record))
+        try:
+            if carefully:
+                async with _alone:
+                    delay = await self._counted(message)
+            else:
+                delay = await self._guard.attempt(message, lambda: self._work.take(message.record))
+        except Exception as error:  # noqa: BLE001 - not the handler's, which the guard has sorted
+            delay = self._guard.wait_out(message, error)
         if delay is None:
             self._pass(message)
         elif not message.partition.gone:
@@ -293,16 +296,13 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
     async def _counted(self, message: _Message) -> float | None:
         """Count the message before its handler runs, for the process that comes after this one."""
         record = message.record
-        try:
-            if not message.known:
-                message.deaths, message.known = await self._attempts.begun(record), True
-            if message.deaths >= MOST_BEGUN:
-                return await self._guard.reject_dead(message)
-            # Those before it do not come again, or their count would take the place of this one's.
-            await self._commit()
-            await self._attempts.count(record, message.deaths + message.hung + 1)
-        except Exception as error:  # noqa: BLE001 - nothing was begun, whatever it is
-            return self._guard.wait_out(message, error)
+        if not message.known:
+            message.deaths, message.known = await self._attempts.begun(record), True
+        if message.deaths >= MOST_BEGUN:
+            return await self._guard.reject_dead(message)
+        # Those before it do not come again, or their count would take the place of this one's.
+        await self._commit()
+        await self._attempts.count(record, message.deaths + message.hung + 1)
         delay = await self._guard.attempt(message, lambda: self._work.take(record))
         if delay is not None:  # the process has outlived it
             with suppress(Exception):
