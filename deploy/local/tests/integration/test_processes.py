@@ -8,6 +8,7 @@ from pathlib import Path
 
 from local_stack.processes import ProcessBook, StackProcess
 from servicekit.local.process import is_alive, wait_until
+from servicekit.testing.time import PATIENCE_SECONDS
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
@@ -41,10 +42,10 @@ def test_a_crashed_process_comes_back_and_it_is_said(tmp_path: Path) -> None:
     lines = Lines()
     process = program(tmp_path, "import os, time; print(os.environ['NAME'], flush=True); time.sleep(600)", lines)
     process.start()
-    assert wait_until(lambda: lines.said.count("trial: value") == 1, within=10)
+    assert wait_until(lambda: lines.said.count("trial: value") == 1, within=PATIENCE_SECONDS)
     first = process.pid
     process.kill()
-    assert wait_until(lambda: lines.said.count("trial: value") == 2, within=10)
+    assert wait_until(lambda: lines.said.count("trial: value") == 2, within=PATIENCE_SECONDS)
     assert lines.has("was ended by SIGKILL; starting it again in 0.5 s")
     assert process.pid != first
     process.stop()
@@ -56,7 +57,7 @@ def test_one_that_keeps_failing_is_tried_less_and_less_often(tmp_path: Path) -> 
     lines = Lines()
     process = program(tmp_path, "raise SystemExit(3)", lines)
     process.start()
-    assert wait_until(lambda: lines.has("starting it again in 2 s"), within=20)
+    assert wait_until(lambda: lines.has("starting it again in 2 s"), within=PATIENCE_SECONDS)
     process.stop()
     assert [line for line in lines.said if "again" in line] == [
         f"trial: ended with status 3; starting it again in {pause} s" for pause in ("0.5", "1", "2")
@@ -67,7 +68,7 @@ def test_without_supervision_a_killed_process_stays_away_until_it_is_started(tmp
     lines = Lines()
     process = program(tmp_path, "import time; print('up', flush=True); time.sleep(600)", lines, supervised=False)
     process.start()
-    assert wait_until(lambda: lines.has("up"), within=10)
+    assert wait_until(lambda: lines.has("up"), within=PATIENCE_SECONDS)
     process.kill()
     assert (process.running, process.starts) == (False, 1)
     process.start()
@@ -81,7 +82,7 @@ def test_one_that_does_not_stop_is_killed_and_it_is_said(tmp_path: Path) -> None
     lines = Lines()
     process = program(tmp_path, STUBBORN, lines)
     process.start()
-    assert wait_until(lambda: lines.has("up"), within=10)
+    assert wait_until(lambda: lines.has("up"), within=PATIENCE_SECONDS)
     process.stop(within=0.5)
     assert not process.running
     assert lines.has("was killed")

@@ -13,6 +13,7 @@ from local_stack.processes import ProcessBook, StackProcess
 from local_stack.stack import quiet
 from servicekit.local import free_port
 from servicekit.local.process import port_is_free, wait_until
+from servicekit.testing.time import PATIENCE_SECONDS
 
 REPLICA = """
 import asyncio, sys, uvicorn
@@ -64,7 +65,7 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
         for process in (*farm.replicas, farm.proxy):
             process.start()
             stack.callback(process.stop, within=5)
-        assert wait_until(lambda: not any(port_is_free(port) for port in farm.ports), within=20)
+        assert wait_until(lambda: not any(port_is_free(port) for port in farm.ports), within=PATIENCE_SECONDS)
         yield farm
 
 
@@ -86,7 +87,7 @@ def test_a_dead_replica_is_passed_over_and_taken_up_again(farm: Farm) -> None:
         assert client.get("/").status_code == 503
         for replica in farm.replicas:
             replica.start()
-        assert wait_until(lambda: not any(port_is_free(port) for port in farm.ports), within=20)
+        assert wait_until(lambda: not any(port_is_free(port) for port in farm.ports), within=PATIENCE_SECONDS)
         assert {client.get("/").headers["x-replica"] for _ in range(6)} == {"r0", "r1"}
 
 

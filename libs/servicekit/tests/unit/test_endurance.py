@@ -15,6 +15,7 @@ from servicekit.kafka.consumers import Consumers, ConsumerStalled
 from servicekit.kafka.rejections import Guard
 from servicekit.kafka.subscriptions import Gap
 from servicekit.testing import eventually
+from servicekit.testing.time import PATIENCE_SECONDS
 
 
 async def test_a_loop_outlives_any_number_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +45,7 @@ async def test_a_loop_whose_last_words_fail_is_stopped_all_the_same() -> None:
     supervisor = loops.Supervisor(Health())
     supervisor.start("loop", step)
     await asyncio.sleep(0)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await supervisor.stop()
 
 

@@ -26,6 +26,7 @@ from contracts.routes import routes_of
 from contracts.values import CONFLICT_SERVICE, PEOPLE_SYNC
 from servicekit.testing import KeyRing, assert_migrated, assert_wiring, eventually
 from servicekit.testing.facts import publish
+from servicekit.testing.time import PATIENCE_SECONDS
 
 PATH = "/api/v1/conflicts"
 
@@ -94,7 +95,7 @@ async def test_from_kafka_to_the_list_and_back_to_kafka(
 
         await eventually(none_open)
         announced: list[tuple[str, bool]] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(announced) < 3:
                 message = await consumer.getone()
                 if message.key == conflict_id.encode():
@@ -123,7 +124,7 @@ async def test_everything_is_told_again(
     await consumer.start()
     try:
         heard: dict[str, list[bytes | None]] = {open_: [], over: []}
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while [len(values) for values in heard.values()] != [2, 5]:
                 message = await consumer.getone()
                 if message.key.decode() in heard:

@@ -56,7 +56,7 @@ async def told(kafka: str, topic: str, until: str, keys: set[str]) -> list[tuple
         return {key for key, kind, _ in seen if kind == until} == keys
 
     try:
-        await eventually(there, within=20)
+        await eventually(there)
     finally:
         await consumer.stop()
     return seen

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from contracts.conflicts import ConflictField, ConflictRecord
 from contracts.events.people_conflict_v1 import ConflictFact, ResolutionApplied, ResolutionOvertaken
 from servicekit.kafka.subscriptions import EventHeaders, Fact
+from servicekit.testing.time import PATIENCE_SECONDS
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -59,7 +60,7 @@ async def told_decisions(kafka: str, church: str, count: int) -> list[dict[str, 
     await consumer.start()
     found: list[dict[str, Any]] = []
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(found) < count:
                 body = json.loads((await consumer.getone()).value)
                 found += [body] if body["organization_id"] == church else []

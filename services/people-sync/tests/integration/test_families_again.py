@@ -94,7 +94,7 @@ async def test_deleted_there_and_added_again_is_the_same_family(site: Site, look
             link = "SELECT state FROM link WHERE record_id = $1"
             return bool(await site.database.value(link, family["id"]) == "gone")
 
-        await eventually(gone, within=40)
+        await eventually(gone)
     people = [str(site.person(name)["id"]) for name in ("Bruno", "Bea")]
     attributes = {"name": "Baker Household", "person_ids": people}
     (made,) = site.mutate({"op": "create", "type": "Household", "attributes": attributes})

@@ -146,7 +146,7 @@ async def test_an_incomplete_stranger_does_not_keep_a_family_from_its_sync(site:
     async def joined() -> bool:
         return await site.members_of("Clarks") == ["Bad", "Carl", "Cora"]
 
-    await eventually(joined, within=40)
+    await eventually(joined)
 
 
 # Kind: the reason that is told is another's.

@@ -17,6 +17,7 @@ from pco_simulator.testing import SimulatorProcess
 from servicekit.local.process import free_port
 from servicekit.testing import KeyRing
 from servicekit.testing.facts import publish
+from servicekit.testing.time import PATIENCE_SECONDS
 from sync_harness.church import Church, Rows, arguments_of, rows_of, write_state
 from sync_harness.lender import Grant, Lender
 from sync_harness.process import UNKIND, Service, environment, running
@@ -65,7 +66,7 @@ class Stage:
         )
         await consumer.start()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while len(found) < count:
                     message = await consumer.getone()
                     body = json.loads(message.value) if message.value else {}
