@@ -1,6 +1,7 @@
 """Which PostgreSQL and Kafka a test run uses: the environment's, else containers, else local ones from packages."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,16 @@ from pathlib import Path
 
 from servicekit.local.kafka import ONE_NODE, STARTED
 from servicekit.local.postgres import MAX_CONNECTIONS
-from servicekit.local.process import free_port
+from servicekit.local.process import free_port, is_alive
 
 POSTGRES_IMAGE = "postgres:18"
 KAFKA_IMAGE = "apache/kafka:4.3.1"
-FAST = {"fsync": "off"}
-"""A killed server loses nothing by it, only a killed machine does."""
+FAST = {"fsync": "off", "max_wal_size": "256MB"}
+"""A killed server loses nothing by it, only a killed machine does. Data may stand in memory: see `roomy`."""
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of an unforgeable name is made in it
+_ROOM_BYTES = 8 * 1024**3
+_PREFIX = "servicekit-of-"
+"""And the number of the process whose it is."""
 
 
 @cache
@@ -46,8 +51,32 @@ def directory() -> Iterator[Path]:
     Not pytest's own temporary directory: every pytest that starts makes that one private to its user again, under
     the feet of a PostgreSQL that runs as another user because it refuses to run as root.
     """
-    with tempfile.TemporaryDirectory(prefix="servicekit-", ignore_cleanup_errors=True) as made:
+    place, mine = roomy(), f"{_PREFIX}{os.getpid()}-"
+    if place is not None:
+        _forget_the_killed(place)
+    with tempfile.TemporaryDirectory(prefix=mine, dir=place, ignore_cleanup_errors=True) as made:
         yield Path(made)
+
+
+def _forget_the_killed(place: Path) -> None:
+    """Delete what test runs left there that were killed: nobody else gives that memory back."""
+    for left in place.glob(f"{_PREFIX}*-*"):
+        if not is_alive(int(left.name.removeprefix(_PREFIX).partition("-")[0])):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def roomy() -> Path | None:
+    """A folder in memory, if this machine has one with room to spare; None for the usual temporary one.
+
+    A test's copy of a database costs 0.2 s of a processor on ext4, and 0.01 s there.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = shutil.disk_usage(_MEMORY).free
+    except OSError:
+        return None
+    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+    return _MEMORY if min(free, available) > _ROOM_BYTES else None
 
 
 @contextmanager
