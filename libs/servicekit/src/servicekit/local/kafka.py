@@ -152,6 +152,8 @@ class LocalKafka(LocalServer):
             # After a kill the node waits until its former self is given up: 9 s by default.
             "broker.session.timeout.ms": "4000",
             "broker.heartbeat.interval.ms": "1000",
+            # A record that says nothing, twice a second by default, tells brokers how far they are behind: here is one.
+            "metadata.max.idle.interval.ms": "5000",
             "num.network.threads": "2",
             "num.io.threads": "2",
             "log.cleaner.dedupe.buffer.size": "16777216",
