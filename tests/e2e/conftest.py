@@ -4,7 +4,7 @@ Stories in Chromium that need no stack of their own share one, `town`, with a ch
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from playwright.sync_api import Browser, Page
 from contracts.values import SERVICES
 from local_stack.church import Church
 from local_stack.stack import Stack
+from servicekit.testing import servers
 
 SUPPORT = str(Path(__file__).parent / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
 from pages import ROOT, Windows, chromium, sign_in, watched  # noqa: E402
 
+StateOf = Callable[[str], Path]
 HORIZON_SECONDS = 2.0
 UNKIND: dict[str, object] = {
     # Reads lag behind writes, as at the vendor; the services know the staleness horizon.
@@ -55,20 +57,39 @@ def processes() -> int:
     return 2
 
 
+@pytest.fixture(scope="session")
+def state_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateOf]:
+    """Makes the folder of a stack by its name. What PostgreSQL and Kafka keep stands in memory, where there is room."""
+    with ExitStack() as kept:
+
+        def made(name: str) -> Path:
+            state = tmp_path_factory.mktemp(name)
+            for server in ("postgres", "kafka"):
+                (state / server).symlink_to(kept.enter_context(servers.directory()))
+            return state
+
+        yield made
+
+
 @pytest.fixture(scope="module")
-def stack(
-    tmp_path_factory: pytest.TempPathFactory, vendor: dict[str, object], people: int, processes: int
-) -> Iterator[Stack]:
+def stack(state_of: StateOf, vendor: dict[str, object], people: int, processes: int) -> Iterator[Stack]:
     """All services, two processes each unless a module says otherwise."""
-    state: Path = tmp_path_factory.mktemp("stack")
     with Stack(
-        state,
+        state_of("stack"),
         people=people,
         replicas=dict.fromkeys(SERVICES, processes),
         environment={"people-sync": SCALED, "webhook-gateway": {"LIVE_HEARTBEAT_SECONDS": "1"}},
         simulator_settings=vendor,
         cache=ROOT / ".cache",
     ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def door(state_of: StateOf) -> Iterator[Stack]:
+    """One process of every service, for what does not depend on their number: who may do what, and the document."""
+    environment = {"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "0.5"}}
+    with Stack(state_of("door"), people=60, environment=environment, cache=ROOT / ".cache") as running:
         yield running
 
 
@@ -108,10 +129,10 @@ FIRST_CHURCH = 3
 
 
 @pytest.fixture(scope="session")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def town(state_of: StateOf) -> Iterator[Stack]:
     """One process of every service, a vendor whose lists lag, and a church of 60 people for each file."""
     with Stack(
-        tmp_path_factory.mktemp("town"),
+        state_of("town"),
         people=600,
         churches=FIRST_CHURCH + len(STORIES) - 1,
         environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},

@@ -1,9 +1,10 @@
-"""The People story in Chromium: elements are found by role and name only, and every page is saved as a screenshot."""
+"""The People story in Chromium: elements are found by role and name only, and every page can be saved as a picture."""
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,10 +21,10 @@ PEOPLE = 400
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(state_of: Callable[[str], Path]) -> Iterator[Stack]:
     """One process of every service, like `make run`."""
     with Stack(
-        tmp_path_factory.mktemp("browser"),
+        state_of("browser"),
         people=PEOPLE,
         environment={"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "2"}},
         # Slow enough to show progress, with the vendor's lag.

@@ -9,10 +9,8 @@ import hashlib
 import hmac
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -78,12 +76,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(door: Stack) -> Stack:
     """One process of every service, since permissions do not depend on the number."""
-    state = tmp_path_factory.mktemp("callers")
-    environment = {"people-sync": {"PCO_STALENESS_HORIZON_SECONDS": "0.5"}}
-    with Stack(state, people=60, environment=environment, cache=Path(__file__).parents[2] / ".cache") as running:
-        yield running
+    return door
 
 
 @pytest.fixture(scope="module")
@@ -605,10 +600,8 @@ def test_no_refused_call_left_a_trace(world: World) -> None:
     assert world.ada.get("/conflicts/count")["open"] == 1
     assert world.sam.get("/people/settings") == world.ada.get("/people/settings")
     token = world.stack.token("ada")
-    started = time.monotonic()
     for service in SERVICES:
         log = world.stack.process(service).log.read_text()
         assert "unexpected error" not in log, service
         assert "Traceback" not in log, service
         assert token.split(".")[0] not in log, service
-    assert time.monotonic() - started < 30
