@@ -6,7 +6,7 @@ And people-sync as a process between organizations and churches of the simulator
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -39,6 +39,8 @@ from sync_harness.site import Site, keep_reading  # noqa: E402
 from sync_harness.stage import Stage, Staging, staged  # noqa: E402
 
 PEOPLE: Final = "/api/v1/people"
+SPARE_CHURCHES: Final = 10
+"""Of a stage, for tests that take more than one."""
 ANN: Final = {
     "first_name": "Ann",
     "last_name": "Smith",
@@ -203,11 +205,26 @@ def staging(
     return one
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stages(staging: Staging) -> AsyncIterator[Callable[[int], Awaitable[Stage]]]:
+    """The stage of the module before, as long as it has so many churches that nobody has used; else the next."""
+    made: list[Stage] = []
+    async with AsyncExitStack() as running:
+
+        async def with_churches(count: int) -> Stage:
+            if not made or len(made[-1].free) < count:
+                await running.aclose()
+                made.append(await running.enter_async_context(staging(f"stage{len(made)}")))
+            return made[-1]
+
+        yield with_churches
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(staging: Staging) -> AsyncIterator[Stage]:
-    """One people-sync and one simulator with many small churches."""
-    async with staging("stage") as made:
-        yield made
+async def stage(request: pytest.FixtureRequest, stages: Callable[[int], Awaitable[Stage]]) -> Stage:
+    """One people-sync and one simulator with many small churches: modules share them, and no church."""
+    tests = sum(item.path == request.path for item in request.session.items)
+    return await stages(tests + SPARE_CHURCHES)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

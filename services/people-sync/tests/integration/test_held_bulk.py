@@ -1,12 +1,15 @@
 """One answer to many held matches: shown first, bound to what was shown, carried out in batches."""
 
 import json
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 from sync_harness.site import Site
+from sync_harness.stage import Stage, Staging
 
 from servicekit.testing import eventually
 
@@ -14,6 +17,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 Body = dict[str, Any]
 HELD = "/held-matches"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(staging: Staging) -> AsyncIterator[Stage]:
+    """Its own: ten thousand held matches are left to it."""
+    async with staging("bulk") as made:
+        yield made
 
 
 async def shown(site: Site, answer: str, **filters: Any) -> Body:

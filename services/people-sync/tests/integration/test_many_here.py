@@ -1,17 +1,26 @@
 """Many members who are here alone are planned in batches, each committed by itself."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 from sync_harness.site import Site
-from sync_harness.stage import Stage
+from sync_harness.stage import Stage, Staging
 
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MANY = 5_000
 BATCH = 2_000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(staging: Staging) -> AsyncIterator[Stage]:
+    """Its own: thousands of members are left to it."""
+    async with staging("many", copies=1) as made:
+        yield made
 
 
 # Kind: one transaction grows with the church.
