@@ -12,8 +12,8 @@ TESTS ?=
 TIMES ?= 10
 MINUTES ?= 30
 HISTORIES ?= 0
-# Stages at the same time. Tests wait for lags and leases more than they compute: three keep two cores busy.
-AT_ONCE ?= 3
+# Stages at the same time. Tests wait for lags and leases more than they compute: four keep two cores busy.
+AT_ONCE ?= 4
 
 # Services start hundreds of times in a test run: their modules are compiled once.
 export PYTHONDONTWRITEBYTECODE :=
@@ -27,14 +27,18 @@ CONSOLE := services/webhook-gateway
 
 INTEGRATED := $(wildcard libs/*/tests/integration services/*/tests/integration deploy/local/tests/integration)
 # Files of people-sync that are stages of their own, because they last as long as other services' tests together.
-LONG := crashes refresh_crashes plan_crashes undo_crashes run_story record_engine decisions plans undo kept_out joined \
-	after_a_merger mergers_late incomplete_reads meanwhile strays two_workers
-LONG_FILES := $(LONG:%=services/people-sync/tests/integration/test_%.py)
-INTEGRATION := $(patsubst %,integration-%,people-sync $(LONG) \
-	$(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED)))))
-# What a look shows goes first, then what takes longest, so that no stage is left alone at the end.
-STAGES := lint imports console docs $(wordlist 1,4,$(INTEGRATION)) types e2e browser unit \
-	$(filter-out $(wordlist 1,4,$(INTEGRATION)),$(INTEGRATION)) containers
+# The others are three stages by the first letters of their names.
+PEOPLE_SYNC := services/people-sync/tests/integration
+LONG := crashes refresh_crashes plan_crashes undo_crashes run_story record_engine decisions undo kept_out joined meanwhile strays
+LONG_FILES := $(LONG:%=$(PEOPLE_SYNC)/test_%.py)
+LETTERS := a-g h-o p-z
+OTHERS := $(filter-out people-sync,$(notdir $(patsubst %/tests/integration,%,$(INTEGRATED))))
+INTEGRATION := $(LETTERS:%=integration-people-sync-%) $(patsubst %,integration-%,$(LONG) $(OTHERS))
+# What a look shows goes first, then what takes longest, so that no stage is left alone at the end; what computes stands
+# beside what waits.
+EARLY := $(patsubst %,integration-%,$(LETTERS:%=people-sync-%) crashes servicekit) e2e integration-refresh_crashes browser \
+	$(patsubst %,integration-%,strays plan_crashes joined decisions meanwhile)
+STAGES := lint imports console docs $(EARLY) types unit $(filter-out $(EARLY),$(INTEGRATION)) containers
 
 PYTEST = $(BIN)/pytest --junitxml=$(REPORTS)/$@.xml
 CHECKS = $(BIN)/python -m local_stack.checks --reports=$(REPORTS) --make="$(MAKE_COMMAND)" --at-once=$(AT_ONCE)
@@ -105,10 +109,13 @@ unit: $(INSTALLED) ## decisions, in milliseconds, on nothing
 integration: $(INSTALLED) ## on real PostgreSQL, real Kafka and the simulator
 	@$(CHECKS) $(INTEGRATION)
 
-$(INTEGRATION): integration-%:
+$(LETTERS:%=integration-people-sync-%): integration-people-sync-%:
 	@mkdir -p $(REPORTS)
-	@$(PYTEST) -q $(or $(filter %/test_$*.py,$(LONG_FILES)), \
-		$(filter %/$*/tests/integration,$(INTEGRATED)) $(LONG_FILES:%=--ignore=%))
+	@$(PYTEST) -q $(filter-out $(LONG_FILES),$(wildcard $(PEOPLE_SYNC)/test_[$*]*.py))
+
+$(patsubst %,integration-%,$(LONG) $(OTHERS)): integration-%:
+	@mkdir -p $(REPORTS)
+	@$(PYTEST) -q $(or $(filter %/test_$*.py,$(LONG_FILES)),$(filter %/$*/tests/integration,$(INTEGRATED)))
 
 e2e: $(INSTALLED) ## the stories, with all services as processes
 	@mkdir -p $(REPORTS)
