@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.exc import PendingRollbackError
 
+from servicekit.testing.time import PATIENCE_SECONDS
 from synckit import report
 from synckit.progress import Pace
 from synckit.sentences import is_of_limit, waiting_for_limit
@@ -42,7 +43,7 @@ async def test_a_cancellation_that_becomes_a_database_error_ends_the_report(monk
         look_ahead=anything,
         counts=anything,
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         async with report.reporting(made):
             await asking.asked.wait()
 
