@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from joserfc.jwk import OKPKey
 from sqlalchemy import text
 
+from contracts.topics import TOPICS
 from servicekit.kafka import consumers
 from servicekit.testing import Databases, KeyRing, Served, assert_migrated, assert_wiring, eventually, serve
 
@@ -44,7 +45,7 @@ def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, 
 async def test_wiring_and_migrations(app: FastAPI) -> None:
     from sample_service.main import Base  # noqa: PLC0415
 
-    others = {"webhooks.delivery.v1", "webhooks.subscription.v1", "conflicts.resolution.v1"}
+    others = {name for name, topic in TOPICS.items() if SERVICE in topic.consumers} - {"auth.connection.v1"}
     assert_wiring(app, SERVICE, not_yet=others)
     with pytest.raises(AssertionError):
         assert_wiring(app, SERVICE)
