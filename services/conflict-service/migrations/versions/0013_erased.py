@@ -1,7 +1,7 @@
 """Records that were erased, so that nothing comes late about them.
 
 Revision ID: 0013
-Revises: 0009
+Revises: 0012
 """
 
 import sqlalchemy as sa
