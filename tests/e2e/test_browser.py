@@ -572,7 +572,7 @@ def test_a_family_of_a_hundred_and_fifty_loses_one_and_gains_one(page: Page, sta
 
 
 def namesakes_are_told_apart(page: Page) -> None:
-    """One of two members of one name leaves, with somebody else: the dialog says which one."""
+    """The dialog tells which of two members with the same name leaves."""
     page.get_by_role("button", name="Edit").click()
     page.get_by_role("button", name="Remove Abi Crowd, abi-1@example.org").click()
     page.get_by_role("button", name="Remove L004 Crowd").click()

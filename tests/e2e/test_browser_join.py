@@ -161,7 +161,7 @@ def test_staff_look_and_do_not_answer(window_of: Windows, church: Church, pco: s
 
 
 def more_pairs_have_the_focus(page: Page, pair: dict[str, Any]) -> None:
-    """Against a stub of more than a page of them."""
+    """The first pair of the next page is focused; a stub answers with 30 pairs."""
     every = [deepcopy(pair) for _ in range(30)]
     for number, one in enumerate(every):
         one["joins"]["member"] |= {"id": f"joins-{number}", "first_name": f"Mary {number}"}
