@@ -237,6 +237,19 @@ async def test_nothing_goes_on_beside_what_touches_several_records(shop: Shop) -
     assert shop.busy == [1, 2, 1, 1]
 
 
+async def test_nothing_begins_beside_what_touches_several_records(shop: Shop) -> None:
+    for kind in ("shelf", "widget"):
+        await shop.ask(uuid4(), kind=kind)
+    shop.gate.clear()
+    working = asyncio.create_task(shop.work())
+    await eventually(lambda: shop.busy)
+    for _ in range(5):
+        await shop.rows()  # long enough for another to begin
+    shop.gate.set()
+    await working
+    assert shop.busy == [1, 1]
+
+
 async def test_a_bad_record_is_its_own_end(shop: Shop) -> None:
     bad, others = uuid4(), [uuid4() for _ in range(5)]
     shop.ends[bad] = [ValueError("bad value")] * 9
@@ -361,6 +374,9 @@ async def test_a_row_that_met_an_ending_job_is_found(shop: Shop) -> None:
         await refreshes.queue(
             session, WIDGETS, other, "widget", record_id=widget, reason="asked", urgent=False, now=now
         )
+    await shop.connection("closing")
+    assert await shop.start_due() == 0
+    await shop.connection("connected")
     assert await shop.start_due() == 1
     assert await shop.start_due() == 0
     await shop.work()
