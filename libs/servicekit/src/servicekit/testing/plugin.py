@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     """Log lines go where pytest captures them, and joserfc's advice on the name of an algorithm goes nowhere."""
     config.addinivalue_line("filterwarnings", "ignore:EdDSA is deprecated")
+    # Hypothesis fails an example that takes 0.2 s, as any may on a busy machine.
+    settings.register_profile("untimed", settings.default, deadline=None)
+    settings.load_profile("untimed")
     if examples := os.environ.get("SOAK_EXAMPLES"):  # `make soak`
         settings.register_profile("soak", max_examples=int(examples), deadline=None)
         settings.load_profile("soak")
