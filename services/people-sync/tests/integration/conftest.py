@@ -205,26 +205,53 @@ def staging(
     return one
 
 
+class SharedStage:
+    """The stage that modules without one of their own share, one after the other."""
+
+    def __init__(self) -> None:
+        self._running = AsyncExitStack()
+        self._made: Stage | None = None
+
+    async def with_churches(self, count: int, staging: Staging) -> Stage:
+        """The one of the module before, as long as it has so many churches that nobody has used; else a new one."""
+        if self._made is None or len(self._made.free) < count:
+            await self.close()
+            self._made = await self._running.enter_async_context(staging("stage"))
+        return self._made
+
+    async def close(self) -> None:
+        self._made = None
+        await self._running.aclose()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stages(staging: Staging) -> AsyncIterator[Callable[[int], Awaitable[Stage]]]:
-    """The stage of the module before, as long as it has so many churches that nobody has used; else the next."""
-    made: list[Stage] = []
-    async with AsyncExitStack() as running:
+async def shared() -> AsyncIterator[SharedStage]:
+    """For `stage`."""
+    made = SharedStage()
+    yield made
+    await made.close()
 
-        async def with_churches(count: int) -> Stage:
-            if not made or len(made[-1].free) < count:
-                await running.aclose()
-                made.append(await running.enter_async_context(staging(f"stage{len(made)}")))
-            return made[-1]
 
-        yield with_churches
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def alone(request: pytest.FixtureRequest, shared: SharedStage) -> None:
+    """Close the shared stage before a module that makes its own: two of different databases are one group of consumers,
+    and the wrong one may take what is published."""
+    used = {name for item in request.session.items if item.path == request.path for name in item.fixturenames}  # type: ignore[attr-defined]
+    if "staging" in used and "shared_by_modules" not in used:
+        await shared.close()
+
+
+@pytest.fixture(scope="session")
+def shared_by_modules(shared: SharedStage, staging: Staging) -> Callable[[int], Awaitable[Stage]]:
+    """The shared stage, with so many churches that nobody has used."""
+    return lambda count: shared.with_churches(count, staging)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(request: pytest.FixtureRequest, stages: Callable[[int], Awaitable[Stage]]) -> Stage:
+async def stage(request: pytest.FixtureRequest, shared_by_modules: Callable[[int], Awaitable[Stage]]) -> Stage:
     """One people-sync and one simulator with many small churches: modules share them, and no church."""
     tests = sum(item.path == request.path for item in request.session.items)
-    return await stages(tests + SPARE_CHURCHES)
+    return await shared_by_modules(tests + SPARE_CHURCHES)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
