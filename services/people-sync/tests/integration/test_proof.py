@@ -136,7 +136,7 @@ async def tamper(site: Site, table: str, record_id: Any, **values: Any) -> None:
 
 
 # Kind: a proof that compares what is stored with itself.
-async def test_what_was_changed_past_the_sync_on_our_side_is_found_and_mended(site: Site) -> None:
+async def test_what_was_changed_past_the_sync_on_our_side_is_found_and_mended(site: Site, quiet: None) -> None:
     """What Planning Center shows is what it showed before, and what was agreed is what is here."""
     await site.sync()
     await tamper(site, "member", (await site.member("Bruno"))["id"], last_name="Wrong")
