@@ -5,7 +5,8 @@ And people-sync as a process between organizations and churches of the simulator
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,14 +28,14 @@ from people_sync.storage.tables import Connection, Link
 from people_sync.usecases.record.writer import Cause, Writer
 from servicekit.db.tables import OUTBOX
 from servicekit.jobs.worker import JobContext
-from servicekit.testing import Databases, KeyRing
+from servicekit.testing import Databases, KeyRing, eventually
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
 
 from sync_harness.lender import Lender, lending  # noqa: E402 - after the path is set
-from sync_harness.process import UNKIND  # noqa: E402
+from sync_harness.process import LAG, UNKIND  # noqa: E402
 from sync_harness.site import Site, keep_reading  # noqa: E402
 from sync_harness.stage import Stage, Staging, staged  # noqa: E402
 
@@ -272,9 +273,12 @@ def sites(stage: Stage) -> Callable[[], Awaitable[Site]]:
     return stage.site
 
 
-@pytest.fixture
-def quiet(stage: Stage) -> Iterator[None]:
-    """Nobody else works at Planning Center for the length of a test whose point is what is *not* read again."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def quiet(stage: Stage) -> AsyncIterator[None]:
+    """Nobody else works at Planning Center for the length of a test whose point is what is *not* read again; and reads
+    show all that somebody did there before."""
     stage.simulator.control.change_settings(background_edits_per_second=0)
+    shown = time.monotonic() + max(LAG.values()) / 1000
+    await eventually(lambda: time.monotonic() > shown)
     yield
     stage.simulator.control.change_settings(background_edits_per_second=UNKIND["background_edits_per_second"])

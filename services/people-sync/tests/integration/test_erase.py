@@ -134,16 +134,6 @@ async def history_of(site: Site, path: str) -> list[tuple[str, Any, Any]]:
     return [(one["field"], one["old"], one["new"]) for one in items]
 
 
-async def looked_at(site: Site) -> None:
-    """Until nobody is to be looked at by themselves."""
-
-    async def idle() -> bool:
-        waiting = "SELECT count(*) FROM refresh WHERE organization_id = $1 AND state = 'queued'"
-        return bool(await site.database.value(waiting, site.organization_id) == 0)
-
-    await eventually(idle, within=60, every=0.1)
-
-
 async def at_home(site: Site) -> dict[str, Any]:
     """Bruno on both sides, edited, undone, in conflict; Olga here alone, who may be somebody there."""
     await site.settings(first_match="planning_center")
@@ -156,7 +146,7 @@ async def at_home(site: Site) -> dict[str, Any]:
     await site.call("PATCH", path, {"birthdate": "1981-03-07"})
     (entry,) = [one for one in (await site.call("GET", f"{path}/history"))["items"] if one["field"] == "birthdate"]
     await site.call("POST", f"{path}/history/{entry['id']}/undo")
-    await looked_at(site)
+    await site.looked_at()
     await site.change("Bruno", phone=OURS, birthdate="1981-03-07")
     site.edit_contact("Bruno", "PhoneNumber", number=THEIRS)
     await site.add("Olga", "Vexler", phone=f"(212) {OLGAS[-1]}", email="olga@example.org")
@@ -260,7 +250,7 @@ async def test_nothing_is_left_of_them_and_no_sync_brings_them_back(site: Site, 
     await site.visible()
     await site.sync("incremental")
     await site.call("POST", f"/families/{family['id']}/sync")
-    await looked_at(site)
+    await site.looked_at()
     assert await site.members_of("Baker Family") == ["Bea", "Max"]
     assert await found(site.database, BRUNOS) == {}
     assert await found(site.database, OLGAS) == {}
@@ -275,7 +265,7 @@ async def test_nothing_is_left_of_them_and_no_sync_brings_them_back(site: Site, 
     back = await site.call("POST", f"/erasures/{erased['id']}/let-back")
     assert (back["pco_ids"], back["let_back_by_name"]) == ([], "Test User")
     await site.call("POST", f"/erasures/{erased['id']}/let-back", status=409)
-    await looked_at(site)
+    await site.looked_at()
     again = await site.member("Bruno")
     assert again["id"] != bruno["id"]
     assert await site.members_of("Baker Family") == ["Bea", "Bruno", "Max"]

@@ -7,8 +7,6 @@ import pytest
 from sync_harness.site import Site
 from sync_harness.stage import Stage
 
-from servicekit.testing import eventually
-
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BAKERS, CLARKS = "Baker Household", "Clark Household"
@@ -27,16 +25,6 @@ async def answer(site: Site, what: str, joins: object, *, status: int = 200, **m
     body = {"answer": what, "with_id": stays["id"], "version": other["version"], "with_version": stays["version"]}
     answered: dict[str, Any] = await site.call("POST", f"/merged/{joins}", body | more, status=status)
     return answered
-
-
-async def worked_off(site: Site) -> None:
-    """Wait until nobody waits to be looked at."""
-
-    async def nobody() -> bool:
-        open_ = "SELECT count(*) FROM refresh WHERE organization_id = $1 AND state = 'queued'"
-        return bool(await site.database.value(open_, site.organization_id) == 0)
-
-    await eventually(nobody, within=60)
 
 
 async def nothing_more(site: Site) -> None:
@@ -109,7 +97,7 @@ async def test_join_here_and_in_planning_center(site: Site) -> None:
     assert pair["differs"] == ["first_name"]
     mark = site.mark()
     await answer(site, "join", lee, take=["first_name"])
-    await worked_off(site)
+    await site.looked_at()
     person = site.person("Lee")
     assert (person["gender"], person["birthdate"]) == ("Male", "1980-02-03")
     assert [row["street_line_1"] for row in site.contacts("Lee", "Address")] == ["9 Oak St"]
@@ -145,7 +133,7 @@ async def test_joined_while_a_run_is_at_work(site: Site) -> None:
         await site.waits()
     await joined
     await site.until(run_id, "done")
-    await worked_off(site)
+    await site.looked_at()
     await site.believable()
     await site.sync()
     assert (site.person("Leo")["gender"], site.person("Leo")["birthdate"]) == ("Male", "1980-02-03")
@@ -172,7 +160,7 @@ async def test_two_administrators_at_once(site: Site) -> None:
     said = await asyncio.gather(*(say(what) for what in ("join", "keep_two", "join", "keep_two")))
     assert [not one for one in said].count(True) == 1
     assert all("pair-over" in one or "answered" in one for one in said if one), said
-    await worked_off(site)
+    await site.looked_at()
     await nothing_more(site)
 
 
@@ -192,7 +180,7 @@ async def test_a_decision_about_somebody_who_is_merged_away_is_over(site: Site) 
     assert (await site.conflicts())["Lee"] == ["withdrawn"]
     lee = (await site.member("Lee"))["id"]
     await answer(site, "join", lee, take=["last_name"])
-    await worked_off(site)
+    await site.looked_at()
     assert site.person("Leo")["last_name"] == "Ours"
     await nothing_more(site)
 
@@ -225,11 +213,11 @@ async def test_families_of_both(
     if joined_before:
         # A sync of the one who was merged away reads the log, and no household.
         await site.call("POST", f"/members/{gone}/sync")
-        await worked_off(site)
+        await site.looked_at()
     else:
         await site.sync()
     await answer(site, "join", gone)
-    await worked_off(site)
+    await site.looked_at()
     await site.believable()
     await site.sync()
     assert expected <= set(await memberships(site))
@@ -256,7 +244,7 @@ async def test_the_primary_contact_who_left_there(site: Site) -> None:
     await site.visible()
     await site.sync()
     await answer(site, "join", bruno)
-    await worked_off(site)
+    await site.looked_at()
     await site.believable()
     await site.sync()
     bakers = [(BAKERS, "Bea*"), (BAKERS, "Max")]
@@ -278,7 +266,7 @@ async def test_a_household_that_was_emptied_there(site: Site) -> None:
     assert ("Baker Household", "Max") not in [(home, name.strip("*")) for home, name in there(site)]
     # Taken out here as Max; and Bruno, who is the same person, is in it: no membership of either is lost.
     await answer(site, "join", bruno)
-    await worked_off(site)
+    await site.looked_at()
     await site.believable()
     await site.sync()
     assert [name.strip("*") for home, name in await memberships(site) if home == BAKERS] == ["Bea", "Max"]
@@ -293,7 +281,7 @@ async def test_a_family_that_is_only_here(site: Site) -> None:
     await site.sync()
     assert [home for home, _ in there(site) if home == "Lanes"] == []
     await answer(site, "join", lee)
-    await worked_off(site)
+    await site.looked_at()
     assert [one for one in there(site) if one[0] == "Lanes"] == [("Lanes", "Leo*")]
     assert str((await site.family_of("Lanes"))["primary_contact_id"]) == leo
     await nothing_more(site)
@@ -317,7 +305,7 @@ async def test_two_are_kept_and_the_second_is_created_again(site: Site) -> None:
     await answer(site, "ask_again", carl)
     await answer(site, "keep_two", carl)
     await site.call("POST", f"/members/{carl}/create-again")
-    await worked_off(site)
+    await site.looked_at()
     # In the first one Carl joins the household, whose contact is known only then: Cora, as Planning Center has it.
     for _ in range(2):
         await site.believable()
@@ -395,7 +383,7 @@ async def test_chains(site: Site, steps: list[Step], *, between: bool) -> None:
     await nothing_more(site)
     for pair in pairs:
         await answer(site, "join", pair["joins"]["member"]["id"])
-    await worked_off(site)
+    await site.looked_at()
     await site.believable()
     await site.sync()
     assert await memberships(site) == there(site)
@@ -442,7 +430,7 @@ async def test_a_keeper_that_is_destroyed_later(site: Site) -> None:
     for member in (lee, leo):
         assert (await site.call("GET", f"/members/{member}"))["link"]["merged_with"] is None
     await site.call("POST", f"/members/{lee}/create-again")
-    await worked_off(site)
+    await site.looked_at()
     assert len(site.people("Lee")) == 1
     await nothing_more(site)
 
@@ -465,7 +453,7 @@ async def test_whichever_comes_first_of_the_log_and_the_end(site: Site, *, late:
     pair = await shown_pair(site, carl)
     assert (pair["stays"]["member"]["id"], pair["state"]) == (cora, "open")
     await answer(site, "join", carl)
-    await worked_off(site)
+    await site.looked_at()
     assert [one for one in await memberships(site) if one[0] == CLARKS] == [(CLARKS, "Cora*")]
     await site.believable()
     await site.sync()

@@ -108,17 +108,7 @@ async def keep_out(site: Site, *first_names: str) -> None:
 async def sync_again(site: Site, *first_names: str) -> None:
     for first_name in first_names:
         assert (await site.call("DELETE", f"{await path_of(site, first_name)}/kept-out"))["kept_out"] is False
-    await looked_at(site)
-
-
-async def looked_at(site: Site) -> None:
-    """Until nobody is to be looked at by themselves."""
-
-    async def idle() -> bool:
-        waiting = "SELECT count(*) FROM refresh WHERE organization_id = $1 AND state = 'queued'"
-        return bool(await site.database.value(waiting, site.organization_id) == 0)
-
-    await eventually(idle, within=60, every=0.1)
+    await site.looked_at()
 
 
 async def refreshed(site: Site, **which: Any) -> str:
@@ -228,7 +218,7 @@ async def test_twice_is_once_and_another_organization_knows_nobody(site: Site, s
     items = (await site.call("GET", f"{await path_of(site, 'Bruno')}/history"))["items"]
     told = [(one["new"], one["by_name"]) for one in items if one["field"] == "kept_out"]
     assert told == [(False, "Test User"), (True, "Test User")]
-    await looked_at(site)
+    await site.looked_at()
     await settled(site)
 
 
@@ -268,7 +258,7 @@ async def test_it_is_not_synced_by_itself(site: Site) -> None:
     assert await refreshed(site, pco_id=site.person("Bruno")["id"]) == "kept_out"
     # A family of theirs is synced, and they are not.
     await site.call("POST", f"{await family_path(site)}/sync")
-    await looked_at(site)
+    await site.looked_at()
     assert (await here(site), there(site)) == (ours, theirs)
     assert site.journal(mark, writes=True) == []
 
@@ -389,7 +379,7 @@ async def test_an_answer_to_many_leaves_them_out(site: Site) -> None:
         return found if found["state"] == "done" else None
 
     assert (await eventually(done))["skipped"] == 1
-    await looked_at(site)
+    await site.looked_at()
     linked = await site.database.fetch(
         "SELECT first_name FROM member JOIN link ON record_id = member.id WHERE last_name = 'Orr' AND "
         "link.organization_id = $1",
@@ -436,7 +426,7 @@ async def test_they_are_not_created_there(site: Site) -> None:
     assert site.people("Olive") == []
     shown = await site.call("DELETE", f"{await family_path(site, 'Orr Family')}/kept-out")
     assert shown["kept_out"] is False
-    await looked_at(site)
+    await site.looked_at()
     assert site.household("Orr Family") == ["Olive"]
     await settled(site)
 
@@ -657,7 +647,7 @@ async def test_a_family_with_everybody_in_it_at_that_moment(site: Site) -> None:
     assert site.person("Bea")["gender"] == "Female"
     assert (await site.call("GET", path))["people"] == 1
     await site.call("DELETE", path)
-    await looked_at(site)
+    await site.looked_at()
     assert (await site.member("Bruno"))["last_name"] == "Bakerson"
     assert await site.members_of("Baker's Dozen") == site.household("Baker's Dozen") == ["Bea", "Bruno", "Ned"]
     await settled(site)

@@ -298,6 +298,15 @@ class Site:
         found: list[dict[str, Any]] = (await self.call("GET", f"/runs/{run_id}/plan{query}"))["items"]
         return found
 
+    async def looked_at(self) -> None:
+        """Wait until no record is to be looked at by itself."""
+
+        async def idle() -> bool:
+            queued = "SELECT count(*) FROM refresh WHERE organization_id = $1 AND state = 'queued'"
+            return bool(await self.database.value(queued, self.organization_id) == 0)
+
+        await eventually(idle, every=0.1)
+
     async def believable(self) -> None:
         """Wait until reads of Planning Center can be believed: our last write is older than the horizon."""
 
