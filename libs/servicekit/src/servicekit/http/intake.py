@@ -57,7 +57,7 @@ class Budget:
             self._held[whose] += count
 
     def give_back(self, count: int, whose: str | None) -> None:
-        """What was taken, or a part of it."""
+        """Give back taken bytes of the budget, all or a part."""
         self.free += count
         if whose is not None:
             self._held[whose] -= count

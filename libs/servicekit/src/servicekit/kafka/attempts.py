@@ -1,4 +1,4 @@
-"""What a group keeps in PostgreSQL of the messages that it has begun: at which one a process died, which are rejected.
+"""The attempts of a group in PostgreSQL: the message at which a process died, and the rejected messages.
 
 A process that takes the first message of a partition after an assignment leaves a row, and takes it away when it gives
 the partition back with nothing at work. A row that is there at the assignment says that a process died, with any of

@@ -49,7 +49,7 @@ died, the innocent one is through before the other one is begun again."""
 
 
 class Consumer(Protocol):
-    """What is needed of aiokafka's."""
+    """The part of aiokafka's consumer that lanes use."""
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> None:
         """Commit offsets."""
@@ -59,7 +59,7 @@ class Consumer(Protocol):
 
 
 class Work(Protocol):
-    """What is done with messages."""
+    """Takes the messages of a subscription, alone or several at a time."""
 
     def together(self, record: ConsumerRecord[Any, Any]) -> bool:
         """Whether its handler takes several messages."""
@@ -100,7 +100,7 @@ class _Partition:
     fetched: int = 0
     passed: int = 0
     committed: int = 0
-    """Of all that were fetched, how many are passed, and how many of these are committed."""
+    """Numbers of fetched messages, of those with an outcome, and of those committed."""
     position: int = 0
     """The next offset to commit."""
 

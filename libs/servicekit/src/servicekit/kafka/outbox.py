@@ -120,7 +120,7 @@ async def append_all(session: AsyncSession, events: Sequence[Event], *, tombston
 
 
 def outgoing(session: AsyncSession, event: Event, *, tombstone: bool = False) -> list[Outgoing]:
-    """What `append` would publish, in the flow that is bound now, for `append_outgoing`: a transaction that takes
+    """The rows that `append` would publish in the bound flow, for `append_outgoing`: a transaction that takes
     several facts publishes in the flow of each."""
     service: str = session.info["service_name"]
     return _rows(event, service, _shared_headers(service), tombstone)

@@ -136,7 +136,7 @@ class Pending:
 
 
 class Guard:
-    """What one subscription of this process knows of its messages; shared with its health checks."""
+    """The state of one subscription's messages in this process; its health checks read it too."""
 
     def __init__(
         self,

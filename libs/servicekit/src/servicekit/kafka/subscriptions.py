@@ -152,7 +152,7 @@ class Subscription:
     broadcast: bool = False
     gap: Gap | None = None
     after_loss: str = ""
-    """What brings lost facts back, for the log."""
+    """The command that brings lost facts back, or why none is needed; the log names it."""
 
 
 def subscribe(
