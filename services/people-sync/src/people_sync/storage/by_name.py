@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, false, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, Subquery, false, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -81,39 +81,38 @@ def _like(column: ColumnElement[str], term: Term) -> ColumnElement[bool]:
 
 async def page_of(
     session: AsyncSession, record: type[Record], organization_id: str, found: Found | None, query: PageQuery
-) -> Sequence[Record]:
+) -> tuple[Sequence[Record], int | None]:
     """A page of these records, or of all, plus one row if another page follows (see `behind`).
 
     A scan along the names soon meets frequent matches. Rare matches are read once as a set, because a scan for them
-    takes seconds in a large church.
+    takes seconds in a large church. The first page of a set comes with the set's size, all else with None.
     """
     near: Any = aliased(record)
     along = select(near).where(*in_directory(near, organization_id), *_after(near, query))
     along = along.order_by(near.name_key, near.id)
     if found is None:
-        return await _read(session, record, along.with_only_columns(near.id).limit(query.limit + 1))
+        return await _read(session, record, along.with_only_columns(near.id).limit(query.limit + 1)), None
     if not found.few:
         met: Any = aliased(record, along.limit(NEAR).subquery("near"))
         ids = select(met.id).where(*found.fits(met)).order_by(met.name_key, met.id).limit(query.limit + 1)
         rows = await _read(session, record, ids)
         if len(rows) > query.limit:
-            return rows
+            return rows, None
     every = found.every.subquery("every")
-    return await _read(
-        session,
-        record,
-        select(record.id)
-        .join(every, every.c.id == record.id)
-        .where(*_after(record, query))
-        .order_by(record.name_key, record.id)
-        .limit(query.limit + 1),
-    )
+    ids = select(record.id, func.count().over().label("size")).join(every, every.c.id == record.id)
+    ids = ids.where(*_after(record, query)).order_by(record.name_key, record.id).limit(query.limit + 1)
+    page = ids.subquery("page")
+    met_set = (await session.execute(_in_order(record, page).add_columns(page.c.size))).all()
+    size = met_set[0].size if met_set else 0
+    return [one for one, _ in met_set], None if query.after else size
 
 
 async def _read(session: AsyncSession, record: type[Record], ids: Select[Any]) -> Sequence[Record]:
-    page = ids.subquery("page")
-    wanted = select(record).join(page, page.c.id == record.id).order_by(record.name_key, record.id)
-    return (await session.scalars(wanted)).all()
+    return (await session.scalars(_in_order(record, ids.subquery("page")))).all()
+
+
+def _in_order(record: type[Record], page: Subquery) -> Select[Any]:
+    return select(record).join(page, page.c.id == record.id).order_by(record.name_key, record.id)
 
 
 def _after(record: Any, query: PageQuery) -> list[ColumnElement[bool]]:

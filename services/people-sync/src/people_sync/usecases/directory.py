@@ -150,8 +150,9 @@ async def get(session: AsyncSession, organization_id: str, member_id: str) -> pe
 async def members(session: AsyncSession, organization_id: str, query: MemberQuery) -> Page[people.Member]:
     """A page of members by name; the total comes with the first page, unless a search finds very many."""
     found = await wanted(session, organization_id, query)
-    rows = await by_name.page_of(session, Member, organization_id, found, query)
-    total = None if query.after else await _total(session, organization_id, query, found)
+    rows, total = await by_name.page_of(session, Member, organization_id, found, query)
+    if total is None and not query.after:
+        total = await _total(session, organization_id, query, found)
     shown = rows[: query.limit]
     return Page[people.Member](
         items=tuple(await render_members(session, shown)), next=by_name.behind(rows, query), total=total

@@ -133,15 +133,17 @@ async def find(session: AsyncSession, organization_id: str, family_id: str) -> F
 
 async def families(session: AsyncSession, organization_id: str, query: FamilyQuery) -> Page[people.Family]:
     """A page of families by name; the total comes with the first page, unless a search finds very many."""
-    found, total = None, None
+    found = None
     if query.q:
         fits = by_name.family_has(terms(query.q, None))
         every = select(Family.id).where(*by_name.in_directory(Family, organization_id), *fits(Family))
         found = by_name.Found(fits, every)
-        total = None if query.after else await by_name.count_searched(session, every, every)
-    elif not query.after:
-        total = await by_name.count(session, Family, organization_id)
-    rows = await by_name.page_of(session, Family, organization_id, found, query)
+    rows, total = await by_name.page_of(session, Family, organization_id, found, query)
+    if total is None and not query.after:
+        if found is None:
+            total = await by_name.count(session, Family, organization_id)
+        else:
+            total = await by_name.count_searched(session, found.every, found.every)
     shown = rows[: query.limit]
     return Page[people.Family](
         items=tuple(await render_families(session, shown)), next=by_name.behind(rows, query), total=total
