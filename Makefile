@@ -12,9 +12,8 @@ TESTS ?=
 TIMES ?= 10
 MINUTES ?= 30
 HISTORIES ?= 0
-# Stages at the same time. Tests wait for lags and leases more than they compute: three keep two cores busy, and with
-# four on them the scaled leases of some seconds end by themselves.
-AT_ONCE ?= 3
+# Stages at the same time, at most: a third and further ones begin only while the processors have time for them.
+AT_ONCE ?= 5
 
 # Services start hundreds of times in a test run: their modules are compiled once.
 export PYTHONDONTWRITEBYTECODE :=

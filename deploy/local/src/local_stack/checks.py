@@ -1,7 +1,8 @@
 """All stages of `make test`, some at a time, to the end: ``python -m local_stack.checks STAGE...``.
 
 Each stage is a target of the Makefile. A failed stage does not stop the others; the output of each is printed when it
-ends, and stored in the folder of the reports.
+ends, and stored in the folder of the reports. Two stages run at least; a further one begins while the processors have
+time for it, because tests wait for lags and leases more than they compute.
 """
 
 import argparse
@@ -13,10 +14,18 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from local_stack.report import Outcome, summary, write_outcome
 
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
+_ALWAYS = 2
+_SETTLE_SECONDS = 20.0
+"""A stage that has just begun shows what it takes only after its servers have started."""
+_WINDOW_SECONDS = 10.0
+_ROOM_PERCENT = 25.0
+"""Idle share of all processors from which another stage begins."""
 
 
 @dataclass(slots=True)
@@ -25,6 +34,32 @@ class _Running:
     process: subprocess.Popen[bytes]
     log: Path
     began: float
+
+
+def has_room(running: int, at_once: int, *, youngest_seconds: float, idle_percent: float) -> bool:
+    """Whether another stage may begin beside `running` ones."""
+    if running < min(_ALWAYS, at_once):
+        return True
+    return running < at_once and youngest_seconds >= _SETTLE_SECONDS and idle_percent >= _ROOM_PERCENT
+
+
+class _Idle:
+    """Idle share of the processors over the last seconds."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, float, float]] = deque()
+
+    def percent(self) -> float:
+        """Over `_WINDOW_SECONDS`; 0 until it has looked for so long."""
+        spent = psutil.cpu_times()
+        idle = spent.idle + getattr(spent, "iowait", 0.0)
+        self._looks.append((time.monotonic(), idle, sum(spent)))
+        while len(self._looks) > 1 and self._looks[1][0] <= self._looks[-1][0] - _WINDOW_SECONDS:
+            self._looks.popleft()
+        (first, idle_before, all_before), (last, idle_now, all_now) = self._looks[0], self._looks[-1]
+        if last - first < _WINDOW_SECONDS or all_now == all_before:
+            return 0.0
+        return 100.0 * (idle_now - idle_before) / (all_now - all_before)
 
 
 class Checks:
@@ -36,6 +71,7 @@ class Checks:
         self._make = make
         self._at_once = at_once
         self._running: list[_Running] = []
+        self._idle = _Idle()
         self._began = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         for old in [each for stage in stages for each in folder.glob(f"{stage}.*")]:
@@ -44,7 +80,7 @@ class Checks:
     def run(self) -> None:
         """Run all stages to their end."""
         while self._waiting or self._running:
-            while self._waiting and len(self._running) < self._at_once:
+            while self._waiting and self._has_room():
                 self._start(self._waiting.popleft())
             time.sleep(_POLL_SECONDS)
             for one in list(self._running):
@@ -52,6 +88,10 @@ class Checks:
                 if one.process.poll() is not None:  # reaps the process, which adds its processor time
                     self._running.remove(one)
                     self._ended(one, cpu_seconds=_collected() - before)
+
+    def _has_room(self) -> bool:
+        youngest = min((time.monotonic() - one.began for one in self._running), default=0.0)
+        return has_room(len(self._running), self._at_once, youngest_seconds=youngest, idle_percent=self._idle.percent())
 
     def stop(self) -> None:
         """Wait for running stages, which got the same Ctrl-C, so that tests can stop their servers."""
@@ -97,7 +137,7 @@ def main() -> int:
     parser.add_argument("stages", nargs="+", metavar="STAGE", help="targets of the Makefile, the longest first")
     parser.add_argument("--reports", type=Path, required=True, help="folder of the JUnit reports")
     parser.add_argument("--make", default="make", help="the make to call")
-    parser.add_argument("--at-once", type=int, default=3, help="how many stages run at the same time")
+    parser.add_argument("--at-once", type=int, default=5, help="how many stages run at the same time at most")
     asked = parser.parse_args()
     checks = Checks(asked.stages, asked.reports, make=asked.make, at_once=asked.at_once)
     began = time.monotonic()

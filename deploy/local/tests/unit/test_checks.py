@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from local_stack.checks import has_room
+
 MAKEFILE = f"""
 red:
 	@echo this is wrong; exit 3
@@ -50,3 +54,21 @@ def test_each_stage_has_its_own_processor_time(tmp_path: Path) -> None:
     }
     assert used["busy"] >= 0.5
     assert used["green"] < used["busy"]
+
+
+@pytest.mark.parametrize(
+    ("running", "at_once", "youngest_seconds", "idle_percent", "expected"),
+    [
+        (0, 5, 0.0, 0.0, True),
+        (1, 5, 0.0, 0.0, True),
+        (1, 1, 60.0, 90.0, False),
+        (2, 5, 60.0, 40.0, True),
+        (2, 5, 5.0, 40.0, False),
+        (2, 5, 60.0, 10.0, False),
+        (5, 5, 60.0, 90.0, False),
+    ],
+)
+def test_a_further_stage_begins_only_while_processors_are_idle(
+    running: int, at_once: int, youngest_seconds: float, idle_percent: float, expected: bool
+) -> None:
+    assert has_room(running, at_once, youngest_seconds=youngest_seconds, idle_percent=idle_percent) is expected
