@@ -55,3 +55,12 @@ def test_whatever_the_console_follows_is_told_by_some_topic() -> None:
     }
     assert len(followed) > 5
     assert {f"/api/v1{path}" for path in followed} <= set(reread(*LIVE_TOPICS))
+
+
+def test_the_console_asks_for_every_topic_of_the_stream() -> None:
+    script = (CONSOLE / "live.js").read_text()
+    listed = re.search(r"const TOPICS = \[(.*?)\];\n", script, re.DOTALL)
+    records = re.search(r'const RECORDS = ("[^"]+");', script)
+    assert listed
+    assert records
+    assert set(re.findall(r'"([^"]+)"', listed[1] + records[1])) == LIVE_TOPICS
